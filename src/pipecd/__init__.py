@@ -1,0 +1,3 @@
+"""GitOps continuous delivery in Python."""
+
+__version__ = "0.1.0"
