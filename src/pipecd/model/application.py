@@ -1,0 +1,62 @@
+"""What is deployed, and where it lives in Git."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from pipecd.model.status import SyncStatus
+
+
+class ApplicationKind(IntEnum):
+    """The platform an application runs on. The name is also the key of its platform entry point."""
+
+    KUBERNETES = 0
+    TERRAFORM = 1
+    LAMBDA = 3
+    CLOUDRUN = 4
+    ECS = 5
+
+
+DEFAULT_CONFIG_FILENAME = "app.pipecd.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitPath:
+    """An application's directory in a repository. `path` is relative to the repository's root."""
+
+    repo_id: str
+    path: str
+    remote: str = ""
+    branch: str = ""
+    config_filename: str = DEFAULT_CONFIG_FILENAME
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentReference:
+    """The few facts about a deployment that its application keeps."""
+
+    deployment_id: str
+    commit: str
+    completed_at: int = 0
+    started_at: int = 0
+    config_filename: str = DEFAULT_CONFIG_FILENAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    id: str
+    name: str
+    piped_id: str
+    project_id: str
+    kind: ApplicationKind
+    git_path: GitPath
+    platform_provider: str = ""
+    disabled: bool = False
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    sync_status: SyncStatus = SyncStatus.UNKNOWN
+    sync_reason: str = ""
+    deploying: bool = False
+    last_successful: DeploymentReference | None = None
+    last_triggered: DeploymentReference | None = None

@@ -1,0 +1,133 @@
+"""One attempt to bring an application to a commit, as a value.
+
+`Deployment` is what the agent decides on: `model.progress` says what comes next, and folds what
+happened back into a new value. The control plane keeps the wire's record of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from pipecd.model.application import ApplicationKind, GitPath
+from pipecd.model.status import DeploymentStatus, StageStatus
+
+
+class SyncStrategy(IntEnum):
+    AUTO = 0
+    QUICK_SYNC = 1
+    PIPELINE = 2
+
+
+class TriggerKind(IntEnum):
+    ON_COMMIT = 0
+    ON_COMMAND = 1
+    ON_OUT_OF_SYNC = 2
+    ON_CHAIN = 3
+
+
+class ManualOperation(IntEnum):
+    """What a person may do to a stage while it runs."""
+
+    UNKNOWN = 0
+    SKIP = 1
+    APPROVE = 2
+    NONE = 3
+
+
+class VersionKind(IntEnum):
+    UNKNOWN = 0
+    CONTAINER_IMAGE = 1
+    S3_OBJECT = 2
+    GIT_SOURCE = 3
+    TERRAFORM_MODULE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """`created_at` is seconds since the epoch."""
+
+    hash: str
+    message: str
+    author: str
+    branch: str
+    created_at: int
+    url: str = ""
+    pull_request: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """Why a deployment exists. `commander` is empty when nobody asked; times are epoch seconds."""
+
+    commit: Commit
+    timestamp: int
+    commander: str = ""
+    strategy: SyncStrategy = SyncStrategy.AUTO
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A version of something that is deployed, shown to people."""
+
+    kind: VersionKind
+    version: str
+    name: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a pipeline. `metadata` is what the stage saved for its next call, and what people see."""
+
+    id: str
+    name: str
+    index: int
+    desc: str = ""
+    requires: Sequence[str] = ()
+    visible: bool = True
+    rollback: bool = False
+    #: Made by the planner rather than written in the pipeline.
+    predefined: bool = False
+    status: StageStatus = StageStatus.NOT_STARTED
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    completed_at: int = 0
+    created_at: int = 0
+    operation: ManualOperation = ManualOperation.NONE
+    approvers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    id: str
+    application_id: str
+    application_name: str
+    piped_id: str
+    project_id: str
+    kind: ApplicationKind
+    git_path: GitPath
+    trigger: Trigger
+    platform_provider: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    status: DeploymentStatus = DeploymentStatus.PENDING
+    reason: str = ""
+    summary: str = ""
+    versions: Sequence[Version] = ()
+    #: The commit of the last successful deployment, empty when there was none.
+    running_commit: str = ""
+    running_config_filename: str = ""
+    stages: Sequence[Stage] = ()
+    #: What stages leave for one another (the wire's shared metadata).
+    shared: Mapping[str, str] = field(default_factory=dict)
+    chain_id: str = ""
+    chain_block: int = 0
+    created_at: int = 0
+    completed_at: int = 0
+
+    def stage(self, stage_id: str) -> Stage:
+        return next(stage for stage in self.stages if stage.id == stage_id)
+
+    def with_stage(self, changed: Stage) -> "Deployment":
+        stages = tuple(changed if stage.id == changed.id else stage for stage in self.stages)
+        return replace(self, stages=stages)

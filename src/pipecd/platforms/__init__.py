@@ -1,0 +1,79 @@
+"""The ports of a platform, and the door that built-in and foreign platforms come through alike.
+
+A platform is an object found under the entry-point group `pipecd.platforms`, by the name of its
+`ApplicationKind`. It is loaded when the first application of that kind appears, so an agent pays
+for no SDK that it does not use. Planning, loops, rollback's preamble and reporting exist once,
+elsewhere; a platform holds only what differs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from pipecd.errors import ConfigError
+from pipecd.model.deployment import SyncStrategy, Version
+from pipecd.model.stage import Source, StageFunction
+
+ENTRY_POINTS = "pipecd.platforms"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predefined:
+    """A stage that the planner adds by itself: the wire's id and name, and what people read."""
+
+    id: str
+    name: str
+    desc: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """How to sync, and the sentence that says why."""
+
+    strategy: SyncStrategy
+    why: str
+
+
+class Platform(Protocol):
+    #: `kind` in application files, such as `TerraformApp`.
+    config_kind: str
+    #: Decodes `spec` of such a file; a subclass of `config.application.ApplicationSpec`.
+    spec: type[Any]
+    #: Decodes `config` of a platform provider in the agent's file.
+    provider: type[BaseModel]
+    quick_sync: Predefined
+    #: Stage name → the type its `with` is decoded to. ROLLBACK is among `stages`, not here.
+    options: Mapping[str, type[BaseModel]]
+    stages: Mapping[str, StageFunction]
+
+    async def desired(self, source: Source) -> Any:
+        """What the files ask for. Raises ConfigError with file, line and key."""
+        ...
+
+    def versions(self, desired: Any) -> Sequence[Version]: ...
+
+    def strategy(self, running: Any | None, target: Any) -> Strategy:
+        """How to sync when nothing else decided. `running` None means: nothing was deployed before."""
+        ...
+
+
+@cache
+def platform(kind: str) -> Platform:
+    """The platform named `kind` (an `ApplicationKind`'s name). Raises ConfigError when none is installed."""
+    found = entry_points(group=ENTRY_POINTS, name=kind)
+    if not found:
+        raise ConfigError(
+            f"no platform {kind} is installed",
+            remedy=f"install a package that provides the entry point {ENTRY_POINTS}:{kind}",
+        )
+    loaded: Platform = next(iter(found)).load()
+    return loaded
+
+
+def installed() -> Sequence[str]:
+    """The names of all installed platforms, without loading any."""
+    return sorted(found.name for found in entry_points(group=ENTRY_POINTS))
