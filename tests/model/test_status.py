@@ -1,0 +1,46 @@
+"""Invariant 3: a terminal state is never left; every other state can still end."""
+
+import pytest
+
+from pipecd.model.status import (
+    DEPLOYMENT_MOVES,
+    STAGE_MOVES,
+    DeploymentStatus,
+    StageStatus,
+    may_move,
+    stage_may_move,
+)
+
+
+@pytest.mark.parametrize("old", [status for status in DeploymentStatus if status.final])
+def test_a_final_deployment_status_is_never_left(old: DeploymentStatus) -> None:
+    assert [new for new in DeploymentStatus if may_move(old, new)] == [old]
+
+
+@pytest.mark.parametrize("old", [status for status in StageStatus if status.final])
+def test_a_final_stage_status_is_never_left(old: StageStatus) -> None:
+    assert [new for new in StageStatus if stage_may_move(old, new)] == [old]
+
+
+@pytest.mark.parametrize("old", [status for status in DeploymentStatus if not status.final])
+def test_every_unfinished_deployment_can_be_cancelled_and_can_fail(old: DeploymentStatus) -> None:
+    assert may_move(old, DeploymentStatus.CANCELLED)
+    assert may_move(old, DeploymentStatus.FAILURE)
+
+
+def test_a_rolled_back_deployment_is_no_success() -> None:
+    assert not may_move(DeploymentStatus.ROLLING_BACK, DeploymentStatus.SUCCESS)
+
+
+def test_no_move_goes_backwards() -> None:
+    assert all(new > old for old, moves in DEPLOYMENT_MOVES.items() for new in moves)
+    assert all(new > old for old, moves in STAGE_MOVES.items() for new in moves)
+
+
+def test_exactly_the_states_without_moves_are_final() -> None:
+    final = {DeploymentStatus.SUCCESS, DeploymentStatus.FAILURE, DeploymentStatus.CANCELLED}
+    assert {status for status in DeploymentStatus if status.final} == final
+    assert {status for status in StageStatus if not status.final} == {
+        StageStatus.NOT_STARTED,
+        StageStatus.RUNNING,
+    }
