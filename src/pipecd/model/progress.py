@@ -35,11 +35,19 @@ class StopKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """Why the forward stages must not go on. `rollback` None leaves it to the plan."""
+    """Why the stages at work must not go on. `rollback` None leaves it to the plan.
+
+    Once a deployment rolls back, only TIMED_OUT counts, and means the rollback's own time.
+    """
 
     kind: StopKind
     by: str = ""
     rollback: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Decide on the stages, and report them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +56,15 @@ class Begin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """Report this stage as running. It has not been called yet."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """Call this stage."""
+    """Call this stage, which is running, and fold its outcome with `after`."""
 
     stage: Stage
 
@@ -79,27 +94,29 @@ class Finish:
     reason: str
 
 
-Step = Begin | Run | Halt | RollBack | Finish
+Step = Plan | Begin | Start | Run | Halt | RollBack | Finish
 
 
 def next_step(deployment: Deployment, stop: Stop | None = None) -> Step | None:
     """The one thing to do now; None once the deployment is over."""
     if deployment.status.final:
         return None
+    if deployment.status is DeploymentStatus.PENDING:
+        return _unplanned_step(stop)
     if deployment.status is DeploymentStatus.ROLLING_BACK:
-        return _rollback_step(deployment)
+        return _rollback_step(deployment, stop)
     forward = [stage for stage in deployment.stages if not stage.rollback]
     if any(stage.status is StageStatus.EXITED for stage in forward):
         return Finish(status=DeploymentStatus.SUCCESS, reason=SUCCESS_REASON)
-    broken = _first(forward, StageStatus.FAILURE, StageStatus.CANCELLED)
+    broken = _broken(forward)
     if broken:
-        return _after_stop(deployment, stop, broken)
-    if stop:
-        return _stop_step(deployment, forward, stop)
+        return _after_break(deployment, stop, broken)
+    waiting = next((stage for stage in forward if not stage.status.final), None)
+    if waiting and stop:
+        return _stop_step(forward, waiting, stop)
     if deployment.status is not DeploymentStatus.RUNNING:
         return Begin()
-    waiting = next((stage for stage in forward if not stage.status.final), None)
-    return Run(stage=waiting) if waiting else Finish(status=DeploymentStatus.SUCCESS, reason=SUCCESS_REASON)
+    return _call(waiting) if waiting else Finish(status=DeploymentStatus.SUCCESS, reason=SUCCESS_REASON)
 
 
 def after(deployment: Deployment, stage: Stage, outcome: Outcome, now: int) -> Deployment:
@@ -124,42 +141,68 @@ def after(deployment: Deployment, stage: Stage, outcome: Outcome, now: int) -> D
     return replace(deployment.with_stage(changed), shared=shared)
 
 
-def _first(stages: Sequence[Stage], *statuses: StageStatus) -> Stage | None:
-    return next((stage for stage in stages if stage.status in statuses), None)
+def advance(deployment: Deployment, step: Begin | Start | Halt | RollBack | Finish, now: int) -> Deployment:
+    """The deployment once `step` is done; `now` is epoch seconds."""
+    match step:
+        case Begin():
+            shared = {STARTED_AT: str(now), **deployment.shared}
+            return replace(deployment, status=DeploymentStatus.RUNNING, reason=STARTED_REASON, shared=shared)
+        case Start(stage=stage):
+            metadata = {STAGE_STARTED_AT: str(now), **stage.metadata}
+            running = replace(stage, status=StageStatus.RUNNING, visible=True, metadata=metadata)
+            return deployment.with_stage(running)
+        case Halt(stage=stage, status=status, reason=reason):
+            ended = replace(stage, status=status, visible=True, reason=reason, completed_at=now)
+            return deployment.with_stage(ended)
+        case RollBack(reason=reason, origin=origin):
+            shared = {**deployment.shared, ROLLBACK_ORIGIN: origin, ROLLBACK_STARTED_AT: str(now)}
+            return replace(deployment, status=DeploymentStatus.ROLLING_BACK, reason=reason, shared=shared)
+        case Finish(status=status, reason=reason):
+            return replace(deployment, status=status, reason=reason, completed_at=now)
 
 
-def _stop_step(deployment: Deployment, forward: Sequence[Stage], stop: Stop) -> Step:
+def _call(stage: Stage) -> Start | Run:
+    return Start(stage=stage) if stage.status is StageStatus.NOT_STARTED else Run(stage=stage)
+
+
+def _broken(stages: Sequence[Stage]) -> Stage | None:
+    ends = (StageStatus.FAILURE, StageStatus.CANCELLED)
+    return next((stage for stage in stages if stage.status in ends), None)
+
+
+def _unplanned_step(stop: Stop | None) -> Plan | Finish:
+    if stop and stop.kind is StopKind.CANCELLED:
+        return Finish(status=DeploymentStatus.CANCELLED, reason=f"{_cancelled(stop)} before it was planned")
+    return Plan()
+
+
+def _stop_step(forward: Sequence[Stage], waiting: Stage, stop: Stop) -> Halt | Finish:
     """The deployment must stop while its stages are all sound: end the one at work first."""
-    stage = next((stage for stage in forward if not stage.status.final), None)
-    started = any(stage.status is not StageStatus.NOT_STARTED for stage in forward)
-    if stage is None:
-        return Finish(status=DeploymentStatus.SUCCESS, reason=SUCCESS_REASON)
-    if not started and stop.kind is StopKind.CANCELLED and not stop.rollback:
-        return Finish(
-            status=DeploymentStatus.CANCELLED, reason=f"Cancelled by {stop.by} before any stage ran"
-        )
-    if stage is None:
-        return Finish(status=DeploymentStatus.SUCCESS, reason=SUCCESS_REASON)
-    if stop.kind is StopKind.CANCELLED:
-        return Halt(stage=stage, status=StageStatus.CANCELLED, reason=f"Cancelled by {stop.by}")
-    return Halt(stage=stage, status=StageStatus.FAILURE, reason="The deployment's timeout has passed")
+    untouched = all(stage.status is StageStatus.NOT_STARTED for stage in forward)
+    if stop.kind is StopKind.TIMED_OUT:
+        return Halt(stage=waiting, status=StageStatus.FAILURE, reason="The deployment's time was up")
+    if untouched and not stop.rollback:
+        return Finish(status=DeploymentStatus.CANCELLED, reason=f"{_cancelled(stop)} before any stage ran")
+    return Halt(stage=waiting, status=StageStatus.CANCELLED, reason=_cancelled(stop))
 
 
-def _after_stop(deployment: Deployment, stop: Stop | None, broken: Stage) -> Step:
+def _cancelled(stop: Stop) -> str:
+    return f"Cancelled by {stop.by}" if stop.by else "Cancelled"
+
+
+def _after_break(deployment: Deployment, stop: Stop | None, broken: Stage) -> RollBack | Finish:
     """A forward stage failed or was cancelled: roll back where that is wanted, else end."""
-    status = _final_status(broken)
     reason = _why(broken, stop)
     asked = stop.rollback if stop else None
     origin = ASKED if asked else PLANNED
     if asked is not False and _wanted_rollbacks(deployment, origin):
         return RollBack(reason=reason, origin=origin)
-    return Finish(status=status, reason=reason)
+    return Finish(status=_final_status(broken), reason=reason)
 
 
 def _why(broken: Stage, stop: Stop | None) -> str:
     if broken.status is StageStatus.CANCELLED:
-        by = f"{stop.by} " if stop and stop.by else ""
-        return f"Cancelled by {by}while executing stage {broken.id}".replace("by while", "while")
+        return f"{_cancelled(stop) if stop else 'Cancelled'} while executing stage {broken.id}"
     if stop and stop.kind is StopKind.TIMED_OUT:
         return f"Timed out while executing stage {broken.id}"
     return f"Failed while executing stage {broken.id}" + (f": {broken.reason}" if broken.reason else "")
@@ -175,21 +218,21 @@ def _wanted_rollbacks(deployment: Deployment, origin: str) -> list[Stage]:
 def _base_ran(deployment: Deployment, stage: Stage) -> bool:
     """A rollback of one stage makes sense only when that stage was started and not skipped."""
     base = stage.metadata.get(BASE_STAGE)
-    if base is None:
-        return True
-    return deployment.stage(base).status not in (StageStatus.NOT_STARTED, StageStatus.SKIPPED)
+    unused = (StageStatus.NOT_STARTED, StageStatus.SKIPPED)
+    return not any(other.id == base and other.status in unused for other in deployment.stages)
 
 
-def _rollback_step(deployment: Deployment) -> Step:
+def _rollback_step(deployment: Deployment, stop: Stop | None) -> Start | Run | Halt | Finish:
     """Every wanted rollback stage runs, also after one of them failed; then the deployment ends."""
     wanted = _wanted_rollbacks(deployment, deployment.shared.get(ROLLBACK_ORIGIN, PLANNED))
     waiting = next((stage for stage in wanted if not stage.status.final), None)
+    if waiting and stop and stop.kind is StopKind.TIMED_OUT:
+        return Halt(stage=waiting, status=StageStatus.FAILURE, reason="The rollback's time was up")
     if waiting:
-        return Run(stage=waiting)
-    forward = [stage for stage in deployment.stages if not stage.rollback]
-    broken = _first(forward, StageStatus.FAILURE, StageStatus.CANCELLED)
+        return _call(waiting)
+    broken = _broken([stage for stage in deployment.stages if not stage.rollback])
     status = _final_status(broken) if broken else DeploymentStatus.FAILURE
-    failed = _first([s for s in deployment.stages if s.rollback], StageStatus.FAILURE, StageStatus.CANCELLED)
+    failed = _broken([stage for stage in deployment.stages if stage.rollback])
     tail = f"; the rollback failed too: {failed.reason or failed.id}" if failed else ""
     return Finish(status=status, reason=deployment.reason + tail)
 
