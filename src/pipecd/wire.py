@@ -1,0 +1,377 @@
+"""Model values ↔ the schema's messages: the one place where both are known.
+
+Called by `client`'s users (piped, pipectl). `*_from` turns a message into a value, `*_to` a value into
+a message. A number this version does not know (a newer control plane) raises `Unsupported`.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import TypeVar
+
+from pipecd.errors import Unsupported
+from pipecd.model.application import (
+    DEFAULT_CONFIG_FILENAME,
+    Application,
+    ApplicationKind,
+    DeploymentReference,
+    GitPath,
+)
+from pipecd.model.command import (
+    ApproveStage,
+    CancelDeployment,
+    ChainSyncApplication,
+    Command,
+    RestartAgent,
+    SkipStage,
+    SyncApplication,
+    UnknownCommand,
+)
+from pipecd.model.deployment import (
+    Commit,
+    Deployment,
+    ManualOperation,
+    Stage,
+    SyncStrategy,
+    Trigger,
+    Version,
+    VersionKind,
+)
+from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
+from pipecd.schema.model import (
+    application_pb2,
+    artifact_pb2,
+    command_pb2,
+    deployment_pb2,
+    git_path_pb2,
+    kind_pb2,
+    stage_pb2,
+    strategy_pb2,
+    trigger_pb2,
+)
+
+#: The wire wants words where Git allows none.
+NO_MESSAGE, NO_AUTHOR = "(no message)", "(unknown)"
+
+Number = TypeVar("Number", bound=IntEnum)
+
+
+def known(kind: type[Number], number: int) -> Number:
+    """`number` as a member of `kind`."""
+    try:
+        return kind(number)
+    except ValueError:
+        raise Unsupported(f"{kind.__name__} {number} is unknown to this version") from None
+
+
+def kind_to(value: ApplicationKind) -> kind_pb2.ApplicationKind.ValueType:
+    return kind_pb2.ApplicationKind.ValueType(value)
+
+
+def git_path_from(message: git_path_pb2.ApplicationGitPath) -> GitPath:
+    return GitPath(
+        repo_id=message.repo.id,
+        path=message.path,
+        remote=message.repo.remote,
+        branch=message.repo.branch,
+        config_filename=message.config_filename or DEFAULT_CONFIG_FILENAME,
+        url=message.url,
+    )
+
+
+def git_path_to(value: GitPath) -> git_path_pb2.ApplicationGitPath:
+    return git_path_pb2.ApplicationGitPath(
+        repo=git_path_pb2.ApplicationGitRepository(
+            id=value.repo_id, remote=value.remote, branch=value.branch
+        ),
+        path=value.path,
+        config_filename=value.config_filename,
+        url=value.url,
+    )
+
+
+def reference_from(message: application_pb2.ApplicationDeploymentReference) -> DeploymentReference:
+    return DeploymentReference(
+        deployment_id=message.deployment_id,
+        commit=message.trigger.commit.hash,
+        completed_at=message.completed_at,
+        started_at=message.started_at,
+        config_filename=message.config_filename or DEFAULT_CONFIG_FILENAME,
+    )
+
+
+def reference_to(deployment: Deployment) -> application_pb2.ApplicationDeploymentReference:
+    """What an application keeps of `deployment`."""
+    return application_pb2.ApplicationDeploymentReference(
+        deployment_id=deployment.id,
+        trigger=trigger_to(deployment.trigger),
+        summary=deployment.summary,
+        config_filename=deployment.git_path.config_filename,
+        versions=[version_to(version) for version in deployment.versions],
+        started_at=deployment.created_at or deployment.trigger.timestamp,
+        completed_at=deployment.completed_at,
+    )
+
+
+def application_from(message: application_pb2.Application) -> Application:
+    successful = message.most_recently_successful_deployment
+    triggered = message.most_recently_triggered_deployment
+    return Application(
+        id=message.id,
+        name=message.name,
+        piped_id=message.piped_id,
+        project_id=message.project_id,
+        kind=known(ApplicationKind, message.kind),
+        git_path=git_path_from(message.git_path),
+        platform_provider=message.platform_provider or message.cloud_provider,
+        disabled=message.disabled,
+        description=message.description,
+        labels=dict(message.labels),
+        sync_status=known(SyncStatus, message.sync_state.status),
+        sync_reason=message.sync_state.reason or message.sync_state.short_reason,
+        deploying=message.deploying,
+        last_successful=reference_from(successful) if successful.deployment_id else None,
+        last_triggered=reference_from(triggered) if triggered.deployment_id else None,
+    )
+
+
+def commit_from(message: trigger_pb2.Commit) -> Commit:
+    return Commit(
+        hash=message.hash,
+        message=message.message,
+        author=message.author,
+        branch=message.branch,
+        created_at=message.created_at,
+        url=message.url,
+        pull_request=message.pull_request,
+    )
+
+
+def commit_to(value: Commit) -> trigger_pb2.Commit:
+    return trigger_pb2.Commit(
+        hash=value.hash,
+        message=value.message or NO_MESSAGE,
+        author=value.author or NO_AUTHOR,
+        branch=value.branch,
+        created_at=max(value.created_at, 1),
+        url=value.url,
+        pull_request=value.pull_request,
+    )
+
+
+def trigger_from(message: trigger_pb2.DeploymentTrigger) -> Trigger:
+    return Trigger(
+        commit=commit_from(message.commit),
+        timestamp=message.timestamp,
+        commander=message.commander,
+        strategy=known(SyncStrategy, message.sync_strategy),
+        summary=message.strategy_summary,
+    )
+
+
+def trigger_to(value: Trigger) -> trigger_pb2.DeploymentTrigger:
+    return trigger_pb2.DeploymentTrigger(
+        commit=commit_to(value.commit),
+        timestamp=value.timestamp,
+        commander=value.commander,
+        sync_strategy=strategy_to(value.strategy),
+        strategy_summary=value.summary,
+    )
+
+
+def strategy_to(value: SyncStrategy) -> strategy_pb2.SyncStrategy.ValueType:
+    return strategy_pb2.SyncStrategy.ValueType(value)
+
+
+def version_from(message: artifact_pb2.ArtifactVersion) -> Version:
+    return Version(
+        kind=known(VersionKind, message.kind), version=message.version, name=message.name, url=message.url
+    )
+
+
+def version_to(value: Version) -> artifact_pb2.ArtifactVersion:
+    return artifact_pb2.ArtifactVersion(
+        kind=artifact_pb2.ArtifactVersion.Kind.ValueType(value.kind),
+        version=value.version,
+        name=value.name,
+        url=value.url,
+    )
+
+
+def stage_from(message: stage_pb2.PipelineStage) -> Stage:
+    return Stage(
+        id=message.id,
+        name=message.name,
+        index=message.index,
+        desc=message.desc,
+        requires=tuple(message.requires),
+        visible=message.visible,
+        rollback=message.rollback or message.name in _ROLLBACK_NAMES,
+        predefined=message.predefined,
+        status=known(StageStatus, message.status),
+        reason=message.status_reason,
+        metadata=dict(message.metadata),
+        completed_at=message.completed_at,
+        created_at=message.created_at,
+        operation=known(ManualOperation, message.available_operation),
+        approvers=tuple(message.authorized_operators),
+    )
+
+
+#: Deployments planned by PipeCD's own agent say so by name only.
+_ROLLBACK_NAMES = frozenset({"ROLLBACK", "SCRIPT_RUN_ROLLBACK", "CUSTOM_SYNC_ROLLBACK"})
+
+
+def stage_to(value: Stage, *, now: int) -> stage_pb2.PipelineStage:
+    """`now` (epoch seconds) dates a stage that has no date of its own."""
+    return stage_pb2.PipelineStage(
+        id=value.id,
+        name=value.name,
+        desc=value.desc,
+        index=value.index,
+        predefined=value.predefined,
+        requires=value.requires,
+        visible=value.visible,
+        rollback=value.rollback,
+        status=stage_status_to(value.status),
+        status_reason=value.reason,
+        metadata=dict(value.metadata),
+        completed_at=value.completed_at,
+        created_at=value.created_at or now,
+        updated_at=now,
+        available_operation=stage_pb2.ManualOperation.ValueType(value.operation),
+        authorized_operators=value.approvers,
+    )
+
+
+def stage_status_to(value: StageStatus) -> stage_pb2.StageStatus.ValueType:
+    return stage_pb2.StageStatus.ValueType(value)
+
+
+def deployment_status_to(value: DeploymentStatus) -> deployment_pb2.DeploymentStatus.ValueType:
+    return deployment_pb2.DeploymentStatus.ValueType(value)
+
+
+def deployment_from(message: deployment_pb2.Deployment) -> Deployment:
+    return Deployment(
+        id=message.id,
+        application_id=message.application_id,
+        application_name=message.application_name,
+        piped_id=message.piped_id,
+        project_id=message.project_id,
+        kind=known(ApplicationKind, message.kind),
+        git_path=git_path_from(message.git_path),
+        trigger=trigger_from(message.trigger),
+        platform_provider=message.platform_provider or message.cloud_provider,
+        labels=dict(message.labels),
+        status=known(DeploymentStatus, message.status),
+        reason=message.status_reason,
+        summary=message.summary,
+        versions=tuple(version_from(version) for version in message.versions),
+        running_commit=message.running_commit_hash,
+        running_config_filename=message.running_config_filename,
+        stages=tuple(stage_from(stage) for stage in message.stages),
+        shared=_shared_from(message),
+        chain_id=message.deployment_chain_id,
+        chain_block=message.deployment_chain_block_index,
+        created_at=message.created_at,
+        completed_at=message.completed_at,
+    )
+
+
+def _shared_from(message: deployment_pb2.Deployment) -> Mapping[str, str]:
+    """PipeCD's classic agent keeps the same things in `metadata`."""
+    return {**message.metadata, **message.metadata_v2.shared.keyValues}
+
+
+def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
+    """`now` (epoch seconds) dates a deployment that has no date of its own."""
+    metadata = deployment_pb2.DeploymentMetadata(
+        shared=deployment_pb2.DeploymentMetadata.KeyValues(keyValues=dict(value.shared))
+    )
+    return deployment_pb2.Deployment(
+        id=value.id,
+        application_id=value.application_id,
+        application_name=value.application_name,
+        piped_id=value.piped_id,
+        project_id=value.project_id,
+        kind=kind_to(value.kind),
+        git_path=git_path_to(value.git_path),
+        platform_provider=value.platform_provider,
+        cloud_provider=value.platform_provider,
+        labels=dict(value.labels),
+        trigger=trigger_to(value.trigger),
+        summary=value.summary,
+        versions=[version_to(version) for version in value.versions],
+        running_commit_hash=value.running_commit,
+        running_config_filename=value.running_config_filename,
+        status=deployment_status_to(value.status),
+        status_reason=value.reason,
+        stages=[stage_to(stage, now=now) for stage in value.stages],
+        metadata_v2=metadata,
+        deployment_chain_id=value.chain_id,
+        deployment_chain_block_index=value.chain_block,
+        completed_at=value.completed_at,
+        created_at=value.created_at or now,
+        updated_at=now,
+    )
+
+
+def command_from(message: command_pb2.Command) -> Command:
+    """The command as a value; `UnknownCommand` where this version cannot carry it out."""
+    kinds = command_pb2.Command.Type
+    match message.type:
+        case kinds.SYNC_APPLICATION:
+            return SyncApplication(
+                id=message.id,
+                commander=message.commander,
+                created_at=message.created_at,
+                application_id=message.sync_application.application_id,
+                strategy=known(SyncStrategy, message.sync_application.sync_strategy),
+            )
+        case kinds.CHAIN_SYNC_APPLICATION:
+            chain = message.chain_sync_application
+            return ChainSyncApplication(
+                id=message.id,
+                commander=message.commander,
+                created_at=message.created_at,
+                application_id=chain.application_id,
+                chain_id=chain.deployment_chain_id,
+                block=chain.block_index,
+                strategy=known(SyncStrategy, chain.sync_strategy),
+            )
+        case kinds.CANCEL_DEPLOYMENT:
+            return CancelDeployment(
+                id=message.id,
+                commander=message.commander,
+                created_at=message.created_at,
+                deployment_id=message.cancel_deployment.deployment_id,
+                rollback=_rollback_wish(message.cancel_deployment),
+            )
+        case kinds.APPROVE_STAGE:
+            return ApproveStage(
+                id=message.id,
+                commander=message.commander,
+                created_at=message.created_at,
+                deployment_id=message.approve_stage.deployment_id,
+                stage_id=message.approve_stage.stage_id,
+            )
+        case kinds.SKIP_STAGE:
+            return SkipStage(
+                id=message.id,
+                commander=message.commander,
+                created_at=message.created_at,
+                deployment_id=message.skip_stage.deployment_id,
+                stage_id=message.skip_stage.stage_id,
+            )
+        case kinds.RESTART_PIPED:
+            return RestartAgent(id=message.id, commander=message.commander, created_at=message.created_at)
+    name = kinds.Name(message.type) if message.type in kinds.values() else str(message.type)
+    return UnknownCommand(
+        id=message.id, commander=message.commander, created_at=message.created_at, kind=name
+    )
+
+
+def _rollback_wish(message: command_pb2.Command.CancelDeployment) -> bool | None:
+    if message.force_rollback:
+        return True
+    return False if message.force_no_rollback else None
