@@ -1,0 +1,147 @@
+"""What may stand in `with` of stages that need no platform, and of ANALYSIS."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipecd.config.decode import OpenPart, Part
+from pipecd.config.values import Duration, Text
+
+SIX_HOURS = timedelta(hours=6)
+
+
+class SkipOn(Part):
+    """Either is enough: a commit message that begins so, or a change that touches only such paths."""
+
+    commit_message_prefixes: Sequence[str] = ()
+    paths: Sequence[str] = ()
+
+
+class WaitOptions(OpenPart):
+    duration: Duration = timedelta()
+    skip_on: SkipOn = SkipOn()
+
+
+class WaitApprovalOptions(OpenPart):
+    timeout: Duration = SIX_HOURS
+    approvers: Sequence[str] = ()
+    min_approver_num: int = Field(1, ge=1)
+    skip_on: SkipOn = SkipOn()
+
+    @model_validator(mode="after")
+    def _enough_approvers(self) -> Self:
+        named = len(set(self.approvers))
+        if named and named < self.min_approver_num:
+            raise ValueError(f"minApproverNum is {self.min_approver_num}, but approvers names only {named}")
+        return self
+
+
+class ScriptRunOptions(OpenPart):
+    run: str = Field(min_length=1)
+    env: Mapping[str, Text] = Field(default_factory=dict)
+    timeout: Duration = SIX_HOURS
+    on_rollback: str = ""
+    skip_on: SkipOn = SkipOn()
+
+
+class CustomSyncOptions(OpenPart):
+    run: str = Field(min_length=1)
+    envs: Mapping[str, Text] = Field(default_factory=dict)
+    timeout: Duration = SIX_HOURS
+    skip_on: SkipOn = SkipOn()
+
+
+class Expected(Part):
+    min: float | None = None
+    max: float | None = None
+
+
+class TemplateReference(Part):
+    name: str = Field(min_length=1)
+    app_args: Mapping[str, Text] = Field(default_factory=dict)
+
+
+class AnalysisMetrics(Part):
+    """`interval` and so on may come from `template`, whose fields these override."""
+
+    template: TemplateReference | None = None
+    strategy: Literal["THRESHOLD", "PREVIOUS", "CANARY_BASELINE", "CANARY_PRIMARY"] = "THRESHOLD"
+    provider: str = ""
+    query: str = ""
+    expected: Expected = Expected()
+    interval: Duration = timedelta()
+    failure_limit: int = Field(0, ge=0)
+    skip_on_no_data: bool = False
+    timeout: Duration = timedelta(seconds=30)
+    deviation: Literal["EITHER", "HIGH", "LOW"] = "EITHER"
+    canary_args: Mapping[str, Text] = Field(default_factory=dict)
+    baseline_args: Mapping[str, Text] = Field(default_factory=dict)
+    primary_args: Mapping[str, Text] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.template:
+            return self
+        for name in ("provider", "query", "interval"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is missing")
+        if self.strategy == "THRESHOLD" and self.expected.min is None and self.expected.max is None:
+            raise ValueError("expected needs min or max: THRESHOLD compares with it")
+        return self
+
+
+class AnalysisLog(Part):
+    template: TemplateReference | None = None
+    provider: str = ""
+    query: str = ""
+    interval: Duration = timedelta()
+    failure_limit: int = Field(0, ge=0)
+    skip_on_no_data: bool = False
+    timeout: Duration = timedelta(seconds=30)
+
+
+class HttpHeader(Part):
+    key: str
+    value: Text
+
+
+class AnalysisHttp(Part):
+    template: TemplateReference | None = None
+    url: str = ""
+    method: str = ""
+    headers: Sequence[HttpHeader] = ()
+    expected_code: int = 0
+    expected_response: str = ""
+    interval: Duration = timedelta()
+    failure_limit: int = Field(0, ge=0)
+    skip_on_no_data: bool = False
+    timeout: Duration = timedelta(seconds=30)
+
+
+class AnalysisOptions(OpenPart):
+    duration: Duration
+    restart_threshold: int = 0
+    metrics: Sequence[AnalysisMetrics] = ()
+    logs: Sequence[AnalysisLog] = ()
+    https: Sequence[AnalysisHttp] = ()
+    skip_on: SkipOn = SkipOn()
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if not self.duration:
+            raise ValueError("duration is missing: say how long to analyse")
+        return self
+
+
+#: Stages that every kind of application has.
+GENERIC: Mapping[str, type[OpenPart]] = {
+    "WAIT": WaitOptions,
+    "WAIT_APPROVAL": WaitApprovalOptions,
+    "ANALYSIS": AnalysisOptions,
+    "SCRIPT_RUN": ScriptRunOptions,
+    "CUSTOM_SYNC": CustomSyncOptions,
+}
+#: Made by the planner; they cannot be written in a pipeline.
+PREDEFINED = frozenset({"ROLLBACK", "CUSTOM_SYNC_ROLLBACK", "SCRIPT_RUN_ROLLBACK", "K8S_SYNC"})

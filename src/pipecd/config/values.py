@@ -1,0 +1,106 @@
+"""Scalars of PipeCD's files as annotated types: durations, percentages, replicas, patterns, paths."""
+
+import math
+import re
+from datetime import timedelta
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
+
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+
+
+def duration(value: Any) -> timedelta:
+    """Go's notation (`1h30m`, `300ms`); a bare number is nanoseconds, as in Go."""
+    if isinstance(value, timedelta):
+        return value
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return timedelta(seconds=value * 1e-9)
+        if isinstance(value, str):
+            return _parsed(value)
+    except OverflowError as error:
+        raise ValueError(f"{value!r} is too long a time") from error
+    raise ValueError("is not a duration: write it like 30s, 5m or 1h30m")
+
+
+def _parsed(text: str) -> timedelta:
+    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if rest == "0":
+        return timedelta()
+    parts = _PART.findall(rest)
+    if not parts or "".join(number + unit for number, unit in parts) != rest:
+        raise ValueError(f"{text!r} is not a duration: write it like 30s, 5m or 1h30m")
+    return sign * timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta():
+        raise ValueError("must not be negative")
+    return value
+
+
+def percentage(value: Any) -> int:
+    """`10`, `"10"`, `10%`: a whole number from 0 to 100."""
+    text = str(value).strip().removesuffix("%")
+    if isinstance(value, bool) or not re.fullmatch(r"-?\d{1,9}", text):
+        raise ValueError(f"{value!r} is not a percentage (0–100)")
+    if not 0 <= int(text) <= 100:
+        raise ValueError(f"{text} is not a percentage (0–100)")
+    return int(text)
+
+
+def replicas_of(value: str, total: int, default: int) -> int:
+    """`"2"` → 2; `"50%"` of `total`, rounded up; empty or 0 → `default`."""
+    if not value or value in ("0", "0%"):
+        return default
+    if value.endswith("%"):
+        return math.ceil(int(value[:-1]) * total / 100)
+    return int(value)
+
+
+def _replicas(value: Any) -> str:
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}%?", text):
+        raise ValueError(f"{value!r} is not a number of replicas: write it like 2 or 50%")
+    return text
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is not a regular expression: {error}") from error
+    return value
+
+
+def inside(value: str) -> str:
+    """A relative path that stays where it starts."""
+    path = PurePosixPath(value)
+    if path.is_absolute():
+        raise ValueError(f"{value!r} is absolute: write it relative to the application's directory")
+    depth = 0
+    for part in path.parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            raise ValueError(f"{value!r} leaves the application's directory")
+    if "\0" in value:
+        raise ValueError("holds a zero byte")
+    return value
+
+
+def _text(value: Any) -> Any:
+    """A number where a text belongs is that number's text, as a person means it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(duration), AfterValidator(_not_negative)]
+Percentage = Annotated[int, BeforeValidator(percentage)]
+Replicas = Annotated[str, BeforeValidator(_replicas)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+InsideApplication = Annotated[str, AfterValidator(inside)]
+Text = Annotated[str, BeforeValidator(_text)]
