@@ -1,0 +1,260 @@
+"""The agent's file (`kind: Piped`). Keys that PipeCD ignores here are ignored too."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from pipecd.config.decode import OpenPart, decode
+from pipecd.config.document import parse
+from pipecd.config.values import Duration, Text
+from pipecd.errors import ConfigError, Place
+
+KIND = "Piped"
+MASK = "******"
+
+
+def decoded(value: str, key: str) -> str:
+    """Standard base64 with line breaks allowed, as every `…Data` member is written."""
+    try:
+        return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{key} is not base64", remedy="encode it: base64 < the-file") from error
+
+
+class Git(OpenPart):
+    username: str = "piped"
+    email: str = "pipecd.dev@gmail.com"
+    ssh_config_file_path: str = ""
+    host: str = "github.com"
+    host_name: str = ""
+    ssh_key_file: str = ""
+    ssh_key_data: str = ""
+    #: base64; for HTTPS remotes, never together with an SSH key.
+    password: str = ""
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> Self:
+        if self.ssh_key_file and self.ssh_key_data:
+            raise ValueError("only one of sshKeyFile and sshKeyData can be given")
+        if self.password and (self.ssh_key_file or self.ssh_key_data):
+            raise ValueError("password and an SSH key cannot both be given")
+        return self
+
+
+class Repository(OpenPart):
+    repo_id: str = Field(min_length=1)
+    remote: str = Field(min_length=1)
+    branch: str = Field(min_length=1)
+
+
+class ChartRepository(OpenPart):
+    type: Literal["HTTP", "GIT"] = "HTTP"
+    name: str = ""
+    address: str = ""
+    username: str = ""
+    password: str = ""
+    insecure: bool = False
+    git_remote: str = ""
+    ssh_key_file: str = ""
+
+
+class ChartRegistry(OpenPart):
+    type: Literal["OCI"] = "OCI"
+    address: str = Field(min_length=1)
+    username: str = ""
+    password: str = ""
+
+
+class PlatformProvider(OpenPart):
+    """`config` is decoded by the platform that `type` names."""
+
+    name: str = Field(min_length=1)
+    type: Literal["KUBERNETES", "TERRAFORM", "CLOUDRUN", "LAMBDA", "ECS"]
+    labels: Mapping[str, Text] = Field(default_factory=dict)
+    config: Mapping[str, Any] = Field(default_factory=dict)
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _nothing_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class AnalysisProvider(OpenPart):
+    name: str = Field(min_length=1)
+    type: Literal["PROMETHEUS", "DATADOG", "STACKDRIVER"]
+    config: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Route(OpenPart):
+    name: str = ""
+    receiver: str = Field(min_length=1)
+    events: Sequence[str] = ()
+    ignore_events: Sequence[str] = ()
+    groups: Sequence[str] = ()
+    ignore_groups: Sequence[str] = ()
+    apps: Sequence[str] = ()
+    ignore_apps: Sequence[str] = ()
+    labels: Mapping[str, Text] = Field(default_factory=dict)
+    ignore_labels: Mapping[str, Text] = Field(default_factory=dict)
+
+
+class Slack(OpenPart):
+    hook_url: str = ""
+    oauth_token: str = ""
+    oauth_token_data: str = ""
+    oauth_token_file: str = ""
+    channel_id: str = ""
+    mentioned_accounts: Sequence[str] = ()
+    mentioned_groups: Sequence[str] = ()
+
+
+class Webhook(OpenPart):
+    url: str = Field(min_length=1)
+    signature_key: str = "PipeCD-Signature"
+    signature_value: str = ""
+    signature_value_file: str = ""
+
+
+class Receiver(OpenPart):
+    name: str = Field(min_length=1)
+    slack: Slack | None = None
+    webhook: Webhook | None = None
+
+
+class Notifications(OpenPart):
+    routes: Sequence[Route] = ()
+    receivers: Sequence[Receiver] = ()
+
+
+class KeyPair(OpenPart):
+    private_key_file: str = ""
+    private_key_data: str = ""
+    public_key_file: str = ""
+    public_key_data: str = ""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if bool(self.private_key_file) == bool(self.private_key_data):
+            raise ValueError("exactly one of privateKeyFile and privateKeyData must be given")
+        if bool(self.public_key_file) == bool(self.public_key_data):
+            raise ValueError("exactly one of publicKeyFile and publicKeyData must be given")
+        return self
+
+
+class SecretManagement(OpenPart):
+    type: Literal["KEY_PAIR"]
+    config: KeyPair
+
+
+class EventRepository(OpenPart):
+    repo_id: str = Field(min_length=1)
+    commit_message: str = ""
+    includes: Sequence[str] = ()
+    excludes: Sequence[str] = ()
+
+
+class EventWatcher(OpenPart):
+    check_interval: Duration = timedelta(minutes=1)
+    git_repos: Sequence[EventRepository] = ()
+
+
+class PlanPreview(OpenPart):
+    worker_num: int = Field(default=3, ge=0)
+    command_queue_buffer_size: int = Field(default=10, ge=0)
+    command_check_interval: Duration = timedelta(seconds=5)
+    command_handle_timeout: Duration = timedelta(minutes=5)
+
+
+class PipedSpec(OpenPart):
+    project_id: str = Field(min_length=1)
+    piped_id: str = Field(min_length=1)
+    piped_key_file: str = ""
+    piped_key_data: str = ""
+    name: str = ""
+    api_address: str = Field(min_length=1)
+    web_address: str = ""
+    sync_interval: Duration = timedelta(minutes=1)
+    app_config_sync_interval: Duration = timedelta(minutes=1)
+    git: Git = Git()
+    repositories: Sequence[Repository] = ()
+    chart_repositories: Sequence[ChartRepository] = ()
+    chart_registries: Sequence[ChartRegistry] = ()
+    platform_providers: Sequence[PlatformProvider] = ()
+    #: The old name of the same list.
+    cloud_providers: Sequence[PlatformProvider] = ()
+    analysis_providers: Sequence[AnalysisProvider] = ()
+    notifications: Notifications = Notifications()
+    secret_management: SecretManagement | None = None
+    event_watcher: EventWatcher = EventWatcher()
+    plan_preview: PlanPreview = PlanPreview()
+    app_selector: Mapping[str, Text] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if bool(self.piped_key_file) == bool(self.piped_key_data):
+            raise ValueError("exactly one of pipedKeyFile and pipedKeyData must be given")
+        ids = [repository.repo_id for repository in self.repositories]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            raise ValueError(f"repositories: repoId {', '.join(twice)} is given twice")
+        return self
+
+    @property
+    def providers(self) -> Sequence[PlatformProvider]:
+        """Every platform provider, under its new and its old name."""
+        return [*self.platform_providers, *self.cloud_providers]
+
+
+def load(text: str, file: str) -> PipedSpec:
+    """Raises ConfigError that names file, line, key and remedy."""
+    document = parse(text, file)
+    if document.kind != KIND:
+        raise ConfigError(
+            f"kind is {document.kind}, not {KIND}",
+            remedy="give the agent's own configuration",
+            place=document.place(("kind",)),
+        )
+    return decode(PipedSpec, document.spec, document, ("spec",))
+
+
+def piped_key(spec: PipedSpec) -> str:
+    """The agent's key, from the file or the data. White space around it does no harm."""
+    if spec.piped_key_data:
+        return decoded(spec.piped_key_data, "spec.pipedKeyData").strip()
+    try:
+        return Path(spec.piped_key_file).read_text().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"the key cannot be read: {error.strerror}",
+            remedy="write the key that the console showed into this file",
+            place=Place(spec.piped_key_file, key="spec.pipedKeyFile"),
+        ) from error
+
+
+_SECRET_WORDS = ("password", "token", "key", "hookurl", "signature", "credentialsfile", "serviceaccount")
+_NOT_SECRET = ("signaturekey", "publickeydata", "publickeyfile", "keyname")
+
+
+def masked(text: str, file: str) -> str:
+    """The file as YAML with every secret replaced, fit to be shown in the console."""
+    document = parse(text, file)
+    return yaml.safe_dump({"kind": document.kind, "spec": _masked(document.spec)}, sort_keys=False)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: MASK if _secret(str(key)) and item else _masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value
+
+
+def _secret(key: str) -> bool:
+    name = key.lower()
+    return name not in _NOT_SECRET and any(word in name for word in _SECRET_WORDS)

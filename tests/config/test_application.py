@@ -1,0 +1,161 @@
+"""Application files: what is accepted, and what an error tells the person who wrote the file."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipecd.config import application
+from pipecd.config.decode import OpenPart, Part
+from pipecd.config.values import Percentage, duration
+from pipecd.errors import ConfigError
+
+
+class Input(Part):
+    vars: tuple[str, ...] = ()
+    auto_rollback: bool | None = None
+
+
+class Spec(application.ApplicationSpec):
+    input: Input = Input()
+
+
+class Promote(OpenPart):
+    percent: Percentage = 0
+
+
+class Types:
+    spec = Spec
+    options = {"PROMOTE": Promote}  # noqa: RUF012
+
+
+def load(text: str) -> application.ApplicationConfig:
+    return application.load(text, "app.pipecd.yaml", lambda kind: Types())
+
+
+def app(body: str, kind: str = "TerraformApp") -> str:
+    lines = "\n".join("  " + line for line in body.strip("\n").split("\n"))
+    return f"apiVersion: pipecd.dev/v1beta1\nkind: {kind}\nspec:\n{lines}\n"
+
+
+def test_defaults_are_pipecds() -> None:
+    spec = load(app("name: shop")).spec
+    assert spec.timeout == timedelta(hours=6)
+    assert spec.trigger.on_out_of_sync.disabled and spec.trigger.on_chain.disabled
+    assert not spec.trigger.on_commit.disabled
+    assert spec.trigger.on_out_of_sync.min_window == timedelta(minutes=5)
+    assert spec.pipeline is None
+
+
+def test_a_pipeline_gets_ids_decoded_options_and_timeouts() -> None:
+    stages = load(
+        app(
+            """
+pipeline:
+  stages:
+    - name: WAIT
+      with: {duration: 1m30s, skipOn: {paths: [docs/**]}}
+    - name: PROMOTE
+      id: first
+      timeout: 5m
+      with: {percent: 20%}
+    - name: SCRIPT_RUN
+      with: {run: make, timeout: 10m, env: {N: 3}}
+"""
+        )
+    ).spec.pipeline.stages
+    assert [stage.id for stage in stages] == ["stage-0", "first", "stage-2"]
+    assert stages[0].options.duration == timedelta(seconds=90)
+    assert stages[0].skip_on.paths == ["docs/**"]
+    assert stages[1].options.percent == 20 and stages[1].timeout == timedelta(minutes=5)
+    assert stages[2].timeout == timedelta(minutes=10)
+    assert stages[2].options.env == {"N": "3"}
+
+
+def test_words_that_yaml_would_make_booleans_stay_words() -> None:
+    stages = load(app("pipeline: {stages: [{name: WAIT_APPROVAL, with: {approvers: [yes, on, no]}}]}"))
+    assert stages.spec.pipeline.stages[0].options.approvers == ["yes", "on", "no"]
+
+
+def test_keys_match_whatever_their_case() -> None:
+    assert load(app("Name: shop\nInput: {Vars: [a=b]}")).spec.input.vars == ("a=b",)
+
+
+def test_the_plugin_architectures_kind_is_read_as_the_plugins_own() -> None:
+    config = load(app("name: shop\nplugins:\n  terraform:\n    vars: [a=b]", kind="Application"))
+    assert config.kind == "TERRAFORM"
+    assert config.spec.input.vars == ("a=b",)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("nme: x", "app.pipecd.yaml:4: spec.nme: unknown key 'nme'; did you mean name?"),
+        ("labels: 3", "app.pipecd.yaml:4: spec.labels: is not a mapping; write keys and values below it"),
+        ("name: x\nname: y", "app.pipecd.yaml:5: spec.name: the key is written twice, first in line 4"),
+        ("timeout: soon", "app.pipecd.yaml:4: spec.timeout: 'soon' is not a duration: write it like 30s"),
+        ("timeout: -5m", "app.pipecd.yaml:4: spec.timeout: must not be negative"),
+        ("planner: {autoRollback: maybe}", "spec.planner.autoRollback: is not true or false"),
+        ("commitMatcher: {pipeline: '('}", "spec.commitMatcher.pipeline: '(' is not a regular expression"),
+        ("encryption: {}", "spec.encryption.decryptionTargets: is missing"),
+        (
+            "attachment: {targets: [../../etc/passwd]}",
+            "spec.attachment.targets[0]: '../../etc/passwd' leaves the application's directory",
+        ),
+        (
+            "pipeline: {stages: [{name: PROMOT}]}",
+            "spec.pipeline.stages[0].name: PROMOT is not a stage of this kind; known here: ANALYSIS",
+        ),
+        (
+            "pipeline: {stages: [{name: ROLLBACK}]}",
+            "spec.pipeline.stages[0].name: ROLLBACK is added by the planner",
+        ),
+        (
+            "pipeline:\n  stages:\n    - name: PROMOTE\n      with:\n        percent: 120",
+            "app.pipecd.yaml:8: spec.pipeline.stages[0].with.percent: 120 is not a percentage (0–100)",
+        ),
+        ("pipeline: {stages: [{name: SCRIPT_RUN}]}", "spec.pipeline.stages[0].with.run: is missing"),
+        (
+            "pipeline: {stages: [{name: WAIT, id: a}, {name: WAIT, id: a}]}",
+            "spec.pipeline.stages[1].id: two stages have the id 'a'",
+        ),
+        ("a: [", "app.pipecd.yaml:5: YAML syntax: "),
+        ("plugins: &a [*a]", "an alias refers to itself"),
+    ],
+)
+def test_an_error_names_file_line_key_and_remedy(body: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(app(body))
+    assert told in str(caught.value)
+
+
+def test_all_mistakes_of_a_file_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(app("nme: x\ntimeout: soon"))
+    assert "spec.nme" in str(caught.value) and "spec.timeout" in str(caught.value)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_an_application_or_a_config_error(text: str) -> None:
+    try:
+        load(text)
+    except ConfigError as error:
+        assert str(error)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
+def test_any_value_for_a_key_is_a_config_error_at_worst(value: object) -> None:
+    import json
+
+    for key in ("name", "timeout", "pipeline", "trigger", "labels", "encryption"):
+        try:
+            load(app(f"{key}: {json.dumps(value)}"))
+        except ConfigError as error:
+            assert "app.pipecd.yaml" in str(error)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 59), st.integers(0, 59))
+def test_durations_read_as_go_writes_them(hours: int, minutes: int, seconds: int) -> None:
+    expected = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    assert duration(f"{hours}h{minutes}m{seconds}s") == expected
