@@ -1,0 +1,53 @@
+"""Invariant 10, at its root: known secrets do not survive a redactor, in any of their spellings."""
+
+import base64
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipecd.secrets import MASK, Redactor
+
+SECRET = "s3cr3t/with+odd chars&more"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        base64.b64encode(SECRET.encode()).decode(),
+        base64.urlsafe_b64encode(SECRET.encode()).decode(),
+        quote(SECRET, safe=""),
+        quote_plus(SECRET),
+    ],
+)
+def test_every_spelling_is_masked(spelling: str) -> None:
+    text = Redactor([SECRET]).text(f"before {spelling} after")
+    assert spelling not in text and MASK in text
+    assert text.startswith("before ") and text.endswith(" after")
+
+
+@given(before=st.binary(max_size=9), after=st.binary(max_size=9))
+def test_base64_of_something_around_the_secret_is_masked_too(before: bytes, after: bytes) -> None:
+    whole = base64.b64encode(before + SECRET.encode() + after).decode()
+    assert MASK in Redactor([SECRET]).text(whole)
+
+
+def test_each_line_of_a_private_key_counts() -> None:
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0\nBAQEFAASCBKcwggSjAgEAAoI\n-----END KEY-----"
+    assert "MIIEvQIBADANBgkqhkiG9w0" not in Redactor([key]).text("x MIIEvQIBADANBgkqhkiG9w0 y")
+
+
+def test_a_login_in_a_url_is_taken_out_even_when_unknown() -> None:
+    text = Redactor().text("fatal: https://me:ghp_token@example.com/a.git not found")
+    assert text == "fatal: https://example.com/a.git not found"
+
+
+def test_mappings_lists_and_exceptions_are_searched() -> None:
+    event = {"a": [SECRET, {"b": SECRET}], "error": ValueError(SECRET), "n": 3}
+    assert SECRET not in str(Redactor([SECRET]).value(event))
+
+
+def test_ordinary_words_are_left_alone() -> None:
+    assert Redactor(["abc"]).text("abcdef") == "abcdef"
