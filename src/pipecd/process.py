@@ -21,12 +21,11 @@ from pipecd.errors import ConfigError
 LONGEST_LINE = 64 * 1024
 OnLine = Callable[[str], None]
 
-# The guard waits for the end of file on the pipe and then kills its process group; the program itself
-# does not inherit the descriptor. `exec` keeps the program the group's leader, so its pid is the group's.
+# The guard waits for the end of file on the pipe, then kills its process group. A shell can name a descriptor
+# above 9 only by its path. `exec` keeps the program the group's leader, so its pid is the group's.
 _GUARD = """
 pgid=$$
-( exec >/dev/null 2>&1 </dev/null; read -r _ <&{pipe}; kill -s KILL -- "-$pgid" ) &
-exec {pipe}<&-
+( exec >/dev/null 2>&1 </dev/fd/{pipe}; read -r _; kill -s KILL -- "-$pgid" ) &
 exec "$@"
 """
 
