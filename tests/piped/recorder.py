@@ -1,0 +1,80 @@
+"""A gRPC server that takes down what an agent says, and can go away and come back on the same port."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from pipecd.client import Client, PipedToken, Transport
+from pipecd.schema.agent import logs_pb2, pipeds_pb2
+from pipecd.schema.agent.service_pb2_grpc import PipedServiceServicer, add_PipedServiceServicer_to_server
+from pipecd.schema.model.stage_log_pb2 import LogBlock
+
+TOKEN = PipedToken(project_id="j", piped_id="p", key="key\n")
+
+
+class Recorder(PipedServiceServicer):  # type: ignore[misc]
+    """Keeps log blocks by index as the real one does. `refuse` makes each call fail with that code."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[str, str] = {}
+        self.seen: dict[int, LogBlock] = {}
+        self.stored: dict[int, LogBlock] = {}
+        self.completed = False
+        self.calls = 0
+        self.refuse: grpc.StatusCode | None = None
+        self._changed = asyncio.Condition()
+        self._server: aio.Server | None = None
+        self.port = 0
+
+    async def ReportStat(self, request: Any, context: Any) -> pipeds_pb2.ReportStatResponse:
+        await self._called(context)
+        return pipeds_pb2.ReportStatResponse(report_interval=1)
+
+    async def ReportStageLogs(self, request: Any, context: Any) -> logs_pb2.ReportStageLogsResponse:
+        await self._called(context)
+        await self._keep(self.seen, request.blocks)
+        return logs_pb2.ReportStageLogsResponse()
+
+    async def ReportStageLogsFromLastCheckpoint(
+        self, request: Any, context: Any
+    ) -> logs_pb2.ReportStageLogsFromLastCheckpointResponse:
+        await self._called(context)
+        self.completed = self.completed or request.completed
+        await self._keep(self.seen, request.blocks)
+        await self._keep(self.stored, request.blocks)
+        return logs_pb2.ReportStageLogsFromLastCheckpointResponse()
+
+    async def until(self, holds: Callable[["Recorder"], bool], timeout: float = 10.0) -> None:
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(lambda: holds(self))
+
+    async def come(self) -> None:
+        self._server = aio.server()
+        add_PipedServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        await self._server.start()
+
+    async def go(self) -> None:
+        if self._server:
+            await self._server.stop(grace=None)
+
+    def client(self, instance: str = "") -> Client:
+        return Client(f"127.0.0.1:{self.port}", TOKEN, Transport(insecure=True), instance=instance)
+
+    def lines(self) -> list[str]:
+        return [self.stored[index].log for index in sorted(self.stored)]
+
+    async def _called(self, context: Any) -> None:
+        self.calls += 1
+        self.metadata = dict(context.invocation_metadata())
+        if self.refuse:
+            await context.abort(self.refuse, "no")
+
+    async def _keep(self, into: dict[int, LogBlock], blocks: Iterable[LogBlock]) -> None:
+        for block in blocks:
+            into.setdefault(block.index, block)
+        async with self._changed:
+            self._changed.notify_all()
