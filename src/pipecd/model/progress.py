@@ -19,6 +19,8 @@ STAGE_STARTED_AT = "pipecd/started-at"
 #: Shared metadata of a deployment: epoch seconds at which it, and its rollback, began.
 STARTED_AT = "pipecd/started-at"
 ROLLBACK_STARTED_AT = "pipecd/rollback-started-at"
+#: Shared metadata, stored with the plan: how many seconds the stages may take, and the rollback again.
+TIMEOUT = "pipecd/timeout"
 #: Shared metadata, stored before the turn to ROLLING_BACK: `ASKED` when a person asked for the rollback.
 ROLLBACK_ORIGIN = "pipecd/rollback-origin"
 ASKED, PLANNED = "asked", "planned"
