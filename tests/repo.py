@@ -1,0 +1,53 @@
+"""A person's clone of a repository: write files, commit, push. Real Git, without the machine's settings."""
+
+import os
+import subprocess
+from pathlib import Path
+
+
+class Clone:
+    def __init__(self, path: Path, remote: str, branch: str = "main") -> None:
+        self.path, self.remote, self.branch = path, remote, branch
+        self.git("init", "--quiet", f"--initial-branch={branch}", str(path), at=path.parent)
+        self.git("remote", "add", "origin", remote)
+
+    def git(self, *arguments: str, at: Path | None = None) -> str:
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.path.parent),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+        for role in ("AUTHOR", "COMMITTER"):
+            env |= {f"GIT_{role}_NAME": "Ada", f"GIT_{role}_EMAIL": "ada@example.com"}
+        done = subprocess.run(
+            ["git", *arguments], cwd=at or self.path, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def write(self, files: dict[str, str | None]) -> None:
+        """Contents by path; None deletes."""
+        for name, text in files.items():
+            path = self.path / name
+            if text is None:
+                path.unlink()
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def commit(self, message: str, files: dict[str, str | None] | None = None) -> str:
+        """The new commit's hash."""
+        self.write(files or {})
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+    def push(self) -> None:
+        self.git("push", "--quiet", "origin", f"HEAD:refs/heads/{self.branch}")
+
+    def commit_and_push(self, message: str, files: dict[str, str | None] | None = None) -> str:
+        made = self.commit(message, files)
+        self.push()
+        return made
