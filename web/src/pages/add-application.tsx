@@ -1,0 +1,1 @@
+export function AddApplicationPage() { return null; }

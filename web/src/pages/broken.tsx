@@ -1,0 +1,24 @@
+// Shown instead of a page that failed, most often because a newer console was installed meanwhile.
+
+import { Button, Center, Stack, Text, Title } from "@mantine/core";
+import { useRouteError } from "react-router";
+
+export function Broken() {
+  const error = useRouteError();
+  return (
+    <Center mih="100vh" p="md" component="main">
+      <Stack align="center" maw={520} ta="center">
+        <Title order={1} size="h3">
+          This page could not be shown
+        </Title>
+        <Text className="faint">
+          The control plane may have been updated while the console was open. Loading it anew mends that.
+        </Text>
+        <Button onClick={() => window.location.reload()}>Load anew</Button>
+        <Text size="xs" className="faint mono">
+          {error instanceof Error ? error.message : String(error)}
+        </Text>
+      </Stack>
+    </Center>
+  );
+}

@@ -1,0 +1,46 @@
+// Which page stands at which address. Each page is loaded when it is first visited.
+
+import { createBrowserRouter, redirect } from "react-router";
+
+import { Frame } from "./parts/frame";
+import { Broken } from "./pages/broken";
+
+export const router = createBrowserRouter([
+  {
+    errorElement: <Broken />,
+    children: [
+      { path: "/login", lazy: async () => ({ Component: (await import("./pages/login")).LoginPage }) },
+      {
+        element: <Frame />,
+        children: [
+          { path: "/", loader: () => redirect("/applications") },
+          {
+            path: "/applications",
+            lazy: async () => ({ Component: (await import("./pages/applications")).ApplicationsPage }),
+          },
+          {
+            path: "/applications/add",
+            lazy: async () => ({ Component: (await import("./pages/add-application")).AddApplicationPage }),
+          },
+          {
+            path: "/applications/:id",
+            lazy: async () => ({ Component: (await import("./pages/application")).ApplicationPage }),
+          },
+          {
+            path: "/deployments",
+            lazy: async () => ({ Component: (await import("./pages/deployments")).DeploymentsPage }),
+          },
+          {
+            path: "/deployments/:id",
+            lazy: async () => ({ Component: (await import("./pages/deployment")).DeploymentPage }),
+          },
+          { path: "/pipeds", lazy: async () => ({ Component: (await import("./pages/pipeds")).PipedsPage }) },
+          { path: "/settings/piped", loader: () => redirect("/pipeds") },
+          { path: "/api-keys", lazy: async () => ({ Component: (await import("./pages/api-keys")).ApiKeysPage }) },
+          { path: "/settings/api-key", loader: () => redirect("/api-keys") },
+          { path: "*", lazy: async () => ({ Component: (await import("./pages/not-found")).NotFoundPage }) },
+        ],
+      },
+    ],
+  },
+]);

@@ -1,0 +1,43 @@
+// How the console looks: colours, type and the defaults of its components.
+
+import { createTheme, type MantineColorsTuple } from "@mantine/core";
+
+const cobalt: MantineColorsTuple = [
+  "#edf3fe",
+  "#d8e4fa",
+  "#adc6f3",
+  "#7fa6ed",
+  "#5a8be7",
+  "#4379e3",
+  "#2f68d8",
+  "#1f5fd0",
+  "#174fb4",
+  "#0c4199",
+];
+
+// Cooler and deeper than Mantine's own: surfaces of the dark scheme, light text first.
+const dark: MantineColorsTuple = [
+  "#d3d9e3",
+  "#b4bccb",
+  "#8f99ac",
+  "#6a7487",
+  "#3d4656",
+  "#2c3442",
+  "#202733",
+  "#171d27",
+  "#11161e",
+  "#0b0f15",
+];
+
+export const theme = createTheme({
+  primaryColor: "cobalt",
+  primaryShade: { light: 7, dark: 7 },
+  colors: { cobalt, dark },
+  fontFamily: "'Inter Variable', system-ui, sans-serif",
+  fontFamilyMonospace: "'JetBrains Mono Variable', ui-monospace, monospace",
+  headings: { fontWeight: "650" },
+  defaultRadius: "md",
+  cursorType: "pointer",
+  autoContrast: true,
+  respectReducedMotion: true,
+});
