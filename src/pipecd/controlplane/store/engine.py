@@ -1,0 +1,106 @@
+"""The connection to the database: one engine to read with, one to write with, and errors in our words."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from pipecd.errors import ConfigError, Temporary
+
+
+class Database:
+    """SQLite takes one writer at a time, so writers queue here instead of failing there."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        if self.sqlite:
+            self._reader = _sqlite(self.url, "BEGIN", pool_size=2)
+            self._writer = _sqlite(self.url, "BEGIN IMMEDIATE", pool_size=1)
+            self._turn: AbstractAsyncContextManager[Any] = asyncio.Lock()
+        else:
+            pool: dict[str, Any] = {
+                "pool_size": 8,
+                "max_overflow": 0,
+                "pool_timeout": 10,
+                "pool_pre_ping": True,
+            }
+            self._reader = self._writer = create_async_engine(self.url, **pool)
+            self._turn = nullcontext()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        with _our_words(self.url):
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction. A broken constraint rises as SQLAlchemy's IntegrityError."""
+        async with self._turn:
+            with _our_words(self.url):
+                async with self._writer.begin() as connection:
+                    yield connection
+
+    async def close(self) -> None:
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+
+def _sqlite(url: sa.URL, begin: str, *, pool_size: int) -> AsyncEngine:
+    if url.database:
+        folder = Path(url.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be made: {error.strerror}",
+                remedy="give spec.datastore a path that can be written",
+            ) from error
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": 20})
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def _settings(connection: Any, _: Any) -> None:
+        # SQLAlchemy, not the driver, says when a transaction begins.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=20000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+class _our_words:
+    """Puts the driver's errors into our words, but for broken constraints: the caller knows their meaning."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, IntegrityError):
+            return
+        place = self._url.database or str(self._url.host)
+        text = str(getattr(error, "orig", None) or error)
+        if any(word in text for word in ("not a database", "malformed", "readonly", "unable to open")):
+            raise ConfigError(
+                f"the database {place} cannot be used: {text}",
+                remedy="restore it from a backup, or check its path and rights",
+            ) from error
+        if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError):
+            raise Temporary(f"the database {place} does not answer: {text}") from error
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise Temporary(f"the connection to the database {place} was lost") from error

@@ -1,0 +1,103 @@
+"""Which table a message goes to, and which of its facts become columns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from google.protobuf.message import Message
+
+from pipecd.controlplane.store import tables
+from pipecd.model.status import DeploymentStatus
+from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.chain_pb2 import DeploymentChain
+from pipecd.schema.model.command_pb2 import Command
+from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.model.event_pb2 import Event
+from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.schema.model.project_pb2 import Project
+from pipecd.schema.model.trace_pb2 import DeploymentTrace
+
+Columns = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """`name` is what the change feed calls it; `piped` tells whose agent a change concerns."""
+
+    name: str
+    table: sa.Table
+    columns: Callable[[Any], Columns]
+    piped: Callable[[Any], str] = lambda message: ""
+    project: Callable[[Any], str] = lambda message: str(message.project_id)
+
+
+def label_words(labels: Mapping[str, str]) -> str:
+    """One line a label, each between line ends, so that a whole label can be searched for."""
+    return "\n" + "".join(f"{key}:{value}\n" for key, value in sorted(labels.items())) if labels else ""
+
+
+def _application(message: Application) -> Columns:
+    labels = label_words(message.labels)
+    return {
+        "piped_id": message.piped_id,
+        "name": message.name,
+        "words": (message.name + labels).lower(),
+        "labels": labels,
+        "kind": message.kind,
+        "sync_status": message.sync_state.status,
+        "disabled": int(message.disabled),
+        "deleted": int(message.deleted),
+    }
+
+
+def _deployment(message: Deployment) -> Columns:
+    active = DeploymentStatus(message.status).active
+    return {
+        "piped_id": message.piped_id,
+        "application_id": message.application_id,
+        "active_application_id": message.application_id if active else None,
+        "words": message.application_name.lower(),
+        "labels": label_words(message.labels),
+        "kind": message.kind,
+        "status": message.status,
+    }
+
+
+def _command(message: Command) -> Columns:
+    return {"piped_id": message.piped_id, "status": message.status, "created_at": message.created_at}
+
+
+def _event(message: Event) -> Columns:
+    return {
+        "name": message.name,
+        "event_key": message.event_key,
+        "labels": label_words(message.labels),
+        "status": message.status,
+        "created_at": message.created_at,
+    }
+
+
+KINDS: Mapping[type[Message], Kind] = {
+    Project: Kind(name="project", table=tables.projects, columns=lambda m: {}, project=lambda m: str(m.id)),
+    Piped: Kind(
+        name="piped",
+        table=tables.pipeds,
+        columns=lambda m: {"name": m.name, "disabled": int(m.disabled)},
+        piped=lambda m: str(m.id),
+    ),
+    Application: Kind(
+        name="application", table=tables.applications, columns=_application, piped=lambda m: str(m.piped_id)
+    ),
+    Deployment: Kind(
+        name="deployment", table=tables.deployments, columns=_deployment, piped=lambda m: str(m.piped_id)
+    ),
+    Command: Kind(name="command", table=tables.commands, columns=_command, piped=lambda m: str(m.piped_id)),
+    Event: Kind(name="event", table=tables.events, columns=_event),
+    APIKey: Kind(name="api_key", table=tables.api_keys, columns=lambda m: {"name": m.name}),
+    DeploymentChain: Kind(name="chain", table=tables.chains, columns=lambda m: {"status": m.status}),
+    DeploymentTrace: Kind(
+        name="trace", table=tables.traces, columns=lambda m: {"commit_hash": m.commit_hash}
+    ),
+}

@@ -1,0 +1,132 @@
+"""The tables: a record is its message, a version to compare and set, and columns for what is queried.
+
+Every index begins with the columns that are compared for equality and ends with the keyset a list is
+paged by. `touched` is microseconds since the epoch and orders lists; the other times are in the message.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _record(name: str, *columns: sa.Column[object], indexes: tuple[tuple[str, ...], ...] = ()) -> sa.Table:
+    table = sa.Table(
+        name,
+        metadata,
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("project_id", sa.String(64), nullable=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("touched", sa.BigInteger, nullable=False),
+        *columns,
+    )
+    for fields in indexes:
+        sa.Index(f"ix_{name}_{'_'.join(fields)}", *(table.c[field] for field in fields))
+    return table
+
+
+def _text(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.Text, nullable=False, server_default="")
+
+
+def _key(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.String(64), nullable=False, server_default="")
+
+
+def _number(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default="0")
+
+
+projects = _record("projects")
+pipeds = _record("pipeds", _text("name"), _number("disabled"), indexes=(("project_id", "touched", "id"),))
+applications = _record(
+    "applications",
+    _key("piped_id"),
+    _text("name"),
+    #: Name and labels in small letters, to search in.
+    _text("words"),
+    #: `\n<key>:<value>\n` for each label.
+    _text("labels"),
+    _number("kind"),
+    _number("sync_status"),
+    _number("disabled"),
+    _number("deleted"),
+    indexes=(
+        ("project_id", "deleted", "touched", "id"),
+        ("project_id", "deleted", "disabled", "touched", "id"),
+        ("piped_id", "deleted", "disabled", "id"),
+    ),
+)
+deployments = _record(
+    "deployments",
+    _key("piped_id"),
+    _key("application_id"),
+    #: The application's id while the deployment is at work; unique, so an application has one such at most.
+    sa.Column("active_application_id", sa.String(64), nullable=True, unique=True),
+    _text("words"),
+    _text("labels"),
+    _number("kind"),
+    _number("status"),
+    indexes=(
+        ("project_id", "touched", "id"),
+        ("project_id", "status", "touched", "id"),
+        ("application_id", "touched", "id"),
+        ("piped_id", "status", "id"),
+    ),
+)
+commands = _record(
+    "commands",
+    _key("piped_id"),
+    _number("status"),
+    _number("created_at"),
+    indexes=(("piped_id", "status", "created_at", "id"), ("status", "created_at", "id")),
+)
+events = _record(
+    "events",
+    _text("name"),
+    _key("event_key"),
+    _text("labels"),
+    _number("status"),
+    _number("created_at"),
+    indexes=(("project_id", "created_at", "id"), ("project_id", "event_key", "created_at", "id")),
+)
+api_keys = _record("api_keys", _text("name"), indexes=(("project_id", "touched", "id"),))
+chains = _record("chains", _number("status"), indexes=(("project_id", "touched", "id"), ("status", "id")))
+traces = _record("traces", _key("commit_hash"), indexes=(("project_id", "touched", "id"),))
+
+#: Small values that belong to a record and are replaced as a whole: what an agent last reported, for one.
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("touched", sa.BigInteger, nullable=False),
+)
+sa.Index("ix_facts_kind_project_id_id", facts.c.kind, facts.c.project_id, facts.c.id)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(96), primary_key=True),
+    sa.Column("holder", sa.String(96), nullable=False),
+    #: Seconds since the epoch.
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("seq", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("piped_id", sa.String(64), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("id", sa.String(512), nullable=False),
+    sa.Column("detail", sa.String(128), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_changes_at", changes.c.at)
