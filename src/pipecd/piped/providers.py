@@ -1,0 +1,40 @@
+"""The platform providers of the agent's file, decoded when a stage first needs one.
+
+Decoding asks the platform for its type, and loading a platform costs memory: an agent pays only for
+the platforms it uses.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipecd.config.decode import decode
+from pipecd.config.document import Document
+from pipecd.config.piped import PipedSpec
+from pipecd.errors import ConfigError
+from pipecd.platforms import platform
+
+
+class Providers:
+    def __init__(self, spec: PipedSpec) -> None:
+        self._spec = {one.name: (index, one) for index, one in enumerate(spec.providers)}
+        self._decoded: dict[str, Any] = {}
+
+    def config(self, name: str) -> Any:
+        """The provider's decoded `config`; None for no name. Raises ConfigError."""
+        if not name:
+            return None
+        if name not in self._decoded:
+            self._decoded[name] = self._decode(name)
+        return self._decoded[name]
+
+    def _decode(self, name: str) -> Any:
+        if name not in self._spec:
+            raise ConfigError(
+                f"this agent has no platform provider {name}",
+                remedy="add it to spec.platformProviders of the agent, or choose another for the application",
+            )
+        index, provider = self._spec[name]
+        lines: Mapping[tuple[str | int, ...], int] = {}
+        document = Document(file="the agent's configuration", kind="Piped", spec={}, lines=lines)
+        path = ("spec", "platformProviders", index, "config")
+        return decode(platform(provider.type).provider, provider.config, document, path)

@@ -1,0 +1,14 @@
+"""The repositories that the agent's own file names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    id: str
+    remote: str
+    branch: str
+
+
+Repositories = Mapping[str, Repository]

@@ -1,0 +1,112 @@
+"""Where a deployment's files come from: configuration by `read`, checkouts by `checkout`.
+
+Used by trigger, planner and perform. Remotes and branches come from the agent's own file, by the
+repository's id; a record of the control plane cannot point the agent at another remote. Nothing that a
+repository holds may reach outside the checkout.
+"""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+
+from pipecd.config import application
+from pipecd.config.application import ApplicationConfig
+from pipecd.errors import ConfigError, NotFound, Place, Refused
+from pipecd.git.mirror import Mirrors
+from pipecd.model.application import GitPath
+from pipecd.model.stage import Source
+from pipecd.piped.repositories import Repository
+from pipecd.platforms import platform
+
+
+class Sources:
+    def __init__(self, mirrors: Mirrors, repositories: Mapping[str, Repository]) -> None:
+        self.mirrors = mirrors
+        self._repositories = repositories
+
+    def repository(self, repo_id: str) -> Repository:
+        try:
+            return self._repositories[repo_id]
+        except KeyError:
+            raise ConfigError(
+                f"the repository {repo_id} is not in this agent's configuration",
+                remedy="add it to spec.repositories of the agent, or move the application",
+            ) from None
+
+    async def config(self, git_path: GitPath, commit: str) -> ApplicationConfig:
+        """The application's file at `commit`. Raises ConfigError with its place."""
+        file = config_file(git_path)
+        try:
+            text = await self.mirrors.read(self.repository(git_path.repo_id).remote, commit, file)
+        except NotFound:
+            raise ConfigError(
+                "there is no such file in the commit",
+                place=Place(file),
+                remedy="restore the file, or change the application's path or configuration file name",
+            ) from None
+        return decoded(text, file)
+
+    @asynccontextmanager
+    async def checkout(self, git_path: GitPath, commit: str) -> AsyncIterator[Source]:
+        """A copy of the repository at `commit`, for one use; it is removed afterwards."""
+        config = await self.config(git_path, commit)
+        _refuse_unsupported(config)
+        remote = self.repository(git_path.repo_id).remote
+        async with self.mirrors.worktree(remote, commit) as root:
+            directory = inside(root, git_path.path)
+            refuse_escaping_links(root, directory)
+            yield Source(commit=commit, root=root, directory=directory, config=config)
+
+
+def config_file(git_path: GitPath) -> str:
+    """The path of the application's file in its repository. Raises ConfigError when it leaves it."""
+    parts = PurePosixPath(git_path.path, git_path.config_filename)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise ConfigError(
+            f"{parts} leaves the repository",
+            remedy="write the application's path relative to the repository's root, without ..",
+        )
+    return str(parts)
+
+
+def decoded(text: bytes, file: str) -> ApplicationConfig:
+    try:
+        words = text.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(
+            "the file is not UTF-8 text", place=Place(file), remedy="save it as UTF-8"
+        ) from None
+    return application.load(words, file, platform)
+
+
+def inside(root: Path, path: str) -> Path:
+    """`path` under `root`, which it does not leave, also not through a link."""
+    directory = (root / path).resolve()
+    if not directory.is_relative_to(root.resolve()):
+        raise Refused(f"the application's path {path} leads out of the repository", remedy="remove the link")
+    if not directory.is_dir():
+        raise ConfigError(f"the application's path {path} is not a directory", remedy="restore the directory")
+    return directory
+
+
+def refuse_escaping_links(root: Path, directory: Path) -> None:
+    """Raise Refused when a link below `directory` leads out of the checkout."""
+    real_root = root.resolve()
+    for parent, directories, files in os.walk(directory):
+        for name in (*directories, *files):
+            link = Path(parent, name)
+            if link.is_symlink() and not link.resolve().is_relative_to(real_root):
+                raise Refused(
+                    f"the link {link.relative_to(root)} leads out of the repository",
+                    remedy="replace it with a file, or with a relative link inside the repository",
+                )
+
+
+def _refuse_unsupported(config: ApplicationConfig) -> None:
+    for key in ("encryption", "attachment"):
+        if getattr(config.spec, key, None):
+            raise Refused(
+                f"{config.file}: spec.{key} is not supported by this version of the agent",
+                remedy=f"remove spec.{key}, or use a version that supports it",
+            )
