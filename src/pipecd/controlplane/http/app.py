@@ -1,0 +1,31 @@
+"""The HTTP port: the console's API and pages, signing in, webhooks. Put together here, once."""
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from pipecd.controlplane.http.console import BUILT, Assets, Pages
+from pipecd.controlplane.http.login import Login
+from pipecd.controlplane.http.security import SecureHeaders
+from pipecd.controlplane.http.webhooks import Webhooks
+
+
+def application(
+    *, api: ASGIApp, login: Login, webhooks: Webhooks, static_dir: Path | None, https: bool
+) -> ASGIApp:
+    """`api` answers below `/api`; `https` says how browsers reach this port."""
+    root = static_dir or BUILT
+    pages = Pages(root)
+    app = Starlette(
+        routes=[
+            Mount("/api", app=api),
+            Route("/auth/login/static", login.static, methods=["POST"]),
+            Route("/auth/logout", login.logout, methods=["GET", "POST"]),
+            Route("/hooks/{host}", webhooks.receive, methods=["POST"]),
+            Mount("/assets", app=Assets(directory=root / "assets", check_dir=False)),
+            Route("/{path:path}", pages.page, methods=["GET", "HEAD"]),
+        ],
+    )
+    return SecureHeaders(app, https=https)

@@ -1,0 +1,49 @@
+"""The console's files: `/assets/*` for ever, everything else is the one page that routes by itself.
+
+The files come from the package (`pipecd/console`, made when it is built) or from `--static-dir`.
+"""
+
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+BUILT = Path(__file__).parents[2] / "console"
+_NOT_BUILT = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>PipeCD</title></head>
+<body><h1>The console was not built</h1>
+<p>The control plane works; only the pages are missing. In a clone of the repository run
+<code>make console</code>, then reload. Packages from <code>pip</code> contain the pages.</p>
+</body></html>
+"""
+
+
+class Assets(StaticFiles):
+    """Files whose names change with their contents."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if response.status_code == 200:
+            response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+class Pages:
+    """The SPA in `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def page(self, request: Request) -> Response:
+        """A file of the root where the path names one, else the page."""
+        name = request.path_params["path"]
+        if name and "/" not in name and not name.startswith(".") and (self._root / name).is_file():
+            return FileResponse(self._root / name, headers={"cache-control": "no-cache"})
+        if name.startswith(("api/", "hooks/", "auth/", "assets/")):
+            return PlainTextResponse("not found", status_code=404)
+        index = self._root / "index.html"
+        if not index.is_file():
+            return HTMLResponse(_NOT_BUILT, status_code=503)
+        return FileResponse(index, headers={"cache-control": "no-cache"})

@@ -1,0 +1,74 @@
+"""PipedService: events an agent writes back to Git."""
+
+from collections.abc import Mapping
+
+from pipecd.controlplane.caller import Agent
+from pipecd.controlplane.events import event_key
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.method import Handler
+from pipecd.errors import NotFound, PermissionDenied
+from pipecd.schema.agent.events_pb2 import (
+    GetLatestEventRequest,
+    GetLatestEventResponse,
+    ListEventsRequest,
+    ListEventsResponse,
+    ListOrder,
+    ReportEventStatusesRequest,
+    ReportEventStatusesResponse,
+)
+from pipecd.schema.model.event_pb2 import Event, EventStatus
+
+_STATUSES: Mapping[int, EventStatus.ValueType] = {
+    ListEventsRequest.NOT_HANDLED: EventStatus.EVENT_NOT_HANDLED,
+    ListEventsRequest.SUCCESS: EventStatus.EVENT_SUCCESS,
+    ListEventsRequest.FAILURE: EventStatus.EVENT_FAILURE,
+    ListEventsRequest.OUTDATED: EventStatus.EVENT_OUTDATED,
+}
+
+
+async def get_latest_event(
+    plane: Plane, agent: Agent, request: GetLatestEventRequest
+) -> GetLatestEventResponse:
+    key = event_key(request.name, request.labels)
+    found = await plane.store.latest_event(agent.project_id, request.name, key)
+    if found is None:
+        raise NotFound(f"there is no event {request.name} with these labels")
+    return GetLatestEventResponse(event=found)
+
+
+async def list_events(plane: Plane, agent: Agent, request: ListEventsRequest) -> ListEventsResponse:
+    found = await plane.store.events_between(
+        agent.project_id,
+        begin=getattr(request, "from"),
+        end=request.to,
+        status=_STATUSES.get(request.status),
+        newest_first=request.order == ListOrder.DESC,
+    )
+    return ListEventsResponse(events=found)
+
+
+async def report_statuses(
+    plane: Plane, agent: Agent, request: ReportEventStatusesRequest
+) -> ReportEventStatusesResponse:
+    for report in request.events:
+        await plane.store.update(Event, report.id, _change(plane, agent, report))
+    return ReportEventStatusesResponse()
+
+
+def _change(plane: Plane, agent: Agent, report: ReportEventStatusesRequest.Event):  # type: ignore[no-untyped-def]
+    def change(record: Event) -> None:
+        if record.project_id != agent.project_id:
+            raise PermissionDenied(f"event {record.id} does not belong to project {agent.project_id}")
+        record.status = report.status
+        record.status_description = report.status_description
+        if report.status in (EventStatus.EVENT_SUCCESS, EventStatus.EVENT_FAILURE):
+            record.handled_at = record.updated_at = plane.now()
+
+    return change
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "GetLatestEvent": get_latest_event,
+    "ListEvents": list_events,
+    "ReportEventStatuses": report_statuses,
+}

@@ -1,0 +1,52 @@
+"""PipedService: what runs on the platform, as agents see it."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from pipecd.controlplane.caller import Agent
+from pipecd.controlplane.live_state import apply_event
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.rpc.piped import owned
+from pipecd.errors import NotFound
+from pipecd.schema.agent.live_state_pb2 import (
+    ReportApplicationLiveStateEventsRequest,
+    ReportApplicationLiveStateEventsResponse,
+    ReportApplicationLiveStateRequest,
+    ReportApplicationLiveStateResponse,
+)
+from pipecd.schema.model.live_state_pb2 import KubernetesResourceStateEvent
+
+
+async def report_live_state(
+    plane: Plane, agent: Agent, request: ReportApplicationLiveStateRequest
+) -> ReportApplicationLiveStateResponse:
+    snapshot = request.snapshot
+    await owned.application(plane, agent, snapshot.application_id)
+    snapshot.piped_id, snapshot.project_id = agent.piped_id, agent.project_id
+    await plane.blobs.put_live_state(snapshot)
+    return ReportApplicationLiveStateResponse()
+
+
+async def report_events(
+    plane: Plane, agent: Agent, request: ReportApplicationLiveStateEventsRequest
+) -> ReportApplicationLiveStateEventsResponse:
+    """Events that fit no snapshot are dropped: the next snapshot tells the same."""
+    by_application: dict[str, list[KubernetesResourceStateEvent]] = defaultdict(list)
+    for event in request.kubernetes_events:
+        by_application[event.application_id].append(event)
+    for application_id, events in by_application.items():
+        await owned.application(plane, agent, application_id)
+        try:
+            snapshot = await plane.blobs.live_state(application_id)
+        except NotFound:
+            continue
+        if any([apply_event(snapshot, event) for event in events]):
+            await plane.blobs.put_live_state(snapshot)
+    return ReportApplicationLiveStateEventsResponse()
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "ReportApplicationLiveState": report_live_state,
+    "ReportApplicationLiveStateEvents": report_events,
+}

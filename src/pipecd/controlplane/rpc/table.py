@@ -1,0 +1,97 @@
+"""Every call that is served, from the descriptors and the handlers: the table a test can walk.
+
+Who may call comes from one place a service: a piped's key for PipedService and AgentService, the list
+below for APIService, the `model.rbac` option beside each RPC for WebService and ConsoleService. An RPC
+without a handler, a handler without an RPC, or a method without needs stops the program at its start.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from pipecd.controlplane.rpc import agent, api, console, piped, web
+from pipecd.controlplane.rpc.method import ApiKey, Handler, Member, Method, Needs, PipedKey, Right
+from pipecd.model.access import Action, Resource
+from pipecd.schema.agent import service_pb2 as piped_pb2
+from pipecd.schema.api import service_pb2 as api_pb2
+from pipecd.schema.model import access_pb2
+from pipecd.schema.pipecd.v1 import agent_pb2, console_pb2
+from pipecd.schema.web import service_pb2 as web_pb2
+
+PIPED = piped_pb2.DESCRIPTOR.services_by_name["PipedService"]
+API = api_pb2.DESCRIPTOR.services_by_name["APIService"]
+WEB = web_pb2.DESCRIPTOR.services_by_name["WebService"]
+AGENT = agent_pb2.DESCRIPTOR.services_by_name["AgentService"]
+CONSOLE = console_pb2.DESCRIPTOR.services_by_name["ConsoleService"]
+
+HANDLERS: Mapping[ServiceDescriptor, Mapping[str, Handler]] = {
+    PIPED: piped.HANDLERS,
+    API: api.HANDLERS,
+    WEB: web.HANDLERS,
+    AGENT: agent.HANDLERS,
+    CONSOLE: console.HANDLERS,
+}
+
+#: What an API key that may only read can call.
+READS = frozenset(
+    {
+        "GetApplication",
+        "ListApplications",
+        "GetDeployment",
+        "ListDeployments",
+        "ListStageLogs",
+        "GetCommand",
+        "GetPiped",
+        "Encrypt",
+    }
+)
+
+#: RPCs whose schema names no right; PipeCD refuses them to everybody.
+UNNAMED_RIGHTS: Mapping[str, Right] = {
+    "ListDeploymentChains": Right(resource=Resource.DEPLOYMENT_CHAIN, action=Action.LIST),
+    "GetDeploymentChain": Right(resource=Resource.DEPLOYMENT_CHAIN, action=Action.GET),
+}
+
+#: Older clients call the services by these names.
+LEGACY_PREFIXES: Mapping[ServiceDescriptor, str] = {
+    PIPED: "pipe.api.service.pipedservice.PipedService",
+    API: "pipe.api.service.apiservice.APIService",
+    WEB: "pipe.api.service.webservice.WebService",
+}
+
+
+def methods(services: Iterable[ServiceDescriptor] = tuple(HANDLERS)) -> Mapping[str, Method]:
+    """The calls of `services` by path, legacy names included."""
+    table: dict[str, Method] = {}
+    for service in services:
+        served = {method.name: method for method in service.methods}
+        if odd := served.keys() ^ HANDLERS[service].keys():
+            raise RuntimeError(f"{service.full_name}: no handler or no RPC for {', '.join(sorted(odd))}")
+        for name, descriptor in served.items():
+            method = Method(
+                service=service.full_name,
+                name=name,
+                request=GetMessageClass(descriptor.input_type),
+                response=GetMessageClass(descriptor.output_type),
+                needs=_needs(service, descriptor),
+                handler=HANDLERS[service][name],
+                streams=descriptor.server_streaming,
+            )
+            table[method.path] = method
+            if service in LEGACY_PREFIXES:
+                table[f"/{LEGACY_PREFIXES[service]}/{name}"] = method
+    return table
+
+
+def _needs(service: ServiceDescriptor, method: MethodDescriptor) -> Needs:
+    if service in (PIPED, AGENT):
+        return PipedKey()
+    if service is API:
+        return ApiKey(writes=method.name not in READS)
+    if method.GetOptions().HasExtension(access_pb2.rbac):
+        option = method.GetOptions().Extensions[access_pb2.rbac]
+        if option.ignored:
+            return Member()
+        return Right(resource=Resource(option.resource), action=Action(option.action))
+    return UNNAMED_RIGHTS[method.name]
