@@ -1,0 +1,158 @@
+"""What ECS and Lambda share: a session from the provider's settings, and AWS's errors in our words.
+
+Nothing here names a service's resource. Retries of throttling and of broken connections are the
+SDK's (`adaptive` mode, bounded); what is left after that reaches the stage as one of `pipecd.errors`.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    TokenRetrievalError,
+)
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
+
+MANAGED_BY, PIPED, APPLICATION, COMMIT = (
+    "pipecd-dev-managed-by",
+    "pipecd-dev-piped",
+    "pipecd-dev-application",
+    "pipecd-dev-commit-hash",
+)
+
+_MISSING = {
+    "ResourceNotFoundException",
+    "NoSuchEntity",
+    "ServiceNotFoundException",
+    "ServiceNotActiveException",
+    "ClusterNotFoundException",
+    "TaskSetNotFoundException",
+    "ListenerNotFound",
+    "RuleNotFound",
+    "TargetGroupNotFound",
+    "NoSuchKey",
+    "ParameterNotFound",
+}
+_EXISTS = {"ResourceConflictException", "ResourceExistsException"}
+_FENCED = {"PreconditionFailedException", "ConditionalCheckFailedException"}
+_PASSING = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "ServiceException",
+    "ServerException",
+    "InternalFailure",
+    "InternalError",
+    "ServiceUnavailable",
+    "UpdateInProgressException",
+}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+
+
+class AwsProvider(BaseModel):
+    """`config` of a platform provider of type LAMBDA or ECS. Everything unset is the SDK's usual chain."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    region: str
+    profile: str | None = None
+    credentials_file: str | None = Field(None, alias="credentialsFile")
+    role_arn: str | None = Field(None, alias="roleARN")
+    token_file: str | None = Field(None, alias="tokenFile")
+
+
+@asynccontextmanager
+async def client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
+    """An SDK client whose credentials come from `provider`, else from environment, container or instance."""
+    session = AioSession(profile=provider.profile)
+    if provider.credentials_file:
+        session.set_config_variable("credentials_file", provider.credentials_file)
+    settings = AioConfig(
+        retries={"mode": "standard", "max_attempts": 6},
+        connect_timeout=10,
+        read_timeout=60,
+        user_agent_extra="pipecd",
+    )
+    with errors_in_our_words(service):
+        credentials = await _role_credentials(session, provider)
+        async with session.create_client(
+            service, region_name=provider.region, config=settings, **credentials
+        ) as made:
+            yield made
+
+
+async def _role_credentials(session: AioSession, provider: AwsProvider) -> Mapping[str, str]:
+    if not provider.role_arn or not provider.token_file:
+        return {}
+    async with session.create_client("sts", region_name=provider.region) as sts:
+        with open(provider.token_file) as token:  # noqa: ASYNC230, PTH123 - a few hundred bytes
+            answer = await sts.assume_role_with_web_identity(
+                RoleArn=provider.role_arn, RoleSessionName="piped", WebIdentityToken=token.read().strip()
+            )
+    given = answer["Credentials"]
+    return {
+        "aws_access_key_id": given["AccessKeyId"],
+        "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
+
+
+@contextmanager
+def errors_in_our_words(service: str) -> Iterator[None]:
+    """Turns what the SDK raises into `pipecd.errors`; only a missing resource is ever `NotFound`."""
+    try:
+        yield
+    except ClientError as error:
+        raise _translated(service, error) from error
+    except (NoCredentialsError, PartialCredentialsError, TokenRetrievalError) as error:
+        raise ConfigError(
+            f"no AWS credentials for {service}: {error}",
+            remedy="give the agent's container or instance a role, or set credentialsFile or profile",
+        ) from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise Temporary(f"{service} cannot be reached: {error}") from error
+    except BotoCoreError as error:
+        raise ConfigError(f"{service}: {error}", remedy="look at the platform provider's config") from error
+
+
+def _translated(service: str, error: ClientError) -> Exception:
+    code = error.response.get("Error", {}).get("Code", "")
+    message = error.response.get("Error", {}).get("Message", str(error))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    text = f"{service} {error.operation_name}: {message}"
+    if code in _MISSING:
+        return NotFound(text)
+    if code in _EXISTS:
+        return AlreadyExists(text)
+    if code in _FENCED:
+        return Conflict(text)
+    if code in _PASSING or status >= 500:
+        return Temporary(text)
+    if code in _DENIED or status == 403:
+        return Refused(text, remedy=f"allow {service}:{error.operation_name} to the agent's role")
+    if code in _EXPIRED:
+        return Refused(text, remedy="the credentials have expired: renew them or use a role")
+    return Refused(text)
+
+
+def tags(*, piped: str, application: str, commit: str, own: Mapping[str, str]) -> dict[str, str]:
+    """The user's tags and the ones by which the agent finds its resources again."""
+    return {**own, MANAGED_BY: "piped", PIPED: piped, APPLICATION: application, COMMIT: commit}
+
+
+def stale_tags(live: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    """Keys that Git no longer asks for; AWS's own `aws:` tags cannot be removed."""
+    return sorted(key for key in live if key not in wanted and not key.startswith("aws:"))

@@ -1,0 +1,110 @@
+"""The function manifest (`kind: LambdaFunction`): what a Lambda application's files ask for.
+
+Fields and limits are PipeCD's; unknown fields are ignored as there.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class GitSource(_Part):
+    """The agent zips `path` of `git` at `ref`."""
+
+    git: str = Field(min_length=1)
+    ref: str = Field(min_length=1)
+    path: str = ""
+
+
+class Architecture(_Part):
+    name: Literal["x86_64", "arm64"]
+
+
+class EphemeralStorage(_Part):
+    #: Megabytes.
+    size: int = Field(ge=512, le=10240)
+
+
+class VpcConfig(_Part):
+    security_group_ids: Sequence[str] = ()
+    subnet_ids: Sequence[str] = ()
+
+
+class LambdaFunction(_Part):
+    """One function. Code: `image`, else S3, else `source`. `memory` is in MB, `timeout` in seconds."""
+
+    name: str = Field(min_length=1)
+    role: str = Field(min_length=1)
+    image: str = ""
+    s3_bucket: str = Field("", alias="s3Bucket")
+    s3_key: str = Field("", alias="s3Key")
+    s3_object_version: str = Field("", alias="s3ObjectVersion")
+    source: GitSource | None = None
+    handler: str = ""
+    runtime: str = ""
+    architectures: Sequence[Architecture] = ()
+    ephemeral_storage: EphemeralStorage | None = None
+    memory: int = Field(ge=1)
+    timeout: int = Field(ge=1, le=900)
+    tags: Mapping[str, str] = Field(default_factory=dict)
+    environments: Mapping[str, str] = Field(default_factory=dict)
+    vpc_config: VpcConfig | None = None
+    layers: Sequence[str] = ()
+
+    @model_validator(mode="after")
+    def _has_code(self) -> Self:
+        if self.image:
+            return self
+        if self.s3_bucket and not self.s3_key:
+            raise ValueError("s3Key is missing: s3Bucket needs it")
+        if not self.s3_bucket and self.source is None:
+            raise ValueError("one of image, s3Bucket or source must say where the code is")
+        if not self.handler or not self.runtime:
+            raise ValueError("handler and runtime are needed unless image is set")
+        return self
+
+    @property
+    def version(self) -> str:
+        """What people call this version: the image's tag, the S3 object's version, or the Git ref."""
+        if self.image:
+            last = self.image.rsplit("/", 1)[-1]
+            return last.split("@")[-1] if "@" in last else last.partition(":")[2] or "latest"
+        if self.s3_bucket:
+            return self.s3_object_version
+        return self.source.ref if self.source else ""
+
+
+def configuration(function: LambdaFunction) -> dict[str, object]:
+    """The members that CreateFunction and UpdateFunctionConfiguration share, as AWS names them.
+
+    Members that Git leaves out are sent empty, so that taking a line out of Git takes it out of AWS.
+    """
+    wanted: dict[str, object] = {
+        "FunctionName": function.name,
+        "Role": function.role,
+        "MemorySize": function.memory,
+        "Timeout": function.timeout,
+        "Environment": {"Variables": dict(function.environments)},
+        "EphemeralStorage": {"Size": function.ephemeral_storage.size if function.ephemeral_storage else 512},
+        "VpcConfig": {
+            "SecurityGroupIds": list(function.vpc_config.security_group_ids) if function.vpc_config else [],
+            "SubnetIds": list(function.vpc_config.subnet_ids) if function.vpc_config else [],
+        },
+    }
+    if not function.image:
+        wanted |= {
+            "Handler": function.handler,
+            "Runtime": function.runtime,
+            "Layers": list(function.layers),
+        }
+    return wanted
+
+
+def architectures(function: LambdaFunction) -> list[str]:
+    return [architecture.name for architecture in function.architectures] or ["x86_64"]

@@ -1,0 +1,16 @@
+"""What the Lambda stages do. Traffic is only ever moved by `route`, one fenced call at a time."""
+
+from collections.abc import Mapping
+
+from pipecd.model.stage import StageFunction
+from pipecd.platforms.awslambda.stages.canary import canary_rollout
+from pipecd.platforms.awslambda.stages.promote import promote_stage
+from pipecd.platforms.awslambda.stages.rollback import rollback
+from pipecd.platforms.awslambda.stages.sync import sync
+
+STAGES: Mapping[str, StageFunction] = {
+    "LAMBDA_SYNC": sync,
+    "LAMBDA_CANARY_ROLLOUT": canary_rollout,
+    "LAMBDA_PROMOTE": promote_stage,
+    "ROLLBACK": rollback,
+}
