@@ -1,0 +1,137 @@
+"""The stack: an App Runner service of exactly one instance, two roles, no inbound traffic."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_apprunner as apprunner
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
+from constructs import Construct, Node
+
+BLANK_FREE = re.compile(r"[A-Za-z0-9_=./:@,+-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What `app.py` describes. Raises ValueError naming the context key that is missing or wrong."""
+
+    secret_arn: str
+    name: str = "piped"
+    kms_key_arn: str = ""
+    repository: str = "piped-launcher"
+    image_tag: str = "latest"
+    cpu: str = "256"
+    memory: str = "512"
+    policies: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.secret_arn.startswith("arn:"):
+            raise ValueError("secret_arn: give the secret's ARN, for example -c secret_arn=arn:aws:secretsmanager:…")
+        for argument in self.arguments:
+            if not BLANK_FREE.fullmatch(argument):
+                raise ValueError(f"arguments: {argument!r}: App Runner splits at blanks; write --flag=value")
+
+    @classmethod
+    def from_context(cls, node: Node) -> "Settings":
+        given: dict[str, Any] = {}
+        for key in cls.__dataclass_fields__:
+            value = node.try_get_context(key)
+            if value is None:
+                continue
+            given[key] = tuple(_listed(value)) if key in ("policies", "arguments") else str(value)
+        given.setdefault("secret_arn", "")
+        return cls(**given)
+
+
+def _listed(value: Any) -> list[str]:
+    """A list in `cdk.json`, or words separated by commas on the command line."""
+    return [str(item) for item in value] if isinstance(value, list) else str(value).split(",")
+
+
+class PipedOnAppRunner(cdk.Stack):
+    def __init__(self, scope: Construct, id: str, *, settings: Settings, **kwargs: Any) -> None:
+        super().__init__(scope, id, **kwargs)
+        repository = ecr.Repository.from_repository_name(self, "Launcher", settings.repository)
+        one = apprunner.CfnAutoScalingConfiguration(
+            self,
+            "One",
+            auto_scaling_configuration_name=f"{settings.name}-one",
+            min_size=1,
+            max_size=1,
+            max_concurrency=1,
+        )
+        service = apprunner.CfnService(
+            self,
+            "Piped",
+            service_name=settings.name,
+            auto_scaling_configuration_arn=one.attr_auto_scaling_configuration_arn,
+            source_configuration=self._source(settings, repository),
+            instance_configuration=apprunner.CfnService.InstanceConfigurationProperty(
+                cpu=settings.cpu, memory=settings.memory, instance_role_arn=self._instance_role(settings).role_arn
+            ),
+            health_check_configuration=apprunner.CfnService.HealthCheckConfigurationProperty(
+                protocol="HTTP", path="/healthz", interval=10, timeout=5, healthy_threshold=1, unhealthy_threshold=5
+            ),
+            network_configuration=apprunner.CfnService.NetworkConfigurationProperty(
+                ingress_configuration=apprunner.CfnService.IngressConfigurationProperty(is_publicly_accessible=False),
+                egress_configuration=apprunner.CfnService.EgressConfigurationProperty(egress_type="DEFAULT"),
+            ),
+        )
+        cdk.CfnOutput(self, "ServiceArn", value=service.attr_service_arn)
+
+    def _source(
+        self, settings: Settings, repository: ecr.IRepository
+    ) -> apprunner.CfnService.SourceConfigurationProperty:
+        # App Runner starts this as it stands: no shell, no environment variables in it.
+        command = " ".join(
+            [
+                "launcher",
+                "--config-from-aws-secret=true",
+                f"--aws-secret-id={settings.secret_arn}",
+                *settings.arguments,
+            ]
+        )
+        return apprunner.CfnService.SourceConfigurationProperty(
+            auto_deployments_enabled=True,
+            authentication_configuration=apprunner.CfnService.AuthenticationConfigurationProperty(
+                access_role_arn=self._access_role(repository).role_arn
+            ),
+            image_repository=apprunner.CfnService.ImageRepositoryProperty(
+                image_identifier=repository.repository_uri_for_tag(settings.image_tag),
+                image_repository_type="ECR",
+                image_configuration=apprunner.CfnService.ImageConfigurationProperty(
+                    port="9085", start_command=command
+                ),
+            ),
+        )
+
+    def _access_role(self, repository: ecr.IRepository) -> iam.Role:
+        role = iam.Role(self, "Pull", assumed_by=iam.ServicePrincipal("build.apprunner.amazonaws.com"))
+        repository.grant_pull(role)
+        role.add_to_policy(iam.PolicyStatement(actions=["ecr:DescribeImages"], resources=[repository.repository_arn]))
+        return role
+
+    def _instance_role(self, settings: Settings) -> iam.Role:
+        role = iam.Role(self, "Agent", assumed_by=iam.ServicePrincipal("tasks.apprunner.amazonaws.com"))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="ReadItsConfiguration",
+                actions=["secretsmanager:GetSecretValue"],
+                resources=[settings.secret_arn],
+            )
+        )
+        if settings.kms_key_arn:
+            role.add_to_policy(
+                iam.PolicyStatement(
+                    sid="DecryptItsConfiguration",
+                    actions=["kms:Decrypt"],
+                    resources=[settings.kms_key_arn],
+                    conditions={"StringEquals": {"kms:ViaService": f"secretsmanager.{self.region}.{self.url_suffix}"}},
+                )
+            )
+        for index, arn in enumerate(settings.policies):
+            role.add_managed_policy(iam.ManagedPolicy.from_managed_policy_arn(self, f"Deploy{index}", arn))
+        return role

@@ -1,0 +1,131 @@
+# One always-on agent on App Runner: no VPC, no cluster, no inbound traffic.
+
+data "aws_caller_identity" "current" {}
+data "aws_region" "current" {}
+data "aws_partition" "current" {}
+
+locals {
+  image = "${aws_ecr_repository.launcher.repository_url}:${local.tag}"
+  # The tag follows the source, so a new source is a new deployment.
+  tag = replace(try(regex(":([^:/@]+)$", var.source_image)[0], "latest"), "/[^A-Za-z0-9_.-]/", "-")
+
+  start_command = join(" ", concat(
+    ["launcher", "--config-from-aws-secret=true", "--aws-secret-id=${aws_secretsmanager_secret.config.arn}"],
+    var.launcher_arguments,
+  ))
+}
+
+resource "aws_ecr_repository" "launcher" {
+  name                 = "${var.name}-launcher"
+  image_tag_mutability = "MUTABLE"
+  force_delete         = true
+  tags                 = var.tags
+
+  image_scanning_configuration {
+    scan_on_push = true
+  }
+}
+
+resource "aws_ecr_lifecycle_policy" "launcher" {
+  repository = aws_ecr_repository.launcher.name
+  policy = jsonencode({
+    rules = [{
+      rulePriority = 1
+      description  = "Keep the newest ten images"
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
+      action       = { type = "expire" }
+    }]
+  })
+}
+
+# App Runner refuses to be created before the image is there.
+resource "terraform_data" "image" {
+  count            = var.push_image ? 1 : 0
+  triggers_replace = [var.source_image, aws_ecr_repository.launcher.repository_url]
+
+  provisioner "local-exec" {
+    command = "sh ${path.module}/push-image.sh"
+    environment = {
+      AWS_REGION   = data.aws_region.current.name
+      SOURCE_IMAGE = var.source_image
+      TARGET_IMAGE = local.image
+    }
+  }
+}
+
+resource "aws_secretsmanager_secret" "config" {
+  name_prefix             = "${var.name}-config-"
+  description             = "Configuration of the PipeCD agent ${var.name}"
+  kms_key_id              = var.kms_key_arn == "" ? null : var.kms_key_arn
+  recovery_window_in_days = 7
+  tags                    = var.tags
+}
+
+resource "aws_secretsmanager_secret_version" "config" {
+  secret_id     = aws_secretsmanager_secret.config.id
+  secret_string = var.piped_config
+}
+
+resource "aws_apprunner_auto_scaling_configuration_version" "one" {
+  auto_scaling_configuration_name = "${var.name}-one"
+  # Exactly one: two agents with one key would wait for one another.
+  min_size        = 1
+  max_size        = 1
+  max_concurrency = 1
+  tags            = var.tags
+}
+
+resource "aws_apprunner_service" "piped" {
+  service_name                   = var.name
+  auto_scaling_configuration_arn = aws_apprunner_auto_scaling_configuration_version.one.arn
+  tags                           = var.tags
+
+  source_configuration {
+    auto_deployments_enabled = true
+
+    authentication_configuration {
+      access_role_arn = aws_iam_role.access.arn
+    }
+
+    image_repository {
+      image_identifier      = local.image
+      image_repository_type = "ECR"
+
+      image_configuration {
+        port          = "9085"
+        start_command = local.start_command
+      }
+    }
+  }
+
+  instance_configuration {
+    cpu               = var.cpu
+    memory            = var.memory
+    instance_role_arn = aws_iam_role.instance.arn
+  }
+
+  health_check_configuration {
+    protocol            = "HTTP"
+    path                = "/healthz"
+    interval            = 10
+    timeout             = 5
+    healthy_threshold   = 1
+    unhealthy_threshold = 5
+  }
+
+  network_configuration {
+    ingress_configuration {
+      is_publicly_accessible = false
+    }
+    egress_configuration {
+      egress_type = "DEFAULT"
+    }
+  }
+
+  depends_on = [
+    terraform_data.image,
+    aws_secretsmanager_secret_version.config,
+    aws_iam_role_policy.read_config,
+    aws_iam_role_policy_attachment.pull,
+  ]
+}
