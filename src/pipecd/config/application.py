@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 from pipecd.config.decode import Part, decode
 from pipecd.config.document import Document, parse
 from pipecd.config.stages import GENERIC, PREDEFINED, SIX_HOURS, SkipOn
-from pipecd.config.values import Duration, InsideApplication, Pattern, Text
+from pipecd.config.values import Duration, InsideApplication, PathGlob, Pattern, Text
 from pipecd.errors import ConfigError
 
 #: `kind` in a file → the name of the platform (an `ApplicationKind`'s).
@@ -49,8 +49,8 @@ class CommitMatcher(Part):
 
 class OnCommit(Part):
     disabled: bool = False
-    paths: Sequence[str] = ()
-    ignores: Sequence[str] = ()
+    paths: Sequence[PathGlob] = ()
+    ignores: Sequence[PathGlob] = ()
 
 
 class OnCommand(Part):

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from pipecd.config.decode import OpenPart, Part
-from pipecd.config.values import Duration, Text
+from pipecd.config.values import Duration, PathGlob, Text
 
 SIX_HOURS = timedelta(hours=6)
 
@@ -16,7 +16,7 @@ class SkipOn(Part):
     """Either is enough: a commit message that begins so, or a change that touches only such paths."""
 
     commit_message_prefixes: Sequence[str] = ()
-    paths: Sequence[str] = ()
+    paths: Sequence[PathGlob] = ()
 
 
 class WaitOptions(OpenPart):

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
+from pipecd.model.paths import pattern as path_pattern
+
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
@@ -76,6 +78,11 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _path_glob(value: str) -> str:
+    path_pattern(value)
+    return value
+
+
 def inside(value: str) -> str:
     """A relative path that stays where it starts."""
     path = PurePosixPath(value)
@@ -101,6 +108,7 @@ def _text(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(duration), AfterValidator(_not_negative)]
 Percentage = Annotated[int, BeforeValidator(percentage)]
 Replicas = Annotated[str, BeforeValidator(_replicas)]
+PathGlob = Annotated[str, AfterValidator(_path_glob)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 InsideApplication = Annotated[str, AfterValidator(inside)]
 Text = Annotated[str, BeforeValidator(_text)]

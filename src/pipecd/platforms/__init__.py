@@ -7,7 +7,6 @@ elsewhere; a platform holds only what differs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol
@@ -15,27 +14,12 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from pipecd.errors import ConfigError
-from pipecd.model.deployment import SyncStrategy, Version
+from pipecd.model.deployment import Version
+from pipecd.model.plan import Predefined as Predefined
+from pipecd.model.plan import Strategy as Strategy
 from pipecd.model.stage import Source, StageFunction
 
 ENTRY_POINTS = "pipecd.platforms"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predefined:
-    """A stage that the planner adds by itself: the wire's id and name, and what people read."""
-
-    id: str
-    name: str
-    desc: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strategy:
-    """How to sync, and the sentence that says why."""
-
-    strategy: SyncStrategy
-    why: str
 
 
 class Platform(Protocol):

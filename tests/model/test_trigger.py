@@ -1,0 +1,57 @@
+"""When a deployment is made, as tables."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipecd.config.application import OnChain, OnCommand, OnCommit, OnOutOfSync
+from pipecd.model.deployment import Deployment
+from pipecd.model.status import DeploymentStatus
+from pipecd.model.trigger import on_chain, on_command, on_commit, on_out_of_sync
+from tests.model.samples import deployment
+
+COMMITS = {
+    "switched off": (OnCommit(disabled=True), "a", "b", ["app/x"], False),
+    "never deployed": (OnCommit(), "", "b", [], True),
+    "the same commit": (OnCommit(), "b", "b", [], False),
+    "a file of the application": (OnCommit(), "a", "b", ["app/x"], True),
+    "another application's file": (OnCommit(), "a", "b", ["other/x"], False),
+    "a watched file": (OnCommit(paths=("lib",)), "a", "b", ["lib/x"], True),
+    "an ignored file": (OnCommit(ignores=("app/x",)), "a", "b", ["app/x"], False),
+    "history was rewritten": (OnCommit(), "a", "b", None, True),
+}
+
+
+@pytest.mark.parametrize("case", COMMITS.values(), ids=COMMITS.keys())
+def test_on_commit(case: tuple[OnCommit, str, str, list[str] | None, bool]) -> None:
+    rule, last, head, changed, wanted = case
+    decision = on_commit(rule, directory="app", last=last, head=head, changed=changed)
+    assert decision.triggered is wanted
+    assert decision.why
+
+
+def ended(seconds_ago: int) -> Deployment:
+    return replace(deployment(), status=DeploymentStatus.FAILURE, completed_at=10_000 - seconds_ago)
+
+
+ON = OnOutOfSync.model_validate({"disabled": False, "minWindow": "5m"})
+DRIFTS = {
+    "switched off, as usual": (OnOutOfSync(), ended(9000), False),
+    "never deployed": (ON, None, True),
+    "at work": (ON, deployment(), False),
+    "ended just now": (ON, ended(299), False),
+    "ended long ago": (ON, ended(300), True),
+}
+
+
+@pytest.mark.parametrize("case", DRIFTS.values(), ids=DRIFTS.keys())
+def test_on_out_of_sync(case: tuple[OnOutOfSync, Deployment | None, bool]) -> None:
+    rule, last, wanted = case
+    assert on_out_of_sync(rule, last=last, now=10_000).triggered is wanted
+
+
+def test_commands_are_heard_unless_switched_off_and_chains_only_where_switched_on() -> None:
+    assert on_command(OnCommand()).triggered
+    assert not on_command(OnCommand(disabled=True)).triggered
+    assert not on_chain(OnChain()).triggered
+    assert on_chain(OnChain(disabled=False)).triggered
