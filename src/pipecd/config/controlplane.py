@@ -92,7 +92,7 @@ class WebhookSource(Part):
         return self
 
     def read(self) -> str:
-        return self.secret or _file(self.secret_file, "spec.webhooks.secretFile")
+        return self.secret or read_file(self.secret_file, "spec.webhooks.secretFile")
 
 
 class ControlPlaneSpec(Part):
@@ -154,14 +154,14 @@ def database_url(spec: ControlPlaneSpec) -> str:
         )
     login = ""
     if server.username_file:
-        login = _file(server.username_file, "spec.datastore.config.usernameFile")
+        login = read_file(server.username_file, "spec.datastore.config.usernameFile")
         if server.password_file:
-            login += ":" + _file(server.password_file, "spec.datastore.config.passwordFile")
+            login += ":" + read_file(server.password_file, "spec.datastore.config.passwordFile")
         login += "@"
     return f"postgresql+asyncpg://{login}{rest.rstrip('/')}/{server.database}"
 
 
-def _file(path: str, key: str) -> str:
+def read_file(path: str, key: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError as error:

@@ -15,7 +15,9 @@ from pipecd.errors import PermissionDenied, PipecdError, Refused
 M = TypeVar("M", bound=Message)
 
 
-async def get(plane: Plane, caller: Caller, kind: type[M], id: str, foreign: type[PipecdError] | None = None) -> M:
+async def get(
+    plane: Plane, caller: Caller, kind: type[M], id: str, foreign: type[PipecdError] | None = None
+) -> M:
     """The record. Raises NotFound, or `foreign` when it is another project's."""
     found = (await plane.store.get(kind, id)).message
     check(caller, found, foreign)
@@ -44,4 +46,6 @@ def check(caller: Caller, found: Any, foreign: type[PipecdError] | None = None) 
     """Programs of PipeCD know INVALID_ARGUMENT for most of these, people's calls PERMISSION_DENIED."""
     if found.project_id != caller.project_id:
         error = foreign or (Refused if isinstance(caller, Program) else PermissionDenied)
-        raise error(f"{found.DESCRIPTOR.name.lower()} {found.id} does not belong to project {caller.project_id}")
+        raise error(
+            f"{found.DESCRIPTOR.name.lower()} {found.id} does not belong to project {caller.project_id}"
+        )

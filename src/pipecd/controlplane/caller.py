@@ -7,11 +7,15 @@ from pipecd.model.access import Policy
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """A piped. `instance` is the process it says it is; empty for PipeCD's own agent."""
+    """A piped. `instance` is the process it says it is; empty for PipeCD's own agent.
+
+    `key_hash` is the stored hash that its key fitted: when it is gone, so is the right to call.
+    """
 
     project_id: str
     piped_id: str
     instance: str = ""
+    key_hash: str = ""
 
     @property
     def name(self) -> str:

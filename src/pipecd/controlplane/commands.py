@@ -8,9 +8,7 @@ from pipecd.controlplane.plane import Plane
 from pipecd.schema.model.command_pb2 import Command
 
 
-async def order(
-    plane: Plane, caller: Caller, piped_id: str, application_id: str = "", **payload: Any
-) -> str:
+async def order(plane: Plane, caller: Caller, piped_id: str, application_id: str = "", **payload: Any) -> str:
     """Store a command for `piped_id` and return its id.
 
     `payload` is the one sub-message it carries, such as `sync_application=…`; the ids it names are

@@ -44,7 +44,7 @@ def complete(record: Deployment, report: ReportDeploymentCompletedRequest, now: 
     status = DeploymentStatus(report.status)
     if not status.final:
         raise Refused(f"a deployment does not end as {status.name}", remedy="SUCCESS, FAILURE or CANCELLED")
-    if record.status == status:
+    if DeploymentStatus(record.status) is status:
         return
     move(record, status, report.status_reason)
     record.completed_at = report.completed_at

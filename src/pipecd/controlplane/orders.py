@@ -41,10 +41,7 @@ async def skip(plane: Plane, caller: Caller, deployment_id: str, stage_id: str) 
 async def approve(plane: Plane, caller: Caller, deployment_id: str, stage_id: str) -> str:
     deployment = await _under_way(plane, caller, deployment_id)
     stage = _open(deployment, stage_id)
-    if (
-        stage.name not in APPROVABLE
-        and stage.available_operation != ManualOperation.MANUAL_OPERATION_APPROVE
-    ):
+    if stage.name not in APPROVABLE and stage.available_operation != ManualOperation.MANUAL_OPERATION_APPROVE:
         raise Conflict(f"stage {stage.name} waits for no approval")
     approvers = approvers_of(stage)
     if approvers and caller.name not in approvers:

@@ -1,8 +1,11 @@
 """The HTTP port: the console's API and pages, signing in, webhooks. Put together here, once."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
@@ -13,9 +16,22 @@ from pipecd.controlplane.http.webhooks import Webhooks
 
 
 def application(
-    *, api: ASGIApp, login: Login, webhooks: Webhooks, static_dir: Path | None, https: bool
+    *,
+    api: ASGIApp,
+    login: Login,
+    webhooks: Webhooks,
+    static_dir: Path | None,
+    https: bool,
+    newcomer: Mapping[str, object] | None,
 ) -> ASGIApp:
-    """`api` answers below `/api`; `https` says how browsers reach this port."""
+    """`api` answers below `/api`; `https` says how browsers reach this port.
+
+    `newcomer` is what the console's first page shows under a quickstart; elsewhere there is none.
+    """
+
+    async def quickstart(_: Request) -> Response:
+        return JSONResponse(newcomer, status_code=200 if newcomer else 404)
+
     root = static_dir or BUILT
     pages = Pages(root)
     app = Starlette(
@@ -24,6 +40,7 @@ def application(
             Route("/auth/login/static", login.static, methods=["POST"]),
             Route("/auth/logout", login.logout, methods=["GET", "POST"]),
             Route("/hooks/{host}", webhooks.receive, methods=["POST"]),
+            Route("/quickstart.json", quickstart),
             Mount("/assets", app=Assets(directory=root / "assets", check_dir=False)),
             Route("/{path:path}", pages.page, methods=["GET", "HEAD"]),
         ],

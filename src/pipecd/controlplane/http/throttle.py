@@ -18,7 +18,9 @@ class _Failures:
 class Throttle:
     """`now` is any monotonic clock's seconds."""
 
-    def __init__(self, *, allowed: int = ALLOWED, window: float = WINDOW, remembered: int = REMEMBERED) -> None:
+    def __init__(
+        self, *, allowed: int = ALLOWED, window: float = WINDOW, remembered: int = REMEMBERED
+    ) -> None:
         self._allowed, self._window, self._remembered = allowed, window, remembered
         self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
 

@@ -94,7 +94,7 @@ class Webhooks:
         if body is None:
             return PlainTextResponse("the notice is too large", status_code=413)
         host = HOSTS[name]
-        if not any([host.genuine(request.headers, body, secret) for secret in secrets]):
+        if not any(host.genuine(request.headers, body, secret) for secret in secrets):
             log.warning("webhook refused", host=name, peer=request.client.host if request.client else "")
             return PlainTextResponse("the signature does not fit the configured secret", status_code=401)
         remotes = tuple(dict.fromkeys(remotes_in(body, host)))

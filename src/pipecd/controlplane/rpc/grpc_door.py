@@ -72,8 +72,8 @@ class _Door(grpc.GenericRpcHandler):
 def _handler(plane: Plane, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
     # Without (de)serializers bytes go in and out.
     if method.streams:
-        return grpc.unary_stream_rpc_method_handler(_streaming(plane, method))  # type: ignore[arg-type]
-    return grpc.unary_unary_rpc_method_handler(_unary(plane, method))  # type: ignore[arg-type]
+        return grpc.unary_stream_rpc_method_handler(_streaming(plane, method))
+    return grpc.unary_unary_rpc_method_handler(_unary(plane, method))
 
 
 def _unary(plane: Plane, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:

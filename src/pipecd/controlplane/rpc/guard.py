@@ -54,9 +54,7 @@ async def serve(plane: Plane, method: Method, caller: Caller, request: Message) 
     return answer
 
 
-async def stream(
-    plane: Plane, method: Method, caller: Caller, request: Message
-) -> AsyncGenerator[Message]:
+async def stream(plane: Plane, method: Method, caller: Caller, request: Message) -> AsyncGenerator[Message]:
     """The stream that answers an admitted call; close it to end it."""
     await _accept(plane, method, caller, request)
     async with aclosing(method.handler(plane, caller, request)) as messages:
@@ -72,9 +70,7 @@ async def _accept(plane: Plane, method: Method, caller: Caller, request: Message
 
 def _check_role(program: Program, writes: bool) -> None:
     if writes and not program.may_write:
-        raise PermissionDenied(
-            f"API key {program.key_name} may only read; use one with the role READ_WRITE"
-        )
+        raise PermissionDenied(f"API key {program.key_name} may only read; use one with the role READ_WRITE")
 
 
 def _check_right(person: Person, right: Right) -> None:

@@ -14,6 +14,7 @@ in the same transaction (`store.feed`). An application's second deployment at wo
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
@@ -48,6 +49,8 @@ class Store:
         self.database = database
         self.feed = Feed(database)
         self.leases = Leases(database)
+        #: How often this process wrote each kind: what is remembered of one is good while this stands.
+        self.writes: Counter[type[Message]] = Counter()
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -84,13 +87,19 @@ class Store:
                 await self.feed.add(connection, _change(kind, message))
         except IntegrityError as error:
             raise _broken(kind, message, error) from error
+        self.writes[type(message)] += 1
         self.feed.wake()
 
-    async def update(self, type_: type[M], id: str, change: Callable[[M], None]) -> Record[M]:
-        """The record as it is now. Raises NotFound, Conflict, and whatever `change` raises."""
+    async def update(
+        self, type_: type[M], id: str, change: Callable[[M], None], detail: str = ""
+    ) -> Record[M]:
+        """The record as it is now. Raises NotFound, Conflict, and whatever `change` raises.
+
+        `detail` goes along in the change feed.
+        """
         kind = KINDS[type_]
         for attempt in range(CAS_TRIES):
-            record = await self._try(kind, type_, id, change)
+            record = await self._try(kind, type_, id, change, detail)
             if record is not None:
                 return record
             await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
@@ -101,6 +110,7 @@ class Store:
         table = KINDS[type_].table
         async with self.database.write() as connection:
             await connection.execute(sa.delete(table).where(table.c.id == id))
+        self.writes[type_] += 1
 
     async def announce(
         self, kind: str, *, project_id: str, id: str, piped_id: str = "", detail: str = ""
@@ -142,7 +152,7 @@ class Store:
             return {row.id: (row.data, row.touched) for row in rows}
 
     async def _try(
-        self, kind: Kind, type_: type[M], id: str, change: Callable[[M], None]
+        self, kind: Kind, type_: type[M], id: str, change: Callable[[M], None], detail: str
     ) -> Record[M] | None:
         """One attempt; None when somebody else wrote in between."""
         table = kind.table
@@ -164,12 +174,13 @@ class Store:
                 done = await connection.execute(sa.update(table).where(unchanged).values(row))
                 if done.rowcount != 1:
                     return None
-                await self.feed.add(connection, _change(kind, message))
+                await self.feed.add(connection, _change(kind, message, detail))
                 if (was := kind.piped(before)) != kind.piped(message):
                     moved = Change(kind=kind.name, project_id=kind.project(message), piped_id=was, id=id)
                     await self.feed.add(connection, moved)
         except IntegrityError as error:
             raise _broken(kind, message, error) from error
+        self.writes[type_] += 1
         self.feed.wake()
         return Record(message, found.version + 1)
 
@@ -191,9 +202,13 @@ def _row(kind: Kind, message: Message) -> dict[str, Any]:
     }
 
 
-def _change(kind: Kind, message: Message) -> Change:
+def _change(kind: Kind, message: Message, detail: str = "") -> Change:
     return Change(
-        kind=kind.name, project_id=kind.project(message), piped_id=kind.piped(message), id=_id(message)
+        kind=kind.name,
+        project_id=kind.project(message),
+        piped_id=kind.piped(message),
+        id=_id(message),
+        detail=detail,
     )
 
 

@@ -8,14 +8,19 @@ lower numbers than ones already seen, so a reader looks back a little and skips 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.tables import changes
+from pipecd.errors import Temporary
+
+log = structlog.get_logger()
 
 LOOK_SECONDS = 0.5
 LOOK_BACK = 200
@@ -24,9 +29,15 @@ TOO_FAR_BEHIND = 2000
 KEPT_SECONDS = 600
 
 
+BY_AGENT = "agent"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """`kind` is a record's kind, or a word of `Store.announce`. `detail` is the announcement's."""
+    """`kind` is a record's kind, or a word of `Store.announce`. `detail` is the announcement's.
+
+    A record that its own agent changed carries BY_AGENT, so that the agent is not told what it said.
+    """
 
     kind: str
     project_id: str
@@ -65,15 +76,21 @@ class Feed:
 
     async def run(self) -> None:
         """Reads the table and hands every change to the watchers, until cancelled."""
-        last = await self._newest()
+        last: int | None = None
         seen: OrderedDict[int, None] = OrderedDict()
         while True:
-            rows = await self._after(last)
+            try:
+                last = await self._newest() if last is None else last
+                rows = await self._after(last)
+            except Temporary as error:
+                log.warning("change feed pauses", why=str(error))
+                rows = []
+                await asyncio.sleep(LOOK_SECONDS)
             for seq, change in rows:
                 if seq in seen:
                     continue
                 seen[seq] = None
-                last = max(last, seq)
+                last = max(last or 0, seq)
                 self._hand_out(change)
             while len(seen) > 4 * LOOK_BACK:
                 seen.popitem(last=False)
@@ -84,13 +101,13 @@ class Feed:
             except TimeoutError:
                 continue
 
-    async def watch(self) -> AsyncIterator[Change]:
+    @contextmanager
+    def listening(self) -> Iterator[asyncio.Queue[Change]]:
         """Every change from now on; RESYNC in place of what a slow reader missed."""
         queue: asyncio.Queue[Change] = asyncio.Queue(TOO_FAR_BEHIND)
         self._queues.add(queue)
         try:
-            while True:
-                yield await queue.get()
+            yield queue
         finally:
             self._queues.discard(queue)
 

@@ -60,6 +60,7 @@ def _deployment(message: Deployment) -> Columns:
         "active_application_id": message.application_id if active else None,
         "words": message.application_name.lower(),
         "labels": label_words(message.labels),
+        "trace_commit": message.deployment_trace_commit_hash,
         "kind": message.kind,
         "status": message.status,
     }

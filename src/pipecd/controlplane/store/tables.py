@@ -67,10 +67,12 @@ deployments = _record(
     sa.Column("active_application_id", sa.String(64), nullable=True, unique=True),
     _text("words"),
     _text("labels"),
+    _key("trace_commit"),
     _number("kind"),
     _number("status"),
     indexes=(
         ("project_id", "touched", "id"),
+        ("project_id", "trace_commit", "touched", "id"),
         ("project_id", "status", "touched", "id"),
         ("application_id", "touched", "id"),
         ("piped_id", "status", "id"),
@@ -130,3 +132,14 @@ changes = sa.Table(
     sqlite_autoincrement=True,
 )
 sa.Index("ix_changes_at", changes.c.at)
+
+#: Lines of stage logs since the last checkpoint; `name` is `<deployment>/<stage>/<retried>`.
+log_parts = sa.Table(
+    "log_parts",
+    metadata,
+    sa.Column("seq", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_log_parts_name_seq", log_parts.c.name, log_parts.c.seq)

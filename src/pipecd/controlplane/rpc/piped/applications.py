@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
+from pipecd.controlplane import suggestions
 from pipecd.controlplane.caller import Agent
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import owned
+from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.errors import NotFound
 from pipecd.schema.agent.applications_pb2 import (
     GetApplicationMostRecentDeploymentRequest,
@@ -30,7 +33,7 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 async def list_applications(
     plane: Plane, agent: Agent, _: ListApplicationsRequest
 ) -> ListApplicationsResponse:
-    found = await plane.store.enabled_applications(agent.project_id, agent.piped_id)
+    found = await lists.enabled_applications(plane.store, agent.project_id, agent.piped_id)
     return ListApplicationsResponse(applications=found)
 
 
@@ -104,7 +107,7 @@ async def report_unregistered(
     plane: Plane, agent: Agent, request: ReportUnregisteredApplicationConfigurationsRequest
 ) -> ReportUnregisteredApplicationConfigurationsResponse:
     """Replaces what this agent suggested before."""
-    await plane.store.suggest(agent.project_id, agent.piped_id, request.applications)
+    await suggestions.replace(plane.store, agent.project_id, agent.piped_id, request.applications)
     return ReportUnregisteredApplicationConfigurationsResponse()
 
 
@@ -116,7 +119,7 @@ async def _change(
         change(record)
         record.updated_at = plane.now()
 
-    await plane.store.update(Application, application_id, checked)
+    await plane.store.update(Application, application_id, checked, BY_AGENT)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -6,6 +6,8 @@ from pipecd.controlplane.caller import Agent
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import owned
+from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.errors import Conflict, Refused
 from pipecd.schema.agent.commands_pb2 import (
     ListUnhandledCommandsRequest,
@@ -19,7 +21,7 @@ from pipecd.schema.model.command_pb2 import Command, CommandStatus
 async def list_unhandled(
     plane: Plane, agent: Agent, _: ListUnhandledCommandsRequest
 ) -> ListUnhandledCommandsResponse:
-    found = await plane.store.unhandled_commands(agent.project_id, agent.piped_id)
+    found = await lists.unhandled_commands(plane.store, agent.project_id, agent.piped_id)
     return ListUnhandledCommandsResponse(commands=found)
 
 
@@ -37,7 +39,7 @@ async def report_handled(
         owned.check_command(agent, record)
         _handle(record, request, plane.now())
 
-    await plane.store.update(Command, command.id, change)
+    await plane.store.update(Command, command.id, change, BY_AGENT)
     return ReportCommandHandledResponse()
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from pipecd.controlplane import deployments
+from pipecd.controlplane import chains, deployments
 from pipecd.controlplane.caller import Agent
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import owned
+from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.errors import PermissionDenied, Refused
 from pipecd.schema.agent.deployments_pb2 import (
     CreateDeploymentRequest,
@@ -32,6 +34,7 @@ from pipecd.schema.agent.deployments_pb2 import (
     SaveStageMetadataRequest,
     SaveStageMetadataResponse,
 )
+from pipecd.schema.model.chain_pb2 import DeploymentChain
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 
 
@@ -42,7 +45,7 @@ async def get_deployment(plane: Plane, agent: Agent, request: GetDeploymentReque
 async def list_not_completed(
     plane: Plane, agent: Agent, request: ListNotCompletedDeploymentsRequest
 ) -> ListNotCompletedDeploymentsResponse:
-    found = await plane.store.unfinished_deployments(agent.project_id, agent.piped_id)
+    found = await lists.unfinished_deployments(plane.store, agent.project_id, agent.piped_id)
     return ListNotCompletedDeploymentsResponse(deployments=found)
 
 
@@ -51,7 +54,18 @@ async def create_deployment(
 ) -> CreateDeploymentResponse:
     made = await new_deployment(plane, agent, request.deployment)
     await plane.store.create(made)
+    if made.deployment_chain_id:
+        await _attach(plane, agent, made)
     return CreateDeploymentResponse()
+
+
+async def _attach(plane: Plane, agent: Agent, made: Deployment) -> None:
+    def attach(chain: DeploymentChain) -> None:
+        if chain.project_id != agent.project_id:
+            raise PermissionDenied(f"chain {chain.id} does not belong to project {agent.project_id}")
+        chains.attach(chain, made)
+
+    await plane.store.update(DeploymentChain, made.deployment_chain_id, attach)
 
 
 async def new_deployment(plane: Plane, agent: Agent, wanted: Deployment) -> Deployment:
@@ -80,7 +94,7 @@ async def _change(
         owned.check_deployment(agent, record)
         change(record)
 
-    return await plane.store.update(Deployment, deployment_id, checked)
+    return (await plane.store.update(Deployment, deployment_id, checked, BY_AGENT)).message
 
 
 async def report_planned(

@@ -6,6 +6,7 @@ from pipecd.controlplane.caller import Agent
 from pipecd.controlplane.events import event_key
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.store import lists
 from pipecd.errors import NotFound, PermissionDenied
 from pipecd.schema.agent.events_pb2 import (
     GetLatestEventRequest,
@@ -30,14 +31,15 @@ async def get_latest_event(
     plane: Plane, agent: Agent, request: GetLatestEventRequest
 ) -> GetLatestEventResponse:
     key = event_key(request.name, request.labels)
-    found = await plane.store.latest_event(agent.project_id, request.name, key)
+    found = await lists.latest_event(plane.store, agent.project_id, request.name, key)
     if found is None:
         raise NotFound(f"there is no event {request.name} with these labels")
     return GetLatestEventResponse(event=found)
 
 
 async def list_events(plane: Plane, agent: Agent, request: ListEventsRequest) -> ListEventsResponse:
-    found = await plane.store.events_between(
+    found = await lists.events_between(
+        plane.store,
         agent.project_id,
         begin=getattr(request, "from"),
         end=request.to,

@@ -41,7 +41,8 @@ async def report_events(
             snapshot = await plane.blobs.live_state(application_id)
         except NotFound:
             continue
-        if any([apply_event(snapshot, event) for event in events]):
+        changes = [apply_event(snapshot, event) for event in events]
+        if any(changes):
             await plane.blobs.put_live_state(snapshot)
     return ReportApplicationLiveStateEventsResponse()
 

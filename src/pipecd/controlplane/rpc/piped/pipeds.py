@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pipecd.controlplane.caller import Agent
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.schema.agent.pipeds_pb2 import (
     GetDesiredVersionRequest,
     GetDesiredVersionResponse,
@@ -20,13 +21,11 @@ REPORT_INTERVAL = 60
 
 
 async def report_stat(plane: Plane, agent: Agent, request: ReportStatRequest) -> ReportStatResponse:
-    await plane.store.keep_stat(agent.project_id, agent.piped_id, request.piped_stats, plane.now())
+    await plane.store.put_fact("stat", agent.piped_id, agent.project_id, request.piped_stats)
     return ReportStatResponse(report_interval=REPORT_INTERVAL)
 
 
-async def report_meta(
-    plane: Plane, agent: Agent, request: ReportPipedMetaRequest
-) -> ReportPipedMetaResponse:
+async def report_meta(plane: Plane, agent: Agent, request: ReportPipedMetaRequest) -> ReportPipedMetaResponse:
     def change(record: Piped) -> None:
         record.version = request.version
         record.config = request.config
@@ -43,7 +42,7 @@ async def report_meta(
         record.repositories.extend(request.repositories)
         record.started_at = record.updated_at = plane.now()
 
-    piped = await plane.store.update(Piped, agent.piped_id, change)
+    piped = (await plane.store.update(Piped, agent.piped_id, change, BY_AGENT)).message
     return ReportPipedMetaResponse(name=piped.name, web_base_url=plane.address)
 
 

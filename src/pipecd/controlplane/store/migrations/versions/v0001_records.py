@@ -118,10 +118,17 @@ def upgrade() -> None:
         sa.Column("active_application_id", sa.String(length=64), nullable=True),
         sa.Column("words", sa.Text(), server_default="", nullable=False),
         sa.Column("labels", sa.Text(), server_default="", nullable=False),
+        sa.Column("trace_commit", sa.String(length=64), server_default="", nullable=False),
         sa.Column("kind", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("status", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("active_application_id"),
+    )
+    op.create_index(
+        "ix_deployments_project_id_trace_commit_touched_id",
+        "deployments",
+        ["project_id", "trace_commit", "touched", "id"],
+        unique=False,
     )
     op.create_index(
         "ix_deployments_application_id_touched_id",
@@ -181,6 +188,15 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+    op.create_table(
+        "log_parts",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_log_parts_name_seq", "log_parts", ["name", "seq"], unique=False)
     op.create_table(
         "pipeds",
         sa.Column("id", sa.String(length=64), nullable=False),

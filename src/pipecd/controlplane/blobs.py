@@ -1,0 +1,130 @@
+"""Objects: what is written and read as a whole, in a directory or a bucket.
+
+Paths and contents are PipeCD's, so that either control plane reads what the other wrote. Made by `run`.
+"""
+
+import re
+from pathlib import Path
+from typing import TypeVar
+
+import obstore
+from google.protobuf.message import Message
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+from pipecd import gojson
+from pipecd.config.controlplane import ControlPlaneSpec, LocalFilesConfig, S3Config, read_file
+from pipecd.errors import ConfigError, NotFound, Refused, Temporary
+from pipecd.schema.model.analysis_pb2 import AnalysisResult
+from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
+
+M = TypeVar("M", bound=Message)
+_SEGMENT = re.compile(r"[A-Za-z0-9._@:=+-]{1,200}")
+
+
+class Blobs:
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def read(self, path: str) -> bytes:
+        """Raises NotFound or Temporary."""
+        try:
+            return bytes(await (await obstore.get_async(self._store, path)).bytes_async())
+        except (NotFoundError, FileNotFoundError):
+            raise NotFound(f"there is no object {path}") from None
+        except (BaseError, OSError) as error:
+            raise Temporary(f"the object store does not answer for {path}") from error
+
+    async def write(self, path: str, data: bytes) -> None:
+        """Replaces the object as a whole: a reader sees the old one or the new one."""
+        try:
+            await obstore.put_async(self._store, path, data)
+        except (BaseError, OSError) as error:
+            raise Temporary(f"the object store does not take {path}: {_why(error)}") from error
+
+    async def delete(self, path: str) -> None:
+        try:
+            await obstore.delete_async(self._store, path)
+        except (NotFoundError, FileNotFoundError):
+            return
+        except (BaseError, OSError) as error:
+            raise Temporary(f"the object store does not answer for {path}") from error
+
+    async def live_state(self, application_id: str) -> ApplicationLiveStateSnapshot:
+        path = f"application-live-state/{application_id}.json"
+        return await self._message(ApplicationLiveStateSnapshot, path)
+
+    async def put_live_state(self, snapshot: ApplicationLiveStateSnapshot) -> None:
+        await self._put(f"application-live-state/{segment(snapshot.application_id)}.json", snapshot)
+
+    async def analysis_result(self, application_id: str) -> AnalysisResult:
+        return await self._message(AnalysisResult, f"latest-analysis-result/{application_id}.json")
+
+    async def put_analysis_result(self, application_id: str, result: AnalysisResult) -> None:
+        await self._put(f"latest-analysis-result/{application_id}.json", result)
+
+    async def shared_object(self, application_id: str, plugin: str, key: str) -> bytes:
+        return await self.read(_shared(application_id, plugin, key))
+
+    async def put_shared_object(self, application_id: str, plugin: str, key: str, data: bytes) -> None:
+        await self.write(_shared(application_id, plugin, key), data)
+
+    async def command_output(self, command_id: str) -> bytes:
+        return await self.read(f"command-output/{segment(command_id)}.json")
+
+    async def write_command_output(self, command_id: str, output: bytes) -> None:
+        await self.write(f"command-output/{segment(command_id)}.json", output)
+
+    async def delete_command_output(self, command_id: str) -> None:
+        await self.delete(f"command-output/{segment(command_id)}.json")
+
+    async def _message(self, kind: type[M], path: str) -> M:
+        return gojson.loads(kind, await self.read(path))
+
+    async def _put(self, path: str, message: Message) -> None:
+        await self.write(path, gojson.dumps(message).encode())
+
+
+def open_blobs(spec: ControlPlaneSpec) -> Blobs:
+    """The configured store. Raises ConfigError when it cannot be used."""
+    if spec.filestore.type == "LOCAL":
+        folder = Path(LocalFilesConfig.model_validate(spec.filestore.config).path).absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".writable").touch()
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be written: {error.strerror}",
+                remedy="give spec.filestore.config.path a directory that can be written",
+            ) from error
+        return Blobs(LocalStore(folder, mkdir=True))
+    return Blobs(_bucket(S3Config.model_validate(spec.filestore.config)))
+
+
+def _bucket(config: S3Config) -> S3Store:
+    options = {"region": config.region} if config.region else {}
+    if config.endpoint:
+        options["endpoint"] = config.endpoint
+        options["virtual_hosted_style_request"] = "false"
+    if config.access_key_file:
+        options["access_key_id"] = read_file(config.access_key_file, "spec.filestore.config.accessKeyFile")
+        options["secret_access_key"] = read_file(
+            config.secret_key_file, "spec.filestore.config.secretKeyFile"
+        )
+    plain = config.endpoint.startswith("http://")
+    return S3Store(config.bucket, config=options, client_options={"allow_http": plain})  # type: ignore[arg-type]
+
+
+def _shared(application_id: str, plugin: str, key: str) -> str:
+    return f"application-shared-objects/{segment(application_id)}/{segment(plugin)}/{segment(key)}.json"
+
+
+def segment(name: str) -> str:
+    """A path's part that cannot climb out of its folder."""
+    if not _SEGMENT.fullmatch(name) or set(name) == {"."}:
+        raise Refused(f"{name!r} cannot be part of an object's name; use letters, digits and ._@:=+-")
+    return name
+
+
+def _why(error: Exception) -> str:
+    return "no space is left" if "No space left" in str(error) else "it cannot be reached or written"

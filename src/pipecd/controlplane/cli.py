@@ -1,0 +1,136 @@
+"""`pipecd server`, `pipecd ops` and `pipecd hash-password`. Imported only when one of them runs."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from pipecd import controlplane
+from pipecd.config import controlplane as config
+from pipecd.config.controlplane import ControlPlaneSpec, read_file
+from pipecd.controlplane import Options
+from pipecd.controlplane.passwords import hash_password
+from pipecd.controlplane.rpc.grpc_door import Tls
+from pipecd.errors import ConfigError
+from pipecd.telemetry import configure_logging
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--config-file", type=_FILE, required=True, help="The control plane's file (kind: ControlPlane)."
+)
+@click.option(
+    "--encryption-key-file", type=_FILE, required=True, help="Signs sessions: `openssl rand -base64 64`."
+)
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")
+@click.option("--piped-api-port", default=9080, show_default=True, help="gRPC: all services.")
+@click.option("--web-api-port", type=int, help="One more port for gRPC; all services are on the first too.")
+@click.option("--api-port", type=int, help="One more port for gRPC; all services are on the first too.")
+@click.option("--http-port", default=9082, show_default=True, help="The console, signing in, webhooks.")
+@click.option("--admin-port", default=9085, show_default=True, help="/healthz, /metrics, /version.")
+@click.option(
+    "--static-dir", type=click.Path(file_okay=False, path_type=Path), help="Another console's files."
+)
+@click.option("--tls", is_flag=True, help="Serve gRPC with TLS.")
+@click.option("--cert-file", type=_FILE, help="Certificate (PEM), with --tls.")
+@click.option("--key-file", type=_FILE, help="Its private key (PEM), with --tls.")
+@click.option("--insecure-cookie", is_flag=True, help="Let sessions travel over plain HTTP.")
+@click.option("--grace-period", default=5.0, show_default=True, help="Seconds for calls under way at a stop.")
+@click.option("--without-ops", is_flag=True, help="Leave the jobs to `pipecd ops`.")
+@click.option("--log-encoding", type=click.Choice(["humanize", "console", "json"]), default="humanize")
+@click.option("--log-level", default="info", show_default=True)
+@click.option("--cache-address", default="", hidden=True, help="Accepted and not needed: there is no cache.")
+@click.option("--envoy-authz-port", type=int, hidden=True, help="Accepted and not needed: there is no Envoy.")
+@click.option("--enable-grpc-reflection", is_flag=True, hidden=True)
+@click.option("--metrics/--no-metrics", default=True, hidden=True)
+def server(
+    config_file: Path,
+    encryption_key_file: Path,
+    host: str,
+    piped_api_port: int,
+    web_api_port: int | None,
+    api_port: int | None,
+    http_port: int,
+    admin_port: int,
+    static_dir: Path | None,
+    tls: bool,
+    cert_file: Path | None,
+    key_file: Path | None,
+    insecure_cookie: bool,
+    grace_period: float,
+    without_ops: bool,
+    log_encoding: str,
+    log_level: str,
+    **_accepted: object,
+) -> None:
+    """Run the control plane."""
+    configure_logging(log_encoding, log_level)  # type: ignore[arg-type]
+    more = [port for port in (web_api_port, api_port) if port is not None and port != piped_api_port]
+    options = Options(
+        encryption_key=_key(encryption_key_file),
+        host=host,
+        grpc_ports=(piped_api_port, *dict.fromkeys(more)),
+        http_port=http_port,
+        admin_port=admin_port,
+        tls=_tls(cert_file, key_file) if tls else None,
+        static_dir=static_dir,
+        insecure_cookie=insecure_cookie,
+        grace=grace_period,
+        with_jobs=not without_ops,
+    )
+    asyncio.run(controlplane.run(_spec(config_file), options))
+
+
+@click.command()
+@click.option(
+    "--config-file", type=_FILE, required=True, help="The control plane's file (kind: ControlPlane)."
+)
+@click.option("--encryption-key-file", type=_FILE, required=True)
+@click.option("--host", default="0.0.0.0", show_default=True)
+@click.option("--admin-port", default=9085, show_default=True, help="/healthz, /metrics, /version.")
+@click.option("--log-encoding", type=click.Choice(["humanize", "console", "json"]), default="humanize")
+@click.option("--log-level", default="info", show_default=True)
+def ops(
+    config_file: Path,
+    encryption_key_file: Path,
+    host: str,
+    admin_port: int,
+    log_encoding: str,
+    log_level: str,
+) -> None:
+    """Run only the control plane's own jobs, beside servers started with --without-ops."""
+    configure_logging(log_encoding, log_level)  # type: ignore[arg-type]
+    options = Options(encryption_key=_key(encryption_key_file), host=host, admin_port=admin_port)
+    asyncio.run(controlplane.run_jobs(_spec(config_file), options))
+
+
+@click.command("hash-password")
+@click.password_option(help="Asked for when it is not given.")
+def hash_password_command(password: str) -> None:
+    """Print the passwordHash of a password, for spec.projects[].staticAdmin."""
+    click.echo(hash_password(password))
+
+
+def _spec(path: Path) -> ControlPlaneSpec:
+    return config.load(read_file(str(path), "--config-file"), str(path))
+
+
+def _key(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"--encryption-key-file: {path} cannot be read: {error.strerror}",
+            remedy=f"make one with `openssl rand -base64 64 > {path}`",
+        ) from error
+
+
+def _tls(cert: Path | None, key: Path | None) -> Tls:
+    if cert is None or key is None:
+        raise ConfigError("--tls needs a certificate", remedy="give --cert-file and --key-file")
+    try:
+        return Tls(certificate=cert.read_bytes(), key=key.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""The HTTP port: pages, sign-in, webhooks."""

@@ -1,0 +1,91 @@
+"""Agents: registered, given keys, enabled and disabled; and whether they are there."""
+
+from collections.abc import Callable, Iterable
+from uuid import uuid4
+
+from pipecd.controlplane import belongs, keys
+from pipecd.controlplane.caller import Caller
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.fence import lease_of
+from pipecd.errors import Conflict, PermissionDenied, Refused
+from pipecd.schema.model.piped_pb2 import Piped, PipedKey
+
+#: Keys that are good at the same time: one at work and its successor.
+MOST_KEYS = 2
+#: An agent without a stream is taken to be there for this long after it reported its figures (seconds).
+FRESH = 120
+
+
+async def register(plane: Plane, caller: Caller, name: str, desc: str, creator: str) -> tuple[str, str]:
+    """The new piped's id and its key, which is shown this once."""
+    if not name.strip():
+        raise Refused("a piped needs a name")
+    key = keys.new_piped_key()
+    now = plane.now()
+    made = Piped(
+        id=str(uuid4()),
+        name=name,
+        desc=desc,
+        project_id=caller.project_id,
+        status=Piped.OFFLINE,
+        keys=[PipedKey(hash=keys.hashed(key), creator=creator, created_at=now)],
+        created_at=now,
+        updated_at=now,
+    )
+    await plane.store.create(made)
+    return made.id, key
+
+
+async def add_key(plane: Plane, caller: Caller, piped_id: str, creator: str) -> str:
+    """A second key, good beside the first one until `delete_old_keys`."""
+    key = keys.new_piped_key()
+    made = PipedKey(hash=keys.hashed(key), creator=creator, created_at=plane.now())
+
+    def alter(record: Piped) -> None:
+        if len(record.keys) >= MOST_KEYS:
+            raise Conflict(f"piped {record.name} has {MOST_KEYS} keys already; delete the old one first")
+        record.keys.insert(0, made)
+
+    await change(plane, caller, piped_id, alter)
+    return key
+
+
+async def delete_old_keys(plane: Plane, caller: Caller, piped_id: str) -> None:
+    def alter(record: Piped) -> None:
+        del record.keys[1:]
+
+    await change(plane, caller, piped_id, alter)
+
+
+async def set_disabled(plane: Plane, caller: Caller, piped_id: str, *, disabled: bool) -> None:
+    def alter(record: Piped) -> None:
+        record.disabled = disabled
+
+    await change(plane, caller, piped_id, alter)
+
+
+async def change(plane: Plane, caller: Caller, piped_id: str, alter: Callable[[Piped], None]) -> None:
+    await belongs.change(plane, caller, Piped, piped_id, alter, PermissionDenied)
+
+
+async def with_status(plane: Plane, project_id: str, found: Iterable[Piped]) -> list[Piped]:
+    """The same, redacted, saying who is there."""
+    stats = await plane.store.facts("stat", project_id)
+    shown = []
+    for one in found:
+        piped = redacted(one)
+        reported = stats.get(piped.id, (b"", 0))[1] // 1_000_000
+        streams = bool(await plane.store.leases.holder(lease_of(piped.id)))
+        online = streams or plane.now() - reported <= FRESH
+        piped.status = Piped.ONLINE if online and not piped.disabled else Piped.OFFLINE
+        shown.append(piped)
+    return shown
+
+
+def redacted(piped: Piped) -> Piped:
+    """Without the hashes of its keys."""
+    shown = Piped()
+    shown.CopyFrom(piped)
+    for key in shown.keys:
+        key.hash = "redacted"
+    return shown

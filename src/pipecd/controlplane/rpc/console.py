@@ -1,0 +1,58 @@
+"""ConsoleService: ours, for the console: change notices and pages of large lists."""
+
+from collections.abc import Mapping
+
+from pipecd.controlplane import watch
+from pipecd.controlplane.caller import Person
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
+from pipecd.schema.pipecd.v1.console_pb2 import (
+    PageApplicationsRequest,
+    PageApplicationsResponse,
+    PageDeploymentsRequest,
+    PageDeploymentsResponse,
+)
+
+
+async def page_applications(
+    plane: Plane, person: Person, request: PageApplicationsRequest
+) -> PageApplicationsResponse:
+    enabled = None
+    if request.only_enabled != request.only_disabled:
+        enabled = request.only_enabled
+    wanted = ApplicationFilter(
+        search=request.search,
+        kinds=request.kinds,
+        sync_statuses=request.sync_statuses,
+        piped_id=request.piped_id,
+        labels=request.labels,
+        enabled=enabled,
+    )
+    paging = Paging(size=request.page_size, cursor=request.cursor)
+    page = await lists.applications(plane.store, person.project_id, wanted, paging)
+    total = await lists.count_applications(plane.store, person.project_id, wanted)
+    return PageApplicationsResponse(applications=page.records, next_cursor=page.cursor, total=total)
+
+
+async def page_deployments(
+    plane: Plane, person: Person, request: PageDeploymentsRequest
+) -> PageDeploymentsResponse:
+    wanted = DeploymentFilter(
+        statuses=request.statuses,
+        kinds=request.kinds,
+        application_ids=[request.application_id] if request.application_id else [],
+        search=request.search,
+        labels=request.labels,
+    )
+    paging = Paging(size=request.page_size, cursor=request.cursor)
+    page = await lists.deployments(plane.store, person.project_id, wanted, paging)
+    return PageDeploymentsResponse(deployments=page.records, next_cursor=page.cursor)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "Watch": watch.console,
+    "PageApplications": page_applications,
+    "PageDeployments": page_deployments,
+}

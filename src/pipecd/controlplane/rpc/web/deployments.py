@@ -1,0 +1,84 @@
+"""WebService: deployments, their logs, and what people ask of them."""
+
+from collections.abc import Mapping
+
+from pipecd.controlplane import belongs, orders
+from pipecd.controlplane.caller import Person
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.lists import DeploymentFilter, Paging
+from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.web.deployments_pb2 import (
+    ApproveStageRequest,
+    ApproveStageResponse,
+    CancelDeploymentRequest,
+    CancelDeploymentResponse,
+    GetDeploymentRequest,
+    GetDeploymentResponse,
+    ListDeploymentsRequest,
+    ListDeploymentsResponse,
+    SkipStageRequest,
+    SkipStageResponse,
+)
+from pipecd.schema.web.logs_pb2 import GetStageLogRequest, GetStageLogResponse
+
+
+async def list_deployments(
+    plane: Plane, person: Person, request: ListDeploymentsRequest
+) -> ListDeploymentsResponse:
+    options = request.options
+    wanted = DeploymentFilter(
+        statuses=options.statuses,
+        kinds=options.kinds,
+        application_ids=options.application_ids,
+        search=options.application_name,
+        labels=options.labels,
+    )
+    paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
+    page = await lists.deployments(plane.store, person.project_id, wanted, paging)
+    return ListDeploymentsResponse(deployments=page.records, cursor=page.cursor)
+
+
+async def get(plane: Plane, person: Person, request: GetDeploymentRequest) -> GetDeploymentResponse:
+    found = await belongs.get(plane, person, Deployment, request.deployment_id)
+    return GetDeploymentResponse(deployment=found)
+
+
+async def get_stage_log(plane: Plane, person: Person, request: GetStageLogRequest) -> GetStageLogResponse:
+    await belongs.get(plane, person, Deployment, request.deployment_id)
+    blocks, completed = await plane.logs.read(
+        request.deployment_id, request.stage_id, request.retried_count, request.offset_index
+    )
+    return GetStageLogResponse(blocks=blocks, completed=completed)
+
+
+async def cancel(plane: Plane, person: Person, request: CancelDeploymentRequest) -> CancelDeploymentResponse:
+    command = await orders.cancel(
+        plane,
+        person,
+        request.deployment_id,
+        force_rollback=request.force_rollback,
+        force_no_rollback=request.force_no_rollback,
+    )
+    return CancelDeploymentResponse(command_id=command)
+
+
+async def skip_stage(plane: Plane, person: Person, request: SkipStageRequest) -> SkipStageResponse:
+    command = await orders.skip(plane, person, request.deployment_id, request.stage_id)
+    return SkipStageResponse(command_id=command)
+
+
+async def approve_stage(plane: Plane, person: Person, request: ApproveStageRequest) -> ApproveStageResponse:
+    command = await orders.approve(plane, person, request.deployment_id, request.stage_id)
+    return ApproveStageResponse(command_id=command)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "ListDeployments": list_deployments,
+    "GetDeployment": get,
+    "GetStageLog": get_stage_log,
+    "CancelDeployment": cancel,
+    "SkipStage": skip_stage,
+    "ApproveStage": approve_stage,
+}

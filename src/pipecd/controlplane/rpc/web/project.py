@@ -1,0 +1,197 @@
+"""WebService: the project, who may do what in it, and who is asking."""
+
+import re
+from collections.abc import Mapping
+
+from pipecd.controlplane import passwords
+from pipecd.controlplane.caller import Person
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.method import Handler
+from pipecd.errors import AlreadyExists, NotFound, Refused, Unsupported
+from pipecd.model.access import BUILT_IN
+from pipecd.schema.model.access_pb2 import ProjectRBACRole, ProjectUserGroup
+from pipecd.schema.model.project_pb2 import Project
+from pipecd.schema.web.project_pb2 import (
+    AddProjectRBACRoleRequest,
+    AddProjectRBACRoleResponse,
+    AddProjectUserGroupRequest,
+    AddProjectUserGroupResponse,
+    DeleteProjectRBACRoleRequest,
+    DeleteProjectRBACRoleResponse,
+    DeleteProjectUserGroupRequest,
+    DeleteProjectUserGroupResponse,
+    DisableStaticAdminRequest,
+    DisableStaticAdminResponse,
+    EnableStaticAdminRequest,
+    EnableStaticAdminResponse,
+    GetMeRequest,
+    GetMeResponse,
+    GetProjectRequest,
+    GetProjectResponse,
+    UpdateProjectRBACConfigRequest,
+    UpdateProjectRBACConfigResponse,
+    UpdateProjectRBACRoleRequest,
+    UpdateProjectRBACRoleResponse,
+    UpdateProjectSSOConfigRequest,
+    UpdateProjectSSOConfigResponse,
+    UpdateProjectStaticAdminRequest,
+    UpdateProjectStaticAdminResponse,
+)
+
+_ROLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+
+
+async def get(plane: Plane, person: Person, _: GetProjectRequest) -> GetProjectResponse:
+    """Without hashes and client secrets."""
+    project = await plane.projects.get(person.project_id)
+    if project.static_admin.password_hash:
+        project.static_admin.password_hash = "redacted"
+    for provider in (project.sso.github, project.sso.google, project.sso.oidc):
+        if provider.client_secret:
+            provider.client_id = provider.client_secret = "redacted"
+    return GetProjectResponse(project=project)
+
+
+async def get_me(plane: Plane, person: Person, _: GetMeRequest) -> GetMeResponse:
+    return GetMeResponse(subject=person.username, avatar_url=person.avatar_url, project_id=person.project_id)
+
+
+async def update_static_admin(
+    plane: Plane, person: Person, request: UpdateProjectStaticAdminRequest
+) -> UpdateProjectStaticAdminResponse:
+    made = passwords.hash_password(request.password)
+
+    def alter(project: Project) -> None:
+        project.static_admin.username = request.username
+        project.static_admin.password_hash = made
+
+    await plane.projects.change(person.project_id, alter)
+    return UpdateProjectStaticAdminResponse()
+
+
+async def enable_static_admin(
+    plane: Plane, person: Person, _: EnableStaticAdminRequest
+) -> EnableStaticAdminResponse:
+    def alter(project: Project) -> None:
+        project.static_admin_disabled = False
+
+    await plane.projects.change(person.project_id, alter)
+    return EnableStaticAdminResponse()
+
+
+async def disable_static_admin(
+    plane: Plane, person: Person, _: DisableStaticAdminRequest
+) -> DisableStaticAdminResponse:
+    def alter(project: Project) -> None:
+        project.static_admin_disabled = True
+
+    await plane.projects.change(person.project_id, alter)
+    return DisableStaticAdminResponse()
+
+
+async def update_sso(
+    _: Plane, __: Person, request: UpdateProjectSSOConfigRequest
+) -> UpdateProjectSSOConfigResponse:
+    raise Unsupported("this control plane has no single sign-on yet; sign in as the project's static admin")
+
+
+async def update_rbac(
+    plane: Plane, person: Person, request: UpdateProjectRBACConfigRequest
+) -> UpdateProjectRBACConfigResponse:
+    def alter(project: Project) -> None:
+        project.rbac.CopyFrom(request.rbac)
+
+    await plane.projects.change(person.project_id, alter)
+    return UpdateProjectRBACConfigResponse()
+
+
+async def add_role(
+    plane: Plane, person: Person, request: AddProjectRBACRoleRequest
+) -> AddProjectRBACRoleResponse:
+    if not _ROLE_NAME.fullmatch(request.name):
+        raise Refused(f"{request.name!r} is no name for a role; use letters, digits, - and _")
+
+    def alter(project: Project) -> None:
+        if request.name in BUILT_IN or any(one.name == request.name for one in project.rbac_roles):
+            raise AlreadyExists(f"there is a role {request.name} already")
+        project.rbac_roles.append(ProjectRBACRole(name=request.name, policies=request.policies))
+
+    await plane.projects.change(person.project_id, alter)
+    return AddProjectRBACRoleResponse()
+
+
+async def update_role(
+    plane: Plane, person: Person, request: UpdateProjectRBACRoleRequest
+) -> UpdateProjectRBACRoleResponse:
+    def alter(project: Project) -> None:
+        role = _role(project, request.name)
+        del role.policies[:]
+        role.policies.extend(request.policies)
+
+    await plane.projects.change(person.project_id, alter)
+    return UpdateProjectRBACRoleResponse()
+
+
+async def delete_role(
+    plane: Plane, person: Person, request: DeleteProjectRBACRoleRequest
+) -> DeleteProjectRBACRoleResponse:
+    def alter(project: Project) -> None:
+        project.rbac_roles.remove(_role(project, request.name))
+        if any(group.role == request.name for group in project.user_groups):
+            raise Refused(f"role {request.name} is given to a user group; delete that first")
+
+    await plane.projects.change(person.project_id, alter)
+    return DeleteProjectRBACRoleResponse()
+
+
+async def add_group(
+    plane: Plane, person: Person, request: AddProjectUserGroupRequest
+) -> AddProjectUserGroupResponse:
+    def alter(project: Project) -> None:
+        if any(group.sso_group == request.sso_group for group in project.user_groups):
+            raise AlreadyExists(f"group {request.sso_group} has a role already")
+        if request.role not in BUILT_IN:
+            _role(project, request.role)
+        project.user_groups.append(ProjectUserGroup(sso_group=request.sso_group, role=request.role))
+
+    await plane.projects.change(person.project_id, alter)
+    return AddProjectUserGroupResponse()
+
+
+async def delete_group(
+    plane: Plane, person: Person, request: DeleteProjectUserGroupRequest
+) -> DeleteProjectUserGroupResponse:
+    def alter(project: Project) -> None:
+        for group in project.user_groups:
+            if group.sso_group == request.sso_group:
+                project.user_groups.remove(group)
+                return
+        raise NotFound(f"there is no group {request.sso_group}")
+
+    await plane.projects.change(person.project_id, alter)
+    return DeleteProjectUserGroupResponse()
+
+
+def _role(project: Project, name: str) -> ProjectRBACRole:
+    if name in BUILT_IN:
+        raise Refused(f"role {name} is built in and cannot be changed")
+    for role in project.rbac_roles:
+        if role.name == name:
+            return role
+    raise NotFound(f"there is no role {name}")
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "GetProject": get,
+    "GetMe": get_me,
+    "UpdateProjectStaticAdmin": update_static_admin,
+    "EnableStaticAdmin": enable_static_admin,
+    "DisableStaticAdmin": disable_static_admin,
+    "UpdateProjectSSOConfig": update_sso,
+    "UpdateProjectRBACConfig": update_rbac,
+    "AddProjectRBACRole": add_role,
+    "UpdateProjectRBACRole": update_role,
+    "DeleteProjectRBACRole": delete_role,
+    "AddProjectUserGroup": add_group,
+    "DeleteProjectUserGroup": delete_group,
+}

@@ -1,0 +1,72 @@
+"""Who may do what. `controlplane.rpc.guard` asks here before any handler runs.
+
+A role is a set of policies; a policy allows some actions on some kinds of thing. The built-in roles are
+fixed and their names reserved.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Resource(IntEnum):
+    ALL = 0
+    APPLICATION = 1
+    DEPLOYMENT = 2
+    EVENT = 3
+    PIPED = 4
+    DEPLOYMENT_CHAIN = 5
+    PROJECT = 6
+    API_KEY = 7
+    INSIGHT = 8
+
+
+class Action(IntEnum):
+    ALL = 0
+    GET = 1
+    LIST = 2
+    CREATE = 3
+    UPDATE = 4
+    DELETE = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    resources: frozenset[Resource]
+    actions: frozenset[Action]
+
+    def allows(self, resource: Resource, action: Action) -> bool:
+        right_thing = not self.resources.isdisjoint((resource, Resource.ALL))
+        return right_thing and not self.actions.isdisjoint((action, Action.ALL))
+
+
+ADMIN, EDITOR, VIEWER = "Admin", "Editor", "Viewer"
+
+
+def _policy(resources: Iterable[Resource], actions: Iterable[Action]) -> Policy:
+    return Policy(resources=frozenset(resources), actions=frozenset(actions))
+
+
+_LOOK = (Action.GET, Action.LIST)
+_WORK = (Resource.APPLICATION, Resource.DEPLOYMENT)
+_COMMON = (
+    _policy((Resource.PIPED,), _LOOK),
+    _policy((Resource.PROJECT, Resource.INSIGHT), (Action.GET,)),
+    _policy((Resource.EVENT,), (Action.LIST,)),
+)
+
+BUILT_IN: Mapping[str, Sequence[Policy]] = {
+    ADMIN: (_policy((Resource.ALL,), (Action.ALL,)),),
+    EDITOR: (_policy(_WORK, (Action.ALL,)), *_COMMON),
+    VIEWER: (_policy(_WORK, _LOOK), *_COMMON),
+}
+
+
+def allows(policies: Iterable[Policy], resource: Resource, action: Action) -> bool:
+    """Whether any of the policies allows it."""
+    return any(policy.allows(resource, action) for policy in policies)
+
+
+def policies_of(names: Iterable[str], roles: Mapping[str, Sequence[Policy]]) -> tuple[Policy, ...]:
+    """The policies of the roles called `names`; a role that is gone gives none."""
+    return tuple(policy for name in names for policy in {**roles, **BUILT_IN}.get(name, ()))
