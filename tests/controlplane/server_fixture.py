@@ -1,0 +1,129 @@
+"""A real control plane on free ports, with SQLite and files in a temporary folder, for any test.
+
+async with control_plane(tmp_path) as plane:
+    piped = await plane.register_piped("home")
+    client = plane.web(…)            # ConsoleClient: WebService and ConsoleService over Connect
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from pipecd import controlplane
+from pipecd.config import controlplane as config
+from pipecd.controlplane import Options, Served
+from pipecd.controlplane.passwords import hash_password
+from pipecd.controlplane.rpc.table import CONSOLE, WEB
+
+PROJECT, USER, PASSWORD = "shop", "hello", "a long enough password"
+ENCRYPTION_KEY = b"0123456789abcdef0123456789abcdef0123456789abcdef"
+_METHODS = {method.name: (service, method) for service in (WEB, CONSOLE) for method in service.methods}
+
+
+class CallFailed(Exception):
+    def __init__(self, code: str, text: str) -> None:
+        self.code, self.text = code, text
+        super().__init__(f"{code}: {text}")
+
+
+@dataclass
+class Console:
+    """What a browser does: signs in, then calls methods by name."""
+
+    base: str
+    http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=20))
+
+    async def sign_in(self, project: str = PROJECT, user: str = USER, password: str = PASSWORD) -> None:
+        form = {"project": project, "username": user, "password": password}
+        answer = await self.http.post(f"{self.base}/auth/login/static", data=form)
+        assert answer.status_code == 302, (answer.status_code, answer.headers)
+
+    async def call(self, method: str, **fields: Any) -> Any:
+        """The answer's message. Raises CallFailed with Connect's code."""
+        service, descriptor = _METHODS[method]
+        request: Message = GetMessageClass(descriptor.input_type)(**fields)
+        answer = await self.http.post(
+            f"{self.base}/api/{service.full_name}/{method}",
+            content=request.SerializeToString(),
+            headers={"content-type": "application/proto"},
+        )
+        if answer.status_code != 200:
+            body = json.loads(answer.content or b"{}")
+            raise CallFailed(body.get("code", str(answer.status_code)), body.get("message", ""))
+        return GetMessageClass(descriptor.output_type).FromString(answer.content)
+
+
+@dataclass
+class ControlPlane:
+    served: Served
+    console: Console
+
+    @property
+    def address(self) -> str:
+        """Of the gRPC port."""
+        return f"127.0.0.1:{self.served.ports.grpc[0]}"
+
+    @property
+    def url(self) -> str:
+        return self.console.base
+
+    async def register_piped(self, name: str = "home") -> tuple[str, str]:
+        """Its id and its key."""
+        made = await self.console.call("RegisterPiped", name=name)
+        return made.id, made.key
+
+
+def spec(folder: Path, **more: Any) -> config.ControlPlaneSpec:
+    """The configuration of a control plane that keeps everything in `folder`."""
+    projects = [
+        {
+            "id": name,
+            "staticAdmin": {"username": USER, "passwordHash": hash_password(PASSWORD)},
+        }
+        for name in (PROJECT, "other")
+    ]
+    document = {
+        "apiVersion": "pipecd.dev/v1beta1",
+        "kind": "ControlPlane",
+        "spec": {
+            "address": "http://console.example",
+            "datastore": {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}},
+            "filestore": {"type": "LOCAL", "config": {"path": str(folder / "objects")}},
+            "projects": projects,
+            **more,
+        },
+    }
+    return config.load(json.dumps(document), "control-plane.yaml")
+
+
+@asynccontextmanager
+async def control_plane(
+    folder: Path, *, ports: tuple[int, int] = (0, 0), **more: Any
+) -> AsyncIterator[ControlPlane]:
+    """Running, and somebody signed in. `ports` are gRPC's and HTTP's; `more` goes into `spec`."""
+    options = Options(
+        encryption_key=ENCRYPTION_KEY,
+        host="127.0.0.1",
+        grpc_ports=(ports[0],),
+        http_port=ports[1],
+        admin_port=0,
+        insecure_cookie=True,
+        grace=0.2,
+    )
+    async with controlplane.serving(spec(folder, **more), options) as served:
+        console = Console(f"http://127.0.0.1:{served.ports.http}")
+        async with console.http:
+            await console.sign_in()
+            yield ControlPlane(served, console)
+
+
+def as_json(message: Message) -> dict[str, Any]:
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
