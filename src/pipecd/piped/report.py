@@ -66,10 +66,10 @@ class Reports:
 
     async def record(self, old: Deployment, new: Deployment) -> None:
         """Send what differs. What a status rests on goes before the status."""
+        await self._shared(old, new)
         if old.status is DeploymentStatus.PENDING and new.status is DeploymentStatus.PLANNED:
             await self._planned(new)
             return
-        await self._shared(old, new)
         for before, now in zip(old.stages, new.stages, strict=True):
             await self._stage(new.id, before, now)
         if new.status is old.status:
@@ -93,9 +93,12 @@ class Reports:
         return deployment_from(answer.deployment)
 
     async def created(
-        self, deployment: Deployment, chain: "CreateDeploymentChainRequest | None" = None
-    ) -> None:
-        """Make the deployment. That it exists already means that an earlier try was heard."""
+        self, deployment: Deployment, chain: CreateDeploymentChainRequest | None = None
+    ) -> Deployment:
+        """Make the deployment; with `chain`, as the first of that. The answer is the one that stands.
+
+        That it exists already means that an earlier try was heard, maybe of another process.
+        """
         message = deployment_to(deployment, now=int(time.time()))
         try:
             if chain is not None:
@@ -105,6 +108,8 @@ class Reports:
                 await self._send(self._piped.CreateDeployment, CreateDeploymentRequest(deployment=message))
         except AlreadyExists:
             log.info("deployment existed already", deployment=deployment.id)
+            return await self.deployment(deployment.id)
+        return deployment
 
     async def most_recent(self, deployment: Deployment, status: DeploymentStatus) -> None:
         """`status`: PENDING for the last triggered, SUCCESS for the last successful."""

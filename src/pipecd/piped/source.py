@@ -37,8 +37,10 @@ class Sources:
     async def config(self, git_path: GitPath, commit: str) -> ApplicationConfig:
         """The application's file at `commit`. Raises ConfigError with its place."""
         file = config_file(git_path)
+        remote = self.repository(git_path.repo_id).remote
+        await self._fetched(remote, commit)
         try:
-            text = await self.mirrors.read(self.repository(git_path.repo_id).remote, commit, file)
+            text = await self.mirrors.read(remote, commit, file)
         except NotFound:
             raise ConfigError(
                 "there is no such file in the commit",
@@ -46,6 +48,13 @@ class Sources:
                 remedy="restore the file, or change the application's path or configuration file name",
             ) from None
         return decoded(text, file)
+
+    async def _fetched(self, remote: str, commit: str) -> None:
+        """Make sure of the commit: another process may have triggered it, on another disk."""
+        try:
+            await self.mirrors.commit(remote, commit, "")
+        except NotFound:
+            await self.mirrors.fetch(remote)
 
     @asynccontextmanager
     async def checkout(self, git_path: GitPath, commit: str) -> AsyncIterator[Source]:
