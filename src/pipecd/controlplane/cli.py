@@ -1,6 +1,7 @@
 """`pipecd server`, `pipecd ops` and `pipecd hash-password`. Imported only when one of them runs."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import click
@@ -41,6 +42,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--without-ops", is_flag=True, help="Leave the jobs to `pipecd ops`.")
 @click.option("--log-encoding", type=click.Choice(["humanize", "console", "json"]), default="humanize")
 @click.option("--log-level", default="info", show_default=True)
+@click.option("--newcomer-file", type=_FILE, hidden=True, help="JSON for the first page of a quickstart.")
 @click.option("--cache-address", default="", hidden=True, help="Accepted and not needed: there is no cache.")
 @click.option("--envoy-authz-port", type=int, hidden=True, help="Accepted and not needed: there is no Envoy.")
 @click.option("--enable-grpc-reflection", is_flag=True, hidden=True)
@@ -63,6 +65,7 @@ def server(
     without_ops: bool,
     log_encoding: str,
     log_level: str,
+    newcomer_file: Path | None,
     **_accepted: object,
 ) -> None:
     """Run the control plane."""
@@ -79,6 +82,7 @@ def server(
         insecure_cookie=insecure_cookie,
         grace=grace_period,
         with_jobs=not without_ops,
+        newcomer=json.loads(newcomer_file.read_text()) if newcomer_file else None,
     )
     asyncio.run(controlplane.run(_spec(config_file), options))
 

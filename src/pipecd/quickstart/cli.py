@@ -1,0 +1,44 @@
+"""`pipecd quickstart`."""
+
+import asyncio
+from pathlib import Path
+
+import click
+from rich.console import Console as Terminal
+from rich.panel import Panel
+
+from pipecd import quickstart
+from pipecd.quickstart.ports import FIRST, Ports
+from pipecd.quickstart.state import PROJECT, USERNAME, State, remove
+from pipecd.telemetry import configure_logging
+
+DEFAULT_FOLDER = "pipecd-quickstart"
+
+
+@click.command("quickstart")
+@click.option("--state-dir", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True)
+@click.option("--port", default=FIRST, show_default=True, help="The console's; the next four are used too.")
+@click.option("--clean", is_flag=True, help="Remove the state directory and end.")
+def command(state_dir: Path, port: int, clean: bool) -> None:
+    """Run control plane, agent, a Git remote and four demo applications on this machine."""
+    configure_logging("humanize", "warning")
+    terminal = Terminal(highlight=False)
+    if clean:
+        gone = remove(state_dir)
+        terminal.print(f"Removed {state_dir}" if gone else f"There is no {state_dir}")
+        return
+
+    def ready(state: State, ports: Ports) -> None:
+        terminal.print(
+            Panel(
+                f"[bold]http://localhost:{ports.console}[/bold]\n\n"
+                f"project   {PROJECT}\nuser      {USERNAME}\npassword  {state.password()}\n\n"
+                f"git clone http://localhost:{ports.git}/demo.git\n\n"
+                "Four applications are being deployed; the console tells what to try next.\n"
+                "Ctrl-C stops everything. The next start goes on where this one stopped.",
+                title="PipeCD is ready",
+                expand=False,
+            )
+        )
+
+    asyncio.run(quickstart.run(state_dir, Ports(port), terminal.print, ready))

@@ -1,0 +1,1 @@
+headline = "Hello from Git"

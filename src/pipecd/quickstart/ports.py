@@ -1,0 +1,52 @@
+"""The five ports of a quickstart: one is chosen, the others follow it."""
+
+import socket
+from dataclasses import dataclass
+
+from pipecd.errors import ConfigError
+
+FIRST = 8080
+
+
+@dataclass(frozen=True)
+class Ports:
+    console: int = FIRST
+
+    @property
+    def api(self) -> int:
+        """gRPC, for agents and `pipectl`."""
+        return self.console + 1
+
+    @property
+    def git(self) -> int:
+        return self.console + 2
+
+    @property
+    def server_admin(self) -> int:
+        return self.console + 3
+
+    @property
+    def agent_admin(self) -> int:
+        return self.console + 4
+
+    def check(self) -> None:
+        """Raises ConfigError when one of them is taken."""
+        ports = (self.console, self.api, self.git, self.server_admin, self.agent_admin)
+        taken = [port for port in ports if not _free(port)]
+        if taken:
+            other = self.console + 1000
+            raise ConfigError(
+                f"port {', '.join(map(str, taken))} is in use on this machine",
+                remedy=f"stop what uses it, or choose five others: `make quickstart PORT={other}`"
+                f" (or `pipecd quickstart --port {other}`)",
+            )
+
+
+def _free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
