@@ -87,9 +87,7 @@ def _deployment(application: Application, head: Head, cause: Cause, now: int) ->
 
 def _chain(chain: Chain) -> CreateDeploymentChainRequest:
     matchers = [
-        CreateDeploymentChainRequest.ApplicationMatcher(
-            name=one.name, kind=one.kind, labels=dict(one.labels)
-        )
+        CreateDeploymentChainRequest.ApplicationMatcher(name=one.name, kind=one.kind, labels=dict(one.labels))
         for one in chain.applications
     ]
     return CreateDeploymentChainRequest(matchers=matchers)

@@ -1,4 +1,4 @@
-"""Tells the control plane who this agent is: version, repositories, providers and its masked configuration."""
+"""Tells the control plane who this agent is: version, repositories, providers and masked configuration."""
 
 from dataclasses import dataclass
 

@@ -12,7 +12,7 @@ def _home() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    transport: Transport = Transport()
+    transport: Transport = field(default_factory=Transport)
     admin_host: str = ""
     #: 0 lets the system choose, which is of use in tests only.
     admin_port: int = 9085

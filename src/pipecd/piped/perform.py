@@ -8,7 +8,7 @@ else is a fault of ours, which fails the stage and is loud.
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +26,7 @@ from pipecd.model.status import StageStatus
 from pipecd.piped.logs import Logs, Writer
 from pipecd.piped.metrics import FAULTS
 from pipecd.piped.notify import notify
+from pipecd.piped.providers import Providers
 from pipecd.piped.source import Sources
 from pipecd.platforms import Platform, platform
 from pipecd.retry import Retry
@@ -45,8 +46,7 @@ class Stageworks:
 
     sources: Sources
     logs: Logs
-    #: Platform provider name → its decoded `config`.
-    providers: Mapping[str, Any]
+    providers: Providers
 
     @asynccontextmanager
     async def opened(
@@ -141,7 +141,7 @@ class Performance:
             deployment=deployment,
             stage=stage,
             options=_options(chosen, settings, stage),
-            provider=self._works.providers.get(deployment.platform_provider),
+            provider=self._works.providers.config(deployment.platform_provider),
             log=self.log,
             now=time.time(),
             token=f"{deployment.id}/{stage.id}",

@@ -160,8 +160,19 @@ class Rollout:
         if changed:
             show_status(following)
             notify(f"DEPLOYMENT_{_EVENTS[following.status]}", _fields(following))
+        if changed and following.status is DeploymentStatus.RUNNING:
+            await self._show_deploying(following)
         if following.status.final:
             await self._afterwards(following)
+
+    async def _show_deploying(self, deployment: Deployment) -> None:
+        if deployment.application_id in self._desk.view.applications:
+            await self._desk.reports.sync_state(
+                deployment.application_id,
+                SyncStatus.DEPLOYING,
+                short="A deployment is under way",
+                head=deployment.id,
+            )
 
     async def _afterwards(self, deployment: Deployment) -> None:
         """What follows from the end: how Git and the platform compare, and the answer to who cancelled."""

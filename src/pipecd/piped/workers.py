@@ -5,16 +5,23 @@ reported; the lease coming back starts them again.
 """
 
 import asyncio
+import random
 from collections.abc import Iterable
+from functools import partial
 
 import structlog
 
-from pipecd.errors import NotFound, PermissionDenied
+from pipecd.errors import NotFound, PermissionDenied, PipecdError
 from pipecd.model.deployment import Deployment
 from pipecd.piped.loop import Wake
+from pipecd.piped.metrics import FAULTS
 from pipecd.piped.rollout import Desk, Rollout
+from pipecd.retry import Retry
 
 log = structlog.get_logger()
+
+#: How soon a worker takes up again what broke off.
+AGAIN = Retry(base=1.0, cap=60.0, tries=1_000_000)
 
 
 class Workers:
@@ -41,9 +48,9 @@ class Workers:
             if application_id not in self._at_work:
                 worker = tasks.create_task(self._work(application_id), name=f"worker {application_id}")
                 self._at_work[application_id] = worker
-                worker.add_done_callback(lambda _, key=application_id: self._left(key))
+                worker.add_done_callback(partial(self._left, application_id))
 
-    def _left(self, application_id: str) -> None:
+    def _left(self, application_id: str, _: asyncio.Task[None]) -> None:
         """A deployment may have come while the worker was leaving."""
         del self._at_work[application_id]
         self._wake()
@@ -57,12 +64,23 @@ class Workers:
             await asyncio.wait(workers)
 
     async def _work(self, application_id: str) -> None:
+        """One deployment after the other. What goes wrong with one application stops no other."""
         view = self._desk.view
+        delays = AGAIN.delays(random.Random())
         while listed := next_of(application_id, view.deployments.values()):
             try:
                 await Rollout(await self._desk.reports.deployment(listed.id), self._desk).bring_to_end()
             except (NotFound, PermissionDenied) as error:
                 log.error("deployment is not ours any more", deployment=listed.id, why=str(error))
+            except PipecdError as error:
+                log.error("deployment pauses", deployment=listed.id, why=str(error))
+                await asyncio.sleep(next(delays))
+                continue
+            except Exception:
+                FAULTS.labels(loop="worker").inc()
+                log.exception("fault in a worker", deployment=listed.id)
+                await asyncio.sleep(next(delays))
+                continue
             view.finished(listed.id)
 
 
