@@ -1,0 +1,92 @@
+# `make quickstart` runs everything on this machine; `make test` runs every test. `make help` tells the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+STATE_DIR ?= pipecd-quickstart
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
+SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
+PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
+
+.PHONY: help quickstart quickstart-clean test check console lock bench clean
+.DELETE_ON_ERROR:
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+quickstart: $(VENV)/.run src/pipecd/console/index.html ## Control plane, agent, Git remote and four applications, here
+	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(STATE_DIR)
+
+quickstart-clean: ## Remove what the quickstart made
+	@if [ -x $(BIN)/pipecd ]; then $(BIN)/pipecd quickstart --clean --state-dir $(STATE_DIR); \
+	elif [ -e $(STATE_DIR)/README.txt ]; then rm -r $(STATE_DIR); fi
+
+test: $(VENV)/.dev src/pipecd/console/index.html ## Every test: unit, property, end-to-end, console
+	$(BIN)/python -m pytest tests $(ARGS)
+
+check: $(VENV)/.dev web/node_modules/.installed ## Linters and type checkers
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm run --silent check
+
+console: src/pipecd/console/index.html ## Build the console's pages
+
+bench: $(VENV)/.dev src/pipecd/console/index.html ## Measure, and print the figures
+	$(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/.dev ## Pin the newest versions that fit pyproject.toml, with hashes
+	$(BIN)/python requirements/lock.py
+
+clean: ## Remove everything that was built or installed
+	rm -rf $(VENV) web/node_modules web/src/schema src/pipecd/console src/pipecd/schema
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; install Python 3.11 or newer" >&2; exit 1; }
+	@command -v git >/dev/null || { echo "git is not installed; install it first" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11; choose another: make PYTHON=python3.12 …" >&2; exit 1; }
+	@echo "Creating $(VENV)…"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.build: requirements/build.txt | $(BIN)/python
+	@echo "Installing what builds the package…"
+	@$(PIP) install --require-hashes -r requirements/build.txt
+	@touch $@
+
+# The versions in requirements/ are the ones the tests ran with; pyproject.toml says which ones fit.
+$(VENV)/.run: requirements/run.txt $(SCHEMA) $(VENV)/.build
+	@echo "Installing PipeCD (a minute the first time)…"
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(SCHEMA) $(VENV)/.build
+	@echo "Installing PipeCD and what its tests need…"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.run
+
+# Node of this machine when it is new enough, else one from PyPI into the same environment.
+NODE_OK := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null && echo yes)
+ifneq ($(NODE_OK),yes)
+NODE := $(VENV)/.node
+NODE_PATH_FIRST := $(CURDIR)/$(BIN):
+endif
+
+$(VENV)/.node: requirements/console.txt | $(BIN)/python
+	@echo "Installing Node (there is none that is new enough)…"
+	@$(PIP) install --require-hashes -r requirements/console.txt
+	@touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json | $(NODE)
+	@echo "Installing what builds the console…"
+	@cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+src/pipecd/console/index.html: $(PAGES) $(SCHEMA) web/node_modules/.installed
+	@echo "Building the console…"
+	@cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm run --silent build
+	@touch $@
