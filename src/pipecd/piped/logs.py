@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from pipecd.client import Client
-from pipecd.errors import Conflict, NotFound, PermissionDenied, PipecdError, Refused, Temporary
+from pipecd.errors import Conflict, NotFound, PermissionDenied, PipecdError, Refused
 from pipecd.piped.loop import Wake
 from pipecd.schema.agent.logs_pb2 import ReportStageLogsFromLastCheckpointRequest, ReportStageLogsRequest
 from pipecd.schema.model.stage_log_pb2 import LogBlock, LogSeverity
@@ -137,7 +137,7 @@ class Logs:
             try:
                 await self._send_all()
                 failures = 0
-            except Temporary as error:
+            except PipecdError as error:
                 failures = min(failures + 1, 6)
                 log.warning("stage logs wait for the control plane", why=str(error))
 

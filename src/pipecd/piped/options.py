@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipecd.client import Transport
+from pipecd.client import DIAL_TIMEOUT, Transport
 
 
 def _home() -> Path:
@@ -21,6 +21,8 @@ class Options:
     tools_dir: Path = field(default_factory=lambda: _home() / "tools")
     #: How long the end may take (seconds).
     grace_period: float = 30.0
+    #: How long one try to reach the control plane waits at the start (seconds).
+    dial_timeout: float = DIAL_TIMEOUT
     launcher_version: str = ""
     #: The configuration with its secrets masked, as the console shows it.
     shown_config: str = ""

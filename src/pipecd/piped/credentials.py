@@ -1,0 +1,58 @@
+"""What the agent's file says of secrets: what Git logs in with, and what nobody may read. Called by `run`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipecd.config.piped import PipedSpec, decoded
+from pipecd.errors import ConfigError, Place
+from pipecd.git.credentials import Credentials
+
+_SECRET_FIELDS = frozenset(
+    {"password", "ssh_key_data", "piped_key_data", "oauth_token", "oauth_token_data", "hook_url"}
+    | {"signature_value", "private_key_data"}
+)
+
+
+def git_credentials(spec: PipedSpec) -> Credentials:
+    """Raises ConfigError when the key's file cannot be read."""
+    git = spec.git
+    key = decoded(git.ssh_key_data, "spec.git.sshKeyData") if git.ssh_key_data else ""
+    if git.ssh_key_file:
+        try:
+            key = Path(git.ssh_key_file).read_text()
+        except OSError as error:
+            raise ConfigError(
+                f"the SSH key cannot be read: {error.strerror}",
+                remedy="make the file readable for the agent",
+                place=Place(git.ssh_key_file, key="spec.git.sshKeyFile"),
+            ) from error
+    return Credentials(
+        username=git.username,
+        password=decoded(git.password, "spec.git.password") if git.password else "",
+        ssh_key=key,
+        ssh_config=git.ssh_config_file_path,
+    )
+
+
+def secrets_in(spec: PipedSpec) -> Iterator[str]:
+    """Every secret that is written in the file itself."""
+    yield from _secrets(spec)
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            item = getattr(value, name)
+            if name in _SECRET_FIELDS and isinstance(item, str) and item:
+                yield item
+            else:
+                yield from _secrets(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _secrets(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets(item)
