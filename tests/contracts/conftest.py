@@ -1,0 +1,47 @@
+"""The store of each kind that is supported: the contract tests run with all of them."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from pipecd.controlplane.store import Store
+from tests.contracts import postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if postgres.binary("initdb") is None:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL is not installed, and CI must have it")
+        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
+    with postgres.cluster(tmp_path_factory.mktemp("pg")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'pipecd.db'}"
+        return
+    server = request.getfixturevalue("postgres_url")
+    name = f"t{secrets.token_hex(8)}"
+    engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield server.replace("/postgres?", f"/{name}?")
+    async with engine.connect() as connection:
+        await connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    await engine.dispose()
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    opened = await Store.open(url)
+    yield opened
+    await opened.close()
