@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipecd.errors import ConfigError, NotFound, Temporary
+from pipecd.git.command import failure
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.quickstart.git_server import GitServer
@@ -167,3 +168,11 @@ def test_the_servers_environment_has_nothing_of_the_machine() -> None:
 
     assert set(git_server._clean()) == {"PATH", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL"}
     assert os.devnull in git_server._clean().values()
+
+
+def test_a_commit_whose_name_holds_401_is_no_refused_credential() -> None:
+    told = "fatal: ambiguous argument '1401403^{commit}': unknown revision or path not in the working tree."
+    assert isinstance(failure("show", told), NotFound)
+    assert isinstance(
+        failure("fetch", "fatal: unable to access 'x': The requested URL returned error: 403"), ConfigError
+    )

@@ -10,7 +10,13 @@ from pipecd.secrets import without_login
 #: Words of git's, and what they mean. The first that is found decides.
 _MEANINGS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
     (
-        ("Authentication failed", "could not read Username", "Permission denied (publickey", "403", "401"),
+        (
+            "Authentication failed",
+            "could not read Username",
+            "Permission denied (publickey",
+            "error: 403",
+            "error: 401",
+        ),
         ConfigError,
         "the credentials were refused: look at spec.git of the agent and at the rights of its key or token",
     ),
