@@ -11,13 +11,14 @@ from pipecd.piped.heads import AppFile, Head
 from pipecd.piped.notify import notify
 from pipecd.piped.report import Reports
 from pipecd.piped.source import config_file
+from pipecd.piped.view import View
 
 SHORT = "The application's file cannot be used"
 
 
 class Soundness:
-    def __init__(self, reports: Reports) -> None:
-        self._reports = reports
+    def __init__(self, reports: Reports, view: View) -> None:
+        self._reports, self._view = reports, view
         #: Application → what was last said of its file, in this process.
         self._told: dict[str, str] = {}
 
@@ -37,7 +38,8 @@ class Soundness:
         told = self._told.pop(application.id, None)
         if told is None and application.sync_status is not SyncStatus.INVALID_CONFIG:
             return
-        status, words = _state(application)
+        await self._view.refresh_applications()
+        status, words = _state(self._view.applications.get(application.id, application))
         await self._reports.sync_state(application.id, status, short=words)
 
 

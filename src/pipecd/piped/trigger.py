@@ -51,7 +51,7 @@ class Triggering:
         #: Application → the head it was last decided at, and the deployment last made, by this process.
         self._decided: dict[str, str] = {}
         self._latest: dict[str, str] = {}
-        self._soundness = Soundness(reports)
+        self._soundness = Soundness(reports, view)
         self._places: frozenset[tuple[str, str, str]] = frozenset()
         self._acting = False
 
