@@ -1,0 +1,283 @@
+"""Who gets in, and to what: invariants 13 and 14, over the real doors."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf.message import Message
+from grpc import aio
+
+from pipecd.controlplane.keys import LENGTH, Keys, hashed, new_api_key, new_piped_key
+from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey, Right
+from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
+from pipecd.controlplane.sessions import Session
+from pipecd.errors import Unauthenticated
+from pipecd.model.access import ADMIN, BUILT_IN, EDITOR, VIEWER, Action, Resource, allows
+from pipecd.schema.agent import applications_pb2, deployments_pb2
+from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.deployment_pb2 import Deployment
+from tests.controlplane.server_fixture import (
+    PROJECT,
+    CallFailed,
+    Console,
+    ControlPlane,
+    control_plane,
+)
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    async with control_plane(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def channel(plane: ControlPlane) -> AsyncIterator[aio.Channel]:
+    async with aio.insecure_channel(plane.address) as opened:
+        yield opened
+
+
+async def rpc(channel: aio.Channel, path: str, request: Message | bytes, credential: str) -> bytes:
+    data = request if isinstance(request, bytes) else request.SerializeToString()
+    metadata = (("authorization", credential),) if credential else ()
+    answer = await channel.unary_unary(path)(data, metadata=metadata, timeout=20)  # type: ignore[arg-type]
+    assert isinstance(answer, bytes)
+    return answer
+
+
+async def code(channel: aio.Channel, path: str, request: Message | bytes, credential: str) -> str:
+    try:
+        await rpc(channel, path, request, credential)
+    except aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
+PIPED = "/grpc.service.pipedservice.PipedService"
+LIST = f"{PIPED}/ListApplications"
+EMPTY = applications_pb2.ListApplicationsRequest()
+
+
+async def test_an_agent_needs_its_own_key(plane: ControlPlane, channel: aio.Channel) -> None:
+    piped_id, key = await plane.register_piped()
+    other_id, other_key = await plane.register_piped("other")
+    good = f"PIPED-TOKEN {PROJECT},{piped_id},{key}"
+    assert await code(channel, LIST, EMPTY, good) == "OK"
+    assert await code(channel, LIST, EMPTY, good) == "OK"
+    wrong = [
+        "",
+        "PIPED-TOKEN",
+        f"PIPED-TOKEN {PROJECT},{piped_id}",
+        f"PIPED-TOKEN {PROJECT},{piped_id},{key},",
+        f"PIPED-TOKEN {PROJECT},{piped_id},{key[:-1]}",
+        f"PIPED-TOKEN {PROJECT},{piped_id},{other_key}",
+        f"PIPED-TOKEN {PROJECT},{other_id},{key}",
+        f"PIPED-TOKEN other,{piped_id},{key}",
+        f"PIPED-TOKEN nowhere,{piped_id},{key}",
+        f"PIPED-TOKEN {PROJECT},nobody,{key}",
+        f"API-KEY {key}",
+        f"piped-token {PROJECT},{piped_id},{key}",
+    ]
+    for credential in wrong:
+        assert await code(channel, LIST, EMPTY, credential) == "UNAUTHENTICATED", credential
+
+
+async def test_a_key_can_be_replaced_and_revoked(plane: ControlPlane, channel: aio.Channel) -> None:
+    piped_id, first = await plane.register_piped()
+    second = (await plane.console.call("RecreatePipedKey", id=piped_id)).key
+    tokens = {key: f"PIPED-TOKEN {PROJECT},{piped_id},{key}" for key in (first, second)}
+    assert [await code(channel, LIST, EMPTY, tokens[key]) for key in (first, second)] == ["OK", "OK"]
+    with pytest.raises(CallFailed, match="delete the old one"):
+        await plane.console.call("RecreatePipedKey", id=piped_id)
+    await plane.console.call("DeleteOldPipedKeys", piped_id=piped_id)
+    assert await code(channel, LIST, EMPTY, tokens[first]) == "UNAUTHENTICATED"
+    assert await code(channel, LIST, EMPTY, tokens[second]) == "OK"
+    await plane.console.call("DisablePiped", piped_id=piped_id)
+    assert await code(channel, LIST, EMPTY, tokens[second]) == "UNAUTHENTICATED"
+
+
+async def test_a_key_is_shown_once_and_stored_hashed(plane: ControlPlane, tmp_path: Path) -> None:
+    """A dump of the database and the objects logs nobody in."""
+    _, piped_key = await plane.register_piped()
+    api_key = (await plane.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)).key
+    secret = api_key.split(".")[1]
+    pipeds = await plane.console.call("ListPipeds")
+    keys = await plane.console.call("ListAPIKeys")
+    assert pipeds.pipeds[0].keys[0].hash == keys.keys[0].key_hash == "redacted"
+    assert secret not in str(keys)
+    await plane.served.plane.store.close()
+    for file in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        content = file.read_bytes()
+        for key in (piped_key, secret):
+            assert key.encode() not in content, file
+
+
+def test_keys_have_256_bits_and_more() -> None:
+    assert len(new_piped_key()) == LENGTH >= 256 / 5.16
+    key_id, key = new_api_key()
+    assert key.startswith(f"{key_id}.") and len(key.split(".")[1]) == LENGTH
+    assert new_piped_key() != new_piped_key()
+
+
+async def test_a_known_key_is_worth_nothing_once_its_hash_is_gone() -> None:
+    keys, key = Keys(), new_piped_key()
+    stored = hashed(key)
+    assert stored != hashed(key), "salted"
+    assert await keys.check(key, [stored]) == stored
+    assert await keys.check(key, ["other", stored]) == stored
+    with pytest.raises(Unauthenticated):
+        await keys.check(key, [hashed(new_piped_key())])
+    with pytest.raises(Unauthenticated):
+        await keys.check(key, [])
+
+
+async def test_pipecds_bcrypt_hashes_are_read() -> None:
+    stored = "$2a$04$WYvZtA8QG8sBlWQ9B7ZOQO2UGhzxhqy8S8yJzKp1B5mPVxN2B4vGK"
+    with pytest.raises(Unauthenticated):
+        await Keys().check("not the key", [stored])
+    import bcrypt
+
+    real = bcrypt.hashpw(b"the key", bcrypt.gensalt(4)).decode()
+    assert await Keys().check("the key", [real]) == real
+
+
+async def test_an_api_key_that_may_read_does_not_write(plane: ControlPlane, channel: aio.Channel) -> None:
+    reader = (await plane.console.call("GenerateAPIKey", name="r", role=APIKey.READ_ONLY)).key
+    for path, method in methods().items():
+        if isinstance(method.needs, ApiKey) and not method.streams:
+            said = await code(channel, path, b"", f"API-KEY {reader}")
+            expected = said == "PERMISSION_DENIED"
+            assert expected == method.needs.writes, (path, said)
+
+
+async def test_every_call_refuses_whoever_shows_nothing(plane: ControlPlane, channel: aio.Channel) -> None:
+    """Bad credentials win over bad payloads, in every call, on both doors."""
+    for path, method in methods().items():
+        if method.streams:
+            stream = channel.unary_stream(path)(b"", timeout=20)
+            with pytest.raises(aio.AioRpcError) as refused:
+                await stream.read()
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, path
+        else:
+            assert await code(channel, path, b"\xff\xff\xff", "") == "UNAUTHENTICATED", path
+    async with httpx.AsyncClient() as http:
+        for path, method in methods((WEB, CONSOLE)).items():
+            if not path.startswith("/pipe."):
+                kind = "application/connect+proto" if method.streams else "application/proto"
+                answer = await http.post(f"{plane.url}/api{path}", headers={"content-type": kind})
+                assert answer.status_code == 401 or b"unauthenticated" in answer.content, path
+
+
+def needed(method: Method) -> tuple[Resource, Action] | None:
+    return (method.needs.resource, method.needs.action) if isinstance(method.needs, Right) else None
+
+
+@pytest.mark.parametrize("role", [ADMIN, EDITOR, VIEWER])
+async def test_every_call_asks_for_its_right(plane: ControlPlane, channel: aio.Channel, role: str) -> None:
+    """Invariant 14 for people: every method, every built-in role."""
+    session = Session(project_id=PROJECT, username="somebody", roles=(role,))
+    cookie = "token=" + plane.served.plane.sessions.issue(session, now=plane.served.plane.now())
+    for path, method in methods((WEB, CONSOLE)).items():
+        if method.streams or not (right := needed(method)):
+            continue
+        try:
+            await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=20)  # type: ignore[arg-type]
+            said = "OK"
+        except aio.AioRpcError as error:
+            said = error.code().name
+        allowed = allows(BUILT_IN[role], *right)
+        if not allowed:
+            assert said == "PERMISSION_DENIED", (path, said)
+        else:
+            assert said not in ("PERMISSION_DENIED", "INTERNAL"), (path, said)
+
+
+async def test_a_role_that_is_gone_gives_nothing(plane: ControlPlane, channel: aio.Channel) -> None:
+    session = Session(project_id=PROJECT, username="somebody", roles=("Gone",))
+    cookie = "token=" + plane.served.plane.sessions.issue(session, now=plane.served.plane.now())
+    with pytest.raises(aio.AioRpcError) as refused:
+        path = "/pipecd.v1.ConsoleService/PageApplications"
+        await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=20)  # type: ignore[arg-type]
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+#: A request of each call that names a record, and which member names it.
+NAMED = {
+    "application_id": "app-theirs",
+    "deployment_id": "dep-theirs",
+    "piped_id": None,
+    "command_id": "cmd-theirs",
+    "id": None,
+}
+
+
+async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio.Channel) -> None:
+    """Invariant 14: every call of every service, asked by project `shop` about what is `other`'s."""
+    theirs = Console(plane.url)
+    await theirs.sign_in(project="other")
+    made = await theirs.call("RegisterPiped", name="theirs")
+    store = plane.served.plane.store
+    await store.create(
+        Application(id="app-theirs", name="THEIR-SECRET", piped_id=made.id, project_id="other")
+    )
+    await store.create(
+        Deployment(
+            id="dep-theirs",
+            application_id="app-theirs",
+            application_name="THEIR-SECRET",
+            piped_id=made.id,
+            project_id="other",
+        )
+    )
+    before = [(await store.get(kind, id)).version for kind, id in _THEIRS]
+    piped_id, key = await plane.register_piped()
+    api_key = (await plane.console.call("GenerateAPIKey", name="w", role=APIKey.READ_WRITE)).key
+    session = Session(project_id=PROJECT, username="somebody", roles=(ADMIN,))
+    cookie = "token=" + plane.served.plane.sessions.issue(session, now=plane.served.plane.now())
+    asked = 0
+    for path, method in methods().items():
+        if method.streams or path.startswith("/pipe."):
+            continue
+        metadata: Any = (("cookie", cookie),)
+        if isinstance(method.needs, PipedKey):
+            metadata = (("authorization", f"PIPED-TOKEN {PROJECT},{piped_id},{key}"),)
+        elif isinstance(method.needs, ApiKey):
+            metadata = (("authorization", f"API-KEY {api_key}"),)
+        request = _about_theirs(method.request(), made.id)
+        try:
+            answer = await channel.unary_unary(path)(
+                request.SerializeToString(), metadata=metadata, timeout=20
+            )
+        except aio.AioRpcError as error:
+            assert error.code() is not grpc.StatusCode.INTERNAL, (path, error.details())
+            assert "THEIR-SECRET" not in (error.details() or ""), path
+            continue
+        asked += 1
+        assert b"THEIR-SECRET" not in answer, path
+    assert asked > 10
+    assert [(await store.get(kind, id)).version for kind, id in _THEIRS] == before
+    await theirs.http.aclose()
+
+
+_THEIRS: list[tuple[Any, str]] = [(Application, "app-theirs"), (Deployment, "dep-theirs")]
+
+
+def _about_theirs(request: Any, piped_id: str) -> Message:
+    """The request with every id it has set to one of theirs."""
+    for field in request.DESCRIPTOR.fields:
+        if field.name in ("application_id",):
+            setattr(request, field.name, "app-theirs")
+        elif field.name in ("deployment_id",):
+            setattr(request, field.name, "dep-theirs")
+        elif field.name == "piped_id":
+            setattr(request, field.name, piped_id)
+        elif field.name == "stage_id":
+            setattr(request, field.name, "stage-0")
+    if isinstance(request, deployments_pb2.GetDeploymentRequest):
+        request.id = "dep-theirs"
+    assert isinstance(request, Message)
+    return request

@@ -1,0 +1,163 @@
+"""The console's port: signing in, pages, headers, webhooks."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipecd.controlplane.http.throttle import Throttle
+from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
+from pipecd.schema.model.piped_pb2 import Piped
+from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER, ControlPlane, control_plane
+
+SECRET = "the secret of the webhook"
+HOOKS = [{"provider": name, "secret": SECRET} for name in ("GITHUB", "GITLAB", "BITBUCKET", "GITEA")]
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    async with control_plane(tmp_path, webhooks=HOOKS) as running:
+        yield running
+
+
+@pytest.fixture
+async def http(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=plane.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"project": PROJECT, "username": USER, "password": "wrong"},
+        {"project": PROJECT, "username": "nobody", "password": PASSWORD},
+        {"project": "nowhere", "username": USER, "password": PASSWORD},
+        {"project": PROJECT, "username": USER, "password": "x" * 5000},
+        {},
+    ],
+)
+async def test_a_wrong_sign_in_opens_nothing(http: httpx.AsyncClient, form: dict[str, str]) -> None:
+    answer = await http.post("/auth/login/static", data=form)
+    assert answer.status_code == 303
+    assert "token" not in answer.cookies
+    assert "error" in answer.cookies
+
+
+async def test_the_session_is_out_of_reach_for_scripts(http: httpx.AsyncClient) -> None:
+    form = {"project": PROJECT, "username": USER, "password": PASSWORD}
+    answer = await http.post("/auth/login/static", data=form)
+    cookie = next(value for value in answer.headers.get_list("set-cookie") if value.startswith("token="))
+    assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Path=/" in cookie
+
+
+async def test_another_site_cannot_sign_somebody_in(http: httpx.AsyncClient) -> None:
+    form = {"project": PROJECT, "username": USER, "password": PASSWORD}
+    answer = await http.post("/auth/login/static", data=form, headers={"sec-fetch-site": "cross-site"})
+    assert answer.status_code == 403
+
+
+async def test_signing_out_ends_the_session(plane: ControlPlane) -> None:
+    await plane.console.http.get(f"{plane.url}/auth/logout")
+    answer = await plane.console.http.post(
+        f"{plane.url}/api/grpc.service.webservice.WebService/GetMe", json={}
+    )
+    assert answer.status_code == 401
+
+
+def test_guessing_is_slowed_down() -> None:
+    throttle = Throttle(allowed=3, window=60.0, remembered=2)
+    for _ in range(3):
+        assert throttle.wait(("a",), 0.0) == 0.0
+        throttle.failed(("a",), 0.0)
+    assert throttle.wait(("a",), 10.0) == 50.0
+    assert throttle.wait(("b",), 10.0) == 0.0
+    assert throttle.wait(("a",), 61.0) == 0.0
+    throttle.succeeded(("a",))
+    assert throttle.wait(("a",), 10.0) == 0.0
+
+
+async def test_every_page_is_guarded_by_headers(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/applications/some/deep/link")
+    assert answer.status_code in (200, 503)
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert (await http.get("/api/nothing")).status_code == 404
+    assert (await http.get("/..%2f..%2fetc%2fpasswd")).text.find("root:") == -1
+
+
+async def test_without_a_quickstart_there_is_nothing_for_newcomers(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/quickstart.json")).status_code == 404
+
+
+def _sign(host: str, body: bytes, secret: str) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return {
+        "github": {"x-hub-signature-256": f"sha256={digest}"},
+        "bitbucket": {"x-hub-signature": f"sha256={digest}"},
+        "gitea": {"x-gitea-signature": digest},
+        "gitlab": {"x-gitlab-token": secret},
+    }[host]
+
+
+BODIES = {
+    "github": {"repository": {"clone_url": "https://git.example/shop/config.git"}},
+    "gitea": {"repository": {"clone_url": "https://git.example/shop/config.git"}},
+    "gitlab": {"project": {"git_http_url": "https://git.example/shop/config.git"}},
+    "bitbucket": {"repository": {"links": {"html": {"href": "https://git.example/shop/config"}}}},
+}
+
+
+async def _listening_agent(plane: ControlPlane) -> str:
+    piped_id, _ = await plane.register_piped()
+
+    def own(record: Piped) -> None:
+        remote = "git@git.example:shop/config.git"
+        record.repositories.append(ApplicationGitRepository(id="config", remote=remote, branch="main"))
+
+    await plane.served.plane.store.update(Piped, piped_id, own)
+    return piped_id
+
+
+@pytest.mark.parametrize("host", sorted(BODIES))
+async def test_a_push_is_told_to_the_agents_that_have_the_repository(
+    plane: ControlPlane, http: httpx.AsyncClient, host: str
+) -> None:
+    piped_id = await _listening_agent(plane)
+    body = json.dumps(BODIES[host]).encode()
+    with plane.served.plane.store.feed.listening() as changes:
+        answer = await http.post(f"/hooks/{host}", content=body, headers=_sign(host, body, SECRET))
+        assert answer.status_code == 200, answer.text
+        async with asyncio.timeout(10):
+            while (change := await changes.get()).kind != "repository":
+                pass
+    assert (change.piped_id, change.id) == (piped_id, "git@git.example:shop/config.git")
+
+
+@pytest.mark.parametrize("host", sorted(BODIES))
+async def test_a_forged_push_tells_nobody(plane: ControlPlane, http: httpx.AsyncClient, host: str) -> None:
+    """Invariant 15."""
+    await _listening_agent(plane)
+    body = json.dumps(BODIES[host]).encode()
+    for headers in ({}, _sign(host, body, "guessed"), _sign(host, body + b" ", "the secret")):
+        answer = await http.post(f"/hooks/{host}", content=body, headers=headers)
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"null", b"{", b"payload=%7B", b'{"repository": 3}', b"[" * 9000]
+)
+async def test_odd_notices_are_taken_calmly(
+    plane: ControlPlane, http: httpx.AsyncClient, body: bytes
+) -> None:
+    answer = await http.post("/hooks/gitea", content=body, headers=_sign("gitea", body, SECRET))
+    assert answer.status_code == 200
+
+
+async def test_an_unknown_host_and_a_huge_notice_are_refused(http: httpx.AsyncClient) -> None:
+    assert (await http.post("/hooks/sourceforge", content=b"{}")).status_code == 404
+    assert (await http.post("/hooks/gitea", content=b"x" * (6 * 1024 * 1024))).status_code == 413
