@@ -8,7 +8,6 @@ import asyncio
 import os
 import pwd
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,14 @@ import structlog
 
 from pipecd.client import Transport
 from pipecd.config import piped as config
-from pipecd.config.sources import SOURCES, read
-from pipecd.config.values import duration
+from pipecd.config.flags import Duration, config_flags, config_options, switch
+from pipecd.config.sources import read
 from pipecd.piped import run
 from pipecd.piped.options import Options
 from pipecd.telemetry import configure_logging
 
 log = structlog.get_logger()
 
-Decorator = Callable[[Callable[..., None]], Callable[..., None]]
-
-_ELSEWHERE = ("--config-gcp-secret", "--config-aws-secret", "--config-aws-ssm-parameter")
 #: Flag → why it does nothing.
 _WITHOUT_EFFECT = {
     "enable_default_kubernetes_cloud_provider": "name the provider in spec.platformProviders",
@@ -39,47 +35,20 @@ _WITHOUT_EFFECT = {
 }
 
 
-class _Duration(click.ParamType[float]):
-    """Go's notation, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return duration(value).total_seconds()
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _switch(name: str, help: str, *, default: bool = False, hidden: bool = False) -> Decorator:
-    """On by itself, and also written `--name=true` or `--name=false`, as charts do."""
-    return click.option(
-        name,
-        type=click.BOOL,
-        is_flag=False,
-        flag_value="true",
-        default=default,
-        show_default=True,
-        help=help,
-        hidden=hidden,
-    )
-
-
 @click.command("piped", context_settings={"max_content_width": 110})
-@click.option("--config-file", default="", help="The agent's configuration file.")
-@click.option("--config-data", default="", help="The same, as base64.")
-@click.option("--config-gcp-secret", default="", hidden=True)
-@click.option("--config-aws-secret", default="", hidden=True)
-@click.option("--config-aws-ssm-parameter", default="", hidden=True)
-@_switch("--insecure", "Speak plaintext with the control plane.")
+@config_options
+@switch("--insecure", "Speak plaintext with the control plane.")
 @click.option("--cert-file", default="", help="Trust these PEM certificates instead of the system's.")
 @click.option("--admin-port", default=9085, show_default=True, help="For /healthz, /metrics and /version.")
+@click.option(
+    "--admin-host", default="", metavar="ADDRESS", help="Where the admin port listens. Default: everywhere"
+)
 @click.option("--home-dir", default=None, type=click.Path(path_type=Path), help="Default: ~/.piped")
 @click.option("--tools-dir", default=None, type=click.Path(path_type=Path), help="Default: ~/.piped/tools")
-@click.option("--grace-period", default=30.0, type=_Duration(), help="How long the end may take.")
+@click.option("--grace-period", default=30.0, type=Duration(), help="How long the end may take.")
 @click.option("--launcher-version", default="", help="Set by the launcher.")
-@_switch("--add-login-user-to-passwd", "Name this process's user in /etc/passwd, for SSH on OpenShift.")
-@_switch("--enable-default-kubernetes-cloud-provider", "Without effect.", hidden=True)
+@switch("--add-login-user-to-passwd", "Name this process's user in /etc/passwd, for SSH on OpenShift.")
+@switch("--enable-default-kubernetes-cloud-provider", "Without effect.", hidden=True)
 @click.option("--app-manifest-cache-count", default=None, type=int, hidden=True)
 @click.option(
     "--log-encoding",
@@ -88,21 +57,22 @@ def _switch(name: str, help: str, *, default: bool = False, hidden: bool = False
     show_default=True,
 )
 @click.option("--log-level", default="info", show_default=True)
-@_switch("--metrics", "Without effect: metrics are always served.", default=True, hidden=True)
-@_switch("--profile", "Without effect.", hidden=True)
-@_switch("--profile-debug-logging", "Without effect.", hidden=True)
+@switch("--metrics", "Without effect: metrics are always served.", default=True, hidden=True)
+@switch("--profile", "Without effect.", hidden=True)
+@switch("--profile-debug-logging", "Without effect.", hidden=True)
 @click.option("--profiler-credentials-file", default=None, hidden=True)
 def command(**flags: Any) -> None:
     """Run the agent: watch Git, and bring applications to the commits that it names."""
     configure_logging(flags["log_encoding"], flags["log_level"])
     _warn(flags)
-    text = read({flag: flags[_attribute(flag)] for flag in (*SOURCES, *_ELSEWHERE)})
+    text = asyncio.run(read(config_flags(flags)))
     spec = config.load(text.text, text.name)
     if flags["add_login_user_to_passwd"]:
         _add_login_user(Path("/etc/passwd"))
     home = flags["home_dir"] or Path.home() / ".piped"
     options = Options(
         transport=Transport(insecure=flags["insecure"], cert_file=flags["cert_file"]),
+        admin_host=flags["admin_host"],
         admin_port=flags["admin_port"],
         home=home,
         tools_dir=flags["tools_dir"] or home / "tools",
@@ -128,10 +98,6 @@ async def _until_signal(spec: config.PipedSpec, options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
     await run(spec, options)
-
-
-def _attribute(flag: str) -> str:
-    return flag.removeprefix("--").replace("-", "_")
 
 
 def _warn(flags: dict[str, Any]) -> None:

@@ -1,0 +1,40 @@
+"""A configuration on this machine: in a file, or in the command line itself."""
+
+import binascii
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipecd.config.sources.text import Text, strict_base64
+from pipecd.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class File:
+    path: str
+
+    async def read(self) -> Text:
+        try:
+            return Text(text=Path(self.path).read_text(encoding="utf-8"), name=self.path)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path} cannot be read: {error.strerror}",
+                remedy="give the path of the configuration file",
+            ) from error
+        except UnicodeDecodeError:
+            raise ConfigError(f"{self.path} is not text", remedy="write it in UTF-8") from None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Standard base64 with line breaks allowed, and nothing else."""
+
+    data: str = field(repr=False)
+
+    async def read(self) -> Text:
+        try:
+            return Text(text=strict_base64(self.data.encode()).decode(), name="--config-data")
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            raise ConfigError(
+                "--config-data is not base64 of a YAML file",
+                remedy='encode it: --config-data="$(base64 < piped.yaml)"',
+            ) from None
