@@ -110,6 +110,10 @@ class Work(Generic[Options]):
     running: Callable[[], Awaitable[Source]]
     #: Tells people about something: the event's name (`DEPLOYMENT_WAIT_APPROVAL`) and its fields.
     notify: Callable[[str, Mapping[str, str]], None]
+    #: Keeps bytes of this application under a name, sealed with the agent's key, for calls to come.
+    keep: Callable[[str, bytes], Awaitable[None]]
+    #: What was kept under a name; raises `NotFound`, or `Refused` when the agent's key was replaced.
+    kept: Callable[[str], Awaitable[bytes]]
 
     @property
     def saved(self) -> Saved:

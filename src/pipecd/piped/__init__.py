@@ -21,6 +21,7 @@ from pipecd.piped.credentials import git_credentials, secrets_in
 from pipecd.piped.discovery import Discovery
 from pipecd.piped.heads import Heads
 from pipecd.piped.home import own_folder
+from pipecd.piped.kept import Kept
 from pipecd.piped.lease import Leadership
 from pipecd.piped.logs import Logs
 from pipecd.piped.loop import Wake, keep
@@ -81,7 +82,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             leadership=leadership,
             reports=reports,
             planner=Planner(sources, reports, providers),
-            works=Stageworks(sources=sources, logs=logs, providers=providers),
+            works=Stageworks(sources=sources, logs=logs, providers=providers, kept=Kept(client, key)),
         )
         discovery = Discovery(client, spec, view, leadership, heads)
         restart = asyncio.Event()

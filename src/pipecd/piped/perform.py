@@ -23,6 +23,7 @@ from pipecd.model.progress import STAGE_STARTED_AT
 from pipecd.model.skip import skips
 from pipecd.model.stage import Again, Done, Failed, Order, Outcome, Source, StageFunction, Work
 from pipecd.model.status import StageStatus
+from pipecd.piped.kept import Kept
 from pipecd.piped.logs import Logs, Writer
 from pipecd.piped.metrics import FAULTS
 from pipecd.piped.notify import notify
@@ -47,6 +48,7 @@ class Stageworks:
     sources: Sources
     logs: Logs
     providers: Providers
+    kept: Kept
 
     @asynccontextmanager
     async def opened(
@@ -149,8 +151,16 @@ class Performance:
             target=self._target,
             running=self._running,
             notify=notify,
+            keep=self._keep,
+            kept=self._kept,
         )
         return await _function(chosen, stage)(work)
+
+    async def _keep(self, name: str, data: bytes) -> None:
+        await self._works.kept.keep(self._application.id, name, data)
+
+    async def _kept(self, name: str) -> bytes:
+        return await self._works.kept.kept(self._application.id, name)
 
     async def _target(self) -> Source:
         return await self._checkout(self._deployment.trigger.commit.hash)

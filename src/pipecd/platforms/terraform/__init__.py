@@ -1,0 +1,50 @@
+"""Terraform: a directory of configuration is planned and applied at the commit that Git names.
+
+Found by the entry point TERRAFORM. What differs from other platforms is here: how files are read
+(`source`), how the program is run (`binary`, `terraform`) and what its stages do (`stages`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel
+
+from pipecd.model.deployment import SyncStrategy, Version
+from pipecd.model.stage import Source, StageFunction
+from pipecd.platforms import Predefined, Strategy
+from pipecd.platforms.terraform import source as files
+from pipecd.platforms.terraform.config import NoOptions, PlanOptions, Provider, TerraformApp
+from pipecd.platforms.terraform.source import Module
+from pipecd.platforms.terraform.stages import apply, plan, rollback, sync
+
+
+class Terraform:
+    config_kind = "TerraformApp"
+    spec = TerraformApp
+    provider: type[BaseModel] = Provider
+    quick_sync = Predefined(
+        id="TerraformSync", name="TERRAFORM_SYNC", desc="Plan, and apply what the plan found"
+    )
+    options: Mapping[str, type[BaseModel]] = {
+        "TERRAFORM_SYNC": NoOptions,
+        "TERRAFORM_PLAN": PlanOptions,
+        "TERRAFORM_APPLY": NoOptions,
+    }
+    stages: Mapping[str, StageFunction] = {
+        "TERRAFORM_SYNC": sync,
+        "TERRAFORM_PLAN": plan,
+        "TERRAFORM_APPLY": apply,
+        "ROLLBACK": rollback,
+    }
+
+    async def desired(self, source: Source) -> Sequence[Module]:
+        return files.modules(source)
+
+    def versions(self, desired: Sequence[Module]) -> Sequence[Version]:
+        return files.versions(desired)
+
+    def strategy(self, running: Sequence[Module] | None, target: Sequence[Module]) -> Strategy:
+        """A pipeline that somebody wrote is meant for the first deployment too."""
+        return Strategy(strategy=SyncStrategy.PIPELINE, why="Sync with the pipeline")
+
+
+platform = Terraform()

@@ -1,0 +1,49 @@
+"""WAIT_APPROVAL: waits for as many different people as the pipeline asks for.
+
+Who may approve is checked by the control plane before it sends the order, and once more here: the names
+stand in Git, and that is what counts.
+"""
+
+from pipecd.config.stages import WaitApprovalOptions
+from pipecd.model.stage import Again, Done, Outcome, Work
+from pipecd.model.status import StageStatus
+
+#: Stage metadata, PipeCD's names: comma-separated people.
+APPROVED_BY, SKIPPED_BY = "ApprovedBy", "SkippedBy"
+#: Ours: that people were told, so that a restart does not tell them again.
+ASKED = "pipecd/asked"
+#: An order wakes the stage; this is only how long it sleeps without one (seconds).
+PATIENCE = 600.0
+
+
+async def wait_approval(work: Work[WaitApprovalOptions]) -> Outcome:
+    options = work.options
+    if ASKED not in work.saved:
+        work.notify("DEPLOYMENT_WAIT_APPROVAL", {"approvers": ", ".join(options.approvers)})
+        who = f" of {', '.join(options.approvers)}" if options.approvers else ""
+        count = options.min_approver_num
+        text = f"Waiting for the approval{who}" if count == 1 else f"Waiting for {count} approvals{who}"
+        work.log.info(text)
+        return Again(saved={ASKED: "true"}, note=text)
+    approved = [name for name in work.saved.get(APPROVED_BY, "").split(", ") if name]
+    known = len(approved)
+    for order in work.orders:
+        if options.approvers and order.commander not in options.approvers:
+            work.log.error(f"{order.commander} is not among the approvers; this does not count")
+        elif not order.approve:
+            work.log.info(f"Skipped by {order.commander}")
+            note = f"Skipped by {order.commander}"
+            return Done(note=note, status=StageStatus.SKIPPED, saved={SKIPPED_BY: order.commander})
+        elif order.commander in approved:
+            work.log.info(f"{order.commander} has approved already, which counts once")
+        else:
+            approved.append(order.commander)
+            work.log.info(f"Approved by {order.commander} ({len(approved)} of {options.min_approver_num})")
+    names = ", ".join(approved)
+    saved = {APPROVED_BY: names} if approved else {}
+    if len(approved) >= options.min_approver_num:
+        work.notify("DEPLOYMENT_APPROVED", {"approvers": names})
+        work.log.success(f"Approved by {names}")
+        return Done(note=f"Approved by {names}", saved=saved)
+    note = f"Approved by {names}; {options.min_approver_num - len(approved)} to go" if approved else ""
+    return Again(after=PATIENCE if len(approved) == known else 0.0, saved=saved, note=note)
