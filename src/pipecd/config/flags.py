@@ -17,6 +17,8 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):  # a default, which is seconds already
+            return value
         try:
             return duration(value).total_seconds()
         except ValueError as error:

@@ -1,0 +1,162 @@
+"""Agent and control plane are killed at random moments; what people see and what the world saw must hold.
+
+`PIPECD_KILLS` sets how many kills there are, `PIPECD_KILL_SEED` repeats a run.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from pipecd.schema.model.stage_pb2 import StageStatus
+from tests.eventually import eventually
+from tests.faults.machines import AGENT, SERVER, Machines, machines
+from tests.world import pipeline
+
+KILLS = int(os.environ.get("PIPECD_KILLS", "50"))
+SEED = int(os.environ.get("PIPECD_KILL_SEED", str(random.randrange(10**6))))
+STAGES = 5
+#: Longest life of a process between two kills (seconds): long enough for some work to be done.
+LONGEST = 4.0
+
+pytestmark = pytest.mark.kill
+
+
+def script(ledger: Path, number: int) -> str:
+    """One external effect, seen from outside: begun, done, and by which run."""
+    return f"echo {number} begin $$ >> {ledger}; sleep 0.3; echo {number} end $$ >> {ledger}"
+
+
+def application(ledger: Path, *, fails: bool) -> str:
+    stages: list[dict[str, Any]] = [
+        {
+            "name": "SCRIPT_RUN",
+            "with": {
+                "run": script(ledger, number),
+                "onRollback": f"echo undo-{number} >> {ledger}",
+            },
+        }
+        for number in range(STAGES)
+    ]
+    stages.insert(2, {"name": "WAIT", "with": {"duration": "1s"}})
+    if fails:
+        stages.append({"name": "SCRIPT_RUN", "with": {"run": "exit 3"}})
+    return pipeline(*stages, planner={"autoRollback": True}, timeout="10m")
+
+
+@pytest.mark.timeout(60 + KILLS * 12)
+async def test_kills_at_random_moments_change_nothing_that_people_see(tmp_path: Path) -> None:
+    print(f"PIPECD_KILL_SEED={SEED}")
+    rng = random.Random(SEED)
+    left, rounds = KILLS, 0
+    async with machines(tmp_path) as m:
+        app = await m.application("shop", {"app.pipecd.yaml": pipeline("true"), "main.tf": "\n"})
+        first = await m.ended(app)
+        assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
+        while left > 0:
+            rounds += 1
+            ledger, fails = tmp_path / f"ledger-{rounds}", rounds % 3 == 0
+            ledger.touch()
+            commit = await m.push(
+                f"Round {rounds}", {"shop/app.pipecd.yaml": application(ledger, fails=fails)}
+            )
+            used = await kill_until_over(m, app, commit, rng, left)
+            left -= used
+            ended = await m.ended(app, commit, within=90)
+            check_deployment(ended, fails=fails)
+            check_ledger(ledger.read_text().splitlines(), kills=used, fails=fails)
+        commits = Counter(one.trigger.commit.hash for one in await m.deployments(app))
+        assert set(commits.values()) == {1}, "a commit was deployed twice"
+        assert len(commits) == rounds + 1
+        assert await m.stop(AGENT) == 0
+
+
+async def kill_until_over(m: Machines, app: str, commit: str, rng: random.Random, most: int) -> int:
+    """How many kills it took until the deployment was over."""
+    kills = 0
+    while kills < most:
+        victims = rng.choices([(AGENT,), (SERVER,), (AGENT, SERVER)], weights=[6, 3, 1])[0]
+        await asyncio.sleep(rng.uniform(0.05, LONGEST))
+        for victim in victims:
+            m.kill(victim)
+        kills += 1
+        await asyncio.sleep(rng.choice([0.0, rng.uniform(0.0, 0.5)]))
+        for victim in victims:
+            m.start(victim)
+        if await over(m, app, commit):
+            break
+    return kills
+
+
+async def over(m: Machines, app: str, commit: str) -> bool:
+    made = [one for one in await m.deployments(app) if one.trigger.commit.hash == commit]
+    return any(one.status >= DeploymentStatus.DEPLOYMENT_SUCCESS for one in made)
+
+
+def check_deployment(ended: Deployment, *, fails: bool) -> None:
+    wanted = DeploymentStatus.DEPLOYMENT_FAILURE if fails else DeploymentStatus.DEPLOYMENT_SUCCESS
+    assert ended.status == wanted, ended.status_reason
+    forward = [stage for stage in ended.stages if not stage.rollback]
+    last = StageStatus.STAGE_FAILURE if fails else StageStatus.STAGE_SUCCESS
+    assert [stage.status for stage in forward[:-1]] == [StageStatus.STAGE_SUCCESS] * (len(forward) - 1)
+    assert forward[-1].status == last
+    undone = {stage.status for stage in ended.stages if stage.name == "SCRIPT_RUN_ROLLBACK"}
+    assert undone == {StageStatus.STAGE_SUCCESS if fails else StageStatus.STAGE_NOT_STARTED_YET}
+
+
+def check_ledger(lines: list[str], *, kills: int, fails: bool) -> None:
+    """What the world saw, in order."""
+    effects = [line.split() for line in lines if not line.startswith("undo")]
+    numbers = [int(number) for number, *_ in effects]
+    assert numbers == sorted(numbers), f"a finished stage ran again: {lines}"
+    begun = Counter(int(number) for number, what, _ in effects if what == "begin")
+    done = Counter(int(number) for number, what, _ in effects if what == "end")
+    assert set(done) == set(range(STAGES)), f"a stage was left out: {lines}"
+    assert sum(begun.values()) <= STAGES + kills, f"more runs than kills explain: {lines}"
+    for (_, what, run), (_, then, next_run) in pairwise(effects):
+        if then == "end":
+            assert (what, run) == ("begin", next_run), f"a killed run went on: {lines}"
+    undone = Counter(line for line in lines if line.startswith("undo"))
+    assert set(undone) == ({f"undo-{number}" for number in range(STAGES)} if fails else set())
+    assert sum(undone.values()) <= (STAGES + kills if fails else 0)
+
+
+async def test_a_wait_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with machines(tmp_path) as m:
+        waiting = pipeline({"name": "WAIT", "with": {"duration": "6s"}})
+        app = await m.application("shop", {"app.pipecd.yaml": waiting, "main.tf": "\n"})
+        began = time.monotonic()
+        for _ in range(2):
+            await asyncio.sleep(2.0)
+            m.kill(AGENT)
+            m.start(AGENT)
+        ended = await m.ended(app)
+        assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
+        assert time.monotonic() - began < 6 + 5, "elapsed waiting was waited again"
+
+
+async def test_sigterm_ends_in_time_and_reports_nothing_as_failed(tmp_path: Path) -> None:
+    async with machines(tmp_path) as m:
+        gate = tmp_path / "gate"
+        until = f"while [ ! -e {gate} ]; do sleep 0.1; done"
+        app = await m.application("shop", {"app.pipecd.yaml": pipeline(until), "main.tf": "\n"})
+
+        async def at_work() -> bool:
+            return any(stage.status for one in await m.deployments(app) for stage in one.stages)
+
+        await eventually(at_work)
+        began = time.monotonic()
+        assert await m.stop(AGENT) == 0
+        assert time.monotonic() - began < 20
+        (running,) = await m.deployments(app)
+        assert running.status == DeploymentStatus.DEPLOYMENT_RUNNING
+        gate.touch()
+        m.start(AGENT)
+        assert (await m.ended(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
