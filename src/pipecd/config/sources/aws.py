@@ -149,10 +149,10 @@ class _Door:
         status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code in _PASSING or status >= 500:
             return Temporary(f"AWS {self._service.name} is busy or away ({code})")
-        what, remedy = self._sentence(code, message)
+        what, remedy = self._sentence(code, message, status)
         return ConfigError(f"{self.title} {what}", remedy=remedy)
 
-    def _sentence(self, code: str, message: str) -> tuple[str, str]:
+    def _sentence(self, code: str, message: str, status: int) -> tuple[str, str]:
         service = self._service
         if code in _ABSENT:
             if "staging label" in message:
@@ -171,6 +171,9 @@ class _Door:
             return "cannot be read: AWS does not know the credentials", "check the key pair and the clock"
         if code == "InvalidRequestException" and "delet" in message:
             return "is marked for deletion", "restore it, or name another one"
+        if status == 403:
+            # A proxy or an endpoint's policy says no in a form of its own.
+            return "may not be read by this role", f"allow {service.action} on it to the role"
         return f"cannot be read ({code})", "check the flag's value"
 
 
