@@ -5,7 +5,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
     "content-security-policy": (
-        "default-src 'self'; img-src 'self' data: https:; style-src 'self' 'unsafe-inline';"
+        "default-src 'self'; img-src 'self' data: https:; font-src 'self' data:;"
+        " style-src 'self' 'unsafe-inline';"
         " script-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none';"
         " form-action 'self'; frame-ancestors 'none'"
     ),
