@@ -88,7 +88,8 @@ class Person:
     ) -> str:
         """Pushes the application's files below `name/`, and registers it with the agent that runs. Its id."""
         if files is not None:
-            await self.push(f"Add {name}", {f"{name}/{path}": text for path, text in files.items()})
+            whole = {"main.tf": "terraform {}\n", **files}
+            await self.push(f"Add {name}", {f"{name}/{path}": text for path, text in whole.items()})
         await eventually(self._has_repositories)
         made = await self.console.call(
             "AddApplication",

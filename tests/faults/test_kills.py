@@ -57,7 +57,7 @@ async def test_kills_at_random_moments_change_nothing_that_people_see(tmp_path: 
     rng = random.Random(SEED)
     left, rounds = KILLS, 0
     async with machines(tmp_path) as m:
-        app = await m.application("shop", {"app.pipecd.yaml": pipeline("true"), "main.tf": "\n"})
+        app = await m.application("shop", {"app.pipecd.yaml": pipeline("true")})
         first = await m.ended(app)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
         while left > 0:
@@ -131,7 +131,7 @@ def check_ledger(lines: list[str], *, kills: int, fails: bool) -> None:
 async def test_a_wait_goes_on_where_it_was(tmp_path: Path) -> None:
     async with machines(tmp_path) as m:
         waiting = pipeline({"name": "WAIT", "with": {"duration": "6s"}})
-        app = await m.application("shop", {"app.pipecd.yaml": waiting, "main.tf": "\n"})
+        app = await m.application("shop", {"app.pipecd.yaml": waiting})
         began = time.monotonic()
         for _ in range(2):
             await asyncio.sleep(2.0)
@@ -146,7 +146,7 @@ async def test_sigterm_ends_in_time_and_reports_nothing_as_failed(tmp_path: Path
     async with machines(tmp_path) as m:
         gate = tmp_path / "gate"
         until = f"while [ ! -e {gate} ]; do sleep 0.1; done"
-        app = await m.application("shop", {"app.pipecd.yaml": pipeline(until), "main.tf": "\n"})
+        app = await m.application("shop", {"app.pipecd.yaml": pipeline(until)})
 
         async def at_work() -> bool:
             return any(stage.status for one in await m.deployments(app) for stage in one.stages)

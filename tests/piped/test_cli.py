@@ -1,0 +1,123 @@
+"""The agent's command line: PipeCD's flags as charts write them, and errors with their place."""
+
+import base64
+import json
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from click.testing import CliRunner
+
+from pipecd.piped import cli
+from pipecd.piped.cli import command
+from pipecd.piped.options import Options
+
+SPEC = {
+    "projectID": "shop",
+    "pipedID": "home",
+    "pipedKeyData": base64.b64encode(b"a secret key of the agent").decode(),
+    "apiAddress": "127.0.0.1:1",
+}
+
+
+def document(**more: Any) -> str:
+    return json.dumps({"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": {**SPEC, **more}})
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Options]]:
+    """What the agent would be run with. Its logging ends with the test."""
+    seen: list[Options] = []
+
+    async def run(spec: Any, options: Options) -> None:
+        seen.append(options)
+
+    monkeypatch.setattr(cli, "run", run)
+    handlers = logging.root.handlers[:]
+    yield seen
+    logging.root.handlers[:] = handlers
+    structlog.reset_defaults()
+
+
+def test_flags_as_charts_write_them(asked: list[Options], tmp_path: Path) -> None:
+    (tmp_path / "piped.yaml").write_text(document())
+    flags = [
+        f"--config-file={tmp_path / 'piped.yaml'}",
+        "--insecure=true",
+        "--metrics=true",
+        "--enable-default-kubernetes-cloud-provider=false",
+        "--log-encoding=humanize",
+        "--grace-period=1m30s",
+        "--admin-port=0",
+        f"--home-dir={tmp_path}",
+    ]
+    done = CliRunner().invoke(command, flags, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (options,) = asked
+    assert options.transport.insecure
+    assert (options.grace_period, options.home, options.tools_dir) == (90.0, tmp_path, tmp_path / "tools")
+    assert "******" in options.shown_config
+    assert SPEC["pipedKeyData"] not in options.shown_config
+
+
+def test_a_switch_alone_is_on_and_the_rest_has_its_usual_value(asked: list[Options]) -> None:
+    data = base64.b64encode(document().encode()).decode()
+    done = CliRunner().invoke(command, ["--insecure", f"--config-data={data}"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (options,) = asked
+    assert options.transport.insecure
+    assert (options.grace_period, options.admin_port) == (30.0, 9085)
+
+
+def test_a_flag_without_effect_is_accepted_and_says_so(
+    asked: list[Options], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = base64.b64encode(document().encode()).decode()
+    command.main(
+        [f"--config-data={data}", "--app-manifest-cache-count=10", "--profile"], standalone_mode=False
+    )
+    told = capsys.readouterr().err
+    assert "--app-manifest-cache-count" in told
+    assert "--profile" in told
+    assert len(asked) == 1
+
+
+def test_a_mistake_in_the_file_is_one_sentence_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "piped.yaml"
+    file.write_text(
+        "apiVersion: pipecd.dev/v1beta1\nkind: Piped\nspec:\n  projectID: shop\n  syncInterval: 1x\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pipecd", "piped", f"--config-file={file}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"{file}:5: spec.syncInterval" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_while_the_control_plane_is_away_ends_it_well(tmp_path: Path) -> None:
+    file = tmp_path / "piped.yaml"
+    file.write_text(document())
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "pipecd", "piped", f"--config-file={file}", f"--home-dir={tmp_path}"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (tmp_path / "home" / "lock").exists():
+            assert agent.poll() is None
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(timeout=20) == 0
+    finally:
+        agent.kill()
+        agent.communicate(timeout=10)
