@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import OpenPart, decode
-from pipecd.config.document import parse
+from pipecd.config.document import Document, parse
 from pipecd.config.values import Duration, Text
 from pipecd.errors import ConfigError, Place
 
@@ -171,13 +171,24 @@ class PlanPreview(OpenPart):
     command_handle_timeout: Duration = timedelta(minutes=5)
 
 
-class PipedSpec(OpenPart):
+class Access(OpenPart):
+    """What it takes to speak to the control plane for an agent: all that `launcher` reads of the file."""
+
     project_id: str = Field(min_length=1)
     piped_id: str = Field(min_length=1)
     piped_key_file: str = ""
     piped_key_data: str = ""
-    name: str = ""
     api_address: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if bool(self.piped_key_file) == bool(self.piped_key_data):
+            raise ValueError("exactly one of pipedKeyFile and pipedKeyData must be given")
+        return self
+
+
+class PipedSpec(Access):
+    name: str = ""
     web_address: str = ""
     sync_interval: Duration = timedelta(minutes=1)
     app_config_sync_interval: Duration = timedelta(minutes=1)
@@ -197,8 +208,6 @@ class PipedSpec(OpenPart):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if bool(self.piped_key_file) == bool(self.piped_key_data):
-            raise ValueError("exactly one of pipedKeyFile and pipedKeyData must be given")
         ids = [repository.repo_id for repository in self.repositories]
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if twice:
@@ -213,6 +222,17 @@ class PipedSpec(OpenPart):
 
 def load(text: str, file: str) -> PipedSpec:
     """Raises ConfigError that names file, line, key and remedy."""
+    document = _document(text, file)
+    return decode(PipedSpec, document.spec, document, ("spec",))
+
+
+def access(text: str, file: str) -> Access:
+    """The few keys of it; whether the rest is good depends on the agent's version."""
+    document = _document(text, file)
+    return decode(Access, document.spec, document, ("spec",))
+
+
+def _document(text: str, file: str) -> Document:
     document = parse(text, file)
     if document.kind != KIND:
         raise ConfigError(
@@ -220,10 +240,10 @@ def load(text: str, file: str) -> PipedSpec:
             remedy="give the agent's own configuration",
             place=document.place(("kind",)),
         )
-    return decode(PipedSpec, document.spec, document, ("spec",))
+    return document
 
 
-def piped_key(spec: PipedSpec) -> str:
+def piped_key(spec: Access) -> str:
     """The agent's key, from the file or the data. White space around it does no harm."""
     if spec.piped_key_data:
         return decoded(spec.piped_key_data, "spec.pipedKeyData").strip()
