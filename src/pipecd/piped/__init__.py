@@ -64,7 +64,12 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         mirrors = await held.enter_async_context(Mirrors(home, credentials, user))
         client, instance, identity = await held.enter_async_context(acquainted(spec, key, options))
         port = await held.enter_async_context(served(health(client), options.admin_host, options.admin_port))
-        logs, reports, view, leadership = Logs(client, redactor), Reports(client), View(client), Leadership()
+        logs, reports, view, leadership = (
+            Logs(client, redactor),
+            Reports(client, redactor),
+            View(client),
+            Leadership(),
+        )
         held.push_async_callback(_farewell, logs)
         repositories = {
             one.repo_id: Repository(id=one.repo_id, remote=one.remote, branch=one.branch)

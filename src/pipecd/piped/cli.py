@@ -80,6 +80,7 @@ def command(**flags: Any) -> None:
         launcher_version=flags["launcher_version"],
         shown_config=config.masked(text.text, text.name),
     )
+    _find_tools_in(options.tools_dir)
     with suppress(asyncio.CancelledError):
         asyncio.run(_until_signal(spec, options))
 
@@ -106,6 +107,11 @@ def _warn(flags: dict[str, Any]) -> None:
             log.warning("flag without effect", flag="--" + name.replace("_", "-"), why=why)
     if not flags["metrics"]:
         log.warning("flag without effect", flag="--metrics=false", why="metrics are always served")
+
+
+def _find_tools_in(folder: Path) -> None:
+    """Programs that were put there come first, also for scripts of a pipeline."""
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 def _add_login_user(passwd: Path) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from pipecd.config.application import ApplicationConfig, auto_rollback
 from pipecd.errors import ConfigError, NotFound, PipecdError, Temporary, UserError
-from pipecd.model.application import Application, ApplicationKind, DeploymentReference, GitPath
+from pipecd.model.application import Application, DeploymentReference, GitPath
 from pipecd.model.deployment import Deployment, Stage, SyncStrategy
 from pipecd.model.plan import (
     ROLLBACK,
@@ -32,8 +32,6 @@ from pipecd.platforms import Platform, platform
 log = structlog.get_logger()
 
 PLANNED_REASON = "The deployment was planned"
-#: Kinds whose rollback has to be asked for, as PipeCD's users know them.
-_NO_AUTO_ROLLBACK = frozenset({ApplicationKind.TERRAFORM})
 
 
 class Planner:
@@ -72,7 +70,7 @@ class Planner:
             target = await chosen.desired(source)
             how = _decided(deployment, source.config) or await self._asked(chosen, deployment, last, target)
             versions = tuple(chosen.versions(target))
-            stages = _stages(chosen, deployment.kind, source.config, how)
+            stages = _stages(chosen, source.config, how)
             limit = source.config.spec.timeout.total_seconds()
         return replace(
             deployment,
@@ -120,11 +118,9 @@ def _decided(deployment: Deployment, config: ApplicationConfig) -> Strategy | No
         ) from error
 
 
-def _stages(
-    chosen: Platform, kind: ApplicationKind, config: ApplicationConfig, how: Strategy
-) -> tuple[Stage, ...]:
+def _stages(chosen: Platform, config: ApplicationConfig, how: Strategy) -> tuple[Stage, ...]:
     rolls_back = ROLLBACK.name in chosen.stages
-    automatic = auto_rollback(config.spec, default=kind not in _NO_AUTO_ROLLBACK)
+    automatic = auto_rollback(config.spec, default=chosen.auto_rollback)
     if how.strategy is SyncStrategy.QUICK_SYNC or not config.spec.pipeline:
         made = quick_sync_stages(chosen.quick_sync, rolls_back=rolls_back, auto_rollback=automatic)
     else:

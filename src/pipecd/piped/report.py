@@ -38,6 +38,7 @@ from pipecd.schema.agent.deployments_pb2 import (
 )
 from pipecd.schema.model.application_pb2 import ApplicationSyncState, ApplicationSyncStatus
 from pipecd.schema.model.command_pb2 import CommandStatus
+from pipecd.secrets import Redactor
 from pipecd.wire import (
     deployment_from,
     deployment_status_to,
@@ -60,8 +61,8 @@ ROUND = Retry(base=0.5, cap=10.0, tries=10)
 
 
 class Reports:
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, redactor: Redactor) -> None:
+        self._client, self._clean = client, redactor.text
         self._piped = client.piped
 
     async def record(self, old: Deployment, new: Deployment) -> None:
@@ -82,7 +83,7 @@ class Reports:
                 ReportDeploymentStatusChangedRequest(
                     deployment_id=new.id,
                     status=deployment_status_to(new.status),
-                    status_reason=new.reason,
+                    status_reason=self._clean(new.reason),
                     deployment_chain_id=new.chain_id,
                     deployment_chain_block_index=new.chain_block,
                 ),
@@ -142,7 +143,7 @@ class Reports:
         state = ApplicationSyncState(
             status=ApplicationSyncStatus.ValueType(status),
             short_reason=short,
-            reason=reason or short,
+            reason=self._clean(reason or short),
             head_deployment_id=head,
             timestamp=int(time.time()),
         )
@@ -166,7 +167,7 @@ class Reports:
         await self._answer(command_id, CommandStatus.COMMAND_SUCCEEDED, metadata or {}, output)
 
     async def refused(self, command_id: str, why: str, *, output: bytes = b"") -> None:
-        await self._answer(command_id, CommandStatus.COMMAND_FAILED, {"reason": why}, output)
+        await self._answer(command_id, CommandStatus.COMMAND_FAILED, {"reason": self._clean(why)}, output)
 
     async def _answer(
         self, command_id: str, status: CommandStatus.ValueType, metadata: Mapping[str, str], output: bytes
@@ -189,8 +190,8 @@ class Reports:
             self._piped.ReportDeploymentPlanned,
             ReportDeploymentPlannedRequest(
                 deployment_id=new.id,
-                summary=new.summary,
-                status_reason=new.reason,
+                summary=self._clean(new.summary),
+                status_reason=self._clean(new.reason),
                 running_commit_hash=new.running_commit,
                 running_config_filename=new.running_config_filename,
                 sync_strategy=strategy_to(new.trigger.strategy),
@@ -219,7 +220,7 @@ class Reports:
                     deployment_id=deployment_id,
                     stage_id=new.id,
                     status=stage_status_to(new.status),
-                    status_reason=new.reason,
+                    status_reason=self._clean(new.reason),
                     requires=new.requires,
                     visible=new.visible,
                     completed_at=new.completed_at or int(time.time()),
@@ -235,7 +236,7 @@ class Reports:
             ReportDeploymentCompletedRequest(
                 deployment_id=new.id,
                 status=deployment_status_to(new.status),
-                status_reason=new.reason,
+                status_reason=self._clean(new.reason),
                 stage_statuses={stage.id: stage_status_to(stage.status) for stage in new.stages},
                 deployment_chain_id=new.chain_id,
                 deployment_chain_block_index=new.chain_block,

@@ -55,6 +55,16 @@ class Sources:
             await self.mirrors.commit(remote, commit, "")
         except NotFound:
             await self.mirrors.fetch(remote)
+            await self._still_there(remote, commit)
+
+    async def _still_there(self, remote: str, commit: str) -> None:
+        try:
+            await self.mirrors.commit(remote, commit, "")
+        except NotFound:
+            raise ConfigError(
+                f"{remote} does not have commit {commit[:7]} any more",
+                remedy="the branch was rewritten: sync the application again",
+            ) from None
 
     @asynccontextmanager
     async def checkout(self, git_path: GitPath, commit: str) -> AsyncIterator[Source]:

@@ -30,6 +30,8 @@ class Platform(Protocol):
     #: Decodes `config` of a platform provider in the agent's file.
     provider: type[BaseModel]
     quick_sync: Predefined
+    #: Whether a failed deployment is rolled back where the application's file says nothing about it.
+    auto_rollback: bool
     #: Stage name → the type its `with` is decoded to. ROLLBACK is among `stages`, not here.
     options: Mapping[str, type[BaseModel]]
     stages: Mapping[str, StageFunction]

@@ -24,6 +24,8 @@ class Terraform:
     quick_sync = Predefined(
         id="TerraformSync", name="TERRAFORM_SYNC", desc="Plan, and apply what the plan found"
     )
+    #: Going back may destroy what was made since: as PipeCD's users know it, that has to be asked for.
+    auto_rollback = False
     options: Mapping[str, type[BaseModel]] = {
         "TERRAFORM_SYNC": NoOptions,
         "TERRAFORM_PLAN": PlanOptions,
