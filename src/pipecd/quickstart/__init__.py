@@ -137,6 +137,7 @@ def _agent_command(state: State, ports: Ports) -> list[str]:
         f"--config-file={state.folder / 'piped.yaml'}",
         "--insecure",
         f"--admin-port={ports.agent_admin}",
+        f"--home-dir={state.folder / 'agent'}",
     ]
 
 
