@@ -1,8 +1,9 @@
 """Every call that is served, from the descriptors and the handlers: the table a test can walk.
 
 Who may call comes from one place a service: a piped's key for PipedService and AgentService, the list
-below for APIService, the `model.rbac` option beside each RPC for WebService and ConsoleService. An RPC
-without a handler, a handler without an RPC, or a method without needs stops the program at its start.
+below for APIService and ProgramService, the `model.rbac` option beside each RPC for WebService and
+ConsoleService. An RPC without a handler, a handler without an RPC, or a method without needs stops the
+program at its start.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,19 +11,20 @@ from collections.abc import Iterable, Mapping
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from pipecd.controlplane.rpc import agent, api, console, piped, web
+from pipecd.controlplane.rpc import agent, api, console, piped, program, web
 from pipecd.controlplane.rpc.method import ApiKey, Handler, Member, Method, Needs, PipedKey, Right
 from pipecd.model.access import Action, Resource
 from pipecd.schema.agent import service_pb2 as piped_pb2
 from pipecd.schema.api import service_pb2 as api_pb2
 from pipecd.schema.model import access_pb2
-from pipecd.schema.pipecd.v1 import agent_pb2, console_pb2
+from pipecd.schema.pipecd.v1 import agent_pb2, console_pb2, program_pb2
 from pipecd.schema.web import service_pb2 as web_pb2
 
 PIPED = piped_pb2.DESCRIPTOR.services_by_name["PipedService"]
 API = api_pb2.DESCRIPTOR.services_by_name["APIService"]
 WEB = web_pb2.DESCRIPTOR.services_by_name["WebService"]
 AGENT = agent_pb2.DESCRIPTOR.services_by_name["AgentService"]
+PROGRAM = program_pb2.DESCRIPTOR.services_by_name["ProgramService"]
 CONSOLE = console_pb2.DESCRIPTOR.services_by_name["ConsoleService"]
 
 HANDLERS: Mapping[ServiceDescriptor, Mapping[str, Handler]] = {
@@ -30,6 +32,7 @@ HANDLERS: Mapping[ServiceDescriptor, Mapping[str, Handler]] = {
     API: api.HANDLERS,
     WEB: web.HANDLERS,
     AGENT: agent.HANDLERS,
+    PROGRAM: program.HANDLERS,
     CONSOLE: console.HANDLERS,
 }
 
@@ -44,6 +47,7 @@ READS = frozenset(
         "GetCommand",
         "GetPiped",
         "Encrypt",
+        "ListPipeds",
     }
 )
 
@@ -87,7 +91,7 @@ def methods(services: Iterable[ServiceDescriptor] = tuple(HANDLERS)) -> Mapping[
 def _needs(service: ServiceDescriptor, method: MethodDescriptor) -> Needs:
     if service in (PIPED, AGENT):
         return PipedKey()
-    if service is API:
+    if service in (API, PROGRAM):
         return ApiKey(writes=method.name not in READS)
     if method.GetOptions().HasExtension(access_pb2.rbac):
         option = method.GetOptions().Extensions[access_pb2.rbac]

@@ -1,0 +1,80 @@
+"""APIService: deployments, their logs, and what became of commands."""
+
+from collections.abc import Mapping
+
+from pipecd.controlplane import belongs
+from pipecd.controlplane.caller import Program
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.api.applications import kinds
+from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.lists import DeploymentFilter, Paging
+from pipecd.errors import NotFound, Refused
+from pipecd.schema.api.commands_pb2 import GetCommandRequest, GetCommandResponse
+from pipecd.schema.api.deployments_pb2 import (
+    GetDeploymentRequest,
+    GetDeploymentResponse,
+    ListDeploymentsRequest,
+    ListDeploymentsResponse,
+)
+from pipecd.schema.api.logs_pb2 import ListStageLogsRequest, ListStageLogsResponse
+from pipecd.schema.model.command_pb2 import Command
+from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+
+
+async def get(plane: Plane, program: Program, request: GetDeploymentRequest) -> GetDeploymentResponse:
+    found = await belongs.get(plane, program, Deployment, request.deployment_id)
+    return GetDeploymentResponse(deployment=found)
+
+
+async def list_deployments(
+    plane: Plane, program: Program, request: ListDeploymentsRequest
+) -> ListDeploymentsResponse:
+    wanted = DeploymentFilter(
+        statuses=_statuses(list(request.statuses)),
+        kinds=kinds(list(request.kinds)),
+        application_ids=request.application_ids,
+        search=request.application_name,
+        labels=request.labels,
+    )
+    paging = Paging(size=max(0, min(request.limit, lists.LARGEST_PAGE)), cursor=request.cursor)
+    page = await lists.deployments(plane.store, program.project_id, wanted, paging)
+    return ListDeploymentsResponse(deployments=page.records, cursor=page.cursor)
+
+
+async def list_stage_logs(
+    plane: Plane, program: Program, request: ListStageLogsRequest
+) -> ListStageLogsResponse:
+    """Every stage has an entry; a rollback that said nothing has none."""
+    deployment = await belongs.get(plane, program, Deployment, request.deployment_id)
+    answer = ListStageLogsResponse()
+    for stage in deployment.stages:
+        try:
+            blocks, completed = await plane.logs.read(deployment.id, stage.id, stage.retried_count)
+        except NotFound:
+            if stage.name != "ROLLBACK":
+                answer.stage_logs[stage.id].SetInParent()
+            continue
+        answer.stage_logs[stage.id].blocks.extend(blocks)
+        answer.stage_logs[stage.id].completed = completed
+    return answer
+
+
+async def get_command(plane: Plane, program: Program, request: GetCommandRequest) -> GetCommandResponse:
+    return GetCommandResponse(command=await belongs.get(plane, program, Command, request.command_id))
+
+
+def _statuses(names: list[str]) -> list[int]:
+    known = dict(DeploymentStatus.items())
+    for name in names:
+        if name not in known:
+            raise Refused(f"{name} is no status of a deployment", remedy=f"use one of {', '.join(known)}")
+    return [int(known[name]) for name in names]
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "GetDeployment": get,
+    "ListDeployments": list_deployments,
+    "ListStageLogs": list_stage_logs,
+    "GetCommand": get_command,
+}

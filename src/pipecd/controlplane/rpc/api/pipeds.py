@@ -1,0 +1,78 @@
+"""APIService: agents, and secrets sealed for them."""
+
+import base64
+from collections.abc import Mapping
+
+from pipecd.controlplane import belongs, pipeds
+from pipecd.controlplane.caller import Program
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.method import Handler
+from pipecd.errors import Conflict
+from pipecd.schema.api.pipeds_pb2 import (
+    DisablePipedRequest,
+    DisablePipedResponse,
+    EnablePipedRequest,
+    EnablePipedResponse,
+    EncryptRequest,
+    EncryptResponse,
+    GetPipedRequest,
+    GetPipedResponse,
+    RegisterPipedRequest,
+    RegisterPipedResponse,
+    UpdatePipedRequest,
+    UpdatePipedResponse,
+)
+from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.sealing import seal
+
+
+async def get(plane: Plane, program: Program, request: GetPipedRequest) -> GetPipedResponse:
+    piped = await belongs.get(plane, program, Piped, request.piped_id)
+    (shown,) = await pipeds.with_status(plane, program.project_id, [piped])
+    return GetPipedResponse(piped=shown)
+
+
+async def register(plane: Plane, program: Program, request: RegisterPipedRequest) -> RegisterPipedResponse:
+    piped_id, key = await pipeds.register(plane, program, request.name, request.desc, program.key_name)
+    return RegisterPipedResponse(id=piped_id, key=key)
+
+
+async def update(plane: Plane, program: Program, request: UpdatePipedRequest) -> UpdatePipedResponse:
+    def alter(record: Piped) -> None:
+        record.name, record.desc = request.name, request.desc
+
+    await pipeds.change(plane, program, request.piped_id, alter)
+    return UpdatePipedResponse()
+
+
+async def enable(plane: Plane, program: Program, request: EnablePipedRequest) -> EnablePipedResponse:
+    await pipeds.set_disabled(plane, program, request.piped_id, disabled=False)
+    return EnablePipedResponse()
+
+
+async def disable(plane: Plane, program: Program, request: DisablePipedRequest) -> DisablePipedResponse:
+    await pipeds.set_disabled(plane, program, request.piped_id, disabled=True)
+    return DisablePipedResponse()
+
+
+async def encrypt(plane: Plane, program: Program, request: EncryptRequest) -> EncryptResponse:
+    piped = await belongs.get(plane, program, Piped, request.piped_id)
+    encryption = piped.secret_encryption
+    if encryption.type != "KEY_PAIR" or not encryption.public_key:
+        raise Conflict(
+            f"piped {piped.name} has no key pair for secrets; give it one under spec.secretManagement"
+        )
+    plain = request.plaintext.encode()
+    if request.base64_encoding:
+        plain = base64.standard_b64encode(plain)
+    return EncryptResponse(ciphertext=seal(encryption.public_key, plain))
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "GetPiped": get,
+    "RegisterPiped": register,
+    "UpdatePiped": update,
+    "EnablePiped": enable,
+    "DisablePiped": disable,
+    "Encrypt": encrypt,
+}

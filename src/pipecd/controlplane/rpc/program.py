@@ -1,0 +1,19 @@
+"""ProgramService: ours, for programs with an API key."""
+
+from collections.abc import Mapping
+
+from pipecd.controlplane import pipeds
+from pipecd.controlplane.caller import Program
+from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.store import lists
+from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
+
+
+async def list_pipeds(plane: Plane, program: Program, request: ListPipedsRequest) -> ListPipedsResponse:
+    enabled = None if request.with_disabled else True
+    found = await lists.pipeds(plane.store, program.project_id, enabled)
+    return ListPipedsResponse(pipeds=await pipeds.with_status(plane, program.project_id, found))
+
+
+HANDLERS: Mapping[str, Handler] = {"ListPipeds": list_pipeds}
