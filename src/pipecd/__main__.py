@@ -11,6 +11,7 @@ import click
 
 from pipecd import __version__
 from pipecd.errors import PipecdError
+from pipecd.init import stay_first
 
 
 class LazyGroup(click.Group):
@@ -62,14 +63,20 @@ def launcher_command() -> None:
 
 
 def main() -> None:
+    stay_first()
     _run(pipecd_command)
 
 
 def piped() -> None:
+    stay_first()
     _run(piped_command)
 
 
 def launcher() -> None:
+    # Where a start command takes the place of the image's entry point, `launcher` is written once only.
+    if len(sys.argv) > 1 and sys.argv[1].startswith("--") and sys.argv[1] not in ("--help", "--version"):
+        sys.argv.insert(1, "launcher")
+    stay_first()
     _run(launcher_command)
 
 

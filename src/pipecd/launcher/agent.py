@@ -1,0 +1,108 @@
+"""One life of an agent's process: started, watched until it has proved itself, ended in good order."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipecd import __version__
+from pipecd.admin_port import asked
+from pipecd.errors import Temporary
+from pipecd.launcher.choice import Life
+from pipecd.launcher.options import Patience
+from pipecd.launcher.versions import Command, environment
+from pipecd.process import Finished, run
+
+#: Beyond the agent's own grace period, before it is killed.
+MARGIN = 5.0
+_PROBE = 0.25
+
+
+def free_port() -> int:
+    """One that nobody listens on; should somebody be faster, the agent ends and the next life has another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def live(
+    command: Command,
+    config_file: Path,
+    port: int,
+    *,
+    forwarded: Sequence[str],
+    grace: float,
+    patience: Patience,
+    steady: Callable[[], Awaitable[None]],
+) -> Life:
+    """Runs to the process's end, or until cancelled: then the agent has ended too, within `grace`.
+
+    `steady` is called once it has proved itself.
+    """
+    argv = (
+        *command,
+        f"--config-file={config_file}",
+        f"--launcher-version={__version__}",
+        "--admin-host=127.0.0.1",
+        f"--admin-port={port}",
+        *forwarded,
+    )
+    proof = Proof()
+    process = asyncio.create_task(
+        run(argv, on_line=_handed_on, env=environment(), grace=grace + MARGIN), name="agent"
+    )
+    watching = asyncio.create_task(_watch(port, proof, patience), name="proof")
+    try:
+        await asyncio.wait({process, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not process.done():
+            watching.result()
+            if not proof.steady:
+                return Life(code=None)
+            await steady()
+        return Life(code=(await process).code, well=proof.well, steady=proof.steady)
+    finally:
+        watching.cancel()
+        await _ended(process)
+
+
+@dataclass
+class Proof:
+    """`well` after the first good answer, `steady` after a while of life with it."""
+
+    well: bool = False
+    steady: bool = False
+
+
+async def _watch(port: int, proof: Proof, patience: Patience) -> None:
+    """Returns once the agent is steady, or when it has not answered in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience.start):
+            while not await _well(port):  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(_PROBE)
+        proof.well = True
+        await asyncio.sleep(patience.steady)
+        proof.steady = True
+
+
+async def _well(port: int) -> bool:
+    try:
+        return (await asked(port, "/healthz"))[0] == 200
+    except Temporary:
+        return False
+
+
+async def _ended(process: asyncio.Task[Finished]) -> None:
+    """The first cancellation asks the process to end, and one that comes meanwhile kills it."""
+    while not process.done():
+        process.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({process})
+
+
+def _handed_on(line: str) -> None:
+    """The agent keeps secrets out of its lines itself."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,58 @@
+"""What outlives the launcher: its folder, which one process uses at a time, and which versions worked."""
+
+import asyncio
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipecd.errors import ConfigError
+
+
+class Memory:
+    """`good` are the versions that proved themselves, the last one first."""
+
+    def __init__(self, home: Path) -> None:
+        self._file = home / "good.json"
+        self.good: Sequence[str] = _read(self._file)
+
+    async def worked(self, version: str) -> None:
+        self.good = (version, *(one for one in self.good if one != version))
+        await asyncio.to_thread(self._write)
+
+    def _write(self) -> None:
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps(list(self.good)))
+        fresh.rename(self._file)
+
+
+def _read(file: Path) -> Sequence[str]:
+    """Nothing when the file is not there or was cut off: then every version must prove itself anew."""
+    try:
+        known = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return ()
+    return tuple(one for one in known if isinstance(one, str)) if isinstance(known, list) else ()
+
+
+@contextmanager
+def own_folder(home: Path) -> Iterator[Path]:
+    """Raises ConfigError when it cannot be written, or another launcher works there."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (home / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"{home} cannot be written: {error.strerror}",
+            remedy="give the launcher a folder of its own with --home-dir",
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another launcher works in {home}",
+                remedy="stop it first, or choose another folder with --home-dir",
+            ) from error
+        yield home
