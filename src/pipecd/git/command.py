@@ -31,6 +31,7 @@ _MEANINGS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
         NotFound,
         "",
     ),
+    (("couldn't find remote ref", "unadvertised object", "not our ref"), NotFound, ""),
     (("transport", "is not allowed"), ConfigError, "use an https or ssh remote"),
 )
 

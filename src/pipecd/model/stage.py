@@ -108,6 +108,8 @@ class Work(Generic[Options]):
     target: Callable[[], Awaitable[Source]]
     #: The checkout at the running commit; raises `Refused` when nothing was deployed before.
     running: Callable[[], Awaitable[Source]]
+    #: A copy of another repository: its remote, and a branch, tag or commit of it.
+    elsewhere: Callable[[str, str], Awaitable[Path]]
     #: Tells people about something: the event's name (`DEPLOYMENT_WAIT_APPROVAL`) and its fields.
     notify: Callable[[str, Mapping[str, str]], None]
     #: Keeps bytes of this application under a name, sealed with the agent's key, for calls to come.

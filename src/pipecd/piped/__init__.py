@@ -11,6 +11,7 @@ import structlog
 from pipecd import __version__
 from pipecd.config.piped import PipedSpec, piped_key
 from pipecd.git.credentials import User
+from pipecd.git.foreign import Foreign
 from pipecd.git.mirror import Mirrors
 from pipecd.piped import stats
 from pipecd.piped.acquaintance import acquainted
@@ -87,12 +88,23 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             leadership=leadership,
             reports=reports,
             planner=Planner(sources, reports, providers),
-            works=Stageworks(sources=sources, logs=logs, providers=providers, kept=Kept(client, key)),
+            works=Stageworks(
+                sources=sources,
+                foreign=Foreign(
+                    home=home,
+                    credentials=credentials,
+                    user=user,
+                    trusted=[one.remote for one in spec.repositories],
+                ),
+                logs=logs,
+                providers=providers,
+                kept=Kept(client, key),
+            ),
         )
         discovery = Discovery(client, spec, view, leadership, heads)
         restart = asyncio.Event()
         answering = Commands(view, leadership, reports, restart)
-        wakes, to_answer, to_discover = Wakes(), Wake(), Wake()
+        wakes, to_answer, to_discover = Wakes(view.look_again), Wake(), Wake()
         held.enter_context(view.commands_feed.heard_by(to_answer))
         held.enter_context(leadership.feed.heard_by(to_answer))
         held.enter_context(leadership.feed.heard_by(to_discover))

@@ -11,12 +11,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from pipecd.config.application import ApplicationConfig, StageConfig
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary, UserError
+from pipecd.git.foreign import Foreign
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.progress import STAGE_STARTED_AT
@@ -46,6 +48,7 @@ class Stageworks:
     """What every stage of this agent is given."""
 
     sources: Sources
+    foreign: Foreign
     logs: Logs
     providers: Providers
     kept: Kept
@@ -150,6 +153,7 @@ class Performance:
             orders=orders,
             target=self._target,
             running=self._running,
+            elsewhere=self._elsewhere,
             notify=notify,
             keep=self._keep,
             kept=self._kept,
@@ -174,6 +178,9 @@ class Performance:
             )
         filename = deployment.running_config_filename or deployment.git_path.config_filename
         return await self._checkout(deployment.running_commit, filename)
+
+    async def _elsewhere(self, remote: str, ref: str) -> Path:
+        return await self._held.enter_async_context(self._works.foreign.checkout(remote, ref))
 
     async def _checkout(self, commit: str, filename: str = "") -> Source:
         if commit not in self._checkouts:
