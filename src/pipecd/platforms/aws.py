@@ -1,7 +1,7 @@
 """What ECS and Lambda share: a session from the provider's settings, and AWS's errors in our words.
 
 Nothing here names a service's resource. Retries of throttling and of broken connections are the
-SDK's (`adaptive` mode, bounded); what is left after that reaches the stage as one of `pipecd.errors`.
+SDK's (`standard` mode, bounded); what is left after that reaches the stage as one of `pipecd.errors`.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -44,6 +44,8 @@ _MISSING = {
     "ParameterNotFound",
 }
 _EXISTS = {"ResourceConflictException", "ResourceExistsException"}
+#: Lambda says with the same code that another change is still going on.
+_UNSETTLED = ("in progress", "cannot be performed at this time", "Pending")
 _FENCED = {"PreconditionFailedException", "ConditionalCheckFailedException"}
 _PASSING = {
     "Throttling",
@@ -135,6 +137,8 @@ def _translated(service: str, error: ClientError) -> Exception:
     text = f"{service} {error.operation_name}: {message}"
     if code in _MISSING:
         return NotFound(text)
+    if code in _EXISTS and any(word in message for word in _UNSETTLED):
+        return Temporary(text)
     if code in _EXISTS:
         return AlreadyExists(text)
     if code in _FENCED:

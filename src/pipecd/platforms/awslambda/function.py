@@ -6,15 +6,13 @@ Fields and limits are PipeCD's; unknown fields are ignored as there.
 from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
+
+from pipecd.config.decode import OpenPart
+from pipecd.config.values import Text
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
-
-
-class GitSource(_Part):
+class GitSource(OpenPart):
     """The agent zips `path` of `git` at `ref`."""
 
     git: str = Field(min_length=1)
@@ -22,21 +20,21 @@ class GitSource(_Part):
     path: str = ""
 
 
-class Architecture(_Part):
+class Architecture(OpenPart):
     name: Literal["x86_64", "arm64"]
 
 
-class EphemeralStorage(_Part):
+class EphemeralStorage(OpenPart):
     #: Megabytes.
     size: int = Field(ge=512, le=10240)
 
 
-class VpcConfig(_Part):
+class VpcConfig(OpenPart):
     security_group_ids: Sequence[str] = ()
     subnet_ids: Sequence[str] = ()
 
 
-class LambdaFunction(_Part):
+class LambdaFunction(OpenPart):
     """One function. Code: `image`, else S3, else `source`. `memory` is in MB, `timeout` in seconds."""
 
     name: str = Field(min_length=1)
@@ -52,8 +50,8 @@ class LambdaFunction(_Part):
     ephemeral_storage: EphemeralStorage | None = None
     memory: int = Field(ge=1)
     timeout: int = Field(ge=1, le=900)
-    tags: Mapping[str, str] = Field(default_factory=dict)
-    environments: Mapping[str, str] = Field(default_factory=dict)
+    tags: Mapping[str, Text] = Field(default_factory=dict)
+    environments: Mapping[str, Text] = Field(default_factory=dict)
     vpc_config: VpcConfig | None = None
     layers: Sequence[str] = ()
 

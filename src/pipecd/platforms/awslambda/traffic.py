@@ -65,7 +65,7 @@ def of_alias(alias: Mapping[str, object]) -> Traffic:
     weights = routing.get("AdditionalVersionWeights") if isinstance(routing, dict) else None
     primary = str(alias["FunctionVersion"])
     for version, weight in (weights or {}).items():
-        return Traffic(primary=primary, secondary=str(version), percent=float(weight) * 100)
+        return Traffic(primary=primary, secondary=str(version), percent=round(float(weight) * 100, 2))
     return Traffic(primary=primary)
 
 

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 
 from pipecd.model.stage import Done, Outcome, Work
 from pipecd.platforms.awslambda.client import connect
-from pipecd.platforms.awslambda.source import code_of, manifest
+from pipecd.platforms.awslambda.source import manifest
 from pipecd.platforms.awslambda.stages.release import release
 from pipecd.platforms.awslambda.stages.route import unrecorded
 
@@ -15,10 +15,9 @@ def rollout_key(function_name: str) -> str:
 
 
 async def canary_rollout(work: Work[BaseModel]) -> Outcome:
-    source = await work.target()
-    wanted = manifest(source)
+    wanted = manifest(await work.target())
     async with connect(work.provider) as functions:
-        version = await release(work, functions, wanted, lambda: code_of(wanted, source))
+        version = await release(work, functions, wanted, work.deployment.trigger.commit.hash)
         if not isinstance(version, str):
             return version
         if again := unrecorded(work, await functions.alias(wanted.name)):

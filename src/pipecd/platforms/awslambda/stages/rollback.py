@@ -1,55 +1,58 @@
 """ROLLBACK: traffic first goes back to where it was, then the function's code and configuration follow.
 
 Old versions are immutable, so giving the traffic back needs nothing to be built: users are served by
-the old version after one call. It does not matter which stage moved the traffic, LAMBDA_SYNC or LAMBDA_PROMOTE.
+the old version after one call. Which stage moved the traffic does not matter.
 """
 
 from pydantic import BaseModel
 
-from pipecd.errors import Refused
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 from pipecd.platforms.awslambda.client import Lambda, connect
 from pipecd.platforms.awslambda.function import LambdaFunction
-from pipecd.platforms.awslambda.source import code_of, manifest
-from pipecd.platforms.awslambda.stages.release import CODE_SENT, differs
-from pipecd.platforms.awslambda.stages.route import NO_ALIAS, original_key, route
+from pipecd.platforms.awslambda.source import manifest
+from pipecd.platforms.awslambda.stages.release import release, settle
+from pipecd.platforms.awslambda.stages.route import NO_ALIAS, original_key, route, route_all
 from pipecd.platforms.awslambda.traffic import load
 
 
 async def rollback(work: Work[BaseModel]) -> Outcome:
-    if not work.deployment.running_commit:
-        raise Refused(
-            "there is nothing to roll back to: this is the application's first deployment",
-            remedy="fix the application in Git and deploy again",
-        )
-    source = await work.running()
-    wanted = manifest(source)
+    wanted = manifest(await work.running())
+    commit = work.deployment.running_commit
     async with connect(work.provider) as functions:
         if moved := await _give_traffic_back(work, functions, wanted):
             return moved
-        live = await functions.function(wanted.name)
-        if live is None:
-            return Failed(reason=f"function {wanted.name} is gone", remedy="run LAMBDA_SYNC")
-        if live.update == "InProgress" or live.state == "Pending":
-            return Again(after=2.0, note="Waiting until Lambda has settled the last change")
-        if work.saved.get(CODE_SENT) != work.token:
-            await functions.send_code(wanted, await code_of(wanted, source))
-            return Again(saved={CODE_SENT: work.token}, note="Restoring the code")
-        if differs(live.configuration, wanted):
-            await functions.send_configuration(wanted)
-            return Again(after=2.0, note="Restoring the configuration")
+        if work.shared.get(original_key(work)) == NO_ALIAS:
+            return await _replace_traffic(work, functions, wanted)
+        if unfinished := await settle(work, functions, wanted, commit):
+            return unfinished
     return Done(note="The function is as it was before the deployment")
 
 
-async def _give_traffic_back(work: Work[BaseModel], functions: Lambda, wanted: LambdaFunction) -> Again | None:
+async def _give_traffic_back(
+    work: Work[BaseModel], functions: Lambda, wanted: LambdaFunction
+) -> Again | Failed | None:
     """One step towards the traffic of before; None when it is there, or never moved."""
     recorded = work.shared.get(original_key(work))
     if recorded is None or recorded == NO_ALIAS:
         return None
     alias = await functions.alias(wanted.name)
     if alias is None:
-        raise Refused(f"the alias of {wanted.name} is gone", remedy="run LAMBDA_SYNC to make it again")
+        return Failed(reason=f"the alias of {wanted.name} is gone", remedy="sync the application again")
     traffic = load(recorded)
     if alias.traffic == traffic:
         return None
     return await route(work, functions, wanted.name, alias, traffic, {})
+
+
+async def _replace_traffic(work: Work[BaseModel], functions: Lambda, wanted: LambdaFunction) -> Outcome:
+    """There was no alias before, so no old version is known: publish what ran, and route to that."""
+    alias = await functions.alias(wanted.name)
+    if alias is None:
+        unfinished = await settle(work, functions, wanted, work.deployment.running_commit)
+        return unfinished or Done(note="The function is as it was before the deployment")
+    version = await release(work, functions, wanted, work.deployment.running_commit)
+    if not isinstance(version, str):
+        return version
+    if moved := await route_all(work, functions, wanted.name, alias, version):
+        return moved
+    return Done(note=f"All traffic goes to version {version}, published from what ran before")

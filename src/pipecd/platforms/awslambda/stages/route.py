@@ -7,7 +7,7 @@ go back to: an alias keeps no history.
 
 from typing import Any
 
-from pipecd.errors import Conflict
+from pipecd.errors import AlreadyExists, Conflict
 from pipecd.model.stage import Again, Saved, Work
 from pipecd.platforms.awslambda.client import Alias, Lambda
 from pipecd.platforms.awslambda.traffic import Traffic
@@ -26,6 +26,21 @@ def unrecorded(work: Work[Any], alias: Alias | None) -> Again | None:
         return None
     traffic = alias.traffic.dump() if alias else NO_ALIAS
     return Again(shared={original_key(work): traffic}, note="Recorded the traffic to go back to")
+
+
+async def route_all(
+    work: Work[Any], functions: Lambda, name: str, alias: Alias | None, version: str
+) -> Again | None:
+    """A step towards all traffic for one version; None when it has it."""
+    if alias is not None:
+        whole = Traffic(primary=version)
+        return None if alias.traffic == whole else await route(work, functions, name, alias, whole, {})
+    try:
+        await functions.create_alias(name, version)
+    except AlreadyExists:
+        return Again(after=1.0, note="The alias appeared in the meantime: looking again")
+    work.log.success(f"All traffic of {name} goes to version {version}")
+    return Again(note=f"All traffic goes to version {version}")
 
 
 async def route(

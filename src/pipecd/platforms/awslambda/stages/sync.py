@@ -2,29 +2,25 @@
 
 from pydantic import BaseModel
 
-from pipecd.model.stage import Again, Done, Outcome, Work
+from pipecd.model.stage import Done, Outcome, Work
 from pipecd.platforms.awslambda.client import connect
-from pipecd.platforms.awslambda.source import code_of, manifest
+from pipecd.platforms.awslambda.source import manifest
 from pipecd.platforms.awslambda.stages.cleanup import clean_up
 from pipecd.platforms.awslambda.stages.release import release
-from pipecd.platforms.awslambda.stages.route import route, unrecorded
-from pipecd.platforms.awslambda.traffic import Traffic
+from pipecd.platforms.awslambda.stages.route import route_all, unrecorded
 
 
 async def sync(work: Work[BaseModel]) -> Outcome:
-    source = await work.target()
-    wanted = manifest(source)
+    wanted = manifest(await work.target())
     async with connect(work.provider) as functions:
-        version = await release(work, functions, wanted, lambda: code_of(wanted, source))
+        version = await release(work, functions, wanted, work.deployment.trigger.commit.hash)
         if not isinstance(version, str):
             return version
         alias = await functions.alias(wanted.name)
         if again := unrecorded(work, alias):
             return again
-        if alias is None:
-            await functions.create_alias(wanted.name, version)
-            return Again(note=f"All traffic goes to version {version}")
-        if alias.traffic != Traffic(primary=version):
-            return await route(work, functions, wanted.name, alias, Traffic(primary=version), {})
-        await clean_up(work, functions, wanted.name)
+        if moved := await route_all(work, functions, wanted.name, alias, version):
+            return moved
+        if deleted := await clean_up(work, functions, wanted.name):
+            return deleted
     return Done(note=f"All traffic goes to version {version}")
