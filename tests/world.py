@@ -56,6 +56,11 @@ def pipeline(*stages: Mapping[str, Any] | str, name: str = "shop", **spec: Any) 
     return app_file(name, pipeline={"stages": made}, **spec)
 
 
+def terraform(state: Path, body: str = "") -> str:
+    """Configuration whose state lasts."""
+    return f'terraform {{\n  backend "local" {{\n    path = "{state}"\n  }}\n}}\n{body}'
+
+
 def agent_spec(
     address: str, piped_id: str, key_file: Path, remotes: Mapping[str, str], **more: Any
 ) -> dict[str, Any]:
@@ -82,13 +87,14 @@ class Person:
     console: Console
     clone: Clone
     piped_id: str
+    folder: Path
 
     async def application(
         self, name: str, files: Mapping[str, str | None] | None = None, *, kind: int = TERRAFORM
     ) -> str:
         """Pushes the application's files below `name/`, and registers it with the agent that runs. Its id."""
         if files is not None:
-            whole = {"main.tf": "terraform {}\n", **files}
+            whole = {"main.tf": terraform(self.folder / f"{name}.tfstate"), **files}
             await self.push(f"Add {name}", {f"{name}/{path}": text for path, text in whole.items()})
         await eventually(self._has_repositories)
         made = await self.console.call(
@@ -165,7 +171,6 @@ class Person:
 class World(Person):
     plane: ControlPlane
     git: GitServer
-    folder: Path
     key: str
     agents: int = field(default=0)
 

@@ -52,7 +52,6 @@ class PatientConsole(Console):
 
 @dataclass
 class Machines(Person):
-    folder: Path
     git: GitServer
     commands: Mapping[str, Sequence[str]]
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)

@@ -49,6 +49,7 @@ class Creator:
             await self._reports.most_recent(stands, DeploymentStatus.PENDING)
         if not stands.status.final:
             self._view.created(stands)
+        self._view.look_again()
         notify("DEPLOYMENT_TRIGGERED", _fields(stands, cause))
         return stands
 

@@ -17,7 +17,7 @@ COMMANDS, DEPLOYMENTS = 5.0, 10.0
 class Wakes:
     """What `watch` wakes of the view."""
 
-    applications: Wake = field(default_factory=Wake)
+    applications: Wake
     deployments: Wake = field(default_factory=Wake)
     commands: Wake = field(default_factory=Wake)
 

@@ -47,7 +47,7 @@ DEFAULT_TIMEOUT = 6 * 3600
 #: How soon to look again after the control plane said no, or Git was away while planning.
 LATER = Retry(base=0.5, cap=30.0, tries=1_000_000)
 #: How often a deployment that waits for its chain asks whether its turn has come (seconds).
-CHAIN_TURN = 10.0
+CHAIN_TURN = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from pipecd.model.application import Application
 from pipecd.model.command import ApproveStage, CancelDeployment, Command, SkipStage
 from pipecd.model.deployment import Deployment
 from pipecd.model.stage import Order
-from pipecd.piped.loop import Feed
+from pipecd.piped.loop import Feed, Wake
 from pipecd.schema.agent.applications_pb2 import ListApplicationsRequest
 from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest
 from pipecd.schema.agent.deployments_pb2 import ListNotCompletedDeploymentsRequest
@@ -38,6 +38,8 @@ class View:
         self.applications: Mapping[str, Application] = {}
         self.deployments: Mapping[str, Deployment] = {}
         self.commands: Mapping[str, Command] = {}
+        #: Brings the next reading of the applications forward: we changed one, and nobody tells us of that.
+        self.look_again = Wake()
         self.applications_feed, self.deployments_feed, self.commands_feed = Feed(), Feed(), Feed()
         self._finished: dict[str, float] = {}
         self._made: dict[str, float] = {}

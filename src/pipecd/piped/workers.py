@@ -82,6 +82,7 @@ class Workers:
                 await asyncio.sleep(next(delays))
                 continue
             view.finished(listed.id)
+            view.look_again()
 
 
 def next_of(application_id: str, deployments: Iterable[Deployment]) -> Deployment | None:
