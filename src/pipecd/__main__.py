@@ -5,44 +5,28 @@ A program's own module is imported when it is called, so that `pipectl --help` c
 
 import importlib
 import sys
-from collections.abc import Mapping
 
 import click
 
 from pipecd import __version__
 from pipecd.errors import PipecdError
 from pipecd.init import stay_first
+from pipecd.lazy_group import LazyGroup
 
-
-class LazyGroup(click.Group):
-    """A group whose commands are named as `module:attribute` and imported when somebody wants them."""
-
-    def __init__(self, *args: object, commands_at: Mapping[str, str], **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._commands_at = commands_at
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._commands_at)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = self._commands_at.get(cmd_name)
-        if place is None:
-            return None
-        module, _, attribute = place.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+PIPED = ("pipecd.piped.cli:command", "Run the agent.")
+LAUNCHER = ("pipecd.launcher.cli:command", "Run the agent in the version that is asked for.")
 
 
 @click.group(
     cls=LazyGroup,
-    commands_at={
-        "server": "pipecd.controlplane.cli:server",
-        "ops": "pipecd.controlplane.cli:ops",
-        "hash-password": "pipecd.controlplane.cli:hash_password_command",
-        "quickstart": "pipecd.quickstart.cli:command",
-        "piped": "pipecd.piped.cli:command",
-        "launcher": "pipecd.launcher.cli:command",
-        "pipectl": "pipecd.pipectl:command",
+    places={
+        "quickstart": ("pipecd.quickstart.cli:command", "Run everything on this machine, with a demo."),
+        "server": ("pipecd.controlplane.cli:server", "Run the control plane."),
+        "ops": ("pipecd.controlplane.cli:ops", "Run only the control plane's own jobs."),
+        "piped": PIPED,
+        "launcher": LAUNCHER,
+        "pipectl": ("pipecd.pipectl:command", "The command line for people and CI."),
+        "hash-password": ("pipecd.controlplane.cli:hash_password_command", "Hash a password for a project."),
     },
 )
 @click.version_option(__version__, prog_name="pipecd")
@@ -50,13 +34,13 @@ def pipecd_command() -> None:
     """GitOps continuous delivery: control plane, agent, launcher and command line."""
 
 
-@click.group(cls=LazyGroup, commands_at={"piped": "pipecd.piped.cli:command"})
+@click.group(cls=LazyGroup, places={"piped": PIPED})
 @click.version_option(__version__, prog_name="piped")
 def piped_command() -> None:
     """The agent: brings applications to the commits that Git names."""
 
 
-@click.group(cls=LazyGroup, commands_at={"launcher": "pipecd.launcher.cli:command"})
+@click.group(cls=LazyGroup, places={"launcher": LAUNCHER})
 @click.version_option(__version__, prog_name="launcher")
 def launcher_command() -> None:
     """Runs the agent in the version that the control plane asks for."""

@@ -32,6 +32,7 @@ from pipecd.retry import call as retried
 from pipecd.schema.agent.service_pb2_grpc import PipedServiceStub
 from pipecd.schema.api.service_pb2_grpc import APIServiceStub
 from pipecd.schema.pipecd.v1.agent_pb2_grpc import AgentServiceStub
+from pipecd.schema.pipecd.v1.program_pb2_grpc import ProgramServiceStub
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -95,7 +96,7 @@ class Transport:
 
 
 class Client:
-    """An open channel. `piped`, `api` and `agent` are its services; hand their methods to `call`."""
+    """An open channel. Hand the methods of its services (`piped`, `api`, `agent`, `program`) to `call`."""
 
     def __init__(
         self, address: str, credential: PipedToken | ApiKey, transport: Transport, *, instance: str = ""
@@ -110,6 +111,7 @@ class Client:
         self.piped = PipedServiceStub(self._channel)
         self.api = APIServiceStub(self._channel)
         self.agent = AgentServiceStub(self._channel)
+        self.program = ProgramServiceStub(self._channel)
 
     async def ready(self, timeout: float = DIAL_TIMEOUT) -> None:
         """Return once connected. Raises Temporary, with the address, after `timeout` seconds."""

@@ -1,0 +1,32 @@
+"""Waiting for what happens elsewhere: asks at an interval, under a bound, and says what it sees."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pipecd.errors import Temporary
+
+Result = TypeVar("Result")
+
+
+async def wait_for(
+    look: Callable[[], Awaitable[Result | None]], *, interval: float, timeout: float, what: str
+) -> Result:
+    """The first answer of `look` that is not None. Raises Temporary after `timeout` seconds.
+
+    An outage in between is looked past: whoever waits in CI does not want to start again.
+    """
+    until = time.monotonic() + timeout
+    trouble = ""
+    while True:
+        try:
+            found = await look()
+        except Temporary as error:
+            found, trouble = None, f" ({error})"
+        if found is not None:
+            return found
+        left = until - time.monotonic()
+        if left <= 0:
+            raise Temporary(f"{what} within {timeout:g} s{trouble}")
+        await asyncio.sleep(min(interval, left))
