@@ -8,7 +8,7 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 
 _PREFIX = "DEPLOYMENT_"
-KINDS = click.Choice(list(ApplicationKind.keys()), case_sensitive=False)
+KINDS = click.Choice(list(ApplicationKind.keys()))
 
 
 def pairs(texts: Iterable[str], sign: str, flag: str) -> Mapping[str, str]:
