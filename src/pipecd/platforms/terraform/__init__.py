@@ -1,9 +1,10 @@
 """Terraform: a directory of configuration is planned and applied at the commit that Git names.
 
-Found by the entry point TERRAFORM. What differs from other platforms is here: how files are read
-(`source`), how the program is run (`binary`, `terraform`) and what its stages do (`stages`).
+Found by the entry point TERRAFORM. What differs from other platforms is here: what its files say (`source`,
+`hcl`), how the program is run (`binary`, `terraform`, `folder`) and what its stages do (`stages`).
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
@@ -13,7 +14,7 @@ from pipecd.model.stage import Source, StageFunction
 from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.terraform import source as files
 from pipecd.platforms.terraform.config import NoOptions, PlanOptions, Provider, TerraformApp
-from pipecd.platforms.terraform.source import Module
+from pipecd.platforms.terraform.source import Files
 from pipecd.platforms.terraform.stages import apply, plan, rollback, sync
 
 
@@ -38,15 +39,17 @@ class Terraform:
         "ROLLBACK": rollback,
     }
 
-    async def desired(self, source: Source) -> Sequence[Module]:
-        return files.modules(source)
+    async def desired(self, source: Source) -> Files:
+        return await asyncio.to_thread(files.desired, source)
 
-    def versions(self, desired: Sequence[Module]) -> Sequence[Version]:
+    def versions(self, desired: Files) -> Sequence[Version]:
         return files.versions(desired)
 
-    def strategy(self, running: Sequence[Module] | None, target: Sequence[Module]) -> Strategy:
+    def strategy(self, running: Files | None, target: Files) -> Strategy:
         """A pipeline that somebody wrote is meant for the first deployment too."""
-        return Strategy(strategy=SyncStrategy.PIPELINE, why="Sync with the pipeline")
+        return Strategy(
+            strategy=SyncStrategy.PIPELINE, why="Sync with the pipeline, because the application has one"
+        )
 
 
 platform = Terraform()

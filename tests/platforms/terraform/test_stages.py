@@ -1,0 +1,249 @@
+"""What is applied is what was shown, at the commit that was asked for; with real Terraform and real Git."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecd.errors import ConfigError, Refused
+from pipecd.model.stage import Done
+from pipecd.model.status import StageStatus
+from pipecd.platforms.terraform import platform
+from pipecd.platforms.terraform.config import PlanOptions, Provider
+from pipecd.platforms.terraform.stages import KEPT, SHOWN, apply, plan, rollback, sync
+from tests.platforms.terraform.shop import app_file, configuration, data, shop, values
+from tests.stages.play import Play
+
+
+async def plan_it(play: Play, **options: Any) -> Any:
+    return await play.stage("TERRAFORM_PLAN", plan, PlanOptions.model_validate(options))
+
+
+async def test_a_sync_applies_what_it_plans_and_a_second_one_finds_nothing_to_do(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        first = await play.stage("TERRAFORM_SYNC", sync)
+        assert first == Done(note="Applied: 1 to add, 0 to change, 0 to destroy", saved=first.saved)
+        assert values(tmp_path / "state") == {"a": "1"}
+        assert "Terraform 1.15" in play.log.text
+        again = play.at(play.deployment.trigger.commit.hash, deployment_id="e")
+        assert (await again.stage("TERRAFORM_SYNC", sync)).note == "No changes"
+
+
+async def test_the_plan_that_was_shown_is_applied_in_another_checkout(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        shown = await plan_it(play)
+        assert shown.note == "1 to add, 0 to change, 0 to destroy"
+        assert shown.saved[SHOWN] == shown.note
+        assert values(tmp_path / "state") == {}
+        # The files that the plan was made of are not looked at again.
+        assert "will be created" in play.log.text
+        done = await play.stage("TERRAFORM_APPLY", apply)
+        assert isinstance(done, Done)
+        assert values(tmp_path / "state") == {"a": "1"}
+        assert play.log.text.count("$ terraform plan") == 1
+
+
+async def test_a_plan_is_not_applied_once_the_state_has_moved(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        await plan_it(play)
+        kept = dict(play.kept)
+        other = play.at(
+            play.clone.commit_and_push(
+                "Else", {"app/main.tf": configuration(tmp_path / "state", data("b", "2"))}
+            )
+        )
+        await other.stage("TERRAFORM_SYNC", sync, stage_id="other")
+        play.kept = kept
+        with pytest.raises(Refused, match="the state has changed since this plan was shown") as error:
+            await play.stage("TERRAFORM_APPLY", apply)
+        assert error.value.remedy == "sync the application again to get a new plan"
+        assert values(tmp_path / "state") == {"b": "2"}
+
+
+async def test_a_plan_of_another_deployment_is_never_applied(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        await plan_it(play)
+        other = play.at(play.deployment.trigger.commit.hash, deployment_id="other")
+        await plan_it(other)
+        with pytest.raises(Refused, match="not kept any more"):
+            await play.stage("TERRAFORM_APPLY", apply)
+        assert values(tmp_path / "state") == {}
+
+
+async def test_a_plan_that_was_tampered_with_is_never_applied(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        await plan_it(play)
+        play.kept[KEPT] = play.kept[KEPT][:-1] + bytes([play.kept[KEPT][-1] ^ 1])
+        with pytest.raises(Refused, match="not kept any more"):
+            await play.stage("TERRAFORM_APPLY", apply)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_no_changes_end_the_deployment_where_that_is_wanted(tmp_path: Path, ends: bool) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        first = await plan_it(play, exitOnNoChanges=ends)
+        assert first.status is StageStatus.SUCCESS
+        await play.stage("TERRAFORM_APPLY", apply)
+        again = play.at(play.deployment.trigger.commit.hash, deployment_id="e")
+        second = await plan_it(again, exitOnNoChanges=ends)
+        assert second.status is (StageStatus.EXITED if ends else StageStatus.SUCCESS)
+        assert second.note.startswith("No changes")
+        if not ends:
+            assert (await again.stage("TERRAFORM_APPLY", apply)).note == "No changes"
+
+
+async def test_apply_without_a_plan_stage_plans_by_itself(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        assert isinstance(await play.stage("TERRAFORM_APPLY", apply), Done)
+        assert values(tmp_path / "state") == {"a": "1"}
+
+
+async def test_changes_are_counted_per_kind(tmp_path: Path) -> None:
+    body = data("a", "1") + data("b", "1") + data("c", "1")
+    async with shop(tmp_path, body) as play:
+        await play.stage("TERRAFORM_SYNC", sync)
+        changed = configuration(tmp_path / "state", data("a", "2") + data("b", "1") + data("d", "1"))
+        later = play.at(play.clone.commit_and_push("Change", {"app/main.tf": changed}), deployment_id="e")
+        shown = await plan_it(later)
+        assert shown.note == "1 to add, 1 to change, 1 to destroy"
+        assert json.loads(shown.saved["pipecd/terraform-changes"]) == {
+            "import": 0,
+            "add": 1,
+            "change": 1,
+            "destroy": 1,
+            "forget": 0,
+        }
+
+
+async def test_moving_a_resource_is_a_change_of_the_state_alone_and_is_applied(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        await play.stage("TERRAFORM_SYNC", sync)
+        moved = data("b", "1") + "moved {\n  from = terraform_data.a\n  to = terraform_data.b\n}\n"
+        files = {"app/main.tf": configuration(tmp_path / "state", moved)}
+        later = play.at(play.clone.commit_and_push("Move", files), deployment_id="e")
+        assert (await plan_it(later, exitOnNoChanges=True)).note == "Only the state is put in order"
+        await later.stage("TERRAFORM_APPLY", apply)
+        assert values(tmp_path / "state") == {"b": "1"}
+
+
+async def test_rollback_applies_the_commit_that_ran_before(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        await play.stage("TERRAFORM_SYNC", sync)
+        before = play.deployment.trigger.commit.hash
+        changed = configuration(tmp_path / "state", data("a", "2") + data("b", "1"))
+        commit = play.clone.commit_and_push("Change", {"app/main.tf": changed})
+        later = play.at(commit, running=before, deployment_id="e")
+        await later.stage("TERRAFORM_SYNC", sync)
+        assert values(tmp_path / "state") == {"a": "2", "b": "1"}
+        done = await later.stage("ROLLBACK", rollback, rollback=True)
+        assert done.note == "Applied: 0 to add, 1 to change, 1 to destroy"
+        assert values(tmp_path / "state") == {"a": "1"}
+        assert f"Going back to commit {before[:12]}" in later.log.text
+
+
+async def test_a_first_deployment_has_nothing_to_roll_back_to(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        with pytest.raises(Refused, match="nothing was deployed before"):
+            await play.stage("ROLLBACK", rollback, rollback=True)
+
+
+async def test_variables_come_from_provider_application_files_and_environment(tmp_path: Path) -> None:
+    body = "".join(
+        f'variable "{name}" {{\n  default = "default"\n}}\n' + data(name, f"${{var.{name}}}")
+        for name in ("given", "both", "app", "file", "env", "planned")
+    )
+    file = app_file(
+        vars=["both=app", "app=app"],
+        varFiles=["values.tfvars"],
+        commandEnvs={"shared": ["TF_VAR_env=env"]},
+        commandFlags={"plan": ["-var", "planned=planned"]},
+    )
+    async with shop(tmp_path, body, file=file, **{"values.tfvars": 'file = "file"\n'}) as play:
+        play.provider = Provider(binary="embedded", vars=["given=provider", "both=provider"])
+        await plan_it(play)
+        await play.stage("TERRAFORM_APPLY", apply)
+        assert values(tmp_path / "state") == {
+            "given": "provider",
+            "both": "app",
+            "app": "app",
+            "file": "file",
+            "env": "env",
+            "planned": "planned",
+        }
+        assert "-var=both=…" in play.log.text
+
+
+async def test_a_target_of_apply_shapes_the_plan_that_is_shown(tmp_path: Path) -> None:
+    file = app_file(commandFlags={"apply": ["-target=terraform_data.a", "-parallelism=2"]})
+    async with shop(tmp_path, data("a", "1") + data("b", "1"), file=file) as play:
+        assert (await plan_it(play)).note == "1 to add, 0 to change, 0 to destroy"
+        await play.stage("TERRAFORM_APPLY", apply)
+        assert values(tmp_path / "state") == {"a": "1"}
+
+
+async def test_workspaces_keep_their_states_apart(tmp_path: Path) -> None:
+    backend = (
+        'terraform {\n  backend "local" {\n'
+        f'    path = "{tmp_path}/state"\n    workspace_dir = "{tmp_path}/spaces"\n  }}\n}}\n'
+    )
+    (tmp_path / "spaces" / "blue").mkdir(parents=True)
+    files = {"main.tf": backend + data("a", "${terraform.workspace}")}
+    async with shop(tmp_path, "", file=app_file(workspace="blue"), **files) as play:
+        await plan_it(play)
+        await play.stage("TERRAFORM_APPLY", apply)
+        assert values(tmp_path / "spaces" / "blue" / "terraform.tfstate") == {"a": "blue"}
+        assert not (tmp_path / "state").exists()
+
+
+async def test_a_workspace_that_is_missing_is_named_with_its_place(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1"), file=app_file(workspace="blue")) as play:
+        with pytest.raises(ConfigError) as error:
+            await plan_it(play)
+        assert str(error.value) == (
+            "app/app.pipecd.yaml:5: spec.input.workspace: there is no workspace blue; make it with"
+            " `terraform workspace new blue`, or correct its name"
+        )
+
+
+async def test_a_workspace_whose_state_would_be_lost_is_refused(tmp_path: Path) -> None:
+    file = app_file(workspace="blue", commandEnvs={"init": ["TF_WORKSPACE=blue"]})
+    async with shop(tmp_path, data("a", "1"), file=file) as play:
+        with pytest.raises((Refused, ConfigError)):
+            await plan_it(play)
+
+
+async def test_what_planning_made_is_there_when_the_plan_is_applied(tmp_path: Path) -> None:
+    """An absolute path and the providers' lock file belong to the plan as well."""
+    body = 'resource "terraform_data" "a" {\n  input = "${abspath(path.module)}/x"\n}\n'
+    async with shop(tmp_path, body) as play:
+        await plan_it(play)
+        await play.stage("TERRAFORM_APPLY", apply)
+        again = play.at(play.deployment.trigger.commit.hash, deployment_id="e")
+        assert (await plan_it(again)).note == "No changes"
+
+
+async def test_an_error_of_terraform_is_the_reason(tmp_path: Path) -> None:
+    async with shop(tmp_path, 'resource "terraform_data" "a" {\n  input = var.missing\n}\n') as play:
+        with pytest.raises(
+            Refused, match=r"terraform plan: Reference to undeclared input variable \(main.tf line 7\)"
+        ):
+            await plan_it(play)
+        assert "main.tf line 7" in play.log.text
+
+
+async def test_two_applications_do_not_disturb_one_another(tmp_path: Path) -> None:
+    async with (
+        shop(tmp_path / "one", data("a", "one")) as one,
+        shop(tmp_path / "two", data("a", "two")) as two,
+    ):
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            for play in (one, two):
+                tasks.create_task(play.stage("TERRAFORM_SYNC", sync))
+        assert values(tmp_path / "one" / "state") == {"a": "one"}
+        assert values(tmp_path / "two" / "state") == {"a": "two"}
+
+
+async def test_the_platform_knows_its_stages() -> None:
+    assert set(platform.stages) == {"TERRAFORM_SYNC", "TERRAFORM_PLAN", "TERRAFORM_APPLY", "ROLLBACK"}
