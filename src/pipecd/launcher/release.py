@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import obstore
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +21,9 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from pipecd.errors import ConfigError, Refused, Temporary
+
+if TYPE_CHECKING:
+    from obstore import GetResult
 
 SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
 _LARGEST_LIST = 256 * 1024
@@ -104,7 +107,7 @@ class Folder:
                 remedy="publish the release again, after you know why they differ",
             )
 
-    async def _get(self, path: str) -> obstore.GetResult:
+    async def _get(self, path: str) -> "GetResult":
         try:
             return await obstore.get_async(self.store, path)
         except (NotFoundError, FileNotFoundError):

@@ -55,7 +55,7 @@ class Versions:
         return (self._home / version / _DONE).is_file()
 
     def keep(self, versions: Sequence[str], *, coming: str) -> None:
-        """Removes what is neither among the first of `versions` nor about to run. What is being made stays."""
+        """Removes what is neither among the first of `versions` nor about to run. What is half made stays."""
         wanted = {*versions[:KEPT], coming}
         with suppress(FileNotFoundError):
             for folder in self._home.iterdir():
