@@ -10,9 +10,9 @@ Here all runs in the test's process, on free ports; `tests.faults.machines` runs
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,8 @@ class World(Person):
     plane: ControlPlane
     git: GitServer
     key: str
-    agents: int = field(default=0)
+    #: Ends the control plane.
+    down: Callable[[], Awaitable[None]]
 
     def spec(self, **more: Any) -> config.PipedSpec:
         key_file = self.folder / "piped.key"
@@ -226,13 +227,15 @@ async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
         git.create(REPOSITORY)
         clone = Clone(folder / "clone", git.url(REPOSITORY))
         await asyncio.to_thread(clone.commit_and_push, "Begin", {"README.md": "a repository\n"})
-        plane = await held.enter_async_context(control_plane(folder / "plane", **more))
+        serving = await held.enter_async_context(AsyncExitStack())
+        plane = await serving.enter_async_context(control_plane(folder / "plane", **more))
         piped_id, key = await plane.register_piped()
         yield World(
             console=plane.console,
             clone=clone,
             piped_id=piped_id,
             plane=plane,
+            down=serving.aclose,
             git=git,
             folder=folder,
             key=key,

@@ -1,0 +1,116 @@
+"""Git, the control plane or its stream are away: work pauses and resumes, and no status is invented."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecd import controlplane
+from pipecd.controlplane.rpc import fence
+from pipecd.controlplane.rpc.method import Method
+from pipecd.controlplane.rpc.table import API, CONSOLE, PIPED, WEB, methods
+from pipecd.piped import polling
+from pipecd.quickstart.git_server import GitServer
+from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from tests.controlplane.server_fixture import control_plane
+from tests.eventually import eventually
+from tests.world import pipeline, world
+
+
+async def test_while_git_is_away_a_sync_waits_and_then_is_carried_out(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.agent(syncInterval="1s"):
+        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
+        first = await w.ended(app)
+        port = int(w.git.address.rsplit(":", 1)[1])
+        await asyncio.to_thread(w.git.stop)
+        asked = await w.console.call("SyncApplication", application_id=app)
+        await asyncio.sleep(2)  # several rounds go wrong
+        command = (await w.console.call("GetCommand", command_id=asked.command_id)).command
+        assert command.status == 0, "an outage is no answer"
+        assert (await w.state(app)).status == ApplicationSyncStatus.SYNCED, "a status was invented"
+        with GitServer(tmp_path / "git", port=port):
+
+            async def handled() -> Any:
+                answer = await w.console.call("GetCommand", command_id=asked.command_id)
+                return answer.command if answer.command.status else None
+
+            made = (await eventually(handled)).metadata["TriggeredDeploymentID"]
+            assert made != first.id
+            assert (await w.over(made)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+
+
+async def test_a_remote_that_refuses_us_shows_on_its_applications_and_heals(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.agent(syncInterval="1s"):
+        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
+        await w.ended(app)
+        w.git.users = {"somebody": "else"}
+
+        async def refused() -> str:
+            state = await w.state(app)
+            return str(state.reason) if state.status == ApplicationSyncStatus.INVALID_CONFIG else ""
+
+        assert "credentials were refused" in await eventually(refused)
+        w.git.users = None
+
+        async def healed() -> bool:
+            return bool((await w.state(app)).status == ApplicationSyncStatus.SYNCED)
+
+        await eventually(healed)
+
+
+async def test_what_ends_while_the_control_plane_is_away_is_told_when_it_is_back(tmp_path: Path) -> None:
+    gate, ran = tmp_path / "gate", tmp_path / "ran"
+    script = f"while [ ! -e {gate} ]; do sleep 0.1; done; echo in the dark; echo x >> {ran}"
+    async with world(tmp_path) as w:
+        ports = (w.plane.served.ports.grpc[0], w.plane.served.ports.http)
+        async with w.agent() as agent:
+            app = await w.application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
+
+            async def at_work() -> bool:
+                return any(stage.status for one in await w.deployments(app) for stage in one.stages)
+
+            await eventually(at_work)
+            await w.down()
+            gate.touch()
+
+            async def done() -> bool:
+                return ran.exists()
+
+            await eventually(done)
+            async with control_plane(tmp_path / "plane", ports=ports) as plane:
+                w.console = plane.console
+                ended = await w.ended(app)
+                assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
+                assert "in the dark" in await w.log(ended.id, "stage-0")
+                assert ran.read_text() == "x\n", "the script ran again"
+                assert not agent.done()
+                agent.cancel()
+                await asyncio.wait([agent])
+
+
+async def test_against_a_control_plane_without_our_stream_polling_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def older(services: Any = (PIPED, API, WEB, CONSOLE)) -> Mapping[str, Method]:
+        return methods(services)
+
+    monkeypatch.setattr(controlplane, "methods", older)
+    monkeypatch.setattr(fence, "FENCED", frozenset())
+    monkeypatch.setattr(polling, "COMMANDS", 0.5)
+    async with world(tmp_path) as w:
+        async with w.agent():
+            app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
+        async with w.agent(syncInterval="1s"):
+            assert (await w.ended(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+            commit = await w.push("Again", {"shop/value": "1"})
+            assert (await w.ended(app, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+            asked = await w.console.call("SyncApplication", application_id=app)
+
+            async def handled() -> bool:
+                answer = await w.console.call("GetCommand", command_id=asked.command_id)
+                return bool(answer.command.status == 1)
+
+            assert await eventually(handled)
