@@ -1,0 +1,375 @@
+"""The launcher with real agents' processes, a real control plane, and real wheels installed by pip."""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecd import launcher
+from pipecd.admin_port import asked
+from pipecd.client import Transport
+from pipecd.config.sources import chosen
+from pipecd.errors import ConfigError, Temporary
+from pipecd.launcher.agent import free_port
+from pipecd.launcher.options import Options, Patience
+from tests.controlplane.server_fixture import ControlPlane, control_plane
+from tests.eventually import eventually
+from tests.launcher.releases import publish
+
+PATIENCE = Patience(
+    start=8.0, steady=0.3, forgive=600.0, install=60.0, silence=30.0, first_pause=0.05, longest_pause=0.2
+)
+
+
+@dataclass
+class Scene:
+    """A control plane, a folder of releases, and a launcher that runs the small agents among them."""
+
+    folder: Path
+    plane: ControlPlane
+    piped_id: str
+    key: str
+    port: int = field(default_factory=free_port)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "piped.yaml"
+
+    def configure(self, **more: str) -> None:
+        """Replaces the agent's configuration in one step, as a mounted file is."""
+        settings = {"behaviour": "well", "said": "first", "journal": str(self.folder / "journal"), **more}
+        document = {
+            "apiVersion": "pipecd.dev/v1beta1",
+            "kind": "Piped",
+            "spec": {
+                "projectID": "shop",
+                "pipedID": self.piped_id,
+                "pipedKeyData": base64.b64encode(self.key.encode()).decode(),
+                "apiAddress": self.plane.address,
+                "name": "home",
+            },
+        }
+        lines = "".join(f"# {name}: {value}\n" for name, value in settings.items())
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(lines + json.dumps(document))
+        fresh.rename(self.config)
+
+    def options(self, **more: Any) -> Options:
+        return Options(
+            transport=Transport(insecure=True),
+            home=self.folder / "home",
+            releases=str(self.folder / "releases"),
+            default_version=more.pop("default_version", "v9.1.0"),
+            admin_host="127.0.0.1",
+            admin_port=self.port,
+            check_interval=0.2,
+            grace_period=2.0,
+            patience=replace(PATIENCE, **more.pop("patience", {})),
+            **more,
+        )
+
+    @asynccontextmanager
+    async def launched(self, **more: Any) -> AsyncIterator[asyncio.Task[None]]:
+        """Until the block ends: then it is shut down, as by SIGTERM."""
+        source = chosen({"--config-file": str(self.config)})
+        task = asyncio.create_task(launcher.run(source, self.options(**more)), name="launcher")
+        try:
+            yield task
+        finally:
+            task.cancel()
+            async with asyncio.timeout(20):
+                await asyncio.wait([task])
+
+    async def wish(self, version: str) -> None:
+        """What the console's "upgrade" does."""
+        await self.plane.console.call("UpdatePipedDesiredVersion", piped_ids=[self.piped_id], version=version)
+
+    def lives(self) -> list[dict[str, Any]]:
+        """The agents' own words, in order."""
+        journal = self.folder / "journal"
+        return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+
+    def told(self) -> list[str]:
+        return [f"{one['event']} {one['version']}" for one in self.lives()]
+
+    async def page(self, path: str) -> tuple[int, str]:
+        try:
+            code, _, body = await asked(self.port, path)
+        except Temporary:
+            return 0, ""
+        return code, body.decode()
+
+    async def runs(self, version: str, lives: int = 1, **facts: str) -> Mapping[str, Any]:
+        """The last life once it answers through the launcher's port and is the one expected."""
+
+        async def look() -> Mapping[str, Any]:
+            started = [one for one in self.lives() if one["event"] == "started"]
+            assert len(started) >= lives, self.told()
+            assert started[-1]["version"] == version, self.told()
+            for name, value in facts.items():
+                assert started[-1][name] == value
+            assert await self.page("/healthz") == (200, "ok")
+            return started[-1]
+
+        return await eventually(look, 30)
+
+    async def steady(self, version: str) -> None:
+        async def look() -> bool:
+            good = self.folder / "home" / "good.json"
+            return good.exists() and json.loads(good.read_text())[:1] == [version]
+
+        await eventually(look, 20)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    for version in ("v9.1.0", "v9.2.0"):
+        publish(tmp_path / "releases", version)
+    async with control_plane(tmp_path / "plane") as plane:
+        piped_id, key = await plane.register_piped()
+        made = Scene(folder=tmp_path, plane=plane, piped_id=piped_id, key=key)
+        made.configure()
+        yield made
+
+
+async def test_the_default_version_runs_while_nobody_asks_for_another(scene: Scene) -> None:
+    async with scene.launched(forwarded=["--insecure=true", "--tools-dir=/tools"]):
+        life = await scene.runs("9.1.0")
+        assert life["argv"][0] == "piped"
+        assert {"--insecure=true", "--tools-dir=/tools", "--admin-host=127.0.0.1"} <= set(life["argv"])
+        assert any(part.startswith("--launcher-version=") for part in life["argv"])
+        assert json.loads((await scene.page("/version"))[1])["piped"] == "v9.1.0"
+
+
+async def test_an_upgrade_in_the_console_exchanges_the_agent_in_good_order(scene: Scene) -> None:
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        await scene.wish("v9.2.0")
+        await scene.runs("9.2.0")
+        assert scene.told() == ["started 9.1.0", "ended 9.1.0", "started 9.2.0"]
+        await scene.wish("v9.1.0")
+        await scene.runs("9.1.0", lives=3)
+    assert scene.told()[-2:] == ["started 9.1.0", "ended 9.1.0"]
+
+
+async def test_a_version_is_downloaded_once(scene: Scene) -> None:
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        await scene.steady("v9.1.0")
+    (scene.folder / "releases" / "v9.1.0" / "SHA256SUMS").unlink()
+    async with scene.launched():
+        await scene.runs("9.1.0", lives=2)
+
+
+async def test_a_new_configuration_restarts_the_agent_in_good_order(scene: Scene) -> None:
+    async with scene.launched():
+        await scene.runs("9.1.0", config="first")
+        scene.configure(said="second")
+        await scene.runs("9.1.0", lives=2, config="second")
+    assert scene.told() == ["started 9.1.0", "ended 9.1.0"] * 2
+
+
+async def test_a_configuration_that_cannot_be_read_changes_nothing(scene: Scene) -> None:
+    async with scene.launched():
+        first = await scene.runs("9.1.0")
+        before = await _checks_failed(scene)
+        scene.config.write_text("kind: [")
+        await eventually(lambda: _more_checks_failed(scene, before + 2), 20)
+        assert (await scene.runs("9.1.0"))["pid"] == first["pid"]
+        scene.configure(said="mended")
+        await scene.runs("9.1.0", lives=2, config="mended")
+
+
+async def test_a_version_that_cannot_be_had_changes_nothing(scene: Scene) -> None:
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        await scene.steady("v9.1.0")
+        await scene.wish("v9.9.0")
+        await asyncio.sleep(0)
+        publish(scene.folder / "releases", "v9.3.0")
+        await scene.wish("v9.3.0")
+        await scene.runs("9.3.0", lives=2)
+    assert "started 9.9.0" not in scene.told()
+
+
+async def test_an_agent_that_dies_is_started_again(scene: Scene) -> None:
+    async with scene.launched():
+        first = await scene.runs("9.1.0")
+        os.kill(first["pid"], signal.SIGKILL)
+        second = await scene.runs("9.1.0", lives=2)
+        assert second["pid"] != first["pid"]
+        await scene.page("/crash")
+        await scene.runs("9.1.0", lives=3)
+
+
+async def test_an_agent_that_ends_because_somebody_asked_is_started_at_once(scene: Scene) -> None:
+    """The agent ends by itself when the console's "restart" reaches it."""
+    async with scene.launched(patience={"first_pause": 600.0, "longest_pause": 600.0}):
+        await scene.runs("9.1.0")
+        await scene.page("/restart")
+        await scene.runs("9.1.0", lives=2)
+
+
+async def test_a_version_that_cannot_live_is_given_up_for_the_one_that_could(scene: Scene) -> None:
+    scene.configure(behaviour="crash v9.2.0")
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        await scene.steady("v9.1.0")
+        await scene.wish("v9.2.0")
+        await scene.runs("9.1.0", lives=5)
+        assert scene.told()[2:] == ["started 9.2.0"] * 3 + ["started 9.1.0"]
+        await scene.steady("v9.1.0")
+        assert scene.told()[-1] == "started 9.1.0"
+
+
+async def test_a_version_that_never_answers_is_given_up_too(scene: Scene) -> None:
+    async with scene.launched(patience={"start": 1.0}):
+        await scene.runs("9.1.0")
+        await scene.steady("v9.1.0")
+        scene.configure(behaviour="silent", said="bad")
+        await eventually(lambda: _started(scene, 4), 30)
+        await scene.runs("9.1.0", lives=6, config="first")
+
+
+async def test_what_failed_is_tried_again_after_a_while(scene: Scene) -> None:
+    scene.configure(behaviour="crash v9.2.0")
+    async with scene.launched(patience={"forgive": 3.0}):
+        await scene.runs("9.1.0")
+        await scene.steady("v9.1.0")
+        await scene.wish("v9.2.0")
+        await scene.runs("9.1.0", lives=5)
+        # The next try meets a configuration under which it lives.
+        publish(scene.folder / "releases", "v9.2.0")
+        await eventually(lambda: _started(scene, 6), 20)
+        assert scene.told()[-1] != "ended 9.2.0"
+
+
+async def test_with_the_control_plane_away_the_known_version_goes_on(scene: Scene, tmp_path: Path) -> None:
+    scene.configure()
+    async with scene.launched():
+        await scene.wish("v9.2.0")
+        await scene.runs("9.2.0")
+        await scene.steady("v9.2.0")
+    text = scene.config.read_text().replace(scene.plane.address, "127.0.0.1:9")
+    scene.config.write_text(text)
+    async with scene.launched():
+        await scene.runs("9.2.0", lives=len(scene.told()) // 2 + 1)
+
+
+async def test_old_versions_are_kept_to_fall_back_on_and_older_ones_go(scene: Scene) -> None:
+    for version in ("v9.3.0", "v9.4.0"):
+        publish(scene.folder / "releases", version)
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        await scene.steady("v9.1.0")
+        for version in ("v9.2.0", "v9.3.0", "v9.4.0"):
+            await scene.wish(version)
+            await scene.steady(version)
+    kept = sorted(one.name for one in (scene.folder / "home" / "versions").iterdir())
+    assert kept == ["v9.2.0", "v9.3.0", "v9.4.0"]
+
+
+async def test_one_port_speaks_for_both(scene: Scene) -> None:
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        _, metrics = await scene.page("/metrics")
+        assert "agent_metric 1" in metrics
+        assert "launcher_agent_up 1.0" in metrics
+        (scene.folder / "unwell").touch()
+        assert await scene.page("/healthz") == (503, "out of touch")
+        (scene.folder / "unwell").unlink()
+        assert await scene.page("/healthz") == (200, "ok")
+
+
+async def test_it_is_unwell_when_the_agent_stays_away_too_long(scene: Scene) -> None:
+    async with scene.launched(
+        patience={"silence": 0.5, "start": 0.5, "first_pause": 600.0, "longest_pause": 600.0}
+    ):
+        life = await scene.runs("9.1.0")
+        scene.configure(behaviour="crash", said="bad")
+        os.kill(life["pid"], signal.SIGKILL)
+        await eventually(lambda: _unwell(scene), 20)
+
+
+async def test_it_is_well_while_the_first_version_is_installed(scene: Scene) -> None:
+    async with scene.launched():
+
+        async def installing() -> bool:
+            return await scene.page("/healthz") == (200, "ok: installing v9.1.0")
+
+        await eventually(installing, 20)
+        await scene.runs("9.1.0")
+
+
+async def test_an_agent_that_does_not_end_is_killed_after_its_grace(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipecd.launcher.agent.MARGIN", 0.0)
+    scene.configure(behaviour="stubborn")
+    async with scene.launched():
+        life = await scene.runs("9.1.0")
+        scene.configure(said="second")
+        await scene.runs("9.1.0", lives=2, config="second")
+    with pytest.raises(ProcessLookupError):
+        os.kill(life["pid"], 0)
+
+
+async def test_no_agent_outlives_its_launcher(scene: Scene) -> None:
+    async with scene.launched():
+        life = await scene.runs("9.1.0")
+    with pytest.raises(ProcessLookupError):
+        os.kill(life["pid"], 0)
+    assert scene.told() == ["started 9.1.0", "ended 9.1.0"]
+
+
+async def test_the_written_configuration_is_for_nobody_elses_eyes(scene: Scene) -> None:
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        written = scene.folder / "home" / "piped.yaml"
+        assert written.read_text() == scene.config.read_text()
+        assert written.stat().st_mode & 0o777 == 0o600
+
+
+async def test_two_launchers_do_not_share_a_folder(scene: Scene) -> None:
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        with pytest.raises(ConfigError, match="another launcher works in"):
+            await launcher.run(chosen({"--config-file": str(scene.config)}), scene.options())
+
+
+async def test_a_refused_agent_is_told_at_the_start(scene: Scene) -> None:
+    scene.key = "a key that nobody made and that nobody knows"
+    scene.configure()
+    with pytest.raises(ConfigError, match=r"refuses this agent: .*; check spec.projectID, spec.pipedID"):
+        async with scene.launched() as task:
+            await task
+
+
+async def _started(scene: Scene, number: int) -> bool:
+    return sum(one.startswith("started") for one in scene.told()) >= number
+
+
+async def _checks_failed(scene: Scene) -> float:
+    _, metrics = await scene.page("/metrics")
+    return next(
+        float(line.split()[1])
+        for line in metrics.splitlines()
+        if line.startswith("launcher_checks_failed_total")
+    )
+
+
+async def _more_checks_failed(scene: Scene, number: float) -> bool:
+    return await _checks_failed(scene) >= number
+
+
+async def _unwell(scene: Scene) -> bool:
+    code, why = await scene.page("/healthz")
+    return code == 503 and why.startswith("no agent answers: ")
