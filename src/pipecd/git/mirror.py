@@ -21,6 +21,7 @@ from pipecd.model.deployment import Commit
 
 NETWORK_SECONDS = 60.0
 FIRST_FETCH_SECONDS = 900.0
+LOCAL_AT_ONCE = 8
 
 
 class Mirrors:
@@ -30,6 +31,8 @@ class Mirrors:
         self._home, self._credentials, self._user = home, credentials, user
         self._fetches: dict[str, asyncio.Task[None]] = {}
         self._open = AsyncExitStack()
+        #: However many applications there are, so many of our processes read mirrors at a time.
+        self._local = asyncio.Semaphore(LOCAL_AT_ONCE)
         self._env: Mapping[str, str] = {}
 
     async def __aenter__(self) -> Self:
@@ -129,8 +132,9 @@ class Mirrors:
             # Not `git worktree`: a plain copy shares nothing with other copies, so none can disturb another.
             index = {**self._env, "GIT_INDEX_FILE": str(place) + ".index"}
             folder = ["--git-dir", str(self.path(remote)), "--work-tree", str(place)]
-            await git(*folder, "read-tree", commit, env=index)
-            await git(*folder, "checkout-index", "--all", "--force", env=index, cwd=place, timeout=300)
+            async with self._local:
+                await git(*folder, "read-tree", commit, env=index)
+                await git(*folder, "checkout-index", "--all", "--force", env=index, cwd=place, timeout=300)
             yield place
         finally:
             Path(str(place) + ".index").unlink(missing_ok=True)
@@ -158,7 +162,8 @@ class Mirrors:
         mirror = self.path(remote)
         if not (mirror / "complete").exists():
             await self.fetch(remote)
-        return await self._git("--git-dir", str(mirror), *arguments, stdin=stdin)
+        async with self._local:
+            return await self._git("--git-dir", str(mirror), *arguments, stdin=stdin)
 
     async def _git(self, *arguments: str, timeout: float = 60.0, stdin: bytes = b"") -> bytes:
         return await git(*arguments, env=self._env, timeout=timeout, stdin=stdin)

@@ -4,6 +4,7 @@ Gathers what `model.plan` decides on. What a person can mend ends the deployment
 pass rises, and is tried again.
 """
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -31,12 +32,15 @@ from pipecd.platforms import Platform, platform
 
 log = structlog.get_logger()
 
+#: A plan holds a checkout; after a change to what a thousand applications share there are many to make.
+AT_ONCE = 4
 PLANNED_REASON = "The deployment was planned"
 
 
 class Planner:
     def __init__(self, sources: Sources, reports: Reports, providers: Providers) -> None:
         self._sources, self._reports, self._providers = sources, reports, providers
+        self._few = asyncio.Semaphore(AT_ONCE)
 
     async def plan(self, deployment: Deployment, application: Application) -> Deployment | Finish | None:
         """The planned deployment, or its end; None while the turn in its chain has not come."""
@@ -49,7 +53,8 @@ class Planner:
         if application.disabled:
             return _cannot("the application was disabled or deleted; enable it, then sync it again")
         try:
-            return await self._planned(deployment)
+            async with self._few:
+                return await self._planned(deployment)
         except Temporary:
             raise
         except (UserError, NotFound) as error:
