@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 #: Understands the few flags that the launcher gives; `behaviour` in the configuration is one of
-#: `well`, `crash`, `silent` and `crash <version>`.
+#: `well`, `stubborn`, `crash`, `crash <version>` and `silent <version>`.
 AGENT = """
 import http.server, json, os, re, signal, sys, threading
 from pathlib import Path
@@ -57,7 +57,7 @@ def main():
     if behaviour in ("crash", "crash v" + VERSION):
         print("the agent gives up", file=sys.stderr)
         sys.exit(7)
-    if behaviour == "silent":
+    if behaviour == "silent v" + VERSION:
         signal.pause()
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

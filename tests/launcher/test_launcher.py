@@ -214,6 +214,7 @@ async def test_an_agent_that_ends_because_somebody_asked_is_started_at_once(scen
     """The agent ends by itself when the console's "restart" reaches it."""
     async with scene.launched(patience={"first_pause": 600.0, "longest_pause": 600.0}):
         await scene.runs("9.1.0")
+        await scene.steady("v9.1.0")
         await scene.page("/restart")
         await scene.runs("9.1.0", lives=2)
 
@@ -231,12 +232,13 @@ async def test_a_version_that_cannot_live_is_given_up_for_the_one_that_could(sce
 
 
 async def test_a_version_that_never_answers_is_given_up_too(scene: Scene) -> None:
-    async with scene.launched(patience={"start": 1.0}):
+    scene.configure(behaviour="silent v9.2.0")
+    async with scene.launched(patience={"start": 2.0}):
         await scene.runs("9.1.0")
         await scene.steady("v9.1.0")
-        scene.configure(behaviour="silent", said="bad")
-        await eventually(lambda: _started(scene, 4), 30)
-        await scene.runs("9.1.0", lives=6, config="first")
+        await scene.wish("v9.2.0")
+        await scene.runs("9.1.0", lives=5)
+        assert scene.told()[2:] == ["started 9.2.0", "ended 9.2.0"] * 3 + ["started 9.1.0"]
 
 
 async def test_what_failed_is_tried_again_after_a_while(scene: Scene) -> None:

@@ -142,7 +142,7 @@ class Keeper:
             self._pages.port = 0
 
     async def _ended(self, wanted: Wanted, life: Life, failures: int) -> int:
-        """Pauses as long as it takes; the failures in a row."""
+        """Pauses as long as it takes; the failures in a row of what runs next."""
         step = after(life, failures, self._options.patience)
         if life.by_request:
             log.info("agent ended by request", wish=wanted.name)
@@ -157,6 +157,7 @@ class Keeper:
         with suppress(TimeoutError):
             async with asyncio.timeout(step.pause):
                 await self._changed.wait()
+                return 0
         return step.failures
 
     def _refuse(self, wanted: Wanted, error: PipecdError | None) -> None:

@@ -1,0 +1,201 @@
+"""The launcher's command line: PipeCD's flags, what is handed on, and what is said of wrong ones."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from pipecd.errors import ConfigError
+from pipecd.launcher import cli
+from pipecd.launcher.git_source import Place, repository
+from pipecd.quickstart.git_server import GitServer
+from tests.repo import Clone
+
+CONFIG = json.dumps({"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": {}})
+
+
+def handed_on(*flags: str) -> Sequence[str]:
+    """What of the command line reaches the agent."""
+    with cli.command.make_context("launcher", list(flags)) as context:
+        return [*cli._shared(context), *context.args]
+
+
+def test_flags_of_the_agent_are_handed_on_and_the_launchers_own_are_not() -> None:
+    given = [
+        "--config-file=piped.yaml",
+        "--config-from-aws-secret=false",
+        "--home-dir=/home",
+        "--default-version=v0.2.0",
+        "--launcher-admin-port=9086",
+        "--check-interval=30s",
+        "--tools-dir=/tools",
+        "--app-manifest-cache-count",
+        "150",
+        "--enable-default-kubernetes-cloud-provider=true",
+    ]
+    assert handed_on(*given) == [
+        "--tools-dir=/tools",
+        "--app-manifest-cache-count",
+        "150",
+        "--enable-default-kubernetes-cloud-provider=true",
+    ]
+
+
+def test_flags_of_both_are_handed_on_as_they_were_given() -> None:
+    given = ["--insecure", "--grace-period=1m30s", "--log-encoding=json", "--cert-file=/ca.pem"]
+    assert handed_on(*given) == [
+        "--insecure=true",
+        "--cert-file=/ca.pem",
+        "--grace-period=90s",
+        "--log-encoding=json",
+    ]
+    assert handed_on("--config-file=piped.yaml") == []
+
+
+def test_a_switch_may_stand_alone_or_with_its_value() -> None:
+    for written in (["--config-from-aws-secret", "--aws-secret-id=x"], ["--config-from-aws-secret=true"]):
+        with cli.command.make_context("launcher", list(written)) as context:
+            assert context.params["config_from_aws_secret"] is True
+    with (
+        pytest.raises(click.UsageError),
+        cli.command.make_context("launcher", ["--config-from-aws-secret=maybe"]),
+    ):
+        pass
+
+
+REFUSED = [
+    (
+        [],
+        "no configuration is given; give exactly one of --config-file, --config-data, --config-from-gcp-secret",
+    ),
+    (
+        ["--config-from-aws-secret=true"],
+        "--config-from-aws-secret lacks --aws-secret-id; add --aws-secret-id=ARN",
+    ),
+    (
+        ["--config-file=a", "--config-from-aws-secret=true", "--aws-secret-id=b"],
+        "--config-file and --config-from-aws-secret are both given",
+    ),
+    (
+        ["--config-file=a", "--config-from-git-repo=true"],
+        "--config-from-git-repo and --config-file are both given",
+    ),
+    (
+        ["--config-from-git-repo", "--git-branch=main"],
+        "--config-from-git-repo lacks --git-repo-url and --git-piped-config-file; give all three of them",
+    ),
+    (
+        [
+            *("--config-from-git-repo", "--git-branch=a", "--git-repo-url=b", "--git-piped-config-file=c"),
+            *("--git-ssh-key-file=d", "--git-ssh-key-data=e"),
+        ],
+        "--git-ssh-key-file and --git-ssh-key-data are both given; give one of them",
+    ),
+    (["--config-file=/nowhere/piped.yaml"], "/nowhere/piped.yaml cannot be read: No such file or directory"),
+]
+
+
+@pytest.mark.parametrize(("flags", "expected"), REFUSED)
+def test_a_wrong_command_line_ends_with_one_sentence(
+    flags: Sequence[str], expected: str, tmp_path: Path
+) -> None:
+    ended = launched(*flags, f"--home-dir={tmp_path}")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"launcher: {expected}")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_the_name_of_the_command_may_be_left_out(tmp_path: Path) -> None:
+    """App Runner's start command stands in the place of the entry point and its arguments alike."""
+    program = (
+        "import sys; from pipecd.__main__ import launcher; sys.argv = ['launcher', *sys.argv[1:]]; launcher()"
+    )
+    for words in ([], ["launcher"]):
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *words, "--config-file=/nowhere"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ended.stderr.startswith("launcher: /nowhere cannot be read")
+
+
+def launched(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipecd", "launcher", *flags],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+async def test_a_configuration_in_git_is_read_anew_when_it_was_pushed(tmp_path: Path) -> None:
+    with GitServer(tmp_path / "git") as git:
+        git.create("settings")
+        clone = Clone(tmp_path / "clone", git.url("settings"))
+        clone.commit_and_push("Begin", {"agents/home.yaml": CONFIG})
+        place = Place(url=git.url("settings"), branch="main", file="agents/home.yaml")
+        async with repository(place, tmp_path / "home") as source:
+            assert (await source.read()).text == CONFIG
+            clone.commit_and_push("Change", {"agents/home.yaml": CONFIG + "\n"})
+            assert (await source.read()).text == CONFIG + "\n"
+            clone.commit_and_push("Remove", {"agents/home.yaml": None, "other": ""})
+            with pytest.raises(ConfigError, match=r"has no file agents/home.yaml; push it, or correct"):
+                await source.read()
+
+
+def test_the_first_process_of_a_container_collects_what_others_leave() -> None:
+    """An orphan ends; the first process waits for it, hands SIGTERM on, and ends as its child does."""
+    program = """
+import os, signal, subprocess, sys, time
+from pipecd.init import hand_over
+import ctypes
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # orphans come to us, as they come to the first process
+hand_over()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+orphan = subprocess.run(["sh", "-c", "sleep 0 & echo $!"], capture_output=True, text=True).stdout.strip()
+while os.path.exists(f"/proc/{orphan}"):
+    time.sleep(0.01)
+print("collected", os.getppid(), flush=True)
+signal.pause()
+"""
+    with started(program) as process:
+        assert process.stdout
+        assert process.stdout.readline().split() == ["collected", str(process.pid)]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 7
+
+
+@contextmanager
+def started(program: str) -> Any:
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def test_the_ssh_key_may_be_given_as_base64(tmp_path: Path) -> None:
+    data = base64.b64encode(b"a private key").decode()
+    place = Place(url="a", branch="b", file="c", ssh_key_data=data)
+    assert place.checked().ssh_key() == "a private key"
+    (tmp_path / "key").write_text("a private key")
+    assert (
+        Place(url="a", branch="b", file="c", ssh_key_file=str(tmp_path / "key")).ssh_key() == "a private key"
+    )
+    with pytest.raises(ConfigError, match="--git-ssh-key-data is not base64"):
+        Place(url="a", branch="b", file="c", ssh_key_data="!").ssh_key()
