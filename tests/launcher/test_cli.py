@@ -20,6 +20,7 @@ from pipecd.launcher.git_source import Place, repository
 from pipecd.quickstart.git_server import GitServer
 from tests.repo import Clone
 
+PROGRAM = "from pipecd.__main__ import launcher; launcher()"
 CONFIG = json.dumps({"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": {}})
 
 
@@ -75,7 +76,7 @@ def test_a_switch_may_stand_alone_or_with_its_value() -> None:
 REFUSED = [
     (
         [],
-        "no configuration is given; give exactly one of --config-file, --config-data, --config-from-gcp-secret",
+        "no configuration is given; give exactly one of --config-file, --config-data, --config-from-gcp",
     ),
     (
         ["--config-from-aws-secret=true"],
@@ -116,22 +117,14 @@ def test_a_wrong_command_line_ends_with_one_sentence(
 
 def test_the_name_of_the_command_may_be_left_out(tmp_path: Path) -> None:
     """App Runner's start command stands in the place of the entry point and its arguments alike."""
-    program = (
-        "import sys; from pipecd.__main__ import launcher; sys.argv = ['launcher', *sys.argv[1:]]; launcher()"
-    )
     for words in ([], ["launcher"]):
-        ended = subprocess.run(
-            [sys.executable, "-c", program, *words, "--config-file=/nowhere"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        ended = launched(*words, "--config-file=/nowhere", f"--home-dir={tmp_path}")
         assert ended.stderr.startswith("launcher: /nowhere cannot be read")
 
 
 def launched(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipecd", "launcher", *flags],
+        [sys.executable, "-c", PROGRAM, *flags],
         capture_output=True,
         text=True,
         timeout=60,
