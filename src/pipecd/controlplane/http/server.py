@@ -27,7 +27,8 @@ class _Quiet(uvicorn.Server):
 def open_port(host: str, port: int, purpose: str) -> socket.socket:
     """A listening socket; port 0 takes any. Raises ConfigError when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # Named TCP, so that asyncio turns off its waiting for fuller packets.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))

@@ -251,7 +251,11 @@ def _flag(disabled: sa.Column[Any], enabled: bool | None) -> Where:
 
 
 def _any_of(column: sa.Column[Any], values: Collection[Any]) -> Where:
-    return [column.in_(list(values))] if values else []
+    chosen = list(values)
+    if len(chosen) == 1:
+        # An equality lets the database read an index in its order.
+        return [column == chosen[0]]
+    return [column.in_(chosen)] if chosen else []
 
 
 def _labels(column: sa.Column[Any], labels: Mapping[str, str]) -> Where:

@@ -74,7 +74,7 @@ deployments = _record(
         ("project_id", "touched", "id"),
         ("project_id", "trace_commit", "touched", "id"),
         ("project_id", "status", "touched", "id"),
-        ("application_id", "touched", "id"),
+        ("project_id", "application_id", "touched", "id"),
         ("piped_id", "status", "id"),
     ),
 )

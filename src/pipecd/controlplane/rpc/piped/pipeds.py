@@ -49,7 +49,7 @@ async def report_meta(plane: Plane, agent: Agent, request: ReportPipedMetaReques
 async def get_desired_version(
     plane: Plane, agent: Agent, _: GetDesiredVersionRequest
 ) -> GetDesiredVersionResponse:
-    piped = (await plane.store.get(Piped, agent.piped_id)).message
+    piped = await plane.credentials.get(Piped, agent.piped_id)
     return GetDesiredVersionResponse(version=piped.desired_version)
 
 

@@ -131,9 +131,9 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "ix_deployments_application_id_touched_id",
+        "ix_deployments_project_id_application_id_touched_id",
         "deployments",
-        ["application_id", "touched", "id"],
+        ["project_id", "application_id", "touched", "id"],
         unique=False,
     )
     op.create_index(
