@@ -6,6 +6,7 @@ SDK's (`standard` mode, bounded); what is left after that reaches the stage as o
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from typing import Any
 
 from aiobotocore.config import AioConfig
@@ -19,6 +20,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     TokenRetrievalError,
 )
+from botocore.loaders import Loader
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
@@ -80,6 +82,7 @@ class AwsProvider(BaseModel):
 async def client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
     """An SDK client whose credentials come from `provider`, else from environment, container or instance."""
     session = AioSession(profile=provider.profile)
+    session.register_component("data_loader", _descriptions())
     if provider.credentials_file:
         session.set_config_variable("credentials_file", provider.credentials_file)
     settings = AioConfig(
@@ -94,6 +97,13 @@ async def client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
             service, region_name=provider.region, config=settings, **credentials
         ) as made:
             yield made
+
+
+@cache
+def _descriptions() -> Loader:
+    """AWS's descriptions of its services: megabytes of JSON, read once rather than for each call."""
+    loader: Loader = AioSession().get_component("data_loader")
+    return loader
 
 
 async def _role_credentials(session: AioSession, provider: AwsProvider) -> Mapping[str, str]:

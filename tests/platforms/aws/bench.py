@@ -39,7 +39,7 @@ class Log:
 
 
 class Killer:
-    """Kills the agent now and then: before a call to AWS takes effect, after it, or once a stage's call is over."""
+    """Kills the agent now and then: before or after a call to AWS takes effect, or after a stage's call."""
 
     def __init__(self, aws: Emulator, seed: int, times: int = 6) -> None:
         self._aws, self._chance, self.left = aws, random.Random(seed), times

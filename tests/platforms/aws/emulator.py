@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 
 import httpx
 from botocore.session import Session
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
@@ -60,6 +60,7 @@ class Emulator:
     #: Called before (False) and after (True) each call takes effect.
     trap: Callable[[Call, bool], None] | None = None
     _failures: list[_Failure] = field(default_factory=list)
+    _clients: dict[str, Any] = field(default_factory=dict)
     _rewrites: dict[str, Callable[[Any], None]] = field(default_factory=dict)
 
     @property
@@ -70,13 +71,15 @@ class Emulator:
         return [call.body for call in self.calls if call.name == name]
 
     def client(self, service: str) -> Any:
-        return Session().create_client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id=_OBSERVER,
-            aws_secret_access_key="tester",
-        )
+        if service not in self._clients:
+            self._clients[service] = _session().create_client(
+                service,
+                region_name=REGION,
+                endpoint_url=self.url,
+                aws_access_key_id=_OBSERVER,
+                aws_secret_access_key="tester",
+            )
+        return self._clients[service]
 
     def environment(self) -> dict[str, str]:
         return {
@@ -157,13 +160,18 @@ def emulator() -> Iterator[Emulator]:
         server.stop()
 
 
+class _Quiet(MotoRequestHandler):
+    def log_request(self, *_: Any, **__: Any) -> None: ...
+
+
 class _Server(ThreadedMotoServer):
     emulator: Emulator
 
     def _server_entry(self) -> None:
         application = self.emulator.wsgi(DomainDispatcherApplication(create_backend_app))
-        self._server = make_server(self._ip_address, self._port, application, threaded=True)
-        self._server.log = lambda *_, **__: None  # type: ignore[method-assign]
+        self._server = make_server(
+            self._ip_address, self._port, application, threaded=True, request_handler=_Quiet
+        )
         self._server_ready_event.set()
         self._server.serve_forever()
 
@@ -183,9 +191,14 @@ def _call(environ: dict[str, Any], text: bytes) -> Call:
 
 
 @cache
+def _session() -> Session:
+    return Session()
+
+
+@cache
 def _operations(service: str) -> list[tuple[str, str, re.Pattern[str]]]:
     """REST operations by method and path, the most specific first."""
-    model = Session().get_service_model(service)
+    model = _session().get_service_model(service)
     found = []
     for name in model.operation_names:
         http = model.operation_model(name).http
