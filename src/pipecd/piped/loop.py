@@ -6,8 +6,8 @@ the next tick forward; a `Feed` wakes everybody who listens.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import structlog
 
@@ -64,8 +64,25 @@ async def every(interval: float, wake: Wake) -> AsyncIterator[None]:
         await wake.wait(interval * random.uniform(0.9, 1.1))
 
 
-async def keep(name: str, tick: Callable[[], Awaitable[None]], *, interval: float, wake: Wake) -> None:
-    """`tick` again and again. An outage, or a fault of ours, ends a tick and never the loop."""
+async def keep(
+    name: str,
+    tick: Callable[[], Awaitable[None]],
+    *,
+    interval: float,
+    wake: Wake,
+    feeds: Iterable[Feed] = (),
+) -> None:
+    """`tick` again and again, also when one of `feeds` says something.
+
+    An outage, or a fault of ours, ends a tick and never the loop.
+    """
+    with ExitStack() as heard:
+        for feed in feeds:
+            heard.enter_context(feed.heard_by(wake))
+        await _keep(name, tick, interval, wake)
+
+
+async def _keep(name: str, tick: Callable[[], Awaitable[None]], interval: float, wake: Wake) -> None:
     failing = False
     async for _ in every(interval, wake):
         try:

@@ -1,0 +1,70 @@
+"""Which part of the agent knows which: put together once, by `run`."""
+
+import asyncio
+from dataclasses import dataclass
+
+from pipecd.client import Client
+from pipecd.config.piped import PipedSpec
+from pipecd.git.foreign import Foreign
+from pipecd.git.mirror import Mirrors
+from pipecd.piped.commands import Commands
+from pipecd.piped.create import Creator
+from pipecd.piped.discovery import Discovery
+from pipecd.piped.heads import Heads
+from pipecd.piped.kept import Kept
+from pipecd.piped.lease import Leadership
+from pipecd.piped.logs import Logs
+from pipecd.piped.perform import Stageworks
+from pipecd.piped.planner import Planner
+from pipecd.piped.providers import Providers
+from pipecd.piped.report import Reports
+from pipecd.piped.repositories import Repository
+from pipecd.piped.rollout import Desk
+from pipecd.piped.source import Sources
+from pipecd.piped.trigger import Triggering
+from pipecd.piped.view import View
+from pipecd.telemetry import redactor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    desk: Desk
+    triggering: Triggering
+    discovery: Discovery
+    answering: Commands
+    #: Set once a person asked for a restart.
+    restart: asyncio.Event
+
+
+def assembled(spec: PipedSpec, client: Client, mirrors: Mirrors, foreign: Foreign, kept: Kept) -> Parts:
+    """Nothing runs yet."""
+    repositories = {
+        one.repo_id: Repository(id=one.repo_id, remote=one.remote, branch=one.branch)
+        for one in spec.repositories
+    }
+    view, leadership, reports = View(client), Leadership(), Reports(client, redactor)
+    heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories)
+    providers, restart = Providers(spec), asyncio.Event()
+    works = Stageworks(
+        sources=sources, foreign=foreign, logs=Logs(client, redactor), providers=providers, kept=kept
+    )
+    return Parts(
+        desk=Desk(
+            view=view,
+            leadership=leadership,
+            reports=reports,
+            planner=Planner(sources, reports, providers),
+            works=works,
+        ),
+        triggering=Triggering(
+            view,
+            leadership,
+            reports,
+            heads,
+            Creator(reports, view),
+            spec.sync_interval.total_seconds(),
+        ),
+        discovery=Discovery(client, spec, view, leadership, heads),
+        answering=Commands(view, leadership, reports, restart),
+        restart=restart,
+    )
