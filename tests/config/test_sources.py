@@ -5,11 +5,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from pipecd.config.sources import chosen, read
 from pipecd.config.sources.text import of_secret
 from pipecd.errors import ConfigError, PipecdError, Temporary
 from tests.aws import REGION, Aws, chain, emulated_aws
+from tests.replies import Replies, replying
 
 CANARY = "q7wV2pXcanary9ZkT"
 YAML = f"""apiVersion: pipecd.dev/v1beta1
@@ -29,6 +27,12 @@ spec:
 """
 ENCODED = base64.b64encode(YAML.encode()).decode()
 WRAPPED = base64.encodebytes(YAML.encode()).decode().replace("\n", "\r\n")
+
+
+@pytest.fixture
+def replies() -> Iterator[Replies]:
+    with replying() as known:
+        yield known
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +148,7 @@ async def test_a_role_that_may_not_read_learns_which_action_it_lacks(
 
 
 async def test_the_role_of_a_container_is_enough(
-    aws: Aws, replies: "Replies", monkeypatch: pytest.MonkeyPatch
+    aws: Aws, replies: Replies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arn = secret(aws, "for-the-container", SecretString=ENCODED)
     replies.put(
@@ -183,7 +187,7 @@ async def test_no_credentials_at_all_is_said(aws: Aws, monkeypatch: pytest.Monke
     ],
 )
 async def test_refusals_that_the_emulator_does_not_know(
-    replies: "Replies", monkeypatch: pytest.MonkeyPatch, code: str, message: str, expected: str
+    replies: Replies, monkeypatch: pytest.MonkeyPatch, code: str, message: str, expected: str
 ) -> None:
     replies.put("/", {"__type": code, "message": message}, status=400)
     where = {"AWS_ENDPOINT_URL": replies.url, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
@@ -191,7 +195,7 @@ async def test_refusals_that_the_emulator_does_not_know(
         assert expected in await sentence("--config-aws-secret", "piped")
 
 
-async def test_an_outage_of_aws_will_pass(replies: "Replies", monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_of_aws_will_pass(replies: Replies, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": REGION}
     with chain(monkeypatch, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", **keys}), pytest.raises(Temporary):
         await read({"--config-aws-secret": "piped"})
@@ -204,7 +208,7 @@ GCP = "projects/shop/secrets/piped/versions/latest"
 
 
 @pytest.fixture
-def gcp(replies: "Replies", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Replies":
+def gcp(replies: Replies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replies:
     """Google's API and its log-in on one small server, with a service account whose key we made."""
     from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -226,7 +230,7 @@ def gcp(replies: "Replies", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("value", [YAML, ENCODED], ids=["as it is", "base64"])
-async def test_a_secret_of_google_holds_the_configuration(gcp: "Replies", value: str) -> None:
+async def test_a_secret_of_google_holds_the_configuration(gcp: Replies, value: str) -> None:
     data = base64.b64encode(value.encode()).decode()
     gcp.put(f"/v1/{GCP}:access", {"name": GCP, "payload": {"data": data}})
     source = chosen({"--config-gcp-secret": GCP})
@@ -245,23 +249,23 @@ async def test_a_secret_of_google_holds_the_configuration(gcp: "Replies", value:
         (400, "this version is disabled or destroyed; name another version"),
     ],
 )
-async def test_what_google_refuses_is_said(gcp: "Replies", status: int, expected: str) -> None:
+async def test_what_google_refuses_is_said(gcp: Replies, status: int, expected: str) -> None:
     gcp.put(f"/v1/{GCP}:access", {"error": {"message": CANARY}}, status=status)
     assert expected in await sentence("--config-gcp-secret", GCP)
 
 
-async def test_google_refuses_the_log_in(gcp: "Replies") -> None:
+async def test_google_refuses_the_log_in(gcp: Replies) -> None:
     gcp.put("/token", {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, status=400)
     assert "the Google credentials are refused or have expired" in await sentence("--config-gcp-secret", GCP)
 
 
-async def test_a_google_secret_is_named_with_its_version(gcp: "Replies") -> None:
+async def test_a_google_secret_is_named_with_its_version(gcp: Replies) -> None:
     told = await sentence("--config-gcp-secret", "projects/shop/secrets/piped")
     assert told.endswith("write projects/PROJECT/secrets/SECRET/versions/latest")
     assert gcp.asked == []
 
 
-async def test_an_outage_of_google_will_pass(gcp: "Replies") -> None:
+async def test_an_outage_of_google_will_pass(gcp: Replies) -> None:
     gcp.put(f"/v1/{GCP}:access", {}, status=503)
     with pytest.raises(Temporary):
         await read({"--config-gcp-secret": GCP})
@@ -339,46 +343,3 @@ def test_an_sdk_that_is_not_installed_is_named(absent: str, flag: str, value: st
     assert ended.returncode == 1
     assert ended.stderr.endswith(f'is not installed; install it: pip install "pipecd[{extra}]"\n')
     assert ended.stderr.count("\n") == 1
-
-
-@dataclass
-class Replies:
-    """A small HTTP server that answers each path as it was told to, and remembers what it was asked."""
-
-    url: str = ""
-    answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    authorization: str = ""
-
-    def put(self, path: str, answer: Any, status: int = 200) -> None:
-        self.answers[path] = (status, json.dumps(answer).encode())
-
-
-@pytest.fixture
-def replies() -> Iterator[Replies]:
-    known = Replies()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            known.asked.append(f"{self.command} {self.path}")
-            known.authorization = self.headers.get("Authorization", "")
-            status, body = known.answers.get(self.path, (404, b"{}"))
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    known.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield known
-    server.shutdown()
-    server.server_close()
