@@ -19,7 +19,7 @@ PATIENCE = 600.0
 async def wait_approval(work: Work[WaitApprovalOptions]) -> Outcome:
     options = work.options
     if ASKED not in work.saved:
-        work.notify("DEPLOYMENT_WAIT_APPROVAL", {"approvers": ", ".join(options.approvers)})
+        work.notify("DEPLOYMENT_WAIT_APPROVAL", _fields(work, ", ".join(options.approvers)))
         who = f" of {', '.join(options.approvers)}" if options.approvers else ""
         count = options.min_approver_num
         text = f"Waiting for the approval{who}" if count == 1 else f"Waiting for {count} approvals{who}"
@@ -42,8 +42,19 @@ async def wait_approval(work: Work[WaitApprovalOptions]) -> Outcome:
     names = ", ".join(approved)
     saved = {APPROVED_BY: names} if approved else {}
     if len(approved) >= options.min_approver_num:
-        work.notify("DEPLOYMENT_APPROVED", {"approvers": names})
+        work.notify("DEPLOYMENT_APPROVED", _fields(work, names))
         work.log.success(f"Approved by {names}")
         return Done(note=f"Approved by {names}", saved=saved)
     note = f"Approved by {names}; {options.min_approver_num - len(approved)} to go" if approved else ""
     return Again(after=PATIENCE if len(approved) == known else 0.0, saved=saved, note=note)
+
+
+def _fields(work: Work[WaitApprovalOptions], approvers: str) -> dict[str, str]:
+    deployment = work.deployment
+    return {
+        "application": deployment.application_name,
+        "deployment": deployment.id,
+        "commit": deployment.trigger.commit.hash,
+        "stage": work.stage.id,
+        "approvers": approvers,
+    }

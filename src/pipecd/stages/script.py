@@ -12,6 +12,7 @@ from typing import Any
 
 from pipecd import process
 from pipecd.config.stages import ScriptRunOptions
+from pipecd.errors import ConfigError
 from pipecd.model.plan import ENVIRONMENT, ON_ROLLBACK
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 
@@ -41,7 +42,7 @@ async def script_run_rollback(work: Work[Any]) -> Outcome:
 
 def begun_in_this_process(work: Work[Any]) -> bool:
     """Whether the attempt that is noted is this very one: noted by the call before, in this process."""
-    return work.saved.get(ATTEMPT) == _noted.get(work.token)
+    return ATTEMPT in work.saved and work.saved[ATTEMPT] == _noted.get(work.token)
 
 
 def begin_attempt(work: Work[Any]) -> Outcome:
@@ -60,7 +61,13 @@ _noted: dict[str, str] = {}
 async def run_script(
     work: Work[Any], script: str, directory: Path, environment: Mapping[str, str]
 ) -> Outcome:
-    """Run it to its end, every line into the log."""
+    """Run it to its end, every line into the log. Raises ConfigError for an impossible environment."""
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise ConfigError(
+                f"{name!r} cannot be a variable of the environment",
+                remedy="use letters, digits and underscores in names, and no zero bytes",
+            )
     work.log.info(f"$ {script.strip()}")
     try:
         finished = await process.run(
@@ -72,9 +79,8 @@ async def run_script(
     finally:
         _noted.pop(work.token, None)
     if finished.code:
-        return Failed(
-            reason=f"the script ended with code {finished.code}", remedy="its last lines in the log say why"
-        )
+        how = f"with code {finished.code}" if finished.code > 0 else f"by signal {-finished.code}"
+        return Failed(reason=f"the script ended {how}", remedy="its last lines in the log say why")
     work.log.success("The script ended well")
     return Done(note="The script ended well")
 
