@@ -70,11 +70,14 @@ main()
 """
 
 
-def wheel(folder: Path, version: str, files: Mapping[str, str], *, name: str = "pipecd") -> Path:
+def wheel(
+    folder: Path, version: str, files: Mapping[str, str], *, name: str = "pipecd", entry_points: str = ""
+) -> Path:
     """A wheel of `files`, as pip takes it."""
     info = f"{name}-{version}.dist-info"
     contents = {
         **files,
+        f"{info}/entry_points.txt": entry_points,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
         "Provides-Extra: aws\nProvides-Extra: gcp\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
