@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,16 +234,27 @@ async def test_an_error_of_terraform_is_the_reason(tmp_path: Path) -> None:
         assert "main.tf line 7" in play.log.text
 
 
-async def test_two_applications_do_not_disturb_one_another(tmp_path: Path) -> None:
-    async with (
-        shop(tmp_path / "one", data("a", "one")) as one,
-        shop(tmp_path / "two", data("a", "two")) as two,
-    ):
-        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-            for play in (one, two):
-                tasks.create_task(play.stage("TERRAFORM_SYNC", sync))
-        assert values(tmp_path / "one" / "state") == {"a": "one"}
-        assert values(tmp_path / "two" / "state") == {"a": "two"}
+async def test_applications_of_one_repository_do_not_disturb_one_another(tmp_path: Path) -> None:
+    names = ("one", "two", "three")
+    async with shop(tmp_path, data("a", "1")) as play:
+        commit = play.clone.commit_and_push(
+            "More",
+            {
+                f"{name}/{file}": text
+                for name in names
+                for file, text in {
+                    "app.pipecd.yaml": app_file(),
+                    "main.tf": configuration(tmp_path / f"{name}.tfstate", data("a", name)),
+                }.items()
+            },
+        )
+        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+            for name in names:
+                path = replace(play.deployment.git_path, path=name)
+                other = play.at(commit, deployment_id=name)
+                other.deployment = replace(other.deployment, application_id=name, git_path=path)
+                tasks.create_task(other.stage("TERRAFORM_SYNC", sync))
+        assert [values(tmp_path / f"{name}.tfstate") for name in names] == [{"a": name} for name in names]
 
 
 async def test_the_platform_knows_its_stages() -> None:

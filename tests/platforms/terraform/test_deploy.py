@@ -1,0 +1,93 @@
+"""Terraform from push to end, through a real control plane and a real agent."""
+
+from pathlib import Path
+from typing import Any
+
+from pipecd.model.status import StageStatus
+from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus as Status
+from tests.eventually import eventually
+from tests.platforms.terraform.shop import app_file, configuration, data, values
+from tests.world import World, world
+
+PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
+
+
+def files(folder: Path, body: str, *stages: Any, **asked: Any) -> dict[str, str | None]:
+    return {
+        "app.pipecd.yaml": app_file(list(stages), **asked),
+        "main.tf": configuration(folder / "state", body),
+    }
+
+
+async def running(w: World, application: str, stage_id: str) -> Deployment:
+    """The application's last deployment, once that stage of it waits."""
+
+    async def look() -> Deployment | None:
+        made = await w.deployments(application)
+        stages = {stage.id: stage.status for stage in made[-1].stages} if made else {}
+        return made[-1] if stages.get(stage_id) == StageStatus.RUNNING else None
+
+    found = await eventually(look)
+    assert found
+    return found
+
+
+async def test_the_plan_outlives_the_agent_and_is_applied_once_it_is_approved(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        async with w.agent(platformProviders=PROVIDERS):
+            stages = ("TERRAFORM_PLAN", "WAIT_APPROVAL", "TERRAFORM_APPLY")
+            app = await w.application("shop", files(tmp_path, data("a", "plain-secret"), *stages))
+            deployment = await running(w, app, "stage-1")
+            assert values(tmp_path / "state") == {}
+            assert "will be created" in await w.log(deployment.id, "stage-0")
+            assert deployment.stages[0].status_reason == "1 to add, 0 to change, 0 to destroy"
+        kept = list((tmp_path / "plane").rglob("terraform-plan.*"))
+        assert kept
+        assert not any(b"plain-secret" in file.read_bytes() for file in kept)
+        # Another agent on another disk.
+        async with w.agent(platformProviders=PROVIDERS, home=tmp_path / "elsewhere"):
+            await w.console.call("ApproveStage", deployment_id=deployment.id, stage_id="stage-1")
+            ended = await w.over(deployment.id)
+            assert ended.status == Status.DEPLOYMENT_SUCCESS, ended.status_reason
+            assert "terraform plan" not in await w.log(deployment.id, "stage-2")
+            assert values(tmp_path / "state") == {"a": "plain-secret"}
+            assert ended.stages[2].status_reason == "Applied: 1 to add, 0 to change, 0 to destroy"
+
+
+async def test_a_commit_that_fails_after_it_was_applied_is_rolled_back(tmp_path: Path) -> None:
+    def stages(check: str) -> tuple[Any, ...]:
+        return "TERRAFORM_APPLY", {"name": "SCRIPT_RUN", "with": {"run": check}}
+
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+        good = files(tmp_path, data("a", "1"), *stages("true"), autoRollback=True)
+        app = await w.application("shop", good)
+        first = await w.ended(app)
+        assert first.status == Status.DEPLOYMENT_SUCCESS, first.status_reason
+        bad = files(tmp_path, data("a", "2") + data("b", "1"), *stages("exit 1"), autoRollback=True)
+        commit = await w.push("Break", {f"shop/{name}": text for name, text in bad.items()})
+        ended = await w.ended(app, commit)
+        assert ended.status == Status.DEPLOYMENT_FAILURE
+        assert values(tmp_path / "state") == {"a": "1"}
+        undone = next(stage for stage in ended.stages if stage.name == "ROLLBACK")
+        assert undone.status_reason == "Applied: 0 to add, 1 to change, 1 to destroy"
+
+
+async def test_a_quick_sync_with_nothing_to_do_succeeds(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+        app = await w.application("shop", files(tmp_path, data("a", "1")))
+        assert (await w.ended(app)).status == Status.DEPLOYMENT_SUCCESS
+        commit = await w.push("Say more", {"shop/README.md": "words\n"})
+        ended = await w.ended(app, commit)
+        assert ended.status == Status.DEPLOYMENT_SUCCESS
+        stage = ended.stages[0]
+        assert (stage.name, stage.status_reason) == ("TERRAFORM_SYNC", "No changes")
+
+
+async def test_a_state_that_would_be_lost_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+        app = await w.application("shop", {"app.pipecd.yaml": app_file(), "main.tf": data("a", "1")})
+        ended = await w.ended(app)
+        assert ended.status == Status.DEPLOYMENT_FAILURE
+        assert "in a checkout that is thrown away; configure a backend that lasts" in ended.status_reason
+        assert not ended.stages

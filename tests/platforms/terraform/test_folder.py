@@ -1,0 +1,114 @@
+"""What belongs to a plan goes with it, and what applications share is filled by one at a time."""
+
+import asyncio
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecd.errors import Refused
+from pipecd.model.stage import Done, Outcome, Source, Work
+from pipecd.platforms.terraform import folder as folder_module
+from pipecd.platforms.terraform.folder import Folder, turn
+from pipecd.platforms.terraform.terraform import opened
+from tests.platforms.terraform.shop import app_file, data, shop
+
+
+def checkout(root: Path) -> Source:
+    (root / "app").mkdir(parents=True)
+    (root / "app" / "main.tf").write_text("")
+    (root / "app" / "old.zip").write_text("old")
+    return Source(commit="c", root=root, directory=root / "app", config=None)
+
+
+def test_files_that_planning_made_or_changed_come_along(tmp_path: Path) -> None:
+    first = Folder(checkout(tmp_path / "first"), "a")
+    first.note_files()
+    first.plan.write_bytes(b"plan")
+    first.data.mkdir()
+    (first.data / "large").write_bytes(bytes(1000))
+    (first.directory / "old.zip").write_text("new!")
+    (first.directory / "made").mkdir()
+    (first.directory / "made" / "run.sh").write_text("#!/bin/sh\n")
+    (first.directory / "made" / "run.sh").chmod(0o755)
+
+    second = Folder(checkout(tmp_path / "second"), "a")
+    second.unpack(first.pack())
+    assert second.plan.read_bytes() == b"plan"
+    assert (tmp_path / "second/app/old.zip").read_text() == "new!"
+    assert os.access(tmp_path / "second/app/made/run.sh", os.X_OK)
+    assert not second.data.exists()
+    assert second.directory == first.directory, "the second checkout stands where the first one stood"
+    assert (second.directory / "main.tf").samefile(tmp_path / "second/app/main.tf")
+
+
+def test_applications_have_folders_of_their_own(tmp_path: Path) -> None:
+    source = checkout(tmp_path / "one")
+    assert Folder(source, "a").directory != Folder(source, "b").directory
+
+
+def test_more_than_can_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_module, "MOST_MADE", 1 << 20)
+    made = Folder(checkout(tmp_path / "first"), "a")
+    made.note_files()
+    made.plan.write_bytes(b"plan")
+    (made.directory / "huge").write_bytes(bytes((1 << 20) + 1))
+    with pytest.raises(Refused, match="more than 1 MiB of files"):
+        made.pack()
+
+
+async def test_who_waits_too_long_for_the_cache_goes_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with turn(tmp_path / "cache") as first:
+        monkeypatch.setattr(folder_module, "TURN", 0.2)
+        async with turn(tmp_path / "cache") as second:
+            assert (first, second) == (True, False)
+    async with turn(tmp_path / "cache") as third:
+        assert third
+
+
+def mirror(folder: Path) -> Path:
+    """The configuration of a Terraform that finds the provider `example/paint` in a directory."""
+    packages = folder / "mirror/registry.terraform.io/example/paint"
+    packages.mkdir(parents=True)
+    with zipfile.ZipFile(packages / "terraform-provider-paint_1.0.0_linux_amd64.zip", "w") as package:
+        package.writestr("terraform-provider-paint_v1.0.0", bytes(5_000_000))
+    settings = folder / "terraformrc"
+    settings.write_text(
+        f'provider_installation {{\n  filesystem_mirror {{\n    path = "{folder}/mirror"\n  }}\n}}\n'
+    )
+    return settings
+
+
+async def prepare(work: Work[Any]) -> Outcome:
+    """A stage that ends after `init`: the provider is no program that could run."""
+    terraform = await opened(work, await work.target())
+    await terraform.prepare()
+    lock = (terraform.folder.directory / ".terraform.lock.hcl").read_text()
+    installed = [path.name for path in (terraform.folder.data / "providers").iterdir()]
+    return Done(saved={"lock": lock, "installed": " ".join(installed)})
+
+
+async def test_one_cache_of_providers_serves_all_and_the_lock_file_stays_whole(tmp_path: Path) -> None:
+    needs = (
+        'terraform {\n  required_providers {\n    paint = {\n      source = "example/paint"\n    }\n  }\n}\n'
+    )
+    file = app_file(commandEnvs={"init": [f"TF_CLI_CONFIG_FILE={mirror(tmp_path)}"]})
+    async with shop(tmp_path, data("a", "1"), file=file, **{"needs.tf": needs}) as play:
+        plays = [play.at(play.deployment.trigger.commit.hash, deployment_id=name) for name in "xyz"]
+        for each in plays:
+            each.deployment = replace(each.deployment, application_id=each.deployment.id)
+        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+            done = [tasks.create_task(each.stage("PREPARE", prepare)) for each in plays]
+        assert {task.result().saved["installed"] for task in done} == {"registry.terraform.io"}
+        locks = {task.result().saved["lock"] for task in done}
+        assert len(locks) == 1
+        assert "h1:" in locks.pop()
+        cached = list(
+            (tmp_path / "agent/worktrees/terraform/plug-ins").rglob("terraform-provider-paint_v1.0.0")
+        )
+        assert [file.stat().st_size for file in cached] == [5_000_000]
