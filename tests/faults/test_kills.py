@@ -78,12 +78,14 @@ async def test_kills_at_random_moments_change_nothing_that_people_see(tmp_path: 
         assert await m.stop(AGENT) == 0
 
 
-async def kill_until_over(m: Machines, app: str, commit: str, rng: random.Random, most: int) -> int:
+async def kill_until_over(
+    m: Machines, app: str, commit: str, rng: random.Random, most: int, *, longest: float = LONGEST
+) -> int:
     """How many kills it took until the deployment was over."""
     kills = 0
     while kills < most:
         victims = rng.choices([(AGENT,), (SERVER,), (AGENT, SERVER)], weights=[6, 3, 1])[0]
-        await asyncio.sleep(rng.uniform(0.05, LONGEST))
+        await asyncio.sleep(rng.uniform(0.05, longest))
         for victim in victims:
             m.kill(victim)
         kills += 1
