@@ -55,6 +55,27 @@ async def test_where_no_rollback_is_wanted_the_failure_stands(tmp_path: Path) ->
         assert not undone.exists()
 
 
+async def test_who_cancels_may_ask_for_a_rollback_that_is_not_automatic(tmp_path: Path) -> None:
+    undone = tmp_path / "undone"
+    async with world(tmp_path) as w, w.agent():
+        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
+        await w.ended(app)
+        stages = [script("true", f"echo first >> {undone}"), script("echo begun; sleep 600")]
+        commit = await w.push("Hang", {"shop/app.pipecd.yaml": pipeline(*stages)})
+
+        async def at_work() -> str:
+            made = [one for one in await w.deployments(app) if one.trigger.commit.hash == commit]
+            return made[0].id if made and "begun" in await w.log(made[0].id, "stage-1") else ""
+
+        deployment_id = await eventually(at_work)
+        await w.console.call("CancelDeployment", deployment_id=deployment_id, force_rollback=True)
+        ended = await w.over(deployment_id)
+        assert ended.status == DeploymentStatus.DEPLOYMENT_CANCELLED
+        assert statuses(ended)["stage-1"] == StageStatus.STAGE_CANCELLED
+        assert statuses(ended)["Rollback"] == StageStatus.STAGE_SUCCESS
+        assert undone.read_text() == "first\n"
+
+
 async def test_out_of_sync_deploys_again_after_the_window(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
         gate = tmp_path / "gate"

@@ -28,6 +28,7 @@ from pipecd.piped.notify import notify
 from pipecd.piped.options import Options
 from pipecd.piped.parts import Parts, assembled
 from pipecd.piped.polling import SAFETY_NET, Wakes, poll
+from pipecd.piped.unserved import unserved
 from pipecd.piped.watch import Hints, watch
 from pipecd.piped.workers import Workers
 from pipecd.telemetry import redactor
@@ -51,6 +52,8 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     credentials = git_credentials(spec)
     for secret in (key, *credentials.secrets, *secrets_in(spec)):
         redactor.add(secret)
+    for what, meaning in unserved(spec):
+        log.warning("part of the configuration is not served", key=what, meaning=meaning)
     user = User(name=spec.git.username, email=spec.git.email)
     async with AsyncExitStack() as held:
         home = held.enter_context(own_folder(options.home, spec.piped_id))
