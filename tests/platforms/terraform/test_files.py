@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipecd.config.application import load
-from pipecd.errors import ConfigError, UserError
+from pipecd.errors import ConfigError, Place, UserError
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source
-from pipecd.platforms.terraform import hcl, platform
+from pipecd.platforms.terraform import binary, hcl, platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
 from pipecd.platforms.terraform.stages import plan
 from tests.platforms.terraform.shop import app_file, data, shop
@@ -72,6 +74,20 @@ def test_what_is_no_configuration_is_told_with_its_line(text: str, line: int) ->
     with pytest.raises(ConfigError) as error:
         hcl.read(text, "app/main.tf")
     assert error.value.place and (error.value.place.file, error.value.place.line) == ("app/main.tf", line)
+
+
+def test_brackets_without_end_are_a_mistake_and_no_fault() -> None:
+    for opening in ("[", "{", "(", '"${'):
+        with pytest.raises(ConfigError):
+            hcl.read("a = " + opening * 100_000, "main.tf")
+
+
+@given(st.text(alphabet='ab"{}[]()$%=#/*\n\\< -E', max_size=60))
+def test_any_text_is_read_or_refused_with_its_line(text: str) -> None:
+    try:
+        hcl.read(text, "main.tf")
+    except ConfigError as error:
+        assert error.place and 0 < error.place.line <= text.count("\n") + 1
 
 
 async def test_versions_are_those_of_modules(tmp_path: Path) -> None:
@@ -175,6 +191,12 @@ async def test_a_backend_that_only_init_knows_is_checked_after_it(tmp_path: Path
             id="a flag of ours",
         ),
         pytest.param(
+            {"workspace": "-x"},
+            "spec.input.workspace: '-x' is not the name of a workspace",
+            id="a workspace",
+        ),
+        pytest.param({"varFiles": ["a\0"]}, "spec.input.varFiles[0]: holds a zero byte", id="a zero byte"),
+        pytest.param(
             {"workspaces": "x"},
             "spec.input.workspaces: unknown key 'workspaces'; did you mean workspace?",
             id="a key",
@@ -242,3 +264,15 @@ async def test_the_version_of_the_embedded_one_is_taken_over_another_on_the_path
         play.provider = Provider()
         done = await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
         assert done.note == "1 to add, 0 to change, 0 to destroy"
+
+
+async def test_a_version_may_be_installed_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under `terraform-<version>`, where PipeCD's tools are."""
+    old = tmp_path / "tools" / "terraform-1.0.0"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old.parent}:/usr/bin:/bin")
+    assert await binary.find("", "v1.0.0", lambda: Place("app.pipecd.yaml")) == (str(old),)

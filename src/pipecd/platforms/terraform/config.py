@@ -13,6 +13,19 @@ from pipecd.config.values import Text
 _OURS = ("-chdir", "-out", "-json", "-input", "-detailed-exitcode", "-auto-approve")
 
 
+def _plain(value: str) -> str:
+    """What a program can be given."""
+    if "\0" in value:
+        raise ValueError("holds a zero byte")
+    return value
+
+
+def _workspace(value: str) -> str:
+    if value.startswith("-") or "/" in value:
+        raise ValueError(f"{value!r} is not the name of a workspace")
+    return value
+
+
 def _pair(value: str) -> str:
     key, equals, _ = value.partition("=")
     if not equals or not key.strip():
@@ -28,8 +41,10 @@ def _flag(value: str) -> str:
     return value
 
 
-Pair = Annotated[Text, AfterValidator(_pair)]
-Flag = Annotated[Text, AfterValidator(_flag)]
+Plain = Annotated[Text, AfterValidator(_plain)]
+Pair = Annotated[Plain, AfterValidator(_pair)]
+Flag = Annotated[Plain, AfterValidator(_flag)]
+Workspace = Annotated[Plain, AfterValidator(_workspace)]
 
 
 class CommandFlags(Part):
@@ -51,10 +66,10 @@ class CommandEnvs(Part):
 
 
 class Input(Part):
-    workspace: Text = ""
-    terraform_version: Text = ""
+    workspace: Workspace = ""
+    terraform_version: Plain = ""
     vars: Sequence[Pair] = ()
-    var_files: Sequence[str] = ()
+    var_files: Sequence[Plain] = ()
     auto_rollback: bool | None = None
     command_flags: CommandFlags = CommandFlags()
     command_envs: CommandEnvs = CommandEnvs()
@@ -78,4 +93,4 @@ class Provider(OpenPart):
 
     vars: Sequence[Pair] = ()
     drift_detection_enabled: bool = True
-    binary: str = ""
+    binary: Plain = ""

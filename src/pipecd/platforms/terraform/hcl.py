@@ -26,14 +26,21 @@ class Block:
 
 def read(text: str, file: str) -> Sequence[Block]:
     """The top-level blocks of `text`. Raises ConfigError with `file` and line."""
-    return _Reader(text, file).body(end="").blocks
+    try:
+        return _Reader(text, file).body(end="").blocks
+    except RecursionError:
+        raise ConfigError(
+            "this is no Terraform configuration: it is nested too deeply",
+            place=Place(file),
+            remedy="write it with fewer brackets inside one another",
+        ) from None
 
 
 def read_json(text: str, file: str) -> Sequence[Block]:
     """The same from JSON syntax (`*.tf.json`): modules and the terraform block."""
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 0)
         raise ConfigError("is not JSON", place=Place(file, line), remedy="correct it") from None
     modules = [

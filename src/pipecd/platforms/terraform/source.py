@@ -95,7 +95,9 @@ def _runs_terraform(source: Source) -> bool:
 
 def _blocks(source: Source) -> Iterator[tuple[str, hcl.Block]]:
     """Each top-level block with the file it stands in."""
-    files = sorted(file for file in source.directory.iterdir() if file.name.endswith(_SUFFIXES))
+    files = sorted(
+        file for file in source.directory.iterdir() if file.name.endswith(_SUFFIXES) and file.is_file()
+    )
     if not files:
         raise ConfigError(
             "there is no *.tf file in the application's directory",
