@@ -195,7 +195,7 @@ function visible(stop: AbortSignal): Promise<void> {
 
 function pause(milliseconds: number, stop?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    if (stop?.aborted) return resolve();
+    if (stop?.aborted) { resolve(); return; }
     const timer = setTimeout(resolve, milliseconds);
     stop?.addEventListener("abort", () => {
       clearTimeout(timer);

@@ -61,7 +61,7 @@ function Shown({ application }: { application: Application }) {
           </>
         }
       />
-      <Grid gutter="lg">
+      <Grid gap="lg">
         <Grid.Col span={{ base: 12, lg: 8 }}>
           <Stack gap="lg">
             <Section title="State">

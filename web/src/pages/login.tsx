@@ -33,12 +33,16 @@ export function LoginPage() {
   async function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    const text = (name: string) => String(form.get(name) ?? "").trim();
+    const typed = (name: string) => {
+      const value = form.get(name);
+      return typeof value === "string" ? value : "";
+    };
+    const text = (name: string) => typed(name).trim();
     setWaiting(true);
     const refused = await signIn({
       project: text("project"),
       username: text("username"),
-      password: String(form.get("password") ?? ""),
+      password: typed("password"),
     });
     setProblem(refused);
     if (!refused) {

@@ -1,1 +1,387 @@
-export function PipedsPage() { return null; }
+// The agents: who is there, in which version; new ones, their keys, on and off.
+
+import {
+  ActionIcon,
+  Alert,
+  Button,
+  Code,
+  Group,
+  Menu,
+  Modal,
+  Skeleton,
+  Stack,
+  Table,
+  Text,
+  Textarea,
+  TextInput,
+} from "@mantine/core";
+import {
+  IconDots,
+  IconKey,
+  IconPlayerPause,
+  IconPlayerPlay,
+  IconPlus,
+  IconRefresh,
+  IconServer,
+  IconTrash,
+} from "@tabler/icons-react";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+
+import { sentence, web } from "../api";
+import { useAsk } from "../commands";
+import { Confirm, useQuestion } from "../parts/confirm";
+import { CopyBlock, CopyText } from "../parts/copy";
+import { NothingHere } from "../parts/nothing-here";
+import { PageHead } from "../parts/page-head";
+import { Problem } from "../parts/problem";
+import { StatusBadge } from "../parts/status";
+import tableClasses from "../parts/table.module.css";
+import { Ago } from "../parts/time";
+import { key, meQuery, pipedsQuery } from "../queries";
+import type { Piped } from "../schema/model/piped_pb";
+import { connectionWord, type Word } from "../words";
+
+interface NewKey {
+  pipedId: string;
+  name: string;
+  text: string;
+}
+
+const DISABLED: Word = { text: "Disabled", tone: "quiet" };
+
+export function PipedsPage() {
+  const [adding, setAdding] = useState(false);
+  const [made, setMade] = useState<NewKey | null>(null);
+  return (
+    <Stack gap="lg">
+      <PageHead
+        title="Pipeds"
+        note="A piped is the agent that runs in your own environment, watches Git and deploys from there."
+        actions={
+          <Button leftSection={<IconPlus size={16} aria-hidden />} onClick={() => setAdding(true)}>
+            Register a piped
+          </Button>
+        }
+      />
+      <List onKey={setMade} onAdd={() => setAdding(true)} />
+      <Register opened={adding} close={() => setAdding(false)} onMade={setMade} />
+      <ShowKey made={made} close={() => setMade(null)} />
+    </Stack>
+  );
+}
+
+function List({ onKey, onAdd }: { onKey: (made: NewKey) => void; onAdd: () => void }) {
+  const pipeds = useQuery(pipedsQuery);
+  if (pipeds.isPending) return <Skeleton height={220} role="status" aria-label="Loading the pipeds" />;
+  if (pipeds.isError && !pipeds.data) {
+    return <Problem title="The pipeds could not be loaded" error={pipeds.error} retry={() => pipeds.refetch()} />;
+  }
+  if (pipeds.data.length === 0) {
+    return (
+      <NothingHere
+        title="No piped is registered"
+        icon={<IconServer size={36} stroke={1.5} />}
+        action={
+          <Button variant="default" mt="sm" onClick={onAdd}>
+            Register a piped
+          </Button>
+        }
+      >
+        Nothing can be deployed without one. Register it here, then start it where it can reach what it deploys.
+      </NothingHere>
+    );
+  }
+  return (
+    <div className="panel" style={{ overflowX: "auto" }}>
+      <Table className={tableClasses.table} verticalSpacing="sm">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Status</Table.Th>
+            <Table.Th>Piped</Table.Th>
+            <Table.Th>Version</Table.Th>
+            <Table.Th>Repositories</Table.Th>
+            <Table.Th>Started</Table.Th>
+            <Table.Th aria-label="Actions" />
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {pipeds.data.map((piped) => (
+            <Row key={piped.id} piped={piped} onKey={onKey} />
+          ))}
+        </Table.Tbody>
+      </Table>
+    </div>
+  );
+}
+
+function Row({ piped, onKey }: { piped: Piped; onKey: (made: NewKey) => void }) {
+  return (
+    <Table.Tr data-off={piped.disabled || undefined}>
+      <Table.Td>
+        <StatusBadge word={piped.disabled ? DISABLED : connectionWord(piped.status)} />
+      </Table.Td>
+      <Table.Td>
+        <Text fw={600}>{piped.name}</Text>
+        {piped.desc && (
+          <Text size="sm" className="faint">
+            {piped.desc}
+          </Text>
+        )}
+        <CopyText text={piped.id} what="ID" />
+      </Table.Td>
+      <Table.Td>
+        {piped.version || "–"}
+        {piped.desiredVersion && piped.desiredVersion !== piped.version && (
+          <Text size="xs" className="faint">
+            {piped.desiredVersion} is asked for
+          </Text>
+        )}
+      </Table.Td>
+      <Table.Td>
+        {piped.repositories.length > 0
+          ? piped.repositories.map((repository) => (
+              <div key={repository.id} className="mono">
+                {repository.id} · {repository.branch}
+              </div>
+            ))
+          : "–"}
+      </Table.Td>
+      <Table.Td className={tableClasses.when}>
+        <Ago at={piped.startedAt} />
+      </Table.Td>
+      <Table.Td>
+        <Actions piped={piped} onKey={onKey} />
+      </Table.Td>
+    </Table.Tr>
+  );
+}
+
+type Question = "enable" | "disable" | "key" | "old keys" | "restart";
+
+function Actions({ piped, onKey }: { piped: Piped; onKey: (made: NewKey) => void }) {
+  const question = useQuestion<Question>();
+  const client = useQueryClient();
+  const ask = useAsk();
+  const refresh = () => client.invalidateQueries({ queryKey: key.pipeds });
+  const target = { pipedId: piped.id };
+  const second = piped.keys.length > 1;
+  const rotate = async () => {
+    const answer = await web.recreatePipedKey({ id: piped.id });
+    onKey({ pipedId: piped.id, name: piped.name, text: answer.key });
+    await refresh();
+  };
+  const restart = () =>
+    ask({
+      send: () => web.restartPiped(target),
+      title: `Restart ${piped.name}`,
+      done: () => "It restarts now.",
+    });
+  return (
+    <>
+      <Menu position="bottom-end">
+        <Menu.Target>
+          <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${piped.name}`}>
+            <IconDots size={18} aria-hidden />
+          </ActionIcon>
+        </Menu.Target>
+        <Menu.Dropdown>
+          {piped.disabled ? (
+            <Menu.Item leftSection={<IconPlayerPlay size={16} aria-hidden />} onClick={() => question.ask("enable")}>
+              Enable
+            </Menu.Item>
+          ) : (
+            <Menu.Item leftSection={<IconPlayerPause size={16} aria-hidden />} onClick={() => question.ask("disable")}>
+              Disable
+            </Menu.Item>
+          )}
+          <Menu.Item
+            leftSection={<IconKey size={16} aria-hidden />}
+            disabled={second}
+            onClick={() => question.ask("key")}
+          >
+            Add a new key
+          </Menu.Item>
+          <Menu.Item
+            leftSection={<IconTrash size={16} aria-hidden />}
+            disabled={!second}
+            onClick={() => question.ask("old keys")}
+          >
+            Delete the old key
+          </Menu.Item>
+          <Menu.Item
+            leftSection={<IconRefresh size={16} aria-hidden />}
+            disabled={piped.disabled}
+            onClick={() => question.ask("restart")}
+          >
+            Restart
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+      <Confirm
+        title={`Enable ${piped.name}?`}
+        verb="Enable"
+        act={() => web.enablePiped(target).then(refresh)}
+        opened={question.isOpen("enable")}
+        close={question.close}
+      >
+        It may connect again, and goes on with what it finds.
+      </Confirm>
+      <Confirm
+        title={`Disable ${piped.name}?`}
+        verb="Disable"
+        dangerous
+        act={() => web.disablePiped(target).then(refresh)}
+        opened={question.isOpen("disable")}
+        close={question.close}
+      >
+        It is refused at once. Nothing is deployed by it until it is enabled again; what runs goes on running.
+      </Confirm>
+      <Confirm
+        title={`A new key for ${piped.name}?`}
+        verb="Make a key"
+        act={rotate}
+        opened={question.isOpen("key")}
+        close={question.close}
+      >
+        Both keys are good until you delete the old one: give the piped the new key, restart it, then delete the old.
+      </Confirm>
+      <Confirm
+        title={`Delete the old key of ${piped.name}?`}
+        verb="Delete"
+        dangerous
+        act={() => web.deleteOldPipedKeys(target).then(refresh)}
+        opened={question.isOpen("old keys")}
+        close={question.close}
+      >
+        Only the newest key stays good. A piped that still uses the old one is refused from now on.
+      </Confirm>
+      <Confirm
+        title={`Restart ${piped.name}?`}
+        verb="Restart"
+        act={restart}
+        opened={question.isOpen("restart")}
+        close={question.close}
+      >
+        It ends in an orderly way and is started again by whoever runs it. Deployments under way go on afterwards.
+      </Confirm>
+    </>
+  );
+}
+
+interface RegisterProps {
+  opened: boolean;
+  close: () => void;
+  onMade: (made: NewKey) => void;
+}
+
+function Register({ opened, close, onMade }: RegisterProps) {
+  const client = useQueryClient();
+  const [name, setName] = useState("");
+  const [desc, setDesc] = useState("");
+  const registering = useMutation({
+    mutationFn: () => web.registerPiped({ name: name.trim(), desc: desc.trim() }),
+    onSuccess: async (answer) => {
+      onMade({ pipedId: answer.id, name: name.trim(), text: answer.key });
+      setName("");
+      setDesc("");
+      close();
+      await client.invalidateQueries({ queryKey: key.pipeds });
+    },
+  });
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    registering.mutate();
+  };
+  return (
+    <Modal opened={opened} onClose={close} title="Register a piped" closeButtonProps={{ "aria-label": "Close" }}>
+      <form onSubmit={submit}>
+        <Stack gap="md">
+          <TextInput
+            label="Name"
+            description="Such as the environment it deploys to."
+            required
+            value={name}
+            onChange={(event) => setName(event.currentTarget.value)}
+            data-autofocus
+          />
+          <Textarea
+            label="Description"
+            autosize
+            minRows={2}
+            value={desc}
+            onChange={(event) => setDesc(event.currentTarget.value)}
+          />
+          {registering.isError && (
+            <Alert color="red" role="alert">
+              {sentence(registering.error)}
+            </Alert>
+          )}
+          <Group justify="flex-end">
+            <Button type="submit" loading={registering.isPending} disabled={!name.trim()}>
+              Register
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
+
+function ShowKey({ made, close }: { made: NewKey | null; close: () => void }) {
+  const me = useQuery(meQuery);
+  if (!made) return null;
+  const encoded = btoa(made.text);
+  const file = `apiVersion: pipecd.dev/v1beta1
+kind: Piped
+spec:
+  projectID: ${me.data?.projectId ?? ""}
+  pipedID: ${made.pipedId}
+  pipedKeyData: ${encoded}
+  apiAddress: ${window.location.hostname}:9080
+  repositories:
+    - repoId: config
+      remote: https://github.com/your-org/your-repository.git
+      branch: main
+  platformProviders:
+    - name: terraform
+      type: TERRAFORM
+`;
+  return (
+    <Modal
+      opened
+      onClose={close}
+      title={`The key of ${made.name}`}
+      size="lg"
+      closeOnClickOutside={false}
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
+      <Stack gap="md">
+        <Alert color="orange" variant="light" title="It is shown this once">
+          Only its hash is stored. Copy it now to a safe place; a lost key is replaced by a new one.
+        </Alert>
+        <div>
+          <Text size="sm" className="faint">
+            Piped ID
+          </Text>
+          <CopyText text={made.pipedId} what="ID" />
+        </div>
+        <div>
+          <Text size="sm" className="faint">
+            Key
+          </Text>
+          <CopyText text={made.text} what="key" />
+        </div>
+        <div>
+          <Text size="sm" mb={4}>
+            A configuration to begin with, started by <Code>piped piped --config-file=piped.yaml</Code>:
+          </Text>
+          <CopyBlock text={file} what="Configuration of the piped" />
+        </div>
+        <Group justify="flex-end">
+          <Button onClick={close}>I have copied it</Button>
+        </Group>
+      </Stack>
+    </Modal>
+  );
+}
