@@ -45,6 +45,8 @@ _MISSING = {
     "NoSuchKey",
     "ParameterNotFound",
 }
+#: ECS has no code of its own for a task definition that is not there.
+_NO_REVISION = ("Unable to describe task definition", "task definition does not exist")
 _EXISTS = {"ResourceConflictException", "ResourceExistsException"}
 #: Lambda says with the same code that another change is still going on.
 _UNSETTLED = ("in progress", "cannot be performed at this time", "Pending")
@@ -145,7 +147,7 @@ def _translated(service: str, error: ClientError) -> Exception:
     message = error.response.get("Error", {}).get("Message", str(error))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     text = f"{service} {error.operation_name}: {message}"
-    if code in _MISSING:
+    if code in _MISSING or (code == "ClientException" and any(word in message for word in _NO_REVISION)):
         return NotFound(text)
     if code in _EXISTS and any(word in message for word in _UNSETTLED):
         return Temporary(text)

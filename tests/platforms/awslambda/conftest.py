@@ -12,6 +12,7 @@ from tests.aws import chain
 from tests.platforms.aws.bench import Bench
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
 
+REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/shop"
 TRUST = {"Version": "2012-10-17", "Statement": []}
 
 
@@ -39,7 +40,7 @@ def checkout(tmp_path: Path, role: str) -> Callable[..., Path]:
         folder.mkdir()
         function = {"name": "shop", "role": role, "memory": 256, "timeout": 10, **spec}
         if not {"s3Bucket", "source"} & set(spec):
-            function["image"] = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/shop:{name}"
+            function["image"] = f"{REPOSITORY}:{name}"
         envelope = {"apiVersion": "pipecd.dev/v1beta1"}
         manifest = {**envelope, "kind": "LambdaFunction", "spec": function}
         (folder / "function.yaml").write_text(yaml.safe_dump(manifest))

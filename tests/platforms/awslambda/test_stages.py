@@ -1,9 +1,10 @@
 """Every Lambda stage against an emulated AWS: what it does, in which order, and what its failure leaves.
 
 What moto does not do, and is brought about by hand here: settling takes time (`State`, `LastUpdateStatus`),
-the alias is fenced by its revision, errors.
+the alias is fenced by its revision, calls are refused. Its versions share the `ImageUri` of `$LATEST`.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from tests.platforms.aws.bench import Bench, failed, succeeded
 from tests.platforms.aws.emulator import Call, Emulator
+from tests.platforms.awslambda.conftest import REPOSITORY
 
 NEVER_WITHOUT_TRAFFIC = "every version that the alias names exists, and the shares sum to 100"
 
@@ -25,8 +27,11 @@ def traffic(aws: Emulator) -> dict[str, float]:
 
 
 def image(aws: Emulator, version: str) -> str:
-    found = aws.client("lambda").get_function(FunctionName="shop", Qualifier=version)
-    return str(found["Code"]["ImageUri"]).rsplit(":", 1)[1]
+    """The tag of a version's image; from the hash, because moto's versions share the address of `$LATEST`."""
+    live = aws.client("lambda").get_function(FunctionName="shop", Qualifier=version)["Configuration"]
+    tags = ("v1", "v2", "v3")
+    hashes = {hashlib.sha256(f"{REPOSITORY}:{tag}".encode()).hexdigest(): tag for tag in tags}
+    return hashes[live["CodeSha256"]]
 
 
 @pytest.fixture(autouse=True)
