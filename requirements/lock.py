@@ -1,7 +1,7 @@
 """Pins every dependency with hashes, one file a purpose. No file names where packages come from.
 
-Run by `make lock`. Files: build (what builds the package), run (the programs), dev (and their tests),
-console (Node, where the machine has none).
+Run by `make lock`. Files: build (what builds the package), run (the quickstart), dev (and the tests), agent,
+agent-terraform and server (the images), console (Node, where the machine has none).
 """
 
 import subprocess
@@ -12,6 +12,9 @@ HERE = Path(__file__).parent
 FILES = {
     "build": ("--only-group", "build"),
     "run": ("--extra", "quickstart"),
+    "agent": ("--extra", "aws", "--extra", "gcp"),
+    "agent-terraform": ("--extra", "aws", "--extra", "gcp", "--extra", "terraform"),
+    "server": ("--extra", "postgres"),
     "dev": ("--all-extras", "--group", "dev"),
     "console": ("--only-group", "console"),
 }
