@@ -5,12 +5,15 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Done, Failed
+from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform.config import PlanOptions
 from pipecd.platforms.terraform.stages import apply, plan, sync
 from tests.eventually import eventually
@@ -43,14 +46,18 @@ async def exists(path: Path) -> bool:
     return path.exists()
 
 
+async def agent(folder: Path) -> asyncio.subprocess.Process:
+    argv = [sys.executable, "-m", "tests.platforms.terraform.killed", str(folder)]
+    return await asyncio.create_subprocess_exec(*argv)
+
+
 @asynccontextmanager
 async def killed_while_applying(folder: Path) -> AsyncIterator[Play]:
     """The play of the next process. The one before made `a`, and was killed while it made `b`."""
     async with shop(folder, slow(folder)) as play:
         await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
         remember(folder, play)
-    argv = [sys.executable, "-m", "tests.platforms.terraform.killed", str(folder)]
-    child = await asyncio.create_subprocess_exec(*argv)
+    child = await agent(folder)
     try:
         await eventually(lambda: exists(folder / "begun"))
     finally:
@@ -153,3 +160,42 @@ async def test_a_locked_state_says_who_holds_it_and_how_to_free_it(tmp_path: Pat
         finally:
             running.cancel()
             await asyncio.wait([running], timeout=20)
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("seed", range(2))
+async def test_killed_again_and_again_it_ends_with_all_that_was_shown(tmp_path: Path, seed: int) -> None:
+    """Each resource waits for the one before, so that a kill cuts off one at most."""
+    random, names = Random(seed), "abcdef"
+    chain = "".join(
+        f'''
+resource "terraform_data" "{name}" {{
+  input = "{f"${{terraform_data.{before}.output}}{name}" if before else name}"
+  provisioner "local-exec" {{
+    command = "sleep 0.4; echo {name} >> {tmp_path}/made"
+  }}
+}}
+'''
+        for before, name in pairwise(["", *names])
+    )
+    async with shop(tmp_path, chain):
+        pass
+    kills = 0
+    async with asyncio.timeout(100):
+        while (child := await agent(tmp_path)) and kills < 8:
+            try:
+                await asyncio.wait_for(child.wait(), random.uniform(0.5, 3.5))
+                break
+            except TimeoutError:
+                child.kill()
+                await child.wait()
+                kills += 1
+        assert await child.wait() == 0
+    made = (tmp_path / "made").read_text().split()
+    assert kills
+    assert set(made) == set(names)
+    assert len(made) <= len(names) + kills
+    assert values(tmp_path / "state")["f"] == names
+    async with shop(tmp_path, "") as play:
+        recall(tmp_path, play)
+        assert [stage.status for stage in play.deployment.stages] == [StageStatus.SUCCESS] * 2
