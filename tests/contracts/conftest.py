@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from tests.contracts import postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     if postgres.binary("initdb") is None:
         if os.environ.get("CI"):
             pytest.fail("PostgreSQL is not installed, and CI must have it")
         pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    with postgres.cluster(tmp_path_factory.mktemp("pg")) as url:
+    with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as folder, postgres.cluster(Path(folder)) as url:
         yield url
 
 

@@ -27,7 +27,7 @@ export interface Layout {
   size: Size;
 }
 
-export const STAGE: Size = { width: 212, height: 84 };
+export const STAGE: Size = { width: 236, height: 84 };
 const GAP = { across: 44, beside: 18, lane: 34 };
 
 /** `down` suits narrow screens: the pipeline runs from top to bottom. */

@@ -35,7 +35,7 @@ export function StageLogView({ deploymentId, stage }: { deploymentId: string; st
 
 function Empty({ children }: { children: string }) {
   return (
-    <div className={classes.scroll} style={{ height: "auto" }}>
+    <div className={classes.scroll}>
       <div className={classes.empty}>{children}</div>
     </div>
   );
