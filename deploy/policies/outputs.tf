@@ -1,7 +1,7 @@
 output "policy_arns" {
   description = "For deploy_policy_arns of the modules that run an agent."
   value = merge(
-    length(aws_iam_policy.lambda) > 0 ? { lambda = aws_iam_policy.lambda[0].arn } : {},
-    length(aws_iam_policy.ecs) > 0 ? { ecs = aws_iam_policy.ecs[0].arn } : {},
+    { for policy in aws_iam_policy.lambda : "lambda" => policy.arn },
+    { for policy in aws_iam_policy.ecs : "ecs" => policy.arn },
   )
 }

@@ -16,9 +16,30 @@ resource "aws_iam_role" "access" {
   tags               = var.tags
 }
 
-resource "aws_iam_role_policy_attachment" "pull" {
-  role       = aws_iam_role.access.name
-  policy_arn = "arn:${data.aws_partition.current.partition}:iam::aws:policy/service-role/AWSAppRunnerServicePolicyForECRAccess"
+data "aws_iam_policy_document" "pull" {
+  statement {
+    sid = "PullItsImage"
+    actions = [
+      "ecr:BatchCheckLayerAvailability",
+      "ecr:BatchGetImage",
+      "ecr:DescribeImages",
+      "ecr:GetDownloadUrlForLayer",
+    ]
+    resources = [aws_ecr_repository.launcher.arn]
+  }
+
+  statement {
+    sid = "LogIn"
+    # Cannot be limited to one registry or repository.
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "pull" {
+  name   = "pull-image"
+  role   = aws_iam_role.access.id
+  policy = data.aws_iam_policy_document.pull.json
 }
 
 data "aws_iam_policy_document" "apprunner_tasks" {
@@ -54,7 +75,7 @@ data "aws_iam_policy_document" "read_config" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = ["secretsmanager.${data.aws_region.current.name}.amazonaws.com"]
+        values   = ["secretsmanager.${local.region}.amazonaws.com"]
       }
     }
   }

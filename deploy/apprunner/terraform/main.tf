@@ -1,14 +1,22 @@
 # One always-on agent on App Runner: no VPC, no cluster, no inbound traffic.
 
-data "aws_caller_identity" "current" {}
 data "aws_region" "current" {}
-data "aws_partition" "current" {}
 
 locals {
-  image = "${aws_ecr_repository.launcher.repository_url}:${local.tag}"
-  # The tag follows the source, so a new source is a new deployment.
-  tag = replace(try(regex(":([^:/@]+)$", var.source_image)[0], "latest"), "/[^A-Za-z0-9_.-]/", "-")
+  region     = data.aws_region.current.id
+  repository = abspath("${path.module}/../../..")
+  image      = "${aws_ecr_repository.launcher.repository_url}:${local.tag}"
 
+  # Everything that goes into the image. The tag follows it, so a new source is a new deployment.
+  sources = var.source_image == "" && var.push_image ? sort(concat(
+    [for file in fileset(local.repository, "{src,proto,requirements}/**") : file if length(regexall("__pycache__|/schema/|/console/", file)) == 0],
+    ["pyproject.toml", "hatch_build.py", "deploy/docker/Dockerfile"],
+  )) : []
+  built = substr(sha256(join("", [for file in local.sources : filesha256("${local.repository}/${file}")])), 0, 12)
+  named = replace(try(regex(":([^:/@]+)$", var.source_image)[0], "latest"), "/[^A-Za-z0-9_.-]/", "-")
+  tag   = var.image_tag != "" ? var.image_tag : var.source_image != "" ? local.named : "build-${local.built}"
+
+  # App Runner hands this to the image as it stands: no shell, no variables.
   start_command = join(" ", concat(
     ["launcher", "--config-from-aws-secret=true", "--aws-secret-id=${aws_secretsmanager_secret.config.arn}"],
     var.launcher_arguments,
@@ -41,12 +49,13 @@ resource "aws_ecr_lifecycle_policy" "launcher" {
 # App Runner refuses to be created before the image is there.
 resource "terraform_data" "image" {
   count            = var.push_image ? 1 : 0
-  triggers_replace = [var.source_image, aws_ecr_repository.launcher.repository_url]
+  triggers_replace = [local.image]
 
   provisioner "local-exec" {
     command = "sh ${path.module}/push-image.sh"
     environment = {
-      AWS_REGION   = data.aws_region.current.name
+      AWS_REGION   = local.region
+      REPOSITORY   = local.repository
       SOURCE_IMAGE = var.source_image
       TARGET_IMAGE = local.image
     }
@@ -105,10 +114,11 @@ resource "aws_apprunner_service" "piped" {
   }
 
   health_check_configuration {
-    protocol            = "HTTP"
-    path                = "/healthz"
-    interval            = 10
-    timeout             = 5
+    protocol = "HTTP"
+    path     = "/healthz"
+    # An instance without requests gets little CPU, so answers may take their time.
+    interval            = 20
+    timeout             = 10
     healthy_threshold   = 1
     unhealthy_threshold = 5
   }
@@ -126,6 +136,6 @@ resource "aws_apprunner_service" "piped" {
     terraform_data.image,
     aws_secretsmanager_secret_version.config,
     aws_iam_role_policy.read_config,
-    aws_iam_role_policy_attachment.pull,
+    aws_iam_role_policy.pull,
   ]
 }

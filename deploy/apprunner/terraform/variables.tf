@@ -21,26 +21,43 @@ variable "piped_config" {
 }
 
 variable "source_image" {
-  description = "The launcher image that is copied to this account's registry, as registry/repository:tag."
+  description = "A launcher image to copy to this account's registry, as registry/repository:tag. Empty builds one from this repository."
   type        = string
+  default     = ""
 }
 
 variable "push_image" {
-  description = "Copies source_image to the registry with docker on this machine. Set to false when a pipeline of yours pushes the image."
+  description = "Builds or copies the image with docker on this machine. With false, a pipeline of yours pushes it under image_tag before the first apply ends."
   type        = bool
   default     = true
+}
+
+variable "image_tag" {
+  description = "The image's tag in this account's registry. Empty: follows the source."
+  type        = string
+  default     = ""
 }
 
 variable "cpu" {
   description = "CPU units of the one instance; 256 is a quarter of a vCPU."
   type        = string
   default     = "256"
+
+  validation {
+    condition     = contains(["256", "512", "1024", "2048", "4096"], var.cpu)
+    error_message = "App Runner offers 256, 512, 1024, 2048 and 4096 CPU units."
+  }
 }
 
 variable "memory" {
   description = "Memory of the one instance in MB."
   type        = string
   default     = "512"
+
+  validation {
+    condition     = contains(["512", "1024", "2048", "3072", "4096", "6144", "8192", "10240", "12288"], var.memory)
+    error_message = "App Runner offers 512, 1024, 2048, 3072, 4096, 6144, 8192, 10240 and 12288 MB; the console shows which go with how much CPU."
+  }
 }
 
 variable "kms_key_arn" {

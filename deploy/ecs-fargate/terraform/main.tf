@@ -1,0 +1,129 @@
+# One always-on agent on ECS Fargate: one task, no load balancer, no inbound traffic.
+
+data "aws_region" "current" {}
+
+locals {
+  region  = data.aws_region.current.id
+  cluster = var.cluster_arn != "" ? var.cluster_arn : aws_ecs_cluster.agent[0].arn
+
+  command = concat(
+    ["launcher", "--config-from-aws-secret=true", "--aws-secret-id=${aws_secretsmanager_secret.config.arn}"],
+    var.launcher_arguments,
+  )
+}
+
+resource "aws_secretsmanager_secret" "config" {
+  name_prefix             = "${var.name}-config-"
+  description             = "Configuration of the PipeCD agent ${var.name}"
+  kms_key_id              = var.kms_key_arn == "" ? null : var.kms_key_arn
+  recovery_window_in_days = 7
+  tags                    = var.tags
+}
+
+resource "aws_secretsmanager_secret_version" "config" {
+  secret_id     = aws_secretsmanager_secret.config.id
+  secret_string = var.piped_config
+}
+
+resource "aws_cloudwatch_log_group" "agent" {
+  name              = "/ecs/${var.name}"
+  retention_in_days = var.log_retention_days
+  tags              = var.tags
+}
+
+resource "aws_ecs_cluster" "agent" {
+  count = var.cluster_arn == "" ? 1 : 0
+  name  = var.name
+  tags  = var.tags
+}
+
+# Goes out, lets nothing in: there is no ingress rule.
+resource "aws_security_group" "agent" {
+  name_prefix = "${var.name}-"
+  description = "The PipeCD agent ${var.name}: outbound only"
+  vpc_id      = var.vpc_id
+  tags        = var.tags
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_vpc_security_group_egress_rule" "agent" {
+  security_group_id = aws_security_group.agent.id
+  description       = "Git, AWS and the control plane"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "-1"
+}
+
+resource "aws_ecs_task_definition" "agent" {
+  family                   = var.name
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = var.cpu
+  memory                   = var.memory
+  execution_role_arn       = aws_iam_role.execution.arn
+  task_role_arn            = aws_iam_role.task.arn
+  tags                     = var.tags
+
+  runtime_platform {
+    operating_system_family = "LINUX"
+    cpu_architecture        = var.cpu_architecture
+  }
+
+  container_definitions = jsonencode([{
+    name      = "launcher"
+    image     = var.image
+    command   = local.command
+    essential = true
+    # The agent gets thirty seconds, and the launcher five more.
+    stopTimeout     = 40
+    linuxParameters = { initProcessEnabled = true }
+    healthCheck = {
+      command     = ["CMD", "python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9085/healthz', timeout=8)"]
+      interval    = 30
+      timeout     = 10
+      retries     = 3
+      startPeriod = 120
+    }
+    logConfiguration = {
+      logDriver = "awslogs"
+      options = {
+        awslogs-group         = aws_cloudwatch_log_group.agent.name
+        awslogs-region        = local.region
+        awslogs-stream-prefix = "agent"
+      }
+    }
+  }])
+}
+
+resource "aws_ecs_service" "agent" {
+  name            = var.name
+  cluster         = local.cluster
+  task_definition = aws_ecs_task_definition.agent.arn
+  launch_type     = "FARGATE"
+  # Exactly one, also while it is exchanged: two agents with one key would wait for one another.
+  desired_count                      = 1
+  deployment_minimum_healthy_percent = 0
+  deployment_maximum_percent         = 100
+  propagate_tags                     = "SERVICE"
+  tags                               = var.tags
+
+  network_configuration {
+    subnets          = var.subnet_ids
+    security_groups  = [aws_security_group.agent.id]
+    assign_public_ip = var.assign_public_ip
+  }
+
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+
+  depends_on = [
+    aws_secretsmanager_secret_version.config,
+    aws_iam_role_policy.read_config,
+    aws_iam_role_policy.execution,
+    aws_vpc_security_group_egress_rule.agent,
+  ]
+}
