@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
@@ -154,9 +155,11 @@ def database_url(spec: ControlPlaneSpec) -> str:
         )
     login = ""
     if server.username_file:
-        login = read_file(server.username_file, "spec.datastore.config.usernameFile")
+        # Generated passwords have characters that mean something in a URL.
+        login = quote(read_file(server.username_file, "spec.datastore.config.usernameFile"), safe="")
         if server.password_file:
-            login += ":" + read_file(server.password_file, "spec.datastore.config.passwordFile")
+            password = read_file(server.password_file, "spec.datastore.config.passwordFile")
+            login += ":" + quote(password, safe="")
         login += "@"
     return f"postgresql+asyncpg://{login}{rest.rstrip('/')}/{server.database}"
 
