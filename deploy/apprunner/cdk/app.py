@@ -8,12 +8,17 @@ Settings come from the context (`cdk deploy -c image_tag=v0.1.0`) or `cdk.json`:
     kms_key_arn the secret's customer managed key, if it has one
     repository  name of the ECR repository that holds the launcher image
     image_tag   which image to run
-    policies    ARNs of managed policies that say what the agent may deploy
     arguments   further launcher flags, blank-free, such as `--default-version=v0.2.0`
+
+What the agent may deploy; lists, or words separated by commas:
+
+    lambda_functions, lambda_roles   names (`shop-*`), and the ARNs of the roles that they have
+    ecs_services, ecs_families       `cluster/service`, and names of task definition families
+    ecs_roles, listeners             ARNs of tasks' roles, and of load balancers' listeners
+    policies                         ARNs of further managed policies
 """
 
 import aws_cdk as cdk
-
 from piped_on_apprunner import PipedOnAppRunner, Settings
 
 app = cdk.App()

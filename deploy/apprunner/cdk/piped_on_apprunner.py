@@ -9,6 +9,7 @@ from aws_cdk import aws_apprunner as apprunner
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct, Node
+from policies import EcsPolicy, LambdaPolicy
 
 BLANK_FREE = re.compile(r"[A-Za-z0-9_=./:@,+-]+")
 
@@ -26,13 +27,24 @@ class Settings:
     memory: str = "512"
     policies: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    lambda_functions: tuple[str, ...] = ()
+    lambda_roles: tuple[str, ...] = ()
+    ecs_services: tuple[str, ...] = ()
+    ecs_families: tuple[str, ...] = ()
+    ecs_roles: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.secret_arn.startswith("arn:"):
-            raise ValueError("secret_arn: give the secret's ARN, for example -c secret_arn=arn:aws:secretsmanager:…")
+            raise ValueError("secret_arn: give the secret's ARN: -c secret_arn=arn:aws:secretsmanager:…")
         for argument in self.arguments:
             if not BLANK_FREE.fullmatch(argument):
                 raise ValueError(f"arguments: {argument!r}: App Runner splits at blanks; write --flag=value")
+        for service in self.ecs_services:
+            if service.count("/") != 1:
+                raise ValueError(f"ecs_services: {service!r}: write cluster/service")
+        if self.ecs_services and not self.ecs_families:
+            raise ValueError("ecs_families: name the families of the services' task definitions")
 
     @classmethod
     def from_context(cls, node: Node) -> "Settings":
@@ -41,7 +53,7 @@ class Settings:
             value = node.try_get_context(key)
             if value is None:
                 continue
-            given[key] = tuple(_listed(value)) if key in ("policies", "arguments") else str(value)
+            given[key] = tuple(_listed(value)) if isinstance(getattr(cls, key, ""), tuple) else str(value)
         given.setdefault("secret_arn", "")
         return cls(**given)
 
@@ -63,6 +75,7 @@ class PipedOnAppRunner(cdk.Stack):
             max_size=1,
             max_concurrency=1,
         )
+        role = self._instance_role(settings)
         service = apprunner.CfnService(
             self,
             "Piped",
@@ -70,16 +83,26 @@ class PipedOnAppRunner(cdk.Stack):
             auto_scaling_configuration_arn=one.attr_auto_scaling_configuration_arn,
             source_configuration=self._source(settings, repository),
             instance_configuration=apprunner.CfnService.InstanceConfigurationProperty(
-                cpu=settings.cpu, memory=settings.memory, instance_role_arn=self._instance_role(settings).role_arn
+                cpu=settings.cpu, memory=settings.memory, instance_role_arn=role.role_arn
             ),
             health_check_configuration=apprunner.CfnService.HealthCheckConfigurationProperty(
-                protocol="HTTP", path="/healthz", interval=10, timeout=5, healthy_threshold=1, unhealthy_threshold=5
+                # An instance without requests gets little CPU, so answers may take their time.
+                protocol="HTTP",
+                path="/healthz",
+                interval=20,
+                timeout=10,
+                healthy_threshold=1,
+                unhealthy_threshold=5,
             ),
             network_configuration=apprunner.CfnService.NetworkConfigurationProperty(
-                ingress_configuration=apprunner.CfnService.IngressConfigurationProperty(is_publicly_accessible=False),
+                ingress_configuration=apprunner.CfnService.IngressConfigurationProperty(
+                    is_publicly_accessible=False
+                ),
                 egress_configuration=apprunner.CfnService.EgressConfigurationProperty(egress_type="DEFAULT"),
             ),
         )
+        # The service starts at once, so its role must be able to read the secret by then.
+        service.node.add_dependency(role, self.node.find_child("Pull"))
         cdk.CfnOutput(self, "ServiceArn", value=service.attr_service_arn)
 
     def _source(
@@ -111,7 +134,9 @@ class PipedOnAppRunner(cdk.Stack):
     def _access_role(self, repository: ecr.IRepository) -> iam.Role:
         role = iam.Role(self, "Pull", assumed_by=iam.ServicePrincipal("build.apprunner.amazonaws.com"))
         repository.grant_pull(role)
-        role.add_to_policy(iam.PolicyStatement(actions=["ecr:DescribeImages"], resources=[repository.repository_arn]))
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["ecr:DescribeImages"], resources=[repository.repository_arn])
+        )
         return role
 
     def _instance_role(self, settings: Settings) -> iam.Role:
@@ -129,9 +154,24 @@ class PipedOnAppRunner(cdk.Stack):
                     sid="DecryptItsConfiguration",
                     actions=["kms:Decrypt"],
                     resources=[settings.kms_key_arn],
-                    conditions={"StringEquals": {"kms:ViaService": f"secretsmanager.{self.region}.{self.url_suffix}"}},
+                    conditions={
+                        "StringEquals": {"kms:ViaService": f"secretsmanager.{self.region}.amazonaws.com"}
+                    },
                 )
             )
         for index, arn in enumerate(settings.policies):
             role.add_managed_policy(iam.ManagedPolicy.from_managed_policy_arn(self, f"Deploy{index}", arn))
+        if settings.lambda_functions:
+            functions, roles = settings.lambda_functions, settings.lambda_roles
+            role.add_managed_policy(LambdaPolicy(self, "DeployLambda", functions=functions, roles=roles))
+        if settings.ecs_services:
+            policy = EcsPolicy(
+                self,
+                "DeployEcs",
+                services=settings.ecs_services,
+                families=settings.ecs_families,
+                roles=settings.ecs_roles,
+                listeners=settings.listeners,
+            )
+            role.add_managed_policy(policy)
         return role

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Builds the launcher's image from this repository and pushes it to ECR: push-image.sh REPOSITORY TAG.
+# Run before the first `cdk deploy`; needs docker and the AWS CLI.
+set -eu
+
+name=${1:?give the ECR repository, for example piped-launcher}
+tag=${2:?give a tag, for example v0.1.0}
+root=$(cd "$(dirname "$0")/../../.." && pwd)
+
+if ! uri=$(aws ecr describe-repositories --repository-names "$name" --query 'repositories[0].repositoryUri' --output text 2>/dev/null); then
+  uri=$(aws ecr create-repository --repository-name "$name" --image-scanning-configuration scanOnPush=true \
+    --query repository.repositoryUri --output text)
+fi
+aws ecr get-login-password | docker login --username AWS --password-stdin "${uri%%/*}"
+docker build --platform linux/amd64 --file "$root/deploy/docker/Dockerfile" --target launcher --tag "$uri:$tag" "$root"
+docker push "$uri:$tag"
