@@ -57,10 +57,65 @@ async def test_a_plan_is_not_applied_once_the_state_has_moved(tmp_path: Path) ->
         )
         await other.stage("TERRAFORM_SYNC", sync, stage_id="other")
         play.kept = kept
-        with pytest.raises(Refused, match="the state has changed since this plan was shown") as error:
+        with pytest.raises(
+            Refused, match=r"changed since this plan was shown: now it would differ in terraform_data\.b"
+        ) as error:
             await play.stage("TERRAFORM_APPLY", apply)
         assert error.value.remedy == "sync the application again to get a new plan"
         assert values(tmp_path / "state") == {"b": "2"}
+
+
+async def test_terraform_refuses_a_plan_of_an_older_state_that_looks_the_same(tmp_path: Path) -> None:
+    async with shop(tmp_path, data("a", "1")) as play:
+        await play.stage("TERRAFORM_SYNC", sync)
+        changed = configuration(tmp_path / "state", data("a", "2"))
+        later = play.at(play.clone.commit_and_push("Change", {"app/main.tf": changed}), deployment_id="e")
+        await plan_it(later)
+        state = json.loads((tmp_path / "state").read_text())
+        (tmp_path / "state").write_text(json.dumps({**state, "serial": state["serial"] + 1}))
+        with pytest.raises(Refused, match="the state has changed since this plan was shown"):
+            await later.stage("TERRAFORM_APPLY", apply)
+        assert values(tmp_path / "state") == {"a": "1"}
+
+
+def counted_elsewhere(folder: Path) -> str:
+    """As many resources as another state says."""
+    return f'''
+data "terraform_remote_state" "elsewhere" {{
+  backend = "local"
+  config = {{ path = "{folder}/elsewhere" }}
+}}
+resource "terraform_data" "a" {{
+  count = data.terraform_remote_state.elsewhere.outputs.count
+  input = plantimestamp()
+}}
+'''
+
+
+def tell(folder: Path, count: int) -> None:
+    outputs = {"count": {"value": count, "type": "number"}}
+    state = {"version": 4, "terraform_version": "1.15.5", "serial": 1, "lineage": "l", "resources": []}
+    (folder / "elsewhere").write_text(json.dumps({**state, "outputs": outputs}))
+
+
+async def test_a_plan_is_not_applied_once_the_world_has_moved_though_the_state_has_not(
+    tmp_path: Path,
+) -> None:
+    tell(tmp_path, 1)
+    async with shop(tmp_path, counted_elsewhere(tmp_path)) as play:
+        await plan_it(play)
+        tell(tmp_path, 2)
+        with pytest.raises(Refused, match=r"differ in terraform_data.a\[1\]"):
+            await play.stage("TERRAFORM_APPLY", apply)
+        assert not (tmp_path / "state").exists()
+
+
+async def test_a_plan_is_applied_where_only_the_time_of_planning_differs(tmp_path: Path) -> None:
+    tell(tmp_path, 1)
+    async with shop(tmp_path, counted_elsewhere(tmp_path)) as play:
+        await plan_it(play)
+        done = await play.stage("TERRAFORM_APPLY", apply)
+        assert done.note == "Applied: 1 to add, 0 to change, 0 to destroy"
 
 
 async def test_a_plan_of_another_deployment_is_never_applied(tmp_path: Path) -> None:

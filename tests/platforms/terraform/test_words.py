@@ -1,5 +1,6 @@
 """Pure parts: what a plan's document counts, which flags go where, what an error of Terraform means."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,16 @@ RESTS: dict[str, tuple[Change, bool]] = {
 def test_the_rest_of_a_plan_is_told_from_another_plan(left: Change, fits: bool) -> None:
     beyond = Changes(resources=(left,)).beyond(Changes(resources=tuple(SHOWN.values())))
     assert beyond == ([] if fits else [left.address])
+
+
+def test_another_world_is_told_by_what_would_be_done_and_not_by_values() -> None:
+    shown = Changes(resources=tuple(SHOWN.values()))
+    values = replace(SHOWN["made"], after={"x": "later"})
+    assert Changes(resources=(values, *list(SHOWN.values())[1:])).unlike(shown) == []
+    already = Changes(resources=tuple(list(SHOWN.values())[1:]))
+    assert already.unlike(shown) == ["made"]
+    gone = replace(SHOWN["changed"], actions=("create",))
+    assert Changes(resources=(*SHOWN.values(), gone)).unlike(shown) == ["changed"]
 
 
 def test_what_was_shown_agrees_wherever_it_was_definite() -> None:

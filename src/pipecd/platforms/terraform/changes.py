@@ -55,10 +55,18 @@ class Changes:
     def beyond(self, shown: "Changes") -> Sequence[str]:
         """Addresses that would change otherwise than `shown` says."""
         return [
-            one.address
-            for one in self.resources
-            if not any(_is_rest(one, was) for was in shown.resources if was.address == one.address)
+            one.address for one in self.resources if not any(_is_rest(one, was) for was in shown.resources)
         ]
+
+    def unlike(self, shown: "Changes") -> Sequence[str]:
+        """Addresses to which other things would be done than `shown` says.
+
+        Values are left aside: some differ from plan to plan (`plantimestamp()`, a time of the last backup)
+        and tell nothing of the world, and the plan that was shown brings its own.
+        """
+        done = {(one.address, one.actions) for one in self.resources}
+        said = {(one.address, one.actions) for one in shown.resources}
+        return sorted({address for address, _ in done ^ said})
 
 
 def changes(plan: Mapping[str, Any]) -> Changes:
@@ -93,6 +101,8 @@ def _change(resource: Mapping[str, Any]) -> Change:
 
 def _is_rest(one: Change, was: Change) -> bool:
     """Whether `one` is what an interrupted apply has left of `was`, or all of it."""
+    if one.address != was.address:
+        return False
     if one.actions == ("delete",):
         return "delete" in was.actions
     same = one.actions == was.actions

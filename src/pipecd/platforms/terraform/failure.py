@@ -5,6 +5,7 @@ import re
 
 from pipecd.errors import PipecdError, Refused, Temporary
 
+NEW_PLAN = "sync the application again to get a new plan"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _STALE = ("Saved plan is stale", "Saved plan does not match the given state")
 #: What passes by itself while providers and modules are fetched.
@@ -60,7 +61,7 @@ class Account:
         if any(self.says(words) for words in _STALE):
             return Stale(
                 "the state has changed since this plan was shown, so the plan is not applied",
-                remedy="sync the application again to get a new plan",
+                remedy=NEW_PLAN,
             )
         if self.says("Error acquiring the state lock"):
             return self._locked()

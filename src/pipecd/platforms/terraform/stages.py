@@ -18,7 +18,7 @@ from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
 from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform.changes import Changes
 from pipecd.platforms.terraform.config import PlanOptions
-from pipecd.platforms.terraform.failure import Stale
+from pipecd.platforms.terraform.failure import NEW_PLAN, Stale
 from pipecd.platforms.terraform.terraform import Terraform, opened
 
 #: Shared metadata: the stage whose plan is kept, and the plan's digest. Empty once it is applied.
@@ -61,6 +61,7 @@ async def apply(work: Work[BaseModel]) -> Outcome:
         work.log.success("No changes")
         return Done(note="No changes", saved=_counted(shown), shared={PLANNED: ""})
     if APPLYING not in work.saved:
+        await _refuse_another_world(work, terraform, shown)
         _noted.add(work.token)
         work.log.info(f"Applies the plan that was shown: {shown}")
         return Again(saved={APPLYING: str(shown)}, note=f"Applies: {shown}")
@@ -108,6 +109,16 @@ async def _plan_and_apply(work: Work[Any], source: Source) -> Outcome:
     return Done(note=f"Applied: {found}", saved=_counted(found))
 
 
+async def _refuse_another_world(work: Work[Any], terraform: Terraform, shown: Changes) -> None:
+    """Terraform itself looks at the state alone; what is out there may have changed without it."""
+    work.log.info("Looking whether the plan that was shown still fits")
+    if unlike := (await terraform.look()).unlike(shown):
+        raise Refused(
+            f"the world has changed since this plan was shown: now it would differ in {', '.join(unlike)}",
+            remedy=NEW_PLAN,
+        )
+
+
 async def _apply_rest(work: Work[Any], terraform: Terraform, shown: Changes) -> Failed | None:
     """The agent was stopped while it applied, or just before. None once all that was shown is applied."""
     work.log.info("The agent was stopped while this was applied; looking at what is left to do")
@@ -123,7 +134,7 @@ async def _apply_rest(work: Work[Any], terraform: Terraform, shown: Changes) -> 
     if beyond := left.beyond(shown):
         return Failed(
             reason=f"what is left to do is not what the plan had shown: {', '.join(beyond)}",
-            remedy="sync the application again to get a new plan",
+            remedy=NEW_PLAN,
         )
     work.log.info(f"The rest is part of the plan that was shown: {left}")
     await terraform.apply()
@@ -157,6 +168,6 @@ async def _fetch(work: Work[Any], terraform: Terraform, planned: Mapping[str, st
     if json.loads(head) != whose or hashlib.sha256(packed).hexdigest() != planned["digest"]:
         raise Refused(
             "the plan that was shown is not kept any more",
-            remedy="sync the application again to get a new plan",
+            remedy=NEW_PLAN,
         )
     await asyncio.to_thread(terraform.folder.unpack, packed)

@@ -58,15 +58,36 @@ class Terraform:
 
     async def plan(self) -> Changes:
         """Plans into the folder, under the state's lock."""
-        given = [*self._variables(), *flags.for_plan(self._input.command_flags)]
-        arguments = ["-input=false", LOCK_TIMEOUT, "-detailed-exitcode", f"-out={self.folder.plan}", *given]
-        await self._run("plan", arguments, self._environment(self._input.command_envs.plan), good=(0, 2))
-        return await self.shown()
+        return await self._planned(self.folder.plan, self._log.info)
+
+    async def look(self) -> Changes:
+        """What a plan would do that is made now. It is neither logged nor kept."""
+        fresh = self.folder.plan.with_name("look")
+        try:
+            return await self._planned(fresh, _unsaid)
+        finally:
+            fresh.unlink(missing_ok=True)
 
     async def shown(self) -> Changes:
         """What the plan in the folder says."""
+        return await self._read(self.folder.plan)
+
+    async def apply(self) -> None:
+        """Applies the plan in the folder. Raises Stale once the state has moved."""
+        given = flags.for_apply(self._input.command_flags)
+        arguments = ["-input=false", LOCK_TIMEOUT, *given, str(self.folder.plan)]
+        await self._run("apply", arguments, self._environment(self._input.command_envs.apply))
+
+    async def _planned(self, file: Path, say: process.OnLine) -> Changes:
+        given = [*self._variables(), *flags.for_plan(self._input.command_flags)]
+        arguments = ["-input=false", LOCK_TIMEOUT, "-detailed-exitcode", f"-out={file}", *given]
+        environment = self._environment(self._input.command_envs.plan)
+        await self._run("plan", arguments, environment, good=(0, 2), say=say)
+        return await self._read(file)
+
+    async def _read(self, file: Path) -> Changes:
         captured = await binary.captured(
-            [*self._command, "show", "-json", str(self.folder.plan)],
+            [*self._command, "show", "-json", str(file)],
             cwd=self.folder.directory,
             env=self._environment(self._input.command_envs.plan),
             timeout=_SHOW_SECONDS,
@@ -79,15 +100,10 @@ class Terraform:
         document: Mapping[str, Any] = json.loads(captured.stdout)
         return changes(document)
 
-    async def apply(self) -> None:
-        """Applies the plan in the folder. Raises Stale once the state has moved."""
-        given = flags.for_apply(self._input.command_flags)
-        arguments = ["-input=false", LOCK_TIMEOUT, *given, str(self.folder.plan)]
-        await self._run("apply", arguments, self._environment(self._input.command_envs.apply))
-
     async def _select(self, workspace: str) -> None:
         account = Account()
-        code, lines = await self._lines(["workspace", "select", workspace], self._environment(()), account)
+        arguments = ["workspace", "select", workspace]
+        code, lines = await self._lines(arguments, self._environment(()), account, self._log.info)
         if not code:
             return
         if any("doesn't exist" in line for line in lines):
@@ -105,23 +121,28 @@ class Terraform:
         environment: Mapping[str, str],
         *,
         good: Sequence[int] = (0,),
+        say: process.OnLine | None = None,
     ) -> None:
         account = Account()
-        code, _ = await self._lines([command, *arguments], environment, account)
+        code, _ = await self._lines([command, *arguments], environment, account, say or self._log.info)
         if code not in good:
             raise account.error(command, code)
 
     async def _lines(
-        self, arguments: Sequence[str], environment: Mapping[str, str], account: Account
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        account: Account,
+        say: process.OnLine,
     ) -> tuple[int, Sequence[str]]:
-        """The exit code and the last lines, once the command has ended."""
-        self._log.info(f"$ terraform {flags.hidden(arguments)}")
+        """The exit code and the last lines, once the command has ended. `say` gets each line as it comes."""
+        say(f"$ terraform {flags.hidden(arguments)}")
         last: list[str] = []
 
         def line(text: str) -> None:
             last[:] = [*last[-9:], text]
             account.hear(text)
-            self._log.info(text)
+            say(text)
 
         finished = await process.run(
             [*self._command, *arguments],
@@ -179,6 +200,10 @@ class Terraform:
             raise Temporary("Terraform's own notes of its backend are cut short") from None
         found: Mapping[str, Any] = document.get("backend") or {}
         return found
+
+
+def _unsaid(line: str) -> None:
+    """For a run that nobody needs to read."""
 
 
 async def opened(work: Work[Any], source: Source) -> Terraform:
