@@ -124,6 +124,18 @@ async def test_promoting_needs_a_version_and_somebody_to_share_with(aws: Emulato
     assert traffic(aws) == {"1": 100}
 
 
+async def test_a_commit_that_changes_nothing_of_the_function_leaves_the_traffic(
+    aws: Emulator, bench: Bench, checkout: Callable[..., Path]
+) -> None:
+    await deployed(bench)
+    # moto takes every update for a change; AWS publishes no second version of the same.
+    aws.rewrite("lambda.PublishVersion", lambda answer: answer.update(Version="1"))
+    second = bench.next(checkout("v2"))
+    succeeded(await second.run("LAMBDA_CANARY_ROLLOUT"))
+    succeeded(await second.run("LAMBDA_PROMOTE", percent=10))
+    assert traffic(aws) == {"1": 100} and "lambda.UpdateAlias" not in aws.changes
+
+
 @pytest.mark.parametrize("steps", range(6))
 async def test_rollback_after_a_cancel_gives_the_traffic_back_first(
     aws: Emulator, bench: Bench, checkout: Callable[..., Path], steps: int

@@ -1,7 +1,7 @@
 """Talking to Lambda: one call each, answers as values. Deciding is left to the stages.
 
-A published version is found again by its description, which carries the token of the stage that
-published it, so a stage that was cut off does not publish twice.
+A stage that was cut off while it published may publish again: AWS makes no second version of the same code
+and configuration. The description of a version says which stage it came from.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -97,19 +97,10 @@ class Lambda:
             await self._sdk.untag_resource(Resource=arn, TagKeys=list(keys))
 
     async def publish(self, name: str, token: str) -> str:
-        """The version that carries `token`, published now unless an earlier call already did."""
-        found = await self.published(name, token)
-        if found:
-            return found
+        """The new version; where nothing has changed since the last one, AWS answers with that."""
         with aws.errors_in_our_words("lambda"):
             answer = await self._sdk.publish_version(FunctionName=name, Description=TOKEN_PREFIX + token)
         return str(answer["Version"])
-
-    async def published(self, name: str, token: str) -> str:
-        async for version in self.versions(name):
-            if version.get("Description") == TOKEN_PREFIX + token:
-                return str(version["Version"])
-        return ""
 
     async def versions(self, name: str) -> AsyncIterator[Mapping[str, Any]]:
         """Every published version, to the last page, oldest first."""
