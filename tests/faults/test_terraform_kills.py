@@ -88,6 +88,6 @@ async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_pa
             assert values(state) == [str(good)] * RESOURCES
             effects = Counter(ledger.read_text().split()[before:])
             wanted = {value, good}
-            # Terraform that is killed between making a resource and running its provisioner forgets the latter.
+            # A Terraform that is killed between making a resource and its provisioner forgets the latter.
             assert set(effects) <= {f"{one}-{index}" for one in wanted for index in range(RESOURCES)}
             assert all(count <= 1 + used for count in effects.values()), effects
