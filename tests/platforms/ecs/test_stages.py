@@ -222,7 +222,7 @@ async def test_rollback_empties_another_service_that_the_commit_made(
     succeeded(await second.run("ROLLBACK"))
     assert world.running() == {"v1": "PRIMARY"}
     found = aws.client("ecs").describe_task_sets(cluster=CLUSTER, service="renamed")
-    assert found["taskSets"] == []
+    assert found["taskSets"] == [] and world.active_revisions() == ["v1"]
 
 
 async def test_rollback_of_a_first_deployment_says_that_there_is_nothing(bench: Bench) -> None:
@@ -334,14 +334,14 @@ async def test_a_standalone_task_is_started_once(
 
 
 async def test_a_task_that_cannot_be_placed_is_said_so(
-    aws: Emulator, bench: Bench, checkout: Checkout
+    aws: Emulator, world: World, bench: Bench, checkout: Checkout
 ) -> None:
-    bench.target = checkout("task", given={"serviceDefinitionFile": None, "clusterArn": CLUSTER})
+    vpc = {"subnets": [world.subnet], "securityGroups": [world.group]}
+    given = {"serviceDefinitionFile": None, "clusterArn": CLUSTER, "awsvpcConfiguration": vpc}
+    bench.target = checkout("task", given=given)
     failures = [{"reason": "RESOURCE:MEMORY"}]
     aws.rewrite("ecs.RunTask", lambda answer: answer.update(tasks=[], failures=failures))
-    aws.client("ecs")
-    reason = failed(await bench.run("ECS_SYNC"))
-    assert "RESOURCE:MEMORY" in reason
+    assert "RESOURCE:MEMORY" in failed(await bench.run("ECS_SYNC"))
 
 
 async def test_ecs_replaces_the_tasks_of_a_rolling_service(

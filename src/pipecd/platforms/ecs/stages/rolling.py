@@ -68,8 +68,10 @@ async def replaced_by_ecs(job: Job, revision: str, *, recreate: bool) -> Step:
 
 async def _create(job: Job, revision: str) -> Again:
     fields = {name: job.service.fields[name] for name in _CREATED if name in job.service.fields}
+    # A DAEMON has as many tasks as there are instances, and no count.
+    count = {} if fields.get("schedulingStrategy") == "DAEMON" else {"desiredCount": 0}
     given = {"taskDefinition": revision, "clientToken": job.mark, **_load_balancers(job)}
-    await job.ecs.create_service({"desiredCount": 0, **fields, **given}, job.tags)
+    await job.ecs.create_service({**count, **fields, **given}, job.tags)
     job.work.log.info(f"Created service {job.service.name}")
     return Again(saved={_GIVEN: revision}, note=f"Created service {job.service.name}")
 

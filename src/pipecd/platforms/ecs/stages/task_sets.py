@@ -75,11 +75,13 @@ async def retired(job: Job, keep: Collection[str]) -> Step:
     """
     sets = await job.ecs.task_sets(*job.where)
     over = [one for one in sets if one.ours and one.arn not in keep]
-    retiring = [arn for arn in job.work.saved.get(_RETIRING, "").split(",") if arn]
+    # A rollback may do this for two services.
+    key = f"{_RETIRING}/{job.service.name}"
+    retiring = [arn for arn in job.work.saved.get(key, "").split(",") if arn]
     if over:
         one = over[0]
         if one.task_definition and one.task_definition not in retiring:
-            return Again(saved={_RETIRING: ",".join([*retiring, one.task_definition])})
+            return Again(saved={key: ",".join([*retiring, one.task_definition])})
         await job.ecs.delete_task_set(*job.where, one.arn)
         job.work.log.info(f"Deleted task set {one.arn.rsplit('/', 1)[-1]}")
         return Again(note="Deleted a task set that is over")
@@ -88,4 +90,4 @@ async def retired(job: Job, keep: Collection[str]) -> Step:
     first, rest = retiring[0], retiring[1:]
     if all(one.task_definition != first for one in sets):
         await job.ecs.deregister(first)
-    return Again(saved={_RETIRING: ",".join(rest)})
+    return Again(saved={key: ",".join(rest)})

@@ -1,0 +1,78 @@
+"""From a push to shifted traffic: control plane, agent, Git and an emulated AWS, through every real door."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
+from pipecd.schema.model.kind_pb2 import LAMBDA
+from tests.eventually import eventually
+from tests.platforms.aws.emulator import REGION, Emulator
+from tests.platforms.awslambda.test_stages import traffic
+from tests.world import REPOSITORY, World, world
+
+PROVIDERS = [{"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}}]
+STAGES = [{"name": "LAMBDA_CANARY_ROLLOUT"}, {"name": "LAMBDA_PROMOTE", "with": {"percent": 10}}]
+
+
+def files(role: str, remote: str, *stages: dict[str, Any], ref: str = "main") -> dict[str, str]:
+    envelope = {"apiVersion": "pipecd.dev/v1beta1"}
+    function = {
+        "name": "shop",
+        "role": role,
+        "memory": 128,
+        "timeout": 5,
+        "handler": "app.handler",
+        "runtime": "python3.12",
+        "source": {"git": remote, "ref": ref, "path": "code"},
+    }
+    app = {"name": "shop", "pipeline": {"stages": list(stages)}}
+    return {
+        "shop/function.yaml": yaml.safe_dump({**envelope, "kind": "LambdaFunction", "spec": function}),
+        "shop/app.pipecd.yaml": yaml.safe_dump({**envelope, "kind": "LambdaApp", "spec": app}),
+    }
+
+
+async def registered(w: World) -> str:
+    path = ApplicationGitPath(
+        repo=ApplicationGitRepository(id=REPOSITORY), path="shop", config_filename="app.pipecd.yaml"
+    )
+    made = await w.console.call(
+        "AddApplication",
+        name="shop",
+        piped_id=w.piped_id,
+        kind=LAMBDA,
+        platform_provider="lambda",
+        git_path=path,
+    )
+    return str(made.application_id)
+
+
+async def test_commits_become_versions_and_a_failing_stage_gives_the_traffic_back(
+    aws: Emulator, role: str, tmp_path: Path
+) -> None:
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+        remote = w.git.url(REPOSITORY)
+        code = {"code/app.py": "def handler(*_): return 1\n"}
+        await w.push("Begin", {**code, **files(role, remote, *STAGES)})
+        await eventually(w._has_repositories)
+        app = await registered(w)
+        first = await w.ended(app)
+        assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
+        assert first.stages[0].id == "LambdaSync"
+        assert traffic(aws) == {"1": 100}
+
+        code = {"code/app.py": "def handler(*_): return 2\n"}
+        commit = await w.push("Better", {**code, "shop/note": "2"})
+        second = await w.ended(app, commit)
+        assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS, second.status_reason
+        assert traffic(aws) == {"2": 10, "1": 90}
+
+        broken = [*STAGES, {"name": "SCRIPT_RUN", "with": {"run": "false"}}]
+        code = {"code/app.py": "def handler(*_): return 3\n"}
+        commit = await w.push("Worse", {**code, **files(role, remote, *broken)})
+        third = await w.ended(app, commit)
+        assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
+        assert traffic(aws) == {"2": 10, "1": 90}
