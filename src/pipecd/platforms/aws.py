@@ -7,6 +7,7 @@ SDK's (`standard` mode, bounded); what is left after that reaches the stage as o
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from aiobotocore.config import AioConfig
@@ -111,11 +112,17 @@ def _descriptions() -> Loader:
 async def _role_credentials(session: AioSession, provider: AwsProvider) -> Mapping[str, str]:
     if not provider.role_arn or not provider.token_file:
         return {}
+    try:
+        token = Path(provider.token_file).read_text().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"the tokenFile {provider.token_file} cannot be read: {error.strerror}",
+            remedy="correct tokenFile of the platform provider, or mount the file",
+        ) from error
     async with session.create_client("sts", region_name=provider.region) as sts:
-        with open(provider.token_file) as token:  # noqa: ASYNC230, PTH123 - a few hundred bytes
-            answer = await sts.assume_role_with_web_identity(
-                RoleArn=provider.role_arn, RoleSessionName="piped", WebIdentityToken=token.read().strip()
-            )
+        answer = await sts.assume_role_with_web_identity(
+            RoleArn=provider.role_arn, RoleSessionName="piped", WebIdentityToken=token
+        )
     given = answer["Credentials"]
     return {
         "aws_access_key_id": given["AccessKeyId"],
@@ -157,10 +164,10 @@ def _translated(service: str, error: ClientError) -> Exception:
         return Conflict(text)
     if code in _PASSING or status >= 500:
         return Temporary(text)
-    if code in _DENIED or status == 403:
-        return Refused(text, remedy=f"allow {service}:{error.operation_name} to the agent's role")
     if code in _EXPIRED:
         return Refused(text, remedy="the credentials have expired: renew them or use a role")
+    if code in _DENIED or status == 403:
+        return Refused(text, remedy=f"allow {service}:{error.operation_name} to the agent's role")
     return Refused(text)
 
 
