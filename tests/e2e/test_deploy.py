@@ -31,8 +31,13 @@ async def test_a_push_is_deployed_and_its_log_can_be_read(tmp_path: Path) -> Non
         second = await w.ended(app, commit)
         assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS
         assert second.running_commit_hash == first.trigger.commit.hash
-        assert (await w.state(app)).status == ApplicationSyncStatus.SYNCED
         assert len(await w.deployments(app)) == 2
+
+        async def synced() -> bool:
+            return bool((await w.state(app)).status == ApplicationSyncStatus.SYNCED)
+
+        # The application follows its deployment's end.
+        await eventually(synced)
 
 
 async def test_a_commit_that_does_not_touch_the_application_deploys_nothing(tmp_path: Path) -> None:
