@@ -18,6 +18,7 @@ from botocore.exceptions import (
     ConnectionError,
     HTTPClientError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
     TokenRetrievalError,
 )
@@ -145,6 +146,8 @@ def errors_in_our_words(service: str) -> Iterator[None]:
         ) from error
     except (ConnectionError, HTTPClientError) as error:
         raise Temporary(f"{service} cannot be reached: {error}") from error
+    except ParamValidationError as error:
+        raise ConfigError(f"{service}: {error}", remedy="look at the application's files") from error
     except BotoCoreError as error:
         raise ConfigError(f"{service}: {error}", remedy="look at the platform provider's config") from error
 

@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+)
 
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
 from pipecd.platforms import aws as ours
@@ -90,6 +96,7 @@ def refused(code: str, message: str = "no", status: int = 400) -> ClientError:
         (NoCredentialsError(), ConfigError, "give the agent's container or instance a role"),
         (EndpointConnectionError(endpoint_url="http://x"), Temporary, "cannot be reached"),
         (BotoCoreError(), ConfigError, "platform provider"),
+        (ParamValidationError(report="unknown word"), ConfigError, "look at the application's files"),
     ],
 )
 def test_what_aws_says_in_our_words(error: Exception, expected: type[Exception], told: str) -> None:
