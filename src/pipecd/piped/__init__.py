@@ -61,7 +61,8 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         client, instance, identity = await held.enter_async_context(acquainted(spec, key, options))
         port = await held.enter_async_context(served(health(client), options.admin_host, options.admin_port))
         foreign = Foreign(
-            home=home,
+            # Emptied when the agent starts: what a killed one left is gone then.
+            home=home / "worktrees",
             credentials=credentials,
             user=user,
             trusted=[one.remote for one in spec.repositories],

@@ -192,6 +192,14 @@ async def test_rollback_of_a_first_deployment_says_that_there_is_nothing(bench: 
     assert "nothing was deployed before" in failed(await bench.run("ROLLBACK"))
 
 
+async def test_what_appeared_in_the_meantime_is_looked_at_again(aws: Emulator, bench: Bench) -> None:
+    """So AWS answers when the answer to the first try of our own call was lost."""
+    aws.fail("lambda.CreateFunction", 409, "ResourceConflictException", "Function already exist: shop")
+    aws.fail("lambda.CreateAlias", 409, "ResourceConflictException", "Alias already exists")
+    succeeded(await bench.run("LAMBDA_SYNC"))
+    assert aws.changes == ["lambda.CreateFunction", "lambda.PublishVersion", "lambda.CreateAlias"]
+
+
 @pytest.mark.parametrize("error", ["ThrottlingException", "ServiceException"])
 async def test_what_passes_is_tried_again(aws: Emulator, bench: Bench, error: str) -> None:
     for name in ("CreateFunction", "PublishVersion", "CreateAlias"):
