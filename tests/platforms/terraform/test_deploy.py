@@ -52,7 +52,7 @@ async def test_the_plan_outlives_the_agent_and_is_applied_once_it_is_approved(tm
             assert ended.status == Status.DEPLOYMENT_SUCCESS, ended.status_reason
             assert "terraform plan" not in await w.log(deployment.id, "stage-2")
             assert values(tmp_path / "state") == {"a": "plain-secret"}
-            assert ended.stages[2].status_reason == "Applied: 1 to add, 0 to change, 0 to destroy"
+            assert ended.stages[2].status_reason == "Applied: 1 added, 0 changed, 0 destroyed"
 
 
 async def test_a_commit_that_fails_after_it_was_applied_is_rolled_back(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ async def test_a_commit_that_fails_after_it_was_applied_is_rolled_back(tmp_path:
         assert ended.status == Status.DEPLOYMENT_FAILURE
         assert values(tmp_path / "state") == {"a": "1"}
         undone = next(stage for stage in ended.stages if stage.name == "ROLLBACK")
-        assert undone.status_reason == "Applied: 0 to add, 1 to change, 1 to destroy"
+        assert undone.status_reason == "Applied: 0 added, 1 changed, 1 destroyed"
 
 
 async def test_a_quick_sync_with_nothing_to_do_succeeds(tmp_path: Path) -> None:

@@ -114,6 +114,14 @@ async def test_without_modules_the_version_is_unknown(tmp_path: Path) -> None:
     assert [(one.kind, one.version) for one in versions] == [(VersionKind.UNKNOWN, "N/A")]
 
 
+PLUGIN = """apiVersion: pipecd.dev/v1beta1
+kind: Application
+spec:
+  name: shop
+  plugins: {terraform: {varFiles: [prod.tfvars]}}
+"""
+
+
 def local(path: str) -> str:
     return f'terraform {{\n  backend "local" {{\n    path = "{path}"\n  }}\n}}\n'
 
@@ -138,6 +146,11 @@ def local(path: str) -> str:
             {"app.pipecd.yaml": app_file(varFiles=["prod.tfvars"])},
             "app/app.pipecd.yaml:6: spec.input.varFiles[0]: there is no file prod.tfvars; write it relative",
             id="a missing file of variables",
+        ),
+        pytest.param(
+            {"app.pipecd.yaml": PLUGIN},
+            "app/app.pipecd.yaml:5: spec.plugins.terraform.varFiles[0]: there is no file prod.tfvars",
+            id="the same in a file for plugins",
         ),
         pytest.param(
             {"app.pipecd.yaml": app_file(varFiles=["../../../etc/passwd"])},

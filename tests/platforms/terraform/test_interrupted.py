@@ -74,7 +74,7 @@ async def test_after_a_kill_the_rest_of_the_shown_plan_is_applied_and_nothing_is
 ) -> None:
     async with killed_while_applying(tmp_path) as play:
         done = await play.stage("TERRAFORM_APPLY", apply)
-        assert done.note == "Applied: 2 to add, 0 to change, 0 to destroy"
+        assert done.note == "Applied: 2 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1", "b": "1"}
         assert (tmp_path / "count").read_text() == "made\n"
         assert "The rest is part of the plan that was shown: 1 to add" in play.log.text
@@ -101,7 +101,7 @@ async def test_killed_when_all_was_applied_ends_well(tmp_path: Path) -> None:
         # The agent was killed before that could be reported: the next one knows only what was noted.
         play.deployment = noted
         done = await play.stage("TERRAFORM_APPLY", apply)
-        assert done.note == "Applied: 1 to add, 0 to change, 0 to destroy"
+        assert done.note == "Applied: 1 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1"}
 
 
@@ -140,7 +140,7 @@ async def test_a_shutdown_in_the_middle_is_taken_up_by_the_next_process(tmp_path
             running.cancel()
             await asyncio.wait([running], timeout=20)
         done = await play.stage("TERRAFORM_APPLY", apply)
-        assert done.note == "Applied: 2 to add, 0 to change, 0 to destroy"
+        assert done.note == "Applied: 2 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1", "b": "1"}
         assert (tmp_path / "count").read_text() == "made\n"
 

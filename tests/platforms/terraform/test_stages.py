@@ -25,7 +25,7 @@ async def plan_it(play: Play, **options: Any) -> Any:
 async def test_a_sync_applies_what_it_plans_and_a_second_one_finds_nothing_to_do(tmp_path: Path) -> None:
     async with shop(tmp_path, data("a", "1")) as play:
         first = await play.stage("TERRAFORM_SYNC", sync)
-        assert first == Done(note="Applied: 1 to add, 0 to change, 0 to destroy", saved=first.saved)
+        assert first == Done(note="Applied: 1 added, 0 changed, 0 destroyed", saved=first.saved)
         assert values(tmp_path / "state") == {"a": "1"}
         assert "Terraform 1.15" in play.log.text
         again = play.at(play.deployment.trigger.commit.hash, deployment_id="e")
@@ -115,7 +115,7 @@ async def test_a_plan_is_applied_where_only_the_time_of_planning_differs(tmp_pat
     async with shop(tmp_path, counted_elsewhere(tmp_path)) as play:
         await plan_it(play)
         done = await play.stage("TERRAFORM_APPLY", apply)
-        assert done.note == "Applied: 1 to add, 0 to change, 0 to destroy"
+        assert done.note == "Applied: 1 added, 0 changed, 0 destroyed"
 
 
 async def test_a_plan_of_another_deployment_is_never_applied(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ async def test_rollback_applies_the_commit_that_ran_before(tmp_path: Path) -> No
         await later.stage("TERRAFORM_SYNC", sync)
         assert values(tmp_path / "state") == {"a": "2", "b": "1"}
         done = await later.stage("ROLLBACK", rollback, rollback=True)
-        assert done.note == "Applied: 0 to add, 1 to change, 1 to destroy"
+        assert done.note == "Applied: 0 added, 1 changed, 1 destroyed"
         assert values(tmp_path / "state") == {"a": "1"}
         assert f"Going back to commit {before[:12]}" in later.log.text
 

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 _WORDS = (("create", "add"), ("update", "change"), ("delete", "destroy"))
+_DONE = {
+    "import": "imported",
+    "add": "added",
+    "change": "changed",
+    "destroy": "destroyed",
+    "forget": "forgotten",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +51,23 @@ class Changes:
         }
 
     def __str__(self) -> str:
+        """`1 to add, 2 to change, 0 to destroy`."""
         if self.none:
             return "No changes"
+        counted = self._counted({word: f"to {word}" for word in _DONE})
+        return counted or ("Only outputs change" if self.outputs else "Only the state is put in order")
+
+    @property
+    def applied(self) -> str:
+        """`1 added, 2 changed, 0 destroyed`."""
+        return self._counted(_DONE) or ("only outputs" if self.outputs else "the state is in order")
+
+    def _counted(self, words: Mapping[str, str]) -> str:
+        """Empty where no resource changes."""
         counts = self.counts
-        if not any(counts.values()):
-            return "Only outputs change" if self.outputs else "Only the state is put in order"
-        always = tuple(word for _, word in _WORDS)
-        return ", ".join(f"{count} to {word}" for word, count in counts.items() if count or word in always)
+        always = [word for _, word in _WORDS]
+        told = [f"{count} {words[word]}" for word, count in counts.items() if count or word in always]
+        return ", ".join(told) if any(counts.values()) else ""
 
     def beyond(self, shown: "Changes") -> Sequence[str]:
         """Addresses that would change otherwise than `shown` says."""

@@ -70,8 +70,8 @@ async def apply(work: Work[BaseModel]) -> Outcome:
         await terraform.apply()
     elif unlike := await _apply_rest(work, terraform, shown):
         return unlike
-    work.log.success(f"Applied: {shown}")
-    return Done(note=f"Applied: {shown}", saved=_counted(shown), shared={PLANNED: ""})
+    work.log.success(f"Applied: {shown.applied}")
+    return Done(note=f"Applied: {shown.applied}", saved=_counted(shown), shared={PLANNED: ""})
 
 
 async def sync(work: Work[BaseModel]) -> Outcome:
@@ -105,8 +105,8 @@ async def _plan_and_apply(work: Work[Any], source: Source) -> Outcome:
         return Again(note="Planning again: the state has changed meanwhile")
     finally:
         terraform.folder.plan.unlink(missing_ok=True)
-    work.log.success(f"Applied: {found}")
-    return Done(note=f"Applied: {found}", saved=_counted(found))
+    work.log.success(f"Applied: {found.applied}")
+    return Done(note=f"Applied: {found.applied}", saved=_counted(found))
 
 
 async def _refuse_another_world(work: Work[Any], terraform: Terraform, shown: Changes) -> None:
