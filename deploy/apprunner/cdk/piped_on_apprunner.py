@@ -101,8 +101,9 @@ class PipedOnAppRunner(cdk.Stack):
                 egress_configuration=apprunner.CfnService.EgressConfigurationProperty(egress_type="DEFAULT"),
             ),
         )
-        # The service starts at once, so its role must be able to read the secret by then.
-        service.node.add_dependency(role, self.node.find_child("Pull"))
+        # The service starts at once: its roles must be able to pull the image and to read the secret by then.
+        for each in (role, self.node.find_child("Pull")):
+            service.node.add_dependency(each.node.find_child("DefaultPolicy"))
         cdk.CfnOutput(self, "ServiceArn", value=service.attr_service_arn)
 
     def _source(

@@ -8,9 +8,12 @@ locals {
   image      = "${aws_ecr_repository.launcher.repository_url}:${local.tag}"
 
   # Everything that goes into the image. The tag follows it, so a new source is a new deployment.
-  sources = var.source_image == "" && var.push_image ? sort(concat(
+  dockerfile = "deploy/docker/Dockerfile"
+  builds     = var.source_image == "" && var.push_image
+  whole      = fileexists("${local.repository}/${local.dockerfile}")
+  sources = local.builds && local.whole ? sort(concat(
     [for file in fileset(local.repository, "{src,proto,requirements}/**") : file if length(regexall("__pycache__|/schema/|/console/", file)) == 0],
-    ["pyproject.toml", "hatch_build.py", "deploy/docker/Dockerfile"],
+    ["pyproject.toml", "hatch_build.py", local.dockerfile],
   )) : []
   built = substr(sha256(join("", [for file in local.sources : filesha256("${local.repository}/${file}")])), 0, 12)
   named = replace(try(regex(":([^:/@]+)$", var.source_image)[0], "latest"), "/[^A-Za-z0-9_.-]/", "-")
@@ -58,6 +61,13 @@ resource "terraform_data" "image" {
       REPOSITORY   = local.repository
       SOURCE_IMAGE = var.source_image
       TARGET_IMAGE = local.image
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = !local.builds || local.whole
+      error_message = "There is nothing here to build the image from: an absolute source copies the module alone. Give the module's source as a relative path or as git::https://…//deploy/apprunner/terraform, or set source_image."
     }
   }
 }

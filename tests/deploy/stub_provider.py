@@ -1,0 +1,278 @@
+"""An AWS provider for Terraform that knows the schema and nothing of AWS, spoken to over its plugin protocol.
+
+    with stub_provider() as environment:
+        run terraform init, validate and plan with `environment`
+
+Types, required members, references and functions are checked by Terraform itself. A plan fills computed
+members with plausible values and writes policy documents out, so a test can read the policies.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgpack
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+
+RECORDED = json.loads((Path(__file__).parent / "aws_provider.json").read_text())
+ACCOUNT, REGION = "111111111111", "eu-central-1"
+SOURCE = "registry.terraform.io/hashicorp/aws"
+
+#: Terraform's plugin protocol 6, as far as a plan without a prior state needs it: name, number, type.
+_MESSAGES: Mapping[str, tuple[tuple[str, int, str], ...]] = {
+    "Empty": (),
+    "DynamicValue": (("msgpack", 1, "bytes"), ("json", 2, "bytes")),
+    "Diagnostic": (("severity", 1, "int32"), ("summary", 2, "string"), ("detail", 3, "string")),
+    "Attribute": (
+        ("name", 1, "string"),
+        ("type", 2, "bytes"),
+        ("required", 4, "bool"),
+        ("optional", 5, "bool"),
+        ("computed", 6, "bool"),
+    ),
+    "NestedBlock": (
+        ("type_name", 1, "string"),
+        ("block", 2, "Block"),
+        ("nesting", 3, "int32"),
+        ("min_items", 4, "int64"),
+        ("max_items", 5, "int64"),
+    ),
+    "Block": (("version", 1, "int64"), ("attributes", 2, "*Attribute"), ("block_types", 3, "*NestedBlock")),
+    "Schema": (("version", 1, "int64"), ("block", 2, "Block")),
+    "NamedSchema": (("key", 1, "string"), ("value", 2, "Schema")),
+    "SchemaAnswer": (
+        ("provider", 1, "Schema"),
+        ("resource_schemas", 2, "*NamedSchema"),
+        ("data_source_schemas", 3, "*NamedSchema"),
+    ),
+    "ConfigRequest": (("type_name", 1, "string"), ("config", 2, "DynamicValue")),
+    "PlanRequest": (
+        ("type_name", 1, "string"),
+        ("prior_state", 2, "DynamicValue"),
+        ("proposed_new_state", 3, "DynamicValue"),
+        ("config", 4, "DynamicValue"),
+    ),
+    "PlanAnswer": (("planned_state", 1, "DynamicValue"), ("legacy_type_system", 5, "bool")),
+    "ReadAnswer": (("state", 1, "DynamicValue"), ("diagnostics", 2, "*Diagnostic")),
+}
+_LIST = 2
+
+
+def _classes() -> dict[str, Any]:
+    file = FileDescriptorProto(name="stub.proto", package="stub", syntax="proto3")
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, number, kind in fields:
+            one, repeated = kind.lstrip("*"), kind.startswith("*")
+            made = message.field.add(name=field, number=number)
+            made.label = (
+                FieldDescriptorProto.LABEL_REPEATED if repeated else FieldDescriptorProto.LABEL_OPTIONAL
+            )
+            if one in _MESSAGES:
+                made.type, made.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".stub.{one}"
+            else:
+                made.type = getattr(FieldDescriptorProto, f"TYPE_{one.upper()}")
+    pool = DescriptorPool()
+    pool.Add(file)
+    return {name: GetMessageClass(pool.FindMessageTypeByName(f"stub.{name}")) for name in _MESSAGES}
+
+
+M = _classes()
+
+
+def _schema(members: Mapping[str, Any]) -> Any:
+    return M["Schema"](block=_block(members))
+
+
+def _block(members: Mapping[str, Any]) -> Any:
+    block = M["Block"]()
+    for name, (kind, presence) in sorted(members.items()):
+        if isinstance(kind, dict):
+            block.block_types.add(
+                type_name=name,
+                block=_block(kind["block"]),
+                nesting=_LIST,
+                min_items=1 if presence == "required" else 0,
+                max_items=0 if kind["many"] else 1,
+            )
+            continue
+        block.attributes.add(
+            name=name,
+            type=json.dumps(_cty(kind)).encode(),
+            required=presence == "required",
+            optional=presence == "optional",
+            computed=presence != "required",
+        )
+    return block
+
+
+def _cty(kind: Any) -> Any:
+    """What is not known of a computed list's members is taken for texts by name."""
+    if isinstance(kind, list):
+        return [kind[0], ["map", "string"] if kind[1] == "dynamic" else _cty(kind[1])]
+    return "string" if kind == "dynamic" else kind
+
+
+def _planned(kind: str, members: Mapping[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    """The proposed state with what AWS would say of a new resource."""
+    name = next((value[key] for key in ("name", "service_name", "family", "bucket") if value.get(key)), None)
+    name = str(name or value.get("name_prefix") or value.get("bucket_prefix") or kind.removeprefix("aws_"))
+    for member, (what, presence) in members.items():
+        if isinstance(what, dict) or value.get(member) is not None:
+            continue
+        if presence == "computed" or member in ("id", "name", "bucket", "identifier"):
+            value[member] = _plausible(kind, name, member, what)
+    return value
+
+
+def _plausible(kind: str, name: str, member: str, what: Any) -> Any:
+    if isinstance(what, list) and what[0] == "map":
+        return {}
+    if isinstance(what, list):
+        return (
+            [{"secret_arn": _arn("aws_secretsmanager_secret", "rds!db")}]
+            if member == "master_user_secret"
+            else []
+        )
+    if what in ("number", "bool"):
+        return 0 if what == "number" else False
+    if member == "arn":
+        return _arn(kind, name)
+    if member == "repository_url":
+        return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"
+    return f"{name}.{member}"
+
+
+_SERVICES: Mapping[str, str] = {
+    "aws_secretsmanager_secret": "secretsmanager:{region}:{account}:secret:{name}",
+    "aws_iam_role": "iam::{account}:role/{name}",
+    "aws_iam_policy": "iam::{account}:policy/{name}",
+    "aws_ecr_repository": "ecr:{region}:{account}:repository/{name}",
+    "aws_s3_bucket": "s3:::{name}",
+    "aws_cloudwatch_log_group": "logs:{region}:{account}:log-group:{name}",
+    "aws_efs_file_system": "elasticfilesystem:{region}:{account}:file-system/{name}",
+}
+
+
+def _arn(kind: str, name: str) -> str:
+    form = _SERVICES.get(kind, kind + ":{region}:{account}:{name}")
+    return "arn:aws:" + form.format(region=REGION, account=ACCOUNT, name=name)
+
+
+def _data(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    match kind:
+        case "aws_region":
+            return {**config, "id": REGION, "name": REGION, "region": REGION}
+        case "aws_caller_identity":
+            return {
+                **config,
+                "id": ACCOUNT,
+                "account_id": ACCOUNT,
+                "arn": f"arn:aws:iam::{ACCOUNT}:user/tester",
+            }
+        case "aws_partition":
+            return {**config, "id": "aws", "partition": "aws", "dns_suffix": "amazonaws.com"}
+        case "aws_iam_policy_document":
+            return {**config, "id": "policy", "json": json.dumps(document(config))}
+    raise AssertionError(f"{kind} is not known here")
+
+
+def document(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The policy that `aws_iam_policy_document` makes of its statements, as far as they are known."""
+    statements = []
+    for one in config["statement"]:
+        principals = {each["type"]: each["identifiers"] for each in one.get("principals") or ()}
+        conditions: dict[str, dict[str, Any]] = {}
+        for each in one.get("condition") or ():
+            conditions.setdefault(each["test"], {})[each["variable"]] = each["values"]
+        parts = {
+            "Sid": one.get("sid"),
+            "Effect": one.get("effect") or "Allow",
+            "Action": one.get("actions"),
+            "NotAction": one.get("not_actions"),
+            "Resource": one.get("resources"),
+            "NotResource": one.get("not_resources"),
+            "Principal": principals,
+            "Condition": conditions,
+        }
+        statements.append({name: part for name, part in parts.items() if part})
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _unpacked(value: Any) -> dict[str, Any]:
+    read: dict[str, Any] = msgpack.unpackb(value.msgpack, ext_hook=msgpack.ExtType, strict_map_key=False)
+    return read
+
+
+def _packed(value: Any) -> Any:
+    return M["DynamicValue"](msgpack=msgpack.packb(value))
+
+
+def _schemas(_: Any) -> Any:
+    answer = M["SchemaAnswer"](provider=_schema({"region": ["string", "optional"]}))
+    for key, recorded in (("resource_schemas", "resource"), ("data_source_schemas", "data")):
+        for name, members in RECORDED[recorded].items():
+            getattr(answer, key).add(key=name, value=_schema(members))
+    return answer
+
+
+def _plan(request: Any) -> Any:
+    value = msgpack.unpackb(request.proposed_new_state.msgpack, ext_hook=msgpack.ExtType)
+    if value is not None:
+        value = _planned(request.type_name, RECORDED["resource"][request.type_name], value)
+    return M["PlanAnswer"](planned_state=_packed(value), legacy_type_system=True)
+
+
+def _read(request: Any) -> Any:
+    members = RECORDED["data"][request.type_name]
+    read = _data(request.type_name, _unpacked(request.config))
+    return M["ReadAnswer"](state=_packed({name: read.get(name) for name in members}))
+
+
+_METHODS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "GetProviderSchema": ("Empty", _schemas),
+    "ValidateProviderConfig": ("Empty", lambda _: M["Empty"]()),
+    "ValidateResourceConfig": ("ConfigRequest", lambda _: M["Empty"]()),
+    "ValidateDataResourceConfig": ("ConfigRequest", lambda _: M["Empty"]()),
+    "ConfigureProvider": ("Empty", lambda _: M["Empty"]()),
+    "PlanResourceChange": ("PlanRequest", _plan),
+    "ReadDataSource": ("ConfigRequest", _read),
+    "StopProvider": ("Empty", lambda _: M["Empty"]()),
+}
+
+
+@contextmanager
+def stub_provider() -> Iterator[dict[str, str]]:
+    """Serve while the block runs; gives what Terraform needs in its environment."""
+    server = grpc.server(ThreadPoolExecutor(8))
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(
+            lambda request, _, answer=answer: answer(request),
+            request_deserializer=M[kind].FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+        for name, (kind, answer) in _METHODS.items()
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tfplugin6.Provider", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    reattach = {
+        SOURCE: {
+            "Protocol": "grpc",
+            "ProtocolVersion": 6,
+            "Pid": os.getpid(),
+            "Test": True,
+            "Addr": {"Network": "tcp", "String": f"127.0.0.1:{port}"},
+        }
+    }
+    try:
+        yield {"TF_REATTACH_PROVIDERS": json.dumps(reattach)}
+    finally:
+        server.stop(None)
