@@ -280,6 +280,20 @@ async def test_what_planning_made_is_there_when_the_plan_is_applied(tmp_path: Pa
         assert (await plan_it(again)).note == "No changes"
 
 
+async def test_a_module_beside_the_application_is_found(tmp_path: Path) -> None:
+    body = 'module "beside" {\n  source = "../modules/beside"\n  word   = "1"\n}\n'
+    module = 'variable "word" {}\n' + data("inner", "${var.word}")
+    async with shop(tmp_path, data("a", "1")) as play:
+        files = {
+            "app/main.tf": configuration(tmp_path / "state", body),
+            "modules/beside/main.tf": module,
+        }
+        later = play.at(play.clone.commit_and_push("Use a module", files))
+        await plan_it(later)
+        await later.stage("TERRAFORM_APPLY", apply)
+        assert values(tmp_path / "state") == {"inner": "1"}
+
+
 async def test_an_error_of_terraform_is_the_reason(tmp_path: Path) -> None:
     async with shop(tmp_path, 'resource "terraform_data" "a" {\n  input = var.missing\n}\n') as play:
         with pytest.raises(
