@@ -1,8 +1,8 @@
 """Whether two remotes name the same repository, however each is written.
 
 Called by the control plane: for webhooks, where a host says `https://…`, an agent's configuration may say
-`ssh://…` or `git@host:…`, and for links to a directory. Scheme, login, port, a trailing `.git` and letter case do not tell
-repositories apart here: the answer is only a hint to look, and a look too many is harmless.
+`ssh://…` or `git@host:…`, and for links to a directory. Scheme, login, port, a trailing `.git` and letter
+case do not tell repositories apart here: the answer is only a hint to look, and a look too many is harmless.
 """
 
 import re

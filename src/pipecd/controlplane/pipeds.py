@@ -14,6 +14,8 @@ from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 MOST_KEYS = 2
 #: An agent without a stream is taken to be there for this long after it reported its figures (seconds).
 FRESH = 120
+#: Fact of a piped, put when a stream of its ended: figures from before do not show that it is there.
+LEFT = "left"
 
 
 async def register(plane: Plane, caller: Caller, name: str, desc: str, creator: str) -> tuple[str, str]:
@@ -71,12 +73,14 @@ async def change(plane: Plane, caller: Caller, piped_id: str, alter: Callable[[P
 async def with_status(plane: Plane, project_id: str, found: Iterable[Piped]) -> list[Piped]:
     """The same, redacted, saying who is there."""
     stats = await plane.store.facts("stat", project_id)
+    left = await plane.store.facts(LEFT, project_id)
     shown = []
     for one in found:
         piped = redacted(one)
-        reported = stats.get(piped.id, (b"", 0))[1] // 1_000_000
+        reported, gone = stats.get(piped.id, (b"", 0))[1], left.get(piped.id, (b"", 0))[1]
         streams = bool(await plane.store.leases.holder(lease_of(piped.id)))
-        online = streams or plane.now() - reported <= FRESH
+        fresh = reported > gone and plane.now() - reported // 1_000_000 <= FRESH
+        online = streams or fresh
         piped.status = Piped.ONLINE if online and not piped.disabled else Piped.OFFLINE
         shown.append(piped)
     return shown

@@ -12,6 +12,7 @@ import structlog
 
 from pipecd.controlplane import stage_logs, suggestions
 from pipecd.controlplane.caller import Agent, Person
+from pipecd.controlplane.pipeds import LEFT
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.fence import lease_of
 from pipecd.controlplane.store import Store, lists
@@ -97,6 +98,7 @@ async def agent(plane: Plane, caller: Agent, request: AgentWatchRequest) -> Asyn
                 yield AgentChange(kind=AgentChange.HEARTBEAT)
         finally:
             await plane.store.leases.release(lease, instance)
+            await plane.store.put_fact(LEFT, caller.piped_id, caller.project_id, b"")
             await _tell_presence(plane, caller)
 
 
