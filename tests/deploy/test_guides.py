@@ -1,0 +1,61 @@
+"""The files that the guides show can be used, and their links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipecd.config import application, piped
+from pipecd.config.decode import decode
+from pipecd.config.document import parse
+from pipecd.config.sources import PIPED_SOURCES
+from pipecd.launcher.cli import command
+from pipecd.platforms import awslambda
+from pipecd.platforms.awslambda.function import LambdaFunction
+
+ROOT = Path(__file__).parents[2]
+GUIDES = [ROOT / "docs" / "guide" / "aws-app-runner.md", *sorted((ROOT / "deploy").rglob("README.md"))]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def shown() -> list[tuple[str, str]]:
+    return [(guide.parent.name, block) for guide in GUIDES for block in blocks(guide.read_text(), "yaml")]
+
+
+@pytest.mark.parametrize(("where", "text"), shown())
+def test_files_can_be_used_as_they_are_shown(where: str, text: str) -> None:
+    text = re.sub(r"<[^>]+>", "c2VjcmV0", text)
+    match yaml.safe_load(text)["kind"]:
+        case "Piped":
+            assert piped.load(text, "piped.yaml").repositories
+        case "LambdaApp":
+            assert application.load(text, "app.pipecd.yaml", lambda _: awslambda.platform)
+        case "LambdaFunction":
+            document = parse(text, "function.yaml")
+            assert decode(LambdaFunction, document.spec, document, ("spec",)).name == "shop-hello"
+        case other:
+            raise AssertionError(f"{where}: {other} is not checked here")
+
+
+def test_something_was_shown() -> None:
+    kinds = [yaml.safe_load(re.sub(r"<[^>]+>", "x", text))["kind"] for _, text in shown()]
+    assert {"Piped", "LambdaApp", "LambdaFunction"} <= set(kinds)
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(guide: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", guide.read_text()):
+        assert (guide.parent / target).exists(), target
+
+
+def test_flags_that_are_named_exist() -> None:
+    known = {option for parameter in command.params for option in parameter.opts} | set(PIPED_SOURCES)
+    guide = GUIDES[0].read_text()
+    named = set(re.findall(r"`(--[a-z-]+)", guide)) | set(re.findall(r" (--[a-z-]+)=", guide))
+    assert named - known == set()
+    assert len(named) > 15
