@@ -176,7 +176,7 @@ PIPELINE: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("calls", [1, 3, 5, 8])
+@pytest.mark.parametrize("calls", [1, 4, 7])
 @pytest.mark.parametrize("cancelled", range(len(PIPELINE)))
 async def test_rollback_after_a_cancel_leaves_what_ran_and_nothing_else(
     aws: Emulator, world: World, bench: Bench, checkout: Checkout, cancelled: int, calls: int
