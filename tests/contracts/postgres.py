@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 
 def binary(name: str) -> Path | None:
     """Debian keeps them away from PATH."""
@@ -25,12 +27,27 @@ def cluster(folder: Path) -> Iterator[str]:
     sockets.mkdir()
     user = _user(folder)
     _run(user, binary("initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
-    options = f"-c listen_addresses='' -c unix_socket_directories='{sockets}' -c fsync=off"
-    _run(user, binary("pg_ctl"), "-D", data, "-w", "-t", "60", "-l", folder / "log", "-o", options, "start")
+    restart(folder)
     try:
         yield f"postgresql+asyncpg://postgres@/postgres?host={sockets}"
     finally:
         _run(user, binary("pg_ctl"), "-D", data, "-m", "immediate", "stop")
+
+
+def restart(folder: Path) -> None:
+    """Start the cluster in `folder`, also after a crash."""
+    options = f"-c listen_addresses='' -c unix_socket_directories='{folder / 's'}' -c fsync=off"
+    start = ("-D", folder / "data", "-w", "-t", "60", "-l", folder / "log", "-o", options, "start")
+    _run(_user(folder), binary("pg_ctl"), *start)
+
+
+def crash(folder: Path) -> None:
+    """As when the power goes."""
+    server = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
+    gone = [server, *server.children()]
+    for process in gone:
+        process.kill()
+    psutil.wait_procs(gone, timeout=20)
 
 
 def _user(folder: Path) -> str | None:
