@@ -24,6 +24,8 @@ from pipecd.admin_port import asked
 from pipecd.errors import Temporary
 from pipecd.launcher.agent import free_port
 from pipecd.model.status import DeploymentStatus
+from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
+from pipecd.schema.model.kind_pb2 import LAMBDA
 from tests.aws import REGION, Aws, emulated_aws
 from tests.deploy.real_release import publish_this
 from tests.eventually import eventually
@@ -97,7 +99,7 @@ class Story:
         port, log = free_port(), self.folder / "container.log"
         start = ["launcher", "--config-from-aws-secret=true", f"--aws-secret-id={self.arn}"]
         with log.open("ab") as out:
-            process = subprocess.Popen(  # noqa: ASYNC220 - it starts at once
+            process = subprocess.Popen(
                 [sys.executable, "-c", LAUNCHER, *start[1:], f"--admin-port={port}", *more],
                 stdout=out,
                 stderr=out,
@@ -132,7 +134,14 @@ async def story(aws: Aws, tmp_path: Path) -> AsyncIterator[Story]:
     """The secret holds the configuration as PipeCD stores it, with the key inside."""
     async with world(tmp_path / "world") as made:
         document = agent_spec(
-            made.plane.address, made.piped_id, tmp_path, {REPOSITORY: made.git.url(REPOSITORY)}
+            made.plane.address,
+            made.piped_id,
+            tmp_path,
+            {REPOSITORY: made.git.url(REPOSITORY)},
+            platformProviders=[
+                {"name": "terraform", "type": "TERRAFORM"},
+                {"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},
+            ],
         )
         del document["spec"]["pipedKeyFile"]
         document["spec"]["pipedKeyData"] = base64.b64encode(made.key.encode()).decode()
@@ -184,6 +193,80 @@ async def test_the_whole_story(story: Story) -> None:
         container.process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(container.process.wait, 40) == 0
         assert _quiet(story, container) == []
+
+
+async def test_the_alias_of_a_function_shifts_across_an_upgrade_of_the_agent(story: Story) -> None:
+    """Commit → version published → a tenth of the traffic → another agent → all of it; nothing twice."""
+    w, aws = story.world, story.aws
+    publish_this(story.folder / "releases", "v0.1.1")
+    role = aws.client("iam").create_role(RoleName="shop", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    async with story.container(*PLAIN, f"--releases={story.folder / 'releases'}") as container:
+        await container.healthy("v0.1.0")
+        await w.push("Begin", function_files(role, "v1"))
+        path = ApplicationGitPath(
+            repo=ApplicationGitRepository(id=REPOSITORY), path="hello", config_filename="app.pipecd.yaml"
+        )
+        made = await w.console.call(
+            "AddApplication",
+            name="hello",
+            piped_id=w.piped_id,
+            kind=LAMBDA,
+            platform_provider="lambda",
+            git_path=path,
+        )
+        first = await w.ended(made.application_id)
+        assert first.status == DeploymentStatus.SUCCESS.value, first.status_reason
+        assert shares(aws) == {"1": 1.0}
+
+        commit = await w.push("Change", function_files(role, "v2"))
+        await eventually(lambda: _shifted(aws, {"1": 0.9, "2": 0.1}), 40)
+        await w.console.call("UpdatePipedDesiredVersion", piped_ids=[w.piped_id], version="v0.1.1")
+        await container.healthy("v0.1.1")
+        assert shares(aws) == {"1": 0.9, "2": 0.1}
+        waiting = (await w.deployments(made.application_id))[-1]
+        stage = next(one for one in waiting.stages if one.name == "WAIT_APPROVAL")
+        await w.console.call("ApproveStage", deployment_id=waiting.id, stage_id=stage.id)
+        second = await w.ended(made.application_id, commit)
+        assert second.status == DeploymentStatus.SUCCESS.value, second.status_reason
+        assert shares(aws) == {"2": 1.0}
+        versions = aws.client("lambda").list_versions_by_function(FunctionName="hello")["Versions"]
+        assert [one["Version"] for one in versions] == ["$LATEST", "1", "2"]
+        assert len(await w.deployments(made.application_id)) == 2
+        assert _quiet(story, container) == []
+
+
+def function_files(role: str, tag: str) -> dict[str, str]:
+    """What Git says of the function: the image, and how it is released."""
+    envelope = {"apiVersion": "pipecd.dev/v1beta1"}
+    image = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/hello:{tag}"
+    function = {"name": "hello", "role": role, "image": image, "memory": 128, "timeout": 5}
+    stages = [
+        {"name": "LAMBDA_CANARY_ROLLOUT"},
+        {"name": "LAMBDA_PROMOTE", "with": {"percent": 10}},
+        {"name": "WAIT_APPROVAL"},
+        {"name": "LAMBDA_PROMOTE", "with": {"percent": 100}},
+    ]
+    app = {"name": "hello", "pipeline": {"stages": stages}}
+    return {
+        "hello/function.yaml": json.dumps({**envelope, "kind": "LambdaFunction", "spec": function}),
+        "hello/app.pipecd.yaml": json.dumps({**envelope, "kind": "LambdaApp", "spec": app}),
+    }
+
+
+def shares(aws: Aws) -> dict[str, float]:
+    """Version → share of the traffic, as callers of the alias see it."""
+    client = aws.client("lambda")
+    try:
+        alias = client.get_alias(FunctionName="hello", Name="Service")
+    except client.exceptions.ResourceNotFoundException:
+        return {}
+    weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    rest = {alias["FunctionVersion"]: round(1 - sum(weights.values()), 4)}
+    return {version: share for version, share in {**rest, **weights}.items() if share}
+
+
+async def _shifted(aws: Aws, expected: dict[str, float]) -> bool:
+    return await asyncio.to_thread(shares, aws) == expected
 
 
 async def test_restart_in_the_console_gives_a_new_process(story: Story) -> None:
