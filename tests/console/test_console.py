@@ -198,9 +198,11 @@ async def test_the_page_follows_what_others_do(somebody: Visitor, w: World) -> N
     await w.console.call("GenerateAPIKey", name="from elsewhere", role=APIKey.READ_ONLY)
     await expect(page.get_by_role("cell", name="from elsewhere")).to_be_visible()
     await page.get_by_role("link", name="Pipeds").click()
-    await expect(page.get_by_text("Offline")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="home")
+    await expect(row).to_contain_text("never")
     async with w.agent():
         await expect(page.get_by_text("Online")).to_be_visible()
+        await expect(row).to_contain_text("started")
     await expect(page.get_by_text("Offline")).to_be_visible()
 
 

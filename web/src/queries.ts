@@ -136,6 +136,12 @@ export const pipedsQuery = queryOptions({
   },
 });
 
+/** When each piped was last heard of, in seconds since 1970. */
+export const lastSeenQuery = queryOptions({
+  queryKey: [...key.pipeds, "last seen"],
+  queryFn: async ({ signal }) => (await board.seePipeds({}, { signal })).lastSeen,
+});
+
 export const apiKeysQuery = queryOptions({
   queryKey: key.apiKeys,
   queryFn: async ({ signal }) => (await web.listAPIKeys({}, { signal })).keys,

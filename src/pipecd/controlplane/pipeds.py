@@ -7,6 +7,7 @@ from pipecd.controlplane import belongs, keys
 from pipecd.controlplane.caller import Caller
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.fence import lease_of
+from pipecd.controlplane.store import lists
 from pipecd.errors import Conflict, PermissionDenied, Refused
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 
@@ -84,6 +85,18 @@ async def with_status(plane: Plane, project_id: str, found: Iterable[Piped]) -> 
         piped.status = Piped.ONLINE if online and not piped.disabled else Piped.OFFLINE
         shown.append(piped)
     return shown
+
+
+async def last_seen(plane: Plane, project_id: str) -> dict[str, int]:
+    """Piped id → epoch seconds of the last sign of life. Who was never heard of is not in it."""
+    seen: dict[str, int] = {}
+    for kind in ("stat", LEFT):
+        for piped_id, (_, touched) in (await plane.store.facts(kind, project_id)).items():
+            seen[piped_id] = max(seen.get(piped_id, 0), touched // 1_000_000)
+    for piped in await lists.pipeds(plane.store, project_id):
+        if await plane.store.leases.holder(lease_of(piped.id)):
+            seen[piped.id] = plane.now()
+    return seen
 
 
 def redacted(piped: Piped) -> Piped:

@@ -38,7 +38,7 @@ import { Problem } from "../parts/problem";
 import { StatusBadge } from "../parts/status";
 import tableClasses from "../parts/table.module.css";
 import { Ago } from "../parts/time";
-import { key, meQuery, pipedsQuery } from "../queries";
+import { key, lastSeenQuery, meQuery, pipedsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 import { connectionWord, type Word } from "../words";
 
@@ -101,7 +101,7 @@ function List({ onKey, onAdd }: { onKey: (made: NewKey) => void; onAdd: () => vo
             <Table.Th>Piped</Table.Th>
             <Table.Th>Version</Table.Th>
             <Table.Th>Repositories</Table.Th>
-            <Table.Th>Started</Table.Th>
+            <Table.Th>Last seen</Table.Th>
             <Table.Th aria-label="Actions" />
           </Table.Tr>
         </Table.Thead>
@@ -148,12 +148,26 @@ function Row({ piped, onKey }: { piped: Piped; onKey: (made: NewKey) => void }) 
           : "–"}
       </Table.Td>
       <Table.Td className={tableClasses.when}>
-        <Ago at={piped.startedAt} />
+        <LastSeen piped={piped} />
       </Table.Td>
       <Table.Td>
         <Actions piped={piped} onKey={onKey} />
       </Table.Td>
     </Table.Tr>
+  );
+}
+
+function LastSeen({ piped }: { piped: Piped }) {
+  const seen = useQuery(lastSeenQuery);
+  return (
+    <>
+      <Ago at={seen.data?.[piped.id] ?? 0n} />
+      {piped.startedAt > 0n && (
+        <Text size="xs" className="faint">
+          started <Ago at={piped.startedAt} />
+        </Text>
+      )}
+    </>
   );
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import watch
+from pipecd.controlplane import pipeds, watch
 from pipecd.controlplane.caller import Person
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
@@ -13,6 +13,8 @@ from pipecd.schema.pipecd.v1.console_pb2 import (
     PageApplicationsResponse,
     PageDeploymentsRequest,
     PageDeploymentsResponse,
+    SeePipedsRequest,
+    SeePipedsResponse,
 )
 
 
@@ -51,8 +53,13 @@ async def page_deployments(
     return PageDeploymentsResponse(deployments=page.records, next_cursor=page.cursor)
 
 
+async def see_pipeds(plane: Plane, person: Person, _: SeePipedsRequest) -> SeePipedsResponse:
+    return SeePipedsResponse(last_seen=await pipeds.last_seen(plane, person.project_id))
+
+
 HANDLERS: Mapping[str, Handler] = {
     "Watch": watch.console,
     "PageApplications": page_applications,
     "PageDeployments": page_deployments,
+    "SeePipeds": see_pipeds,
 }
