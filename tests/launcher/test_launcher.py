@@ -70,7 +70,7 @@ class Scene:
             default_version=more.pop("default_version", "v9.1.0"),
             admin_host="127.0.0.1",
             admin_port=self.port,
-            check_interval=0.2,
+            check_interval=more.pop("check_interval", 0.2),
             grace_period=2.0,
             patience=replace(PATIENCE, **more.pop("patience", {})),
             **more,
@@ -301,6 +301,31 @@ async def test_it_is_unwell_when_the_agent_stays_away_too_long(scene: Scene) -> 
         await eventually(lambda: _unwell(scene), 20)
 
 
+async def test_it_is_unwell_when_no_agent_lives_however_often_one_is_started(scene: Scene) -> None:
+    scene.configure(behaviour="crash")
+    async with scene.launched(patience={"start": 3.0, "first_pause": 1.0, "longest_pause": 1.0}):
+        # Then the launcher's own version is tried; without --insecure it finds no control plane either.
+        await eventually(lambda: _answers(scene, 200), 20)
+        await eventually(lambda: _answers(scene, 503), 20)
+        assert len(scene.lives()) >= 3
+
+
+async def test_a_second_port_tells_the_same(scene: Scene) -> None:
+    second = free_port()
+    async with scene.launched(launcher_admin_port=second):
+        await scene.runs("9.1.0")
+        assert (await asked(second, "/healthz"))[0] == 200
+        assert json.loads((await asked(second, "/version"))[2])["piped"] == "v9.1.0"
+
+
+async def test_a_hangup_looks_at_once(scene: Scene) -> None:
+    async with scene.launched(check_interval=600.0):
+        await scene.runs("9.1.0")
+        scene.configure(said="second")
+        os.kill(os.getpid(), signal.SIGHUP)
+        await scene.runs("9.1.0", lives=2, config="second")
+
+
 async def test_it_is_well_while_the_first_version_is_installed(scene: Scene) -> None:
     async with scene.launched():
 
@@ -370,6 +395,10 @@ async def _checks_failed(scene: Scene) -> float:
 
 async def _more_checks_failed(scene: Scene, number: float) -> bool:
     return await _checks_failed(scene) >= number
+
+
+async def _answers(scene: Scene, code: int) -> bool:
+    return (await scene.page("/healthz"))[0] == code
 
 
 async def _unwell(scene: Scene) -> bool:

@@ -119,7 +119,8 @@ class PipedOnAppRunner(cdk.Stack):
             ]
         )
         return apprunner.CfnService.SourceConfigurationProperty(
-            auto_deployments_enabled=True,
+            # A new image has a new tag, and `cdk deploy` brings it.
+            auto_deployments_enabled=False,
             authentication_configuration=apprunner.CfnService.AuthenticationConfigurationProperty(
                 access_role_arn=self._access_role(repository).role_arn
             ),

@@ -100,7 +100,8 @@ resource "aws_apprunner_service" "piped" {
   tags                           = var.tags
 
   source_configuration {
-    auto_deployments_enabled = true
+    # A pipeline that pushes the image deploys it by that; Terraform deploys what it pushes itself.
+    auto_deployments_enabled = !var.push_image
 
     authentication_configuration {
       access_role_arn = aws_iam_role.access.arn

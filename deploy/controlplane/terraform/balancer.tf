@@ -5,8 +5,8 @@ resource "aws_lb" "front" {
   load_balancer_type = "application"
   subnets            = var.public_subnet_ids
   security_groups    = [aws_security_group.balancer.id]
-  # Agents keep one stream open; the server lets it speak at least this often.
-  idle_timeout               = 300
+  # Agents keep one stream open, and ping every five minutes when there is nothing to say.
+  idle_timeout               = 900
   drop_invalid_header_fields = true
   tags                       = var.tags
 }

@@ -39,7 +39,7 @@ async def run(source: Source, options: Options) -> None:
         wishes = Wishes(source, options.transport, default=options.default_version, known=known)
         held.push_async_callback(wishes.close)
         wanted = await wishes.look()
-        pages = Pages(install=patience.install, silence=patience.silence)
+        pages = Pages(silence=patience.silence)
         port = await held.enter_async_context(served(pages, options.admin_host, options.admin_port))
         if options.launcher_admin_port:
             await held.enter_async_context(served(pages, options.admin_host, options.launcher_admin_port))

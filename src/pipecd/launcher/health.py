@@ -1,7 +1,7 @@
 """What the one admin port says for launcher and agent together.
 
 The agent listens on a port of this machine alone; the launcher hands its pages on. While an agent is being
-installed or exchanged the two are well, for as long as that may take.
+installed or exchanged the two are well, for as long as that may take. One that dies again and again is not.
 """
 
 import json
@@ -24,15 +24,18 @@ UP = Gauge("launcher_agent_up", "1 while an agent's process runs.", registry=REG
 class Pages:
     """`port` and `version` are the running agent's, 0 and empty without one; `doing` is told meanwhile."""
 
-    def __init__(self, *, install: float, silence: float) -> None:
+    def __init__(self, *, silence: float) -> None:
         self.port, self.version, self.doing = 0, "", "starting"
         self._silence = silence
-        # The first agent may have to be installed first.
-        self._well_until = time.monotonic() + install
+        self._well_until = 0.0
 
     def excused(self, seconds: float) -> None:
-        """Something that takes long begins."""
+        """Something that was planned begins, and takes so long at most."""
         self._well_until = max(self._well_until, time.monotonic() + seconds)
+
+    def expected(self, seconds: float) -> None:
+        """What was planned is done: an agent is to answer within so long."""
+        self._well_until = time.monotonic() + seconds
 
     async def __call__(self, path: str) -> Answer:
         match path.split("?")[0]:

@@ -50,8 +50,11 @@ class Keeper:
         """The first agent is prepared; when its version cannot be had, what else there is."""
         before = [one for one in self._memory.good if self._versions.installed(one)]
         self._past = Past(good=[Wanted(version=one, config=wanted.config) for one in before])
+        patience = self._options.patience
         self._pages.doing = f"installing {wanted.version}"
+        self._pages.excused(patience.install)
         await self._prepare(wanted)
+        self._pages.expected(patience.start)
 
     async def follow(self) -> None:
         """Looks at each interval, until cancelled. What goes wrong is told once, and changes nothing."""
@@ -78,10 +81,9 @@ class Keeper:
             assert prepared is not None
             self._changed.clear()
             life = await self._one_life(prepared)
-            if life is None:
-                failures = 0
-                continue
-            failures = await self._ended(prepared.wanted, life, failures)
+            failures = await self._ended(prepared.wanted, life, failures) if life else 0
+            if life is None or life.by_request:
+                self._pages.excused(self._options.patience.start)
 
     async def _prepare(self, wanted: Wanted) -> None:
         """Makes the wish, or what to follow instead of it, the next to run."""
@@ -116,7 +118,6 @@ class Keeper:
         STARTS.inc()
         self._pages.port, self._pages.version = port, wanted.version
         self._pages.doing = f"{wanted.version} starts"
-        self._pages.excused(options.patience.start)
         life = asyncio.create_task(
             live(
                 prepared.command,
