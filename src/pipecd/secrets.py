@@ -2,12 +2,14 @@
 
 A `Redactor` knows the secrets of this process and replaces them wherever text is about to leave: in
 logs (it is the first processor), stage logs, reasons and metadata. It finds them as they are, as
-base64 (at any of its three alignments) and URL-encoded.
+base64 (at any of its three alignments), URL-encoded and as JSON escapes them.
 """
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Mapping
+from threading import Lock
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -27,22 +29,35 @@ class Redactor:
     """Secrets may be added while it is in use; a text is clean of all that were added before."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known: set[str] = set()
         self._forms: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
+        #: Secrets come from threads that open them, texts from anywhere.
+        self._lock = Lock()
         for secret in secrets:
             self.add(secret)
 
     def add(self, secret: str) -> None:
         """Each line of a secret of several lines (a private key) counts by itself too."""
-        for part in {secret.strip(), *(line.strip() for line in secret.splitlines())}:
-            if len(part) >= SHORTEST:
-                self._forms.update(form for form in _forms(part) if len(form) >= SHORTEST)
-        ordered = sorted(self._forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        with self._lock:
+            if secret in self._known:
+                return
+            for part in {secret.strip(), *(line.strip() for line in secret.splitlines())}:
+                if len(part) >= SHORTEST:
+                    self._forms.update(form for form in _forms(part) if len(form) >= SHORTEST)
+            self._known.add(secret)
+            self._pattern = None
 
     def text(self, value: str) -> str:
         value = without_login(value)
-        return self._pattern.sub(MASK, value) if self._pattern else value
+        pattern = self._pattern or self._made()
+        return pattern.sub(MASK, value) if self._forms else value
+
+    def _made(self) -> re.Pattern[str]:
+        with self._lock:
+            ordered = sorted(self._forms, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, ordered)))
+            return self._pattern
 
     def value(self, value: Any) -> Any:
         """The same for strings inside mappings and lists, and for exceptions (as their text)."""
@@ -62,8 +77,9 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    raw = secret.encode()
-    forms = {secret, quote(secret, safe=""), quote_plus(secret), quote(secret)}
+    raw = secret.encode(errors="surrogateescape")
+    forms = {secret, quote(raw, safe=""), quote_plus(raw), quote(raw)}
+    forms.update(json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
     for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
         for shift in range(3):
             # The characters that depend on the bytes before and after the secret are cut off.

@@ -1,6 +1,7 @@
 """Invariant 10, at its root: known secrets do not survive a redactor, in any of their spellings."""
 
 import base64
+import json
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipecd.secrets import MASK, Redactor
 
-SECRET = "s3cr3t/with+odd chars&more"
+SECRET = 's3cr3t/with+odd "chars&more'
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,7 @@ SECRET = "s3cr3t/with+odd chars&more"
         base64.urlsafe_b64encode(SECRET.encode()).decode(),
         quote(SECRET, safe=""),
         quote_plus(SECRET),
+        json.dumps(SECRET)[1:-1],
     ],
 )
 def test_every_spelling_is_masked(spelling: str) -> None:
@@ -51,3 +53,16 @@ def test_mappings_lists_and_exceptions_are_searched() -> None:
 
 def test_ordinary_words_are_left_alone() -> None:
     assert Redactor(["abc"]).text("abcdef") == "abcdef"
+
+
+def test_bytes_that_are_no_text_are_masked_as_base64() -> None:
+    secret = bytes(range(200, 240))
+    redactor = Redactor([secret.decode(errors="surrogateescape")])
+    assert redactor.text(base64.b64encode(secret).decode()) == MASK
+
+
+def test_a_secret_that_comes_later_is_masked_from_then_on() -> None:
+    redactor = Redactor([SECRET])
+    assert "another one" in redactor.text("another one")
+    redactor.add("another one")
+    assert redactor.text("another one") == MASK
