@@ -96,7 +96,7 @@ class Person:
         if files is not None:
             whole = {"main.tf": terraform(self.folder / f"{name}.tfstate"), **files}
             await self.push(f"Add {name}", {f"{name}/{path}": text for path, text in whole.items()})
-        await eventually(self._has_repositories)
+        await eventually(self.has_repositories)
         made = await self.console.call(
             "AddApplication",
             name=name,
@@ -109,7 +109,8 @@ class Person:
         )
         return str(made.application_id)
 
-    async def _has_repositories(self) -> bool:
+    async def has_repositories(self) -> bool:
+        """Whether the agent has said who it is."""
         answer = await self.console.call("GetPiped", piped_id=self.piped_id)
         return bool(answer.piped.repositories)
 

@@ -6,6 +6,7 @@ bytes that are no UTF-8 travel in them as surrogates (`surrogateescape`).
 """
 
 import base64
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from pipecd.errors import ConfigError, Place
 
 Data = Mapping[str, Mapping[str, str]]
 Value = str | int | Mapping[str, "Value"]
+#: A value, and the names in `data` that it is made of.
+_Made = tuple[Value, frozenset[str]]
 
 #: White space in Go's templates.
 _SPACE = " \t\r\n"
@@ -40,14 +43,15 @@ _QUOTED = {value: f"\\{key}" for key, value in _ESCAPES.items()}
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
     text: str
-    #: Every text that a value of `data` became on its way into the file: as it is, and after each function.
-    inserted: frozenset[str]
+    #: Every text that a value of `data` became on its way into the file, as it is and after each function, by
+    #: the name in `data` that it comes from.
+    inserted: Mapping[str, frozenset[str]]
 
 
 def render(text: str, data: Data, file: str) -> Rendered:
     """Raises ConfigError with `file` and the line. What is wrong is told without a value of `data`."""
     pieces: list[str] = []
-    inserted: set[str] = set()
+    inserted: dict[str, set[str]] = {name: set() for name in data}
     at = 0
     trim_next = False
     while (start := text.find("{{", at)) >= 0:
@@ -62,7 +66,8 @@ def render(text: str, data: Data, file: str) -> Rendered:
         trim_next, at = trims_after, end
     rest = text[at:]
     pieces.append(rest.lstrip(_SPACE) if trim_next else rest)
-    return Rendered(text="".join(pieces), inserted=frozenset(inserted))
+    told = {name: frozenset(texts) for name, texts in inserted.items()}
+    return Rendered(text="".join(pieces), inserted=told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +137,7 @@ class _Evaluation:
     data: Data
     spot: _Spot
     tokens: Sequence[_Token]
-    inserted: set[str]
+    inserted: Mapping[str, set[str]]
     at: int = field(default=0)
 
     def whole(self) -> str:
@@ -146,15 +151,15 @@ class _Evaluation:
     def _next(self) -> _Token | None:
         return self.tokens[self.at] if self.at < len(self.tokens) else None
 
-    def _pipeline(self) -> tuple[Value, bool]:
-        """A value, and whether it is made of `data`."""
+    def _pipeline(self) -> _Made:
+        """A value, and the names in `data` that it is made of."""
         value, touched = self._command(())
         while (token := self._next()) and token.text == "|" and token.kind == "sign":
             self.at += 1
             value, touched = self._command(((value, touched),))
         return value, touched
 
-    def _command(self, piped: Sequence[tuple[Value, bool]]) -> tuple[Value, bool]:
+    def _command(self, piped: Sequence[_Made]) -> _Made:
         """A value by itself, or a function with its arguments; what is piped comes last."""
         token = self._next()
         if token is None or (token.kind == "sign" and token.text != "("):
@@ -177,37 +182,42 @@ class _Evaluation:
             given.append(self._operand())
         return self._called(token.text, [*given, *piped])
 
-    def _called(self, name: str, given: Sequence[tuple[Value, bool]]) -> tuple[Value, bool]:
+    def _called(self, name: str, given: Sequence[_Made]) -> _Made:
         function = FUNCTIONS.get(name)
         if function is None:
             raise self.spot.wrong(
                 f"the function {name} is not known", f"known are {', '.join(sorted(FUNCTIONS))}"
             )
-        touched = any(one for _, one in given)
+        touched = frozenset[str]().union(*(names for _, names in given))
+        values = [one for one, _ in given]
         try:
-            value = function(*(one for one, _ in given))
-        except _Wrong as error:
-            raise self.spot.wrong(f"{name}: {error}")
+            inspect.signature(function).bind(*values)
         except TypeError:
-            raise self.spot.wrong(f"{name} is given {len(given)} values, which is not what it takes")
+            what = f"{name} is given {len(given)} values, which is not what it takes"
+            raise self.spot.wrong(what) from None
+        try:
+            value = function(*values)
+        except _Wrong as error:
+            raise self.spot.wrong(f"{name}: {error}") from None
         return self._noted(value, touched), touched
 
     def _has_operand(self) -> bool:
         token = self._next()
         return token is not None and (token.kind != "sign" or token.text == "(")
 
-    def _operand(self) -> tuple[Value, bool]:
+    def _operand(self) -> _Made:
         token = self.tokens[self.at]
         self.at += 1
         match token.kind:
             case "path" | "dot":
-                return self._found(token.text), True
+                names = token.text.split(".")[1:]
+                return self._found(token.text), frozenset(names[:1] if any(names) else self.data)
             case "text":
-                return self._unescaped(token.text[1:-1]), False
+                return self._unescaped(token.text[1:-1]), frozenset()
             case "raw":
-                return token.text[1:-1], False
+                return token.text[1:-1], frozenset()
             case "number":
-                return int(token.text), False
+                return int(token.text), frozenset()
             case "sign":
                 value = self._pipeline()
                 closing = self._next()
@@ -233,11 +243,12 @@ class _Evaluation:
                     f"there is no {walked}", f"there is {known}; correct the name, or add it"
                 )
             value = value[name]
-        return self._noted(value, True)
+        return self._noted(value, frozenset(path.split(".")[1:2]))
 
-    def _noted(self, value: Value, touched: bool) -> Value:
-        if touched and isinstance(value, str):
-            self.inserted.add(value)
+    def _noted(self, value: Value, touched: frozenset[str]) -> Value:
+        if isinstance(value, str):
+            for name in touched:
+                self.inserted[name].add(value)
         return value
 
     def _unescaped(self, text: str) -> str:

@@ -9,9 +9,11 @@ from pipecd.errors import ConfigError, PipecdError, Refused
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
+from pipecd.piped.rendering import Rendering
 from pipecd.piped.repositories import Repository
 from pipecd.piped.source import Sources
 from pipecd.quickstart.git_server import GitServer
+from pipecd.secrets import Redactor
 from tests.repo import Clone
 from tests.world import app_file
 
@@ -26,7 +28,8 @@ def clone(tmp_path: Path) -> Clone:
 @pytest.fixture
 async def sources(tmp_path: Path, clone: Clone) -> AsyncIterator[Sources]:
     async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
-        yield Sources(mirrors, {"shop": Repository(id="shop", remote=clone.remote, branch="main")})
+        repositories = {"shop": Repository(id="shop", remote=clone.remote, branch="main")}
+        yield Sources(mirrors, repositories, Rendering(None, Redactor().add))
 
 
 def at(path: str, filename: str = "app.pipecd.yaml", repo_id: str = "shop") -> GitPath:

@@ -92,4 +92,11 @@ def test_refused_with_its_place(template: str, what: str) -> None:
 
 def test_what_was_made_of_values_is_told() -> None:
     rendered = render("{{ .encryptedSecrets.key | upper | b64enc }}{{ `other` }}", DATA, "x")
-    assert rendered.inserted == {"one\ntwo", "ONE\nTWO", "T05FClRXTw=="}
+    assert rendered.inserted["encryptedSecrets"] == {"one\ntwo", "ONE\nTWO", "T05FClRXTw=="}
+    assert not rendered.inserted["attachment"]
+
+
+def test_what_is_made_of_two_values_is_told_of_both() -> None:
+    rendered = render('{{ index . "attachment" "motd" | default .encryptedSecrets.empty }}', DATA, "x")
+    assert rendered.inserted["encryptedSecrets"] == {"", "  Hello \n"}
+    assert rendered.inserted["attachment"] == {"  Hello \n"}

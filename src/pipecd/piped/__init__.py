@@ -22,12 +22,14 @@ from pipecd.piped.admin import health, served
 from pipecd.piped.credentials import git_credentials, secrets_in
 from pipecd.piped.home import own_folder
 from pipecd.piped.kept import Kept
+from pipecd.piped.key_pair import key_pair
 from pipecd.piped.logs import Logs
 from pipecd.piped.loop import Wake, keep
 from pipecd.piped.notify import notify
 from pipecd.piped.options import Options
 from pipecd.piped.parts import Parts, assembled
 from pipecd.piped.polling import SAFETY_NET, Wakes, poll
+from pipecd.piped.rendering import Rendering
 from pipecd.piped.unserved import unserved
 from pipecd.piped.watch import Hints, watch
 from pipecd.piped.workers import Workers
@@ -50,7 +52,8 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     options = options or Options()
     key = piped_key(spec)
     credentials = git_credentials(spec)
-    for secret in (key, *credentials.secrets, *secrets_in(spec)):
+    pair = key_pair(spec)
+    for secret in (key, *credentials.secrets, *secrets_in(spec), pair.private if pair else ""):
         redactor.add(secret)
     for what, meaning in unserved(spec):
         log.warning("part of the configuration is not served", key=what, meaning=meaning)
@@ -58,7 +61,9 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     async with AsyncExitStack() as held:
         home = held.enter_context(own_folder(options.home, spec.piped_id))
         mirrors = await held.enter_async_context(Mirrors(home, credentials, user))
-        client, instance, identity = await held.enter_async_context(acquainted(spec, key, options))
+        client, instance, identity = await held.enter_async_context(
+            acquainted(spec, key, options, pair.public if pair else "")
+        )
         port = await held.enter_async_context(served(health(client), options.admin_host, options.admin_port))
         foreign = Foreign(
             # Emptied when the agent starts: what a killed one left is gone then.
@@ -67,7 +72,8 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             user=user,
             trusted=[one.remote for one in spec.repositories],
         )
-        parts = assembled(spec, client, mirrors, foreign, Kept(client, key))
+        rendering = Rendering(pair.opener if pair else None, redactor.add)
+        parts = assembled(spec, client, mirrors, foreign, Kept(client, key), rendering)
         held.push_async_callback(_farewell, parts.desk.works.logs)
         log.info("agent started", name=identity.name, version=__version__, admin_port=port)
         who = {"piped": identity.name or spec.piped_id, "version": __version__}

@@ -23,10 +23,11 @@ DIAL = Retry(base=1.0, cap=10.0, tries=4)
 
 @asynccontextmanager
 async def acquainted(
-    spec: PipedSpec, key: str, options: Options
+    spec: PipedSpec, key: str, options: Options, public_key: str
 ) -> AsyncIterator[tuple[Client, str, Identity]]:
     """A client that the control plane knows, this process's name for the lease, and who we are to it.
 
+    `public_key` is what secrets for this agent are sealed with, or empty.
     Raises ConfigError when the control plane refuses us, Temporary when it stays away.
     """
     instance = uuid.uuid4().hex
@@ -39,15 +40,17 @@ async def acquainted(
 
     client = await retried(dial, DIAL, before_retry=_again)
     try:
-        yield client, instance, await _introduced(client, spec, options)
+        yield client, instance, await _introduced(client, spec, options, public_key)
     finally:
         await client.close()
 
 
-async def _introduced(client: Client, spec: PipedSpec, options: Options) -> Identity:
+async def _introduced(client: Client, spec: PipedSpec, options: Options, public_key: str) -> Identity:
     place = f"the control plane at {client.address}"
     try:
-        return await report_meta(client, spec, version=__version__, masked=options.shown_config)
+        return await report_meta(
+            client, spec, version=__version__, masked=options.shown_config, public_key=public_key
+        )
     except (Unauthenticated, PermissionDenied, NotFound) as error:
         raise ConfigError(
             f"{place} refuses this agent: {error}",

@@ -21,8 +21,13 @@ class Identity:
     web_address: str
 
 
-async def report_meta(client: Client, spec: PipedSpec, *, version: str, masked: str) -> Identity:
-    """`masked` is the configuration as YAML without its secrets. Raises Unauthenticated for a wrong key."""
+async def report_meta(
+    client: Client, spec: PipedSpec, *, version: str, masked: str, public_key: str
+) -> Identity:
+    """`masked` is the configuration as YAML without its secrets; `public_key` is PEM, or empty.
+
+    Raises Unauthenticated for a wrong key.
+    """
     request = ReportPipedMetaRequest(
         version=version,
         repositories=[
@@ -32,7 +37,9 @@ async def report_meta(client: Client, spec: PipedSpec, *, version: str, masked: 
         platform_providers=[
             Piped.PlatformProvider(name=one.name, type=one.type) for one in spec.platform_providers
         ],
-        secret_encryption=Piped.SecretEncryption(type="NONE"),
+        secret_encryption=Piped.SecretEncryption(
+            type="KEY_PAIR" if public_key else "NONE", public_key=public_key
+        ),
         config=masked,
     )
     answer = await client.call(client.piped.ReportPipedMeta, request, policy=TRIES)

@@ -17,6 +17,7 @@ from pipecd.piped.logs import Logs
 from pipecd.piped.perform import Stageworks
 from pipecd.piped.planner import Planner
 from pipecd.piped.providers import Providers
+from pipecd.piped.rendering import Rendering
 from pipecd.piped.report import Reports
 from pipecd.piped.repositories import Repository
 from pipecd.piped.rollout import Desk
@@ -36,14 +37,16 @@ class Parts:
     restart: asyncio.Event
 
 
-def assembled(spec: PipedSpec, client: Client, mirrors: Mirrors, foreign: Foreign, kept: Kept) -> Parts:
+def assembled(
+    spec: PipedSpec, client: Client, mirrors: Mirrors, foreign: Foreign, kept: Kept, rendering: Rendering
+) -> Parts:
     """Nothing runs yet."""
     repositories = {
         one.repo_id: Repository(id=one.repo_id, remote=one.remote, branch=one.branch)
         for one in spec.repositories
     }
     view, leadership, reports = View(client), Leadership(), Reports(client, redactor)
-    heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories)
+    heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, rendering)
     providers, restart = Providers(spec), asyncio.Event()
     works = Stageworks(
         sources=sources, foreign=foreign, logs=Logs(client, redactor), providers=providers, kept=kept

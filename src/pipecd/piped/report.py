@@ -7,6 +7,7 @@ the work that depends on it: no status is invented. A refusal (Conflict) rises t
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -15,7 +16,7 @@ from grpc import aio
 from pipecd.client import Client
 from pipecd.errors import AlreadyExists, NotFound, Temporary
 from pipecd.model.application import DeploymentReference
-from pipecd.model.deployment import Deployment, Stage
+from pipecd.model.deployment import Deployment, Stage, Version
 from pipecd.model.status import DeploymentStatus, SyncStatus
 from pipecd.retry import Retry
 from pipecd.schema.agent.applications_pb2 import (
@@ -142,7 +143,7 @@ class Reports:
     ) -> None:
         state = ApplicationSyncState(
             status=ApplicationSyncStatus.ValueType(status),
-            short_reason=short,
+            short_reason=self._clean(short),
             reason=self._clean(reason or short),
             head_deployment_id=head,
             timestamp=int(time.time()),
@@ -175,7 +176,7 @@ class Reports:
         request = ReportCommandHandledRequest(
             command_id=command_id,
             status=status,
-            metadata=dict(metadata),
+            metadata=self._cleaned(metadata),
             handled_at=int(time.time()),
             output=output,
         )
@@ -183,6 +184,15 @@ class Reports:
             await self._send(self._piped.ReportCommandHandled, request)
         except NotFound:
             log.warning("command is gone", command=command_id)
+
+    def _cleaned(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        return {key: self._clean(value) for key, value in metadata.items()}
+
+    def _public(self, version: Version) -> Version:
+        clean = self._clean
+        return replace(
+            version, version=clean(version.version), name=clean(version.name), url=clean(version.url)
+        )
 
     async def _planned(self, new: Deployment) -> None:
         now = int(time.time())
@@ -195,7 +205,7 @@ class Reports:
                 running_commit_hash=new.running_commit,
                 running_config_filename=new.running_config_filename,
                 sync_strategy=strategy_to(new.trigger.strategy),
-                versions=[version_to(version) for version in new.versions],
+                versions=[version_to(self._public(version)) for version in new.versions],
                 stages=[stage_to(stage, now=now) for stage in new.stages],
                 deployment_chain_id=new.chain_id,
                 deployment_chain_block_index=new.chain_block,
@@ -205,13 +215,15 @@ class Reports:
     async def _shared(self, old: Deployment, new: Deployment) -> None:
         added = _added(old.shared, new.shared)
         if added:
-            request = SaveDeploymentSharedMetadataRequest(deployment_id=new.id, metadata=added)
+            request = SaveDeploymentSharedMetadataRequest(deployment_id=new.id, metadata=self._cleaned(added))
             await self._send(self._piped.SaveDeploymentSharedMetadata, request)
 
     async def _stage(self, deployment_id: str, old: Stage, new: Stage) -> None:
         added = _added(old.metadata, new.metadata)
         if added:
-            request = SaveStageMetadataRequest(deployment_id=deployment_id, stage_id=new.id, metadata=added)
+            request = SaveStageMetadataRequest(
+                deployment_id=deployment_id, stage_id=new.id, metadata=self._cleaned(added)
+            )
             await self._send(self._piped.SaveStageMetadata, request)
         if (old.status, old.reason) != (new.status, new.reason):
             await self._send(

@@ -5,6 +5,7 @@ repository's id; a record of the control plane cannot point the agent at another
 repository holds may reach outside the checkout.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,13 +17,16 @@ from pipecd.errors import ConfigError, NotFound, Place, Refused
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
 from pipecd.model.stage import Source
+from pipecd.piped.rendering import Rendering
 from pipecd.piped.repositories import Repository
 from pipecd.platforms import platform
 
 
 class Sources:
-    def __init__(self, mirrors: Mirrors, repositories: Mapping[str, Repository]) -> None:
-        self.mirrors = mirrors
+    def __init__(
+        self, mirrors: Mirrors, repositories: Mapping[str, Repository], rendering: Rendering
+    ) -> None:
+        self.mirrors, self._rendering = mirrors, rendering
         self._repositories = repositories
 
     def repository(self, repo_id: str) -> Repository:
@@ -68,13 +72,17 @@ class Sources:
 
     @asynccontextmanager
     async def checkout(self, git_path: GitPath, commit: str) -> AsyncIterator[Source]:
-        """A copy of the repository at `commit`, for one use; it is removed afterwards."""
+        """A copy of the repository at `commit`, for one use; it is removed afterwards.
+
+        The application's secrets and attachments are in their places.
+        """
         config = await self.config(git_path, commit)
-        _refuse_unsupported(config)
         remote = self.repository(git_path.repo_id).remote
         async with self.mirrors.worktree(remote, commit) as root:
             directory = inside(root, git_path.path)
             refuse_escaping_links(root, directory)
+            if config.spec.encryption or config.spec.attachment:
+                await asyncio.to_thread(self._rendering.render, root, directory, config)
             yield Source(commit=commit, root=root, directory=directory, config=config)
 
 
@@ -115,17 +123,9 @@ def refuse_escaping_links(root: Path, directory: Path) -> None:
     for parent, directories, files in os.walk(directory):
         for name in (*directories, *files):
             link = Path(parent, name)
-            if link.is_symlink() and not link.resolve().is_relative_to(real_root):
+            # Not `resolve`, which fails for a link to itself.
+            if link.is_symlink() and not Path(os.path.realpath(link)).is_relative_to(real_root):
                 raise Refused(
                     f"the link {link.relative_to(root)} leads out of the repository",
                     remedy="replace it with a file, or with a relative link inside the repository",
                 )
-
-
-def _refuse_unsupported(config: ApplicationConfig) -> None:
-    for key in ("encryption", "attachment"):
-        if getattr(config.spec, key, None):
-            raise Refused(
-                f"{config.file}: spec.{key} is not supported by this version of the agent",
-                remedy=f"remove spec.{key}, or use a version that supports it",
-            )

@@ -11,11 +11,6 @@ def unserved(spec: PipedSpec) -> Iterator[tuple[str, str]]:
         yield "spec.notifications", "notifications go to the agent's log only"
     if spec.event_watcher.git_repos:
         yield "spec.eventWatcher", "events are not watched"
-    if spec.secret_management is not None:
-        yield (
-            "spec.secretManagement",
-            "applications with encrypted secrets are refused",
-        )
     if spec.analysis_providers:
         yield "spec.analysisProviders", "ANALYSIS stages are refused"
     if spec.chart_repositories or spec.chart_registries:

@@ -57,7 +57,7 @@ async def test_commits_become_versions_and_a_failing_stage_gives_the_traffic_bac
         remote = w.git.url(REPOSITORY)
         code = {"code/app.py": "def handler(*_): return 1\n"}
         await w.push("Begin", {**code, **files(role, remote, *STAGES)})
-        await eventually(w._has_repositories)
+        await eventually(w.has_repositories)
         app = await registered(w)
         first = await w.ended(app)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason

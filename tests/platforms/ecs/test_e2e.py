@@ -34,7 +34,7 @@ def files(folder: Path) -> dict[str, str | None]:
 
 
 async def registered(w: World) -> str:
-    await eventually(w._has_repositories)
+    await eventually(w.has_repositories)
     path = ApplicationGitPath(
         repo=ApplicationGitRepository(id=REPOSITORY), path="shop", config_filename="app.pipecd.yaml"
     )
