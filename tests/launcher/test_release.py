@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import functools
+import hashlib
+import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -202,6 +205,45 @@ async def test_an_installation_that_takes_too_long_is_given_up(web: str, tmp_pat
     versions = Versions(tmp_path / "home", releases_at(web, ""), timeout=0.0)
     with pytest.raises(Refused, match=r"installing v9.1.0 takes longer than 0 s"):
         await versions.command("v9.1.0")
+
+
+@pytest.fixture
+def index(shelf: Path, web: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package index with the one version; gives its page. The password must not get out."""
+    made = shelf / "v9.1.0" / "pipecd-9.1.0-py3-none-any.whl"
+    page = shelf / "simple" / "pipecd" / "index.html"
+    page.parent.mkdir(parents=True)
+    sha256 = hashlib.sha256(made.read_bytes()).hexdigest()
+    page.write_text(f'<a href="/v9.1.0/{made.name}#sha256={sha256}">{made.name}</a>')
+    monkeypatch.setenv(
+        "PIP_INDEX_URL", web.replace("http://", "http://reader:c4n4ry-of-the-index@") + "/simple"
+    )
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    return page
+
+
+async def test_a_version_comes_from_a_package_index(index: Path, tmp_path: Path) -> None:
+    versions = Versions(tmp_path / "home", releases_at("index", ""), timeout=60)
+    command = await versions.command("v9.1.0")
+    assert (await capture([command[0], "-c", "import pipecd"], timeout=30)).code == 0
+
+
+async def test_what_an_index_hands_out_is_held_to_the_hash_it_tells(index: Path, tmp_path: Path) -> None:
+    index.write_text(re.sub("sha256=.{8}", "sha256=00000000", index.read_text()))
+    versions = Versions(tmp_path / "home", releases_at("index", ""), timeout=60)
+    with pytest.raises(Refused, match=r"pip failed: .*HASH"):
+        await versions.command("v9.1.0")
+    assert not versions.installed("v9.1.0")
+
+
+async def test_the_password_of_an_index_is_in_no_error(index: Path, tmp_path: Path) -> None:
+    versions = Versions(tmp_path / "home", releases_at("index", ""), timeout=60)
+    with pytest.raises(Refused) as caught:
+        await versions.command("v9.2.0")
+    assert "c4n4ry" not in str(caught.value)
+    assert "No matching distribution found for pipecd" in str(caught.value)
 
 
 async def test_a_server_that_is_away_will_come_back(into: Path) -> None:

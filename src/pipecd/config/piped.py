@@ -267,6 +267,32 @@ def masked(text: str, file: str) -> str:
     return yaml.safe_dump({"kind": document.kind, "spec": _masked(document.spec)}, sort_keys=False)
 
 
+def secrets(text: str, file: str) -> list[str]:
+    """Every value of the file that must not be written anywhere, as it stands there and decoded."""
+    written = _secrets(parse(text, file).spec)
+    return [*written, *(plain for value in written if (plain := _plain(value)))]
+
+
+def _secrets(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [found for item in value for found in _secrets(item)]
+    if not isinstance(value, Mapping):
+        return []
+    own = [item for key, item in value.items() if isinstance(item, str) and _secret(str(key))]
+    paths = {item for key, item in value.items() if str(key).lower().endswith("file")}
+    return [item for item in own if item not in paths] + [
+        found for item in value.values() for found in _secrets(item)
+    ]
+
+
+def _plain(value: str) -> str:
+    """What base64 stands for; empty for everything else."""
+    try:
+        return decoded(value, "")
+    except ConfigError:
+        return ""
+
+
 def _masked(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: MASK if _secret(str(key)) and item else _masked(item) for key, item in value.items()}

@@ -15,6 +15,7 @@ from pipecd.launcher.choice import Life
 from pipecd.launcher.options import Patience
 from pipecd.launcher.versions import Command, environment
 from pipecd.process import Finished, run
+from pipecd.telemetry import redactor
 
 #: Beyond the agent's own grace period, before it is killed.
 MARGIN = 5.0
@@ -104,5 +105,5 @@ async def _ended(process: asyncio.Task[Finished]) -> None:
 
 
 def _handed_on(line: str) -> None:
-    """The agent keeps secrets out of its lines itself."""
-    print(line, file=sys.stderr, flush=True)
+    """The agent keeps secrets out of its lines itself; this is for what it did not write on purpose."""
+    print(redactor.text(line), file=sys.stderr, flush=True)

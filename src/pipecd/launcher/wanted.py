@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from pipecd import __version__
 from pipecd.client import Client, PipedToken, Transport
-from pipecd.config.piped import Access, access, piped_key
+from pipecd.config.piped import Access, access, piped_key, secrets
 from pipecd.config.sources import Source
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, Temporary, Unauthenticated, Unsupported
 from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest
@@ -54,12 +54,17 @@ class Wishes:
         self._default = canonical(default) if default else OWN_VERSION
         self._known = known or self._default
         self._connection: tuple[Access, str, Client] | None = None
+        self._hidden = ""
         #: Whether the control plane answered at the last look.
         self.answered = False
 
     async def look(self) -> Wanted:
         """Raises ConfigError for what somebody can mend, Temporary when the source is away."""
         text = await self._source.read()
+        if text.text != self._hidden:
+            for secret in secrets(text.text, text.name):
+                redactor.add(secret)
+            self._hidden = text.text
         client = await self._client(access(text.text, text.name))
         return Wanted(version=await self._version(client), config=text.text)
 
