@@ -14,6 +14,7 @@ from pipecd.init import stay_first
 from pipecd.lazy_group import LazyGroup
 
 PIPED = ("pipecd.piped.cli:command", "Run the agent.")
+VERSION = ("pipecd.version:command", "Tell the version.")
 LAUNCHER = ("pipecd.launcher.cli:command", "Run the agent in the version that is asked for.")
 
 
@@ -27,6 +28,7 @@ LAUNCHER = ("pipecd.launcher.cli:command", "Run the agent in the version that is
         "launcher": LAUNCHER,
         "pipectl": ("pipecd.pipectl:command", "The command line for people and CI."),
         "hash-password": ("pipecd.controlplane.cli:hash_password_command", "Hash a password for a project."),
+        "version": VERSION,
     },
 )
 @click.version_option(__version__, prog_name="pipecd")
@@ -34,13 +36,13 @@ def pipecd_command() -> None:
     """GitOps continuous delivery: control plane, agent, launcher and command line."""
 
 
-@click.group(cls=LazyGroup, places={"piped": PIPED})
+@click.group(cls=LazyGroup, places={"piped": PIPED, "version": VERSION})
 @click.version_option(__version__, prog_name="piped")
 def piped_command() -> None:
     """The agent: brings applications to the commits that Git names."""
 
 
-@click.group(cls=LazyGroup, places={"launcher": LAUNCHER})
+@click.group(cls=LazyGroup, places={"launcher": LAUNCHER, "version": VERSION})
 @click.version_option(__version__, prog_name="launcher")
 def launcher_command() -> None:
     """Runs the agent in the version that the control plane asks for."""

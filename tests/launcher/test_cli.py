@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pytest
 
+import pipecd
 from pipecd.errors import ConfigError
 from pipecd.launcher import cli
 from pipecd.launcher.git_source import Place, repository
@@ -120,6 +121,11 @@ def test_the_name_of_the_command_may_be_left_out(tmp_path: Path) -> None:
     for words in ([], ["launcher"]):
         ended = launched(*words, "--config-file=/nowhere", f"--home-dir={tmp_path}")
         assert ended.stderr.startswith("launcher: /nowhere cannot be read")
+
+
+def test_the_version_is_told_to_scripts() -> None:
+    told = launched("version")
+    assert (told.returncode, told.stdout) == (0, f"v{pipecd.__version__}\n")
 
 
 def launched(*flags: str) -> subprocess.CompletedProcess[str]:
