@@ -44,4 +44,5 @@ if [ -n "$key" ]; then
   openssl pkeyutl -sign -rawin -inkey "$key" -in "$unfinished/SHA256SUMS" | base64 > "$unfinished/SHA256SUMS.sig"
 fi
 mv "$unfinished" "$folder/$version"
-echo "$folder/$version: $(ls "$folder/$version" | wc -l) files"
+set -- "$folder/$version"/*
+echo "$folder/$version: $# files"

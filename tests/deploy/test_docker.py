@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
+BIN = Path(sys.executable).parent
 COMPONENTS = ("controlplane", "piped", "launcher", "pipectl")
 
 
@@ -90,10 +92,15 @@ def test_base_images_name_their_version() -> None:
     assert all(re.search(r":\d+\.\d+\.\d+-", one) for one in arguments)
 
 
+def test_hadolint_finds_nothing_wrong() -> None:
+    done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "deploy").rglob("*.sh")), ids=lambda path: path.name)
 def test_scripts_are_shell(script: Path) -> None:
-    done = subprocess.run(["sh", "-n", str(script)], capture_output=True, text=True, timeout=10)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run([BIN / "shellcheck", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert "set -eu" in script.read_text()
 
 
