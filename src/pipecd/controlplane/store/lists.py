@@ -76,6 +76,9 @@ class ApplicationFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentFilter:
+    """`search`: words of the application's name; `name`: all of it, in whatever letter case."""
+
+    name: str = ""
     statuses: Collection[int] = ()
     kinds: Collection[int] = ()
     application_ids: Collection[str] = ()
@@ -123,6 +126,7 @@ async def deployments(
         *_any_of(column.status, wanted.statuses),
         *_any_of(column.kind, wanted.kinds),
         *_any_of(column.application_id, wanted.application_ids),
+        *([column.words == wanted.name.lower()] if wanted.name else ()),
         *([column.trace_commit == wanted.trace_commit] if wanted.trace_commit else ()),
         *(column.words.contains(word, autoescape=True) for word in wanted.search.lower().split()),
         *_labels(column.labels, wanted.labels),

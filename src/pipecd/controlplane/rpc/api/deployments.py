@@ -34,7 +34,7 @@ async def list_deployments(
         statuses=_statuses(list(request.statuses)),
         kinds=kinds(list(request.kinds)),
         application_ids=request.application_ids,
-        search=request.application_name,
+        name=request.application_name,
         labels=request.labels,
     )
     paging = Paging(size=max(0, min(request.limit, lists.LARGEST_PAGE)), cursor=request.cursor)
