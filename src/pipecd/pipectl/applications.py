@@ -9,7 +9,7 @@ from pipecd.config.flags import Duration, switch
 from pipecd.errors import Conflict
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import ago, as_json, facts, output_option, table
-from pipecd.pipectl.values import KINDS, pairs, status_name, statuses
+from pipecd.pipectl.values import ENDED, KINDS, pairs, status_name, statuses
 from pipecd.pipectl.waiting import wait_for
 from pipecd.schema.api import applications_pb2 as api
 from pipecd.schema.api.commands_pb2 import GetCommandRequest
@@ -193,7 +193,7 @@ async def wait_for_status(
             last = name
         if deployment.status in wanted:
             return True
-        if name in ("SUCCESS", "FAILURE", "CANCELLED"):
+        if deployment.status in ENDED:
             raise Conflict(f"deployment {deployment_id} ended as {name}: {deployment.status_reason}")
         return None
 

@@ -1,4 +1,4 @@
-"""`pipectl deployment …`."""
+"""`pipectl deployment …`, but for its logs."""
 
 import click
 
@@ -9,9 +9,7 @@ from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import ago, as_json, facts, output_option, table
 from pipecd.pipectl.values import KINDS, pairs, status_name, statuses, words
 from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest, ListDeploymentsRequest
-from pipecd.schema.api.logs_pb2 import ListStageLogsRequest
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
-from pipecd.schema.model.stage_log_pb2 import LogSeverity
 from pipecd.schema.model.stage_pb2 import StageStatus
 
 _ID = click.option("--deployment-id", required=True, help="The deployment's id.")
@@ -102,24 +100,6 @@ async def get(client: Client, *, deployment_id: str, output: str) -> None:
         if one.visible
     )
     table(("STAGE", "NAME", "STATUS", "REASON"), rows, empty="It is not planned yet.")
-
-
-@click.command()
-@_ID
-@with_client
-async def logs(client: Client, *, deployment_id: str) -> None:
-    """Print what the stages said, one after another."""
-    deployment = await _deployment(client, deployment_id)
-    request = ListStageLogsRequest(deployment_id=deployment_id)
-    found = (await client.call(client.api.ListStageLogs, request)).stage_logs
-    for stage in deployment.stages:
-        if stage.id not in found:
-            continue
-        click.echo(f"[{stage.name}] {StageStatus.Name(stage.status).removeprefix('STAGE_')}")
-        for block in found[stage.id].blocks:
-            mark = "ERROR " if block.severity == LogSeverity.ERROR else ""
-            click.echo(f"{mark}{block.log}", nl=not block.log.endswith("\n"))
-        click.echo()
 
 
 @click.command("wait-status")

@@ -1,16 +1,20 @@
 """How answers are shown: tables for people, JSON for programs (`-o json`)."""
 
+import base64
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+
+#: Columns: wider than any line.
+_UNLIMITED = 100_000
 
 
 def output_option(function: Any) -> Any:
@@ -19,36 +23,34 @@ def output_option(function: Any) -> Any:
     return click.option("-o", "--output", type=choice, default="table", show_default=True)(function)
 
 
-def as_json(value: Message | Sequence[Message] | Mapping[str, Any]) -> None:
-    """Names as in the schema; numbers as numbers where JSON can hold them."""
-    if isinstance(value, Message):
-        shown: Any = _object(value)
-    elif isinstance(value, Mapping):
-        shown = value
-    else:
-        shown = [_object(one) for one in value]
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+def as_json(message: Message) -> None:
+    """Names as in the schema, enums by name, numbers as numbers. Zero and empty members are there too."""
+    click.echo(json.dumps(_object(message), indent=2, ensure_ascii=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """A row a record. Piped into another program it is not cut to the terminal's width."""
-    made = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    count = 0
+    """A line a record, the first column whole. Piped into another program no line is wrapped."""
+    first, *rest = columns
+    made = Table(Column(first, no_wrap=True), *rest, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        made.add_row(*row)
-        count += 1
-    if not count:
+        made.add_row(*map(printable, row))
+    if not made.row_count:
         click.echo(empty, err=True)
         return
-    width = None if sys.stdout.isatty() else 1000
-    Console(width=width, highlight=False, markup=False, soft_wrap=width is not None).print(made)
+    width = None if sys.stdout.isatty() else _UNLIMITED
+    Console(width=width, highlight=False, markup=False).print(made)
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
     known = [(name, value) for name, value in pairs if value]
     width = max(len(name) for name, _ in known)
     for name, value in known:
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(f"{name:<{width}}  {printable(value)}")
+
+
+def printable(text: str) -> str:
+    """One line without control characters: what stands in a commit must not steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text.strip())
 
 
 def ago(seconds: int) -> str:
@@ -62,5 +64,29 @@ def ago(seconds: int) -> str:
     return f"{passed}s ago"
 
 
-def _object(message: Message) -> Any:
-    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+def _object(message: Any) -> dict[str, Any]:
+    return {
+        field.name: _member(field, getattr(message, field.name))
+        for field in message.DESCRIPTOR.fields
+        if not field.has_presence or message.HasField(field.name)
+    }
+
+
+def _member(field: FieldDescriptor, value: Any) -> Any:
+    if field.message_type and field.message_type.GetOptions().map_entry:
+        inner = field.message_type.fields_by_name["value"]
+        return {str(key): _scalar(inner, value[key]) for key in sorted(value)}
+    if field.is_repeated:
+        return [_scalar(field, one) for one in value]
+    return _scalar(field, value)
+
+
+def _scalar(field: FieldDescriptor, value: Any) -> Any:
+    if field.message_type:
+        return _object(value)
+    if field.enum_type:
+        known = field.enum_type.values_by_number.get(value)
+        return known.name if known else value
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return base64.standard_b64encode(value).decode()
+    return value

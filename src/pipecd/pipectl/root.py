@@ -37,7 +37,7 @@ deployment = _group(
     {
         "list": ("pipecd.pipectl.deployments:list_command", "List deployments, newest first."),
         "get": ("pipecd.pipectl.deployments:get", "Show one deployment and its stages."),
-        "logs": ("pipecd.pipectl.deployments:logs", "Print the logs of a deployment's stages."),
+        "logs": ("pipecd.pipectl.logs:logs", "Print the logs of a deployment's stages."),
         "wait-status": (
             "pipecd.pipectl.deployments:wait_status",
             "Wait until a deployment has one of some statuses.",
@@ -76,5 +76,6 @@ event = _group(
 def command() -> None:
     """The command line of PipeCD, for people and CI.
 
-    Exit codes: 0 done; 1 it could not be done, with the reason on standard error; 2 wrong usage.
+    Exit codes: 0 done; 1 it could not be done, with the reason on standard error; 2 wrong usage;
+    130 interrupted.
     """

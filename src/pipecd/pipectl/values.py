@@ -8,6 +8,12 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 
 _PREFIX = "DEPLOYMENT_"
+#: A deployment in one of these does not change any more.
+ENDED = (
+    DeploymentStatus.DEPLOYMENT_SUCCESS,
+    DeploymentStatus.DEPLOYMENT_FAILURE,
+    DeploymentStatus.DEPLOYMENT_CANCELLED,
+)
 KINDS = click.Choice(list(ApplicationKind.keys()))
 
 
