@@ -4,12 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
+# Most tests wait for other programs, so more run at once than there are cores.
+JOBS ?= 4
 STATE_DIR ?= pipecd-quickstart
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help quickstart quickstart-clean test check console lock bench clean
+.PHONY: help quickstart quickstart-aws quickstart-clean test check console lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## This list
@@ -18,12 +20,15 @@ help: ## This list
 quickstart: $(VENV)/.run src/pipecd/console/index.html ## Control plane, agent, Git remote and four applications, here
 	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(STATE_DIR)
 
+quickstart-aws: $(VENV)/.aws src/pipecd/console/index.html ## The same with an emulated AWS: Lambda and ECS
+	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(STATE_DIR) --with-aws-emulator
+
 quickstart-clean: ## Remove what the quickstart made
 	@if [ -x $(BIN)/pipecd ]; then $(BIN)/pipecd quickstart --clean --state-dir $(STATE_DIR); \
 	elif [ -e $(STATE_DIR)/README.txt ]; then rm -r $(STATE_DIR); fi
 
 test: $(VENV)/.dev src/pipecd/console/index.html ## Every test: unit, property, end-to-end, console
-	$(BIN)/python -m pytest tests $(ARGS)
+	$(BIN)/python -m pytest tests --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev web/node_modules/.installed ## Linters and type checkers
 	$(BIN)/ruff format --check src tests bench
@@ -61,6 +66,11 @@ $(VENV)/.run: requirements/run.txt $(SCHEMA) $(VENV)/.build
 	@echo "Installing PipeCD (a minute the first time)…"
 	@$(PIP) install --require-hashes -r requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.aws: requirements/aws.txt $(VENV)/.run
+	@echo "Installing the AWS emulator…"
+	@$(PIP) install --require-hashes -r requirements/aws.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(SCHEMA) $(VENV)/.build

@@ -15,6 +15,7 @@ FILES = {
     "agent": ("--extra", "aws", "--extra", "gcp"),
     "agent-terraform": ("--extra", "aws", "--extra", "gcp", "--extra", "terraform"),
     "server": ("--extra", "postgres"),
+    "aws": ("--extra", "aws-emulator"),
     "dev": ("--all-extras", "--group", "dev"),
     "console": ("--only-group", "console"),
 }

@@ -26,12 +26,12 @@ APPLICATIONS = {"network", "website", "greeting", "limits"}
 
 
 def free_ports() -> int:
-    """The first of five that are free together."""
+    """The first of six that are free together."""
     for first in range(21_000, 29_000, 7):
-        with contextmanager(_bound)(range(first, first + 5)) as free:
+        with contextmanager(_bound)(range(first, first + 6)) as free:
             if free:
                 return first
-    raise AssertionError("no five free ports")
+    raise AssertionError("no six free ports")
 
 
 def _bound(ports: range) -> Iterator[bool]:
@@ -59,11 +59,11 @@ class Quickstart:
         ]
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Console]:
+    async def running(self, *more: str) -> AsyncIterator[Console]:
         """From "ready" to Ctrl-C, which ends everything."""
         with self.output.open("w") as output:
             process = subprocess.Popen(
-                self.command(), stdout=output, stderr=output, env={**os.environ, "COLUMNS": "200"}
+                self.command(*more), stdout=output, stderr=output, env={**os.environ, "COLUMNS": "200"}
             )
         try:
             await eventually(self._ready, 60)
@@ -175,6 +175,34 @@ async def test_it_goes_on_where_it_stopped_and_is_removed_as_a_whole(quickstart:
     done = subprocess.run(quickstart.command("--clean"), capture_output=True, text=True, check=True)
     assert "Removed" in done.stdout
     assert not quickstart.folder.exists()
+
+
+async def test_with_an_emulated_aws_traffic_shifts(quickstart: Quickstart) -> None:
+    """A Lambda canary and an ECS blue-green; and again after a stop, when the emulated AWS is a new one."""
+    async with quickstart.running("--with-aws-emulator") as console:
+        assert set(await by_name(console)) == APPLICATIONS | {"function", "service"}
+        assert (await ended(console, "service", 1))["status"] == "DEPLOYMENT_SUCCESS"
+        shifted = await ended(console, "function", 2)
+        assert shifted["status"] == "DEPLOYMENT_SUCCESS", shifted.get("statusReason")
+        shares = [one.get("metadata", {}).get("promote-percentage") for one in shifted["stages"]]
+        assert [share for share in shares if share] == ["10", "100"]
+
+        async def asks() -> dict[str, Any] | None:
+            found = (await deployments(console, "service"))[1:]
+            stages = found[0].get("stages", []) if found else []
+            waits = any(
+                one["name"] == "WAIT_APPROVAL" and one.get("status") == "STAGE_RUNNING" for one in stages
+            )
+            return found[0] if waits else None
+
+        blue_green = await eventually(asks, 90)
+        assert blue_green
+        await console.call("ApproveStage", deploymentId=blue_green["id"], stageId="stage-2")
+        assert (await ended(console, "service", 2))["status"] == "DEPLOYMENT_SUCCESS"
+    async with quickstart.running("--with-aws-emulator") as console:
+        anew = await ended(console, "function", 3)
+        assert anew["status"] == "DEPLOYMENT_SUCCESS", anew.get("statusReason")
+        assert anew["stages"][0]["name"] == "LAMBDA_SYNC"
 
 
 def test_a_port_in_use_is_named_with_the_remedy(quickstart: Quickstart) -> None:

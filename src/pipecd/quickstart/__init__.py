@@ -6,15 +6,16 @@ the console: it registers the agent and the applications. Nothing here is a shor
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from pipecd import process
 from pipecd.errors import ConfigError, Temporary
-from pipecd.quickstart import demo_repository
+from pipecd.quickstart import aws_emulator, demo_repository
 from pipecd.quickstart.console import Console
 from pipecd.quickstart.git_server import GitServer
 from pipecd.quickstart.polling import until
@@ -24,13 +25,18 @@ from pipecd.quickstart.state import PROJECT, USERNAME, State
 Say = Callable[[str], None]
 #: How long a program may take until it is ready (seconds).
 PATIENCE = 60.0
-APPLICATIONS = ("network", "website", "greeting", "limits")
+APPLICATIONS = dict.fromkeys(("network", "website", "greeting", "limits"), "TERRAFORM")
+AWS_APPLICATIONS = {"function": "LAMBDA", "service": "ECS"}
 
 
-async def run(folder: Path, ports: Ports, say: Say, ready: Callable[[State, Ports], None]) -> None:
+async def run(
+    folder: Path, ports: Ports, say: Say, ready: Callable[[State, Ports], None], *, with_aws: bool = False
+) -> None:
     """Until SIGINT or SIGTERM. Raises ConfigError with its remedy."""
-    ports.check()
-    state = State.opened(folder)
+    if with_aws:
+        aws_emulator.check_installed()
+    ports.check(with_aws=with_aws)
+    state = State.opened(folder, with_aws=with_aws)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -55,6 +61,13 @@ async def _keep(
     """All programs, until cancelled or until one of them ends."""
     async with asyncio.TaskGroup() as tasks:
         began = time.monotonic()
+        facts: Mapping[str, str] = {}
+        if state.with_aws:
+            say("Starting the emulated AWS…")
+            tasks.create_task(_emulated_aws(state, ports), name="aws")
+            await _open(ports.aws, "emulated AWS", state)
+            facts = await aws_emulator.seed(ports.aws)
+            await asyncio.to_thread(demo_repository.begin_anew, git, facts)
         say("Starting the control plane…")
         server = _program(state, "server", _server_command(state, ports))
         tasks.create_task(server, name="control plane")
@@ -63,12 +76,16 @@ async def _keep(
             await console.sign_in(PROJECT, USERNAME, state.password())
             await _register_agent(state, ports, git, console)
             say("Starting the agent…")
-            tasks.create_task(_program(state, "piped", _agent_command(state, ports)), name="agent")
+            environment = aws_emulator.environment(ports.aws) if state.with_aws else {}
+            agent = _program(state, "piped", _agent_command(state, ports), environment)
+            tasks.create_task(agent, name="agent")
             await _healthy(ports.agent_admin, "agent", state)
             await _register_applications(state, console)
             say(f"Ready after {time.monotonic() - began:.1f} s")
             ready(state, ports)
-            await demo_repository.show_rollback(git, state, console)
+            tasks.create_task(demo_repository.show_rollback(git, state, console), name="rollback")
+            if state.with_aws:
+                await demo_repository.show_traffic(git, console)
             await asyncio.Event().wait()
 
 
@@ -95,23 +112,21 @@ async def _register_applications(state: State, console: Console) -> None:
     async with _patience("the agent did not report its repositories", state.log("piped")):
         await until(lambda: _has_repositories(console, piped_id))
     known = (await console.call("ListApplications")).get("applications", [])
-    if state.is_registered():
-        # Whoever deleted an application does not want it back at the next start.
-        return
     names = {application["gitPath"]["path"] for application in known}
-    for name in APPLICATIONS:
-        if name not in names:
+    for name, kind in (APPLICATIONS | (AWS_APPLICATIONS if state.with_aws else {})).items():
+        # Whoever deleted an application does not want it back at the next start.
+        if name not in names and not state.was_registered(name):
             path = {"repo": {"id": demo_repository.NAME}, "path": name, "configFilename": "app.pipecd.yaml"}
             await console.call(
                 "AddApplication",
                 name=name,
                 pipedId=piped_id,
                 gitPath=path,
-                kind="TERRAFORM",
-                platformProvider="terraform",
+                kind=kind,
+                platformProvider=kind.lower(),
                 labels={"env": "demo"},
             )
-    state.registered()
+        state.registered(name)
 
 
 def _server_command(state: State, ports: Ports) -> list[str]:
@@ -145,7 +160,14 @@ def _python() -> list[str]:
     return [sys.executable, "-m", "pipecd"]
 
 
-async def _program(state: State, name: str, command: list[str]) -> None:
+async def _emulated_aws(state: State, ports: Ports) -> None:
+    more = aws_emulator.SERVER_ENVIRONMENT
+    await _program(state, "aws", aws_emulator.command(ports.aws), more)
+
+
+async def _program(
+    state: State, name: str, command: list[str], environment: Mapping[str, str] | None = None
+) -> None:
     """Runs it with its output in a file; its end is an error, and its last words say why."""
     last: list[str] = []
     with state.log(name).open("a") as log:
@@ -155,7 +177,8 @@ async def _program(state: State, name: str, command: list[str]) -> None:
             log.write(f"{text}\n")
             log.flush()
 
-        finished = await process.run(command, on_line=line, grace=20.0)
+        whole = {**os.environ, **(environment or {})}
+        finished = await process.run(command, on_line=line, grace=20.0, env=whole)
     words = "\n  ".join(last)
     raise ConfigError(
         f"{name} ended with code {finished.code}:\n  {words}",
@@ -167,6 +190,20 @@ async def _program(state: State, name: str, command: list[str]) -> None:
 async def _healthy(port: int, name: str, state: State) -> None:
     async with _patience(f"the {name} is not ready after {PATIENCE:.0f} s", state.folder / "logs"):
         await until(lambda: _answers(port))
+
+
+async def _open(port: int, name: str, state: State) -> None:
+    async with _patience(f"the {name} is not ready after {PATIENCE:.0f} s", state.folder / "logs"):
+        await until(lambda: _accepts(port))
+
+
+async def _accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def _has_repositories(console: Console, piped_id: str) -> bool:

@@ -17,9 +17,12 @@ DEFAULT_FOLDER = "pipecd-quickstart"
 
 @click.command("quickstart")
 @click.option("--state-dir", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True)
-@click.option("--port", default=FIRST, show_default=True, help="The console's; the next four are used too.")
+@click.option("--port", default=FIRST, show_default=True, help="The console's; the next ones are used too.")
+@click.option(
+    "--with-aws-emulator", is_flag=True, help="Also an emulated AWS, with a Lambda and an ECS application."
+)
 @click.option("--clean", is_flag=True, help="Remove the state directory and end.")
-def command(state_dir: Path, port: int, clean: bool) -> None:
+def command(state_dir: Path, port: int, with_aws_emulator: bool, clean: bool) -> None:
     """Run control plane, agent, a Git remote and four demo applications on this machine."""
     configure_logging("humanize", "warning")
     terminal = Terminal(highlight=False)
@@ -34,11 +37,11 @@ def command(state_dir: Path, port: int, clean: bool) -> None:
                 f"[bold]http://localhost:{ports.console}[/bold]\n\n"
                 f"project   {PROJECT}\nuser      {USERNAME}\npassword  {state.password()}\n\n"
                 f"git clone http://localhost:{ports.git}/demo.git\n\n"
-                "Four applications are being deployed; the console tells what to try next.\n"
+                "The applications are being deployed; the console tells what to try next.\n"
                 "Ctrl-C stops everything. The next start goes on where this one stopped.",
                 title="PipeCD is ready",
                 expand=False,
             )
         )
 
-    asyncio.run(quickstart.run(state_dir, Ports(port), terminal.print, ready))
+    asyncio.run(quickstart.run(state_dir, Ports(port), terminal.print, ready, with_aws=with_aws_emulator))

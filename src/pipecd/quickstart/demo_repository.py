@@ -4,6 +4,8 @@ import asyncio
 import os
 import subprocess
 import tempfile
+import time
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -49,14 +51,57 @@ async def show_rollback(git: GitServer, state: State, console: Console) -> None:
     shown.touch()
 
 
-async def _deployed(console: Console, name: str) -> bool:
+def begin_anew(git: GitServer, facts: Mapping[str, str]) -> None:
+    """The AWS applications' files for an AWS that has just begun; the commit deploys them by a quick sync."""
+    with tempfile.TemporaryDirectory() as folder, as_file(files("pipecd.quickstart") / "demo_aws") as demo:
+        work = Path(folder)
+        _git(work, "clone", "--quiet", git.url(NAME), ".")
+        values = {**facts, "REMOTE": git.url(NAME)}
+        for source in sorted(path for path in demo.rglob("*") if path.is_file()):
+            target = work / source.relative_to(demo)
+            if target.exists() and source.suffix == ".py":
+                # What somebody changed stays changed.
+                continue
+            text = source.read_text()
+            for name, value in values.items():
+                text = text.replace(f"@{name}@", value)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        for application in ("function", "service"):
+            (work / application / "begun.txt").write_text(f"{time.time():.0f}\n")
+        _commit(work, "Begin anew: the emulated AWS was started")
+        _git(work, "push", "--quiet", "origin", "main")
+
+
+async def show_traffic(git: GitServer, console: Console) -> None:
+    """Once both AWS applications run, push new versions of them, so that traffic is seen to shift."""
+    since = int(time.time())
+    for application in ("function", "service"):
+        await until(lambda name=application: _deployed(console, name, since), every=1.0)  # type: ignore[misc]
+    await asyncio.to_thread(_push_new_versions, git)
+
+
+def _push_new_versions(git: GitServer) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        _git(work, "clone", "--quiet", git.url(NAME), ".")
+        code, task = work / "function/code/app.py", work / "service/taskdef.json"
+        code.write_text(code.read_text().replace("Good morning", "Good day"))
+        code.write_text(f"{code.read_text().rstrip()}\n\n\n# Pushed at {time.time():.0f}\n")
+        task.write_text(task.read_text().replace("nginx:1.27", "nginx:1.28"))
+        _commit(work, "New versions of the function and of the service")
+        _git(work, "push", "--quiet", "origin", "main")
+
+
+async def _deployed(console: Console, name: str, since: int = 0) -> bool:
     try:
         found = await console.call("ListApplications", options={"name": name})
     except PipecdError as error:
         log.debug("console does not answer", why=str(error))
         return False
     known = found.get("applications", [])
-    return bool(known and known[0].get("mostRecentlySuccessfulDeployment"))
+    last = known[0].get("mostRecentlySuccessfulDeployment", {}) if known else {}
+    return int(last.get("completedAt", 0)) > since
 
 
 def _push_breaking(git: GitServer) -> None:

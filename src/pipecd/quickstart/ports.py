@@ -1,4 +1,4 @@
-"""The five ports of a quickstart: one is chosen, the others follow it."""
+"""The ports of a quickstart: one is chosen, the others follow it."""
 
 import socket
 from dataclasses import dataclass
@@ -29,15 +29,21 @@ class Ports:
     def agent_admin(self) -> int:
         return self.console + 4
 
-    def check(self) -> None:
+    @property
+    def aws(self) -> int:
+        """The emulated AWS, where there is one."""
+        return self.console + 5
+
+    def check(self, *, with_aws: bool) -> None:
         """Raises ConfigError when one of them is taken."""
-        ports = (self.console, self.api, self.git, self.server_admin, self.agent_admin)
+        ports = [self.console, self.api, self.git, self.server_admin, self.agent_admin]
+        ports += [self.aws] if with_aws else []
         taken = [port for port in ports if not _free(port)]
         if taken:
             other = self.console + 1000
             raise ConfigError(
                 f"port {', '.join(map(str, taken))} is in use on this machine",
-                remedy=f"stop what uses it, or choose five others: `make quickstart PORT={other}`"
+                remedy=f"stop what uses it, or choose others: `make quickstart PORT={other}`"
                 f" (or `pipecd quickstart --port {other}`)",
             )
 

@@ -21,6 +21,7 @@ import yaml
 from argon2 import PasswordHasher
 
 from pipecd.errors import ConfigError
+from pipecd.quickstart.aws_emulator import REGION
 from pipecd.quickstart.ports import Ports
 
 log = structlog.get_logger()
@@ -42,9 +43,11 @@ _MARK = "README.txt"
 @dataclass(frozen=True)
 class State:
     folder: Path
+    #: Whether an emulated AWS runs too.
+    with_aws: bool = False
 
     @classmethod
-    def opened(cls, folder: Path) -> "State":
+    def opened(cls, folder: Path, *, with_aws: bool = False) -> "State":
         """The directory, made when it is missing. Raises ConfigError when it is something else."""
         folder = folder.absolute()
         mark = folder / _MARK
@@ -63,7 +66,7 @@ class State:
                 f"{folder} cannot be written: {error.strerror}",
                 remedy="free some space or choose another directory with --state-dir",
             ) from error
-        state = cls(folder)
+        state = cls(folder, with_aws)
         state._secret("password", lambda: secrets.token_urlsafe(9))
         state._secret("encryption-key", lambda: secrets.token_urlsafe(64))
         state._secret("webhook", lambda: secrets.token_urlsafe(32))
@@ -97,12 +100,13 @@ class State:
         self._write_secret("piped-key", key)
         self._write_secret("piped-id", piped_id)
 
-    def is_registered(self) -> bool:
-        """Whether the demo applications were registered once."""
-        return (self.folder / ".registered").exists()
+    def was_registered(self, application: str) -> bool:
+        """Whether it was registered once, at this start or before."""
+        return (self.folder / ".registered" / application).exists()
 
-    def registered(self) -> None:
-        (self.folder / ".registered").touch()
+    def registered(self, application: str) -> None:
+        (self.folder / ".registered").mkdir(exist_ok=True)
+        (self.folder / ".registered" / application).touch()
 
     def write_control_plane(self, ports: Ports) -> None:
         hashed = self._secret("password-hash", lambda: PasswordHasher().hash(self.password()))
@@ -133,9 +137,17 @@ class State:
             "apiAddress": f"localhost:{ports.api}",
             "syncInterval": "30s",
             "repositories": [{"repoId": "demo", "remote": remote, "branch": "main"}],
-            "platformProviders": [{"name": "terraform", "type": "TERRAFORM"}],
+            "platformProviders": self._providers(),
         }
         self._write_yaml("piped.yaml", "Piped", spec)
+
+    def _providers(self) -> list[dict[str, Any]]:
+        made: list[dict[str, Any]] = [{"name": "terraform", "type": "TERRAFORM"}]
+        if self.with_aws:
+            made += [
+                {"name": one.lower(), "type": one, "config": {"region": REGION}} for one in ("LAMBDA", "ECS")
+            ]
+        return made
 
     def write_newcomer(self, remote: str) -> None:
         """What the console's first page suggests."""
@@ -165,6 +177,16 @@ class State:
                 ],
             },
         ]
+        if self.with_aws:
+            steps.append(
+                {
+                    "title": "Shift traffic: a new version of the Lambda function gets a tenth of it first",
+                    "commands": [
+                        "sed -i 's/Good morning/Good evening/' function/code/app.py",
+                        "git commit -am 'Greet in the evening' && git push",
+                    ],
+                }
+            )
         content = {"remote": remote, "clone": f"git clone {remote} demo", "steps": steps}
         (self.folder / "newcomer.json").write_text(json.dumps(content))
 
