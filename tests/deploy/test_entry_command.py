@@ -350,4 +350,7 @@ def _quiet(story: Story, container: Container) -> list[str]:
     copy = story.folder / "copy.db"
     with sqlite3.connect(kept) as source, sqlite3.connect(copy) as target:
         source.backup(target)
-    return [str(file) for file in (container.log, copy) if any(form in file.read_bytes() for form in forms)]
+    objects = [one for one in (story.folder / "world" / "plane").rglob("*") if one.is_file()]
+    assert len(objects) > 1
+    read = [container.log, copy, *objects]
+    return [str(file) for file in read if any(form in file.read_bytes() for form in forms)]

@@ -82,6 +82,37 @@ ROOTS = {
 }
 
 
+#: As little as each module lets one say, and the resources that it makes then.
+LITTLE = {
+    'source = "DEPLOY/policies"': 0,
+    """
+      source            = "DEPLOY/policies"
+      ecs_services      = { shop = ["web"] }
+      ecs_task_families = ["web"]
+    """: 1,
+    'source = "DEPLOY/policies"\nlambda_functions = ["shop"]': 1,
+    """
+      source       = "DEPLOY/apprunner/terraform"
+      piped_config = "kind: Piped"
+      source_image = "ghcr.io/example/launcher:v0.1.0"
+    """: 10,
+    """
+      source       = "DEPLOY/apprunner/terraform"
+      piped_config = "kind: Piped"
+      push_image   = false
+      image_tag    = "v0.1.0"
+    """: 10,
+    """
+      source       = "DEPLOY/ecs-fargate/terraform"
+      piped_config = "kind: Piped"
+      image        = "ghcr.io/example/launcher:v0.1.0"
+      vpc_id       = "vpc-1"
+      subnet_ids   = ["subnet-1"]
+      cluster_arn  = "arn:aws:ecs:eu-central-1:111111111111:cluster/shop"
+    """: 10,
+}
+
+
 @dataclass
 class Folder:
     path: Path
@@ -156,6 +187,15 @@ def test_terraform_finds_nothing_wrong(name: str, tmp_path: Path, provider: Mapp
     assert "Success! The configuration is valid." in folder.terraform("validate", "-no-color")
     planned = folder.plan()
     assert resources(planned)
+
+
+@pytest.mark.parametrize(("settings", "least"), LITTLE.items(), ids=range(len(LITTLE)))
+def test_modules_make_do_with_little(
+    settings: str, least: int, tmp_path: Path, provider: Mapping[str, str]
+) -> None:
+    planned = resources(prepared(tmp_path, provider, f'module "it" {{\n{settings}\n}}\n').plan())
+    assert len(planned) >= least
+    assert least or not planned
 
 
 def test_the_check_would_find_something_wrong(tmp_path: Path, provider: Mapping[str, str]) -> None:
