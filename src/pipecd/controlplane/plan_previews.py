@@ -71,6 +71,8 @@ async def _result(plane: Plane, caller: Caller, command: Command, timeout: int) 
             made = gojson.loads(PlanPreviewCommandResult, output)
         except NotFound:
             made = PlanPreviewCommandResult(error="the agent answered nothing")
+        except ValueError:
+            made = PlanPreviewCommandResult(error="the agent's answer cannot be read; is it up to date?")
     made.command_id, made.piped_id, made.piped_name = command.id, piped.id, piped.name
     made.piped_url = f"{plane.address}/settings/piped"
     for result in made.results:
