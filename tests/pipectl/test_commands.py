@@ -3,89 +3,17 @@
 import asyncio
 import hashlib
 import json
-import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
-from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
-from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage
-from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
-
-REMOTE = "https://git.example/demo.git"
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass
-class Pipectl:
-    plane: ControlPlane
-    key_file: Path
-
-    async def __call__(self, *arguments: str, stdin: str = "", connected: bool = True) -> Ran:
-        connection = [f"--address={self.plane.address}", "--insecure", f"--api-key-file={self.key_file}"]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pipecd", "pipectl", *arguments, *(connection if connected else ())),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
-        return Ran(process.returncode or 0, out.decode(), err.decode())
-
-
-@pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
-    async with control_plane(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def pipectl(plane: ControlPlane, tmp_path: Path) -> Pipectl:
-    made = await plane.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)
-    key_file = tmp_path / "api-key"
-    key_file.write_text(made.key + "\n")
-    return Pipectl(plane, key_file)
-
-
-@pytest.fixture
-async def piped_id(plane: ControlPlane) -> str:
-    made, _ = await plane.register_piped()
-
-    def own(record: Piped) -> None:
-        record.repositories.append(ApplicationGitRepository(id="demo", remote=REMOTE, branch="main"))
-
-    await plane.served.plane.store.update(Piped, made, own)
-    return made
-
-
-async def add(pipectl: Pipectl, piped_id: str, name: str = "shop", **more: str) -> str:
-    ran = await pipectl(
-        *("application", "add", f"--app-name={name}", "--app-kind=TERRAFORM", f"--piped-id={piped_id}"),
-        *("--platform-provider=terraform", "--repo-id=demo", f"--app-dir=apps/{name}"),
-        *(f"--{flag}={value}" for flag, value in more.items()),
-    )
-    assert ran.code == 0, ran.err
-    assert ran.out.startswith("Successfully added application id = ")
-    return ran.out.strip().split(" = ")[1]
+from tests.controlplane.server_fixture import PROJECT, ControlPlane
+from tests.pipectl.running import REMOTE, Pipectl, add
 
 
 async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl, piped_id: str) -> None:
