@@ -18,6 +18,7 @@ from pipecd.model.application import (
 )
 from pipecd.model.command import (
     ApproveStage,
+    BuildPlanPreview,
     CancelDeployment,
     ChainSyncApplication,
     Command,
@@ -362,6 +363,18 @@ def command_from(message: command_pb2.Command) -> Command:
                 created_at=message.created_at,
                 deployment_id=message.skip_stage.deployment_id,
                 stage_id=message.skip_stage.stage_id,
+            )
+        case kinds.BUILD_PLAN_PREVIEW:
+            preview = message.build_plan_preview
+            return BuildPlanPreview(
+                id=message.id,
+                commander=message.commander,
+                created_at=message.created_at,
+                repository_id=preview.repository_id,
+                head_branch=preview.head_branch,
+                head_commit=preview.head_commit,
+                base_branch=preview.base_branch,
+                timeout=preview.timeout,
             )
         case kinds.RESTART_PIPED:
             return RestartAgent(id=message.id, commander=message.commander, created_at=message.created_at)

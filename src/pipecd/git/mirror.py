@@ -17,6 +17,7 @@ from uuid import uuid4
 from pipecd.errors import ConfigError, NotFound
 from pipecd.git.command import git
 from pipecd.git.credentials import Credentials, User, environment
+from pipecd.git.merge import merge
 from pipecd.model.deployment import Commit
 
 NETWORK_SECONDS = 60.0
@@ -122,6 +123,11 @@ class Mirrors:
             contents[name] = answer[end + 1 : end + 1 + size]
             at = end + 1 + size + 1
         return contents
+
+    async def merged(self, remote: str, base: str, head: str) -> str:
+        """A commit that merges `head` into `base`; this mirror alone has it. Raises Refused for conflicts."""
+        async with self._local:
+            return await merge(self.path(remote), base, head, self._env)
 
     @asynccontextmanager
     async def worktree(self, remote: str, commit: str) -> AsyncIterator[Path]:

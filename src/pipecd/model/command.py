@@ -56,6 +56,17 @@ class SkipStage(_Asked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BuildPlanPreview(_Asked):
+    """Tell what merging `head_commit` into `base_branch` would change. `timeout` in seconds, 0: as usual."""
+
+    repository_id: str
+    head_branch: str
+    head_commit: str
+    base_branch: str
+    timeout: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class RestartAgent(_Asked):
     """Answer, then end with exit code 0: whoever started the agent starts it again."""
 
@@ -73,6 +84,7 @@ Command = (
     | CancelDeployment
     | ApproveStage
     | SkipStage
+    | BuildPlanPreview
     | RestartAgent
     | UnknownCommand
 )

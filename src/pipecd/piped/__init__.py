@@ -110,6 +110,7 @@ def _loops(spec: PipedSpec, client: Client, instance: str, parts: Parts) -> Mapp
             wake=Wake(),
             feeds=(view.commands_feed, leadership.feed),
         ),
+        "plan previews": parts.previewing.follow(),
         "discovery": keep(
             "discovery",
             parts.discovery.look,

@@ -1,6 +1,6 @@
 """What the agent counts. `admin` shows it, `stats` reports it each minute."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
@@ -18,6 +18,19 @@ DEPLOYMENT_STATUS = Gauge(
         "platform_provider",
         "status",
     ],
+    registry=REGISTRY,
+)
+PREVIEWS_ASKED = Counter(
+    "plan_preview_command_received", "Plan previews that were asked for", registry=REGISTRY
+)
+PREVIEWS_ANSWERED = Counter(
+    "plan_preview_command_handled", "Plan previews that were answered", ["status"], registry=REGISTRY
+)
+PREVIEW_SECONDS = Histogram(
+    "plan_preview_command_handling_seconds",
+    "How long plan previews took",
+    ["status"],
+    buckets=(1, 10, 30, 60, 120, 300, 600),
     registry=REGISTRY,
 )
 

@@ -16,6 +16,8 @@ from pipecd.piped.lease import Leadership
 from pipecd.piped.logs import Logs
 from pipecd.piped.perform import Stageworks
 from pipecd.piped.planner import Planner
+from pipecd.piped.preview import Parts as PreviewParts
+from pipecd.piped.preview import Previewing
 from pipecd.piped.providers import Providers
 from pipecd.piped.rendering import Rendering
 from pipecd.piped.report import Reports
@@ -33,6 +35,7 @@ class Parts:
     triggering: Triggering
     discovery: Discovery
     answering: Commands
+    previewing: Previewing
     #: Set once a person asked for a restart.
     restart: asyncio.Event
 
@@ -69,5 +72,16 @@ def assembled(
         ),
         discovery=Discovery(client, spec, view, leadership, heads),
         answering=Commands(view, leadership, reports, restart),
+        previewing=Previewing(
+            PreviewParts(
+                view=view,
+                leadership=leadership,
+                reports=reports,
+                sources=sources,
+                providers=providers,
+                clean=redactor.text,
+            ),
+            spec.plan_preview,
+        ),
         restart=restart,
     )

@@ -13,7 +13,7 @@ import structlog
 from pipecd.config.application import ApplicationConfig, auto_rollback
 from pipecd.errors import ConfigError, NotFound, PipecdError, Temporary, UserError
 from pipecd.model.application import Application, DeploymentReference, GitPath
-from pipecd.model.deployment import Deployment, Stage, SyncStrategy
+from pipecd.model.deployment import Deployment, Stage, SyncStrategy, Trigger
 from pipecd.model.plan import (
     ROLLBACK,
     NoPipeline,
@@ -73,7 +73,8 @@ class Planner:
         commit = deployment.trigger.commit.hash
         async with self._sources.checkout(deployment.git_path, commit) as source:
             target = await chosen.desired(source)
-            how = _decided(deployment, source.config) or await self._asked(chosen, deployment, last, target)
+            how = decided(deployment.trigger, source.config)
+            how = how or await self._asked(chosen, deployment, last, target)
             versions = tuple(chosen.versions(target))
             stages = _stages(chosen, source.config, how)
             limit = source.config.spec.timeout.total_seconds()
@@ -108,11 +109,12 @@ class Planner:
         return chosen.strategy(running, target)
 
 
-def _decided(deployment: Deployment, config: ApplicationConfig) -> Strategy | None:
+def decided(trigger: Trigger, config: ApplicationConfig) -> Strategy | None:
+    """What was asked for or the file decides; None leaves it to the platform."""
     spec = config.spec
     try:
         return strategy(
-            deployment.trigger,
+            trigger,
             pipeline=spec.pipeline.stages if spec.pipeline else (),
             always_use_pipeline=spec.planner.always_use_pipeline,
             commit_matcher=spec.commit_matcher,

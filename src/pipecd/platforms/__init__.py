@@ -9,7 +9,7 @@ elsewhere; a platform holds only what differs.
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -17,6 +17,7 @@ from pipecd.errors import ConfigError
 from pipecd.model.deployment import Version
 from pipecd.model.plan import Predefined as Predefined
 from pipecd.model.plan import Strategy as Strategy
+from pipecd.model.preview import Preview, PreviewWork
 from pipecd.model.stage import Source, StageFunction
 
 ENTRY_POINTS = "pipecd.platforms"
@@ -44,6 +45,15 @@ class Platform(Protocol):
 
     def strategy(self, running: Any | None, target: Any) -> Strategy:
         """How to sync when nothing else decided. `running` None means: nothing was deployed before."""
+        ...
+
+
+@runtime_checkable
+class Previews(Protocol):
+    """What a platform has besides, when it can tell what a pull request would change."""
+
+    async def plan_preview(self, work: PreviewWork, /) -> Preview:
+        """Changes nothing outside the checkouts. Raises UserError."""
         ...
 
 

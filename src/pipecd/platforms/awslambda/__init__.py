@@ -14,6 +14,7 @@ from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.awslambda import source as files
 from pipecd.platforms.awslambda.config import LambdaApp, LambdaProvider, NoOptions, PromoteOptions
 from pipecd.platforms.awslambda.function import LambdaFunction
+from pipecd.platforms.awslambda.preview import plan_preview
 from pipecd.platforms.awslambda.stages import STAGES
 
 
@@ -31,6 +32,8 @@ class Lambda:
         "LAMBDA_PROMOTE": PromoteOptions,
     }
     stages: Mapping[str, StageFunction] = STAGES
+
+    plan_preview = staticmethod(plan_preview)
 
     async def desired(self, source: Source) -> LambdaFunction:
         return files.manifest(source)

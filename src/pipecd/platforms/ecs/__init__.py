@@ -14,6 +14,7 @@ from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.aws import AwsProvider
 from pipecd.platforms.ecs import source as files
 from pipecd.platforms.ecs.config import CanaryOptions, EcsApp, NoOptions, RoutingOptions, SyncOptions
+from pipecd.platforms.ecs.preview import plan_preview
 from pipecd.platforms.ecs.source import Desired
 from pipecd.platforms.ecs.stages import STAGES
 
@@ -34,6 +35,8 @@ class Ecs:
         "ECS_CANARY_CLEAN": NoOptions,
     }
     stages: Mapping[str, StageFunction] = STAGES
+
+    plan_preview = staticmethod(plan_preview)
 
     async def desired(self, source: Source) -> Desired:
         return files.desired(source)

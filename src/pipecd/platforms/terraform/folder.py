@@ -38,9 +38,9 @@ class Folder:
         self._own = source.directory.resolve() / ".terraform" / "pipecd"
         self._own.mkdir(parents=True, exist_ok=True)
         beside.mkdir(exist_ok=True)
-        link = beside / sha256(application_id.encode()).hexdigest()[:16]
-        _point(link, self._root)
-        self.directory = link / source.directory.resolve().relative_to(self._root)
+        self.link = beside / sha256(application_id.encode()).hexdigest()[:16]
+        _point(self.link, self._root)
+        self.directory = self.link / source.directory.resolve().relative_to(self._root)
         self.plug_ins = beside / "plug-ins"
 
     @property

@@ -33,8 +33,16 @@ class Terraform:
     """Terraform in `source`, as its application's file configures it."""
 
     def __init__(
-        self, command: binary.Command, source: Source, provider: Provider, folder: Folder, log: StageLog
+        self,
+        command: binary.Command,
+        source: Source,
+        provider: Provider,
+        folder: Folder,
+        log: StageLog,
+        *,
+        grace: float = GRACE,
     ) -> None:
+        self._grace = grace
         self._command, self._source, self._provider, self._log = command, source, provider, log
         self._input: Input = source.config.spec.input
         self.folder = folder
@@ -68,6 +76,15 @@ class Terraform:
         finally:
             fresh.unlink(missing_ok=True)
 
+    async def preview(self) -> tuple[Changes, str]:
+        """What a plan would do that is made now, and how Terraform tells it. No lock, and nothing is kept."""
+        fresh = self.folder.plan.with_name("preview")
+        try:
+            found = await self._planned(fresh, _unsaid, lock="-lock=false")
+            return found, (await self._show("-no-color", str(fresh))).decode(errors="replace").strip()
+        finally:
+            fresh.unlink(missing_ok=True)
+
     async def shown(self) -> Changes:
         """What the plan in the folder says."""
         return await self._read(self.folder.plan)
@@ -78,16 +95,20 @@ class Terraform:
         arguments = ["-input=false", LOCK_TIMEOUT, *given, str(self.folder.plan)]
         await self._run("apply", arguments, self._environment(self._input.command_envs.apply))
 
-    async def _planned(self, file: Path, say: process.OnLine) -> Changes:
+    async def _planned(self, file: Path, say: process.OnLine, lock: str = LOCK_TIMEOUT) -> Changes:
         given = [*self._variables(), *flags.for_plan(self._input.command_flags)]
-        arguments = ["-input=false", LOCK_TIMEOUT, "-detailed-exitcode", f"-out={file}", *given]
+        arguments = ["-input=false", lock, "-detailed-exitcode", f"-out={file}", *given]
         environment = self._environment(self._input.command_envs.plan)
         await self._run("plan", arguments, environment, good=(0, 2), say=say)
         return await self._read(file)
 
     async def _read(self, file: Path) -> Changes:
+        document: Mapping[str, Any] = json.loads(await self._show("-json", str(file)))
+        return changes(document)
+
+    async def _show(self, *arguments: str) -> bytes:
         captured = await binary.captured(
-            [*self._command, "show", "-json", str(file)],
+            [*self._command, "show", *arguments],
             cwd=self.folder.directory,
             env=self._environment(self._input.command_envs.plan),
             timeout=_SHOW_SECONDS,
@@ -97,8 +118,7 @@ class Terraform:
             for line in captured.stderr.decode(errors="replace").splitlines():
                 account.hear(line)
             raise account.error("show", captured.code)
-        document: Mapping[str, Any] = json.loads(captured.stdout)
-        return changes(document)
+        return captured.stdout
 
     async def _select(self, workspace: str) -> None:
         account = Account()
@@ -149,7 +169,7 @@ class Terraform:
             on_line=line,
             cwd=self.folder.directory,
             env=environment,
-            grace=GRACE,
+            grace=self._grace,
             stop_signal=signal.SIGINT,
         )
         return finished.code, last
