@@ -16,10 +16,11 @@ import pytest
 from pipecd import launcher
 from pipecd.admin_port import asked
 from pipecd.client import Transport
-from pipecd.config.sources import chosen
+from pipecd.config.sources import Text, chosen
 from pipecd.errors import ConfigError, Temporary
 from pipecd.launcher.agent import free_port
 from pipecd.launcher.options import Options, Patience
+from pipecd.retry import Retry
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.launcher.releases import publish
@@ -385,6 +386,35 @@ async def test_two_launchers_do_not_share_a_folder(scene: Scene) -> None:
         await scene.runs("9.1.0")
         with pytest.raises(ConfigError, match="another launcher works in"):
             await launcher.run(chosen({"--config-file": str(scene.config)}), scene.options())
+
+
+@dataclass
+class Late:
+    """A source that is away at first."""
+
+    text: str
+    outages: int
+
+    async def read(self) -> Text:
+        if self.outages:
+            self.outages -= 1
+            raise Temporary("the network is not up yet")
+        return Text(text=self.text, name="late")
+
+
+async def test_a_source_that_comes_up_late_is_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "START", Retry(base=0.01, cap=0.01, tries=3))
+    source = Late(text=scene.config.read_text(), outages=2)
+    task = asyncio.create_task(launcher.run(source, scene.options()))
+    try:
+        await scene.runs("9.1.0")
+    finally:
+        task.cancel()
+        await asyncio.wait([task], timeout=20)
+    with pytest.raises(Temporary, match="the network is not up yet"):
+        await launcher.run(replace(source, outages=3), scene.options())
 
 
 async def test_a_refused_agent_is_told_at_the_start(scene: Scene) -> None:

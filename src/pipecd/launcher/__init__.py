@@ -19,14 +19,20 @@ from pipecd.launcher.options import Options
 from pipecd.launcher.release import releases_at
 from pipecd.launcher.versions import Versions
 from pipecd.launcher.wanted import OWN_VERSION, Wishes
+from pipecd.retry import Retry
+from pipecd.retry import call as retried
 
 log = structlog.get_logger()
+
+#: The network of a container may come up after its first process.
+START = Retry(base=1.0, cap=5.0, tries=4)
 
 
 async def run(source: Source, options: Options) -> None:
     """Work until cancelled; then the agent has ended too.
 
-    Raises ConfigError when there is no usable configuration at the start, or the control plane refuses us.
+    Raises ConfigError when there is no usable configuration at the start, or the control plane refuses us;
+    Temporary when the configuration's source stays away.
     """
     patience = options.patience
     async with AsyncExitStack() as held:
@@ -38,7 +44,7 @@ async def run(source: Source, options: Options) -> None:
         known = next((one for one in memory.good if one == OWN_VERSION or versions.installed(one)), "")
         wishes = Wishes(source, options.transport, default=options.default_version, known=known)
         held.push_async_callback(wishes.close)
-        wanted = await wishes.look()
+        wanted = await retried(wishes.look, START, before_retry=_again)
         pages = Pages(silence=patience.silence)
         port = await held.enter_async_context(served(pages, options.admin_host, options.admin_port))
         if options.launcher_admin_port:
@@ -50,3 +56,7 @@ async def run(source: Source, options: Options) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keeper.follow(), name="follow")
             tasks.create_task(keeper.keep(), name="keep")
+
+
+def _again(error: Exception, pause: float) -> None:
+    log.warning("the configuration's source is away", why=str(error), again_in=round(pause, 1))
