@@ -13,4 +13,6 @@ async def plan_preview(work: PreviewWork) -> Preview:
 
 def _files(source: Source) -> Files:
     name: str = source.config.spec.input.function_manifest_file
-    return {name: manifest(source).model_dump(mode="json", by_alias=True, exclude_defaults=True)}
+    said = manifest(source).model_dump(mode="json", by_alias=True)
+    # What is written empty means the same as what is not written.
+    return {name: {key: value for key, value in said.items() if value not in (None, "", [], {})}}

@@ -1,0 +1,47 @@
+"""What a pull request would change in a Lambda application."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipecd.platforms.awslambda import platform
+from tests.platforms.preview_bench import previewed
+
+
+def folder(at: Path, **function: Any) -> Path:
+    at.mkdir()
+    envelope = {"apiVersion": "pipecd.dev/v1beta1"}
+    spec = {"name": "shop", "role": "arn:role", "image": "shop:v1", "memory": 128, "timeout": 5, **function}
+    files = {
+        "function.yaml": {**envelope, "kind": "LambdaFunction", "spec": spec},
+        "app.pipecd.yaml": {**envelope, "kind": "LambdaApp", "spec": {"name": "shop"}},
+    }
+    for name, document in files.items():
+        (at / name).write_text(yaml.safe_dump(document))
+    return at
+
+
+async def test_what_the_manifest_says_is_compared(tmp_path: Path) -> None:
+    now = folder(tmp_path / "now", environments={"COLOUR": "blue", "OLD": 1})
+    head = folder(tmp_path / "head", image="shop:v2", environments={"COLOUR": "green"})
+    found = await previewed(platform, head, now)
+    assert found.summary == "3 changes were detected"
+    lines = found.details.splitlines()
+    assert lines[:3] == ["--- Last Deploy", "+++ Head Commit", "# function.yaml"]
+    assert {
+        "-image: shop:v1",
+        "+image: shop:v2",
+        "-  OLD: '1'",
+        "-  COLOUR: blue",
+        "+  COLOUR: green",
+    } <= set(lines)
+
+
+async def test_spelling_is_no_change(tmp_path: Path) -> None:
+    found = await previewed(
+        platform,
+        folder(tmp_path / "head", environments={"COUNT": "1"}, layers=[]),
+        folder(tmp_path / "now", environments={"COUNT": 1}),
+    )
+    assert found.no_change and found.summary == "No changes were detected"

@@ -1,0 +1,70 @@
+"""Files beside files: what is said of them, and that only meaning counts."""
+
+from typing import Any
+
+import pytest
+
+from pipecd.platforms.file_preview import differences, file_preview
+
+
+def containers(*images: str) -> dict[str, Any]:
+    return {"containers": [{"name": f"c{number}", "image": image} for number, image in enumerate(images)]}
+
+
+CASES: dict[str, tuple[Any, Any, list[str]]] = {
+    "equal": ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 2}]}, []),
+    "a value": ({"a": {"b": 1}}, {"a": {"b": 2}}, ["a.b"]),
+    "one came, one went": ({"a": {"x": 1}}, {"b": 1}, ["a", "b"]),
+    "another type": ({"a": {"x": 1}}, {"a": 1}, ["a"]),
+    "in a list": ({"a": [1, 2]}, {"a": [1, 3, 4]}, ["a.[1]", "a.[2]"]),
+    "by name": (containers("v1", "v1"), containers("v1", "v2"), ["containers.[c1].image"]),
+    "put first": (
+        {"a": [{"name": "x", "v": 1}]},
+        {"a": [{"name": "w", "v": 1}, {"name": "x", "v": 1}]},
+        ["a.[w]"],
+    ),
+    "names twice count by place": (
+        {"a": [{"name": "x"}, {"name": "x", "v": 1}]},
+        {"a": [{"name": "x"}, {"name": "x", "v": 2}]},
+        ["a.[1].v"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), CASES.values(), ids=CASES)
+def test_each_difference_has_its_path(old: Any, new: Any, expected: list[str]) -> None:
+    assert set(differences(old, new)) == set(expected)
+
+
+def test_order_of_keys_is_no_change() -> None:
+    found = file_preview({"task.json": {"a": 1, "b": 2}}, {"task.json": {"b": 2, "a": 1}})
+    assert found.no_change and found.summary == "No changes were detected" and not found.details
+
+
+def test_a_change_is_shown_as_a_diff() -> None:
+    found = file_preview(
+        {"task.json": containers("v1"), "same": {"x": 1}}, {"task.json": containers("v2"), "same": {"x": 1}}
+    )
+    assert not found.no_change and found.summary == "1 change was detected"
+    assert found.details == (
+        "--- Last Deploy\n"
+        "+++ Head Commit\n"
+        "# task.json\n"
+        "@@ -1,3 +1,3 @@\n"
+        " containers:\n"
+        "-- image: v1\n"
+        "+- image: v2\n"
+        "   name: c0\n"
+    )
+
+
+def test_files_that_come_and_go_are_changes() -> None:
+    found = file_preview({"old": {"a": 1}}, {"new": {"a": 1}})
+    assert found.summary == "2 changes were detected"
+    assert "# old\n@@ -1 +0,0 @@\n-a: 1\n" in found.details and "+a: 1\n" in found.details
+
+
+def test_a_first_deployment_is_all_new() -> None:
+    found = file_preview(None, {"new": {"a": 1}})
+    assert not found.no_change and found.summary == "This would be the first deployment"
+    assert "+a: 1\n" in found.details
