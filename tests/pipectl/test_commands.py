@@ -1,18 +1,34 @@
-"""`pipectl` as people and CI run it: the program itself against a real control plane."""
+"""Every command of `pipectl`: the program itself against a real control plane."""
 
 import asyncio
+import base64
 import hashlib
 import json
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from pipecd import gojson
+from pipecd.client import PipedToken, Transport, connect
+from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest, ReportCommandHandledRequest
+from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
+from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
+from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
+from pipecd.schema.model.kind_pb2 import ApplicationKind
+from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage
-from tests.controlplane.server_fixture import PROJECT, ControlPlane
+from pipecd.sealing import Opener
+from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
+from tests.eventually import eventually
 from tests.pipectl.running import REMOTE, Pipectl, add
 
 
@@ -169,6 +185,12 @@ async def test_a_preview_tells_which_agents_are_away(pipectl: Pipectl, piped_id:
         (["deployment", "list", "--status=GREAT"], 2, "use one of PENDING"),
         (["application", "list", "--limit=0"], 2, "1<=x<=200"),
         (["encrypt", "--piped-id=x"], 1, "there is no secret to seal"),
+        (["encrypt", "--piped-id=x", "--input-file=/nowhere"], 2, "No such file"),
+        (["deployment", "get", "--deployment-id=nobody"], 1, "there is no deployment nobody"),
+        (["deployment", "logs", "--deployment-id=d", "-f", "-o", "json"], 2, "leave out -o json"),
+        (["deployment", "wait-status", "--deployment-id=d", "--status=GREAT"], 2, "use one of PENDING"),
+        (["application", "sync", "--app-id=a", "--timeout=soon"], 2, "--timeout"),
+        (["event", "register", "--name=n", "--data=d", "--contexts=a b=1"], 1, "contexts"),
     ],
 )
 async def test_a_mistake_is_one_sentence(
@@ -185,7 +207,207 @@ async def test_without_a_key_or_a_control_plane_it_says_what_to_do(pipectl: Pipe
     assert keyless.code == 1 and "PIPECD_API_KEY" in keyless.err
     wrong = await pipectl("application", "list", address, "--insecure", "--api-key=a.b", connected=False)
     assert wrong.code == 1 and "the API key is wrong" in wrong.err
+    both = await pipectl("application", "list", "--api-key=a.b")
+    assert both.code == 1 and "both --api-key and --api-key-file are given" in both.err
+    url = f"--address=http://{pipectl.plane.address}"
+    web = await pipectl("application", "list", url, "--api-key=a.b", connected=False)
+    assert web.code == 1 and f"write --address={pipectl.plane.address}" in web.err
     nowhere = await pipectl(
         "application", "list", "--address=127.0.0.1:1", "--insecure", "--api-key=a.b", connected=False
     )
     assert nowhere.code == 1 and "does not answer within 5 s" in nowhere.err
+
+
+async def test_the_environment_gives_what_no_flag_gives(pipectl: Pipectl, piped_id: str) -> None:
+    """And a flag wins: CI may have a key of another project in its environment."""
+    key = pipectl.key_file.read_text().strip()
+    host = {"PIPECD_HOST": pipectl.plane.address}
+    ran = await pipectl("piped", "list", "--insecure", connected=False, env={**host, "PIPECD_API_KEY": key})
+    assert piped_id in ran.out, ran.err
+    wrong = {**host, "PIPECD_API_KEY": "wrong.key"}
+    ran = await pipectl("piped", "list", "--insecure", connected=False, env=wrong)
+    assert ran.code == 1 and "the API key is wrong" in ran.err
+    assert piped_id in (await pipectl("piped", "list", env=wrong)).out
+    flag = ("--insecure", f"--api-key={key}")
+    assert piped_id in (await pipectl("piped", "list", *flag, connected=False, env=wrong)).out
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"", "is empty"), (b"\xff\xfe", "is not text"), (b"one\ntwo", "not one line of letters and digits")],
+)
+async def test_a_key_file_that_holds_no_key_is_told(pipectl: Pipectl, content: bytes, sentence: str) -> None:
+    pipectl.key_file.write_bytes(content)
+    ran = await pipectl("piped", "list")
+    assert (ran.code, sentence in ran.err, "Traceback" in ran.err) == (1, True, False), ran.err
+
+
+async def test_a_key_that_may_read_does_not_write(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    made = await plane.console.call("GenerateAPIKey", name="watcher", role=APIKey.READ_ONLY)
+    pipectl.key_file.write_text(made.key)
+    assert piped_id in (await pipectl("piped", "list")).out
+    ran = await pipectl("piped", "disable", f"--piped-id={piped_id}")
+    assert ran.code == 1 and "API key watcher may only read" in ran.err
+
+
+async def test_a_sealed_secret_is_opened_to_the_byte(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str, tmp_path: Path
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    opener = Opener(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    none = await pipectl("encrypt", f"--piped-id={piped_id}", stdin="x")
+    assert none.code == 1 and "spec.secretManagement" in none.err
+
+    def report(record: Piped) -> None:
+        record.secret_encryption.type = "KEY_PAIR"
+        record.secret_encryption.public_key = public.decode()
+
+    await plane.served.plane.store.update(Piped, piped_id, report)
+    secret = "päss\r\nword\n"
+    ran = await pipectl("encrypt", f"--piped-id={piped_id}", stdin=secret)
+    assert opener.open(ran.out) == secret.encode(), ran.err
+    assert "word" not in ran.out + ran.err
+    file = tmp_path / "secret"
+    file.write_bytes(secret.encode())
+    from_file = (f"--input-file={file}", "--use-base64-encoding")
+    ran = await pipectl("encrypt", f"--piped-id={piped_id}", *from_file)
+    assert base64.b64decode(opener.open(ran.out)) == secret.encode()
+    binary = await pipectl("encrypt", f"--piped-id={piped_id}", stdin=b"\x00\xff")
+    assert binary.code == 1 and "not UTF-8 text" in binary.err
+
+
+async def test_a_preview_shows_what_an_agent_answered(
+    plane: ControlPlane, pipectl: Pipectl, tmp_path: Path
+) -> None:
+    """This test plays the agent, over the agent's own calls."""
+    piped_id, key = await plane.register_piped()
+
+    def own(record: Piped) -> None:
+        record.repositories.append(ApplicationGitRepository(id="demo", remote=REMOTE, branch="main"))
+
+    await plane.served.plane.store.update(Piped, piped_id, own)
+    token = PipedToken(project_id=PROJECT, piped_id=piped_id, key=key)
+    agent = await connect(plane.address, token, Transport(insecure=True))
+    await agent.call(agent.piped.ReportStat, ReportStatRequest(piped_stats=b"up 1"))
+
+    async def unhandled() -> Sequence[Command]:
+        found = await agent.call(agent.piped.ListUnhandledCommands, ListUnhandledCommandsRequest())
+        return found.commands
+
+    async def play() -> Command:
+        (asked,) = await eventually(unhandled)
+        result = PlanPreviewCommandResult(command_id=asked.id, piped_id=piped_id)
+        result.results.add(
+            application_id="a1",
+            application_name="shop",
+            application_kind=ApplicationKind.TERRAFORM,
+            plan_summary=b"1 to add",
+            plan_details=b"+ resource",
+        )
+        handled = ReportCommandHandledRequest(
+            command_id=asked.id,
+            status=CommandStatus.COMMAND_SUCCEEDED,
+            handled_at=plane.served.plane.now(),
+            output=gojson.dumps(result).encode(),
+        )
+        await agent.call(agent.piped.ReportCommandHandled, handled)
+        return asked
+
+    out = tmp_path / "preview.json"
+    flags = (f"--repo-remote-url={REMOTE}", "--head-branch=b", "--head-commit=c", "--base-branch=main")
+    async with asyncio.TaskGroup() as group:
+        playing = group.create_task(play())
+        ran = await pipectl("plan-preview", *flags, f"--out={out}", "--piped-handle-timeout=30s")
+    await agent.close()
+    assert playing.result().build_plan_preview.timeout == 30
+    assert ran.code == 0, ran.err
+    assert "1. app: shop, kind: TERRAFORM" in ran.out and "    + resource" in ran.out
+    (one,) = json.loads(out.read_text())["Applications"]
+    assert (one["ApplicationName"], one["PlanSummary"], one["PipedName"]) == ("shop", "1 to add", "home")
+    assert one["ApplicationURL"] == "http://console.example/applications/a1"
+
+
+async def test_a_file_that_cannot_be_written_is_told_before_the_wait(
+    pipectl: Pipectl, piped_id: str, tmp_path: Path
+) -> None:
+    flags = (f"--repo-remote-url={REMOTE}", "--head-branch=b", "--head-commit=c", "--base-branch=main")
+    ran = await pipectl("plan-preview", *flags, f"--out={tmp_path}/no/such/folder.json")
+    assert ran.code == 1 and "No such file or directory" in ran.err
+    assert "Asked" not in ran.err
+
+
+def at_work(piped_id: str) -> Deployment:
+    return Deployment(
+        id="d1",
+        application_id="a",
+        application_name="shop",
+        piped_id=piped_id,
+        project_id=PROJECT,
+        status=DeploymentStatus.DEPLOYMENT_RUNNING,
+        stages=[PipelineStage(id="stage-0", name="WAIT"), PipelineStage(id="stage-1", name="SCRIPT_RUN")],
+    )
+
+
+def end(record: Deployment) -> None:
+    record.status = DeploymentStatus.DEPLOYMENT_FAILURE
+    record.status_reason = "the script failed"
+
+
+async def test_logs_are_followed_to_the_end_and_told_once(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    inner, deployment = plane.served.plane, at_work(piped_id)
+    await inner.store.create(deployment)
+
+    async def say(stage: str, index: int, text: str) -> None:
+        await inner.logs.append(deployment, stage, 0, [LogBlock(index=index, log=text, created_at=1)])
+
+    await say("stage-0", 1, "waiting")
+    process = await pipectl.start("deployment", "logs", "--deployment-id=d1", "--follow")
+    assert process.stdout
+    lines = [await asyncio.wait_for(process.stdout.readline(), 30) for _ in range(2)]
+    assert lines == [b"[WAIT]\n", b"waiting\n"]
+    await say("stage-0", 2, "waited")
+    assert await asyncio.wait_for(process.stdout.readline(), 30) == b"waited\n"
+    await say("stage-1", 1, "it broke")
+    await inner.store.update(Deployment, "d1", end)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert out == b"[SCRIPT_RUN]\nit broke\n"
+    assert (process.returncode, err.decode()) == (0, "Deployment d1 ended as FAILURE: the script failed\n")
+    whole = (await pipectl("deployment", "logs", "--deployment-id=d1", "-o", "json")).json
+    assert [block["log"] for block in whole["stage_logs"]["stage-0"]["blocks"]] == ["waiting", "waited"]
+
+
+async def test_whoever_stops_waiting_gets_the_shells_code(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    await plane.served.plane.store.create(at_work(piped_id))
+    process = await pipectl.start("deployment", "wait-status", "--deployment-id=d1", "--status=SUCCESS")
+    assert process.stderr
+    assert await asyncio.wait_for(process.stderr.readline(), 30) == b"Deployment d1 is RUNNING\n"
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, err) == (130, b"")
+
+
+async def test_a_wait_outlives_a_restart_of_the_control_plane(tmp_path: Path) -> None:
+    folder = tmp_path / "plane"
+    folder.mkdir()
+    async with control_plane(folder) as first:
+        made = await first.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_ONLY)
+        key_file = tmp_path / "api-key"
+        key_file.write_text(made.key)
+        await first.served.plane.store.create(at_work("nobody"))
+        process = await Pipectl(first, key_file).start(
+            *("deployment", "wait-status", "--deployment-id=d1", "--status=FAILURE", "--check-interval=200ms")
+        )
+        assert process.stderr
+        assert await asyncio.wait_for(process.stderr.readline(), 30) == b"Deployment d1 is RUNNING\n"
+        ports = (first.served.ports.grpc[0], first.served.ports.http)
+    async with control_plane(folder, ports=ports) as second:
+        await second.served.plane.store.update(Deployment, "d1", end)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, out) == (0, b"Deployment d1 is at FAILURE status\n"), err

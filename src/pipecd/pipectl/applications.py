@@ -47,6 +47,10 @@ async def add(
     labels: tuple[str, ...],
 ) -> None:
     """Register an application and print its id."""
+    if app_dir.startswith("/") or len(app_dir) < 2:  # What every control plane asks for.
+        raise click.UsageError(
+            f"--app-dir: {app_dir!r} must be a directory below the repository's root, such as apps/shop"
+        )
     path = ApplicationGitPath(
         repo=ApplicationGitRepository(id=repo_id), path=app_dir, config_filename=config_file_name
     )
