@@ -1,7 +1,7 @@
-// Enables, disables or deletes an application, after asking.
+// Seals secrets for an application; enables, disables or deletes it, after asking.
 
 import { ActionIcon, Menu, Text } from "@mantine/core";
-import { IconDots, IconPlayerPause, IconPlayerPlay, IconTrash } from "@tabler/icons-react";
+import { IconDots, IconLock, IconPlayerPause, IconPlayerPlay, IconTrash } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "react-router";
 
@@ -9,9 +9,10 @@ import { web } from "../api";
 import { key } from "../queries";
 import type { Application } from "../schema/model/application_pb";
 import { Confirm, useQuestion } from "./confirm";
+import { SealSecret } from "./seal-secret";
 
 export function ApplicationActions({ application }: { application: Application }) {
-  const question = useQuestion<"enable" | "disable" | "delete">();
+  const question = useQuestion<"seal" | "enable" | "disable" | "delete">();
   const client = useQueryClient();
   const navigate = useNavigate();
   const id = { applicationId: application.id };
@@ -34,6 +35,9 @@ export function ApplicationActions({ application }: { application: Application }
           </ActionIcon>
         </Menu.Target>
         <Menu.Dropdown>
+          <Menu.Item leftSection={<IconLock size={16} aria-hidden />} onClick={() => question.ask("seal")}>
+            Seal a secret
+          </Menu.Item>
           {application.disabled ? (
             <Menu.Item leftSection={<IconPlayerPlay size={16} aria-hidden />} onClick={() => question.ask("enable")}>
               Enable
@@ -52,6 +56,7 @@ export function ApplicationActions({ application }: { application: Application }
           </Menu.Item>
         </Menu.Dropdown>
       </Menu>
+      <SealSecret application={application} opened={question.isOpen("seal")} close={question.close} />
       <Confirm
         title={`Enable ${application.name}?`}
         verb="Enable"
