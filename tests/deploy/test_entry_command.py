@@ -316,7 +316,7 @@ async def test_a_wrong_secret_ends_the_container_with_one_sentence(story: Story)
         SecretId=story.arn, SecretString="pipedKey=" + story.world.key
     )
     async with story.container(*PLAIN) as container:
-        assert await asyncio.to_thread(container.process.wait, 30) == 1
+        assert await asyncio.to_thread(container.process.wait, 90) == 1
         told = container.log.read_text()
         assert told.count("\n") == 1
         assert "holds neither YAML nor base64; store the agent's configuration file there" in told
