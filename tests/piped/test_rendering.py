@@ -2,11 +2,13 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipecd.config import piped as config
 from pipecd.errors import ConfigError, Refused
@@ -20,6 +22,7 @@ from pipecd.piped.source import Sources
 from pipecd.quickstart.git_server import GitServer
 from pipecd.sealing import seal
 from pipecd.secrets import MASK, Redactor
+from pipecd.templates import FUNCTIONS
 from tests import keys
 from tests.repo import Clone
 from tests.world import agent_spec, app_file
@@ -229,3 +232,19 @@ def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     given = {**keys.made(tmp_path)["config"], "privateKeyFile": str(tmp_path / "nothing")}
     with pytest.raises(ConfigError, match=r"nothing: spec\.secretManagement\.config\.privateKeyFile"):
         key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": given}))
+
+
+async def test_the_guides_example_is_rendered(scene: Scene) -> None:
+    text = (Path(__file__).parents[2] / "docs/guide/secrets.md").read_text()
+    app, task = re.findall(r"^`[\w.]+`:\n\n```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    sealed = scene.sealed(SECRET)
+    scene.clone.write({"shop/app.pipecd.yaml": app.replace("AQBk…", sealed), "shop/taskdef.yaml": task})
+    (found,) = await scene.checked_out("taskdef.yaml")
+    (container,) = yaml.safe_load(found)["containerDefinitions"]
+    assert container["environment"] == [{"name": "PASSWORD", "value": SECRET}]
+
+
+def test_the_guide_names_every_function() -> None:
+    text = (Path(__file__).parents[2] / "docs/guide/secrets.md").read_text()
+    (listed,) = re.findall(r"^Functions: (.*?)\.", text, re.MULTILINE | re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(FUNCTIONS)
