@@ -1,5 +1,6 @@
 """What a pull request would change, asked by `pipectl` and answered by the agent; asking changes nothing."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -161,6 +162,32 @@ async def test_what_cannot_be_merged_is_told_for_the_agent(tmp_path: Path) -> No
         assert "no branch of the repository has commit 111111111111" in unknown["Reason"]
         (odd,) = (await someone.preview("mine", "--output=/tmp/x"))["FailurePipeds"]
         assert "no commit's hash" in odd["Reason"]
+
+
+async def test_a_preview_neither_waits_for_a_deployment_nor_holds_one_up(tmp_path: Path) -> None:
+    """The state is locked while something is applied, and both run in the same application."""
+    async with reviewer(tmp_path) as someone:
+        w = someone.w
+        os.mkfifo(tmp_path / "go-on")
+        slow = (
+            'resource "terraform_data" "slow" {\n  provisioner "local-exec" {\n'
+            f'    command = "cat {tmp_path}/go-on"\n  }}\n}}\n'
+        )
+        app = await w.application("shop", shop(tmp_path, slow))
+
+        async def applying() -> bool:
+            made = await w.deployments(app)
+            return bool(made) and "Creating..." in await w.log(made[0].id, "TerraformSync")
+
+        await eventually(applying, 40)
+        files = shop(tmp_path, data("b", "1"))
+        commit = someone.branch("next", {f"shop/{name}": text for name, text in files.items()})
+        (one,) = (await someone.preview("next", commit))["Applications"]
+        assert one["PlanSummary"].startswith("1 to add")
+        assert (await w.deployments(app))[0].status == DeploymentStatus.DEPLOYMENT_RUNNING
+        await asyncio.to_thread((tmp_path / "go-on").write_text, "")
+        ended = await w.ended(app)
+        assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
 
 
 async def test_a_preview_that_takes_too_long_ends_and_says_so(tmp_path: Path) -> None:

@@ -162,7 +162,9 @@ class Previewing:
             for one in self._parts.view.applications.values()
             if one.git_path.repo_id == repository.id and not one.disabled
         ]
-        return request, await concerned(sources.mirrors, request, mine)
+        return request, await concerned(
+            sources.mirrors, request, sorted(mine, key=lambda one: (one.name, one.id))
+        )
 
     async def _results(
         self, command: BuildPlanPreview, request: Merged, found: Sequence[Concerned], bound: _Bound
