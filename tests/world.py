@@ -74,7 +74,10 @@ def agent_spec(
         "repositories": [
             {"repoId": repo_id, "remote": remote, "branch": "main"} for repo_id, remote in remotes.items()
         ],
-        "platformProviders": [{"name": "terraform", "type": "TERRAFORM"}],
+        # Scripts need no Terraform, and neither do most tests.
+        "platformProviders": [
+            {"name": "terraform", "type": "TERRAFORM", "config": {"driftDetectionEnabled": False}}
+        ],
         **more,
     }
     return {"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": spec}

@@ -4,7 +4,7 @@ Called by `client`'s users (piped, pipectl). `*_from` turns a message into a val
 a message. A number this version does not know (a newer control plane) raises `Unsupported`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TypeVar
 
@@ -37,6 +37,7 @@ from pipecd.model.deployment import (
     Version,
     VersionKind,
 )
+from pipecd.model.resource import Resource, health_of
 from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
 from pipecd.schema.model import (
     application_pb2,
@@ -45,6 +46,7 @@ from pipecd.schema.model import (
     deployment_pb2,
     git_path_pb2,
     kind_pb2,
+    live_state_pb2,
     stage_pb2,
     strategy_pb2,
     trigger_pb2,
@@ -388,3 +390,60 @@ def _rollback_wish(message: command_pb2.Command.CancelDeployment) -> bool | None
     if message.force_rollback:
         return True
     return False if message.force_no_rollback else None
+
+
+def snapshot_to(
+    application: Application, resources: Sequence[Resource], *, now: int
+) -> live_state_pb2.ApplicationLiveStateSnapshot:
+    """Where PipeCD has a list of its own for the platform, the resources go there."""
+    snapshot = live_state_pb2.ApplicationLiveStateSnapshot(
+        application_id=application.id,
+        piped_id=application.piped_id,
+        project_id=application.project_id,
+        kind=kind_to(application.kind),
+        health_status=live_state_pb2.ApplicationLiveStateSnapshot.Status.ValueType(health_of(resources)),
+        version=live_state_pb2.ApplicationLiveStateVersion(timestamp=now),
+    )
+    match application.kind:
+        case ApplicationKind.ECS:
+            snapshot.ecs.resources.extend(_named(live_state_pb2.ECSResourceState, resources, now))
+        case ApplicationKind.LAMBDA:
+            named = _named(live_state_pb2.LambdaResourceState, resources, now)
+            getattr(snapshot, "lambda").resources.extend(named)
+        case _:
+            snapshot.application_live_state.resources.extend(_resource_to(one, now) for one in resources)
+    return snapshot
+
+
+AwsState = TypeVar("AwsState", live_state_pb2.ECSResourceState, live_state_pb2.LambdaResourceState)
+
+
+def _named(message: type[AwsState], resources: Sequence[Resource], now: int) -> list[AwsState]:
+    return [
+        message(
+            id=one.id,
+            owner_ids=one.parents,
+            parent_ids=one.parents,
+            name=one.name,
+            kind=one.kind,
+            health_status=message.HealthStatus.ValueType(one.health),
+            health_description=one.why,
+            created_at=one.created_at or now,
+            updated_at=one.updated_at or one.created_at or now,
+        )
+        for one in resources
+    ]
+
+
+def _resource_to(one: Resource, now: int) -> live_state_pb2.ResourceState:
+    return live_state_pb2.ResourceState(
+        id=one.id,
+        parent_ids=one.parents,
+        name=one.name,
+        resource_type=one.kind,
+        resource_metadata=one.facts,
+        health_status=live_state_pb2.ResourceState.HealthStatus.ValueType(one.health),
+        health_description=one.why,
+        created_at=one.created_at or now,
+        updated_at=one.updated_at or one.created_at or now,
+    )

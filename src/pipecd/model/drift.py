@@ -5,17 +5,18 @@ only in the running thing is left aside, because platforms fill in what nobody w
 """
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 #: Changed resources of which the diff is shown; of more only the names.
 MOST_SHOWN = 10
 SECRET, ANOTHER, HIDDEN = "(secret)", "(another value)", "(hidden)"
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|api_?key|access_?key", re.IGNORECASE)
+#: A text that no reader takes for a number, a word of YAML or two values.
+_PLAIN = re.compile(r"(?!(true|false|null|yes|no|on|off)$)[A-Za-z_/(][^#\n]*(?<! )", re.IGNORECASE)
 
 Clean = Callable[[str], str]
 
@@ -150,7 +151,7 @@ def _aligned_lists(running: list[Any], git: list[Any]) -> list[Any]:
 
 
 def same(running: Any, git: Any) -> bool:
-    """Of single values: nothing is empty, and a number is its digits: platforms answer otherwise than they are asked."""
+    """Of single values: nothing is empty, and a number is its digits. Platforms respell what they get."""
     if _nothing(running) and _nothing(git):
         return True
     if isinstance(running, bool) or isinstance(git, bool):
@@ -236,4 +237,27 @@ def _difference(running: Any, git: Any) -> Iterator[str]:
 
 
 def _lines(tree: Any) -> list[str]:
-    return yaml.safe_dump(tree, sort_keys=True, allow_unicode=True, width=1000).splitlines()
+    """As YAML would write it."""
+    if isinstance(tree, Mapping) and tree:
+        return [line for key in sorted(tree, key=str) for line in _entry(f"{key}:", tree[key])]
+    if isinstance(tree, list) and tree:
+        return [line for item in tree for line in _item(item)]
+    return [_scalar(tree)]
+
+
+def _entry(key: str, value: Any) -> list[str]:
+    if isinstance(value, Mapping | list) and value:
+        indent = "  " if isinstance(value, Mapping) else ""
+        return [key, *(f"{indent}{line}" for line in _lines(value))]
+    return [f"{key} {_scalar(value)}"]
+
+
+def _item(value: Any) -> list[str]:
+    first, *rest = _lines(value)
+    return [f"- {first}", *(f"  {line}" for line in rest)]
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str) and value and _PLAIN.fullmatch(value):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)

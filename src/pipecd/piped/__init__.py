@@ -111,6 +111,8 @@ def _loops(spec: PipedSpec, client: Client, instance: str, parts: Parts) -> Mapp
             feeds=(view.commands_feed, leadership.feed),
         ),
         "plan previews": parts.previewing.follow(),
+        "live state": parts.living.follow(),
+        "drift": parts.drifting.follow(),
         "discovery": keep(
             "discovery",
             parts.discovery.look,

@@ -10,10 +10,13 @@ from pipecd.git.mirror import Mirrors
 from pipecd.piped.commands import Commands
 from pipecd.piped.create import Creator
 from pipecd.piped.discovery import Discovery
+from pipecd.piped.drift import Drifting
 from pipecd.piped.heads import Heads
 from pipecd.piped.kept import Kept
 from pipecd.piped.lease import Leadership
+from pipecd.piped.live import Living
 from pipecd.piped.logs import Logs
+from pipecd.piped.looks import Looks
 from pipecd.piped.perform import Stageworks
 from pipecd.piped.planner import Planner
 from pipecd.piped.preview import Parts as PreviewParts
@@ -36,6 +39,8 @@ class Parts:
     discovery: Discovery
     answering: Commands
     previewing: Previewing
+    drifting: Drifting
+    living: Living
     #: Set once a person asked for a restart.
     restart: asyncio.Event
 
@@ -51,6 +56,7 @@ def assembled(
     view, leadership, reports = View(client), Leadership(), Reports(client, redactor)
     heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, rendering)
     providers, restart = Providers(spec), asyncio.Event()
+    looks = Looks(heads, sources, providers, redactor.text)
     works = Stageworks(
         sources=sources, foreign=foreign, logs=Logs(client, redactor), providers=providers, kept=kept
     )
@@ -83,5 +89,7 @@ def assembled(
             ),
             spec.plan_preview,
         ),
+        drifting=Drifting(view, leadership, reports, looks, providers),
+        living=Living(view, leadership, client, looks, redactor.text),
         restart=restart,
     )

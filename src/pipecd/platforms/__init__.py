@@ -15,9 +15,12 @@ from pydantic import BaseModel
 
 from pipecd.errors import ConfigError
 from pipecd.model.deployment import Version
+from pipecd.model.drift import Drift
+from pipecd.model.look import Look
 from pipecd.model.plan import Predefined as Predefined
 from pipecd.model.plan import Strategy as Strategy
 from pipecd.model.preview import Preview, PreviewWork
+from pipecd.model.resource import Resource
 from pipecd.model.stage import Source, StageFunction
 
 ENTRY_POINTS = "pipecd.platforms"
@@ -54,6 +57,34 @@ class Previews(Protocol):
 
     async def plan_preview(self, work: PreviewWork, /) -> Preview:
         """Changes nothing outside the checkouts. Raises UserError."""
+        ...
+
+
+@runtime_checkable
+class Observes(Protocol):
+    """What a platform has besides, when it can tell what runs. Only changes are sent on."""
+
+    #: How often to ask (seconds).
+    live_interval: float
+
+    async def live(self, look: Look, /) -> Sequence[Resource]:
+        """Everything that runs of the application now, parents before children."""
+        ...
+
+
+@runtime_checkable
+class Compares(Protocol):
+    """What a platform has besides, when it can tell whether what runs is what Git asks for."""
+
+    #: How often to ask (seconds).
+    drift_interval: float
+
+    def drift_enabled(self, provider: Any, /) -> bool:
+        """Whether the provider's `config`, None where there is none, wants it."""
+        ...
+
+    async def drift(self, look: Look, /) -> Drift:
+        """Takes no lock and changes nothing. Raises UserError when it cannot be told."""
         ...
 
 

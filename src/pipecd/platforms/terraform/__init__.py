@@ -14,6 +14,7 @@ from pipecd.model.stage import Source, StageFunction
 from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.terraform import source as files
 from pipecd.platforms.terraform.config import NoOptions, PlanOptions, Provider, TerraformApp
+from pipecd.platforms.terraform.drift import drift, drift_enabled
 from pipecd.platforms.terraform.preview import plan_preview
 from pipecd.platforms.terraform.source import Files
 from pipecd.platforms.terraform.stages import apply, plan, rollback, sync
@@ -41,6 +42,10 @@ class Terraform:
     }
 
     plan_preview = staticmethod(plan_preview)
+    #: A plan asks every provider: seldom.
+    drift_interval = 600.0
+    drift_enabled = staticmethod(drift_enabled)
+    drift = staticmethod(drift)
 
     async def desired(self, source: Source) -> Files:
         return await asyncio.to_thread(files.desired, source)

@@ -23,6 +23,10 @@ class Change:
 
     address: str
     actions: tuple[str, ...]
+    type: str = ""
+    #: Its module's address, empty at the root.
+    module: str = ""
+    before: Any = None
     after: Any = None
     unknown: Any = None
     imported: bool = False
@@ -109,6 +113,9 @@ def _change(resource: Mapping[str, Any]) -> Change:
     return Change(
         address=resource["address"],
         actions=tuple(action for action in change["actions"] if action not in ("no-op", "read")),
+        type=resource.get("type", ""),
+        module=resource.get("module_address", ""),
+        before=change.get("before"),
         after=change.get("after"),
         unknown=change.get("after_unknown"),
         imported=bool(change.get("importing")),

@@ -1,0 +1,113 @@
+"""Compares what runs with the head of Git, application by application, and tells the control plane.
+
+One of the agent's loops. An application with a deployment under way is left alone: that deployment tells how
+it stands. A change of the answer is reported, not its repetition.
+"""
+
+from collections.abc import Mapping, Set
+from functools import cache
+
+from pipecd.errors import ConfigError, UserError
+from pipecd.model.application import Application
+from pipecd.model.deployment import Deployment
+from pipecd.model.drift import Drift
+from pipecd.model.status import SyncStatus
+from pipecd.piped.lease import Leadership
+from pipecd.piped.looks import Looks
+from pipecd.piped.providers import Providers
+from pipecd.piped.report import Reports
+from pipecd.piped.rounds import Pace, Rounds, installed_platform
+from pipecd.piped.view import View
+from pipecd.platforms import Compares
+
+PACE = Pace(few=2, limit=900.0, soon=30.0)
+#: How old what is known of the branch may be (seconds).
+AGE = 10.0
+#: The console shows a text; of a huge plan its beginning says enough (characters).
+MOST_DETAILS = 200_000
+INCOMPARABLE = "What runs could not be compared with Git"
+
+Told = tuple[SyncStatus, str]
+
+
+class Drifting:
+    def __init__(
+        self, view: View, leadership: Leadership, reports: Reports, looks: Looks, providers: Providers
+    ) -> None:
+        self._view, self._leadership, self._reports = view, leadership, reports
+        self._looks, self._providers = looks, providers
+        #: What this process said last, unless a deployment had its say since.
+        self._told: dict[str, Told] = {}
+        self._deployments: Mapping[str, Deployment] = {}
+        self._at_work: Set[str] = frozenset()
+        self._rounds = Rounds("drift", PACE, self._interval, self._look)
+
+    async def follow(self) -> None:
+        """For ever."""
+        await self._rounds.follow(self._view, self._leadership)
+
+    def _interval(self, application: Application) -> float | None:
+        if self._deploying(application):
+            self._told.pop(application.id, None)
+            return None
+        found = _compares(application.kind.name)
+        return found.drift_interval if found and self._wanted(found, application) else None
+
+    def _wanted(self, found: Compares, application: Application) -> bool:
+        try:
+            return found.drift_enabled(self._providers.config(application.platform_provider))
+        except ConfigError:
+            # Deployments tell what is wrong with the provider.
+            return False
+
+    async def _look(self, application: Application) -> None:
+        self._looks.forget(self._view.applications)
+        try:
+            async with self._looks.at(application, age=AGE) as found:
+                if found is None:
+                    return
+                look, commit = found
+                compares = _compares(application.kind.name)
+                assert compares
+                drift = await compares.drift(look)
+        except UserError as error:
+            await self._tell(application, SyncStatus.UNKNOWN, INCOMPARABLE, f"{INCOMPARABLE}: {error}")
+            raise
+        if drift.none:
+            await self._tell(application, SyncStatus.SYNCED, drift.summary, drift.summary)
+        else:
+            await self._tell(application, SyncStatus.OUT_OF_SYNC, drift.summary, _reason(drift, commit))
+
+    async def _tell(self, application: Application, status: SyncStatus, short: str, reason: str) -> None:
+        current = self._view.applications.get(application.id)
+        if current is None or self._deploying(current):
+            return
+        told = (status, reason)
+        shown = current.sync_status
+        if shown is SyncStatus.INVALID_CONFIG or (self._told.get(application.id) == told and shown is status):
+            return
+        await self._reports.sync_state(application.id, status, short=short, reason=reason)
+        self._told[application.id] = told
+        # The trigger goes by what the control plane says.
+        self._view.look_again()
+
+    def _deploying(self, application: Application) -> bool:
+        deployments = self._view.deployments
+        if deployments is not self._deployments:
+            # Asked for each application each second.
+            self._deployments = deployments
+            self._at_work = {one.application_id for one in deployments.values()}
+        return application.deploying or application.id in self._at_work
+
+
+@cache
+def _compares(kind: str) -> Compares | None:
+    found = installed_platform(kind)
+    return found if isinstance(found, Compares) else None
+
+
+def _reason(drift: Drift, commit: str) -> str:
+    details = drift.details
+    if len(details) > MOST_DETAILS:
+        details = f"{details[:MOST_DETAILS]}\n… and {len(details) - MOST_DETAILS} characters more"
+    return f"{drift.summary} at commit {commit[:7]}\n\n{details}"

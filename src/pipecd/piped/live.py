@@ -1,0 +1,77 @@
+"""Tells the control plane what runs of each application, and how healthy it is.
+
+One of the agent's loops. What did not change is sent again only now and then, for a control plane that lost
+it.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+from pipecd.client import Client
+from pipecd.model.application import Application
+from pipecd.model.drift import Clean
+from pipecd.model.resource import Resource
+from pipecd.piped.lease import Leadership
+from pipecd.piped.looks import Looks
+from pipecd.piped.rounds import Pace, Rounds, installed_platform
+from pipecd.piped.view import View
+from pipecd.platforms import Observes
+from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateRequest
+from pipecd.wire import snapshot_to
+
+PACE = Pace(few=4, limit=60.0, soon=3.0)
+#: How old what is known of the branch may be (seconds): it only says where to look.
+AGE = 60.0
+#: People watch a deployment: look often (seconds).
+WHILE_DEPLOYING = 5.0
+#: How often to send what did not change (seconds).
+AGAIN = 600.0
+
+
+class Living:
+    def __init__(
+        self, view: View, leadership: Leadership, client: Client, looks: Looks, clean: Clean
+    ) -> None:
+        self._view, self._leadership, self._client = view, leadership, client
+        self._looks, self._clean = looks, clean
+        self._sent: dict[str, tuple[float, Sequence[Resource]]] = {}
+        self._rounds = Rounds("live state", PACE, self._interval, self._look)
+
+    async def follow(self) -> None:
+        """For ever."""
+        await self._rounds.follow(self._view, self._leadership)
+
+    def _interval(self, application: Application) -> float | None:
+        found = _observes(application.kind.name)
+        if found is None:
+            return None
+        return min(found.live_interval, WHILE_DEPLOYING) if application.deploying else found.live_interval
+
+    async def _look(self, application: Application) -> None:
+        async with self._looks.at(application, age=AGE) as found:
+            if found is None:
+                return
+            look, _ = found
+            observes = _observes(application.kind.name)
+            assert observes
+            resources = [replace(one, why=self._clean(one.why)) for one in await observes.live(look)]
+        await self._send(application, resources)
+
+    async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
+        at, sent = self._sent.get(application.id, (0.0, None))
+        if sent == resources and time.monotonic() - at < AGAIN:
+            return
+        snapshot = snapshot_to(application, resources, now=int(time.time()))
+        request = ReportApplicationLiveStateRequest(snapshot=snapshot)
+        await self._client.call(self._client.piped.ReportApplicationLiveState, request)
+        self._sent[application.id] = (time.monotonic(), resources)
+        known = self._view.applications
+        self._sent = {key: one for key, one in self._sent.items() if key in known}
+
+
+@cache
+def _observes(kind: str) -> Observes | None:
+    found = installed_platform(kind)
+    return found if isinstance(found, Observes) else None
