@@ -22,8 +22,10 @@ from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.progress import after
 from pipecd.model.stage import Again, Order, Outcome, Source, StageFunction, Work
 from pipecd.model.status import StageStatus
+from pipecd.piped.rendering import Rendering
 from pipecd.piped.repositories import Repository
 from pipecd.piped.source import Sources
+from pipecd.secrets import Redactor
 from tests.repo import Clone
 
 MOST_CALLS = 20
@@ -166,7 +168,7 @@ async def stage_play(
     async with Mirrors(folder / "agent", Credentials(), user) as mirrors:
         repository = Repository(id="r", remote=str(remote), branch="main")
         yield Play(
-            sources=Sources(mirrors, {"r": repository}),
+            sources=Sources(mirrors, {"r": repository}, Rendering(None, Redactor().add)),
             clone=clone,
             deployment=_deployment(clone.git("rev-parse", "HEAD"), path),
             provider=provider,
