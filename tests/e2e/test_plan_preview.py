@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,19 @@ from pipecd.errors import NotFound
 from pipecd.schema.api.plan_preview_pb2 import GetPlanPreviewResultsRequest, RequestPlanPreviewRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from pipecd.sealing import seal
 from tests import keys
 from tests.eventually import eventually
-from tests.pipectl.test_commands import Pipectl
+from tests.pipectl.running import Pipectl
 from tests.platforms.terraform.shop import configuration, data, values
 from tests.world import REPOSITORY, World, app_file, world
 
 PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
 SECRET = "a secret of the plan"
+
+
+Answer = Callable[[], Awaitable[Sequence[PlanPreviewCommandResult]]]
 
 
 @dataclass
@@ -58,14 +62,44 @@ class Reviewer:
         found["printed"] = ran.out
         return found
 
+    @asynccontextmanager
+    async def asked(self, branch: str, commit: str, *, within: int) -> AsyncIterator[Answer]:
+        """Asks without waiting as `pipectl` does; the agent is given `within` seconds."""
+        key = ApiKey(key=self.pipectl.key_file.read_text())
+        client = await connect(self.w.plane.address, key, Transport(insecure=True))
+        request = RequestPlanPreviewRequest(
+            repo_remote_url=self.w.git.url(REPOSITORY),
+            head_branch=branch,
+            head_commit=commit,
+            base_branch="main",
+            timeout=within,
+        )
+        commands = (await client.call(client.api.RequestPlanPreview, request)).commands
+        wanted = GetPlanPreviewResultsRequest(commands=commands, command_handle_timeout=600)
+
+        async def look() -> Any:
+            try:
+                found = (await client.call(client.api.GetPlanPreviewResults, wanted)).results
+            except NotFound:
+                return None
+            # Between two agents there is none, which is an answer too.
+            return None if any("is not online" in one.error for one in found) else found
+
+        yield lambda: eventually(look, 40)
+        await client.close()
+
 
 @asynccontextmanager
 async def reviewer(folder: Path, **agent: Any) -> AsyncIterator[Reviewer]:
     async with world(folder) as w, w.agent(platformProviders=PROVIDERS, **agent):
-        key_file = folder / "api.key"
-        made = await w.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)
-        key_file.write_text(made.key)
-        yield Reviewer(w, Pipectl(w.plane, key_file))
+        yield await reviewer_of(w)
+
+
+async def reviewer_of(w: World) -> Reviewer:
+    key_file = w.folder / "api.key"
+    made = await w.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)
+    key_file.write_text(made.key)
+    return Reviewer(w, Pipectl(w.plane, key_file))
 
 
 def shop(folder: Path, body: str, name: str = "shop", **spec: Any) -> dict[str, str | None]:
@@ -204,26 +238,29 @@ async def test_a_preview_that_takes_too_long_ends_and_says_so(tmp_path: Path) ->
                 "quick/main.tf": configuration(tmp_path / "quick.state", ""),
             },
         )
-        key = ApiKey(key=someone.pipectl.key_file.read_text())
-        client = await connect(w.plane.address, key, Transport(insecure=True))
-        asked = RequestPlanPreviewRequest(
-            repo_remote_url=w.git.url(REPOSITORY),
-            head_branch="slow",
-            head_commit=commit,
-            base_branch="main",
-            timeout=8,
-        )
-        commands = (await client.call(client.api.RequestPlanPreview, asked)).commands
-
-        async def answered() -> Any:
-            wanted = GetPlanPreviewResultsRequest(commands=commands, command_handle_timeout=60)
-            try:
-                return (await client.call(client.api.GetPlanPreviewResults, wanted)).results
-            except NotFound:
-                return None
-
-        (found,) = await eventually(answered, 40)
+        async with someone.asked("slow", commit, within=8) as answer:
+            (found,) = await answer()
         results = {one.application_name: one for one in found.results}
         assert results["shop"].error == "the preview was not finished within 8 s"
         assert results["quick"].plan_summary == b"0 to add, 0 to change, 1 to destroy"
-        await client.close()
+
+
+async def test_a_preview_that_an_agent_did_not_live_to_answer_is_answered_by_the_next(tmp_path: Path) -> None:
+    pipe = tmp_path / "go-on"
+    os.mkfifo(pipe)
+    waits = f'output "x" {{\n  value = file("{pipe}")\n}}\n'
+    async with world(tmp_path) as w, AsyncExitStack() as held:
+        someone = await reviewer_of(w)
+        async with w.agent(platformProviders=PROVIDERS):
+            await deployed(w, "shop", shop(tmp_path, data("a", "1")))
+            commit = someone.branch("next", {"shop/main.tf": configuration(tmp_path / "shop.state", waits)})
+            answer = await held.enter_async_context(someone.asked("next", commit, within=300))
+            # Opening returns once the plan reads: it is at work, and waits for words that do not come.
+            writer = held.enter_context(await asyncio.to_thread(open, pipe, "w"))
+            assert writer.writable()
+        pipe.unlink()
+        pipe.write_text("said")
+        async with w.agent(platformProviders=PROVIDERS):
+            (found,) = await answer()
+        (one,) = found.results
+        assert not found.error and b"said" in one.plan_details

@@ -15,7 +15,7 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.telemetry import configure_logging
 from tests import keys
 from tests.eventually import eventually
-from tests.pipectl.test_commands import Pipectl
+from tests.pipectl.running import Pipectl
 from tests.world import World, app_file, world
 
 SECRET = "correct horse/battery+staple&x"
