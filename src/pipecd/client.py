@@ -42,7 +42,6 @@ CALL_TIMEOUT = 30.0
 INSTANCE = "pipecd-instance"
 _MAX_MESSAGE = 10 * 1024 * 1024
 _OPTIONS: Sequence[tuple[str, int]] = (
-    ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.max_send_message_length", _MAX_MESSAGE),
     # Go servers close a connection that is pinged more often than each five minutes.
     ("grpc.keepalive_time_ms", 305_000),
@@ -93,6 +92,8 @@ class Transport:
 
     insecure: bool = False
     cert_file: str = ""
+    #: Bytes that an answer may have.
+    largest: int = _MAX_MESSAGE
 
 
 class Client:
@@ -180,10 +181,11 @@ async def connect(
 
 
 def _channel(address: str, transport: Transport) -> aio.Channel:
+    options = (*_OPTIONS, ("grpc.max_receive_message_length", transport.largest))
     if transport.insecure:
-        return aio.insecure_channel(address, options=_OPTIONS)
+        return aio.insecure_channel(address, options=options)
     credentials = grpc.ssl_channel_credentials(root_certificates=_authorities(transport.cert_file))
-    return aio.secure_channel(address, credentials, options=_OPTIONS)
+    return aio.secure_channel(address, credentials, options=options)
 
 
 def _authorities(cert_file: str) -> bytes | None:
