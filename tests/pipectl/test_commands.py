@@ -381,6 +381,19 @@ async def test_logs_are_followed_to_the_end_and_told_once(
     assert [block["log"] for block in whole["stage_logs"]["stage-0"]["blocks"]] == ["waiting", "waited"]
 
 
+async def test_long_logs_are_printed_to_their_last_line(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    """More than the ten MiB that an agent takes as an answer."""
+    deployment = at_work(piped_id)
+    await plane.served.plane.store.create(deployment)
+    for part in range(11):
+        lines = [LogBlock(index=part * 100 + n + 1, log="x" * 10_000, created_at=1) for n in range(100)]
+        await plane.served.plane.logs.append(deployment, "stage-0", 0, lines)
+    ran = await pipectl("deployment", "logs", "--deployment-id=d1")
+    assert (ran.code, len(ran.out.splitlines())) == (0, 1 + 1100 + 1 + 1 + 1), ran.err
+
+
 async def test_whoever_stops_waiting_gets_the_shells_code(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:

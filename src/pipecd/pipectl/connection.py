@@ -18,6 +18,8 @@ from pipecd.errors import ConfigError
 
 #: Seconds.
 DIAL_TIMEOUT = 5.0
+#: Bytes: the logs of all stages of a deployment come as one answer.
+LARGEST_ANSWER = 256 * 1024 * 1024
 KEY_VARIABLE = "PIPECD_API_KEY"
 #: What a shell expects of a program that was interrupted.
 INTERRUPTED = 130
@@ -108,7 +110,7 @@ def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
             api_key=api_key,
             api_key_file=api_key_file,
             usual_key=os.environ.get(KEY_VARIABLE, ""),
-            transport=Transport(insecure=insecure, cert_file=cert_file),
+            transport=Transport(insecure=insecure, cert_file=cert_file, largest=LARGEST_ANSWER),
         )
 
         async def main() -> None:
