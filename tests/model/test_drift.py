@@ -26,6 +26,7 @@ def drift(running: Any, git: Any, *ignored: str) -> Any:
         ({"cpu": 256.0}, {"cpu": "256"}),
         ({}, {"env": {}, "list": [], "text": "", "none": None}),
         ({"env": None}, {"env": {}}),
+        ({}, {"Environment": {"Variables": {}}}),
         ({"c": [{"name": "b", "x": 2}, {"name": "a", "x": 1}]}, {"c": [{"name": "a"}, {"name": "b"}]}),
         ({"c": [{"containerPort": 80, "protocol": "tcp"}]}, {"c": [{"containerPort": 80}]}),
     ],
@@ -94,6 +95,7 @@ def test_secrets_of_neither_side_are_shown() -> None:
     git = {
         "env": [{"name": "PLAIN", "value": "a"}, {"name": "DSN", "value": "user:hunter2"}],
         "more": {"DB_PASSWORD": "from git"},
+        "new": {"below": [{"API_KEY": "only in git"}]},
     }
     running = {
         "env": [
@@ -105,7 +107,7 @@ def test_secrets_of_neither_side_are_shown() -> None:
     }
     details = drift(running, git).details
     assert ANOTHER in details
-    for secret in ("hunter2", "unheard", "t0p", "from git", "typed by hand"):
+    for secret in ("hunter2", "unheard", "t0p", "from git", "typed by hand", "only in git"):
         assert secret not in details
     assert "value: b" in details
 

@@ -162,7 +162,10 @@ def same(running: Any, git: Any) -> bool:
 
 
 def _nothing(value: Any) -> bool:
-    return value is None or (isinstance(value, str | Mapping | list) and not value)
+    """Also a mapping that holds nothing but nothing."""
+    if isinstance(value, Mapping):
+        return all(_nothing(item) for item in value.values())
+    return value is None or value == "" or value == []
 
 
 def _number(value: float | str) -> float | None:
@@ -183,10 +186,17 @@ def _names(items: list[Any]) -> list[str] | None:
 
 def _shown(running: Any, git: Any, clean: Clean, name: str) -> tuple[Any, Any]:
     """Both sides as they may be read. `name` is the key that they stand under."""
-    if isinstance(git, Mapping) and isinstance(running, Mapping):
-        return _shown_mappings(running, git, clean)
-    if isinstance(git, list) and isinstance(running, list):
-        return _shown_lists(running, git, clean, name)
+    # What is on one side only has secrets too.
+    if isinstance(git, Mapping) or isinstance(running, Mapping):
+        mappings = [one if isinstance(one, Mapping) else {} for one in (running, git)]
+        one, other = _shown_mappings(mappings[0], mappings[1], clean, name)
+        return (one if isinstance(running, Mapping) else running), (
+            other if isinstance(git, Mapping) else git
+        )
+    if isinstance(git, list) or isinstance(running, list):
+        lists = [one if isinstance(one, list) else [] for one in (running, git)]
+        old, new = _shown_lists(lists[0], lists[1], clean, name)
+        return (old if isinstance(running, list) else running), (new if isinstance(git, list) else git)
     if isinstance(git, str) and clean(git) != git:
         return (SECRET if same(running, git) else ANOTHER), SECRET
     if (
@@ -199,14 +209,14 @@ def _shown(running: Any, git: Any, clean: Clean, name: str) -> tuple[Any, Any]:
 
 
 def _shown_mappings(
-    running: Mapping[str, Any], git: Mapping[str, Any], clean: Clean
+    running: Mapping[str, Any], git: Mapping[str, Any], clean: Clean, name: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     old, new = {}, {}
     # `{name: DB_PASSWORD, value: ...}` is a secret's name as much as `DB_PASSWORD: ...`.
     said = str(git.get("name") or running.get("name") or "")
     for key in dict.fromkeys([*git, *running]):
-        name = said if key == "value" else str(key)
-        one, other = _shown(running.get(key), git.get(key), clean, name)
+        below = said or name if key == "value" else str(key)
+        one, other = _shown(running.get(key), git.get(key), clean, below)
         if key in running:
             old[key] = one
         if key in git:

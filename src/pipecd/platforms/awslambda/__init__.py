@@ -13,7 +13,9 @@ from pipecd.model.stage import Source, StageFunction
 from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.awslambda import source as files
 from pipecd.platforms.awslambda.config import LambdaApp, LambdaProvider, NoOptions, PromoteOptions
+from pipecd.platforms.awslambda.drift import drift, drift_enabled
 from pipecd.platforms.awslambda.function import LambdaFunction
+from pipecd.platforms.awslambda.live import live
 from pipecd.platforms.awslambda.preview import plan_preview
 from pipecd.platforms.awslambda.stages import STAGES
 
@@ -34,6 +36,11 @@ class Lambda:
     stages: Mapping[str, StageFunction] = STAGES
 
     plan_preview = staticmethod(plan_preview)
+    live_interval = 15.0
+    live = staticmethod(live)
+    drift_interval = 60.0
+    drift_enabled = staticmethod(drift_enabled)
+    drift = staticmethod(drift)
 
     async def desired(self, source: Source) -> LambdaFunction:
         return files.manifest(source)

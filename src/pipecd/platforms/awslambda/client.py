@@ -50,10 +50,12 @@ class Lambda:
     def __init__(self, sdk: Any) -> None:
         self._sdk = sdk
 
-    async def function(self, name: str) -> Function | None:
+    async def function(self, name: str, version: str = "") -> Function | None:
+        """As it would be published now; with `version`, as it was published then."""
+        qualifier = {"Qualifier": version} if version else {}
         try:
             with aws.errors_in_our_words("lambda"):
-                answer = await self._sdk.get_function(FunctionName=name)
+                answer = await self._sdk.get_function(FunctionName=name, **qualifier)
         except NotFound:
             return None
         live = answer["Configuration"]

@@ -14,6 +14,8 @@ from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.aws import AwsProvider
 from pipecd.platforms.ecs import source as files
 from pipecd.platforms.ecs.config import CanaryOptions, EcsApp, NoOptions, RoutingOptions, SyncOptions
+from pipecd.platforms.ecs.drift import drift, drift_enabled
+from pipecd.platforms.ecs.live import live
 from pipecd.platforms.ecs.preview import plan_preview
 from pipecd.platforms.ecs.source import Desired
 from pipecd.platforms.ecs.stages import STAGES
@@ -37,6 +39,11 @@ class Ecs:
     stages: Mapping[str, StageFunction] = STAGES
 
     plan_preview = staticmethod(plan_preview)
+    live_interval = 15.0
+    live = staticmethod(live)
+    drift_interval = 60.0
+    drift_enabled = staticmethod(drift_enabled)
+    drift = staticmethod(drift)
 
     async def desired(self, source: Source) -> Desired:
         return files.desired(source)

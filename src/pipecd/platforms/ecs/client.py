@@ -113,6 +113,30 @@ class Ecs:
             answer = await self._sdk.describe_task_sets(cluster=cluster, service=service, include=["TAGS"])
         return [_task_set(one) for one in answer["taskSets"] if one["status"] != "DRAINING"]
 
+    async def every_task_set(self, cluster: str, service: str) -> Sequence[Mapping[str, Any]]:
+        """As AWS tells them, also those on their way out."""
+        with aws.errors_in_our_words("ecs"):
+            answer = await self._sdk.describe_task_sets(cluster=cluster, service=service)
+        return list(answer["taskSets"])
+
+    async def definition(self, revision: str) -> Mapping[str, Any]:
+        """What was registered under an ARN."""
+        with aws.errors_in_our_words("ecs"):
+            answer = await self._sdk.describe_task_definition(taskDefinition=revision)
+        found: Mapping[str, Any] = answer["taskDefinition"]
+        return found
+
+    async def tasks(self, cluster: str, service: str) -> Sequence[Mapping[str, Any]]:
+        """The service's tasks that run, or are on their way there."""
+        found: list[Mapping[str, Any]] = []
+        with aws.errors_in_our_words("ecs"):
+            pages = self._sdk.get_paginator("list_tasks").paginate(cluster=cluster, serviceName=service)
+            async for page in pages:
+                if page["taskArns"]:
+                    answer = await self._sdk.describe_tasks(cluster=cluster, tasks=page["taskArns"])
+                    found += answer["tasks"]
+        return found
+
     async def create_task_set(self, fields: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         with aws.errors_in_our_words("ecs"):
             await self._sdk.create_task_set(**fields, tags=_rows(tags))
