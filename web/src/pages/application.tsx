@@ -31,6 +31,7 @@ const HOME = { text: "Applications", to: "/applications" };
 export function ApplicationPage() {
   const { id = "" } = useParams();
   const found = useQuery(applicationQuery(id));
+  if (found.data?.deleted) return <Deleted application={found.data} />;
   if (found.data) return <Shown application={found.data} />;
   if (found.isPending) return <Skeleton height={320} role="status" aria-label="Loading the application" />;
   if (found.data === null || isMissing(found.error)) {
@@ -44,6 +45,24 @@ export function ApplicationPage() {
     );
   }
   return <Problem title="The application could not be loaded" error={found.error} retry={() => found.refetch()} />;
+}
+
+function Deleted({ application }: { application: Application }) {
+  return (
+    <>
+      <PageHead title={application.name} from={HOME} />
+      <NothingHere
+        title="This application was deleted"
+        action={
+          <Anchor component={Link} to={`/deployments?application=${application.id}`}>
+            Its past deployments
+          </Anchor>
+        }
+      >
+        What it deployed goes on running. To deploy it again, add it anew.
+      </NothingHere>
+    </>
+  );
 }
 
 function Shown({ application }: { application: Application }) {
