@@ -37,6 +37,8 @@ export function touched(change: Change): readonly QueryKey[] | null {
       return [key.suggestions];
     case Kind.PROJECT:
       return [key.me];
+    case Kind.LIVE_STATE:
+      return [key.liveState(change.id)];
     case Kind.RESYNC:
       return null;
     default:

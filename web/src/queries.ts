@@ -2,7 +2,7 @@
 
 import { type QueryClient, queryOptions } from "@tanstack/react-query";
 
-import { board, isSignedOut, web } from "./api";
+import { board, isMissing, isSignedOut, web } from "./api";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import type { DeploymentStatus } from "./schema/model/deployment_pb";
 import type { ApplicationKind } from "./schema/model/kind_pb";
@@ -32,6 +32,7 @@ export const key = {
   applications: ["applications"] as const,
   glance: ["glance"] as const,
   application: (id: string) => ["application", id] as const,
+  liveState: (id: string) => ["live state", id] as const,
   deployments: ["deployments"] as const,
   deployment: (id: string) => ["deployment", id] as const,
   command: (id: string) => ["command", id] as const,
@@ -100,6 +101,20 @@ export const applicationQuery = (id: string) =>
     queryFn: async ({ signal }) => {
       const answer = await web.getApplication({ applicationId: id }, { signal });
       return answer.application ?? null;
+    },
+  });
+
+/** What runs of an application; null where its piped has told nothing. */
+export const liveStateQuery = (id: string) =>
+  queryOptions({
+    queryKey: key.liveState(id),
+    queryFn: async ({ signal }) => {
+      try {
+        return (await web.getApplicationLiveState({ applicationId: id }, { signal })).snapshot ?? null;
+      } catch (error) {
+        if (isMissing(error)) return null;
+        throw error;
+      }
     },
   });
 

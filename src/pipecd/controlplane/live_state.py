@@ -6,6 +6,9 @@ from pipecd.schema.model.live_state_pb2 import (
     KubernetesResourceStateEvent,
 )
 
+#: What the change feed calls a new snapshot; `id` is the application's.
+CHANGED = "live_state"
+
 
 def apply_event(snapshot: ApplicationLiveStateSnapshot, event: KubernetesResourceStateEvent) -> bool:
     """Whether `event`, applied to `snapshot`, changed it; one made before the snapshot does nothing."""

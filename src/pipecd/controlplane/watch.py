@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import structlog
 
-from pipecd.controlplane import stage_logs, suggestions
+from pipecd.controlplane import live_state, stage_logs, suggestions
 from pipecd.controlplane.caller import Agent, Person
 from pipecd.controlplane.pipeds import LEFT
 from pipecd.controlplane.plane import Plane
@@ -50,6 +50,7 @@ _CONSOLE_KINDS: Mapping[str, ConsoleChange.Kind.ValueType] = {
     "project": ConsoleChange.PROJECT,
     "event": ConsoleChange.EVENT,
     "api_key": ConsoleChange.API_KEY,
+    live_state.CHANGED: ConsoleChange.LIVE_STATE,
 }
 
 

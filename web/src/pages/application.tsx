@@ -12,6 +12,7 @@ import { CopyText } from "../parts/copy";
 import { DeploymentList } from "../parts/deployment-list";
 import { Facts } from "../parts/facts";
 import { Labels } from "../parts/labels";
+import { LiveState } from "../parts/live-state";
 import { NothingHere } from "../parts/nothing-here";
 import { PageHead } from "../parts/page-head";
 import { Pager } from "../parts/pager";
@@ -86,6 +87,7 @@ function Shown({ application }: { application: Application }) {
             <Section title="State">
               <SyncState application={application} />
             </Section>
+            <LiveState application={application} />
             <Deployments application={application} />
           </Stack>
         </Grid.Col>

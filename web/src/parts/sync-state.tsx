@@ -8,8 +8,8 @@ import { ApplicationSyncStatus as Status } from "../schema/model/application_pb"
 import { syncWord } from "../words";
 import { shownStatus } from "./application-table";
 import { Complaints } from "./complaints";
+import { Difference } from "./difference";
 import { StatusBadge } from "./status";
-import classes from "./sync-state.module.css";
 import { Ago } from "./time";
 
 const MEANING: Record<Status, string> = {
@@ -43,7 +43,7 @@ export function SyncState({ application }: { application: Application }) {
       {broken && <Complaints reason={state.reason || state.shortReason} />}
       {!broken && state?.reason && state.reason !== state.shortReason && (
         <Spoiler maxHeight={180} showLabel="Show everything" hideLabel="Show less">
-          <pre className={classes.reason}>{state.reason}</pre>
+          <Difference text={state.reason} />
         </Spoiler>
       )}
     </Stack>

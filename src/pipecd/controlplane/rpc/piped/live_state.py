@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from pipecd.controlplane.caller import Agent
-from pipecd.controlplane.live_state import apply_event
+from pipecd.controlplane.live_state import CHANGED, apply_event
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import owned
@@ -25,6 +25,7 @@ async def report_live_state(
     await owned.application(plane, agent, snapshot.application_id)
     snapshot.piped_id, snapshot.project_id = agent.piped_id, agent.project_id
     await plane.blobs.put_live_state(snapshot)
+    await _announce(plane, agent, snapshot.application_id)
     return ReportApplicationLiveStateResponse()
 
 
@@ -44,7 +45,15 @@ async def report_events(
         changes = [apply_event(snapshot, event) for event in events]
         if any(changes):
             await plane.blobs.put_live_state(snapshot)
+            await _announce(plane, agent, application_id)
     return ReportApplicationLiveStateEventsResponse()
+
+
+async def _announce(plane: Plane, agent: Agent, application_id: str) -> None:
+    """So that the console shows it at once."""
+    await plane.store.announce(
+        CHANGED, project_id=agent.project_id, id=application_id, piped_id=agent.piped_id
+    )
 
 
 HANDLERS: Mapping[str, Handler] = {
