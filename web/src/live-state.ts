@@ -9,7 +9,8 @@ export interface Resource {
   kind: string;
   name: string;
   parents: readonly string[];
-  health: Status;
+  /** UNKNOWN, HEALTHY or OTHER: the same numbers in every list. */
+  health: number;
   why: string;
   since: bigint;
 }

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from pipecd.platforms.awslambda import platform
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import LAMBDA
+from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
 from tests.platforms.aws.emulator import REGION, Emulator
 from tests.platforms.awslambda.test_stages import traffic
@@ -76,3 +79,47 @@ async def test_commits_become_versions_and_a_failing_stage_gives_the_traffic_bac
         third = await w.ended(app, commit)
         assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert traffic(aws) == {"2": 10, "1": 90}
+
+
+async def test_what_runs_and_what_somebody_changed_by_hand_are_shown(
+    aws: Emulator, role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "live_interval", 0.5)
+    monkeypatch.setattr(platform, "drift_interval", 0.5)
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+        code = {"code/app.py": "def handler(*_): return 1\n"}
+        await w.push("Begin", {**code, **files(role, w.git.url(REPOSITORY), *STAGES)})
+        await eventually(w.has_repositories)
+        app = await registered(w)
+        await w.ended(app)
+
+        async def told() -> list[tuple[str, str, int]]:
+            try:
+                answer = await w.console.call("GetApplicationLiveState", application_id=app)
+            except CallFailed as error:
+                raise AssertionError(error) from error
+            found = getattr(answer.snapshot, "lambda").resources
+            names = [(one.kind, one.name, one.health_status) for one in found]
+            assert names == [("Function", "shop", 1), ("Alias", "Service", 1), ("Version", "1", 1)]
+            assert answer.snapshot.health_status == 1
+            return names
+
+        with w.plane.served.plane.store.feed.listening() as changes:
+            await eventually(told)
+            client = aws.client("lambda")
+            client.update_function_configuration(FunctionName="shop", Timeout=77)
+            client.publish_version(FunctionName="shop")
+            client.update_alias(FunctionName="shop", Name="Service", FunctionVersion="2")
+
+            async def heard() -> bool:
+                return (await changes.get()).kind == "live_state"
+
+            await eventually(heard)
+
+        async def drifted() -> str:
+            state = await w.state(app)
+            assert state.short_reason == "Differs from Git: 1 changed"
+            return str(state.reason)
+
+        reason = await eventually(drifted)
+        assert "-Timeout: 77\n+Timeout: 5" in reason
