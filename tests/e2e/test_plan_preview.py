@@ -22,7 +22,14 @@ from tests.pipectl.running import Pipectl
 from tests.platforms.terraform.shop import configuration, data, values
 from tests.world import REPOSITORY, World, app_file, world
 
-PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
+#: No plan of drift detection beside the one that is counted.
+PROVIDERS = [
+    {
+        "name": "terraform",
+        "type": "TERRAFORM",
+        "config": {"binary": "embedded", "driftDetectionEnabled": False},
+    }
+]
 SECRET = "a secret of the plan"
 
 
