@@ -296,7 +296,7 @@ async def test_one_port_speaks_for_both(scene: Scene) -> None:
 
 async def test_it_is_unwell_when_the_agent_stays_away_too_long(scene: Scene) -> None:
     async with scene.launched(
-        patience={"silence": 0.5, "start": 0.5, "first_pause": 600.0, "longest_pause": 600.0}
+        patience={"silence": 0.5, "start": 8.0, "first_pause": 600.0, "longest_pause": 600.0}
     ):
         life = await scene.runs("9.1.0")
         scene.configure(behaviour="crash", said="bad")
