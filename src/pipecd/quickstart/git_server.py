@@ -8,11 +8,12 @@ import base64
 import hmac
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 OnPush = Callable[[str], None]
@@ -73,6 +74,11 @@ class GitServer:
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
     owner: GitServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in the middle is no news; anything else is."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
