@@ -7,11 +7,10 @@ waited for; a deployment that ECS gives up, or takes back by its circuit breaker
 from typing import Any
 
 from pipecd.model.stage import Again, Failed
-from pipecd.platforms import aws
 from pipecd.platforms.ecs.client import Service
 from pipecd.platforms.ecs.source import ROLLING
 from pipecd.platforms.ecs.stages.job import POLL_SECONDS, Job, Step
-from pipecd.platforms.ecs.stages.service import count_to_set, existing, scaled_down, scaled_up, stable
+from pipecd.platforms.ecs.stages.service import count_to_set, existing, scaled_down, scaled_up, stable, tag
 
 #: Stage metadata: the service was given this stage's task definition.
 _GIVEN = "pipecd/revision-given"
@@ -59,7 +58,7 @@ async def replaced_by_ecs(job: Job, revision: str, *, recreate: bool) -> Step:
     if _GIVEN not in job.work.saved:
         return await _give(job, live, revision)
     return (
-        await _tag(job, live)
+        await tag(job, live)
         or (await scaled_up(job) if recreate else None)
         or _followed(live, revision)
         or await stable(job)
@@ -86,16 +85,6 @@ async def _give(job: Job, live: Service, revision: str) -> Again:
         )
         job.work.log.info(f"ECS replaces the tasks by {revision.rsplit('/', 1)[-1]}")
     return Again(saved={_GIVEN: revision}, note="ECS replaces the tasks")
-
-
-async def _tag(job: Job, live: Service) -> Step:
-    if any(live.tags.get(key) != value for key, value in job.tags.items()):
-        await job.ecs.tag(live.arn, job.tags)
-        return Again(note="Tagging the service")
-    if stale := aws.stale_tags(live.tags, job.tags):
-        await job.ecs.untag(live.arn, stale)
-        return Again(note="Removing tags that Git no longer has")
-    return None
 
 
 def _followed(live: Service, revision: str) -> Step:

@@ -64,7 +64,7 @@ async def applied(job: Job) -> Again | Failed | Service:
             await job.ecs.update_service(*job.where, fields)
             job.work.log.info(f"Updated service {job.service.name}: {', '.join(sorted(fields))}")
         return Again(saved={_APPLIED: "true"})
-    return await _tag(job, live) or live
+    return await tag(job, live) or live
 
 
 async def existing(job: Job) -> Again | Service | None:
@@ -108,7 +108,8 @@ async def count_to_set(job: Job, live: Service) -> int | None:
     return count
 
 
-async def _tag(job: Job, live: Service) -> Step:
+async def tag(job: Job, live: Service) -> Step:
+    """The tags that Git asks for, and none that the agent gave before; None once it is so."""
     if any(live.tags.get(key) != value for key, value in job.tags.items()):
         await job.ecs.tag(live.arn, job.tags)
         return Again(note="Tagging the service")
