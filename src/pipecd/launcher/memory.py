@@ -1,13 +1,12 @@
 """What outlives the launcher: its folder, which one process uses at a time, and which versions worked."""
 
 import asyncio
-import fcntl
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pipecd.errors import ConfigError
+from pipecd import own_folder as folders
 
 
 class Memory:
@@ -36,23 +35,6 @@ def _read(file: Path) -> Sequence[str]:
     return tuple(one for one in known if isinstance(one, str)) if isinstance(known, list) else ()
 
 
-@contextmanager
-def own_folder(home: Path) -> Iterator[Path]:
+def own_folder(home: Path) -> AbstractContextManager[Path]:
     """Raises ConfigError when it cannot be written, or another launcher works there."""
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (home / "lock").open("w")
-    except OSError as error:
-        raise ConfigError(
-            f"{home} cannot be written: {error.strerror}",
-            remedy="give the launcher a folder of its own with --home-dir",
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"another launcher works in {home}",
-                remedy="stop it first, or choose another folder with --home-dir",
-            ) from error
-        yield home
+    return folders.own_folder(home, owner="the launcher", others="another launcher", mode=0o700)
