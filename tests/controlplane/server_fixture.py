@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -123,7 +122,3 @@ async def control_plane(
         async with console.http:
             await console.sign_in()
             yield ControlPlane(served, console)
-
-
-def as_json(message: Message) -> dict[str, Any]:
-    return json_format.MessageToDict(message, preserving_proto_field_name=True)

@@ -205,16 +205,6 @@ async def test_a_role_that_is_gone_gives_nothing(plane: ControlPlane, channel: a
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-#: A request of each call that names a record, and which member names it.
-NAMED = {
-    "application_id": "app-theirs",
-    "deployment_id": "dep-theirs",
-    "piped_id": None,
-    "command_id": "cmd-theirs",
-    "id": None,
-}
-
-
 async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio.Channel) -> None:
     """Invariant 14: every call of every service, asked by project `shop` about what is `other`'s."""
     theirs = Console(plane.url)

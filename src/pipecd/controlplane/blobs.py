@@ -42,14 +42,6 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise Temporary(f"the object store does not take {path}: {_why(error)}") from error
 
-    async def delete(self, path: str) -> None:
-        try:
-            await obstore.delete_async(self._store, path)
-        except (NotFoundError, FileNotFoundError):
-            return
-        except (BaseError, OSError) as error:
-            raise Temporary(f"the object store does not answer for {path}") from error
-
     async def live_state(self, application_id: str) -> ApplicationLiveStateSnapshot:
         path = f"application-live-state/{application_id}.json"
         return await self._message(ApplicationLiveStateSnapshot, path)
@@ -74,9 +66,6 @@ class Blobs:
 
     async def write_command_output(self, command_id: str, output: bytes) -> None:
         await self.write(f"command-output/{segment(command_id)}.json", output)
-
-    async def delete_command_output(self, command_id: str) -> None:
-        await self.delete(f"command-output/{segment(command_id)}.json")
 
     async def _message(self, kind: type[M], path: str) -> M:
         return gojson.loads(kind, await self.read(path))

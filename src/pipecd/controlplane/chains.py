@@ -5,6 +5,7 @@ Called when an agent makes a chain or asks for its turn, and by the job that car
 
 from collections.abc import Iterable, Sequence
 
+from pipecd.controlplane.names import kinds
 from pipecd.errors import NotFound, Refused
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest, InChainDeploymentPlannableResponse
 from pipecd.schema.model.application_pb2 import Application
@@ -17,7 +18,6 @@ from pipecd.schema.model.chain_pb2 import (
     DeploymentChain,
 )
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
-from pipecd.schema.model.kind_pb2 import ApplicationKind
 
 Matcher = CreateDeploymentChainRequest.ApplicationMatcher
 
@@ -43,16 +43,12 @@ _WORST = (
 
 def matching(matcher: Matcher, applications: Iterable[Application]) -> Sequence[Application]:
     """The applications of a block, by name, kind and labels. Raises Refused for an unknown kind."""
-    if matcher.kind and matcher.kind not in list(ApplicationKind.keys()):
-        raise Refused(
-            f"{matcher.kind} is no kind of application",
-            remedy=f"use one of {', '.join(ApplicationKind.keys())}",
-        )
+    (kind,) = kinds([matcher.kind]) if matcher.kind else (None,)
     return [
         one
         for one in applications
         if (not matcher.name or one.name == matcher.name)
-        and (not matcher.kind or ApplicationKind.Name(one.kind) == matcher.kind)
+        and kind in (None, one.kind)
         and all(one.labels.get(key) == value for key, value in matcher.labels.items())
     ]
 

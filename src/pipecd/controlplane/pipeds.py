@@ -1,5 +1,6 @@
 """Agents: registered, given keys, enabled and disabled; and whether they are there."""
 
+import base64
 from collections.abc import Callable, Iterable
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from pipecd.controlplane.rpc.fence import lease_of
 from pipecd.controlplane.store import lists
 from pipecd.errors import Conflict, PermissionDenied, Refused
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
+from pipecd.sealing import seal
 
 #: Keys that are good at the same time: one at work and its successor.
 MOST_KEYS = 2
@@ -75,15 +77,13 @@ async def with_status(plane: Plane, project_id: str, found: Iterable[Piped]) -> 
     """The same, redacted, saying who is there."""
     stats = await plane.store.facts("stat", project_id)
     left = await plane.store.facts(LEFT, project_id)
-    shown = []
-    for one in found:
-        piped = redacted(one)
+    shown = [redacted(one) for one in found]
+    streaming = await _streaming(plane, shown)
+    for piped in shown:
         reported, gone = stats.get(piped.id, (b"", 0))[1], left.get(piped.id, (b"", 0))[1]
-        streams = bool(await plane.store.leases.holder(lease_of(piped.id)))
         fresh = reported > gone and plane.now() - reported // 1_000_000 <= FRESH
-        online = streams or fresh
+        online = piped.id in streaming or fresh
         piped.status = Piped.ONLINE if online and not piped.disabled else Piped.OFFLINE
-        shown.append(piped)
     return shown
 
 
@@ -93,10 +93,26 @@ async def last_seen(plane: Plane, project_id: str) -> dict[str, int]:
     for kind in ("stat", LEFT):
         for piped_id, (_, touched) in (await plane.store.facts(kind, project_id)).items():
             seen[piped_id] = max(seen.get(piped_id, 0), touched // 1_000_000)
-    for piped in await lists.pipeds(plane.store, project_id):
-        if await plane.store.leases.holder(lease_of(piped.id)):
-            seen[piped.id] = plane.now()
-    return seen
+    streaming = await _streaming(plane, await lists.pipeds(plane.store, project_id))
+    return seen | dict.fromkeys(streaming, plane.now())
+
+
+async def _streaming(plane: Plane, found: Iterable[Piped]) -> set[str]:
+    """The ids of those whose stream is open now."""
+    ids = {lease_of(piped.id): piped.id for piped in found}
+    return {ids[name] for name in await plane.store.leases.held(ids.keys())}
+
+
+async def sealed(plane: Plane, caller: Caller, piped_id: str, text: str, *, in_base64: bool) -> str:
+    """A secret that only this piped can open. Raises Conflict when it has no key pair."""
+    piped = await belongs.get(plane, caller, Piped, piped_id)
+    encryption = piped.secret_encryption
+    if encryption.type != "KEY_PAIR" or not encryption.public_key:
+        raise Conflict(
+            f"piped {piped.name} has no key pair for secrets; give it one under spec.secretManagement"
+        )
+    plain = text.encode()
+    return seal(encryption.public_key, base64.standard_b64encode(plain) if in_base64 else plain)
 
 
 def redacted(piped: Piped) -> Piped:

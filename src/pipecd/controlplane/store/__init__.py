@@ -105,13 +105,6 @@ class Store:
             await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
         raise Temporary(f"{kind.name} {id} is being changed by too many at once", after=1.0)
 
-    async def delete(self, type_: type[M], id: str) -> None:
-        """For records that a sweep removes for good; deleting twice is no error."""
-        table = KINDS[type_].table
-        async with self.database.write() as connection:
-            await connection.execute(sa.delete(table).where(table.c.id == id))
-        self.writes[type_] += 1
-
     async def announce(
         self, kind: str, *, project_id: str, id: str, piped_id: str = "", detail: str = ""
     ) -> None:

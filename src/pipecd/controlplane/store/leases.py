@@ -1,6 +1,7 @@
 """Leases: at most one holder of a name at a time, over any number of replicas."""
 
 import time
+from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -41,6 +42,13 @@ class Leases:
         query = sa.select(leases.c.holder).where((leases.c.name == name) & (leases.c.expires_at > at))
         async with self._database.read() as connection:
             return (await connection.execute(query)).scalar() or ""
+
+    async def held(self, names: Collection[str], now: float | None = None) -> set[str]:
+        """Those of `names` that somebody holds."""
+        at = time.time() if now is None else now
+        query = sa.select(leases.c.name).where(leases.c.name.in_(names) & (leases.c.expires_at > at))
+        async with self._database.read() as connection:
+            return set((await connection.execute(query)).scalars())
 
     async def release(self, name: str, holder: str) -> None:
         """Gives it up, if `holder` has it."""

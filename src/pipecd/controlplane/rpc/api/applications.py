@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from pipecd.controlplane import applications, belongs
 from pipecd.controlplane.caller import Program
+from pipecd.controlplane.names import kinds
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, Paging
-from pipecd.errors import PermissionDenied, Refused
+from pipecd.errors import PermissionDenied
 from pipecd.schema.api.applications_pb2 import (
     AddApplicationRequest,
     AddApplicationResponse,
@@ -32,7 +33,6 @@ from pipecd.schema.api.applications_pb2 import (
     UpdateApplicationResponse,
 )
 from pipecd.schema.model.application_pb2 import Application
-from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.piped_pb2 import Piped
 
 
@@ -145,15 +145,6 @@ async def update_deploy_targets(
 async def sync(plane: Plane, program: Program, request: SyncApplicationRequest) -> SyncApplicationResponse:
     command = await applications.sync(plane, program, request.application_id)
     return SyncApplicationResponse(command_id=command)
-
-
-def kinds(names: list[str]) -> list[int]:
-    """The numbers of kinds by their names. Raises Refused for one that there is not."""
-    known = dict(ApplicationKind.items())
-    for name in names:
-        if name not in known:
-            raise Refused(f"{name} is no kind of application", remedy=f"use one of {', '.join(known)}")
-    return [int(known[name]) for name in names]
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from pipecd.controlplane import belongs
 from pipecd.controlplane.caller import Program
+from pipecd.controlplane.names import kinds, statuses
 from pipecd.controlplane.plane import Plane
-from pipecd.controlplane.rpc.api.applications import kinds
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, Paging
-from pipecd.errors import NotFound, Refused
+from pipecd.errors import NotFound
 from pipecd.schema.api.commands_pb2 import GetCommandRequest, GetCommandResponse
 from pipecd.schema.api.deployments_pb2 import (
     GetDeploymentRequest,
@@ -19,7 +19,7 @@ from pipecd.schema.api.deployments_pb2 import (
 )
 from pipecd.schema.api.logs_pb2 import ListStageLogsRequest, ListStageLogsResponse
 from pipecd.schema.model.command_pb2 import Command
-from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from pipecd.schema.model.deployment_pb2 import Deployment
 
 
 async def get(plane: Plane, program: Program, request: GetDeploymentRequest) -> GetDeploymentResponse:
@@ -31,8 +31,8 @@ async def list_deployments(
     plane: Plane, program: Program, request: ListDeploymentsRequest
 ) -> ListDeploymentsResponse:
     wanted = DeploymentFilter(
-        statuses=_statuses(list(request.statuses)),
-        kinds=kinds(list(request.kinds)),
+        statuses=statuses(request.statuses),
+        kinds=kinds(request.kinds),
         application_ids=request.application_ids,
         name=request.application_name,
         labels=request.labels,
@@ -62,14 +62,6 @@ async def list_stage_logs(
 
 async def get_command(plane: Plane, program: Program, request: GetCommandRequest) -> GetCommandResponse:
     return GetCommandResponse(command=await belongs.get(plane, program, Command, request.command_id))
-
-
-def _statuses(names: list[str]) -> list[int]:
-    known = dict(DeploymentStatus.items())
-    for name in names:
-        if name not in known:
-            raise Refused(f"{name} is no status of a deployment", remedy=f"use one of {', '.join(known)}")
-    return [int(known[name]) for name in names]
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -1,13 +1,11 @@
 """APIService: agents, and secrets sealed for them."""
 
-import base64
 from collections.abc import Mapping
 
 from pipecd.controlplane import belongs, pipeds
 from pipecd.controlplane.caller import Program
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.errors import Conflict
 from pipecd.schema.api.pipeds_pb2 import (
     DisablePipedRequest,
     DisablePipedResponse,
@@ -23,7 +21,6 @@ from pipecd.schema.api.pipeds_pb2 import (
     UpdatePipedResponse,
 )
 from pipecd.schema.model.piped_pb2 import Piped
-from pipecd.sealing import seal
 
 
 async def get(plane: Plane, program: Program, request: GetPipedRequest) -> GetPipedResponse:
@@ -56,16 +53,10 @@ async def disable(plane: Plane, program: Program, request: DisablePipedRequest) 
 
 
 async def encrypt(plane: Plane, program: Program, request: EncryptRequest) -> EncryptResponse:
-    piped = await belongs.get(plane, program, Piped, request.piped_id)
-    encryption = piped.secret_encryption
-    if encryption.type != "KEY_PAIR" or not encryption.public_key:
-        raise Conflict(
-            f"piped {piped.name} has no key pair for secrets; give it one under spec.secretManagement"
-        )
-    plain = request.plaintext.encode()
-    if request.base64_encoding:
-        plain = base64.standard_b64encode(plain)
-    return EncryptResponse(ciphertext=seal(encryption.public_key, plain))
+    sealed = await pipeds.sealed(
+        plane, program, request.piped_id, request.plaintext, in_base64=request.base64_encoding
+    )
+    return EncryptResponse(ciphertext=sealed)
 
 
 HANDLERS: Mapping[str, Handler] = {

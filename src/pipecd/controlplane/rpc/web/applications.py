@@ -1,15 +1,13 @@
 """WebService: applications, what agents suggest, and secrets sealed for them."""
 
-import base64
 from collections.abc import Mapping
 
-from pipecd.controlplane import applications, belongs, suggestions
+from pipecd.controlplane import applications, belongs, pipeds, suggestions
 from pipecd.controlplane.caller import Person
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
-from pipecd.errors import Conflict
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.web.applications_pb2 import (
@@ -35,7 +33,6 @@ from pipecd.schema.web.applications_pb2 import (
     UpdateApplicationResponse,
 )
 from pipecd.schema.web.live_state_pb2 import GetApplicationLiveStateRequest, GetApplicationLiveStateResponse
-from pipecd.sealing import seal
 
 
 async def add(plane: Plane, person: Person, request: AddApplicationRequest) -> AddApplicationResponse:
@@ -130,16 +127,10 @@ async def list_unregistered(
 async def generate_sealed_secret(
     plane: Plane, person: Person, request: GenerateApplicationSealedSecretRequest
 ) -> GenerateApplicationSealedSecretResponse:
-    piped = await belongs.get(plane, person, Piped, request.piped_id)
-    encryption = piped.secret_encryption
-    if encryption.type != "KEY_PAIR" or not encryption.public_key:
-        raise Conflict(
-            f"piped {piped.name} has no key pair for secrets; give it one under spec.secretManagement"
-        )
-    plain = request.data.encode()
-    if request.base64_encoding:
-        plain = base64.standard_b64encode(plain)
-    return GenerateApplicationSealedSecretResponse(data=seal(encryption.public_key, plain))
+    sealed = await pipeds.sealed(
+        plane, person, request.piped_id, request.data, in_base64=request.base64_encoding
+    )
+    return GenerateApplicationSealedSecretResponse(data=sealed)
 
 
 async def get_live_state(
