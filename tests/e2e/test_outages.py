@@ -42,6 +42,33 @@ async def test_while_git_is_away_a_sync_waits_and_then_is_carried_out(tmp_path: 
             assert (await w.over(made)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
 
 
+async def test_an_approval_given_while_git_is_away_counts_when_it_is_back(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        async with w.agent():
+            waits = pipeline({"name": "WAIT_APPROVAL"}, "true")
+            app = await w.application("shop", {"app.pipecd.yaml": waits})
+
+            async def asked() -> Any:
+                made = await w.deployments(app)
+                return made[-1] if made and made[-1].stages and made[-1].stages[0].status else None
+
+            deployment = await eventually(asked)
+        port = int(w.git.address.rsplit(":", 1)[1])
+        await asyncio.to_thread(w.git.stop)
+        # An agent without a copy of the repository cannot even read what the stage asks for.
+        async with w.agent(home=tmp_path / "elsewhere"):
+            stage_id = deployment.stages[0].id
+            await w.console.call("ApproveStage", deployment_id=deployment.id, stage_id=stage_id)
+
+            async def tried_in_vain() -> bool:
+                return "trying again" in await w.log(deployment.id, stage_id)
+
+            await eventually(tried_in_vain)
+            with GitServer(tmp_path / "git", port=port):
+                ended = await w.over(deployment.id)
+        assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
+
+
 async def test_a_remote_that_refuses_us_shows_on_its_applications_and_heals(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent(syncInterval="1s"):
         app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})

@@ -89,6 +89,17 @@ async def test_approvals_of_different_people_are_counted_and_the_same_person_onc
         assert "ada has approved already, which counts once" in play.log.text
 
 
+async def test_an_approval_that_is_there_before_the_stage_begins_counts(tmp_path: Path) -> None:
+    """An agent that was away finds both: the stage to begin, and the answer to it."""
+    async with stage_play(tmp_path, FILES) as play:
+        play.orders.append(order("ada"))
+        async with play.calls("WAIT_APPROVAL", approval, WaitApprovalOptions()) as call:
+            done = await call()
+        assert isinstance(done, Done)
+        assert done.saved == {"pipecd/asked": "true", "ApprovedBy": "ada"}
+        assert notes(play.told) == ["DEPLOYMENT_WAIT_APPROVAL", "DEPLOYMENT_APPROVED"]
+
+
 async def test_an_approval_may_be_skipped_by_who_may_approve(tmp_path: Path) -> None:
     options = WaitApprovalOptions.model_validate({"approvers": ["ada"]})
     async with stage_play(tmp_path, FILES) as play, play.calls("WAIT_APPROVAL", approval, options) as call:

@@ -44,6 +44,11 @@ PATIENCE = 30 * 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Postponed(Again):
+    """The call came to no end, so the orders it was given are still to be heard."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stageworks:
     """What every stage of this agent is given."""
 
@@ -216,7 +221,7 @@ class Performance:
             return self._failed(f"{error} (for {_words(PATIENCE)})", error)
         delay = error.after if error.after is not None else next(self._delays)
         self.log.error(f"{error}; trying again in {delay:.0f} s")
-        return Again(after=delay)
+        return Postponed(after=delay)
 
     def _failed(self, reason: str, error: PipecdError) -> Failed:
         self.log.error(str(error))

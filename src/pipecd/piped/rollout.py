@@ -35,7 +35,7 @@ from pipecd.piped.lease import Leadership
 from pipecd.piped.loop import Wake
 from pipecd.piped.metrics import show_status
 from pipecd.piped.notify import notify
-from pipecd.piped.perform import Performance, Stageworks
+from pipecd.piped.perform import Performance, Postponed, Stageworks
 from pipecd.piped.planner import Planner
 from pipecd.piped.report import Reports
 from pipecd.piped.view import View
@@ -136,7 +136,7 @@ class Rollout:
             performance.log.error(self._stop_words())
             return
         await self._record(after(self.deployment, stage, outcome, _now()))
-        for order in orders:
+        for order in () if isinstance(outcome, Postponed) else orders:
             await self._desk.reports.handled(order.id)
             self._desk.view.finished(order.id)
         if isinstance(outcome, Again):
