@@ -7,7 +7,6 @@ import asyncio
 import base64
 import json
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
@@ -32,7 +31,17 @@ from tests.eventually import eventually
 from tests.replies import replying
 from tests.world import REPOSITORY, World, agent_spec, pipeline, world
 
-LAUNCHER = "from pipecd.__main__ import launcher; launcher()"
+#: What can be had of a container's limits without one (no core files, few open files, little data), set by
+#: the program itself: a function between fork and exec would run beside gRPC's threads.
+LAUNCHER = """
+import resource
+from pipecd.__main__ import launcher
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+resource.setrlimit(resource.RLIMIT_DATA, ({0}, {0}))
+launcher()
+"""
 #: What a quarter of a vCPU with 512 MB has, and how much of it launcher and idle agent may use.
 LIMIT, TARGET = 512 * 1024**2, 200 * 1024**2
 
@@ -100,13 +109,12 @@ class Story:
         start = ["launcher", "--config-from-aws-secret=true", f"--aws-secret-id={self.arn}"]
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCHER, *start[1:], f"--admin-port={port}", *more],
+                [sys.executable, "-c", LAUNCHER.format(LIMIT), *start[1:], f"--admin-port={port}", *more],
                 stdout=out,
                 stderr=out,
                 env=self.environment(),
                 cwd=self.folder,
                 start_new_session=True,
-                preexec_fn=_limits,
             )
         try:
             yield Container(process=process, port=port, log=log)
@@ -114,13 +122,6 @@ class Story:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
-
-
-def _limits() -> None:
-    """What can be had of the container's limits without one: no core files, few open files, little data."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
-    resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
 
 
 @pytest.fixture
