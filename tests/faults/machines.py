@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import yaml
 from pipecd.controlplane.passwords import hash_password
 from pipecd.quickstart.git_server import GitServer
 from tests.controlplane.server_fixture import ENCRYPTION_KEY, PASSWORD, PROJECT, USER, CallFailed, Console
+from tests.ports import free_ports
 from tests.repo import Clone
 from tests.world import REPOSITORY, Person, agent_spec
 
@@ -89,7 +89,7 @@ async def machines(folder: Path) -> AsyncIterator[Machines]:
         git.create(REPOSITORY)
         clone = Clone(folder / "clone", git.url(REPOSITORY))
         await asyncio.to_thread(clone.commit_and_push, "Begin", {"README.md": "a repository\n"})
-        api, http = _free_ports(2)
+        api, http = free_ports(2)
         console = PatientConsole(f"http://127.0.0.1:{http}")
         await held.enter_async_context(console.http)
         commands = {SERVER: _server(folder, api, http), AGENT: _agent(folder)}
@@ -151,16 +151,6 @@ def _agent(folder: Path) -> list[str]:
         "--admin-port=0",
         f"--home-dir={folder / 'agent'}",
     ]
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 async def _signed_in(console: Console) -> None:

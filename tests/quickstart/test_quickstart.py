@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +19,11 @@ import pytest
 
 from pipecd.quickstart.console import Console
 from tests.eventually import eventually
+from tests.ports import free_ports
 from tests.repo import Clone
 
 pytestmark = pytest.mark.timeout(240)
 APPLICATIONS = {"network", "website", "greeting", "limits"}
-
-
-def free_ports() -> int:
-    """The first of six that are free together."""
-    for first in range(21_000, 29_000, 7):
-        with contextmanager(_bound)(range(first, first + 6)) as free:
-            if free:
-                return first
-    raise AssertionError("no six free ports")
-
-
-def _bound(ports: range) -> Iterator[bool]:
-    sockets = [socket.socket() for _ in ports]
-    try:
-        for one, port in zip(sockets, ports, strict=True):
-            one.bind(("127.0.0.1", port))
-        yield True
-    except OSError:
-        yield False
-    finally:
-        for one in sockets:
-            one.close()
 
 
 class Quickstart:
@@ -86,7 +65,7 @@ class Quickstart:
 
 @pytest.fixture
 def quickstart(tmp_path: Path) -> Quickstart:
-    return Quickstart(tmp_path / "state", free_ports())
+    return Quickstart(tmp_path / "state", free_ports(6)[0])
 
 
 async def by_name(console: Console) -> dict[str, Any]:
