@@ -262,19 +262,26 @@ async def test_a_second_process_waits_for_the_first(plane: ControlPlane, agent: 
     second.cancel()
 
 
+async def spoken(stream: Any) -> Any:
+    """What the stream says next, heartbeats aside."""
+    async with asyncio.timeout(10):
+        while (change := await stream.read()).kind == AgentChange.HEARTBEAT:
+            pass
+    return change
+
+
 async def test_an_agent_hears_of_what_people_ask_and_not_of_itself(plane: ControlPlane, agent: Agent) -> None:
-    application_id = await application(plane, agent)
     stream = agent.watch("one")
     assert (await stream.read()).kind == AgentChange.LEASE_GRANTED
+    application_id = await application(plane, agent)
+    assert (await spoken(stream)).kind == AgentChange.APPLICATIONS
     named = Agent(agent.channel, agent.id, agent.metadata[0][1].split(",")[2], instance="one")
     await named.call(
         "ReportApplicationDeployingStatus",
         applications_pb2.ReportApplicationDeployingStatusRequest(application_id=application_id),
     )
     await plane.console.call("SyncApplication", application_id=application_id)
-    async with asyncio.timeout(10):
-        while (change := await stream.read()).kind == AgentChange.HEARTBEAT:
-            pass
+    change = await spoken(stream)
     assert change.kind == AgentChange.COMMANDS
     listed = await agent.call("ListUnhandledCommands", commands_pb2.ListUnhandledCommandsRequest())
     assert [one.id for one in listed.commands] == [change.id]
