@@ -188,11 +188,11 @@ class World(Person):
         )
         return config.load(json.dumps(document), "piped.yaml")
 
-    def options(self, home: Path | None = None) -> Options:
+    def options(self, home: Path | None = None, admin_port: int = 0) -> Options:
         return Options(
             transport=Transport(insecure=True),
             admin_host="127.0.0.1",
-            admin_port=0,
+            admin_port=admin_port,
             home=home or self.folder / "agent",
             dial_timeout=0.5,
         )
@@ -200,8 +200,8 @@ class World(Person):
     @asynccontextmanager
     async def agent(self, **more: Any) -> AsyncIterator[asyncio.Task[None]]:
         """An agent, until the block ends: then it is shut down, as by SIGTERM."""
-        home = more.pop("home", None)
-        task = asyncio.create_task(piped.run(self.spec(**more), self.options(home)), name="agent")
+        options = self.options(more.pop("home", None), more.pop("admin_port", 0))
+        task = asyncio.create_task(piped.run(self.spec(**more), options), name="agent")
         try:
             yield task
         finally:

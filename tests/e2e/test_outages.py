@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 
 from pipecd import controlplane
+from pipecd.admin_port import asked as page
 from pipecd.controlplane.rpc import fence
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.table import API, CONSOLE, PIPED, WEB, methods
-from pipecd.piped import polling
+from pipecd.piped import admin, polling
 from pipecd.quickstart.git_server import GitServer
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from tests.controlplane.server_fixture import control_plane
 from tests.eventually import eventually
+from tests.ports import free_ports
 from tests.world import pipeline, world
 
 
@@ -88,12 +90,16 @@ async def test_a_remote_that_refuses_us_shows_on_its_applications_and_heals(tmp_
         await eventually(healed)
 
 
-async def test_what_ends_while_the_control_plane_is_away_is_told_when_it_is_back(tmp_path: Path) -> None:
+async def test_what_ends_while_the_control_plane_is_away_is_told_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "OUT_OF_TOUCH", 0.0)
+    (admin_port,) = free_ports(1)
     begun, gate, ran = tmp_path / "begun", tmp_path / "gate", tmp_path / "ran"
     script = f"touch {begun}; while [ ! -e {gate} ]; do sleep 0.1; done; echo in the dark; echo x >> {ran}"
     async with world(tmp_path) as w:
         ports = (w.plane.served.ports.grpc[0], w.plane.served.ports.http)
-        async with w.agent() as agent:
+        async with w.agent(admin_port=admin_port) as agent:
             app = await w.application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
 
             async def at_work() -> bool:
@@ -102,12 +108,14 @@ async def test_what_ends_while_the_control_plane_is_away_is_told_when_it_is_back
 
             await eventually(at_work)
             await w.down()
+            assert (await page(admin_port, "/healthz"))[0] == 200, "a stage at work would be torn apart"
             gate.touch()
 
             async def done() -> bool:
                 return ran.exists()
 
             await eventually(done)
+            assert (await page(admin_port, "/healthz"))[0] == 200, "nobody was told how it ended"
             async with control_plane(tmp_path / "plane", ports=ports) as plane:
                 w.console = plane.console
                 ended = await w.ended(app)
@@ -115,6 +123,11 @@ async def test_what_ends_while_the_control_plane_is_away_is_told_when_it_is_back
                 assert "in the dark" in await w.log(ended.id, "stage-0")
                 assert ran.read_text() == "x\n", "the script ran again"
                 assert not agent.done()
+
+                async def replaceable() -> bool:
+                    return (await page(admin_port, "/healthz"))[0] == 503
+
+                await eventually(replaceable)
                 agent.cancel()
                 await asyncio.wait([agent])
 

@@ -64,7 +64,6 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         client, instance, identity = await held.enter_async_context(
             acquainted(spec, key, options, pair.public if pair else "")
         )
-        port = await held.enter_async_context(served(health(client), options.admin_host, options.admin_port))
         foreign = Foreign(
             # Emptied when the agent starts: what a killed one left is gone then.
             home=home / "worktrees",
@@ -74,6 +73,8 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         )
         rendering = Rendering(pair.opener if pair else None, redactor.add)
         parts = assembled(spec, client, mirrors, foreign, Kept(client, key), rendering)
+        well = health(client, parts.desk.at_work)
+        port = await held.enter_async_context(served(well, options.admin_host, options.admin_port))
         held.push_async_callback(_farewell, parts.desk.works.logs)
         log.info("agent started", name=identity.name, version=__version__, admin_port=port)
         who = {"piped": identity.name or spec.piped_id, "version": __version__}

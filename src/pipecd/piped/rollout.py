@@ -8,8 +8,8 @@ import asyncio
 import random
 import time
 from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -59,6 +59,16 @@ class Desk:
     reports: Reports
     planner: Planner
     works: Stageworks
+    #: Deployments of which a stage is being called, or has ended and is not noted yet.
+    at_work: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def busy_with(self, deployment_id: str) -> Iterator[None]:
+        self.at_work.add(deployment_id)
+        try:
+            yield
+        finally:
+            self.at_work.discard(deployment_id)
 
 
 class Rollout:
@@ -131,11 +141,12 @@ class Rollout:
     async def _call(self, stage: Stage) -> None:
         performance = await self._opened(stage)
         orders = self._desk.view.orders(self.deployment.id, stage.id)
-        outcome = await self._unless_stopped(stage, performance(self.deployment, orders))
-        if outcome is None:
-            performance.log.error(self._stop_words())
-            return
-        await self._record(after(self.deployment, stage, outcome, _now()))
+        with self._desk.busy_with(self.deployment.id):
+            outcome = await self._unless_stopped(stage, performance(self.deployment, orders))
+            if outcome is None:
+                performance.log.error(self._stop_words())
+                return
+            await self._record(after(self.deployment, stage, outcome, _now()))
         for order in () if isinstance(outcome, Postponed) else orders:
             await self._desk.reports.handled(order.id)
             self._desk.view.finished(order.id)
