@@ -1,13 +1,14 @@
 """Schema messages as JSON in the form that PipeCD's programs write and read.
 
-Keys are the schema's own names, what is zero is left out, enums are numbers, 64-bit integers are JSON
-numbers, bytes are base64. (Protobuf's own JSON differs in each of these.) It is what stage-log files,
-command outputs, live states and plan previews are made of.
+Keys are the schema's own names, 64-bit integers are JSON numbers, bytes are base64. (Protobuf's own JSON
+differs in each of these.) As `STORED`, what is zero is left out and enums are numbers: stage-log files,
+command outputs, live states and plan previews are made of it. As `SHOWN`, it is for people's programs.
 """
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
@@ -15,6 +16,31 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """Which members are written, and how an enum's value is."""
+
+    members: Callable[[Message], Iterable[tuple[FieldDescriptor, Any]]]
+    enum: Callable[[FieldDescriptor, int], str | int]
+
+
+def _whole(message: Message) -> Iterable[tuple[FieldDescriptor, Any]]:
+    fields: Iterable[Any] = message.DESCRIPTOR.fields
+    for field in fields:
+        if not field.has_presence or message.HasField(field.name):
+            yield field, getattr(message, field.name)
+
+
+def _name(field: FieldDescriptor, number: int) -> str | int:
+    known = field.enum_type.values_by_number.get(number) if field.enum_type else None
+    return known.name if known else number
+
+
+STORED = Form(members=lambda message: message.ListFields(), enum=lambda _, number: number)
+#: Zero and empty members are there too, and enums are names.
+SHOWN = Form(members=_whole, enum=_name)
 
 
 def dumps(message: Message) -> str:
@@ -30,23 +56,25 @@ def loads(kind: type[M], text: str | bytes) -> M:
     return made
 
 
-def to_object(message: Message) -> dict[str, Any]:
-    return {field.name: _member(field, value) for field, value in message.ListFields()}
+def to_object(message: Message, form: Form = STORED) -> dict[str, Any]:
+    return {field.name: _member(field, value, form) for field, value in form.members(message)}
 
 
-def _member(field: FieldDescriptor, value: Any) -> Any:
+def _member(field: FieldDescriptor, value: Any, form: Form) -> Any:
     if field.message_type and field.message_type.GetOptions().map_entry:
         inner = field.message_type.fields_by_name["value"]
         pairs: Mapping[Any, Any] = value
-        return {str(key): _scalar(inner, pairs[key]) for key in sorted(pairs)}
+        return {str(key): _scalar(inner, pairs[key], form) for key in sorted(pairs)}
     if field.is_repeated:
-        return [_scalar(field, one) for one in value]
-    return _scalar(field, value)
+        return [_scalar(field, one, form) for one in value]
+    return _scalar(field, value, form)
 
 
-def _scalar(field: FieldDescriptor, value: Any) -> Any:
+def _scalar(field: FieldDescriptor, value: Any, form: Form) -> Any:
     if field.message_type:
-        return to_object(value)
+        return to_object(value, form)
+    if field.enum_type:
+        return form.enum(field, value)
     if field.type == FieldDescriptor.TYPE_BYTES:
         return base64.standard_b64encode(value).decode()
     return value

@@ -1,6 +1,5 @@
 """Scalars of PipeCD's files as annotated types: durations, percentages, replicas, patterns, paths."""
 
-import math
 import re
 from datetime import timedelta
 from pathlib import PurePosixPath
@@ -52,15 +51,6 @@ def percentage(value: Any) -> int:
     if not 0 <= int(text) <= 100:
         raise ValueError(f"{text} is not a percentage (0–100)")
     return int(text)
-
-
-def replicas_of(value: str, total: int, default: int) -> int:
-    """`"2"` → 2; `"50%"` of `total`, rounded up; empty or 0 → `default`."""
-    if not value or value in ("0", "0%"):
-        return default
-    if value.endswith("%"):
-        return math.ceil(int(value[:-1]) * total / 100)
-    return int(value)
 
 
 def _replicas(value: Any) -> str:

@@ -1,6 +1,5 @@
 """How answers are shown: tables for people, JSON for programs (`-o json`)."""
 
-import base64
 import json
 import sys
 import time
@@ -8,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Column, Table
+
+from pipecd import gojson
 
 #: Columns: wider than any line.
 _UNLIMITED = 100_000
@@ -25,7 +25,7 @@ def output_option(function: Any) -> Any:
 
 def as_json(message: Message) -> None:
     """Names as in the schema, enums by name, numbers as numbers. Zero and empty members are there too."""
-    click.echo(json.dumps(_object(message), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(gojson.to_object(message, gojson.SHOWN), indent=2, ensure_ascii=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
@@ -62,31 +62,3 @@ def ago(seconds: int) -> str:
         if passed >= unit:
             return f"{passed // unit}{name} ago"
     return f"{passed}s ago"
-
-
-def _object(message: Any) -> dict[str, Any]:
-    return {
-        field.name: _member(field, getattr(message, field.name))
-        for field in message.DESCRIPTOR.fields
-        if not field.has_presence or message.HasField(field.name)
-    }
-
-
-def _member(field: FieldDescriptor, value: Any) -> Any:
-    if field.message_type and field.message_type.GetOptions().map_entry:
-        inner = field.message_type.fields_by_name["value"]
-        return {str(key): _scalar(inner, value[key]) for key in sorted(value)}
-    if field.is_repeated:
-        return [_scalar(field, one) for one in value]
-    return _scalar(field, value)
-
-
-def _scalar(field: FieldDescriptor, value: Any) -> Any:
-    if field.message_type:
-        return _object(value)
-    if field.enum_type:
-        known = field.enum_type.values_by_number.get(value)
-        return known.name if known else value
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        return base64.standard_b64encode(value).decode()
-    return value

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from pipecd import process
+from pipecd.admin_port import asked
 from pipecd.errors import ConfigError, Temporary
 from pipecd.quickstart import aws_emulator, demo_repository
 from pipecd.quickstart.console import Console
@@ -213,16 +214,10 @@ async def _has_repositories(console: Console, piped_id: str) -> bool:
 
 async def _answers(port: int) -> bool:
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
+        code, _, _ = await asked(port, "/healthz")
+    except Temporary:
         return False
-    try:
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        return b" 200 " in await asyncio.wait_for(reader.readline(), 5)
-    except (OSError, TimeoutError):
-        return False
-    finally:
-        writer.close()
+    return code == 200
 
 
 @contextlib.asynccontextmanager
