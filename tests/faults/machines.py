@@ -24,6 +24,7 @@ import yaml
 from pipecd.controlplane.passwords import hash_password
 from pipecd.quickstart.git_server import GitServer
 from tests.controlplane.server_fixture import ENCRYPTION_KEY, PASSWORD, PROJECT, USER, CallFailed, Console
+from tests.eventually import eventually
 from tests.ports import free_ports
 from tests.repo import Clone
 from tests.world import REPOSITORY, Person, agent_spec
@@ -55,10 +56,13 @@ class Machines(Person):
     git: GitServer
     commands: Mapping[str, Sequence[str]]
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    #: What each log had when its process was started (bytes).
+    logged: dict[str, int] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         with log:
+            self.logged[name] = log.tell()
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", "pipecd", *self.commands[name]],
                 stdout=log,
@@ -72,9 +76,14 @@ class Machines(Person):
         self.running[name].send_signal(signal.SIGKILL)
         self.running[name].wait(timeout=10)
 
-    async def stop(self, name: str, within: float = 40.0) -> int:
-        """SIGTERM, and its exit code."""
-        process = self.running[name]
+    async def stop_agent(self, within: float = 40.0) -> int:
+        """SIGTERM once it is at work (before that it would just die), and its exit code."""
+
+        async def at_work() -> bool:
+            return b"agent started" in (self.folder / f"{AGENT}.log").read_bytes()[self.logged[AGENT] :]
+
+        await eventually(at_work, 60)
+        process = self.running[AGENT]
         process.terminate()
         return await asyncio.to_thread(process.wait, within)
 

@@ -75,7 +75,7 @@ async def test_kills_at_random_moments_change_nothing_that_people_see(tmp_path: 
         commits = Counter(one.trigger.commit.hash for one in await m.deployments(app))
         assert set(commits.values()) == {1}, "a commit was deployed twice"
         assert len(commits) == rounds + 1
-        assert await m.stop(AGENT) == 0
+        assert await m.stop_agent() == 0
 
 
 async def kill_until_over(
@@ -155,7 +155,7 @@ async def test_sigterm_ends_in_time_and_reports_nothing_as_failed(tmp_path: Path
 
         await eventually(at_work)
         began = time.monotonic()
-        assert await m.stop(AGENT) == 0
+        assert await m.stop_agent() == 0
         assert time.monotonic() - began < 20
         (running,) = await m.deployments(app)
         assert running.status == DeploymentStatus.DEPLOYMENT_RUNNING
