@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -195,10 +196,17 @@ def test_a_port_in_use_is_named_with_the_remedy(quickstart: Quickstart) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("damage", ["another directory", "a broken database", "a lost secret"])
+@pytest.mark.parametrize(
+    "damage", ["another directory", "a broken database", "a lost secret", "a file in the way"]
+)
 async def test_a_broken_directory_is_named_with_the_remedy(quickstart: Quickstart, damage: str) -> None:
     remedy = "make quickstart-clean"
-    if damage == "another directory":
+    if damage == "a file in the way":
+        async with quickstart.running():
+            pass
+        shutil.rmtree(quickstart.folder / ".registered")
+        (quickstart.folder / ".registered").write_text("no directory")
+    elif damage == "another directory":
         quickstart.folder.mkdir()
         (quickstart.folder / "thesis.txt").write_text("years of work")
         remedy = "--state-dir"

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 from pipecd import process
@@ -41,7 +41,7 @@ async def run(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with _git_remote(state, ports) as git, state.locked():
+    with _told_plainly(folder), _git_remote(state, ports) as git, state.locked():
         demo_repository.create(git, state)
         state.write_control_plane(ports)
         state.write_newcomer(git.url(demo_repository.NAME))
@@ -54,6 +54,21 @@ async def run(
             running.cancel()
             waiting.cancel()
     say(f"Stopped. Everything is kept in {state.folder}")
+
+
+@contextlib.contextmanager
+def _told_plainly(folder: Path) -> Iterator[None]:
+    """Whatever the file system refuses us is for the person at the terminal to mend."""
+    try:
+        yield
+    except* OSError as errors:
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise ConfigError(
+            f"the state directory {folder} cannot be used: {error}",
+            remedy="if it is broken, remove it with `make quickstart-clean` (or `pipecd quickstart --clean`)",
+        ) from error
 
 
 async def _keep(
