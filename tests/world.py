@@ -99,13 +99,17 @@ class Person:
         if files is not None:
             whole = {"main.tf": terraform(self.folder / f"{name}.tfstate"), **files}
             await self.push(f"Add {name}", {f"{name}/{path}": text for path, text in whole.items()})
+        return await self.registered(name, kind=kind)
+
+    async def registered(self, name: str, *, kind: int, provider: str = "terraform") -> str:
+        """Registers the application that was pushed below `name/` with the agent that runs. Its id."""
         await eventually(self.has_repositories)
         made = await self.console.call(
             "AddApplication",
             name=name,
             piped_id=self.piped_id,
             kind=kind,
-            platform_provider="terraform",
+            platform_provider=provider,
             git_path=ApplicationGitPath(
                 repo=ApplicationGitRepository(id=REPOSITORY), path=name, config_filename="app.pipecd.yaml"
             ),

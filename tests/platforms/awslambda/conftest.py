@@ -1,19 +1,15 @@
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pipecd.platforms.awslambda import platform
 from pipecd.platforms.awslambda.config import LambdaProvider
 from tests.aws import chain
 from tests.platforms.aws.bench import Bench
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
-
-REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/shop"
-TRUST = {"Version": "2012-10-17", "Statement": []}
+from tests.platforms.awslambda.cloud import World, cloud, files
 
 
 @pytest.fixture
@@ -26,26 +22,25 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def role(aws: Emulator) -> str:
-    made = aws.client("iam").create_role(RoleName="shop", AssumeRolePolicyDocument=json.dumps(TRUST))
-    return str(made["Role"]["Arn"])
+def world(aws: Emulator) -> Iterator[World]:
+    yield cloud(aws)
+    assert not aws.broken
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, role: str) -> Callable[..., Path]:
+def role(world: World) -> str:
+    return world.role
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, world: World) -> Callable[..., Path]:
     """Writes a commit's files: a function whose image has the commit's name as its tag."""
 
-    def write(name: str, **spec: Any) -> Path:
+    def write(name: str, **function: Any) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        function = {"name": "shop", "role": role, "memory": 256, "timeout": 10, **spec}
-        if not {"s3Bucket", "source"} & set(spec):
-            function["image"] = f"{REPOSITORY}:{name}"
-        envelope = {"apiVersion": "pipecd.dev/v1beta1"}
-        manifest = {**envelope, "kind": "LambdaFunction", "spec": function}
-        (folder / "function.yaml").write_text(yaml.safe_dump(manifest))
-        app = {**envelope, "kind": "LambdaApp", "spec": {"name": "shop"}}
-        (folder / "app.pipecd.yaml").write_text(yaml.safe_dump(app))
+        for file, text in files(world, name, **function).items():
+            (folder / file).write_text(text)
         return folder
 
     return write

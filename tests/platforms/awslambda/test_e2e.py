@@ -8,13 +8,12 @@ import yaml
 
 from pipecd.platforms.awslambda import platform
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
-from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import LAMBDA
 from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
 from tests.platforms.aws.emulator import REGION, Emulator
-from tests.platforms.awslambda.test_stages import traffic
-from tests.world import REPOSITORY, World, world
+from tests.platforms.awslambda.cloud import traffic
+from tests.world import REPOSITORY, world
 
 PROVIDERS = [{"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}}]
 STAGES = [{"name": "LAMBDA_CANARY_ROLLOUT"}, {"name": "LAMBDA_PROMOTE", "with": {"percent": 10}}]
@@ -38,21 +37,6 @@ def files(role: str, remote: str, *stages: dict[str, Any], ref: str = "main") ->
     }
 
 
-async def registered(w: World) -> str:
-    path = ApplicationGitPath(
-        repo=ApplicationGitRepository(id=REPOSITORY), path="shop", config_filename="app.pipecd.yaml"
-    )
-    made = await w.console.call(
-        "AddApplication",
-        name="shop",
-        piped_id=w.piped_id,
-        kind=LAMBDA,
-        platform_provider="lambda",
-        git_path=path,
-    )
-    return str(made.application_id)
-
-
 async def test_commits_become_versions_and_a_failing_stage_gives_the_traffic_back(
     aws: Emulator, role: str, tmp_path: Path
 ) -> None:
@@ -60,8 +44,7 @@ async def test_commits_become_versions_and_a_failing_stage_gives_the_traffic_bac
         remote = w.git.url(REPOSITORY)
         code = {"code/app.py": "def handler(*_): return 1\n"}
         await w.push("Begin", {**code, **files(role, remote, *STAGES)})
-        await eventually(w.has_repositories)
-        app = await registered(w)
+        app = await w.registered("shop", kind=LAMBDA, provider="lambda")
         first = await w.ended(app)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
         assert first.stages[0].id == "LambdaSync"
@@ -89,8 +72,7 @@ async def test_what_runs_and_what_somebody_changed_by_hand_are_shown(
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         code = {"code/app.py": "def handler(*_): return 1\n"}
         await w.push("Begin", {**code, **files(role, w.git.url(REPOSITORY), *STAGES)})
-        await eventually(w.has_repositories)
-        app = await registered(w)
+        app = await w.registered("shop", kind=LAMBDA, provider="lambda")
         await w.ended(app)
 
         async def told() -> list[tuple[str, str, int]]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.platforms.aws.bench import Bench, Killer, succeeded
 from tests.platforms.aws.emulator import Emulator
-from tests.platforms.awslambda.test_stages import image, traffic
+from tests.platforms.awslambda.cloud import image, traffic
 
 #: A repetition of these would leave something behind; of the others it changes nothing.
 ONCE = ("lambda.CreateFunction", "lambda.CreateAlias")

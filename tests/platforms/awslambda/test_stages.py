@@ -2,55 +2,18 @@
 
 What moto does not do, and is brought about by hand here: settling takes time (`State`, `LastUpdateStatus`),
 the alias is fenced by its revision, calls are refused. Its versions share the `ImageUri` of `$LATEST`.
+After every call that changes something, `World.check` looks whether any traffic points at nothing.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.platforms.aws.bench import Bench, failed, succeeded
-from tests.platforms.aws.emulator import Call, Emulator
-from tests.platforms.awslambda.conftest import REPOSITORY
-
-NEVER_WITHOUT_TRAFFIC = "every version that the alias names exists, and the shares sum to 100"
-
-
-def traffic(aws: Emulator) -> dict[str, float]:
-    """Version → percent, as callers of the alias see it."""
-    alias = aws.client("lambda").get_alias(FunctionName="shop", Name="Service")
-    weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-    shares = {version: round(weight * 100, 2) for version, weight in weights.items()}
-    return {alias["FunctionVersion"]: 100 - sum(shares.values()), **shares}
-
-
-def image(aws: Emulator, version: str) -> str:
-    """The tag of a version's image; from the hash, because moto's versions share the address of `$LATEST`."""
-    live = aws.client("lambda").get_function(FunctionName="shop", Qualifier=version)["Configuration"]
-    tags = ("v1", "v2", "v3")
-    hashes = {hashlib.sha256(f"{REPOSITORY}:{tag}".encode()).hexdigest(): tag for tag in tags}
-    return hashes[live["CodeSha256"]]
-
-
-@pytest.fixture(autouse=True)
-def traffic_never_points_at_nothing(aws: Emulator) -> Iterator[None]:
-    """Looked at after every change that any test here makes."""
-
-    def check(_: Call) -> None:
-        client = aws.client("lambda")
-        aliases = client.list_aliases(FunctionName="shop")["Aliases"]
-        if not aliases:
-            return
-        shares = traffic(aws)
-        known = {row["Version"] for row in client.list_versions_by_function(FunctionName="shop")["Versions"]}
-        assert set(shares) <= known, f"{shares} of {known}: {NEVER_WITHOUT_TRAFFIC}"
-        assert sum(shares.values()) == 100 and all(share >= 0 for share in shares.values())
-
-    aws.watch = check
-    yield
-    assert not aws.broken
+from tests.platforms.aws.emulator import Emulator
+from tests.platforms.awslambda.cloud import image, traffic
 
 
 async def deployed(bench: Bench) -> None:

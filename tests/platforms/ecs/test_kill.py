@@ -8,8 +8,8 @@ import pytest
 
 from tests.platforms.aws.bench import Bench, Killer, succeeded
 from tests.platforms.aws.emulator import Emulator
-from tests.platforms.ecs.conftest import CLUSTER, World
-from tests.platforms.ecs.test_stages import PIPELINE, WHOLE
+from tests.platforms.ecs.cloud import CLUSTER, WHOLE, World
+from tests.platforms.ecs.test_stages import PIPELINE
 
 
 @pytest.mark.kill

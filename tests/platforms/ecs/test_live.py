@@ -11,7 +11,7 @@ from pipecd.platforms.ecs.client import Service
 from pipecd.platforms.ecs.live import _service, _task
 from tests.platforms.aws.bench import Bench, succeeded
 from tests.platforms.aws.looks import look
-from tests.platforms.ecs.conftest import CLUSTER, SERVICE, World
+from tests.platforms.ecs.cloud import CLUSTER, SERVICE, World
 
 
 async def test_before_the_first_deployment_nothing_runs(world: World, bench: Bench) -> None:

@@ -13,9 +13,8 @@ import pytest
 
 from tests.platforms.aws.bench import Bench, failed, succeeded
 from tests.platforms.aws.emulator import Emulator
-from tests.platforms.ecs.conftest import CLUSTER, SERVICE, World
+from tests.platforms.ecs.cloud import CLUSTER, SERVICE, WHOLE, World
 
-WHOLE = [{"primary": 100, "canary": 0}] * 3
 Checkout = Callable[..., Path]
 
 

@@ -1,0 +1,89 @@
+"""A cloud for a Lambda function: a role, files that use it, and what callers of the function see."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from tests.platforms.aws.emulator import REGION, Call, Emulator
+
+REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/shop"
+FUNCTION, ALIAS = "shop", "Service"
+_TRUST = {"Version": "2012-10-17", "Statement": []}
+_NEVER_WITHOUT_TRAFFIC = "every version that the alias names exists, and the shares sum to 100"
+
+
+@dataclass
+class World:
+    """`serving`: something was deployed, so there must be an alias."""
+
+    aws: Emulator
+    role: str
+    serving: bool = False
+    #: The traffic after each call that changed something, since there was any.
+    seen: list[dict[str, float]] = field(default_factory=list)
+
+    def check(self, _: Call) -> None:
+        """Invariant 6: traffic never points at something that is gone."""
+        client = self.aws.client("lambda")
+        aliases = client.list_aliases(FunctionName=FUNCTION)["Aliases"]
+        if not aliases:
+            assert not self.serving, "the alias is gone"
+            return
+        shares = traffic(self.aws)
+        self.seen.append(shares)
+        known = {row["Version"] for row in versions(self.aws)}
+        assert set(shares) <= known, f"{shares} of {known}: {_NEVER_WITHOUT_TRAFFIC}"
+        assert sum(shares.values()) == 100 and all(share >= 0 for share in shares.values())
+
+
+def cloud(aws: Emulator) -> World:
+    """Before the first deployment. Every change is checked from now on."""
+    made = aws.client("iam").create_role(RoleName="shop", AssumeRolePolicyDocument=json.dumps(_TRUST))
+    world = World(aws=aws, role=made["Role"]["Arn"])
+    aws.watch = world.check
+    return world
+
+
+def traffic(aws: Emulator) -> dict[str, float]:
+    """Version → percent, as callers of the alias see it."""
+    alias = aws.client("lambda").get_alias(FunctionName=FUNCTION, Name=ALIAS)
+    weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+    shares = {version: round(weight * 100, 2) for version, weight in weights.items()}
+    return {alias["FunctionVersion"]: 100 - sum(shares.values()), **shares}
+
+
+def versions(aws: Emulator) -> list[dict[str, Any]]:
+    """`$LATEST`, and every version that was published."""
+    answer = aws.client("lambda").list_versions_by_function(FunctionName=FUNCTION)
+    return list(answer["Versions"])
+
+
+def code(tag: str) -> str:
+    """The `CodeSha256` of the image with this tag; moto's versions share the address of `$LATEST`."""
+    return hashlib.sha256(f"{REPOSITORY}:{tag}".encode()).hexdigest()
+
+
+def image(aws: Emulator, version: str) -> str:
+    """The tag of a version's image."""
+    live = aws.client("lambda").get_function(FunctionName=FUNCTION, Qualifier=version)["Configuration"]
+    return {code(tag): tag for tag in ("v1", "v2", "v3")}[live["CodeSha256"]]
+
+
+def files(world: World, name: str, **function: Any) -> dict[str, str]:
+    """A commit's files, by name: its function's image has the tag `name`."""
+    spec = {"name": FUNCTION, "role": world.role, "memory": 256, "timeout": 10, **function}
+    if not {"s3Bucket", "source"} & set(function):
+        spec["image"] = f"{REPOSITORY}:{name}"
+    envelope = {"apiVersion": "pipecd.dev/v1beta1"}
+    return {
+        "function.yaml": yaml.safe_dump({**envelope, "kind": "LambdaFunction", "spec": spec}),
+        "app.pipecd.yaml": app_file(),
+    }
+
+
+def app_file(**spec: Any) -> str:
+    document = {"apiVersion": "pipecd.dev/v1beta1", "kind": "LambdaApp", "spec": {"name": "shop", **spec}}
+    return yaml.safe_dump(document)
