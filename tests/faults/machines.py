@@ -92,7 +92,8 @@ class Machines(Person):
 
 
 @asynccontextmanager
-async def machines(folder: Path) -> AsyncIterator[Machines]:
+async def machines(folder: Path, **spec: Any) -> AsyncIterator[Machines]:
+    """`spec` goes into the agent's file. Both inherit the environment."""
     async with AsyncExitStack() as held:
         git = held.enter_context(GitServer(folder / "git"))
         git.create(REPOSITORY)
@@ -110,14 +111,15 @@ async def machines(folder: Path) -> AsyncIterator[Machines]:
         made.piped_id = registered.id
         key = folder / "piped.key"
         key.write_text(registered.key)
-        spec = agent_spec(
+        document = agent_spec(
             f"127.0.0.1:{api}",
             registered.id,
             key,
             {REPOSITORY: git.url(REPOSITORY)},
             syncInterval="1s",
+            **spec,
         )
-        (folder / "piped.yaml").write_text(yaml.safe_dump(spec))
+        (folder / "piped.yaml").write_text(yaml.safe_dump(document))
         made.start(AGENT)
         yield made
 

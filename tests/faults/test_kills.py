@@ -1,10 +1,6 @@
-"""Agent and control plane are killed at random moments; what people see and what the world saw must hold.
-
-`PIPECD_KILLS` sets how many kills there are, `PIPECD_KILL_SEED` repeats a run.
-"""
+"""Agent and control plane are killed at random moments; what people see and what the world saw must hold."""
 
 import asyncio
-import os
 import random
 import time
 from collections import Counter
@@ -14,17 +10,13 @@ from typing import Any
 
 import pytest
 
-from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
-from pipecd.schema.model.stage_pb2 import StageStatus
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from tests.eventually import eventually
-from tests.faults.machines import AGENT, SERVER, Machines, machines
+from tests.faults.kills import KILLS, SEED, check_ended, kill_until_over
+from tests.faults.machines import AGENT, machines
 from tests.world import pipeline
 
-KILLS = int(os.environ.get("PIPECD_KILLS", "50"))
-SEED = int(os.environ.get("PIPECD_KILL_SEED", str(random.randrange(10**6))))
 STAGES = 5
-#: Longest life of a process between two kills (seconds): long enough for some work to be done.
-LONGEST = 4.0
 
 pytestmark = pytest.mark.kill
 
@@ -70,47 +62,12 @@ async def test_kills_at_random_moments_change_nothing_that_people_see(tmp_path: 
             used = await kill_until_over(m, app, commit, rng, left)
             left -= used
             ended = await m.ended(app, commit, within=90)
-            check_deployment(ended, fails=fails)
+            check_ended(ended, fails=fails)
             check_ledger(ledger.read_text().splitlines(), kills=used, fails=fails)
         commits = Counter(one.trigger.commit.hash for one in await m.deployments(app))
         assert set(commits.values()) == {1}, "a commit was deployed twice"
         assert len(commits) == rounds + 1
         assert await m.stop_agent() == 0
-
-
-async def kill_until_over(
-    m: Machines, app: str, commit: str, rng: random.Random, most: int, *, longest: float = LONGEST
-) -> int:
-    """How many kills it took until the deployment was over."""
-    kills = 0
-    while kills < most:
-        victims = rng.choices([(AGENT,), (SERVER,), (AGENT, SERVER)], weights=[6, 3, 1])[0]
-        await asyncio.sleep(rng.uniform(0.05, longest))
-        for victim in victims:
-            m.kill(victim)
-        kills += 1
-        await asyncio.sleep(rng.choice([0.0, rng.uniform(0.0, 0.5)]))
-        for victim in victims:
-            m.start(victim)
-        if await over(m, app, commit):
-            break
-    return kills
-
-
-async def over(m: Machines, app: str, commit: str) -> bool:
-    made = [one for one in await m.deployments(app) if one.trigger.commit.hash == commit]
-    return any(one.status >= DeploymentStatus.DEPLOYMENT_SUCCESS for one in made)
-
-
-def check_deployment(ended: Deployment, *, fails: bool) -> None:
-    wanted = DeploymentStatus.DEPLOYMENT_FAILURE if fails else DeploymentStatus.DEPLOYMENT_SUCCESS
-    assert ended.status == wanted, ended.status_reason
-    forward = [stage for stage in ended.stages if not stage.rollback]
-    last = StageStatus.STAGE_FAILURE if fails else StageStatus.STAGE_SUCCESS
-    assert [stage.status for stage in forward[:-1]] == [StageStatus.STAGE_SUCCESS] * (len(forward) - 1)
-    assert forward[-1].status == last
-    undone = {stage.status for stage in ended.stages if stage.name == "SCRIPT_RUN_ROLLBACK"}
-    assert undone == {StageStatus.STAGE_SUCCESS if fails else StageStatus.STAGE_NOT_STARTED_YET}
 
 
 def check_ledger(lines: list[str], *, kills: int, fails: bool) -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
+from tests.faults.kills import KILLS, SEED, kill_until_over, some_time
 from tests.faults.machines import machines
-from tests.faults.test_kills import KILLS, SEED, kill_until_over
 from tests.world import app_file, terraform
 
 #: Terraform takes seconds to start; a run needs time to get anywhere.
-LONGEST = 8.0
+MOMENT = some_time(8.0)
 RESOURCES = 3
 ROUNDS_KILLS = max(4, KILLS // 5)
 
@@ -74,7 +74,7 @@ async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_pa
             before = len(ledger.read_text().split())
             changed = files(FAILING if fails else STAGES)
             commit = await m.push(f"Value {value}", {f"shop/{name}": text for name, text in changed.items()})
-            used = await kill_until_over(m, app, commit, rng, left, longest=LONGEST)
+            used = await kill_until_over(m, app, commit, rng, left, moment=MOMENT)
             left -= used
             ended = await m.ended(app, commit, within=120)
             by_name = {stage.name: stage for stage in ended.stages}
