@@ -228,10 +228,11 @@ class World(Person):
 
 
 @asynccontextmanager
-async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+async def world(folder: Path, *, git_port: int = 0, **more: Any) -> AsyncIterator[World]:
+    if not structlog.is_configured():
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     async with AsyncExitStack() as held:
-        git = held.enter_context(GitServer(folder / "git"))
+        git = held.enter_context(GitServer(folder / "git", port=git_port))
         git.create(REPOSITORY)
         clone = Clone(folder / "clone", git.url(REPOSITORY))
         await asyncio.to_thread(clone.commit_and_push, "Begin", {"README.md": "a repository\n"})

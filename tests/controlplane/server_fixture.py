@@ -6,7 +6,7 @@ async with control_plane(tmp_path) as plane:
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +105,7 @@ def spec(folder: Path, **more: Any) -> config.ControlPlaneSpec:
 
 @asynccontextmanager
 async def control_plane(
-    folder: Path, *, ports: tuple[int, int] = (0, 0), **more: Any
+    folder: Path, *, ports: Sequence[int] = (0, 0), **more: Any
 ) -> AsyncIterator[ControlPlane]:
     """Running, and somebody signed in. `ports` are gRPC's and HTTP's; `more` goes into `spec`."""
     options = Options(

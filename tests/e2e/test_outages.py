@@ -23,10 +23,10 @@ from tests.world import pipeline, world
 
 
 async def test_while_git_is_away_a_sync_waits_and_then_is_carried_out(tmp_path: Path) -> None:
-    async with world(tmp_path) as w, w.agent(syncInterval="1s"):
+    (port,) = free_ports(1)
+    async with world(tmp_path, git_port=port) as w, w.agent(syncInterval="1s"):
         app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
         first = await w.ended(app)
-        port = int(w.git.address.rsplit(":", 1)[1])
         await asyncio.to_thread(w.git.stop)
         asked = await w.console.call("SyncApplication", application_id=app)
         await asyncio.sleep(2)  # several rounds go wrong
@@ -45,7 +45,8 @@ async def test_while_git_is_away_a_sync_waits_and_then_is_carried_out(tmp_path: 
 
 
 async def test_an_approval_given_while_git_is_away_counts_when_it_is_back(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
+    (port,) = free_ports(1)
+    async with world(tmp_path, git_port=port) as w:
         async with w.agent():
             waits = pipeline({"name": "WAIT_APPROVAL"}, "true")
             app = await w.application("shop", {"app.pipecd.yaml": waits})
@@ -55,7 +56,6 @@ async def test_an_approval_given_while_git_is_away_counts_when_it_is_back(tmp_pa
                 return made[-1] if made and made[-1].stages and made[-1].stages[0].status else None
 
             deployment = await eventually(asked)
-        port = int(w.git.address.rsplit(":", 1)[1])
         await asyncio.to_thread(w.git.stop)
         # An agent without a copy of the repository cannot even read what the stage asks for.
         async with w.agent(home=tmp_path / "elsewhere"):
@@ -94,53 +94,80 @@ async def test_what_ends_while_the_control_plane_is_away_is_told_when_it_is_back
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admin, "OUT_OF_TOUCH", 0.0)
-    (admin_port,) = free_ports(1)
+    admin_port, *ports = free_ports(3)
     begun, gate, ran = tmp_path / "begun", tmp_path / "gate", tmp_path / "ran"
     script = f"touch {begun}; while [ ! -e {gate} ]; do sleep 0.1; done; echo in the dark; echo x >> {ran}"
-    async with world(tmp_path) as w:
-        ports = (w.plane.served.ports.grpc[0], w.plane.served.ports.http)
-        async with w.agent(admin_port=admin_port) as agent:
-            app = await w.application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
+    async with world(tmp_path, ports=ports) as w, w.agent(admin_port=admin_port) as agent:
+        app = await w.application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
 
-            async def at_work() -> bool:
-                # Its attempt must have been noted: what is not noted is not begun.
-                return begun.exists()
+        async def at_work() -> bool:
+            # Its attempt must have been noted: what is not noted is not begun.
+            return begun.exists()
 
-            await eventually(at_work)
-            await w.down()
-            assert (await page(admin_port, "/healthz"))[0] == 200, "a stage at work would be torn apart"
-            gate.touch()
+        await eventually(at_work)
+        await w.down()
+        assert (await page(admin_port, "/healthz"))[0] == 200, "a stage at work would be torn apart"
+        gate.touch()
 
-            async def done() -> bool:
-                return ran.exists()
+        async def done() -> bool:
+            return ran.exists()
 
-            await eventually(done)
-            assert (await page(admin_port, "/healthz"))[0] == 200, "nobody was told how it ended"
-            async with control_plane(tmp_path / "plane", ports=ports) as plane:
-                w.console = plane.console
-                ended = await w.ended(app)
-                assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
-                assert "in the dark" in await w.log(ended.id, "stage-0")
-                assert ran.read_text() == "x\n", "the script ran again"
-                assert not agent.done()
+        await eventually(done)
+        assert (await page(admin_port, "/healthz"))[0] == 200, "nobody was told how it ended"
+        async with control_plane(tmp_path / "plane", ports=ports) as plane:
+            w.console = plane.console
+            ended = await w.ended(app)
+            assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
+            assert "in the dark" in await w.log(ended.id, "stage-0")
+            assert ran.read_text() == "x\n", "the script ran again"
+            assert not agent.done()
 
-                async def replaceable() -> bool:
-                    return (await page(admin_port, "/healthz"))[0] == 503
+            async def replaceable() -> bool:
+                return (await page(admin_port, "/healthz"))[0] == 503
 
-                await eventually(replaceable)
-                agent.cancel()
-                await asyncio.wait([agent])
+            await eventually(replaceable)
+            agent.cancel()
+            await asyncio.wait([agent])
 
 
-async def test_against_a_control_plane_without_our_stream_polling_is_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+#: What PipeCD's control plane has only since 0.53.
+LATER = ("SaveDeploymentSharedMetadata", "GetApplicationSharedObject", "PutApplicationSharedObject")
+
+
+@pytest.fixture
+def old_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PipeCD 0.50 to 0.52 have it, for those of our calls that they lack."""
+
     def older(services: Any = (PIPED, API, WEB, CONSOLE)) -> Mapping[str, Method]:
-        return methods(services)
+        return {name: one for name, one in methods(services).items() if not name.endswith(LATER)}
 
     monkeypatch.setattr(controlplane, "methods", older)
     monkeypatch.setattr(fence, "FENCED", frozenset())
     monkeypatch.setattr(polling, "COMMANDS", 0.5)
+    monkeypatch.setattr(polling, "SAFETY_NET", 1.0)
+
+
+@pytest.mark.usefixtures("old_control_plane")
+async def test_with_an_older_control_plane_a_plan_is_kept_on_the_agents_disk(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.agent(syncInterval="1s"):
+        stages = [{"name": name} for name in ("TERRAFORM_PLAN", "WAIT_APPROVAL", "TERRAFORM_APPLY")]
+        app = await w.application("shop", {"app.pipecd.yaml": pipeline(*stages)})
+
+        async def asked() -> Any:
+            made = await w.deployments(app)
+            return made[-1] if made and made[-1].stages and made[-1].stages[1].status else None
+
+        deployment = await eventually(asked)
+        await w.console.call("ApproveStage", deployment_id=deployment.id, stage_id=deployment.stages[1].id)
+        ended = await w.over(deployment.id)
+        assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
+        assert "pipecd/terraform-plan" in ended.metadata
+        kept = list((tmp_path / "agent").glob("*/kept/*"))
+        assert [oct(one.parent.stat().st_mode)[-3:] for one in kept] == ["700"]
+
+
+@pytest.mark.usefixtures("old_control_plane")
+async def test_against_a_control_plane_without_our_stream_polling_is_enough(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         async with w.agent():
             app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})

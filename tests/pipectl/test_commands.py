@@ -30,6 +30,7 @@ from pipecd.sealing import Opener
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.pipectl.running import REMOTE, Pipectl, add
+from tests.ports import free_ports
 
 
 async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl, piped_id: str) -> None:
@@ -409,7 +410,8 @@ async def test_whoever_stops_waiting_gets_the_shells_code(
 async def test_a_wait_outlives_a_restart_of_the_control_plane(tmp_path: Path) -> None:
     folder = tmp_path / "plane"
     folder.mkdir()
-    async with control_plane(folder) as first:
+    ports = free_ports(2)
+    async with control_plane(folder, ports=ports) as first:
         made = await first.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_ONLY)
         key_file = tmp_path / "api-key"
         key_file.write_text(made.key)
@@ -419,7 +421,6 @@ async def test_a_wait_outlives_a_restart_of_the_control_plane(tmp_path: Path) ->
         )
         assert process.stderr
         assert await asyncio.wait_for(process.stderr.readline(), 30) == b"Deployment d1 is RUNNING\n"
-        ports = (first.served.ports.grpc[0], first.served.ports.http)
     async with control_plane(folder, ports=ports) as second:
         await second.served.plane.store.update(Deployment, "d1", end)
         out, err = await asyncio.wait_for(process.communicate(), 60)

@@ -72,7 +72,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             trusted=[one.remote for one in spec.repositories],
         )
         rendering = Rendering(pair.opener if pair else None, redactor.add)
-        parts = assembled(spec, client, mirrors, foreign, Kept(client, key), rendering)
+        parts = assembled(spec, client, mirrors, foreign, Kept(client, key, home / "kept"), rendering)
         well = health(client, parts.desk.at_work)
         port = await held.enter_async_context(served(well, options.admin_host, options.admin_port))
         held.push_async_callback(_farewell, parts.desk.works.logs)

@@ -1,24 +1,30 @@
 """Bytes that stages keep between their calls, with the control plane: it stores them and cannot read them.
 
 Sealed with a key that only agents of this piped can make, so that a plan's secrets stay in the agent's own
-environment. Large ones travel in parts. Called by `perform` on behalf of stages.
+environment. Large ones travel in parts. A control plane that cannot keep them (PipeCD before 0.53) leaves
+them on the agent's own disk, where another agent does not find them. Called by `perform` for stages.
 """
 
 import asyncio
 import os
 import struct
+from hashlib import sha256
+from pathlib import Path
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipecd.client import Client
-from pipecd.errors import Refused
+from pipecd.errors import NotFound, Refused, Unsupported
 from pipecd.schema.agent.objects_pb2 import (
     GetApplicationSharedObjectRequest,
     PutApplicationSharedObjectRequest,
 )
+
+log = structlog.get_logger()
 
 _PLUGIN = "pipecd"
 #: gRPC takes messages of 4 MiB.
@@ -27,10 +33,13 @@ _NONCE = 12
 
 
 class Kept:
-    """`piped_key` is the agent's key; a new one cannot open what the old one sealed."""
+    """`piped_key` is the agent's key; a new one cannot open what the old one sealed.
 
-    def __init__(self, client: Client, piped_key: str) -> None:
-        self._client = client
+    `folder` is where things stay that the control plane cannot keep.
+    """
+
+    def __init__(self, client: Client, piped_key: str, folder: Path) -> None:
+        self._client, self._folder = client, folder
         derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"pipecd kept objects")
         self._aead = AESGCM(derived.derive(piped_key.encode()))
 
@@ -44,10 +53,7 @@ class Kept:
             content = parts[number]
             if number == 0:
                 content = struct.pack(">I", len(parts)) + content
-            request = PutApplicationSharedObjectRequest(
-                application_id=application_id, plugin_name=_PLUGIN, key=f"{name}.{number}", object=content
-            )
-            await self._client.call(self._client.piped.PutApplicationSharedObject, request)
+            await self._put(application_id, f"{name}.{number}", content)
 
     async def kept(self, application_id: str, name: str) -> bytes:
         """Raises NotFound, or Refused when it cannot be opened."""
@@ -64,9 +70,40 @@ class Kept:
                 remedy="sync the application again",
             ) from None
 
-    async def _part(self, application_id: str, name: str, number: int) -> bytes:
-        request = GetApplicationSharedObjectRequest(
-            application_id=application_id, plugin_name=_PLUGIN, key=f"{name}.{number}"
+    async def _put(self, application_id: str, key: str, content: bytes) -> None:
+        request = PutApplicationSharedObjectRequest(
+            application_id=application_id, plugin_name=_PLUGIN, key=key, object=content
         )
-        answer = await self._client.call(self._client.piped.GetApplicationSharedObject, request)
+        try:
+            await self._client.call(self._client.piped.PutApplicationSharedObject, request)
+        except Unsupported:
+            log.info("kept on this disk: the control plane is too old to keep it", object=key)
+            await asyncio.to_thread(self._write, application_id, key, content)
+
+    async def _part(self, application_id: str, name: str, number: int) -> bytes:
+        key = f"{name}.{number}"
+        request = GetApplicationSharedObjectRequest(
+            application_id=application_id, plugin_name=_PLUGIN, key=key
+        )
+        try:
+            answer = await self._client.call(self._client.piped.GetApplicationSharedObject, request)
+        except Unsupported:
+            return await asyncio.to_thread(self._read, application_id, key)
         return bytes(answer.object)
+
+    def _write(self, application_id: str, key: str, content: bytes) -> None:
+        file = self._file(application_id, key)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        fresh = file.with_suffix(".new")
+        fresh.write_bytes(content)
+        fresh.replace(file)
+
+    def _read(self, application_id: str, key: str) -> bytes:
+        try:
+            return self._file(application_id, key).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(key) from None
+
+    def _file(self, application_id: str, key: str) -> Path:
+        """Ids come from outside: none may lead out of the folder."""
+        return self._folder / sha256(f"{application_id}/{key}".encode()).hexdigest()

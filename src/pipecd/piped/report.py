@@ -14,7 +14,7 @@ import structlog
 from grpc import aio
 
 from pipecd.client import Client
-from pipecd.errors import AlreadyExists, NotFound, Temporary
+from pipecd.errors import AlreadyExists, NotFound, Temporary, Unsupported
 from pipecd.model.application import DeploymentReference
 from pipecd.model.deployment import Deployment, Stage, Version
 from pipecd.model.status import DeploymentStatus, SyncStatus
@@ -34,6 +34,7 @@ from pipecd.schema.agent.deployments_pb2 import (
     ReportDeploymentPlannedRequest,
     ReportDeploymentStatusChangedRequest,
     ReportStageStatusChangedRequest,
+    SaveDeploymentMetadataRequest,
     SaveDeploymentSharedMetadataRequest,
     SaveStageMetadataRequest,
 )
@@ -213,10 +214,16 @@ class Reports:
         )
 
     async def _shared(self, old: Deployment, new: Deployment) -> None:
-        added = _added(old.shared, new.shared)
-        if added:
-            request = SaveDeploymentSharedMetadataRequest(deployment_id=new.id, metadata=self._cleaned(added))
+        added = self._cleaned(_added(old.shared, new.shared))
+        if not added:
+            return
+        try:
+            request = SaveDeploymentSharedMetadataRequest(deployment_id=new.id, metadata=added)
             await self._send(self._piped.SaveDeploymentSharedMetadata, request)
+        except Unsupported:
+            # PipeCD before 0.53 has one place for it, and `deployment_from` reads both.
+            older = SaveDeploymentMetadataRequest(deployment_id=new.id, metadata=added)
+            await self._send(self._piped.SaveDeploymentMetadata, older)
 
     async def _stage(self, deployment_id: str, old: Stage, new: Stage) -> None:
         added = _added(old.metadata, new.metadata)
