@@ -11,117 +11,21 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipecd.admin_port import asked
-from pipecd.errors import Temporary
-from pipecd.launcher.agent import free_port
 from pipecd.model.status import DeploymentStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import LAMBDA
 from tests.aws import REGION, Aws, emulated_aws
+from tests.deploy.container import LIMIT, PLAIN, TARGET, Container, Story, apprunner, configured_check
+from tests.deploy.quarter import PERIOD, throttled, tree
 from tests.deploy.real_release import publish_this
 from tests.eventually import eventually
-from tests.replies import replying
-from tests.world import REPOSITORY, World, agent_spec, pipeline, world
-
-#: What can be had of a container's limits without one (no core files, few open files, little data), set by
-#: the program itself: a function between fork and exec would run beside gRPC's threads.
-LAUNCHER = """
-import resource
-from pipecd.__main__ import launcher
-
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
-resource.setrlimit(resource.RLIMIT_DATA, ({0}, {0}))
-launcher()
-"""
-#: What a quarter of a vCPU with 512 MB has, and how much of it launcher and idle agent may use.
-LIMIT, TARGET = 512 * 1024**2, 200 * 1024**2
-
-
-@dataclass
-class Container:
-    """Launcher and agent, as one container has them."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-
-    async def page(self, path: str) -> tuple[int, str]:
-        try:
-            code, _, body = await asked(self.port, path)
-        except Temporary:
-            return 0, ""
-        return code, body.decode()
-
-    async def healthy(self, version: str) -> None:
-        """App Runner's health check succeeds, and the agent of that version answers it."""
-
-        async def look() -> bool:
-            assert self.process.poll() is None, self.log.read_text()
-            assert await self.page("/healthz") == (200, "ok")
-            return json.loads((await self.page("/version"))[1])["piped"] == version
-
-        await eventually(look, 60)
-
-    def processes(self) -> Sequence[psutil.Process]:
-        first = psutil.Process(self.process.pid)
-        return [first, *first.children(recursive=True)]
-
-    def resident(self) -> int:
-        """Bytes that would be counted against the container; shared pages count once."""
-        return sum(one.memory_full_info().pss for one in self.processes())
-
-
-@dataclass
-class Story:
-    aws: Aws
-    world: World
-    arn: str
-    folder: Path
-    credentials_url: str
-
-    def environment(self) -> dict[str, str]:
-        """A container's: no key, no profile, only the role's address."""
-        home = self.folder / "home"
-        home.mkdir(exist_ok=True)
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(home),
-            "LANG": "C.UTF-8",
-            "AWS_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.aws.url,
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.credentials_url}/role",
-            "GRPC_VERBOSITY": "ERROR",
-        }
-
-    @asynccontextmanager
-    async def container(self, *more: str) -> AsyncIterator[Container]:
-        """Started by the very command of deploy/apprunner; `more` is what only a test needs."""
-        port, log = free_port(), self.folder / "container.log"
-        start = ["launcher", "--config-from-aws-secret=true", f"--aws-secret-id={self.arn}"]
-        with log.open("ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCHER.format(LIMIT), *start[1:], f"--admin-port={port}", *more],
-                stdout=out,
-                stderr=out,
-                env=self.environment(),
-                cwd=self.folder,
-                start_new_session=True,
-            )
-        try:
-            yield Container(process=process, port=port, log=log)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+from tests.world import REPOSITORY, World, pipeline
 
 
 @pytest.fixture
@@ -132,36 +36,8 @@ def aws() -> Iterator[Aws]:
 
 @pytest.fixture
 async def story(aws: Aws, tmp_path: Path) -> AsyncIterator[Story]:
-    """The secret holds the configuration as PipeCD stores it, with the key inside."""
-    async with world(tmp_path / "world") as made:
-        document = agent_spec(
-            made.plane.address,
-            made.piped_id,
-            tmp_path,
-            {REPOSITORY: made.git.url(REPOSITORY)},
-            platformProviders=[
-                {"name": "terraform", "type": "TERRAFORM"},
-                {"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},
-            ],
-        )
-        del document["spec"]["pipedKeyFile"]
-        document["spec"]["pipedKeyData"] = base64.b64encode(made.key.encode()).decode()
-        value = base64.b64encode(json.dumps(document).encode()).decode()
-        arn = aws.client("secretsmanager").create_secret(Name="piped-config", SecretString=value)["ARN"]
-        with replying() as role:
-            role.put(
-                "/role",
-                {
-                    "AccessKeyId": "tester",
-                    "SecretAccessKey": "tester",
-                    "Token": "session",
-                    "Expiration": "2099-01-01T00:00:00Z",
-                },
-            )
-            yield Story(aws=aws, world=made, arn=str(arn), folder=tmp_path, credentials_url=role.url)
-
-
-PLAIN = ("--insecure=true", "--check-interval=1s")
+    async with apprunner(aws, tmp_path) as made:
+        yield made
 
 
 async def test_the_whole_story(story: Story) -> None:
@@ -310,6 +186,50 @@ async def test_an_idle_agent_fits_into_the_smallest_instance_with_room_to_spare(
         each = {one.name(): one.memory_full_info().pss // 1024**2 for one in container.processes()}
         print(f"resident: {resident / 1024**2:.0f} MB of 512: {each}")
         assert resident < TARGET, each
+
+
+async def test_a_quarter_of_a_cpu_is_enough_to_start_deploy_and_stop_in_time(story: Story) -> None:
+    """The smallest instance, under the health check that deploy/apprunner configures."""
+    w, aws, check = story.world, story.aws, configured_check()
+    role = aws.client("iam").create_role(RoleName="shop", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    async with story.container("--insecure=true") as container:
+        with throttled(container.process.pid, share=0.25) as quota:
+            await container.healthy("v0.1.0", within=check.patience)
+            async with container.watched(check) as wrong:
+                await w.push("Begin", function_files(role, "v1"))
+                app = await w.registered("hello", kind=LAMBDA, provider="lambda")
+                first = await w.ended(app, within=120)
+                assert first.status == DeploymentStatus.SUCCESS.value, first.status_reason
+                await w.push("Change", function_files(role, "v2"))
+                await eventually(lambda: _shifted(aws, {"1": 0.9, "2": 0.1}), 120)
+                assert container.resident() < LIMIT
+            assert wrong == []
+            assert quota.exhausted > 0
+            container.process.send_signal(signal.SIGTERM)
+            # App Runner kills what has not ended by then.
+            assert await asyncio.to_thread(container.process.wait, 30) == 0
+
+
+async def test_the_quota_is_kept_by_processes_that_want_more() -> None:
+    """The test of the test: parent and child would take two CPUs."""
+    spin = "while True: pass"
+    both = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', '{spin}'])\n{spin}"
+    process = subprocess.Popen([sys.executable, "-c", both], start_new_session=True)
+    try:
+        with throttled(process.pid, share=0.25) as quota:
+
+            async def some_periods() -> bool:
+                return quota.periods >= 30
+
+            await eventually(some_periods, 60)
+            processes = tree(process.pid)
+            assert len(processes) == 2
+            assert 0.1 < quota.used < 1.3 * quota.share * quota.periods * PERIOD
+        # Let go of in the end.
+        assert all(one.status() != psutil.STATUS_STOPPED for one in processes)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
 
 
 async def test_a_wrong_secret_ends_the_container_with_one_sentence(story: Story) -> None:
