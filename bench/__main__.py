@@ -11,7 +11,7 @@ import structlog
 
 from bench.figures import machine
 
-BENCHES = ("latency", "fleet", "pages", "rpc")
+BENCHES = ("latency", "fleet", "pages", "rpc", "shift", "container", "idle")
 
 
 def main() -> None:

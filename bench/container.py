@@ -1,0 +1,139 @@
+"""The container of App Runner: how soon it is healthy, its memory and CPU, idle and at work.
+
+Launcher and agent run as the processes that they are there. Their memory is what they and all they start
+(Git, Terraform) would be counted for, pages that they share once. With 0.25 vCPU they get what the smallest
+instance has.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from bench.figures import tell, tell_one
+from bench.shift import STAGES, Function
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from pipecd.schema.model.kind_pb2 import LAMBDA, TERRAFORM
+from tests.deploy.container import Container, Story, apprunner
+from tests.deploy.quarter import cpu_seconds, throttled
+from tests.platforms.aws.emulator import REGION, emulator
+from tests.platforms.terraform.shop import app_file, data
+from tests.world import terraform
+
+STARTS = DEPLOYMENTS = 5
+#: Of idleness that is measured, after that in which the first looks are taken (seconds).
+IDLE, SETTLE = 120.0, 30.0
+#: Between two looks at the memory (seconds).
+LOOK = 0.1
+#: Of launcher and agent together (MB).
+MOST = 200
+PLAIN, VERSION = "--insecure=true", "v0.1.0"
+PROVIDERS = (
+    {"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},
+    {"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}},
+)
+#: A commit's files, by what is different in it.
+Files = Callable[[str], Mapping[str, str]]
+
+
+async def run(folder: Path) -> None:
+    with emulator() as aws:
+        async with apprunner(aws, folder, PROVIDERS) as story:
+            function = Function.made(aws, "hello", STAGES)
+            infrastructure = _infrastructure(folder)
+            await story.world.push("Begin", {**function.files("v0"), **infrastructure("v0")})
+            async with story.container(PLAIN) as container:
+                await container.healthy(VERSION)
+                apps: dict[str, tuple[str, Files]] = {
+                    "Lambda canary": (
+                        await story.world.registered("hello", kind=LAMBDA, provider="lambda"),
+                        function.files,
+                    ),
+                    "Terraform apply": (
+                        await story.world.registered("network", kind=TERRAFORM),
+                        infrastructure,
+                    ),
+                }
+                for app, _ in apps.values():
+                    await story.world.ended(app, within=120)
+                await _idle(container)
+            for share in (1.0, 0.25):
+                await _started(story, share)
+                async with story.container(PLAIN) as container:
+                    with _limited(container, share):
+                        await container.healthy(VERSION)
+                        for name, (app, files) in apps.items():
+                            what = f"container, {_cpu(share)}, {name}"
+                            await _deployed(what, story, container, app, files)
+
+
+def _infrastructure(folder: Path) -> Files:
+    def files(tag: str) -> Mapping[str, str]:
+        body = terraform(folder / "network.tfstate", "".join(data(f"n{at}", tag) for at in range(10)))
+        file = app_file(["TERRAFORM_PLAN", "TERRAFORM_APPLY"]).replace("name: shop", "name: network")
+        return {"network/main.tf": body, "network/app.pipecd.yaml": file}
+
+    return files
+
+
+def _cpu(share: float) -> str:
+    return "unlimited CPU" if share == 1.0 else f"{share:g} vCPU"
+
+
+def _limited(container: Container, share: float) -> AbstractContextManager[Any]:
+    return nullcontext() if share == 1.0 else throttled(container.process.pid, share=share)
+
+
+async def _idle(container: Container) -> None:
+    await asyncio.sleep(SETTLE)
+    cpu, begun = cpu_seconds(container.processes()), time.monotonic()
+    await asyncio.sleep(IDLE)
+    used = (cpu_seconds(container.processes()) - cpu) / (time.monotonic() - begun) * 60
+    tell_one("container, idle: memory of launcher and agent", container.resident() / 2**20, "MB", most=MOST)
+    tell_one("container, idle: CPU of launcher and agent", used, "s/min")
+
+
+async def _started(story: Story, share: float) -> None:
+    times = []
+    for _ in range(STARTS):
+        begun = time.monotonic()
+        async with story.container(PLAIN) as container:
+            with _limited(container, share):
+                await container.healthy(VERSION)
+                times.append(time.monotonic() - begun)
+    tell(f"container, {_cpu(share)}: start → healthy", times, "s")
+
+
+async def _deployed(what: str, story: Story, container: Container, app: str, files: Files) -> None:
+    times: list[float] = []
+    async with _memory(container) as seen:
+        cpu = cpu_seconds(container.processes())
+        for number in range(DEPLOYMENTS):
+            begun = time.monotonic()
+            tag = f"v{time.time_ns()}"
+            commit = await story.world.push(f"Run {number}", files(tag))
+            ended = await story.world.ended(app, commit, within=300)
+            assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
+            times.append(time.monotonic() - begun)
+        cpu = cpu_seconds(container.processes()) - cpu
+    tell(f"{what}: push → done", times, "s")
+    tell_one(f"{what}: CPU of each", cpu / DEPLOYMENTS, "s")
+    tell_one(f"{what}: most memory", max(seen) / 2**20, "MB", most=MOST)
+
+
+@asynccontextmanager
+async def _memory(container: Container) -> AsyncIterator[Sequence[int]]:
+    """What launcher, agent and all they started took, at each look until the block ends (bytes)."""
+    seen = [await asyncio.to_thread(container.resident)]
+
+    async def look() -> None:
+        while True:
+            seen.append(await asyncio.to_thread(container.resident))
+            await asyncio.sleep(LOOK)
+
+    async with asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(look())
+        yield seen
+        looking.cancel()

@@ -1,0 +1,126 @@
+"""What an agent costs that has nothing to do: 50 Lambda functions and 50 ECS services, all deployed.
+
+Launcher and agent are the processes of App Runner's container. Calls to AWS are counted by the emulator,
+those to the control plane by its own metrics. Live state and drift detection are on, as they are by default.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.figures import tell_one
+from pipecd.controlplane.rpc.record import CALLS
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from pipecd.schema.model.kind_pb2 import ECS, LAMBDA
+from pipecd.schema.web.deployments_pb2 import ListDeploymentsRequest
+from tests.deploy.container import Container, Story, apprunner
+from tests.deploy.quarter import cpu_seconds
+from tests.eventually import eventually
+from tests.platforms.aws.emulator import REGION, Call, Emulator, emulator
+from tests.platforms.awslambda import cloud as functions
+from tests.platforms.ecs import cloud as services
+
+EACH = 50
+#: As teams have it: several services share a cluster.
+CLUSTERS = 5
+#: Of idleness that are counted, after one that is not.
+MINUTES = 3
+PROVIDERS = (
+    {"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},
+    {"name": "ecs", "type": "ECS", "config": {"region": REGION}},
+)
+
+
+async def run(folder: Path) -> None:
+    with emulator() as aws:
+        async with apprunner(aws, folder, PROVIDERS) as story:
+            files = await asyncio.to_thread(_cloud, aws)
+            aws.watch = None
+            async with story.container("--insecure=true") as container:
+                await container.healthy("v0.1.0")
+                await _deployed(story, files)
+                await asyncio.sleep(60)
+                await _counted(story, container, aws)
+
+
+def _cloud(aws: Emulator) -> Mapping[str, str]:
+    """What the services need that no deployment makes. The files of all applications."""
+    role = functions.cloud(aws)
+    network = services.cloud(aws)
+    ecs = aws.client("ecs")
+    for at in range(CLUSTERS):
+        ecs.create_cluster(clusterName=f"cluster-{at}")
+    files: dict[str, str] = {}
+    for number in range(EACH):
+        name = f"function-{number}"
+        made = functions.files(role, "v1")
+        made["function.yaml"] = made["function.yaml"].replace(
+            f"name: {functions.FUNCTION}\n", f"name: {name}\n"
+        )
+        files |= {f"{name}/{file}": text for file, text in made.items()}
+        name = f"service-{number}"
+        cluster = f"cluster-{number % CLUSTERS}"
+        made = services.files(network, "v1", service={"serviceName": name, "cluster": cluster})
+        task = {**json.loads(made["taskdef.json"]), "family": name}
+        made["taskdef.json"] = json.dumps(task)
+        files |= {f"{name}/{file}": text for file, text in made.items()}
+    return files
+
+
+async def _deployed(story: Story, files: Mapping[str, str]) -> None:
+    w = story.world
+    await w.push("All applications", files)
+    for number in range(EACH):
+        await w.registered(f"function-{number}", kind=LAMBDA, provider="lambda")
+        await w.registered(f"service-{number}", kind=ECS, provider="ecs")
+
+    async def all_succeeded() -> bool:
+        options = ListDeploymentsRequest.Options(statuses=[DeploymentStatus.DEPLOYMENT_SUCCESS])
+        answer = await w.console.call("ListDeployments", options=options, page_size=200)
+        return len(answer.deployments) >= 2 * EACH
+
+    begun = time.monotonic()
+    await eventually(all_succeeded, 600)
+    tell_one(f"{2 * EACH} applications: deployed for the first time within", time.monotonic() - begun, "s")
+
+
+async def _counted(story: Story, container: Container, aws: Emulator) -> None:
+    asked: Counter[str] = Counter()
+
+    def count(call: Call, after: bool) -> None:
+        if not after:
+            asked[call.name] += 1
+
+    roles, calls = len(story.role.asked), _calls()
+    cpu, begun = cpu_seconds(container.processes()), time.monotonic()
+    aws.trap = count
+    await asyncio.sleep(60 * MINUTES)
+    aws.trap = None
+    minutes = (time.monotonic() - begun) / 60
+    spent = (cpu_seconds(container.processes()) - cpu) / minutes
+    idle = f"{2 * EACH} applications, idle"
+    tell_one(f"{idle}: calls to AWS", asked.total() / minutes, "/min")
+    for name, times in asked.most_common():
+        tell_one(f"… {name}", times / minutes, "/min")
+    tell_one(f"{idle}: container role asked for", (len(story.role.asked) - roles) / minutes, "/min")
+    called = _calls() - calls
+    tell_one(f"{idle}: calls to the control plane", called.total() / minutes, "/min")
+    for name, times in called.most_common():
+        tell_one(f"… {name}", times / minutes, "/min")
+    tell_one(f"{idle}: CPU of launcher and agent", spent, "s/min")
+    tell_one(f"{idle}: memory of launcher and agent", container.resident() / 2**20, "MB", most=200)
+
+
+def _calls() -> Counter[str]:
+    """Calls that the control plane answered to agents so far, by method."""
+    return Counter(
+        {
+            sample.labels["method"].rsplit("/", 1)[-1]: int(sample.value)
+            for metric in CALLS.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total") and "PipedService" in sample.labels["method"]
+        }
+    )
