@@ -134,7 +134,7 @@ class Person:
     async def deployment(self, deployment_id: str) -> Deployment:
         return (await self.console.call("GetDeployment", deployment_id=deployment_id)).deployment
 
-    async def ended(self, application_id: str, commit: str = "", within: float = 40.0) -> Deployment:
+    async def ended(self, application_id: str, commit: str = "", within: float = 90.0) -> Deployment:
         """The application's deployment of `commit`, or its last one, once it is over."""
 
         async def look() -> Deployment | None:
@@ -149,7 +149,7 @@ class Person:
         assert found
         return found
 
-    async def over(self, deployment_id: str, within: float = 40.0) -> Deployment:
+    async def over(self, deployment_id: str, within: float = 90.0) -> Deployment:
         """That deployment once it is over."""
 
         async def look() -> Deployment | None:

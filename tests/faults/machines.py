@@ -31,7 +31,7 @@ from tests.world import REPOSITORY, Person, agent_spec
 
 SERVER, AGENT = "server", "agent"
 #: How long a call may wait for a control plane that was killed (seconds).
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class PatientConsole(Console):
@@ -76,7 +76,7 @@ class Machines(Person):
         self.running[name].send_signal(signal.SIGKILL)
         self.running[name].wait(timeout=10)
 
-    async def stop_agent(self, within: float = 40.0) -> int:
+    async def stop_agent(self, within: float = 60.0) -> int:
         """SIGTERM once it is at work (before that it would just die), and its exit code."""
 
         async def at_work() -> bool:
