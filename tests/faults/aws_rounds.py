@@ -30,7 +30,7 @@ _KILLS_A_ROUND = max(1, AWS_KILLS // 4)
 #: How long a process may live until the call comes in whose middle it dies (seconds).
 _LONGEST = 30.0
 #: How many calls it may make until then: of those that change something, and of all.
-_MOST_CHANGES, _MOST_CALLS = 6, 30
+_MOST_CHANGES, _MOST_CALLS = 5, 25
 
 #: From a commit's tag, and after how many stages it fails (None: it does not), its files.
 Commit = Callable[[str, int | None], Mapping[str, str]]
@@ -80,6 +80,7 @@ async def rounds(
         left -= used
         ended = await m.ended(app, pushed, within=120)
         check_ended(ended, fails=cut is not None)
+        assert not aws.broken
         yield Round(tag=tag, cut=cut, deployment=ended, kills=used)
         if left <= 0:
             break
@@ -93,12 +94,12 @@ def _in_a_call(aws: Emulator, over: Callable[[], Awaitable[bool]]) -> Moment:
 
     @asynccontextmanager
     async def moment(rng: random.Random) -> AsyncIterator[None]:
-        if rng.random() < 0.25:
+        if rng.random() < 0.15:
             async with some_time(4.0)(rng):
                 yield
             return
         loop, come, gone = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-        answer_lost, only_changes = rng.random() < 0.5, rng.random() < 0.6
+        answer_lost, only_changes = rng.random() < 0.6, rng.random() < 0.75
         countdown = rng.randint(1, _MOST_CHANGES if only_changes else _MOST_CALLS)
 
         def trap(call: Call, after: bool) -> None:
@@ -119,6 +120,8 @@ def _in_a_call(aws: Emulator, over: Callable[[], Awaitable[bool]]) -> Moment:
             while not come.is_set() and time.monotonic() < until and not await over():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(come.wait(), 0.3)
+            if not come.is_set():
+                print("killed when the deployment was over, or no such call had come for long")
             yield
         finally:
             aws.trap = None

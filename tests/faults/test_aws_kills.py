@@ -61,7 +61,6 @@ pytestmark = [pytest.mark.kill, pytest.mark.timeout(180 + AWS_KILLS * 20)]
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     with emulator() as made, chain(monkeypatch, made.environment()):
         yield made
-        assert not made.broken
 
 
 def pipeline(stages: Stages, cut: int | None) -> Any:

@@ -1,4 +1,8 @@
-"""The agent is killed again and again: each deployment ends as if it had not been, with no effect doubled."""
+"""Stages are cut off again and again: each deployment ends as if it had not been, with no effect doubled.
+
+They are cut off by cancelling: at calls of every kind, in seconds. `tests.faults.test_aws_kills` kills the
+agent's process.
+"""
 
 from collections import Counter
 from collections.abc import Callable
