@@ -33,6 +33,7 @@ from pipecd.piped.rendering import Rendering
 from pipecd.piped.unserved import unserved
 from pipecd.piped.watch import Hints, watch
 from pipecd.piped.workers import Workers
+from pipecd.platforms.connections import connections
 from pipecd.telemetry import redactor
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         log.warning("part of the configuration is not served", key=what, meaning=meaning)
     user = User(name=spec.git.username, email=spec.git.email)
     async with AsyncExitStack() as held:
+        await held.enter_async_context(connections())
         home = held.enter_context(own_folder(options.home, spec.piped_id))
         mirrors = await held.enter_async_context(Mirrors(home, credentials, user))
         client, instance, identity = await held.enter_async_context(

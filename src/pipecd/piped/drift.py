@@ -1,9 +1,11 @@
 """Compares what runs with the head of Git, application by application, and tells the control plane.
 
 One of the agent's loops. An application with a deployment under way is left alone: that deployment tells how
-it stands. A change of the answer is reported, not its repetition.
+it stands. A change of the answer is reported, not its repetition. Where the live state is followed, an answer
+stands for a while unless Git or what runs is seen to have moved, so that applications at rest cost few calls.
 """
 
+import time
 from collections.abc import Mapping, Set
 from functools import cache
 
@@ -18,13 +20,15 @@ from pipecd.piped.providers import Providers
 from pipecd.piped.report import Reports
 from pipecd.piped.rounds import Pace, Rounds, installed_platform
 from pipecd.piped.view import View
-from pipecd.platforms import Compares
+from pipecd.platforms import Compares, Observes
 
 PACE = Pace(few=2, limit=900.0, soon=30.0)
 #: How old what is known of the branch may be (seconds).
 AGE = 10.0
 #: The console shows a text; of a huge plan its beginning says enough (characters).
 MOST_DETAILS = 200_000
+#: An answer about an application at rest stands for so many of the platform's intervals.
+STANDS = 5
 INCOMPARABLE = "What runs could not be compared with Git"
 
 Told = tuple[SyncStatus, str]
@@ -38,6 +42,8 @@ class Drifting:
         self._looks, self._providers = looks, providers
         #: What this process said last, unless a deployment had its say since.
         self._told: dict[str, Told] = {}
+        #: Commit of the last comparison that was made, and when it began.
+        self._compared: dict[str, tuple[str, float]] = {}
         self._deployments: Mapping[str, Deployment] = {}
         self._at_work: Set[str] = frozenset()
         self._rounds = Rounds("drift", PACE, self._interval, self._look)
@@ -49,6 +55,7 @@ class Drifting:
     def _interval(self, application: Application) -> float | None:
         if self._deploying(application):
             self._told.pop(application.id, None)
+            self._compared.pop(application.id, None)
             return None
         found = _compares(application.kind.name)
         return found.drift_interval if found and self._wanted(found, application) else None
@@ -69,14 +76,27 @@ class Drifting:
                 look, commit = found
                 compares = _compares(application.kind.name)
                 assert compares
+                if self._stands(compares, application, commit):
+                    return
+                self._compared.pop(application.id, None)
+                begun = time.monotonic()
                 drift = await compares.drift(look)
         except UserError as error:
             await self._tell(application, SyncStatus.UNKNOWN, INCOMPARABLE, f"{INCOMPARABLE}: {error}")
             raise
+        self._compared[application.id] = (commit, begun)
         if drift.none:
             await self._tell(application, SyncStatus.SYNCED, drift.summary, drift.summary)
         else:
             await self._tell(application, SyncStatus.OUT_OF_SYNC, drift.summary, _reason(drift, commit))
+
+    def _stands(self, compares: Compares, application: Application, commit: str) -> bool:
+        """Whether the last answer is still good, as far as can be known without asking the platform."""
+        told, (compared, at) = self._told.get(application.id), self._compared.get(application.id, ("", 0.0))
+        if told is None or told[0] is not application.sync_status or compared != commit:
+            return False
+        watched = isinstance(compares, Observes) and not self._looks.moved_since(application, at)
+        return watched and time.monotonic() - at < STANDS * compares.drift_interval
 
     async def _tell(self, application: Application, status: SyncStatus, short: str, reason: str) -> None:
         current = self._view.applications.get(application.id)

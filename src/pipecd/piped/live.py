@@ -1,7 +1,7 @@
 """Tells the control plane what runs of each application, and how healthy it is.
 
 One of the agent's loops. What did not change is sent again only now and then, for a control plane that lost
-it.
+it; and it is looked at less and less often, so that many applications at rest cost few calls.
 """
 
 import time
@@ -26,6 +26,8 @@ PACE = Pace(few=4, limit=60.0, soon=3.0)
 AGE = 60.0
 #: People watch a deployment: look often (seconds).
 WHILE_DEPLOYING = 5.0
+#: At rest, each look doubles the time until the next one, up to so many times the platform's interval.
+AT_REST = 4
 #: How often to send what did not change (seconds).
 AGAIN = 600.0
 
@@ -37,6 +39,8 @@ class Living:
         self._view, self._leadership, self._client = view, leadership, client
         self._looks, self._clean = looks, clean
         self._sent: dict[str, tuple[float, Sequence[Resource]]] = {}
+        #: By what the platform's interval is stretched.
+        self._rest: dict[str, int] = {}
         self._rounds = Rounds("live state", PACE, self._interval, self._look)
 
     async def follow(self) -> None:
@@ -47,7 +51,10 @@ class Living:
         found = _observes(application.kind.name)
         if found is None:
             return None
-        return min(found.live_interval, WHILE_DEPLOYING) if application.deploying else found.live_interval
+        if application.deploying:
+            self._rest.pop(application.id, None)
+            return min(found.live_interval, WHILE_DEPLOYING)
+        return found.live_interval * self._rest.get(application.id, 1)
 
     async def _look(self, application: Application) -> None:
         async with self._looks.at(application, age=AGE) as found:
@@ -61,14 +68,20 @@ class Living:
 
     async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
         at, sent = self._sent.get(application.id, (0.0, None))
-        if sent == resources and time.monotonic() - at < AGAIN:
-            return
+        if sent == resources:
+            self._rest[application.id] = min(AT_REST, 2 * self._rest.get(application.id, 1))
+            if time.monotonic() - at < AGAIN:
+                return
+        else:
+            self._rest.pop(application.id, None)
+            self._looks.moved(application)
         snapshot = snapshot_to(application, resources, now=int(time.time()))
         request = ReportApplicationLiveStateRequest(snapshot=snapshot)
         await self._client.call(self._client.piped.ReportApplicationLiveState, request)
         self._sent[application.id] = (time.monotonic(), resources)
         known = self._view.applications
         self._sent = {key: one for key, one in self._sent.items() if key in known}
+        self._rest = {key: one for key, one in self._rest.items() if key in known}
 
 
 @cache

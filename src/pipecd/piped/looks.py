@@ -1,7 +1,7 @@
 """What a platform is told when it is asked what runs: Git's side, as it stands at the head of the branch.
 
 Used by `live` and `drift`. What the files ask for is decoded once a commit and application; a checkout is
-made only for a platform that wants one.
+made only for a platform that wants one. Here it is also known when what runs was last seen to move.
 """
 
 import time
@@ -35,6 +35,15 @@ class Looks:
         self._heads, self._sources, self._providers, self._clean = heads, sources, providers, clean
         self._seen: dict[str, tuple[float, Head]] = {}
         self._known: dict[str, _Known] = {}
+        self._moved: dict[str, float] = {}
+
+    def moved(self, application: Application) -> None:
+        """What runs of it is not what ran at the look before."""
+        self._moved[application.id] = time.monotonic()
+
+    def moved_since(self, application: Application, at: float) -> bool:
+        """Whether somebody saw it move after `at`."""
+        return self._moved.get(application.id, 0.0) >= at
 
     @asynccontextmanager
     async def at(self, application: Application, *, age: float) -> AsyncIterator[tuple[Look, str] | None]:
@@ -78,6 +87,7 @@ class Looks:
     def forget(self, but: Mapping[str, Application]) -> None:
         """Applications that are gone take no memory."""
         self._known = {key: one for key, one in self._known.items() if key in but}
+        self._moved = {key: at for key, at in self._moved.items() if key in but}
 
     async def _head(self, application: Application, age: float) -> Head | None:
         """None where the agent does not have the repository."""

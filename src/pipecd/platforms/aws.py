@@ -6,7 +6,7 @@ SDK's (`standard` mode, bounded); what is left after that reaches the stage as o
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from botocore.loaders import Loader
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
+from pipecd.platforms.connections import lent
 
 MANAGED_BY, PIPED, APPLICATION, COMMIT = (
     "pipecd-dev-managed-by",
@@ -33,6 +34,11 @@ MANAGED_BY, PIPED, APPLICATION, COMMIT = (
     "pipecd-dev-application",
     "pipecd-dev-commit-hash",
 )
+
+#: Of a client (seconds): keys on disk are rotated, and a web identity has its credentials for an hour.
+LIFETIME = 600.0
+#: All deployments of an agent share a client.
+CALLS_AT_ONCE = 50
 
 _MISSING = {
     "ResourceNotFoundException",
@@ -84,7 +90,18 @@ class AwsProvider(BaseModel):
 
 @asynccontextmanager
 async def client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
-    """An SDK client whose credentials come from `provider`, else from environment, container or instance."""
+    """An SDK client whose credentials come from `provider`, else from environment, container or instance.
+
+    An agent keeps it: a new one asks for credentials and shakes hands with AWS again.
+    """
+    with errors_in_our_words(service):
+        key = (service, provider.model_dump_json())
+        async with lent(key, partial(_client, service, provider), age=LIFETIME) as kept:
+            yield kept
+
+
+@asynccontextmanager
+async def _client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
     session = AioSession(profile=provider.profile)
     session.register_component("data_loader", _descriptions())
     if provider.credentials_file:
@@ -93,14 +110,14 @@ async def client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
         retries={"mode": "standard", "max_attempts": 6},
         connect_timeout=10,
         read_timeout=60,
+        max_pool_connections=CALLS_AT_ONCE,
         user_agent_extra="pipecd",
     )
-    with errors_in_our_words(service):
-        credentials = await _role_credentials(session, provider)
-        async with session.create_client(
-            service, region_name=provider.region, config=settings, **credentials
-        ) as made:
-            yield made
+    credentials = await _role_credentials(session, provider)
+    async with session.create_client(
+        service, region_name=provider.region, config=settings, **credentials
+    ) as made:
+        yield made
 
 
 @cache

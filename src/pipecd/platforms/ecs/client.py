@@ -28,6 +28,11 @@ class Service:
     event: str
     fields: Mapping[str, Any]
 
+    @property
+    def has_task_sets(self) -> bool:
+        """Where ECS itself replaces the tasks there are none."""
+        return self.controller != "ECS"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSet:

@@ -44,7 +44,7 @@ async def drift(look: Look) -> Drift:
         if live is None or live.status == "DRAINING":
             missing = Pair(key=service_key, running=None, git=wanted.fields)
             return compare([missing], look.ignored, look.clean)
-        sets = await ecs.every_task_set(wanted.cluster, wanted.name)
+        sets = await ecs.every_task_set(wanted.cluster, wanted.name) if live.has_task_sets else []
         primary = next((one for one in sets if one["status"] == "PRIMARY"), {})
         scaled = not wanted.desired_count or await owns_the_count(look.provider, wanted.cluster, wanted.name)
         definition = await _definition(ecs, live, primary)

@@ -23,7 +23,7 @@ async def live(look: Look) -> Sequence[Resource]:
         service = await ecs.service(wanted.cluster, wanted.name)
         if service is None:
             return []
-        sets = await ecs.every_task_set(wanted.cluster, wanted.name)
+        sets = await ecs.every_task_set(wanted.cluster, wanted.name) if service.has_task_sets else []
         tasks = await ecs.tasks(wanted.cluster, wanted.name)
     known = {one["taskSetArn"]: one for one in sets}
     return [
