@@ -26,8 +26,8 @@ from tests.platforms.ecs import cloud as services
 EACH = 50
 #: As teams have it: several services share a cluster.
 CLUSTERS = 5
-#: Of idleness that are counted, after one that is not.
-MINUTES = 3
+#: Of idleness that are counted, after one that is not: as long as a comparison stands.
+MINUTES = 5
 PROVIDERS = (
     {"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},
     {"name": "ecs", "type": "ECS", "config": {"region": REGION}},
