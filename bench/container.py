@@ -1,8 +1,7 @@
 """The container of App Runner: how soon it is healthy, its memory and CPU, idle and at work.
 
-Launcher and agent run as the processes that they are there. Their memory is what they and all they start
-(Git, Terraform) would be counted for, pages that they share once. With 0.25 vCPU they get what the smallest
-instance has.
+Launcher and agent run as the processes that they are there. Memory is what the container would be counted
+for; what they start (Git, Terraform) is told apart. With 0.25 vCPU they get what the smallest instance has.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from bench.figures import tell, tell_one
 from bench.shift import STAGES, Function
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import LAMBDA, TERRAFORM
-from tests.deploy.container import Container, Story, apprunner
+from tests.deploy.container import Container, Story, apprunner, configured_check, resident
 from tests.deploy.quarter import cpu_seconds, throttled
 from tests.platforms.aws.emulator import REGION, emulator
 from tests.platforms.terraform.shop import app_file, data
@@ -26,9 +25,9 @@ STARTS = DEPLOYMENTS = 5
 #: Of idleness that is measured, after that in which the first looks are taken (seconds).
 IDLE, SETTLE = 120.0, 30.0
 #: Between two looks at the memory (seconds).
-LOOK = 0.1
-#: Of launcher and agent together (MB).
-MOST = 200
+LOOK = 0.2
+#: Of launcher and agent together, and of the whole container (MB).
+MOST, MOST_IN_ALL = 200, 512
 PLAIN, VERSION = "--insecure=true", "v0.1.0"
 PROVIDERS = (
     {"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},
@@ -91,6 +90,8 @@ async def _idle(container: Container) -> None:
     cpu, begun = cpu_seconds(container.processes()), time.monotonic()
     await asyncio.sleep(IDLE)
     used = (cpu_seconds(container.processes()) - cpu) / (time.monotonic() - begun) * 60
+    for one, process in zip(("launcher", "agent"), container.programs(), strict=True):
+        tell_one(f"container, idle: memory of the {one}", resident([process]) / 2**20, "MB")
     tell_one("container, idle: memory of launcher and agent", container.resident() / 2**20, "MB", most=MOST)
     tell_one("container, idle: CPU of launcher and agent", used, "s/min")
 
@@ -103,7 +104,8 @@ async def _started(story: Story, share: float) -> None:
             with _limited(container, share):
                 await container.healthy(VERSION)
                 times.append(time.monotonic() - begun)
-    tell(f"container, {_cpu(share)}: start → healthy", times, "s")
+    patience = configured_check().patience
+    tell(f"container, {_cpu(share)}: start → healthy", times, "s", target=patience)
 
 
 async def _deployed(what: str, story: Story, container: Container, app: str, files: Files) -> None:
@@ -120,18 +122,24 @@ async def _deployed(what: str, story: Story, container: Container, app: str, fil
         cpu = cpu_seconds(container.processes()) - cpu
     tell(f"{what}: push → done", times, "s")
     tell_one(f"{what}: CPU of each", cpu / DEPLOYMENTS, "s")
-    tell_one(f"{what}: most memory", max(seen) / 2**20, "MB", most=MOST)
+    own, whole = (max(one) / 2**20 for one in zip(*seen, strict=True))
+    tell_one(f"{what}: memory of launcher and agent", own, "MB", most=MOST)
+    tell_one(f"{what}: … and of what they start", whole, "MB", most=MOST_IN_ALL)
 
 
 @asynccontextmanager
-async def _memory(container: Container) -> AsyncIterator[Sequence[int]]:
-    """What launcher, agent and all they started took, at each look until the block ends (bytes)."""
-    seen = [await asyncio.to_thread(container.resident)]
+async def _memory(container: Container) -> AsyncIterator[Sequence[tuple[int, int]]]:
+    """At each look until the block ends (bytes): of launcher and agent, and with all they started."""
+
+    def now() -> tuple[int, int]:
+        return resident(container.programs()), container.resident()
+
+    seen = [await asyncio.to_thread(now)]
 
     async def look() -> None:
         while True:
-            seen.append(await asyncio.to_thread(container.resident))
             await asyncio.sleep(LOOK)
+            seen.append(await asyncio.to_thread(now))
 
     async with asyncio.TaskGroup() as tasks:
         looking = tasks.create_task(look())

@@ -28,6 +28,10 @@ EACH = 50
 CLUSTERS = 5
 #: Of idleness that are counted, after one that is not: as long as a comparison stands.
 MINUTES = 5
+#: AWS refuses ECS's callers beyond some 20 calls of a kind a second, and many agents may share an account.
+MOST_CALLS = 500
+#: A quarter of a vCPU is 15 seconds a minute (seconds).
+MOST_CPU = 5
 PROVIDERS = (
     {"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},
     {"name": "ecs", "type": "ECS", "config": {"region": REGION}},
@@ -102,7 +106,7 @@ async def _counted(story: Story, container: Container, aws: Emulator) -> None:
     minutes = (time.monotonic() - begun) / 60
     spent = (cpu_seconds(container.processes()) - cpu) / minutes
     idle = f"{2 * EACH} applications, idle"
-    tell_one(f"{idle}: calls to AWS", asked.total() / minutes, "/min")
+    tell_one(f"{idle}: calls to AWS", asked.total() / minutes, "/min", most=MOST_CALLS)
     for name, times in asked.most_common():
         tell_one(f"… {name}", times / minutes, "/min")
     tell_one(f"{idle}: container role asked for", (len(story.role.asked) - roles) / minutes, "/min")
@@ -110,7 +114,7 @@ async def _counted(story: Story, container: Container, aws: Emulator) -> None:
     tell_one(f"{idle}: calls to the control plane", called.total() / minutes, "/min")
     for name, times in called.most_common():
         tell_one(f"… {name}", times / minutes, "/min")
-    tell_one(f"{idle}: CPU of launcher and agent", spent, "s/min")
+    tell_one(f"{idle}: CPU of launcher and agent", spent, "s/min", most=MOST_CPU)
     tell_one(f"{idle}: memory of launcher and agent", container.resident() / 2**20, "MB", most=200)
 
 

@@ -19,6 +19,8 @@ from tests.platforms.aws.emulator import REGION, Call, Emulator, emulator
 
 #: Fewer runs than versions are kept: moto gives a number again once an older version is deleted.
 FUNCTIONS, RUNS = 6, 5
+#: Until the traffic moves at all (seconds).
+MOST = 2.0
 PROVIDERS = ({"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},)
 STAGES = (
     {"name": "LAMBDA_CANARY_ROLLOUT"},
@@ -47,7 +49,8 @@ async def _many(
         for step, values in (await _turned(story, aws, function, steps)).items():
             times[step] += values
     for step, values in times.items():
-        tell(f"Lambda, {name}: push → {step}", values, "s")
+        target = MOST if step == steps[0] else None
+        tell(f"Lambda, {name}: push → {step}", values, "s", target=target)
 
 
 async def _turned(

@@ -131,12 +131,28 @@ class Container:
         return tree(self.process.pid)
 
     def resident(self) -> int:
-        """Bytes that would be counted against the container; shared pages count once."""
-        seen = 0
-        for one in self.processes():
-            with suppress(psutil.NoSuchProcess):
-                seen += one.memory_full_info().pss
-        return seen
+        """Of launcher, agent and all they started (bytes)."""
+        return resident(self.processes())
+
+    def programs(self) -> Sequence[psutil.Process]:
+        """Launcher and agent, without what the agent started (Git, Terraform)."""
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children()]
+
+
+def resident(processes: Sequence[psutil.Process]) -> int:
+    """What a container with these processes would be counted for (bytes).
+
+    A file's pages count once, and wholly: other processes of this machine have the same libraries.
+    """
+    own, shared = 0, dict[str, int]()
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            for one in process.memory_maps(grouped=True):
+                own += one.private_clean + one.private_dirty
+                both = one.shared_clean + one.shared_dirty
+                shared[one.path] = max(shared.get(one.path, 0), both)
+    return own + sum(shared.values())
 
 
 class Aws(Protocol):

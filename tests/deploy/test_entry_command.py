@@ -21,7 +21,16 @@ from pipecd.model.status import DeploymentStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import LAMBDA
 from tests.aws import REGION, Aws, emulated_aws
-from tests.deploy.container import LIMIT, PLAIN, TARGET, Container, Story, apprunner, configured_check
+from tests.deploy.container import (
+    LIMIT,
+    PLAIN,
+    TARGET,
+    Container,
+    Story,
+    apprunner,
+    configured_check,
+    resident,
+)
 from tests.deploy.quarter import PERIOD, throttled, tree
 from tests.deploy.real_release import publish_this
 from tests.eventually import eventually
@@ -182,10 +191,8 @@ async def test_an_idle_agent_fits_into_the_smallest_instance_with_room_to_spare(
         app = await story.world.application("shop", {"app.pipecd.yaml": pipeline("true")})
         await story.world.hint()
         await story.world.ended(app)
-        resident = container.resident()
-        each = {one.name(): one.memory_full_info().pss // 1024**2 for one in container.processes()}
-        print(f"resident: {resident / 1024**2:.0f} MB of 512: {each}")
-        assert resident < TARGET, each
+        each = [resident([one]) // 1024**2 for one in container.processes()]
+        assert container.resident() < TARGET, each
 
 
 async def test_a_quarter_of_a_cpu_is_enough_to_start_deploy_and_stop_in_time(story: Story) -> None:
