@@ -16,8 +16,10 @@ from botocore.exceptions import (
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
 from pipecd.platforms import aws as ours
 from pipecd.platforms.aws import AwsProvider, errors_in_our_words, stale_tags
+from pipecd.platforms.connections import connections
 from tests.aws import chain
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
+from tests.replies import replying
 
 
 @pytest.fixture
@@ -49,6 +51,43 @@ async def test_a_profile_of_a_credentials_file(
     plain = {"region": REGION, "credentialsFile": str(file)}
     assert await key_in_use(AwsProvider.model_validate(plain)) == "A"
     assert await key_in_use(AwsProvider.model_validate({**plain, "profile": "shop"})) == "B"
+
+
+async def test_an_agent_asks_its_container_for_the_role_once(
+    aws: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    provider = AwsProvider(region=REGION)
+    with replying() as container:
+        role = {"AccessKeyId": "tester", "SecretAccessKey": "tester", "Token": "t"}
+        container.put("/role", {**role, "Expiration": "2099-01-01T00:00:00Z"})
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{container.url}/role")
+        async with connections():
+            for _ in range(3):
+                assert await key_in_use(provider) == "tester"
+            assert len(container.asked) == 1
+        # Who has no agent around it keeps nothing.
+        assert await key_in_use(provider) == "tester"
+        assert len(container.asked) == 2
+
+
+async def test_keys_that_were_exchanged_on_disk_are_read_after_a_refusal(
+    aws: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    file = tmp_path / "credentials"
+    provider = AwsProvider.model_validate({"region": REGION, "credentialsFile": str(file)})
+    file.write_text("[default]\naws_access_key_id = A\naws_secret_access_key = a\n")
+    async with connections():
+        assert await key_in_use(provider) == "A"
+        file.write_text("[default]\naws_access_key_id = B\naws_secret_access_key = b\n")
+        aws.fail("sts.GetCallerIdentity", 403, "ExpiredToken", "the token has expired")
+        with pytest.raises(Refused, match="renew them"):
+            async with ours.client("sts", provider) as sdk:
+                await sdk.get_caller_identity()
+        assert await key_in_use(provider) == "B"
 
 
 async def test_a_role_by_a_web_identity(aws: Emulator, tmp_path: Path) -> None:
