@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from pipecd.controlplane.http.console import BUILT
 from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER
@@ -52,6 +52,13 @@ async def browser() -> AsyncIterator[Browser]:
             await opened.close()
 
 
+def complaints(message: ConsoleMessage) -> list[str]:
+    """Errors; but that nobody is signed in is what the page asked to know."""
+    place = message.location["url"]
+    expected = place.endswith("/GetMe") and "401" in message.text
+    return [f"{message.text} ({place})"] if message.type == "error" and not expected else []
+
+
 @asynccontextmanager
 async def visitor(opened: Browser, base: str, width: int = 1280) -> AsyncIterator[Visitor]:
     context = await opened.new_context(viewport={"width": width, "height": 860})
@@ -59,6 +66,7 @@ async def visitor(opened: Browser, base: str, width: int = 1280) -> AsyncIterato
     page = await context.new_page()
     made = Visitor(page, base)
     page.on("pageerror", lambda error: made.complaints.append(str(error)))
+    page.on("console", lambda message: made.complaints.extend(complaints(message)))
     try:
         yield made
         assert made.complaints == []

@@ -1,33 +1,15 @@
 """What people do to applications, agents and keys from the console, and how a log is painted."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from pipecd.schema.model.strategy_pb2 import PIPELINE, QUICK_SYNC
-from tests.console.browser import Visitor, browser, visitor
-from tests.world import World, pipeline, world
+from tests.console.browser import Visitor
+from tests.world import World, pipeline
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-async def w(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def somebody(w: World) -> AsyncIterator[Visitor]:
-    """Signed in, on the list of applications."""
-    async with browser() as opened, visitor(opened, w.plane.url) as made:
-        await made.go("/")
-        await made.sign_in()
-        await expect(made.page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
-        yield made
 
 
 async def test_a_strategy_is_chosen_for_a_sync(somebody: Visitor, w: World) -> None:

@@ -1,39 +1,15 @@
 """The console in a real Chromium, against a real control plane, agent and Git remote; nothing is reloaded."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
 
 from pipecd.schema.model.api_key_pb2 import APIKey
-from tests.console.browser import Visitor, browser, visitor
-from tests.world import World, pipeline, terraform, world
+from tests.console.browser import Visitor, visitor
+from tests.world import World, pipeline, terraform
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Browser]:
-    async with browser() as running:
-        yield running
-
-
-@pytest.fixture
-async def w(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def somebody(opened: Browser, w: World) -> AsyncIterator[Visitor]:
-    """Signed in, on the list of applications."""
-    async with visitor(opened, w.plane.url) as made:
-        await made.go("/")
-        await made.sign_in()
-        await expect(made.page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
-        yield made
 
 
 async def test_signing_in_says_what_is_wrong_and_leads_back(opened: Browser, w: World) -> None:

@@ -1,7 +1,6 @@
 """Sealing a secret in a real browser, for a real agent that can open it."""
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,26 +9,11 @@ from playwright.async_api import Page, expect
 
 from pipecd.sealing import Opener
 from tests import keys
-from tests.console.browser import Visitor, browser, visitor
-from tests.world import World, pipeline, world
+from tests.console.browser import Visitor
+from tests.world import World, pipeline
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 SECRET = "a secret\nof two lines"
-
-
-@pytest.fixture
-async def w(tmp_path: Path) -> AsyncIterator[World]:
-    async with world(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def somebody(w: World) -> AsyncIterator[Visitor]:
-    async with browser() as opened, visitor(opened, w.plane.url) as made:
-        await made.go("/")
-        await made.sign_in()
-        await expect(made.page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
-        yield made
 
 
 async def ask_to_seal(somebody: Visitor, application_id: str) -> Page:

@@ -2,7 +2,7 @@
 
 import { type QueryClient, queryOptions } from "@tanstack/react-query";
 
-import { board, isMissing, isSignedOut, web } from "./api";
+import { board, isSignedOut, web } from "./api";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import type { DeploymentStatus } from "./schema/model/deployment_pb";
 import type { ApplicationKind } from "./schema/model/kind_pb";
@@ -108,14 +108,7 @@ export const applicationQuery = (id: string) =>
 export const liveStateQuery = (id: string) =>
   queryOptions({
     queryKey: key.liveState(id),
-    queryFn: async ({ signal }) => {
-      try {
-        return (await web.getApplicationLiveState({ applicationId: id }, { signal })).snapshot ?? null;
-      } catch (error) {
-        if (isMissing(error)) return null;
-        throw error;
-      }
-    },
+    queryFn: async ({ signal }) => (await board.seeLiveState({ applicationId: id }, { signal })).snapshot ?? null,
   });
 
 export const deploymentsQuery = (filter: DeploymentFilter, cursor: string, pageSize = DEPLOYMENTS_A_PAGE) =>
@@ -149,6 +142,13 @@ export const pipedsQuery = queryOptions({
     const answer = await web.listPipeds({ withStatus: true }, { signal });
     return answer.pipeds.toSorted((one, other) => one.name.localeCompare(other.name));
   },
+});
+
+/** Versions that fit this control plane. */
+export const releasesQuery = queryOptions({
+  queryKey: ["releases"],
+  queryFn: async ({ signal }) => (await web.listReleasedVersions({}, { signal })).versions,
+  staleTime: Infinity,
 });
 
 /** When each piped was last heard of, in seconds since 1970. */

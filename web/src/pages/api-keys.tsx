@@ -1,16 +1,18 @@
 // Keys for programs: pipectl, CI, Terraform.
 
-import { Alert, Badge, Button, Group, Modal, SegmentedControl, Skeleton, Stack, Table, Text, TextInput } from "@mantine/core";
+import { Badge, Button, SegmentedControl, Skeleton, Stack, Table, Text } from "@mantine/core";
 import { IconKey, IconPlus } from "@tabler/icons-react";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 
-import { sentence, web } from "../api";
+import { web } from "../api";
 import { Confirm, useQuestion } from "../parts/confirm";
 import { CopyBlock, CopyText } from "../parts/copy";
+import { NameForm } from "../parts/name-form";
 import { NothingHere } from "../parts/nothing-here";
 import { PageHead } from "../parts/page-head";
 import { Problem } from "../parts/problem";
+import { ShownOnce } from "../parts/shown-once";
 import tableClasses from "../parts/table.module.css";
 import { Ago } from "../parts/time";
 import { apiKeysQuery, key } from "../queries";
@@ -37,28 +39,15 @@ export function ApiKeysPage() {
       />
       <List onAdd={() => setAdding(true)} />
       <Make opened={adding} close={() => setAdding(false)} onMade={setMade} />
-      <Modal
-        opened={made !== ""}
-        onClose={() => setMade("")}
-        title="The new key"
-        size="lg"
-        closeOnClickOutside={false}
-        closeButtonProps={{ "aria-label": "Close" }}
-      >
-        <Stack gap="md">
-          <Alert color="orange" variant="light" title="It is shown this once">
-            Only its hash is stored. Copy it now to a safe place.
-          </Alert>
+      {made && (
+        <ShownOnce title="The new key" loss="for a lost one, make another." close={() => setMade("")}>
           <CopyText text={made} what="key" />
           <CopyBlock
             what="Command"
             text={`pipectl application list --address=${window.location.hostname}:9080 --api-key-file=key.txt`}
           />
-          <Group justify="flex-end">
-            <Button onClick={() => setMade("")}>I have copied it</Button>
-          </Group>
-        </Stack>
-      </Modal>
+        </ShownOnce>
+      )}
     </Stack>
   );
 }
@@ -158,46 +147,21 @@ interface MakeProps {
 
 function Make({ opened, close, onMade }: MakeProps) {
   const client = useQueryClient();
-  const [name, setName] = useState("");
   const [role, setRole] = useState(String(Role.READ_ONLY));
-  const making = useMutation({
-    mutationFn: () => web.generateAPIKey({ name: name.trim(), role: Number(role) }),
-    onSuccess: async (answer) => {
-      onMade(answer.key);
-      setName("");
-      close();
-      await client.invalidateQueries({ queryKey: key.apiKeys });
-    },
-  });
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    making.mutate();
+  const make = async (name: string) => {
+    onMade((await web.generateAPIKey({ name, role: Number(role) })).key);
+    await client.invalidateQueries({ queryKey: key.apiKeys });
   };
   return (
-    <Modal opened={opened} onClose={close} title="Make a key" closeButtonProps={{ "aria-label": "Close" }}>
-      <form onSubmit={submit}>
-        <Stack gap="md">
-          <TextInput
-            label="Name"
-            description="The program that will use it."
-            required
-            value={name}
-            onChange={(event) => setName(event.currentTarget.value)}
-            data-autofocus
-          />
-          <SegmentedControl aria-label="What it may do" data={ROLES} value={role} onChange={setRole} />
-          {making.isError && (
-            <Alert color="red" role="alert">
-              {sentence(making.error)}
-            </Alert>
-          )}
-          <Group justify="flex-end">
-            <Button type="submit" loading={making.isPending} disabled={!name.trim()}>
-              Make
-            </Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <NameForm
+      title="Make a key"
+      hint="The program that will use it."
+      verb="Make"
+      make={make}
+      opened={opened}
+      close={close}
+    >
+      <SegmentedControl aria-label="What it may do" data={ROLES} value={role} onChange={setRole} />
+    </NameForm>
   );
 }

@@ -2,20 +2,18 @@
 
 import {
   ActionIcon,
-  Alert,
   Button,
   Code,
   Group,
   Menu,
-  Modal,
   Skeleton,
   Stack,
   Table,
   Text,
   Textarea,
-  TextInput,
 } from "@mantine/core";
 import {
+  IconArrowUp,
   IconDots,
   IconKey,
   IconPlayerPause,
@@ -25,19 +23,23 @@ import {
   IconServer,
   IconTrash,
 } from "@tabler/icons-react";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 
-import { sentence, web } from "../api";
+import { web } from "../api";
 import { useAsk } from "../commands";
 import { Confirm, useQuestion } from "../parts/confirm";
 import { CopyBlock, CopyText } from "../parts/copy";
+import { NameForm } from "../parts/name-form";
 import { NothingHere } from "../parts/nothing-here";
 import { PageHead } from "../parts/page-head";
 import { Problem } from "../parts/problem";
+import { ShownOnce } from "../parts/shown-once";
 import { StatusBadge } from "../parts/status";
 import tableClasses from "../parts/table.module.css";
 import { Ago } from "../parts/time";
+import { Upgrade } from "../parts/upgrade";
+import { Version } from "../parts/version";
 import { key, lastSeenQuery, meQuery, pipedsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 import { connectionWord, type Word } from "../words";
@@ -53,25 +55,45 @@ const DISABLED: Word = { text: "Disabled", tone: "quiet" };
 export function PipedsPage() {
   const [adding, setAdding] = useState(false);
   const [made, setMade] = useState<NewKey | null>(null);
+  const [upgrading, setUpgrading] = useState<string[] | null>(null);
+  const pipeds = useQuery(pipedsQuery).data ?? [];
+  const enabled = pipeds.filter((piped) => !piped.disabled).map((piped) => piped.id);
   return (
     <Stack gap="lg">
       <PageHead
         title="Pipeds"
         note="A piped is the agent that runs in your own environment, watches Git and deploys from there."
         actions={
-          <Button leftSection={<IconPlus size={16} aria-hidden />} onClick={() => setAdding(true)}>
-            Register a piped
-          </Button>
+          <Group gap="xs">
+            {pipeds.length > 0 && (
+              <Button
+                variant="default"
+                leftSection={<IconArrowUp size={16} aria-hidden />}
+                onClick={() => setUpgrading(enabled)}
+              >
+                Upgrade pipeds
+              </Button>
+            )}
+            <Button leftSection={<IconPlus size={16} aria-hidden />} onClick={() => setAdding(true)}>
+              Register a piped
+            </Button>
+          </Group>
         }
       />
-      <List onKey={setMade} onAdd={() => setAdding(true)} />
+      <List onKey={setMade} onAdd={() => setAdding(true)} onUpgrade={(piped) => setUpgrading([piped.id])} />
+      <Upgrade pipeds={pipeds} chosen={upgrading} close={() => setUpgrading(null)} />
       <Register opened={adding} close={() => setAdding(false)} onMade={setMade} />
       <ShowKey made={made} close={() => setMade(null)} />
     </Stack>
   );
 }
 
-function List({ onKey, onAdd }: { onKey: (made: NewKey) => void; onAdd: () => void }) {
+interface RowProps {
+  onKey: (made: NewKey) => void;
+  onUpgrade: (piped: Piped) => void;
+}
+
+function List({ onAdd, ...does }: RowProps & { onAdd: () => void }) {
   const pipeds = useQuery(pipedsQuery);
   if (pipeds.isPending) return <Skeleton height={220} role="status" aria-label="Loading the pipeds" />;
   if (pipeds.isError && !pipeds.data) {
@@ -107,7 +129,7 @@ function List({ onKey, onAdd }: { onKey: (made: NewKey) => void; onAdd: () => vo
         </Table.Thead>
         <Table.Tbody>
           {pipeds.data.map((piped) => (
-            <Row key={piped.id} piped={piped} onKey={onKey} />
+            <Row key={piped.id} piped={piped} {...does} />
           ))}
         </Table.Tbody>
       </Table>
@@ -115,7 +137,7 @@ function List({ onKey, onAdd }: { onKey: (made: NewKey) => void; onAdd: () => vo
   );
 }
 
-function Row({ piped, onKey }: { piped: Piped; onKey: (made: NewKey) => void }) {
+function Row({ piped, ...does }: RowProps & { piped: Piped }) {
   return (
     <Table.Tr data-off={piped.disabled || undefined}>
       <Table.Td>
@@ -131,12 +153,7 @@ function Row({ piped, onKey }: { piped: Piped; onKey: (made: NewKey) => void }) 
         <CopyText text={piped.id} what="ID" />
       </Table.Td>
       <Table.Td>
-        {piped.version || "–"}
-        {piped.desiredVersion && piped.desiredVersion !== piped.version && (
-          <Text size="xs" className="faint">
-            {piped.desiredVersion} is asked for
-          </Text>
-        )}
+        <Version piped={piped} />
       </Table.Td>
       <Table.Td>
         {piped.repositories.length > 0
@@ -151,7 +168,7 @@ function Row({ piped, onKey }: { piped: Piped; onKey: (made: NewKey) => void }) 
         <LastSeen piped={piped} />
       </Table.Td>
       <Table.Td>
-        <Actions piped={piped} onKey={onKey} />
+        <Actions piped={piped} {...does} />
       </Table.Td>
     </Table.Tr>
   );
@@ -173,7 +190,7 @@ function LastSeen({ piped }: { piped: Piped }) {
 
 type Question = "enable" | "disable" | "key" | "old keys" | "restart";
 
-function Actions({ piped, onKey }: { piped: Piped; onKey: (made: NewKey) => void }) {
+function Actions({ piped, onKey, onUpgrade }: RowProps & { piped: Piped }) {
   const question = useQuestion<Question>();
   const client = useQueryClient();
   const ask = useAsk();
@@ -222,6 +239,9 @@ function Actions({ piped, onKey }: { piped: Piped; onKey: (made: NewKey) => void
             onClick={() => question.ask("old keys")}
           >
             Delete the old key
+          </Menu.Item>
+          <Menu.Item leftSection={<IconArrowUp size={16} aria-hidden />} onClick={() => onUpgrade(piped)}>
+            Upgrade
           </Menu.Item>
           <Menu.Item
             leftSection={<IconRefresh size={16} aria-hidden />}
@@ -291,54 +311,30 @@ interface RegisterProps {
 
 function Register({ opened, close, onMade }: RegisterProps) {
   const client = useQueryClient();
-  const [name, setName] = useState("");
   const [desc, setDesc] = useState("");
-  const registering = useMutation({
-    mutationFn: () => web.registerPiped({ name: name.trim(), desc: desc.trim() }),
-    onSuccess: async (answer) => {
-      onMade({ pipedId: answer.id, name: name.trim(), text: answer.key });
-      setName("");
-      setDesc("");
-      close();
-      await client.invalidateQueries({ queryKey: key.pipeds });
-    },
-  });
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    registering.mutate();
+  const register = async (name: string) => {
+    const answer = await web.registerPiped({ name, desc: desc.trim() });
+    onMade({ pipedId: answer.id, name, text: answer.key });
+    setDesc("");
+    await client.invalidateQueries({ queryKey: key.pipeds });
   };
   return (
-    <Modal opened={opened} onClose={close} title="Register a piped" closeButtonProps={{ "aria-label": "Close" }}>
-      <form onSubmit={submit}>
-        <Stack gap="md">
-          <TextInput
-            label="Name"
-            description="Such as the environment it deploys to."
-            required
-            value={name}
-            onChange={(event) => setName(event.currentTarget.value)}
-            data-autofocus
-          />
-          <Textarea
-            label="Description"
-            autosize
-            minRows={2}
-            value={desc}
-            onChange={(event) => setDesc(event.currentTarget.value)}
-          />
-          {registering.isError && (
-            <Alert color="red" role="alert">
-              {sentence(registering.error)}
-            </Alert>
-          )}
-          <Group justify="flex-end">
-            <Button type="submit" loading={registering.isPending} disabled={!name.trim()}>
-              Register
-            </Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <NameForm
+      title="Register a piped"
+      hint="Such as the environment it deploys to."
+      verb="Register"
+      make={register}
+      opened={opened}
+      close={close}
+    >
+      <Textarea
+        label="Description"
+        autosize
+        minRows={2}
+        value={desc}
+        onChange={(event) => setDesc(event.currentTarget.value)}
+      />
+    </NameForm>
   );
 }
 
@@ -362,40 +358,25 @@ spec:
       type: TERRAFORM
 `;
   return (
-    <Modal
-      opened
-      onClose={close}
-      title={`The key of ${made.name}`}
-      size="lg"
-      closeOnClickOutside={false}
-      closeButtonProps={{ "aria-label": "Close" }}
-    >
-      <Stack gap="md">
-        <Alert color="orange" variant="light" title="It is shown this once">
-          Only its hash is stored. Copy it now to a safe place; a lost key is replaced by a new one.
-        </Alert>
-        <div>
-          <Text size="sm" className="faint">
-            Piped ID
-          </Text>
-          <CopyText text={made.pipedId} what="ID" />
-        </div>
-        <div>
-          <Text size="sm" className="faint">
-            Key
-          </Text>
-          <CopyText text={made.text} what="key" />
-        </div>
-        <div>
-          <Text size="sm" mb={4}>
-            A configuration to begin with, started by <Code>piped piped --config-file=piped.yaml</Code>:
-          </Text>
-          <CopyBlock text={file} what="Configuration of the piped" />
-        </div>
-        <Group justify="flex-end">
-          <Button onClick={close}>I have copied it</Button>
-        </Group>
-      </Stack>
-    </Modal>
+    <ShownOnce title={`The key of ${made.name}`} loss="a lost key is replaced by a new one." close={close}>
+      <div>
+        <Text size="sm" className="faint">
+          Piped ID
+        </Text>
+        <CopyText text={made.pipedId} what="ID" />
+      </div>
+      <div>
+        <Text size="sm" className="faint">
+          Key
+        </Text>
+        <CopyText text={made.text} what="key" />
+      </div>
+      <div>
+        <Text size="sm" mb={4}>
+          A configuration to begin with, started by <Code>piped piped --config-file=piped.yaml</Code>:
+        </Text>
+        <CopyBlock text={file} what="Configuration of the piped" />
+      </div>
+    </ShownOnce>
   );
 }

@@ -26,11 +26,12 @@ def application(
 ) -> ASGIApp:
     """`api` answers below `/api`; `https` says how browsers reach this port.
 
-    `newcomer` is what the console's first page shows under a quickstart; elsewhere there is none.
+    `newcomer` is what the console's first page shows under a quickstart; elsewhere it
+    is `null`: no error, because every browser asks for it.
     """
 
     async def quickstart(_: Request) -> Response:
-        return JSONResponse(newcomer, status_code=200 if newcomer else 404)
+        return JSONResponse(newcomer)
 
     root = static_dir or BUILT
     pages = Pages(root)

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import pipeds, watch
+from pipecd.controlplane import belongs, pipeds, watch
 from pipecd.controlplane.caller import Person
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
+from pipecd.errors import NotFound
+from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.pipecd.v1.console_pb2 import (
     PageApplicationsRequest,
     PageApplicationsResponse,
     PageDeploymentsRequest,
     PageDeploymentsResponse,
+    SeeLiveStateRequest,
+    SeeLiveStateResponse,
     SeePipedsRequest,
     SeePipedsResponse,
 )
@@ -57,9 +61,18 @@ async def see_pipeds(plane: Plane, person: Person, _: SeePipedsRequest) -> SeePi
     return SeePipedsResponse(last_seen=await pipeds.last_seen(plane, person.project_id))
 
 
+async def see_live_state(plane: Plane, person: Person, request: SeeLiveStateRequest) -> SeeLiveStateResponse:
+    await belongs.get(plane, person, Application, request.application_id)
+    try:
+        return SeeLiveStateResponse(snapshot=await plane.blobs.live_state(request.application_id))
+    except NotFound:
+        return SeeLiveStateResponse()
+
+
 HANDLERS: Mapping[str, Handler] = {
     "Watch": watch.console,
     "PageApplications": page_applications,
     "PageDeployments": page_deployments,
     "SeePipeds": see_pipeds,
+    "SeeLiveState": see_live_state,
 }
