@@ -67,6 +67,19 @@ class Blobs:
     async def write_command_output(self, command_id: str, output: bytes) -> None:
         await self.write(f"command-output/{segment(command_id)}.json", output)
 
+    async def forget_command_outputs(self, before: int) -> int:
+        """Deletes those that were written before that second; how many they were."""
+        forgotten = 0
+        try:
+            async for found in obstore.list(self._store, "command-output/"):
+                old = [one["path"] for one in found if one["last_modified"].timestamp() < before]
+                if old:
+                    await obstore.delete_async(self._store, old)
+                forgotten += len(old)
+        except (BaseError, OSError) as error:
+            raise Temporary(f"the object store does not answer for command outputs: {_why(error)}") from error
+        return forgotten
+
     async def _message(self, kind: type[M], path: str) -> M:
         return gojson.loads(kind, await self.read(path))
 

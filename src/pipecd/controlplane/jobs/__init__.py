@@ -12,7 +12,7 @@ from uuid import uuid4
 import structlog
 from prometheus_client import Counter
 
-from pipecd.controlplane.jobs import carry_chains, expire_commands, sweep
+from pipecd.controlplane.jobs import carry_chains, expire_commands, forget_outputs, sweep
 from pipecd.controlplane.plane import Plane
 from pipecd.errors import PipecdError
 
@@ -32,6 +32,7 @@ class Job:
 JOBS: Sequence[Job] = (
     Job(name="carry-chains", every=2.0, run=carry_chains.run),
     Job(name="expire-commands", every=600.0, run=expire_commands.run),
+    Job(name="forget-outputs", every=3600.0, run=forget_outputs.run),
     Job(name="sweep", every=60.0, run=sweep.run),
 )
 
