@@ -1,8 +1,9 @@
 """Compares what runs with the head of Git, application by application, and tells the control plane.
 
 One of the agent's loops. An application with a deployment under way is left alone: that deployment tells how
-it stands. A change of the answer is reported, not its repetition. Where the live state is followed, an answer
-stands for a while unless Git or what runs is seen to have moved, so that applications at rest cost few calls.
+it stands. A change of the answer is reported, not its repetition. Where the live state shows what somebody
+changed by hand, an answer stands for a while unless Git or what runs is seen to have moved, so that
+applications at rest cost few calls.
 """
 
 import time
@@ -95,8 +96,9 @@ class Drifting:
         told, (compared, at) = self._told.get(application.id), self._compared.get(application.id, ("", 0.0))
         if told is None or told[0] is not application.sync_status or compared != commit:
             return False
-        watched = isinstance(compares, Observes) and not self._looks.moved_since(application, at)
-        return watched and time.monotonic() - at < STANDS * compares.drift_interval
+        watched = isinstance(compares, Observes) and compares.live_firsthand
+        moved = self._looks.moved_since(application, at)
+        return watched and not moved and time.monotonic() - at < STANDS * compares.drift_interval
 
     async def _tell(self, application: Application, status: SyncStatus, short: str, reason: str) -> None:
         current = self._view.applications.get(application.id)

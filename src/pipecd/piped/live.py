@@ -1,13 +1,15 @@
 """Tells the control plane what runs of each application, and how healthy it is.
 
 One of the agent's loops. What did not change is sent again only now and then, for a control plane that lost
-it; and it is looked at less and less often, so that many applications at rest cost few calls.
+it; and it is looked at less and less often, so that many applications at rest cost few calls. Once a
+deployment has ended, it is looked at right away.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from pipecd.client import Client
 from pipecd.model.application import Application
@@ -22,14 +24,19 @@ from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateRequest
 from pipecd.wire import snapshot_to
 
 PACE = Pace(few=4, limit=60.0, soon=3.0)
+#: For platforms that run a program: they must keep neither the machine nor the others waiting.
+HEAVY = Pace(few=1, limit=600.0, soon=30.0)
 #: How old what is known of the branch may be (seconds): it only says where to look.
 AGE = 60.0
-#: People watch a deployment: look often (seconds).
-WHILE_DEPLOYING = 5.0
+#: When to look at what a deployment has left behind (seconds after its end).
+SETTLED = 1.0
 #: At rest, each look doubles the time until the next one, up to so many times the platform's interval.
 AT_REST = 4
 #: How often to send what did not change (seconds).
 AGAIN = 600.0
+
+#: The last deployment, and whether one is under way.
+Deployments = tuple[str, bool]
 
 
 class Living:
@@ -41,22 +48,33 @@ class Living:
         self._sent: dict[str, tuple[float, Sequence[Resource]]] = {}
         #: By what the platform's interval is stretched.
         self._rest: dict[str, int] = {}
-        self._rounds = Rounds("live state", PACE, self._interval, self._look)
+        #: Of which deployments the last look could see something.
+        self._saw: dict[str, Deployments] = {}
+        self._rounds = [
+            Rounds("live state", PACE, partial(self._interval, False), self._look),
+            Rounds("live state", HEAVY, partial(self._interval, True), self._look),
+        ]
 
     async def follow(self) -> None:
         """For ever."""
-        await self._rounds.follow(self._view, self._leadership)
+        async with asyncio.TaskGroup() as tasks:
+            for rounds in self._rounds:
+                tasks.create_task(rounds.follow(self._view, self._leadership), name="live state")
 
-    def _interval(self, application: Application) -> float | None:
+    def _interval(self, heavy: bool, application: Application) -> float | None:
         found = _observes(application.kind.name)
-        if found is None:
+        if found is None or found.live_heavy is not heavy:
             return None
         if application.deploying:
             self._rest.pop(application.id, None)
-            return min(found.live_interval, WHILE_DEPLOYING)
+            return min(found.live_interval, found.live_deploying)
+        now = _deployments(application)
+        if self._saw.get(application.id, now) != now:
+            return SETTLED
         return found.live_interval * self._rest.get(application.id, 1)
 
     async def _look(self, application: Application) -> None:
+        self._saw[application.id] = _deployments(application)
         async with self._looks.at(application, age=AGE) as found:
             if found is None:
                 return
@@ -82,6 +100,12 @@ class Living:
         known = self._view.applications
         self._sent = {key: one for key, one in self._sent.items() if key in known}
         self._rest = {key: one for key, one in self._rest.items() if key in known}
+        self._saw = {key: one for key, one in self._saw.items() if key in known}
+
+
+def _deployments(application: Application) -> Deployments:
+    last = application.last_triggered
+    return last.deployment_id if last else "", application.deploying
 
 
 @cache

@@ -66,6 +66,12 @@ class Observes(Protocol):
 
     #: How often to ask (seconds).
     live_interval: float
+    #: How often while a deployment is under way (seconds). Once it has ended, the agent asks at once.
+    live_deploying: float
+    #: Whether a look runs a program in a checkout, for minutes maybe: then one is made at a time.
+    live_heavy: bool
+    #: Whether it shows what somebody changed by hand. If so, drift is compared less while nothing moves.
+    live_firsthand: bool
 
     async def live(self, look: Look, /) -> Sequence[Resource]:
         """Everything that runs of the application now, parents before children."""

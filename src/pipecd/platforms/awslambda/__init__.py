@@ -37,6 +37,10 @@ class Lambda:
 
     plan_preview = staticmethod(plan_preview)
     live_interval = 15.0
+    #: People watch a deployment.
+    live_deploying = 5.0
+    live_heavy = False
+    live_firsthand = True
     live = staticmethod(live)
     drift_interval = 60.0
     drift_enabled = staticmethod(drift_enabled)

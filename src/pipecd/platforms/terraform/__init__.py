@@ -15,6 +15,7 @@ from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.terraform import source as files
 from pipecd.platforms.terraform.config import NoOptions, PlanOptions, Provider, TerraformApp
 from pipecd.platforms.terraform.drift import drift, drift_enabled
+from pipecd.platforms.terraform.live import live
 from pipecd.platforms.terraform.preview import plan_preview
 from pipecd.platforms.terraform.source import Files
 from pipecd.platforms.terraform.stages import apply, plan, rollback, sync
@@ -42,6 +43,14 @@ class Terraform:
     }
 
     plan_preview = staticmethod(plan_preview)
+    #: Each look initialises Terraform in a checkout; its state moves seldom but by our deployments.
+    live_interval = 300.0
+    #: A state that is being applied to tells little, and an approval may take days.
+    live_deploying = 300.0
+    live_heavy = True
+    #: A state tells what Terraform did, not what somebody did since.
+    live_firsthand = False
+    live = staticmethod(live)
     #: A plan asks every provider: seldom.
     drift_interval = 600.0
     drift_enabled = staticmethod(drift_enabled)

@@ -31,6 +31,12 @@ def for_apply(flags: CommandFlags) -> Sequence[str]:
     return [flag for flag in others if _name(flag) not in _NEEDLESS]
 
 
+def state_file(flags: CommandFlags) -> str:
+    """Where `-state` puts the state of the `local` backend; empty where the backend itself says it."""
+    given = [flag for flag in (*flags.shared, *flags.plan, *flags.apply) if _name(flag) == "-state"]
+    return given[-1].partition("=")[2] if given else ""
+
+
 def split(flags: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     """Those that shape a plan, each with its value, and the others."""
     shaping: list[str] = []

@@ -33,12 +33,14 @@ class Files:
     """What one directory asks for."""
 
     modules: Sequence[Module]
+    #: Whether any stage runs Terraform. Without one there is no configuration to speak of.
+    terraform: bool = True
 
 
 def desired(source: Source) -> Files:
     """Raises ConfigError or Refused, with the place, for what Terraform could not do."""
     if not _runs_terraform(source):
-        return Files(modules=())
+        return Files(modules=(), terraform=False)
     found = list(_blocks(source))
     var_files(source)
     _refuse_lost_state(source, found)

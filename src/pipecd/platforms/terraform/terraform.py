@@ -85,6 +85,12 @@ class Terraform:
         finally:
             fresh.unlink(missing_ok=True)
 
+    async def state(self) -> bytes:
+        """The state as it is recorded, secrets and all; empty before the first apply. Takes no lock."""
+        if file := flags.state_file(self._input.command_flags):
+            return await asyncio.to_thread(_content, self.folder.directory / file)
+        return await self._captured("state pull")
+
     async def shown(self) -> Changes:
         """What the plan in the folder says."""
         return await self._read(self.folder.plan)
@@ -107,8 +113,11 @@ class Terraform:
         return changes(document)
 
     async def _show(self, *arguments: str) -> bytes:
+        return await self._captured("show", *arguments)
+
+    async def _captured(self, command: str, *arguments: str) -> bytes:
         captured = await binary.captured(
-            [*self._command, "show", *arguments],
+            [*self._command, *command.split(), *arguments],
             cwd=self.folder.directory,
             env=self._environment(self._input.command_envs.plan),
             timeout=_SHOW_SECONDS,
@@ -117,7 +126,7 @@ class Terraform:
             account = Account()
             for line in captured.stderr.decode(errors="replace").splitlines():
                 account.hear(line)
-            raise account.error("show", captured.code)
+            raise account.error(command, captured.code)
         return captured.stdout
 
     async def _select(self, workspace: str) -> None:
@@ -220,6 +229,10 @@ class Terraform:
             raise Temporary("Terraform's own notes of its backend are cut short") from None
         found: Mapping[str, Any] = document.get("backend") or {}
         return found
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b""
 
 
 def _unsaid(line: str) -> None:

@@ -1,10 +1,12 @@
-"""A plan that is looked at and thrown away, beside whatever a deployment of the same application does.
+"""Terraform that only looks, beside whatever a deployment of the same application does.
 
-Called by `preview` and `drift`. The state is not locked: looking neither waits for a deployment nor
+Called by `preview`, `drift` and `live`. The state is not locked: looking neither waits for a deployment nor
 holds one up.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +24,14 @@ GRACE = 3.0
 
 
 async def unlocked_plan(application: Application, provider: Any, source: Source) -> tuple[Changes, str]:
-    """What a plan of `source` would do now, and how Terraform tells it."""
+    """What a plan of `source` would do now, and how Terraform tells it. The plan is thrown away."""
+    async with unlocked(application, provider, source) as terraform:
+        return await terraform.preview()
+
+
+@asynccontextmanager
+async def unlocked(application: Application, provider: Any, source: Source) -> AsyncIterator[Terraform]:
+    """Terraform for `source`, initialised."""
     given = provider or Provider()
     version = source.config.spec.input.terraform_version
     command = await binary.find(given.binary, version, lambda: place(source, "terraformVersion"))
@@ -31,13 +40,13 @@ async def unlocked_plan(application: Application, provider: Any, source: Source)
     terraform = Terraform(command, source, given, folder, _Unread(), grace=GRACE)
     try:
         await terraform.prepare()
-        return await terraform.preview()
+        yield terraform
     finally:
         folder.link.unlink(missing_ok=True)
 
 
 class _Unread:
-    """The log of a run of which only the plan is shown; what goes wrong rises as an error."""
+    """The log of a run of which only what it found is shown; what goes wrong rises as an error."""
 
     def info(self, text: str) -> None: ...
     def success(self, text: str) -> None: ...
