@@ -17,7 +17,7 @@ export interface Resource {
 
 export interface Branch {
   resource: Resource;
-  depth: number;
+  below: Branch[];
 }
 
 const WORDS: Record<Status, Word> = {
@@ -59,23 +59,20 @@ export function resourcesOf(snapshot: ApplicationLiveStateSnapshot): Resource[] 
   }));
 }
 
-/** Children follow their parent. What names a parent that is not there stands at the root; each stands once. */
+/** What names a parent that is not there stands at the root; each stands once, even where parents go in a circle. */
 export function treeOf(resources: readonly Resource[]): Branch[] {
   const known = new Set(resources.map((each) => each.id));
-  const below = new Map<string, Resource[]>();
+  const children = new Map<string, Resource[]>();
   for (const each of resources) {
     const parent = each.parents.find((id) => known.has(id) && id !== each.id) ?? "";
-    below.set(parent, [...(below.get(parent) ?? []), each]);
+    children.set(parent, [...(children.get(parent) ?? []), each]);
   }
-  const branches: Branch[] = [];
   const seen = new Set<string>();
-  const add = (resource: Resource, depth: number) => {
-    if (seen.has(resource.id)) return;
-    seen.add(resource.id);
-    branches.push({ resource, depth });
-    for (const each of below.get(resource.id) ?? []) add(each, depth + 1);
-  };
-  for (const each of below.get("") ?? []) add(each, 0);
-  for (const each of resources) add(each, 0);
-  return branches;
+  const grow = (among: readonly Resource[]): Branch[] =>
+    among.flatMap((resource) => {
+      if (seen.has(resource.id)) return [];
+      seen.add(resource.id);
+      return [{ resource, below: grow(children.get(resource.id) ?? []) }];
+    });
+  return [...grow(children.get("") ?? []), ...grow(resources)];
 }

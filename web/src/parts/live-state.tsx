@@ -3,7 +3,7 @@
 import { Group, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
-import { type Branch, healthWord, resourcesOf, treeOf } from "../live-state";
+import { type Branch, healthWord, type Resource, resourcesOf, treeOf } from "../live-state";
 import { liveStateQuery } from "../queries";
 import type { Application } from "../schema/model/application_pb";
 import classes from "./live-state.module.css";
@@ -25,18 +25,27 @@ export function LiveState({ application }: { application: Application }) {
           Nothing runs of this application.
         </Text>
       )}
-      <ul className={classes.tree} aria-label="Resources">
-        {branches.map((branch) => (
-          <Line key={branch.resource.id} branch={branch} />
-        ))}
-      </ul>
+      {branches.length > 0 && <Branches branches={branches} name="Resources" />}
     </Section>
   );
 }
 
-function Line({ branch: { resource, depth } }: { branch: Branch }) {
+function Branches({ branches, name }: { branches: Branch[]; name: string }) {
   return (
-    <li className={classes.line} style={{ paddingInlineStart: `${depth * 1.5}rem` }}>
+    <ul className={classes.tree} aria-label={name}>
+      {branches.map(({ resource, below }) => (
+        <li key={resource.id}>
+          <Line resource={resource} />
+          {below.length > 0 && <Branches branches={below} name={`Below ${resource.name}`} />}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Line({ resource }: { resource: Resource }) {
+  return (
+    <div className={classes.line}>
       <StatusIcon word={healthWord(resource.health)} />
       <Stack gap={0} miw={0}>
         <Group gap="xs">
@@ -58,6 +67,6 @@ function Line({ branch: { resource, depth } }: { branch: Branch }) {
           </Text>
         )}
       </Stack>
-    </li>
+    </div>
   );
 }
