@@ -26,7 +26,8 @@ from pipecd.wire import snapshot_to
 PACE = Pace(few=4, limit=60.0, soon=3.0)
 #: For platforms that run a program: they must keep neither the machine nor the others waiting.
 HEAVY = Pace(few=1, limit=600.0, soon=30.0)
-#: How old what is known of the branch may be (seconds): it only says where to look.
+#: How old what is known of the branch may be (seconds): it only says where to look. After a deployment,
+#: that may be another place.
 AGE = 60.0
 #: When to look at what a deployment has left behind (seconds after its end).
 SETTLED = 1.0
@@ -74,8 +75,9 @@ class Living:
         return found.live_interval * self._rest.get(application.id, 1)
 
     async def _look(self, application: Application) -> None:
-        self._saw[application.id] = _deployments(application)
-        async with self._looks.at(application, age=AGE) as found:
+        before, now = self._saw.get(application.id), _deployments(application)
+        self._saw[application.id] = now
+        async with self._looks.at(application, age=AGE if before == now else 0.0) as found:
             if found is None:
                 return
             look, _ = found

@@ -5,6 +5,7 @@ import re
 
 from pipecd.errors import PipecdError, Refused, Temporary
 
+LOGGED = "the stage's log has all that it says"
 NEW_PLAN = "sync the application again to get a new plan"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _STALE = ("Saved plan is stale", "Saved plan does not match the given state")
@@ -26,9 +27,10 @@ class Stale(Refused):
 
 
 class Account:
-    """What one run of Terraform said about errors."""
+    """What one run of Terraform said about errors. `remedy` is where to read the rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, remedy: str = LOGGED) -> None:
+        self._remedy = remedy
         self._lines: list[str] = []
 
     def hear(self, line: str) -> None:
@@ -68,7 +70,7 @@ class Account:
         if command == "init" and (passing := _PASSING.search("\n".join(self._lines))):
             return Temporary(f"terraform init could not fetch everything: {passing[0]}")
         told = self.first or (f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}")
-        return Refused(f"terraform {command}: {told}", remedy="the stage's log has all that it says")
+        return Refused(f"terraform {command}: {told}", remedy=self._remedy)
 
     def _locked(self) -> Refused:
         who = self._fact("Who") or "somebody"

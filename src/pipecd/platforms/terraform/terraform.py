@@ -18,7 +18,7 @@ from pipecd.model.stage import Source, StageLog, Work
 from pipecd.platforms.terraform import binary, flags
 from pipecd.platforms.terraform.changes import Changes, changes
 from pipecd.platforms.terraform.config import Input, Provider
-from pipecd.platforms.terraform.failure import Account
+from pipecd.platforms.terraform.failure import LOGGED, Account
 from pipecd.platforms.terraform.folder import Folder, turn
 from pipecd.platforms.terraform.source import lost, place, var_files
 
@@ -41,8 +41,9 @@ class Terraform:
         log: StageLog,
         *,
         grace: float = GRACE,
+        remedy: str = LOGGED,
     ) -> None:
-        self._grace = grace
+        self._grace, self._remedy = grace, remedy
         self._command, self._source, self._provider, self._log = command, source, provider, log
         self._input: Input = source.config.spec.input
         self.folder = folder
@@ -123,14 +124,14 @@ class Terraform:
             timeout=_SHOW_SECONDS,
         )
         if captured.code:
-            account = Account()
+            account = Account(self._remedy)
             for line in captured.stderr.decode(errors="replace").splitlines():
                 account.hear(line)
             raise account.error(command, captured.code)
         return captured.stdout
 
     async def _select(self, workspace: str) -> None:
-        account = Account()
+        account = Account(self._remedy)
         arguments = ["workspace", "select", workspace]
         code, lines = await self._lines(arguments, self._environment(()), account, self._log.info)
         if not code:
@@ -152,7 +153,7 @@ class Terraform:
         good: Sequence[int] = (0,),
         say: process.OnLine | None = None,
     ) -> None:
-        account = Account()
+        account = Account(self._remedy)
         code, _ = await self._lines([command, *arguments], environment, account, say or self._log.info)
         if code not in good:
             raise account.error(command, code)

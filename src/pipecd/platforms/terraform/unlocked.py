@@ -21,6 +21,8 @@ from pipecd.platforms.terraform.terraform import Terraform
 
 #: There is no lock to give back (seconds).
 GRACE = 3.0
+#: Nobody keeps what such a run says.
+UNLOGGED = "run it in the application's directory, or sync the application, to read all that it says"
 
 
 async def unlocked_plan(application: Application, provider: Any, source: Source) -> tuple[Changes, str]:
@@ -37,7 +39,7 @@ async def unlocked(application: Application, provider: Any, source: Source) -> A
     command = await binary.find(given.binary, version, lambda: place(source, "terraformVersion"))
     # A path of its own: a deployment of the same application may be using the lasting one.
     folder = await asyncio.to_thread(Folder, source, f"{application.id} {uuid4()}")
-    terraform = Terraform(command, source, given, folder, _Unread(), grace=GRACE)
+    terraform = Terraform(command, source, given, folder, _Unread(), grace=GRACE, remedy=UNLOGGED)
     try:
         await terraform.prepare()
         yield terraform

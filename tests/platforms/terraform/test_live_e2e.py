@@ -1,0 +1,117 @@
+"""What Terraform made, told to the console by a real agent through a real control plane."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from pipecd.platforms.terraform import binary, platform
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus as Status
+from tests.controlplane.server_fixture import CallFailed
+from tests.eventually import eventually
+from tests.platforms.terraform.shop import app_file, configuration, data
+from tests.world import Person, world
+
+CANARY = "canary-51d0aa"
+PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
+NET = 'variable "name" {\n}\nresource "terraform_data" "each" {\n  for_each = toset(["a", "b"])\n}\n'
+MODULE = 'module "net" {\n  source = "./net"\n  name   = "x"\n}\n'
+
+
+async def shown(person: Person, app: str) -> Sequence[Any]:
+    try:
+        answer = await person.console.call("GetApplicationLiveState", application_id=app)
+    except CallFailed as error:
+        raise AssertionError(error) from error
+    assert CANARY not in str(answer)
+    return list(answer.snapshot.application_live_state.resources)
+
+
+async def tree(person: Person, app: str, *wanted: str) -> Sequence[Any]:
+    """The resources, once they are these."""
+
+    async def look() -> Sequence[Any] | None:
+        found = await shown(person, app)
+        assert [one.id for one in found] == list(wanted)
+        return found
+
+    found = await eventually(look, 90)
+    assert found is not None
+    return found
+
+
+async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    # The platform's own interval is minutes: what is seen here, is seen because a deployment ended.
+    state = tmp_path / "state"
+    with structlog.testing.capture_logs() as logs:
+        async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+            files = {
+                "app.pipecd.yaml": app_file(),
+                "main.tf": configuration(state, MODULE + data("a", f"{CANARY}-1")),
+                "net/main.tf": NET,
+            }
+            app = await w.application("shop", files)
+            assert (await w.ended(app)).status == Status.DEPLOYMENT_SUCCESS
+            net = ("module.net", 'module.net.terraform_data.each["a"]', 'module.net.terraform_data.each["b"]')
+            found = await tree(w, app, net[0], "terraform_data.a", *net[1:])
+            assert {(one.resource_type, one.health_status) for one in found} == {
+                ("module", 1),
+                ("terraform_data", 1),
+            }
+            assert [list(one.parent_ids) for one in found] == [[], [], ["module.net"], ["module.net"]]
+
+            more = configuration(state, MODULE + data("a", f"{CANARY}-1") + data("b", f"{CANARY}-2"))
+            commit = await w.push("Add b", {"shop/main.tf": more})
+            assert (await w.ended(app, commit)).status == Status.DEPLOYMENT_SUCCESS
+            await tree(w, app, net[0], "terraform_data.a", "terraform_data.b", *net[1:])
+
+            broken = data("c", "1").replace("}", 'provisioner "local-exec" {\n    command = "exit 1"\n  }\n}')
+            commit = await w.push("Fail", {"shop/main.tf": configuration(state, broken)})
+            assert (await w.ended(app, commit)).status == Status.DEPLOYMENT_FAILURE
+            (only,) = await tree(w, app, "terraform_data.c")
+            assert (only.health_status, only.health_description[:8]) == (2, "Tainted:")
+    assert CANARY in state.with_name("state.backup").read_text() + state.read_text()
+    assert CANARY not in str(logs)
+    said = capfd.readouterr()
+    assert CANARY not in said.out + said.err
+
+
+async def test_what_cannot_be_looked_at_says_so_once_and_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "live_interval", 0.2)
+    monkeypatch.setattr(platform, "drift_interval", 3600.0)
+    calls = tmp_path / "calls"
+    program = tmp_path / "terraform.sh"
+    program.write_text(
+        f'#!/bin/sh\necho "$1" >>{calls}\nexec {sys.executable} -I {binary._EMBEDDED_PROGRAM} "$@"\n'
+    )
+    program.chmod(0o755)
+    config = {"binary": str(program), "driftDetectionEnabled": False}
+    providers = [{"name": "terraform", "type": "TERRAFORM", "config": config}]
+
+    def inits() -> int:
+        return calls.read_text().count("init")
+
+    with structlog.testing.capture_logs() as logs:
+        async with world(tmp_path) as w, w.agent(platformProviders=providers):
+            gone = configuration(tmp_path / "state", 'module "gone" {\n  source = "./gone"\n}\n')
+            app = await w.application("shop", {"app.pipecd.yaml": app_file(), "main.tf": gone})
+            assert (await w.ended(app)).status == Status.DEPLOYMENT_FAILURE
+            before = inits()
+
+            async def looked_again() -> bool:
+                return inits() > before + 2
+
+            await eventually(looked_again, 60)
+            good = configuration(tmp_path / "state", data("a", "1"))
+            commit = await w.push("Mend", {"shop/main.tf": good})
+            assert (await w.ended(app, commit)).status == Status.DEPLOYMENT_SUCCESS
+            await tree(w, app, "terraform_data.a")
+    told = [one for one in logs if one["event"] == "not looked at" and one["log_level"] == "warning"]
+    assert [one["loop"] for one in told] == ["live state"]
+    assert told[0]["why"].startswith("terraform init: Unreadable module directory; run it in ")
+    assert not [one for one in logs if one["event"] == "fault"]
