@@ -1,6 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { type Branch, type Resource, treeOf } from "./live-state";
+import { type Branch, type Resource, resourcesOf, treeOf } from "./live-state";
+import { ApplicationLiveStateSnapshotSchema } from "./schema/model/live_state_pb";
 
 const resource = (id: string, ...parents: string[]): Resource => ({
   id,
@@ -23,4 +25,16 @@ test.each([
   ["in a circle each stands once", [resource("a", "b"), resource("b", "a")], "a(b)"],
 ])("%s", (_, resources, expected) => {
   expect(drawn(treeOf(resources))).toBe(expected);
+});
+
+test("a time that is the snapshot's own is no time of the thing", () => {
+  const resources = [
+    { id: "aws_instance.web", createdAt: 7n },
+    { id: "module.net", createdAt: 5n },
+  ];
+  const snapshot = create(ApplicationLiveStateSnapshotSchema, {
+    version: { timestamp: 7n },
+    applicationLiveState: { resources },
+  });
+  expect(resourcesOf(snapshot).map((each) => each.since)).toEqual([0n, 5n]);
 });

@@ -12,6 +12,7 @@ export interface Resource {
   /** UNKNOWN, HEALTHY or OTHER: the same numbers in every list. */
   health: number;
   why: string;
+  /** Seconds since 1970; 0 where the platform does not tell. */
   since: bigint;
 }
 
@@ -45,7 +46,7 @@ export function resourcesOf(snapshot: ApplicationLiveStateSnapshot): Resource[] 
       parents: each.parentIds,
       health: each.healthStatus,
       why: each.healthDescription,
-      since: each.createdAt,
+      since: since(each.createdAt, snapshot),
     }));
   }
   return (snapshot.applicationLiveState?.resources ?? []).map((each) => ({
@@ -55,8 +56,13 @@ export function resourcesOf(snapshot: ApplicationLiveStateSnapshot): Resource[] 
     parents: each.parentIds,
     health: each.healthStatus,
     why: each.healthDescription,
-    since: each.createdAt,
+    since: since(each.createdAt, snapshot),
   }));
+}
+
+/** The wire requires a time: what has none was given the snapshot's own. */
+function since(createdAt: bigint, snapshot: ApplicationLiveStateSnapshot): bigint {
+  return createdAt === snapshot.version?.timestamp ? 0n : createdAt;
 }
 
 /** What names a parent that is not there stands at the root; each stands once, even where parents go in a circle. */
