@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
+from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.drift import Ignored
 from pipecd.model.look import Look
 from pipecd.model.resource import Health, Resource, health_of
@@ -19,7 +20,7 @@ from pipecd.model.stage import Done
 from pipecd.platforms import Observes
 from pipecd.platforms.terraform import platform
 from pipecd.platforms.terraform.stages import sync
-from pipecd.platforms.terraform.state import DEPOSED, TAINTED, recorded
+from pipecd.platforms.terraform.state import DEPOSED, MOST, TAINTED, recorded
 from pipecd.wire import snapshot_to
 from tests.platforms.terraform.shop import EMBEDDED, app_file, data, shop
 from tests.stages.play import Play, application
@@ -248,3 +249,32 @@ def test_data_sources_are_no_resources(mode: str) -> None:
     (only,) = shown
     assert (only.id, only.facts) == ("aws_ami.web", {"provider": "registry.terraform.io/hashicorp/aws"})
     assert only.why == "An object" + DEPOSED.removeprefix("an object")
+
+
+def test_of_a_huge_state_the_sick_are_shown_and_the_message_stays_small() -> None:
+    instances: list[dict[str, Any]] = [{"index_key": f"key-{number:060}"} for number in range(2 * MOST)]
+    instances[-1]["status"] = "tainted"
+    found = {
+        "mode": "managed",
+        "module": "module.network",
+        "type": "aws_route53_record",
+        "name": "each",
+        "provider": 'provider["registry.terraform.io/hashicorp/aws"]',
+        "instances": instances,
+    }
+    shown = recorded(json.dumps({"version": 4, "resources": [found]}).encode())
+    assert len(shown) == MOST + 1
+    assert [one.id for one in shown if one.health is Health.UNHEALTHY] == [
+        "module.network",
+        f'module.network.aws_route53_record.each["key-{2 * MOST - 1:060}"]',
+    ]
+    assert shown[-1].name == f"and {2 * MOST + 1 - MOST} more"
+    look = Application(
+        id="a" * 36,
+        name="shop",
+        piped_id="p",
+        project_id="j",
+        kind=ApplicationKind.TERRAFORM,
+        git_path=GitPath(repo_id="r", path="."),
+    )
+    assert snapshot_to(look, shown, now=5).ByteSize() < 4 * 1024 * 1024

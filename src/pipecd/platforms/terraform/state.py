@@ -16,6 +16,8 @@ from pipecd.errors import Refused, Temporary
 from pipecd.model.resource import Health, Resource, health_of
 
 FORMAT = 4
+#: A snapshot is one message, of some 4 MiB at most. Of more things the healthy ones are left out.
+MOST = 5000
 MODULE = "module"
 TAINTED = "tainted: it was not made completely, or somebody marked it; the next apply makes it anew"
 DEPOSED = "an object that was to be replaced is still there (deposed); the next apply destroys it"
@@ -39,7 +41,17 @@ def recorded(state: bytes) -> Sequence[Resource]:
             remedy="apply once with Terraform 0.12 or newer, which writes it anew",
         )
     resources = [one for found in document.get("resources") or () for one in _instances(found)]
-    return [*_modules(resources), *resources]
+    return _most([*_modules(resources), *resources])
+
+
+def _most(found: Sequence[Resource]) -> Sequence[Resource]:
+    if len(found) <= MOST:
+        return found
+    # Sorting keeps modules before what they hold.
+    ordered = sorted(found, key=lambda one: one.health is Health.HEALTHY)
+    more = f"and {len(found) - MOST} more"
+    rest = Resource(id=more, kind="", name=more, health=health_of(ordered[MOST:]))
+    return [*ordered[:MOST], rest]
 
 
 def _instances(found: Mapping[str, Any]) -> Iterator[Resource]:
