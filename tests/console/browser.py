@@ -69,6 +69,6 @@ async def visitor(opened: Browser, base: str, width: int = 1280) -> AsyncIterato
     page.on("console", lambda message: made.complaints.extend(complaints(message)))
     try:
         yield made
-        assert made.complaints == []
+        assert not made.complaints, "\n".join(made.complaints)
     finally:
         await context.close()

@@ -6,7 +6,7 @@ async with control_plane(tmp_path) as plane:
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +105,11 @@ def spec(folder: Path, **more: Any) -> config.ControlPlaneSpec:
 
 @asynccontextmanager
 async def control_plane(
-    folder: Path, *, ports: Sequence[int] = (0, 0), **more: Any
+    folder: Path,
+    *,
+    ports: Sequence[int] = (0, 0),
+    newcomer: Mapping[str, object] | None = None,
+    **more: Any,
 ) -> AsyncIterator[ControlPlane]:
     """Running, and somebody signed in. `ports` are gRPC's and HTTP's; `more` goes into `spec`."""
     options = Options(
@@ -116,6 +120,7 @@ async def control_plane(
         admin_port=0,
         insecure_cookie=True,
         grace=0.2,
+        newcomer=newcomer,
     )
     async with controlplane.serving(spec(folder, **more), options) as served:
         console = Console(f"http://127.0.0.1:{served.ports.http}")

@@ -2,7 +2,7 @@
 
 import { useEffect, useReducer } from "react";
 
-import { isMissing, sentence, web } from "./api";
+import { board, sentence } from "./api";
 import { useLive } from "./live";
 import { EMPTY_LOG, grown, type StageLog } from "./stage-log";
 
@@ -49,12 +49,12 @@ export function useStageLog(deploymentId: string, stageId: string, goesOn: boole
         again = false;
         try {
           const asked = { deploymentId, stageId, offsetIndex: log.next };
-          const answer = await web.getStageLog(asked, { signal: stop.signal });
+          const answer = await board.seeStageLog(asked, { signal: stop.signal });
           log = grown(log, answer.blocks, answer.completed);
           tell({ kind: "log", log });
         } catch (error) {
           if (stop.signal.aborted) break;
-          tell(isMissing(error) ? { kind: "log", log } : { kind: "problem", problem: sentence(error) });
+          tell({ kind: "problem", problem: sentence(error) });
         }
       } while (again);
       reading = false;

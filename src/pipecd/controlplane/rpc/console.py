@@ -6,10 +6,12 @@ from pipecd.controlplane import belongs, pipeds, watch
 from pipecd.controlplane.caller import Person
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
 from pipecd.errors import NotFound
 from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.pipecd.v1.console_pb2 import (
     PageApplicationsRequest,
     PageApplicationsResponse,
@@ -20,6 +22,7 @@ from pipecd.schema.pipecd.v1.console_pb2 import (
     SeePipedsRequest,
     SeePipedsResponse,
 )
+from pipecd.schema.web.logs_pb2 import GetStageLogRequest, GetStageLogResponse
 
 
 async def page_applications(
@@ -61,6 +64,14 @@ async def see_pipeds(plane: Plane, person: Person, _: SeePipedsRequest) -> SeePi
     return SeePipedsResponse(last_seen=await pipeds.last_seen(plane, person.project_id))
 
 
+async def see_stage_log(plane: Plane, person: Person, request: GetStageLogRequest) -> GetStageLogResponse:
+    try:
+        return await deployments.get_stage_log(plane, person, request)
+    except NotFound:
+        await belongs.get(plane, person, Deployment, request.deployment_id)
+        return GetStageLogResponse()
+
+
 async def see_live_state(plane: Plane, person: Person, request: SeeLiveStateRequest) -> SeeLiveStateResponse:
     await belongs.get(plane, person, Application, request.application_id)
     try:
@@ -74,5 +85,6 @@ HANDLERS: Mapping[str, Handler] = {
     "PageApplications": page_applications,
     "PageDeployments": page_deployments,
     "SeePipeds": see_pipeds,
+    "SeeStageLog": see_stage_log,
     "SeeLiveState": see_live_state,
 }
