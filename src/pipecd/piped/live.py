@@ -68,11 +68,9 @@ class Living:
             return None
         if application.deploying:
             self._rest.pop(application.id, None)
-            return min(found.live_interval, found.live_deploying)
-        now = _deployments(application)
-        if self._saw.get(application.id, now) != now:
-            return SETTLED
-        return found.live_interval * self._rest.get(application.id, 1)
+        return until_next(
+            found, application, saw=self._saw.get(application.id), rest=self._rest.get(application.id, 1)
+        )
 
     async def _look(self, application: Application) -> None:
         before, now = self._saw.get(application.id), _deployments(application)
@@ -103,6 +101,15 @@ class Living:
         self._sent = {key: one for key, one in self._sent.items() if key in known}
         self._rest = {key: one for key, one in self._rest.items() if key in known}
         self._saw = {key: one for key, one in self._saw.items() if key in known}
+
+
+def until_next(observes: Observes, application: Application, *, saw: Deployments | None, rest: int) -> float:
+    """How long after one look the next is due (seconds). `saw` is what the last look could see, if any."""
+    if application.deploying:
+        return min(observes.live_interval, observes.live_deploying)
+    if saw not in (None, _deployments(application)):
+        return SETTLED
+    return observes.live_interval * rest
 
 
 def _deployments(application: Application) -> Deployments:
