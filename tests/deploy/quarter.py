@@ -45,7 +45,6 @@ def throttled(pid: int, *, share: float) -> Iterator[Quota]:
     finally:
         over.set()
         thread.join(10)
-        _each(tree(pid), psutil.Process.resume)
 
 
 def tree(pid: int) -> Sequence[psutil.Process]:
@@ -74,10 +73,12 @@ def _throttle(pid: int, quota: Quota, over: threading.Event) -> None:
         while spent < part and time.monotonic() < until:
             over.wait(LOOK)
             spent = max(spent, cpu_seconds(tree(pid)) - before)
+        stopped: list[psutil.Process] = []
         if (rest := until - time.monotonic()) > 0 and not over.is_set():
             # Twice: what was born after the first look is caught by the second.
-            _each(tree(pid), psutil.Process.suspend)
-            _each(tree(pid), psutil.Process.suspend)
+            for _ in range(2):
+                stopped += tree(pid)
+                _each(stopped, psutil.Process.suspend)
             over.wait(rest)
             quota.exhausted += 1
         now = max(before, cpu_seconds(tree(pid)))
@@ -85,7 +86,8 @@ def _throttle(pid: int, quota: Quota, over: threading.Event) -> None:
         quota.used += now - before
         quota.periods += 1
         before = now
-        _each(tree(pid), psutil.Process.resume)
+        # Also those whose parent was ending, which belong to the tree no more.
+        _each(stopped, psutil.Process.resume)
 
 
 def _each(processes: Sequence[psutil.Process], signal: Callable[[psutil.Process], None]) -> None:
