@@ -13,7 +13,8 @@ export function UserMenu({ me }: { me: GetMeResponse }) {
           <Avatar
             src={me.avatarUrl || null}
             name={me.subject}
-            color="initials"
+            color="cobalt"
+            variant="filled"
             size={32}
             imageProps={{ referrerPolicy: "no-referrer" }}
           />
