@@ -127,4 +127,4 @@ async def test_everything_can_be_read(somebody: Visitor, w: World, scheme: str) 
         await expect(page.get_by_role("heading", level=1)).to_be_visible()
         await expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
         pale[path] = await page.evaluate(PALE)
-    assert pale == dict.fromkeys(PAGES, [])
+    assert pale == {path: [] for path in PAGES}

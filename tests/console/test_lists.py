@@ -37,6 +37,7 @@ async def test_deployments_are_leafed_through_newest_first(somebody: Visitor, w:
     pages = page.get_by_role("navigation", name="Pages of this list")
     newer, older = (pages.get_by_role("button", name=name) for name in ("Newer", "Older"))
     await page.get_by_role("link", name="Deployments", exact=True).click()
+    await expect(page.get_by_role("heading", name="Deployments", level=1)).to_be_visible()
     found = []
     for first in (80, 40, 0):
         await expect(page.get_by_role("link", name=NAMES[first], exact=True)).to_be_visible()

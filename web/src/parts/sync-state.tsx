@@ -42,7 +42,7 @@ export function SyncState({ application }: { application: Application }) {
       </Group>
       {broken && <Complaints reason={state.reason || state.shortReason} />}
       {!broken && state?.reason && state.reason !== state.shortReason && (
-        <Spoiler maxHeight={180} showLabel="Show everything" hideLabel="Show less">
+        <Spoiler maxHeight={212} fz="sm" showLabel="Show everything" hideLabel="Show less">
           <Difference text={state.reason} />
         </Spoiler>
       )}
