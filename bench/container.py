@@ -64,7 +64,7 @@ async def run(folder: Path) -> None:
                     with _limited(container, share):
                         await container.healthy(VERSION)
                         for name, (app, files) in apps.items():
-                            what = f"container, {_cpu(share)}, {name}"
+                            what = f"{_cpu(share)}, {name}"
                             await _deployed(what, story, container, app, files)
 
 
@@ -123,8 +123,8 @@ async def _deployed(what: str, story: Story, container: Container, app: str, fil
     tell(f"{what}: push → done", times, "s")
     tell_one(f"{what}: CPU of each", cpu / DEPLOYMENTS, "s")
     own, whole = (max(one) / 2**20 for one in zip(*seen, strict=True))
-    tell_one(f"{what}: memory of launcher and agent", own, "MB", most=MOST)
-    tell_one(f"{what}: … and of what they start", whole, "MB", most=MOST_IN_ALL)
+    tell_one(f"{what}: launcher and agent", own, "MB", most=MOST)
+    tell_one("… with what they start", whole, "MB", most=MOST_IN_ALL)
 
 
 @asynccontextmanager
