@@ -388,3 +388,18 @@ async def test_a_deleted_application_is_no_agents_business(plane: ControlPlane, 
         await plane.console.call("SyncApplication", application_id=application_id)
     with pytest.raises(CallFailed, match="deleted"):
         await plane.console.call("EnableApplication", application_id=application_id)
+
+
+@pytest.mark.parametrize("version", ["v0.2.0", "v0.52.1-rc0", "v0.52.0-12-g1a2b3c4", "v1.2.3+build.4"])
+async def test_a_version_is_asked_for(plane: ControlPlane, agent: Agent, version: str) -> None:
+    await plane.console.call("UpdatePipedDesiredVersion", piped_ids=[agent.id], version=version)
+    wanted = await agent.call("GetDesiredVersion", pipeds_pb2.GetDesiredVersionRequest())
+    assert wanted.version == version
+
+
+@pytest.mark.parametrize("version", ["vwhat ever!", "v", "v1/../2", "v1\n", "v" + "1" * 200])
+async def test_what_is_no_version_is_not_asked_for(plane: ControlPlane, agent: Agent, version: str) -> None:
+    with pytest.raises(CallFailed, match=r"is not a version.*v0\.2\.0"):
+        await plane.console.call("UpdatePipedDesiredVersion", piped_ids=[agent.id], version=version)
+    wanted = await agent.call("GetDesiredVersion", pipeds_pb2.GetDesiredVersionRequest())
+    assert wanted.version == ""

@@ -1,5 +1,6 @@
 """WebService: agents and their keys."""
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
 
@@ -8,6 +9,7 @@ from pipecd.controlplane.caller import Person
 from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.store import lists
+from pipecd.errors import Refused
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.web.pipeds_pb2 import (
@@ -36,6 +38,9 @@ from pipecd.schema.web.pipeds_pb2 import (
     UpdatePipedRequest,
     UpdatePipedResponse,
 )
+
+#: As releases are called, PipeCD's builds between two of them too: v0.52.0-12-g1a2b3c4.
+_VERSION = re.compile(r"v\d[0-9A-Za-z.+_-]{0,63}")
 
 
 async def register(plane: Plane, person: Person, request: RegisterPipedRequest) -> RegisterPipedResponse:
@@ -92,6 +97,8 @@ async def get(plane: Plane, person: Person, request: GetPipedRequest) -> GetPipe
 async def update_desired_version(
     plane: Plane, person: Person, request: UpdatePipedDesiredVersionRequest
 ) -> UpdatePipedDesiredVersionResponse:
+    if not _VERSION.fullmatch(request.version):
+        raise Refused(f"{request.version!r} is not a version", remedy="write it like v0.2.0")
     for piped_id in request.piped_ids:
         await belongs.get(plane, person, Piped, piped_id)
 
