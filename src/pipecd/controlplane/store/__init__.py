@@ -15,13 +15,15 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipecd.controlplane.store import tables
 from pipecd.controlplane.store.engine import Database
@@ -81,14 +83,12 @@ class Store:
         """Raises AlreadyExists for a known id, Conflict for an application's second deployment at work."""
         kind = KINDS[type(message)]
         try:
-            async with self.database.write() as connection:
+            async with self._writing(type(message)) as connection:
                 row = {**_row(kind, message), "id": _id(message), "version": 1}
                 await connection.execute(sa.insert(kind.table).values(row))
                 await self.feed.add(connection, _change(kind, message))
         except IntegrityError as error:
             raise _broken(kind, message, error) from error
-        self.writes[type(message)] += 1
-        self.feed.wake()
 
     async def update(
         self, type_: type[M], id: str, change: Callable[[M], None], detail: str = ""
@@ -144,13 +144,23 @@ class Store:
             rows = await connection.execute(sa.select(table.c.id, table.c.data, table.c.touched).where(where))
             return {row.id: (row.data, row.touched) for row in rows}
 
+    @asynccontextmanager
+    async def _writing(self, kind: type[Message]) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may change records of `kind`, even one whose caller went away."""
+        try:
+            async with self.database.write() as connection:
+                yield connection
+        finally:
+            self.writes[kind] += 1
+            self.feed.wake()
+
     async def _try(
         self, kind: Kind, type_: type[M], id: str, change: Callable[[M], None], detail: str
     ) -> Record[M] | None:
         """One attempt; None when somebody else wrote in between."""
         table = kind.table
         try:
-            async with self.database.write() as connection:
+            async with self._writing(type_) as connection:
                 found = (
                     await connection.execute(sa.select(table.c.data, table.c.version).where(table.c.id == id))
                 ).one_or_none()
@@ -173,8 +183,6 @@ class Store:
                     await self.feed.add(connection, moved)
         except IntegrityError as error:
             raise _broken(kind, message, error) from error
-        self.writes[type_] += 1
-        self.feed.wake()
         return Record(message, found.version + 1)
 
 

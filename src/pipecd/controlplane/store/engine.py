@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from pipecd.controlplane.store import sqlite
 from pipecd.errors import ConfigError, Temporary
 
 
@@ -20,9 +20,10 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = sa.make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
+        self._cancellations = sqlite.Cancellations()
         if self.sqlite:
-            self._reader = _sqlite(self.url, "BEGIN", pool_size=2)
-            self._writer = _sqlite(self.url, "BEGIN IMMEDIATE", pool_size=1)
+            self._reader = sqlite.engine(self.url, "BEGIN", self._cancellations, pool_size=2)
+            self._writer = sqlite.engine(self.url, "BEGIN IMMEDIATE", self._cancellations, pool_size=1)
             self._turn: AbstractAsyncContextManager[Any] = asyncio.Lock()
         else:
             pool: dict[str, Any] = {
@@ -36,49 +37,26 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        with _our_words(self.url):
+        with self._cancellations.last(), _our_words(self.url):
             async with self._reader.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction. A broken constraint rises as SQLAlchemy's IntegrityError."""
-        async with self._turn:
-            with _our_words(self.url):
-                async with self._writer.begin() as connection:
-                    yield connection
+        """One transaction. A broken constraint rises as SQLAlchemy's IntegrityError.
+
+        What was written may stand although CancelledError rises.
+        """
+        with self._cancellations.last():
+            async with self._turn:
+                with _our_words(self.url):
+                    async with self._writer.begin() as connection:
+                        yield connection
 
     async def close(self) -> None:
-        await self._reader.dispose()
-        await self._writer.dispose()
-
-
-def _sqlite(url: sa.URL, begin: str, *, pool_size: int) -> AsyncEngine:
-    if url.database:
-        folder = Path(url.database).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"{folder} cannot be made: {error.strerror}",
-                remedy="give spec.datastore a path that can be written",
-            ) from error
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": 20})
-
-    @sa.event.listens_for(engine.sync_engine, "connect")
-    def _settings(connection: Any, _: Any) -> None:
-        # SQLAlchemy, not the driver, says when a transaction begins.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=20000"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @sa.event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
+        with self._cancellations.last():
+            await self._reader.dispose()
+            await self._writer.dispose()
 
 
 class _our_words:
