@@ -52,6 +52,18 @@ export function retryDelay(tries: number, random: number): number {
   return RETRY_MS.first / 2 + random * bound;
 }
 
+/**
+ * Fetches what is on screen of `keys`; answers which of it is to be fetched once more. A query that has no answer
+ * yet takes the one that is under way, and that may have been given before the change.
+ */
+export async function fetchAnew(client: QueryClient, keys: readonly QueryKey[]): Promise<QueryKey[]> {
+  const underWay = keys.flatMap((queryKey) => client.getQueryCache().findAll({ queryKey, fetchStatus: "fetching" }));
+  const first = underWay.filter((query) => query.state.data === undefined).map((query) => query.queryKey);
+  const fetched = keys.map((queryKey) => client.invalidateQueries({ queryKey }));
+  await Promise.race([Promise.allSettled(fetched), pause(LONGEST_FETCH_MS)]);
+  return first;
+}
+
 export class Live {
   #connection: Connection = "connecting";
   #watchers = new Set<() => void>();
@@ -153,8 +165,7 @@ export class Live {
     while (this.#stale.size > 0) {
       const keys = this.#stale.has("*") ? [[]] : [...this.#stale.values()];
       this.#stale.clear();
-      const fetched = keys.map((queryKey) => this.client.invalidateQueries({ queryKey }));
-      await Promise.race([Promise.allSettled(fetched), pause(LONGEST_FETCH_MS)]);
+      for (const each of await fetchAnew(this.client, keys)) this.#stale.set(JSON.stringify(each), each);
       await pause(SPACING_MS);
     }
     this.#refreshing = false;
