@@ -12,6 +12,8 @@ import { type Command, CommandStatus } from "./schema/model/command_pb";
 const LOOK_AGAIN_MS = 3_000;
 const SLOW_MS = 20_000;
 const GIVE_UP_MS = 15 * 60_000;
+/** Long enough to read it, and to follow its link, on a busy machine and by keyboard. */
+const DONE_SHOWN_MS = 30_000;
 
 interface Question {
   /** Sends it; the answer names the command. */
@@ -52,7 +54,7 @@ export function useAsk(): (question: Question) => Promise<void> {
 function outcome(command: Command | null, done: Question["done"]) {
   switch (command?.status) {
     case CommandStatus.COMMAND_SUCCEEDED:
-      return { message: done(command), color: "green", autoClose: 8_000 };
+      return { message: done(command), color: "green", autoClose: DONE_SHOWN_MS };
     case CommandStatus.COMMAND_FAILED:
       return { message: failure(command), color: "red", autoClose: false as const };
     default:
