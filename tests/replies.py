@@ -17,6 +17,8 @@ class Replies:
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     authorization: str = ""
+    #: For every path that was given no answer.
+    status: int = 404
 
     def put(self, path: str, answer: Any, status: int = 200) -> None:
         self.answers[path] = (status, json.dumps(answer).encode())
@@ -31,14 +33,14 @@ def replying() -> Iterator[Replies]:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             known.asked.append(f"{self.command} {self.path}")
             known.authorization = self.headers.get("Authorization", "")
-            status, body = known.answers.get(self.path, (404, b"{}"))
+            status, body = known.answers.get(self.path, (known.status, b"{}"))
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET
+        do_POST = do_PUT = do_GET
 
         def log_message(self, format: str, *args: Any) -> None:
             """Quiet."""

@@ -1,5 +1,6 @@
 """Objects in a directory and in a bucket: the same promises."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ import pytest
 
 from pipecd.config.controlplane import ControlPlaneSpec
 from pipecd.controlplane.blobs import Blobs, open_blobs
-from pipecd.errors import NotFound, Temporary
-from tests.aws import REGION, emulated_aws
+from pipecd.errors import ConfigError, NotFound, Temporary
+from tests.aws import REGION, Aws, chain, emulated_aws
 from tests.controlplane.server_fixture import spec
+from tests.google import google_storage
+from tests.replies import replying
 
 FAR_AHEAD = 2**40
+ACCOUNT = {"client_email": "", "private_key": "", "private_key_id": ""}
 
 
 def bucket(folder: Path, url: str) -> dict[str, Any]:
@@ -27,21 +31,37 @@ def bucket(folder: Path, url: str) -> dict[str, Any]:
     }
 
 
+def make_bucket(aws: Aws) -> None:
+    aws.client("s3").create_bucket(Bucket="objects", CreateBucketConfiguration={"LocationConstraint": REGION})
+
+
+def google_bucket(folder: Path, url: str) -> dict[str, Any]:
+    account = {"gcs_base_url": url, "disable_oauth": True, **ACCOUNT}
+    (folder / "account.json").write_text(json.dumps(account))
+    return {"bucket": "objects", "credentialsFile": str(folder / "account.json")}
+
+
 def opened(folder: Path, **filestore: Any) -> Blobs:
     made: ControlPlaneSpec = spec(folder, filestore=filestore)
     return open_blobs(made)
 
 
-@pytest.fixture(params=["directory", "bucket"])
+@pytest.fixture(params=["directory", "S3", "MINIO", "GCS"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
     if request.param == "directory":
         yield opened(tmp_path, type="LOCAL", config={"path": str(tmp_path / "objects")})
         return
+    if request.param == "GCS":
+        with google_storage("objects") as url:
+            yield opened(tmp_path, type="GCS", config=google_bucket(tmp_path, url))
+        return
     with emulated_aws() as aws:
-        aws.client("s3").create_bucket(
-            Bucket="objects", CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
-        yield opened(tmp_path, type="S3", config=bucket(tmp_path, aws.url))
+        config = bucket(tmp_path, aws.url)
+        if request.param == "MINIO":
+            config["autoCreateBucket"] = True
+        else:
+            make_bucket(aws)
+        yield opened(tmp_path, type=request.param, config=config)
 
 
 async def test_what_was_written_is_read_as_a_whole(blobs: Blobs) -> None:
@@ -68,3 +88,58 @@ async def test_a_bucket_that_is_away_will_come_back(tmp_path: Path) -> None:
     away = opened(tmp_path, type="S3", config=bucket(tmp_path, "http://127.0.0.1:9"))
     with pytest.raises(Temporary):
         await away.write("a", b"b")
+
+
+async def test_a_bucket_that_is_there_already_is_used(tmp_path: Path) -> None:
+    with emulated_aws() as aws:
+        config = {**bucket(tmp_path, aws.url), "autoCreateBucket": True}
+        await opened(tmp_path, type="MINIO", config=config).write("a", b"b")
+        assert await opened(tmp_path, type="MINIO", config=config).read("a") == b"b"
+
+
+async def test_a_bucket_that_cannot_be_made_yet(tmp_path: Path) -> None:
+    config = {**bucket(tmp_path, "http://127.0.0.1:9"), "autoCreateBucket": True}
+    with pytest.raises(Temporary, match=r"endpoint: \S+ does not answer"):
+        opened(tmp_path, type="MINIO", config=config)
+    with replying() as server:
+        config["endpoint"] = server.url
+        server.status = 403
+        with pytest.raises(ConfigError, match=r"bucket objects cannot be made \(HTTP 403\)"):
+            opened(tmp_path, type="MINIO", config=config)
+
+
+async def test_keys_may_stand_in_a_profile(tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    file.write_text("[default]\n[shop]\naws_access_key_id = a\naws_secret_access_key = hush-hush\n")
+    with emulated_aws() as aws:
+        make_bucket(aws)
+        config = {"bucket": "objects", "region": REGION, "endpoint": aws.url, "credentialsFile": str(file)}
+        blobs = opened(tmp_path, type="S3", config={**config, "profile": "shop"})
+        await blobs.write("a", b"b")
+        assert await blobs.read("a") == b"b"
+        with pytest.raises(ConfigError, match="has no profile default with aws_access_key_id"):
+            opened(tmp_path, type="S3", config=config)
+    file.write_text("hush-hush")
+    with pytest.raises(ConfigError) as refused:
+        opened(tmp_path, type="S3", config=config)
+    assert "hush-hush" not in str(refused.value)
+
+
+async def test_a_web_identity_stands_for_a_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only whom it asks is seen: the token travels over HTTPS, which the emulator does not speak."""
+    (tmp_path / "token").write_text("a.b.c")
+    role = {"roleARN": "arn:aws:iam::123456789012:role/objects", "tokenFile": str(tmp_path / "token")}
+    with emulated_aws() as aws, chain(monkeypatch, {"AWS_ENDPOINT_URL_STS": "https://127.0.0.1:9"}):
+        make_bucket(aws)
+        config = {"bucket": "objects", "region": REGION, "endpoint": aws.url, **role}
+        with pytest.raises(Temporary) as away:
+            await opened(tmp_path, type="S3", config=config).write("a", b"b")
+        assert "POST" in str(away.value.__cause__), "an object would be PUT"
+
+
+async def test_an_account_that_is_none_is_told_without_its_text(tmp_path: Path) -> None:
+    config = google_bucket(tmp_path, "http://127.0.0.1:9")
+    (tmp_path / "account.json").write_text('{"private_key": "hush-hush"}')
+    with pytest.raises(ConfigError, match="GCS cannot be opened") as refused:
+        opened(tmp_path, type="GCS", config=config)
+    assert "hush-hush" not in str(refused.value)

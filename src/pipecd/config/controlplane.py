@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
-from pipecd.config.decode import OpenPart, Part, decode
+from pipecd.config.decode import OpenPart, Part, decode, keys_as_declared
 from pipecd.config.document import parse
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError
@@ -49,12 +49,41 @@ class LocalFilesConfig(OpenPart):
 
 
 class S3Config(OpenPart):
+    """Without any credentials here, those of the environment or of the machine's role."""
+
     bucket: str = Field(min_length=1)
     region: str = ""
+    #: Of a server that speaks S3 (ours; `MINIO` is the type for MinIO).
     endpoint: str = ""
     access_key_file: str = ""
     secret_key_file: str = ""
+    profile: str = ""
+    credentials_file: str = ""
+    role_arn: str = Field("", alias="roleARN")
+    token_file: str = ""
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if bool(self.role_arn) != bool(self.token_file):
+            raise ValueError("roleARN and tokenFile are given together")
+        if bool(self.access_key_file) != bool(self.secret_key_file):
+            raise ValueError("accessKeyFile and secretKeyFile are given together")
+        return self
+
+
+class MinioConfig(OpenPart):
+    endpoint: str = Field(min_length=1)
+    bucket: str = Field(min_length=1)
+    access_key_file: str = Field(min_length=1)
+    secret_key_file: str = Field(min_length=1)
     auto_create_bucket: bool = False
+
+
+class GCSConfig(OpenPart):
+    """Without a file, the credentials of the environment or of the machine's service account."""
+
+    bucket: str = Field(min_length=1)
+    credentials_file: str = ""
 
 
 class Cache(OpenPart):
@@ -139,15 +168,30 @@ def load(text: str, file: str) -> ControlPlaneSpec:
 
 
 DATASTORES: Mapping[str, type[OpenPart]] = {"SQLITE": SqliteConfig, "POSTGRESQL": SqlServerConfig}
-FILESTORES: Mapping[str, type[OpenPart]] = {"LOCAL": LocalFilesConfig, "S3": S3Config, "MINIO": S3Config}
+FILESTORES: Mapping[str, type[OpenPart]] = {
+    "LOCAL": LocalFilesConfig,
+    "S3": S3Config,
+    "MINIO": MinioConfig,
+    "GCS": GCSConfig,
+}
+
+
+def filestore(spec: ControlPlaneSpec) -> OpenPart:
+    """The configuration of the chosen kind, one of `FILESTORES`."""
+    return _chosen(spec.filestore, FILESTORES)
+
+
+def _chosen(store: Datastore | Filestore, kinds: Mapping[str, type[OpenPart]]) -> OpenPart:
+    kind = kinds[store.type]
+    return kind.model_validate(keys_as_declared(kind, store.config))
 
 
 def database_url(spec: ControlPlaneSpec) -> str:
     """The SQLAlchemy URL of the configured database."""
-    if spec.datastore.type == "SQLITE":
-        config = SqliteConfig.model_validate(spec.datastore.config)
-        return f"sqlite+aiosqlite:///{Path(config.path).absolute()}"
-    server = SqlServerConfig.model_validate(spec.datastore.config)
+    server = _chosen(spec.datastore, DATASTORES)
+    if isinstance(server, SqliteConfig):
+        return f"sqlite+aiosqlite:///{Path(server.path).absolute()}"
+    assert isinstance(server, SqlServerConfig)
     scheme, _, rest = server.url.partition("://")
     if scheme not in ("postgresql", "postgres") or not rest:
         raise ConfigError(

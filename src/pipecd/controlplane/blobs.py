@@ -4,17 +4,17 @@ Paths and contents are PipeCD's, so that either control plane reads what the oth
 """
 
 import re
-from pathlib import Path
 from typing import TypeVar
 
 import obstore
 from google.protobuf.message import Message
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, ObjectStore, S3Store
+from obstore.store import ObjectStore
 
 from pipecd import gojson
-from pipecd.config.controlplane import ControlPlaneSpec, LocalFilesConfig, S3Config, read_file
-from pipecd.errors import ConfigError, NotFound, Refused, Temporary
+from pipecd.config.controlplane import ControlPlaneSpec
+from pipecd.controlplane.object_stores import open_store
+from pipecd.errors import NotFound, Refused, Temporary
 from pipecd.schema.model.analysis_pb2 import AnalysisResult
 from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
 
@@ -89,32 +89,7 @@ class Blobs:
 
 def open_blobs(spec: ControlPlaneSpec) -> Blobs:
     """The configured store. Raises ConfigError when it cannot be used."""
-    if spec.filestore.type == "LOCAL":
-        folder = Path(LocalFilesConfig.model_validate(spec.filestore.config).path).absolute()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".writable").touch()
-        except OSError as error:
-            raise ConfigError(
-                f"{folder} cannot be written: {error.strerror}",
-                remedy="give spec.filestore.config.path a directory that can be written",
-            ) from error
-        return Blobs(LocalStore(folder, mkdir=True))
-    return Blobs(_bucket(S3Config.model_validate(spec.filestore.config)))
-
-
-def _bucket(config: S3Config) -> S3Store:
-    options = {"region": config.region} if config.region else {}
-    if config.endpoint:
-        options["endpoint"] = config.endpoint
-        options["virtual_hosted_style_request"] = "false"
-    if config.access_key_file:
-        options["access_key_id"] = read_file(config.access_key_file, "spec.filestore.config.accessKeyFile")
-        options["secret_access_key"] = read_file(
-            config.secret_key_file, "spec.filestore.config.secretKeyFile"
-        )
-    plain = config.endpoint.startswith("http://")
-    return S3Store(config.bucket, config=options, client_options={"allow_http": plain})  # type: ignore[arg-type]
+    return Blobs(open_store(spec))
 
 
 def _shared(application_id: str, plugin: str, key: str) -> str:
