@@ -11,6 +11,8 @@ from botocore.session import Session
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-central-1"
+#: How long the emulator may take for one answer (seconds).
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class Aws:
 
     def enforce_policies(self) -> None:
         """From now on only known keys may do anything, and only what their policies allow."""
-        httpx.post(f"{self.url}/moto-api/reset-auth", content=b"0").raise_for_status()
+        httpx.post(f"{self.url}/moto-api/reset-auth", content=b"0", timeout=PATIENCE).raise_for_status()
 
 
 @contextmanager
@@ -49,8 +51,8 @@ def emulated_aws() -> Iterator[Aws]:
     try:
         yield aws
     finally:
-        httpx.post(f"{aws.url}/moto-api/reset-auth", content=b"inf")
-        httpx.post(f"{aws.url}/moto-api/reset")
+        httpx.post(f"{aws.url}/moto-api/reset-auth", content=b"inf", timeout=PATIENCE)
+        httpx.post(f"{aws.url}/moto-api/reset", timeout=PATIENCE)
         server.stop()
 
 

@@ -198,7 +198,7 @@ class World(Person):
             admin_host="127.0.0.1",
             admin_port=admin_port,
             home=home or self.folder / "agent",
-            dial_timeout=0.5,
+            dial_timeout=3.0,
         )
 
     @asynccontextmanager
@@ -210,7 +210,7 @@ class World(Person):
             yield task
         finally:
             task.cancel()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await asyncio.wait([task])
             if not task.cancelled() and (error := task.exception()):
                 raise error
