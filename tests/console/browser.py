@@ -12,7 +12,9 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from pipecd.controlplane.http.console import BUILT
 from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER
 
-expect.set_options(timeout=15_000)
+#: How long anything may take to show on a busy machine (milliseconds).
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 
 @dataclass
@@ -45,7 +47,9 @@ def chromium() -> str:
 async def browser() -> AsyncIterator[Browser]:
     assert (BUILT / "index.html").is_file(), "the console is not built: run `make console`"
     async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        opened = await playwright.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox"], timeout=2 * PATIENCE
+        )
         try:
             yield opened
         finally:
@@ -62,7 +66,7 @@ def complaints(message: ConsoleMessage) -> list[str]:
 @asynccontextmanager
 async def visitor(opened: Browser, base: str, width: int = 1280) -> AsyncIterator[Visitor]:
     context = await opened.new_context(viewport={"width": width, "height": 860})
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     page = await context.new_page()
     made = Visitor(page, base)
     page.on("pageerror", lambda error: made.complaints.append(str(error)))

@@ -7,9 +7,10 @@ from playwright.async_api import expect
 
 from pipecd.schema.model.strategy_pb2 import PIPELINE, QUICK_SYNC
 from tests.console.browser import Visitor
+from tests.eventually import eventually
 from tests.world import World, pipeline
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
 async def test_a_strategy_is_chosen_for_a_sync(somebody: Visitor, w: World) -> None:
@@ -23,9 +24,10 @@ async def test_a_strategy_is_chosen_for_a_sync(somebody: Visitor, w: World) -> N
             await page.get_by_role("button", name="Choose how to sync").click()
             await page.get_by_role("menuitem", name=re.compile(f"^{item}")).click()
             await page.get_by_role("link", name="See the deployment").click()
+            await expect(page).to_have_url(re.compile("/deployments/[^/]+$"))
             await expect(page.locator("header").get_by_text("Succeeded")).to_be_visible()
-            made = (await w.deployments(app))[-1]
-            assert page.url.endswith(f"/deployments/{made.id}")
+            made = await w.deployment(page.url.rpartition("/")[2])
+            assert made.application_id == app
             assert (made.trigger.commander, made.trigger.sync_strategy) == ("hello", strategy)
 
 
@@ -74,7 +76,9 @@ async def test_an_agents_key_is_rotated(somebody: Visitor, w: World) -> None:
     await shown.get_by_role("button", name="I have copied it").click()
     await page.get_by_role("button", name="Actions for home").click()
     await expect(page.get_by_role("menuitem", name="Add a new key")).to_be_disabled()
-    await page.keyboard.press("Escape")
+    menu = page.get_by_role("menu")
+    await menu.press("Escape")
+    await expect(menu).to_have_count(0)
     await choose("Delete the old key")
     question = page.get_by_role("dialog", name="Delete the old key of home?")
     await question.get_by_role("button", name="Delete", exact=True).click()
@@ -109,6 +113,11 @@ async def test_a_log_is_painted_as_in_a_terminal_and_its_links_lead_back(somebod
         made = pipeline(script, planner={"alwaysUsePipeline": True})
         app = await w.application("shop", {"app.pipecd.yaml": made})
         ended = await w.ended(app)
+
+        async def told() -> bool:
+            return "red words" in await w.log(ended.id, ended.stages[0].id)
+
+        await eventually(told)
         await somebody.go(f"/deployments/{ended.id}")
         log = page.get_by_role("log")
         await page.get_by_role("button", name="To the end").click()
@@ -120,6 +129,7 @@ async def test_a_log_is_painted_as_in_a_terminal_and_its_links_lead_back(somebod
         row = page.get_by_role("log").locator("div", has=page.get_by_text("line 200", exact=True)).last
         await page.get_by_label("Search in the log").fill("line 200")
         await row.get_by_role("link").click()
+        await expect(page).to_have_url(re.compile(r"line=\d+"))
         linked = page.url
         await somebody.go("/applications")
         await page.goto(linked)

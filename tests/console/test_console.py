@@ -7,9 +7,10 @@ from playwright.async_api import Browser, expect
 
 from pipecd.schema.model.api_key_pb2 import APIKey
 from tests.console.browser import Visitor, visitor
+from tests.eventually import eventually
 from tests.world import World, pipeline, terraform
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
 async def test_signing_in_says_what_is_wrong_and_leads_back(opened: Browser, w: World) -> None:
@@ -197,6 +198,7 @@ async def test_everything_can_be_named_and_reached_by_keyboard(somebody: Visitor
         )
         assert nameless == [], path
     await somebody.go("/applications")
+    await expect(page.get_by_role("heading", name="No application yet")).to_be_visible()
     reached = set()
     for _ in range(40):
         await page.keyboard.press("Tab")
@@ -211,5 +213,10 @@ async def test_a_narrow_dark_screen_is_served_too(opened: Browser, w: World) -> 
         await made.go("/")
         await made.sign_in()
         await expect(made.page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
-        wide = await made.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-        assert wide <= 1, "the page scrolls sideways"
+
+        async def fits() -> bool:
+            wide = await made.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            assert wide <= 1, "the page scrolls sideways"
+            return True
+
+        await eventually(fits)

@@ -12,7 +12,7 @@ from tests.console.browser import Visitor
 from tests.console.seeds import deployment, repository
 from tests.world import World
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 #: One more than two pages of deployments, and than one of applications.
 NAMES = [f"shop-{number:02}" for number in range(81)]
 BEGAN = 1_790_000_000
@@ -48,7 +48,7 @@ async def test_deployments_are_leafed_through_newest_first(somebody: Visitor, w:
     assert list(chain(*found)) == NAMES[::-1], "nothing is lost or told twice"
     await expect(older).to_be_disabled()
 
-    place = page.url
+    place = str(await page.evaluate("location.href"))
     await newer.click()
     await expect(page.get_by_role("link", name=NAMES[40], exact=True)).to_be_visible()
     await page.goto(place)

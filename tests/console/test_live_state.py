@@ -15,9 +15,10 @@ from pipecd.schema.model.application_pb2 import ApplicationSyncState, Applicatio
 from pipecd.wire import snapshot_to
 from tests.console.browser import Visitor
 from tests.controlplane.server_fixture import PROJECT
+from tests.eventually import eventually
 from tests.world import World, pipeline
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
@@ -103,10 +104,14 @@ async def test_drift_is_shown_line_by_line(somebody: Visitor, w: World, agent: C
         for line in ("- memorySize: 128", "+ memorySize: 256", "timeout: 3")
     )
     await expect(same).to_be_visible()
-    painted = [
-        await line.evaluate("one => getComputedStyle(one).backgroundColor") for line in (running, git, same)
-    ]
-    assert len(set(painted)) == 3, "the two sides and what they share look alike"
+
+    async def told_apart() -> bool:
+        colour = "one => getComputedStyle(one).backgroundColor"
+        painted = {str(await line.evaluate(colour)) for line in (running, git, same)}
+        assert len(painted) == 3, "the two sides and what they share look alike"
+        return True
+
+    await eventually(told_apart)
     await tell(agent, shop, ApplicationSyncStatus.SYNCED, "What runs is what Git describes")
     await expect(state).to_contain_text("Synced")
     await expect(git).to_have_count(0)

@@ -11,7 +11,7 @@ from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest, ReportPiped
 from tests.console.browser import Visitor
 from tests.world import World
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
 async def choose(page: Page, piped: str, item: str) -> None:
@@ -107,5 +107,5 @@ async def test_an_agent_is_restarted(somebody: Visitor, w: World) -> None:
         await expect(page.get_by_role("alert").filter(has_text="Restart home")).to_contain_text(
             re.compile("It restarts now")
         )
-        await asyncio.wait_for(running, 60)
+        await asyncio.wait_for(running, 120)
     await expect(row(page, "home")).to_contain_text("Offline")

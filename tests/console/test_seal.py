@@ -12,7 +12,7 @@ from tests import keys
 from tests.console.browser import Visitor
 from tests.world import World, pipeline
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 SECRET = "a secret\nof two lines"
 
 

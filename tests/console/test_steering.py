@@ -23,7 +23,7 @@ from tests.console.seeds import deployment, repository
 from tests.eventually import eventually
 from tests.world import World, pipeline
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 #: What runs is rolled back by a script that says so.
 PUT_BACK = {"name": "SCRIPT_RUN", "with": {"run": "true", "onRollback": "echo put back"}}
 WAIT = {"name": "WAIT", "with": {"duration": "10m"}}
@@ -36,14 +36,14 @@ async def open_waiting(somebody: Visitor, w: World, **spec: object) -> Page:
     app = await w.application("shop", {"app.pipecd.yaml": pipeline("true", planner=planner)})
     await w.ended(app)
     file = pipeline(PUT_BACK, WAIT, planner=planner, **spec)
-    await w.push("Wait for long", {"shop/app.pipecd.yaml": file})
+    commit = await w.push("Wait for long", {"shop/app.pipecd.yaml": file})
 
     async def begun() -> str:
-        made = await w.deployments(app)
-        waits = made and any(
-            one.name == "WAIT" and one.status == StageStatus.STAGE_RUNNING for one in made[-1].stages
-        )
-        return made[-1].id if waits else ""
+        for made in await w.deployments(app):
+            for stage in made.stages if made.trigger.commit.hash == commit else ():
+                if stage.name == "WAIT" and stage.status == StageStatus.STAGE_RUNNING:
+                    return made.id
+        return ""
 
     await somebody.go(f"/deployments/{await eventually(begun)}")
     await expect(page.get_by_role("button", name=re.compile("Running.*WAIT"))).to_be_visible()
