@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,11 @@ LONGEST_LINE = 64 * 1024
 OnLine = Callable[[str], None]
 
 # The guard waits for the end of file on the pipe, then kills its process group. A shell can name a descriptor
-# above 9 only by its path. `exec` keeps the program the group's leader, so its pid is the group's.
+# above 9 only by its path. `exec` keeps the program the group's leader, so its pid is the group's. The guard
+# stays when the group is asked to stop, as the program may do.
 _GUARD = """
 pgid=$$
-( exec >/dev/null 2>&1 </dev/fd/{pipe}; read -r _; kill -s KILL -- "-$pgid" ) &
+( trap '' HUP INT TERM; exec >/dev/null 2>&1 </dev/fd/{pipe}; read -r _; kill -s KILL -- "-$pgid" ) &
 exec "$@"
 """
 
@@ -118,28 +119,32 @@ class _started:
         search = (self._env or os.environ).get("PATH")
         if shutil.which(self._argv[0], path=search) is None:
             raise ConfigError(f"{self._argv[0]} is not installed", remedy="install it, or put it on PATH")
-        read_end, self._write_end = os.pipe()
-        try:
-            self.process = await asyncio.create_subprocess_exec(
-                "/bin/sh",
-                "-c",
-                _GUARD.format(pipe=read_end),
-                "guard",
-                *self._argv,
-                cwd=self._cwd,
-                env=None if self._env is None else dict(self._env),
-                stdin=asyncio.subprocess.DEVNULL if self._merge else asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT if self._merge else asyncio.subprocess.PIPE,
-                start_new_session=True,
-                pass_fds=(read_end,),
-                limit=LONGEST_LINE,
-            )
-        except OSError as error:
-            os.close(self._write_end)
-            raise ConfigError(f"{self._argv[0]} cannot be started: {error.strerror}") from error
-        finally:
-            os.close(read_end)
+        read_end, write_end = os.pipe()
+        with ExitStack() as undone:
+            # Also when the task is cancelled right now: the guard waits for this end to close.
+            undone.callback(os.close, write_end)
+            try:
+                self.process = await asyncio.create_subprocess_exec(
+                    "/bin/sh",
+                    "-c",
+                    _GUARD.format(pipe=read_end),
+                    "guard",
+                    *self._argv,
+                    cwd=self._cwd,
+                    env=None if self._env is None else dict(self._env),
+                    stdin=asyncio.subprocess.DEVNULL if self._merge else asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT if self._merge else asyncio.subprocess.PIPE,
+                    start_new_session=True,
+                    pass_fds=(read_end,),
+                    limit=LONGEST_LINE,
+                )
+            except OSError as error:
+                raise ConfigError(f"{self._argv[0]} cannot be started: {error.strerror}") from error
+            finally:
+                os.close(read_end)
+            undone.pop_all()
+        self._write_end = write_end
         return self
 
     async def __aexit__(self, *_: object) -> None:
