@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 #: Understands the few flags that the launcher gives; `behaviour` in the configuration is one of
-#: `well`, `stubborn`, `crash`, `crash <version>` and `silent <version>`.
+#: `well`, `stubborn`, `crash`, `crash <version>` and `silent <version>`. A file `mended` beside its journal
+#: ends the crashes.
 AGENT = """
-import http.server, json, os, re, signal, sys, threading
+import http.server, json, os, re, signal, sys, threading, time
 from pathlib import Path
 
 VERSION = "{version}"
@@ -54,11 +55,12 @@ def stop(*_):
 def main():
     signal.signal(signal.SIGTERM, stop)
     note("started", argv=sys.argv[1:], config=said[1].strip() if said else "")
-    if behaviour in ("crash", "crash v" + VERSION):
+    if behaviour in ("crash", "crash v" + VERSION) and not journal.with_name("mended").exists():
         print("the agent gives up", file=sys.stderr)
         sys.exit(7)
-    if behaviour == "silent v" + VERSION:
-        signal.pause()
+    while behaviour == "silent v" + VERSION:
+        # One pause alone would go on for ever if the signal came right before it.
+        time.sleep(0.1)
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     server = http.server.ThreadingHTTPServer((flags["admin-host"], int(flags["admin-port"])), Pages)

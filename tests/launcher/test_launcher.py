@@ -2,12 +2,15 @@
 
 import asyncio
 import base64
+import functools
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +21,21 @@ from pipecd.admin_port import asked
 from pipecd.client import Transport
 from pipecd.config.sources import Text, chosen
 from pipecd.errors import ConfigError, Temporary
-from pipecd.launcher.agent import free_port
+from pipecd.launcher.choice import TRIES
 from pipecd.launcher.options import Options, Patience
 from pipecd.retry import Retry
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.launcher.releases import publish
+from tests.ports import free_ports
 
+pytestmark = pytest.mark.timeout(400)
 PASSWORD = "c4n4ry-of-the-repository"
 PATIENCE = Patience(
-    start=8.0, steady=0.3, forgive=600.0, install=60.0, silence=30.0, first_pause=0.05, longest_pause=0.2
+    start=120.0, steady=0.3, forgive=600.0, install=200.0, silence=120.0, first_pause=0.05, longest_pause=0.2
 )
+#: How long the launcher may take to end: its agent's grace, and some more (seconds).
+END = 90.0
 
 
 @dataclass
@@ -39,7 +46,7 @@ class Scene:
     plane: ControlPlane
     piped_id: str
     key: str
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=lambda: free_ports(1)[0])
 
     @property
     def config(self) -> Path:
@@ -69,12 +76,12 @@ class Scene:
         return Options(
             transport=Transport(insecure=True),
             home=self.folder / "home",
-            releases=str(self.folder / "releases"),
+            releases=more.pop("releases", str(self.folder / "releases")),
             default_version=more.pop("default_version", "v9.1.0"),
             admin_host="127.0.0.1",
             admin_port=self.port,
             check_interval=more.pop("check_interval", 0.2),
-            grace_period=2.0,
+            grace_period=more.pop("grace_period", 60.0),
             patience=replace(PATIENCE, **more.pop("patience", {})),
             **more,
         )
@@ -88,7 +95,7 @@ class Scene:
             yield task
         finally:
             task.cancel()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(END):
                 await asyncio.wait([task])
 
     async def wish(self, version: str) -> None:
@@ -110,6 +117,31 @@ class Scene:
             return 0, ""
         return code, body.decode()
 
+    async def shows(self, path: str, code: int, *words: str) -> str:
+        """The page, once it is answered in this way."""
+
+        async def look() -> str:
+            seen, text = await self.page(path)
+            assert seen == code, (seen, text)
+            assert all(word in text for word in words), text
+            return text
+
+        return await eventually(look)
+
+    async def version(self) -> str:
+        """The agent's, as the launcher tells it."""
+        return str(json.loads(await self.shows("/version", 200))["piped"])
+
+    async def begun(self, lives: int) -> None:
+        """So many agents have been started, however they fared."""
+
+        async def look() -> bool:
+            told = self.told()
+            assert sum(one.startswith("started") for one in told) >= lives, told
+            return True
+
+        await eventually(look, 90)
+
     async def runs(self, version: str, lives: int = 1, **facts: str) -> Mapping[str, Any]:
         """The last life once it answers through the launcher's port and is the one expected."""
 
@@ -122,14 +154,14 @@ class Scene:
             assert await self.page("/healthz") == (200, "ok")
             return started[-1]
 
-        return await eventually(look, 30)
+        return await eventually(look, 90)
 
     async def steady(self, version: str) -> None:
         async def look() -> bool:
             good = self.folder / "home" / "good.json"
             return good.exists() and json.loads(good.read_text())[:1] == [version]
 
-        await eventually(look, 20)
+        await eventually(look)
 
 
 @pytest.fixture
@@ -149,7 +181,7 @@ async def test_the_default_version_runs_while_nobody_asks_for_another(scene: Sce
         assert life["argv"][0] == "piped"
         assert {"--insecure=true", "--tools-dir=/tools", "--admin-host=127.0.0.1"} <= set(life["argv"])
         assert any(part.startswith("--launcher-version=") for part in life["argv"])
-        assert json.loads((await scene.page("/version"))[1])["piped"] == "v9.1.0"
+        assert await scene.version() == "v9.1.0"
 
 
 async def test_an_upgrade_in_the_console_exchanges_the_agent_in_good_order(scene: Scene) -> None:
@@ -185,7 +217,7 @@ async def test_a_configuration_that_cannot_be_read_changes_nothing(scene: Scene)
         first = await scene.runs("9.1.0")
         before = await _checks_failed(scene)
         scene.config.write_text("kind: [")
-        await eventually(lambda: _more_checks_failed(scene, before + 2), 20)
+        await eventually(lambda: _more_checks_failed(scene, before + 2))
         assert (await scene.runs("9.1.0"))["pid"] == first["pid"]
         scene.configure(said="mended")
         await scene.runs("9.1.0", lives=2, config="mended")
@@ -193,10 +225,11 @@ async def test_a_configuration_that_cannot_be_read_changes_nothing(scene: Scene)
 
 async def test_a_version_that_cannot_be_had_changes_nothing(scene: Scene) -> None:
     async with scene.launched():
-        await scene.runs("9.1.0")
+        first = await scene.runs("9.1.0")
         await scene.steady("v9.1.0")
         await scene.wish("v9.9.0")
-        await asyncio.sleep(0)
+        await eventually(lambda: _was_tried(scene, "v9.9.0"))
+        assert (await scene.runs("9.1.0"))["pid"] == first["pid"]
         publish(scene.folder / "releases", "v9.3.0")
         await scene.wish("v9.3.0")
         await scene.runs("9.3.0", lives=2)
@@ -229,32 +262,47 @@ async def test_a_version_that_cannot_live_is_given_up_for_the_one_that_could(sce
         await scene.steady("v9.1.0")
         await scene.wish("v9.2.0")
         await scene.runs("9.1.0", lives=5)
-        assert scene.told()[2:] == ["started 9.2.0"] * 3 + ["started 9.1.0"]
-        await scene.steady("v9.1.0")
-        assert scene.told()[-1] == "started 9.1.0"
+        assert scene.told()[:2] == ["started 9.1.0", "ended 9.1.0"]
+        *given_up, last = scene.told()[2:]
+        # One more may begin while it is looked for what else there is.
+        assert len(given_up) >= TRIES
+        assert set(given_up) == {"started 9.2.0"}
+        assert last == "started 9.1.0"
 
 
-async def test_a_version_that_never_answers_is_given_up_too(scene: Scene) -> None:
+async def test_a_version_that_never_answers_is_given_up_too(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its first life here: each takes as long as a healthy agent may need to start."""
+    monkeypatch.setattr("pipecd.launcher.choice.TRIES", 1)
     scene.configure(behaviour="silent v9.2.0")
-    async with scene.launched(patience={"start": 2.0}):
+    async with scene.launched(patience={"start": 30.0}):
         await scene.runs("9.1.0")
         await scene.steady("v9.1.0")
         await scene.wish("v9.2.0")
-        await scene.runs("9.1.0", lives=5)
-        assert scene.told()[2:] == ["started 9.2.0", "ended 9.2.0"] * 3 + ["started 9.1.0"]
+        await scene.runs("9.1.0", lives=3)
+        *given_up, last = scene.told()[2:]
+        assert given_up[:2] == ["started 9.2.0", "ended 9.2.0"]
+        assert set(given_up) == {"started 9.2.0", "ended 9.2.0"}
+        assert last == "started 9.1.0"
 
 
 async def test_what_failed_is_tried_again_after_a_while(scene: Scene) -> None:
+    """Nobody changes the wish: what it lacked has come by itself."""
     scene.configure(behaviour="crash v9.2.0")
-    async with scene.launched(patience={"forgive": 3.0}):
+    async with scene.launched(patience={"forgive": 5.0}):
         await scene.runs("9.1.0")
         await scene.steady("v9.1.0")
         await scene.wish("v9.2.0")
-        await scene.runs("9.1.0", lives=5)
-        # The next try meets a configuration under which it lives.
-        publish(scene.folder / "releases", "v9.2.0")
-        await eventually(lambda: _started(scene, 6), 20)
-        assert scene.told()[-1] != "ended 9.2.0"
+
+        async def given_up() -> bool:
+            told = scene.told()
+            return "started 9.2.0" in told and "started 9.1.0" in told[told.index("started 9.2.0") :]
+
+        await eventually(given_up)
+        (scene.folder / "mended").touch()
+        await scene.runs("9.2.0")
+        await scene.steady("v9.2.0")
 
 
 async def test_with_the_control_plane_away_the_known_version_goes_on(scene: Scene, tmp_path: Path) -> None:
@@ -263,10 +311,11 @@ async def test_with_the_control_plane_away_the_known_version_goes_on(scene: Scen
         await scene.wish("v9.2.0")
         await scene.runs("9.2.0")
         await scene.steady("v9.2.0")
+    before = sum(one.startswith("started") for one in scene.told())
     text = scene.config.read_text().replace(scene.plane.address, "127.0.0.1:9")
     scene.config.write_text(text)
     async with scene.launched():
-        await scene.runs("9.2.0", lives=len(scene.told()) // 2 + 1)
+        await scene.runs("9.2.0", lives=before + 1)
 
 
 async def test_old_versions_are_kept_to_fall_back_on_and_older_ones_go(scene: Scene) -> None:
@@ -278,47 +327,51 @@ async def test_old_versions_are_kept_to_fall_back_on_and_older_ones_go(scene: Sc
         for version in ("v9.2.0", "v9.3.0", "v9.4.0"):
             await scene.wish(version)
             await scene.steady(version)
-    kept = sorted(one.name for one in (scene.folder / "home" / "versions").iterdir())
-    assert kept == ["v9.2.0", "v9.3.0", "v9.4.0"]
+
+        async def kept() -> bool:
+            """The old ones go right after the new one is known as good."""
+            found = sorted(one.name for one in (scene.folder / "home" / "versions").iterdir())
+            assert found == ["v9.2.0", "v9.3.0", "v9.4.0"]
+            return True
+
+        await eventually(kept)
 
 
 async def test_one_port_speaks_for_both(scene: Scene) -> None:
     async with scene.launched():
         await scene.runs("9.1.0")
-        _, metrics = await scene.page("/metrics")
-        assert "agent_metric 1" in metrics
-        assert "launcher_agent_up 1.0" in metrics
+        await scene.shows("/metrics", 200, "agent_metric 1", "launcher_agent_up 1.0")
         (scene.folder / "unwell").touch()
-        assert await scene.page("/healthz") == (503, "out of touch")
+        assert await scene.shows("/healthz", 503) == "out of touch"
         (scene.folder / "unwell").unlink()
-        assert await scene.page("/healthz") == (200, "ok")
+        assert await scene.shows("/healthz", 200) == "ok"
 
 
 async def test_it_is_unwell_when_the_agent_stays_away_too_long(scene: Scene) -> None:
     async with scene.launched(
-        patience={"silence": 0.5, "start": 8.0, "first_pause": 600.0, "longest_pause": 600.0}
+        patience={"silence": 0.5, "start": 30.0, "first_pause": 600.0, "longest_pause": 600.0}
     ):
         life = await scene.runs("9.1.0")
         scene.configure(behaviour="crash", said="bad")
         os.kill(life["pid"], signal.SIGKILL)
-        await eventually(lambda: _unwell(scene), 20)
+        await scene.shows("/healthz", 503, "no agent answers: ")
 
 
 async def test_it_is_unwell_when_no_agent_lives_however_often_one_is_started(scene: Scene) -> None:
+    """After three lives the launcher's own version is tried; without --insecure it finds no control plane."""
     scene.configure(behaviour="crash")
-    async with scene.launched(patience={"start": 3.0, "first_pause": 1.0, "longest_pause": 1.0}):
-        # Then the launcher's own version is tried; without --insecure it finds no control plane either.
-        await eventually(lambda: _answers(scene, 200), 20)
-        await eventually(lambda: _answers(scene, 503), 20)
-        assert len(scene.lives()) >= 3
+    async with scene.launched(patience={"start": 5.0}):
+        await scene.begun(TRIES)
+        await scene.shows("/healthz", 503, "no agent answers: ")
 
 
 async def test_a_second_port_tells_the_same(scene: Scene) -> None:
-    second = free_port()
+    (scene.port, second) = free_ports(2)
     async with scene.launched(launcher_admin_port=second):
         await scene.runs("9.1.0")
-        assert (await asked(second, "/healthz"))[0] == 200
-        assert json.loads((await asked(second, "/version"))[2])["piped"] == "v9.1.0"
+        scene.port = second
+        assert await scene.shows("/healthz", 200) == "ok"
+        assert await scene.version() == "v9.1.0"
 
 
 async def test_a_hangup_looks_at_once(scene: Scene) -> None:
@@ -329,14 +382,35 @@ async def test_a_hangup_looks_at_once(scene: Scene) -> None:
         await scene.runs("9.1.0", lives=2, config="second")
 
 
+@contextmanager
+def held_back(releases: Path) -> Iterator[tuple[str, threading.Event]]:
+    """The URL of releases that are handed out only once the event is set."""
+    go = threading.Event()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            go.wait()
+            super().do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(releases)))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", go
+    finally:
+        go.set()
+        server.shutdown()
+        server.server_close()
+
+
 async def test_it_is_well_while_the_first_version_is_installed(scene: Scene) -> None:
-    async with scene.launched():
-
-        async def installing() -> bool:
-            return await scene.page("/healthz") == (200, "ok: installing v9.1.0")
-
-        await eventually(installing, 20)
-        await scene.runs("9.1.0")
+    with held_back(scene.folder / "releases") as (releases, go):
+        async with scene.launched(releases=releases):
+            assert await scene.shows("/healthz", 200) == "ok: installing v9.1.0"
+            go.set()
+            await scene.runs("9.1.0")
 
 
 async def test_an_agent_that_does_not_end_is_killed_after_its_grace(
@@ -344,7 +418,7 @@ async def test_an_agent_that_does_not_end_is_killed_after_its_grace(
 ) -> None:
     monkeypatch.setattr("pipecd.launcher.agent.MARGIN", 0.0)
     scene.configure(behaviour="stubborn")
-    async with scene.launched():
+    async with scene.launched(grace_period=2.0):
         life = await scene.runs("9.1.0")
         scene.configure(said="second")
         await scene.runs("9.1.0", lives=2, config="second")
@@ -412,7 +486,8 @@ async def test_a_source_that_comes_up_late_is_waited_for(
         await scene.runs("9.1.0")
     finally:
         task.cancel()
-        await asyncio.wait([task], timeout=20)
+        await asyncio.wait([task], timeout=END)
+    assert task.done()
     with pytest.raises(Temporary, match="the network is not up yet"):
         await launcher.run(replace(source, outages=3), scene.options())
 
@@ -425,12 +500,12 @@ async def test_a_refused_agent_is_told_at_the_start(scene: Scene) -> None:
             await task
 
 
-async def _started(scene: Scene, number: int) -> bool:
-    return sum(one.startswith("started") for one in scene.told()) >= number
+async def _was_tried(scene: Scene, version: str) -> bool:
+    return (scene.folder / "home" / "versions" / version).exists()
 
 
 async def _checks_failed(scene: Scene) -> float:
-    _, metrics = await scene.page("/metrics")
+    metrics = await scene.shows("/metrics", 200, "launcher_checks_failed_total")
     return next(
         float(line.split()[1])
         for line in metrics.splitlines()
@@ -440,12 +515,3 @@ async def _checks_failed(scene: Scene) -> float:
 
 async def _more_checks_failed(scene: Scene, number: float) -> bool:
     return await _checks_failed(scene) >= number
-
-
-async def _answers(scene: Scene, code: int) -> bool:
-    return (await scene.page("/healthz"))[0] == code
-
-
-async def _unwell(scene: Scene) -> bool:
-    code, why = await scene.page("/healthz")
-    return code == 503 and why.startswith("no agent answers: ")

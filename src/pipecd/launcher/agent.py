@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,20 @@ MARGIN = 5.0
 _PROBE = 0.25
 
 
-def free_port() -> int:
-    """One that nobody listens on; should somebody be faster, the agent ends and the next life has another."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A free port, which nobody but the agent comes upon while the block runs.
+
+    Linux lets two sockets that ask for it have one address, as long as only one of them listens. On other
+    systems somebody may be faster than the agent; then it ends, and the next life has another port.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        if sys.platform != "linux":
+            holder.close()
+        yield port
 
 
 async def live(

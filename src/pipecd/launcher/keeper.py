@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from pipecd.errors import PipecdError, Temporary
-from pipecd.launcher.agent import free_port, live
+from pipecd.launcher.agent import held_port, live
 from pipecd.launcher.choice import Life, Past, after, choose
 from pipecd.launcher.health import CHECKS_FAILED, FAILURES, STARTS, UP, Pages
 from pipecd.launcher.memory import Memory
@@ -80,7 +80,8 @@ class Keeper:
             prepared = self._next
             assert prepared is not None
             self._changed.clear()
-            life = await self._one_life(prepared)
+            with held_port() as port:
+                life = await self._one_life(prepared, port)
             failures = await self._ended(prepared.wanted, life, failures) if life else 0
             if life is None or life.by_request:
                 self._pages.excused(self._options.patience.start)
@@ -103,9 +104,9 @@ class Keeper:
         self._next = Prepared(wanted=chosen, command=command)
         self._changed.set()
 
-    async def _one_life(self, prepared: Prepared) -> Life | None:
-        """None when something else is to run now."""
-        options, wanted, port = self._options, prepared.wanted, free_port()
+    async def _one_life(self, prepared: Prepared, port: int) -> Life | None:
+        """Its agent answers on `port`. None when something else is to run now."""
+        options, wanted = self._options, prepared.wanted
         file = _written(options.home / "piped.yaml", wanted.config)
 
         async def steady() -> None:
