@@ -1,7 +1,6 @@
 """Waiting: for an answer, through an outage, and never longer than was said."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -40,22 +39,28 @@ async def test_the_last_trouble_is_told() -> None:
 
 
 async def test_a_trouble_that_is_over_is_not_told() -> None:
-    answers = iter([Temporary("it restarts")])
+    looks = 0
 
     async def look() -> None:
-        for answer in answers:
-            raise answer
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise Temporary("it restarts")
 
-    with pytest.raises(Temporary) as raised:
-        await wait_for(look, interval=0.01, timeout=0.1, what="it did not come")
-    assert str(raised.value) == "it did not come within 0.1 s"
+    # On a busy machine the time may be over before the second look, the first after the trouble.
+    for timeout in (0.1, 1.0, 10.0):
+        looks = 0
+        with pytest.raises(Temporary) as raised:
+            await wait_for(look, interval=0.01, timeout=timeout, what="it did not come")
+        if looks > 1:
+            break
+    assert str(raised.value) == f"it did not come within {timeout:g} s"
 
 
 async def test_an_answer_that_never_comes_is_given_up_in_time() -> None:
     async def look() -> None:
         await asyncio.Event().wait()
 
-    started = time.monotonic()
-    with pytest.raises(Temporary, match="does not answer"):
-        await wait_for(look, interval=0.01, timeout=0.2, what="it did not come")
-    assert time.monotonic() - started < 10
+    async with asyncio.timeout(60):
+        with pytest.raises(Temporary, match="does not answer"):
+            await wait_for(look, interval=0.01, timeout=0.2, what="it did not come")

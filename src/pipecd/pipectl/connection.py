@@ -16,8 +16,6 @@ from pipecd.client import ApiKey, Client, Transport, connect
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError
 
-#: Seconds.
-DIAL_TIMEOUT = 5.0
 #: Bytes: the logs of all stages of a deployment come as one answer.
 LARGEST_ANSWER = 256 * 1024 * 1024
 KEY_VARIABLE = "PIPECD_API_KEY"
@@ -43,7 +41,7 @@ class Connection:
                 f"{self.address} is not an address of a control plane", remedy=f"write --address={host}"
             )
         key = ApiKey(key=_sendable(self._key()))
-        client = await connect(self.address, key, self.transport, timeout=DIAL_TIMEOUT)
+        client = await connect(self.address, key, self.transport)
         try:
             yield client
         finally:
