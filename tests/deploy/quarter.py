@@ -26,12 +26,19 @@ LOOK = 0.005
 
 @dataclass
 class Quota:
+    """What is used of `share` in so many seconds is `share` times as many CPU seconds, however long they last
+    here: a machine with other work gives less than the share."""
+
     share: float
     #: CPU seconds so far.
     used: float = 0.0
     #: Periods so far, and those whose part was used up.
     periods: int = 0
     exhausted: int = 0
+
+    def seconds(self) -> float:
+        """In which all that was used so far could have been had at the full share."""
+        return self.used / self.share
 
 
 @contextmanager
@@ -44,7 +51,8 @@ def throttled(pid: int, *, share: float) -> Iterator[Quota]:
         yield quota
     finally:
         over.set()
-        thread.join(10)
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def tree(pid: int) -> Sequence[psutil.Process]:

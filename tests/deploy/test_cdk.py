@@ -44,7 +44,7 @@ def synth(out: Path, context: Mapping[str, Any]) -> subprocess.CompletedProcess[
     }
     out.mkdir(exist_ok=True)
     return subprocess.run(
-        [sys.executable, "app.py"], cwd=HERE, env=environment, capture_output=True, text=True, timeout=110
+        [sys.executable, "app.py"], cwd=HERE, env=environment, capture_output=True, text=True, timeout=200
     )
 
 
@@ -71,7 +71,7 @@ def test_cfn_lint_finds_nothing_wrong(file: Path) -> None:
         [sys.executable, "-c", LINT, "--regions", "eu-central-1", "--", str(file)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
     )
     assert (done.returncode, done.stdout) == (0, "")
 

@@ -93,13 +93,13 @@ def test_base_images_name_their_version() -> None:
 
 
 def test_hadolint_finds_nothing_wrong() -> None:
-    done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "deploy").rglob("*.sh")), ids=lambda path: path.name)
 def test_scripts_are_shell(script: Path) -> None:
-    done = subprocess.run([BIN / "shellcheck", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([BIN / "shellcheck", script], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert "set -eu" in script.read_text()
 
@@ -112,7 +112,7 @@ def test_pushing_an_image_without_docker_says_what_to_do(tmp_path: Path) -> None
         env={"PATH": str(tmp_path), **settings},
         capture_output=True,
         text=True,
-        timeout=10,
+        timeout=60,
     )
     assert done.returncode == 1
     assert done.stderr.startswith(
@@ -140,7 +140,7 @@ def test_the_image_is_built_or_copied_and_then_pushed(source: str, expected: str
         ["/bin/sh", str(script)],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", **settings},
         check=True,
-        timeout=10,
+        timeout=60,
     )
     calls = journal.read_text().splitlines()
     assert "aws ecr get-login-password --region eu-central-1" in calls

@@ -124,7 +124,7 @@ class Folder:
             cwd=self.path,
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=200,
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": str(self.path),
@@ -322,7 +322,7 @@ def test_the_control_planes_container_starts_a_control_plane(
         env={"PATH": os.environ["PATH"], **given},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
     assert told.stdout.startswith("server --config-file="), told.stderr
     written = tmp / "control-plane.yaml"
