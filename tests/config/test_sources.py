@@ -338,7 +338,7 @@ def test_an_sdk_that_is_not_installed_is_named(absent: str, flag: str, value: st
         "from pipecd.__main__ import piped; piped()"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env={**os.environ}
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env={**os.environ}
     )
     assert ended.returncode == 1
     assert ended.stderr.endswith(f'is not installed; install it: pip install "pipecd[{extra}]"\n')

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from pipecd.git.command import failure
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.quickstart.git_server import GitServer
+from tests.eventually import eventually
 from tests.repo import Clone
 
 
@@ -134,7 +137,6 @@ async def test_a_submodule_is_not_fetched(mirrors: Mirrors, clone: Clone) -> Non
 
 
 async def test_a_password_is_in_no_argument_and_no_error(tmp_path: Path) -> None:
-    seen: list[str] = []
     with GitServer(tmp_path / "remote", users={"ada": "correct-horse"}) as server:
         server.create("demo")
         wrong = Credentials(username="ada", password="wrong-password")
@@ -144,23 +146,38 @@ async def test_a_password_is_in_no_argument_and_no_error(tmp_path: Path) -> None
         assert "wrong-password" not in str(caught.value) and "credentials were refused" in str(caught.value)
         right = Credentials(username="ada", password="correct-horse")
         async with Mirrors(tmp_path / "right", right, User()) as mirrors:
-            watching = asyncio.create_task(asyncio.to_thread(_arguments, seen))
-            with pytest.raises(ConfigError, match="no branch"):
-                await mirrors.head(server.url("demo"), "main")
-            await watching
-    assert any("ls-remote" in line for line in seen)
+            with _watched_arguments() as seen:
+
+                async def seen_at_work() -> bool:
+                    with pytest.raises(ConfigError, match="no branch"):
+                        await mirrors.head(server.url("demo"), "main")
+                    return any("ls-remote" in line for line in seen)
+
+                await eventually(seen_at_work)
     assert not any("correct-horse" in line for line in seen)
     assert b"correct-horse" not in b"".join(
         path.read_bytes() for path in (tmp_path / "right").rglob("*") if path.is_file()
     )
 
 
-def _arguments(seen: list[str]) -> None:
-    for _ in range(30):
-        listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-        seen.extend(listed.stdout.splitlines())
-        if any("ls-remote" in line for line in seen):
-            return
+@contextmanager
+def _watched_arguments() -> Iterator[set[str]]:
+    """The command lines of all processes, looked at again and again until the block ends."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+            seen.update(listed.stdout.splitlines())
+
+    watching = threading.Thread(target=look)
+    watching.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watching.join()
 
 
 def test_the_servers_environment_has_nothing_of_the_machine() -> None:
