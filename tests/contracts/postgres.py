@@ -37,17 +37,20 @@ def cluster(folder: Path) -> Iterator[str]:
 def restart(folder: Path) -> None:
     """Start the cluster in `folder`, also after a crash."""
     options = f"-c listen_addresses='' -c unix_socket_directories='{folder / 's'}' -c fsync=off"
-    start = ("-D", folder / "data", "-w", "-t", "60", "-l", folder / "log", "-o", options, "start")
+    start = ("-D", folder / "data", "-w", "-t", "150", "-l", folder / "log", "-o", options, "start")
     _run(_user(folder), binary("pg_ctl"), *start)
 
 
 def crash(folder: Path) -> None:
     """As when the power goes."""
     server = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
+    # It must not start another child between the look and the kill: that one would keep its memory.
+    server.suspend()
     gone = [server, *server.children()]
     for process in gone:
         process.kill()
-    psutil.wait_procs(gone, timeout=20)
+    _, left = psutil.wait_procs(gone, timeout=60)
+    assert not left
 
 
 def _user(folder: Path) -> str | None:
@@ -69,6 +72,6 @@ def _run(user: str | None, *command: object) -> None:
         check=True,
         user=user,
         stdout=subprocess.DEVNULL,
-        timeout=90,
+        timeout=180,
         cwd="/",
     )

@@ -38,9 +38,15 @@ async def test_a_killed_postgresql_is_waited_for(postgres_url: str) -> None:
         await store.close()
 
 
-def test_the_cluster_is_gone_afterwards(postgres_url: str) -> None:
+async def test_the_cluster_is_gone_afterwards(postgres_url: str) -> None:
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as name:
         with postgres.cluster(Path(name)):
             pass
-        left = subprocess.run(["pgrep", "-f", name], capture_output=True, text=True, check=False)
-        assert left.stdout == ""
+
+        async def gone() -> bool:
+            """Its first process gives up its file a moment before it ends."""
+            left = subprocess.run(["pgrep", "-f", name], capture_output=True, text=True, check=False)
+            assert left.stdout == ""
+            return True
+
+        await eventually(gone)
