@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ class Person:
     clone: Clone
     piped_id: str
     folder: Path
+    #: Deployments in the order in which they were first seen: records tell their time in whole seconds.
+    _seen: list[str] = field(init=False, default_factory=list)
 
     async def application(
         self, name: str, files: Mapping[str, str | None] | None = None, *, kind: int = TERRAFORM
@@ -129,7 +131,9 @@ class Person:
         """Oldest first."""
         options = ListDeploymentsRequest.Options(application_ids=[application_id])
         answer = await self.console.call("ListDeployments", options=options, page_size=100)
-        return sorted(answer.deployments, key=lambda one: (one.created_at, one.trigger.timestamp))
+        made = sorted(answer.deployments, key=lambda one: (one.created_at, one.trigger.timestamp))
+        self._seen += [one.id for one in made if one.id not in self._seen]
+        return sorted(made, key=lambda one: self._seen.index(one.id))
 
     async def deployment(self, deployment_id: str) -> Deployment:
         return (await self.console.call("GetDeployment", deployment_id=deployment_id)).deployment
