@@ -38,7 +38,7 @@ class Console:
     """What a browser does: signs in, then calls methods by name."""
 
     base: str
-    http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=20))
+    http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=60))
 
     async def sign_in(self, project: str = PROJECT, user: str = USER, password: str = PASSWORD) -> None:
         form = {"project": project, "username": user, "password": password}
