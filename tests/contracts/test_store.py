@@ -190,7 +190,7 @@ async def test_who_listens_hears_every_write(store: Store, url: str) -> None:
     with store.feed.listening() as changes:
         # The reader begins at the newest row: let it read once before anything is written.
         await other.announce("hello", project_id="shop", id="1")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 await other.create(
                     Piped(id=f"{asyncio.get_running_loop().time()}", project_id="shop", name="x")
