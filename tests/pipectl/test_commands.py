@@ -324,9 +324,9 @@ async def test_a_preview_shows_what_an_agent_answered(
     flags = (f"--repo-remote-url={REMOTE}", "--head-branch=b", "--head-commit=c", "--base-branch=main")
     async with asyncio.TaskGroup() as group:
         playing = group.create_task(play())
-        ran = await pipectl("plan-preview", *flags, f"--out={out}", "--piped-handle-timeout=30s")
+        ran = await pipectl("plan-preview", *flags, f"--out={out}", "--piped-handle-timeout=300s")
     await agent.close()
-    assert playing.result().build_plan_preview.timeout == 30
+    assert playing.result().build_plan_preview.timeout == 300
     assert ran.code == 0, ran.err
     assert "1. app: shop, kind: TERRAFORM" in ran.out and "    + resource" in ran.out
     (one,) = json.loads(out.read_text())["Applications"]

@@ -64,7 +64,7 @@ def test_an_id_stays_whole_in_a_narrow_terminal() -> None:
     )
     master, slave = pty.openpty()
     environment = {**os.environ, "COLUMNS": "60", "TERM": "xterm"}
-    subprocess.run([sys.executable, "-c", program], stdout=slave, env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], stdout=slave, env=environment, check=True, timeout=120)
     os.close(slave)
     read = bytearray()
     # It comes in pieces; after the last one the terminal has no other side.
