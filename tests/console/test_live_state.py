@@ -12,22 +12,22 @@ from pipecd.model.resource import Health, Resource
 from pipecd.schema.agent.applications_pb2 import ReportApplicationSyncStateRequest
 from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateRequest
 from pipecd.schema.model.application_pb2 import ApplicationSyncState, ApplicationSyncStatus
+from pipecd.schema.model.kind_pb2 import TERRAFORM
 from pipecd.wire import snapshot_to
 from tests.console.browser import Visitor
+from tests.console.seeds import repository
 from tests.controlplane.server_fixture import PROJECT
 from tests.eventually import eventually
-from tests.world import World, pipeline
+from tests.world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
-async def shop(w: World) -> str:
-    """An application that is deployed."""
-    async with w.agent():
-        made = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        await w.ended(made)
-    return made
+async def shop(w: World, agent: Client) -> str:
+    """An application of which only the test tells anything."""
+    await repository(agent)
+    return await w.registered("shop", kind=TERRAFORM)
 
 
 async def report(w: World, agent: Client, shop: str, resources: Sequence[Resource]) -> None:
