@@ -27,6 +27,11 @@ async def test_while_git_is_away_a_sync_waits_and_then_is_carried_out(tmp_path: 
     async with world(tmp_path, git_port=port) as w, w.agent(syncInterval="1s"):
         app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
         first = await w.ended(app)
+
+        async def synced() -> bool:
+            return bool((await w.state(app)).status == ApplicationSyncStatus.SYNCED)
+
+        await eventually(synced)
         await asyncio.to_thread(w.git.stop)
         asked = await w.console.call("SyncApplication", application_id=app)
         await asyncio.sleep(2)  # several rounds go wrong

@@ -42,7 +42,12 @@ async def test_a_failure_undoes_what_ran_and_says_what_failed(tmp_path: Path) ->
         assert found["Rollback"] == StageStatus.STAGE_SUCCESS, ended
         assert found["ScriptRunRollback"] == StageStatus.STAGE_SUCCESS
         assert undone.read_text() == "first\n"
-        assert (await w.state(app)).status == ApplicationSyncStatus.OUT_OF_SYNC
+
+        async def out_of_sync() -> bool:
+            # The agent tells it after the deployment's end.
+            return bool((await w.state(app)).status == ApplicationSyncStatus.OUT_OF_SYNC)
+
+        await eventually(out_of_sync)
 
 
 async def test_where_no_rollback_is_wanted_the_failure_stands(tmp_path: Path) -> None:
