@@ -44,7 +44,7 @@ async def channel(plane: ControlPlane) -> AsyncIterator[aio.Channel]:
 async def rpc(channel: aio.Channel, path: str, request: Message | bytes, credential: str) -> bytes:
     data = request if isinstance(request, bytes) else request.SerializeToString()
     metadata = (("authorization", credential),) if credential else ()
-    answer = await channel.unary_unary(path)(data, metadata=metadata, timeout=20)  # type: ignore[arg-type]
+    answer = await channel.unary_unary(path)(data, metadata=metadata, timeout=60)  # type: ignore[arg-type]
     assert isinstance(answer, bytes)
     return answer
 
@@ -158,7 +158,7 @@ async def test_every_call_refuses_whoever_shows_nothing(plane: ControlPlane, cha
     """Bad credentials win over bad payloads, in every call, on both doors."""
     for path, method in methods().items():
         if method.streams:
-            stream = channel.unary_stream(path)(b"", timeout=20)
+            stream = channel.unary_stream(path)(b"", timeout=60)
             with pytest.raises(aio.AioRpcError) as refused:
                 await stream.read()
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, path
@@ -185,7 +185,7 @@ async def test_every_call_asks_for_its_right(plane: ControlPlane, channel: aio.C
         if method.streams or not (right := needed(method)):
             continue
         try:
-            await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=20)  # type: ignore[arg-type]
+            await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=60)  # type: ignore[arg-type]
             said = "OK"
         except aio.AioRpcError as error:
             said = error.code().name
@@ -201,7 +201,7 @@ async def test_a_role_that_is_gone_gives_nothing(plane: ControlPlane, channel: a
     cookie = "token=" + plane.served.plane.sessions.issue(session, now=plane.served.plane.now())
     with pytest.raises(aio.AioRpcError) as refused:
         path = "/pipecd.v1.ConsoleService/PageApplications"
-        await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=20)  # type: ignore[arg-type]
+        await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=60)  # type: ignore[arg-type]
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
@@ -240,7 +240,7 @@ async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio
         request = _about_theirs(method.request(), made.id)
         try:
             answer = await channel.unary_unary(path)(
-                request.SerializeToString(), metadata=metadata, timeout=20
+                request.SerializeToString(), metadata=metadata, timeout=60
             )
         except aio.AioRpcError as error:
             assert error.code() is not grpc.StatusCode.INTERNAL, (path, error.details())

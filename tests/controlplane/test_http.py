@@ -133,7 +133,7 @@ async def test_a_push_is_told_to_the_agents_that_have_the_repository(
     with plane.served.plane.store.feed.listening() as changes:
         answer = await http.post(f"/hooks/{host}", content=body, headers=_sign(host, body, SECRET))
         assert answer.status_code == 200, answer.text
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (change := await changes.get()).kind != "repository":
                 pass
     assert (change.piped_id, change.id) == (piped_id, "git@git.example:shop/config.git")

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from pipecd.controlplane.passwords import hash_password
+from tests.ports import free_ports
 
 GOOD = f"""apiVersion: pipecd.dev/v1beta1
 kind: ControlPlane
@@ -35,7 +36,7 @@ def start(folder: Path, text: str, *more: str, key: bytes = b"k" * 64) -> subpro
     (folder / "key").write_bytes(key)
     (folder / "cp.yaml").write_text(text)
     return subprocess.run(
-        [*command(folder), *more], capture_output=True, text=True, timeout=60, check=False, cwd=folder
+        [*command(folder), *more], capture_output=True, text=True, timeout=120, check=False, cwd=folder
     )
 
 
@@ -101,15 +102,13 @@ def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     (tmp_path / "key").write_bytes(b"k" * 64)
     (tmp_path / "cp.yaml").write_text(GOOD)
     process = subprocess.Popen([*command(tmp_path), f"--admin-port={port}"], cwd=tmp_path)
     try:
         async with httpx.AsyncClient() as http:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 60
             while True:
                 try:
                     answers = [await http.get(f"http://127.0.0.1:{port}/{one}") for one in PAGES]
@@ -121,7 +120,7 @@ async def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals)
         assert answers[0].text == "ok" and b"pipecd_rpc_calls" in answers[2].content
     finally:
         process.send_signal(number)
-        code = await asyncio.to_thread(process.wait, 20)
+        code = await asyncio.to_thread(process.wait, 60)
     assert code == 0
 
 
@@ -135,16 +134,14 @@ async def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
     """
     from tests.controlplane.server_fixture import CallFailed, Console
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     (tmp_path / "key").write_bytes(b"k" * 64)
     (tmp_path / "cp.yaml").write_text(GOOD)
     limited = ["sh", "-c", 'ulimit -f 700; exec "$@"', "sh", *command(tmp_path), f"--http-port={port}"]
     process = subprocess.Popen(limited, cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     console = Console(f"http://127.0.0.1:{port}")
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while True:
             try:
                 await console.sign_in(password="hello hello")
@@ -168,4 +165,4 @@ async def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
     finally:
         await console.http.aclose()
         process.kill()
-        await asyncio.to_thread(process.wait, 20)
+        await asyncio.to_thread(process.wait, 60)

@@ -160,7 +160,7 @@ async def test_an_agent_that_was_asked_to_restart_ends_well(tmp_path: Path) -> N
     async with world(tmp_path) as w, w.agent() as agent:
         await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
         asked = await w.console.call("RestartPiped", piped_id=w.piped_id)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.wait([agent])
         assert agent.exception() is None
         answer = await w.console.call("GetCommand", command_id=asked.command_id)

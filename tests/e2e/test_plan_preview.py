@@ -92,7 +92,7 @@ class Reviewer:
             # Between two agents there is none, which is an answer too.
             return None if any("is not online" in one.error for one in found) else found
 
-        yield lambda: eventually(look, 40)
+        yield lambda: eventually(look, 120)
         await client.close()
 
 
@@ -226,7 +226,7 @@ async def test_a_preview_neither_waits_for_a_deployment_nor_holds_one_up(tmp_pat
             made = await w.deployments(app)
             return bool(made) and "Creating..." in await w.log(made[0].id, "TerraformSync")
 
-        await eventually(applying, 40)
+        await eventually(applying)
         files = shop(tmp_path, data("b", "1"))
         commit = someone.branch("next", {f"shop/{name}": text for name, text in files.items()})
         (one,) = (await someone.preview("next", commit))["Applications"]
@@ -251,10 +251,10 @@ async def test_a_preview_that_takes_too_long_ends_and_says_so(tmp_path: Path) ->
                 "quick/main.tf": configuration(tmp_path / "quick.state", ""),
             },
         )
-        async with someone.asked("slow", commit, within=8) as answer:
+        async with someone.asked("slow", commit, within=25) as answer:
             (found,) = await answer()
         results = {one.application_name: one for one in found.results}
-        assert results["shop"].error == "the preview was not finished within 8 s"
+        assert results["shop"].error == "the preview was not finished within 25 s"
         assert results["quick"].plan_summary == b"0 to add, 0 to change, 1 to destroy"
 
 

@@ -115,7 +115,7 @@ async def test_an_approval_of_the_console_lets_a_deployment_go_on(tmp_path: Path
 
         deployment_id = await eventually(waiting)
         await w.console.call("ApproveStage", deployment_id=deployment_id, stage_id="stage-0")
-        ended = await w.over(deployment_id, within=30)
+        ended = await w.over(deployment_id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
         assert "hello" in ended.stages[0].metadata["ApprovedBy"]
 

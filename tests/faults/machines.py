@@ -74,7 +74,7 @@ class Machines(Person):
     def kill(self, name: str) -> None:
         """As when the power goes."""
         self.running[name].send_signal(signal.SIGKILL)
-        self.running[name].wait(timeout=10)
+        self.running[name].wait(timeout=60)
 
     async def stop_agent(self, within: float = 60.0) -> int:
         """SIGTERM once it is at work (before that it would just die), and its exit code."""
@@ -179,4 +179,4 @@ async def _signed_in(console: Console) -> None:
 def _kill_all(running: Mapping[str, subprocess.Popen[bytes]]) -> None:
     for process in running.values():
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)

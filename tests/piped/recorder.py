@@ -11,6 +11,7 @@ from pipecd.client import Client, PipedToken, Transport
 from pipecd.schema.agent import logs_pb2, pipeds_pb2
 from pipecd.schema.agent.service_pb2_grpc import PipedServiceServicer, add_PipedServiceServicer_to_server
 from pipecd.schema.model.stage_log_pb2 import LogBlock
+from tests.ports import free_ports
 
 TOKEN = PipedToken(project_id="j", piped_id="p", key="key\n")
 
@@ -27,7 +28,7 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
         self.refuse: grpc.StatusCode | None = None
         self._changed = asyncio.Condition()
         self._server: aio.Server | None = None
-        self.port = 0
+        self.port = free_ports(1)[0]
 
     async def ReportStat(self, request: Any, context: Any) -> pipeds_pb2.ReportStatResponse:
         await self._called(context)
@@ -47,7 +48,7 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
         await self._keep(self.stored, request.blocks)
         return logs_pb2.ReportStageLogsFromLastCheckpointResponse()
 
-    async def until(self, holds: Callable[["Recorder"], bool], timeout: float = 10.0) -> None:
+    async def until(self, holds: Callable[["Recorder"], bool], timeout: float = 60.0) -> None:
         async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(lambda: holds(self))
 

@@ -97,7 +97,7 @@ def test_a_mistake_in_the_file_is_one_sentence_with_its_place(tmp_path: Path) ->
         [sys.executable, "-m", "pipecd", "piped", f"--config-file={file}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 1
@@ -117,7 +117,7 @@ def test_sigterm_while_the_control_plane_is_away_ends_it_well(tmp_path: Path) ->
         while not (tmp_path / "home" / "lock").exists():
             assert agent.poll() is None
         agent.send_signal(signal.SIGTERM)
-        assert agent.wait(timeout=20) == 0
+        assert agent.wait(timeout=60) == 0
     finally:
         agent.kill()
-        agent.communicate(timeout=10)
+        agent.communicate(timeout=60)

@@ -51,7 +51,7 @@ async def test_an_answer_stands_until_what_runs_is_seen_to_move(
             async def looked() -> bool:
                 return len(aws.bodies("ecs.ListTasks")) >= looks + 10
 
-            await eventually(looked, 30)
+            await eventually(looked)
             return compared() == before
 
         assert await eventually(at_rest, 60)

@@ -202,7 +202,7 @@ async def test_looking_neither_waits_for_the_states_lock_nor_takes_it(tmp_path: 
         # As a deployment holds it that is applying now.
         with (tmp_path / "state").open("r+") as held:
             fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 assert [one.id for one in await looked(play)] == ["terraform_data.a"]
         assert (tmp_path / "state").read_bytes() == before
         left = [path.name for path in (tmp_path / "agent").rglob("terraform/*") if path.is_symlink()]
