@@ -50,7 +50,7 @@ async def first_deployed(m: Machines, files: Mapping[str, str], kind: int, provi
     """Nobody is killed here."""
     await m.push("Begin", _below_shop(files))
     app = await m.registered("shop", kind=kind, provider=provider)
-    first = await m.ended(app, within=90)
+    first = await m.ended(app, within=240)
     assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
     return first
 
@@ -78,7 +78,7 @@ async def rounds(
             moment=_in_a_call(aws, partial(over, m, app, pushed)),
         )
         left -= used
-        ended = await m.ended(app, pushed, within=120)
+        ended = await m.ended(app, pushed, within=240)
         check_ended(ended, fails=cut is not None)
         assert not aws.broken
         yield Round(tag=tag, cut=cut, deployment=ended, kills=used)

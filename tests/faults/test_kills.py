@@ -61,7 +61,7 @@ async def test_kills_at_random_moments_change_nothing_that_people_see(tmp_path: 
             )
             used = await kill_until_over(m, app, commit, rng, left)
             left -= used
-            ended = await m.ended(app, commit, within=90)
+            ended = await m.ended(app, commit, within=240)
             check_ended(ended, fails=fails)
             check_ledger(ledger.read_text().splitlines(), kills=used, fails=fails)
         commits = Counter(one.trigger.commit.hash for one in await m.deployments(app))
@@ -89,16 +89,21 @@ def check_ledger(lines: list[str], *, kills: int, fails: bool) -> None:
 
 async def test_a_wait_goes_on_where_it_was(tmp_path: Path) -> None:
     async with machines(tmp_path) as m:
-        waiting = pipeline({"name": "WAIT", "with": {"duration": "6s"}})
+        waiting = pipeline({"name": "WAIT", "with": {"duration": "24s"}})
         app = await m.application("shop", {"app.pipecd.yaml": waiting})
-        began = time.monotonic()
+
+        async def at_work() -> bool:
+            return any(stage.status for one in await m.deployments(app) for stage in one.stages)
+
+        await eventually(at_work)
         for _ in range(2):
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(8.0)
             m.kill(AGENT)
             m.start(AGENT)
+        last = time.monotonic()
         ended = await m.ended(app)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
-        assert time.monotonic() - began < 6 + 5, "elapsed waiting was waited again"
+        assert time.monotonic() - last < 24, "elapsed waiting was waited again"
 
 
 async def test_sigterm_ends_in_time_and_reports_nothing_as_failed(tmp_path: Path) -> None:
@@ -113,7 +118,7 @@ async def test_sigterm_ends_in_time_and_reports_nothing_as_failed(tmp_path: Path
         await eventually(at_work)
         began = time.monotonic()
         assert await m.stop_agent() == 0
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 30, "whoever stops containers waits no longer"
         (running,) = await m.deployments(app)
         assert running.status == DeploymentStatus.DEPLOYMENT_RUNNING
         gate.touch()

@@ -52,7 +52,7 @@ def values(state: Path) -> list[str]:
     return [one["attributes"]["input"]["value"] for one in instances]
 
 
-@pytest.mark.timeout(120 + ROUNDS_KILLS * 30)
+@pytest.mark.timeout(240 + ROUNDS_KILLS * 30)
 async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_path: Path) -> None:
     print(f"PIPECD_KILL_SEED={SEED}")
     rng = random.Random(SEED)
@@ -66,7 +66,7 @@ async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_pa
 
     async with machines(tmp_path) as m:
         app = await m.application("shop", files(STAGES))
-        first = await m.ended(app, within=90)
+        first = await m.ended(app, within=240)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
         while left > 0:
             value += 1
@@ -76,7 +76,7 @@ async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_pa
             commit = await m.push(f"Value {value}", {f"shop/{name}": text for name, text in changed.items()})
             used = await kill_until_over(m, app, commit, rng, left, moment=MOMENT)
             left -= used
-            ended = await m.ended(app, commit, within=120)
+            ended = await m.ended(app, commit, within=240)
             by_name = {stage.name: stage for stage in ended.stages}
             assert by_name["TERRAFORM_APPLY"].status == StageStatus.STAGE_SUCCESS, ended.status_reason
             if fails:

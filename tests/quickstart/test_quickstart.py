@@ -23,7 +23,7 @@ from tests.eventually import eventually
 from tests.ports import free_ports
 from tests.repo import Clone
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 APPLICATIONS = {"network", "website", "greeting", "limits"}
 
 
@@ -46,13 +46,13 @@ class Quickstart:
                 self.command(*more), stdout=output, stderr=output, env={**os.environ, "COLUMNS": "200"}
             )
         try:
-            await eventually(self._ready, 60)
+            await eventually(self._ready, 180)
             async with Console(f"http://127.0.0.1:{self.port}") as console:
                 await console.sign_in("quickstart", "hello", self.printed("password"))
                 yield console
         finally:
             process.send_signal(signal.SIGINT)
-            code = await asyncio.to_thread(process.wait, 40)
+            code = await asyncio.to_thread(process.wait, 90)
         assert code == 0, self.output.read_text()
 
     async def _ready(self) -> bool:
@@ -93,7 +93,7 @@ async def ended(console: Console, name: str, count: int) -> dict[str, Any]:
         )
         return found[count - 1] if over else None
 
-    result = await eventually(look, 90)
+    result = await eventually(look, 180)
     assert result
     return result
 
@@ -110,7 +110,7 @@ async def test_the_demo_deploys_itself_and_a_push_within_two_seconds(quickstart:
         assert (deployed / "limits" / "requests.txt").read_text() == "100\n", "rolled back"
         assert (deployed / "greeting" / "greeting.txt").exists()
 
-        waiting = await eventually(lambda: _awaiting_approval(console), 60)
+        waiting = await eventually(lambda: _awaiting_approval(console), 180)
         assert not (deployed / "website").exists(), "nothing is applied before somebody approved"
         await console.call("ApproveStage", deploymentId=waiting["id"], stageId="stage-1")
         assert (await ended(console, "website", 1))["status"] == "DEPLOYMENT_SUCCESS"
@@ -175,7 +175,7 @@ async def test_with_an_emulated_aws_traffic_shifts(quickstart: Quickstart) -> No
             )
             return found[0] if waits else None
 
-        blue_green = await eventually(asks, 90)
+        blue_green = await eventually(asks, 180)
         assert blue_green
         await console.call("ApproveStage", deploymentId=blue_green["id"], stageId="stage-2")
         assert (await ended(console, "service", 2))["status"] == "DEPLOYMENT_SUCCESS"
@@ -189,7 +189,7 @@ def test_a_port_in_use_is_named_with_the_remedy(quickstart: Quickstart) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", quickstart.port + 2))
         taken.listen()
-        done = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert f"port {quickstart.port + 2} is in use" in done.stderr
     assert "make quickstart PORT=" in done.stderr
