@@ -8,7 +8,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-async def eventually(look: Callable[[], Awaitable[Result]], within: float = 60.0) -> Result:
+async def eventually(look: Callable[[], Awaitable[Result]], within: float = 120.0) -> Result:
     """The first answer of `look` that is true. Its last AssertionError, or what it saw, tells the failure."""
     until = time.monotonic() + within
     while True:

@@ -138,7 +138,7 @@ class Person:
     async def deployment(self, deployment_id: str) -> Deployment:
         return (await self.console.call("GetDeployment", deployment_id=deployment_id)).deployment
 
-    async def ended(self, application_id: str, commit: str = "", within: float = 90.0) -> Deployment:
+    async def ended(self, application_id: str, commit: str = "", within: float = 240.0) -> Deployment:
         """The application's deployment of `commit`, or its last one, once it is over."""
 
         async def look() -> Deployment | None:
@@ -153,7 +153,7 @@ class Person:
         assert found
         return found
 
-    async def over(self, deployment_id: str, within: float = 90.0) -> Deployment:
+    async def over(self, deployment_id: str, within: float = 240.0) -> Deployment:
         """That deployment once it is over."""
 
         async def look() -> Deployment | None:
@@ -178,6 +178,16 @@ class Person:
             return ""
         return "\n".join(block.log for block in answer.blocks)
 
+    async def logged(self, deployment_id: str, stage_id: str, words: str, count: int = 1) -> str:
+        """The stage's log, once `words` stand in it: the end of a stage waits for its log only a little."""
+
+        async def look() -> str:
+            found = await self.log(deployment_id, stage_id)
+            assert found.count(words) >= count, found
+            return found
+
+        return await eventually(look)
+
 
 @dataclass
 class World(Person):
@@ -196,25 +206,27 @@ class World(Person):
         )
         return config.load(json.dumps(document), "piped.yaml")
 
-    def options(self, home: Path | None = None, admin_port: int = 0) -> Options:
+    def options(self, home: Path | None, admin_port: int, dial_timeout: float) -> Options:
         return Options(
             transport=Transport(insecure=True),
             admin_host="127.0.0.1",
             admin_port=admin_port,
             home=home or self.folder / "agent",
-            dial_timeout=3.0,
+            dial_timeout=dial_timeout,
         )
 
     @asynccontextmanager
     async def agent(self, **more: Any) -> AsyncIterator[asyncio.Task[None]]:
         """An agent, until the block ends: then it is shut down, as by SIGTERM."""
-        options = self.options(more.pop("home", None), more.pop("admin_port", 0))
+        options = self.options(
+            more.pop("home", None), more.pop("admin_port", 0), more.pop("dial_timeout", 30.0)
+        )
         task = asyncio.create_task(piped.run(self.spec(**more), options), name="agent")
         try:
             yield task
         finally:
             task.cancel()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 await asyncio.wait([task])
             if not task.cancelled() and (error := task.exception()):
                 raise error

@@ -1,5 +1,6 @@
 """Whatever stands in an application's file: it shows on that application, stops no other, and heals."""
 
+import asyncio
 from pathlib import Path
 
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
@@ -60,6 +61,32 @@ async def test_each_mistake_shows_and_the_good_file_heals_it(tmp_path: Path) -> 
 
         await eventually(healed)
         assert len(await w.deployments(shop)) == 1
+
+
+async def test_a_mistake_shows_again_once_the_deployment_under_way_is_over(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    waits = f"while [ ! -e {gate} ]; do sleep 0.1; done"
+    # No look at the repository but those that somebody asks for.
+    async with world(tmp_path) as w, w.agent(syncInterval="10h"):
+        app = await w.application("shop", {"app.pipecd.yaml": pipeline(waits)})
+
+        async def at_work() -> bool:
+            return any(stage.status for one in await w.deployments(app) for stage in one.stages)
+
+        async def shown() -> bool:
+            return bool((await w.state(app)).status == ApplicationSyncStatus.INVALID_CONFIG)
+
+        async def left() -> bool:
+            return not any(task.get_name().startswith("worker ") for task in asyncio.all_tasks())
+
+        await eventually(at_work)
+        await w.push("Break", {"shop/app.pipecd.yaml": HEAD + "  timeout: soon\n"})
+        await eventually(shown)
+        gate.touch()
+        assert (await w.ended(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+        # By then it has told that the application is in sync.
+        await eventually(left)
+        await eventually(shown)
 
 
 async def test_who_syncs_a_broken_application_is_told_why_not(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """The world is changed behind the agent's back: it is seen, told, and put right."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipecd.model.drift import Drift
+from pipecd.model.look import Look
 from pipecd.model.status import SyncStatus
 from pipecd.platforms.terraform import platform
 from tests.eventually import eventually
 from tests.platforms.terraform.shop import configuration, data, values
-from tests.world import World, app_file, world
+from tests.world import World, app_file, pipeline, world
 
 PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
 
@@ -27,7 +30,10 @@ def tampered(state: Path, value: str) -> None:
         for at in ("input", "output"):
             resource["instances"][0]["attributes"][at]["value"] = value
     document["serial"] += 1
-    state.write_text(json.dumps(document))
+    # A look at the state may come at any moment: it must not find half of it.
+    fresh = state.with_name("tampered")
+    fresh.write_text(json.dumps(document))
+    fresh.replace(state)
 
 
 async def status(w: World, app: str, wanted: SyncStatus, words: str = "") -> Any:
@@ -37,7 +43,7 @@ async def status(w: World, app: str, wanted: SyncStatus, words: str = "") -> Any
         assert words in state.short_reason, state.short_reason
         return state
 
-    return await eventually(look, 60)
+    return await eventually(look)
 
 
 async def test_terraform_drift_is_seen_told_and_healed(tmp_path: Path) -> None:
@@ -79,11 +85,11 @@ async def test_drift_heals_itself_where_the_application_asks_for_it(tmp_path: Pa
     state = tmp_path / "state"
     file = app_file(trigger={"onOutOfSync": {"disabled": False, "minWindow": "1s"}})
     files = {"app.pipecd.yaml": file, "main.tf": configuration(state, data("door", "open"))}
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS, syncInterval="1s"):
         app = await w.application("shop", files)
         await w.ended(app)
         tampered(state, "shut")
-        await eventually(lambda: _count(w, app, 2), 90)
+        await eventually(lambda: _count(w, app, 2))
         await w.ended(app)
         assert values(state) == {"door": "open"}
 
@@ -100,6 +106,35 @@ async def test_what_is_ignored_is_no_drift(tmp_path: Path) -> None:
         tampered(state, "shut")
         seen = await status(w, app, SyncStatus.OUT_OF_SYNC)
         assert seen.short_reason.endswith("1 to change, 0 to destroy (1 more only in ignored fields)")
+
+
+async def test_what_was_seen_before_a_deployment_is_not_told_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[asyncio.Event] = []
+
+    async def slow(_: Look) -> Drift:
+        looks.append(asyncio.Event())
+        await looks[-1].wait()
+        return Drift(summary="Differs from Git: as it was long ago")
+
+    monkeypatch.setattr(platform, "drift", slow)
+    file = pipeline("true", trigger={"onCommit": {"disabled": True}})
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+        app = await w.application("shop", {"app.pipecd.yaml": file})
+
+        async def looked(times: int) -> bool:
+            return len(looks) == times
+
+        await eventually(lambda: looked(1))
+        await w.console.call("SyncApplication", application_id=app)
+        await status(w, app, SyncStatus.SYNCED, "The last deployment succeeded")
+        looks[0].set()
+        # One look at an application at a time: the first has told what it had to tell.
+        await eventually(lambda: looked(2))
+        assert (await w.state(app)).short_reason == "The last deployment succeeded"
+        looks[1].set()
+        await status(w, app, SyncStatus.OUT_OF_SYNC, "as it was long ago")
 
 
 async def test_what_cannot_be_compared_says_why(tmp_path: Path) -> None:

@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 
 from pipecd.client import Client, PipedToken, Transport
 from pipecd.config.application import Triggers
+from pipecd.git.credentials import Credentials, User
+from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application
 from pipecd.model.deployment import Commit, TriggerKind
+from pipecd.model.status import SyncStatus
 from pipecd.piped.create import Cause, Creator, deployment_id
-from pipecd.piped.heads import AppFile, Head
+from pipecd.piped.heads import AppFile, Head, Heads
+from pipecd.piped.lease import Leadership
 from pipecd.piped.report import Reports
 from pipecd.piped.repositories import Repository
+from pipecd.piped.trigger import Triggering
 from pipecd.piped.view import View
 from pipecd.secrets import Redactor
 from tests.world import REPOSITORY, World, app_file, world
@@ -35,6 +40,7 @@ class Process:
 
     creator: Creator
     view: View
+    reports: Reports
 
     async def application(self) -> Application:
         await self.view.refresh_applications()
@@ -47,8 +53,8 @@ async def process(w: World) -> AsyncIterator[Process]:
     token = PipedToken(project_id="shop", piped_id=w.piped_id, key=w.key)
     client = Client(w.plane.address, token, Transport(insecure=True))
     try:
-        view = View(client)
-        yield Process(Creator(Reports(client, Redactor()), view), view)
+        view, reports = View(client), Reports(client, Redactor())
+        yield Process(Creator(reports, view), view, reports)
     finally:
         await client.close()
 
@@ -97,6 +103,22 @@ async def test_an_old_deployment_found_again_does_not_pass_for_the_last_one(tmp_
         last = (await agent.application()).last_triggered
         assert last is not None
         assert last.deployment_id == made.id
+
+
+async def test_what_the_last_deployment_put_right_is_not_deployed_again(tmp_path: Path) -> None:
+    """A round of the trigger may have begun before that deployment ended."""
+    async with registered(tmp_path) as (w, app), process(w) as agent:
+        rule = {"disabled": False, "minWindow": "0s"}
+        file = replace(FILE, trigger=Triggers.model_validate({"onOutOfSync": rule}))
+        heads = Heads(Mirrors(tmp_path / "home", Credentials(), User()), {})
+        triggering = Triggering(agent.view, Leadership(), agent.reports, heads, agent.creator, 60.0)
+        await agent.reports.sync_state(app, SyncStatus.SYNCED, short="The last deployment succeeded")
+        stale = replace(await agent.application(), sync_status=SyncStatus.OUT_OF_SYNC)
+        await triggering._on_out_of_sync(stale, head(w, "a"), file)
+        assert not await w.deployments(app)
+        await agent.reports.sync_state(app, SyncStatus.OUT_OF_SYNC, short="Differs from Git")
+        await triggering._on_out_of_sync(stale, head(w, "a"), file)
+        assert len(await w.deployments(app)) == 1
 
 
 KINDS = st.sampled_from([TriggerKind.ON_COMMIT, TriggerKind.ON_OUT_OF_SYNC])

@@ -7,12 +7,10 @@ applications at rest cost few calls.
 """
 
 import time
-from collections.abc import Mapping, Set
 from functools import cache
 
 from pipecd.errors import ConfigError, UserError
 from pipecd.model.application import Application
-from pipecd.model.deployment import Deployment
 from pipecd.model.drift import Drift
 from pipecd.model.status import SyncStatus
 from pipecd.piped.lease import Leadership
@@ -45,8 +43,6 @@ class Drifting:
         self._told: dict[str, Told] = {}
         #: Commit of the last comparison that was made, and when it began.
         self._compared: dict[str, tuple[str, float]] = {}
-        self._deployments: Mapping[str, Deployment] = {}
-        self._at_work: Set[str] = frozenset()
         self._rounds = Rounds("drift", PACE, self._interval, self._look)
 
     async def follow(self) -> None:
@@ -70,6 +66,7 @@ class Drifting:
 
     async def _look(self, application: Application) -> None:
         self._looks.forget(self._view.applications)
+        since = time.monotonic()
         try:
             async with self._looks.at(application, age=AGE) as found:
                 if found is None:
@@ -83,13 +80,14 @@ class Drifting:
                 begun = time.monotonic()
                 drift = await compares.drift(look)
         except UserError as error:
-            await self._tell(application, SyncStatus.UNKNOWN, INCOMPARABLE, f"{INCOMPARABLE}: {error}")
+            await self._tell(application, since, SyncStatus.UNKNOWN, INCOMPARABLE, f"{INCOMPARABLE}: {error}")
             raise
         self._compared[application.id] = (commit, begun)
         if drift.none:
-            await self._tell(application, SyncStatus.SYNCED, drift.summary, drift.summary)
+            await self._tell(application, since, SyncStatus.SYNCED, drift.summary, drift.summary)
         else:
-            await self._tell(application, SyncStatus.OUT_OF_SYNC, drift.summary, _reason(drift, commit))
+            reason = _reason(drift, commit)
+            await self._tell(application, since, SyncStatus.OUT_OF_SYNC, drift.summary, reason)
 
     def _stands(self, compares: Compares, application: Application, commit: str) -> bool:
         """Whether the last answer is still good, as far as can be known without asking the platform."""
@@ -100,9 +98,12 @@ class Drifting:
         moved = self._looks.moved_since(application, at)
         return watched and not moved and time.monotonic() - at < STANDS * compares.drift_interval
 
-    async def _tell(self, application: Application, status: SyncStatus, short: str, reason: str) -> None:
+    async def _tell(
+        self, application: Application, since: float, status: SyncStatus, short: str, reason: str
+    ) -> None:
+        """What was looked at from `since` on. It is worth nothing once a deployment came in between."""
         current = self._view.applications.get(application.id)
-        if current is None or self._deploying(current):
+        if current is None or self._deploying(current) or self._view.deployed_since(current.id, since):
             return
         told = (status, reason)
         shown = current.sync_status
@@ -114,12 +115,7 @@ class Drifting:
         self._view.look_again()
 
     def _deploying(self, application: Application) -> bool:
-        deployments = self._view.deployments
-        if deployments is not self._deployments:
-            # Asked for each application each second.
-            self._deployments = deployments
-            self._at_work = {one.application_id for one in deployments.values()}
-        return application.deploying or application.id in self._at_work
+        return application.deploying or application.id in self._view.at_work
 
 
 @cache

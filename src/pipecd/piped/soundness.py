@@ -29,9 +29,15 @@ class Soundness:
             await self._reports.sync_state(
                 application.id, SyncStatus.INVALID_CONFIG, short=SHORT, reason=reason
             )
+            if application.sync_status is not SyncStatus.INVALID_CONFIG:
+                self._view.look_again()
         if self._told.get(application.id) != reason:
             self._told[application.id] = reason
             notify("DEPLOYMENT_TRIGGER_FAILED", {"application": application.name, "reason": reason})
+
+    def unsaid(self, application: Application) -> bool:
+        """Whether its file is known to be broken, and something else is shown."""
+        return application.id in self._told and application.sync_status is not SyncStatus.INVALID_CONFIG
 
     async def healed(self, application: Application) -> None:
         """Nothing to do unless the file was broken, as far as anybody knows."""

@@ -98,6 +98,8 @@ class Triggering:
                 await self._refuse(command, "this agent has no such application, or it is disabled")
             else:
                 new.add(application.git_path.repo_id)
+        # A deployment that ends tells how the application stands, and nothing of its file.
+        new |= {one.git_path.repo_id for one in self._applications() if self._soundness.unsaid(one)}
         for repo_id in new & self._wakes.keys():
             self._wakes[repo_id]()
         for application in self._applications():
@@ -181,13 +183,15 @@ class Triggering:
 
     async def _on_out_of_sync(self, application: Application, head: Head, file: AppFile) -> None:
         rule = file.trigger.on_out_of_sync
-        at_work = {one.application_id for one in self._view.deployments.values()}
-        out_of_sync = application.sync_status is SyncStatus.OUT_OF_SYNC
-        if rule.disabled or not out_of_sync or application.id in at_work:
+        if rule.disabled or not self._out_of_sync(application):
             return
         last = await self._last_deployment(application)
         decision = on_out_of_sync(rule, last=last, now=time.time())
         if decision.triggered:
+            # What is known may be older than the end of the last deployment, which has put things right.
+            await self._view.refresh_applications()
+            if not self._out_of_sync(self._view.applications.get(application.id, application)):
+                return
             cause = self._cause(TriggerKind.ON_OUT_OF_SYNC, decision, application)
             await self._create(application, head, file, cause)
 
@@ -197,6 +201,10 @@ class Triggering:
         self._decided[application.id] = made.trigger.commit.hash
         self._latest[application.id] = made.id
         return made
+
+    def _out_of_sync(self, application: Application) -> bool:
+        at_rest = application.id not in self._view.at_work
+        return at_rest and application.sync_status is SyncStatus.OUT_OF_SYNC
 
     def _cause(self, kind: TriggerKind, decision: Decision, application: Application) -> Cause:
         return Cause(kind=kind, why=decision.why, previous_id=self._previous_id(application))

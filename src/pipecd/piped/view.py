@@ -6,7 +6,7 @@ woken by the feeds. What this process itself finished is left out, however stale
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TypeVar
 
 import structlog
@@ -37,12 +37,16 @@ class View:
         self._client = client
         self.applications: Mapping[str, Application] = {}
         self.deployments: Mapping[str, Deployment] = {}
+        #: Applications with a deployment under way. Their records say so only after they were read again.
+        self.at_work: Set[str] = frozenset()
         self.commands: Mapping[str, Command] = {}
         #: Brings the next reading of the applications forward: we changed one, and nobody tells us of that.
         self.look_again = Wake()
         self.applications_feed, self.deployments_feed, self.commands_feed = Feed(), Feed(), Feed()
         self._finished: dict[str, float] = {}
         self._made: dict[str, float] = {}
+        #: Application → when a deployment of it was last seen to be over.
+        self._rested: dict[str, float] = {}
         self._loaded = {name: asyncio.Event() for name in ("applications", "deployments", "commands")}
 
     async def loaded(self) -> None:
@@ -73,7 +77,7 @@ class View:
         listed = {one.id: one for one in found if one.id not in self._finished}
         # Made while the answer was on its way: the listing cannot know of it.
         newer = {key: one for key, one in self.deployments.items() if self._made.get(key, 0.0) >= begun}
-        self.deployments = newer | listed
+        self._now_under_way(newer | listed)
         self._loaded["deployments"].set()
         self.deployments_feed()
 
@@ -91,14 +95,18 @@ class View:
         """This process made `deployment`: no need to wait for the next listing."""
         self._made[deployment.id] = time.monotonic()
         if deployment.id not in self._finished:
-            self.deployments = {**self.deployments, deployment.id: deployment}
+            self._now_under_way({**self.deployments, deployment.id: deployment})
             self.deployments_feed()
 
     def finished(self, record_id: str) -> None:
         """The deployment or command is over, whatever a listing under way still says."""
         self._finished[record_id] = time.monotonic()
-        self.deployments = {key: one for key, one in self.deployments.items() if key != record_id}
+        self._now_under_way({key: one for key, one in self.deployments.items() if key != record_id})
         self.commands = {key: one for key, one in self.commands.items() if key != record_id}
+
+    def deployed_since(self, application_id: str, at: float) -> bool:
+        """Whether a deployment of it was under way at any time after `at` (monotonic seconds)."""
+        return application_id in self.at_work or self._rested.get(application_id, 0.0) >= at
 
     def cancel_of(self, deployment_id: str) -> CancelDeployment | None:
         """The first wish to cancel that deployment."""
@@ -119,10 +127,18 @@ class View:
             Order(id=one.id, commander=one.commander, approve=isinstance(one, ApproveStage)) for one in asked
         )
 
+    def _now_under_way(self, deployments: Mapping[str, Deployment]) -> None:
+        now = time.monotonic()
+        gone = self.deployments.keys() - deployments.keys()
+        self._rested |= {self.deployments[key].application_id: now for key in gone}
+        self.deployments = deployments
+        self.at_work = {one.application_id for one in deployments.values()}
+
     def _forget_old(self) -> None:
         limit = time.monotonic() - REMEMBERED
         self._finished = {key: at for key, at in self._finished.items() if at > limit}
         self._made = {key: at for key, at in self._made.items() if at > limit}
+        self._rested = {key: at for key, at in self._rested.items() if at > limit}
 
 
 #: What PipeCD's server answers on its one and only page, and refuses when it is sent back.

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import structlog
 
+from pipecd.model.look import Look
+from pipecd.model.resource import Resource
 from pipecd.platforms.terraform import binary, platform
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus as Status
 from tests.controlplane.server_fixture import CallFailed
@@ -38,7 +40,7 @@ async def tree(person: Person, app: str, *wanted: str) -> Sequence[Any]:
         assert [one.id for one in found] == list(wanted)
         return found
 
-    found = await eventually(look, 90)
+    found = await eventually(look)
     assert found is not None
     return found
 
@@ -71,12 +73,53 @@ async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.Ca
             broken = data("c", "1").replace("}", 'provisioner "local-exec" {\n    command = "exit 1"\n  }\n}')
             commit = await w.push("Fail", {"shop/main.tf": configuration(state, broken)})
             assert (await w.ended(app, commit)).status == Status.DEPLOYMENT_FAILURE
-            (only,) = await tree(w, app, "terraform_data.c")
-            assert (only.health_status, only.health_description[:8]) == (2, "Tainted:")
+
+            async def tainted() -> bool:
+                # A look in the middle of the deployment may have found it sound still.
+                found = [
+                    (one.id, one.health_status, one.health_description[:8]) for one in await shown(w, app)
+                ]
+                assert found == [("terraform_data.c", 2, "Tainted:")], found
+                return True
+
+            await eventually(tainted)
     assert CANARY in state.with_name("state.backup").read_text() + state.read_text()
     assert CANARY not in str(logs)
     said = capfd.readouterr()
     assert CANARY not in said.out + said.err
+
+
+async def test_what_a_deployment_left_is_seen_also_when_somebody_looked_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "live_deploying", 0.2)
+    gate, looks, live = tmp_path / "gate", [], platform.live
+
+    async def counted(look: Look) -> Sequence[Resource]:
+        looks.append(look)
+        return await live(look)
+
+    monkeypatch.setattr(platform, "live", counted)
+    waits = {"name": "SCRIPT_RUN", "with": {"run": f"while [ ! -e {gate} ]; do sleep 0.1; done"}}
+    file = app_file([waits, "TERRAFORM_APPLY"])
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+        main = configuration(tmp_path / "state", data("a", "1"))
+        app = await w.application("shop", {"app.pipecd.yaml": file, "main.tf": main})
+
+        async def at_work() -> bool:
+            return any(stage.status for one in await w.deployments(app) for stage in one.stages)
+
+        await eventually(at_work)
+        before = len(looks)
+
+        async def looked() -> bool:
+            return len(looks) > before + 1
+
+        await eventually(looked)
+        assert not await shown(w, app)
+        gate.touch()
+        assert (await w.ended(app)).status == Status.DEPLOYMENT_SUCCESS
+        await tree(w, app, "terraform_data.a")
 
 
 async def test_what_cannot_be_looked_at_says_so_once_and_is_looked_at_again(
@@ -106,12 +149,13 @@ async def test_what_cannot_be_looked_at_says_so_once_and_is_looked_at_again(
             async def looked_again() -> bool:
                 return inits() > before + 2
 
-            await eventually(looked_again, 60)
+            await eventually(looked_again)
+            # Once it can be looked at, a later failure would be news.
+            told = [one for one in logs if one["event"] == "not looked at" and one["log_level"] == "warning"]
             good = configuration(tmp_path / "state", data("a", "1"))
             commit = await w.push("Mend", {"shop/main.tf": good})
             assert (await w.ended(app, commit)).status == Status.DEPLOYMENT_SUCCESS
             await tree(w, app, "terraform_data.a")
-    told = [one for one in logs if one["event"] == "not looked at" and one["log_level"] == "warning"]
     assert [one["loop"] for one in told] == ["live state"]
     assert told[0]["why"].startswith("terraform init: Unreadable module directory; run it in ")
     assert not [one for one in logs if one["event"] == "fault"]

@@ -1,0 +1,27 @@
+"""What is known of deployments under way, before the control plane's records say so."""
+
+import time
+from dataclasses import replace
+
+from pipecd.piped.view import View
+from tests.model.samples import deployment
+from tests.piped.recorder import Recorder
+
+
+async def test_an_application_is_at_work_from_its_first_deployment_to_its_last(recorder: Recorder) -> None:
+    client = recorder.client()
+    view, one = View(client), deployment()
+    before = time.monotonic()
+    assert not view.deployed_since(one.application_id, before)
+    view.created(one)
+    view.created(replace(one, id="another"))
+    assert view.at_work == {one.application_id}
+    assert view.deployed_since(one.application_id, time.monotonic())
+    view.finished(one.id)
+    assert view.at_work == {one.application_id}
+    view.finished("another")
+    assert not view.at_work
+    assert view.deployed_since(one.application_id, before), "what was seen then may be of before"
+    assert not view.deployed_since(one.application_id, time.monotonic() + 1.0)
+    assert not view.deployed_since("somebody else", before)
+    await client.close()
