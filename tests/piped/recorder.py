@@ -26,6 +26,9 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
         self.completed = False
         self.calls = 0
         self.refuse: grpc.StatusCode | None = None
+        #: Checkpoints are heard, and answered only once this is set.
+        self.answering = asyncio.Event()
+        self.answering.set()
         self._changed = asyncio.Condition()
         self._server: aio.Server | None = None
         self.port = free_ports(1)[0]
@@ -43,6 +46,9 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
         self, request: Any, context: Any
     ) -> logs_pb2.ReportStageLogsFromLastCheckpointResponse:
         await self._called(context)
+        async with self._changed:
+            self._changed.notify_all()
+        await self.answering.wait()
         self.completed = self.completed or request.completed
         await self._keep(self.seen, request.blocks)
         await self._keep(self.stored, request.blocks)

@@ -13,6 +13,12 @@ from pipecd.secrets import Redactor
 from tests.piped.recorder import Recorder
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storing is not given up before the server has answered, however busy the machine."""
+    monkeypatch.setattr(module, "PATIENCE", 240.0)
+
+
 @asynccontextmanager
 async def shipping(recorder: Recorder, redactor: Redactor | None = None) -> AsyncIterator[Logs]:
     client = recorder.client()
@@ -38,6 +44,22 @@ async def test_storing_waits_until_the_lines_are_safe(recorder: Recorder) -> Non
         await logs.store("d", "s")
         assert recorder.lines() == ["one"]
         assert not recorder.completed
+
+
+async def test_storing_waits_also_while_older_lines_are_on_their_way(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_EVERY", 0.0)
+    recorder.answering.clear()
+    async with shipping(recorder) as logs:
+        writer = logs.open("d", "s")
+        writer.info("one")
+        await recorder.until(lambda r: r.calls == 1)
+        writer.info("two")
+        storing = asyncio.create_task(logs.store("d", "s"))
+        asyncio.get_running_loop().call_soon(recorder.answering.set)
+        await storing
+        assert recorder.lines() == ["one", "two"]
 
 
 async def test_the_end_of_a_stage_marks_its_log_complete_even_when_it_is_empty(recorder: Recorder) -> None:
@@ -118,7 +140,7 @@ async def test_a_closed_log_takes_nothing_more_and_stops_nothing(recorder: Recor
     recorder.refuse = grpc.StatusCode.FAILED_PRECONDITION
     async with shipping(recorder) as logs:
         logs.open("d", "s").info("late")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await logs.store("d", "s")
         recorder.refuse = None
         logs.open("d", "other").info("fine")

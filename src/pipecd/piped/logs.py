@@ -213,7 +213,8 @@ class Logs:
         self._stored(pending, pending.completed)
 
     def _stored(self, pending: _Pending, over: bool) -> None:
-        if pending.store:
+        # Lines that were written while the others were on their way go with the next checkpoint.
+        if pending.store and not pending.blocks:
             pending.store.set()
             pending.store = None
         if over:
