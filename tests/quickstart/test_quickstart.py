@@ -23,7 +23,7 @@ from tests.eventually import eventually
 from tests.ports import free_ports
 from tests.repo import Clone
 
-pytestmark = pytest.mark.timeout(480)
+pytestmark = pytest.mark.timeout(1200)
 APPLICATIONS = {"network", "website", "greeting", "limits"}
 
 
@@ -46,13 +46,13 @@ class Quickstart:
                 self.command(*more), stdout=output, stderr=output, env={**os.environ, "COLUMNS": "200"}
             )
         try:
-            await eventually(self._ready, 180)
+            await eventually(self._ready, 300)
             async with Console(f"http://127.0.0.1:{self.port}") as console:
                 await console.sign_in("quickstart", "hello", self.printed("password"))
                 yield console
         finally:
             process.send_signal(signal.SIGINT)
-            code = await asyncio.to_thread(process.wait, 90)
+            code = await asyncio.to_thread(process.wait, 180)
         assert code == 0, self.output.read_text()
 
     async def _ready(self) -> bool:
@@ -75,11 +75,13 @@ async def by_name(console: Console) -> dict[str, Any]:
 
 
 async def deployments(console: Console, name: str) -> list[dict[str, Any]]:
+    """In the order in which they were made: pages begin with what was touched last."""
     application = (await by_name(console))[name]
     answer = await console.call(
         "ListDeployments", options={"applicationIds": [application["id"]]}, pageSize=20
     )
-    return list(reversed(answer.get("deployments", [])))
+    found = list(reversed(answer.get("deployments", [])))
+    return sorted(found, key=lambda one: int(one["createdAt"]))
 
 
 async def ended(console: Console, name: str, count: int) -> dict[str, Any]:
@@ -93,7 +95,7 @@ async def ended(console: Console, name: str, count: int) -> dict[str, Any]:
         )
         return found[count - 1] if over else None
 
-    result = await eventually(look, 180)
+    result = await eventually(look, 300)
     assert result
     return result
 
@@ -110,14 +112,14 @@ async def test_the_demo_deploys_itself_and_a_push_within_two_seconds(quickstart:
         assert (deployed / "limits" / "requests.txt").read_text() == "100\n", "rolled back"
         assert (deployed / "greeting" / "greeting.txt").exists()
 
-        waiting = await eventually(lambda: _awaiting_approval(console), 180)
+        waiting = await eventually(lambda: _awaiting_approval(console), 300)
         assert not (deployed / "website").exists(), "nothing is applied before somebody approved"
         await console.call("ApproveStage", deploymentId=waiting["id"], stageId="stage-1")
         assert (await ended(console, "website", 1))["status"] == "DEPLOYMENT_SUCCESS"
         assert "Hello from Git" in (deployed / "website" / "index.html").read_text()
 
         newcomer = json.loads((quickstart.folder / "newcomer.json").read_text())
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             shown = await http.get(f"http://127.0.0.1:{quickstart.port}/quickstart.json")
         assert shown.json() == newcomer
         clone = Clone(quickstart.folder.parent / "clone", newcomer["remote"])
@@ -175,7 +177,7 @@ async def test_with_an_emulated_aws_traffic_shifts(quickstart: Quickstart) -> No
             )
             return found[0] if waits else None
 
-        blue_green = await eventually(asks, 180)
+        blue_green = await eventually(asks, 300)
         assert blue_green
         await console.call("ApproveStage", deploymentId=blue_green["id"], stageId="stage-2")
         assert (await ended(console, "service", 2))["status"] == "DEPLOYMENT_SUCCESS"
@@ -189,7 +191,7 @@ def test_a_port_in_use_is_named_with_the_remedy(quickstart: Quickstart) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", quickstart.port + 2))
         taken.listen()
-        done = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert f"port {quickstart.port + 2} is in use" in done.stderr
     assert "make quickstart PORT=" in done.stderr
@@ -220,7 +222,7 @@ async def test_a_broken_directory_is_named_with_the_remedy(quickstart: Quickstar
             database.write_bytes(b"not a database " * 500)
         else:
             (quickstart.folder / "secrets" / "piped-key").unlink()
-    done = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert remedy in done.stderr, done.stderr
     assert "Traceback" not in done.stderr

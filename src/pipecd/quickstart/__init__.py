@@ -25,7 +25,7 @@ from pipecd.quickstart.state import PROJECT, USERNAME, State
 
 Say = Callable[[str], None]
 #: How long a program may take until it is ready (seconds).
-PATIENCE = 60.0
+PATIENCE = 180.0
 APPLICATIONS = dict.fromkeys(("network", "website", "greeting", "limits"), "TERRAFORM")
 AWS_APPLICATIONS = {"function": "LAMBDA", "service": "ECS"}
 
@@ -76,7 +76,7 @@ async def _keep(
 ) -> None:
     """All programs, until cancelled or until one of them ends."""
     async with asyncio.TaskGroup() as tasks:
-        began = time.monotonic()
+        began, since = time.monotonic(), int(time.time())
         facts: Mapping[str, str] = {}
         if state.with_aws:
             say("Starting the emulated AWS…")
@@ -101,7 +101,7 @@ async def _keep(
             ready(state, ports)
             tasks.create_task(demo_repository.show_rollback(git, state, console), name="rollback")
             if state.with_aws:
-                await demo_repository.show_traffic(git, console)
+                await demo_repository.show_traffic(git, console, since)
             await asyncio.Event().wait()
 
 

@@ -11,7 +11,7 @@ _SERVICE = "/api/grpc.service.webservice.WebService"
 
 class Console:
     def __init__(self, base: str) -> None:
-        self._http = httpx.AsyncClient(base_url=base, timeout=20.0)
+        self._http = httpx.AsyncClient(base_url=base, timeout=60.0)
 
     async def __aenter__(self) -> Self:
         return self

@@ -73,9 +73,11 @@ def begin_anew(git: GitServer, facts: Mapping[str, str]) -> None:
         _git(work, "push", "--quiet", "origin", "main")
 
 
-async def show_traffic(git: GitServer, console: Console) -> None:
-    """Once both AWS applications run, push new versions of them, so that traffic is seen to shift."""
-    since = int(time.time())
+async def show_traffic(git: GitServer, console: Console, since: int) -> None:
+    """Once both AWS applications run, push new versions of them, so that traffic is seen to shift.
+
+    `since` is epoch seconds: what was deployed until then is gone with the AWS of before.
+    """
     for application in ("function", "service"):
         await until(lambda name=application: _deployed(console, name, since), every=1.0)  # type: ignore[misc]
     await asyncio.to_thread(_push_new_versions, git)
