@@ -27,7 +27,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
 
 @pytest.fixture
 async def http(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=plane.url) as client:
+    async with httpx.AsyncClient(base_url=plane.url, timeout=60) as client:
         yield client
 
 

@@ -36,7 +36,7 @@ def start(folder: Path, text: str, *more: str, key: bytes = b"k" * 64) -> subpro
     (folder / "key").write_bytes(key)
     (folder / "cp.yaml").write_text(text)
     return subprocess.run(
-        [*command(folder), *more], capture_output=True, text=True, timeout=120, check=False, cwd=folder
+        [*command(folder), *more], capture_output=True, text=True, timeout=300, check=False, cwd=folder
     )
 
 
@@ -108,7 +108,7 @@ async def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals)
     process = subprocess.Popen([*command(tmp_path), f"--admin-port={port}"], cwd=tmp_path)
     try:
         async with httpx.AsyncClient() as http:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 120
             while True:
                 try:
                     answers = [await http.get(f"http://127.0.0.1:{port}/{one}") for one in PAGES]
@@ -120,7 +120,7 @@ async def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals)
         assert answers[0].text == "ok" and b"pipecd_rpc_calls" in answers[2].content
     finally:
         process.send_signal(number)
-        code = await asyncio.to_thread(process.wait, 60)
+        code = await asyncio.to_thread(process.wait, 120)
     assert code == 0
 
 
@@ -141,7 +141,7 @@ async def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
     process = subprocess.Popen(limited, cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     console = Console(f"http://127.0.0.1:{port}")
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while True:
             try:
                 await console.sign_in(password="hello hello")
@@ -165,4 +165,4 @@ async def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
     finally:
         await console.http.aclose()
         process.kill()
-        await asyncio.to_thread(process.wait, 60)
+        await asyncio.to_thread(process.wait, 120)

@@ -24,7 +24,7 @@ async def test_a_push_is_deployed_and_its_log_can_be_read(tmp_path: Path) -> Non
             DeploymentStatus.DEPLOYMENT_SUCCESS,
             "The deployment was completed successfully",
         )
-        assert "to everybody" in await w.log(first.id, "stage-0")
+        await w.logged(first.id, "stage-0", "to everybody")
         assert [stage.id for stage in first.stages][:2] == ["stage-0", "stage-1"]
 
         commit = await w.push("Say more", {"shop/app.pipecd.yaml": pipeline("echo once more")})

@@ -123,7 +123,7 @@ async def test_what_ends_while_the_control_plane_is_away_is_told_when_it_is_back
             w.console = plane.console
             ended = await w.ended(app)
             assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
-            assert "in the dark" in await w.log(ended.id, "stage-0")
+            await w.logged(ended.id, "stage-0", "in the dark")
             assert ran.read_text() == "x\n", "the script ran again"
             assert not agent.done()
 

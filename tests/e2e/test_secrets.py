@@ -101,8 +101,7 @@ async def test_a_secret_is_sealed_deployed_and_seen_nowhere(tmp_path: Path) -> N
         ]
         assert (tmp_path / "motd").read_text() == "Hello World!\n"
         stage = deployment.stages[0]
-        log = await w.log(deployment.id, stage.id)
-        assert log.count("******") >= 6
+        log = await w.logged(deployment.id, stage.id, "******", count=6)
         application = await w.console.call("GetApplication", application_id=app)
         shown = f"{deployment}{application}"
     places = {"the stage's log": log, "the console": shown, "the agent's log": written.getvalue()}

@@ -110,7 +110,7 @@ def _in_a_call(aws: Emulator, over: Callable[[], Awaitable[bool]]) -> Moment:
             if countdown == 0:
                 print(f"killed in {call.name}, " + ("its answer is lost" if after else "it is lost"))
                 loop.call_soon_threadsafe(come.set)
-                assert gone.wait(_LONGEST)
+                assert gone.wait(240)
                 if not after:
                     raise ConnectionError("the agent is gone")
 

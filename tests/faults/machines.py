@@ -31,7 +31,9 @@ from tests.world import REPOSITORY, Person, agent_spec
 
 SERVER, AGENT = "server", "agent"
 #: How long a call may wait for a control plane that was killed (seconds).
-PATIENCE = 60.0
+PATIENCE = 240.0
+#: How long the agent has for its shutdown (seconds).
+GRACE = 180
 
 
 class PatientConsole(Console):
@@ -57,12 +59,12 @@ class Machines(Person):
     commands: Mapping[str, Sequence[str]]
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     #: What each log had when its process was started (bytes).
-    logged: dict[str, int] = field(default_factory=dict)
+    logged_until: dict[str, int] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         with log:
-            self.logged[name] = log.tell()
+            self.logged_until[name] = log.tell()
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", "pipecd", *self.commands[name]],
                 stdout=log,
@@ -76,13 +78,17 @@ class Machines(Person):
         self.running[name].send_signal(signal.SIGKILL)
         self.running[name].wait(timeout=60)
 
-    async def stop_agent(self, within: float = 60.0) -> int:
+    async def agent_at_work(self) -> None:
+        """Return once the agent that was started last is at work."""
+
+        async def look() -> bool:
+            return b"agent started" in (self.folder / f"{AGENT}.log").read_bytes()[self.logged_until[AGENT] :]
+
+        await eventually(look)
+
+    async def stop_agent(self, within: float = GRACE + 60.0) -> int:
         """SIGTERM once it is at work (before that it would just die), and its exit code."""
-
-        async def at_work() -> bool:
-            return b"agent started" in (self.folder / f"{AGENT}.log").read_bytes()[self.logged[AGENT] :]
-
-        await eventually(at_work, 60)
+        await self.agent_at_work()
         process = self.running[AGENT]
         process.terminate()
         return await asyncio.to_thread(process.wait, within)
@@ -161,6 +167,7 @@ def _agent(folder: Path) -> list[str]:
         "--insecure",
         "--admin-port=0",
         f"--home-dir={folder / 'agent'}",
+        f"--grace-period={GRACE}s",
     ]
 
 

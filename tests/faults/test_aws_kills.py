@@ -54,7 +54,7 @@ ECS_STAGES: Stages = [
 #: After how many stages it fails → how many task sets are made, made the primary one, and deleted.
 EFFECTS = {None: (2, 1, 2), 2: (1, 0, 1), 4: (3, 2, 3), 6: (3, 2, 3)}
 
-pytestmark = [pytest.mark.kill, pytest.mark.timeout(300 + AWS_KILLS * 20)]
+pytestmark = [pytest.mark.kill, pytest.mark.timeout(600 + AWS_KILLS * 60)]
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Agent and control plane are killed at random moments; what people see and what the world saw must hold."""
 
-import asyncio
 import random
-import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -43,7 +41,7 @@ def application(ledger: Path, *, fails: bool) -> str:
     return pipeline(*stages, planner={"autoRollback": True}, timeout="10m")
 
 
-@pytest.mark.timeout(60 + KILLS * 12)
+@pytest.mark.timeout(600 + KILLS * 30)
 async def test_kills_at_random_moments_change_nothing_that_people_see(tmp_path: Path) -> None:
     print(f"PIPECD_KILL_SEED={SEED}")
     rng = random.Random(SEED)
@@ -89,21 +87,26 @@ def check_ledger(lines: list[str], *, kills: int, fails: bool) -> None:
 
 async def test_a_wait_goes_on_where_it_was(tmp_path: Path) -> None:
     async with machines(tmp_path) as m:
-        waiting = pipeline({"name": "WAIT", "with": {"duration": "24s"}})
+        waiting = pipeline({"name": "WAIT", "with": {"duration": "12s"}})
         app = await m.application("shop", {"app.pipecd.yaml": waiting})
 
-        async def at_work() -> bool:
-            return any(stage.status for one in await m.deployments(app) for stage in one.stages)
+        async def begun() -> str:
+            made = await m.deployments(app)
+            stages = made[0].stages if made else ()
+            return made[0].id if stages and "startTime" in stages[0].metadata else ""
 
-        await eventually(at_work)
+        deployment_id = await eventually(begun)
+        await m.logged(deployment_id, "stage-0", "Waiting for 12 s")
+        since = (await m.deployment(deployment_id)).stages[0].metadata["startTime"]
         for _ in range(2):
-            await asyncio.sleep(8.0)
             m.kill(AGENT)
             m.start(AGENT)
-        last = time.monotonic()
-        ended = await m.ended(app)
+            await m.agent_at_work()
+        ended = await m.over(deployment_id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
-        assert time.monotonic() - last < 24, "elapsed waiting was waited again"
+        assert ended.stages[0].metadata["startTime"] == since, "elapsed waiting was waited again"
+        log = await m.logged(deployment_id, "stage-0", "Waited for 12 s")
+        assert log.count("Waiting for 12 s") == 1
 
 
 async def test_sigterm_ends_in_time_and_reports_nothing_as_failed(tmp_path: Path) -> None:
@@ -116,9 +119,8 @@ async def test_sigterm_ends_in_time_and_reports_nothing_as_failed(tmp_path: Path
             return any(stage.status for one in await m.deployments(app) for stage in one.stages)
 
         await eventually(at_work)
-        began = time.monotonic()
+        # Who is not done within its grace period ends with another code.
         assert await m.stop_agent() == 0
-        assert time.monotonic() - began < 30, "whoever stops containers waits no longer"
         (running,) = await m.deployments(app)
         assert running.status == DeploymentStatus.DEPLOYMENT_RUNNING
         gate.touch()

@@ -52,7 +52,7 @@ def values(state: Path) -> list[str]:
     return [one["attributes"]["input"]["value"] for one in instances]
 
 
-@pytest.mark.timeout(240 + ROUNDS_KILLS * 30)
+@pytest.mark.timeout(600 + ROUNDS_KILLS * 60)
 async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_path: Path) -> None:
     print(f"PIPECD_KILL_SEED={SEED}")
     rng = random.Random(SEED)

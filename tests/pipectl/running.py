@@ -40,7 +40,7 @@ class Pipectl:
     ) -> Ran:
         process = await self.start(*arguments, connected=connected, env=env)
         given = stdin.encode() if isinstance(stdin, str) else stdin
-        out, err = await asyncio.wait_for(process.communicate(given), 120)
+        out, err = await asyncio.wait_for(process.communicate(given), 300)
         return Ran(process.returncode or 0, out.decode(), err.decode())
 
     async def start(

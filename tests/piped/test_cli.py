@@ -1,5 +1,6 @@
 """The agent's command line: PipeCD's flags as charts write them, and errors with their place."""
 
+import asyncio
 import base64
 import json
 import logging
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 from pipecd.piped import cli
 from pipecd.piped.cli import command
 from pipecd.piped.options import Options
+from tests.eventually import eventually
 
 SPEC = {
     "projectID": "shop",
@@ -105,7 +107,7 @@ def test_a_mistake_in_the_file_is_one_sentence_with_its_place(tmp_path: Path) ->
     assert "Traceback" not in done.stderr
 
 
-def test_sigterm_while_the_control_plane_is_away_ends_it_well(tmp_path: Path) -> None:
+async def test_sigterm_while_the_control_plane_is_away_ends_it_well(tmp_path: Path) -> None:
     file = tmp_path / "piped.yaml"
     file.write_text(document())
     agent = subprocess.Popen(
@@ -114,10 +116,13 @@ def test_sigterm_while_the_control_plane_is_away_ends_it_well(tmp_path: Path) ->
         text=True,
     )
     try:
-        while not (tmp_path / "home" / "lock").exists():
-            assert agent.poll() is None
+
+        async def at_work() -> bool:
+            return (tmp_path / "home" / "lock").exists()
+
+        await eventually(at_work)
         agent.send_signal(signal.SIGTERM)
-        assert agent.wait(timeout=60) == 0
+        assert await asyncio.to_thread(agent.wait, 120) == 0
     finally:
         agent.kill()
         agent.communicate(timeout=60)

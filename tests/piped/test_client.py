@@ -87,7 +87,7 @@ async def test_the_channel_is_back_soon_after_the_server_is(recorder: Recorder) 
     await recorder.come()
     async with asyncio.timeout(60):
         await client.call(
-            client.piped.ReportStat, ReportStatRequest(), policy=Retry(base=0.1, cap=0.2, tries=100)
+            client.piped.ReportStat, ReportStatRequest(), policy=Retry(base=0.1, cap=0.2, tries=1_000)
         )
     await client.close()
 

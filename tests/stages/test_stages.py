@@ -174,10 +174,10 @@ async def test_an_impossible_environment_is_a_mistake_of_the_file(tmp_path: Path
 
 
 async def test_a_script_that_was_cut_off_runs_again_and_can_know_it(tmp_path: Path) -> None:
-    text = f"echo $SR_ATTEMPT >> {tmp_path}/attempts; [ $SR_ATTEMPT = 1 ] && sleep 60; true"
+    text = f"echo $SR_ATTEMPT >> {tmp_path}/attempts; [ $SR_ATTEMPT = 1 ] && sleep 600; true"
 
     async def begun() -> bool:
-        return (tmp_path / "attempts").exists()
+        return (tmp_path / "attempts").exists() and (tmp_path / "attempts").read_text() == "1\n"
 
     async with stage_play(tmp_path, FILES) as play:
         async with play.calls("SCRIPT_RUN", script, run(text)) as call:

@@ -67,7 +67,7 @@ class Killer:
             countdown -= 1
             if countdown == 0:
                 loop.call_soon_threadsafe(task.cancel)
-                assert gone.wait(10)
+                assert gone.wait(240)
                 if not after:
                     raise ConnectionError("the agent is gone")
 

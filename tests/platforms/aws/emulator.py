@@ -12,7 +12,8 @@ Calls of `aws.client` are the test's own: they are neither recorded nor failed.
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +27,8 @@ from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
 REGION = "eu-central-1"
+#: How long the emulator may take for one answer (seconds).
+PATIENCE = 120.0
 _OBSERVER = "observer"
 _READING = ("Describe", "List", "Get", "AssumeRole")
 
@@ -59,6 +62,8 @@ class Emulator:
     watch: Callable[[Call], None] | None = None
     #: Called before (False) and after (True) each call takes effect.
     trap: Callable[[Call, bool], None] | None = None
+    #: moto is not made for threads: one call takes effect after the other.
+    _turn: threading.Lock = field(default_factory=threading.Lock)
     _failures: list[_Failure] = field(default_factory=list)
     _clients: dict[str, Any] = field(default_factory=dict)
     _rewrites: dict[str, Callable[[Any], None]] = field(default_factory=dict)
@@ -104,7 +109,7 @@ class Emulator:
             environ["wsgi.input"] = io.BytesIO(text)
             login = environ.get("HTTP_AUTHORIZATION", "")
             if f"Credential={_OBSERVER}/" in login or not login:
-                return inner(environ, start_response)
+                return self._in_turn(environ, start_response, inner)
             return self._served(_call(environ, text), environ, start_response, inner)
 
         return application
@@ -119,8 +124,7 @@ class Emulator:
                 self._failures.remove(failure)
                 return _failed(failure, call, start_response)
         told: list[Any] = []
-        parts = inner(environ, lambda *answer: told.append(answer))
-        answer = b"".join(parts)
+        answer = b"".join(self._in_turn(environ, lambda *answer: told.append(answer), inner))
         status, headers = told[0][:2]
         if call.name in self._rewrites and status.startswith("2"):
             content = json.loads(answer)
@@ -135,6 +139,12 @@ class Emulator:
             self.trap(call, True)
         start_response(status, headers)
         return [answer]
+
+    def _in_turn(
+        self, environ: dict[str, Any], start_response: Callable[..., Any], inner: Any
+    ) -> Sequence[bytes]:
+        with self._turn:
+            return list(inner(environ, start_response))
 
     def _watched(self, call: Call) -> None:
         if not self.watch or not call.changes:
@@ -156,7 +166,7 @@ def emulator() -> Iterator[Emulator]:
     try:
         yield made
     finally:
-        httpx.post(f"{made.url}/moto-api/reset")
+        httpx.post(f"{made.url}/moto-api/reset", timeout=PATIENCE)
         server.stop()
 
 

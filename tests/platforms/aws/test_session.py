@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiobotocore.utils import AioContainerMetadataFetcher
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -58,6 +59,8 @@ async def test_an_agent_asks_its_container_for_the_role_once(
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    # One that is given up is asked for again.
+    monkeypatch.setattr(AioContainerMetadataFetcher, "TIMEOUT_SECONDS", 60)
     provider = AwsProvider(region=REGION)
     with replying() as container:
         role = {"AccessKeyId": "tester", "SecretAccessKey": "tester", "Token": "t"}

@@ -43,9 +43,9 @@ async def test_a_cancelled_canary_loses_its_traffic_and_its_tasks(
         async def shifted() -> bool:
             return cloud.weights() == [{"primary": 80, "canary": 20}] * 3
 
-        await eventually(shifted, 60)
+        await eventually(shifted)
         second = (await w.deployments(app))[-1]
         await w.console.call("CancelDeployment", deployment_id=second.id)
-        over = await w.over(second.id, 60)
+        over = await w.over(second.id)
         assert over.status == DeploymentStatus.DEPLOYMENT_CANCELLED
         assert cloud.running() == {"v1": "PRIMARY"} and cloud.weights() == WHOLE

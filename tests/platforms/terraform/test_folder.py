@@ -102,7 +102,7 @@ async def test_one_cache_of_providers_serves_all_and_the_lock_file_stays_whole(t
         plays = [play.at(play.deployment.trigger.commit.hash, deployment_id=name) for name in "xyz"]
         for each in plays:
             each.deployment = replace(each.deployment, application_id=each.deployment.id)
-        async with asyncio.timeout(200), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(400), asyncio.TaskGroup() as tasks:
             done = [tasks.create_task(each.stage("PREPARE", prepare)) for each in plays]
         assert {task.result().saved["installed"] for task in done} == {"registry.terraform.io"}
         locks = {task.result().saved["lock"] for task in done}

@@ -25,7 +25,7 @@ from tests.stages.play import Play
 def slow(folder: Path, value: str = "1") -> str:
     """`a` counts how often it is made; `b`, after it, hangs the first time that it is made."""
     count = f"echo made >> {folder}/count"
-    hang = f"if [ -e {folder}/begun ]; then true; else touch {folder}/begun; sleep 60; fi"
+    hang = f"if [ -e {folder}/begun ]; then true; else touch {folder}/begun; sleep 600; fi"
     return f"""
 resource "terraform_data" "a" {{
   input = "{value}"
@@ -181,7 +181,7 @@ resource "terraform_data" "{name}" {{
     async with shop(tmp_path, chain):
         pass
     kills = 0
-    async with asyncio.timeout(200):
+    async with asyncio.timeout(500):
         while (child := await agent(tmp_path)) and kills < 8:
             try:
                 await asyncio.wait_for(child.wait(), random.uniform(0.5, 3.5))

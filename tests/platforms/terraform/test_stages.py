@@ -317,7 +317,7 @@ async def test_applications_of_one_repository_do_not_disturb_one_another(tmp_pat
                 }.items()
             },
         )
-        async with asyncio.timeout(200), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(400), asyncio.TaskGroup() as tasks:
             for name in names:
                 path = replace(play.deployment.git_path, path=name)
                 other = play.at(commit, deployment_id=name)
