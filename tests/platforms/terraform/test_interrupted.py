@@ -115,7 +115,7 @@ async def test_cancelling_stops_terraform_which_keeps_what_it_made_and_unlocks_t
         assert (tmp_path / ".state.lock.info").exists()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(300):
                 await running
         assert "Interrupt received" in play.log.text
         assert not (tmp_path / ".state.lock.info").exists()
@@ -138,7 +138,7 @@ async def test_a_shutdown_in_the_middle_is_taken_up_by_the_next_process(tmp_path
             running = asyncio.create_task(call())
             await eventually(lambda: exists(tmp_path / "begun"))
             running.cancel()
-            await asyncio.wait([running], timeout=60)
+            await asyncio.wait([running], timeout=300)
         done = await play.stage("TERRAFORM_APPLY", apply)
         assert done.note == "Applied: 2 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1", "b": "1"}
@@ -159,7 +159,7 @@ async def test_a_locked_state_says_who_holds_it_and_how_to_free_it(tmp_path: Pat
             assert "`terraform force-unlock " in error.value.remedy
         finally:
             running.cancel()
-            await asyncio.wait([running], timeout=60)
+            await asyncio.wait([running], timeout=300)
 
 
 @pytest.mark.kill
