@@ -115,7 +115,7 @@ class Drifting:
         self._view.look_again()
 
     def _deploying(self, application: Application) -> bool:
-        return application.deploying or application.id in self._view.at_work
+        return self._view.known(application).deploying
 
 
 @cache

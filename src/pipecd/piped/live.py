@@ -66,7 +66,7 @@ class Living:
         found = _observes(application.kind.name)
         if found is None or found.live_heavy is not heavy:
             return None
-        application = self._as_known_here(application)
+        application = self._view.known(application)
         if application.deploying:
             self._rest.pop(application.id, None)
         return until_next(
@@ -74,7 +74,7 @@ class Living:
         )
 
     async def _look(self, application: Application) -> None:
-        before, now = self._saw.get(application.id), _deployments(self._as_known_here(application))
+        before, now = self._saw.get(application.id), _deployments(self._view.known(application))
         self._saw[application.id] = now
         async with self._looks.at(application, age=AGE if before == now else 0.0) as found:
             if found is None:
@@ -84,11 +84,6 @@ class Living:
             assert observes
             resources = [replace(one, why=self._clean(one.why)) for one in await observes.live(look)]
         await self._send(application, resources)
-
-    def _as_known_here(self, application: Application) -> Application:
-        """Its record may have been read before the deployment that is under way began."""
-        at_work = application.id in self._view.at_work
-        return replace(application, deploying=True) if at_work else application
 
     async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
         at, sent = self._sent.get(application.id, (0.0, None))

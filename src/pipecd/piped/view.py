@@ -7,6 +7,7 @@ woken by the feeds. What this process itself finished is left out, however stale
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -103,6 +104,10 @@ class View:
         self._finished[record_id] = time.monotonic()
         self._now_under_way({key: one for key, one in self.deployments.items() if key != record_id})
         self.commands = {key: one for key, one in self.commands.items() if key != record_id}
+
+    def known(self, application: Application) -> Application:
+        """Deploying also where its record was read before the deployment began that is under way."""
+        return replace(application, deploying=True) if application.id in self.at_work else application
 
     def deployed_since(self, application_id: str, at: float) -> bool:
         """Whether a deployment of it was under way at any time after `at` (monotonic seconds)."""
