@@ -4,8 +4,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from pipecd.config.controlplane import ControlPlaneSpec
 from pipecd.controlplane.blobs import Blobs, open_blobs
@@ -106,6 +110,23 @@ async def test_a_bucket_that_cannot_be_made_yet(tmp_path: Path) -> None:
         server.status = 403
         with pytest.raises(ConfigError, match=r"bucket objects cannot be made \(HTTP 403\)"):
             opened(tmp_path, type="MINIO", config=config)
+
+
+async def test_the_request_for_a_bucket_is_sent_as_it_was_signed(tmp_path: Path) -> None:
+    """The emulator takes any signature, so it is computed here once more."""
+    with replying() as server:
+        server.status = 200
+        opened(tmp_path, type="MINIO", config={**bucket(tmp_path, server.url), "autoCreateBucket": True})
+        (asked,) = server.asked
+    method, _, target = asked.partition(" ")
+    path, _, query = target.partition("?")
+    signed = dict(parse_qsl(query))
+    given = signed.pop("X-Amz-Signature")
+    request = AWSRequest(method, f"{server.url}{path}?{urlencode(signed)}")
+    request.context["timestamp"] = signed["X-Amz-Date"]
+    signer = S3SigV4QueryAuth(Credentials("tester", "tester"), "s3", "us-east-1")
+    wanted = signer.string_to_sign(request, signer.canonical_request(request))
+    assert signer.signature(wanted, request) == given
 
 
 async def test_keys_may_stand_in_a_profile(tmp_path: Path) -> None:

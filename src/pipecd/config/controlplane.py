@@ -212,4 +212,6 @@ def read_file(path: str, key: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError as error:
-        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"{key}: {path} cannot be read: {error.strerror}", remedy="name a file that the server may read"
+        ) from error

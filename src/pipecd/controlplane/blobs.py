@@ -88,7 +88,7 @@ class Blobs:
 
 
 def open_blobs(spec: ControlPlaneSpec) -> Blobs:
-    """The configured store. Raises ConfigError when it cannot be used."""
+    """The configured store. Raises ConfigError when it cannot be used, Temporary when it is away."""
     return Blobs(open_store(spec))
 
 

@@ -97,9 +97,9 @@ def _create_bucket(store: S3Store, config: MinioConfig) -> None:
     """Asks for it each time: of a bucket that is there the server says so, and nothing changes."""
     address = obstore.sign(store, "PUT", "", datetime.timedelta(minutes=5))
     try:
-        answer = httpx.put(address.replace("/?", "?", 1), timeout=_PATIENCE)
+        answer = httpx.put(address, timeout=_PATIENCE)
     except httpx.HTTPError as error:
-        raise Temporary(f"{_KEY}.endpoint: {config.endpoint} does not answer") from error
+        raise Temporary(f"{_KEY}.endpoint: {config.endpoint} does not answer; check the address") from error
     if answer.status_code not in (200, 409):
         raise ConfigError(
             f"{_KEY}.autoCreateBucket: bucket {config.bucket} cannot be made (HTTP {answer.status_code})",
