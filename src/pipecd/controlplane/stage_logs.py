@@ -35,11 +35,10 @@ class StageLogs:
         if not blocks:
             return
         part = ReportStageLogsRequest(blocks=blocks).SerializeToString()
-        async with self._store.database.write() as connection:
+        async with self._store.feed.telling() as connection:
             values = {"name": _name(deployment.id, stage_id, retried), "data": part}
             await connection.execute(sa.insert(log_parts).values(values))
             await self._store.feed.add(connection, _change(deployment, stage_id))
-        self._store.feed.wake()
 
     async def checkpoint(
         self, deployment: Deployment, stage_id: str, retried: int, blocks: Sequence[LogBlock], completed: bool
@@ -55,10 +54,9 @@ class StageLogs:
                 lines.append(_END)
             await self._blobs.write(path, "".join(f"{line}\n" for line in lines).encode())
         mine = log_parts.c.name == _name(deployment.id, stage_id, retried)
-        async with self._store.database.write() as connection:
+        async with self._store.feed.telling() as connection:
             await connection.execute(sa.delete(log_parts).where(mine & (log_parts.c.seq <= last)))
             await self._store.feed.add(connection, _change(deployment, stage_id))
-        self._store.feed.wake()
 
     async def read(
         self, deployment_id: str, stage_id: str, retried: int, offset: int = 0

@@ -103,7 +103,7 @@ class Drifting:
     ) -> None:
         """What was looked at from `since` on. It is worth nothing once a deployment came in between."""
         current = self._view.applications.get(application.id)
-        if current is None or self._deploying(current) or self._view.deployed_since(current.id, since):
+        if current is None or current.deploying or self._view.deployed_since(current.id, since):
             return
         told = (status, reason)
         shown = current.sync_status

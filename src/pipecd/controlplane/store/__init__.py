@@ -110,22 +110,19 @@ class Store:
     ) -> None:
         """A change that is no record's: a stage's log grew, a repository was pushed to."""
         change = Change(kind=kind, project_id=project_id, piped_id=piped_id, id=id, detail=detail)
-        async with self.database.write() as connection:
+        async with self.feed.telling() as connection:
             await self.feed.add(connection, change)
-        self.feed.wake()
 
     async def put_fact(self, kind: str, id: str, project_id: str, data: bytes, announce: str = "") -> None:
         """Replaces the fact `kind` of `id`; `announce` names a change that watchers hear of."""
         key = (tables.facts.c.kind == kind) & (tables.facts.c.id == id)
         values = {"project_id": project_id, "data": data, "touched": microseconds()}
-        async with self.database.write() as connection:
+        async with self.feed.telling() if announce else self.database.write() as connection:
             done = await connection.execute(sa.update(tables.facts).where(key).values(values))
             if not done.rowcount:
                 await connection.execute(sa.insert(tables.facts).values(kind=kind, id=id, **values))
             if announce:
                 await self.feed.add(connection, Change(kind=announce, project_id=project_id, id=id))
-        if announce:
-            self.feed.wake()
 
     async def get_fact(self, kind: str, id: str) -> tuple[bytes, int] | None:
         """The fact and the microsecond it was put, or None."""
@@ -148,11 +145,10 @@ class Store:
     async def _writing(self, kind: type[Message]) -> AsyncIterator[AsyncConnection]:
         """A transaction that may change records of `kind`, even one whose caller went away."""
         try:
-            async with self.database.write() as connection:
+            async with self.feed.telling() as connection:
                 yield connection
         finally:
             self.writes[kind] += 1
-            self.feed.wake()
 
     async def _try(
         self, kind: Kind, type_: type[M], id: str, change: Callable[[M], None], detail: str

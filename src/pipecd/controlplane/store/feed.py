@@ -8,8 +8,8 @@ lower numbers than ones already seen, so a reader looks back a little and skips 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -58,11 +58,17 @@ class Feed:
         self._woken = asyncio.Event()
         self._queues: set[asyncio.Queue[Change]] = set()
 
-    def wake(self) -> None:
-        self._woken.set()
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction with changes in it: watchers look when it ends, also when its caller has gone."""
+        try:
+            async with self._database.write() as connection:
+                yield connection
+        finally:
+            self._woken.set()
 
     async def add(self, connection: AsyncConnection, change: Change) -> None:
-        """Within the transaction of the write that it tells of."""
+        """Within the transaction of the write that it tells of: one of `telling`."""
         await connection.execute(
             sa.insert(changes).values(
                 project_id=change.project_id,
@@ -79,6 +85,8 @@ class Feed:
         last: int | None = None
         seen: OrderedDict[int, None] = OrderedDict()
         while True:
+            # Before the look: what is written during it is looked for at once.
+            self._woken.clear()
             try:
                 last = await self._newest() if last is None else last
                 rows = await self._after(last)
@@ -94,7 +102,6 @@ class Feed:
                 self._hand_out(change)
             while len(seen) > 4 * LOOK_BACK:
                 seen.popitem(last=False)
-            self._woken.clear()
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._woken.wait()
