@@ -10,8 +10,8 @@ import click
 
 from pipecd import __version__
 from pipecd.errors import PipecdError
-from pipecd.init import stay_first
 from pipecd.lazy_group import LazyGroup
+from pipecd.pid1 import stay_first
 
 PIPED = ("pipecd.piped.cli:command", "Run the agent.")
 VERSION = ("pipecd.version:command", "Tell the version.")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from playwright.async_api import Page, expect
 
-from pipecd.sealing import Opener
+from pipecd.encryption import Opener
 from tests import keys
 from tests.console.browser import Visitor
 from tests.world import World, pipeline

@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from pipecd.config.controlplane import ControlPlaneSpec
-from pipecd.controlplane.blobs import Blobs, open_blobs
+from pipecd.controlplane.store.blobs import Blobs, open_blobs
 from pipecd.errors import ConfigError, NotFound, Temporary
 from tests.aws import REGION, Aws, chain, emulated_aws
 from tests.controlplane.server_fixture import spec

@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from pipecd import controlplane
 from pipecd.config import controlplane as config
 from pipecd.controlplane import Options, Served
-from pipecd.controlplane.passwords import hash_password
+from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.rpc.table import CONSOLE, WEB
 
 PROJECT, USER, PASSWORD = "shop", "hello", "a long enough password"

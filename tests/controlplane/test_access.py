@@ -10,10 +10,10 @@ import pytest
 from google.protobuf.message import Message
 from grpc import aio
 
-from pipecd.controlplane.keys import LENGTH, Keys, hashed, new_api_key, new_piped_key
+from pipecd.controlplane.auth.keys import LENGTH, Keys, hashed, new_api_key, new_piped_key
+from pipecd.controlplane.auth.sessions import Session
 from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey, Right
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
-from pipecd.controlplane.sessions import Session
 from pipecd.errors import Unauthenticated
 from pipecd.model.access import ADMIN, BUILT_IN, EDITOR, VIEWER, Action, Resource, allows
 from pipecd.schema.agent import applications_pb2, deployments_pb2

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from grpc import aio
 
-from pipecd.controlplane import watch
+from pipecd.controlplane.rpc import watch
 from pipecd.schema.agent import (
     applications_pb2,
     chains_pb2,

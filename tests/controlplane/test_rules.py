@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipecd.controlplane.rules import validate
+from pipecd.controlplane.rpc.validation import validate
 from pipecd.errors import Refused
 from pipecd.schema.agent import deployments_pb2
 from pipecd.schema.model import access_pb2, event_pb2

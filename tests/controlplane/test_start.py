@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipecd.controlplane.passwords import hash_password
+from pipecd.controlplane.auth.passwords import hash_password
 from tests.ports import free_ports
 
 GOOD = f"""apiVersion: pipecd.dev/v1beta1

@@ -9,10 +9,11 @@ import pytest
 
 from pipecd import controlplane
 from pipecd.admin_port import asked as page
-from pipecd.controlplane.rpc import fence
+from pipecd.controlplane.rpc import lease_guard
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.table import API, CONSOLE, PIPED, WEB, methods
-from pipecd.piped import admin, polling
+from pipecd.piped import admin
+from pipecd.piped.session import polling
 from pipecd.quickstart.git_server import GitServer
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
@@ -152,7 +153,7 @@ def old_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
         return {name: one for name, one in methods(services).items() if not name.endswith(LATER)}
 
     monkeypatch.setattr(controlplane, "methods", older)
-    monkeypatch.setattr(fence, "FENCED", frozenset())
+    monkeypatch.setattr(lease_guard, "FENCED", frozenset())
     monkeypatch.setattr(polling, "COMMANDS", 0.5)
     monkeypatch.setattr(polling, "SAFETY_NET", 1.0)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pipecd.client import ApiKey, Transport, connect
+from pipecd.encryption import seal
 from pipecd.errors import NotFound, Temporary
 from pipecd.schema.api.plan_preview_pb2 import GetPlanPreviewResultsRequest, RequestPlanPreviewRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
-from pipecd.sealing import seal
 from tests import keys
 from tests.eventually import eventually
 from tests.pipectl.running import Pipectl

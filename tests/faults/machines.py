@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import yaml
 
-from pipecd.controlplane.passwords import hash_password
+from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.quickstart.git_server import GitServer
 from tests.controlplane.server_fixture import ENCRYPTION_KEY, PASSWORD, PROJECT, USER, CallFailed, Console
 from tests.eventually import eventually

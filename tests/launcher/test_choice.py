@@ -3,9 +3,9 @@
 import pytest
 
 from pipecd.errors import ConfigError
-from pipecd.launcher.choice import TRIES, Life, Past, after, choose
+from pipecd.launcher.desired import Wanted, canonical
+from pipecd.launcher.fallback import TRIES, Life, Past, after, choose
 from pipecd.launcher.options import Patience
-from pipecd.launcher.wanted import Wanted, canonical
 
 NOW = 1000.0
 NEW, OLD, OWN = (Wanted(version=version, config="a") for version in ("v3.0", "v2.0", "v1.0"))

@@ -157,7 +157,7 @@ def test_the_first_process_of_a_container_collects_what_others_leave() -> None:
     """An orphan ends; the first process waits for it, hands SIGTERM on, and ends as its child does."""
     program = """
 import os, signal, subprocess, sys, time
-from pipecd.init import hand_over
+from pipecd.pid1 import hand_over
 import ctypes
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # orphans come to us, as they come to the first process
 hand_over()

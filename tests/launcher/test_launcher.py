@@ -21,7 +21,7 @@ from pipecd.admin_port import asked
 from pipecd.client import Transport
 from pipecd.config.sources import Text, chosen
 from pipecd.errors import ConfigError, Temporary
-from pipecd.launcher.choice import TRIES
+from pipecd.launcher.fallback import TRIES
 from pipecd.launcher.options import Options, Patience
 from pipecd.retry import Retry
 from tests.controlplane.server_fixture import ControlPlane, control_plane
@@ -274,7 +274,7 @@ async def test_a_version_that_never_answers_is_given_up_too(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After its first life here: each takes as long as a healthy agent may need to start."""
-    monkeypatch.setattr("pipecd.launcher.choice.TRIES", 1)
+    monkeypatch.setattr("pipecd.launcher.fallback.TRIES", 1)
     scene.configure(behaviour="silent v9.2.0")
     async with scene.launched(patience={"start": 30.0}):
         await scene.runs("9.1.0")

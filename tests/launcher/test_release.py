@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.launcher.desired import OWN_VERSION
 from pipecd.launcher.release import releases_at
 from pipecd.launcher.versions import Versions
-from pipecd.launcher.wanted import OWN_VERSION
 from pipecd.process import capture
 from tests.aws import REGION, chain, emulated_aws
 from tests.launcher.releases import publish, wheel

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipecd import gojson
+from pipecd import proto_json
 from pipecd.client import Client
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import Paging
@@ -286,7 +286,7 @@ async def test_results_of_previews_come_late_broken_or_not_at_all(
     await command("old", status=CommandStatus.COMMAND_SUCCEEDED, handled_at=now - 25 * 3600)
     answer = PlanPreviewCommandResult(command_id="good", piped_id="forged")
     answer.results.add(application_id="a1", application_name="shop", no_change=True)
-    await plane.served.plane.blobs.write_command_output("good", gojson.dumps(answer).encode())
+    await plane.served.plane.blobs.write_command_output("good", proto_json.dumps(answer).encode())
     await plane.served.plane.blobs.write_command_output("broken", b"{not json")
 
     (away,) = await results("waits")

@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from pipecd import gojson
+from pipecd import proto_json
 from pipecd.client import PipedToken, Transport, connect
+from pipecd.encryption import Opener
 from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest, ReportCommandHandledRequest
 from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
@@ -26,7 +27,6 @@ from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage
-from pipecd.sealing import Opener
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.pipectl.running import REMOTE, Pipectl, add
@@ -315,7 +315,7 @@ async def test_a_preview_shows_what_an_agent_answered(
             command_id=asked.id,
             status=CommandStatus.COMMAND_SUCCEEDED,
             handled_at=plane.served.plane.now(),
-            output=gojson.dumps(result).encode(),
+            output=proto_json.dumps(result).encode(),
         )
         await agent.call(agent.piped.ReportCommandHandled, handled)
         return asked

@@ -15,13 +15,13 @@ from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application
 from pipecd.model.deployment import Commit, TriggerKind
 from pipecd.model.status import SyncStatus
-from pipecd.piped.create import Cause, Creator, deployment_id
-from pipecd.piped.heads import AppFile, Head, Heads
-from pipecd.piped.lease import Leadership
-from pipecd.piped.report import Reports
-from pipecd.piped.repositories import Repository
-from pipecd.piped.trigger import Triggering
-from pipecd.piped.view import View
+from pipecd.piped.session.lease import Leadership
+from pipecd.piped.session.report import Reports
+from pipecd.piped.session.view import View
+from pipecd.piped.source.heads import AppFile, Head, Heads
+from pipecd.piped.source.repository import Repository
+from pipecd.piped.trigger.create import Cause, Creator, deployment_id
+from pipecd.piped.trigger.loop import Triggering
 from pipecd.secrets import Redactor
 from tests.world import REPOSITORY, World, app_file, world
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipecd.model.application import Application, ApplicationKind, DeploymentReference, GitPath
-from pipecd.piped.live import AT_REST, SETTLED, Deployments, until_next
+from pipecd.piped.observe.live_state import AT_REST, SETTLED, Deployments, until_next
 from pipecd.platforms import Observes, platform
 
 

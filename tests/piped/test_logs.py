@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from pipecd.piped import logs as module
-from pipecd.piped.logs import Logs
+from pipecd.piped.deploy import stage_logs as module
+from pipecd.piped.deploy.stage_logs import Logs
 from pipecd.secrets import Redactor
 from tests.piped.recorder import Recorder
 

@@ -7,9 +7,9 @@ import pytest
 from pipecd.config.piped import PipedSpec
 from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
-from pipecd.piped.discovery import selected, wire_path
-from pipecd.piped.unserved import unserved
-from pipecd.piped.workers import next_of
+from pipecd.piped.deploy.workers import next_of
+from pipecd.piped.trigger.discovery import selected, wire_path
+from pipecd.piped.unsupported_config import unserved
 from tests.model.samples import deployment
 
 

@@ -11,16 +11,16 @@ import pytest
 import yaml
 
 from pipecd.config import piped as config
+from pipecd.encryption import seal
 from pipecd.errors import ConfigError, Refused
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
-from pipecd.piped.key_pair import KeyPair, key_pair
-from pipecd.piped.rendering import Rendering
-from pipecd.piped.repositories import Repository
-from pipecd.piped.source import Sources
+from pipecd.piped.key_pair import KeyPair, load_key_pair
+from pipecd.piped.source.checkout import Sources
+from pipecd.piped.source.rendering import Rendering
+from pipecd.piped.source.repository import Repository
 from pipecd.quickstart.git_server import GitServer
-from pipecd.sealing import seal
 from pipecd.secrets import MASK, Redactor
 from pipecd.templates import FUNCTIONS
 from tests import keys
@@ -38,7 +38,7 @@ def spec_with(folder: Path, management: Mapping[str, Any]) -> config.PipedSpec:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
     folder = tmp_path_factory.mktemp("keys")
-    found = key_pair(spec_with(folder, keys.made(folder)))
+    found = load_key_pair(spec_with(folder, keys.made(folder)))
     assert found
     return found
 
@@ -148,7 +148,7 @@ async def test_without_a_key_pair_secrets_are_refused_with_the_place(scene: Scen
 
 
 async def test_a_secret_for_another_agent_is_refused_and_named(scene: Scene, tmp_path: Path) -> None:
-    other = key_pair(spec_with(tmp_path, keys.made(tmp_path)))
+    other = load_key_pair(spec_with(tmp_path, keys.made(tmp_path)))
     assert other
     with pytest.raises(ConfigError, match=r"encryptedSecrets\.key: .* another key pair.*seal it again"):
         await scene.rendered(
@@ -207,7 +207,7 @@ async def test_bytes_that_are_no_text_survive(scene: Scene) -> None:
 
 def test_no_secret_management_is_no_key_pair(tmp_path: Path) -> None:
     document = agent_spec("127.0.0.1:1", "id", tmp_path / "key", {})
-    assert key_pair(config.load(json.dumps(document), "piped.yaml")) is None
+    assert load_key_pair(config.load(json.dumps(document), "piped.yaml")) is None
 
 
 def test_keys_may_stand_in_the_file_itself(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_keys_may_stand_in_the_file_itself(tmp_path: Path) -> None:
         f"{name}Data": base64.b64encode(Path(given[f"{name}File"]).read_bytes()).decode()
         for name in ("privateKey", "publicKey")
     }
-    found = key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": data}))
+    found = load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": data}))
     assert found and found.opener.open(seal(found.public, b"x")) == b"x"
     assert "PRIVATE" not in repr(found)
 
@@ -225,13 +225,13 @@ def test_keys_that_do_not_fit_are_found_at_the_start(tmp_path: Path) -> None:
     one, other = keys.made(tmp_path, "one"), keys.made(tmp_path, "other")
     mixed = {**one["config"], "publicKeyFile": other["config"]["publicKeyFile"]}
     with pytest.raises(ConfigError, match=r"do not fit.*openssl rsa"):
-        key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": mixed}))
+        load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": mixed}))
 
 
 def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     given = {**keys.made(tmp_path)["config"], "privateKeyFile": str(tmp_path / "nothing")}
     with pytest.raises(ConfigError, match=r"nothing: spec\.secretManagement\.config\.privateKeyFile"):
-        key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": given}))
+        load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": given}))
 
 
 async def test_the_guides_example_is_rendered(scene: Scene) -> None:

@@ -13,7 +13,7 @@ from grpc import aio
 from pipecd.client import Client, Transport
 from pipecd.model.deployment import Stage, Version, VersionKind
 from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
-from pipecd.piped.report import Reports
+from pipecd.piped.session.report import Reports
 from pipecd.secrets import Redactor
 from tests.model.samples import deployment
 from tests.piped.recorder import TOKEN

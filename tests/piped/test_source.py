@@ -9,9 +9,9 @@ from pipecd.errors import ConfigError, PipecdError, Refused
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
-from pipecd.piped.rendering import Rendering
-from pipecd.piped.repositories import Repository
-from pipecd.piped.source import Sources
+from pipecd.piped.source.checkout import Sources
+from pipecd.piped.source.rendering import Rendering
+from pipecd.piped.source.repository import Repository
 from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import Redactor
 from tests.repo import Clone

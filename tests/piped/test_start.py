@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipecd.errors import ConfigError, Temporary
-from pipecd.piped import acquaintance, admin
-from pipecd.piped.home import own_folder
+from pipecd.piped import admin
+from pipecd.piped.home_directory import own_folder
+from pipecd.piped.session import connect
 from pipecd.retry import Retry
 from tests.eventually import eventually
 from tests.world import World, pipeline, world
@@ -45,7 +46,7 @@ async def test_a_disabled_agent_is_told_to_look_there(tmp_path: Path) -> None:
 async def test_nobody_at_the_address_ends_after_a_bounded_number_of_tries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acquaintance, "DIAL", Retry(base=0.01, cap=0.01, tries=3))
+    monkeypatch.setattr(connect, "DIAL", Retry(base=0.01, cap=0.01, tries=3))
     async with world(tmp_path) as w:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from pipecd.piped.view import View
+from pipecd.piped.session.view import View
 from tests.model.samples import deployment
 from tests.piped.recorder import Recorder
 from tests.stages.play import application

@@ -22,9 +22,9 @@ from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.progress import after
 from pipecd.model.stage import Again, Order, Outcome, Source, StageFunction, Work
 from pipecd.model.status import StageStatus
-from pipecd.piped.rendering import Rendering
-from pipecd.piped.repositories import Repository
-from pipecd.piped.source import Sources
+from pipecd.piped.source.checkout import Sources
+from pipecd.piped.source.rendering import Rendering
+from pipecd.piped.source.repository import Repository
 from pipecd.secrets import Redactor
 from tests.repo import Clone
 

@@ -16,24 +16,24 @@ from starlette.types import ASGIApp
 
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.controlplane import jobs
-from pipecd.controlplane.blobs import open_blobs
-from pipecd.controlplane.credentials import Credentials
+from pipecd.controlplane.auth.credential_cache import Credentials
+from pipecd.controlplane.auth.projects import Projects
+from pipecd.controlplane.auth.sessions import Sessions
 from pipecd.controlplane.http import admin
 from pipecd.controlplane.http.app import application
 from pipecd.controlplane.http.login import Login
 from pipecd.controlplane.http.server import open_port
 from pipecd.controlplane.http.server import serving as http_serving
 from pipecd.controlplane.http.webhooks import Webhooks
-from pipecd.controlplane.plane import Plane
-from pipecd.controlplane.projects import Projects
 from pipecd.controlplane.rpc import grpc_door
 from pipecd.controlplane.rpc.connect_door import ConsoleApplication
 from pipecd.controlplane.rpc.grpc_door import Tls
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
-from pipecd.controlplane.sessions import Sessions
-from pipecd.controlplane.stage_logs import StageLogs
+from pipecd.controlplane.rpc.watch import Hints
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import Store
-from pipecd.controlplane.watch import Hints
+from pipecd.controlplane.store.blobs import open_blobs
+from pipecd.controlplane.store.stage_logs import StageLogs
 from pipecd.errors import PipecdError
 from pipecd.telemetry import Health
 

@@ -10,7 +10,7 @@ from pipecd import controlplane
 from pipecd.config import controlplane as config
 from pipecd.config.controlplane import ControlPlaneSpec, read_file
 from pipecd.controlplane import Options
-from pipecd.controlplane.passwords import hash_password
+from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.rpc.grpc_door import Tls
 from pipecd.errors import ConfigError
 from pipecd.telemetry import configure_logging

@@ -12,13 +12,13 @@ import structlog
 
 from pipecd.admin_port import served
 from pipecd.config.sources import Source
+from pipecd.launcher.desired import OWN_VERSION, Wishes
 from pipecd.launcher.health import Pages
-from pipecd.launcher.keeper import Keeper
-from pipecd.launcher.memory import Memory, own_folder
+from pipecd.launcher.known_good import Memory, own_folder
 from pipecd.launcher.options import Options
 from pipecd.launcher.release import releases_at
+from pipecd.launcher.supervisor import Keeper
 from pipecd.launcher.versions import Versions
-from pipecd.launcher.wanted import OWN_VERSION, Wishes
 from pipecd.retry import Retry
 from pipecd.retry import call as retried
 

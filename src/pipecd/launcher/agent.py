@@ -11,7 +11,7 @@ from pathlib import Path
 from pipecd import __version__
 from pipecd.admin_port import asked
 from pipecd.errors import Temporary
-from pipecd.launcher.choice import Life
+from pipecd.launcher.fallback import Life
 from pipecd.launcher.options import Patience
 from pipecd.launcher.versions import Command, environment
 from pipecd.process import Finished, run

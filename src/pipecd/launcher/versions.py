@@ -19,8 +19,8 @@ import structlog
 from packaging.requirements import Requirement
 
 from pipecd.errors import ConfigError, Refused
+from pipecd.launcher.desired import OWN_VERSION
 from pipecd.launcher.release import Releases
-from pipecd.launcher.wanted import OWN_VERSION
 from pipecd.process import run
 from pipecd.secrets import without_login
 

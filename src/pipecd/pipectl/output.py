@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Column, Table
 
-from pipecd import gojson
+from pipecd import proto_json
 
 #: Columns: wider than any line.
 _UNLIMITED = 100_000
@@ -25,7 +25,7 @@ def output_option(function: Any) -> Any:
 
 def as_json(message: Message) -> None:
     """Names as in the schema, enums by name, numbers as numbers. Zero and empty members are there too."""
-    click.echo(json.dumps(gojson.to_object(message, gojson.SHOWN), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(proto_json.to_object(message, proto_json.SHOWN), indent=2, ensure_ascii=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:

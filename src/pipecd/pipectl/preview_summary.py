@@ -7,7 +7,7 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipecd import gojson
+from pipecd import proto_json
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.plan_preview_pb2 import ApplicationPlanPreviewResult, PlanPreviewCommandResult
 from pipecd.schema.model.strategy_pb2 import SyncStrategy
@@ -24,7 +24,7 @@ def summarize(results: Iterable[PlanPreviewCommandResult], keys: Sequence[str]) 
             pipeds.append({**piped, "Reason": answer.error})
             continue
         for one in sorted(answer.results, key=lambda one: _order(one, keys)):
-            plans = [gojson.to_object(plan) for plan in one.plugin_plan_results] or None
+            plans = [proto_json.to_object(plan) for plan in one.plugin_plan_results] or None
             if one.error:
                 details = {"PlanDetails": _text(one.plan_details), "PluginPlanResults": plans}
                 failed.append({**_application(one), "Reason": one.error, **details, **piped})

@@ -16,23 +16,23 @@ from pipecd.config.piped import PipedSpec, piped_key
 from pipecd.git.credentials import User
 from pipecd.git.foreign import Foreign
 from pipecd.git.mirror import Mirrors
-from pipecd.piped import stats
-from pipecd.piped.acquaintance import acquainted
 from pipecd.piped.admin import health, served
 from pipecd.piped.credentials import git_credentials, secrets_in
-from pipecd.piped.home import own_folder
-from pipecd.piped.kept import Kept
-from pipecd.piped.key_pair import key_pair
-from pipecd.piped.logs import Logs
+from pipecd.piped.deploy.sealed_objects import Kept
+from pipecd.piped.deploy.stage_logs import Logs
+from pipecd.piped.deploy.workers import Workers
+from pipecd.piped.home_directory import own_folder
+from pipecd.piped.key_pair import load_key_pair
 from pipecd.piped.loop import Wake, keep
-from pipecd.piped.notify import notify
+from pipecd.piped.notify.log import log_notification
 from pipecd.piped.options import Options
-from pipecd.piped.parts import Parts, assembled
-from pipecd.piped.polling import SAFETY_NET, Wakes, poll
-from pipecd.piped.rendering import Rendering
-from pipecd.piped.unserved import unserved
-from pipecd.piped.watch import Hints, watch
-from pipecd.piped.workers import Workers
+from pipecd.piped.session import stats
+from pipecd.piped.session.connect import acquainted
+from pipecd.piped.session.polling import SAFETY_NET, Wakes, poll
+from pipecd.piped.session.watch import Hints, watch
+from pipecd.piped.source.rendering import Rendering
+from pipecd.piped.unsupported_config import unserved
+from pipecd.piped.wiring import Parts, assembled
 from pipecd.platforms.connections import connections
 from pipecd.telemetry import redactor
 
@@ -53,7 +53,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     options = options or Options()
     key = piped_key(spec)
     credentials = git_credentials(spec)
-    pair = key_pair(spec)
+    pair = load_key_pair(spec)
     for secret in (key, *credentials.secrets, *secrets_in(spec), pair.private if pair else ""):
         redactor.add(secret)
     for what, meaning in unserved(spec):
@@ -80,8 +80,8 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         held.push_async_callback(_farewell, parts.desk.works.logs)
         log.info("agent started", name=identity.name, version=__version__, admin_port=port)
         who = {"piped": identity.name or spec.piped_id, "version": __version__}
-        notify("PIPED_STARTED", who)
-        held.callback(notify, "PIPED_STOPPED", who)
+        log_notification("PIPED_STARTED", who)
+        held.callback(log_notification, "PIPED_STOPPED", who)
         await _work(_loops(spec, client, instance, parts), until=parts.restart)
 
 

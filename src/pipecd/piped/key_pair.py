@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipecd.config.piped import PipedSpec, decoded
+from pipecd.encryption import Opener, seal
 from pipecd.errors import ConfigError, Place
-from pipecd.sealing import Opener, seal
 
 _KEY = "spec.secretManagement.config"
 _PROBE = b"the two keys of a pair"
@@ -23,7 +23,7 @@ class KeyPair:
     private: str = field(repr=False)
 
 
-def key_pair(spec: PipedSpec) -> KeyPair | None:
+def load_key_pair(spec: PipedSpec) -> KeyPair | None:
     """None where the agent's file names none. Raises ConfigError when the keys do not fit one another."""
     if spec.secret_management is None:
         return None

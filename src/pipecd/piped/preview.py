@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from pipecd import gojson
+from pipecd import proto_json
 from pipecd.config.piped import PlanPreview
 from pipecd.errors import NotFound, PipecdError, UserError
 from pipecd.model.application import Application, DeploymentReference
@@ -24,15 +24,15 @@ from pipecd.model.deployment import SyncStrategy, Trigger
 from pipecd.model.plan import Strategy
 from pipecd.model.preview import Preview, PreviewWork
 from pipecd.model.stage import Source
-from pipecd.piped.lease import Leadership
+from pipecd.piped.deploy.planner import decided
 from pipecd.piped.loop import Wake, keep
-from pipecd.piped.merged import Concerned, Merged, concerned, merged
 from pipecd.piped.metrics import FAULTS, PREVIEW_SECONDS, PREVIEWS_ANSWERED, PREVIEWS_ASKED
-from pipecd.piped.planner import decided
 from pipecd.piped.providers import Providers
-from pipecd.piped.report import Reports
-from pipecd.piped.source import Sources
-from pipecd.piped.view import View
+from pipecd.piped.session.lease import Leadership
+from pipecd.piped.session.report import Reports
+from pipecd.piped.session.view import View
+from pipecd.piped.source.checkout import Sources
+from pipecd.piped.source.pull_request import Concerned, Merged, concerned, merged
 from pipecd.platforms import Platform, Previews, platform
 from pipecd.retry import Retry
 from pipecd.retry import call as retried
@@ -128,7 +128,7 @@ class Previewing:
         log.info("plan preview answered", command=command.id, results=len(made.results), why=made.error)
 
     async def _report(self, command: BuildPlanPreview, made: PlanPreviewCommandResult) -> None:
-        output = gojson.dumps(made).encode()
+        output = proto_json.dumps(made).encode()
         if made.error:
             await self._parts.reports.refused(command.id, made.error, output=output)
         else:

@@ -11,7 +11,7 @@ USUAL = 60.0
 SAY_EVERY = 10.0
 
 
-async def wait(work: Work[WaitOptions]) -> Outcome:
+async def wait_stage(work: Work[WaitOptions]) -> Outcome:
     duration = work.options.duration.total_seconds() or USUAL
     if START_TIME not in work.saved:
         work.log.info(f"Waiting for {duration:g} s")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipecd.model.status import SyncStatus
-from pipecd.piped import drift
+from pipecd.piped.observe import drift
 from pipecd.platforms.ecs import platform
 from pipecd.schema.model.kind_pb2 import ECS
 from tests.eventually import eventually

@@ -11,9 +11,9 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from pipecd.controlplane.auth.projects import Projects
+from pipecd.controlplane.auth.sessions import COOKIE, LIFETIME, Session, Sessions
 from pipecd.controlplane.http.throttle import Throttle
-from pipecd.controlplane.projects import Projects
-from pipecd.controlplane.sessions import COOKIE, LIFETIME, Session, Sessions
 from pipecd.errors import NotFound, Unauthenticated
 from pipecd.model.access import ADMIN
 

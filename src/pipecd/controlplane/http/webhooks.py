@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from pipecd.controlplane.watch import Hints
+from pipecd.controlplane.rpc.watch import Hints
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter
 
 from pipecd.controlplane.jobs import carry_chains, expire_commands, forget_outputs, sweep
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.services import Plane
 from pipecd.errors import PipecdError
 
 log = structlog.get_logger()

@@ -1,7 +1,7 @@
 """Carries the statuses of deployments over to the chains they belong to."""
 
-from pipecd.controlplane import chains
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.records import chains
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.errors import NotFound
 from pipecd.schema.model.chain_pb2 import DeploymentChain

@@ -1,6 +1,6 @@
 """Ends commands that no agent handled for a day: whoever asked gets an answer."""
 
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 

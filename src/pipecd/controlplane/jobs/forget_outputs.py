@@ -1,6 +1,6 @@
 """Deletes what agents answered to commands, such as plan previews, once nobody waits for it any more."""
 
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.services import Plane
 
 #: Seconds; PipeCD's own.
 LIFETIME = 48 * 3600

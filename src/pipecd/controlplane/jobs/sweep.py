@@ -1,6 +1,6 @@
 """Removes what nobody reads any more: told changes, leases long over."""
 
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.services import Plane
 
 
 async def run(plane: Plane) -> None:

@@ -16,13 +16,13 @@ from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf.message import Message
 
-from pipecd.controlplane.caller import Caller
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.guard import Shown
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.record import recorded
 from pipecd.controlplane.rpc.status import failure
+from pipecd.controlplane.services import Plane
 
 Context = RequestContext[Any, Any]
 

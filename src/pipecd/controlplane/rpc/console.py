@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import belongs, pipeds, watch
-from pipecd.controlplane.caller import Person
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.records import ownership, pipeds
+from pipecd.controlplane.rpc import watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
 from pipecd.errors import NotFound
@@ -68,12 +69,12 @@ async def see_stage_log(plane: Plane, person: Person, request: GetStageLogReques
     try:
         return await deployments.get_stage_log(plane, person, request)
     except NotFound:
-        await belongs.get(plane, person, Deployment, request.deployment_id)
+        await ownership.get(plane, person, Deployment, request.deployment_id)
         return GetStageLogResponse()
 
 
 async def see_live_state(plane: Plane, person: Person, request: SeeLiveStateRequest) -> SeeLiveStateResponse:
-    await belongs.get(plane, person, Application, request.application_id)
+    await ownership.get(plane, person, Application, request.application_id)
     try:
         return SeeLiveStateResponse(snapshot=await plane.blobs.live_state(request.application_id))
     except NotFound:

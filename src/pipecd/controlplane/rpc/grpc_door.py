@@ -12,12 +12,12 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
-from pipecd.controlplane.plane import Plane
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.guard import Shown
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.record import recorded
 from pipecd.controlplane.rpc.status import failure
+from pipecd.controlplane.services import Plane
 from pipecd.errors import ConfigError, Refused
 
 INSTANCE = "pipecd-instance"

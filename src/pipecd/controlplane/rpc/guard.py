@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from pipecd.controlplane.caller import Agent, Caller, Person, Program
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Agent, Caller, Person, Program
 from pipecd.controlplane.rpc import identity
-from pipecd.controlplane.rpc.fence import fence
+from pipecd.controlplane.rpc.lease_guard import fence
 from pipecd.controlplane.rpc.method import ApiKey, Member, Method, PipedKey, Right
-from pipecd.controlplane.rules import validate
+from pipecd.controlplane.rpc.validation import validate
+from pipecd.controlplane.services import Plane
 from pipecd.errors import PermissionDenied
 from pipecd.model.access import allows
 

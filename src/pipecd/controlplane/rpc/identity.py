@@ -4,9 +4,9 @@ Called by `guard` for every call. A disabled agent or a revoked key is refused a
 within a second where another replica disabled it.
 """
 
-from pipecd.controlplane.caller import Agent, Person, Program
-from pipecd.controlplane.plane import Plane
-from pipecd.controlplane.sessions import COOKIE
+from pipecd.controlplane.auth.caller import Agent, Person, Program
+from pipecd.controlplane.auth.sessions import COOKIE
+from pipecd.controlplane.services import Plane
 from pipecd.errors import NotFound, Unauthenticated
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.piped_pb2 import Piped

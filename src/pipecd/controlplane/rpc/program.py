@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import pipeds
-from pipecd.controlplane.caller import Program
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Program
+from pipecd.controlplane.records import pipeds
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
 

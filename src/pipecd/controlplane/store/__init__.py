@@ -30,7 +30,7 @@ from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.feed import Change, Feed
 from pipecd.controlplane.store.kinds import KINDS, Kind
 from pipecd.controlplane.store.leases import Leases
-from pipecd.controlplane.store.migrate import migrate
+from pipecd.controlplane.store.migrate import migrate_database
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Temporary
 
 M = TypeVar("M", bound=Message)
@@ -57,7 +57,7 @@ class Store:
     @classmethod
     async def open(cls, url: str) -> Self:
         """Brings the schema up to date first. Raises ConfigError or Temporary."""
-        await migrate(url)
+        await migrate_database(url)
         return cls(Database(url))
 
     async def close(self) -> None:

@@ -10,6 +10,11 @@ from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.tables import leases
 
 
+def lease_of(piped_id: str) -> str:
+    """The name of the lease that the working process of a piped holds."""
+    return f"piped/{piped_id}"
+
+
 class Leases:
     """`now` may be given by tests; it is seconds since the epoch."""
 

@@ -10,7 +10,7 @@ from alembic.config import Config
 from pipecd.controlplane.store.engine import Database
 
 
-async def migrate(url: str) -> None:
+async def migrate_database(url: str) -> None:
     """Runs what is missing; replicas that start at once take turns. Raises ConfigError or Temporary."""
     database = Database(url)
     try:

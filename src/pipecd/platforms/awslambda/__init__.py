@@ -13,9 +13,9 @@ from pipecd.model.stage import Source, StageFunction
 from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.awslambda import source as files
 from pipecd.platforms.awslambda.config import LambdaApp, LambdaProvider, NoOptions, PromoteOptions
-from pipecd.platforms.awslambda.drift import drift, drift_enabled
+from pipecd.platforms.awslambda.drift import detect_drift, drift_enabled
 from pipecd.platforms.awslambda.function import LambdaFunction
-from pipecd.platforms.awslambda.live import live
+from pipecd.platforms.awslambda.live import load_live_state
 from pipecd.platforms.awslambda.preview import plan_preview
 from pipecd.platforms.awslambda.stages import STAGES
 
@@ -41,10 +41,10 @@ class Lambda:
     live_deploying = 5.0
     live_heavy = False
     live_firsthand = True
-    live = staticmethod(live)
+    live = staticmethod(load_live_state)
     drift_interval = 60.0
     drift_enabled = staticmethod(drift_enabled)
-    drift = staticmethod(drift)
+    drift = staticmethod(detect_drift)
 
     async def desired(self, source: Source) -> LambdaFunction:
         return files.manifest(source)

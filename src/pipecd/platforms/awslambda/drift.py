@@ -17,7 +17,7 @@ def drift_enabled(_: Any) -> bool:
     return True
 
 
-async def drift(look: Look) -> Drift:
+async def detect_drift(look: Look) -> Drift:
     wanted: LambdaFunction = look.desired
     async with connect(look.provider) as sdk:
         latest = await sdk.function(wanted.name)

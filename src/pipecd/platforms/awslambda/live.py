@@ -22,7 +22,7 @@ _STATES = {
 }
 
 
-async def live(look: Look) -> Sequence[Resource]:
+async def load_live_state(look: Look) -> Sequence[Resource]:
     wanted: LambdaFunction = look.desired
     async with connect(look.provider) as sdk:
         function = await sdk.function(wanted.name)

@@ -14,8 +14,8 @@ from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.aws import AwsProvider
 from pipecd.platforms.ecs import source as files
 from pipecd.platforms.ecs.config import CanaryOptions, EcsApp, NoOptions, RoutingOptions, SyncOptions
-from pipecd.platforms.ecs.drift import drift, drift_enabled
-from pipecd.platforms.ecs.live import live
+from pipecd.platforms.ecs.drift import detect_drift, drift_enabled
+from pipecd.platforms.ecs.live import load_live_state
 from pipecd.platforms.ecs.preview import plan_preview
 from pipecd.platforms.ecs.source import Desired
 from pipecd.platforms.ecs.stages import STAGES
@@ -44,10 +44,10 @@ class Ecs:
     live_deploying = 5.0
     live_heavy = False
     live_firsthand = True
-    live = staticmethod(live)
+    live = staticmethod(load_live_state)
     drift_interval = 60.0
     drift_enabled = staticmethod(drift_enabled)
-    drift = staticmethod(drift)
+    drift = staticmethod(detect_drift)
 
     async def desired(self, source: Source) -> Desired:
         return files.desired(source)

@@ -33,7 +33,7 @@ def drift_enabled(_: Any) -> bool:
     return True
 
 
-async def drift(look: Look) -> Drift:
+async def detect_drift(look: Look) -> Drift:
     wanted = look.desired.service
     if wanted is None:
         return NONE

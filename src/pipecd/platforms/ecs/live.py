@@ -15,7 +15,7 @@ _TASK_HEALTH = {"HEALTHY": Health.HEALTHY, "UNHEALTHY": Health.UNHEALTHY}
 _RUNNING = {"PRIMARY", "ACTIVE"}
 
 
-async def live(look: Look) -> Sequence[Resource]:
+async def load_live_state(look: Look) -> Sequence[Resource]:
     wanted = look.desired.service
     if wanted is None:
         return []

@@ -14,8 +14,8 @@ from pipecd.model.stage import Source, StageFunction
 from pipecd.platforms import Predefined, Strategy
 from pipecd.platforms.terraform import source as files
 from pipecd.platforms.terraform.config import NoOptions, PlanOptions, Provider, TerraformApp
-from pipecd.platforms.terraform.drift import drift, drift_enabled
-from pipecd.platforms.terraform.live import live
+from pipecd.platforms.terraform.drift import detect_drift, drift_enabled
+from pipecd.platforms.terraform.live import load_live_state
 from pipecd.platforms.terraform.preview import plan_preview
 from pipecd.platforms.terraform.source import Files
 from pipecd.platforms.terraform.stages import apply, plan, rollback, sync
@@ -50,11 +50,11 @@ class Terraform:
     live_heavy = True
     #: A state tells what Terraform did, not what somebody did since.
     live_firsthand = False
-    live = staticmethod(live)
+    live = staticmethod(load_live_state)
     #: A plan asks every provider: seldom.
     drift_interval = 600.0
     drift_enabled = staticmethod(drift_enabled)
-    drift = staticmethod(drift)
+    drift = staticmethod(detect_drift)
 
     async def desired(self, source: Source) -> Files:
         return await asyncio.to_thread(files.desired, source)

@@ -18,7 +18,7 @@ def drift_enabled(provider: Provider | None) -> bool:
     return provider is None or provider.drift_detection_enabled
 
 
-async def drift(look: Look) -> Drift:
+async def detect_drift(look: Look) -> Drift:
     found, details = await unlocked_plan(look.application, look.provider, await look.head())
     return judged(found, details, look.ignored)
 

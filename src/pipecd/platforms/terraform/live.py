@@ -13,7 +13,7 @@ from pipecd.platforms.terraform.state import recorded
 from pipecd.platforms.terraform.unlocked import unlocked
 
 
-async def live(look: Look) -> Sequence[Resource]:
+async def load_live_state(look: Look) -> Sequence[Resource]:
     wanted: Files = look.desired
     if not wanted.terraform:
         return []

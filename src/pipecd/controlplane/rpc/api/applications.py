@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import applications, belongs
-from pipecd.controlplane.caller import Program
-from pipecd.controlplane.names import kinds
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Program
+from pipecd.controlplane.records import applications, ownership
+from pipecd.controlplane.records.enum_names import kinds
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, Paging
 from pipecd.errors import PermissionDenied
@@ -53,7 +53,7 @@ async def add(plane: Plane, program: Program, request: AddApplicationRequest) ->
 
 
 async def get(plane: Plane, program: Program, request: GetApplicationRequest) -> GetApplicationResponse:
-    found = await belongs.get(plane, program, Application, request.application_id)
+    found = await ownership.get(plane, program, Application, request.application_id)
     return GetApplicationResponse(application=found)
 
 
@@ -81,7 +81,7 @@ async def list_applications(
 async def update(
     plane: Plane, program: Program, request: UpdateApplicationRequest
 ) -> UpdateApplicationResponse:
-    await belongs.get(plane, program, Piped, request.piped_id)
+    await ownership.get(plane, program, Piped, request.piped_id)
 
     def alter(record: Application) -> None:
         record.piped_id = request.piped_id
@@ -120,7 +120,7 @@ async def rename_config_file(
 ) -> RenameApplicationConfigFileResponse:
     """All of them or none, as far as whose they are."""
     for application_id in request.application_ids:
-        await belongs.get(plane, program, Application, application_id, PermissionDenied)
+        await ownership.get(plane, program, Application, application_id, PermissionDenied)
 
     def alter(record: Application) -> None:
         record.git_path.config_filename = request.new_filename

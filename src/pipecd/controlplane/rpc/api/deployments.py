@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import belongs
-from pipecd.controlplane.caller import Program
-from pipecd.controlplane.names import kinds, statuses
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Program
+from pipecd.controlplane.records import ownership
+from pipecd.controlplane.records.enum_names import kinds, statuses
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, Paging
 from pipecd.errors import NotFound
@@ -23,7 +23,7 @@ from pipecd.schema.model.deployment_pb2 import Deployment
 
 
 async def get(plane: Plane, program: Program, request: GetDeploymentRequest) -> GetDeploymentResponse:
-    found = await belongs.get(plane, program, Deployment, request.deployment_id)
+    found = await ownership.get(plane, program, Deployment, request.deployment_id)
     return GetDeploymentResponse(deployment=found)
 
 
@@ -46,7 +46,7 @@ async def list_stage_logs(
     plane: Plane, program: Program, request: ListStageLogsRequest
 ) -> ListStageLogsResponse:
     """Every stage has an entry; a rollback that said nothing has none."""
-    deployment = await belongs.get(plane, program, Deployment, request.deployment_id)
+    deployment = await ownership.get(plane, program, Deployment, request.deployment_id)
     answer = ListStageLogsResponse()
     for stage in deployment.stages:
         try:
@@ -61,7 +61,7 @@ async def list_stage_logs(
 
 
 async def get_command(plane: Plane, program: Program, request: GetCommandRequest) -> GetCommandResponse:
-    return GetCommandResponse(command=await belongs.get(plane, program, Command, request.command_id))
+    return GetCommandResponse(command=await ownership.get(plane, program, Command, request.command_id))
 
 
 HANDLERS: Mapping[str, Handler] = {

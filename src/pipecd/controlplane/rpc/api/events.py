@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from uuid import uuid4
 
-from pipecd.controlplane.caller import Program
-from pipecd.controlplane.events import event_key
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Program
+from pipecd.controlplane.records.events import event_key
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.schema.api.events_pb2 import RegisterEventRequest, RegisterEventResponse
 from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.trace_pb2 import DeploymentTrace

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import belongs, pipeds
-from pipecd.controlplane.caller import Program
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Program
+from pipecd.controlplane.records import ownership, pipeds
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.schema.api.pipeds_pb2 import (
     DisablePipedRequest,
     DisablePipedResponse,
@@ -24,7 +24,7 @@ from pipecd.schema.model.piped_pb2 import Piped
 
 
 async def get(plane: Plane, program: Program, request: GetPipedRequest) -> GetPipedResponse:
-    piped = await belongs.get(plane, program, Piped, request.piped_id)
+    piped = await ownership.get(plane, program, Piped, request.piped_id)
     (shown,) = await pipeds.with_status(plane, program.project_id, [piped])
     return GetPipedResponse(piped=shown)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import plan_previews
-from pipecd.controlplane.caller import Program
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Program
+from pipecd.controlplane.records import plan_previews
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.schema.api.plan_preview_pb2 import (
     GetPlanPreviewResultsRequest,
     GetPlanPreviewResultsResponse,

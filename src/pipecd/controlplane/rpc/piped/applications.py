@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from pipecd.controlplane import suggestions
-from pipecd.controlplane.caller import Agent
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.records import suggestions
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import owned
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.errors import NotFound

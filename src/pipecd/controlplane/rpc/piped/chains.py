@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from uuid import uuid4
 
-from pipecd.controlplane import chains, commands
-from pipecd.controlplane.caller import Agent
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.records import chains, commands
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import owned
 from pipecd.controlplane.rpc.piped.deployments import new_deployment
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
 from pipecd.errors import NotFound, Refused

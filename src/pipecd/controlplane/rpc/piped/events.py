@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane.caller import Agent
-from pipecd.controlplane.events import event_key
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.records.events import event_key
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.errors import NotFound, PermissionDenied
 from pipecd.schema.agent.events_pb2 import (

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from pipecd.controlplane.caller import Agent
-from pipecd.controlplane.live_state import CHANGED, apply_event
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.records.live_state import CHANGED, apply_event
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import owned
+from pipecd.controlplane.services import Plane
 from pipecd.errors import NotFound
 from pipecd.schema.agent.live_state_pb2 import (
     ReportApplicationLiveStateEventsRequest,

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane.caller import Agent
-from pipecd.controlplane.deployments import stage_of
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.records.deployments import stage_of
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import owned
+from pipecd.controlplane.services import Plane
 from pipecd.errors import Conflict
 from pipecd.model.status import StageStatus
 from pipecd.schema.agent.logs_pb2 import (

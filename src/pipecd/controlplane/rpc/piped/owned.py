@@ -1,7 +1,7 @@
 """What belongs to the calling agent: looked up, and refused where it is somebody else's."""
 
-from pipecd.controlplane.caller import Agent
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.services import Plane
 from pipecd.errors import PermissionDenied
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.command_pb2 import Command

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane.caller import Agent
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.schema.agent.pipeds_pb2 import (
     GetDesiredVersionRequest,

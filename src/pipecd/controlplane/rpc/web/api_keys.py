@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import belongs, keys
-from pipecd.controlplane.caller import Person
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth import keys
+from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.records import ownership
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.web.api_keys_pb2 import (
@@ -39,7 +40,7 @@ async def disable(plane: Plane, person: Person, request: DisableAPIKeyRequest) -
     def alter(record: APIKey) -> None:
         record.disabled = True
 
-    await belongs.change(plane, person, APIKey, request.id, alter)
+    await ownership.change(plane, person, APIKey, request.id, alter)
     return DisableAPIKeyResponse()
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import applications, belongs, pipeds, suggestions
-from pipecd.controlplane.caller import Person
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.records import applications, ownership, pipeds, suggestions
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
 from pipecd.schema.model.application_pb2 import Application
@@ -54,7 +54,7 @@ async def add(plane: Plane, person: Person, request: AddApplicationRequest) -> A
 async def update(
     plane: Plane, person: Person, request: UpdateApplicationRequest
 ) -> UpdateApplicationResponse:
-    await belongs.get(plane, person, Piped, request.piped_id)
+    await ownership.get(plane, person, Piped, request.piped_id)
 
     def alter(record: Application) -> None:
         record.name, record.piped_id, record.kind = request.name, request.piped_id, request.kind
@@ -113,7 +113,7 @@ async def sync(plane: Plane, person: Person, request: SyncApplicationRequest) ->
 
 
 async def get(plane: Plane, person: Person, request: GetApplicationRequest) -> GetApplicationResponse:
-    found = await belongs.get(plane, person, Application, request.application_id)
+    found = await ownership.get(plane, person, Application, request.application_id)
     return GetApplicationResponse(application=found)
 
 
@@ -136,7 +136,7 @@ async def generate_sealed_secret(
 async def get_live_state(
     plane: Plane, person: Person, request: GetApplicationLiveStateRequest
 ) -> GetApplicationLiveStateResponse:
-    await belongs.get(plane, person, Application, request.application_id)
+    await ownership.get(plane, person, Application, request.application_id)
     snapshot = await plane.blobs.live_state(request.application_id)
     return GetApplicationLiveStateResponse(snapshot=snapshot)
 

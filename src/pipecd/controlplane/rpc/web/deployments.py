@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import belongs, orders
-from pipecd.controlplane.caller import Person
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.records import ownership, stage_actions
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, Paging
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -41,12 +41,12 @@ async def list_deployments(
 
 
 async def get(plane: Plane, person: Person, request: GetDeploymentRequest) -> GetDeploymentResponse:
-    found = await belongs.get(plane, person, Deployment, request.deployment_id)
+    found = await ownership.get(plane, person, Deployment, request.deployment_id)
     return GetDeploymentResponse(deployment=found)
 
 
 async def get_stage_log(plane: Plane, person: Person, request: GetStageLogRequest) -> GetStageLogResponse:
-    await belongs.get(plane, person, Deployment, request.deployment_id)
+    await ownership.get(plane, person, Deployment, request.deployment_id)
     blocks, completed = await plane.logs.read(
         request.deployment_id, request.stage_id, request.retried_count, request.offset_index
     )
@@ -54,7 +54,7 @@ async def get_stage_log(plane: Plane, person: Person, request: GetStageLogReques
 
 
 async def cancel(plane: Plane, person: Person, request: CancelDeploymentRequest) -> CancelDeploymentResponse:
-    command = await orders.cancel(
+    command = await stage_actions.cancel(
         plane,
         person,
         request.deployment_id,
@@ -65,12 +65,12 @@ async def cancel(plane: Plane, person: Person, request: CancelDeploymentRequest)
 
 
 async def skip_stage(plane: Plane, person: Person, request: SkipStageRequest) -> SkipStageResponse:
-    command = await orders.skip(plane, person, request.deployment_id, request.stage_id)
+    command = await stage_actions.skip(plane, person, request.deployment_id, request.stage_id)
     return SkipStageResponse(command_id=command)
 
 
 async def approve_stage(plane: Plane, person: Person, request: ApproveStageRequest) -> ApproveStageResponse:
-    command = await orders.approve(plane, person, request.deployment_id, request.stage_id)
+    command = await stage_actions.approve(plane, person, request.deployment_id, request.stage_id)
     return ApproveStageResponse(command_id=command)
 
 

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from pipecd.controlplane.caller import Person
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
 from pipecd.errors import Unsupported

@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from pipecd.controlplane import belongs, commands, pipeds
-from pipecd.controlplane.caller import Person
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.records import commands, ownership, pipeds
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.errors import Refused
 from pipecd.schema.model.command_pb2 import Command
@@ -89,7 +89,7 @@ async def list_pipeds(plane: Plane, person: Person, request: ListPipedsRequest) 
 
 
 async def get(plane: Plane, person: Person, request: GetPipedRequest) -> GetPipedResponse:
-    piped = await belongs.get(plane, person, Piped, request.piped_id)
+    piped = await ownership.get(plane, person, Piped, request.piped_id)
     (shown,) = await pipeds.with_status(plane, person.project_id, [piped])
     return GetPipedResponse(piped=shown)
 
@@ -100,7 +100,7 @@ async def update_desired_version(
     if not _VERSION.fullmatch(request.version):
         raise Refused(f"{request.version!r} is not a version", remedy="write it like v0.2.0")
     for piped_id in request.piped_ids:
-        await belongs.get(plane, person, Piped, piped_id)
+        await ownership.get(plane, person, Piped, piped_id)
 
     def alter(record: Piped) -> None:
         record.desired_version = request.version
@@ -111,7 +111,7 @@ async def update_desired_version(
 
 
 async def restart(plane: Plane, person: Person, request: RestartPipedRequest) -> RestartPipedResponse:
-    piped = await belongs.get(plane, person, Piped, request.piped_id)
+    piped = await ownership.get(plane, person, Piped, request.piped_id)
     payload = Command.RestartPiped(piped_id=piped.id)
     return RestartPipedResponse(
         command_id=await commands.order(plane, person, piped.id, restart_piped=payload)

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 
-from pipecd.controlplane import passwords
-from pipecd.controlplane.caller import Person
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth import passwords
+from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.errors import AlreadyExists, NotFound, Refused, Unsupported
 from pipecd.model.access import BUILT_IN
 from pipecd.schema.model.access_pb2 import ProjectRBACRole, ProjectUserGroup

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane import belongs
-from pipecd.controlplane.caller import Person
-from pipecd.controlplane.plane import Plane
+from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.records import ownership
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Plane
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, EventFilter, Paging
 from pipecd.schema.model.chain_pb2 import DeploymentChain
@@ -26,7 +26,7 @@ from pipecd.schema.web.events_pb2 import (
 
 
 async def get_command(plane: Plane, person: Person, request: GetCommandRequest) -> GetCommandResponse:
-    return GetCommandResponse(command=await belongs.get(plane, person, Command, request.command_id))
+    return GetCommandResponse(command=await ownership.get(plane, person, Command, request.command_id))
 
 
 async def list_events(plane: Plane, person: Person, request: ListEventsRequest) -> ListEventsResponse:
@@ -67,7 +67,7 @@ async def list_chains(
 async def get_chain(
     plane: Plane, person: Person, request: GetDeploymentChainRequest
 ) -> GetDeploymentChainResponse:
-    found = await belongs.get(plane, person, DeploymentChain, request.deployment_chain_id)
+    found = await ownership.get(plane, person, DeploymentChain, request.deployment_chain_id)
     return GetDeploymentChainResponse(deployment_chain=found)
 
 

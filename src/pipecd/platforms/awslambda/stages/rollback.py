@@ -15,7 +15,7 @@ from pipecd.platforms.awslambda.stages.route import NO_ALIAS, original_key, rout
 from pipecd.platforms.awslambda.traffic import load
 
 
-async def rollback(work: Work[BaseModel]) -> Outcome:
+async def lambda_rollback(work: Work[BaseModel]) -> Outcome:
     wanted = manifest(await work.running())
     commit = work.deployment.running_commit
     async with connect(work.provider) as functions:

@@ -10,7 +10,7 @@ from pipecd.platforms.awslambda.stages.release import release
 from pipecd.platforms.awslambda.stages.route import route_all, unrecorded
 
 
-async def sync(work: Work[BaseModel]) -> Outcome:
+async def lambda_sync(work: Work[BaseModel]) -> Outcome:
     wanted = manifest(await work.target())
     async with connect(work.provider) as functions:
         version = await release(work, functions, wanted, work.deployment.trigger.commit.hash)

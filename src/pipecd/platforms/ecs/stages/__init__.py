@@ -10,15 +10,15 @@ from pipecd.model.stage import StageFunction
 from pipecd.platforms.ecs.stages.canary import canary_rollout
 from pipecd.platforms.ecs.stages.clean import canary_clean
 from pipecd.platforms.ecs.stages.primary import primary_rollout
-from pipecd.platforms.ecs.stages.rollback import rollback
+from pipecd.platforms.ecs.stages.rollback import ecs_rollback
 from pipecd.platforms.ecs.stages.routing import traffic_routing
-from pipecd.platforms.ecs.stages.sync import sync
+from pipecd.platforms.ecs.stages.sync import ecs_sync
 
 STAGES: Mapping[str, StageFunction] = {
-    "ECS_SYNC": sync,
+    "ECS_SYNC": ecs_sync,
     "ECS_PRIMARY_ROLLOUT": primary_rollout,
     "ECS_CANARY_ROLLOUT": canary_rollout,
     "ECS_TRAFFIC_ROUTING": traffic_routing,
     "ECS_CANARY_CLEAN": canary_clean,
-    "ROLLBACK": rollback,
+    "ROLLBACK": ecs_rollback,
 }

@@ -18,7 +18,7 @@ from pipecd.platforms.ecs.stages.service import COUNT_BEFORE, applied, stable, w
 from pipecd.platforms.ecs.stages.traffic import all_to_primary
 
 
-async def rollback(work: Work[BaseModel]) -> Outcome:
+async def ecs_rollback(work: Work[BaseModel]) -> Outcome:
     source = await work.running()
     wanted = desired(source)
     if wanted.service is None:

@@ -9,7 +9,7 @@ from pipecd.platforms.ecs.stages.primary import replaced
 from pipecd.platforms.ecs.stages.standalone import started
 
 
-async def sync(work: Work[SyncOptions]) -> Outcome:
+async def ecs_sync(work: Work[SyncOptions]) -> Outcome:
     source = await work.target()
     wanted = desired(source)
     if wanted.service is None:
