@@ -11,12 +11,18 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from bench.figures import tell, tell_one
+from bench.figures import report, report_value
 from bench.shift import STAGES, Function
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import LAMBDA, TERRAFORM
-from tests.deploy.container import Container, Story, apprunner, configured_check, resident
-from tests.deploy.quarter import cpu_seconds, throttled
+from tests.deploy.container import (
+    AppRunnerEnvironment,
+    Container,
+    apprunner_environment,
+    load_health_check,
+    resident_bytes,
+)
+from tests.deploy.cpu_quota import cpu_seconds, limit_cpu
 from tests.platforms.aws.emulator import REGION, emulator
 from tests.platforms.terraform.shop import app_file, data
 from tests.world import terraform
@@ -39,33 +45,33 @@ Files = Callable[[str], Mapping[str, str]]
 
 async def run(folder: Path) -> None:
     with emulator() as aws:
-        async with apprunner(aws, folder, PROVIDERS) as story:
+        async with apprunner_environment(aws, folder, PROVIDERS) as environment:
             function = Function.made(aws, "hello", STAGES)
             infrastructure = _infrastructure(folder)
-            await story.world.push("Begin", {**function.files("v0"), **infrastructure("v0")})
-            async with story.container(PLAIN) as container:
-                await container.healthy(VERSION)
+            await environment.world.push("Begin", {**function.files("v0"), **infrastructure("v0")})
+            async with environment.start_container(PLAIN) as container:
+                await container.wait_until_healthy(VERSION)
                 apps: dict[str, tuple[str, Files]] = {
                     "Lambda canary": (
-                        await story.world.registered("hello", kind=LAMBDA, provider="lambda"),
+                        await environment.world.register("hello", kind=LAMBDA, provider="lambda"),
                         function.files,
                     ),
                     "Terraform apply": (
-                        await story.world.registered("network", kind=TERRAFORM),
+                        await environment.world.register("network", kind=TERRAFORM),
                         infrastructure,
                     ),
                 }
                 for app, _ in apps.values():
-                    await story.world.ended(app, within=120)
+                    await environment.world.wait_for_deployment(app, within=120)
                 await _idle(container)
             for share in (1.0, 0.25):
-                await _started(story, share)
-                async with story.container(PLAIN) as container:
+                await _started(environment, share)
+                async with environment.start_container(PLAIN) as container:
                     with _limited(container, share):
-                        await container.healthy(VERSION)
+                        await container.wait_until_healthy(VERSION)
                         for name, (app, files) in apps.items():
                             what = f"{_cpu(share)}, {name}"
-                            await _deployed(what, story, container, app, files)
+                            await _deployed(what, environment, container, app, files)
 
 
 def _infrastructure(folder: Path) -> Files:
@@ -82,7 +88,7 @@ def _cpu(share: float) -> str:
 
 
 def _limited(container: Container, share: float) -> AbstractContextManager[Any]:
-    return nullcontext() if share == 1.0 else throttled(container.process.pid, share=share)
+    return nullcontext() if share == 1.0 else limit_cpu(container.process.pid, share=share)
 
 
 async def _idle(container: Container) -> None:
@@ -90,41 +96,44 @@ async def _idle(container: Container) -> None:
     cpu, begun = cpu_seconds(container.processes()), time.monotonic()
     await asyncio.sleep(IDLE)
     used = (cpu_seconds(container.processes()) - cpu) / (time.monotonic() - begun) * 60
-    for one, process in zip(("launcher", "agent"), container.programs(), strict=True):
-        tell_one(f"container, idle: memory of the {one}", resident([process]) / 2**20, "MB")
-    tell_one("container, idle: memory of launcher and agent", container.resident() / 2**20, "MB", most=MOST)
-    tell_one("container, idle: CPU of launcher and agent", used, "s/min")
+    for one, process in zip(("launcher", "agent"), container.launcher_and_agent(), strict=True):
+        report_value(f"container, idle: memory of the {one}", resident_bytes([process]) / 2**20, "MB")
+    memory = container.resident_bytes() / 2**20
+    report_value("container, idle: memory of launcher and agent", memory, "MB", most=MOST)
+    report_value("container, idle: CPU of launcher and agent", used, "s/min")
 
 
-async def _started(story: Story, share: float) -> None:
+async def _started(environment: AppRunnerEnvironment, share: float) -> None:
     times = []
     for _ in range(STARTS):
         begun = time.monotonic()
-        async with story.container(PLAIN) as container:
+        async with environment.start_container(PLAIN) as container:
             with _limited(container, share):
-                await container.healthy(VERSION)
+                await container.wait_until_healthy(VERSION)
                 times.append(time.monotonic() - begun)
-    patience = configured_check().patience
-    tell(f"container, {_cpu(share)}: start → healthy", times, "s", target=patience)
+    patience = load_health_check().startup_timeout
+    report(f"container, {_cpu(share)}: start → healthy", times, "s", target=patience)
 
 
-async def _deployed(what: str, story: Story, container: Container, app: str, files: Files) -> None:
+async def _deployed(
+    what: str, environment: AppRunnerEnvironment, container: Container, app: str, files: Files
+) -> None:
     times: list[float] = []
     async with _memory(container) as seen:
         cpu = cpu_seconds(container.processes())
         for number in range(DEPLOYMENTS):
             begun = time.monotonic()
             tag = f"v{time.time_ns()}"
-            commit = await story.world.push(f"Run {number}", files(tag))
-            ended = await story.world.ended(app, commit, within=300)
+            commit = await environment.world.push(f"Run {number}", files(tag))
+            ended = await environment.world.wait_for_deployment(app, commit, within=300)
             assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
             times.append(time.monotonic() - begun)
         cpu = cpu_seconds(container.processes()) - cpu
-    tell(f"{what}: push → done", times, "s")
-    tell_one(f"{what}: CPU of each", cpu / DEPLOYMENTS, "s")
+    report(f"{what}: push → done", times, "s")
+    report_value(f"{what}: CPU of each", cpu / DEPLOYMENTS, "s")
     own, whole = (max(one) / 2**20 for one in zip(*seen, strict=True))
-    tell_one(f"{what}: launcher and agent", own, "MB", most=MOST)
-    tell_one("… with what they start", whole, "MB", most=MOST_IN_ALL)
+    report_value(f"{what}: launcher and agent", own, "MB", most=MOST)
+    report_value("… with what they start", whole, "MB", most=MOST_IN_ALL)
 
 
 @asynccontextmanager
@@ -132,7 +141,7 @@ async def _memory(container: Container) -> AsyncIterator[Sequence[tuple[int, int
     """At each look until the block ends (bytes): of launcher and agent, and with all they started."""
 
     def now() -> tuple[int, int]:
-        return resident(container.programs()), container.resident()
+        return resident_bytes(container.launcher_and_agent()), container.resident_bytes()
 
     seen = [await asyncio.to_thread(now)]
 

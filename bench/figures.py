@@ -14,13 +14,13 @@ def p95(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
 
 
-def tell(name: str, values: Sequence[float], unit: str, *, target: float | None = None) -> None:
+def report(name: str, values: Sequence[float], unit: str, *, target: float | None = None) -> None:
     """`target` is what the 95th percentile must not exceed."""
     line = f"{name:<58} median {statistics.median(values):8.3f} {unit}   p95 {p95(values):8.3f} {unit}"
     print(f"{line}   n={len(values)}{_verdict(p95(values), target, unit)}", flush=True)
 
 
-def tell_one(
+def report_value(
     name: str, value: float, unit: str, *, most: float | None = None, least: float | None = None
 ) -> None:
     verdict = _verdict(value, most, unit)

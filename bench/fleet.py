@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from bench.figures import tell, tell_one
+from bench.figures import report, report_value
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
@@ -44,7 +44,7 @@ async def _measure(w: World, size: int) -> None:
             }.items()
         },
     )
-    store = w.plane.served.plane.store
+    store = w.plane.server.services.store
     for number in range(size):
         await store.create(_registered(w, number, head))
     agent = await _start(w)
@@ -54,9 +54,9 @@ async def _measure(w: World, size: int) -> None:
         assert shown.piped
         await eventually(lambda: _synced(w, agent), 120)
         times = [await _affected(w, number) for number in range(COMMITS)]
-        tell(f"{size} applications: push → created", times, "s", target=1.0)
+        report(f"{size} applications: push → created", times, "s", target=1.0)
         memory = psutil.Process(agent.pid).memory_info().rss / 2**20
-        tell_one(
+        report_value(
             f"{size} applications: memory of the agent", memory, "MB", most=300 if size == 1000 else None
         )
     finally:
@@ -114,8 +114,8 @@ async def _synced(w: World, agent: asyncio.subprocess.Process) -> bool:
 
 async def _affected(w: World, number: int) -> float:
     """Seconds until the deployment of a commit that touches one application was created."""
-    store = w.plane.served.plane.store
-    with store.feed.listening() as changes:
+    store = w.plane.server.services.store
+    with store.feed.subscribe() as changes:
         commit = await w.push(f"Change {number}", {"apps/7/run.txt": f"{time.time_ns()}\n"})
         begun = time.monotonic()
         async with asyncio.timeout(60):

@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.figures import tell_one
-from pipecd.controlplane.rpc.record import CALLS
+from bench.figures import report_value
+from pipecd.controlplane.rpc.call_metrics import CALLS
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import ECS, LAMBDA
 from pipecd.schema.web.deployments_pb2 import ListDeploymentsRequest
-from tests.deploy.container import Container, Story, apprunner
-from tests.deploy.quarter import cpu_seconds
+from tests.deploy.container import AppRunnerEnvironment, Container, apprunner_environment
+from tests.deploy.cpu_quota import cpu_seconds
 from tests.eventually import eventually
 from tests.platforms.aws.emulator import REGION, Call, Emulator, emulator
 from tests.platforms.awslambda import cloud as functions
@@ -40,20 +40,20 @@ PROVIDERS = (
 
 async def run(folder: Path) -> None:
     with emulator() as aws:
-        async with apprunner(aws, folder, PROVIDERS) as story:
+        async with apprunner_environment(aws, folder, PROVIDERS) as environment:
             files = await asyncio.to_thread(_cloud, aws)
-            aws.watch = None
-            async with story.container("--insecure=true") as container:
-                await container.healthy("v0.1.0")
-                await _deployed(story, files)
+            aws.after_change = None
+            async with environment.start_container("--insecure=true") as container:
+                await container.wait_until_healthy("v0.1.0")
+                await _deployed(environment, files)
                 await asyncio.sleep(60)
-                await _counted(story, container, aws)
+                await _counted(environment, container, aws)
 
 
 def _cloud(aws: Emulator) -> Mapping[str, str]:
     """What the services need that no deployment makes. The files of all applications."""
-    role = functions.cloud(aws)
-    network = services.cloud(aws)
+    role = functions.create_cloud(aws)
+    network = services.create_cloud(aws)
     ecs = aws.client("ecs")
     for at in range(CLUSTERS):
         ecs.create_cluster(clusterName=f"cluster-{at}")
@@ -74,12 +74,12 @@ def _cloud(aws: Emulator) -> Mapping[str, str]:
     return files
 
 
-async def _deployed(story: Story, files: Mapping[str, str]) -> None:
-    w = story.world
+async def _deployed(environment: AppRunnerEnvironment, files: Mapping[str, str]) -> None:
+    w = environment.world
     await w.push("All applications", files)
     for number in range(EACH):
-        await w.registered(f"function-{number}", kind=LAMBDA, provider="lambda")
-        await w.registered(f"service-{number}", kind=ECS, provider="ecs")
+        await w.register(f"function-{number}", kind=LAMBDA, provider="lambda")
+        await w.register(f"service-{number}", kind=ECS, provider="ecs")
 
     async def all_succeeded() -> bool:
         options = ListDeploymentsRequest.Options(statuses=[DeploymentStatus.DEPLOYMENT_SUCCESS])
@@ -88,34 +88,35 @@ async def _deployed(story: Story, files: Mapping[str, str]) -> None:
 
     begun = time.monotonic()
     await eventually(all_succeeded, 600)
-    tell_one(f"{2 * EACH} applications: deployed for the first time within", time.monotonic() - begun, "s")
+    report_value(f"{2 * EACH} applications: deployed for the first time within", time.monotonic() - begun, "s")
 
 
-async def _counted(story: Story, container: Container, aws: Emulator) -> None:
+async def _counted(environment: AppRunnerEnvironment, container: Container, aws: Emulator) -> None:
     asked: Counter[str] = Counter()
 
     def count(call: Call, after: bool) -> None:
         if not after:
             asked[call.name] += 1
 
-    roles, calls = len(story.role.asked), _calls()
+    roles, calls = len(environment.role_server.asked), _calls()
     cpu, begun = cpu_seconds(container.processes()), time.monotonic()
-    aws.trap = count
+    aws.intercept = count
     await asyncio.sleep(60 * MINUTES)
-    aws.trap = None
+    aws.intercept = None
     minutes = (time.monotonic() - begun) / 60
     spent = (cpu_seconds(container.processes()) - cpu) / minutes
     idle = f"{2 * EACH} applications, idle"
-    tell_one(f"{idle}: calls to AWS", asked.total() / minutes, "/min", most=MOST_CALLS)
+    report_value(f"{idle}: calls to AWS", asked.total() / minutes, "/min", most=MOST_CALLS)
     for name, times in asked.most_common():
-        tell_one(f"… {name}", times / minutes, "/min")
-    tell_one(f"{idle}: container role asked for", (len(story.role.asked) - roles) / minutes, "/min")
+        report_value(f"… {name}", times / minutes, "/min")
+    role_requests = len(environment.role_server.asked) - roles
+    report_value(f"{idle}: container role asked for", role_requests / minutes, "/min")
     called = _calls() - calls
-    tell_one(f"{idle}: calls to the control plane", called.total() / minutes, "/min")
+    report_value(f"{idle}: calls to the control plane", called.total() / minutes, "/min")
     for name, times in called.most_common():
-        tell_one(f"… {name}", times / minutes, "/min")
-    tell_one(f"{idle}: CPU of launcher and agent", spent, "s/min", most=MOST_CPU)
-    tell_one(f"{idle}: memory of launcher and agent", container.resident() / 2**20, "MB", most=200)
+        report_value(f"… {name}", times / minutes, "/min")
+    report_value(f"{idle}: CPU of launcher and agent", spent, "s/min", most=MOST_CPU)
+    report_value(f"{idle}: memory of launcher and agent", container.resident_bytes() / 2**20, "MB", most=200)
 
 
 def _calls() -> Counter[str]:

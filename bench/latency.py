@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench.figures import tell
+from bench.figures import report
 from pipecd.controlplane.store.feed import Change
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from tests.world import World, pipeline, world
@@ -28,10 +28,10 @@ STEPS = {
 async def run(folder: Path) -> None:
     async with world(folder) as w:
         async with w.agent():
-            app = await w.application(
+            app = await w.add_application(
                 "shop", {"app.pipecd.yaml": pipeline("true", planner={"alwaysUsePipeline": True})}
             )
-            await w.ended(app)
+            await w.wait_for_deployment(app)
             await _many(w, "webhook", w.push)
             await _many(w, "stream (sync command)", lambda _, __: _sync(w, app))
         polling = w.agent(syncInterval=f"{POLL}s")
@@ -47,14 +47,14 @@ async def _many(w: World, name: str, cause: object) -> None:
             times[step].append(second)
     for step, values in times.items():
         target = 2.0 if step == "running" and "polling" not in name else None
-        tell(f"{name}: push → {step}", values, "s", target=target)
+        report(f"{name}: push → {step}", values, "s", target=target)
 
 
 async def _once(w: World, number: int, cause: object) -> dict[str, float]:
     """Seconds from the push's acceptance (or the command) to each step."""
-    store = w.plane.served.plane.store
+    store = w.plane.server.services.store
     seen: dict[str, float] = {}
-    with store.feed.listening() as changes:
+    with store.feed.subscribe() as changes:
         await cause(f"Run {number}", {"shop/run.txt": f"{time.time_ns()}\n"})  # type: ignore[operator]
         begun = time.monotonic()
         async with asyncio.timeout(60):

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bench.figures import tell
+from bench.figures import report
 from pipecd.controlplane.store import Store, kinds, microseconds
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
@@ -19,7 +19,7 @@ BATCH = 5_000
 
 async def run(folder: Path) -> None:
     async with control_plane(folder) as plane:
-        store = plane.served.plane.store
+        store = plane.server.services.store
         await _insert(store, [_application(number) for number in range(APPLICATIONS)])
         for begin in range(0, DEPLOYMENTS, BATCH):
             await _insert(store, [_deployment(number) for number in range(begin, begin + BATCH)])
@@ -37,7 +37,7 @@ async def run(folder: Path) -> None:
                 begun = time.monotonic()
                 await plane.console.call(method, **fields)
                 times.append((time.monotonic() - begun) * 1000)
-            tell(name, times, "ms", target=200.0)
+            report(name, times, "ms", target=200.0)
 
 
 def _application(number: int) -> Application:

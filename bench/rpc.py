@@ -7,17 +7,17 @@ from pathlib import Path
 import yaml
 from grpc import aio
 
-from bench.figures import tell, tell_one
+from bench.figures import report, report_value
 from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest
 from pipecd.schema.agent.service_pb2_grpc import PipedServiceStub
 from tests.controlplane.server_fixture import PROJECT
-from tests.faults.machines import machines
+from tests.faults.processes import start_processes
 
 SECONDS, CALLERS = 8.0, 32
 
 
 async def run(folder: Path) -> None:
-    async with machines(folder) as m:
+    async with start_processes(folder) as m:
         spec = yaml.safe_load((folder / "piped.yaml").read_text())["spec"]
         key = (folder / "piped.key").read_text()
         await _measure(spec["apiAddress"], f"PIPED-TOKEN {PROJECT},{m.piped_id},{key}")
@@ -36,5 +36,5 @@ async def _measure(address: str, credential: str) -> None:
                 times.append((time.monotonic() - begun) * 1000)
 
         await asyncio.gather(*(call() for _ in range(CALLERS)))
-    tell_one("authenticated RPCs (GetDesiredVersion, 32 at a time)", len(times) / SECONDS, "/s", least=1000)
-    tell("… of which each took", times, "ms")
+    report_value("authenticated RPCs (GetDesiredVersion, 32 at a time)", len(times) / SECONDS, "/s", least=1000)
+    report("… of which each took", times, "ms")

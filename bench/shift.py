@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.figures import tell
+from bench.figures import report
 from pipecd.schema.model.kind_pb2 import LAMBDA
-from tests.deploy.container import Story, apprunner
+from tests.deploy.container import AppRunnerEnvironment, apprunner_environment
 from tests.platforms.aws.emulator import REGION, Call, Emulator, emulator
 
 #: Fewer runs than versions are kept: moto gives a number again once an older version is deleted.
@@ -31,45 +31,52 @@ STAGES = (
 
 async def run(folder: Path) -> None:
     with emulator() as aws:
-        async with apprunner(aws, folder, PROVIDERS) as story, story.container("--insecure=true") as made:
-            await made.healthy("v0.1.0")
+        async with (
+            apprunner_environment(aws, folder, PROVIDERS) as environment,
+            environment.start_container("--insecure=true") as container,
+        ):
+            await container.wait_until_healthy("v0.1.0")
             for name, stages, steps in (
                 ("quick sync", (), ("all traffic",)),
                 ("canary", STAGES, ("first tenth", "all traffic")),
             ):
-                await _many(story, aws, name, stages, steps)
+                await _many(environment, aws, name, stages, steps)
 
 
 async def _many(
-    story: Story, aws: Emulator, name: str, stages: tuple[Any, ...], steps: tuple[str, ...]
+    environment: AppRunnerEnvironment,
+    aws: Emulator,
+    name: str,
+    stages: tuple[Any, ...],
+    steps: tuple[str, ...],
 ) -> None:
     times: dict[str, list[float]] = {step: [] for step in (*steps, "done")}
     for number in range(FUNCTIONS):
         function = Function.made(aws, f"{name.replace(' ', '-')}-{number}", stages)
-        for step, values in (await _turned(story, aws, function, steps)).items():
+        for step, values in (await _turned(environment, aws, function, steps)).items():
             times[step] += values
     for step, values in times.items():
         target = MOST if step == steps[0] else None
-        tell(f"Lambda, {name}: push → {step}", values, "s", target=target)
+        report(f"Lambda, {name}: push → {step}", values, "s", target=target)
 
 
 async def _turned(
-    story: Story, aws: Emulator, function: "Function", steps: tuple[str, ...]
+    environment: AppRunnerEnvironment, aws: Emulator, function: "Function", steps: tuple[str, ...]
 ) -> Mapping[str, Sequence[float]]:
     """Seconds from a push to each step."""
-    await story.world.push("Begin", function.files("v0"))
-    app = await story.world.registered(function.name, kind=LAMBDA, provider="lambda")
-    await story.world.ended(app)
+    await environment.world.push("Begin", function.files("v0"))
+    app = await environment.world.register(function.name, kind=LAMBDA, provider="lambda")
+    await environment.world.wait_for_deployment(app)
     times: dict[str, list[float]] = {step: [] for step in (*steps, "done")}
     for number in range(RUNS):
         turns = Turns(asyncio.get_running_loop(), function.name)
-        aws.trap = turns
-        commit = await story.world.push(f"Run {number}", function.files(f"v{number + 1}"))
+        aws.intercept = turns
+        commit = await environment.world.push(f"Run {number}", function.files(f"v{number + 1}"))
         begun = time.monotonic()
         for step in steps:
             times[step].append(await turns.next(with_canary=step != steps[-1]) - begun)
-        aws.trap = None
-        await story.world.ended(app, commit)
+        aws.intercept = None
+        await environment.world.wait_for_deployment(app, commit)
         times["done"].append(time.monotonic() - begun)
     return times
 

@@ -1,4 +1,4 @@
-"""An emulated AWS over HTTP (`moto`), with the SDK's own settings pointing at it."""
+"""An AWS emulator over HTTP (`moto`), and the SDK settings that point to it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ from botocore.session import Session
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-central-1"
-#: How long the emulator may take for one answer (seconds).
-PATIENCE = 60.0
+#: Timeout of a request to the emulator's control API (seconds).
+REQUEST_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Aws:
         )
 
     def environment(self) -> dict[str, str]:
-        """What a process needs to take this for AWS."""
+        """The environment variables that direct a process's AWS SDK to the emulator."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "tester",
@@ -38,8 +38,10 @@ class Aws:
         }
 
     def enforce_policies(self) -> None:
-        """From now on only known keys may do anything, and only what their policies allow."""
-        httpx.post(f"{self.url}/moto-api/reset-auth", content=b"0", timeout=PATIENCE).raise_for_status()
+        """From now on, requests need known access keys and are limited to what their policies allow."""
+        httpx.post(
+            f"{self.url}/moto-api/reset-auth", content=b"0", timeout=REQUEST_TIMEOUT
+        ).raise_for_status()
 
 
 @contextmanager
@@ -51,14 +53,14 @@ def emulated_aws() -> Iterator[Aws]:
     try:
         yield aws
     finally:
-        httpx.post(f"{aws.url}/moto-api/reset-auth", content=b"inf", timeout=PATIENCE)
-        httpx.post(f"{aws.url}/moto-api/reset", timeout=PATIENCE)
+        httpx.post(f"{aws.url}/moto-api/reset-auth", content=b"inf", timeout=REQUEST_TIMEOUT)
+        httpx.post(f"{aws.url}/moto-api/reset", timeout=REQUEST_TIMEOUT)
         server.stop()
 
 
 @contextmanager
-def chain(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Iterator[None]:
-    """Only `environment` says where AWS is and who we are."""
+def credential_chain(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Iterator[None]:
+    """AWS endpoint and credentials come only from `environment`, not from the machine's settings."""
     with monkeypatch.context() as patched:
         for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
             patched.delenv(name, raising=False)

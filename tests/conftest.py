@@ -1,7 +1,7 @@
-"""What holds for every test: a property may take as long as a busy machine makes it."""
+"""Settings for all tests: Hypothesis has no time limits, because the machine may be busy."""
 
 from hypothesis import HealthCheck, settings
 
-# Otherwise an example that takes a fifth of a second, or slow making of examples, counts as a failure.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# By default an example that takes 200 ms, or slow generation of examples, counts as a failure.
+settings.register_profile("no_deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no_deadline")

@@ -1,4 +1,4 @@
-"""Waiting for what other processes bring about: looks again until it holds, under a bound."""
+"""Polls for a condition with a timeout, for effects of other processes."""
 
 import asyncio
 import time
@@ -8,18 +8,21 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-async def eventually(look: Callable[[], Awaitable[Result]], within: float = 120.0) -> Result:
-    """The first answer of `look` that is true. Its last AssertionError, or what it saw, tells the failure."""
-    until = time.monotonic() + within
+async def eventually(check: Callable[[], Awaitable[Result]], within: float = 120.0) -> Result:
+    """Return the first truthy result of `check`.
+
+    Raises AssertionError after `within` seconds, with the last AssertionError or result of `check`.
+    """
+    deadline = time.monotonic() + within
     while True:
-        why: AssertionError | None = None
-        seen: Result | None = None
+        last_error: AssertionError | None = None
+        result: Result | None = None
         try:
-            seen = await look()
+            result = await check()
         except AssertionError as error:
-            why = error
-        if seen:
-            return seen
-        if time.monotonic() > until:
-            raise AssertionError(f"not within {within:g} s: {why or seen!r}") from why
+            last_error = error
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {last_error or result!r}") from last_error
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""As much of Google Cloud Storage's XML API as objects need: no emulator of it is kept alive for Python."""
+"""A minimal Google Cloud Storage server (XML API); there is no maintained emulator for Python."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 @contextmanager
 def google_storage(bucket: str) -> Iterator[str]:
-    """Its URL, with one empty bucket in it."""
+    """The server's URL. It has one empty bucket."""
     objects: dict[str, bytes] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -20,36 +20,36 @@ def google_storage(bucket: str) -> Iterator[str]:
 
         def do_PUT(self) -> None:
             objects[self._name()] = self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer(200)
+            self._respond(200)
 
         def do_GET(self) -> None:
             name = self._name()
             if not name:
-                self._answer(200, self._listed())
+                self._respond(200, self._list_objects())
             elif name in objects:
-                self._answer(200, objects[name])
+                self._respond(200, objects[name])
             else:
-                self._answer(404)
+                self._respond(404)
 
         def do_DELETE(self) -> None:
-            self._answer(204 if objects.pop(self._name(), None) is not None else 404)
+            self._respond(204 if objects.pop(self._name(), None) is not None else 404)
 
         def _name(self) -> str:
             path = unquote(urlsplit(self.path).path)
             assert path.split("/")[1] == bucket, path
             return path.removeprefix(f"/{bucket}").lstrip("/")
 
-        def _listed(self) -> bytes:
+        def _list_objects(self) -> bytes:
             prefix = parse_qs(urlsplit(self.path).query).get("prefix", [""])[0]
-            found = "".join(
+            contents = "".join(
                 f"<Contents><Key>{escape(name)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
                 f'<ETag>"e"</ETag><Size>{len(data)}</Size></Contents>'
                 for name, data in sorted(objects.items())
                 if name.startswith(prefix)
             )
-            return f"<ListBucketResult><Name>{bucket}</Name>{found}</ListBucketResult>".encode()
+            return f"<ListBucketResult><Name>{bucket}</Name>{contents}</ListBucketResult>".encode()
 
-        def _answer(self, status: int, body: bytes = b"") -> None:
+        def _respond(self, status: int, body: bytes = b"") -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", '"e"')
@@ -58,7 +58,7 @@ def google_storage(bucket: str) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

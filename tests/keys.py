@@ -1,4 +1,4 @@
-"""An agent's key pair, as `openssl` makes one."""
+"""Key pairs for an agent, in the format of `openssl`."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 
-def made(folder: Path, name: str = "sealing") -> dict[str, Any]:
-    """`secretManagement` of an agent's file, with the keys in `folder`."""
+def write_key_pair(folder: Path, name: str = "encryption") -> dict[str, Any]:
+    """Write a new key pair to `folder`. Returns the `secretManagement` section of an agent's file."""
     key = generate_private_key(65537, 2048)
     private, public = folder / f"{name}.private.pem", folder / f"{name}.public.pem"
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

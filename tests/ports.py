@@ -1,4 +1,4 @@
-"""Ports for what a test stops and starts again on the same address."""
+"""Free ports, for servers that a test restarts on the same address."""
 
 import os
 import random
@@ -6,31 +6,31 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-#: Below those that systems give to outgoing connections: one of those could take the port in between.
+#: Below the ephemeral ports: an outgoing connection could take one of those while the server is down.
 _FIRST, _LAST = 20_000, 32_000
-#: Each worker of pytest-xdist has a part of its own: two that look at once do not choose the same.
+#: Each worker of pytest-xdist uses its own part of the range, so that two workers never choose the same port.
 _PARTS = 16
-_TRIES = 100
+_ATTEMPTS = 100
 
 
 def free_ports(count: int) -> Sequence[int]:
-    """As many in a row, on none of which somebody listens now."""
+    """`count` consecutive ports that are currently free."""
     size = (_LAST - _FIRST) // _PARTS
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     start = _FIRST + worker % _PARTS * size
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         first = random.randint(start, start + size - count)
-        row = range(first, first + count)
-        if _free(row):
-            return row
+        ports = range(first, first + count)
+        if _all_free(ports):
+            return ports
     raise AssertionError(f"no {count} free ports between {start} and {start + size}")
 
 
-def _free(ports: Sequence[int]) -> bool:
-    with ExitStack() as held:
+def _all_free(ports: Sequence[int]) -> bool:
+    with ExitStack() as stack:
         for port in ports:
             try:
-                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
             except OSError:
                 return False
     return True

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as it was told to, for services that have no emulator."""
+"""A small HTTP server with fixed responses, for services that have no emulator."""
 
 import json
 import threading
@@ -10,30 +10,32 @@ from typing import Any
 
 
 @dataclass
-class Replies:
-    """A small HTTP server that answers each path as it was told to, and remembers what it was asked."""
+class ReplyServer:
+    """An HTTP server with a fixed response per path. Records the requests."""
 
     url: str = ""
-    answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    responses: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    #: Method and path of each request.
+    requests: list[str] = field(default_factory=list)
+    #: The `Authorization` header of the last request.
     authorization: str = ""
-    #: For every path that was given no answer.
+    #: The status for paths without a response.
     status: int = 404
 
-    def put(self, path: str, answer: Any, status: int = 200) -> None:
-        self.answers[path] = (status, json.dumps(answer).encode())
+    def set_response(self, path: str, response: Any, status: int = 200) -> None:
+        self.responses[path] = (status, json.dumps(response).encode())
 
 
 @contextmanager
-def replying() -> Iterator[Replies]:
-    known = Replies()
+def reply_server() -> Iterator[ReplyServer]:
+    replies = ReplyServer()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            known.asked.append(f"{self.command} {self.path}")
-            known.authorization = self.headers.get("Authorization", "")
-            status, body = known.answers.get(self.path, (known.status, b"{}"))
+            replies.requests.append(f"{self.command} {self.path}")
+            replies.authorization = self.headers.get("Authorization", "")
+            status, body = replies.responses.get(self.path, (replies.status, b"{}"))
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -43,14 +45,14 @@ def replying() -> Iterator[Replies]:
         do_POST = do_PUT = do_GET
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    known.url = f"http://127.0.0.1:{server.server_address[1]}"
+    replies.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield known
+        yield replies
     finally:
         server.shutdown()
         server.server_close()

@@ -1,4 +1,4 @@
-"""A person's clone of a repository: write files, commit, push. Real Git, without the machine's settings."""
+"""A user's clone of a repository: write files, commit, push. Uses real Git without the machine's settings."""
 
 import os
 import subprocess
@@ -21,14 +21,14 @@ class Clone:
         }
         for role in ("AUTHOR", "COMMITTER"):
             env |= {f"GIT_{role}_NAME": "Ada", f"GIT_{role}_EMAIL": "ada@example.com"}
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", *arguments], cwd=at or self.path, env=env, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
 
     def write(self, files: dict[str, str | None]) -> None:
-        """Contents by path; None deletes."""
+        """Write contents by path; None deletes the file."""
         for name, text in files.items():
             path = self.path / name
             if text is None:
@@ -38,7 +38,7 @@ class Clone:
             path.write_text(text)
 
     def commit(self, message: str, files: dict[str, str | None] | None = None) -> str:
-        """The new commit's hash."""
+        """Returns the new commit's hash."""
         self.write(files or {})
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
@@ -48,6 +48,6 @@ class Clone:
         self.git("push", "--quiet", "origin", f"HEAD:refs/heads/{self.branch}")
 
     def commit_and_push(self, message: str, files: dict[str, str | None] | None = None) -> str:
-        made = self.commit(message, files)
+        commit = self.commit(message, files)
         self.push()
-        return made
+        return commit

@@ -1,4 +1,4 @@
-"""The layout of the packages, beyond what import-linter checks."""
+"""The package layout, in addition to the checks of import-linter."""
 
 import importlib
 import pkgutil

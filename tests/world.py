@@ -1,10 +1,10 @@
-"""Everything at once: a real control plane, a Git remote and an agent, in one line.
+"""A complete installation: a real control plane, a Git remote and an agent.
 
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        deployment = await w.ended(app)
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        deployment = await w.wait_for_deployment(app)
 
-Here all runs in the test's process, on free ports; `tests.faults.machines` runs the same as processes.
+Everything runs in the test's process, on free ports; `tests.faults.processes` runs the same as processes.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ REPOSITORY = "shop"
 
 
 def app_file(name: str = "shop", **spec: Any) -> str:
-    """An application's file. JSON is YAML."""
+    """An application's file, as YAML."""
     document = {
         "apiVersion": "pipecd.dev/v1beta1",
         "kind": "TerraformApp",
@@ -48,23 +48,23 @@ def app_file(name: str = "shop", **spec: Any) -> str:
 
 
 def pipeline(*stages: Mapping[str, Any] | str, name: str = "shop", **spec: Any) -> str:
-    """An application whose pipeline is `stages`; a text is a script."""
-    made = [
+    """An application file with a pipeline of `stages`; a string is the command of a SCRIPT_RUN stage."""
+    configured_stages = [
         {"name": "SCRIPT_RUN", "with": {"run": stage}} if isinstance(stage, str) else dict(stage)
         for stage in stages
     ]
-    return app_file(name, pipeline={"stages": made}, **spec)
+    return app_file(name, pipeline={"stages": configured_stages}, **spec)
 
 
 def terraform(state: Path, body: str = "") -> str:
-    """Configuration whose state lasts."""
+    """Terraform configuration with a persistent local state."""
     return f'terraform {{\n  backend "local" {{\n    path = "{state}"\n  }}\n}}\n{body}'
 
 
 def agent_spec(
     address: str, piped_id: str, key_file: Path, remotes: Mapping[str, str], **more: Any
 ) -> dict[str, Any]:
-    """The document of an agent's file; slow intervals, because hints must be enough."""
+    """An agent's configuration. Intervals are long, because change notifications must suffice."""
     spec = {
         "projectID": "shop",
         "pipedID": piped_id,
@@ -74,7 +74,7 @@ def agent_spec(
         "repositories": [
             {"repoId": repo_id, "remote": remote, "branch": "main"} for repo_id, remote in remotes.items()
         ],
-        # Scripts need no Terraform, and neither do most tests.
+        # Drift detection would run Terraform, which most tests do not need.
         "platformProviders": [
             {"name": "terraform", "type": "TERRAFORM", "config": {"driftDetectionEnabled": False}}
         ],
@@ -84,29 +84,29 @@ def agent_spec(
 
 
 @dataclass
-class Person:
-    """Somebody at the console who also pushes to the repository."""
+class ConsoleUser:
+    """A user of the console who also pushes to the repository."""
 
     console: Console
     clone: Clone
     piped_id: str
     folder: Path
-    #: Deployments in the order in which they were first seen: records tell their time in whole seconds.
+    #: Ids of deployments in the order in which they were first seen; records have only whole seconds.
     _seen: list[str] = field(init=False, default_factory=list)
 
-    async def application(
+    async def add_application(
         self, name: str, files: Mapping[str, str | None] | None = None, *, kind: int = TERRAFORM
     ) -> str:
-        """Pushes the application's files below `name/`, and registers it with the agent that runs. Its id."""
+        """Push the application's files below `name/` and register it with the agent. Returns its id."""
         if files is not None:
-            whole = {"main.tf": terraform(self.folder / f"{name}.tfstate"), **files}
-            await self.push(f"Add {name}", {f"{name}/{path}": text for path, text in whole.items()})
-        return await self.registered(name, kind=kind)
+            all_files = {"main.tf": terraform(self.folder / f"{name}.tfstate"), **files}
+            await self.push(f"Add {name}", {f"{name}/{path}": text for path, text in all_files.items()})
+        return await self.register(name, kind=kind)
 
-    async def registered(self, name: str, *, kind: int, provider: str = "terraform") -> str:
-        """Registers the application that was pushed below `name/` with the agent that runs. Its id."""
+    async def register(self, name: str, *, kind: int, provider: str = "terraform") -> str:
+        """Register the application that was pushed below `name/` with the agent. Returns its id."""
         await eventually(self.has_repositories)
-        made = await self.console.call(
+        response = await self.console.call(
             "AddApplication",
             name=name,
             piped_id=self.piped_id,
@@ -116,86 +116,95 @@ class Person:
                 repo=ApplicationGitRepository(id=REPOSITORY), path=name, config_filename="app.pipecd.yaml"
             ),
         )
-        return str(made.application_id)
+        return str(response.application_id)
 
     async def has_repositories(self) -> bool:
-        """Whether the agent has said who it is."""
-        answer = await self.console.call("GetPiped", piped_id=self.piped_id)
-        return bool(answer.piped.repositories)
+        """Whether the agent has reported its metadata."""
+        response = await self.console.call("GetPiped", piped_id=self.piped_id)
+        return bool(response.piped.repositories)
 
     async def push(self, message: str, files: Mapping[str, str | None]) -> str:
-        """The new commit."""
+        """Returns the new commit's hash."""
         return await asyncio.to_thread(self.clone.commit_and_push, message, dict(files))
 
     async def deployments(self, application_id: str) -> Sequence[Deployment]:
-        """Oldest first."""
+        """The application's deployments, oldest first."""
         options = ListDeploymentsRequest.Options(application_ids=[application_id])
-        answer = await self.console.call("ListDeployments", options=options, page_size=100)
-        made = sorted(answer.deployments, key=lambda one: (one.created_at, one.trigger.timestamp))
-        self._seen += [one.id for one in made if one.id not in self._seen]
-        return sorted(made, key=lambda one: self._seen.index(one.id))
+        response = await self.console.call("ListDeployments", options=options, page_size=100)
+        deployments = sorted(
+            response.deployments,
+            key=lambda deployment: (deployment.created_at, deployment.trigger.timestamp),
+        )
+        self._seen += [deployment.id for deployment in deployments if deployment.id not in self._seen]
+        return sorted(deployments, key=lambda deployment: self._seen.index(deployment.id))
 
     async def deployment(self, deployment_id: str) -> Deployment:
         return (await self.console.call("GetDeployment", deployment_id=deployment_id)).deployment
 
-    async def ended(self, application_id: str, commit: str = "", within: float = 240.0) -> Deployment:
-        """The application's deployment of `commit`, or its last one, once it is over."""
+    async def wait_for_deployment(
+        self, application_id: str, commit: str = "", within: float = 240.0
+    ) -> Deployment:
+        """Wait until the application's deployment of `commit`, or its last one, has ended. Returns it."""
 
-        async def look() -> Deployment | None:
-            made = await self.deployments(application_id)
-            fits = [one for one in made if not commit or one.trigger.commit.hash == commit]
-            assert fits, "no deployment"
-            status = WireStatus.Name(fits[-1].status)
-            assert DeploymentStatus(fits[-1].status).final, f"{status}: {fits[-1].status_reason}"
-            return fits[-1]
+        async def ended_deployment() -> Deployment | None:
+            deployments = [
+                deployment
+                for deployment in await self.deployments(application_id)
+                if not commit or deployment.trigger.commit.hash == commit
+            ]
+            assert deployments, "no deployment"
+            last = deployments[-1]
+            status = WireStatus.Name(last.status)
+            assert DeploymentStatus(last.status).final, f"{status}: {last.status_reason}"
+            return last
 
-        found = await eventually(look, within)
-        assert found
-        return found
+        deployment = await eventually(ended_deployment, within)
+        assert deployment
+        return deployment
 
-    async def over(self, deployment_id: str, within: float = 240.0) -> Deployment:
-        """That deployment once it is over."""
+    async def wait_until_final(self, deployment_id: str, within: float = 240.0) -> Deployment:
+        """Wait until the deployment has ended. Returns it."""
 
-        async def look() -> Deployment | None:
-            found = await self.deployment(deployment_id)
-            return found if DeploymentStatus(found.status).final else None
+        async def ended_deployment() -> Deployment | None:
+            deployment = await self.deployment(deployment_id)
+            return deployment if DeploymentStatus(deployment.status).final else None
 
-        found = await eventually(look, within)
-        assert found
-        return found
+        deployment = await eventually(ended_deployment, within)
+        assert deployment
+        return deployment
 
-    async def state(self, application_id: str) -> Any:
-        """How Git and the platform compare, as the console shows it."""
-        answer = await self.console.call("GetApplication", application_id=application_id)
-        return answer.application.sync_state
+    async def sync_state(self, application_id: str) -> Any:
+        """The application's sync state, as the console shows it."""
+        response = await self.console.call("GetApplication", application_id=application_id)
+        return response.application.sync_state
 
     async def log(self, deployment_id: str, stage_id: str) -> str:
-        """Empty while the deployment is not planned yet."""
+        """The stage's log; empty while the deployment is not planned yet."""
         try:
-            answer = await self.console.call("GetStageLog", deployment_id=deployment_id, stage_id=stage_id)
+            response = await self.console.call("GetStageLog", deployment_id=deployment_id, stage_id=stage_id)
         except CallFailed as error:
             assert error.code == "not_found"
             return ""
-        return "\n".join(block.log for block in answer.blocks)
+        return "\n".join(block.log for block in response.blocks)
 
-    async def logged(self, deployment_id: str, stage_id: str, words: str, count: int = 1) -> str:
-        """The stage's log, once `words` stand in it: the end of a stage waits for its log only a little."""
+    async def wait_for_log(self, deployment_id: str, stage_id: str, text: str, count: int = 1) -> str:
+        """Wait until the stage's log contains `text`; a stage may end shortly before its log is stored."""
 
-        async def look() -> str:
-            found = await self.log(deployment_id, stage_id)
-            assert found.count(words) >= count, found
-            return found
+        async def matching_log() -> str:
+            log = await self.log(deployment_id, stage_id)
+            assert log.count(text) >= count, log
+            return log
 
-        return await eventually(look)
+        return await eventually(matching_log)
 
 
 @dataclass
-class World(Person):
+class World(ConsoleUser):
     plane: ControlPlane
     git: GitServer
     key: str
-    #: Ends the control plane.
-    down: Callable[[], Awaitable[None]]
+    #: Shuts the control plane down.
+    stop_control_plane: Callable[[], Awaitable[None]]
 
     def spec(self, **more: Any) -> config.PipedSpec:
         key_file = self.folder / "piped.key"
@@ -217,7 +226,7 @@ class World(Person):
 
     @asynccontextmanager
     async def agent(self, **more: Any) -> AsyncIterator[asyncio.Task[None]]:
-        """An agent, until the block ends: then it is shut down, as by SIGTERM."""
+        """Run an agent until the block ends; then shut it down, as by SIGTERM."""
         options = self.options(
             more.pop("home", None), more.pop("admin_port", 0), more.pop("dial_timeout", 30.0)
         )
@@ -231,36 +240,36 @@ class World(Person):
             if not task.cancelled() and (error := task.exception()):
                 raise error
 
-    async def hint(self, repository: str = REPOSITORY) -> None:
-        """What a webhook does."""
-        store = self.plane.served.plane.store
+    async def notify_push(self, repository: str = REPOSITORY) -> None:
+        """Announce a push, as a webhook does."""
+        store = self.plane.server.services.store
         remote = self.git.url(repository)
         await store.announce("repository", project_id="shop", id=remote, piped_id=self.piped_id)
 
     async def push(self, message: str, files: Mapping[str, str | None]) -> str:
-        made = await super().push(message, files)
-        await self.hint()
-        return made
+        commit = await super().push(message, files)
+        await self.notify_push()
+        return commit
 
 
 @asynccontextmanager
 async def world(folder: Path, *, git_port: int = 0, **more: Any) -> AsyncIterator[World]:
     if not structlog.is_configured():
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
-    async with AsyncExitStack() as held:
-        git = held.enter_context(GitServer(folder / "git", port=git_port))
+    async with AsyncExitStack() as stack:
+        git = stack.enter_context(GitServer(folder / "git", port=git_port))
         git.create(REPOSITORY)
         clone = Clone(folder / "clone", git.url(REPOSITORY))
         await asyncio.to_thread(clone.commit_and_push, "Begin", {"README.md": "a repository\n"})
-        serving = await held.enter_async_context(AsyncExitStack())
-        plane = await serving.enter_async_context(control_plane(folder / "plane", **more))
+        plane_stack = await stack.enter_async_context(AsyncExitStack())
+        plane = await plane_stack.enter_async_context(control_plane(folder / "plane", **more))
         piped_id, key = await plane.register_piped()
         yield World(
             console=plane.console,
             clone=clone,
             piped_id=piped_id,
             plane=plane,
-            down=serving.aclose,
+            stop_control_plane=plane_stack.aclose,
             git=git,
             folder=folder,
             key=key,

@@ -17,13 +17,13 @@ export default tseslint.config(
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
       "@typescript-eslint/no-misused-promises": ["error", { checksVoidReturn: { attributes: false } }],
-      // Records come over the wire from a control plane that may be newer than these types.
+      // Responses may come from a control plane that is newer than the generated types.
       "@typescript-eslint/no-unnecessary-condition": "off",
-      // What a select holds is a text; the schema's enums are numbers.
+      // The value of a select is a string; the schema's enums are numbers.
       "@typescript-eslint/no-unsafe-enum-assignment": "off",
-      // The virtualised log is measured by the library itself.
+      // The virtualised log uses TanStack Virtual, which is incompatible with the React Compiler.
       "react-hooks/incompatible-library": "off",
-      // PipeCD's own fields for platforms are marked deprecated in the schema and still the ones in use.
+      // The schema marks the per-platform fields as deprecated, but they are still in use.
       "@typescript-eslint/no-deprecated": "off",
     },
   },

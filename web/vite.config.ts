@@ -1,7 +1,7 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
-// The built console is part of the Python package: the control plane serves it from there.
+// The build output is part of the Python package, from which the control plane serves it.
 export default defineConfig({
   plugins: [react()],
   build: { outDir: "../src/pipecd/console", emptyOutDir: true, target: "es2022" },

@@ -1,11 +1,11 @@
-# What the agent needs to deploy the ECS services that are named, and to shift their traffic.
+# Permissions to deploy the given ECS services and to shift their traffic.
 
 locals {
   ecs      = "arn:${local.partition}:ecs:${local.region}:${local.account}"
   clusters = [for cluster in keys(var.ecs_services) : "${local.ecs}:cluster/${cluster}"]
   pairs    = flatten([for cluster, names in var.ecs_services : [for name in names : "${cluster}/${name}"]])
   services = [for pair in local.pairs : "${local.ecs}:service/${pair}"]
-  # A rule's ARN has its listener's path behind another word.
+  # The ARN of a rule is that of its listener with another resource type and the rule's id appended.
   rules = [for arn in var.listener_arns : "${replace(arn, ":listener/", ":listener-rule/")}/*"]
 }
 
@@ -13,7 +13,7 @@ data "aws_iam_policy_document" "ecs" {
   count = length(var.ecs_services) > 0 ? 1 : 0
 
   statement {
-    sid = "DeployTheServices"
+    sid = "DeployServices"
     actions = [
       "ecs:CreateService",
       "ecs:CreateTaskSet",
@@ -36,13 +36,13 @@ data "aws_iam_policy_document" "ecs" {
   }
 
   statement {
-    sid       = "LookAtTasks"
+    sid       = "DescribeTasks"
     actions   = ["ecs:DescribeTasks", "ecs:TagResource"]
     resources = [for cluster in keys(var.ecs_services) : "${local.ecs}:task/${cluster}/*"]
   }
 
   statement {
-    sid       = "ListWhatTheClustersHave"
+    sid       = "ListServicesAndTasks"
     actions   = ["ecs:ListServices", "ecs:ListTasks"]
     resources = ["*"]
 
@@ -54,8 +54,8 @@ data "aws_iam_policy_document" "ecs" {
   }
 
   statement {
-    sid = "LookAround"
-    # None of these can be limited to single resources.
+    sid = "UnrestrictableActions"
+    # AWS cannot limit these actions to single resources.
     actions = [
       "application-autoscaling:DescribeScalableTargets",
       "ecs:DeregisterTaskDefinition",
@@ -80,7 +80,7 @@ data "aws_iam_policy_document" "ecs" {
   dynamic "statement" {
     for_each = length(var.ecs_role_arns) > 0 ? [1] : []
     content {
-      sid       = "GiveTasksTheirRoles"
+      sid       = "PassTaskRoles"
       actions   = ["iam:PassRole"]
       resources = var.ecs_role_arns
 
@@ -95,7 +95,7 @@ data "aws_iam_policy_document" "ecs" {
   lifecycle {
     precondition {
       condition     = length(var.ecs_task_families) > 0
-      error_message = "ecs_services needs ecs_task_families: name the families of the services' task definitions."
+      error_message = "ecs_services requires ecs_task_families: name the families of the services' task definitions."
     }
   }
 }

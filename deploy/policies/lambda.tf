@@ -1,4 +1,4 @@
-# What the agent needs to deploy the Lambda functions that are named, and nothing else.
+# Permissions to deploy the given Lambda functions.
 
 data "aws_caller_identity" "current" {}
 data "aws_region" "current" {}
@@ -7,7 +7,7 @@ data "aws_partition" "current" {}
 locals {
   partition = data.aws_partition.current.partition
   account   = data.aws_caller_identity.current.account_id
-  # `id` since version 6 of the provider, and the same value before.
+  # `id` has the same value in all versions of the provider; `name` is deprecated since version 6.
   region    = data.aws_region.current.id
   functions = [for name in var.lambda_functions : "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${name}"]
 }
@@ -16,7 +16,7 @@ data "aws_iam_policy_document" "lambda" {
   count = length(var.lambda_functions) > 0 ? 1 : 0
 
   statement {
-    sid = "DeployTheFunctions"
+    sid = "DeployFunctions"
     actions = [
       "lambda:CreateAlias",
       "lambda:CreateFunction",
@@ -36,9 +36,9 @@ data "aws_iam_policy_document" "lambda" {
     resources = concat(local.functions, [for arn in local.functions : "${arn}:*"])
   }
 
-  # With a version in the ARN: a whole function cannot be deleted.
+  # Only ARNs with a version, so that the agent cannot delete a function.
   statement {
-    sid       = "RemoveStaleVersions"
+    sid       = "DeleteVersions"
     actions   = ["lambda:DeleteFunction"]
     resources = [for arn in local.functions : "${arn}:*"]
   }
@@ -46,7 +46,7 @@ data "aws_iam_policy_document" "lambda" {
   dynamic "statement" {
     for_each = length(var.lambda_role_arns) > 0 ? [1] : []
     content {
-      sid       = "GiveFunctionsTheirRoles"
+      sid       = "PassFunctionRoles"
       actions   = ["iam:PassRole"]
       resources = var.lambda_role_arns
 
@@ -79,7 +79,7 @@ data "aws_iam_policy_document" "lambda" {
   dynamic "statement" {
     for_each = length(var.image_repository_arns) > 0 ? [1] : []
     content {
-      sid       = "LetLambdaReadImages"
+      sid       = "AllowLambdaToPullImages"
       actions   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:GetRepositoryPolicy", "ecr:SetRepositoryPolicy"]
       resources = var.image_repository_arns
     }
@@ -88,8 +88,8 @@ data "aws_iam_policy_document" "lambda" {
   dynamic "statement" {
     for_each = var.lambda_in_vpc ? [1] : []
     content {
-      sid = "LookAtTheNetwork"
-      # These three cannot be limited to single resources.
+      sid = "DescribeNetwork"
+      # AWS cannot limit these actions to single resources.
       actions   = ["ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"]
       resources = ["*"]
     }

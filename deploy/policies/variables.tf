@@ -1,46 +1,46 @@
 variable "name" {
-  description = "Prefix of the policies' names."
+  description = "Prefix of the names of the policies."
   type        = string
   default     = "piped"
 }
 
 variable "lambda_functions" {
-  description = "Names of the Lambda functions that the agent deploys; a name may end in * (shop-*)."
+  description = "Names of the Lambda functions that the agent deploys. A name may end in *, such as shop-*."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for name in var.lambda_functions : can(regex("^[A-Za-z0-9_-]+\\*?$", name))])
-    error_message = "A name has letters, digits, _ and - only, and at most one * at its end."
+    error_message = "lambda_functions: a name consists of letters, digits, _ and -, and may end in *."
   }
 }
 
 variable "lambda_role_arns" {
-  description = "Execution roles that those functions have. The agent may give these roles to functions, and no others."
+  description = "Execution roles of the functions. The agent can pass only these roles to functions."
   type        = list(string)
   default     = []
 }
 
 variable "lambda_layer_arns" {
-  description = "Layer versions that those functions use, as ARNs that may end in :*."
+  description = "ARNs of the layer versions that the functions use. An ARN may end in :*."
   type        = list(string)
   default     = []
 }
 
 variable "lambda_in_vpc" {
-  description = "Whether some of those functions are in a VPC. Lambda then asks whether the agent may look at subnets."
+  description = "Whether any of the functions is in a VPC. Lambda then requires that the caller may describe subnets and security groups."
   type        = bool
   default     = false
 }
 
 variable "artifact_bucket_arns" {
-  description = "S3 buckets with the zips that applications name."
+  description = "ARNs of the S3 buckets that hold the functions' zip files."
   type        = list(string)
   default     = []
 }
 
 variable "image_repository_arns" {
-  description = "ECR repositories with the images of functions."
+  description = "ARNs of the ECR repositories that hold the functions' images."
   type        = list(string)
   default     = []
 }
@@ -52,13 +52,13 @@ variable "ecs_services" {
 }
 
 variable "ecs_task_families" {
-  description = "Task definition families of those services and of standalone tasks; a name may end in *."
+  description = "Task definition families of the services and of standalone tasks. A name may end in *."
   type        = list(string)
   default     = []
 }
 
 variable "ecs_role_arns" {
-  description = "Task and execution roles that those task definitions name."
+  description = "ARNs of the task roles and execution roles in the task definitions. The agent can pass only these roles to tasks."
   type        = list(string)
   default     = []
 }

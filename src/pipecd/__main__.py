@@ -1,6 +1,6 @@
-"""The programs: `pipecd`, `piped`, `pipectl` and `launcher`, and where every error of a program ends.
+"""Entry points and top-level error handling of the programs `pipecd`, `piped`, `pipectl` and `launcher`.
 
-A program's own module is imported when it is called, so that `pipectl --help` costs no agent.
+A program's module is imported when its command is called, so `pipectl --help` does not import the agent.
 """
 
 import importlib
@@ -11,22 +11,22 @@ import click
 from pipecd import __version__
 from pipecd.errors import PipecdError
 from pipecd.lazy_group import LazyGroup
-from pipecd.pid1 import stay_first
+from pipecd.pid1 import fork_if_pid1
 
 PIPED = ("pipecd.piped.cli:command", "Run the agent.")
-VERSION = ("pipecd.version:command", "Tell the version.")
-LAUNCHER = ("pipecd.launcher.cli:command", "Run the agent in the version that is asked for.")
+VERSION = ("pipecd.version:command", "Print the version.")
+LAUNCHER = ("pipecd.launcher.cli:command", "Run the agent in its desired version.")
 
 
 @click.group(
     cls=LazyGroup,
-    places={
-        "quickstart": ("pipecd.quickstart.cli:command", "Run everything on this machine, with a demo."),
+    lazy_commands={
+        "quickstart": ("pipecd.quickstart.cli:command", "Run all components on this machine with a demo."),
         "server": ("pipecd.controlplane.cli:server", "Run the control plane."),
-        "ops": ("pipecd.controlplane.cli:ops", "Run only the control plane's own jobs."),
+        "ops": ("pipecd.controlplane.cli:ops", "Run only the control plane's background jobs."),
         "piped": PIPED,
         "launcher": LAUNCHER,
-        "pipectl": ("pipecd.pipectl:command", "The command line for people and CI."),
+        "pipectl": ("pipecd.pipectl:command", "Command-line client for people and CI."),
         "hash-password": ("pipecd.controlplane.cli:hash_password_command", "Hash a password for a project."),
         "version": VERSION,
     },
@@ -36,33 +36,33 @@ def pipecd_command() -> None:
     """GitOps continuous delivery: control plane, agent, launcher and command line."""
 
 
-@click.group(cls=LazyGroup, places={"piped": PIPED, "version": VERSION})
+@click.group(cls=LazyGroup, lazy_commands={"piped": PIPED, "version": VERSION})
 @click.version_option(__version__, prog_name="piped")
 def piped_command() -> None:
-    """The agent: brings applications to the commits that Git names."""
+    """The agent: deploys applications from Git."""
 
 
-@click.group(cls=LazyGroup, places={"launcher": LAUNCHER, "version": VERSION})
+@click.group(cls=LazyGroup, lazy_commands={"launcher": LAUNCHER, "version": VERSION})
 @click.version_option(__version__, prog_name="launcher")
 def launcher_command() -> None:
-    """Runs the agent in the version that the control plane asks for."""
+    """Runs the agent in the version that the control plane specifies."""
 
 
 def main() -> None:
-    stay_first()
+    fork_if_pid1()
     _run(pipecd_command)
 
 
 def piped() -> None:
-    stay_first()
+    fork_if_pid1()
     _run(piped_command)
 
 
 def launcher() -> None:
-    # Where a start command takes the place of the image's entry point, `launcher` is written once only.
+    # A start command that replaces the image's entry point contains `launcher` only once.
     if len(sys.argv) > 1 and sys.argv[1].startswith("--") and sys.argv[1] not in ("--help", "--version"):
         sys.argv.insert(1, "launcher")
-    stay_first()
+    fork_if_pid1()
     _run(launcher_command)
 
 
@@ -71,28 +71,28 @@ def pipectl() -> None:
 
 
 def _run(command: click.Command) -> None:
-    """Errors that somebody can mend are one sentence; anything else is ours and shows its traceback."""
+    """Print each PipecdError as one sentence and exit with 1; any other error keeps its traceback."""
     try:
         command()
     except (PipecdError, BaseExceptionGroup) as error:
-        known = _mendable(error)
-        if not known:
+        expected = _expected_errors(error)
+        if not expected:
             raise
-        for one in known:
-            click.echo(f"{command.name or 'pipecd'}: {one}", err=True)
+        for pipecd_error in expected:
+            click.echo(f"{command.name or 'pipecd'}: {pipecd_error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _mendable(error: BaseException) -> list[PipecdError]:
-    """The errors made on purpose, when there are no others."""
+def _expected_errors(error: BaseException) -> list[PipecdError]:
+    """The PipecdErrors in `error`; empty when it contains any other error."""
     if isinstance(error, PipecdError):
         return [error]
     if not isinstance(error, BaseExceptionGroup):
         return []
-    parts = [_mendable(inner) for inner in error.exceptions]
-    return [one for part in parts for one in part] if all(parts) else []
+    groups = [_expected_errors(inner) for inner in error.exceptions]
+    return [pipecd_error for group in groups for pipecd_error in group] if all(groups) else []
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The one inbound port of an agent or a launcher, and asking another process's.
+"""Minimal HTTP/1.1 server and client for the admin port, the only inbound port of an agent or a launcher.
 
-A few lines of HTTP/1.1 instead of a framework, because an agent should be small: GET and HEAD, no
-bodies, one request a connection. What is answered is the program's affair.
+Used instead of a framework to keep the agent small: GET and HEAD, no request bodies, one request per
+connection. The caller supplies the request handler.
 """
 
 import asyncio
@@ -12,49 +12,54 @@ from http import HTTPStatus
 import structlog
 
 from pipecd.errors import ConfigError, Temporary
-from pipecd.telemetry import Answer
+from pipecd.telemetry import AdminResponse
 
 log = structlog.get_logger()
 
-#: A path of the request → status, content type and body.
-Pages = Callable[[str], Awaitable[Answer]]
+#: Request path → status, content type and body.
+RequestHandler = Callable[[str], Awaitable[AdminResponse]]
+#: For reading a request and sending its response, in seconds.
 _REQUEST_TIMEOUT = 10.0
-_LARGEST_ANSWER = 16 * 1024 * 1024
+#: In bytes; longer responses are truncated.
+_MAX_RESPONSE_SIZE = 16 * 1024 * 1024
 
 
 @asynccontextmanager
-async def served(pages: Pages, host: str, port: int) -> AsyncIterator[int]:
-    """Serve while the block runs; gives the port, which the system chose when `port` is 0."""
+async def serve(handler: RequestHandler, host: str, port: int) -> AsyncIterator[int]:
+    """Serve while the block runs. Yields the port, which the operating system chooses when `port` is 0.
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    Raises ConfigError if the port cannot be opened.
+    """
+
+    async def handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT):
-                writer.write(await _response(pages, await reader.readuntil(b"\r\n\r\n")))
+                writer.write(await _response(handler, await reader.readuntil(b"\r\n\r\n")))
                 await writer.drain()
         except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            log.debug("admin request dropped")
+            log.debug("admin_request_dropped")
         finally:
             writer.close()
 
     try:
-        server = await asyncio.start_server(answer, host or None, port)
+        server = await asyncio.start_server(handle_connection, host or None, port)
     except OSError as error:
         raise ConfigError(
             f"the admin port {port} cannot be opened: {error.strerror}",
-            remedy="choose another with --admin-port, or stop what uses it",
+            remedy="choose another port with --admin-port, or stop the process that uses it",
         ) from error
     async with server:
         yield server.sockets[0].getsockname()[1]
 
 
-async def asked(port: int, path: str, *, timeout: float = 3.0) -> Answer:
-    """What the process behind `port` of this machine answers. Raises Temporary when it does not."""
+async def http_get(port: int, path: str, *, timeout: float = 3.0) -> AdminResponse:
+    """GET `path` from `port` of this machine, within `timeout` seconds. Raises Temporary if it fails."""
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-                head, _, body = (await reader.read(-1))[:_LARGEST_ANSWER].partition(b"\r\n\r\n")
+                head, _, body = (await reader.read(-1))[:_MAX_RESPONSE_SIZE].partition(b"\r\n\r\n")
             finally:
                 writer.close()
         status, *headers = head.decode("latin-1").split("\r\n")
@@ -64,10 +69,10 @@ async def asked(port: int, path: str, *, timeout: float = 3.0) -> Answer:
         raise Temporary(f"port {port} does not answer") from error
 
 
-async def _response(pages: Pages, request: bytes) -> bytes:
+async def _response(handler: RequestHandler, request: bytes) -> bytes:
     method, target, _ = request.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     if method in ("GET", "HEAD"):
-        code, content_type, body = await pages(target)
+        code, content_type, body = await handler(target)
     else:
         code, content_type, body = 405, "text/plain", b"only GET and HEAD"
     lines = (

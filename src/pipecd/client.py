@@ -1,7 +1,8 @@
-"""The one client of a control plane: a gRPC channel, a credential, and our words for what goes wrong.
+"""gRPC client of the control plane: a channel, a credential, and the mapping of status codes to errors.
 
-Used by piped and pipectl. `connect` dials and gives up with a sentence; `call` makes one unary call
-and turns the answer's code into an error of `pipecd.errors`; a `policy` makes it retry what will pass.
+Used by piped and pipectl. `connect` opens the channel or raises Temporary; `Client.call` makes one unary call
+and maps the status code of a failure to an error of `pipecd.errors`. With a `policy`, it retries Temporary
+errors.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from pipecd.errors import (
     Unsupported,
 )
 from pipecd.retry import Retry
-from pipecd.retry import call as retried
+from pipecd.retry import call as call_with_retries
 from pipecd.schema.agent.service_pb2_grpc import PipedServiceStub
 from pipecd.schema.api.service_pb2_grpc import APIServiceStub
 from pipecd.schema.pipecd.v1.agent_pb2_grpc import AgentServiceStub
@@ -37,20 +38,24 @@ from pipecd.schema.pipecd.v1.program_pb2_grpc import ProgramServiceStub
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+#: How long to wait for the channel to connect, in seconds.
 DIAL_TIMEOUT = 15.0
+#: Default timeout of a call, in seconds.
 CALL_TIMEOUT = 30.0
-INSTANCE = "pipecd-instance"
-_MAX_MESSAGE = 10 * 1024 * 1024
+#: Metadata key under which an agent names its process.
+INSTANCE_METADATA_KEY = "pipecd-instance"
+#: Default size limit of a message, in bytes.
+_MAX_MESSAGE_BYTES = 10 * 1024 * 1024
 _OPTIONS: Sequence[tuple[str, int]] = (
-    ("grpc.max_send_message_length", _MAX_MESSAGE),
-    # Go servers close a connection that is pinged more often than each five minutes.
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    # gRPC servers in Go close a connection that is pinged more than once in five minutes.
     ("grpc.keepalive_time_ms", 305_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # After an outage the agent is back within seconds of the control plane.
+    # After an outage, reconnect within seconds of the control plane's restart.
     ("grpc.initial_reconnect_backoff_ms", 300),
     ("grpc.min_reconnect_backoff_ms", 300),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # Calls are retried by us, under a policy that is visible.
+    # Retries follow the `policy` of `Client.call`, not gRPC's.
     ("grpc.enable_retries", 0),
 )
 _ERRORS: dict[grpc.StatusCode, type[PipecdError]] = {
@@ -66,7 +71,7 @@ _ERRORS: dict[grpc.StatusCode, type[PipecdError]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PipedToken:
-    """What an agent shows: its project, its id and its key."""
+    """Credential of an agent: its project, its id and its key."""
 
     project_id: str
     piped_id: str
@@ -78,7 +83,7 @@ class PipedToken:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """What pipectl and CI show."""
+    """Credential of a program, such as pipectl in CI."""
 
     key: str
 
@@ -88,41 +93,44 @@ class ApiKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Transport:
-    """Plaintext, or TLS checked against `cert_file` (PEM) or the system's authorities when it is empty."""
+    """Plaintext if `insecure`; otherwise TLS, verified against `cert_file` (PEM; empty: the system's CAs)."""
 
     insecure: bool = False
     cert_file: str = ""
-    #: Bytes that an answer may have.
-    largest: int = _MAX_MESSAGE
+    #: Size limit of a response, in bytes.
+    max_response_bytes: int = _MAX_MESSAGE_BYTES
 
 
 class Client:
-    """An open channel. Hand the methods of its services (`piped`, `api`, `agent`, `program`) to `call`."""
+    """A channel to the control plane.
+
+    Pass the methods of its stubs (`piped`, `api`, `agent`, `program`) to `call` and `stream`.
+    """
 
     def __init__(
         self, address: str, credential: PipedToken | ApiKey, transport: Transport, *, instance: str = ""
     ) -> None:
         self.address = address
-        #: `time.monotonic()` of the last call that the control plane answered well; None before the first.
+        #: `time.monotonic()` of the last successful call; None before the first.
         self.last_success: float | None = None
         self._channel = _channel(address, transport)
         self._metadata = [("authorization", credential.header())]
         if instance:
-            self._metadata.append((INSTANCE, instance))
+            self._metadata.append((INSTANCE_METADATA_KEY, instance))
         self.piped = PipedServiceStub(self._channel)
         self.api = APIServiceStub(self._channel)
         self.agent = AgentServiceStub(self._channel)
         self.program = ProgramServiceStub(self._channel)
 
-    async def ready(self, timeout: float = DIAL_TIMEOUT) -> None:
-        """Return once connected. Raises Temporary, with the address, after `timeout` seconds."""
+    async def wait_until_ready(self, timeout: float = DIAL_TIMEOUT) -> None:
+        """Wait until connected. Raises Temporary, with the address, after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 await self._channel.channel_ready()
         except TimeoutError:
             raise Temporary(
-                f"the control plane at {self.address} does not answer within {timeout:g} s; check the"
-                " address, the network and whether the port speaks plaintext (--insecure) or TLS"
+                f"the control plane at {self.address} did not respond within {timeout:g} s; check the"
+                " address, the network and whether the port uses plaintext (--insecure) or TLS"
             ) from None
 
     async def call(
@@ -133,28 +141,28 @@ class Client:
         timeout: float = CALL_TIMEOUT,
         policy: Retry | None = None,
     ) -> Response:
-        """The answer to one call; with `policy`, what is Temporary is tried again under it."""
+        """Make a unary call and return its response. With `policy`, Temporary errors are retried."""
 
-        async def once() -> Response:
+        async def call_once() -> Response:
             try:
-                answer = await method(request, timeout=timeout, metadata=self._metadata)
+                response = await method(request, timeout=timeout, metadata=self._metadata)
             except aio.AioRpcError as error:
-                _rise(error)
+                _raise_mapped(error)
             self.last_success = time.monotonic()
-            return answer
+            return response
 
-        return await (retried(once, policy) if policy else once())
+        return await (call_with_retries(call_once, policy) if policy else call_once())
 
     async def stream(
         self, method: aio.UnaryStreamMultiCallable[Request, Response], request: Request
     ) -> AsyncGenerator[Response]:
-        """The answers of a server's stream; close the iterator to end the stream."""
+        """Yield the responses of a server stream. Closing the generator ends the stream."""
         call = method(request, metadata=self._metadata)
         try:
-            async for answer in call:
-                yield answer
+            async for response in call:
+                yield response
         except aio.AioRpcError as error:
-            _rise(error)
+            _raise_mapped(error)
         finally:
             call.cancel()
 
@@ -170,10 +178,10 @@ async def connect(
     instance: str = "",
     timeout: float = DIAL_TIMEOUT,
 ) -> Client:
-    """A client whose channel is up. Raises Temporary when nobody answers in `timeout` seconds."""
+    """Return a connected client. Raises Temporary if the server does not respond within `timeout` seconds."""
     client = Client(address, credential, transport, instance=instance)
     try:
-        await client.ready(timeout)
+        await client.wait_until_ready(timeout)
     except BaseException:
         await client.close()
         raise
@@ -181,15 +189,15 @@ async def connect(
 
 
 def _channel(address: str, transport: Transport) -> aio.Channel:
-    options = (*_OPTIONS, ("grpc.max_receive_message_length", transport.largest))
+    options = (*_OPTIONS, ("grpc.max_receive_message_length", transport.max_response_bytes))
     if transport.insecure:
         return aio.insecure_channel(address, options=options)
-    credentials = grpc.ssl_channel_credentials(root_certificates=_authorities(transport.cert_file))
+    credentials = grpc.ssl_channel_credentials(root_certificates=_root_certificates(transport.cert_file))
     return aio.secure_channel(address, credentials, options=options)
 
 
-def _authorities(cert_file: str) -> bytes | None:
-    """The PEM bundle to trust; None leaves it to gRPC's own where the system has none."""
+def _root_certificates(cert_file: str) -> bytes | None:
+    """Return the PEM bundle to trust, or None to use gRPC's own if the system has none."""
     if cert_file:
         try:
             return Path(cert_file).read_bytes()
@@ -198,11 +206,11 @@ def _authorities(cert_file: str) -> bytes | None:
                 f"cannot read the certificate file {cert_file}: {error.strerror}",
                 remedy="point --cert-file at a readable PEM file",
             ) from error
-    system = ssl.get_default_verify_paths().cafile
-    return Path(system).read_bytes() if system and Path(system).is_file() else None
+    system_file = ssl.get_default_verify_paths().cafile
+    return Path(system_file).read_bytes() if system_file and Path(system_file).is_file() else None
 
 
-def _rise(error: aio.AioRpcError) -> NoReturn:
+def _raise_mapped(error: aio.AioRpcError) -> NoReturn:
     kind = _ERRORS.get(error.code())
     details = error.details() or error.code().name
     if kind is None:

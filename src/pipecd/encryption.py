@@ -1,7 +1,7 @@
-"""Secrets that may stand in Git: sealed with a public key, opened by the agent that has the private one.
+"""Secrets stored in Git: encrypted with a public key, decrypted by the agent that has the private key.
 
-PipeCD's hybrid format: base64(u16 length ‖ RSA-OAEP-SHA256 of a fresh 32-byte key ‖ AES-256-GCM under that
-key with a zero nonce). A fresh key each time is what makes the fixed nonce sound.
+PipeCD's hybrid format: base64(u16 length ‖ RSA-OAEP-SHA256 of a new 32-byte key ‖ AES-256-GCM under that
+key with a zero nonce). The fixed nonce is safe because every encryption uses a new key.
 """
 
 import base64
@@ -21,24 +21,25 @@ _NONCE = bytes(12)
 _OAEP = padding.OAEP(mgf=padding.MGF1(SHA256()), algorithm=SHA256(), label=None)
 
 
-def seal(public_key: str, plain: bytes) -> str:
-    """`public_key` is PEM. Raises ConfigError when it is no RSA public key."""
+def encrypt(public_key: str, plain: bytes) -> str:
+    """Encrypt `plain` with `public_key` (PEM). Raises ConfigError if that is not an RSA public key."""
     try:
         key = load_pem_public_key(public_key.strip().encode())
     except ValueError:
         key = None
     if not isinstance(key, RSAPublicKey):
         raise ConfigError(
-            "the public key is no RSA key in PEM", remedy="check spec.secretManagement of the piped"
+            "the public key is not an RSA key in PEM", remedy="check spec.secretManagement of the piped"
         )
-    once = os.urandom(32)
-    wrapped = key.encrypt(once, _OAEP)
-    text = struct.pack(">H", len(wrapped)) + wrapped + AESGCM(once).encrypt(_NONCE, plain, None)
-    return base64.standard_b64encode(text).decode()
+    data_key = os.urandom(32)
+    wrapped_key = key.encrypt(data_key, _OAEP)
+    length = struct.pack(">H", len(wrapped_key))
+    encrypted = length + wrapped_key + AESGCM(data_key).encrypt(_NONCE, plain, None)
+    return base64.standard_b64encode(encrypted).decode()
 
 
-class Opener:
-    """Opens what was sealed for one private key (PEM, PKCS#8)."""
+class Decryptor:
+    """Decrypts secrets with one private key (PEM, PKCS#8). Raises ConfigError if it is not an RSA key."""
 
     def __init__(self, private_key: bytes) -> None:
         try:
@@ -47,26 +48,26 @@ class Opener:
             key = None
         if not isinstance(key, RSAPrivateKey):
             raise ConfigError(
-                "the private key for secrets is no RSA key in PEM (PKCS#8)",
-                remedy="make a pair with `openssl genrsa -out private.pem 2048` and its public part with"
+                "the private key for secrets is not an RSA key in PEM (PKCS#8)",
+                remedy="generate a pair with `openssl genrsa -out private.pem 2048` and its public key with"
                 " `openssl rsa -in private.pem -pubout`",
             )
         self._key = key
 
-    def open(self, sealed: str) -> bytes:
-        """Raises ConfigError that says what is wrong and shows nothing of the text."""
+    def decrypt(self, encrypted: str) -> bytes:
+        """The plaintext. Raises ConfigError, whose message contains no part of the secret."""
         try:
-            data = base64.b64decode(sealed.strip().encode(), validate=True)
+            data = base64.b64decode(encrypted.strip().encode(), validate=True)
         except ValueError:
-            raise ConfigError("the sealed secret is not base64") from None
+            raise ConfigError("the encrypted secret is not base64") from None
         length = struct.unpack(">H", data[:2])[0] if len(data) >= 2 else 0
         if len(data) < 2 + length or not length:
-            raise ConfigError("the sealed secret is cut short")
+            raise ConfigError("the encrypted secret is truncated")
         try:
-            once = self._key.decrypt(data[2 : 2 + length], _OAEP)
-            return AESGCM(once).decrypt(_NONCE, data[2 + length :], None)
+            data_key = self._key.decrypt(data[2 : 2 + length], _OAEP)
+            return AESGCM(data_key).decrypt(_NONCE, data[2 + length :], None)
         except (ValueError, InvalidTag):
             raise ConfigError(
-                "the sealed secret was made for another key pair, or was changed",
-                remedy="seal it again for this piped",
+                "the secret was encrypted with another key pair, or was changed",
+                remedy="encrypt it again for this piped",
             ) from None

@@ -1,43 +1,44 @@
-"""The one vocabulary of what goes wrong, for every program here.
+"""The exception hierarchy shared by all programs.
 
     PipecdError
-    ├── UserError            somebody can mend it: carries the place (file, line, key) and a remedy
+    ├── UserError            the user can fix it: carries the place (file, line, key) and a remedy
     │   ├── ConfigError      a configuration file or flag is wrong
-    │   └── Refused          a rule says no to what was asked
-    ├── NotFound             the thing asked for does not exist
-    ├── AlreadyExists        the thing to be made exists
-    ├── Conflict             the record changed since it was read, or the move is no longer legal
+    │   └── Refused          a rule forbids the requested operation
+    ├── NotFound             the requested object does not exist
+    ├── AlreadyExists        the object to create already exists
+    ├── Conflict             the record changed since it was read, or the transition is no longer allowed
     ├── Unauthenticated      the credential is missing, wrong, disabled or expired
     ├── PermissionDenied     the credential does not allow this
     ├── Unsupported          the other side does not know the call (an older version)
-    └── Temporary            it will pass: retry with `pipecd.retry`, under a bound
+    └── Temporary            transient: retry with `pipecd.retry`, a limited number of times
 
-Everything else that is raised is a fault of ours and is loud. Messages never hold a secret.
-Exceptions end in two places: `piped.perform` makes a stage's outcome of them, the RPC edge a status.
+Any other exception is a bug and is not caught. Messages never contain a secret.
+Exceptions are handled in two places: `piped.deploy.perform` converts them to a stage's outcome, the RPC
+server to a status.
 """
 
 from dataclasses import dataclass
 
 
 class PipecdError(Exception):
-    """Root of everything raised on purpose."""
+    """Base class of all errors that PipeCD raises deliberately."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a file something stands. `line` counts from 1; 0 means the file as a whole."""
+    """A location in a file. `line` counts from 1; 0 means the whole file."""
 
     file: str
     line: int = 0
     key: str = ""
 
     def __str__(self) -> str:
-        spot = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{spot}: {self.key}" if self.key else spot
+        location = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{location}: {self.key}" if self.key else location
 
 
 class UserError(PipecdError):
-    """Somebody can mend this: `str(error)` is `place: what is wrong; remedy`, fit to show as it is."""
+    """An error the user can fix. `str(error)` is `place: what is wrong; remedy`, ready to display."""
 
     def __init__(self, what: str, *, remedy: str = "", place: Place | None = None) -> None:
         self.what, self.remedy, self.place = what, remedy, place
@@ -53,19 +54,19 @@ class ConfigError(UserError):
 
 
 class Refused(UserError):
-    """A rule says no: the request is understood and cannot be carried out as things are."""
+    """The request is valid, but a rule forbids it in the current state."""
 
 
 class NotFound(PipecdError):
-    """The thing asked for does not exist."""
+    """The requested object does not exist."""
 
 
 class AlreadyExists(PipecdError):
-    """The thing to be made exists already."""
+    """The object to create already exists."""
 
 
 class Conflict(PipecdError):
-    """The record changed since it was read, or it has left the state this move starts from."""
+    """The record changed since it was read, or it is no longer in the state the transition starts from."""
 
 
 class Unauthenticated(PipecdError):
@@ -73,15 +74,18 @@ class Unauthenticated(PipecdError):
 
 
 class PermissionDenied(PipecdError):
-    """The credential is good and does not allow this."""
+    """The credential is valid but does not allow this."""
 
 
 class Unsupported(PipecdError):
-    """The other side does not know this call: it is older than we are."""
+    """The other side does not know this call: it runs an older version."""
 
 
 class Temporary(PipecdError):
-    """It will pass: an outage, a time-out, throttling. `after` is the other side's wish, in seconds."""
+    """A transient error: an outage, a timeout, throttling.
+
+    `after` is the retry delay the other side requested, in seconds.
+    """
 
     def __init__(self, what: str, *, after: float | None = None) -> None:
         self.after = after

@@ -1,4 +1,4 @@
-"""A group of commands whose modules are imported when they are called: `--help` costs nothing."""
+"""A click group that imports a command's module only when the command is called, so `--help` stays fast."""
 
 import importlib
 from collections.abc import Mapping
@@ -8,22 +8,22 @@ import click
 
 
 class LazyGroup(click.Group):
-    """Commands by name, each as `module:attribute` with a line of help."""
+    """`lazy_commands` maps a command's name to `module:attribute` and one line of help."""
 
-    def __init__(self, *args: Any, places: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lazy_commands: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._places = places
+        self._lazy_commands = lazy_commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._places)
+        return list(self._lazy_commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self._places:
+        if cmd_name not in self._lazy_commands:
             return None
-        module, _, attribute = self._places[cmd_name][0].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), attribute)
-        return found
+        module, _, attribute = self._lazy_commands[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, words) in self._places.items()])
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in self._lazy_commands.items()])

@@ -1,4 +1,4 @@
-"""A folder that one process uses at a time: an agent's, or a launcher's."""
+"""Exclusive lock on a directory: the home directory of an agent or a launcher."""
 
 import fcntl
 from collections.abc import Iterator
@@ -9,26 +9,26 @@ from pipecd.errors import ConfigError
 
 
 @contextmanager
-def own_folder(folder: Path, *, owner: str, others: str, mode: int = 0o777) -> Iterator[Path]:
-    """`folder`, made where it is missing, ours until the block ends.
+def lock_directory(directory: Path, *, owner: str, others: str, mode: int = 0o777) -> Iterator[Path]:
+    """Create `directory` if it is missing and lock it until the block ends.
 
-    `owner` ("the agent") and `others` ("another agent") stand in what is said when it cannot be written, or
-    another process works there: both are ConfigErrors.
+    Raises ConfigError if the directory cannot be written or another process has locked it. `owner` ("the
+    agent") and `others` ("another agent") appear in these messages.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=mode)
-        lock = (folder / "lock").open("w")
+        directory.mkdir(parents=True, exist_ok=True, mode=mode)
+        lock = (directory / "lock").open("w")
     except OSError as error:
         raise ConfigError(
-            f"{folder} cannot be written: {error.strerror}",
-            remedy=f"give {owner} a folder of its own with --home-dir",
+            f"{directory} cannot be written: {error.strerror}",
+            remedy=f"give {owner} its own directory with --home-dir",
         ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigError(
-                f"{others} works in {folder}",
-                remedy="stop it first, or choose another folder with --home-dir",
+                f"{others} is using {directory}",
+                remedy="stop it first, or choose another directory with --home-dir",
             ) from error
-        yield folder
+        yield directory

@@ -1,31 +1,38 @@
-"""A container's first process, when that is one of ours: it collects children that nobody else waits for.
+"""Reaps orphaned child processes when a program runs as a container's first process (PID 1).
 
-Called by `__main__` for programs that run others. A guard of `process` outlives the program it guards by a
-moment and then belongs to the first process; if that did not wait for it, the container would fill up
-with dead ones.
+Called by `__main__` for programs that start other programs. The guard process of `process` outlives the
+program it guards by a moment and is then reparented to PID 1; if PID 1 did not wait for it, zombie processes
+would accumulate in the container.
 """
 
 import os
 import signal
 
-_HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT)
+_FORWARDED_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGQUIT,
+)
 
 
-def stay_first() -> None:
-    """Returns in the process that goes on to do the work, at once unless this is the first one."""
+def fork_if_pid1() -> None:
+    """Return immediately unless this process is PID 1; otherwise return in the forked child."""
     if os.getpid() == 1:
-        hand_over()
+        fork_and_reap()
 
 
-def hand_over() -> None:
-    """Returns in a child. This process stays, hands signals on, and ends as the child ends."""
+def fork_and_reap() -> None:
+    """Return in a forked child. The parent forwards signals and exits with the child's exit code."""
     child = os.fork()
     if child == 0:
         return
-    for number in _HANDED_ON:
-        signal.signal(number, lambda caught, _: os.kill(child, caught))
+    for number in _FORWARDED_SIGNALS:
+        signal.signal(number, lambda received, _: os.kill(child, received))
     while True:
-        ended, status = os.wait()
-        if ended == child:
+        pid, status = os.wait()
+        if pid == child:
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)

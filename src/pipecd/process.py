@@ -1,9 +1,9 @@
-"""Running other programs so that none of them outlives its purpose.
+"""Runs other programs and ensures that none of them outlives this process or the calling task.
 
-Each runs in a session of its own, behind a guard: a few lines of shell that hold one end of a pipe. When this
-process goes away, however it goes away, the pipe closes and the guard kills the whole group.
-When the task is cancelled or the time is up, the group is asked to stop (SIGINT for Terraform,
-SIGTERM otherwise), and killed after `grace`.
+Each program runs in its own session with a guard process: a few lines of shell that hold the read end of a
+pipe. When this process ends for any reason, the pipe closes and the guard kills the program's process group.
+When the task is cancelled or the timeout expires, the group receives a stop signal (SIGINT for Terraform,
+SIGTERM otherwise) and is killed after `grace` seconds.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from pathlib import Path
 
 from pipecd.errors import ConfigError
 
-#: Longer lines are cut into pieces of this many bytes.
-LONGEST_LINE = 64 * 1024
+#: In bytes; longer lines are split into pieces of this size.
+MAX_LINE_LENGTH = 64 * 1024
 OnLine = Callable[[str], None]
 
-# The guard waits for the end of file on the pipe, then kills its process group. A shell can name a descriptor
-# above 9 only by its path. `exec` keeps the program the group's leader, so its pid is the group's. The guard
-# stays when the group is asked to stop, as the program may do.
+# The guard waits for end of file on the pipe, then kills its process group. A shell can refer to a descriptor
+# above 9 only by its path. `exec` keeps the program the group leader, so its PID is the group's ID. The guard
+# ignores the stop signals sent to the group, because the program may ignore them as well.
 _GUARD = """
 pgid=$$
 ( trap '' HUP INT TERM; exec >/dev/null 2>&1 </dev/fd/{pipe}; read -r _; kill -s KILL -- "-$pgid" ) &
@@ -32,15 +32,15 @@ exec "$@"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
-    """`code` is the exit code, negative for a signal. `timed_out` says that we stopped it."""
+class ProcessExit:
+    """`code` is the exit code, negative for a signal. `timed_out` means it was stopped after its timeout."""
 
     code: int
     timed_out: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captured:
+class CapturedOutput:
     code: int
     stdout: bytes
     stderr: bytes
@@ -55,24 +55,26 @@ async def run(
     timeout: float | None = None,
     grace: float = 10.0,
     stop_signal: signal.Signals = signal.SIGTERM,
-) -> Finished:
-    """Runs `argv` and hands every line of its output to `on_line` as it comes. `env` None inherits ours.
+) -> ProcessExit:
+    """Run `argv` and pass each line of its output (stdout and stderr merged) to `on_line` as it arrives.
 
-    Raises ConfigError when the program cannot be started. A cancelled task ends only after its group has.
+    `env` None inherits the environment of this process; `timeout` and `grace` are in seconds. Raises
+    ConfigError if the program cannot be started. When cancelled, returns only after the process group has
+    ended.
     """
-    async with _started(argv, cwd=cwd, env=env, merge=True) as child:
-        reader = asyncio.create_task(_lines(child.process, on_line), name=f"output of {argv[0]}")
+    async with _GuardedProcess(argv, cwd=cwd, env=env, merge=True) as child:
+        reader = asyncio.create_task(_read_lines(child.process, on_line), name=f"output of {argv[0]}")
         try:
             async with asyncio.timeout(timeout):
-                # The output ends when the last holder of the pipe ends; the program's end is enough.
+                # Don't wait for the end of the output: a child of the program may keep the pipe open.
                 code = await child.process.wait()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(grace):
                         await asyncio.shield(reader)
-            return Finished(code=code)
+            return ProcessExit(code=code)
         except TimeoutError:
             await child.stop(stop_signal, grace)
-            return Finished(code=child.process.returncode or -signal.SIGKILL, timed_out=True)
+            return ProcessExit(code=child.process.returncode or -signal.SIGKILL, timed_out=True)
         except asyncio.CancelledError:
             await child.stop(stop_signal, grace)
             raise
@@ -93,20 +95,24 @@ async def capture(
     stdin: bytes = b"",
     timeout: float | None = None,
     grace: float = 5.0,
-) -> Captured:
-    """Runs `argv` to its end and returns all it wrote. Raises TimeoutError once the group has ended."""
-    async with _started(argv, cwd=cwd, env=env, merge=False) as child:
+) -> CapturedOutput:
+    """Run `argv` and return its output.
+
+    `timeout` and `grace` are in seconds. Raises TimeoutError, after the process group has ended, and
+    ConfigError if the program cannot be started.
+    """
+    async with _GuardedProcess(argv, cwd=cwd, env=env, merge=False) as child:
         try:
             async with asyncio.timeout(timeout):
                 stdout, stderr = await child.process.communicate(stdin)
         except (TimeoutError, asyncio.CancelledError):
             await child.stop(signal.SIGTERM, grace)
             raise
-        return Captured(code=child.process.returncode or 0, stdout=stdout, stderr=stderr)
+        return CapturedOutput(code=child.process.returncode or 0, stdout=stdout, stderr=stderr)
 
 
-class _started:
-    """Starts the program behind its guard; whatever happens, leaves no member of its group behind."""
+class _GuardedProcess:
+    """A program started with its guard. Leaving the block kills every remaining member of its group."""
 
     def __init__(
         self, argv: Sequence[str | Path], *, cwd: Path | None, env: Mapping[str, str] | None, merge: bool
@@ -115,14 +121,14 @@ class _started:
         self._write_end = -1
         self.process: asyncio.subprocess.Process
 
-    async def __aenter__(self) -> "_started":
-        search = (self._env or os.environ).get("PATH")
-        if shutil.which(self._argv[0], path=search) is None:
+    async def __aenter__(self) -> "_GuardedProcess":
+        search_path = (self._env or os.environ).get("PATH")
+        if shutil.which(self._argv[0], path=search_path) is None:
             raise ConfigError(f"{self._argv[0]} is not installed", remedy="install it, or put it on PATH")
         read_end, write_end = os.pipe()
-        with ExitStack() as undone:
-            # Also when the task is cancelled right now: the guard waits for this end to close.
-            undone.callback(os.close, write_end)
+        with ExitStack() as on_failure:
+            # Needed also when the task is cancelled here: the guard waits for this end to close.
+            on_failure.callback(os.close, write_end)
             try:
                 self.process = await asyncio.create_subprocess_exec(
                     "/bin/sh",
@@ -137,51 +143,51 @@ class _started:
                     stderr=asyncio.subprocess.STDOUT if self._merge else asyncio.subprocess.PIPE,
                     start_new_session=True,
                     pass_fds=(read_end,),
-                    limit=LONGEST_LINE,
+                    limit=MAX_LINE_LENGTH,
                 )
             except OSError as error:
                 raise ConfigError(f"{self._argv[0]} cannot be started: {error.strerror}") from error
             finally:
                 os.close(read_end)
-            undone.pop_all()
+            on_failure.pop_all()
         self._write_end = write_end
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Children that the program left running go too.
+        # Also kills children that the program left running.
         self._signal(signal.SIGKILL)
         os.close(self._write_end)
         await self.process.wait()
 
-    async def stop(self, first: signal.Signals, grace: float) -> None:
-        """Asks the group to end, and kills it after `grace` seconds. Finishes even when cancelled again."""
-        self._signal(first)
-        ended = asyncio.ensure_future(self.process.wait())
+    async def stop(self, stop_signal: signal.Signals, grace: float) -> None:
+        """Send `stop_signal` to the group and kill it after `grace` seconds. Completes even if cancelled."""
+        self._signal(stop_signal)
+        exit_future = asyncio.ensure_future(self.process.wait())
         try:
-            await asyncio.wait_for(asyncio.shield(ended), grace)
+            await asyncio.wait_for(asyncio.shield(exit_future), grace)
         except (TimeoutError, asyncio.CancelledError):
             self._signal(signal.SIGKILL)
-            await ended
+            await exit_future
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
 
 
-async def _lines(process: asyncio.subprocess.Process, on_line: OnLine) -> None:
-    """Every line, the last one also without its end; a line that is too long comes in pieces."""
+async def _read_lines(process: asyncio.subprocess.Process, on_line: OnLine) -> None:
+    """Pass every line to `on_line`, including an unterminated last one; split lines that are too long."""
     assert process.stdout is not None
     pending = b""
-    while chunk := await process.stdout.read(LONGEST_LINE):
+    while chunk := await process.stdout.read(MAX_LINE_LENGTH):
         *lines, pending = (pending + chunk).split(b"\n")
         for line in lines:
-            on_line(_text(line))
-        if len(pending) >= LONGEST_LINE:
-            on_line(_text(pending))
+            on_line(_decode(line))
+        if len(pending) >= MAX_LINE_LENGTH:
+            on_line(_decode(pending))
             pending = b""
     if pending:
-        on_line(_text(pending))
+        on_line(_decode(pending))
 
 
-def _text(line: bytes) -> str:
+def _decode(line: bytes) -> str:
     return line.decode(errors="replace").rstrip("\r")

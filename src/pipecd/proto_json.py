@@ -1,8 +1,9 @@
-"""Schema messages as JSON in the form that PipeCD's programs write and read.
+"""Protobuf messages as JSON in the form that PipeCD's programs write and read.
 
-Keys are the schema's own names, 64-bit integers are JSON numbers, bytes are base64. (Protobuf's own JSON
-differs in each of these.) As `STORED`, what is zero is left out and enums are numbers: stage-log files,
-command outputs, live states and plan previews are made of it. As `SHOWN`, it is for people's programs.
+Keys are the field names of the schema, 64-bit integers are JSON numbers, bytes are base64; Protobuf's
+standard JSON mapping differs in each of these. `STORED` omits zero values and writes enums as numbers:
+used for stage log files, command outputs, live states and plan previews. `SHOWN` is for output that users'
+programs read.
 """
 
 import base64
@@ -20,27 +21,27 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """Which members are written, and how an enum's value is."""
+    """Which fields are written, and how enum values are written."""
 
     members: Callable[[Message], Iterable[tuple[FieldDescriptor, Any]]]
     enum: Callable[[FieldDescriptor, int], str | int]
 
 
-def _whole(message: Message) -> Iterable[tuple[FieldDescriptor, Any]]:
+def _all_fields(message: Message) -> Iterable[tuple[FieldDescriptor, Any]]:
     fields: Iterable[Any] = message.DESCRIPTOR.fields
     for field in fields:
         if not field.has_presence or message.HasField(field.name):
             yield field, getattr(message, field.name)
 
 
-def _name(field: FieldDescriptor, number: int) -> str | int:
-    known = field.enum_type.values_by_number.get(number) if field.enum_type else None
-    return known.name if known else number
+def _enum_name(field: FieldDescriptor, number: int) -> str | int:
+    value = field.enum_type.values_by_number.get(number) if field.enum_type else None
+    return value.name if value else number
 
 
 STORED = Form(members=lambda message: message.ListFields(), enum=lambda _, number: number)
-#: Zero and empty members are there too, and enums are names.
-SHOWN = Form(members=_whole, enum=_name)
+#: Includes zero and empty fields; enums are names.
+SHOWN = Form(members=_all_fields, enum=_enum_name)
 
 
 def dumps(message: Message) -> str:
@@ -48,12 +49,12 @@ def dumps(message: Message) -> str:
 
 
 def loads(kind: type[M], text: str | bytes) -> M:
-    """Raises ValueError when `text` is no such message; members that are not known are skipped."""
+    """Parse a message of type `kind`, ignoring unknown fields. Raises ValueError if `text` is not one."""
     try:
-        made: M = json_format.ParseDict(json.loads(text), kind(), ignore_unknown_fields=True)
+        message: M = json_format.ParseDict(json.loads(text), kind(), ignore_unknown_fields=True)
     except json_format.ParseError as error:
         raise ValueError(str(error)) from error
-    return made
+    return message
 
 
 def to_object(message: Message, form: Form = STORED) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _member(field: FieldDescriptor, value: Any, form: Form) -> Any:
         pairs: Mapping[Any, Any] = value
         return {str(key): _scalar(inner, pairs[key], form) for key in sorted(pairs)}
     if field.is_repeated:
-        return [_scalar(field, one, form) for one in value]
+        return [_scalar(field, item, form) for item in value]
     return _scalar(field, value, form)
 
 

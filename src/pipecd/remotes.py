@@ -1,8 +1,8 @@
-"""Whether two remotes name the same repository, however each is written.
+"""Compares Git remotes independently of how they are written, and builds links to a directory.
 
-Called by the control plane: for webhooks, where a host says `https://…`, an agent's configuration may say
-`ssh://…` or `git@host:…`, and for links to a directory. Scheme, login, port, a trailing `.git` and letter
-case do not tell repositories apart here: the answer is only a hint to look, and a look too many is harmless.
+Used for webhooks, where the host reports `https://…` and an agent's configuration may contain `ssh://…` or
+`git@host:…`. Scheme, login, port, a trailing `.git` and letter case are ignored: the result only triggers a
+check of the repository, and an unnecessary check is harmless.
 """
 
 import re
@@ -11,15 +11,15 @@ from urllib.parse import quote, urlsplit
 _SCP = re.compile(r"^(?:[^@/]+@)?(?P<host>[^/:]+):(?!//)(?P<path>.+)$")
 
 
-def same_repository(one: str, other: str) -> bool:
-    """Whether both name one repository. An empty remote names none."""
-    return bool(one) and bool(other) and canonical(one) == canonical(other)
+def same_repository(first: str, second: str) -> bool:
+    """Whether both remotes refer to the same repository. An empty remote refers to none."""
+    return bool(first) and bool(second) and canonical(first) == canonical(second)
 
 
 def canonical(remote: str) -> str:
-    """`host/owner/name` in small letters; a local path stays a path."""
+    """`host/owner/name` in lower case; a local path stays a path."""
     host, path = _split(remote.strip())
-    # Bitbucket Server shows `/scm/` in its https addresses only.
+    # Bitbucket Server uses `/scm/` only in its HTTPS addresses.
     path = path.strip("/").removesuffix(".git").removeprefix("scm/")
     return f"{host}/{path}".casefold()
 
@@ -33,8 +33,8 @@ def _split(remote: str) -> tuple[str, str]:
     return "", remote
 
 
-#: How hosts show a directory, by a word in their name.
-_VIEWS = {
+#: Path of a directory view, by a word in the host name.
+_DIRECTORY_PATHS = {
     "github": "tree/{branch}",
     "gitlab": "-/tree/{branch}",
     "bitbucket": "src/{branch}",
@@ -44,10 +44,10 @@ _VIEWS = {
 
 
 def directory_url(remote: str, branch: str, path: str) -> str:
-    """Where a browser shows a directory of a branch; empty for a host whose addresses are not known."""
+    """The web page of a directory on a branch; empty for a host whose URL scheme is unknown."""
     host, repository = _split(remote.strip())
-    for word, view in _VIEWS.items():
+    for word, template in _DIRECTORY_PATHS.items():
         if word in host.lower():
             name = repository.strip("/").removesuffix(".git")
-            return f"https://{host}/{name}/{view.format(branch=quote(branch))}/{quote(path)}".rstrip("/.")
+            return f"https://{host}/{name}/{template.format(branch=quote(branch))}/{quote(path)}".rstrip("/.")
     return ""

@@ -1,4 +1,4 @@
-"""Waiting before trying again: a policy is a value, the delays are an iterator, the sleep is one function."""
+"""Retry with backoff: `Retry` is the policy, `delays` iterates over its delays, `call` sleeps and repeats."""
 
 import asyncio
 import random
@@ -13,14 +13,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """Exponential back-off with full jitter. Seconds; `tries` counts the first attempt too."""
+    """Exponential backoff with full jitter. `base` and `cap` are seconds; `tries` includes the first."""
 
     base: float = 2.0
     cap: float = 60.0
     tries: int = 10
 
     def delays(self, rng: random.Random | None = None) -> Iterator[float]:
-        """The pauses between the attempts, `tries` − 1 of them."""
+        """The delays between attempts in seconds: `tries` - 1 of them."""
         source = rng or random
         for attempt in range(self.tries - 1):
             yield source.uniform(0, min(self.cap, self.base * 2**attempt))
@@ -33,14 +33,18 @@ async def call(
     on: tuple[type[Exception], ...] = (Temporary,),
     before_retry: Callable[[Exception, float], None] | None = None,
 ) -> Result:
-    """`fn()`, repeated while it raises one of `on`; the last such error rises when `policy` is used up."""
+    """Call `fn`, retrying while it raises one of `on`. Raises the last error when `policy` is exhausted.
+
+    A Temporary error with `after` waits at least that long. `before_retry` receives the error and the delay
+    in seconds.
+    """
     for delay in policy.delays():
         try:
             return await fn()
         except on as error:
-            wished = error.after if isinstance(error, Temporary) else None
-            pause = delay if wished is None else max(delay, wished)
+            requested = error.after if isinstance(error, Temporary) else None
+            retry_delay = delay if requested is None else max(delay, requested)
             if before_retry:
-                before_retry(error, pause)
-            await asyncio.sleep(pause)
+                before_retry(error, retry_delay)
+            await asyncio.sleep(retry_delay)
     return await fn()

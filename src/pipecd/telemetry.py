@@ -1,6 +1,6 @@
-"""How every program speaks to its operator: structured logs, and what its admin port answers.
+"""Structured logging and the admin endpoints shared by all programs.
 
-Redaction is the first processor, so no other one ever sees a secret.
+Redaction is the first log processor, so no other processor ever sees a secret.
 """
 
 import json
@@ -17,12 +17,12 @@ from pipecd.secrets import Redactor
 
 Encoding = Literal["json", "console", "humanize"]
 
-#: Everything that this process must never write. Programs add what they read.
+#: The secrets this process must never write. Programs add every secret they read.
 redactor = Redactor()
 
 
 def configure_logging(encoding: Encoding = "humanize", level: str = "info") -> None:
-    """Logs to stderr: JSON objects, or lines for people."""
+    """Configure logging to stderr, as JSON objects or human-readable lines."""
     renderer: Any = structlog.processors.JSONRenderer()
     if encoding != "json":
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -33,37 +33,43 @@ def configure_logging(encoding: Encoding = "humanize", level: str = "info") -> N
         structlog.processors.format_exc_info,
         redactor,
     ]
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    level_number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
     structlog.configure(
         processors=[redactor, *chain, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=structlog.make_filtering_bound_logger(level_number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=chain, processors=[_bare, redactor, renderer])
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=chain, processors=[_remove_processor_metadata, redactor, renderer]
+        )
     )
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    logging.basicConfig(handlers=[handler], level=max(level_number, logging.WARNING), force=True)
 
 
-def _bare(logger: Any, method: str, event: Any) -> Any:
+def _remove_processor_metadata(logger: Any, method: str, event: Any) -> Any:
     return structlog.stdlib.ProcessorFormatter.remove_processors_meta(logger, method, event)
 
 
-Answer = tuple[int, str, bytes]
+#: Status, content type and body.
+AdminResponse = tuple[int, str, bytes]
+#: Returns the reason the process is unhealthy, or an empty string.
 Health = Callable[[], Awaitable[str]]
 
 
-async def admin_answer(path: str, health: Health, registry: CollectorRegistry = REGISTRY) -> Answer:
-    """Status, content type and body of `/healthz`, `/metrics` and `/version` on the admin port.
+async def answer_admin_request(
+    path: str, health: Health, registry: CollectorRegistry = REGISTRY
+) -> AdminResponse:
+    """The response for `/healthz`, `/metrics` or `/version`; 404 for any other path.
 
-    `health` says what is wrong, or nothing when the process can do its work.
+    `health` returns the reason the process is unhealthy, or an empty string.
     """
     match path.split("?")[0]:
         case "/healthz":
-            wrong = await health()
-            return (503, "text/plain", wrong.encode()) if wrong else (200, "text/plain", b"ok")
+            reason = await health()
+            return (503, "text/plain", reason.encode()) if reason else (200, "text/plain", b"ok")
         case "/version":
             return 200, "application/json", json.dumps({"version": __version__}).encode()
         case "/metrics":

@@ -1,8 +1,9 @@
-"""Go templates, as far as files that receive secrets and attachments need them. Called by `piped.rendering`.
+"""A subset of Go templates for files that receive secrets and attachments. Used by `piped.source.rendering`.
 
-`{{ .encryptedSecrets.name }}`, through functions by `|`, with Go's and Sprig's meanings. No control flow, no
-variables: what is not known here is refused with its file and line, never passed through. Values are texts;
-bytes that are no UTF-8 travel in them as surrogates (`surrogateescape`).
+Supports `{{ .encryptedSecrets.name }}` and functions, also in pipelines (`|`), with the semantics of Go and
+Sprig; no control flow and no variables. Unsupported syntax raises an error with file and line and is never
+passed through. Values are strings; bytes that are not valid UTF-8 are represented as surrogates
+(`surrogateescape`).
 """
 
 import base64
@@ -16,10 +17,10 @@ from pipecd.errors import ConfigError, Place
 
 Data = Mapping[str, Mapping[str, str]]
 Value = str | int | Mapping[str, "Value"]
-#: A value, and the names in `data` that it is made of.
-_Made = tuple[Value, frozenset[str]]
+#: A value, and the names in `data` that it was derived from.
+_TracedValue = tuple[Value, frozenset[str]]
 
-#: White space in Go's templates.
+#: Whitespace in Go templates.
 _SPACE = " \t\r\n"
 _TOKEN = re.compile(
     r"""[ \t\r\n]*(?:
@@ -43,43 +44,44 @@ _QUOTED = {value: f"\\{key}" for key, value in _ESCAPES.items()}
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
     text: str
-    #: Every text that a value of `data` became on its way into the file, as it is and after each function, by
-    #: the name in `data` that it comes from.
+    #: By the name in `data`: every string derived from its values, unchanged and after each function.
     inserted: Mapping[str, frozenset[str]]
 
 
 def render(text: str, data: Data, file: str) -> Rendered:
-    """Raises ConfigError with `file` and the line. What is wrong is told without a value of `data`."""
+    """Render `text`. Raises ConfigError with `file` and the line; the message contains no value of `data`."""
     pieces: list[str] = []
     inserted: dict[str, set[str]] = {name: set() for name in data}
-    at = 0
+    position = 0
     trim_next = False
-    while (start := text.find("{{", at)) >= 0:
-        spot = _Spot(place=Place(file, text.count("\n", 0, start) + 1))
-        action, end, trims_before, trims_after = _action(text, start, spot)
-        before = text[at:start]
+    while (start := text.find("{{", position)) >= 0:
+        location = _Location(place=Place(file, text.count("\n", 0, start) + 1))
+        action, end, trims_before, trims_after = _parse_action(text, start, location)
+        before = text[position:start]
         before = before.lstrip(_SPACE) if trim_next else before
         pieces.append(before.rstrip(_SPACE) if trims_before else before)
         if action is not None:
-            evaluation = _Evaluation(data, spot, _tokens(action, spot), inserted)
-            pieces.append(evaluation.whole())
-        trim_next, at = trims_after, end
-    rest = text[at:]
+            evaluation = _Evaluation(data, location, _tokenize(action, location), inserted)
+            pieces.append(evaluation.evaluate())
+        trim_next, position = trims_after, end
+    rest = text[position:]
     pieces.append(rest.lstrip(_SPACE) if trim_next else rest)
-    told = {name: frozenset(texts) for name, texts in inserted.items()}
-    return Rendered(text="".join(pieces), inserted=told)
+    frozen = {name: frozenset(strings) for name, strings in inserted.items()}
+    return Rendered(text="".join(pieces), inserted=frozen)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Spot:
+class _Location:
+    """The file and line of an action, for errors."""
+
     place: Place
 
-    def wrong(self, what: str, remedy: str = "") -> ConfigError:
+    def error(self, what: str, remedy: str = "") -> ConfigError:
         return ConfigError(what, remedy=remedy, place=self.place)
 
 
-def _action(text: str, start: int, spot: _Spot) -> tuple[str | None, int, bool, bool]:
-    """What stands between the braces (None: a comment), where it ends, and which sides are trimmed."""
+def _parse_action(text: str, start: int, location: _Location) -> tuple[str | None, int, bool, bool]:
+    """The action's text (None for a comment), its end, and whether to trim before and after it."""
     inner = start + 2
     before = text[inner : inner + 1] == "-" and text[inner + 1 : inner + 2] in (*_SPACE,)
     inner += before
@@ -87,22 +89,22 @@ def _action(text: str, start: int, spot: _Spot) -> tuple[str | None, int, bool, 
     if comment:
         closed = re.compile(r"\*/(?P<trim>[ \t\r\n]+-)?\}\}").search(text, comment.end())
         if closed is None:
-            raise spot.wrong("a comment is not closed", "end it with */}}")
+            raise location.error("a comment is not closed", "end it with */}}")
         return None, closed.end(), before, closed["trim"] is not None
-    end = _closing(text, inner, spot)
+    end = _find_end(text, inner, location)
     action = text[inner:end]
     after = action.endswith("-") and action[-2:-1] in (*_SPACE,)
     return action[:-1] if after else action, end + 2, before, after
 
 
-def _closing(text: str, at: int, spot: _Spot) -> int:
-    """Where `}}` stands that is in no quoted text."""
+def _find_end(text: str, position: int, location: _Location) -> int:
+    """The position of the next `}}` outside quoted strings."""
     part = re.compile(r"\}\}|\"(?:[^\"\\\n]|\\.)*\"|`[^`]*`|.", re.DOTALL)
-    while found := part.match(text, at):
-        if found[0] == "}}":
-            return at
-        at = found.end()
-    raise spot.wrong("{{ is not closed", 'end it with }}, or write a literal {{ as {{ "{{" }}')
+    while match := part.match(text, position):
+        if match[0] == "}}":
+            return position
+        position = match.end()
+    raise location.error("{{ is not closed", 'end it with }}, or write a literal {{ as {{ "{{" }}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,109 +113,110 @@ class _Token:
     text: str
 
 
-def _tokens(action: str, spot: _Spot) -> Sequence[_Token]:
-    found: list[_Token] = []
-    at = 0
+def _tokenize(action: str, location: _Location) -> Sequence[_Token]:
+    tokens: list[_Token] = []
+    position = 0
     end = len(action.rstrip(_SPACE))
-    while at < end:
-        match = _TOKEN.match(action, at)
+    while position < end:
+        match = _TOKEN.match(action, position)
         if match is None or match.lastgroup is None:
-            rest = action[at:].strip(_SPACE)
-            remedy = "only values, functions, | and parentheses can be used here"
-            if rest.startswith("-") and found and found[-1].kind == "path":
-                remedy = 'a name with - in it is written as (index .encryptedSecrets "the-name")'
-            raise spot.wrong(f"{rest[:1]!r} is not understood in a template", remedy)
-        found.append(_Token(kind=match.lastgroup, text=match[match.lastgroup]))
-        at = match.end()
-    if not found:
-        raise spot.wrong("{{ }} is empty", "name a value, such as {{ .encryptedSecrets.password }}")
-    return found
+            rest = action[position:].strip(_SPACE)
+            remedy = "only values, functions, | and parentheses are supported"
+            if rest.startswith("-") and tokens and tokens[-1].kind == "path":
+                remedy = 'write a name that contains - as (index .encryptedSecrets "the-name")'
+            raise location.error(f"unexpected {rest[:1]!r} in a template", remedy)
+        tokens.append(_Token(kind=match.lastgroup, text=match[match.lastgroup]))
+        position = match.end()
+    if not tokens:
+        raise location.error("{{ }} is empty", "name a value, such as {{ .encryptedSecrets.password }}")
+    return tokens
 
 
 @dataclass
 class _Evaluation:
-    """One action, from its tokens to the text that stands in its place."""
+    """Evaluates the tokens of one action to the string that replaces it, recording derived strings."""
 
     data: Data
-    spot: _Spot
+    location: _Location
     tokens: Sequence[_Token]
     inserted: Mapping[str, set[str]]
-    at: int = field(default=0)
+    position: int = field(default=0)
 
-    def whole(self) -> str:
+    def evaluate(self) -> str:
         value, _ = self._pipeline()
-        if self.at < len(self.tokens):
-            raise self.spot.wrong(f"{self.tokens[self.at].text!r} is too much here")
+        if self.position < len(self.tokens):
+            raise self.location.error(f"unexpected {self.tokens[self.position].text!r}")
         if isinstance(value, Mapping):
-            raise self.spot.wrong("this is not one value", "name one: {{ .encryptedSecrets.password }}")
+            raise self.location.error(
+                "this is not a single value", "name one, such as {{ .encryptedSecrets.password }}"
+            )
         return str(value)
 
     def _next(self) -> _Token | None:
-        return self.tokens[self.at] if self.at < len(self.tokens) else None
+        return self.tokens[self.position] if self.position < len(self.tokens) else None
 
-    def _pipeline(self) -> _Made:
-        """A value, and the names in `data` that it is made of."""
-        value, touched = self._command(())
+    def _pipeline(self) -> _TracedValue:
+        """The value of one or more commands joined by `|`."""
+        value, sources = self._command(())
         while (token := self._next()) and token.text == "|" and token.kind == "sign":
-            self.at += 1
-            value, touched = self._command(((value, touched),))
-        return value, touched
+            self.position += 1
+            value, sources = self._command(((value, sources),))
+        return value, sources
 
-    def _command(self, piped: Sequence[_Made]) -> _Made:
-        """A value by itself, or a function with its arguments; what is piped comes last."""
+    def _command(self, piped: Sequence[_TracedValue]) -> _TracedValue:
+        """A single value, or a function with its arguments; the piped value is the last argument."""
         token = self._next()
         if token is None or (token.kind == "sign" and token.text != "("):
-            raise self.spot.wrong("a value or a function is missing")
+            raise self.location.error("a value or a function is missing")
         if token.kind != "name":
             value = self._operand()
             if piped or self._has_operand():
-                raise self.spot.wrong(
-                    "a value cannot be called", "put a function before or behind it: a | b64enc"
+                raise self.location.error(
+                    "a value cannot be called", "put the function first, or pipe the value: a | b64enc"
                 )
             return value
-        self.at += 1
+        self.position += 1
         if token.text in _CONTROL:
-            raise self.spot.wrong(
-                f"{{{{ {token.text} }}}} is not supported here",
-                "these files take values and functions only; write the alternatives as separate files",
+            raise self.location.error(
+                f"{{{{ {token.text} }}}} is not supported",
+                "use only values and functions; write alternatives as separate files",
             )
-        given = []
+        arguments = []
         while self._has_operand():
-            given.append(self._operand())
-        return self._called(token.text, [*given, *piped])
+            arguments.append(self._operand())
+        return self._call(token.text, [*arguments, *piped])
 
-    def _called(self, name: str, given: Sequence[_Made]) -> _Made:
+    def _call(self, name: str, arguments: Sequence[_TracedValue]) -> _TracedValue:
         function = FUNCTIONS.get(name)
         if function is None:
-            raise self.spot.wrong(
-                f"the function {name} is not known", f"known are {', '.join(sorted(FUNCTIONS))}"
+            raise self.location.error(
+                f"unknown function {name}", f"supported functions: {', '.join(sorted(FUNCTIONS))}"
             )
-        touched = frozenset[str]().union(*(names for _, names in given))
-        values = [one for one, _ in given]
+        sources = frozenset[str]().union(*(names for _, names in arguments))
+        values = [value for value, _ in arguments]
         try:
             inspect.signature(function).bind(*values)
         except TypeError:
-            what = f"{name} is given {len(given)} values, which is not what it takes"
-            raise self.spot.wrong(what) from None
+            raise self.location.error(f"wrong number of arguments for {name}: {len(arguments)}") from None
         try:
-            value = function(*values)
-        except _Wrong as error:
-            raise self.spot.wrong(f"{name}: {error}") from None
-        return self._noted(value, touched), touched
+            result = function(*values)
+        except _FunctionError as error:
+            raise self.location.error(f"{name}: {error}") from None
+        return self._record(result, sources), sources
 
     def _has_operand(self) -> bool:
         token = self._next()
         return token is not None and (token.kind != "sign" or token.text == "(")
 
-    def _operand(self) -> _Made:
-        token = self.tokens[self.at]
-        self.at += 1
+    def _operand(self) -> _TracedValue:
+        token = self.tokens[self.position]
+        self.position += 1
         match token.kind:
             case "path" | "dot":
                 names = token.text.split(".")[1:]
-                return self._found(token.text), frozenset(names[:1] if any(names) else self.data)
+                return self._lookup(token.text), frozenset(names[:1] if any(names) else self.data)
             case "text":
-                return self._unescaped(token.text[1:-1]), frozenset()
+                return self._unescape(token.text[1:-1]), frozenset()
             case "raw":
                 return token.text[1:-1], frozenset()
             case "number":
@@ -222,53 +225,53 @@ class _Evaluation:
                 value = self._pipeline()
                 closing = self._next()
                 if closing is None or closing.text != ")":
-                    raise self.spot.wrong("( is not closed")
-                self.at += 1
+                    raise self.location.error("( is not closed")
+                self.position += 1
                 return value
             case _:
-                raise self.spot.wrong(
-                    f"{token.text!r} is not a value", "put a function with its values in parentheses"
+                raise self.location.error(
+                    f"{token.text!r} is not a value", "put a function and its arguments in parentheses"
                 )
 
-    def _found(self, path: str) -> Value:
+    def _lookup(self, path: str) -> Value:
         value: Value = self.data
-        walked = ""
+        current = ""
         for name in filter(None, path.split(".")):
             if not isinstance(value, Mapping):
-                raise self.spot.wrong(f"{walked} is a text and has no {name}")
-            walked += f".{name}"
+                raise self.location.error(f"{current} is a string and has no {name}")
+            current += f".{name}"
             if name not in value:
-                known = ", ".join(f"{walked.removesuffix(name)}{one}" for one in value) or "nothing"
-                raise self.spot.wrong(
-                    f"there is no {walked}", f"there is {known}; correct the name, or add it"
+                existing = ", ".join(f"{current.removesuffix(name)}{key}" for key in value) or "nothing"
+                raise self.location.error(
+                    f"{current} does not exist", f"available: {existing}; correct the name, or add it"
                 )
             value = value[name]
-        return self._noted(value, frozenset(path.split(".")[1:2]))
+        return self._record(value, frozenset(path.split(".")[1:2]))
 
-    def _noted(self, value: Value, touched: frozenset[str]) -> Value:
+    def _record(self, value: Value, sources: frozenset[str]) -> Value:
         if isinstance(value, str):
-            for name in touched:
+            for name in sources:
                 self.inserted[name].add(value)
         return value
 
-    def _unescaped(self, text: str) -> str:
-        def one(found: re.Match[str]) -> str:
-            if found["code"]:
-                return chr(int(found["code"][1:], 16))
-            if found["plain"] not in _ESCAPES:
-                raise self.spot.wrong(f"\\{found['plain']} is not an escape in a quoted text")
-            return _ESCAPES[found["plain"]]
+    def _unescape(self, text: str) -> str:
+        def replace(match: re.Match[str]) -> str:
+            if match["code"]:
+                return chr(int(match["code"][1:], 16))
+            if match["plain"] not in _ESCAPES:
+                raise self.location.error(f"\\{match['plain']} is not a valid escape in a quoted string")
+            return _ESCAPES[match["plain"]]
 
-        return re.sub(r"\\(?:(?P<code>x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})|(?P<plain>.))", one, text)
+        return re.sub(r"\\(?:(?P<code>x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})|(?P<plain>.))", replace, text)
 
 
-class _Wrong(Exception):
-    """What a function cannot do with what it is given. Its words hold no value."""
+class _FunctionError(Exception):
+    """A template function cannot process its arguments. The message contains no value."""
 
 
 def _text(value: Value) -> str:
     if isinstance(value, Mapping):
-        raise _Wrong("takes one value, not many")
+        raise _FunctionError("takes a single value")
     return str(value)
 
 
@@ -284,13 +287,13 @@ def _b64dec(value: Value) -> str:
     try:
         plain = base64.b64decode(re.sub(rb"[\r\n]", b"", _bytes(value)), validate=True)
     except ValueError:
-        raise _Wrong("the value is not base64") from None
+        raise _FunctionError("the value is not base64") from None
     return plain.decode(errors="surrogateescape")
 
 
 def _width(value: Value) -> str:
     if not isinstance(value, int) or not 0 <= value <= 1000:
-        raise _Wrong("takes a number of spaces first, such as `indent 4`")
+        raise _FunctionError("the first argument must be a number of spaces, such as `indent 4`")
     return " " * value
 
 
@@ -299,32 +302,32 @@ def _indent(width: Value, value: Value) -> str:
     return pad + _text(value).replace("\n", "\n" + pad)
 
 
-def _quoted(value: Value) -> str:
-    """As Go's `%q` writes it."""
-    return '"' + "".join(_QUOTED.get(one) or _visible(one) for one in _text(value)) + '"'
+def _quote(value: Value) -> str:
+    """Formats like Go's `%q`."""
+    return '"' + "".join(_QUOTED.get(char) or _printable(char) for char in _text(value)) + '"'
 
 
-def _visible(one: str) -> str:
-    code = ord(one)
+def _printable(char: str) -> str:
+    code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
-    if one.isprintable():
-        return one
+    if char.isprintable():
+        return char
     return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _index(value: Value, *names: Value) -> Value:
     for name in names:
         if not isinstance(value, Mapping):
-            raise _Wrong("looks into a text, which has no members")
+            raise _FunctionError("a string has no members")
         if _text(name) not in value:
-            raise _Wrong(f"there is no {_text(name)!r}")
+            raise _FunctionError(f"{_text(name)!r} does not exist")
         value = value[_text(name)]
     return value
 
 
-def _default(otherwise: Value, value: Value) -> Value:
-    return value or otherwise
+def _default(default: Value, value: Value) -> Value:
+    return value or default
 
 
 def _replace(old: Value, new: Value, value: Value) -> str:
@@ -340,7 +343,7 @@ FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "lower": lambda value: _text(value).lower(),
     "nindent": lambda width, value: "\n" + _indent(width, value),
     "print": lambda value: _text(value),
-    "quote": lambda value: _quoted(value),
+    "quote": lambda value: _quote(value),
     "replace": _replace,
     "squote": lambda value: f"'{_text(value)}'",
     "toString": lambda value: _text(value),

@@ -1,4 +1,4 @@
-"""Finding the programs that a platform calls."""
+"""Finds the external programs that platforms call."""
 
 import shutil
 from pathlib import Path
@@ -7,17 +7,20 @@ from pipecd.errors import ConfigError
 
 
 def find(name: str, *, version: str = "", tools_dir: Path | None = None) -> Path | None:
-    """The tool's binary: `<tools_dir>/<name>-<version>`, else `<name>` there or on PATH; None when not found.
+    """Locate a tool's binary in `tools_dir`, then on PATH. None if it is not found.
 
-    A version that was asked for and is not there raises ConfigError: another version is no stand-in.
+    With a `version`, searches for `<name>-<version>` and raises ConfigError if that is missing: another
+    version is not a substitute.
     """
     if version:
-        wanted = f"{name}-{version.removeprefix('v')}"
-        found = shutil.which(wanted, path=str(tools_dir)) if tools_dir else None
-        found = found or shutil.which(wanted)
-        if found is None:
-            place = tools_dir or "a directory on PATH"
-            raise ConfigError(f"{name} {version} is not installed", remedy=f"put it into {place} as {wanted}")
-        return Path(found)
-    found = (shutil.which(name, path=str(tools_dir)) if tools_dir else None) or shutil.which(name)
-    return Path(found) if found else None
+        versioned = f"{name}-{version.removeprefix('v')}"
+        path = shutil.which(versioned, path=str(tools_dir)) if tools_dir else None
+        path = path or shutil.which(versioned)
+        if path is None:
+            target = tools_dir or "a directory on PATH"
+            raise ConfigError(
+                f"{name} {version} is not installed", remedy=f"install it into {target} as {versioned}"
+            )
+        return Path(path)
+    path = (shutil.which(name, path=str(tools_dir)) if tools_dir else None) or shutil.which(name)
+    return Path(path) if path else None

@@ -1,4 +1,4 @@
-"""`piped version` and its like, as scripts ask for it. Named in `__main__`."""
+"""The `version` command of `pipecd`, `piped` and `launcher`, for scripts. Registered in `__main__`."""
 
 import click
 
@@ -7,5 +7,5 @@ from pipecd import __version__
 
 @click.command("version")
 def command() -> None:
-    """Tell the version."""
+    """Print the version."""
     click.echo(f"v{__version__}")

@@ -1,7 +1,7 @@
-"""Model values ↔ the schema's messages: the one place where both are known.
+"""Conversion between model values and the schema's messages.
 
-Called by `client`'s users (piped, pipectl). `*_from` turns a message into a value, `*_to` a value into
-a message. A number this version does not know (a newer control plane) raises `Unsupported`.
+Called by the users of `client` (piped, pipectl). `*_from` converts a message to a value, `*_to` a value to a
+message. An enum number that this version does not know (from a newer control plane) raises `Unsupported`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ from pipecd.model.deployment import (
     Version,
     VersionKind,
 )
-from pipecd.model.resource import Resource, health_of
+from pipecd.model.resource import Resource, aggregate_health
 from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
 from pipecd.schema.model import (
     application_pb2,
@@ -52,14 +52,14 @@ from pipecd.schema.model import (
     trigger_pb2,
 )
 
-#: The wire wants words where Git allows none.
+#: Placeholders: the schema requires a message and an author, Git does not.
 NO_MESSAGE, NO_AUTHOR = "(no message)", "(unknown)"
 
 Number = TypeVar("Number", bound=IntEnum)
 
 
-def known(kind: type[Number], number: int) -> Number:
-    """`number` as a member of `kind`."""
+def enum_from(kind: type[Number], number: int) -> Number:
+    """Return the member of `kind` with the value `number`."""
     try:
         return kind(number)
     except ValueError:
@@ -103,7 +103,7 @@ def reference_from(message: application_pb2.ApplicationDeploymentReference) -> D
 
 
 def reference_to(deployment: Deployment) -> application_pb2.ApplicationDeploymentReference:
-    """What an application keeps of `deployment`."""
+    """Build the reference to `deployment` that is stored with its application."""
     return application_pb2.ApplicationDeploymentReference(
         deployment_id=deployment.id,
         trigger=trigger_to(deployment.trigger),
@@ -123,13 +123,13 @@ def application_from(message: application_pb2.Application) -> Application:
         name=message.name,
         piped_id=message.piped_id,
         project_id=message.project_id,
-        kind=known(ApplicationKind, message.kind),
+        kind=enum_from(ApplicationKind, message.kind),
         git_path=git_path_from(message.git_path),
         platform_provider=message.platform_provider or message.cloud_provider,
         disabled=message.disabled,
         description=message.description,
         labels=dict(message.labels),
-        sync_status=known(SyncStatus, message.sync_state.status),
+        sync_status=enum_from(SyncStatus, message.sync_state.status),
         sync_reason=message.sync_state.reason or message.sync_state.short_reason,
         deploying=message.deploying,
         last_successful=reference_from(successful) if successful.deployment_id else None,
@@ -166,7 +166,7 @@ def trigger_from(message: trigger_pb2.DeploymentTrigger) -> Trigger:
         commit=commit_from(message.commit),
         timestamp=message.timestamp,
         commander=message.commander,
-        strategy=known(SyncStrategy, message.sync_strategy),
+        strategy=enum_from(SyncStrategy, message.sync_strategy),
         summary=message.strategy_summary,
     )
 
@@ -187,7 +187,7 @@ def strategy_to(value: SyncStrategy) -> strategy_pb2.SyncStrategy.ValueType:
 
 def version_from(message: artifact_pb2.ArtifactVersion) -> Version:
     return Version(
-        kind=known(VersionKind, message.kind), version=message.version, name=message.name, url=message.url
+        kind=enum_from(VersionKind, message.kind), version=message.version, name=message.name, url=message.url
     )
 
 
@@ -210,22 +210,22 @@ def stage_from(message: stage_pb2.PipelineStage) -> Stage:
         visible=message.visible,
         rollback=message.rollback or message.name in _ROLLBACK_NAMES,
         predefined=message.predefined,
-        status=known(StageStatus, message.status),
+        status=enum_from(StageStatus, message.status),
         reason=message.status_reason,
         metadata=dict(message.metadata),
         completed_at=message.completed_at,
         created_at=message.created_at,
-        operation=known(ManualOperation, message.available_operation),
+        operation=enum_from(ManualOperation, message.available_operation),
         approvers=tuple(message.authorized_operators),
     )
 
 
-#: Deployments planned by PipeCD's own agent say so by name only.
+#: Rollback stages of deployments planned by PipeCD's own agent are marked by name only.
 _ROLLBACK_NAMES = frozenset({"ROLLBACK", "SCRIPT_RUN_ROLLBACK", "CUSTOM_SYNC_ROLLBACK"})
 
 
 def stage_to(value: Stage, *, now: int) -> stage_pb2.PipelineStage:
-    """`now` (epoch seconds) dates a stage that has no date of its own."""
+    """`now` (epoch seconds) is the creation time of a stage that has none."""
     return stage_pb2.PipelineStage(
         id=value.id,
         name=value.name,
@@ -261,12 +261,12 @@ def deployment_from(message: deployment_pb2.Deployment) -> Deployment:
         application_name=message.application_name,
         piped_id=message.piped_id,
         project_id=message.project_id,
-        kind=known(ApplicationKind, message.kind),
+        kind=enum_from(ApplicationKind, message.kind),
         git_path=git_path_from(message.git_path),
         trigger=trigger_from(message.trigger),
         platform_provider=message.platform_provider or message.cloud_provider,
         labels=dict(message.labels),
-        status=known(DeploymentStatus, message.status),
+        status=enum_from(DeploymentStatus, message.status),
         reason=message.status_reason,
         summary=message.summary,
         versions=tuple(version_from(version) for version in message.versions),
@@ -282,12 +282,12 @@ def deployment_from(message: deployment_pb2.Deployment) -> Deployment:
 
 
 def _shared_from(message: deployment_pb2.Deployment) -> Mapping[str, str]:
-    """PipeCD's classic agent keeps the same things in `metadata`."""
+    """Return the shared metadata; PipeCD's v0 agent stores it in `metadata`."""
     return {**message.metadata, **message.metadata_v2.shared.keyValues}
 
 
 def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
-    """`now` (epoch seconds) dates a deployment that has no date of its own."""
+    """`now` (epoch seconds) is the creation time of a deployment that has none."""
     metadata = deployment_pb2.DeploymentMetadata(
         shared=deployment_pb2.DeploymentMetadata.KeyValues(keyValues=dict(value.shared))
     )
@@ -320,7 +320,7 @@ def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
 
 
 def command_from(message: command_pb2.Command) -> Command:
-    """The command as a value; `UnknownCommand` where this version cannot carry it out."""
+    """Convert a command; `UnknownCommand` if this version does not support its type."""
     kinds = command_pb2.Command.Type
     match message.type:
         case kinds.SYNC_APPLICATION:
@@ -329,7 +329,7 @@ def command_from(message: command_pb2.Command) -> Command:
                 commander=message.commander,
                 created_at=message.created_at,
                 application_id=message.sync_application.application_id,
-                strategy=known(SyncStrategy, message.sync_application.sync_strategy),
+                strategy=enum_from(SyncStrategy, message.sync_application.sync_strategy),
             )
         case kinds.CHAIN_SYNC_APPLICATION:
             chain = message.chain_sync_application
@@ -340,7 +340,7 @@ def command_from(message: command_pb2.Command) -> Command:
                 application_id=chain.application_id,
                 chain_id=chain.deployment_chain_id,
                 block=chain.block_index,
-                strategy=known(SyncStrategy, chain.sync_strategy),
+                strategy=enum_from(SyncStrategy, chain.sync_strategy),
             )
         case kinds.CANCEL_DEPLOYMENT:
             return CancelDeployment(
@@ -348,7 +348,7 @@ def command_from(message: command_pb2.Command) -> Command:
                 commander=message.commander,
                 created_at=message.created_at,
                 deployment_id=message.cancel_deployment.deployment_id,
-                rollback=_rollback_wish(message.cancel_deployment),
+                rollback=_rollback_from(message.cancel_deployment),
             )
         case kinds.APPROVE_STAGE:
             return ApproveStage(
@@ -386,7 +386,7 @@ def command_from(message: command_pb2.Command) -> Command:
     )
 
 
-def _rollback_wish(message: command_pb2.Command.CancelDeployment) -> bool | None:
+def _rollback_from(message: command_pb2.Command.CancelDeployment) -> bool | None:
     if message.force_rollback:
         return True
     return False if message.force_no_rollback else None
@@ -395,55 +395,61 @@ def _rollback_wish(message: command_pb2.Command.CancelDeployment) -> bool | None
 def snapshot_to(
     application: Application, resources: Sequence[Resource], *, now: int
 ) -> live_state_pb2.ApplicationLiveStateSnapshot:
-    """Where PipeCD has a list of its own for the platform, the resources go there."""
+    """Build the live state. Platforms with a resource list of their own in PipeCD's schema use that list."""
     snapshot = live_state_pb2.ApplicationLiveStateSnapshot(
         application_id=application.id,
         piped_id=application.piped_id,
         project_id=application.project_id,
         kind=kind_to(application.kind),
-        health_status=live_state_pb2.ApplicationLiveStateSnapshot.Status.ValueType(health_of(resources)),
+        health_status=live_state_pb2.ApplicationLiveStateSnapshot.Status.ValueType(
+            aggregate_health(resources)
+        ),
         version=live_state_pb2.ApplicationLiveStateVersion(timestamp=now),
     )
     match application.kind:
         case ApplicationKind.ECS:
-            snapshot.ecs.resources.extend(_named(live_state_pb2.ECSResourceState, resources, now))
+            snapshot.ecs.resources.extend(
+                _platform_resources(live_state_pb2.ECSResourceState, resources, now)
+            )
         case ApplicationKind.LAMBDA:
-            named = _named(live_state_pb2.LambdaResourceState, resources, now)
-            getattr(snapshot, "lambda").resources.extend(named)
+            lambda_resources = _platform_resources(live_state_pb2.LambdaResourceState, resources, now)
+            getattr(snapshot, "lambda").resources.extend(lambda_resources)
         case _:
-            snapshot.application_live_state.resources.extend(_resource_to(one, now) for one in resources)
+            snapshot.application_live_state.resources.extend(
+                _resource_to(resource, now) for resource in resources
+            )
     return snapshot
 
 
 AwsState = TypeVar("AwsState", live_state_pb2.ECSResourceState, live_state_pb2.LambdaResourceState)
 
 
-def _named(message: type[AwsState], resources: Sequence[Resource], now: int) -> list[AwsState]:
+def _platform_resources(message: type[AwsState], resources: Sequence[Resource], now: int) -> list[AwsState]:
     return [
         message(
-            id=one.id,
-            owner_ids=one.parents,
-            parent_ids=one.parents,
-            name=one.name,
-            kind=one.kind,
-            health_status=message.HealthStatus.ValueType(one.health),
-            health_description=one.why,
-            created_at=one.created_at or now,
-            updated_at=one.updated_at or one.created_at or now,
+            id=resource.id,
+            owner_ids=resource.parents,
+            parent_ids=resource.parents,
+            name=resource.name,
+            kind=resource.kind,
+            health_status=message.HealthStatus.ValueType(resource.health),
+            health_description=resource.health_reason,
+            created_at=resource.created_at or now,
+            updated_at=resource.updated_at or resource.created_at or now,
         )
-        for one in resources
+        for resource in resources
     ]
 
 
-def _resource_to(one: Resource, now: int) -> live_state_pb2.ResourceState:
+def _resource_to(resource: Resource, now: int) -> live_state_pb2.ResourceState:
     return live_state_pb2.ResourceState(
-        id=one.id,
-        parent_ids=one.parents,
-        name=one.name,
-        resource_type=one.kind,
-        resource_metadata=one.facts,
-        health_status=live_state_pb2.ResourceState.HealthStatus.ValueType(one.health),
-        health_description=one.why,
-        created_at=one.created_at or now,
-        updated_at=one.updated_at or one.created_at or now,
+        id=resource.id,
+        parent_ids=resource.parents,
+        name=resource.name,
+        resource_type=resource.kind,
+        resource_metadata=resource.metadata,
+        health_status=live_state_pb2.ResourceState.HealthStatus.ValueType(resource.health),
+        health_description=resource.health_reason,
+        created_at=resource.created_at or now,
+        updated_at=resource.updated_at or resource.created_at or now,
     )

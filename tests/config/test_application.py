@@ -1,4 +1,4 @@
-"""Application files: what is accepted, and what an error tells the person who wrote the file."""
+"""Application configuration files: what is accepted, and what the errors contain."""
 
 from datetime import timedelta
 
@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipecd.config import application
-from pipecd.config.decode import OpenPart, Part
+from pipecd.config.decode import LenientModel, StrictModel
 from pipecd.config.values import Percentage, duration
 from pipecd.errors import ConfigError
 
 
-class Input(Part):
+class Input(StrictModel):
     vars: tuple[str, ...] = ()
     auto_rollback: bool | None = None
 
@@ -21,7 +21,7 @@ class Spec(application.ApplicationSpec):
     input: Input = Input()
 
 
-class Promote(OpenPart):
+class Promote(LenientModel):
     percent: Percentage = 0
 
 
@@ -39,7 +39,7 @@ def app(body: str, kind: str = "TerraformApp") -> str:
     return f"apiVersion: pipecd.dev/v1beta1\nkind: {kind}\nspec:\n{lines}\n"
 
 
-def test_defaults_are_pipecds() -> None:
+def test_the_defaults_are_those_of_pipecd() -> None:
     spec = load(app("name: shop")).spec
     assert spec.timeout == timedelta(hours=6)
     assert spec.trigger.on_out_of_sync.disabled and spec.trigger.on_chain.disabled
@@ -73,27 +73,27 @@ pipeline:
     assert stages[2].options.env == {"N": "3"}
 
 
-def test_words_that_yaml_would_make_booleans_stay_words() -> None:
+def test_yes_on_and_no_are_strings_not_booleans() -> None:
     stages = load(app("pipeline: {stages: [{name: WAIT_APPROVAL, with: {approvers: [yes, on, no]}}]}"))
     assert stages.spec.pipeline.stages[0].options.approvers == ["yes", "on", "no"]
 
 
-def test_keys_match_whatever_their_case() -> None:
+def test_keys_are_case_insensitive() -> None:
     assert load(app("Name: shop\nInput: {Vars: [a=b]}")).spec.input.vars == ("a=b",)
 
 
-def test_the_plugin_architectures_kind_is_read_as_the_plugins_own() -> None:
+def test_a_plugin_of_the_plugin_architecture_is_converted_to_its_kind() -> None:
     config = load(app("name: shop\nplugins:\n  terraform:\n    vars: [a=b]", kind="Application"))
     assert config.kind == "TERRAFORM"
     assert config.spec.input.vars == ("a=b",)
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ("nme: x", "app.pipecd.yaml:4: spec.nme: unknown key 'nme'; did you mean name?"),
-        ("labels: 3", "app.pipecd.yaml:4: spec.labels: is not a mapping; write keys and values below it"),
-        ("name: x\nname: y", "app.pipecd.yaml:5: spec.name: the key is written twice, first in line 4"),
+        ("labels: 3", "app.pipecd.yaml:4: spec.labels: is not a mapping; write key: value pairs below it"),
+        ("name: x\nname: y", "app.pipecd.yaml:5: spec.name: duplicate key, first defined in line 4"),
         ("timeout: soon", "app.pipecd.yaml:4: spec.timeout: 'soon' is not a duration: write it like 30s"),
         ("timeout: -5m", "app.pipecd.yaml:4: spec.timeout: must not be negative"),
         ("planner: {autoRollback: maybe}", "spec.planner.autoRollback: is not true or false"),
@@ -105,7 +105,7 @@ def test_the_plugin_architectures_kind_is_read_as_the_plugins_own() -> None:
         ),
         (
             "pipeline: {stages: [{name: PROMOT}]}",
-            "spec.pipeline.stages[0].name: PROMOT is not a stage of this kind; known here: ANALYSIS",
+            "spec.pipeline.stages[0].name: PROMOT is not a stage of this kind; valid stages: ANALYSIS",
         ),
         (
             "pipeline: {stages: [{name: ROLLBACK}]}",
@@ -124,20 +124,20 @@ def test_the_plugin_architectures_kind_is_read_as_the_plugins_own() -> None:
         ("plugins: &a [*a]", "an alias refers to itself"),
     ],
 )
-def test_an_error_names_file_line_key_and_remedy(body: str, told: str) -> None:
+def test_an_error_names_file_line_key_and_remedy(body: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(app(body))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_all_mistakes_of_a_file_are_told_at_once() -> None:
+def test_an_error_contains_all_mistakes_of_a_file() -> None:
     with pytest.raises(ConfigError) as caught:
         load(app("nme: x\ntimeout: soon"))
     assert "spec.nme" in str(caught.value) and "spec.timeout" in str(caught.value)
 
 
 @given(st.text(max_size=300))
-def test_any_text_is_an_application_or_a_config_error(text: str) -> None:
+def test_any_text_is_decoded_or_raises_a_config_error(text: str) -> None:
     try:
         load(text)
     except ConfigError as error:
@@ -145,7 +145,7 @@ def test_any_text_is_an_application_or_a_config_error(text: str) -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
-def test_any_value_for_a_key_is_a_config_error_at_worst(value: object) -> None:
+def test_any_value_of_a_key_is_decoded_or_raises_a_config_error(value: object) -> None:
     import json
 
     for key in ("name", "timeout", "pipeline", "trigger", "labels", "encryption"):
@@ -156,6 +156,6 @@ def test_any_value_for_a_key_is_a_config_error_at_worst(value: object) -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(0, 59), st.integers(0, 59))
-def test_durations_read_as_go_writes_them(hours: int, minutes: int, seconds: int) -> None:
+def test_durations_are_read_in_gos_notation(hours: int, minutes: int, seconds: int) -> None:
     expected = timedelta(hours=hours, minutes=minutes, seconds=seconds)
     assert duration(f"{hours}h{minutes}m{seconds}s") == expected

@@ -1,4 +1,4 @@
-"""Where a configuration may be kept, what is accepted there, and what is said when it cannot be had."""
+"""Configuration sources: where a configuration can be stored, accepted formats, and error messages."""
 
 import base64
 import json
@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pipecd.config.sources import chosen, read
-from pipecd.config.sources.text import of_secret
+from pipecd.config.sources import choose_source, read
+from pipecd.config.sources.text import parse_secret
 from pipecd.errors import ConfigError, PipecdError, Temporary
-from tests.aws import REGION, Aws, chain, emulated_aws
-from tests.replies import Replies, replying
+from tests.aws import REGION, Aws, credential_chain, emulated_aws
+from tests.replies import ReplyServer, reply_server
 
 CANARY = "q7wV2pXcanary9ZkT"
 YAML = f"""apiVersion: pipecd.dev/v1beta1
@@ -30,9 +30,9 @@ WRAPPED = base64.encodebytes(YAML.encode()).decode().replace("\n", "\r\n")
 
 
 @pytest.fixture
-def replies() -> Iterator[Replies]:
-    with replying() as known:
-        yield known
+def replies() -> Iterator[ReplyServer]:
+    with reply_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +43,27 @@ def server() -> Iterator[Aws]:
 
 @pytest.fixture
 def aws(server: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    with chain(monkeypatch, {**server.environment(), "AWS_REGION": REGION}):
+    with credential_chain(monkeypatch, {**server.environment(), "AWS_REGION": REGION}):
         yield server
 
 
-def secret(aws: Aws, name: str, **value: Any) -> str:
-    answer = aws.client("secretsmanager").create_secret(Name=name, **value)
-    return str(answer["ARN"])
+def create_secret(aws: Aws, name: str, **value: Any) -> str:
+    response = aws.client("secretsmanager").create_secret(Name=name, **value)
+    return str(response["ARN"])
 
 
-async def sentence(flag: str, value: str) -> str:
-    """What a person is told; fails when a byte of the secret comes along."""
+async def read_error(flag: str, value: str) -> str:
+    """The error message of a failed read; fails if it contains part of the secret."""
     with pytest.raises(ConfigError) as caught:
         await read({flag: value})
-    return quiet(caught.value)
+    return checked_message(caught.value)
 
 
-def quiet(error: PipecdError) -> str:
-    for told in (str(error), "".join(traceback.format_exception(error))):
-        assert CANARY not in told
-        assert CANARY[:8] not in told
-        assert base64.b64encode(CANARY.encode()).decode()[:8] not in told
+def checked_message(error: PipecdError) -> str:
+    for text in (str(error), "".join(traceback.format_exception(error))):
+        assert CANARY not in text
+        assert CANARY[:8] not in text
+        assert base64.b64encode(CANARY.encode()).decode()[:8] not in text
     assert "\n" not in str(error)
     return str(error)
 
@@ -72,36 +72,36 @@ def quiet(error: PipecdError) -> str:
     "value",
     [
         pytest.param({"SecretString": ENCODED}, id="base64, as PipeCD stores it"),
-        pytest.param({"SecretString": WRAPPED}, id="base64 in lines of 76"),
+        pytest.param({"SecretString": WRAPPED}, id="base64 in lines of 76 characters"),
         pytest.param({"SecretString": YAML}, id="the file as it is"),
         pytest.param({"SecretBinary": ENCODED.encode()}, id="binary that is base64"),
         pytest.param({"SecretBinary": YAML.encode()}, id="binary that is the file"),
     ],
 )
-async def test_a_secret_of_aws_holds_the_configuration(
+async def test_a_configuration_is_read_from_an_aws_secret(
     aws: Aws, value: Any, request: pytest.FixtureRequest
 ) -> None:
-    arn = secret(aws, f"config-{abs(hash(request.node.name))}", **value)
+    arn = create_secret(aws, f"config-{abs(hash(request.node.name))}", **value)
     assert (await read({"--config-aws-secret": arn})).text == YAML
 
 
-async def test_a_secret_is_also_found_by_its_name(aws: Aws) -> None:
-    secret(aws, "by-name", SecretString=ENCODED)
+async def test_an_aws_secret_is_found_by_its_name(aws: Aws) -> None:
+    create_secret(aws, "by-name", SecretString=ENCODED)
     assert (await read({"--config-aws-secret": "by-name"})).text == YAML
 
 
-async def test_an_arn_names_its_region_itself(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    arn = secret(aws, "elsewhere", SecretString=ENCODED)
+async def test_the_region_of_an_arn_takes_precedence(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    arn = create_secret(aws, "elsewhere", SecretString=ENCODED)
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     assert (await read({"--config-aws-secret": arn})).text == YAML
     monkeypatch.delenv("AWS_REGION")
     assert (await read({"--config-aws-secret": arn})).text == YAML
-    assert "no AWS region is known" in await sentence("--config-aws-secret", "elsewhere")
+    assert "no AWS region is configured" in await read_error("--config-aws-secret", "elsewhere")
 
 
-async def test_a_new_value_is_seen_at_the_next_read(aws: Aws) -> None:
-    arn = secret(aws, "renewed", SecretString=ENCODED)
-    source = chosen({"--config-aws-secret": arn})
+async def test_the_next_read_returns_a_new_value(aws: Aws) -> None:
+    arn = create_secret(aws, "renewed", SecretString=ENCODED)
+    source = choose_source({"--config-aws-secret": arn})
     assert (await source.read()).text == YAML
     aws.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=YAML + "# again\n")
     assert (await source.read()).text == YAML + "# again\n"
@@ -109,7 +109,7 @@ async def test_a_new_value_is_seen_at_the_next_read(aws: Aws) -> None:
 
 @pytest.mark.parametrize("kind", ["SecureString", "String"])
 @pytest.mark.parametrize("value", [ENCODED, YAML], ids=["base64", "as it is"])
-async def test_a_parameter_of_systems_manager_holds_the_configuration(
+async def test_a_configuration_is_read_from_a_systems_manager_parameter(
     aws: Aws, kind: str, value: str
 ) -> None:
     name = f"/piped/{kind}/{len(value)}"
@@ -117,41 +117,43 @@ async def test_a_parameter_of_systems_manager_holds_the_configuration(
     assert (await read({"--config-aws-ssm-parameter": name})).text == YAML
 
 
-async def test_what_is_missing_in_aws_is_said_with_the_place_to_look(aws: Aws) -> None:
-    told = await sentence("--config-aws-secret", "nobody-made-it")
-    assert told.startswith(f"AWS secret nobody-made-it does not exist in {REGION}; create it")
-    told = await sentence("--config-aws-ssm-parameter", "/nobody/made/it")
-    assert told.startswith(f"AWS parameter /nobody/made/it does not exist in {REGION}; create it")
+async def test_an_error_for_a_missing_value_in_aws_names_the_region(aws: Aws) -> None:
+    message = await read_error("--config-aws-secret", "missing")
+    assert message.startswith(f"AWS secret missing does not exist in {REGION}; create it")
+    message = await read_error("--config-aws-ssm-parameter", "/missing/parameter")
+    assert message.startswith(f"AWS parameter /missing/parameter does not exist in {REGION}; create it")
     empty = aws.client("secretsmanager").create_secret(Name="without-value")["ARN"]
-    assert "has no value yet" in await sentence("--config-aws-secret", empty)
-    gone = secret(aws, "deleted", SecretString=ENCODED)
-    aws.client("secretsmanager").delete_secret(SecretId=gone)
-    assert "is marked for deletion; restore it" in await sentence("--config-aws-secret", gone)
+    assert "has no value yet" in await read_error("--config-aws-secret", empty)
+    deleted = create_secret(aws, "deleted", SecretString=ENCODED)
+    aws.client("secretsmanager").delete_secret(SecretId=deleted)
+    assert "is marked for deletion; restore it" in await read_error("--config-aws-secret", deleted)
 
 
-async def test_a_role_that_may_not_read_learns_which_action_it_lacks(
+async def test_an_access_error_names_the_missing_action(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with emulated_aws() as aws:
-        arn = secret(aws, "locked", SecretString=ENCODED)
+        arn = create_secret(aws, "locked", SecretString=ENCODED)
         iam = aws.client("iam")
         iam.create_user(UserName="agent")
         key = iam.create_access_key(UserName="agent")["AccessKey"]
         aws.enforce_policies()
         keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-        with chain(monkeypatch, {**aws.environment(), **keys, "AWS_REGION": REGION}):
-            told = await sentence("--config-aws-secret", arn)
-            assert told.endswith(
-                "may not be read by this role; allow secretsmanager:GetSecretValue on it to the role"
+        with credential_chain(monkeypatch, {**aws.environment(), **keys, "AWS_REGION": REGION}):
+            message = await read_error("--config-aws-secret", arn)
+            assert message.endswith(
+                "cannot be read by this role; grant the role secretsmanager:GetSecretValue on it"
             )
-            assert "allow ssm:GetParameter" in await sentence("--config-aws-ssm-parameter", "/piped")
+            assert "grant the role ssm:GetParameter" in await read_error(
+                "--config-aws-ssm-parameter", "/piped"
+            )
 
 
-async def test_the_role_of_a_container_is_enough(
-    aws: Aws, replies: Replies, monkeypatch: pytest.MonkeyPatch
+async def test_the_role_of_a_container_provides_credentials(
+    aws: Aws, replies: ReplyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arn = secret(aws, "for-the-container", SecretString=ENCODED)
-    replies.put(
+    arn = create_secret(aws, "for-the-container", SecretString=ENCODED)
+    replies.set_response(
         "/role",
         {
             "AccessKeyId": "tester",
@@ -160,16 +162,16 @@ async def test_the_role_of_a_container_is_enough(
             "Expiration": "2099-01-01T00:00:00Z",
         },
     )
-    where = {"AWS_ENDPOINT_URL": aws.url, "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{replies.url}/role"}
-    with chain(monkeypatch, where):
+    environment = {"AWS_ENDPOINT_URL": aws.url, "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{replies.url}/role"}
+    with credential_chain(monkeypatch, environment):
         assert (await read({"--config-aws-secret": arn})).text == YAML
-    assert replies.asked == ["GET /role"]
+    assert replies.requests == ["GET /role"]
 
 
-async def test_no_credentials_at_all_is_said(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    arn = secret(aws, "unreachable", SecretString=ENCODED)
-    with chain(monkeypatch, {"AWS_ENDPOINT_URL": aws.url, "AWS_EC2_METADATA_DISABLED": "true"}):
-        assert "there are no AWS credentials; give the container" in await sentence(
+async def test_missing_aws_credentials_are_reported(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    arn = create_secret(aws, "unreachable", SecretString=ENCODED)
+    with credential_chain(monkeypatch, {"AWS_ENDPOINT_URL": aws.url, "AWS_EC2_METADATA_DISABLED": "true"}):
+        assert "there are no AWS credentials; assign a role to the container" in await read_error(
             "--config-aws-secret", arn
         )
 
@@ -179,28 +181,37 @@ async def test_no_credentials_at_all_is_said(aws: Aws, monkeypatch: pytest.Monke
     [
         ("ExpiredTokenException", "The security token is expired", "the AWS credentials have expired; renew"),
         ("UnrecognizedClientException", "The security token is invalid", "AWS does not know the credentials"),
-        ("AccessDeniedException", CANARY, "allow secretsmanager:GetSecretValue on it to the role"),
-        ("InvalidSignatureException", f"canonical {CANARY}", "check the key pair and the clock"),
-        ("AccessDeniedException", "Access to KMS is not allowed", "cannot be decrypted; allow kms:Decrypt"),
-        ("DecryptionFailure", "", "cannot be decrypted; allow kms:Decrypt on its key to the role"),
+        ("AccessDeniedException", CANARY, "grant the role secretsmanager:GetSecretValue on it"),
+        ("InvalidSignatureException", f"canonical {CANARY}", "check the access key and the clock"),
+        (
+            "AccessDeniedException",
+            "Access to KMS is not allowed",
+            "cannot be decrypted; grant the role kms:Decrypt",
+        ),
+        ("DecryptionFailure", "", "cannot be decrypted; grant the role kms:Decrypt on its key"),
         ("SomethingNew", CANARY, "cannot be read (SomethingNew); check the flag's value"),
     ],
 )
-async def test_refusals_that_the_emulator_does_not_know(
-    replies: Replies, monkeypatch: pytest.MonkeyPatch, code: str, message: str, expected: str
+async def test_errors_that_the_emulator_does_not_raise(
+    replies: ReplyServer, monkeypatch: pytest.MonkeyPatch, code: str, message: str, expected: str
 ) -> None:
-    replies.put("/", {"__type": code, "message": message}, status=400)
-    where = {"AWS_ENDPOINT_URL": replies.url, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    with chain(monkeypatch, {**where, "AWS_REGION": REGION}):
-        assert expected in await sentence("--config-aws-secret", "piped")
+    replies.set_response("/", {"__type": code, "message": message}, status=400)
+    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    with credential_chain(monkeypatch, {"AWS_ENDPOINT_URL": replies.url, **keys, "AWS_REGION": REGION}):
+        assert expected in await read_error("--config-aws-secret", "piped")
 
 
-async def test_an_outage_of_aws_will_pass(replies: Replies, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_outage_of_aws_is_a_temporary_error(
+    replies: ReplyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": REGION}
-    with chain(monkeypatch, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", **keys}), pytest.raises(Temporary):
+    with (
+        credential_chain(monkeypatch, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", **keys}),
+        pytest.raises(Temporary),
+    ):
         await read({"--config-aws-secret": "piped"})
-    replies.put("/", {"__type": "InternalServiceError"}, status=500)
-    with chain(monkeypatch, {"AWS_ENDPOINT_URL": replies.url, **keys}), pytest.raises(Temporary):
+    replies.set_response("/", {"__type": "InternalServiceError"}, status=500)
+    with credential_chain(monkeypatch, {"AWS_ENDPOINT_URL": replies.url, **keys}), pytest.raises(Temporary):
         await read({"--config-aws-secret": "piped"})
 
 
@@ -208,8 +219,8 @@ GCP = "projects/shop/secrets/piped/versions/latest"
 
 
 @pytest.fixture
-def gcp(replies: Replies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replies:
-    """Google's API and its log-in on one small server, with a service account whose key we made."""
+def gcp(replies: ReplyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReplyServer:
+    """A fake of Google's API and authentication server, with a generated service account key."""
     from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -225,18 +236,18 @@ def gcp(replies: Replies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Re
     file.write_text(json.dumps(account))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER", f"{replies.url}/")
-    replies.put("/token", {"access_token": "granted", "expires_in": 3600, "token_type": "Bearer"})
+    replies.set_response("/token", {"access_token": "granted", "expires_in": 3600, "token_type": "Bearer"})
     return replies
 
 
 @pytest.mark.parametrize("value", [YAML, ENCODED], ids=["as it is", "base64"])
-async def test_a_secret_of_google_holds_the_configuration(gcp: Replies, value: str) -> None:
+async def test_a_configuration_is_read_from_a_google_secret(gcp: ReplyServer, value: str) -> None:
     data = base64.b64encode(value.encode()).decode()
-    gcp.put(f"/v1/{GCP}:access", {"name": GCP, "payload": {"data": data}})
-    source = chosen({"--config-gcp-secret": GCP})
+    gcp.set_response(f"/v1/{GCP}:access", {"name": GCP, "payload": {"data": data}})
+    source = choose_source({"--config-gcp-secret": GCP})
     assert (await source.read()).text == YAML
     assert (await source.read()).text == YAML
-    assert gcp.asked == ["POST /token", f"GET /v1/{GCP}:access", f"GET /v1/{GCP}:access"]
+    assert gcp.requests == ["POST /token", f"GET /v1/{GCP}:access", f"GET /v1/{GCP}:access"]
     assert gcp.authorization == "Bearer granted"
 
 
@@ -244,29 +255,31 @@ async def test_a_secret_of_google_holds_the_configuration(gcp: Replies, value: s
     ("status", "expected"),
     [
         (404, "does not exist; create it and add a version"),
-        (403, "may not be read by this account; grant it roles/secretmanager.secretAccessor"),
+        (403, "cannot be read by this account; grant it roles/secretmanager.secretAccessor"),
         (401, "the credentials have expired"),
-        (400, "this version is disabled or destroyed; name another version"),
+        (400, "this version is disabled or destroyed; specify another version"),
     ],
 )
-async def test_what_google_refuses_is_said(gcp: Replies, status: int, expected: str) -> None:
-    gcp.put(f"/v1/{GCP}:access", {"error": {"message": CANARY}}, status=status)
-    assert expected in await sentence("--config-gcp-secret", GCP)
+async def test_an_error_of_google_is_described(gcp: ReplyServer, status: int, expected: str) -> None:
+    gcp.set_response(f"/v1/{GCP}:access", {"error": {"message": CANARY}}, status=status)
+    assert expected in await read_error("--config-gcp-secret", GCP)
 
 
-async def test_google_refuses_the_log_in(gcp: Replies) -> None:
-    gcp.put("/token", {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, status=400)
-    assert "the Google credentials are refused or have expired" in await sentence("--config-gcp-secret", GCP)
+async def test_rejected_google_credentials_are_reported(gcp: ReplyServer) -> None:
+    gcp.set_response("/token", {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, status=400)
+    assert "the Google credentials were rejected or have expired" in await read_error(
+        "--config-gcp-secret", GCP
+    )
 
 
-async def test_a_google_secret_is_named_with_its_version(gcp: Replies) -> None:
-    told = await sentence("--config-gcp-secret", "projects/shop/secrets/piped")
-    assert told.endswith("write projects/PROJECT/secrets/SECRET/versions/latest")
-    assert gcp.asked == []
+async def test_a_google_secret_requires_a_version(gcp: ReplyServer) -> None:
+    message = await read_error("--config-gcp-secret", "projects/shop/secrets/piped")
+    assert message.endswith("write projects/PROJECT/secrets/SECRET/versions/latest")
+    assert gcp.requests == []
 
 
-async def test_an_outage_of_google_will_pass(gcp: Replies) -> None:
-    gcp.put(f"/v1/{GCP}:access", {}, status=503)
+async def test_an_outage_of_google_is_a_temporary_error(gcp: ReplyServer) -> None:
+    gcp.set_response(f"/v1/{GCP}:access", {}, status=503)
     with pytest.raises(Temporary):
         await read({"--config-gcp-secret": GCP})
 
@@ -274,14 +287,16 @@ async def test_an_outage_of_google_will_pass(gcp: Replies) -> None:
 NOT_A_CONFIGURATION = [
     pytest.param(b"", "is empty", id="nothing"),
     pytest.param(b"\n\n", "is empty", id="blank lines"),
-    pytest.param(CANARY.encode() + b"!", "holds neither YAML nor base64", id="a password"),
-    pytest.param(ENCODED[:-1].encode(), "holds neither YAML nor base64", id="base64 without its padding"),
-    pytest.param(b" " + ENCODED.encode(), "holds neither YAML nor base64", id="base64 with a blank"),
+    pytest.param(CANARY.encode() + b"!", "contains neither YAML nor base64", id="a password"),
+    pytest.param(ENCODED[:-1].encode(), "contains neither YAML nor base64", id="base64 without its padding"),
+    pytest.param(b" " + ENCODED.encode(), "contains neither YAML nor base64", id="base64 with a blank"),
     pytest.param(
-        base64.b64encode(ENCODED.encode()), "base64 of something that is base64 once more", id="base64 twice"
+        base64.b64encode(ENCODED.encode()),
+        "base64-encoded data that is base64-encoded twice",
+        id="base64 twice",
     ),
     pytest.param(base64.b64encode(b"\xff\xfe" + CANARY.encode()), "is not text", id="base64 of bytes"),
-    pytest.param(f"a: [{CANARY}".encode(), "is not YAML (line ", id="a bracket left open"),
+    pytest.param(f"a: [{CANARY}".encode(), "is not YAML (line ", id="an unclosed bracket"),
     pytest.param(f"kind: Piped\n{CANARY}: a: b".encode(), "is not YAML (line 2)", id="not YAML in line 2"),
     pytest.param(f"kind: \x07{CANARY}".encode(), "is not YAML", id="a control character"),
     pytest.param(
@@ -292,35 +307,36 @@ NOT_A_CONFIGURATION = [
 
 
 @pytest.mark.parametrize(("value", "expected"), NOT_A_CONFIGURATION)
-def test_what_is_no_configuration_is_named_without_a_byte_of_it(value: bytes, expected: str) -> None:
+def test_the_error_for_an_invalid_configuration_contains_none_of_it(value: bytes, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        of_secret(value, "AWS secret piped")
-    told = quiet(caught.value)
-    assert told.startswith("AWS secret piped ")
-    assert expected in told
-    assert told.endswith("; store the agent's configuration file there, as it is or as base64 of it")
+        parse_secret(value, "AWS secret piped")
+    message = checked_message(caught.value)
+    assert message.startswith("AWS secret piped ")
+    assert expected in message
+    assert message.endswith("; store the agent's configuration file there, as it is or base64-encoded")
 
 
-async def test_the_command_line_takes_base64_and_nothing_else() -> None:
+async def test_config_data_accepts_only_base64() -> None:
     assert (await read({"--config-data": WRAPPED})).text == YAML
-    for wrong in (YAML, ENCODED[:-1], ENCODED + " ", ENCODED.replace("\n", "-") + "_"):
-        assert "--config-data is not base64 of a YAML file" in await sentence("--config-data", wrong)
+    for invalid in (YAML, ENCODED[:-1], ENCODED + " ", ENCODED.replace("\n", "-") + "_"):
+        message = await read_error("--config-data", invalid)
+        assert "--config-data is not a base64-encoded YAML file" in message
 
 
-async def test_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
+async def test_config_file_is_read_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "piped.yaml"
-    assert "cannot be read: No such file" in await sentence("--config-file", str(file))
+    assert "cannot be read: No such file" in await read_error("--config-file", str(file))
     file.write_bytes(b"\xff" + YAML.encode())
-    assert "is not text" in await sentence("--config-file", str(file))
+    assert "is not text" in await read_error("--config-file", str(file))
     file.write_text(YAML)
     assert (await read({"--config-file": str(file), "--config-data": ""})).text == YAML
 
 
 def test_exactly_one_source_is_given() -> None:
     with pytest.raises(ConfigError, match="no configuration is given; give exactly one of --config-file, "):
-        chosen({"--config-file": "", "--config-data": ""})
+        choose_source({"--config-file": "", "--config-data": ""})
     with pytest.raises(ConfigError, match="--config-file and --config-aws-secret are both given"):
-        chosen({"--config-file": "a", "--config-aws-secret": "b"})
+        choose_source({"--config-file": "a", "--config-aws-secret": "b"})
 
 
 @pytest.mark.parametrize(
@@ -331,15 +347,15 @@ def test_exactly_one_source_is_given() -> None:
         ("google.auth", "--config-gcp-secret", GCP, "gcp"),
     ],
 )
-def test_an_sdk_that_is_not_installed_is_named(absent: str, flag: str, value: str, extra: str) -> None:
-    """In a process of its own, whose import of the SDK fails as if it were not there."""
+def test_a_missing_sdk_is_named_in_the_error(absent: str, flag: str, value: str, extra: str) -> None:
+    """Runs in a separate process in which the SDK cannot be imported."""
     program = (
         f"import sys; sys.modules[{absent!r}] = None; sys.argv = ['piped', 'piped', {flag!r}, {value!r}];"
         "from pipecd.__main__ import piped; piped()"
     )
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env={**os.environ}
     )
-    assert ended.returncode == 1
-    assert ended.stderr.endswith(f'is not installed; install it: pip install "pipecd[{extra}]"\n')
-    assert ended.stderr.count("\n") == 1
+    assert result.returncode == 1
+    assert result.stderr.endswith(f'is not installed; install it: pip install "pipecd[{extra}]"\n')
+    assert result.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""A real browser with somebody in front of it. Chromium comes from the system, or from Playwright."""
+"""A real browser and the user in front of it. Uses the Chromium installed on the system."""
 
 import os
 import shutil
@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
-from pipecd.controlplane.http.console import BUILT
+from pipecd.controlplane.http.console import BUILT_CONSOLE
 from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER
 
-#: How long anything may take to show on a busy machine (milliseconds).
-PATIENCE = 60_000
-expect.set_options(timeout=PATIENCE)
+#: How long an element may take to appear on a busy machine, in milliseconds.
+TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @dataclass
-class Visitor:
+class BrowserUser:
     page: Page
     base: str
-    #: What the page complained about in its own console.
-    complaints: list[str] = field(default_factory=list)
+    #: Errors in the browser's own console.
+    errors: list[str] = field(default_factory=list)
 
     async def go(self, path: str) -> None:
         await self.page.goto(f"{self.base}{path}")
@@ -34,45 +34,45 @@ class Visitor:
         await self.page.get_by_role("button", name="Log in").click()
 
 
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and os.environ.get("CI"):
+def find_chromium() -> str:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None and os.environ.get("CI"):
         pytest.fail("Chromium is not installed, and CI must have it")
-    if found is None:
+    if path is None:
         pytest.skip("Chromium is not installed (Debian: apt install chromium)")
-    return found
+    return path
 
 
 @asynccontextmanager
-async def browser() -> AsyncIterator[Browser]:
-    assert (BUILT / "index.html").is_file(), "the console is not built: run `make console`"
+async def launch_browser() -> AsyncIterator[Browser]:
+    assert (BUILT_CONSOLE / "index.html").is_file(), "the console is not built: run `make console`"
     async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox"], timeout=2 * PATIENCE
+        browser = await playwright.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox"], timeout=2 * TIMEOUT_MS
         )
         try:
-            yield opened
+            yield browser
         finally:
-            await opened.close()
+            await browser.close()
 
 
-def complaints(message: ConsoleMessage) -> list[str]:
-    """Errors; but that nobody is signed in is what the page asked to know."""
-    place = message.location["url"]
-    expected = place.endswith("/GetMe") and "401" in message.text
-    return [f"{message.text} ({place})"] if message.type == "error" and not expected else []
+def console_errors(message: ConsoleMessage) -> list[str]:
+    """The message if it is an error. Ignores a 401 from GetMe: the page checks for a session."""
+    location = message.location["url"]
+    expected = location.endswith("/GetMe") and "401" in message.text
+    return [f"{message.text} ({location})"] if message.type == "error" and not expected else []
 
 
 @asynccontextmanager
-async def visitor(opened: Browser, base: str, width: int = 1280) -> AsyncIterator[Visitor]:
-    context = await opened.new_context(viewport={"width": width, "height": 860})
-    context.set_default_timeout(PATIENCE)
+async def open_console(browser: Browser, base: str, width: int = 1280) -> AsyncIterator[BrowserUser]:
+    context = await browser.new_context(viewport={"width": width, "height": 860})
+    context.set_default_timeout(TIMEOUT_MS)
     page = await context.new_page()
-    made = Visitor(page, base)
-    page.on("pageerror", lambda error: made.complaints.append(str(error)))
-    page.on("console", lambda message: made.complaints.extend(complaints(message)))
+    user = BrowserUser(page, base)
+    page.on("pageerror", lambda error: user.errors.append(str(error)))
+    page.on("console", lambda message: user.errors.extend(console_errors(message)))
     try:
-        yield made
-        assert not made.complaints, "\n".join(made.complaints)
+        yield user
+        assert not user.errors, "\n".join(user.errors)
     finally:
         await context.close()

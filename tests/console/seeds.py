@@ -1,4 +1,4 @@
-"""Records as an agent would have made them, for pages that show many or rare ones."""
+"""Records as an agent would create them, for pages with many records or rare states."""
 
 from pipecd.client import Client
 from pipecd.schema.agent.pipeds_pb2 import ReportPipedMetaRequest
@@ -10,16 +10,16 @@ from tests.controlplane.server_fixture import PROJECT
 from tests.world import REPOSITORY, World
 
 
-async def repository(agent: Client) -> None:
-    """The agent says which repository it watches, so that applications can be registered."""
-    watched = ApplicationGitRepository(id=REPOSITORY, remote="https://git.example/shop.git", branch="main")
+async def report_repository(agent: Client) -> None:
+    """Reports the agent's repository, which applications need to be registered."""
+    repository = ApplicationGitRepository(id=REPOSITORY, remote="https://git.example/shop.git", branch="main")
     await agent.call(
-        agent.piped.ReportPipedMeta, ReportPipedMetaRequest(version="0.1.0", repositories=[watched])
+        agent.piped.ReportPipedMeta, ReportPipedMetaRequest(version="0.1.0", repositories=[repository])
     )
 
 
-def deployment(w: World, application_id: str, name: str, *, at: int) -> Deployment:
-    """A pending one of the application `name`, made at `at` (seconds since 1970)."""
+def build_deployment(w: World, application_id: str, name: str, *, at: int) -> Deployment:
+    """A pending deployment of the application `name`, created at `at` (seconds since 1970)."""
     commit = Commit(hash="c0ffee1234", message=f"Change {name}", author="ada", branch="main", created_at=at)
     return Deployment(
         id=f"deployment-of-{name}",

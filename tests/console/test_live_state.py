@@ -1,4 +1,4 @@
-"""What runs, as a tree, and where it differs from Git: as an agent tells it, in a real browser."""
+"""Live state as a tree, and drift as a diff, as reported by an agent."""
 
 import time
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateRequest
 from pipecd.schema.model.application_pb2 import ApplicationSyncState, ApplicationSyncStatus
 from pipecd.schema.model.kind_pb2 import TERRAFORM
 from pipecd.wire import snapshot_to
-from tests.console.browser import Visitor
-from tests.console.seeds import repository
+from tests.console.browser import BrowserUser
+from tests.console.seeds import report_repository
 from tests.controlplane.server_fixture import PROJECT
 from tests.eventually import eventually
 from tests.world import World
@@ -25,12 +25,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 @pytest.fixture
 async def shop(w: World, agent: Client) -> str:
-    """An application of which only the test tells anything."""
-    await repository(agent)
-    return await w.registered("shop", kind=TERRAFORM)
+    """The ID of an application whose state only the test reports."""
+    await report_repository(agent)
+    return await w.register("shop", kind=TERRAFORM)
 
 
-async def report(w: World, agent: Client, shop: str, resources: Sequence[Resource]) -> None:
+async def report_live_state(w: World, agent: Client, shop: str, resources: Sequence[Resource]) -> None:
     application = Application(
         id=shop,
         name="shop",
@@ -45,7 +45,9 @@ async def report(w: World, agent: Client, shop: str, resources: Sequence[Resourc
     )
 
 
-async def tell(agent: Client, shop: str, status: ApplicationSyncStatus, short: str, reason: str = "") -> None:
+async def report_sync_state(
+    agent: Client, shop: str, status: ApplicationSyncStatus, short: str, reason: str = ""
+) -> None:
     state = ApplicationSyncState(
         status=status, short_reason=short, reason=reason or short, timestamp=int(time.time())
     )
@@ -53,15 +55,15 @@ async def tell(agent: Client, shop: str, status: ApplicationSyncStatus, short: s
     await agent.call(agent.piped.ReportApplicationSyncState, request)
 
 
-async def test_what_runs_is_a_tree_that_follows_what_happens(
-    somebody: Visitor, w: World, agent: Client, shop: str
+async def test_live_state_is_a_tree_that_follows_changes(
+    user: BrowserUser, w: World, agent: Client, shop: str
 ) -> None:
-    page = somebody.page
-    await somebody.go(f"/applications/{shop}")
-    await expect(page.get_by_role("heading", name="State", exact=True)).to_be_visible()
+    page = user.page
+    await user.go(f"/applications/{shop}")
+    await expect(page.get_by_role("heading", name="Sync status", exact=True)).to_be_visible()
     function = Resource(id="f", kind="Function", name="hello", health=Health.HEALTHY)
     alias = Resource(id="a", kind="Alias", name="Service", parents=("f",), health=Health.HEALTHY)
-    await report(w, agent, shop, [alias, function])
+    await report_live_state(w, agent, shop, [alias, function])
     live = page.get_by_role("region", name="Live state")
     await expect(live.get_by_role("list", name="Resources")).to_match_aria_snapshot(
         """
@@ -70,7 +72,7 @@ async def test_what_runs_is_a_tree_that_follows_what_happens(
             - text: Healthy
             - paragraph: Function
             - paragraph: hello
-            - list "Below hello":
+            - list "Children of hello":
               - listitem:
                 - text: Healthy
                 - paragraph: Alias
@@ -78,50 +80,52 @@ async def test_what_runs_is_a_tree_that_follows_what_happens(
         """
     )
 
-    why = "10 % to version 7, which fails to start"
-    broken = Resource(id="v", kind="Version", name="7", parents=("a",), health=Health.UNHEALTHY, why=why)
-    await report(w, agent, shop, [function, alias, broken])
-    below = live.get_by_role("list", name="Below Service").get_by_role("listitem")
-    await expect(below).to_have_count(1)
-    await expect(below).to_contain_text("Unhealthy")
-    await expect(below).to_contain_text(why)
-    await report(w, agent, shop, [])
-    await expect(live).to_contain_text("Nothing runs of this application.")
+    reason = "10 % to version 7, which fails to start"
+    unhealthy = Resource(
+        id="v", kind="Version", name="7", parents=("a",), health=Health.UNHEALTHY, health_reason=reason
+    )
+    await report_live_state(w, agent, shop, [function, alias, unhealthy])
+    children = live.get_by_role("list", name="Children of Service").get_by_role("listitem")
+    await expect(children).to_have_count(1)
+    await expect(children).to_contain_text("Unhealthy")
+    await expect(children).to_contain_text(reason)
+    await report_live_state(w, agent, shop, [])
+    await expect(live).to_contain_text("No resources of this application are running.")
     await expect(live.get_by_role("listitem")).to_have_count(0)
 
 
-async def test_drift_is_shown_line_by_line(somebody: Visitor, w: World, agent: Client, shop: str) -> None:
-    page = somebody.page
-    state = page.get_by_role("region", name="State", exact=True)
-    await somebody.go(f"/applications/{shop}")
-    await tell(agent, shop, ApplicationSyncStatus.SYNCED, "What runs is what Git describes")
-    await expect(state).to_contain_text("Synced")
+async def test_drift_is_shown_line_by_line(user: BrowserUser, w: World, agent: Client, shop: str) -> None:
+    page = user.page
+    sync_status = page.get_by_role("region", name="Sync status", exact=True)
+    await user.go(f"/applications/{shop}")
+    await report_sync_state(agent, shop, ApplicationSyncStatus.SYNCED, "What runs is what Git describes")
+    await expect(sync_status).to_contain_text("Synced")
     diff = "1 difference from Git\n\n--- running\n+++ Git\n- memorySize: 128\n+ memorySize: 256\n  timeout: 3"
-    await tell(agent, shop, ApplicationSyncStatus.OUT_OF_SYNC, "1 difference from Git", diff)
-    await expect(state).to_contain_text("Out of sync")
+    await report_sync_state(agent, shop, ApplicationSyncStatus.OUT_OF_SYNC, "1 difference from Git", diff)
+    await expect(sync_status).to_contain_text("Out of sync")
     running, git, same = (
-        state.get_by_text(line, exact=True)
+        sync_status.get_by_text(line, exact=True)
         for line in ("- memorySize: 128", "+ memorySize: 256", "timeout: 3")
     )
     await expect(same).to_be_visible()
 
-    async def told_apart() -> bool:
-        colour = "one => getComputedStyle(one).backgroundColor"
-        painted = {str(await line.evaluate(colour)) for line in (running, git, same)}
-        assert len(painted) == 3, "the two sides and what they share look alike"
+    async def sides_differ() -> bool:
+        colour = "element => getComputedStyle(element).backgroundColor"
+        colours = {str(await line.evaluate(colour)) for line in (running, git, same)}
+        assert len(colours) == 3, "both sides and unchanged lines have different colours"
         return True
 
-    await eventually(told_apart)
-    await tell(agent, shop, ApplicationSyncStatus.SYNCED, "What runs is what Git describes")
-    await expect(state).to_contain_text("Synced")
+    await eventually(sides_differ)
+    await report_sync_state(agent, shop, ApplicationSyncStatus.SYNCED, "What runs is what Git describes")
+    await expect(sync_status).to_contain_text("Synced")
     await expect(git).to_have_count(0)
 
 
-async def test_what_no_agent_has_told_of_is_no_error(somebody: Visitor, w: World, shop: str) -> None:
-    """The browser's own console stays empty too: `somebody` sees to it."""
-    page = somebody.page
-    async with page.expect_response("**/SeeLiveState") as answered:
-        await somebody.go(f"/applications/{shop}")
-    assert (await answered.value).ok
+async def test_a_missing_live_state_is_not_an_error(user: BrowserUser, w: World, shop: str) -> None:
+    """Nor does it log an error in the browser's own console, which the `user` fixture checks."""
+    page = user.page
+    async with page.expect_response("**/SeeLiveState") as response:
+        await user.go(f"/applications/{shop}")
+    assert (await response.value).ok
     await expect(page.get_by_role("heading", name="Deployments")).to_be_visible()
     await expect(page.get_by_role("heading", name="Live state")).to_have_count(0)

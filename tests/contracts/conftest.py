@@ -1,4 +1,4 @@
-"""The store of each kind that is supported: the contract tests run with all of them."""
+"""Fixtures for every supported database; the contract tests run with each of them."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ from tests.contracts import postgres
 def postgres_url() -> Iterator[str]:
     if postgres.binary("initdb") is None:
         if os.environ.get("CI"):
-            pytest.fail("PostgreSQL is not installed, and CI must have it")
+            pytest.fail("PostgreSQL is not installed, but CI requires it")
         pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as folder, postgres.cluster(Path(folder)) as url:
         yield url
@@ -26,7 +26,7 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """An empty database."""
+    """URL of an empty database."""
     if request.param == "sqlite":
         yield f"sqlite+aiosqlite:///{tmp_path / 'pipecd.db'}"
         return

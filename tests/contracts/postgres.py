@@ -1,4 +1,4 @@
-"""A private PostgreSQL for tests: its own cluster in a temporary folder, on a socket, gone at the end."""
+"""A temporary PostgreSQL cluster for tests: in its own directory, on a Unix socket, stopped at the end."""
 
 import os
 import pwd
@@ -12,17 +12,17 @@ import psutil
 
 
 def binary(name: str) -> Path | None:
-    """Debian keeps them away from PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    if found:
-        return found[-1]
-    here = shutil.which(name)
-    return Path(here) if here else None
+    """Path of a PostgreSQL program; Debian does not install them in PATH."""
+    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    if installed:
+        return installed[-1]
+    path = shutil.which(name)
+    return Path(path) if path else None
 
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[str]:
-    """The URL of its database `postgres`, reached over a socket."""
+    """Run a cluster; yields the URL of its database `postgres` on a Unix socket."""
     data, sockets = folder / "data", folder / "s"
     sockets.mkdir()
     user = _user(folder)
@@ -42,19 +42,19 @@ def restart(folder: Path) -> None:
 
 
 def crash(folder: Path) -> None:
-    """As when the power goes."""
+    """Kill the cluster, as in a power failure."""
     server = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
-    # It must not start another child between the look and the kill: that one would keep its memory.
+    # Suspend it, so that it cannot start a child before the kill; that child would keep the shared memory.
     server.suspend()
-    gone = [server, *server.children()]
-    for process in gone:
+    processes = [server, *server.children()]
+    for process in processes:
         process.kill()
-    _, left = psutil.wait_procs(gone, timeout=60)
-    assert not left
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive
 
 
 def _user(folder: Path) -> str | None:
-    """PostgreSQL refuses to run as root."""
+    """User to run PostgreSQL as: it refuses to run as root."""
     if os.geteuid() != 0:
         return None
     entry = pwd.getpwnam("postgres")

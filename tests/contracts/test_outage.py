@@ -1,4 +1,4 @@
-"""A database that is killed and comes back: calls say so, and work resumes by itself (invariant 17)."""
+"""A database that crashes and restarts: calls fail with Temporary, then work resumes (invariant 17)."""
 
 import subprocess
 import tempfile
@@ -13,40 +13,40 @@ from tests.contracts import postgres
 from tests.eventually import eventually
 
 
-async def test_a_killed_postgresql_is_waited_for(postgres_url: str) -> None:
-    """The shared cluster only shows that there is one; this one is this test's to kill."""
+async def test_the_store_recovers_from_a_postgresql_crash(postgres_url: str) -> None:
+    """`postgres_url` only ensures that PostgreSQL is installed; the test crashes a cluster of its own."""
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as name, postgres.cluster(Path(name)) as url:
         store = await Store.open(url)
         await store.create(Piped(id="before", project_id="shop", name="p"))
         postgres.crash(Path(name))
-        with pytest.raises(Temporary, match=r"does not answer|was lost"):
+        with pytest.raises(Temporary, match=r"does not respond|was lost"):
             await store.get(Piped, "before")
         with pytest.raises(Temporary):
             await store.create(Piped(id="during", project_id="shop", name="p"))
         with pytest.raises(Temporary):
-            await store.healthy()
+            await store.check_health()
         postgres.restart(Path(name))
 
-        async def back() -> bool:
+        async def recovered() -> bool:
             try:
                 return (await store.get(Piped, "before")).version == 1
             except Temporary as error:
                 raise AssertionError(error) from error
 
-        assert await eventually(back)
+        assert await eventually(recovered)
         await store.create(Piped(id="after", project_id="shop", name="p"))
         await store.close()
 
 
-async def test_the_cluster_is_gone_afterwards(postgres_url: str) -> None:
+async def test_the_cluster_is_stopped_afterwards(postgres_url: str) -> None:
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as name:
         with postgres.cluster(Path(name)):
             pass
 
-        async def gone() -> bool:
-            """Its first process gives up its file a moment before it ends."""
-            left = subprocess.run(["pgrep", "-f", name], capture_output=True, text=True, check=False)
-            assert left.stdout == ""
+        async def no_process_left() -> bool:
+            """The postmaster deletes its PID file shortly before it exits."""
+            remaining = subprocess.run(["pgrep", "-f", name], capture_output=True, text=True, check=False)
+            assert remaining.stdout == ""
             return True
 
-        await eventually(gone)
+        await eventually(no_process_left)

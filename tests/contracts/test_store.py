@@ -1,4 +1,4 @@
-"""What every store keeps to: SQLite and PostgreSQL alike."""
+"""Contract of the record store, for SQLite and PostgreSQL."""
 
 import asyncio
 
@@ -17,21 +17,21 @@ from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.piped_pb2 import Piped
 
 
-def application(number: int, **more: object) -> Application:
-    made = Application(id=f"app-{number:03}", name=f"Shop {number}", project_id="shop", piped_id="home")
-    for name, value in more.items():
+def application(number: int, **fields: object) -> Application:
+    record = Application(id=f"app-{number:03}", name=f"Shop {number}", project_id="shop", piped_id="home")
+    for name, value in fields.items():
         if isinstance(value, dict):
-            getattr(made, name).update(value)
+            getattr(record, name).update(value)
         else:
-            setattr(made, name, value)
-    return made
+            setattr(record, name, value)
+    return record
 
 
 def deployment(id: str, application_id: str, status: DeploymentStatus.ValueType) -> Deployment:
     return Deployment(id=id, application_id=application_id, project_id="shop", piped_id="home", status=status)
 
 
-async def test_the_migrations_make_what_the_tables_say(store: Store) -> None:
+async def test_the_migrations_create_the_declared_tables(store: Store) -> None:
     def differences(connection: sa.Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), tables.metadata))
 
@@ -47,17 +47,17 @@ async def test_opening_twice_changes_nothing(store: Store, url: str) -> None:
 
 
 async def test_a_record_is_read_as_it_was_written(store: Store) -> None:
-    made = application(1, labels={"env": "prod"}, description="ünïcode\n")
-    await store.create(made)
-    record = await store.get(Application, made.id)
-    assert (record.message, record.version) == (made, 1)
+    written = application(1, labels={"env": "prod"}, description="ünïcode\n")
+    await store.create(written)
+    record = await store.get(Application, written.id)
+    assert (record.message, record.version) == (written, 1)
     with pytest.raises(NotFound):
         await store.get(Application, "nobody")
     with pytest.raises(AlreadyExists):
-        await store.create(made)
+        await store.create(written)
 
 
-async def test_changes_at_the_same_time_lose_nothing(store: Store) -> None:
+async def test_concurrent_changes_are_all_applied(store: Store) -> None:
     await store.create(application(1))
 
     def describe(record: Application) -> None:
@@ -68,7 +68,7 @@ async def test_changes_at_the_same_time_lose_nothing(store: Store) -> None:
     assert (record.message.description, record.version) == ("x" * 20, 21)
 
 
-async def test_a_change_that_is_refused_writes_nothing(store: Store) -> None:
+async def test_a_change_that_raises_writes_nothing(store: Store) -> None:
     await store.create(application(1))
 
     def refuse(record: Application) -> None:
@@ -80,14 +80,14 @@ async def test_a_change_that_is_refused_writes_nothing(store: Store) -> None:
     assert (await store.get(Application, "app-001")).message.name == "Shop 1"
 
 
-async def test_a_change_that_alters_nothing_writes_nothing(store: Store) -> None:
+async def test_a_change_that_modifies_nothing_writes_nothing(store: Store) -> None:
     await store.create(application(1))
     await store.update(Application, "app-001", lambda record: None)
     assert (await store.get(Application, "app-001")).version == 1
 
 
-async def test_an_application_has_one_deployment_at_work(store: Store) -> None:
-    """Invariant 1, in the store itself: two replicas cannot both begin one."""
+async def test_an_application_has_at_most_one_active_deployment(store: Store) -> None:
+    """Invariant 1, enforced by the store: two replicas cannot both start one."""
     status = DeploymentStatus
     await store.create(deployment("one", "app", status.DEPLOYMENT_PENDING))
     await store.create(deployment("two", "app", status.DEPLOYMENT_PENDING))
@@ -99,17 +99,15 @@ async def test_an_application_has_one_deployment_at_work(store: Store) -> None:
         record.status = status.DEPLOYMENT_SUCCESS
 
     await store.update(Deployment, "one", plan)
-    with pytest.raises(Conflict, match="another deployment at work"):
+    with pytest.raises(Conflict, match="already has another active deployment"):
         await store.update(Deployment, "two", plan)
     await store.update(Deployment, "one", end)
     await store.update(Deployment, "two", plan)
 
 
-async def test_no_list_loses_anything_whatever_the_page(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_lists_are_complete_for_every_page_size(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant 9."""
-    monkeypatch.setattr(lists, "CHUNK", 1)
+    monkeypatch.setattr(lists, "BATCH_SIZE", 1)
     for number in range(7):
         await store.create(application(number))
         status = DeploymentStatus.DEPLOYMENT_PENDING
@@ -124,34 +122,34 @@ async def test_no_list_loses_anything_whatever_the_page(
     assert len(await lists.enabled_applications(store, "shop", "home")) == 7
     assert len(await lists.unfinished_deployments(store, "shop", "home")) == 7
     commands = await lists.unhandled_commands(store, "shop", "home")
-    assert [one.id for one in commands] == [f"c{number}" for number in range(6, -1, -1)]
+    assert [command.id for command in commands] == [f"c{number}" for number in range(6, -1, -1)]
     assert len(await lists.pipeds(store, "shop")) == len(await lists.all_pipeds(store)) == 7
     assert len(await lists.events_between(store, "shop", begin=0, end=0, status=0, newest_first=True)) == 7
-    seen: list[str] = []
+    listed: list[str] = []
     cursor = ""
     while True:
         page = await lists.applications(store, "shop", everything, Paging(size=1, cursor=cursor))
-        seen += [one.id for one in page.records]
+        listed += [record.id for record in page.records]
         if not (cursor := page.cursor):
             break
-    assert seen == [f"app-{number:03}" for number in range(6, -1, -1)]
+    assert listed == [f"app-{number:03}" for number in range(6, -1, -1)]
     assert await lists.count_applications(store, "shop", everything) == 7
 
 
-async def test_pages_of_deployments_and_events_meet(store: Store) -> None:
+async def test_consecutive_pages_have_no_gap_or_overlap(store: Store) -> None:
     for number in range(5):
         await store.create(deployment(f"d{number}", "app", DeploymentStatus.DEPLOYMENT_SUCCESS))
         await store.create(Event(id=f"e{number}", project_id="shop", name="n", created_at=number + 1))
     first = await lists.deployments(store, "shop", DeploymentFilter(), Paging(size=3))
-    rest = await lists.deployments(store, "shop", DeploymentFilter(), Paging(size=3, cursor=first.cursor))
-    assert [one.id for one in [*first.records, *rest.records]] == ["d4", "d3", "d2", "d1", "d0"]
-    assert rest.cursor == ""
-    half = await lists.events(store, "shop", EventFilter(name="n"), Paging(size=2))
-    assert [one.id for one in half.records] == ["e4", "e3"]
+    second = await lists.deployments(store, "shop", DeploymentFilter(), Paging(size=3, cursor=first.cursor))
+    assert [record.id for record in [*first.records, *second.records]] == ["d4", "d3", "d2", "d1", "d0"]
+    assert second.cursor == ""
+    events = await lists.events(store, "shop", EventFilter(name="n"), Paging(size=2))
+    assert [event.id for event in events.records] == ["e4", "e3"]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "ids"),
+    ("filters", "ids"),
     [
         (ApplicationFilter(search="shop"), ["app-001", "app-002", "app-003"]),
         (ApplicationFilter(search="ENV:prod 1"), ["app-001"]),
@@ -166,29 +164,29 @@ async def test_pages_of_deployments_and_events_meet(store: Store) -> None:
         (ApplicationFilter(deleted=None), ["app-001", "app-002", "app-003", "app-004"]),
     ],
 )
-async def test_applications_are_narrowed(store: Store, wanted: ApplicationFilter, ids: list[str]) -> None:
+async def test_applications_are_filtered(store: Store, filters: ApplicationFilter, ids: list[str]) -> None:
     await store.create(application(1, labels={"env": "prod"}))
     await store.create(application(2, labels={"env": "production"}, kind=1))
     await store.create(application(3, disabled=True))
     await store.create(application(4, disabled=True, deleted=True))
     await store.create(Application(id="theirs", name="Shop", project_id="other"))
-    found = await lists.all_applications(store, "shop", wanted)
-    assert [one.id for one in found] == ids
+    applications = await lists.all_applications(store, "shop", filters)
+    assert [record.id for record in applications] == ids
 
 
-async def test_a_foreign_cursor_is_refused(store: Store) -> None:
+async def test_an_invalid_cursor_is_rejected(store: Store) -> None:
     with pytest.raises(Refused, match="first page"):
         await lists.applications(store, "shop", ApplicationFilter(), Paging(cursor="e30="))
     with pytest.raises(Refused, match="200"):
         await lists.applications(store, "shop", ApplicationFilter(), Paging(size=201))
 
 
-async def test_who_listens_hears_every_write(store: Store, url: str) -> None:
-    """Also of another replica's."""
+async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
+    """Including writes of another replica."""
     other = await Store.open(url)
     reading = asyncio.create_task(store.feed.run())
-    with store.feed.listening() as changes:
-        # The reader begins at the newest row: let it read once before anything is written.
+    with store.feed.subscribe() as changes:
+        # The reader starts at the newest row, so it must have read once before the write under test.
         await other.announce("hello", project_id="shop", id="1")
         async with asyncio.timeout(60):
             while True:
@@ -222,19 +220,19 @@ async def test_a_lease_has_one_holder(store: Store) -> None:
     assert await leases.holder("x", now=117.0) == "b"
 
 
-async def test_of_many_who_want_a_lease_one_gets_it(store: Store) -> None:
-    got = await asyncio.gather(*(store.leases.acquire("x", f"p{n}", 60) for n in range(10)))
-    assert sum(got) == 1
+async def test_concurrent_requests_for_a_lease_have_one_winner(store: Store) -> None:
+    acquired = await asyncio.gather(*(store.leases.acquire("x", f"p{n}", 60) for n in range(10)))
+    assert sum(acquired) == 1
 
 
-async def test_a_fact_is_replaced_as_a_whole(store: Store) -> None:
-    await store.put_fact("stat", "p1", "shop", b"one")
-    await store.put_fact("stat", "p1", "shop", b"two")
-    await store.put_fact("stat", "p2", "other", b"x")
-    found = await store.get_fact("stat", "p1")
-    assert found is not None and found[0] == b"two"
-    assert list(await store.facts("stat", "shop")) == ["p1"]
-    assert await store.get_fact("stat", "nobody") is None
+async def test_metadata_is_replaced_as_a_whole(store: Store) -> None:
+    await store.put_metadata("stat", "p1", "shop", b"one")
+    await store.put_metadata("stat", "p1", "shop", b"two")
+    await store.put_metadata("stat", "p2", "other", b"x")
+    stored = await store.get_metadata("stat", "p1")
+    assert stored is not None and stored[0] == b"two"
+    assert list(await store.list_metadata("stat", "shop")) == ["p1"]
+    assert await store.get_metadata("stat", "nobody") is None
 
 
 async def test_overdue_commands_are_found(store: Store) -> None:
@@ -242,4 +240,4 @@ async def test_overdue_commands_are_found(store: Store) -> None:
     await store.create(Command(id="new", project_id="b", created_at=100))
     done = CommandStatus.COMMAND_SUCCEEDED
     await store.create(Command(id="done", project_id="a", created_at=10, status=done))
-    assert [one.id for one in await lists.overdue_commands(store, 50)] == ["old"]
+    assert [command.id for command in await lists.overdue_commands(store, 50)] == ["old"]

@@ -1,4 +1,4 @@
-"""A real control plane on free ports, with SQLite and files in a temporary folder, for any test.
+"""A real control plane for tests: on free ports, with SQLite and object files in a temporary directory.
 
 async with control_plane(tmp_path) as plane:
     piped = await plane.register_piped("home")
@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from pipecd import controlplane
 from pipecd.config import controlplane as config
-from pipecd.controlplane import Options, Served
+from pipecd.controlplane import Options, RunningServer
 from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.rpc.table import CONSOLE, WEB
 
@@ -35,53 +35,53 @@ class CallFailed(Exception):
 
 @dataclass
 class Console:
-    """What a browser does: signs in, then calls methods by name."""
+    """Behaves like a browser: signs in, then calls methods by name."""
 
     base: str
     http: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(timeout=60))
 
     async def sign_in(self, project: str = PROJECT, user: str = USER, password: str = PASSWORD) -> None:
         form = {"project": project, "username": user, "password": password}
-        answer = await self.http.post(f"{self.base}/auth/login/static", data=form)
-        assert answer.status_code == 302, (answer.status_code, answer.headers)
+        response = await self.http.post(f"{self.base}/auth/login/static", data=form)
+        assert response.status_code == 302, (response.status_code, response.headers)
 
     async def call(self, method: str, **fields: Any) -> Any:
-        """The answer's message. Raises CallFailed with Connect's code."""
+        """The response message. Raises CallFailed with the Connect error code."""
         service, descriptor = _METHODS[method]
         request: Message = GetMessageClass(descriptor.input_type)(**fields)
-        answer = await self.http.post(
+        response = await self.http.post(
             f"{self.base}/api/{service.full_name}/{method}",
             content=request.SerializeToString(),
             headers={"content-type": "application/proto"},
         )
-        if answer.status_code != 200:
-            body = json.loads(answer.content or b"{}")
-            raise CallFailed(body.get("code", str(answer.status_code)), body.get("message", ""))
-        return GetMessageClass(descriptor.output_type).FromString(answer.content)
+        if response.status_code != 200:
+            body = json.loads(response.content or b"{}")
+            raise CallFailed(body.get("code", str(response.status_code)), body.get("message", ""))
+        return GetMessageClass(descriptor.output_type).FromString(response.content)
 
 
 @dataclass
 class ControlPlane:
-    served: Served
+    server: RunningServer
     console: Console
 
     @property
     def address(self) -> str:
-        """Of the gRPC port."""
-        return f"127.0.0.1:{self.served.ports.grpc[0]}"
+        """Address of the gRPC port."""
+        return f"127.0.0.1:{self.server.ports.grpc[0]}"
 
     @property
     def url(self) -> str:
         return self.console.base
 
     async def register_piped(self, name: str = "home") -> tuple[str, str]:
-        """Its id and its key."""
-        made = await self.console.call("RegisterPiped", name=name)
-        return made.id, made.key
+        """Register a piped and return its ID and key."""
+        response = await self.console.call("RegisterPiped", name=name)
+        return response.id, response.key
 
 
 def spec(folder: Path, **more: Any) -> config.ControlPlaneSpec:
-    """The configuration of a control plane that keeps everything in `folder`."""
+    """Configuration of a control plane that stores everything in `folder`."""
     projects = [
         {
             "id": name,
@@ -111,7 +111,7 @@ async def control_plane(
     newcomer: Mapping[str, object] | None = None,
     **more: Any,
 ) -> AsyncIterator[ControlPlane]:
-    """Running, and somebody signed in. `ports` are gRPC's and HTTP's; `more` goes into `spec`."""
+    """Run a control plane, with a signed-in console. `ports` are gRPC and HTTP; `more` goes to `spec`."""
     options = Options(
         encryption_key=ENCRYPTION_KEY,
         host="127.0.0.1",
@@ -119,11 +119,11 @@ async def control_plane(
         http_port=ports[1],
         admin_port=0,
         insecure_cookie=True,
-        grace=0.2,
+        grace_period=0.2,
         newcomer=newcomer,
     )
-    async with controlplane.serving(spec(folder, **more), options) as served:
-        console = Console(f"http://127.0.0.1:{served.ports.http}")
+    async with controlplane.serving(spec(folder, **more), options) as server:
+        console = Console(f"http://127.0.0.1:{server.ports.http}")
         async with console.http:
             await console.sign_in()
-            yield ControlPlane(served, console)
+            yield ControlPlane(server, console)

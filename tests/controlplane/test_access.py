@@ -1,4 +1,4 @@
-"""Who gets in, and to what: invariants 13 and 14, over the real doors."""
+"""Authentication and authorization (invariants 13 and 14), tested over real gRPC and HTTP servers."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.message import Message
 from grpc import aio
 
-from pipecd.controlplane.auth.keys import LENGTH, Keys, hashed, new_api_key, new_piped_key
+from pipecd.controlplane.auth.keys import LENGTH, Keys, hash_key, new_api_key, new_piped_key
 from pipecd.controlplane.auth.sessions import Session
 from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey, Right
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
@@ -44,9 +44,9 @@ async def channel(plane: ControlPlane) -> AsyncIterator[aio.Channel]:
 async def rpc(channel: aio.Channel, path: str, request: Message | bytes, credential: str) -> bytes:
     data = request if isinstance(request, bytes) else request.SerializeToString()
     metadata = (("authorization", credential),) if credential else ()
-    answer = await channel.unary_unary(path)(data, metadata=metadata, timeout=60)  # type: ignore[arg-type]
-    assert isinstance(answer, bytes)
-    return answer
+    response = await channel.unary_unary(path)(data, metadata=metadata, timeout=60)  # type: ignore[arg-type]
+    assert isinstance(response, bytes)
+    return response
 
 
 async def code(channel: aio.Channel, path: str, request: Message | bytes, credential: str) -> str:
@@ -65,10 +65,10 @@ EMPTY = applications_pb2.ListApplicationsRequest()
 async def test_an_agent_needs_its_own_key(plane: ControlPlane, channel: aio.Channel) -> None:
     piped_id, key = await plane.register_piped()
     other_id, other_key = await plane.register_piped("other")
-    good = f"PIPED-TOKEN {PROJECT},{piped_id},{key}"
-    assert await code(channel, LIST, EMPTY, good) == "OK"
-    assert await code(channel, LIST, EMPTY, good) == "OK"
-    wrong = [
+    valid = f"PIPED-TOKEN {PROJECT},{piped_id},{key}"
+    assert await code(channel, LIST, EMPTY, valid) == "OK"
+    assert await code(channel, LIST, EMPTY, valid) == "OK"
+    invalid = [
         "",
         "PIPED-TOKEN",
         f"PIPED-TOKEN {PROJECT},{piped_id}",
@@ -82,7 +82,7 @@ async def test_an_agent_needs_its_own_key(plane: ControlPlane, channel: aio.Chan
         f"API-KEY {key}",
         f"piped-token {PROJECT},{piped_id},{key}",
     ]
-    for credential in wrong:
+    for credential in invalid:
         assert await code(channel, LIST, EMPTY, credential) == "UNAUTHENTICATED", credential
 
 
@@ -101,7 +101,7 @@ async def test_a_key_can_be_replaced_and_revoked(plane: ControlPlane, channel: a
 
 
 async def test_a_key_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
-    """A dump of the database and the objects logs nobody in."""
+    """A dump of the database and the object store contains no usable credential."""
     async with control_plane(tmp_path) as plane:
         _, piped_key = await plane.register_piped()
         api_key = (await plane.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)).key
@@ -110,126 +110,128 @@ async def test_a_key_is_shown_once_and_stored_hashed(tmp_path: Path) -> None:
         keys = await plane.console.call("ListAPIKeys")
         assert pipeds.pipeds[0].keys[0].hash == keys.keys[0].key_hash == "redacted"
         assert secret not in str(keys)
-    # Nobody works with the files any more.
+    # The control plane has stopped, so the files no longer change.
     for file in [path for path in tmp_path.rglob("*") if path.is_file()]:
         content = file.read_bytes()
         for key in (piped_key, secret):
             assert key.encode() not in content, file
 
 
-def test_keys_have_256_bits_and_more() -> None:
+def test_keys_have_at_least_256_bits() -> None:
     assert len(new_piped_key()) == LENGTH >= 256 / 5.16
     key_id, key = new_api_key()
     assert key.startswith(f"{key_id}.") and len(key.split(".")[1]) == LENGTH
     assert new_piped_key() != new_piped_key()
 
 
-async def test_a_known_key_is_worth_nothing_once_its_hash_is_gone() -> None:
+async def test_a_cached_key_is_rejected_once_its_hash_is_deleted() -> None:
     keys, key = Keys(), new_piped_key()
-    stored = hashed(key)
-    assert stored != hashed(key), "salted"
+    stored = hash_key(key)
+    assert stored != hash_key(key), "salted"
     assert await keys.check(key, [stored]) == stored
     assert await keys.check(key, ["other", stored]) == stored
     with pytest.raises(Unauthenticated):
-        await keys.check(key, [hashed(new_piped_key())])
+        await keys.check(key, [hash_key(new_piped_key())])
     with pytest.raises(Unauthenticated):
         await keys.check(key, [])
 
 
-async def test_pipecds_bcrypt_hashes_are_read() -> None:
+async def test_bcrypt_hashes_of_pipecd_are_accepted() -> None:
     stored = "$2a$04$WYvZtA8QG8sBlWQ9B7ZOQO2UGhzxhqy8S8yJzKp1B5mPVxN2B4vGK"
     with pytest.raises(Unauthenticated):
         await Keys().check("not the key", [stored])
     import bcrypt
 
-    real = bcrypt.hashpw(b"the key", bcrypt.gensalt(4)).decode()
-    assert await Keys().check("the key", [real]) == real
+    bcrypt_hash = bcrypt.hashpw(b"the key", bcrypt.gensalt(4)).decode()
+    assert await Keys().check("the key", [bcrypt_hash]) == bcrypt_hash
 
 
-async def test_an_api_key_that_may_read_does_not_write(plane: ControlPlane, channel: aio.Channel) -> None:
+async def test_a_read_only_api_key_cannot_write(plane: ControlPlane, channel: aio.Channel) -> None:
     reader = (await plane.console.call("GenerateAPIKey", name="r", role=APIKey.READ_ONLY)).key
     for path, method in methods().items():
         if isinstance(method.needs, ApiKey) and not method.streams:
-            said = await code(channel, path, b"", f"API-KEY {reader}")
-            expected = said == "PERMISSION_DENIED"
-            assert expected == method.needs.writes, (path, said)
+            status = await code(channel, path, b"", f"API-KEY {reader}")
+            denied = status == "PERMISSION_DENIED"
+            assert denied == method.needs.writes, (path, status)
 
 
-async def test_every_call_refuses_whoever_shows_nothing(plane: ControlPlane, channel: aio.Channel) -> None:
-    """Bad credentials win over bad payloads, in every call, on both doors."""
+async def test_every_call_rejects_requests_without_credentials(
+    plane: ControlPlane, channel: aio.Channel
+) -> None:
+    """Credentials are checked before the payload, in every call, on both servers."""
     for path, method in methods().items():
         if method.streams:
             stream = channel.unary_stream(path)(b"", timeout=60)
-            with pytest.raises(aio.AioRpcError) as refused:
+            with pytest.raises(aio.AioRpcError) as rejected:
                 await stream.read()
-            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED, path
+            assert rejected.value.code() is grpc.StatusCode.UNAUTHENTICATED, path
         else:
             assert await code(channel, path, b"\xff\xff\xff", "") == "UNAUTHENTICATED", path
     async with httpx.AsyncClient(timeout=60) as http:
         for path, method in methods((WEB, CONSOLE)).items():
             if not path.startswith("/pipe."):
                 kind = "application/connect+proto" if method.streams else "application/proto"
-                answer = await http.post(f"{plane.url}/api{path}", headers={"content-type": kind})
-                assert answer.status_code == 401 or b"unauthenticated" in answer.content, path
+                response = await http.post(f"{plane.url}/api{path}", headers={"content-type": kind})
+                assert response.status_code == 401 or b"unauthenticated" in response.content, path
 
 
-def needed(method: Method) -> tuple[Resource, Action] | None:
+def required_right(method: Method) -> tuple[Resource, Action] | None:
     return (method.needs.resource, method.needs.action) if isinstance(method.needs, Right) else None
 
 
 @pytest.mark.parametrize("role", [ADMIN, EDITOR, VIEWER])
-async def test_every_call_asks_for_its_right(plane: ControlPlane, channel: aio.Channel, role: str) -> None:
-    """Invariant 14 for people: every method, every built-in role."""
-    session = Session(project_id=PROJECT, username="somebody", roles=(role,))
-    cookie = "token=" + plane.served.plane.sessions.issue(session, now=plane.served.plane.now())
+async def test_every_call_requires_its_right(plane: ControlPlane, channel: aio.Channel, role: str) -> None:
+    """Invariant 14 for users: every method, every built-in role."""
+    session = Session(project_id=PROJECT, username="user", roles=(role,))
+    cookie = "token=" + plane.server.services.sessions.issue(session, now=plane.server.services.now())
     for path, method in methods((WEB, CONSOLE)).items():
-        if method.streams or not (right := needed(method)):
+        if method.streams or not (right := required_right(method)):
             continue
         try:
             await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=60)  # type: ignore[arg-type]
-            said = "OK"
+            status = "OK"
         except aio.AioRpcError as error:
-            said = error.code().name
+            status = error.code().name
         allowed = allows(BUILT_IN[role], *right)
         if not allowed:
-            assert said == "PERMISSION_DENIED", (path, said)
+            assert status == "PERMISSION_DENIED", (path, status)
         else:
-            assert said not in ("PERMISSION_DENIED", "INTERNAL"), (path, said)
+            assert status not in ("PERMISSION_DENIED", "INTERNAL"), (path, status)
 
 
-async def test_a_role_that_is_gone_gives_nothing(plane: ControlPlane, channel: aio.Channel) -> None:
-    session = Session(project_id=PROJECT, username="somebody", roles=("Gone",))
-    cookie = "token=" + plane.served.plane.sessions.issue(session, now=plane.served.plane.now())
-    with pytest.raises(aio.AioRpcError) as refused:
+async def test_a_deleted_role_grants_nothing(plane: ControlPlane, channel: aio.Channel) -> None:
+    session = Session(project_id=PROJECT, username="user", roles=("Deleted",))
+    cookie = "token=" + plane.server.services.sessions.issue(session, now=plane.server.services.now())
+    with pytest.raises(aio.AioRpcError) as rejected:
         path = "/pipecd.v1.ConsoleService/PageApplications"
         await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=60)  # type: ignore[arg-type]
-    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert rejected.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio.Channel) -> None:
-    """Invariant 14: every call of every service, asked by project `shop` about what is `other`'s."""
+    """Invariant 14: every call of every service, made by project `shop` with IDs of project `other`."""
     theirs = Console(plane.url)
     await theirs.sign_in(project="other")
-    made = await theirs.call("RegisterPiped", name="theirs")
-    store = plane.served.plane.store
+    piped = await theirs.call("RegisterPiped", name="theirs")
+    store = plane.server.services.store
     await store.create(
-        Application(id="app-theirs", name="THEIR-SECRET", piped_id=made.id, project_id="other")
+        Application(id="app-theirs", name="THEIR-SECRET", piped_id=piped.id, project_id="other")
     )
     await store.create(
         Deployment(
             id="dep-theirs",
             application_id="app-theirs",
             application_name="THEIR-SECRET",
-            piped_id=made.id,
+            piped_id=piped.id,
             project_id="other",
         )
     )
     before = [(await store.get(kind, id)).version for kind, id in _THEIRS]
     piped_id, key = await plane.register_piped()
     api_key = (await plane.console.call("GenerateAPIKey", name="w", role=APIKey.READ_WRITE)).key
-    session = Session(project_id=PROJECT, username="somebody", roles=(ADMIN,))
-    cookie = "token=" + plane.served.plane.sessions.issue(session, now=plane.served.plane.now())
-    asked = 0
+    session = Session(project_id=PROJECT, username="user", roles=(ADMIN,))
+    cookie = "token=" + plane.server.services.sessions.issue(session, now=plane.server.services.now())
+    answered = 0
     for path, method in methods().items():
         if method.streams or path.startswith("/pipe."):
             continue
@@ -238,18 +240,18 @@ async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio
             metadata = (("authorization", f"PIPED-TOKEN {PROJECT},{piped_id},{key}"),)
         elif isinstance(method.needs, ApiKey):
             metadata = (("authorization", f"API-KEY {api_key}"),)
-        request = _about_theirs(method.request(), made.id)
+        request = _about_theirs(method.request(), piped.id)
         try:
-            answer = await channel.unary_unary(path)(
+            response = await channel.unary_unary(path)(
                 request.SerializeToString(), metadata=metadata, timeout=60
             )
         except aio.AioRpcError as error:
             assert error.code() is not grpc.StatusCode.INTERNAL, (path, error.details())
             assert "THEIR-SECRET" not in (error.details() or ""), path
             continue
-        asked += 1
-        assert b"THEIR-SECRET" not in answer, path
-    assert asked > 10
+        answered += 1
+        assert b"THEIR-SECRET" not in response, path
+    assert answered > 10
     assert [(await store.get(kind, id)).version for kind, id in _THEIRS] == before
     await theirs.http.aclose()
 
@@ -258,7 +260,7 @@ _THEIRS: list[tuple[Any, str]] = [(Application, "app-theirs"), (Deployment, "dep
 
 
 def _about_theirs(request: Any, piped_id: str) -> Message:
-    """The request with every id it has set to one of theirs."""
+    """The request with each of its ID fields set to a record of the other project."""
     for field in request.DESCRIPTOR.fields:
         if field.name in ("application_id",):
             setattr(request, field.name, "app-theirs")

@@ -1,4 +1,4 @@
-"""The console's port: signing in, pages, headers, webhooks."""
+"""The HTTP port: sign-in, pages, headers and webhooks."""
 
 import asyncio
 import hashlib
@@ -41,58 +41,58 @@ async def http(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
         {},
     ],
 )
-async def test_a_wrong_sign_in_opens_nothing(http: httpx.AsyncClient, form: dict[str, str]) -> None:
-    answer = await http.post("/auth/login/static", data=form)
-    assert answer.status_code == 303
-    assert "token" not in answer.cookies
-    assert "error" in answer.cookies
+async def test_a_failed_sign_in_creates_no_session(http: httpx.AsyncClient, form: dict[str, str]) -> None:
+    response = await http.post("/auth/login/static", data=form)
+    assert response.status_code == 303
+    assert "token" not in response.cookies
+    assert "error" in response.cookies
 
 
-async def test_the_session_is_out_of_reach_for_scripts(http: httpx.AsyncClient) -> None:
+async def test_the_session_cookie_is_inaccessible_to_scripts(http: httpx.AsyncClient) -> None:
     form = {"project": PROJECT, "username": USER, "password": PASSWORD}
-    answer = await http.post("/auth/login/static", data=form)
-    cookie = next(value for value in answer.headers.get_list("set-cookie") if value.startswith("token="))
+    response = await http.post("/auth/login/static", data=form)
+    cookie = next(value for value in response.headers.get_list("set-cookie") if value.startswith("token="))
     assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Path=/" in cookie
 
 
-async def test_another_site_cannot_sign_somebody_in(http: httpx.AsyncClient) -> None:
+async def test_another_site_cannot_sign_in_a_user(http: httpx.AsyncClient) -> None:
     form = {"project": PROJECT, "username": USER, "password": PASSWORD}
-    answer = await http.post("/auth/login/static", data=form, headers={"sec-fetch-site": "cross-site"})
-    assert answer.status_code == 403
+    response = await http.post("/auth/login/static", data=form, headers={"sec-fetch-site": "cross-site"})
+    assert response.status_code == 403
 
 
 async def test_signing_out_ends_the_session(plane: ControlPlane) -> None:
     await plane.console.http.get(f"{plane.url}/auth/logout")
-    answer = await plane.console.http.post(
+    response = await plane.console.http.post(
         f"{plane.url}/api/grpc.service.webservice.WebService/GetMe", json={}
     )
-    assert answer.status_code == 401
+    assert response.status_code == 401
 
 
-def test_guessing_is_slowed_down() -> None:
-    throttle = Throttle(allowed=3, window=60.0, remembered=2)
+def test_password_guessing_is_throttled() -> None:
+    throttle = Throttle(max_failures=3, window=60.0, max_clients=2)
     for _ in range(3):
         assert throttle.wait(("a",), 0.0) == 0.0
-        throttle.failed(("a",), 0.0)
+        throttle.record_failure(("a",), 0.0)
     assert throttle.wait(("a",), 10.0) == 50.0
     assert throttle.wait(("b",), 10.0) == 0.0
     assert throttle.wait(("a",), 61.0) == 0.0
-    throttle.succeeded(("a",))
+    throttle.record_success(("a",))
     assert throttle.wait(("a",), 10.0) == 0.0
 
 
-async def test_every_page_is_guarded_by_headers(http: httpx.AsyncClient) -> None:
-    answer = await http.get("/applications/some/deep/link")
-    assert answer.status_code in (200, 503)
-    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    assert answer.headers["x-content-type-options"] == "nosniff"
+async def test_every_page_has_security_headers(http: httpx.AsyncClient) -> None:
+    response = await http.get("/applications/some/deep/link")
+    assert response.status_code in (200, 503)
+    assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+    assert response.headers["x-content-type-options"] == "nosniff"
     assert (await http.get("/api/nothing")).status_code == 404
     assert (await http.get("/..%2f..%2fetc%2fpasswd")).text.find("root:") == -1
 
 
-async def test_without_a_quickstart_there_is_nothing_for_newcomers(http: httpx.AsyncClient) -> None:
-    answer = await http.get("/quickstart.json")
-    assert (answer.status_code, answer.json()) == (200, None)
+async def test_without_a_quickstart_there_is_no_getting_started_content(http: httpx.AsyncClient) -> None:
+    response = await http.get("/quickstart.json")
+    assert (response.status_code, response.json()) == (200, None)
 
 
 def _sign(host: str, body: bytes, secret: str) -> dict[str, str]:
@@ -113,26 +113,26 @@ BODIES = {
 }
 
 
-async def _listening_agent(plane: ControlPlane) -> str:
+async def _register_agent(plane: ControlPlane) -> str:
     piped_id, _ = await plane.register_piped()
 
-    def own(record: Piped) -> None:
+    def add_repository(record: Piped) -> None:
         remote = "git@git.example:shop/config.git"
         record.repositories.append(ApplicationGitRepository(id="config", remote=remote, branch="main"))
 
-    await plane.served.plane.store.update(Piped, piped_id, own)
+    await plane.server.services.store.update(Piped, piped_id, add_repository)
     return piped_id
 
 
 @pytest.mark.parametrize("host", sorted(BODIES))
-async def test_a_push_is_told_to_the_agents_that_have_the_repository(
+async def test_a_push_notifies_the_agents_that_use_the_repository(
     plane: ControlPlane, http: httpx.AsyncClient, host: str
 ) -> None:
-    piped_id = await _listening_agent(plane)
+    piped_id = await _register_agent(plane)
     body = json.dumps(BODIES[host]).encode()
-    with plane.served.plane.store.feed.listening() as changes:
-        answer = await http.post(f"/hooks/{host}", content=body, headers=_sign(host, body, SECRET))
-        assert answer.status_code == 200, answer.text
+    with plane.server.services.store.feed.subscribe() as changes:
+        response = await http.post(f"/hooks/{host}", content=body, headers=_sign(host, body, SECRET))
+        assert response.status_code == 200, response.text
         async with asyncio.timeout(60):
             while (change := await changes.get()).kind != "repository":
                 pass
@@ -140,25 +140,25 @@ async def test_a_push_is_told_to_the_agents_that_have_the_repository(
 
 
 @pytest.mark.parametrize("host", sorted(BODIES))
-async def test_a_forged_push_tells_nobody(plane: ControlPlane, http: httpx.AsyncClient, host: str) -> None:
+async def test_a_forged_push_is_rejected(plane: ControlPlane, http: httpx.AsyncClient, host: str) -> None:
     """Invariant 15."""
-    await _listening_agent(plane)
+    await _register_agent(plane)
     body = json.dumps(BODIES[host]).encode()
     for headers in ({}, _sign(host, body, "guessed"), _sign(host, body + b" ", "the secret")):
-        answer = await http.post(f"/hooks/{host}", content=body, headers=headers)
-        assert answer.status_code == 401
+        response = await http.post(f"/hooks/{host}", content=body, headers=headers)
+        assert response.status_code == 401
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"null", b"{", b"payload=%7B", b'{"repository": 3}', b"[" * 9000]
 )
-async def test_odd_notices_are_taken_calmly(
+async def test_malformed_events_are_accepted_without_error(
     plane: ControlPlane, http: httpx.AsyncClient, body: bytes
 ) -> None:
-    answer = await http.post("/hooks/gitea", content=body, headers=_sign("gitea", body, SECRET))
-    assert answer.status_code == 200
+    response = await http.post("/hooks/gitea", content=body, headers=_sign("gitea", body, SECRET))
+    assert response.status_code == 200
 
 
-async def test_an_unknown_host_and_a_huge_notice_are_refused(http: httpx.AsyncClient) -> None:
+async def test_an_unknown_host_and_an_oversized_event_are_rejected(http: httpx.AsyncClient) -> None:
     assert (await http.post("/hooks/sourceforge", content=b"{}")).status_code == 404
     assert (await http.post("/hooks/gitea", content=b"x" * (6 * 1024 * 1024))).status_code == 413

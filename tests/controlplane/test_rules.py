@@ -1,4 +1,4 @@
-"""Requests are checked by the rules that stand in the schema."""
+"""Requests are validated by the rules in the schema."""
 
 import pytest
 
@@ -11,11 +11,14 @@ from pipecd.schema.web import applications_pb2, pipeds_pb2, project_pb2
 
 
 @pytest.mark.parametrize(
-    ("request_", "complaint"),
+    ("request_", "message"),
     [
         (applications_pb2.GetApplicationRequest(), "application_id must not be empty"),
-        (applications_pb2.AddApplicationRequest(name="a", piped_id="p"), "git_path must be given"),
-        (pipeds_pb2.UpdatePipedDesiredVersionRequest(version="1", piped_ids=["p"]), "begin with 'v'"),
+        (applications_pb2.AddApplicationRequest(name="a", piped_id="p"), "git_path is required"),
+        (
+            pipeds_pb2.UpdatePipedDesiredVersionRequest(version="1", piped_ids=["p"]),
+            "does not start with 'v'",
+        ),
         (pipeds_pb2.UpdatePipedDesiredVersionRequest(version="v1"), "at least 1 item"),
         (
             deployments_pb2.ReportDeploymentStatusChangedRequest(
@@ -28,7 +31,7 @@ from pipecd.schema.web import applications_pb2, pipeds_pb2, project_pb2
                 name="r",
                 policies=[access_pb2.ProjectRBACPolicy(actions=[access_pb2.ProjectRBACPolicy.GET])],
             ),
-            r"policies\[0\].resources needs at least 1",
+            r"policies\[0\].resources requires at least 1",
         ),
         (
             event_pb2.Event(
@@ -41,15 +44,15 @@ from pipecd.schema.web import applications_pb2, pipeds_pb2, project_pb2
                 created_at=1,
                 updated_at=1,
             ),
-            "contexts's key 'not ok!'",
+            "contexts: key 'not ok!'",
         ),
     ],
 )
-def test_a_broken_rule_is_named_with_its_field(request_: object, complaint: str) -> None:
-    with pytest.raises(Refused, match=complaint):
+def test_a_violated_rule_is_reported_with_its_field(request_: object, message: str) -> None:
+    with pytest.raises(Refused, match=message):
         validate(request_)  # type: ignore[arg-type]
 
 
-def test_a_sound_request_passes() -> None:
+def test_a_valid_request_is_accepted() -> None:
     validate(applications_pb2.GetApplicationRequest(application_id="a"))
     validate(pipeds_pb2.UpdatePipedDesiredVersionRequest(version="v1", piped_ids=["p"]))

@@ -1,4 +1,4 @@
-"""The control plane as its operator starts it: what is wrong is said in one sentence, with its place."""
+"""Starts the control plane from the command line: startup errors are one sentence with their location."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import pytest
 from pipecd.controlplane.auth.passwords import hash_password
 from tests.ports import free_ports
 
-GOOD = f"""apiVersion: pipecd.dev/v1beta1
+VALID_CONFIG = f"""apiVersion: pipecd.dev/v1beta1
 kind: ControlPlane
 spec:
   projects:
@@ -32,11 +32,13 @@ spec:
 """
 
 
-def start(folder: Path, text: str, *more: str, key: bytes = b"k" * 64) -> subprocess.CompletedProcess[str]:
+def start(
+    folder: Path, text: str, *arguments: str, key: bytes = b"k" * 64
+) -> subprocess.CompletedProcess[str]:
     (folder / "key").write_bytes(key)
     (folder / "cp.yaml").write_text(text)
     return subprocess.run(
-        [*command(folder), *more], capture_output=True, text=True, timeout=300, check=False, cwd=folder
+        [*command(folder), *arguments], capture_output=True, text=True, timeout=300, check=False, cwd=folder
     )
 
 
@@ -52,72 +54,75 @@ def command(folder: Path) -> list[str]:
     ("text", "sentence"),
     [
         (
-            GOOD.replace("kind: ControlPlane", "kind: Piped"),
+            VALID_CONFIG.replace("kind: ControlPlane", "kind: Piped"),
             "cp.yaml:2: kind: kind is Piped, not ControlPlane",
         ),
-        (GOOD.replace("SQLITE", "SQLITTE"), "cp.yaml:10: spec.datastore.type"),
+        (VALID_CONFIG.replace("SQLITE", "SQLITTE"), "cp.yaml:10: spec.datastore.type"),
         (
-            GOOD.replace("SQLITE", "MYSQL"),
+            VALID_CONFIG.replace("SQLITE", "MYSQL"),
             "cp.yaml:10: spec.datastore.type: MYSQL is not supported; use one of",
         ),
-        (GOOD.replace("    - id: shop", "    - id: shop\n    - id: shop"), "id shop is given twice"),
-        (GOOD.replace("datastore:", "datastor:"), "cp.yaml:9: spec.datastor"),
-        (GOOD + "  projects: []\n", "projects"),
-        (GOOD.replace("$argon2", "plain"), "pipecd hash-password"),
+        (VALID_CONFIG.replace("    - id: shop", "    - id: shop\n    - id: shop"), "id shop is given twice"),
+        (VALID_CONFIG.replace("datastore:", "datastor:"), "cp.yaml:9: spec.datastor"),
+        (VALID_CONFIG + "  projects: []\n", "projects"),
+        (VALID_CONFIG.replace("$argon2", "plain"), "pipecd hash-password"),
         ("a: [", "cp.yaml:"),
         ("", "cp.yaml"),
     ],
 )
-def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, sentence: str) -> None:
-    done = start(tmp_path, text)
-    assert done.returncode == 1
-    assert sentence in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_configuration_error_is_reported_with_its_location(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    completed = start(tmp_path, text)
+    assert completed.returncode == 1
+    assert sentence in completed.stderr, completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
-def test_a_short_key_a_missing_one_and_a_taken_port_are_named(tmp_path: Path) -> None:
-    short = start(tmp_path, GOOD, key=b"short")
+def test_a_short_key_a_missing_key_and_a_port_in_use_are_reported(tmp_path: Path) -> None:
+    short = start(tmp_path, VALID_CONFIG, key=b"short")
     assert short.returncode == 1 and "openssl rand" in short.stderr
-    missing = start(tmp_path, GOOD, "--encryption-key-file=nowhere")
+    missing = start(tmp_path, VALID_CONFIG, "--encryption-key-file=nowhere")
     assert missing.returncode == 1 and "nowhere cannot be read" in missing.stderr
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         for flag in ("--http-port", "--admin-port", "--piped-api-port"):
-            done = start(tmp_path, GOOD, f"{flag}={port}")
-            assert done.returncode == 1, flag
-            assert f"127.0.0.1:{port}" in done.stderr and "stop what uses the port" in done.stderr, (
-                done.stderr
-            )
-            assert "Traceback" not in done.stderr
+            completed = start(tmp_path, VALID_CONFIG, f"{flag}={port}")
+            assert completed.returncode == 1, flag
+            assert (
+                f"127.0.0.1:{port}" in completed.stderr
+                and "stop the process that uses the port" in completed.stderr
+            ), completed.stderr
+            assert "Traceback" not in completed.stderr
 
 
-def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "DB").write_bytes(b"this is no database " * 200)
-    done = start(tmp_path, GOOD)
-    assert done.returncode == 1
-    assert "DB cannot be used: file is not a database; restore it" in done.stderr, done.stderr
+    completed = start(tmp_path, VALID_CONFIG)
+    assert completed.returncode == 1
+    assert "DB cannot be used: file is not a database; restore it" in completed.stderr, completed.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+async def test_a_signal_shuts_down_gracefully(tmp_path: Path, number: signal.Signals) -> None:
     (port,) = free_ports(1)
     (tmp_path / "key").write_bytes(b"k" * 64)
-    (tmp_path / "cp.yaml").write_text(GOOD)
+    (tmp_path / "cp.yaml").write_text(VALID_CONFIG)
     process = subprocess.Popen([*command(tmp_path), f"--admin-port={port}"], cwd=tmp_path)
     try:
         async with httpx.AsyncClient() as http:
-            until = time.monotonic() + 120
+            deadline = time.monotonic() + 120
             while True:
                 try:
-                    answers = [await http.get(f"http://127.0.0.1:{port}/{one}") for one in PAGES]
+                    responses = [await http.get(f"http://127.0.0.1:{port}/{page}") for page in PAGES]
                     break
                 except httpx.TransportError:
-                    assert time.monotonic() < until
+                    assert time.monotonic() < deadline
                     await asyncio.sleep(0.05)
-        assert [one.status_code for one in answers] == [200, 200, 200]
-        assert answers[0].text == "ok" and b"pipecd_rpc_calls" in answers[2].content
+        assert [response.status_code for response in responses] == [200, 200, 200]
+        assert responses[0].text == "ok" and b"pipecd_rpc_calls" in responses[2].content
     finally:
         process.send_signal(number)
         code = await asyncio.to_thread(process.wait, 120)
@@ -127,39 +132,39 @@ async def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals)
 PAGES = ("healthz", "version", "metrics")
 
 
-async def test_a_full_disk_is_said_and_survived(tmp_path: Path) -> None:
-    """Writes fail with their sentence, reads go on, and nothing that was accepted is lost.
+async def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
+    """Writes fail with an error message, reads still work, and no accepted write is lost.
 
-    A limit on the size of files stands in for the disk: both make the same write fail.
+    A file size limit simulates the full disk: both make the same write fail.
     """
     from tests.controlplane.server_fixture import CallFailed, Console
 
     (port,) = free_ports(1)
     (tmp_path / "key").write_bytes(b"k" * 64)
-    (tmp_path / "cp.yaml").write_text(GOOD)
+    (tmp_path / "cp.yaml").write_text(VALID_CONFIG)
     limited = ["sh", "-c", 'ulimit -f 700; exec "$@"', "sh", *command(tmp_path), f"--http-port={port}"]
     process = subprocess.Popen(limited, cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     console = Console(f"http://127.0.0.1:{port}")
     try:
-        until = time.monotonic() + 120
+        deadline = time.monotonic() + 120
         while True:
             try:
                 await console.sign_in(password="hello hello")
                 break
             except httpx.TransportError:
-                assert time.monotonic() < until
+                assert time.monotonic() < deadline
                 await asyncio.sleep(0.05)
         accepted = []
-        refused = ""
+        rejection = ""
         for number in range(400):
             try:
                 accepted.append((await console.call("RegisterPiped", name=f"p{number}", desc="x" * 4000)).id)
             except CallFailed as error:
-                refused = str(error)
+                rejection = str(error)
                 break
-        assert refused.startswith("unavailable"), refused
-        assert "full" in refused or "I/O" in refused, refused
-        listed = {one.id for one in (await console.call("ListPipeds")).pipeds}
+        assert rejection.startswith("unavailable"), rejection
+        assert "full" in rejection or "I/O" in rejection, rejection
+        listed = {piped.id for piped in (await console.call("ListPipeds")).pipeds}
         assert set(accepted) <= listed
         assert process.poll() is None
     finally:

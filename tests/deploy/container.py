@@ -1,11 +1,12 @@
-"""The container of deploy/apprunner, as far as it goes without one: its command, environment and limits.
+"""The container of deploy/apprunner without a container runtime: its command, environment and limits.
 
     with emulated_aws() as aws:
-        async with apprunner(aws, folder) as story, story.container(*PLAIN) as container:
-            await container.healthy("v0.1.0")
+        async with apprunner_environment(aws, folder) as environment:
+            async with environment.start_container(*TEST_ARGUMENTS) as container:
+                await container.wait_until_healthy("v0.1.0")
 
-Real are the launcher and the agent (as processes), the control plane, and Git; AWS is emulated. Used by the
-tests beside this, and by `bench`.
+The launcher and the agent (as processes), the control plane and Git are real; AWS is emulated. Used by the
+tests in this directory and by `bench`.
 """
 
 import asyncio
@@ -24,17 +25,17 @@ from typing import Any, Protocol
 
 import psutil
 
-from pipecd.admin_port import asked
+from pipecd.admin_port import http_get
 from pipecd.errors import Temporary
 from tests.aws import REGION
-from tests.deploy.quarter import Quota, tree
+from tests.deploy.cpu_quota import CpuQuota, process_tree
 from tests.eventually import eventually
 from tests.ports import free_ports
-from tests.replies import Replies, replying
+from tests.replies import ReplyServer, reply_server
 from tests.world import REPOSITORY, World, agent_spec, world
 
-#: What can be had of a container's limits without one (no core files, few open files, little data), set by
-#: the program itself: a function between fork and exec would run beside gRPC's threads.
+#: Sets the container limits that work without a container (core file size, open files, data segment), then
+#: runs the launcher. The program sets them itself: with gRPC's threads running, `preexec_fn` is unsafe.
 LAUNCHER = """
 import resource
 from pipecd.__main__ import launcher
@@ -45,12 +46,13 @@ resource.setrlimit(resource.RLIMIT_DATA, ({0}, {0}))
 launcher()
 """
 MODULE = Path(__file__).parents[2] / "deploy/apprunner/terraform/main.tf"
-#: What a quarter of a vCPU with 512 MB has, and how much of it launcher and idle agent may use.
-LIMIT, TARGET = 512 * 1024**2, 200 * 1024**2
+#: Memory of the smallest instance, and the part of it that launcher and idle agent may use (bytes).
+MEMORY_LIMIT, MEMORY_TARGET = 512 * 1024**2, 200 * 1024**2
 
-#: What a container without TLS before its control plane needs; its tests do not want to wait for a minute.
-PLAIN = ("--insecure=true", "--check-interval=1s")
-#: Both platforms of the tests beside this.
+#: Launcher arguments for tests: the control plane serves without TLS, and the default check interval of a
+#: minute is too long.
+TEST_ARGUMENTS = ("--insecure=true", "--check-interval=1s")
+#: The platform providers used by the tests in this directory.
 PROVIDERS = (
     {"name": "terraform", "type": "TERRAFORM"},
     {"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},
@@ -59,111 +61,115 @@ PROVIDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class HealthCheck:
-    """App Runner's: a service is given up when `failures` checks in a row fail (seconds)."""
+    """App Runner's health check: a service fails after `failures` failed checks in a row.
+
+    `interval` and `timeout` are in seconds.
+    """
 
     interval: float
     timeout: float
     failures: int
 
     @property
-    def patience(self) -> float:
-        """How long a container may take until its first good answer."""
+    def startup_timeout(self) -> float:
+        """Time in which a new container must become healthy (seconds)."""
         return self.interval * self.failures
 
 
-def configured_check() -> HealthCheck:
-    """As deploy/apprunner has it."""
+def load_health_check() -> HealthCheck:
+    """The health check that deploy/apprunner configures."""
     block = re.search(r"health_check_configuration \{(.*?)\n  \}", MODULE.read_text(), re.DOTALL)
     assert block
-    found = {name: float(value) for name, value in re.findall(r"(\w+)\s*=\s*(\d+)", block[1])}
+    values = {name: float(value) for name, value in re.findall(r"(\w+)\s*=\s*(\d+)", block[1])}
     return HealthCheck(
-        interval=found["interval"], timeout=found["timeout"], failures=int(found["unhealthy_threshold"])
+        interval=values["interval"], timeout=values["timeout"], failures=int(values["unhealthy_threshold"])
     )
 
 
 @dataclass
 class Container:
-    """Launcher and agent, as one container has them."""
+    """The launcher process with its agent, as they run in one container."""
 
     process: subprocess.Popen[bytes]
     port: int
     log: Path
 
-    async def page(self, path: str) -> tuple[int, str]:
+    async def get(self, path: str) -> tuple[int, str]:
+        """Status code and body of an admin page; (0, "") if it does not respond."""
         try:
-            code, _, body = await asked(self.port, path)
+            code, _, body = await http_get(self.port, path)
         except Temporary:
             return 0, ""
         return code, body.decode()
 
     async def healthy(self, version: str, within: float = 180.0) -> None:
-        """App Runner's health check succeeds, and the agent of that version answers it."""
+        """Wait until App Runner's health check succeeds and the agent has that version."""
 
-        async def look() -> bool:
+        async def healthy() -> bool:
             assert self.process.poll() is None, self.log.read_text()
-            assert await self.page("/healthz") == (200, "ok")
-            return json.loads((await self.page("/version"))[1])["piped"] == version
+            assert await self.get("/healthz") == (200, "ok")
+            return json.loads((await self.get("/version"))[1])["piped"] == version
 
-        await eventually(look, within)
+        await eventually(healthy, within)
 
     @asynccontextmanager
-    async def watched(self, check: HealthCheck, quota: Quota) -> AsyncIterator[Sequence[str]]:
-        """What went wrong with the checks so far; they are made each second until the block ends.
+    async def monitor_health(self, check: HealthCheck, quota: CpuQuota) -> AsyncIterator[Sequence[str]]:
+        """Check the health each second until the block ends; yields the list of failures so far.
 
-        Late is an answer that took more CPU than the check's time-out brings: where this machine gives less
-        than the quota, that is not the container's fault.
+        An answer is late if it used more CPU time than the quota grants within the check's timeout.
+        Wall-clock time is not used, because a busy machine may give the container less than the quota.
         """
-        wrong: list[str] = []
+        failures: list[str] = []
 
-        async def look() -> None:
+        async def check_health() -> None:
             while True:
-                before = quota.seconds()
+                before = quota.seconds_at_full_share()
                 try:
-                    code, _, body = await asked(self.port, "/healthz", timeout=12 * check.timeout)
+                    code, _, body = await http_get(self.port, "/healthz", timeout=12 * check.timeout)
                 except Temporary as error:
-                    wrong.append(str(error))
+                    failures.append(str(error))
                 else:
                     if code != 200:
-                        wrong.append(f"{code}: {body.decode()}")
-                    if (took := quota.seconds() - before) > check.timeout:
-                        wrong.append(f"an answer took {took:.1f} s of a quarter CPU")
+                        failures.append(f"{code}: {body.decode()}")
+                    if (elapsed := quota.seconds_at_full_share() - before) > check.timeout:
+                        failures.append(f"an answer took {elapsed:.1f} s at the CPU quota")
                 await asyncio.sleep(1.0)
 
         async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(look())
-            yield wrong
-            looking.cancel()
+            checking = tasks.create_task(check_health())
+            yield failures
+            checking.cancel()
 
     def processes(self) -> Sequence[psutil.Process]:
-        return tree(self.process.pid)
+        return process_tree(self.process.pid)
 
-    def resident(self) -> int:
-        """Of launcher, agent and all they started (bytes)."""
-        return resident(self.processes())
+    def resident_bytes(self) -> int:
+        """Memory of launcher, agent and all their child processes (bytes)."""
+        return resident_bytes(self.processes())
 
-    def programs(self) -> Sequence[psutil.Process]:
-        """Launcher and agent, without what the agent started (Git, Terraform)."""
-        first = psutil.Process(self.process.pid)
-        return [first, *first.children()]
+    def launcher_and_agent(self) -> Sequence[psutil.Process]:
+        """Launcher and agent, without the agent's child processes (Git, Terraform)."""
+        launcher = psutil.Process(self.process.pid)
+        return [launcher, *launcher.children()]
 
 
-def resident(processes: Sequence[psutil.Process]) -> int:
-    """What a container with these processes would be counted for (bytes).
+def resident_bytes(processes: Sequence[psutil.Process]) -> int:
+    """Memory that a container with these processes is charged for (bytes).
 
-    A file's pages count once, and wholly: other processes of this machine have the same libraries.
+    Pages of a file count once, and in full even if processes outside the container map the same file.
     """
-    own, shared = 0, dict[str, int]()
+    private, shared = 0, dict[str, int]()
     for process in processes:
         with suppress(psutil.NoSuchProcess):
-            for one in process.memory_maps(grouped=True):
-                own += one.private_clean + one.private_dirty
-                both = one.shared_clean + one.shared_dirty
-                shared[one.path] = max(shared.get(one.path, 0), both)
-    return own + sum(shared.values())
+            for mapping in process.memory_maps(grouped=True):
+                private += mapping.private_clean + mapping.private_dirty
+                size = mapping.shared_clean + mapping.shared_dirty
+                shared[mapping.path] = max(shared.get(mapping.path, 0), size)
+    return private + sum(shared.values())
 
 
 class Aws(Protocol):
-    """Any of the tests' emulated clouds."""
+    """What the environment needs of an emulated AWS; both emulators of the tests satisfy it."""
 
     url: str
 
@@ -171,16 +177,19 @@ class Aws(Protocol):
 
 
 @dataclass
-class Story:
+class AppRunnerEnvironment:
+    """Everything that the container connects to."""
+
     aws: Aws
     world: World
-    arn: str
+    #: ARN of the secret with the agent's configuration.
+    secret_arn: str
     folder: Path
-    #: Where a container's role is asked for its credentials.
-    role: Replies
+    #: The container credentials endpoint.
+    role_server: ReplyServer
 
-    def environment(self) -> dict[str, str]:
-        """A container's: no key, no profile, only the role's address."""
+    def process_environment(self) -> dict[str, str]:
+        """The container's environment: no access key and no profile, only the credentials endpoint."""
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         return {
@@ -189,21 +198,22 @@ class Story:
             "LANG": "C.UTF-8",
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.aws.url,
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.role.url}/role",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.role_server.url}/role",
             "GRPC_VERBOSITY": "ERROR",
         }
 
     @asynccontextmanager
-    async def container(self, *more: str) -> AsyncIterator[Container]:
-        """Started by the very command of deploy/apprunner; `more` is what only a test needs."""
+    async def start_container(self, *arguments: str) -> AsyncIterator[Container]:
+        """Run the start command of deploy/apprunner with further launcher `arguments`; killed at the end."""
         port, log = free_ports(1)[0], self.folder / "container.log"
-        start = ["launcher", "--config-from-aws-secret=true", f"--aws-secret-id={self.arn}"]
+        flags = ["--config-from-aws-secret=true", f"--aws-secret-id={self.secret_arn}"]
+        flags += [f"--admin-port={port}", *arguments]
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-c", LAUNCHER.format(LIMIT), *start[1:], f"--admin-port={port}", *more],
+                [sys.executable, "-c", LAUNCHER.format(MEMORY_LIMIT), *flags],
                 stdout=out,
                 stderr=out,
-                env=self.environment(),
+                env=self.process_environment(),
                 cwd=self.folder,
                 start_new_session=True,
             )
@@ -216,19 +226,24 @@ class Story:
 
 
 @asynccontextmanager
-async def apprunner(
+async def apprunner_environment(
     aws: Aws, folder: Path, providers: Sequence[Mapping[str, Any]] = PROVIDERS
-) -> AsyncIterator[Story]:
-    """Everything but the container. The secret holds the configuration as PipeCD stores it, key included."""
-    async with world(folder / "world") as made:
-        remotes = {REPOSITORY: made.git.url(REPOSITORY)}
-        document = agent_spec(made.plane.address, made.piped_id, folder, remotes, platformProviders=providers)
+) -> AsyncIterator[AppRunnerEnvironment]:
+    """Start everything but the container.
+
+    The secret holds the configuration in base64 and includes the piped key, as in PipeCD's documentation.
+    """
+    async with world(folder / "world") as running:
+        remotes = {REPOSITORY: running.git.url(REPOSITORY)}
+        document = agent_spec(
+            running.plane.address, running.piped_id, folder, remotes, platformProviders=providers
+        )
         del document["spec"]["pipedKeyFile"]
-        document["spec"]["pipedKeyData"] = base64.b64encode(made.key.encode()).decode()
+        document["spec"]["pipedKeyData"] = base64.b64encode(running.key.encode()).decode()
         value = base64.b64encode(json.dumps(document).encode()).decode()
         arn = aws.client("secretsmanager").create_secret(Name="piped-config", SecretString=value)["ARN"]
-        with replying() as role:
-            role.put(
+        with reply_server() as role:
+            role.set_response(
                 "/role",
                 {
                     "AccessKeyId": "tester",
@@ -237,4 +252,6 @@ async def apprunner(
                     "Expiration": "2099-01-01T00:00:00Z",
                 },
             )
-            yield Story(aws=aws, world=made, arn=str(arn), folder=folder, role=role)
+            yield AppRunnerEnvironment(
+                aws=aws, world=running, secret_arn=str(arn), folder=folder, role_server=role
+            )

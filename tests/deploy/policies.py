@@ -1,11 +1,11 @@
-"""What no policy of deploy/ may say."""
+"""Least-privilege check for the IAM policies of deploy/."""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
-#: What AWS cannot limit to single resources (its service authorization reference says so for each).
-UNLIMITED = {
+#: Actions that AWS cannot limit to single resources (source: its service authorization reference).
+WITHOUT_RESOURCE_LEVEL_PERMISSIONS = {
     "application-autoscaling:DescribeScalableTargets",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
@@ -21,34 +21,40 @@ UNLIMITED = {
 
 
 def statements(document: str | dict[str, Any]) -> list[dict[str, Any]]:
-    read = json.loads(document) if isinstance(document, str) else document
+    """The policy's statements, with `Action` and `Resource` always as lists."""
+    policy = json.loads(document) if isinstance(document, str) else document
     return [
-        {**one, "Action": _listed(one["Action"]), "Resource": _listed(one.get("Resource", []))}
-        for one in read["Statement"]
+        {
+            **statement,
+            "Action": _as_list(statement["Action"]),
+            "Resource": _as_list(statement.get("Resource", [])),
+        }
+        for statement in policy["Statement"]
     ]
 
 
-def checked(document: str | dict[str, Any], where: str) -> int:
-    """The number of statements; raises AssertionError for one that allows more than it needs."""
-    found = statements(document)
-    for one in found:
-        told = f"{where}: {one.get('Sid', one)}"
-        if one["Effect"] == "Deny":
+def check_policy(document: str | dict[str, Any], where: str) -> int:
+    """The number of statements. Raises AssertionError if one allows more than needed."""
+    parsed = statements(document)
+    for statement in parsed:
+        name = f"{where}: {statement.get('Sid', statement)}"
+        if statement["Effect"] == "Deny":
             continue
-        assert "NotAction" not in one and "NotResource" not in one, told
-        if "Principal" in one:
-            assert one["Action"] == ["sts:AssumeRole"] and list(one["Principal"]) == ["Service"], told
+        assert "NotAction" not in statement and "NotResource" not in statement, name
+        if "Principal" in statement:
+            assert statement["Action"] == ["sts:AssumeRole"], name
+            assert list(statement["Principal"]) == ["Service"], name
             continue
-        assert one["Resource"], told
-        assert not [action for action in one["Action"] if "*" in action], told
-        if "*" in one["Resource"] and not one.get("Condition"):
-            assert set(one["Action"]) <= UNLIMITED, told
-        if "iam:PassRole" in one["Action"]:
-            assert one["Action"] == ["iam:PassRole"], told
-            assert "iam:PassedToService" in one.get("Condition", {}).get("StringEquals", {}), told
-            assert not [arn for arn in one["Resource"] if "*" in str(arn)], told
-    return len(found)
+        assert statement["Resource"], name
+        assert not [action for action in statement["Action"] if "*" in action], name
+        if "*" in statement["Resource"] and not statement.get("Condition"):
+            assert set(statement["Action"]) <= WITHOUT_RESOURCE_LEVEL_PERMISSIONS, name
+        if "iam:PassRole" in statement["Action"]:
+            assert statement["Action"] == ["iam:PassRole"], name
+            assert "iam:PassedToService" in statement.get("Condition", {}).get("StringEquals", {}), name
+            assert not [arn for arn in statement["Resource"] if "*" in str(arn)], name
+    return len(parsed)
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def _as_list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]

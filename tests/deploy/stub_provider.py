@@ -1,10 +1,10 @@
-"""An AWS provider for Terraform that knows the schema and nothing of AWS, spoken to over its plugin protocol.
+"""A stub of the AWS provider for Terraform that serves the plugin protocol with the recorded schema only.
 
     with stub_provider() as environment:
         run terraform init, validate and plan with `environment`
 
-Types, required members, references and functions are checked by Terraform itself. A plan fills computed
-members with plausible values and writes policy documents out, so a test can read the policies.
+Terraform itself checks types, required attributes, references and functions. A plan fills computed attributes
+with plausible values and evaluates policy documents, so that tests can read the policies.
 """
 
 import json
@@ -70,15 +70,18 @@ def _classes() -> dict[str, Any]:
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
         for field, number, kind in fields:
-            one, repeated = kind.lstrip("*"), kind.startswith("*")
-            made = message.field.add(name=field, number=number)
-            made.label = (
+            type_name, repeated = kind.lstrip("*"), kind.startswith("*")
+            descriptor = message.field.add(name=field, number=number)
+            descriptor.label = (
                 FieldDescriptorProto.LABEL_REPEATED if repeated else FieldDescriptorProto.LABEL_OPTIONAL
             )
-            if one in _MESSAGES:
-                made.type, made.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".stub.{one}"
+            if type_name in _MESSAGES:
+                descriptor.type, descriptor.type_name = (
+                    FieldDescriptorProto.TYPE_MESSAGE,
+                    f".stub.{type_name}",
+                )
             else:
-                made.type = getattr(FieldDescriptorProto, f"TYPE_{one.upper()}")
+                descriptor.type = getattr(FieldDescriptorProto, f"TYPE_{type_name.upper()}")
     pool = DescriptorPool()
     pool.Add(file)
     return {name: GetMessageClass(pool.FindMessageTypeByName(f"stub.{name}")) for name in _MESSAGES}
@@ -114,35 +117,35 @@ def _block(members: Mapping[str, Any]) -> Any:
 
 
 def _cty(kind: Any) -> Any:
-    """What is not known of a computed list's members is taken for texts by name."""
+    """The type in Terraform's notation. Lists with unknown element types become lists of string maps."""
     if isinstance(kind, list):
         return [kind[0], ["map", "string"] if kind[1] == "dynamic" else _cty(kind[1])]
     return "string" if kind == "dynamic" else kind
 
 
 def _planned(kind: str, members: Mapping[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """The proposed state with what AWS would say of a new resource."""
+    """The proposed state of a new resource, with computed attributes filled in."""
     name = next((value[key] for key in ("name", "service_name", "family", "bucket") if value.get(key)), None)
     name = str(name or value.get("name_prefix") or value.get("bucket_prefix") or kind.removeprefix("aws_"))
-    for member, (what, presence) in members.items():
-        if isinstance(what, dict) or value.get(member) is not None:
+    for member, (type_, presence) in members.items():
+        if isinstance(type_, dict) or value.get(member) is not None:
             continue
         if presence == "computed" or member in ("id", "name", "bucket", "identifier"):
-            value[member] = _plausible(kind, name, member, what)
+            value[member] = _plausible(kind, name, member, type_)
     return value
 
 
-def _plausible(kind: str, name: str, member: str, what: Any) -> Any:
-    if isinstance(what, list) and what[0] == "map":
+def _plausible(kind: str, name: str, member: str, type_: Any) -> Any:
+    if isinstance(type_, list) and type_[0] == "map":
         return {}
-    if isinstance(what, list):
+    if isinstance(type_, list):
         return (
             [{"secret_arn": _arn("aws_secretsmanager_secret", "rds!db")}]
             if member == "master_user_secret"
             else []
         )
-    if what in ("number", "bool"):
-        return 0 if what == "number" else False
+    if type_ in ("number", "bool"):
+        return 0 if type_ == "number" else False
     if member == "arn":
         return _arn(kind, name)
     if member == "repository_url":
@@ -181,24 +184,26 @@ def _data(kind: str, config: dict[str, Any]) -> dict[str, Any]:
             return {**config, "id": "aws", "partition": "aws", "dns_suffix": "amazonaws.com"}
         case "aws_iam_policy_document":
             return {**config, "id": "policy", "json": json.dumps(document(config))}
-    raise AssertionError(f"{kind} is not known here")
+    raise AssertionError(f"the stub does not support {kind}")
 
 
 def document(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The policy that `aws_iam_policy_document` makes of its statements, as far as they are known."""
+    """The policy of an `aws_iam_policy_document`, as far as its values are known."""
     statements = []
-    for one in config["statement"]:
-        principals = {each["type"]: each["identifiers"] for each in one.get("principals") or ()}
+    for statement in config["statement"]:
+        principals = {
+            principal["type"]: principal["identifiers"] for principal in statement.get("principals") or ()
+        }
         conditions: dict[str, dict[str, Any]] = {}
-        for each in one.get("condition") or ():
-            conditions.setdefault(each["test"], {})[each["variable"]] = each["values"]
+        for condition in statement.get("condition") or ():
+            conditions.setdefault(condition["test"], {})[condition["variable"]] = condition["values"]
         parts = {
-            "Sid": one.get("sid"),
-            "Effect": one.get("effect") or "Allow",
-            "Action": one.get("actions"),
-            "NotAction": one.get("not_actions"),
-            "Resource": one.get("resources"),
-            "NotResource": one.get("not_resources"),
+            "Sid": statement.get("sid"),
+            "Effect": statement.get("effect") or "Allow",
+            "Action": statement.get("actions"),
+            "NotAction": statement.get("not_actions"),
+            "Resource": statement.get("resources"),
+            "NotResource": statement.get("not_resources"),
             "Principal": principals,
             "Condition": conditions,
         }
@@ -206,12 +211,12 @@ def document(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _unpacked(value: Any) -> dict[str, Any]:
-    read: dict[str, Any] = msgpack.unpackb(value.msgpack, ext_hook=msgpack.ExtType, strict_map_key=False)
-    return read
+def _unpack(value: Any) -> dict[str, Any]:
+    unpacked: dict[str, Any] = msgpack.unpackb(value.msgpack, ext_hook=msgpack.ExtType, strict_map_key=False)
+    return unpacked
 
 
-def _packed(value: Any) -> Any:
+def _pack(value: Any) -> Any:
     return M["DynamicValue"](msgpack=msgpack.packb(value))
 
 
@@ -227,13 +232,13 @@ def _plan(request: Any) -> Any:
     value = msgpack.unpackb(request.proposed_new_state.msgpack, ext_hook=msgpack.ExtType)
     if value is not None:
         value = _planned(request.type_name, RECORDED["resource"][request.type_name], value)
-    return M["PlanAnswer"](planned_state=_packed(value), legacy_type_system=True)
+    return M["PlanAnswer"](planned_state=_pack(value), legacy_type_system=True)
 
 
 def _read(request: Any) -> Any:
     members = RECORDED["data"][request.type_name]
-    read = _data(request.type_name, _unpacked(request.config))
-    return M["ReadAnswer"](state=_packed({name: read.get(name) for name in members}))
+    values = _data(request.type_name, _unpack(request.config))
+    return M["ReadAnswer"](state=_pack({name: values.get(name) for name in members}))
 
 
 _METHODS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
@@ -250,7 +255,7 @@ _METHODS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
 
 @contextmanager
 def stub_provider() -> Iterator[dict[str, str]]:
-    """Serve while the block runs; gives what Terraform needs in its environment."""
+    """Serve until the block ends; yields the environment variables that Terraform needs."""
     server = grpc.server(ThreadPoolExecutor(8))
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(

@@ -1,4 +1,4 @@
-"""The CDK app, synthesised as `cdk synth` does it and linted against CloudFormation's own schema."""
+"""The CDK app, synthesised as by `cdk synth` and linted against the CloudFormation schema."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.policies import checked
+from tests.deploy.policies import check_policy
 
 HERE = Path(__file__).parents[2] / "deploy" / "apprunner" / "cdk"
 SECRET = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:piped-config-AbCdEf"
@@ -52,8 +52,8 @@ def synth(out: Path, context: Mapping[str, Any]) -> subprocess.CompletedProcess[
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("synth")
     defaults = json.loads((HERE / "cdk.json").read_text())["context"]
-    done = synth(out, {**defaults, **CONTEXT})
-    assert done.returncode == 0, done.stderr
+    completed = synth(out, {**defaults, **CONTEXT})
+    assert completed.returncode == 0, completed.stderr
     return out / "cdk.out" / "PipedOnAppRunner.template.json"
 
 
@@ -63,33 +63,36 @@ def template(file: Path) -> Any:
 
 
 def of_type(template: Any, kind: str) -> list[dict[str, Any]]:
-    return [one for one in template["Resources"].values() if one["Type"] == kind]
+    return [resource for resource in template["Resources"].values() if resource["Type"] == kind]
 
 
 def test_cfn_lint_finds_nothing_wrong(file: Path) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", LINT, "--regions", "eu-central-1", "--", str(file)],
         capture_output=True,
         text=True,
         timeout=200,
     )
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (completed.returncode, completed.stdout) == (0, "")
 
 
-def test_the_service_is_what_the_start_command_story_runs(template: Any) -> None:
+def test_the_service_runs_one_instance_with_the_start_command(template: Any) -> None:
     (service,) = of_type(template, "AWS::AppRunner::Service")
-    said = service["Properties"]
-    repository = said["SourceConfiguration"]["ImageRepository"]
+    properties = service["Properties"]
+    repository = properties["SourceConfiguration"]["ImageRepository"]
     assert repository["ImageConfiguration"] == {
         "Port": "9085",
         "StartCommand": f"launcher --config-from-aws-secret=true --aws-secret-id={SECRET}"
         " --default-version=v0.2.0 --log-encoding=json",
     }
     assert repository["ImageRepositoryType"] == "ECR"
-    assert (said["InstanceConfiguration"]["Cpu"], said["InstanceConfiguration"]["Memory"]) == ("256", "512")
-    health = said["HealthCheckConfiguration"]
+    assert (properties["InstanceConfiguration"]["Cpu"], properties["InstanceConfiguration"]["Memory"]) == (
+        "256",
+        "512",
+    )
+    health = properties["HealthCheckConfiguration"]
     assert (health["Protocol"], health["Path"]) == ("HTTP", "/healthz")
-    assert said["NetworkConfiguration"] == {
+    assert properties["NetworkConfiguration"] == {
         "EgressConfiguration": {"EgressType": "DEFAULT"},
         "IngressConfiguration": {"IsPubliclyAccessible": False},
     }
@@ -97,36 +100,38 @@ def test_the_service_is_what_the_start_command_story_runs(template: Any) -> None
     assert (scaling["Properties"]["MinSize"], scaling["Properties"]["MaxSize"]) == (1, 1)
 
 
-def test_policies_name_their_actions_and_hardly_ever_every_resource(template: Any) -> None:
-    found = 0
+def test_policies_name_their_actions_and_resources(template: Any) -> None:
+    count = 0
     for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
-        for one in of_type(template, kind):
-            found += checked(one["Properties"]["PolicyDocument"], one["Properties"].get("Description", kind))
-    assert found >= 12
+        for policy in of_type(template, kind):
+            properties = policy["Properties"]
+            count += check_policy(properties["PolicyDocument"], properties.get("Description", kind))
+    assert count >= 12
     for role in of_type(template, "AWS::IAM::Role"):
         assert ":aws:policy/" not in json.dumps(role["Properties"].get("ManagedPolicyArns", []))
 
 
-def test_roles_are_ready_before_the_service(template: Any) -> None:
+def test_roles_have_their_policies_before_the_service_is_created(template: Any) -> None:
     (service,) = of_type(template, "AWS::AppRunner::Service")
-    policies = {name for name, one in template["Resources"].items() if one["Type"] == "AWS::IAM::Policy"}
+    resources = template["Resources"].items()
+    policies = {name for name, resource in resources if resource["Type"] == "AWS::IAM::Policy"}
     assert policies and policies <= set(service["DependsOn"])
 
 
-def test_no_secret_is_in_the_template(template: Any) -> None:
+def test_the_template_contains_no_secret(template: Any) -> None:
     assert not of_type(template, "AWS::SecretsManager::Secret")
 
 
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ({"secret_arn": ""}, "secret_arn: give the secret's ARN"),
+        ({"secret_arn": ""}, "secret_arn: set the secret's ARN"),
         ({"arguments": "--a b"}, "App Runner splits at blanks; write --flag=value"),
         ({"ecs_services": "web"}, "ecs_services: 'web': write cluster/service"),
         ({"ecs_families": []}, "ecs_families: name the families"),
     ],
 )
-def test_wrong_settings_are_told(setting: Mapping[str, Any], expected: str, tmp_path: Path) -> None:
-    done = synth(tmp_path, {**CONTEXT, **setting})
-    assert done.returncode == 1
-    assert expected in done.stderr
+def test_invalid_settings_are_reported(setting: Mapping[str, Any], expected: str, tmp_path: Path) -> None:
+    completed = synth(tmp_path, {**CONTEXT, **setting})
+    assert completed.returncode == 1
+    assert expected in completed.stderr

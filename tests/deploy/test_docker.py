@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as it can be read without Docker: what it copies exists, what it starts is there."""
+"""The Dockerfile, checked without Docker: sources, entry points, users, pinned packages; and the scripts."""
 
 import re
 import shlex
@@ -16,20 +16,20 @@ COMPONENTS = ("controlplane", "piped", "launcher", "pipectl")
 
 
 def instructions() -> list[tuple[str, str, str]]:
-    """Stage, instruction, and the rest of its lines in one."""
+    """Stage, instruction and arguments, with continuation lines joined."""
     text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
-    stage, made = "", []
+    stage, result = "", []
     for line in re.sub(r"\\\n", " ", text).splitlines():
         word, _, rest = line.strip().partition(" ")
         if word == "FROM":
             stage = rest.split(" AS ")[1].strip()
         if word:
-            made.append((stage, word, rest.strip()))
-    return made
+            result.append((stage, word, rest.strip()))
+    return result
 
 
 def inherited(stage: str) -> list[tuple[str, str]]:
-    """The instructions of a stage, after those of the stages that it is made from."""
+    """The instructions of a stage, preceded by those of its base stages."""
     own = [(word, rest) for name, word, rest in instructions() if name == stage]
     parent = next(rest.split(" AS ")[0].split()[-1] for word, rest in own if word == "FROM")
     stages = {name for name, _, _ in instructions()}
@@ -42,7 +42,7 @@ def test_no_image_runs_as_root(component: str) -> None:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_every_image_says_how_its_health_is_checked(component: str) -> None:
+def test_every_server_image_has_a_health_check(component: str) -> None:
     check = [rest for word, rest in inherited(component) if word == "HEALTHCHECK"][-1]
     assert check == "NONE" if component == "pipectl" else "http://127.0.0.1:9085/healthz" in check
 
@@ -54,15 +54,15 @@ def test_the_entry_point_is_a_program_of_the_package(component: str) -> None:
     assert entry.strip('[]"') in scripts
 
 
-def test_no_layer_keeps_compilers_or_node() -> None:
+def test_no_image_is_based_on_a_build_stage() -> None:
     for component in COMPONENTS:
         stages = {rest.split()[0] for word, rest in inherited(component) if word == "FROM"}
         assert not stages & {"package", "console", "installed-agent", "installed-server"}
 
 
-def test_whatever_is_copied_from_the_repository_is_there_and_not_ignored() -> None:
+def test_files_copied_from_the_repository_exist_and_are_not_ignored() -> None:
     ignored = (DOCKERFILE.parent / "Dockerfile.dockerignore").read_text().splitlines()
-    let_in = [line[1:] for line in ignored if line.startswith("!")]
+    included = [line[1:] for line in ignored if line.startswith("!")]
     for _, word, rest in instructions():
         if word != "COPY" or rest.startswith("--from"):
             continue
@@ -71,10 +71,12 @@ def test_whatever_is_copied_from_the_repository_is_there_and_not_ignored() -> No
             for name in names:
                 if name != ".":
                     assert (ROOT / name).exists(), name
-                    assert any(Path(name).match(one) or name.split("/")[0] == one for one in let_in), name
+                    assert any(
+                        Path(name).match(pattern) or name.split("/")[0] == pattern for pattern in included
+                    ), name
 
 
-def test_packages_are_pinned_by_their_hashes() -> None:
+def test_packages_are_pinned_by_hash() -> None:
     for _, word, rest in instructions():
         for command in re.split(r"&&|;", rest) if word == "RUN" else ():
             if "pip install" in command:
@@ -86,36 +88,36 @@ def test_packages_are_pinned_by_their_hashes() -> None:
         assert len(re.findall(r"^[a-z0-9]", text, re.MULTILINE)) <= text.count("--hash=sha256:")
 
 
-def test_base_images_name_their_version() -> None:
+def test_base_images_have_full_version_tags() -> None:
     arguments = [rest for _, word, rest in instructions() if word == "ARG" and "IMAGE=" in rest]
     assert len(arguments) == 2
-    assert all(re.search(r":\d+\.\d+\.\d+-", one) for one in arguments)
+    assert all(re.search(r":\d+\.\d+\.\d+-", argument) for argument in arguments)
 
 
-def test_hadolint_finds_nothing_wrong() -> None:
-    done = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+def test_hadolint_reports_nothing() -> None:
+    completed = subprocess.run([BIN / "hadolint", DOCKERFILE], capture_output=True, text=True, timeout=120)
+    assert (completed.returncode, completed.stdout + completed.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "deploy").rglob("*.sh")), ids=lambda path: path.name)
-def test_scripts_are_shell(script: Path) -> None:
-    done = subprocess.run([BIN / "shellcheck", script], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+def test_shellcheck_reports_nothing(script: Path) -> None:
+    completed = subprocess.run([BIN / "shellcheck", script], capture_output=True, text=True, timeout=120)
+    assert (completed.returncode, completed.stdout + completed.stderr) == (0, "")
     assert "set -eu" in script.read_text()
 
 
-def test_pushing_an_image_without_docker_says_what_to_do(tmp_path: Path) -> None:
+def test_pushing_an_image_without_docker_prints_a_remedy(tmp_path: Path) -> None:
     script = ROOT / "deploy" / "apprunner" / "terraform" / "push-image.sh"
     settings = {"AWS_REGION": "eu-central-1", "TARGET_IMAGE": "x/y:z", "REPOSITORY": str(ROOT)}
-    done = subprocess.run(
+    completed = subprocess.run(
         ["/bin/sh", str(script)],
         env={"PATH": str(tmp_path), **settings},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith(
+    assert completed.returncode == 1
+    assert completed.stderr.startswith(
         "docker is not installed: install it, or set push_image = false and push x/y:z"
     )
 
@@ -124,10 +126,10 @@ def test_pushing_an_image_without_docker_says_what_to_do(tmp_path: Path) -> None
     ("source", "expected"), [("", "build --platform"), ("ghcr.io/x/launcher:v1", "pull --platform")]
 )
 def test_the_image_is_built_or_copied_and_then_pushed(source: str, expected: str, tmp_path: Path) -> None:
-    """With `docker` and `aws` as programs that only write down how they are called."""
-    journal = tmp_path / "journal"
+    """`docker` and `aws` are stubs that record their arguments."""
+    calls_file = tmp_path / "calls_file"
     for name in ("docker", "aws"):
-        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {journal}\necho password\n')
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {calls_file}\necho password\n')
         (tmp_path / name).chmod(0o755)
     settings = {
         "AWS_REGION": "eu-central-1",
@@ -142,7 +144,7 @@ def test_the_image_is_built_or_copied_and_then_pushed(source: str, expected: str
         check=True,
         timeout=60,
     )
-    calls = journal.read_text().splitlines()
+    calls = calls_file.read_text().splitlines()
     assert "aws ecr get-login-password --region eu-central-1" in calls
     assert "docker login --username AWS --password-stdin 1.dkr.ecr.eu-central-1.amazonaws.com" in calls
     assert any(call.startswith(f"docker {expected}") for call in calls)

@@ -1,4 +1,4 @@
-"""The files that the guides show can be used, and their links lead somewhere."""
+"""YAML examples, links and flags in the App Runner guide and the READMEs of deploy/ are valid."""
 
 import re
 from pathlib import Path
@@ -19,16 +19,16 @@ GUIDES = [ROOT / "docs" / "guide" / "aws-app-runner.md", *sorted((ROOT / "deploy
 
 
 def blocks(text: str, language: str) -> list[str]:
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
-    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+    matches = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in matches]
 
 
-def shown() -> list[tuple[str, str]]:
+def examples() -> list[tuple[str, str]]:
     return [(guide.parent.name, block) for guide in GUIDES for block in blocks(guide.read_text(), "yaml")]
 
 
-@pytest.mark.parametrize(("where", "text"), shown())
-def test_files_can_be_used_as_they_are_shown(where: str, text: str) -> None:
+@pytest.mark.parametrize(("where", "text"), examples())
+def test_example_files_can_be_loaded(where: str, text: str) -> None:
     text = re.sub(r"<[^>]+>", "c2VjcmV0", text)
     match yaml.safe_load(text)["kind"]:
         case "Piped":
@@ -39,23 +39,23 @@ def test_files_can_be_used_as_they_are_shown(where: str, text: str) -> None:
             document = parse(text, "function.yaml")
             assert decode(LambdaFunction, document.spec, document, ("spec",)).name == "shop-hello"
         case other:
-            raise AssertionError(f"{where}: {other} is not checked here")
+            raise AssertionError(f"{where}: no check for kind {other}")
 
 
-def test_something_was_shown() -> None:
-    kinds = [yaml.safe_load(re.sub(r"<[^>]+>", "x", text))["kind"] for _, text in shown()]
+def test_there_are_examples_of_every_kind() -> None:
+    kinds = [yaml.safe_load(re.sub(r"<[^>]+>", "x", text))["kind"] for _, text in examples()]
     assert {"Piped", "LambdaApp", "LambdaFunction"} <= set(kinds)
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(guide: Path) -> None:
+def test_link_targets_exist(guide: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", guide.read_text()):
         assert (guide.parent / target).exists(), target
 
 
-def test_flags_that_are_named_exist() -> None:
+def test_documented_flags_exist() -> None:
     known = {option for parameter in command.params for option in parameter.opts} | set(PIPED_SOURCES)
     guide = GUIDES[0].read_text()
-    named = set(re.findall(r"`(--[a-z-]+)", guide)) | set(re.findall(r" (--[a-z-]+)=", guide))
-    assert named - known == set()
-    assert len(named) > 15
+    documented = set(re.findall(r"`(--[a-z-]+)", guide)) | set(re.findall(r" (--[a-z-]+)=", guide))
+    assert documented - known == set()
+    assert len(documented) > 15

@@ -1,4 +1,4 @@
-"""The check of policies refuses what it is there for; and the policies are for calls that the agent makes."""
+"""The policy check rejects wide policies, and the policies of deploy/ allow every call of the agent."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.session import Session
 
-from tests.deploy.policies import checked
+from tests.deploy.policies import check_policy
 
 ROOT = Path(__file__).parents[2]
 PASS = {"Action": "iam:PassRole", "Resource": "arn:aws:iam::1:role/x"}
@@ -20,26 +20,26 @@ TO_LAMBDA = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
     [
         pytest.param({"Action": "*", "Resource": "arn:x"}, id="every action"),
         pytest.param({"Action": "lambda:*", "Resource": "arn:x"}, id="every action of a service"),
-        pytest.param({"Action": ["s3:Get*"], "Resource": "arn:x"}, id="actions by their beginning"),
+        pytest.param({"Action": ["s3:Get*"], "Resource": "arn:x"}, id="actions by prefix"),
         pytest.param({"Action": "lambda:UpdateAlias", "Resource": "*"}, id="every resource"),
         pytest.param({"Action": "lambda:UpdateAlias"}, id="no resource"),
-        pytest.param({"Action": [], "NotAction": "iam:*", "Resource": "*"}, id="all but"),
-        pytest.param(PASS, id="a role to any service"),
-        pytest.param({**PASS, "Resource": "*", "Condition": TO_LAMBDA}, id="any role"),
-        pytest.param({"Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}, id="anybody"),
+        pytest.param({"Action": [], "NotAction": "iam:*", "Resource": "*"}, id="every action but some"),
+        pytest.param(PASS, id="passing a role to any service"),
+        pytest.param({**PASS, "Resource": "*", "Condition": TO_LAMBDA}, id="passing any role"),
+        pytest.param({"Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}, id="any principal"),
     ],
 )
-def test_a_policy_that_allows_too_much_is_refused(statement: dict[str, Any]) -> None:
+def test_a_policy_that_allows_too_much_is_rejected(statement: dict[str, Any]) -> None:
     with pytest.raises(AssertionError):
-        checked(json.dumps({"Statement": [{"Effect": "Allow", **statement}]}), "here")
+        check_policy(json.dumps({"Statement": [{"Effect": "Allow", **statement}]}), "here")
 
 
 def test_a_narrow_policy_passes() -> None:
     statements = [{"Effect": "Allow", **PASS, "Condition": TO_LAMBDA}]
-    assert checked({"Statement": statements}, "here") == 1
+    assert check_policy({"Statement": statements}, "here") == 1
 
 
-#: Package of a platform → the services it calls, as the SDK and as IAM name them.
+#: Platform package → SDK service name → IAM service prefix.
 SERVICES = {
     "awslambda": {"lambda": "lambda"},
     "ecs": {
@@ -51,8 +51,8 @@ SERVICES = {
 
 
 @pytest.mark.parametrize("platform", SERVICES)
-def test_whatever_the_agent_calls_is_allowed(platform: str) -> None:
-    """Calls are found in the platform's code by the SDK's own names of operations."""
+def test_every_call_of_the_agent_is_allowed(platform: str) -> None:
+    """Calls are found in the platform's source by the SDK's operation names."""
     code = "\n".join(
         file.read_text() for file in (ROOT / "src" / "pipecd" / "platforms" / platform).rglob("*.py")
     )
@@ -64,7 +64,7 @@ def test_whatever_the_agent_calls_is_allowed(platform: str) -> None:
     ).read_text()
     allowed = set(re.findall(r'"([a-z0-9-]+:[A-Z][A-Za-z0-9]+)"', policy))
     session = Session()
-    #: A name such as `tag_resource` may be of several services; then one of them is meant.
+    # A name such as `tag_resource` exists in several services; one of them must be allowed.
     needed: dict[str, set[str]] = {}
     for service, prefix in SERVICES[platform].items():
         for operation in session.get_service_model(service).operation_names:
@@ -75,19 +75,20 @@ def test_whatever_the_agent_calls_is_allowed(platform: str) -> None:
     assert [name for name, actions in needed.items() if not actions & allowed] == []
 
 
-def test_terraform_and_cdk_allow_the_same() -> None:
+def test_terraform_and_cdk_allow_the_same_actions() -> None:
     terraform = "".join(
         (ROOT / "deploy" / "policies" / f"{name}.tf").read_text() for name in ("lambda", "ecs")
     )
     cdk = (ROOT / "deploy" / "apprunner" / "cdk" / "policies.py").read_text()
     for sid, text in _by_sid(cdk, r'sid="(\w+)"', r"\n {12}\),?\n").items():
-        found = _by_sid(terraform, r'sid\s*= "(\w+)"', r"\n  \}\n").get(sid)
-        assert found is not None, sid
-        assert _actions(text) == _actions(found), sid
+        statement = _by_sid(terraform, r'sid\s*= "(\w+)"', r"\n  \}\n").get(sid)
+        assert statement is not None, sid
+        assert _actions(text) == _actions(statement), sid
 
 
 def _by_sid(text: str, sid: str, end: str) -> dict[str, str]:
-    return {one[1]: re.split(end, text[one.start() :])[0] for one in re.finditer(sid, text)}
+    """Statement id → its source text."""
+    return {match[1]: re.split(end, text[match.start() :])[0] for match in re.finditer(sid, text)}
 
 
 def _actions(text: str) -> set[str]:

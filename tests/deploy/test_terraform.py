@@ -1,6 +1,6 @@
-"""The modules of deploy/, validated and planned by Terraform itself with the provider's recorded schema.
+"""The modules of deploy/, validated and planned by Terraform with the AWS provider's recorded schema.
 
-What a plan cannot show without AWS (that AWS accepts it) is not shown here.
+Whether AWS accepts the planned resources is not tested.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipecd.platforms.terraform import embedded
-from tests.deploy.policies import checked, statements
+from tests.deploy.policies import check_policy, statements
 from tests.deploy.stub_provider import document, stub_provider
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -82,8 +82,8 @@ ROOTS = {
 }
 
 
-#: As little as each module lets one say, and the resources that it makes then.
-LITTLE = {
+#: Minimal settings of each module, and the least number of resources that it plans with them.
+MINIMAL = {
     'source = "DEPLOY/policies"': 0,
     """
       source            = "DEPLOY/policies"
@@ -114,12 +114,14 @@ LITTLE = {
 
 
 @dataclass
-class Folder:
+class Configuration:
+    """A root module in its directory, with the environment variables for Terraform."""
+
     path: Path
     environment: Mapping[str, str]
 
     def terraform(self, *arguments: str, fails: bool = False) -> str:
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-I", embedded.__file__, *arguments],
             cwd=self.path,
             capture_output=True,
@@ -132,13 +134,14 @@ class Folder:
                 **self.environment,
             },
         )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        output = completed.stdout + completed.stderr
+        assert (completed.returncode != 0) == fails, output
+        return output
 
     def plan(self) -> Any:
         self.terraform("plan", "-input=false", "-no-color", "-out=plan")
-        shown = self.terraform("show", "-json", "plan")
-        return json.loads(next(line for line in shown.splitlines() if line.startswith("{")))
+        output = self.terraform("show", "-json", "plan")
+        return json.loads(next(line for line in output.splitlines() if line.startswith("{")))
 
 
 @pytest.fixture(scope="module")
@@ -147,87 +150,100 @@ def provider() -> Iterator[Mapping[str, str]]:
         yield environment
 
 
-def prepared(tmp_path: Path, provider: Mapping[str, str], text: str) -> Folder:
+def configuration(tmp_path: Path, provider: Mapping[str, str], text: str) -> Configuration:
+    """`text` as an initialised root module."""
     (tmp_path / "main.tf").write_text(
         'provider "aws" {\n  region = "eu-central-1"\n}\n'
         + text.replace("DEPLOY", os.path.relpath(DEPLOY, tmp_path))
     )
     (tmp_path / "piped.yaml").write_text(SECRET)
-    folder = Folder(tmp_path, provider)
-    folder.terraform("init", "-input=false", "-no-color", "-backend=false")
-    return folder
+    root = Configuration(tmp_path, provider)
+    root.terraform("init", "-input=false", "-no-color", "-backend=false")
+    return root
+
+
+def modules(parent: Mapping[str, Any]) -> Iterator[Any]:
+    """All modules below `parent`, at any depth."""
+    for child in parent.get("child_modules", ()):
+        yield child
+        yield from modules(child)
 
 
 def resources(plan: Any) -> dict[str, dict[str, Any]]:
-    """Address without the module → the values planned."""
-    found = {}
-    for module in plan["planned_values"]["root_module"].get("child_modules", ()):
-        for one in module["resources"]:
-            found[one["address"].split(".", 2)[2]] = one["values"]
-    return found
+    """Planned values by address, without the name of the called module."""
+    return {
+        resource["address"].split(".", 2)[2]: resource["values"]
+        for module in modules(plan["planned_values"]["root_module"])
+        for resource in module.get("resources", ())
+    }
 
 
 def documents(plan: Any) -> dict[str, dict[str, Any]]:
-    """Every policy document, by its address without the module."""
-    prior = plan.get("prior_state", {}).get("values", {}).get("root_module", {}).get("child_modules", ())
-    known = {one["address"]: one["values"] for module in prior for one in module["resources"]}
-    coming = {
-        one["address"]: one["change"]["after"] for one in plan["resource_changes"] if one["mode"] == "data"
+    """Every policy document by its full address."""
+    prior = plan.get("prior_state", {}).get("values", {}).get("root_module", {})
+    known = {
+        data["address"]: data["values"] for module in modules(prior) for data in module.get("resources", ())
+    }
+    planned = {
+        change["address"]: change["change"]["after"]
+        for change in plan["resource_changes"]
+        if change["mode"] == "data"
     }
     return {
-        address.split("aws_iam_policy_document.", 1)[1]: document(values)
-        for address, values in {**known, **coming}.items()
+        address: document(values)
+        for address, values in {**known, **planned}.items()
         if "data.aws_iam_policy_document." in address
     }
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_terraform_finds_nothing_wrong(name: str, tmp_path: Path, provider: Mapping[str, str]) -> None:
-    folder = prepared(tmp_path, provider, ROOTS[name])
-    assert "Success! The configuration is valid." in folder.terraform("validate", "-no-color")
-    planned = folder.plan()
-    assert resources(planned)
+def test_modules_are_valid_and_can_be_planned(name: str, tmp_path: Path, provider: Mapping[str, str]) -> None:
+    root = configuration(tmp_path, provider, ROOTS[name])
+    assert "Success! The configuration is valid." in root.terraform("validate", "-no-color")
+    assert resources(root.plan())
 
 
-@pytest.mark.parametrize(("settings", "least"), LITTLE.items(), ids=range(len(LITTLE)))
-def test_modules_make_do_with_little(
+@pytest.mark.parametrize(("settings", "least"), MINIMAL.items(), ids=range(len(MINIMAL)))
+def test_modules_can_be_planned_with_minimal_settings(
     settings: str, least: int, tmp_path: Path, provider: Mapping[str, str]
 ) -> None:
-    planned = resources(prepared(tmp_path, provider, f'module "it" {{\n{settings}\n}}\n').plan())
+    planned = resources(configuration(tmp_path, provider, f'module "it" {{\n{settings}\n}}\n').plan())
     assert len(planned) >= least
     assert least or not planned
 
 
-def test_the_check_would_find_something_wrong(tmp_path: Path, provider: Mapping[str, str]) -> None:
-    wrong = """
+def test_validation_with_the_recorded_schema_finds_mistakes(
+    tmp_path: Path, provider: Mapping[str, str]
+) -> None:
+    text = """
 resource "aws_apprunner_service" "x" {
   service_name = "x"
   start_comand = "launcher"
 }
 """
-    told = prepared(tmp_path, provider, wrong).terraform("validate", "-no-color", fails=True)
-    assert "source_configuration" in told
-    assert 'An argument named "start_comand" is not expected here' in told
+    output = configuration(tmp_path, provider, text).terraform("validate", "-no-color", fails=True)
+    assert "source_configuration" in output
+    assert 'An argument named "start_comand" is not expected here' in output
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_policies_name_their_actions_and_hardly_ever_every_resource(
+def test_policies_name_their_actions_and_resources(
     name: str, tmp_path: Path, provider: Mapping[str, str]
 ) -> None:
-    plan = prepared(tmp_path, provider, ROOTS[name]).plan()
-    found = sum(checked(policy, where) for where, policy in documents(plan).items())
-    assert found >= 6
+    plan = configuration(tmp_path, provider, ROOTS[name]).plan()
+    count = sum(check_policy(policy, where) for where, policy in documents(plan).items())
+    assert count >= 6
     for address, values in resources(plan).items():
-        if address.startswith("aws_iam_role_policy_attachment."):
+        if "aws_iam_role_policy_attachment." in address:
             assert ":aws:policy/" not in values["policy_arn"], (
-                f"{address}: a policy of AWS is wider than needed"
+                f"{address}: policies managed by AWS are wider than needed"
             )
 
 
-def test_app_runner_gets_the_very_command_and_one_instance(
+def test_app_runner_runs_one_instance_with_the_start_command(
     tmp_path: Path, provider: Mapping[str, str]
 ) -> None:
-    planned = resources(prepared(tmp_path, provider, ROOTS["apprunner"]).plan())
+    planned = resources(configuration(tmp_path, provider, ROOTS["apprunner"]).plan())
     service = planned["aws_apprunner_service.piped"]
     source = service["source_configuration"][0]
     repository = source["image_repository"][0]
@@ -249,9 +265,11 @@ def test_app_runner_gets_the_very_command_and_one_instance(
     assert repository["image_identifier"].rpartition(":")[2].startswith("build-")
 
 
-def test_the_image_is_there_before_the_service(tmp_path: Path, provider: Mapping[str, str]) -> None:
-    folder = prepared(tmp_path, provider, ROOTS["apprunner"])
-    graph = folder.terraform("graph", "-type=plan")
+def test_the_image_is_pushed_before_the_service_is_created(
+    tmp_path: Path, provider: Mapping[str, str]
+) -> None:
+    root = configuration(tmp_path, provider, ROOTS["apprunner"])
+    graph = root.terraform("graph", "-type=plan")
     assert (
         '"module.piped.aws_apprunner_service.piped" -> "module.piped.terraform_data.image'
         in graph.replace("[root] ", "").replace(" (expand)", "")
@@ -264,31 +282,32 @@ def test_the_agents_role_reads_one_secret_and_decrypts_with_one_key(
     for name in ("apprunner", "ecs-fargate"):
         folder = tmp_path / name
         folder.mkdir()
-        plan = prepared(folder, provider, ROOTS[name]).plan()
-        planned, own = resources(plan), statements(documents(plan)["read_config"])
-        assert [(one["Action"], one["Resource"]) for one in own] == [
+        plan = configuration(folder, provider, ROOTS[name]).plan()
+        address = "module.piped.module.agent_role.data.aws_iam_policy_document.read_config"
+        planned, allowed = resources(plan), statements(documents(plan)[address])
+        assert [(statement["Action"], statement["Resource"]) for statement in allowed] == [
             (["secretsmanager:GetSecretValue"], [planned["aws_secretsmanager_secret.config"]["arn"]]),
             (["kms:Decrypt"], ["arn:aws:kms:eu-central-1:111111111111:key/0123"]),
         ]
-        assert own[1]["Condition"]["StringEquals"]["kms:ViaService"] == [
+        assert allowed[1]["Condition"]["StringEquals"]["kms:ViaService"] == [
             "secretsmanager.eu-central-1.amazonaws.com"
         ]
 
 
-def test_the_configuration_is_in_no_output_of_terraform(tmp_path: Path, provider: Mapping[str, str]) -> None:
+def test_terraform_does_not_print_the_configuration(tmp_path: Path, provider: Mapping[str, str]) -> None:
     for name in ("apprunner", "ecs-fargate"):
         folder = tmp_path / name
         folder.mkdir()
-        root = prepared(folder, provider, ROOTS[name])
-        told = root.terraform("plan", "-input=false", "-no-color")
-        assert CANARY not in told
-        assert "(sensitive value)" in told
+        root = configuration(folder, provider, ROOTS[name])
+        output = root.terraform("plan", "-input=false", "-no-color")
+        assert CANARY not in output
+        assert "(sensitive value)" in output
 
 
 def test_fargate_runs_exactly_one_task_with_the_same_command(
     tmp_path: Path, provider: Mapping[str, str]
 ) -> None:
-    planned = resources(prepared(tmp_path, provider, ROOTS["ecs-fargate"]).plan())
+    planned = resources(configuration(tmp_path, provider, ROOTS["ecs-fargate"]).plan())
     service = planned["aws_ecs_service.agent"]
     assert service["desired_count"] == 1
     assert (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"]) == (0, 100)
@@ -300,64 +319,71 @@ def test_fargate_runs_exactly_one_task_with_the_same_command(
 
 
 @pytest.mark.parametrize("store", ["PostgreSQL", "SQLite"])
-def test_the_control_planes_container_starts_a_control_plane(
+def test_the_control_plane_container_writes_a_valid_configuration(
     store: str, tmp_path: Path, provider: Mapping[str, str]
 ) -> None:
-    """Its command is run here up to `exec`, with the secrets that it would get, and its files are read."""
+    """Runs the container's command up to `exec` with the task definition's secrets, and reads its files."""
     from pipecd.config import controlplane
 
-    folder = prepared(tmp_path, provider, ROOTS[f"controlplane with {store}"])
-    planned = resources(folder.plan())
+    planned = resources(configuration(tmp_path, provider, ROOTS[f"controlplane with {store}"]).plan())
     (container,) = json.loads(planned["aws_ecs_task_definition.server"]["container_definitions"])
     secret = json.loads(planned["aws_secretsmanager_secret_version.server"]["secret_string"])
-    given = {"CONFIG": secret["config"], "ENCRYPTION_KEY": secret["encryption_key"]}
+    environment = {"CONFIG": secret["config"], "ENCRYPTION_KEY": secret["encryption_key"]}
     if store == "PostgreSQL":
-        given |= {"DATABASE_USERNAME": "pipecd", "DATABASE_PASSWORD": "a#b?c[d"}
-    assert {one["name"] for one in container["secrets"]} == set(given)
+        environment |= {"DATABASE_USERNAME": "pipecd", "DATABASE_PASSWORD": "a#b?c[d"}
+    assert {secret["name"] for secret in container["secrets"]} == set(environment)
     tmp = tmp_path / "tmp"
     tmp.mkdir()
     script = container["command"][0].replace("/tmp/", f"{tmp}/").replace("exec pipecd", "exec echo")
-    told = subprocess.run(
+    completed = subprocess.run(
         [*container["entryPoint"], script],
-        env={"PATH": os.environ["PATH"], **given},
+        env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert told.stdout.startswith("server --config-file="), told.stderr
-    written = tmp / "control-plane.yaml"
-    assert written.stat().st_mode & 0o777 == 0o600
-    text = written.read_text().replace("/tmp/", f"{tmp}/")
+    assert completed.stdout.startswith("server --config-file="), completed.stderr
+    config_file = tmp / "control-plane.yaml"
+    assert config_file.stat().st_mode & 0o777 == 0o600
+    text = config_file.read_text().replace("/tmp/", f"{tmp}/")
     spec = controlplane.load(text, "control-plane.yaml")
     assert spec.filestore.type == "S3"
     url = controlplane.database_url(spec)
     assert url.startswith("postgresql+asyncpg://pipecd:a%23b%3Fc%5Bd@" if store == "PostgreSQL" else "sqlite")
 
 
-WRONG = [
+INVALID = [
     ("apprunner", 'name = "-"', "name must be 2 to 23"),
     ("apprunner", 'launcher_arguments = ["--a b"]', "App Runner splits its start command at blanks"),
     ("apprunner", 'memory = "700"', "App Runner offers 512"),
     ("ecs-fargate", "subnet_ids = []", "Name at least one subnet"),
-    ("controlplane with SQLite", 'address = "http://x"', "address begins with https://"),
+    ("controlplane with SQLite", 'address = "http://x"', "address must start with https://"),
     ("controlplane with SQLite", 'encryption_key = "short"', "encryption_key is too short"),
 ]
 
 
-@pytest.mark.parametrize(("name", "setting", "expected"), WRONG)
-def test_wrong_settings_are_told_before_anything_is_made(
+@pytest.mark.parametrize(("name", "setting", "expected"), INVALID)
+def test_invalid_settings_fail_the_plan(
     name: str, setting: str, expected: str, tmp_path: Path, provider: Mapping[str, str]
 ) -> None:
     key = setting.split(" ")[0]
-    kept = [line for line in ROOTS[name].splitlines() if line.split("=")[0].strip() != key]
-    text = "\n".join(kept).rstrip().removesuffix("}") + f"  {setting}\n}}\n"
-    told = prepared(tmp_path, provider, text).terraform("plan", "-input=false", "-no-color", fails=True)
-    assert expected in " ".join(told.replace("│", " ").split())
+    lines = [line for line in ROOTS[name].splitlines() if line.split("=")[0].strip() != key]
+    text = "\n".join(lines).rstrip().removesuffix("}") + f"  {setting}\n}}\n"
+    root = configuration(tmp_path, provider, text)
+    output = root.terraform("plan", "-input=false", "-no-color", fails=True)
+    assert expected in unwrapped(output)
 
 
-def test_a_module_without_the_repository_around_it_says_so(
+def test_a_source_without_the_rest_of_the_repository_cannot_build_the_image(
     tmp_path: Path, provider: Mapping[str, str]
 ) -> None:
-    text = POLICIES + APP_RUNNER.replace("DEPLOY", str(DEPLOY))
-    told = prepared(tmp_path, provider, text).terraform("plan", "-input=false", "-no-color", fails=True)
-    assert "an absolute source copies the module alone" in " ".join(told.replace("│", " ").split())
+    """`//` makes deploy/ the package, so that Terraform copies it without the sources of the image."""
+    text = POLICIES + APP_RUNNER.replace("DEPLOY", f"{DEPLOY}/")
+    root = configuration(tmp_path, provider, text)
+    output = root.terraform("plan", "-input=false", "-no-color", fails=True)
+    assert "an absolute source copies the module alone" in unwrapped(output)
+
+
+def unwrapped(output: str) -> str:
+    """A message of Terraform on one line, without its frame."""
+    return " ".join(output.replace("│", " ").split())

@@ -1,4 +1,4 @@
-"""Whatever stands in an application's file: it shows on that application, stops no other, and heals."""
+"""Invalid application files: reported on that application, without effect on others, and cleared by a fix."""
 
 import asyncio
 from pathlib import Path
@@ -9,8 +9,8 @@ from tests.eventually import eventually
 from tests.world import pipeline, world
 
 HEAD = "apiVersion: pipecd.dev/v1beta1\nkind: TerraformApp\nspec:\n  name: shop\n"
-#: What is wrong → the file, and words of what people read.
-BROKEN = {
+#: By kind of error: the file's content, and part of the reported reason.
+INVALID_FILES = {
     "syntax": (HEAD + "  pipeline: [\n", "shop/app.pipecd.yaml:"),
     "a tab": (HEAD + "\tpipeline:\n", "shop/app.pipecd.yaml:5"),
     "unknown stage": (
@@ -36,67 +36,69 @@ BROKEN = {
 }
 
 
-async def test_each_mistake_shows_and_the_good_file_heals_it(tmp_path: Path) -> None:
+async def test_each_error_is_reported_and_a_valid_file_clears_it(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
-        good = pipeline("true")
-        shop = await w.application("shop", {"app.pipecd.yaml": good})
-        other = await w.application("other", {"app.pipecd.yaml": pipeline("true", name="other")})
-        await w.ended(shop)
-        await w.ended(other)
-        for name, (text, words) in BROKEN.items():
+        valid = pipeline("true")
+        shop = await w.add_application("shop", {"app.pipecd.yaml": valid})
+        other = await w.add_application("other", {"app.pipecd.yaml": pipeline("true", name="other")})
+        await w.wait_for_deployment(shop)
+        await w.wait_for_deployment(other)
+        for name, (text, expected) in INVALID_FILES.items():
             commit = await w.push(name, {"shop/app.pipecd.yaml": text, "other/value": name})
 
-            async def shown(name: str = name, words: str = words) -> bool:
-                state = await w.state(shop)
+            async def reported(name: str = name, expected: str = expected) -> bool:
+                state = await w.sync_state(shop)
                 assert state.status == ApplicationSyncStatus.INVALID_CONFIG, name
-                assert words in state.reason, f"{name}: {state.reason}"
+                assert expected in state.reason, f"{name}: {state.reason}"
                 return True
 
-            await eventually(shown)
-            assert (await w.ended(other, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS, name
-        await w.push("Mend", {"shop/app.pipecd.yaml": good})
+            await eventually(reported)
+            assert (
+                await w.wait_for_deployment(other, commit)
+            ).status == DeploymentStatus.DEPLOYMENT_SUCCESS, name
+        await w.push("Fix", {"shop/app.pipecd.yaml": valid})
 
-        async def healed() -> bool:
-            return bool((await w.state(shop)).status == ApplicationSyncStatus.SYNCED)
+        async def synced() -> bool:
+            return bool((await w.sync_state(shop)).status == ApplicationSyncStatus.SYNCED)
 
-        await eventually(healed)
+        await eventually(synced)
         assert len(await w.deployments(shop)) == 1
 
 
-async def test_a_mistake_shows_again_once_the_deployment_under_way_is_over(tmp_path: Path) -> None:
+async def test_error_is_reported_again_after_the_running_deployment_ends(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     waits = f"while [ ! -e {gate} ]; do sleep 0.1; done"
-    # No look at the repository but those that somebody asks for.
+    # The interval is long: the repository is checked only after notifications.
     async with world(tmp_path) as w, w.agent(syncInterval="10h"):
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline(waits)})
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(waits)})
 
-        async def at_work() -> bool:
-            return any(stage.status for one in await w.deployments(app) for stage in one.stages)
+        async def stage_started() -> bool:
+            return any(stage.status for item in await w.deployments(app) for stage in item.stages)
 
-        async def shown() -> bool:
-            return bool((await w.state(app)).status == ApplicationSyncStatus.INVALID_CONFIG)
+        async def reported() -> bool:
+            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.INVALID_CONFIG)
 
-        async def left() -> bool:
+        async def worker_ended() -> bool:
             return not any(task.get_name().startswith("worker ") for task in asyncio.all_tasks())
 
-        await eventually(at_work)
+        await eventually(stage_started)
         await w.push("Break", {"shop/app.pipecd.yaml": HEAD + "  timeout: soon\n"})
-        await eventually(shown)
+        await eventually(reported)
         gate.touch()
-        assert (await w.ended(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
-        # By then it has told that the application is in sync.
-        await eventually(left)
-        await eventually(shown)
+        assert (await w.wait_for_deployment(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+        # By then the worker has reported the application as synced.
+        await eventually(worker_ended)
+        await eventually(reported)
 
 
-async def test_who_syncs_a_broken_application_is_told_why_not(tmp_path: Path) -> None:
+async def test_sync_of_an_invalid_application_fails_with_the_reason(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": HEAD + "  timeout: soon\n"})
-        asked = await w.console.call("SyncApplication", application_id=app)
+        app = await w.add_application("shop", {"app.pipecd.yaml": HEAD + "  timeout: soon\n"})
+        response = await w.console.call("SyncApplication", application_id=app)
 
-        async def refused() -> str:
-            command = (await w.console.call("GetCommand", command_id=asked.command_id)).command
+        async def failure_reason() -> str:
+            command = (await w.console.call("GetCommand", command_id=response.command_id)).command
             return str(command.metadata["reason"]) if command.status == 2 else ""
 
-        assert "shop/app.pipecd.yaml:5: spec.timeout" in await eventually(refused)
+        assert "shop/app.pipecd.yaml:5: spec.timeout" in await eventually(failure_reason)
         assert not await w.deployments(app)

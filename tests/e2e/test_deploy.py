@@ -1,4 +1,4 @@
-"""From a push to the end of a deployment, through every program's real door."""
+"""From a push to the end of a deployment, through the public interface of every program."""
 
 import asyncio
 from pathlib import Path
@@ -11,102 +11,106 @@ from tests.eventually import eventually
 from tests.world import World, pipeline, world
 
 
-async def handled(w: World, command_id: str) -> Any:
-    answer = await w.console.call("GetCommand", command_id=command_id)
-    return answer.command if answer.command.status else None
+async def handled_command(w: World, command_id: str) -> Any:
+    response = await w.console.call("GetCommand", command_id=command_id)
+    return response.command if response.command.status else None
 
 
-async def test_a_push_is_deployed_and_its_log_can_be_read(tmp_path: Path) -> None:
+async def test_push_is_deployed_and_its_log_is_readable(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("echo to everybody", "echo done")})
-        first = await w.ended(app)
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("echo hello world", "echo done")})
+        first = await w.wait_for_deployment(app)
         assert (first.status, first.status_reason) == (
             DeploymentStatus.DEPLOYMENT_SUCCESS,
             "The deployment was completed successfully",
         )
-        await w.logged(first.id, "stage-0", "to everybody")
+        await w.wait_for_log(first.id, "stage-0", "hello world")
         assert [stage.id for stage in first.stages][:2] == ["stage-0", "stage-1"]
 
-        commit = await w.push("Say more", {"shop/app.pipecd.yaml": pipeline("echo once more")})
-        second = await w.ended(app, commit)
+        commit = await w.push("Echo more", {"shop/app.pipecd.yaml": pipeline("echo once more")})
+        second = await w.wait_for_deployment(app, commit)
         assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS
         assert second.running_commit_hash == first.trigger.commit.hash
         assert len(await w.deployments(app)) == 2
 
         async def synced() -> bool:
-            return bool((await w.state(app)).status == ApplicationSyncStatus.SYNCED)
+            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED)
 
-        # The application follows its deployment's end.
+        # The application's state is reported after the deployment has ended.
         await eventually(synced)
 
 
-async def test_a_commit_that_does_not_touch_the_application_deploys_nothing(tmp_path: Path) -> None:
+async def test_commit_without_changes_to_the_application_deploys_nothing(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        first = (await w.ended(app)).trigger.commit.hash
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        first = (await w.wait_for_deployment(app)).trigger.commit.hash
         await w.push("Elsewhere", {"docs/a.md": "words"})
         touching = await w.push("Here", {"shop/value": "1"})
-        await w.ended(app, touching)
-        commits = [one.trigger.commit.hash for one in await w.deployments(app)]
+        await w.wait_for_deployment(app, touching)
+        commits = [item.trigger.commit.hash for item in await w.deployments(app)]
         assert sorted(commits) == sorted([first, touching])
 
 
-async def test_a_broken_file_shows_its_place_stops_no_other_application_and_heals(tmp_path: Path) -> None:
+async def test_invalid_file_is_reported_with_its_location_and_does_not_block_other_applications(
+    tmp_path: Path,
+) -> None:
     async with world(tmp_path) as w, w.agent():
-        shop = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        other = await w.application("other", {"app.pipecd.yaml": pipeline("true", name="other")})
-        await w.ended(shop)
-        await w.ended(other)
-        good = (tmp_path / "clone" / "shop" / "app.pipecd.yaml").read_text()
-        broken = good.replace("SCRIPT_RUN", "SCRIPT_RAN")
-        commit = await w.push("Break it", {"shop/app.pipecd.yaml": broken, "other/value": "1"})
-        assert (await w.ended(other, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+        shop = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        other = await w.add_application("other", {"app.pipecd.yaml": pipeline("true", name="other")})
+        await w.wait_for_deployment(shop)
+        await w.wait_for_deployment(other)
+        valid = (tmp_path / "clone" / "shop" / "app.pipecd.yaml").read_text()
+        invalid = valid.replace("SCRIPT_RUN", "SCRIPT_RAN")
+        commit = await w.push("Break", {"shop/app.pipecd.yaml": invalid, "other/value": "1"})
+        assert (await w.wait_for_deployment(other, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
 
-        async def shown() -> str:
-            state = await w.state(shop)
+        async def reported_reason() -> str:
+            state = await w.sync_state(shop)
             assert state.status == ApplicationSyncStatus.INVALID_CONFIG
             return str(state.reason)
 
-        reason = await eventually(shown)
-        line = broken.splitlines().index("    - name: SCRIPT_RAN") + 1
+        reason = await eventually(reported_reason)
+        line = invalid.splitlines().index("    - name: SCRIPT_RAN") + 1
         assert reason.startswith(f"shop/app.pipecd.yaml:{line}: spec.pipeline.stages[0].name")
         assert "SCRIPT_RUN" in reason
 
-        await w.push("Put it back", {"shop/app.pipecd.yaml": good})
+        await w.push("Fix", {"shop/app.pipecd.yaml": valid})
 
-        async def healed() -> bool:
-            return bool((await w.state(shop)).status == ApplicationSyncStatus.SYNCED)
+        async def synced() -> bool:
+            return bool((await w.sync_state(shop)).status == ApplicationSyncStatus.SYNCED)
 
-        await eventually(healed)
+        await eventually(synced)
         assert len(await w.deployments(shop)) == 1
-        mended = await w.push("Go on", {"shop/value": "2"})
-        assert (await w.ended(shop, mended)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+        commit = await w.push("Continue", {"shop/value": "2"})
+        assert (await w.wait_for_deployment(shop, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
 
 
-async def test_a_person_syncs_and_is_told_which_deployment_that_made(tmp_path: Path) -> None:
+async def test_sync_command_reports_the_deployment_it_triggered(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        first = await w.ended(app)
-        asked = await w.console.call("SyncApplication", application_id=app)
-        answer = await eventually(lambda: handled(w, asked.command_id))
-        made = answer.metadata["TriggeredDeploymentID"]
-        assert made != first.id
-        ended = await w.over(made)
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        first = await w.wait_for_deployment(app)
+        response = await w.console.call("SyncApplication", application_id=app)
+        command = await eventually(lambda: handled_command(w, response.command_id))
+        deployment_id = command.metadata["TriggeredDeploymentID"]
+        assert deployment_id != first.id
+        ended = await w.wait_until_final(deployment_id)
         assert (ended.status, ended.trigger.commander) == (DeploymentStatus.DEPLOYMENT_SUCCESS, "hello")
 
 
-async def test_cancelling_ends_the_stage_at_work_and_says_who(tmp_path: Path) -> None:
+async def test_cancel_ends_the_running_stage_and_names_the_user(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("echo begun; sleep 600", "true")})
+        app = await w.add_application(
+            "shop", {"app.pipecd.yaml": pipeline("echo started; sleep 600", "true")}
+        )
 
-        async def at_work() -> str:
-            made = await w.deployments(app)
-            begun = made and "begun" in await w.log(made[0].id, "stage-0")
-            return made[0].id if begun else ""
+        async def running_id() -> str:
+            deployments = await w.deployments(app)
+            started = deployments and "started" in await w.log(deployments[0].id, "stage-0")
+            return deployments[0].id if started else ""
 
-        deployment_id = await eventually(at_work)
+        deployment_id = await eventually(running_id)
         await w.console.call("CancelDeployment", deployment_id=deployment_id, force_no_rollback=True)
-        ended = await w.ended(app)
+        ended = await w.wait_for_deployment(app)
         assert ended.status == DeploymentStatus.DEPLOYMENT_CANCELLED
         assert "hello" in ended.status_reason
         assert [stage.status for stage in ended.stages][:2] == [
@@ -115,53 +119,53 @@ async def test_cancelling_ends_the_stage_at_work_and_says_who(tmp_path: Path) ->
         ]
 
 
-async def test_a_shutdown_reports_nothing_as_failed_and_the_next_agent_goes_on(tmp_path: Path) -> None:
+async def test_shutdown_reports_no_failure_and_the_next_agent_continues(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         gate = tmp_path / "gate"
-        script = f"echo begun; while [ ! -e {gate} ]; do sleep 0.1; done"
+        script = f"echo started; while [ ! -e {gate} ]; do sleep 0.1; done"
         async with w.agent():
-            app = await w.application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
+            app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
 
-            async def at_work() -> str:
-                made = await w.deployments(app)
-                begun = made and "begun" in await w.log(made[0].id, "stage-0")
-                return made[0].id if begun else ""
+            async def running_id() -> str:
+                deployments = await w.deployments(app)
+                started = deployments and "started" in await w.log(deployments[0].id, "stage-0")
+                return deployments[0].id if started else ""
 
-            deployment_id = await eventually(at_work)
+            deployment_id = await eventually(running_id)
         assert (await w.deployment(deployment_id)).status == DeploymentStatus.DEPLOYMENT_RUNNING
         gate.touch()
         async with w.agent():
-            ended = await w.ended(app)
+            ended = await w.wait_for_deployment(app)
         assert (ended.id, ended.status) == (deployment_id, DeploymentStatus.DEPLOYMENT_SUCCESS)
 
 
-async def test_two_agents_of_one_piped_make_one_deployment(tmp_path: Path) -> None:
+async def test_two_agents_of_one_piped_create_one_deployment(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent(), w.agent(home=tmp_path / "second"):
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("echo ran >> $PWD/../ran; true")})
-        await w.ended(app)
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("echo ran >> $PWD/../ran; true")})
+        await w.wait_for_deployment(app)
         commit = await w.push("Again", {"shop/value": "1"})
-        await w.ended(app, commit)
+        await w.wait_for_deployment(app, commit)
         assert len(await w.deployments(app)) == 2
 
 
-async def test_applications_that_nobody_registered_are_suggested(tmp_path: Path) -> None:
+async def test_unregistered_applications_are_suggested(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.push("Add", {"new/app.pipecd.yaml": pipeline("true", name="fresh")})
         async with w.agent():
 
             async def suggested() -> list[str]:
-                answer = await w.console.call("ListUnregisteredApplications")
-                return [one.name for one in answer.applications]
+                response = await w.console.call("ListUnregisteredApplications")
+                return [application.name for application in response.applications]
 
             assert await eventually(suggested) == ["fresh"]
 
 
-async def test_an_agent_that_was_asked_to_restart_ends_well(tmp_path: Path) -> None:
+async def test_agent_ends_without_error_on_a_restart_command(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent() as agent:
-        await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        asked = await w.console.call("RestartPiped", piped_id=w.piped_id)
+        await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        response = await w.console.call("RestartPiped", piped_id=w.piped_id)
         async with asyncio.timeout(60):
             await asyncio.wait([agent])
         assert agent.exception() is None
-        answer = await w.console.call("GetCommand", command_id=asked.command_id)
-        assert answer.command.status == 1
+        result = await w.console.call("GetCommand", command_id=response.command_id)
+        assert result.command.status == 1

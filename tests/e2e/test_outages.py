@@ -1,4 +1,4 @@
-"""Git, the control plane or its stream are away: work pauses and resumes, and no status is invented."""
+"""Outages of Git, the control plane or its stream: work pauses and resumes; no wrong status is reported."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipecd import controlplane
-from pipecd.admin_port import asked as page
+from pipecd.admin_port import http_get
 from pipecd.controlplane.rpc import lease_guard
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.table import API, CONSOLE, PIPED, WEB, methods
@@ -23,173 +23,183 @@ from tests.ports import free_ports
 from tests.world import pipeline, world
 
 
-async def test_while_git_is_away_a_sync_waits_and_then_is_carried_out(tmp_path: Path) -> None:
+async def test_sync_during_a_git_outage_is_carried_out_afterwards(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     async with world(tmp_path, git_port=port) as w, w.agent(syncInterval="1s"):
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        first = await w.ended(app)
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        first = await w.wait_for_deployment(app)
 
         async def synced() -> bool:
-            return bool((await w.state(app)).status == ApplicationSyncStatus.SYNCED)
+            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED)
 
         await eventually(synced)
         await asyncio.to_thread(w.git.stop)
-        asked = await w.console.call("SyncApplication", application_id=app)
-        await asyncio.sleep(2)  # several rounds go wrong
-        command = (await w.console.call("GetCommand", command_id=asked.command_id)).command
-        assert command.status == 0, "an outage is no answer"
-        assert (await w.state(app)).status == ApplicationSyncStatus.SYNCED, "a status was invented"
+        response = await w.console.call("SyncApplication", application_id=app)
+        await asyncio.sleep(2)  # several checks fail
+        command = (await w.console.call("GetCommand", command_id=response.command_id)).command
+        assert command.status == 0, "the outage ended the command"
+        assert (await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED, "a wrong status was reported"
         with GitServer(tmp_path / "git", port=port):
 
             async def handled() -> Any:
-                answer = await w.console.call("GetCommand", command_id=asked.command_id)
-                return answer.command if answer.command.status else None
+                result = await w.console.call("GetCommand", command_id=response.command_id)
+                return result.command if result.command.status else None
 
-            made = (await eventually(handled)).metadata["TriggeredDeploymentID"]
-            assert made != first.id
-            assert (await w.over(made)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+            deployment_id = (await eventually(handled)).metadata["TriggeredDeploymentID"]
+            assert deployment_id != first.id
+            assert (await w.wait_until_final(deployment_id)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
 
 
-async def test_an_approval_given_while_git_is_away_counts_when_it_is_back(tmp_path: Path) -> None:
+async def test_approval_during_a_git_outage_takes_effect_afterwards(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     async with world(tmp_path, git_port=port) as w:
         async with w.agent():
             waits = pipeline({"name": "WAIT_APPROVAL"}, "true")
-            app = await w.application("shop", {"app.pipecd.yaml": waits})
+            app = await w.add_application("shop", {"app.pipecd.yaml": waits})
 
-            async def asked() -> Any:
-                made = await w.deployments(app)
-                return made[-1] if made and made[-1].stages and made[-1].stages[0].status else None
+            async def waiting_deployment() -> Any:
+                deployments = await w.deployments(app)
+                return (
+                    deployments[-1]
+                    if deployments and deployments[-1].stages and deployments[-1].stages[0].status
+                    else None
+                )
 
-            deployment = await eventually(asked)
+            deployment = await eventually(waiting_deployment)
         await asyncio.to_thread(w.git.stop)
-        # An agent without a copy of the repository cannot even read what the stage asks for.
-        async with w.agent(home=tmp_path / "elsewhere"):
+        # An agent without a mirror of the repository cannot load the stage's configuration.
+        async with w.agent(home=tmp_path / "second"):
             stage_id = deployment.stages[0].id
             await w.console.call("ApproveStage", deployment_id=deployment.id, stage_id=stage_id)
 
-            async def tried_in_vain() -> bool:
-                return "trying again" in await w.log(deployment.id, stage_id)
+            async def retrying() -> bool:
+                return "retrying in" in await w.log(deployment.id, stage_id)
 
-            await eventually(tried_in_vain)
+            await eventually(retrying)
             with GitServer(tmp_path / "git", port=port):
-                ended = await w.over(deployment.id)
+                ended = await w.wait_until_final(deployment.id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
 
 
-async def test_a_remote_that_refuses_us_shows_on_its_applications_and_heals(tmp_path: Path) -> None:
+async def test_rejected_git_credentials_are_reported_on_applications_until_fixed(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent(syncInterval="1s"):
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        await w.ended(app)
-        w.git.users = {"somebody": "else"}
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        await w.wait_for_deployment(app)
+        w.git.users = {"other": "user"}
 
-        async def refused() -> str:
-            state = await w.state(app)
+        async def reported_reason() -> str:
+            state = await w.sync_state(app)
             return str(state.reason) if state.status == ApplicationSyncStatus.INVALID_CONFIG else ""
 
-        assert "credentials were refused" in await eventually(refused)
+        assert "credentials were refused" in await eventually(reported_reason)
         w.git.users = None
 
-        async def healed() -> bool:
-            return bool((await w.state(app)).status == ApplicationSyncStatus.SYNCED)
+        async def synced() -> bool:
+            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED)
 
-        await eventually(healed)
+        await eventually(synced)
 
 
 async def health(admin_port: int) -> int:
-    code, _, _ = await page(admin_port, "/healthz", timeout=60.0)
+    code, _, _ = await http_get(admin_port, "/healthz", timeout=60.0)
     return code
 
 
-async def test_what_ends_while_the_control_plane_is_away_is_told_when_it_is_back(
+async def test_stage_that_ends_during_a_control_plane_outage_is_reported_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "OUT_OF_TOUCH", 0.0)
+    monkeypatch.setattr(admin, "UNREACHABLE_TIMEOUT", 0.0)
     admin_port, *ports = free_ports(3)
-    begun, gate, ran = tmp_path / "begun", tmp_path / "gate", tmp_path / "ran"
-    script = f"touch {begun}; while [ ! -e {gate} ]; do sleep 0.1; done; echo in the dark; echo x >> {ran}"
+    started, gate, ran = tmp_path / "started", tmp_path / "gate", tmp_path / "ran"
+    script = (
+        f"touch {started}; while [ ! -e {gate} ]; do sleep 0.1; done; echo during the outage; echo x >> {ran}"
+    )
     async with world(tmp_path, ports=ports) as w, w.agent(admin_port=admin_port) as agent:
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
 
-        async def at_work() -> bool:
-            # Its attempt must have been noted: what is not noted is not begun.
-            return begun.exists()
+        async def stage_started() -> bool:
+            # The stage is reported as running before it is called.
+            return started.exists()
 
-        await eventually(at_work)
-        await w.down()
-        assert await health(admin_port) == 200, "a stage at work would be torn apart"
+        await eventually(stage_started)
+        await w.stop_control_plane()
+        assert await health(admin_port) == 200, "a health check would interrupt the running stage"
         gate.touch()
 
-        async def done() -> bool:
+        async def script_ended() -> bool:
             return ran.exists()
 
-        await eventually(done)
-        assert await health(admin_port) == 200, "nobody was told how it ended"
+        await eventually(script_ended)
+        assert await health(admin_port) == 200, "the outcome is not reported yet"
         async with control_plane(tmp_path / "plane", ports=ports) as plane:
             w.console = plane.console
-            ended = await w.ended(app)
+            ended = await w.wait_for_deployment(app)
             assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
-            await w.logged(ended.id, "stage-0", "in the dark")
+            await w.wait_for_log(ended.id, "stage-0", "during the outage")
             assert ran.read_text() == "x\n", "the script ran again"
             assert not agent.done()
 
-            async def replaceable() -> bool:
+            async def unhealthy() -> bool:
                 return await health(admin_port) == 503
 
-            await eventually(replaceable)
+            await eventually(unhealthy)
             agent.cancel()
             await asyncio.wait([agent])
 
 
-#: What PipeCD's control plane has only since 0.53.
-LATER = ("SaveDeploymentSharedMetadata", "GetApplicationSharedObject", "PutApplicationSharedObject")
+#: RPCs that PipeCD's control plane has only since 0.53.
+SINCE_0_53 = ("SaveDeploymentSharedMetadata", "GetApplicationSharedObject", "PutApplicationSharedObject")
 
 
 @pytest.fixture
 def old_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As PipeCD 0.50 to 0.52 have it, for those of our calls that they lack."""
+    """A control plane without the RPCs that PipeCD 0.50 to 0.52 lack."""
 
-    def older(services: Any = (PIPED, API, WEB, CONSOLE)) -> Mapping[str, Method]:
-        return {name: one for name, one in methods(services).items() if not name.endswith(LATER)}
+    def older_methods(services: Any = (PIPED, API, WEB, CONSOLE)) -> Mapping[str, Method]:
+        return {name: method for name, method in methods(services).items() if not name.endswith(SINCE_0_53)}
 
-    monkeypatch.setattr(controlplane, "methods", older)
-    monkeypatch.setattr(lease_guard, "FENCED", frozenset())
-    monkeypatch.setattr(polling, "COMMANDS", 0.5)
-    monkeypatch.setattr(polling, "SAFETY_NET", 1.0)
+    monkeypatch.setattr(controlplane, "methods", older_methods)
+    monkeypatch.setattr(lease_guard, "LEASE_REQUIRED", frozenset())
+    monkeypatch.setattr(polling, "COMMANDS_POLL_INTERVAL", 0.5)
+    monkeypatch.setattr(polling, "FULL_REFRESH_INTERVAL", 1.0)
 
 
 @pytest.mark.usefixtures("old_control_plane")
-async def test_with_an_older_control_plane_a_plan_is_kept_on_the_agents_disk(tmp_path: Path) -> None:
+async def test_with_an_older_control_plane_the_plan_is_stored_on_the_agents_disk(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent(syncInterval="1s"):
         stages = [{"name": name} for name in ("TERRAFORM_PLAN", "WAIT_APPROVAL", "TERRAFORM_APPLY")]
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline(*stages)})
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(*stages)})
 
-        async def asked() -> Any:
-            made = await w.deployments(app)
-            return made[-1] if made and made[-1].stages and made[-1].stages[1].status else None
+        async def waiting_deployment() -> Any:
+            deployments = await w.deployments(app)
+            return (
+                deployments[-1]
+                if deployments and deployments[-1].stages and deployments[-1].stages[1].status
+                else None
+            )
 
-        deployment = await eventually(asked)
+        deployment = await eventually(waiting_deployment)
         await w.console.call("ApproveStage", deployment_id=deployment.id, stage_id=deployment.stages[1].id)
-        ended = await w.over(deployment.id)
+        ended = await w.wait_until_final(deployment.id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
         assert "pipecd/terraform-plan" in ended.metadata
-        kept = list((tmp_path / "agent").glob("*/kept/*"))
-        assert [oct(one.parent.stat().st_mode)[-3:] for one in kept] == ["700"]
+        stored = list((tmp_path / "agent").glob("*/kept/*"))
+        assert [oct(path.parent.stat().st_mode)[-3:] for path in stored] == ["700"]
 
 
 @pytest.mark.usefixtures("old_control_plane")
-async def test_against_a_control_plane_without_our_stream_polling_is_enough(tmp_path: Path) -> None:
+async def test_polling_suffices_with_a_control_plane_without_the_stream(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         async with w.agent():
-            app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
+            app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
         async with w.agent(syncInterval="1s"):
-            assert (await w.ended(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+            assert (await w.wait_for_deployment(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
             commit = await w.push("Again", {"shop/value": "1"})
-            assert (await w.ended(app, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
-            asked = await w.console.call("SyncApplication", application_id=app)
+            assert (await w.wait_for_deployment(app, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+            response = await w.console.call("SyncApplication", application_id=app)
 
             async def handled() -> bool:
-                answer = await w.console.call("GetCommand", command_id=asked.command_id)
-                return bool(answer.command.status == 1)
+                result = await w.console.call("GetCommand", command_id=response.command_id)
+                return bool(result.command.status == 1)
 
             assert await eventually(handled)

@@ -1,4 +1,4 @@
-"""What a pull request would change, asked by `pipectl` and answered by the agent; asking changes nothing."""
+"""Plan previews of pull requests, requested with `pipectl` and created by the agent; they change nothing."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipecd.client import ApiKey, Transport, connect
-from pipecd.encryption import seal
+from pipecd.encryption import encrypt
 from pipecd.errors import NotFound, Temporary
 from pipecd.schema.api.plan_preview_pb2 import GetPlanPreviewResultsRequest, RequestPlanPreviewRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
@@ -19,11 +19,11 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from tests import keys
 from tests.eventually import eventually
-from tests.pipectl.running import Pipectl
+from tests.pipectl.pipectl_process import Pipectl
 from tests.platforms.terraform.shop import configuration, data, values
 from tests.world import REPOSITORY, World, app_file, world
 
-#: No plan of drift detection beside the one that is counted.
+#: Without drift detection, whose plans would be counted too.
 PROVIDERS = [
     {
         "name": "terraform",
@@ -34,28 +34,28 @@ PROVIDERS = [
 SECRET = "a secret of the plan"
 
 
-Answer = Callable[[], Awaitable[Sequence[PlanPreviewCommandResult]]]
+WaitForResults = Callable[[], Awaitable[Sequence[PlanPreviewCommandResult]]]
 
 
 @dataclass
 class Reviewer:
-    """Somebody with a clone, a branch and an API key."""
+    """A user with a clone, branches and an API key."""
 
     w: World
     pipectl: Pipectl
 
     def branch(self, name: str, files: dict[str, str | None], at: str = "main") -> str:
-        """A pushed branch with `files`; its commit."""
+        """Pushes a branch with `files`; returns its commit."""
         clone = self.w.clone
         clone.git("checkout", "--quiet", "-b", name, at)
-        made = clone.commit(f"Work on {name}", files)
+        commit = clone.commit(f"Work on {name}", files)
         clone.git("push", "--quiet", "origin", f"HEAD:refs/heads/{name}")
         clone.git("checkout", "--quiet", "main")
-        return made
+        return commit
 
     async def preview(self, branch: str, commit: str, **more: str) -> dict[str, Any]:
         out = self.w.folder / "preview.json"
-        asked = {
+        flags = {
             "repo-remote-url": self.w.git.url(REPOSITORY),
             "head-branch": branch,
             "head-commit": commit,
@@ -64,15 +64,15 @@ class Reviewer:
             "timeout": "240s",
             **more,
         }
-        ran = await self.pipectl("plan-preview", *(f"--{name}={value}" for name, value in asked.items()))
-        assert out.exists(), ran.err
-        found: dict[str, Any] = json.loads(out.read_text())
-        found["printed"] = ran.out
-        return found
+        result = await self.pipectl("plan-preview", *(f"--{name}={value}" for name, value in flags.items()))
+        assert out.exists(), result.err
+        preview: dict[str, Any] = json.loads(out.read_text())
+        preview["printed"] = result.out
+        return preview
 
     @asynccontextmanager
-    async def asked(self, branch: str, commit: str, *, within: int) -> AsyncIterator[Answer]:
-        """Asks without waiting as `pipectl` does; the agent is given `within` seconds."""
+    async def request(self, branch: str, commit: str, *, within: int) -> AsyncIterator[WaitForResults]:
+        """Requests a preview without waiting for it; the agent's timeout is `within` seconds."""
         key = ApiKey(key=self.pipectl.key_file.read_text())
         client = await connect(self.w.plane.address, key, Transport(insecure=True))
         request = RequestPlanPreviewRequest(
@@ -83,18 +83,18 @@ class Reviewer:
             timeout=within,
         )
         commands = (await client.call(client.api.RequestPlanPreview, request)).commands
-        wanted = GetPlanPreviewResultsRequest(commands=commands, command_handle_timeout=600)
+        results_request = GetPlanPreviewResultsRequest(commands=commands, command_handle_timeout=600)
 
-        async def look() -> Any:
+        async def check() -> Any:
             try:
-                found = (await client.call(client.api.GetPlanPreviewResults, wanted)).results
+                results = (await client.call(client.api.GetPlanPreviewResults, results_request)).results
             except (NotFound, Temporary):
                 return None
-            # Between two agents there is none, which is an answer too.
-            return None if any("is not online" in one.error for one in found) else found
+            # Between two agents the result is that no agent is online.
+            return None if any("is not online" in item.error for item in results) else results
 
         try:
-            yield lambda: eventually(look, 300)
+            yield lambda: eventually(check, 300)
         finally:
             await client.close()
 
@@ -102,13 +102,13 @@ class Reviewer:
 @asynccontextmanager
 async def reviewer(folder: Path, **agent: Any) -> AsyncIterator[Reviewer]:
     async with world(folder) as w, w.agent(platformProviders=PROVIDERS, **agent):
-        yield await reviewer_of(w)
+        yield await create_reviewer(w)
 
 
-async def reviewer_of(w: World) -> Reviewer:
+async def create_reviewer(w: World) -> Reviewer:
     key_file = w.folder / "api.key"
-    made = await w.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)
-    key_file.write_text(made.key)
+    response = await w.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)
+    key_file.write_text(response.key)
     return Reviewer(w, Pipectl(w.plane, key_file))
 
 
@@ -119,70 +119,70 @@ def shop(folder: Path, body: str, name: str = "shop", **spec: Any) -> dict[str, 
     }
 
 
-async def deployed(w: World, name: str, files: dict[str, str | None]) -> str:
-    app = await w.application(name, files)
-    ended = await w.ended(app)
+async def deploy(w: World, name: str, files: dict[str, str | None]) -> str:
+    app = await w.add_application(name, files)
+    ended = await w.wait_for_deployment(app)
     assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
     return app
 
 
-async def test_a_pull_request_is_previewed_and_nothing_is_changed(tmp_path: Path) -> None:
-    management = keys.made(tmp_path)
-    sealed = seal(Path(management["config"]["publicKeyFile"]).read_text(), SECRET.encode())
-    async with reviewer(tmp_path, secretManagement=management) as someone:
-        w = someone.w
+async def test_pull_request_is_previewed_and_nothing_is_changed(tmp_path: Path) -> None:
+    management = keys.write_key_pair(tmp_path)
+    encrypted = encrypt(Path(management["config"]["publicKeyFile"]).read_text(), SECRET.encode())
+    async with reviewer(tmp_path, secretManagement=management) as user:
+        w = user.w
         body = data("a", "1")
-        app = await deployed(w, "shop", shop(tmp_path, body))
-        await deployed(w, "other", shop(tmp_path, body, "other"))
-        encryption = {"encryptedSecrets": {"one": sealed}, "decryptionTargets": ["main.tf"]}
+        app = await deploy(w, "shop", shop(tmp_path, body))
+        await deploy(w, "other", shop(tmp_path, body, "other"))
+        encryption = {"encryptedSecrets": {"one": encrypted}, "decryptionTargets": ["main.tf"]}
         changed = shop(
             tmp_path,
             data("a", "2") + data("b", "{{ .encryptedSecrets.one }}"),
             encryption=encryption,
             pipeline={"stages": [{"name": "TERRAFORM_APPLY"}]},
         )
-        commit = someone.branch("better", {f"shop/{name}": text for name, text in changed.items()})
-        # The base has moved on: the preview is of the merge.
+        commit = user.branch("better", {f"shop/{name}": text for name, text in changed.items()})
+        # The base branch has a newer commit: the preview is of the merge.
         await w.push("Meanwhile", {"README.md": "something else\n"})
-        found = await someone.preview("better", commit)
-        (one,) = found["Applications"]
-        assert one["ApplicationID"] == app and one["ApplicationName"] == "shop"
-        assert one["ApplicationKind"] == "TERRAFORM" and one["ApplicationDirectory"] == "shop"
-        assert one["SyncStrategy"] == "PIPELINE" and not one["NoChange"]
-        assert one["PlanSummary"] == "1 to add, 1 to change, 0 to destroy"
-        assert "terraform_data.b will be created" in one["PlanDetails"]
-        assert "\x1b[" not in one["PlanDetails"]
-        assert '= "******"' in one["PlanDetails"] and SECRET not in json.dumps(found)
-        assert not found["FailureApplications"] and not found["FailurePipeds"]
+        preview = await user.preview("better", commit)
+        (application,) = preview["Applications"]
+        assert application["ApplicationID"] == app and application["ApplicationName"] == "shop"
+        assert application["ApplicationKind"] == "TERRAFORM" and application["ApplicationDirectory"] == "shop"
+        assert application["SyncStrategy"] == "PIPELINE" and not application["NoChange"]
+        assert application["PlanSummary"] == "1 to add, 1 to change, 0 to destroy"
+        assert "terraform_data.b will be created" in application["PlanDetails"]
+        assert "\x1b[" not in application["PlanDetails"]
+        assert '= "******"' in application["PlanDetails"] and SECRET not in json.dumps(preview)
+        assert not preview["FailureApplications"] and not preview["FailurePipeds"]
         assert values(tmp_path / "shop.state") == {"a": "1"}
         assert len(await w.deployments(app)) == 1
 
-        async def one_each() -> bool:
-            # A look at the live state has one of its own for as long as it lasts.
+        async def one_link_each() -> bool:
+            # A live state check has its own link while it runs.
             links = [path for path in (tmp_path / "agent").rglob("terraform/*") if path.is_symlink()]
             assert len(links) >= 2
             return len(links) == 2
 
-        await eventually(one_each)
+        await eventually(one_link_each)
 
 
-async def test_what_changes_no_application_previews_none(tmp_path: Path) -> None:
-    async with reviewer(tmp_path) as someone:
-        await deployed(someone.w, "shop", shop(tmp_path, data("a", "1")))
-        words = someone.branch("words", {"README.md": "more words\n"})
-        assert (await someone.preview("words", words))["Applications"] == []
-        same = someone.branch("same", {"shop/README.md": "words\n"})
-        (one,) = (await someone.preview("same", same))["Applications"]
-        assert one["NoChange"] and one["PlanSummary"] == "No changes were detected"
-        assert one["SyncStrategy"] == "QUICK_SYNC"
+async def test_pull_request_without_application_changes_has_no_preview(tmp_path: Path) -> None:
+    async with reviewer(tmp_path) as user:
+        await deploy(user.w, "shop", shop(tmp_path, data("a", "1")))
+        words = user.branch("words", {"README.md": "more words\n"})
+        assert (await user.preview("words", words))["Applications"] == []
+        same = user.branch("same", {"shop/README.md": "words\n"})
+        (application,) = (await user.preview("same", same))["Applications"]
+        assert application["NoChange"] and application["PlanSummary"] == "No changes were detected"
+        assert application["SyncStrategy"] == "QUICK_SYNC"
 
 
-async def test_what_is_wrong_is_told_for_each_application(tmp_path: Path) -> None:
-    async with reviewer(tmp_path) as someone:
-        w = someone.w
+async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
+    async with reviewer(tmp_path) as user:
+        w = user.w
         for name in ("broken", "gone", "bad", "good"):
-            await deployed(w, name, shop(tmp_path, data("a", "1"), name))
-        commit = someone.branch(
+            await deploy(w, name, shop(tmp_path, data("a", "1"), name))
+        commit = user.branch(
             "mixed",
             {
                 "broken/app.pipecd.yaml": "kind: [",
@@ -191,99 +191,102 @@ async def test_what_is_wrong_is_told_for_each_application(tmp_path: Path) -> Non
                 "good/main.tf": configuration(tmp_path / "good.state", data("a", "2")),
             },
         )
-        found = await someone.preview("mixed", commit)
-        assert [one["ApplicationName"] for one in found["Applications"]] == ["good"]
-        why = {one["ApplicationName"]: one["Reason"] for one in found["FailureApplications"]}
-        assert "broken/app.pipecd.yaml" in why["broken"]
-        assert "would be gone" in why["gone"]
-        assert "main.tf" in why["bad"]
+        preview = await user.preview("mixed", commit)
+        assert [application["ApplicationName"] for application in preview["Applications"]] == ["good"]
+        reasons = {
+            application["ApplicationName"]: application["Reason"]
+            for application in preview["FailureApplications"]
+        }
+        assert "broken/app.pipecd.yaml" in reasons["broken"]
+        assert "would be deleted" in reasons["gone"]
+        assert "main.tf" in reasons["bad"]
 
 
-async def test_what_cannot_be_merged_is_told_for_the_agent(tmp_path: Path) -> None:
-    async with reviewer(tmp_path) as someone:
-        w = someone.w
-        await deployed(w, "shop", shop(tmp_path, data("a", "1")))
-        commit = someone.branch("mine", {"shop/note": "mine\n"})
+async def test_merge_failures_are_reported_per_agent(tmp_path: Path) -> None:
+    async with reviewer(tmp_path) as user:
+        w = user.w
+        await deploy(w, "shop", shop(tmp_path, data("a", "1")))
+        commit = user.branch("mine", {"shop/note": "mine\n"})
         await w.push("Theirs", {"shop/note": "theirs\n"})
-        found = await someone.preview("mine", commit)
-        (failed,) = found["FailurePipeds"]
+        preview = await user.preview("mine", commit)
+        (failed,) = preview["FailurePipeds"]
         assert "conflict in shop/note" in failed["Reason"] and failed["PipedID"] == w.piped_id
-        (unknown,) = (await someone.preview("mine", "1" * 40))["FailurePipeds"]
+        (unknown,) = (await user.preview("mine", "1" * 40))["FailurePipeds"]
         assert "no branch of the repository has commit 111111111111" in unknown["Reason"]
-        (odd,) = (await someone.preview("mine", "--output=/tmp/x"))["FailurePipeds"]
-        assert "no commit's hash" in odd["Reason"]
+        (invalid,) = (await user.preview("mine", "--output=/tmp/x"))["FailurePipeds"]
+        assert "not a commit hash" in invalid["Reason"]
 
 
-async def test_a_preview_neither_waits_for_a_deployment_nor_holds_one_up(tmp_path: Path) -> None:
-    """The state is locked while something is applied, and both run in the same application."""
-    async with reviewer(tmp_path) as someone:
-        w = someone.w
+async def test_preview_and_deployment_do_not_block_each_other(tmp_path: Path) -> None:
+    """Both run in the same application, whose state is locked during an apply."""
+    async with reviewer(tmp_path) as user:
+        w = user.w
         os.mkfifo(tmp_path / "go-on")
         slow = (
             'resource "terraform_data" "slow" {\n  provisioner "local-exec" {\n'
             f'    command = "cat {tmp_path}/go-on"\n  }}\n}}\n'
         )
-        app = await w.application("shop", shop(tmp_path, slow))
+        app = await w.add_application("shop", shop(tmp_path, slow))
 
         async def applying() -> bool:
-            made = await w.deployments(app)
-            return bool(made) and "Creating..." in await w.log(made[0].id, "TerraformSync")
+            deployments = await w.deployments(app)
+            return bool(deployments) and "Creating..." in await w.log(deployments[0].id, "TerraformSync")
 
         await eventually(applying)
         files = shop(tmp_path, data("b", "1"))
-        commit = someone.branch("next", {f"shop/{name}": text for name, text in files.items()})
-        (one,) = (await someone.preview("next", commit))["Applications"]
-        assert one["PlanSummary"].startswith("1 to add")
+        commit = user.branch("next", {f"shop/{name}": text for name, text in files.items()})
+        (application,) = (await user.preview("next", commit))["Applications"]
+        assert application["PlanSummary"].startswith("1 to add")
         assert (await w.deployments(app))[0].status == DeploymentStatus.DEPLOYMENT_RUNNING
         await asyncio.to_thread((tmp_path / "go-on").write_text, "")
-        ended = await w.ended(app)
+        ended = await w.wait_for_deployment(app)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS, ended.status_reason
 
 
-async def test_a_preview_that_takes_too_long_ends_and_says_so(tmp_path: Path) -> None:
-    async with reviewer(tmp_path) as someone:
-        w = someone.w
+async def test_preview_that_times_out_reports_it(tmp_path: Path) -> None:
+    async with reviewer(tmp_path) as user:
+        w = user.w
         for name in ("shop", "quick"):
-            await deployed(w, name, shop(tmp_path, data("a", "1"), name))
-        os.mkfifo(tmp_path / "nobody-writes")
-        endless = f'output "x" {{\n  value = file("{tmp_path}/nobody-writes")\n}}\n'
-        commit = someone.branch(
+            await deploy(w, name, shop(tmp_path, data("a", "1"), name))
+        os.mkfifo(tmp_path / "never-written")
+        endless = f'output "x" {{\n  value = file("{tmp_path}/never-written")\n}}\n'
+        commit = user.branch(
             "slow",
             {
                 "shop/main.tf": configuration(tmp_path / "shop.state", endless),
                 "quick/main.tf": configuration(tmp_path / "quick.state", ""),
             },
         )
-        alone = someone.branch(
+        alone = user.branch(
             "alone", {"quick/main.tf": configuration(tmp_path / "quick.state", data("a", "2"))}
         )
-        begun = time.monotonic()
-        await someone.preview("alone", alone)
-        # Several times what the quick one takes, however busy the machine is.
-        within = 10 + 4 * int(time.monotonic() - begun)
-        async with someone.asked("slow", commit, within=within) as answer:
-            (found,) = await answer()
-        results = {one.application_name: one for one in found.results}
-        assert results["shop"].error == f"the preview was not finished within {within} s"
+        started = time.monotonic()
+        await user.preview("alone", alone)
+        # Several times the duration of the quick preview, also on a busy machine.
+        within = 10 + 4 * int(time.monotonic() - started)
+        async with user.request("slow", commit, within=within) as wait_for_results:
+            (found,) = await wait_for_results()
+        results = {item.application_name: item for item in found.results}
+        assert results["shop"].error == f"the plan preview timed out after {within} s"
         assert results["quick"].plan_summary == b"0 to add, 0 to change, 1 to destroy"
 
 
-async def test_a_preview_that_an_agent_did_not_live_to_answer_is_answered_by_the_next(tmp_path: Path) -> None:
+async def test_preview_interrupted_by_a_shutdown_is_completed_by_the_next_agent(tmp_path: Path) -> None:
     pipe = tmp_path / "go-on"
     os.mkfifo(pipe)
     waits = f'output "x" {{\n  value = file("{pipe}")\n}}\n'
-    async with world(tmp_path) as w, AsyncExitStack() as held:
-        someone = await reviewer_of(w)
+    async with world(tmp_path) as w, AsyncExitStack() as exit_stack:
+        user = await create_reviewer(w)
         async with w.agent(platformProviders=PROVIDERS):
-            await deployed(w, "shop", shop(tmp_path, data("a", "1")))
-            commit = someone.branch("next", {"shop/main.tf": configuration(tmp_path / "shop.state", waits)})
-            answer = await held.enter_async_context(someone.asked("next", commit, within=300))
-            # Opening returns once the plan reads: it is at work, and waits for words that do not come.
-            writer = held.enter_context(await asyncio.to_thread(open, pipe, "w"))
+            await deploy(w, "shop", shop(tmp_path, data("a", "1")))
+            commit = user.branch("next", {"shop/main.tf": configuration(tmp_path / "shop.state", waits)})
+            wait_for_results = await exit_stack.enter_async_context(user.request("next", commit, within=300))
+            # Opening the pipe returns once the plan reads from it: the plan is running, and blocked.
+            writer = exit_stack.enter_context(await asyncio.to_thread(open, pipe, "w"))
             assert writer.writable()
         pipe.unlink()
-        pipe.write_text("said")
+        pipe.write_text("value")
         async with w.agent(platformProviders=PROVIDERS):
-            (found,) = await answer()
-        (one,) = found.results
-        assert not found.error and b"said" in one.plan_details
+            (found,) = await wait_for_results()
+        (application,) = found.results
+        assert not found.error and b"value" in application.plan_details

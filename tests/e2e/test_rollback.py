@@ -1,4 +1,4 @@
-"""Failures, approvals and chains, as people see them."""
+"""Failures, approvals and deployment chains."""
 
 from pathlib import Path
 from typing import Any
@@ -9,156 +9,161 @@ from pipecd.schema.model.stage_pb2 import StageStatus
 from tests.eventually import eventually
 from tests.world import World, app_file, pipeline, world
 
-WORKING = {"autoRollback": True}
+AUTO_ROLLBACK = {"autoRollback": True}
 
 
-def script(run: str, undo: str = "") -> dict[str, Any]:
-    return {"name": "SCRIPT_RUN", "with": {"run": run, "onRollback": undo}}
+def script(run: str, on_rollback: str = "") -> dict[str, Any]:
+    return {"name": "SCRIPT_RUN", "with": {"run": run, "onRollback": on_rollback}}
 
 
 def statuses(deployment: Deployment) -> dict[str, int]:
     return {stage.id: stage.status for stage in deployment.stages}
 
 
-async def test_a_failure_undoes_what_ran_and_says_what_failed(tmp_path: Path) -> None:
-    undone = tmp_path / "undone"
+async def test_failure_rolls_back_the_stages_that_ran_and_names_the_failed_stage(tmp_path: Path) -> None:
+    rolled_back = tmp_path / "rolled-back"
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        await w.ended(app)
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        await w.wait_for_deployment(app)
         broken = pipeline(
-            script("true", f"echo first >> {undone}"),
+            script("true", f"echo first >> {rolled_back}"),
             script("echo no; exit 7"),
-            script("true", f"echo never >> {undone}"),
-            planner=WORKING,
+            script("true", f"echo never >> {rolled_back}"),
+            planner=AUTO_ROLLBACK,
         )
         commit = await w.push("Break", {"shop/app.pipecd.yaml": broken})
-        ended = await w.ended(app, commit)
+        ended = await w.wait_for_deployment(app, commit)
         assert ended.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert "stage-1" in ended.status_reason
         assert "7" in ended.status_reason
-        found = statuses(ended)
-        assert found["stage-1"] == StageStatus.STAGE_FAILURE
-        assert found["stage-2"] == StageStatus.STAGE_NOT_STARTED_YET
-        assert found["Rollback"] == StageStatus.STAGE_SUCCESS, ended
-        assert found["ScriptRunRollback"] == StageStatus.STAGE_SUCCESS
-        assert undone.read_text() == "first\n"
+        stage_statuses = statuses(ended)
+        assert stage_statuses["stage-1"] == StageStatus.STAGE_FAILURE
+        assert stage_statuses["stage-2"] == StageStatus.STAGE_NOT_STARTED_YET
+        assert stage_statuses["Rollback"] == StageStatus.STAGE_SUCCESS, ended
+        assert stage_statuses["ScriptRunRollback"] == StageStatus.STAGE_SUCCESS
+        assert rolled_back.read_text() == "first\n"
 
         async def out_of_sync() -> bool:
-            # The agent tells it after the deployment's end.
-            return bool((await w.state(app)).status == ApplicationSyncStatus.OUT_OF_SYNC)
+            # Reported after the deployment has ended.
+            return bool((await w.sync_state(app)).status == ApplicationSyncStatus.OUT_OF_SYNC)
 
         await eventually(out_of_sync)
 
 
-async def test_where_no_rollback_is_wanted_the_failure_stands(tmp_path: Path) -> None:
-    undone = tmp_path / "undone"
+async def test_failure_without_rollback_fails_the_deployment(tmp_path: Path) -> None:
+    rolled_back = tmp_path / "rolled-back"
     async with world(tmp_path) as w, w.agent():
-        stages = [script("true", f"echo first >> {undone}"), script("exit 7")]
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline(*stages)})
-        ended = await w.ended(app)
+        stages = [script("true", f"echo first >> {rolled_back}"), script("exit 7")]
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(*stages)})
+        ended = await w.wait_for_deployment(app)
         assert ended.status == DeploymentStatus.DEPLOYMENT_FAILURE
-        assert not undone.exists()
+        assert not rolled_back.exists()
 
 
-async def test_who_cancels_may_ask_for_a_rollback_that_is_not_automatic(tmp_path: Path) -> None:
-    undone = tmp_path / "undone"
+async def test_cancel_may_request_a_rollback_that_is_not_automatic(tmp_path: Path) -> None:
+    rolled_back = tmp_path / "rolled-back"
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("true")})
-        await w.ended(app)
-        stages = [script("true", f"echo first >> {undone}"), script("echo begun; sleep 600")]
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+        await w.wait_for_deployment(app)
+        stages = [script("true", f"echo first >> {rolled_back}"), script("echo started; sleep 600")]
         commit = await w.push("Hang", {"shop/app.pipecd.yaml": pipeline(*stages)})
 
-        async def at_work() -> str:
-            made = [one for one in await w.deployments(app) if one.trigger.commit.hash == commit]
-            return made[0].id if made and "begun" in await w.log(made[0].id, "stage-1") else ""
+        async def running_id() -> str:
+            deployments = [item for item in await w.deployments(app) if item.trigger.commit.hash == commit]
+            started = deployments and "started" in await w.log(deployments[0].id, "stage-1")
+            return deployments[0].id if started else ""
 
-        deployment_id = await eventually(at_work)
+        deployment_id = await eventually(running_id)
         await w.console.call("CancelDeployment", deployment_id=deployment_id, force_rollback=True)
-        ended = await w.over(deployment_id)
+        ended = await w.wait_until_final(deployment_id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_CANCELLED
         assert statuses(ended)["stage-1"] == StageStatus.STAGE_CANCELLED
         assert statuses(ended)["Rollback"] == StageStatus.STAGE_SUCCESS
-        assert undone.read_text() == "first\n"
+        assert rolled_back.read_text() == "first\n"
 
 
-async def test_out_of_sync_deploys_again_after_the_window(tmp_path: Path) -> None:
+async def test_out_of_sync_application_is_deployed_again_after_the_window(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
         gate = tmp_path / "gate"
         rule = {"onOutOfSync": {"disabled": False, "minWindow": "1s"}}
-        # The first run fails and makes the gate, so every later one passes, however soon it comes.
+        # The first run creates the gate and fails; every later run succeeds.
         text = pipeline(f"! mkdir {gate}", trigger=rule)
-        app = await w.application("shop", {"app.pipecd.yaml": text})
-        first = await w.ended(app)
+        app = await w.add_application("shop", {"app.pipecd.yaml": text})
+        first = await w.wait_for_deployment(app)
         assert first.status == DeploymentStatus.DEPLOYMENT_FAILURE
 
-        async def again() -> Deployment | None:
-            await w.hint()
-            made = [one for one in await w.deployments(app) if one.id != first.id]
-            return made[0] if made else None
+        async def second_deployment() -> Deployment | None:
+            await w.notify_push()
+            deployments = [item for item in await w.deployments(app) if item.id != first.id]
+            return deployments[0] if deployments else None
 
-        second = await eventually(again)
+        second = await eventually(second_deployment)
         assert second is not None
-        ended = await w.over(second.id)
+        ended = await w.wait_until_final(second.id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
         assert ended.trigger.commit.hash == first.trigger.commit.hash
 
 
-async def test_an_approval_of_the_console_lets_a_deployment_go_on(tmp_path: Path) -> None:
+async def test_approval_in_the_console_continues_the_deployment(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
         stages = [{"name": "WAIT_APPROVAL", "with": {"approvers": ["hello"]}}, script("true")]
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline(*stages)})
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(*stages)})
 
-        async def waiting() -> str:
-            made = await w.deployments(app)
-            stages = made[0].stages if made else []
-            return made[0].id if stages and stages[0].status == StageStatus.STAGE_RUNNING else ""
+        async def waiting_id() -> str:
+            deployments = await w.deployments(app)
+            stages = deployments[0].stages if deployments else []
+            return deployments[0].id if stages and stages[0].status == StageStatus.STAGE_RUNNING else ""
 
-        deployment_id = await eventually(waiting)
+        deployment_id = await eventually(waiting_id)
         await w.console.call("ApproveStage", deployment_id=deployment_id, stage_id="stage-0")
-        ended = await w.over(deployment_id)
+        ended = await w.wait_until_final(deployment_id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
         assert "hello" in ended.stages[0].metadata["ApprovedBy"]
 
 
-async def test_a_chain_deploys_one_block_after_the_other(tmp_path: Path) -> None:
+async def test_chain_deploys_its_blocks_in_order(tmp_path: Path) -> None:
     order = tmp_path / "order"
     async with world(tmp_path) as w, w.agent():
-        first, second = await chained(w, f"echo first >> {order}; sleep 1", f"echo second >> {order}")
-        ended = await w.ended(second)
+        first, second = await add_chain(w, f"echo first >> {order}; sleep 1", f"echo second >> {order}")
+        ended = await w.wait_for_deployment(second)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
         assert order.read_text().split()[-2:] == ["first", "second"]
-        assert ended.deployment_chain_id == (await w.ended(first)).deployment_chain_id != ""
+        assert ended.deployment_chain_id == (await w.wait_for_deployment(first)).deployment_chain_id != ""
 
 
-async def test_a_chain_that_breaks_cancels_what_was_to_follow(tmp_path: Path) -> None:
+async def test_failed_chain_cancels_its_later_blocks(tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     async with world(tmp_path) as w, w.agent():
-        _, second = await chained(w, "exit 1", f"touch {ran}")
-        ended = await w.ended(second)
+        _, second = await add_chain(w, "exit 1", f"touch {ran}")
+        ended = await w.wait_for_deployment(second)
         assert ended.status == DeploymentStatus.DEPLOYMENT_CANCELLED
         assert not ran.exists()
 
 
-async def chained(w: World, one: str, other: str) -> tuple[str, str]:
-    """Two applications; a deployment of the first is followed by one of the second, and nothing else is."""
-    quiet = {"onCommit": {"disabled": True}, "onChain": {"disabled": False}}
-    second = await w.application("second", {"app.pipecd.yaml": pipeline(other, name="second", trigger=quiet)})
+async def add_chain(w: World, first_script: str, second_script: str) -> tuple[str, str]:
+    """Adds two applications; a deployment of the first triggers one of the second, and nothing else does."""
+    only_in_chain = {"onCommit": {"disabled": True}, "onChain": {"disabled": False}}
+    second = await w.add_application(
+        "second", {"app.pipecd.yaml": pipeline(second_script, name="second", trigger=only_in_chain)}
+    )
     chain = {"chain": {"applications": [{"name": "second"}]}}
-    first = await w.application("first", {"app.pipecd.yaml": pipeline(one, name="first", postSync=chain)})
+    first = await w.add_application(
+        "first", {"app.pipecd.yaml": pipeline(first_script, name="first", postSync=chain)}
+    )
     return first, second
 
 
-async def test_a_plan_that_cannot_be_made_ends_the_deployment_with_its_sentence(tmp_path: Path) -> None:
+async def test_failed_planning_ends_the_deployment_with_the_reason(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
-        app = await w.application("shop", {"app.pipecd.yaml": app_file()})
-        await w.ended(app)
-        asked = await w.console.call("SyncApplication", application_id=app, sync_strategy=2)
+        app = await w.add_application("shop", {"app.pipecd.yaml": app_file()})
+        await w.wait_for_deployment(app)
+        response = await w.console.call("SyncApplication", application_id=app, sync_strategy=2)
 
-        async def answered() -> Any:
-            answer = await w.console.call("GetCommand", command_id=asked.command_id)
-            return answer.command if answer.command.status else None
+        async def handled_command() -> Any:
+            result = await w.console.call("GetCommand", command_id=response.command_id)
+            return result.command if result.command.status else None
 
-        command = await eventually(answered)
-        ended = await w.over(command.metadata["TriggeredDeploymentID"])
+        command = await eventually(handled_command)
+        ended = await w.wait_until_final(command.metadata["TriggeredDeploymentID"])
         assert ended.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert "has no pipeline" in ended.status_reason

@@ -1,4 +1,4 @@
-"""A secret on its whole way: sealed by people, kept in Git, opened by the agent, seen by nobody else."""
+"""A secret end to end: encrypted by a user, stored in Git, decrypted by the agent, and shown nowhere."""
 
 import base64
 import io
@@ -15,11 +15,11 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.telemetry import configure_logging
 from tests import keys
 from tests.eventually import eventually
-from tests.pipectl.running import Pipectl
+from tests.pipectl.pipectl_process import Pipectl
 from tests.world import World, app_file, world
 
 SECRET = "correct horse/battery+staple&x"
-SPELLINGS = [
+ENCODINGS = [
     SECRET,
     SECRET.upper(),
     base64.b64encode(SECRET.encode()).decode(),
@@ -30,8 +30,8 @@ SPELLINGS = [
 
 
 @contextmanager
-def logged() -> Iterator[io.StringIO]:
-    """All that the programs of this process can log."""
+def capture_logs() -> Iterator[io.StringIO]:
+    """Everything that the programs in this process log."""
     root, written = logging.getLogger(), io.StringIO()
     before, level = list(root.handlers), root.level
     with redirect_stderr(written), redirect_stdout(written):
@@ -42,32 +42,32 @@ def logged() -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
-async def sealed_by_pipectl(w: World, secret: str, *arguments: str) -> str:
+async def encrypt_with_pipectl(w: World, secret: str, *arguments: str) -> str:
     key_file = w.folder / "api.key"
     key_file.write_text((await w.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_ONLY)).key)
     pipectl = Pipectl(w.plane, key_file)
-    ran = await pipectl("encrypt", "--piped-id", w.piped_id, *arguments, stdin=secret)
-    assert ran.code == 0, ran.err
-    return ran.out.strip()
+    result = await pipectl("encrypt", "--piped-id", w.piped_id, *arguments, stdin=secret)
+    assert result.code == 0, result.err
+    return result.out.strip()
 
 
-async def test_a_secret_is_sealed_deployed_and_seen_nowhere(tmp_path: Path) -> None:
-    async with AsyncExitStack() as held:
-        w = await held.enter_async_context(world(tmp_path))
-        written = held.enter_context(logged())
-        await held.enter_async_context(w.agent(secretManagement=keys.made(tmp_path)))
+async def test_secret_is_deployed_and_shown_nowhere(tmp_path: Path) -> None:
+    async with AsyncExitStack() as exit_stack:
+        w = await exit_stack.enter_async_context(world(tmp_path))
+        written = exit_stack.enter_context(capture_logs())
+        await exit_stack.enter_async_context(w.agent(secretManagement=keys.write_key_pair(tmp_path)))
         await eventually(w.has_repositories)
         by_console = await w.console.call(
             "GenerateApplicationSealedSecret", piped_id=w.piped_id, data=SECRET, base64_encoding=False
         )
-        by_pipectl = await sealed_by_pipectl(w, SECRET, "--use-base64-encoding")
+        by_pipectl = await encrypt_with_pipectl(w, SECRET, "--use-base64-encoding")
         assert SECRET not in by_console.data and SECRET not in by_pipectl
         reveal = " ".join(
             [
                 "cat secret.txt;",
                 "base64 -w0 secret.txt; echo;",
                 "(printf 'user:'; cat secret.txt) | base64 -w0; echo;",
-                "cp secret.txt $OUT/opened; cp motd.txt $OUT/motd; exit 3",
+                "cp secret.txt $OUT/decrypted; cp motd.txt $OUT/motd; exit 3",
             ]
         )
         template = (
@@ -75,7 +75,7 @@ async def test_a_secret_is_sealed_deployed_and_seen_nowhere(tmp_path: Path) -> N
             "{{ .encryptedSecrets.one | urlquery }}\n{{ .encryptedSecrets.two | b64dec }}\n"
         )
         stages = [{"name": "SCRIPT_RUN", "with": {"run": reveal, "env": {"OUT": str(tmp_path)}}}]
-        app = await w.application(
+        app = await w.add_application(
             "shop",
             {
                 "app.pipecd.yaml": app_file(
@@ -91,9 +91,9 @@ async def test_a_secret_is_sealed_deployed_and_seen_nowhere(tmp_path: Path) -> N
                 "motd.txt": "Hello {{ .attachment.name | trim }}!\n",
             },
         )
-        deployment = await w.ended(app)
+        deployment = await w.wait_for_deployment(app)
         assert DeploymentStatus.Name(deployment.status) == "DEPLOYMENT_FAILURE"
-        assert (tmp_path / "opened").read_text().splitlines() == [
+        assert (tmp_path / "decrypted").read_text().splitlines() == [
             SECRET,
             SECRET.upper(),
             quote_plus(SECRET),
@@ -101,25 +101,25 @@ async def test_a_secret_is_sealed_deployed_and_seen_nowhere(tmp_path: Path) -> N
         ]
         assert (tmp_path / "motd").read_text() == "Hello World!\n"
         stage = deployment.stages[0]
-        log = await w.logged(deployment.id, stage.id, "******", count=6)
+        log = await w.wait_for_log(deployment.id, stage.id, "******", count=6)
         application = await w.console.call("GetApplication", application_id=app)
         shown = f"{deployment}{application}"
     places = {"the stage's log": log, "the console": shown, "the agent's log": written.getvalue()}
-    places |= {path.name: path.read_bytes().decode(errors="replace") for path in stored(tmp_path)}
+    places |= {path.name: path.read_bytes().decode(errors="replace") for path in stored_files(tmp_path)}
     for place, text in places.items():
-        for spelling in SPELLINGS:
-            assert spelling not in text, f"{spelling} stands in {place}"
+        for encoded in ENCODINGS:
+            assert encoded not in text, f"{encoded} is in {place}"
 
 
-def stored(folder: Path) -> Iterator[Path]:
-    """All that control plane and agent left on their disks, and the repository."""
+def stored_files(folder: Path) -> Iterator[Path]:
+    """All files of the control plane, the agent, and the repository."""
     for name in ("plane", "agent", "git"):
         yield from (path for path in (folder / name).rglob("*") if path.is_file())
 
 
-async def test_what_cannot_be_opened_ends_the_deployment_with_its_place(tmp_path: Path) -> None:
+async def test_secret_that_cannot_be_decrypted_ends_the_deployment_with_its_location(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
-        app = await w.application(
+        app = await w.add_application(
             "shop",
             {
                 "app.pipecd.yaml": app_file(
@@ -128,6 +128,6 @@ async def test_what_cannot_be_opened_ends_the_deployment_with_its_place(tmp_path
                 "secret.txt": "",
             },
         )
-        deployment = await w.ended(app)
+        deployment = await w.wait_for_deployment(app)
         assert "encryptedSecrets.one" in deployment.status_reason
         assert "spec.secretManagement" in deployment.status_reason

@@ -1,9 +1,9 @@
-"""Killing processes again and again while something is deployed: which, when, and what must hold at the end.
+"""Kills processes repeatedly during a deployment: which ones, when, and the checks at the end.
 
-    used = await kill_until_over(m, app, commit, rng, left)
-    check_ended(await m.ended(app, commit), fails=False)
+    kills = await kill_until_ended(m, app, commit, rng, max_kills)
+    check_ended(await m.wait_for_deployment(app, commit), fails=False)
 
-`PIPECD_KILLS` sets how many kills there are, `PIPECD_KILL_SEED` repeats a run.
+`PIPECD_KILLS` sets the number of kills, `PIPECD_KILL_SEED` the random seed, to repeat a run.
 """
 
 import asyncio
@@ -14,73 +14,77 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
-from tests.faults.machines import AGENT, SERVER, Machines
+from tests.faults.processes import AGENT, SERVER, Processes
 
 KILLS = int(os.environ.get("PIPECD_KILLS", "50"))
 SEED = int(os.environ.get("PIPECD_KILL_SEED", str(random.randrange(10**6))))
 
-#: Who dies together, and how often compared to the others.
-Victims = Mapping[tuple[str, ...], int]
-ANYBODY: Victims = {(AGENT,): 6, (SERVER,): 3, (AGENT, SERVER): 1}
-THE_AGENT: Victims = {(AGENT,): 1}
+#: Sets of processes that are killed together, and their relative frequency.
+Targets = Mapping[tuple[str, ...], int]
+ANY_PROCESS: Targets = {(AGENT,): 6, (SERVER,): 3, (AGENT, SERVER): 1}
+AGENT_ONLY: Targets = {(AGENT,): 1}
 
-#: Waits for the moment to kill; the moment lasts until the block ends.
+#: Waits for the moment of the kill, which lasts until the block ends.
 Moment = Callable[[random.Random], AbstractAsyncContextManager[None]]
 
 
-def some_time(longest: float) -> Moment:
-    """Some time after the process was started; at most `longest` seconds."""
+def random_delay(max_delay: float) -> Moment:
+    """A random time after the process was started, at most `max_delay` seconds."""
 
     @asynccontextmanager
     async def moment(rng: random.Random) -> AsyncIterator[None]:
-        await asyncio.sleep(rng.uniform(0.05, longest))
+        await asyncio.sleep(rng.uniform(0.05, max_delay))
         yield
 
     return moment
 
 
-#: Long enough for some work to be done.
-ANY_TIME = some_time(4.0)
+#: Long enough for some progress.
+ANY_TIME = random_delay(4.0)
 
 
-async def kill_until_over(
-    m: Machines,
+async def kill_until_ended(
+    m: Processes,
     app: str,
     commit: str,
     rng: random.Random,
-    most: int,
+    max_kills: int,
     *,
-    victims: Victims = ANYBODY,
+    targets: Targets = ANY_PROCESS,
     moment: Moment = ANY_TIME,
 ) -> int:
-    """How many kills it took until the deployment was over."""
+    """Kills processes until the deployment has ended; returns the number of kills."""
     kills = 0
-    while kills < most:
-        killed = rng.choices(list(victims), weights=list(victims.values()))[0]
+    while kills < max_kills:
+        killed = rng.choices(list(targets), weights=list(targets.values()))[0]
         async with moment(rng):
-            for victim in killed:
-                m.kill(victim)
+            for name in killed:
+                m.kill(name)
         kills += 1
         await asyncio.sleep(rng.choice([0.0, rng.uniform(0.0, 0.5)]))
-        for victim in killed:
-            m.start(victim)
-        if await over(m, app, commit):
+        for name in killed:
+            m.start(name)
+        if await has_ended(m, app, commit):
             break
     return kills
 
 
-async def over(m: Machines, app: str, commit: str) -> bool:
-    made = [one for one in await m.deployments(app) if one.trigger.commit.hash == commit]
-    return any(one.status >= DeploymentStatus.DEPLOYMENT_SUCCESS for one in made)
+async def has_ended(m: Processes, app: str, commit: str) -> bool:
+    deployments = await m.deployments(app)
+    return any(
+        deployment.status >= DeploymentStatus.DEPLOYMENT_SUCCESS
+        for deployment in deployments
+        if deployment.trigger.commit.hash == commit
+    )
 
 
-def check_ended(ended: Deployment, *, fails: bool) -> None:
-    """All is done and nothing undone; or the last stage fails, and what was done before it is undone."""
-    wanted = DeploymentStatus.DEPLOYMENT_FAILURE if fails else DeploymentStatus.DEPLOYMENT_SUCCESS
-    assert ended.status == wanted, ended.status_reason
-    forward = [stage for stage in ended.stages if not stage.rollback]
+def check_ended(deployment: Deployment, *, fails: bool) -> None:
+    """All stages succeeded and none was rolled back; or the last one failed, and all were rolled back."""
+    expected = DeploymentStatus.DEPLOYMENT_FAILURE if fails else DeploymentStatus.DEPLOYMENT_SUCCESS
+    assert deployment.status == expected, deployment.status_reason
+    forward = [stage for stage in deployment.stages if not stage.rollback]
     last = StageStatus.STAGE_FAILURE if fails else StageStatus.STAGE_SUCCESS
     assert [stage.status for stage in forward[:-1]] == [StageStatus.STAGE_SUCCESS] * (len(forward) - 1)
     assert forward[-1].status == last
-    undone = {stage.status for stage in ended.stages if stage.rollback}
-    assert undone == {StageStatus.STAGE_SUCCESS if fails else StageStatus.STAGE_NOT_STARTED_YET}
+    rollbacks = {stage.status for stage in deployment.stages if stage.rollback}
+    assert rollbacks == {StageStatus.STAGE_SUCCESS if fails else StageStatus.STAGE_NOT_STARTED_YET}

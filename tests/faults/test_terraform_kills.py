@@ -1,4 +1,4 @@
-"""A plan is shown, approved by nobody, and applied while agent and control plane are killed at random."""
+"""A plan is stored and applied without approval while agent and control plane are killed at random times."""
 
 import json
 import random
@@ -9,14 +9,14 @@ import pytest
 
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
-from tests.faults.kills import KILLS, SEED, kill_until_over, some_time
-from tests.faults.machines import machines
+from tests.faults.kills import KILLS, SEED, kill_until_ended, random_delay
+from tests.faults.processes import start_processes
 from tests.world import app_file, terraform
 
-#: Terraform takes seconds to start; a run needs time to get anywhere.
-MOMENT = some_time(8.0)
+#: Terraform takes seconds to start; a run needs time to make progress.
+MOMENT = random_delay(8.0)
 RESOURCES = 3
-ROUNDS_KILLS = max(4, KILLS // 5)
+TERRAFORM_KILLS = max(4, KILLS // 5)
 
 pytestmark = pytest.mark.kill
 
@@ -30,7 +30,7 @@ FAILING = [*STAGES[:3], {"name": "SCRIPT_RUN", "with": {"run": "exit 3"}}]
 
 
 def configuration(state: Path, ledger: Path, value: int) -> str:
-    """Resources that are replaced when `value` changes, each with an effect that can be counted."""
+    """Resources that are replaced when `value` changes, each with a countable effect."""
     body = f"""
 resource "terraform_data" "effect" {{
   count            = {RESOURCES}
@@ -45,18 +45,18 @@ resource "terraform_data" "effect" {{
 
 
 def values(state: Path) -> list[str]:
-    """What the world looks like, from Terraform's state."""
-    found = json.loads(state.read_text())["resources"]
-    instances = [one for resource in found for one in resource["instances"]]
-    assert not any(one.get("status") == "tainted" for one in instances)
-    return [one["attributes"]["input"]["value"] for one in instances]
+    """The values of the resources in Terraform's state."""
+    resources = json.loads(state.read_text())["resources"]
+    instances = [instance for resource in resources for instance in resource["instances"]]
+    assert not any(instance.get("status") == "tainted" for instance in instances)
+    return [instance["attributes"]["input"]["value"] for instance in instances]
 
 
-@pytest.mark.timeout(600 + ROUNDS_KILLS * 60)
-async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_path: Path) -> None:
+@pytest.mark.timeout(600 + TERRAFORM_KILLS * 60)
+async def test_terraform_applies_the_reviewed_plan_whichever_process_is_killed(tmp_path: Path) -> None:
     print(f"PIPECD_KILL_SEED={SEED}")
     rng = random.Random(SEED)
-    left, value, good = ROUNDS_KILLS, 0, 0
+    remaining_kills, value, good = TERRAFORM_KILLS, 0, 0
     state, ledger = tmp_path / "shop.tfstate", tmp_path / "ledger"
     ledger.touch()
 
@@ -64,19 +64,19 @@ async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_pa
         text = app_file(pipeline={"stages": stages}, planner={"autoRollback": True})
         return {"app.pipecd.yaml": text, "main.tf": configuration(state, ledger, value)}
 
-    async with machines(tmp_path) as m:
-        app = await m.application("shop", files(STAGES))
-        first = await m.ended(app, within=240)
+    async with start_processes(tmp_path) as m:
+        app = await m.add_application("shop", files(STAGES))
+        first = await m.wait_for_deployment(app, within=240)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
-        while left > 0:
+        while remaining_kills > 0:
             value += 1
             fails = value % 3 == 0
             before = len(ledger.read_text().split())
             changed = files(FAILING if fails else STAGES)
             commit = await m.push(f"Value {value}", {f"shop/{name}": text for name, text in changed.items()})
-            used = await kill_until_over(m, app, commit, rng, left, moment=MOMENT)
-            left -= used
-            ended = await m.ended(app, commit, within=240)
+            kills = await kill_until_ended(m, app, commit, rng, remaining_kills, moment=MOMENT)
+            remaining_kills -= kills
+            ended = await m.wait_for_deployment(app, commit, within=240)
             by_name = {stage.name: stage for stage in ended.stages}
             assert by_name["TERRAFORM_APPLY"].status == StageStatus.STAGE_SUCCESS, ended.status_reason
             if fails:
@@ -87,7 +87,7 @@ async def test_what_terraform_applies_is_what_was_shown_whoever_is_killed(tmp_pa
                 good = value
             assert values(state) == [str(good)] * RESOURCES
             effects = Counter(ledger.read_text().split()[before:])
-            wanted = {value, good}
-            # A Terraform that is killed between making a resource and its provisioner forgets the latter.
-            assert set(effects) <= {f"{one}-{index}" for one in wanted for index in range(RESOURCES)}
-            assert all(count <= 1 + used for count in effects.values()), effects
+            expected = {value, good}
+            # Terraform does not run the provisioner if it is killed between it and creating the resource.
+            assert set(effects) <= {f"{item}-{index}" for item in expected for index in range(RESOURCES)}
+            assert all(count <= 1 + kills for count in effects.values()), effects

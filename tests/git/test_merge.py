@@ -1,4 +1,4 @@
-"""Merging in a mirror: with real Git, and without a trace on any branch."""
+"""Merging in a mirror, with real Git; no branch is changed."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,22 +28,22 @@ async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
 
 def branch(clone: Clone, name: str, files: dict[str, str | None], *, start: tuple[str, ...] = ()) -> str:
     clone.git("checkout", "--quiet", *(start or ("-b", name)))
-    made = clone.commit(name, files)
+    commit = clone.commit(name, files)
     clone.git("push", "--quiet", "origin", f"HEAD:refs/heads/{name}")
     clone.git("checkout", "--quiet", "main")
-    return made
+    return commit
 
 
-async def test_a_merge_holds_both_sides_and_is_the_same_each_time(mirrors: Mirrors, clone: Clone) -> None:
+async def test_a_merge_contains_both_sides_and_is_reproducible(mirrors: Mirrors, clone: Clone) -> None:
     head = branch(clone, "topic", {"a": "2\n", "new": "x\n"})
     base = clone.commit_and_push("Meanwhile", {"b": "2\n"})
     await mirrors.fetch(clone.remote)
-    merged = await mirrors.merged(clone.remote, base, head)
+    merged = await mirrors.merge(clone.remote, base, head)
     assert await mirrors.changed_files(clone.remote, base, merged) == ["a", "new"]
     assert await mirrors.read(clone.remote, merged, "b") == b"2\n"
     async with mirrors.worktree(clone.remote, merged) as tree:
         assert (tree / "a").read_text() == "2\n"
-    assert await mirrors.merged(clone.remote, base, head) == merged
+    assert await mirrors.merge(clone.remote, base, head) == merged
     assert clone.git("ls-remote", "origin").count("\n") == 2
     await mirrors.fetch(clone.remote)
     assert (await mirrors.commit(clone.remote, merged, "")).hash == merged
@@ -54,7 +54,7 @@ async def test_conflicts_are_named(mirrors: Mirrors, clone: Clone) -> None:
     base = clone.commit_and_push("Meanwhile", {"a": "3\n", "b": "3\n"})
     await mirrors.fetch(clone.remote)
     with pytest.raises(Refused, match=r"the branches conflict in a, b; merge or rebase"):
-        await mirrors.merged(clone.remote, base, head)
+        await mirrors.merge(clone.remote, base, head)
 
 
 async def test_histories_without_a_common_commit_are_refused(mirrors: Mirrors, clone: Clone) -> None:
@@ -62,12 +62,12 @@ async def test_histories_without_a_common_commit_are_refused(mirrors: Mirrors, c
     head = branch(clone, "other", {"c": "1\n"}, start=("--orphan", "other"))
     await mirrors.fetch(clone.remote)
     with pytest.raises(Refused, match="no common commit"):
-        await mirrors.merged(clone.remote, base, head)
+        await mirrors.merge(clone.remote, base, head)
 
 
-async def test_what_is_merged_already_changes_nothing(mirrors: Mirrors, clone: Clone) -> None:
+async def test_merging_an_ancestor_changes_nothing(mirrors: Mirrors, clone: Clone) -> None:
     head = clone.git("rev-parse", "HEAD")
     base = clone.commit_and_push("More", {"b": "2\n"})
     await mirrors.fetch(clone.remote)
-    merged = await mirrors.merged(clone.remote, base, head)
+    merged = await mirrors.merge(clone.remote, base, head)
     assert await mirrors.changed_files(clone.remote, base, merged) == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipecd.errors import ConfigError, NotFound, Temporary
-from pipecd.git.command import failure
+from pipecd.git.command import error_from_output
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.quickstart.git_server import GitServer
@@ -21,25 +21,25 @@ from tests.repo import Clone
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[GitServer]:
-    with GitServer(tmp_path / "remote") as running:
-        running.create("demo")
-        yield running
+    with GitServer(tmp_path / "remote") as server:
+        server.create("demo")
+        yield server
 
 
 @pytest.fixture
 def clone(server: GitServer, tmp_path: Path) -> Clone:
-    made = Clone(tmp_path / "clone", server.url("demo"))
-    made.commit_and_push("First", {"a/app.yaml": "one", "b/ü 1.txt": "x", "b/new\nline": "y"})
-    return made
+    clone = Clone(tmp_path / "clone", server.url("demo"))
+    clone.commit_and_push("First", {"a/app.yaml": "one", "b/ü 1.txt": "x", "b/new\nline": "y"})
+    return clone
 
 
 @pytest.fixture
 async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
-    async with Mirrors(tmp_path / "home", Credentials(), User()) as opened:
-        yield opened
+    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
+        yield mirrors
 
 
-async def test_head_is_asked_without_fetching(mirrors: Mirrors, clone: Clone) -> None:
+async def test_the_head_is_read_without_fetching(mirrors: Mirrors, clone: Clone) -> None:
     pushed = clone.commit_and_push("Second")
     assert await mirrors.head(clone.remote, "main") == pushed
     assert not mirrors.path(clone.remote).exists()
@@ -54,14 +54,14 @@ async def test_files_and_contents_are_read_from_the_mirror(mirrors: Mirrors, clo
         await mirrors.read(clone.remote, head, "a/none")
 
 
-async def test_many_contents_come_in_one_call(mirrors: Mirrors, clone: Clone) -> None:
+async def test_several_blobs_are_read_in_one_call(mirrors: Mirrors, clone: Clone) -> None:
     head = clone.git("rev-parse", "HEAD")
     blobs = dict(await mirrors.blobs(clone.remote, head))
     contents = await mirrors.read_blobs(clone.remote, list(blobs.values()))
     assert contents[blobs["a/app.yaml"]] == b"one" and contents[blobs["b/ü 1.txt"]] == b"x"
 
 
-async def test_a_renamed_file_counts_under_both_names(mirrors: Mirrors, clone: Clone) -> None:
+async def test_a_renamed_file_is_listed_under_both_names(mirrors: Mirrors, clone: Clone) -> None:
     old = clone.git("rev-parse", "HEAD")
     clone.git("mv", "a/app.yaml", "c.yaml")
     new = clone.commit_and_push("Move")
@@ -69,33 +69,37 @@ async def test_a_renamed_file_counts_under_both_names(mirrors: Mirrors, clone: C
     assert sorted(await mirrors.changed_files(clone.remote, old, new)) == ["a/app.yaml", "c.yaml"]
 
 
-async def test_a_commits_facts(mirrors: Mirrors, clone: Clone) -> None:
-    made = clone.commit_and_push("Subject\n\nBody")
-    facts = await mirrors.commit(clone.remote, "refs/heads/main", "main")
-    assert (facts.hash, facts.author, facts.message) == (made, "Ada <ada@example.com>", "Subject\n\nBody")
-    assert facts.created_at > 1_600_000_000
+async def test_a_commits_metadata(mirrors: Mirrors, clone: Clone) -> None:
+    pushed = clone.commit_and_push("Subject\n\nBody")
+    commit = await mirrors.commit(clone.remote, "refs/heads/main", "main")
+    assert (commit.hash, commit.author, commit.message) == (
+        pushed,
+        "Ada <ada@example.com>",
+        "Subject\n\nBody",
+    )
+    assert commit.created_at > 1_600_000_000
 
 
-async def test_two_hundred_who_ask_at_once_share_one_fetch(
+async def test_two_hundred_concurrent_callers_share_one_fetch(
     mirrors: Mirrors, clone: Clone, server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asyncio.gather(*(mirrors.fetch(clone.remote) for _ in range(200)))
-    started = [task for task in asyncio.all_tasks() if task.get_name().startswith("fetch")]
-    assert started == []
+    running = [task for task in asyncio.all_tasks() if task.get_name().startswith("fetch")]
+    assert running == []
     assert len(mirrors._fetches) == 1
 
 
-async def test_checkouts_are_apart_and_leave_nothing_behind(mirrors: Mirrors, clone: Clone) -> None:
+async def test_checkouts_are_independent_and_removed(mirrors: Mirrors, clone: Clone) -> None:
     old = clone.git("rev-parse", "HEAD")
     new = clone.commit_and_push("Second", {"a/app.yaml": "two"})
     await mirrors.fetch(clone.remote)
-    async with mirrors.worktree(clone.remote, old) as one, mirrors.worktree(clone.remote, new) as two:
-        (one / "a/app.yaml").write_text("changed here")
-        assert (two / "a/app.yaml").read_text() == "two"
+    async with mirrors.worktree(clone.remote, old) as first, mirrors.worktree(clone.remote, new) as second:
+        (first / "a/app.yaml").write_text("changed here")
+        assert (second / "a/app.yaml").read_text() == "two"
     assert list((mirrors._home / "worktrees").iterdir()) == []
 
 
-async def test_a_mirror_that_was_cut_off_is_made_again(mirrors: Mirrors, clone: Clone) -> None:
+async def test_an_incomplete_mirror_is_created_again(mirrors: Mirrors, clone: Clone) -> None:
     await mirrors.fetch(clone.remote)
     (mirrors.path(clone.remote) / "complete").unlink()
     (mirrors.path(clone.remote) / "HEAD").unlink()
@@ -103,22 +107,22 @@ async def test_a_mirror_that_was_cut_off_is_made_again(mirrors: Mirrors, clone: 
     assert await mirrors.files(clone.remote, "main")
 
 
-async def test_a_missing_branch_names_the_remedy(mirrors: Mirrors, clone: Clone) -> None:
+async def test_a_missing_branch_is_reported_with_a_remedy(mirrors: Mirrors, clone: Clone) -> None:
     with pytest.raises(ConfigError, match="has no branch nope; push the branch"):
         await mirrors.head(clone.remote, "nope")
 
 
-async def test_a_missing_repository_is_the_users_to_mend(mirrors: Mirrors, server: GitServer) -> None:
+async def test_a_missing_repository_is_a_configuration_error(mirrors: Mirrors, server: GitServer) -> None:
     with pytest.raises(ConfigError):
         await mirrors.fetch(server.url("nope"))
 
 
-async def test_an_unreachable_remote_will_pass(mirrors: Mirrors) -> None:
+async def test_an_unreachable_remote_is_a_temporary_error(mirrors: Mirrors) -> None:
     with pytest.raises(Temporary):
         await mirrors.head("http://127.0.0.1:9/x.git", "main")
 
 
-async def test_programs_are_no_remotes(mirrors: Mirrors) -> None:
+async def test_commands_are_rejected_as_remotes(mirrors: Mirrors) -> None:
     with pytest.raises(ConfigError):
         await mirrors.head("ext::sh -c true", "main")
 
@@ -136,7 +140,7 @@ async def test_a_submodule_is_not_fetched(mirrors: Mirrors, clone: Clone) -> Non
         assert not any((root / "x").rglob("*"))
 
 
-async def test_a_password_is_in_no_argument_and_no_error(tmp_path: Path) -> None:
+async def test_a_password_is_never_in_an_argument_or_an_error(tmp_path: Path) -> None:
     with GitServer(tmp_path / "remote", users={"ada": "correct-horse"}) as server:
         server.create("demo")
         wrong = Credentials(username="ada", password="wrong-password")
@@ -146,50 +150,51 @@ async def test_a_password_is_in_no_argument_and_no_error(tmp_path: Path) -> None
         assert "wrong-password" not in str(caught.value) and "credentials were refused" in str(caught.value)
         right = Credentials(username="ada", password="correct-horse")
         async with Mirrors(tmp_path / "right", right, User()) as mirrors:
-            with _watched_arguments() as seen:
+            with _record_command_lines() as command_lines:
 
-                async def seen_at_work() -> bool:
+                async def command_was_recorded() -> bool:
                     with pytest.raises(ConfigError, match="no branch"):
                         await mirrors.head(server.url("demo"), "main")
-                    return any("ls-remote" in line for line in seen)
+                    return any("ls-remote" in line for line in command_lines)
 
-                await eventually(seen_at_work)
-    assert not any("correct-horse" in line for line in seen)
+                await eventually(command_was_recorded)
+    assert not any("correct-horse" in line for line in command_lines)
     assert b"correct-horse" not in b"".join(
         path.read_bytes() for path in (tmp_path / "right").rglob("*") if path.is_file()
     )
 
 
 @contextmanager
-def _watched_arguments() -> Iterator[set[str]]:
-    """The command lines of all processes, looked at again and again until the block ends."""
-    seen: set[str] = set()
-    over = threading.Event()
+def _record_command_lines() -> Iterator[set[str]]:
+    """The command lines of all processes, polled until the block ends."""
+    command_lines: set[str] = set()
+    stop = threading.Event()
 
-    def look() -> None:
-        while not over.is_set():
-            listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-            seen.update(listed.stdout.splitlines())
+    def poll() -> None:
+        while not stop.is_set():
+            result = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+            command_lines.update(result.stdout.splitlines())
 
-    watching = threading.Thread(target=look)
-    watching.start()
+    thread = threading.Thread(target=poll)
+    thread.start()
     try:
-        yield seen
+        yield command_lines
     finally:
-        over.set()
-        watching.join()
+        stop.set()
+        thread.join()
 
 
-def test_the_servers_environment_has_nothing_of_the_machine() -> None:
+def test_the_git_server_inherits_no_settings_of_the_machine() -> None:
     from pipecd.quickstart import git_server
 
-    assert set(git_server._clean()) == {"PATH", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL"}
-    assert os.devnull in git_server._clean().values()
+    assert set(git_server._git_environment()) == {"PATH", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL"}
+    assert os.devnull in git_server._git_environment().values()
 
 
-def test_a_commit_whose_name_holds_401_is_no_refused_credential() -> None:
-    told = "fatal: ambiguous argument '1401403^{commit}': unknown revision or path not in the working tree."
-    assert isinstance(failure("show", told), NotFound)
+def test_a_commit_hash_with_401_is_not_an_authentication_error() -> None:
+    output = "fatal: ambiguous argument '1401403^{commit}': unknown revision or path not in the working tree."
+    assert isinstance(error_from_output("show", output), NotFound)
     assert isinstance(
-        failure("fetch", "fatal: unable to access 'x': The requested URL returned error: 403"), ConfigError
+        error_from_output("fetch", "fatal: unable to access 'x': The requested URL returned error: 403"),
+        ConfigError,
     )

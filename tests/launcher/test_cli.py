@@ -1,4 +1,4 @@
-"""The launcher's command line: PipeCD's flags, what is handed on, and what is said of wrong ones."""
+"""The launcher's command line: PipeCD's flags, the flags passed to the agent, and errors for wrong ones."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ import pytest
 import pipecd
 from pipecd.errors import ConfigError
 from pipecd.launcher import cli
-from pipecd.launcher.git_source import Place, repository
+from pipecd.launcher.git_source import GitLocation, open_git_source
 from pipecd.quickstart.git_server import GitServer
 from tests.repo import Clone
 
@@ -25,13 +25,13 @@ PROGRAM = "from pipecd.__main__ import launcher; launcher()"
 CONFIG = json.dumps({"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": {}})
 
 
-def handed_on(*flags: str) -> Sequence[str]:
-    """What of the command line reaches the agent."""
+def agent_flags(*flags: str) -> Sequence[str]:
+    """The flags that are passed to the agent."""
     with cli.command.make_context("launcher", list(flags)) as context:
-        return [*cli._shared(context), *context.args]
+        return [*cli._shared_flags(context), *context.args]
 
 
-def test_flags_of_the_agent_are_handed_on_and_the_launchers_own_are_not() -> None:
+def test_only_unknown_flags_are_passed_to_the_agent() -> None:
     given = [
         "--config-file=piped.yaml",
         "--config-from-aws-secret=false",
@@ -44,7 +44,7 @@ def test_flags_of_the_agent_are_handed_on_and_the_launchers_own_are_not() -> Non
         "150",
         "--enable-default-kubernetes-cloud-provider=true",
     ]
-    assert handed_on(*given) == [
+    assert agent_flags(*given) == [
         "--tools-dir=/tools",
         "--app-manifest-cache-count",
         "150",
@@ -52,18 +52,18 @@ def test_flags_of_the_agent_are_handed_on_and_the_launchers_own_are_not() -> Non
     ]
 
 
-def test_flags_of_both_are_handed_on_as_they_were_given() -> None:
+def test_shared_flags_are_passed_to_the_agent_if_given() -> None:
     given = ["--insecure", "--grace-period=1m30s", "--log-encoding=json", "--cert-file=/ca.pem"]
-    assert handed_on(*given) == [
+    assert agent_flags(*given) == [
         "--insecure=true",
         "--cert-file=/ca.pem",
         "--grace-period=90s",
         "--log-encoding=json",
     ]
-    assert handed_on("--config-file=piped.yaml") == []
+    assert agent_flags("--config-file=piped.yaml") == []
 
 
-def test_a_switch_may_stand_alone_or_with_its_value() -> None:
+def test_a_switch_is_accepted_with_and_without_a_value() -> None:
     for written in (["--config-from-aws-secret", "--aws-secret-id=x"], ["--config-from-aws-secret=true"]):
         with cli.command.make_context("launcher", list(written)) as context:
             assert context.params["config_from_aws_secret"] is True
@@ -74,14 +74,14 @@ def test_a_switch_may_stand_alone_or_with_its_value() -> None:
         pass
 
 
-REFUSED = [
+INVALID = [
     (
         [],
         "no configuration is given; give exactly one of --config-file, --config-data, --config-from-gcp",
     ),
     (
         ["--config-from-aws-secret=true"],
-        "--config-from-aws-secret lacks --aws-secret-id; add --aws-secret-id=ARN",
+        "--config-from-aws-secret requires --aws-secret-id; add --aws-secret-id=ARN",
     ),
     (
         ["--config-file=a", "--config-from-aws-secret=true", "--aws-secret-id=b"],
@@ -93,7 +93,7 @@ REFUSED = [
     ),
     (
         ["--config-from-git-repo", "--git-branch=main"],
-        "--config-from-git-repo lacks --git-repo-url and --git-piped-config-file; give all three of them",
+        "--config-from-git-repo requires --git-repo-url and --git-piped-config-file; give all three flags",
     ),
     (
         [
@@ -106,29 +106,29 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "expected"), REFUSED)
-def test_a_wrong_command_line_ends_with_one_sentence(
+@pytest.mark.parametrize(("flags", "expected"), INVALID)
+def test_an_invalid_command_line_is_reported_in_one_sentence(
     flags: Sequence[str], expected: str, tmp_path: Path
 ) -> None:
-    ended = launched(*flags, f"--home-dir={tmp_path}")
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"launcher: {expected}")
-    assert ended.stderr.count("\n") == 1
+    result = run_launcher(*flags, f"--home-dir={tmp_path}")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"launcher: {expected}")
+    assert result.stderr.count("\n") == 1
 
 
-def test_the_name_of_the_command_may_be_left_out(tmp_path: Path) -> None:
-    """App Runner's start command stands in the place of the entry point and its arguments alike."""
+def test_the_name_of_the_command_may_be_omitted(tmp_path: Path) -> None:
+    """App Runner's start command replaces both the image's entry point and its arguments."""
     for words in ([], ["launcher"]):
-        ended = launched(*words, "--config-file=/nowhere", f"--home-dir={tmp_path}")
-        assert ended.stderr.startswith("launcher: /nowhere cannot be read")
+        result = run_launcher(*words, "--config-file=/nowhere", f"--home-dir={tmp_path}")
+        assert result.stderr.startswith("launcher: /nowhere cannot be read")
 
 
-def test_the_version_is_told_to_scripts() -> None:
-    told = launched("version")
-    assert (told.returncode, told.stdout) == (0, f"v{pipecd.__version__}\n")
+def test_the_version_command_prints_the_version() -> None:
+    result = run_launcher("version")
+    assert (result.returncode, result.stdout) == (0, f"v{pipecd.__version__}\n")
 
 
-def launched(*flags: str) -> subprocess.CompletedProcess[str]:
+def run_launcher(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", PROGRAM, *flags],
         capture_output=True,
@@ -138,13 +138,13 @@ def launched(*flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_a_configuration_in_git_is_read_anew_when_it_was_pushed(tmp_path: Path) -> None:
+async def test_a_pushed_configuration_is_read_from_git(tmp_path: Path) -> None:
     with GitServer(tmp_path / "git") as git:
         git.create("settings")
         clone = Clone(tmp_path / "clone", git.url("settings"))
         clone.commit_and_push("Begin", {"agents/home.yaml": CONFIG})
-        place = Place(url=git.url("settings"), branch="main", file="agents/home.yaml")
-        async with repository(place, tmp_path / "home") as source:
+        location = GitLocation(url=git.url("settings"), branch="main", file="agents/home.yaml")
+        async with open_git_source(location, tmp_path / "home") as source:
             assert (await source.read()).text == CONFIG
             clone.commit_and_push("Change", {"agents/home.yaml": CONFIG + "\n"})
             assert (await source.read()).text == CONFIG + "\n"
@@ -153,31 +153,31 @@ async def test_a_configuration_in_git_is_read_anew_when_it_was_pushed(tmp_path: 
                 await source.read()
 
 
-def test_the_first_process_of_a_container_collects_what_others_leave() -> None:
-    """An orphan ends; the first process waits for it, hands SIGTERM on, and ends as its child does."""
+def test_pid_1_reaps_orphaned_processes_and_forwards_signals() -> None:
+    """PID 1 reaps an orphan, forwards SIGTERM to its child, and exits with the child's exit code."""
     program = """
 import os, signal, subprocess, sys, time
-from pipecd.pid1 import hand_over
+from pipecd.pid1 import fork_and_reap
 import ctypes
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # orphans come to us, as they come to the first process
-hand_over()
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # orphans are reparented to this process, as to PID 1
+fork_and_reap()
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 orphan = subprocess.run(["sh", "-c", "sleep 0 & echo $!"], capture_output=True, text=True).stdout.strip()
 while os.path.exists(f"/proc/{orphan}"):
     time.sleep(0.01)
-print("collected", os.getppid(), flush=True)
+print("reaped", os.getppid(), flush=True)
 signal.sigwait([signal.SIGTERM])
 sys.exit(7)
 """
-    with started(program) as process:
+    with run_program(program) as process:
         assert process.stdout
-        assert process.stdout.readline().split() == ["collected", str(process.pid)]
+        assert process.stdout.readline().split() == ["reaped", str(process.pid)]
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 7
 
 
 @contextmanager
-def started(program: str) -> Any:
+def run_program(program: str) -> Any:
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -191,11 +191,12 @@ def started(program: str) -> Any:
 
 def test_the_ssh_key_may_be_given_as_base64(tmp_path: Path) -> None:
     data = base64.b64encode(b"a private key").decode()
-    place = Place(url="a", branch="b", file="c", ssh_key_data=data)
-    assert place.checked().ssh_key() == "a private key"
+    location = GitLocation(url="a", branch="b", file="c", ssh_key_data=data)
+    assert location.validate().ssh_key() == "a private key"
     (tmp_path / "key").write_text("a private key")
     assert (
-        Place(url="a", branch="b", file="c", ssh_key_file=str(tmp_path / "key")).ssh_key() == "a private key"
+        GitLocation(url="a", branch="b", file="c", ssh_key_file=str(tmp_path / "key")).ssh_key()
+        == "a private key"
     )
     with pytest.raises(ConfigError, match="--git-ssh-key-data is not base64"):
-        Place(url="a", branch="b", file="c", ssh_key_data="!").ssh_key()
+        GitLocation(url="a", branch="b", file="c", ssh_key_data="!").ssh_key()

@@ -1,4 +1,4 @@
-"""The launcher with real agents' processes, a real control plane, and real wheels installed by pip."""
+"""The launcher with stub agents as processes, a real control plane, and real wheels installed by pip."""
 
 import asyncio
 import base64
@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from pipecd import launcher
-from pipecd.admin_port import asked
+from pipecd.admin_port import http_get
 from pipecd.client import Transport
-from pipecd.config.sources import Text, chosen
+from pipecd.config.sources import Text, choose_source
 from pipecd.errors import ConfigError, Temporary
-from pipecd.launcher.fallback import TRIES
-from pipecd.launcher.options import Options, Patience
+from pipecd.launcher.fallback import MAX_FAILURES
+from pipecd.launcher.options import Options, Timeouts
 from pipecd.retry import Retry
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
@@ -31,16 +31,22 @@ from tests.ports import free_ports
 
 pytestmark = pytest.mark.timeout(400)
 PASSWORD = "c4n4ry-of-the-repository"
-PATIENCE = Patience(
-    start=120.0, steady=0.3, forgive=600.0, install=200.0, silence=120.0, first_pause=0.05, longest_pause=0.2
+TIMEOUTS = Timeouts(
+    startup=120.0,
+    stable=0.3,
+    rejection=600.0,
+    install=200.0,
+    unresponsive=120.0,
+    min_restart_delay=0.05,
+    max_restart_delay=0.2,
 )
-#: How long the launcher may take to end: its agent's grace, and some more (seconds).
-END = 90.0
+#: For the launcher's shutdown, in seconds: longer than its agent's grace period.
+SHUTDOWN_TIMEOUT = 90.0
 
 
 @dataclass
-class Scene:
-    """A control plane, a folder of releases, and a launcher that runs the small agents among them."""
+class LauncherSetup:
+    """A control plane, a folder of releases, and a launcher that runs their stub agents."""
 
     folder: Path
     plane: ControlPlane
@@ -52,9 +58,10 @@ class Scene:
     def config(self) -> Path:
         return self.folder / "piped.yaml"
 
-    def configure(self, **more: str) -> None:
-        """Replaces the agent's configuration in one step, as a mounted file is."""
-        settings = {"behaviour": "well", "said": "first", "journal": str(self.folder / "journal"), **more}
+    def configure(self, **changes: str) -> None:
+        """Replace the agent's configuration atomically, like a mounted file."""
+        defaults = {"behaviour": "healthy", "label": "first", "journal": str(self.folder / "journal")}
+        settings = {**defaults, **changes}
         document = {
             "apiVersion": "pipecd.dev/v1beta1",
             "kind": "Piped",
@@ -68,323 +75,334 @@ class Scene:
             },
         }
         lines = "".join(f"# {name}: {value}\n" for name, value in settings.items())
-        fresh = self.config.with_suffix(".new")
-        fresh.write_text(lines + json.dumps(document))
-        fresh.rename(self.config)
+        new_file = self.config.with_suffix(".new")
+        new_file.write_text(lines + json.dumps(document))
+        new_file.rename(self.config)
 
-    def options(self, **more: Any) -> Options:
+    def options(self, **changes: Any) -> Options:
         return Options(
             transport=Transport(insecure=True),
             home=self.folder / "home",
-            releases=more.pop("releases", str(self.folder / "releases")),
-            default_version=more.pop("default_version", "v9.1.0"),
+            releases=changes.pop("releases", str(self.folder / "releases")),
+            default_version=changes.pop("default_version", "v9.1.0"),
             admin_host="127.0.0.1",
             admin_port=self.port,
-            check_interval=more.pop("check_interval", 0.2),
-            grace_period=more.pop("grace_period", 60.0),
-            patience=replace(PATIENCE, **more.pop("patience", {})),
-            **more,
+            check_interval=changes.pop("check_interval", 0.2),
+            grace_period=changes.pop("grace_period", 60.0),
+            timeouts=replace(TIMEOUTS, **changes.pop("timeouts", {})),
+            **changes,
         )
 
     @asynccontextmanager
-    async def launched(self, **more: Any) -> AsyncIterator[asyncio.Task[None]]:
-        """Until the block ends: then it is shut down, as by SIGTERM."""
-        source = chosen({"--config-file": str(self.config)})
-        task = asyncio.create_task(launcher.run(source, self.options(**more)), name="launcher")
+    async def start(self, **changes: Any) -> AsyncIterator[asyncio.Task[None]]:
+        """Run the launcher until the block ends, then shut it down as SIGTERM does."""
+        source = choose_source({"--config-file": str(self.config)})
+        task = asyncio.create_task(launcher.run(source, self.options(**changes)), name="launcher")
         try:
             yield task
         finally:
             task.cancel()
-            async with asyncio.timeout(END):
+            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
                 await asyncio.wait([task])
 
-    async def wish(self, version: str) -> None:
-        """What the console's "upgrade" does."""
+    async def set_desired_version(self, version: str) -> None:
+        """Does what "Upgrade" in the console does."""
         await self.plane.console.call("UpdatePipedDesiredVersion", piped_ids=[self.piped_id], version=version)
 
-    def lives(self) -> list[dict[str, Any]]:
-        """The agents' own words, in order."""
+    def read_journal(self) -> list[dict[str, Any]]:
+        """The events recorded by the agents, in order."""
         journal = self.folder / "journal"
         return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
 
-    def told(self) -> list[str]:
-        return [f"{one['event']} {one['version']}" for one in self.lives()]
+    def events(self) -> list[str]:
+        return [f"{entry['event']} {entry['version']}" for entry in self.read_journal()]
 
-    async def page(self, path: str) -> tuple[int, str]:
+    async def get(self, path: str) -> tuple[int, str]:
         try:
-            code, _, body = await asked(self.port, path)
+            code, _, body = await http_get(self.port, path)
         except Temporary:
             return 0, ""
         return code, body.decode()
 
-    async def shows(self, path: str, code: int, *words: str) -> str:
-        """The page, once it is answered in this way."""
+    async def wait_for_response(self, path: str, code: int, *expected: str) -> str:
+        """Wait until `path` is answered with `code` and a body that contains all of `expected`."""
 
-        async def look() -> str:
-            seen, text = await self.page(path)
-            assert seen == code, (seen, text)
-            assert all(word in text for word in words), text
+        async def check() -> str:
+            status, text = await self.get(path)
+            assert status == code, (status, text)
+            assert all(part in text for part in expected), text
             return text
 
-        return await eventually(look)
+        return await eventually(check)
 
-    async def version(self) -> str:
-        """The agent's, as the launcher tells it."""
-        return str(json.loads(await self.shows("/version", 200))["piped"])
+    async def agent_version(self) -> str:
+        """The agent's version as reported by the launcher."""
+        return str(json.loads(await self.wait_for_response("/version", 200))["piped"])
 
-    async def begun(self, lives: int) -> None:
-        """So many agents have been started, however they fared."""
+    async def wait_for_starts(self, count: int) -> None:
+        """Wait until `count` agents have been started, whether or not they became healthy."""
 
-        async def look() -> bool:
-            told = self.told()
-            assert sum(one.startswith("started") for one in told) >= lives, told
+        async def check() -> bool:
+            events = self.events()
+            assert sum(event.startswith("started") for event in events) >= count, events
             return True
 
-        await eventually(look, 90)
+        await eventually(check, 90)
 
-    async def runs(self, version: str, lives: int = 1, **facts: str) -> Mapping[str, Any]:
-        """The last life once it answers through the launcher's port and is the one expected."""
+    async def wait_for_agent(self, version: str, starts: int = 1, **fields: str) -> Mapping[str, Any]:
+        """Wait until the last of at least `starts` agents is as expected and healthy. Its journal entry."""
 
-        async def look() -> Mapping[str, Any]:
-            started = [one for one in self.lives() if one["event"] == "started"]
-            assert len(started) >= lives, self.told()
-            assert started[-1]["version"] == version, self.told()
-            for name, value in facts.items():
+        async def check() -> Mapping[str, Any]:
+            started = [entry for entry in self.read_journal() if entry["event"] == "started"]
+            assert len(started) >= starts, self.events()
+            assert started[-1]["version"] == version, self.events()
+            for name, value in fields.items():
                 assert started[-1][name] == value
-            assert await self.page("/healthz") == (200, "ok")
+            assert await self.get("/healthz") == (200, "ok")
             return started[-1]
 
-        return await eventually(look, 90)
+        return await eventually(check, 90)
 
-    async def steady(self, version: str) -> None:
-        async def look() -> bool:
+    async def wait_until_stable(self, version: str) -> None:
+        async def check() -> bool:
             good = self.folder / "home" / "good.json"
             return good.exists() and json.loads(good.read_text())[:1] == [version]
 
-        await eventually(look)
+        await eventually(check)
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def setup(tmp_path: Path) -> AsyncIterator[LauncherSetup]:
     for version in ("v9.1.0", "v9.2.0"):
         publish(tmp_path / "releases", version)
     async with control_plane(tmp_path / "plane") as plane:
         piped_id, key = await plane.register_piped()
-        made = Scene(folder=tmp_path, plane=plane, piped_id=piped_id, key=key)
-        made.configure()
-        yield made
+        launcher_setup = LauncherSetup(folder=tmp_path, plane=plane, piped_id=piped_id, key=key)
+        launcher_setup.configure()
+        yield launcher_setup
 
 
-async def test_the_default_version_runs_while_nobody_asks_for_another(scene: Scene) -> None:
-    async with scene.launched(forwarded=["--insecure=true", "--tools-dir=/tools"]):
-        life = await scene.runs("9.1.0")
-        assert life["argv"][0] == "piped"
-        assert {"--insecure=true", "--tools-dir=/tools", "--admin-host=127.0.0.1"} <= set(life["argv"])
-        assert any(part.startswith("--launcher-version=") for part in life["argv"])
-        assert await scene.version() == "v9.1.0"
+async def test_the_default_version_runs_if_no_other_is_specified(setup: LauncherSetup) -> None:
+    async with setup.start(forwarded=["--insecure=true", "--tools-dir=/tools"]):
+        agent = await setup.wait_for_agent("9.1.0")
+        assert agent["argv"][0] == "piped"
+        assert {"--insecure=true", "--tools-dir=/tools", "--admin-host=127.0.0.1"} <= set(agent["argv"])
+        assert any(part.startswith("--launcher-version=") for part in agent["argv"])
+        assert await setup.agent_version() == "v9.1.0"
 
 
-async def test_an_upgrade_in_the_console_exchanges_the_agent_in_good_order(scene: Scene) -> None:
-    async with scene.launched():
-        await scene.runs("9.1.0")
-        await scene.wish("v9.2.0")
-        await scene.runs("9.2.0")
-        assert scene.told() == ["started 9.1.0", "ended 9.1.0", "started 9.2.0"]
-        await scene.wish("v9.1.0")
-        await scene.runs("9.1.0", lives=3)
-    assert scene.told()[-2:] == ["started 9.1.0", "ended 9.1.0"]
-
-
-async def test_a_version_is_downloaded_once(scene: Scene) -> None:
-    async with scene.launched():
-        await scene.runs("9.1.0")
-        await scene.steady("v9.1.0")
-    (scene.folder / "releases" / "v9.1.0" / "SHA256SUMS").unlink()
-    async with scene.launched():
-        await scene.runs("9.1.0", lives=2)
-
-
-async def test_a_new_configuration_restarts_the_agent_in_good_order(scene: Scene) -> None:
-    async with scene.launched():
-        await scene.runs("9.1.0", config="first")
-        scene.configure(said="second")
-        await scene.runs("9.1.0", lives=2, config="second")
-    assert scene.told() == ["started 9.1.0", "ended 9.1.0"] * 2
-
-
-async def test_a_configuration_that_cannot_be_read_changes_nothing(scene: Scene) -> None:
-    async with scene.launched():
-        first = await scene.runs("9.1.0")
-        before = await _checks_failed(scene)
-        scene.config.write_text("kind: [")
-        await eventually(lambda: _more_checks_failed(scene, before + 2))
-        assert (await scene.runs("9.1.0"))["pid"] == first["pid"]
-        scene.configure(said="mended")
-        await scene.runs("9.1.0", lives=2, config="mended")
-
-
-async def test_a_version_that_cannot_be_had_changes_nothing(scene: Scene) -> None:
-    async with scene.launched():
-        first = await scene.runs("9.1.0")
-        await scene.steady("v9.1.0")
-        await scene.wish("v9.9.0")
-        await eventually(lambda: _was_tried(scene, "v9.9.0"))
-        assert (await scene.runs("9.1.0"))["pid"] == first["pid"]
-        publish(scene.folder / "releases", "v9.3.0")
-        await scene.wish("v9.3.0")
-        await scene.runs("9.3.0", lives=2)
-    assert "started 9.9.0" not in scene.told()
-
-
-async def test_an_agent_that_dies_is_started_again(scene: Scene) -> None:
-    async with scene.launched():
-        first = await scene.runs("9.1.0")
-        os.kill(first["pid"], signal.SIGKILL)
-        second = await scene.runs("9.1.0", lives=2)
-        assert second["pid"] != first["pid"]
-        await scene.page("/crash")
-        await scene.runs("9.1.0", lives=3)
-
-
-async def test_an_agent_that_ends_because_somebody_asked_is_started_at_once(scene: Scene) -> None:
-    """The agent ends by itself when the console's "restart" reaches it."""
-    async with scene.launched(patience={"first_pause": 600.0, "longest_pause": 600.0}):
-        await scene.runs("9.1.0")
-        await scene.steady("v9.1.0")
-        await scene.page("/restart")
-        await scene.runs("9.1.0", lives=2)
-
-
-async def test_a_version_that_cannot_live_is_given_up_for_the_one_that_could(scene: Scene) -> None:
-    scene.configure(behaviour="crash v9.2.0")
-    async with scene.launched():
-        await scene.runs("9.1.0")
-        await scene.steady("v9.1.0")
-        await scene.wish("v9.2.0")
-        await scene.runs("9.1.0", lives=5)
-        assert scene.told()[:2] == ["started 9.1.0", "ended 9.1.0"]
-        *given_up, last = scene.told()[2:]
-        # One more may begin while it is looked for what else there is.
-        assert len(given_up) >= TRIES
-        assert set(given_up) == {"started 9.2.0"}
-        assert last == "started 9.1.0"
-
-
-async def test_a_version_that_never_answers_is_given_up_too(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+async def test_an_upgrade_in_the_console_stops_the_old_agent_and_starts_the_new_one(
+    setup: LauncherSetup,
 ) -> None:
-    """After its first life here: each takes as long as a healthy agent may need to start."""
-    monkeypatch.setattr("pipecd.launcher.fallback.TRIES", 1)
-    scene.configure(behaviour="silent v9.2.0")
-    async with scene.launched(patience={"start": 30.0}):
-        await scene.runs("9.1.0")
-        await scene.steady("v9.1.0")
-        await scene.wish("v9.2.0")
-        await scene.runs("9.1.0", lives=3)
-        *given_up, last = scene.told()[2:]
-        assert given_up[:2] == ["started 9.2.0", "ended 9.2.0"]
-        assert set(given_up) == {"started 9.2.0", "ended 9.2.0"}
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0")
+        await setup.set_desired_version("v9.2.0")
+        await setup.wait_for_agent("9.2.0")
+        assert setup.events() == ["started 9.1.0", "ended 9.1.0", "started 9.2.0"]
+        await setup.set_desired_version("v9.1.0")
+        await setup.wait_for_agent("9.1.0", starts=3)
+    assert setup.events()[-2:] == ["started 9.1.0", "ended 9.1.0"]
+
+
+async def test_a_version_is_downloaded_once(setup: LauncherSetup) -> None:
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0")
+        await setup.wait_until_stable("v9.1.0")
+    (setup.folder / "releases" / "v9.1.0" / "SHA256SUMS").unlink()
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0", starts=2)
+
+
+async def test_a_new_configuration_restarts_the_agent_gracefully(setup: LauncherSetup) -> None:
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0", label="first")
+        setup.configure(label="second")
+        await setup.wait_for_agent("9.1.0", starts=2, label="second")
+    assert setup.events() == ["started 9.1.0", "ended 9.1.0"] * 2
+
+
+async def test_a_configuration_that_cannot_be_read_changes_nothing(setup: LauncherSetup) -> None:
+    async with setup.start():
+        first = await setup.wait_for_agent("9.1.0")
+        before = await _checks_failed(setup)
+        setup.config.write_text("kind: [")
+        await eventually(lambda: _checks_failed_reach(setup, before + 2))
+        assert (await setup.wait_for_agent("9.1.0"))["pid"] == first["pid"]
+        setup.configure(label="corrected")
+        await setup.wait_for_agent("9.1.0", starts=2, label="corrected")
+
+
+async def test_an_unavailable_version_changes_nothing(setup: LauncherSetup) -> None:
+    async with setup.start():
+        first = await setup.wait_for_agent("9.1.0")
+        await setup.wait_until_stable("v9.1.0")
+        await setup.set_desired_version("v9.9.0")
+        await eventually(lambda: _was_attempted(setup, "v9.9.0"))
+        assert (await setup.wait_for_agent("9.1.0"))["pid"] == first["pid"]
+        publish(setup.folder / "releases", "v9.3.0")
+        await setup.set_desired_version("v9.3.0")
+        await setup.wait_for_agent("9.3.0", starts=2)
+    assert "started 9.9.0" not in setup.events()
+
+
+async def test_an_agent_that_fails_is_restarted(setup: LauncherSetup) -> None:
+    async with setup.start():
+        first = await setup.wait_for_agent("9.1.0")
+        os.kill(first["pid"], signal.SIGKILL)
+        second = await setup.wait_for_agent("9.1.0", starts=2)
+        assert second["pid"] != first["pid"]
+        await setup.get("/crash")
+        await setup.wait_for_agent("9.1.0", starts=3)
+
+
+async def test_a_requested_restart_happens_immediately(setup: LauncherSetup) -> None:
+    """The agent exits by itself when it receives "Restart" from the console."""
+    async with setup.start(timeouts={"min_restart_delay": 600.0, "max_restart_delay": 600.0}):
+        await setup.wait_for_agent("9.1.0")
+        await setup.wait_until_stable("v9.1.0")
+        await setup.get("/restart")
+        await setup.wait_for_agent("9.1.0", starts=2)
+
+
+async def test_a_version_whose_agent_crashes_is_replaced_by_the_previous_one(setup: LauncherSetup) -> None:
+    setup.configure(behaviour="crash v9.2.0")
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0")
+        await setup.wait_until_stable("v9.1.0")
+        await setup.set_desired_version("v9.2.0")
+        await setup.wait_for_agent("9.1.0", starts=5)
+        assert setup.events()[:2] == ["started 9.1.0", "ended 9.1.0"]
+        *failed, last = setup.events()[2:]
+        # Another run may start while the fallback is being prepared.
+        assert len(failed) >= MAX_FAILURES
+        assert set(failed) == {"started 9.2.0"}
         assert last == "started 9.1.0"
 
 
-async def test_what_failed_is_tried_again_after_a_while(scene: Scene) -> None:
-    """Nobody changes the wish: what it lacked has come by itself."""
-    scene.configure(behaviour="crash v9.2.0")
-    async with scene.launched(patience={"forgive": 5.0}):
-        await scene.runs("9.1.0")
-        await scene.steady("v9.1.0")
-        await scene.wish("v9.2.0")
-
-        async def given_up() -> bool:
-            told = scene.told()
-            return "started 9.2.0" in told and "started 9.1.0" in told[told.index("started 9.2.0") :]
-
-        await eventually(given_up)
-        (scene.folder / "mended").touch()
-        await scene.runs("9.2.0")
-        await scene.steady("v9.2.0")
-
-
-async def test_with_the_control_plane_away_the_known_version_goes_on(scene: Scene, tmp_path: Path) -> None:
-    scene.configure()
-    async with scene.launched():
-        await scene.wish("v9.2.0")
-        await scene.runs("9.2.0")
-        await scene.steady("v9.2.0")
-    before = sum(one.startswith("started") for one in scene.told())
-    text = scene.config.read_text().replace(scene.plane.address, "127.0.0.1:9")
-    scene.config.write_text(text)
-    async with scene.launched():
-        await scene.runs("9.2.0", lives=before + 1)
+async def test_a_version_whose_agent_never_becomes_healthy_is_replaced(
+    setup: LauncherSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A single failure is enough here: each run lasts as long as a healthy agent may take to start."""
+    monkeypatch.setattr("pipecd.launcher.fallback.MAX_FAILURES", 1)
+    setup.configure(behaviour="silent v9.2.0")
+    async with setup.start(timeouts={"startup": 30.0}):
+        await setup.wait_for_agent("9.1.0")
+        await setup.wait_until_stable("v9.1.0")
+        await setup.set_desired_version("v9.2.0")
+        await setup.wait_for_agent("9.1.0", starts=3)
+        *failed, last = setup.events()[2:]
+        assert failed[:2] == ["started 9.2.0", "ended 9.2.0"]
+        assert set(failed) == {"started 9.2.0", "ended 9.2.0"}
+        assert last == "started 9.1.0"
 
 
-async def test_old_versions_are_kept_to_fall_back_on_and_older_ones_go(scene: Scene) -> None:
+async def test_a_rejected_target_is_tried_again_after_a_while(setup: LauncherSetup) -> None:
+    """The target is unchanged; the cause of its failures has been fixed elsewhere."""
+    setup.configure(behaviour="crash v9.2.0")
+    async with setup.start(timeouts={"rejection": 5.0}):
+        await setup.wait_for_agent("9.1.0")
+        await setup.wait_until_stable("v9.1.0")
+        await setup.set_desired_version("v9.2.0")
+
+        async def fell_back() -> bool:
+            events = setup.events()
+            return "started 9.2.0" in events and "started 9.1.0" in events[events.index("started 9.2.0") :]
+
+        await eventually(fell_back)
+        (setup.folder / "fixed").touch()
+        await setup.wait_for_agent("9.2.0")
+        await setup.wait_until_stable("v9.2.0")
+
+
+async def test_the_last_good_version_runs_during_an_outage_of_the_control_plane(
+    setup: LauncherSetup, tmp_path: Path
+) -> None:
+    setup.configure()
+    async with setup.start():
+        await setup.set_desired_version("v9.2.0")
+        await setup.wait_for_agent("9.2.0")
+        await setup.wait_until_stable("v9.2.0")
+    before = sum(event.startswith("started") for event in setup.events())
+    text = setup.config.read_text().replace(setup.plane.address, "127.0.0.1:9")
+    setup.config.write_text(text)
+    async with setup.start():
+        await setup.wait_for_agent("9.2.0", starts=before + 1)
+
+
+async def test_recent_versions_are_kept_as_fallbacks_and_older_ones_removed(setup: LauncherSetup) -> None:
     for version in ("v9.3.0", "v9.4.0"):
-        publish(scene.folder / "releases", version)
-    async with scene.launched():
-        await scene.runs("9.1.0")
-        await scene.steady("v9.1.0")
+        publish(setup.folder / "releases", version)
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0")
+        await setup.wait_until_stable("v9.1.0")
         for version in ("v9.2.0", "v9.3.0", "v9.4.0"):
-            await scene.wish(version)
-            await scene.steady(version)
+            await setup.set_desired_version(version)
+            await setup.wait_until_stable(version)
 
-        async def kept() -> bool:
-            """The old ones go right after the new one is known as good."""
-            found = sorted(one.name for one in (scene.folder / "home" / "versions").iterdir())
-            assert found == ["v9.2.0", "v9.3.0", "v9.4.0"]
+        async def old_version_removed() -> bool:
+            """Old versions are removed right after the new one is recorded as good."""
+            installed = sorted(folder.name for folder in (setup.folder / "home" / "versions").iterdir())
+            assert installed == ["v9.2.0", "v9.3.0", "v9.4.0"]
             return True
 
-        await eventually(kept)
+        await eventually(old_version_removed)
 
 
-async def test_one_port_speaks_for_both(scene: Scene) -> None:
-    async with scene.launched():
-        await scene.runs("9.1.0")
-        await scene.shows("/metrics", 200, "agent_metric 1", "launcher_agent_up 1.0")
-        (scene.folder / "unwell").touch()
-        assert await scene.shows("/healthz", 503) == "out of touch"
-        (scene.folder / "unwell").unlink()
-        assert await scene.shows("/healthz", 200) == "ok"
+async def test_one_port_serves_launcher_and_agent(setup: LauncherSetup) -> None:
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0")
+        await setup.wait_for_response("/metrics", 200, "agent_metric 1", "launcher_agent_up 1.0")
+        (setup.folder / "unhealthy").touch()
+        assert await setup.wait_for_response("/healthz", 503) == "disconnected"
+        (setup.folder / "unhealthy").unlink()
+        assert await setup.wait_for_response("/healthz", 200) == "ok"
 
 
-async def test_it_is_unwell_when_the_agent_stays_away_too_long(scene: Scene) -> None:
-    async with scene.launched(
-        patience={"silence": 0.5, "start": 30.0, "first_pause": 600.0, "longest_pause": 600.0}
+async def test_the_launcher_is_unhealthy_if_the_agent_does_not_answer_for_too_long(
+    setup: LauncherSetup,
+) -> None:
+    async with setup.start(
+        timeouts={
+            "unresponsive": 0.5,
+            "startup": 30.0,
+            "min_restart_delay": 600.0,
+            "max_restart_delay": 600.0,
+        }
     ):
-        life = await scene.runs("9.1.0")
-        scene.configure(behaviour="crash", said="bad")
-        os.kill(life["pid"], signal.SIGKILL)
-        await scene.shows("/healthz", 503, "no agent answers: ")
+        agent = await setup.wait_for_agent("9.1.0")
+        setup.configure(behaviour="crash", label="bad")
+        os.kill(agent["pid"], signal.SIGKILL)
+        await setup.wait_for_response("/healthz", 503, "no agent answers: ")
 
 
-async def test_it_is_unwell_when_no_agent_lives_however_often_one_is_started(scene: Scene) -> None:
-    """After three lives the launcher's own version is tried; without --insecure it finds no control plane."""
-    scene.configure(behaviour="crash")
-    async with scene.launched(patience={"start": 5.0}):
-        await scene.begun(TRIES)
-        await scene.shows("/healthz", 503, "no agent answers: ")
+async def test_the_launcher_is_unhealthy_if_every_agent_fails(setup: LauncherSetup) -> None:
+    """After three failures the launcher's own version runs; without --insecure it cannot connect."""
+    setup.configure(behaviour="crash")
+    async with setup.start(timeouts={"startup": 5.0}):
+        await setup.wait_for_starts(MAX_FAILURES)
+        await setup.wait_for_response("/healthz", 503, "no agent answers: ")
 
 
-async def test_a_second_port_tells_the_same(scene: Scene) -> None:
-    (scene.port, second) = free_ports(2)
-    async with scene.launched(launcher_admin_port=second):
-        await scene.runs("9.1.0")
-        scene.port = second
-        assert await scene.shows("/healthz", 200) == "ok"
-        assert await scene.version() == "v9.1.0"
+async def test_a_second_port_serves_the_same_endpoints(setup: LauncherSetup) -> None:
+    (setup.port, second) = free_ports(2)
+    async with setup.start(launcher_admin_port=second):
+        await setup.wait_for_agent("9.1.0")
+        setup.port = second
+        assert await setup.wait_for_response("/healthz", 200) == "ok"
+        assert await setup.agent_version() == "v9.1.0"
 
 
-async def test_a_hangup_looks_at_once(scene: Scene) -> None:
-    async with scene.launched(check_interval=600.0):
-        await scene.runs("9.1.0")
-        scene.configure(said="second")
+async def test_sighup_triggers_an_immediate_check(setup: LauncherSetup) -> None:
+    async with setup.start(check_interval=600.0):
+        await setup.wait_for_agent("9.1.0")
+        setup.configure(label="second")
         os.kill(os.getpid(), signal.SIGHUP)
-        await scene.runs("9.1.0", lives=2, config="second")
+        await setup.wait_for_agent("9.1.0", starts=2, label="second")
 
 
 @contextmanager
-def held_back(releases: Path) -> Iterator[tuple[str, threading.Event]]:
-    """The URL of releases that are handed out only once the event is set."""
+def delayed_releases(releases: Path) -> Iterator[tuple[str, threading.Event]]:
+    """The URL of a server whose responses are delayed until the event is set."""
     go = threading.Event()
 
     class Handler(SimpleHTTPRequestHandler):
@@ -393,7 +411,7 @@ def held_back(releases: Path) -> Iterator[tuple[str, threading.Event]]:
             super().do_GET()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
+            """Disables logging."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(releases)))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -405,66 +423,66 @@ def held_back(releases: Path) -> Iterator[tuple[str, threading.Event]]:
         server.server_close()
 
 
-async def test_it_is_well_while_the_first_version_is_installed(scene: Scene) -> None:
-    with held_back(scene.folder / "releases") as (releases, go):
-        async with scene.launched(releases=releases):
-            assert await scene.shows("/healthz", 200) == "ok: installing v9.1.0"
+async def test_the_launcher_is_healthy_while_the_first_version_is_installed(setup: LauncherSetup) -> None:
+    with delayed_releases(setup.folder / "releases") as (releases, go):
+        async with setup.start(releases=releases):
+            assert await setup.wait_for_response("/healthz", 200) == "ok: installing v9.1.0"
             go.set()
-            await scene.runs("9.1.0")
+            await setup.wait_for_agent("9.1.0")
 
 
-async def test_an_agent_that_does_not_end_is_killed_after_its_grace(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+async def test_an_agent_that_does_not_stop_is_killed_after_its_grace_period(
+    setup: LauncherSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipecd.launcher.agent.MARGIN", 0.0)
-    scene.configure(behaviour="stubborn")
-    async with scene.launched(grace_period=2.0):
-        life = await scene.runs("9.1.0")
-        scene.configure(said="second")
-        await scene.runs("9.1.0", lives=2, config="second")
+    monkeypatch.setattr("pipecd.launcher.agent.KILL_MARGIN", 0.0)
+    setup.configure(behaviour="ignore-sigterm")
+    async with setup.start(grace_period=2.0):
+        agent = await setup.wait_for_agent("9.1.0")
+        setup.configure(label="second")
+        await setup.wait_for_agent("9.1.0", starts=2, label="second")
     with pytest.raises(ProcessLookupError):
-        os.kill(life["pid"], 0)
+        os.kill(agent["pid"], 0)
 
 
-async def test_no_agent_outlives_its_launcher(scene: Scene) -> None:
-    async with scene.launched():
-        life = await scene.runs("9.1.0")
+async def test_no_agent_outlives_its_launcher(setup: LauncherSetup) -> None:
+    async with setup.start():
+        agent = await setup.wait_for_agent("9.1.0")
     with pytest.raises(ProcessLookupError):
-        os.kill(life["pid"], 0)
-    assert scene.told() == ["started 9.1.0", "ended 9.1.0"]
+        os.kill(agent["pid"], 0)
+    assert setup.events() == ["started 9.1.0", "ended 9.1.0"]
 
 
-async def test_the_written_configuration_is_for_nobody_elses_eyes(scene: Scene) -> None:
-    async with scene.launched():
-        await scene.runs("9.1.0")
-        written = scene.folder / "home" / "piped.yaml"
-        assert written.read_text() == scene.config.read_text()
+async def test_the_written_configuration_is_readable_only_by_its_owner(setup: LauncherSetup) -> None:
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0")
+        written = setup.folder / "home" / "piped.yaml"
+        assert written.read_text() == setup.config.read_text()
         assert written.stat().st_mode & 0o777 == 0o600
 
 
-async def test_what_the_agent_writes_is_handed_on_without_secrets(
-    scene: Scene, capfd: pytest.CaptureFixture[str]
+async def test_the_agents_output_is_forwarded_without_secrets(
+    setup: LauncherSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    scene.configure(said="a word, and " + PASSWORD)
-    async with scene.launched():
-        await scene.runs("9.1.0")
-        await scene.steady("v9.1.0")
-    told = capfd.readouterr().err
-    assert "the agent says a word, and ******" in told
-    assert "the agent writes ******" in told
-    assert "c4n4ry" not in told
+    setup.configure(label="a label, and " + PASSWORD)
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0")
+        await setup.wait_until_stable("v9.1.0")
+    output = capfd.readouterr().err
+    assert "agent label: a label, and ******" in output
+    assert "agent password: ******" in output
+    assert "c4n4ry" not in output
 
 
-async def test_two_launchers_do_not_share_a_folder(scene: Scene) -> None:
-    async with scene.launched():
-        await scene.runs("9.1.0")
-        with pytest.raises(ConfigError, match="another launcher works in"):
-            await launcher.run(chosen({"--config-file": str(scene.config)}), scene.options())
+async def test_two_launchers_cannot_share_a_home_directory(setup: LauncherSetup) -> None:
+    async with setup.start():
+        await setup.wait_for_agent("9.1.0")
+        with pytest.raises(ConfigError, match="another launcher is using"):
+            await launcher.run(choose_source({"--config-file": str(setup.config)}), setup.options())
 
 
 @dataclass
-class Late:
-    """A source that is away at first."""
+class UnavailableAtFirst:
+    """A source whose first reads fail, `outages` times."""
 
     text: str
     outages: int
@@ -473,39 +491,39 @@ class Late:
         if self.outages:
             self.outages -= 1
             raise Temporary("the network is not up yet")
-        return Text(text=self.text, name="late")
+        return Text(text=self.text, name="source")
 
 
-async def test_a_source_that_comes_up_late_is_waited_for(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+async def test_the_launcher_waits_for_a_source_that_is_unavailable_at_startup(
+    setup: LauncherSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "START", Retry(base=0.01, cap=0.01, tries=3))
-    source = Late(text=scene.config.read_text(), outages=2)
-    task = asyncio.create_task(launcher.run(source, scene.options()))
+    monkeypatch.setattr(launcher, "START_RETRY", Retry(base=0.01, cap=0.01, tries=3))
+    source = UnavailableAtFirst(text=setup.config.read_text(), outages=2)
+    task = asyncio.create_task(launcher.run(source, setup.options()))
     try:
-        await scene.runs("9.1.0")
+        await setup.wait_for_agent("9.1.0")
     finally:
         task.cancel()
-        await asyncio.wait([task], timeout=END)
+        await asyncio.wait([task], timeout=SHUTDOWN_TIMEOUT)
     assert task.done()
     with pytest.raises(Temporary, match="the network is not up yet"):
-        await launcher.run(replace(source, outages=3), scene.options())
+        await launcher.run(replace(source, outages=3), setup.options())
 
 
-async def test_a_refused_agent_is_told_at_the_start(scene: Scene) -> None:
-    scene.key = "a key that nobody made and that nobody knows"
-    scene.configure()
+async def test_a_rejected_agent_is_an_error_at_startup(setup: LauncherSetup) -> None:
+    setup.key = "an unknown key"
+    setup.configure()
     with pytest.raises(ConfigError, match=r"refuses this agent: .*; check spec.projectID, spec.pipedID"):
-        async with scene.launched() as task:
+        async with setup.start() as task:
             await task
 
 
-async def _was_tried(scene: Scene, version: str) -> bool:
-    return (scene.folder / "home" / "versions" / version).exists()
+async def _was_attempted(setup: LauncherSetup, version: str) -> bool:
+    return (setup.folder / "home" / "versions" / version).exists()
 
 
-async def _checks_failed(scene: Scene) -> float:
-    metrics = await scene.shows("/metrics", 200, "launcher_checks_failed_total")
+async def _checks_failed(setup: LauncherSetup) -> float:
+    metrics = await setup.wait_for_response("/metrics", 200, "launcher_checks_failed_total")
     return next(
         float(line.split()[1])
         for line in metrics.splitlines()
@@ -513,5 +531,5 @@ async def _checks_failed(scene: Scene) -> float:
     )
 
 
-async def _more_checks_failed(scene: Scene, number: float) -> bool:
-    return await _checks_failed(scene) >= number
+async def _checks_failed_reach(setup: LauncherSetup, number: float) -> bool:
+    return await _checks_failed(setup) >= number

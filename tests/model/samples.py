@@ -1,4 +1,4 @@
-"""Values that tests of rules begin with."""
+"""Sample values for tests of decision rules."""
 
 from pipecd.model.application import ApplicationKind, GitPath
 from pipecd.model.deployment import Commit, Deployment, SyncStrategy, Trigger
@@ -12,7 +12,7 @@ def trigger(
     strategy: SyncStrategy = SyncStrategy.AUTO, commander: str = "", message: str = "change"
 ) -> Trigger:
     return Trigger(
-        commit=commit(message), timestamp=1, commander=commander, strategy=strategy, summary="as asked"
+        commit=commit(message), timestamp=1, commander=commander, strategy=strategy, summary="as requested"
     )
 
 

@@ -1,21 +1,21 @@
-"""What counts as drift, and how it reads."""
+"""Drift detection and the format of the diff."""
 
 from typing import Any
 
 import pytest
 
-from pipecd.model.drift import ANOTHER, Ignored, Pair, compare
-from pipecd.model.resource import Health, Resource, health_of
+from pipecd.model.drift import OTHER_VALUE, IgnoredFields, Pair, compare
+from pipecd.model.resource import Health, Resource, aggregate_health
 
 KEY = "ecs:Service:shop:web"
 
 
-def text(value: str) -> str:
-    return value.replace("hunter2", "***")
+def redact(text: str) -> str:
+    return text.replace("hunter2", "***")
 
 
 def drift(running: Any, git: Any, *ignored: str) -> Any:
-    return compare([Pair(key=KEY, running=running, git=git)], Ignored(ignored), text)
+    return compare([Pair(key=KEY, running=running, git=git)], IgnoredFields(ignored), redact)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def drift(running: Any, git: Any, *ignored: str) -> Any:
         ({"c": [{"containerPort": 80, "protocol": "tcp"}]}, {"c": [{"containerPort": 80}]}),
     ],
 )
-def test_same(running: Any, git: Any) -> None:
-    assert drift(running, git).none
+def test_equal_states_are_in_sync(running: Any, git: Any) -> None:
+    assert drift(running, git).in_sync
 
 
 @pytest.mark.parametrize(
@@ -49,17 +49,17 @@ def test_same(running: Any, git: Any) -> None:
         ({"a": {"b": 1}}, {"a": "b"}, ["+a: b"]),
     ],
 )
-def test_different(running: Any, git: Any, lines: list[str]) -> None:
-    found = drift(running, git)
-    assert not found.none
-    assert found.summary == "Differs from Git: 1 changed"
-    assert found.details.startswith("--- Running\n+++ Git\n# Service web in shop\n@@")
-    changed = [line for line in found.details.splitlines()[3:] if line[0] in "+-"]
+def test_differences_are_shown_as_a_diff(running: Any, git: Any, lines: list[str]) -> None:
+    result = drift(running, git)
+    assert not result.in_sync
+    assert result.summary == "Differs from Git: 1 changed"
+    assert result.details.startswith("--- Running\n+++ Git\n# Service web in shop\n@@")
+    changed = [line for line in result.details.splitlines()[3:] if line[0] in "+-"]
     assert set(lines) <= {line.strip() for line in changed} | {line.replace("-  ", "-") for line in changed}
 
 
 @pytest.mark.parametrize(
-    ("field", "none"),
+    ("field", "in_sync"),
     [
         (f"{KEY}#spec.containers.0.image", True),
         (f"{KEY}#spec.containers.app.image", True),
@@ -72,23 +72,23 @@ def test_different(running: Any, git: Any, lines: list[str]) -> None:
         ("ecs:Task:shop:web#spec", False),
     ],
 )
-def test_ignored_fields(field: str, none: bool) -> None:
+def test_ignored_fields(field: str, in_sync: bool) -> None:
     running = {"spec": {"containers": [{"name": "app", "image": "new"}]}}
     git = {"spec": {"containers": [{"name": "app", "image": "old"}]}}
-    assert drift(running, git, field).none is none
+    assert drift(running, git, field).in_sync is in_sync
 
 
-def test_a_thing_on_one_side_only() -> None:
+def test_resources_on_one_side_only_are_named() -> None:
     pairs = [
         Pair(key="ecs:Service:shop:web", running=None, git={"a": 1}),
         Pair(key="ecs:Service:shop:old", running={"a": 1}, git=None),
         Pair(key="ecs:Service:shop:same", running={"a": 1}, git={"a": 1}),
     ]
-    found = compare(pairs, Ignored(), text)
-    assert found.summary == "Differs from Git: 1 missing, 1 not in Git"
-    assert "+ Service web in shop: does not run" in found.details
-    assert "- Service old in shop: not in Git" in found.details
-    assert "same" not in found.details
+    result = compare(pairs, IgnoredFields(), redact)
+    assert result.summary == "Differs from Git: 1 missing, 1 not in Git"
+    assert "+ Service web in shop: not running" in result.details
+    assert "- Service old in shop: not in Git" in result.details
+    assert "same" not in result.details
 
 
 def test_secrets_of_neither_side_are_shown() -> None:
@@ -106,17 +106,17 @@ def test_secrets_of_neither_side_are_shown() -> None:
         "more": {"DB_PASSWORD": "typed by hand"},
     }
     details = drift(running, git).details
-    assert ANOTHER in details
+    assert OTHER_VALUE in details
     for secret in ("hunter2", "unheard", "t0p", "from git", "typed by hand", "only in git"):
         assert secret not in details
     assert "value: b" in details
 
 
-def test_the_health_of_all_is_that_of_the_worst() -> None:
-    def one(health: Health) -> Resource:
-        return Resource(id="1", kind="Task", name="t", health=health)
+def test_an_applications_health_is_that_of_its_worst_resource() -> None:
+    def aggregate(*states: Health) -> Health:
+        return aggregate_health([Resource(id="1", kind="Task", name="t", health=health) for health in states])
 
-    assert health_of([]) is Health.UNKNOWN
-    assert health_of([one(Health.HEALTHY)]) is Health.HEALTHY
-    assert health_of([one(Health.HEALTHY), one(Health.UNKNOWN)]) is Health.UNKNOWN
-    assert health_of([one(Health.UNKNOWN), one(Health.UNHEALTHY), one(Health.HEALTHY)]) is Health.UNHEALTHY
+    assert aggregate() is Health.UNKNOWN
+    assert aggregate(Health.HEALTHY) is Health.HEALTHY
+    assert aggregate(Health.HEALTHY, Health.UNKNOWN) is Health.UNKNOWN
+    assert aggregate(Health.UNKNOWN, Health.UNHEALTHY, Health.HEALTHY) is Health.UNHEALTHY

@@ -1,4 +1,4 @@
-"""What patterns of files mean: cases a reader can check by eye, and what holds for all of them."""
+"""Path patterns: a table of cases, and properties of all patterns."""
 
 import string
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipecd.model.paths import matches, pattern, touched, within
+from pipecd.model.paths import compile_pattern, find_touched_path, is_within, matches
 
 CASES = [
     ("a.yaml", "a.yaml", True),
@@ -41,18 +41,20 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "path", "fits"), CASES, ids=[f"{text} {path!r}" for text, path, _ in CASES])
-def test_a_pattern_means(text: str, path: str, fits: bool) -> None:
-    assert matches([text], path) is fits
+@pytest.mark.parametrize(
+    ("text", "path", "expected"), CASES, ids=[f"{text} {path!r}" for text, path, _ in CASES]
+)
+def test_a_pattern_matches(text: str, path: str, expected: bool) -> None:
+    assert matches([text], path) is expected
 
 
 @pytest.mark.parametrize("text", ["[", "[]a]", "a[b", "[a-]", "a\\", "(", "!", "+", "[^]"])
-def test_what_is_no_pattern_says_so(text: str) -> None:
+def test_an_invalid_pattern_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"pattern|no file"):
-        pattern(text)
+        compile_pattern(text)
 
 
-def test_an_exclusion_among_patterns_takes_away() -> None:
+def test_an_exclusion_among_patterns_excludes_files() -> None:
     assert matches(["docs", "!docs/api"], "docs/a.md")
     assert not matches(["docs", "!docs/api"], "docs/api/b.md")
     assert not matches(["!docs"], "src/a.py")
@@ -60,30 +62,26 @@ def test_an_exclusion_among_patterns_takes_away() -> None:
 
 TOUCHES = {
     "a file of the application": (["app/main.tf"], (), (), "app/main.tf"),
-    "a file beside it": (["application/main.tf"], (), (), None),
-    "a file that paths names": (["modules/x.tf"], ("modules/*",), (), "modules/x.tf"),
+    "a file outside it": (["application/main.tf"], (), (), None),
+    "a file that matches paths": (["modules/x.tf"], ("modules/*",), (), "modules/x.tf"),
     "one ignored file among others": (["app/main.tf", "app/README.md"], (), ("**/*.md",), None),
-    "ignores beats paths": (["modules/x.tf"], ("modules",), ("modules/x.tf",), None),
-    "an exclusion alone means nothing": (["modules/x.tf"], ("modules", "!modules/x.tf"), (), "modules/x.tf"),
+    "ignores takes precedence over paths": (["modules/x.tf"], ("modules",), ("modules/x.tf",), None),
+    "an exclusion alone has no effect": (["modules/x.tf"], ("modules", "!modules/x.tf"), (), "modules/x.tf"),
     "no file at all": ([], ("**",), (), None),
 }
 
 
 @pytest.mark.parametrize("case", TOUCHES.values(), ids=TOUCHES.keys())
-def test_an_application_is_touched_by(
+def test_an_application_is_affected_by(
     case: tuple[list[str], tuple[str, ...], tuple[str, ...], str | None],
 ) -> None:
-    changed, paths, ignores, found = case
-    assert touched(changed, directory="app", paths=paths, ignores=ignores) == found
+    changed, paths, ignores, expected = case
+    assert find_touched_path(changed, directory="app", paths=paths, ignores=ignores) == expected
 
 
 @pytest.mark.parametrize("directory", [".", "./", "", "/"])
-def test_an_application_at_the_root_has_every_file(directory: str) -> None:
-    assert within("anything/at/all", directory)
-
-
-def _trimmed(name: str) -> bool:
-    return name.strip() == name
+def test_an_application_at_the_root_contains_every_file(directory: str) -> None:
+    assert is_within("anything/at/all", directory)
 
 
 NAMES = st.text(string.ascii_letters + string.digits + "-_ é", min_size=1).filter(
@@ -93,7 +91,7 @@ PATHS = st.lists(NAMES, min_size=1, max_size=5).map("/".join)
 
 
 @given(PATHS)
-def test_a_plain_path_means_itself_and_what_is_below_it(path: str) -> None:
+def test_a_plain_path_matches_itself_and_everything_below_it(path: str) -> None:
     assert matches([path], path)
     assert matches([path], f"{path}/below/it")
     assert matches(["**"], path)
@@ -101,15 +99,15 @@ def test_a_plain_path_means_itself_and_what_is_below_it(path: str) -> None:
 
 
 @given(PATHS, PATHS)
-def test_two_stars_bridge_any_directories(above: str, below: str) -> None:
+def test_two_stars_match_any_number_of_directories(above: str, below: str) -> None:
     assert matches([f"{above}/**/{below}"], f"{above}/{below}")
     assert matches([f"{above}/**/{below}"], f"{above}/between/{below}")
 
 
 @given(st.text(max_size=30), PATHS)
-def test_any_text_either_is_a_pattern_or_says_why_not(text: str, path: str) -> None:
+def test_any_text_is_a_valid_pattern_or_rejected_with_a_message(text: str, path: str) -> None:
     try:
-        pattern(text)
+        compile_pattern(text)
     except ValueError as error:
         assert str(error)
         return

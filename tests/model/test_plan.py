@@ -1,4 +1,4 @@
-"""Which strategy and which stages, with the reasons people read."""
+"""The strategy of a deployment with its reason, and its stages."""
 
 import json
 from typing import Any
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pipecd.config.application import CommitMatcher, StageConfig
 from pipecd.config.stages import CustomSyncOptions, ScriptRunOptions, SkipOn, WaitApprovalOptions, WaitOptions
 from pipecd.model.deployment import ManualOperation, SyncStrategy, Trigger
-from pipecd.model.plan import NoPipeline, Predefined, pipeline_stages, quick_sync_stages, strategy
+from pipecd.model.plan import NoPipeline, Predefined, determine_strategy, pipeline_stages, quick_sync_stages
 from pipecd.model.progress import BASE_STAGE, ONLY_ON_REQUEST
-from pipecd.model.skip import skips
+from pipecd.model.skip import skip_reason
 from tests.model.samples import trigger
 
 AUTO, QUICK, PIPELINE = SyncStrategy.AUTO, SyncStrategy.QUICK_SYNC, SyncStrategy.PIPELINE
@@ -20,15 +20,22 @@ SYNC = Predefined(id="TerraformSync", name="TERRAFORM_SYNC", desc="Apply")
 
 
 def stage(name: str, index: int, options: Any = None) -> StageConfig:
-    made = StageConfig(name=name)
-    return made.model_copy(update={"id": f"stage-{index}", "options": options})
+    config = StageConfig(name=name)
+    return config.model_copy(update={"id": f"stage-{index}", "options": options})
 
 
 WAITS = [stage("WAIT", 0, WaitOptions())]
 BY_MESSAGE = CommitMatcher.model_validate({"quickSync": "^hotfix", "pipeline": "slow"})
 CASES: dict[str, tuple[Trigger, list[StageConfig], bool, CommitMatcher, SyncStrategy | None, str]] = {
-    "asked for quick sync": (trigger(QUICK, "ada"), WAITS, True, BY_MESSAGE, QUICK, "as asked"),
-    "asked for the pipeline": (trigger(PIPELINE, "ada"), WAITS, False, BY_MESSAGE, PIPELINE, "as asked"),
+    "a quick sync was requested": (trigger(QUICK, "ada"), WAITS, True, BY_MESSAGE, QUICK, "as requested"),
+    "a pipeline sync was requested": (
+        trigger(PIPELINE, "ada"),
+        WAITS,
+        False,
+        BY_MESSAGE,
+        PIPELINE,
+        "as requested",
+    ),
     "no pipeline": (trigger(message="slow"), [], True, BY_MESSAGE, QUICK, "no pipeline"),
     "always the pipeline": (
         trigger(message="hotfix"),
@@ -38,9 +45,23 @@ CASES: dict[str, tuple[Trigger, list[StageConfig], bool, CommitMatcher, SyncStra
         PIPELINE,
         "alwaysUsePipeline",
     ),
-    "message says pipeline": (trigger(message="hotfix, slow"), WAITS, False, BY_MESSAGE, PIPELINE, '"slow"'),
-    "message says quick": (trigger(message="hotfix"), WAITS, False, BY_MESSAGE, QUICK, '"^hotfix"'),
-    "a person is not bound by it": (
+    "the message matches pipeline": (
+        trigger(message="hotfix, slow"),
+        WAITS,
+        False,
+        BY_MESSAGE,
+        PIPELINE,
+        '"slow"',
+    ),
+    "the message matches quickSync": (
+        trigger(message="hotfix"),
+        WAITS,
+        False,
+        BY_MESSAGE,
+        QUICK,
+        '"^hotfix"',
+    ),
+    "the message is ignored for a requested sync": (
         trigger(AUTO, "ada", "slow"),
         WAITS,
         False,
@@ -57,18 +78,20 @@ CASES: dict[str, tuple[Trigger, list[StageConfig], bool, CommitMatcher, SyncStra
 def test_strategy(
     case: tuple[Trigger, list[StageConfig], bool, CommitMatcher, SyncStrategy | None, str],
 ) -> None:
-    why_made, pipeline, always, matcher, wanted, words = case
-    found = strategy(why_made, pipeline=pipeline, always_use_pipeline=always, commit_matcher=matcher)
-    assert (found.strategy if found else None) == wanted
-    assert words in (found.why if found else "")
+    cause, pipeline, always, matcher, expected, reason = case
+    result = determine_strategy(cause, pipeline=pipeline, always_use_pipeline=always, commit_matcher=matcher)
+    assert (result.strategy if result else None) == expected
+    assert reason in (result.reason if result else "")
 
 
-def test_a_pipeline_that_is_not_there_cannot_be_asked_for() -> None:
+def test_a_pipeline_sync_without_a_pipeline_is_rejected() -> None:
     with pytest.raises(NoPipeline, match="no pipeline"):
-        strategy(trigger(PIPELINE), pipeline=[], always_use_pipeline=False, commit_matcher=CommitMatcher())
+        determine_strategy(
+            trigger(PIPELINE), pipeline=[], always_use_pipeline=False, commit_matcher=CommitMatcher()
+        )
 
 
-def test_quick_sync_is_one_stage_and_its_rollback_out_of_sight() -> None:
+def test_quick_sync_is_one_stage_and_a_hidden_rollback() -> None:
     sync, rollback = quick_sync_stages(SYNC, rolls_back=True, auto_rollback=True)
     assert (sync.id, sync.name, sync.visible, sync.predefined) == (
         "TerraformSync",
@@ -85,12 +108,12 @@ def test_quick_sync_is_one_stage_and_its_rollback_out_of_sight() -> None:
     assert ONLY_ON_REQUEST not in rollback.metadata
 
 
-def test_a_rollback_that_is_not_automatic_is_planned_for_who_asks() -> None:
+def test_a_rollback_that_is_not_automatic_is_planned_for_a_request() -> None:
     *_, rollback = quick_sync_stages(SYNC, rolls_back=True, auto_rollback=False)
     assert ONLY_ON_REQUEST in rollback.metadata
 
 
-def test_scripts_are_undone_one_by_one() -> None:
+def test_each_script_has_its_own_rollback() -> None:
     scripts = [
         stage(
             "SCRIPT_RUN",
@@ -100,56 +123,58 @@ def test_scripts_are_undone_one_by_one() -> None:
         stage("SCRIPT_RUN", 1, ScriptRunOptions(run="b")),
         stage("SCRIPT_RUN", 2, ScriptRunOptions.model_validate({"run": "c", "onRollback": "uc"})),
     ]
-    made = pipeline_stages(scripts, rolls_back=True, auto_rollback=True)
-    undone = [one for one in made if one.name == "SCRIPT_RUN_ROLLBACK"]
-    assert [one.metadata[BASE_STAGE] for one in undone] == ["stage-0", "stage-2"]
-    assert [one.id for one in undone] == ["ScriptRunRollback", "ScriptRunRollback-1"]
-    assert (undone[0].metadata["onRollback"], json.loads(undone[0].metadata["env"])) == ("ua", {"K": "v"})
+    stages = pipeline_stages(scripts, rolls_back=True, auto_rollback=True)
+    rollbacks = [stage for stage in stages if stage.name == "SCRIPT_RUN_ROLLBACK"]
+    assert [rollback.metadata[BASE_STAGE] for rollback in rollbacks] == ["stage-0", "stage-2"]
+    assert [rollback.id for rollback in rollbacks] == ["ScriptRunRollback", "ScriptRunRollback-1"]
+    metadata = rollbacks[0].metadata
+    assert (metadata["onRollback"], json.loads(metadata["env"])) == ("ua", {"K": "v"})
 
 
-def test_a_custom_sync_is_undone_by_itself() -> None:
-    made = pipeline_stages(
+def test_a_custom_sync_is_rolled_back_by_its_own_command() -> None:
+    stages = pipeline_stages(
         [stage("CUSTOM_SYNC", 0, CustomSyncOptions(run="sam deploy"))], rolls_back=True, auto_rollback=True
     )
-    assert [one.name for one in made] == ["CUSTOM_SYNC", "CUSTOM_SYNC_ROLLBACK"]
+    assert [stage.name for stage in stages] == ["CUSTOM_SYNC", "CUSTOM_SYNC_ROLLBACK"]
 
 
-def test_who_may_approve_stands_in_the_stage() -> None:
-    approval = WaitApprovalOptions(approvers=("ada", "bob"))
-    made, *_ = pipeline_stages([stage("WAIT_APPROVAL", 0, approval)], rolls_back=False, auto_rollback=True)
-    assert made.metadata == {"Approvers": "ada,bob"}
-    assert made.operation is ManualOperation.APPROVE
+def test_the_approvers_are_stored_in_the_stage() -> None:
+    options = WaitApprovalOptions(approvers=("ada", "bob"))
+    approval, *_ = pipeline_stages([stage("WAIT_APPROVAL", 0, options)], rolls_back=False, auto_rollback=True)
+    assert approval.metadata == {"Approvers": "ada,bob"}
+    assert approval.operation is ManualOperation.APPROVE
 
 
 @given(st.integers(1, 8), st.booleans(), st.booleans(), st.data())
-def test_a_plan_is_a_chain_of_stages_with_ids_of_their_own(
+def test_a_plan_is_a_sequence_of_stages_with_unique_ids(
     count: int, rolls_back: bool, auto_rollback: bool, data: st.DataObject
 ) -> None:
     script = ScriptRunOptions.model_validate({"run": "a", "onRollback": "b"})
     kinds = {"WAIT": WaitOptions(), "SCRIPT_RUN": script, "CUSTOM_SYNC": CustomSyncOptions(run="x")}
     names = data.draw(st.lists(st.sampled_from(sorted(kinds)), min_size=count, max_size=count))
     pipeline = [stage(name, index, kinds[name]) for index, name in enumerate(names)]
-    made = pipeline_stages(pipeline, rolls_back=rolls_back, auto_rollback=auto_rollback)
-    forward = [one for one in made if not one.rollback]
-    assert [one.name for one in forward] == names
-    assert [one.requires for one in forward] == [(), *((one.id,) for one in forward[:-1])]
-    assert len({one.id for one in made}) == len(made)
-    assert [one.index for one in made] == list(range(len(made)))
-    assert all((ONLY_ON_REQUEST in one.metadata) is not auto_rollback for one in made if one.rollback)
+    stages = pipeline_stages(pipeline, rolls_back=rolls_back, auto_rollback=auto_rollback)
+    forward = [stage for stage in stages if not stage.rollback]
+    rollbacks = [stage for stage in stages if stage.rollback]
+    assert [stage.name for stage in forward] == names
+    assert [stage.requires for stage in forward] == [(), *((stage.id,) for stage in forward[:-1])]
+    assert len({stage.id for stage in stages}) == len(stages)
+    assert [stage.index for stage in stages] == list(range(len(stages)))
+    assert all((ONLY_ON_REQUEST in stage.metadata) is not auto_rollback for stage in rollbacks)
 
 
 BY_PREFIX = SkipOn.model_validate({"commitMessagePrefixes": ["[skip]"]})
 SKIPS = {
-    "nothing said": (SkipOn(), "m", ["a"], False),
-    "the message begins so": (BY_PREFIX, "[skip] m", ["a"], True),
-    "the message holds it elsewhere": (BY_PREFIX, "m [skip]", ["a"], False),
-    "only such files": (SkipOn(paths=("docs", "*.md")), "m", ["docs/a", "b.md"], True),
+    "nothing configured": (SkipOn(), "m", ["a"], False),
+    "the message has the prefix": (BY_PREFIX, "[skip] m", ["a"], True),
+    "the message contains the prefix elsewhere": (BY_PREFIX, "m [skip]", ["a"], False),
+    "only files that match": (SkipOn(paths=("docs", "*.md")), "m", ["docs/a", "b.md"], True),
     "also another file": (SkipOn(paths=("docs",)), "m", ["docs/a", "b.md"], False),
-    "nothing runs yet": (SkipOn(paths=("**",)), "m", None, False),
+    "nothing was deployed yet": (SkipOn(paths=("**",)), "m", None, False),
 }
 
 
 @pytest.mark.parametrize("case", SKIPS.values(), ids=SKIPS.keys())
 def test_skip(case: tuple[SkipOn, str, list[str] | None, bool]) -> None:
     rule, message, changed, skipped = case
-    assert bool(skips(rule, message, changed)) is skipped
+    assert bool(skip_reason(rule, message, changed)) is skipped

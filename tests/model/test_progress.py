@@ -1,4 +1,4 @@
-"""What comes next in a deployment: a table of cases, and what holds whatever happens."""
+"""The next step of a deployment: a table of cases, and properties of every sequence of steps."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pipecd.model.application import ApplicationKind, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.progress import (
-    ASKED,
     BASE_STAGE,
     ONLY_ON_REQUEST,
-    PLANNED,
+    ORIGIN_PLAN,
+    ORIGIN_REQUEST,
     ROLLBACK_ORIGIN,
     Begin,
     Finish,
@@ -23,8 +23,8 @@ from pipecd.model.progress import (
     Start,
     Stop,
     StopKind,
-    advance,
-    after,
+    apply_outcome,
+    apply_step,
     next_step,
 )
 from pipecd.model.stage import Again, Done, Failed, Outcome
@@ -32,18 +32,18 @@ from pipecd.model.status import DeploymentStatus as D
 from pipecd.model.status import StageStatus as S
 from pipecd.model.status import may_move, stage_may_move
 
-CANCEL = Stop(kind=StopKind.CANCELLED, by="ann")
+CANCEL = Stop(kind=StopKind.CANCELLED, requested_by="ann")
 CANCEL_WITH = replace(CANCEL, rollback=True)
 CANCEL_WITHOUT = replace(CANCEL, rollback=False)
 TIMEOUT = Stop(kind=StopKind.TIMED_OUT)
 
 
-def stage(index: int, status: S = S.NOT_STARTED, **facts: object) -> Stage:
-    made = Stage(id=f"stage-{index}", name="WAIT", index=index, status=status)
-    return replace(made, **facts)  # type: ignore[arg-type]
+def stage(index: int, status: S = S.NOT_STARTED, **fields: object) -> Stage:
+    stage = Stage(id=f"stage-{index}", name="WAIT", index=index, status=status)
+    return replace(stage, **fields)  # type: ignore[arg-type]
 
 
-def undo(name: str = "ROLLBACK", status: S = S.NOT_STARTED, **metadata: str) -> Stage:
+def rollback_stage(name: str = "ROLLBACK", status: S = S.NOT_STARTED, **metadata: str) -> Stage:
     return Stage(id=name, name=name, index=99, rollback=True, visible=False, status=status, metadata=metadata)
 
 
@@ -71,10 +71,10 @@ def name(step: object) -> str:
     match step:
         case None:
             return "nothing"
-        case Start(stage=one) | Run(stage=one):
-            return f"{type(step).__name__} {one.id}"
-        case Halt(stage=one, status=status):
-            return f"Halt {one.id} {status.name}"
+        case Start(stage=stage) | Run(stage=stage):
+            return f"{type(step).__name__} {stage.id}"
+        case Halt(stage=stage, status=status):
+            return f"Halt {stage.id} {status.name}"
         case Finish(status=status):
             return f"Finish {status.name}"
         case RollBack(origin=origin):
@@ -84,18 +84,18 @@ def name(step: object) -> str:
 
 CASES = [
     ("a pending deployment is planned", deployment(D.PENDING), None, "Plan"),
-    ("a time limit does not end what was not begun", deployment(D.PENDING), TIMEOUT, "Plan"),
-    ("cancelled before its plan, it is over", deployment(D.PENDING), CANCEL, "Finish CANCELLED"),
+    ("a timeout does not end a deployment that has not begun", deployment(D.PENDING), TIMEOUT, "Plan"),
+    ("a deployment cancelled before planning ends", deployment(D.PENDING), CANCEL, "Finish CANCELLED"),
     ("a planned deployment begins", deployment(D.PLANNED, stage(0)), None, "Begin"),
     (
-        "cancelled before any stage ran, nothing needs undoing",
-        deployment(D.PLANNED, stage(0), undo()),
+        "a deployment cancelled before any stage ran is not rolled back",
+        deployment(D.PLANNED, stage(0), rollback_stage()),
         CANCEL,
         "Finish CANCELLED",
     ),
     (
-        "unless a rollback is asked for",
-        deployment(D.PLANNED, stage(0), undo()),
+        "unless a rollback is requested",
+        deployment(D.PLANNED, stage(0), rollback_stage()),
         CANCEL_WITH,
         "Halt stage-0 CANCELLED",
     ),
@@ -107,101 +107,108 @@ CASES = [
         None,
         "Start stage-2",
     ),
-    ("all done is a success", deployment(D.RUNNING, stage(0, S.SUCCESS), undo()), None, "Finish SUCCESS"),
-    ("no stages is a success", deployment(D.RUNNING), None, "Finish SUCCESS"),
     (
-        "EXITED ends it without running what follows",
+        "a deployment whose stages all succeeded is a success",
+        deployment(D.RUNNING, stage(0, S.SUCCESS), rollback_stage()),
+        None,
+        "Finish SUCCESS",
+    ),
+    ("a deployment without stages is a success", deployment(D.RUNNING), None, "Finish SUCCESS"),
+    (
+        "EXITED ends the deployment without running the following stages",
         deployment(D.RUNNING, stage(0, S.EXITED), stage(1)),
         None,
         "Finish SUCCESS",
     ),
     (
-        "a failure leads to the rollback",
-        deployment(D.RUNNING, stage(0, S.FAILURE), stage(1), undo()),
+        "a failed stage is followed by the rollback",
+        deployment(D.RUNNING, stage(0, S.FAILURE), stage(1), rollback_stage()),
         None,
-        f"RollBack {PLANNED}",
+        f"RollBack {ORIGIN_PLAN}",
     ),
     (
-        "a failure without rollback ends it",
+        "a failed stage without rollback ends the deployment",
         deployment(D.RUNNING, stage(0, S.FAILURE)),
         None,
         "Finish FAILURE",
     ),
     (
-        "cancel ends the stage at work",
-        deployment(D.RUNNING, stage(0, S.RUNNING), undo()),
+        "cancelling ends the running stage",
+        deployment(D.RUNNING, stage(0, S.RUNNING), rollback_stage()),
         CANCEL,
         "Halt stage-0 CANCELLED",
     ),
     (
-        "then rolls back as planned",
-        deployment(D.RUNNING, stage(0, S.CANCELLED), undo()),
+        "then the deployment is rolled back as planned",
+        deployment(D.RUNNING, stage(0, S.CANCELLED), rollback_stage()),
         CANCEL,
-        f"RollBack {PLANNED}",
+        f"RollBack {ORIGIN_PLAN}",
     ),
     (
-        "cancel without rollback does not roll back",
-        deployment(D.RUNNING, stage(0, S.CANCELLED), undo()),
+        "cancelling without rollback does not roll back",
+        deployment(D.RUNNING, stage(0, S.CANCELLED), rollback_stage()),
         CANCEL_WITHOUT,
         "Finish CANCELLED",
     ),
     (
-        "a rollback on request waits for a request",
-        deployment(D.RUNNING, stage(0, S.CANCELLED), undo(**{ONLY_ON_REQUEST: "true"})),
+        "a rollback on request does not run without a request",
+        deployment(D.RUNNING, stage(0, S.CANCELLED), rollback_stage(**{ONLY_ON_REQUEST: "true"})),
         CANCEL,
         "Finish CANCELLED",
     ),
     (
-        "and runs on request",
-        deployment(D.RUNNING, stage(0, S.CANCELLED), undo(**{ONLY_ON_REQUEST: "true"})),
+        "a rollback on request runs when it is requested",
+        deployment(D.RUNNING, stage(0, S.CANCELLED), rollback_stage(**{ONLY_ON_REQUEST: "true"})),
         CANCEL_WITH,
-        f"RollBack {ASKED}",
+        f"RollBack {ORIGIN_REQUEST}",
     ),
     (
-        "a stage's own rollback is left out when the stage never ran",
-        deployment(D.RUNNING, stage(0, S.FAILURE), stage(1), undo(**{BASE_STAGE: "stage-1"})),
+        "the rollback of a stage that never ran is skipped",
+        deployment(D.RUNNING, stage(0, S.FAILURE), stage(1), rollback_stage(**{BASE_STAGE: "stage-1"})),
         None,
         "Finish FAILURE",
     ),
     (
-        "time up ends the stage at work",
+        "a timeout ends the running stage",
         deployment(D.RUNNING, stage(0, S.RUNNING)),
         TIMEOUT,
         "Halt stage-0 FAILURE",
     ),
     (
         "a rollback stage is started",
-        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), undo()),
+        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), rollback_stage()),
         None,
         "Start ROLLBACK",
     ),
     (
-        "a rollback is not cancelled",
-        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), undo(status=S.RUNNING)),
+        "a rollback cannot be cancelled",
+        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), rollback_stage(status=S.RUNNING)),
         CANCEL,
         "Run ROLLBACK",
     ),
     (
-        "a rollback has a time limit",
-        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), undo(status=S.RUNNING)),
+        "a rollback has a timeout",
+        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), rollback_stage(status=S.RUNNING)),
         TIMEOUT,
         "Halt ROLLBACK FAILURE",
     ),
     (
-        "a failed rollback does not keep the next from running",
-        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), undo(status=S.FAILURE), undo("SECOND")),
+        "a failed rollback stage does not stop the next one",
+        deployment(
+            D.ROLLING_BACK, stage(0, S.FAILURE), rollback_stage(status=S.FAILURE), rollback_stage("SECOND")
+        ),
         None,
         "Start SECOND",
     ),
     (
         "a failed rollback ends the deployment",
-        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), undo(status=S.FAILURE)),
+        deployment(D.ROLLING_BACK, stage(0, S.FAILURE), rollback_stage(status=S.FAILURE)),
         None,
         "Finish FAILURE",
     ),
     (
-        "rolled back after a cancel stays cancelled",
-        deployment(D.ROLLING_BACK, stage(0, S.CANCELLED), undo(status=S.SUCCESS)),
+        "a deployment that is rolled back after a cancel is cancelled",
+        deployment(D.ROLLING_BACK, stage(0, S.CANCELLED), rollback_stage(status=S.SUCCESS)),
         None,
         "Finish CANCELLED",
     ),
@@ -210,46 +217,49 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("deployment", "stop", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+    ("deployment", "stop", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_next_step(deployment: Deployment, stop: Stop | None, expected: str) -> None:
     assert name(next_step(deployment, stop)) == expected
 
 
-def test_reason_names_the_stage_and_why_it_failed() -> None:
+def test_the_reason_contains_the_failed_stage_and_its_error() -> None:
     step = next_step(deployment(D.RUNNING, stage(0, S.FAILURE, reason="exit code 3")))
     assert step == Finish(status=D.FAILURE, reason="Failed while executing stage stage-0: exit code 3")
 
 
-def test_reason_names_who_cancelled() -> None:
+def test_the_reason_contains_the_user_who_cancelled() -> None:
     step = next_step(deployment(D.RUNNING, stage(0, S.CANCELLED)), CANCEL)
     assert step == Finish(status=D.CANCELLED, reason="Cancelled by ann while executing stage stage-0")
 
 
-def test_final_reason_says_that_the_rollback_failed() -> None:
-    broken = deployment(
+def test_the_final_reason_contains_the_failed_rollback() -> None:
+    failed = deployment(
         D.ROLLING_BACK,
         stage(0, S.FAILURE),
-        undo(status=S.FAILURE),
+        rollback_stage(status=S.FAILURE),
         reason="Failed while executing stage stage-0",
     )
-    step = next_step(broken)
+    step = next_step(failed)
     assert isinstance(step, Finish)
-    assert step.reason == "Failed while executing stage stage-0; the rollback failed too: ROLLBACK"
+    assert step.reason == "Failed while executing stage stage-0; the rollback also failed: ROLLBACK"
 
 
 def test_a_restart_keeps_the_first_start_times() -> None:
-    begun = advance(deployment(D.PLANNED, stage(0)), Begin(), 100)
-    assert advance(begun, Begin(), 500).shared == begun.shared
-    started = advance(begun, Start(stage=begun.stages[0]), 101)
-    again = advance(started, Start(stage=started.stages[0]), 600)
+    begun = apply_step(deployment(D.PLANNED, stage(0)), Begin(), 100)
+    assert apply_step(begun, Begin(), 500).shared == begun.shared
+    started = apply_step(begun, Start(stage=begun.stages[0]), 101)
+    again = apply_step(started, Start(stage=started.stages[0]), 600)
     assert again.stages[0].metadata == started.stages[0].metadata
 
 
 STOPS = st.one_of(
     st.none(),
     st.builds(
-        Stop, kind=st.sampled_from(StopKind), by=st.just("ann"), rollback=st.sampled_from([None, True, False])
+        Stop,
+        kind=st.sampled_from(StopKind),
+        requested_by=st.just("ann"),
+        rollback=st.sampled_from([None, True, False]),
     ),
 )
 SUCCESSES = st.sampled_from([S.SUCCESS, S.SKIPPED, S.EXITED])
@@ -264,43 +274,43 @@ FORWARD = st.lists(st.sampled_from(S), max_size=5)
 @st.composite
 def deployments(draw: st.DrawFn) -> Deployment:
     stages = [stage(index, status) for index, status in enumerate(draw(FORWARD))]
-    undos = []
+    rollback_stages = []
     for index in range(draw(st.integers(0, 3))):
         metadata = {}
         if draw(st.booleans()):
             metadata[ONLY_ON_REQUEST] = "true"
         if stages and draw(st.booleans()):
             metadata[BASE_STAGE] = draw(st.sampled_from(stages)).id
-        undos.append(undo(f"undo-{index}", draw(st.sampled_from(S)), **metadata))
-    shared = draw(st.sampled_from([{}, {ROLLBACK_ORIGIN: ASKED}, {ROLLBACK_ORIGIN: PLANNED}]))
-    return deployment(draw(st.sampled_from(D)), *stages, *undos, shared=dict(shared))
+        rollback_stages.append(rollback_stage(f"undo-{index}", draw(st.sampled_from(S)), **metadata))
+    shared = draw(st.sampled_from([{}, {ROLLBACK_ORIGIN: ORIGIN_REQUEST}, {ROLLBACK_ORIGIN: ORIGIN_PLAN}]))
+    return deployment(draw(st.sampled_from(D)), *stages, *rollback_stages, shared=dict(shared))
 
 
-def carry_out(value: Deployment, stop: Stop | None, outcome: Outcome) -> Deployment | None:
-    """The deployment after its next step, or None when there is none."""
+def execute_next_step(value: Deployment, stop: Stop | None, outcome: Outcome) -> Deployment | None:
+    """The deployment after its next step, or None if there is none."""
     match next_step(value, stop):
         case None:
             return None
         case Plan():
-            return replace(value, status=D.PLANNED, stages=value.stages or (stage(0), undo()))
-        case Run(stage=one):
-            assert one.status is S.RUNNING
-            return after(value, one, outcome, 7)
+            return replace(value, status=D.PLANNED, stages=value.stages or (stage(0), rollback_stage()))
+        case Run(stage=running):
+            assert running.status is S.RUNNING
+            return apply_outcome(value, running, outcome, 7)
         case step:
-            return advance(value, step, 7)
+            return apply_step(value, step, 7)
 
 
 @settings(max_examples=400, deadline=None)
 @given(deployments(), st.lists(st.tuples(STOPS, OUTCOMES), max_size=30))
-def test_whatever_happens_moves_are_legal_and_the_deployment_ends(
+def test_after_any_events_all_moves_are_legal_and_the_deployment_ends(
     value: Deployment, events: list[tuple[Stop | None, Outcome]]
 ) -> None:
-    """After any events, a world where stages answer brings the deployment to its end."""
-    calm: list[tuple[Stop | None, Outcome]] = [(None, Done())] * (4 * len(value.stages) + 10)
+    """After any events, the deployment ends once its stages succeed."""
+    successes: list[tuple[Stop | None, Outcome]] = [(None, Done())] * (4 * len(value.stages) + 10)
     current: Deployment | None = value
-    for stop, outcome in [*events, *calm]:
+    for stop, outcome in [*events, *successes]:
         assert current is not None
-        following = carry_out(current, stop, outcome)
+        following = execute_next_step(current, stop, outcome)
         if following is None:
             break
         assert_legal(current, following)
@@ -310,14 +320,14 @@ def test_whatever_happens_moves_are_legal_and_the_deployment_ends(
 
 @settings(max_examples=200, deadline=None)
 @given(deployments(), st.lists(st.tuples(STOPS, st.just(Again())), max_size=10))
-def test_a_stage_that_never_ends_is_ended_by_the_time_limit(
+def test_a_stage_that_never_ends_is_ended_by_the_timeout(
     value: Deployment, events: list[tuple[Stop | None, Outcome]]
 ) -> None:
     current: Deployment | None = value
-    late: list[tuple[Stop | None, Outcome]] = [(TIMEOUT, Again())] * (4 * len(value.stages) + 10)
-    for stop, outcome in [*events, *late]:
+    timeouts: list[tuple[Stop | None, Outcome]] = [(TIMEOUT, Again())] * (4 * len(value.stages) + 10)
+    for stop, outcome in [*events, *timeouts]:
         assert current is not None
-        following = carry_out(current, stop, outcome)
+        following = execute_next_step(current, stop, outcome)
         if following is None:
             break
         assert_legal(current, following)
@@ -326,12 +336,13 @@ def test_a_stage_that_never_ends_is_ended_by_the_time_limit(
 
 
 def assert_legal(old: Deployment, new: Deployment) -> None:
-    """A final status is never left, a finished stage is never run again, every move is in the tables."""
+    """A final status never changes, a finished stage never runs again, and every move is in the tables."""
     assert not old.status.final
     assert may_move(old.status, new.status)
     if old.status is D.PENDING:
         return
-    for before, now in zip(old.stages, new.stages, strict=True):
-        assert stage_may_move(before.status, now.status), f"{before.id}: {before.status!r} → {now.status!r}"
-        if old.status is D.ROLLING_BACK and not before.rollback:
-            assert before == now
+    for old_stage, new_stage in zip(old.stages, new.stages, strict=True):
+        move = f"{old_stage.id}: {old_stage.status!r} → {new_stage.status!r}"
+        assert stage_may_move(old_stage.status, new_stage.status), move
+        if old.status is D.ROLLING_BACK and not old_stage.rollback:
+            assert old_stage == new_stage

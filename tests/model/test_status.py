@@ -1,4 +1,4 @@
-"""Invariant 3: a terminal state is never left; every other state can still end."""
+"""Invariant 3: a final status never changes; every other status can still become final."""
 
 import pytest
 
@@ -13,12 +13,12 @@ from pipecd.model.status import (
 
 
 @pytest.mark.parametrize("old", [status for status in DeploymentStatus if status.final])
-def test_a_final_deployment_status_is_never_left(old: DeploymentStatus) -> None:
+def test_a_final_deployment_status_never_changes(old: DeploymentStatus) -> None:
     assert [new for new in DeploymentStatus if may_move(old, new)] == [old]
 
 
 @pytest.mark.parametrize("old", [status for status in StageStatus if status.final])
-def test_a_final_stage_status_is_never_left(old: StageStatus) -> None:
+def test_a_final_stage_status_never_changes(old: StageStatus) -> None:
     assert [new for new in StageStatus if stage_may_move(old, new)] == [old]
 
 
@@ -28,7 +28,7 @@ def test_every_unfinished_deployment_can_be_cancelled_and_can_fail(old: Deployme
     assert may_move(old, DeploymentStatus.FAILURE)
 
 
-def test_a_rolled_back_deployment_is_no_success() -> None:
+def test_a_rolled_back_deployment_is_not_successful() -> None:
     assert not may_move(DeploymentStatus.ROLLING_BACK, DeploymentStatus.SUCCESS)
 
 
@@ -37,7 +37,7 @@ def test_no_move_goes_backwards() -> None:
     assert all(new > old for old, moves in STAGE_MOVES.items() for new in moves)
 
 
-def test_exactly_the_states_without_moves_are_final() -> None:
+def test_exactly_the_statuses_without_moves_are_final() -> None:
     final = {DeploymentStatus.SUCCESS, DeploymentStatus.FAILURE, DeploymentStatus.CANCELLED}
     assert {status for status in DeploymentStatus if status.final} == final
     assert {status for status in StageStatus if not status.final} == {

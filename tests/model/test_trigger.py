@@ -1,4 +1,4 @@
-"""When a deployment is made, as tables."""
+"""When a deployment is triggered, as tables."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from pipecd.model.trigger import on_chain, on_command, on_commit, on_out_of_sync
 from tests.model.samples import deployment
 
 COMMITS = {
-    "switched off": (OnCommit(disabled=True), "a", "b", ["app/x"], False),
+    "disabled": (OnCommit(disabled=True), "a", "b", ["app/x"], False),
     "never deployed": (OnCommit(), "", "b", [], True),
     "the same commit": (OnCommit(), "b", "b", [], False),
     "a file of the application": (OnCommit(), "a", "b", ["app/x"], True),
@@ -24,33 +24,33 @@ COMMITS = {
 
 @pytest.mark.parametrize("case", COMMITS.values(), ids=COMMITS.keys())
 def test_on_commit(case: tuple[OnCommit, str, str, list[str] | None, bool]) -> None:
-    rule, last, head, changed, wanted = case
+    rule, last, head, changed, expected = case
     decision = on_commit(rule, directory="app", last=last, head=head, changed=changed)
-    assert decision.triggered is wanted
-    assert decision.why
+    assert decision.triggered is expected
+    assert decision.reason
 
 
 def ended(seconds_ago: int) -> Deployment:
     return replace(deployment(), status=DeploymentStatus.FAILURE, completed_at=10_000 - seconds_ago)
 
 
-ON = OnOutOfSync.model_validate({"disabled": False, "minWindow": "5m"})
+ENABLED = OnOutOfSync.model_validate({"disabled": False, "minWindow": "5m"})
 DRIFTS = {
-    "switched off, as usual": (OnOutOfSync(), ended(9000), False),
-    "never deployed": (ON, None, True),
-    "at work": (ON, deployment(), False),
-    "ended just now": (ON, ended(299), False),
-    "ended long ago": (ON, ended(300), True),
+    "disabled by default": (OnOutOfSync(), ended(9000), False),
+    "never deployed": (ENABLED, None, True),
+    "deployment running": (ENABLED, deployment(), False),
+    "ended within the window": (ENABLED, ended(299), False),
+    "ended before the window": (ENABLED, ended(300), True),
 }
 
 
 @pytest.mark.parametrize("case", DRIFTS.values(), ids=DRIFTS.keys())
 def test_on_out_of_sync(case: tuple[OnOutOfSync, Deployment | None, bool]) -> None:
-    rule, last, wanted = case
-    assert on_out_of_sync(rule, last=last, now=10_000).triggered is wanted
+    rule, last, expected = case
+    assert on_out_of_sync(rule, last=last, now=10_000).triggered is expected
 
 
-def test_commands_are_heard_unless_switched_off_and_chains_only_where_switched_on() -> None:
+def test_commands_trigger_unless_disabled_and_chains_only_if_enabled() -> None:
     assert on_command(OnCommand()).triggered
     assert not on_command(OnCommand(disabled=True)).triggered
     assert not on_chain(OnChain()).triggered

@@ -1,4 +1,4 @@
-"""APIService and ProgramService as a program with an API key sees them: over gRPC, code by code."""
+"""APIService and ProgramService, called over gRPC with an API key: responses and status codes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,12 +30,12 @@ from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest
 from tests.controlplane.server_fixture import PROJECT, Console, ControlPlane
-from tests.pipectl.running import REMOTE
+from tests.pipectl.pipectl_process import REMOTE
 
 GIT_PATH = ApplicationGitPath(repo=ApplicationGitRepository(id="demo"), path="apps/shop")
 
 
-async def add(client: Client, piped_id: str, name: str = "shop", **more: Any) -> str:
+async def add_application(client: Client, piped_id: str, name: str = "shop", **more: Any) -> str:
     request = applications.AddApplicationRequest(
         name=name,
         piped_id=piped_id,
@@ -47,12 +47,12 @@ async def add(client: Client, piped_id: str, name: str = "shop", **more: Any) ->
     return (await client.call(client.api.AddApplication, request)).application_id
 
 
-async def shown(client: Client, app_id: str) -> Application:
+async def get_application(client: Client, app_id: str) -> Application:
     request = applications.GetApplicationRequest(application_id=app_id)
     return (await client.call(client.api.GetApplication, request)).application
 
 
-async def test_a_repository_that_the_agent_did_not_report_is_not_found(client: Client, piped_id: str) -> None:
+async def test_a_repository_the_agent_did_not_report_is_not_found(client: Client, piped_id: str) -> None:
     request = applications.AddApplicationRequest(
         name="shop",
         piped_id=piped_id,
@@ -64,22 +64,24 @@ async def test_a_repository_that_the_agent_did_not_report_is_not_found(client: C
 
 
 async def test_an_application_gets_its_remote_from_the_agent(client: Client, piped_id: str) -> None:
-    made = await shown(client, await add(client, piped_id, labels={"env": "prod"}))
-    assert (made.git_path.repo.remote, made.git_path.repo.branch) == (REMOTE, "main")
-    assert made.git_path.config_filename == "app.pipecd.yaml"
-    assert (made.platform_provider, made.cloud_provider) == ("terraform", "terraform")
+    application = await get_application(
+        client, await add_application(client, piped_id, labels={"env": "prod"})
+    )
+    assert (application.git_path.repo.remote, application.git_path.repo.branch) == (REMOTE, "main")
+    assert application.git_path.config_filename == "app.pipecd.yaml"
+    assert (application.platform_provider, application.cloud_provider) == ("terraform", "terraform")
 
 
-async def test_what_was_deleted_is_listed_among_the_disabled_and_does_not_change(
+async def test_a_deleted_application_is_listed_with_the_disabled_and_cannot_be_changed(
     client: Client, piped_id: str
 ) -> None:
-    app_id = await add(client, piped_id)
+    app_id = await add_application(client, piped_id)
     request = applications.DeleteApplicationRequest(application_id=app_id)
     await client.call(client.api.DeleteApplication, request)
     listed = await client.call(
         client.api.ListApplications, applications.ListApplicationsRequest(disabled=True)
     )
-    assert [(one.id, one.deleted) for one in listed.applications] == [(app_id, True)]
+    assert [(application.id, application.deleted) for application in listed.applications] == [(app_id, True)]
     with pytest.raises(Refused, match="was deleted"):
         await client.call(
             client.api.DisableApplication, applications.DisableApplicationRequest(application_id=app_id)
@@ -90,50 +92,50 @@ async def test_what_was_deleted_is_listed_among_the_disabled_and_does_not_change
         )
 
 
-async def test_pages_hold_as_many_as_match_and_meet_without_a_gap(client: Client, piped_id: str) -> None:
-    """Those with another label are between them, and fill no place of a page."""
-    wanted = []
+async def test_pages_contain_only_matches_and_have_no_gaps(client: Client, piped_id: str) -> None:
+    """Applications with another label lie between the matches and do not count towards the page size."""
+    expected = []
     for number in range(5):
-        wanted.append(await add(client, piped_id, f"prod-{number}", labels={"env": "prod"}))
-        await add(client, piped_id, f"dev-{number}", labels={"env": "dev"})
-    found, cursor = [], ""
+        expected.append(await add_application(client, piped_id, f"prod-{number}", labels={"env": "prod"}))
+        await add_application(client, piped_id, f"dev-{number}", labels={"env": "dev"})
+    listed, cursor = [], ""
     for size in (2, 2, 1):
         request = applications.ListApplicationsRequest(labels={"env": "prod"}, limit=2, cursor=cursor)
         page = await client.call(client.api.ListApplications, request)
         assert len(page.applications) == size
-        found += [one.id for one in page.applications]
+        listed += [application.id for application in page.applications]
         cursor = page.cursor
-    assert (found, cursor) == (wanted[::-1], "")
-    every = await client.call(client.api.ListApplications, applications.ListApplicationsRequest())
-    assert len(every.applications) == 10 and every.cursor == ""
+    assert (listed, cursor) == (expected[::-1], "")
+    everything = await client.call(client.api.ListApplications, applications.ListApplicationsRequest())
+    assert len(everything.applications) == 10 and everything.cursor == ""
     with pytest.raises(Refused, match="start at the first page"):
         await client.call(
             client.api.ListApplications, applications.ListApplicationsRequest(limit=2, cursor="nonsense")
         )
 
 
-async def test_a_kind_and_a_status_are_names(client: Client) -> None:
-    with pytest.raises(Refused, match="CASTLE is no kind"):
+async def test_an_unknown_kind_or_status_is_rejected(client: Client) -> None:
+    with pytest.raises(Refused, match="CASTLE is not a valid application kind"):
         await client.call(
             client.api.ListApplications, applications.ListApplicationsRequest(kind="CASTLE", limit=1)
         )
-    with pytest.raises(Refused, match="GREAT is no status"):
+    with pytest.raises(Refused, match="GREAT is not a valid deployment status"):
         await client.call(client.api.ListDeployments, deployments.ListDeploymentsRequest(statuses=["GREAT"]))
 
 
-async def test_an_application_moves_to_another_agent_and_loses_its_targets(
+async def test_moving_an_application_to_another_agent_clears_its_deploy_targets(
     plane: ControlPlane, client: Client, piped_id: str
 ) -> None:
-    app_id = await add(client, piped_id)
+    app_id = await add_application(client, piped_id)
     targets = applications.UpdateApplicationDeployTargetsRequest(
         application_id=app_id,
         deploy_targets_by_plugin={"terraform": DeployTargets(deploy_targets=["dev", "prod"])},
     )
     await client.call(client.api.UpdateApplicationDeployTargets, targets)
-    given = (await shown(client, app_id)).deploy_targets_by_plugin
-    assert list(given["terraform"].deploy_targets) == ["dev", "prod"]
+    targets_by_plugin = (await get_application(client, app_id)).deploy_targets_by_plugin
+    assert list(targets_by_plugin["terraform"].deploy_targets) == ["dev", "prod"]
     other, _ = await plane.register_piped("other")
-    moved = applications.UpdateApplicationRequest(
+    update = applications.UpdateApplicationRequest(
         application_id=app_id,
         piped_id=other,
         platform_provider="tofu",
@@ -141,30 +143,33 @@ async def test_an_application_moves_to_another_agent_and_loses_its_targets(
             repo=ApplicationGitRepository(id="demo"), path="elsewhere", config_filename="new.yaml"
         ),
     )
-    await client.call(client.api.UpdateApplication, moved)
-    now = await shown(client, app_id)
-    assert (now.piped_id, now.platform_provider, now.name) == (other, "tofu", "shop")
-    assert (now.git_path.config_filename, now.git_path.path) == ("new.yaml", "apps/shop")
-    assert not now.deploy_targets_by_plugin
+    await client.call(client.api.UpdateApplication, update)
+    updated = await get_application(client, app_id)
+    assert (updated.piped_id, updated.platform_provider, updated.name) == (other, "tofu", "shop")
+    assert (updated.git_path.config_filename, updated.git_path.path) == ("new.yaml", "apps/shop")
+    assert not updated.deploy_targets_by_plugin
 
 
-async def test_files_are_renamed_together_or_not_at_all(
+async def test_config_files_are_renamed_together_or_not_at_all(
     plane: ControlPlane, client: Client, piped_id: str
 ) -> None:
-    ours = [await add(client, piped_id, name) for name in ("a", "b")]
-    await plane.served.plane.store.create(Application(id="theirs", name="t", project_id="other"))
+    async def config_filename(app_id: str) -> str:
+        return (await get_application(client, app_id)).git_path.config_filename
+
+    own_ids = [await add_application(client, piped_id, name) for name in ("a", "b")]
+    await plane.server.services.store.create(Application(id="foreign", name="t", project_id="other"))
     request = applications.RenameApplicationConfigFileRequest(
-        application_ids=[*ours, "theirs"], new_filename="x.yaml"
+        application_ids=[*own_ids, "foreign"], new_filename="x.yaml"
     )
     with pytest.raises(PermissionDenied, match="does not belong"):
         await client.call(client.api.RenameApplicationConfigFile, request)
-    assert {(await shown(client, one)).git_path.config_filename for one in ours} == {"app.pipecd.yaml"}
-    request.application_ids.remove("theirs")
+    assert {await config_filename(app_id) for app_id in own_ids} == {"app.pipecd.yaml"}
+    request.application_ids.remove("foreign")
     await client.call(client.api.RenameApplicationConfigFile, request)
-    assert {(await shown(client, one)).git_path.config_filename for one in ours} == {"x.yaml"}
+    assert {await config_filename(app_id) for app_id in own_ids} == {"x.yaml"}
 
 
-async def test_every_stage_has_logs_but_a_rollback_that_said_nothing(
+async def test_every_stage_has_logs_except_a_rollback_without_output(
     plane: ControlPlane, client: Client, piped_id: str
 ) -> None:
     stages = [
@@ -173,100 +178,107 @@ async def test_every_stage_has_logs_but_a_rollback_that_said_nothing(
         PipelineStage(id="Rollback", name="ROLLBACK"),
     ]
     deployment = Deployment(id="d1", application_id="a", piped_id=piped_id, project_id=PROJECT, stages=stages)
-    await plane.served.plane.store.create(deployment)
-    keep = plane.served.plane.logs.append
-    await keep(deployment, "stage-1", 0, [LogBlock(index=1, log="the first try", created_at=1)])
-    await keep(deployment, "stage-1", 1, [LogBlock(index=2, log="the second try", created_at=1)])
+    await plane.server.services.store.create(deployment)
+    append = plane.server.services.logs.append
+    await append(deployment, "stage-1", 0, [LogBlock(index=1, log="the first try", created_at=1)])
+    await append(deployment, "stage-1", 1, [LogBlock(index=2, log="the second try", created_at=1)])
     request = logs.ListStageLogsRequest(deployment_id="d1")
-    found = (await client.call(client.api.ListStageLogs, request)).stage_logs
-    said = {stage: [block.log for block in found[stage].blocks] for stage in found}
-    assert said == {"stage-0": [], "stage-1": ["the second try"]}
+    stage_logs = (await client.call(client.api.ListStageLogs, request)).stage_logs
+    texts = {stage: [block.log for block in stage_logs[stage].blocks] for stage in stage_logs}
+    assert texts == {"stage-0": [], "stage-1": ["the second try"]}
 
 
-async def test_an_event_leads_to_the_commit_that_caused_it(plane: ControlPlane, client: Client) -> None:
+async def test_an_event_with_a_commit_link_creates_a_trace(plane: ControlPlane, client: Client) -> None:
     request = events.RegisterEventRequest(
         name="image-update", data="v3", commit_hash="c0ffee", commit_url="https://git.example/c0ffee"
     )
-    made = await client.call(client.api.RegisterEvent, request)
-    (trace,) = (await lists.traces(plane.served.plane.store, PROJECT, "c0ffee", Paging())).records
+    registered = await client.call(client.api.RegisterEvent, request)
+    (trace,) = (await lists.traces(plane.server.services.store, PROJECT, "c0ffee", Paging())).records
     assert trace.commit_url == "https://git.example/c0ffee" and trace.commit_timestamp > 0
-    event = (await plane.served.plane.store.get(Event, made.event_id)).message
+    event = (await plane.server.services.store.get(Event, registered.event_id)).message
     assert event.event_key.startswith("da3a1cc1") and event.trigger_commit_hash == "c0ffee"
-    without = events.RegisterEventRequest(name="image-update", data="v4", commit_hash="beef")
-    await client.call(client.api.RegisterEvent, without)
-    traces = await lists.traces(plane.served.plane.store, PROJECT, "beef", Paging())
-    assert not traces.records, "without a link there is nothing to lead to"
+    without_link = events.RegisterEventRequest(name="image-update", data="v4", commit_hash="beef")
+    await client.call(client.api.RegisterEvent, without_link)
+    traces = await lists.traces(plane.server.services.store, PROJECT, "beef", Paging())
+    assert not traces.records, "an event without a commit link creates no trace"
 
 
 async def test_agents_are_registered_renamed_and_shown_without_their_keys(
     plane: ControlPlane, client: Client
 ) -> None:
-    theirs = Console(plane.url)
-    await theirs.sign_in(project="other")
-    await theirs.call("RegisterPiped", name="theirs")
-    await theirs.http.aclose()
-    made = await client.call(client.api.RegisterPiped, pipeds.RegisterPipedRequest(name="home", desc="d"))
-    change = pipeds.UpdatePipedRequest(piped_id=made.id, name="attic", desc="up")
+    other_console = Console(plane.url)
+    await other_console.sign_in(project="other")
+    await other_console.call("RegisterPiped", name="foreign")
+    await other_console.http.aclose()
+    registered = await client.call(
+        client.api.RegisterPiped, pipeds.RegisterPipedRequest(name="home", desc="d")
+    )
+    change = pipeds.UpdatePipedRequest(piped_id=registered.id, name="attic", desc="up")
     await client.call(client.api.UpdatePiped, change)
-    one = (await client.call(client.api.GetPiped, pipeds.GetPipedRequest(piped_id=made.id))).piped
-    assert (one.name, one.desc, one.keys[0].hash, one.keys[0].creator) == ("attic", "up", "redacted", "ci")
+    piped = (await client.call(client.api.GetPiped, pipeds.GetPipedRequest(piped_id=registered.id))).piped
+    assert (piped.name, piped.desc, piped.keys[0].hash, piped.keys[0].creator) == (
+        "attic",
+        "up",
+        "redacted",
+        "ci",
+    )
     listed = (await client.call(client.program.ListPipeds, ListPipedsRequest())).pipeds
     assert [(piped.name, piped.keys[0].hash) for piped in listed] == [("attic", "redacted")]
-    assert made.key not in str(listed)
+    assert registered.key not in str(listed)
 
 
-#: Calls about what is another project's, and what PipeCD's clients expect of each.
+#: Calls on records of another project, and the error that PipeCD's clients expect of each.
 FOREIGN: Mapping[str, tuple[Any, type[PipecdError]]] = {
-    "GetApplication": (applications.GetApplicationRequest(application_id="theirs"), Refused),
-    "EnableApplication": (applications.EnableApplicationRequest(application_id="theirs"), Refused),
-    "DisableApplication": (applications.DisableApplicationRequest(application_id="theirs"), Refused),
-    "DeleteApplication": (applications.DeleteApplicationRequest(application_id="theirs"), Refused),
-    "SyncApplication": (applications.SyncApplicationRequest(application_id="theirs"), Refused),
+    "GetApplication": (applications.GetApplicationRequest(application_id="foreign"), Refused),
+    "EnableApplication": (applications.EnableApplicationRequest(application_id="foreign"), Refused),
+    "DisableApplication": (applications.DisableApplicationRequest(application_id="foreign"), Refused),
+    "DeleteApplication": (applications.DeleteApplicationRequest(application_id="foreign"), Refused),
+    "SyncApplication": (applications.SyncApplicationRequest(application_id="foreign"), Refused),
     "UpdateApplicationDeployTargets": (
         applications.UpdateApplicationDeployTargetsRequest(
-            application_id="theirs", deploy_targets_by_plugin={"x": DeployTargets()}
+            application_id="foreign", deploy_targets_by_plugin={"x": DeployTargets()}
         ),
         PermissionDenied,
     ),
-    "GetDeployment": (deployments.GetDeploymentRequest(deployment_id="theirs"), Refused),
-    "ListStageLogs": (logs.ListStageLogsRequest(deployment_id="theirs"), Refused),
-    "GetCommand": (commands.GetCommandRequest(command_id="theirs"), Refused),
+    "GetDeployment": (deployments.GetDeploymentRequest(deployment_id="foreign"), Refused),
+    "ListStageLogs": (logs.ListStageLogsRequest(deployment_id="foreign"), Refused),
+    "GetCommand": (commands.GetCommandRequest(command_id="foreign"), Refused),
     "GetPlanPreviewResults": (
-        previews.GetPlanPreviewResultsRequest(commands=["theirs"]),
+        previews.GetPlanPreviewResultsRequest(commands=["foreign"]),
         PermissionDenied,
     ),
-    "GetPiped": (pipeds.GetPipedRequest(piped_id="theirs"), Refused),
-    "UpdatePiped": (pipeds.UpdatePipedRequest(piped_id="theirs", name="n"), PermissionDenied),
-    "EnablePiped": (pipeds.EnablePipedRequest(piped_id="theirs"), PermissionDenied),
-    "DisablePiped": (pipeds.DisablePipedRequest(piped_id="theirs"), PermissionDenied),
-    "Encrypt": (pipeds.EncryptRequest(piped_id="theirs", plaintext="x"), Refused),
+    "GetPiped": (pipeds.GetPipedRequest(piped_id="foreign"), Refused),
+    "UpdatePiped": (pipeds.UpdatePipedRequest(piped_id="foreign", name="n"), PermissionDenied),
+    "EnablePiped": (pipeds.EnablePipedRequest(piped_id="foreign"), PermissionDenied),
+    "DisablePiped": (pipeds.DisablePipedRequest(piped_id="foreign"), PermissionDenied),
+    "Encrypt": (pipeds.EncryptRequest(piped_id="foreign", plaintext="x"), Refused),
 }
 
 
-async def test_what_is_another_projects_is_refused_with_pipecds_codes(
+async def test_records_of_another_project_are_rejected_with_pipecds_codes(
     plane: ControlPlane, client: Client
 ) -> None:
-    store = plane.served.plane.store
-    await store.create(Piped(id="theirs", name="t", project_id="other"))
-    await store.create(Application(id="theirs", name="t", project_id="other", piped_id="theirs"))
-    await store.create(Deployment(id="theirs", application_id="theirs", project_id="other"))
-    await store.create(Command(id="theirs", project_id="other", type=Command.BUILD_PLAN_PREVIEW))
+    store = plane.server.services.store
+    await store.create(Piped(id="foreign", name="t", project_id="other"))
+    await store.create(Application(id="foreign", name="t", project_id="other", piped_id="foreign"))
+    await store.create(Deployment(id="foreign", application_id="foreign", project_id="other"))
+    await store.create(Command(id="foreign", project_id="other", type=Command.BUILD_PLAN_PREVIEW))
     for name, (request, error) in FOREIGN.items():
         with pytest.raises(PipecdError) as raised:
             await client.call(getattr(client.api, name), request)
         assert type(raised.value) is error, (name, raised.value)
 
 
-async def test_what_does_not_exist_is_not_found(client: Client) -> None:
+async def test_records_that_do_not_exist_are_not_found(client: Client) -> None:
     for name, (request, _) in FOREIGN.items():
         with pytest.raises(NotFound):
             await client.call(getattr(client.api, name), request)
 
 
-async def test_results_of_previews_come_late_broken_or_not_at_all(
+async def test_preview_results_can_be_pending_late_invalid_or_missing(
     plane: ControlPlane, client: Client, piped_id: str
 ) -> None:
-    store, now = plane.served.plane.store, plane.served.plane.now()
+    store, now = plane.server.services.store, plane.server.services.now()
 
     async def command(id: str, **fields: Any) -> None:
         fields = {"type": Command.BUILD_PLAN_PREVIEW, "created_at": now, **fields}
@@ -284,15 +296,15 @@ async def test_results_of_previews_come_late_broken_or_not_at_all(
     await command("broken", **done)
     await command("silent", **done)
     await command("old", status=CommandStatus.COMMAND_SUCCEEDED, handled_at=now - 25 * 3600)
-    answer = PlanPreviewCommandResult(command_id="good", piped_id="forged")
-    answer.results.add(application_id="a1", application_name="shop", no_change=True)
-    await plane.served.plane.blobs.write_command_output("good", proto_json.dumps(answer).encode())
-    await plane.served.plane.blobs.write_command_output("broken", b"{not json")
+    preview = PlanPreviewCommandResult(command_id="good", piped_id="forged")
+    preview.results.add(application_id="a1", application_name="shop", no_change=True)
+    await plane.server.services.blobs.write_command_output("good", proto_json.dumps(preview).encode())
+    await plane.server.services.blobs.write_command_output("broken", b"{not json")
 
-    (away,) = await results("waits")
-    assert away.error == "piped home is not online"
-    await store.put_fact("stat", piped_id, PROJECT, b"up 1\n")
-    with pytest.raises(NotFound, match="not answered yet"):
+    (offline,) = await results("waits")
+    assert offline.error == "piped home is not online"
+    await store.put_metadata("stat", piped_id, PROJECT, b"up 1\n")
+    with pytest.raises(NotFound, match="has not been handled yet"):
         await results("waits")
     with pytest.raises(NotFound):
         await results("good", "waits")
@@ -300,25 +312,25 @@ async def test_results_of_previews_come_late_broken_or_not_at_all(
     assert (good.piped_id, good.piped_name, good.error) == (piped_id, "home", "")
     assert good.piped_url == "http://console.example/settings/piped"
     assert good.results[0].application_url == "http://console.example/applications/a1"
-    assert late.error == "piped home did not answer within 3600 s"
-    assert "cannot be read" in broken.error
-    assert silent.error == "the agent answered nothing"
-    for id, sentence in (("sync", "asked for no plan preview"), ("old", "older than a day")):
-        with pytest.raises(Conflict, match=sentence):
+    assert late.error == "piped home did not respond within 3600 s"
+    assert "cannot be parsed" in broken.error
+    assert silent.error == "the agent reported no result"
+    for id, message in (("sync", "is not a plan preview"), ("old", "older than a day")):
+        with pytest.raises(Conflict, match=message):
             await results(id)
 
 
-async def test_a_preview_is_asked_of_agents_with_this_remote_and_branch(
+async def test_a_preview_is_requested_from_agents_with_the_remote_and_branch(
     plane: ControlPlane, client: Client, piped_id: str
 ) -> None:
     request = previews.RequestPlanPreviewRequest(
         repo_remote_url=REMOTE, head_branch="b", head_commit="c", base_branch="main", timeout=30
     )
     (command_id,) = (await client.call(client.api.RequestPlanPreview, request)).commands
-    got = await client.call(client.api.GetCommand, commands.GetCommandRequest(command_id=command_id))
-    asked = got.command.build_plan_preview
-    assert (got.command.piped_id, got.command.commander) == (piped_id, "pipectl")
-    assert (asked.repository_id, asked.head_commit, asked.timeout) == ("demo", "c", 30)
+    response = await client.call(client.api.GetCommand, commands.GetCommandRequest(command_id=command_id))
+    preview = response.command.build_plan_preview
+    assert (response.command.piped_id, response.command.commander) == (piped_id, "pipectl")
+    assert (preview.repository_id, preview.head_commit, preview.timeout) == ("demo", "c", 30)
     request.base_branch = "develop"
     assert not (await client.call(client.api.RequestPlanPreview, request)).commands
     request.base_branch = "main"
@@ -326,7 +338,7 @@ async def test_a_preview_is_asked_of_agents_with_this_remote_and_branch(
     assert not (await client.call(client.api.RequestPlanPreview, request)).commands
 
 
-async def test_deployments_are_found_by_all_that_is_asked(
+async def test_deployments_are_listed_by_all_filters_together(
     plane: ControlPlane, client: Client, piped_id: str
 ) -> None:
     rows = [
@@ -335,7 +347,7 @@ async def test_deployments_are_found_by_all_that_is_asked(
         ("d3", "c", "shop", DeploymentStatus.DEPLOYMENT_RUNNING, {"env": "dev"}),
     ]
     for id, app, name, status, labels in rows:
-        await plane.served.plane.store.create(
+        await plane.server.services.store.create(
             Deployment(
                 id=id,
                 application_id=app,
@@ -348,14 +360,17 @@ async def test_deployments_are_found_by_all_that_is_asked(
             )
         )
 
-    async def found(**wanted: Any) -> set[str]:
-        request = deployments.ListDeploymentsRequest(**wanted)
-        return {one.id for one in (await client.call(client.api.ListDeployments, request)).deployments}
+    async def list_ids(**filters: Any) -> set[str]:
+        request = deployments.ListDeploymentsRequest(**filters)
+        return {
+            deployment.id
+            for deployment in (await client.call(client.api.ListDeployments, request)).deployments
+        }
 
-    assert await found() == {"d1", "d2", "d3"}
-    assert await found(application_name="shop") == {"d1", "d3"}
-    assert await found(labels={"env": "prod"}) == {"d1", "d2"}
-    assert await found(statuses=["DEPLOYMENT_SUCCESS", "DEPLOYMENT_FAILURE"]) == {"d1", "d2"}
-    assert await found(application_ids=["b", "c"]) == {"d2", "d3"}
-    assert await found(application_ids=["b", "c"], application_name="shop") == {"d3"}
-    assert await found(kinds=["ECS"]) == set()
+    assert await list_ids() == {"d1", "d2", "d3"}
+    assert await list_ids(application_name="shop") == {"d1", "d3"}
+    assert await list_ids(labels={"env": "prod"}) == {"d1", "d2"}
+    assert await list_ids(statuses=["DEPLOYMENT_SUCCESS", "DEPLOYMENT_FAILURE"]) == {"d1", "d2"}
+    assert await list_ids(application_ids=["b", "c"]) == {"d2", "d3"}
+    assert await list_ids(application_ids=["b", "c"], application_name="shop") == {"d3"}
+    assert await list_ids(kinds=["ECS"]) == set()

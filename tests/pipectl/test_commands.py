@@ -1,4 +1,4 @@
-"""Every command of `pipectl`: the program itself against a real control plane."""
+"""Every command of `pipectl`, as a process, against a real control plane."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from pipecd import proto_json
 from pipecd.client import PipedToken, Transport, connect
-from pipecd.encryption import Opener
+from pipecd.encryption import Decryptor
 from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest, ReportCommandHandledRequest
 from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
@@ -29,12 +29,12 @@ from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
 from tests.eventually import eventually
-from tests.pipectl.running import REMOTE, Pipectl, add
+from tests.pipectl.pipectl_process import REMOTE, Pipectl, add_application
 from tests.ports import free_ports
 
 
 async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl, piped_id: str) -> None:
-    app_id = await add(pipectl, piped_id, labels="env=prod,team=a", description="sells things")
+    app_id = await add_application(pipectl, piped_id, labels="env=prod,team=a", description="sells things")
     shown = (await pipectl("application", "get", f"--app-id={app_id}", "-o", "json")).json
     assert shown["labels"] == {"env": "prod", "team": "a"}
     assert shown["git_path"]["repo"]["remote"] == REMOTE
@@ -55,29 +55,29 @@ async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl
     assert again.code == 1 and "was deleted" in again.err
 
 
-async def test_pages_follow_one_another(pipectl: Pipectl, piped_id: str) -> None:
-    ids = [await add(pipectl, piped_id, f"shop-{number}") for number in range(3)]
+async def test_the_cursor_continues_after_the_previous_page(pipectl: Pipectl, piped_id: str) -> None:
+    ids = [await add_application(pipectl, piped_id, f"shop-{number}") for number in range(3)]
     first = (await pipectl("application", "list", "--limit=2", "-o", "json")).json
     rest = (
         await pipectl("application", "list", "--limit=2", f"--cursor={first['cursor']}", "-o", "json")
     ).json
-    seen = [one["id"] for page in (first, rest) for one in page["applications"]]
+    seen = [application["id"] for page in (first, rest) for application in page["applications"]]
     assert seen == ids[::-1]
     assert rest["cursor"] == ""
 
 
-async def test_a_sync_is_waited_for(plane: ControlPlane, pipectl: Pipectl, piped_id: str) -> None:
-    """This test plays the agent: it answers the command, and ends the deployment."""
-    app_id = await add(pipectl, piped_id)
-    store = plane.served.plane.store
+async def test_sync_waits_for_the_deployment(plane: ControlPlane, pipectl: Pipectl, piped_id: str) -> None:
+    """The test acts as the agent: it handles the command and creates the finished deployment."""
+    app_id = await add_application(pipectl, piped_id)
+    store = plane.server.services.store
 
-    known: set[str] = set()
+    handled_ids: set[str] = set()
 
-    async def play(status: DeploymentStatus.ValueType) -> None:
-        with store.feed.listening() as changes:
-            while (change := await changes.get()).kind != "command" or change.id in known:
+    async def act_as_agent(status: DeploymentStatus.ValueType) -> None:
+        with store.feed.subscribe() as changes:
+            while (change := await changes.get()).kind != "command" or change.id in handled_ids:
                 pass
-        known.add(change.id)
+        handled_ids.add(change.id)
         await store.create(
             Deployment(
                 id=f"d-{change.id}",
@@ -85,7 +85,7 @@ async def test_a_sync_is_waited_for(plane: ControlPlane, pipectl: Pipectl, piped
                 piped_id=piped_id,
                 project_id=PROJECT,
                 status=status,
-                status_reason="so it ended",
+                status_reason="the agent's reason",
             )
         )
 
@@ -96,20 +96,20 @@ async def test_a_sync_is_waited_for(plane: ControlPlane, pipectl: Pipectl, piped
         await store.update(Command, change.id, handle)
 
     for status, code in ((DeploymentStatus.DEPLOYMENT_SUCCESS, 0), (DeploymentStatus.DEPLOYMENT_FAILURE, 1)):
-        agent = asyncio.create_task(play(status))
-        ran = await pipectl(
+        agent = asyncio.create_task(act_as_agent(status))
+        result = await pipectl(
             "application", "sync", f"--app-id={app_id}", "--wait-status=SUCCESS", "--check-interval=1s"
         )
         await agent
-        assert ran.code == code, ran.err
-        assert "Successfully triggered deployment d-" in ran.out
-    assert "ended as FAILURE: so it ended" in ran.err
+        assert result.code == code, result.err
+        assert "Successfully triggered deployment d-" in result.out
+    assert "ended as FAILURE: the agent's reason" in result.err
 
 
-async def test_a_sync_that_nobody_answers_ends_in_time(pipectl: Pipectl, piped_id: str) -> None:
-    app_id = await add(pipectl, piped_id)
-    ran = await pipectl("application", "sync", f"--app-id={app_id}", "--timeout=1s", "--check-interval=1s")
-    assert ran.code == 1 and "the agent did not answer within 1 s" in ran.err
+async def test_a_sync_without_an_agent_times_out(pipectl: Pipectl, piped_id: str) -> None:
+    app_id = await add_application(pipectl, piped_id)
+    result = await pipectl("application", "sync", f"--app-id={app_id}", "--timeout=1s", "--check-interval=1s")
+    assert result.code == 1 and "the agent did not handle the command within 1 s" in result.err
 
 
 async def test_deployments_are_listed_shown_and_their_logs_printed(
@@ -125,12 +125,12 @@ async def test_deployments_are_listed_shown_and_their_logs_printed(
         status=DeploymentStatus.DEPLOYMENT_RUNNING,
         stages=stages,
     )
-    await plane.served.plane.store.create(deployment)
+    await plane.server.services.store.create(deployment)
     lines = [
         LogBlock(index=1, log="hello\n", created_at=1),
         LogBlock(index=2, log="bad", severity=2, created_at=1),
     ]
-    await plane.served.plane.logs.append(deployment, "stage-0", 0, lines)
+    await plane.server.services.logs.append(deployment, "stage-0", 0, lines)
     listed = await pipectl("deployment", "list", "--status=RUNNING", "--app-name=shop")
     assert "d1" in listed.out and "RUNNING" in listed.out
     assert "d1" not in (await pipectl("deployment", "list", "--app-name=sho")).out
@@ -148,162 +148,166 @@ async def test_deployments_are_listed_shown_and_their_logs_printed(
     assert late.code == 1 and "within 1 s" in late.err
 
 
-async def test_agents_are_listed_and_switched(pipectl: Pipectl, piped_id: str) -> None:
+async def test_agents_are_listed_enabled_and_disabled(pipectl: Pipectl, piped_id: str) -> None:
     listed = await pipectl("piped", "list")
     assert piped_id in listed.out and "OFFLINE" in listed.out
     assert (await pipectl("piped", "disable", f"--piped-id={piped_id}")).code == 0
     assert piped_id not in (await pipectl("piped", "list")).out
-    everybody = (await pipectl("piped", "list", "--all", "-o", "json")).json
-    assert everybody["pipeds"][0]["disabled"] is True
-    assert "hash" not in everybody["pipeds"][0]["keys"][0] or (
-        everybody["pipeds"][0]["keys"][0]["hash"] == "redacted"
+    all_agents = (await pipectl("piped", "list", "--all", "-o", "json")).json
+    assert all_agents["pipeds"][0]["disabled"] is True
+    assert "hash" not in all_agents["pipeds"][0]["keys"][0] or (
+        all_agents["pipeds"][0]["keys"][0]["hash"] == "redacted"
     )
     assert (await pipectl("piped", "enable", f"--piped-id={piped_id}")).code == 0
 
 
-async def test_an_event_is_found_by_its_key(plane: ControlPlane, pipectl: Pipectl) -> None:
-    ran = await pipectl("event", "register", "--name=image-update", "--data=v2", "--labels=b=2,a=1")
-    assert ran.code == 0, ran.err
-    event = (await plane.served.plane.store.get(Event, ran.out.split()[-1])).message
+async def test_an_event_is_stored_with_its_key(plane: ControlPlane, pipectl: Pipectl) -> None:
+    result = await pipectl("event", "register", "--name=image-update", "--data=v2", "--labels=b=2,a=1")
+    assert result.code == 0, result.err
+    event = (await plane.server.services.store.get(Event, result.out.split()[-1])).message
     assert event.event_key == hashlib.sha256(b"image-update/a:1/b:2").hexdigest()
     assert event.event_key.startswith("e37c4d1a")
 
 
-async def test_a_preview_tells_which_agents_are_away(pipectl: Pipectl, piped_id: str, tmp_path: Path) -> None:
+async def test_a_preview_reports_offline_agents(pipectl: Pipectl, piped_id: str, tmp_path: Path) -> None:
     flags = (f"--repo-remote-url={REMOTE}", "--head-branch=b", "--head-commit=c")
     out = tmp_path / "preview.json"
-    ran = await pipectl("plan-preview", *flags, "--base-branch=main", f"--out={out}")
-    assert ran.code == 0, ran.err
-    assert "FAILED piped: home: piped home is not online" in ran.out
+    result = await pipectl("plan-preview", *flags, "--base-branch=main", f"--out={out}")
+    assert result.code == 0, result.err
+    assert "FAILED piped: home: piped home is not online" in result.out
     assert list(json.loads(out.read_text())) == ["Applications", "FailureApplications", "FailurePipeds"]
     none = await pipectl("plan-preview", *flags, "--base-branch=other")
     assert none.code == 0 and "No agent deploys other of" in none.err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "sentence"),
+    ("arguments", "code", "message"),
     [
-        (["application", "get", "--app-id=nobody"], 1, "there is no application nobody"),
+        (["application", "get", "--app-id=missing"], 1, "application missing does not exist"),
         (["application", "list", "--app-kind=NOPE"], 2, "TERRAFORM"),
         (["application", "list", "--label=env"], 2, "key:value"),
         (["deployment", "list", "--status=GREAT"], 2, "use one of PENDING"),
         (["application", "list", "--limit=0"], 2, "1<=x<=200"),
-        (["encrypt", "--piped-id=x"], 1, "there is no secret to seal"),
+        (["encrypt", "--piped-id=x"], 1, "the secret is empty"),
         (["encrypt", "--piped-id=x", "--input-file=/nowhere"], 2, "No such file"),
-        (["deployment", "get", "--deployment-id=nobody"], 1, "there is no deployment nobody"),
-        (["deployment", "logs", "--deployment-id=d", "-f", "-o", "json"], 2, "leave out -o json"),
+        (["deployment", "get", "--deployment-id=missing"], 1, "deployment missing does not exist"),
+        (
+            ["deployment", "logs", "--deployment-id=d", "-f", "-o", "json"],
+            2,
+            "cannot be combined with -o json",
+        ),
         (["deployment", "wait-status", "--deployment-id=d", "--status=GREAT"], 2, "use one of PENDING"),
         (["application", "sync", "--app-id=a", "--timeout=soon"], 2, "--timeout"),
         (["event", "register", "--name=n", "--data=d", "--contexts=a b=1"], 1, "contexts"),
     ],
 )
-async def test_a_mistake_is_one_sentence(
-    pipectl: Pipectl, arguments: list[str], code: int, sentence: str
+async def test_a_usage_error_is_one_sentence(
+    pipectl: Pipectl, arguments: list[str], code: int, message: str
 ) -> None:
-    ran = await pipectl(*arguments)
-    assert (ran.code, sentence in ran.err) == (code, True), ran.err
-    assert "Traceback" not in ran.err
+    result = await pipectl(*arguments)
+    assert (result.code, message in result.err) == (code, True), result.err
+    assert "Traceback" not in result.err
 
 
-async def test_without_a_key_or_a_control_plane_it_says_what_to_do(pipectl: Pipectl) -> None:
+async def test_a_missing_key_or_control_plane_is_reported_with_a_remedy(pipectl: Pipectl) -> None:
     address = f"--address={pipectl.plane.address}"
     keyless = await pipectl("application", "list", address, "--insecure", connected=False)
     assert keyless.code == 1 and "PIPECD_API_KEY" in keyless.err
     wrong = await pipectl("application", "list", address, "--insecure", "--api-key=a.b", connected=False)
     assert wrong.code == 1 and "the API key is wrong" in wrong.err
     both = await pipectl("application", "list", "--api-key=a.b")
-    assert both.code == 1 and "both --api-key and --api-key-file are given" in both.err
+    assert both.code == 1 and "both --api-key and --api-key-file are set" in both.err
     url = f"--address=http://{pipectl.plane.address}"
     web = await pipectl("application", "list", url, "--api-key=a.b", connected=False)
-    assert web.code == 1 and f"write --address={pipectl.plane.address}" in web.err
+    assert web.code == 1 and f"use --address={pipectl.plane.address}" in web.err
     nowhere = await pipectl(
         "application", "list", "--address=127.0.0.1:1", "--insecure", "--api-key=a.b", connected=False
     )
-    assert nowhere.code == 1 and "does not answer within 15 s" in nowhere.err
+    assert nowhere.code == 1 and "did not respond within 15 s" in nowhere.err
 
 
-async def test_the_environment_gives_what_no_flag_gives(pipectl: Pipectl, piped_id: str) -> None:
-    """And a flag wins: CI may have a key of another project in its environment."""
+async def test_environment_variables_are_used_for_flags_not_set(pipectl: Pipectl, piped_id: str) -> None:
+    """A flag takes precedence: CI may have the key of another project in its environment."""
     key = pipectl.key_file.read_text().strip()
     host = {"PIPECD_HOST": pipectl.plane.address}
-    ran = await pipectl("piped", "list", "--insecure", connected=False, env={**host, "PIPECD_API_KEY": key})
-    assert piped_id in ran.out, ran.err
+    result = await pipectl(
+        "piped", "list", "--insecure", connected=False, env={**host, "PIPECD_API_KEY": key}
+    )
+    assert piped_id in result.out, result.err
     wrong = {**host, "PIPECD_API_KEY": "wrong.key"}
-    ran = await pipectl("piped", "list", "--insecure", connected=False, env=wrong)
-    assert ran.code == 1 and "the API key is wrong" in ran.err
+    result = await pipectl("piped", "list", "--insecure", connected=False, env=wrong)
+    assert result.code == 1 and "the API key is wrong" in result.err
     assert piped_id in (await pipectl("piped", "list", env=wrong)).out
     flag = ("--insecure", f"--api-key={key}")
     assert piped_id in (await pipectl("piped", "list", *flag, connected=False, env=wrong)).out
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
-    [(b"", "is empty"), (b"\xff\xfe", "is not text"), (b"one\ntwo", "not one line of letters and digits")],
+    ("content", "message"),
+    [(b"", "is empty"), (b"\xff\xfe", "is not text"), (b"one\ntwo", "not one line of ASCII characters")],
 )
-async def test_a_key_file_that_holds_no_key_is_told(pipectl: Pipectl, content: bytes, sentence: str) -> None:
+async def test_a_key_file_without_a_key_is_reported(pipectl: Pipectl, content: bytes, message: str) -> None:
     pipectl.key_file.write_bytes(content)
-    ran = await pipectl("piped", "list")
-    assert (ran.code, sentence in ran.err, "Traceback" in ran.err) == (1, True, False), ran.err
+    result = await pipectl("piped", "list")
+    assert (result.code, message in result.err, "Traceback" in result.err) == (1, True, False), result.err
 
 
-async def test_a_key_that_may_read_does_not_write(
-    plane: ControlPlane, pipectl: Pipectl, piped_id: str
-) -> None:
-    made = await plane.console.call("GenerateAPIKey", name="watcher", role=APIKey.READ_ONLY)
-    pipectl.key_file.write_text(made.key)
+async def test_a_read_only_key_cannot_write(plane: ControlPlane, pipectl: Pipectl, piped_id: str) -> None:
+    api_key = await plane.console.call("GenerateAPIKey", name="watcher", role=APIKey.READ_ONLY)
+    pipectl.key_file.write_text(api_key.key)
     assert piped_id in (await pipectl("piped", "list")).out
-    ran = await pipectl("piped", "disable", f"--piped-id={piped_id}")
-    assert ran.code == 1 and "API key watcher may only read" in ran.err
+    result = await pipectl("piped", "disable", f"--piped-id={piped_id}")
+    assert result.code == 1 and "API key watcher is read-only" in result.err
 
 
-async def test_a_sealed_secret_is_opened_to_the_byte(
+async def test_an_encrypted_secret_decrypts_to_the_same_bytes(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str, tmp_path: Path
 ) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    opener = Opener(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    none = await pipectl("encrypt", f"--piped-id={piped_id}", stdin="x")
-    assert none.code == 1 and "spec.secretManagement" in none.err
+    decryptor = Decryptor(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    without_key = await pipectl("encrypt", f"--piped-id={piped_id}", stdin="x")
+    assert without_key.code == 1 and "spec.secretManagement" in without_key.err
 
-    def report(record: Piped) -> None:
+    def set_public_key(record: Piped) -> None:
         record.secret_encryption.type = "KEY_PAIR"
         record.secret_encryption.public_key = public.decode()
 
-    await plane.served.plane.store.update(Piped, piped_id, report)
+    await plane.server.services.store.update(Piped, piped_id, set_public_key)
     secret = "päss\r\nword\n"
-    ran = await pipectl("encrypt", f"--piped-id={piped_id}", stdin=secret)
-    assert opener.open(ran.out) == secret.encode(), ran.err
-    assert "word" not in ran.out + ran.err
+    result = await pipectl("encrypt", f"--piped-id={piped_id}", stdin=secret)
+    assert decryptor.decrypt(result.out) == secret.encode(), result.err
+    assert "word" not in result.out + result.err
     file = tmp_path / "secret"
     file.write_bytes(secret.encode())
     from_file = (f"--input-file={file}", "--use-base64-encoding")
-    ran = await pipectl("encrypt", f"--piped-id={piped_id}", *from_file)
-    assert base64.b64decode(opener.open(ran.out)) == secret.encode()
+    result = await pipectl("encrypt", f"--piped-id={piped_id}", *from_file)
+    assert base64.b64decode(decryptor.decrypt(result.out)) == secret.encode()
     binary = await pipectl("encrypt", f"--piped-id={piped_id}", stdin=b"\x00\xff")
     assert binary.code == 1 and "not UTF-8 text" in binary.err
 
 
-async def test_a_preview_shows_what_an_agent_answered(
+async def test_a_preview_shows_the_results_of_an_agent(
     plane: ControlPlane, pipectl: Pipectl, tmp_path: Path
 ) -> None:
-    """This test plays the agent, over the agent's own calls."""
+    """The test acts as the agent, using PipedService."""
     piped_id, key = await plane.register_piped()
 
-    def own(record: Piped) -> None:
+    def add_repository(record: Piped) -> None:
         record.repositories.append(ApplicationGitRepository(id="demo", remote=REMOTE, branch="main"))
 
-    await plane.served.plane.store.update(Piped, piped_id, own)
+    await plane.server.services.store.update(Piped, piped_id, add_repository)
     token = PipedToken(project_id=PROJECT, piped_id=piped_id, key=key)
     agent = await connect(plane.address, token, Transport(insecure=True))
     await agent.call(agent.piped.ReportStat, ReportStatRequest(piped_stats=b"up 1"))
 
-    async def unhandled() -> Sequence[Command]:
-        found = await agent.call(agent.piped.ListUnhandledCommands, ListUnhandledCommandsRequest())
-        return found.commands
+    async def list_unhandled() -> Sequence[Command]:
+        response = await agent.call(agent.piped.ListUnhandledCommands, ListUnhandledCommandsRequest())
+        return response.commands
 
-    async def play() -> Command:
-        (asked,) = await eventually(unhandled)
-        result = PlanPreviewCommandResult(command_id=asked.id, piped_id=piped_id)
+    async def act_as_agent() -> Command:
+        (command,) = await eventually(list_unhandled)
+        result = PlanPreviewCommandResult(command_id=command.id, piped_id=piped_id)
         result.results.add(
             application_id="a1",
             application_name="shop",
@@ -312,38 +316,42 @@ async def test_a_preview_shows_what_an_agent_answered(
             plan_details=b"+ resource",
         )
         handled = ReportCommandHandledRequest(
-            command_id=asked.id,
+            command_id=command.id,
             status=CommandStatus.COMMAND_SUCCEEDED,
-            handled_at=plane.served.plane.now(),
+            handled_at=plane.server.services.now(),
             output=proto_json.dumps(result).encode(),
         )
         await agent.call(agent.piped.ReportCommandHandled, handled)
-        return asked
+        return command
 
     out = tmp_path / "preview.json"
     flags = (f"--repo-remote-url={REMOTE}", "--head-branch=b", "--head-commit=c", "--base-branch=main")
     async with asyncio.TaskGroup() as group:
-        playing = group.create_task(play())
-        ran = await pipectl("plan-preview", *flags, f"--out={out}", "--piped-handle-timeout=300s")
+        agent_task = group.create_task(act_as_agent())
+        result = await pipectl("plan-preview", *flags, f"--out={out}", "--piped-handle-timeout=300s")
     await agent.close()
-    assert playing.result().build_plan_preview.timeout == 300
-    assert ran.code == 0, ran.err
-    assert "1. app: shop, kind: TERRAFORM" in ran.out and "    + resource" in ran.out
-    (one,) = json.loads(out.read_text())["Applications"]
-    assert (one["ApplicationName"], one["PlanSummary"], one["PipedName"]) == ("shop", "1 to add", "home")
-    assert one["ApplicationURL"] == "http://console.example/applications/a1"
+    assert agent_task.result().build_plan_preview.timeout == 300
+    assert result.code == 0, result.err
+    assert "1. app: shop, kind: TERRAFORM" in result.out and "    + resource" in result.out
+    (application,) = json.loads(out.read_text())["Applications"]
+    assert (application["ApplicationName"], application["PlanSummary"], application["PipedName"]) == (
+        "shop",
+        "1 to add",
+        "home",
+    )
+    assert application["ApplicationURL"] == "http://console.example/applications/a1"
 
 
-async def test_a_file_that_cannot_be_written_is_told_before_the_wait(
+async def test_an_unwritable_output_file_is_reported_before_waiting(
     pipectl: Pipectl, piped_id: str, tmp_path: Path
 ) -> None:
     flags = (f"--repo-remote-url={REMOTE}", "--head-branch=b", "--head-commit=c", "--base-branch=main")
-    ran = await pipectl("plan-preview", *flags, f"--out={tmp_path}/no/such/folder.json")
-    assert ran.code == 1 and "No such file or directory" in ran.err
-    assert "Asked" not in ran.err
+    result = await pipectl("plan-preview", *flags, f"--out={tmp_path}/no/such/folder.json")
+    assert result.code == 1 and "No such file or directory" in result.err
+    assert "Requested" not in result.err
 
 
-def at_work(piped_id: str) -> Deployment:
+def running_deployment(piped_id: str) -> Deployment:
     return Deployment(
         id="d1",
         application_id="a",
@@ -355,53 +363,53 @@ def at_work(piped_id: str) -> Deployment:
     )
 
 
-def end(record: Deployment) -> None:
+def set_failed(record: Deployment) -> None:
     record.status = DeploymentStatus.DEPLOYMENT_FAILURE
     record.status_reason = "the script failed"
 
 
-async def test_logs_are_followed_to_the_end_and_told_once(
+async def test_followed_logs_are_printed_once_until_the_end(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
-    inner, deployment = plane.served.plane, at_work(piped_id)
-    await inner.store.create(deployment)
+    services, deployment = plane.server.services, running_deployment(piped_id)
+    await services.store.create(deployment)
 
-    async def say(stage: str, index: int, text: str) -> None:
-        await inner.logs.append(deployment, stage, 0, [LogBlock(index=index, log=text, created_at=1)])
+    async def append_log(stage: str, index: int, text: str) -> None:
+        await services.logs.append(deployment, stage, 0, [LogBlock(index=index, log=text, created_at=1)])
 
-    await say("stage-0", 1, "waiting")
+    await append_log("stage-0", 1, "waiting")
     process = await pipectl.start("deployment", "logs", "--deployment-id=d1", "--follow")
     assert process.stdout
     lines = [await asyncio.wait_for(process.stdout.readline(), 90) for _ in range(2)]
     assert lines == [b"[WAIT]\n", b"waiting\n"]
-    await say("stage-0", 2, "waited")
+    await append_log("stage-0", 2, "waited")
     assert await asyncio.wait_for(process.stdout.readline(), 90) == b"waited\n"
-    await say("stage-1", 1, "it broke")
-    await inner.store.update(Deployment, "d1", end)
+    await append_log("stage-1", 1, "it broke")
+    await services.store.update(Deployment, "d1", set_failed)
     out, err = await asyncio.wait_for(process.communicate(), 90)
     assert out == b"[SCRIPT_RUN]\nit broke\n"
     assert (process.returncode, err.decode()) == (0, "Deployment d1 ended as FAILURE: the script failed\n")
-    whole = (await pipectl("deployment", "logs", "--deployment-id=d1", "-o", "json")).json
-    assert [block["log"] for block in whole["stage_logs"]["stage-0"]["blocks"]] == ["waiting", "waited"]
+    all_logs = (await pipectl("deployment", "logs", "--deployment-id=d1", "-o", "json")).json
+    assert [block["log"] for block in all_logs["stage_logs"]["stage-0"]["blocks"]] == ["waiting", "waited"]
 
 
 async def test_long_logs_are_printed_to_their_last_line(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
-    """More than the ten MiB that an agent takes as an answer."""
-    deployment = at_work(piped_id)
-    await plane.served.plane.store.create(deployment)
+    """The response exceeds the limit of 10 MiB that the agent's client has."""
+    deployment = running_deployment(piped_id)
+    await plane.server.services.store.create(deployment)
     for part in range(11):
         lines = [LogBlock(index=part * 100 + n + 1, log="x" * 10_000, created_at=1) for n in range(100)]
-        await plane.served.plane.logs.append(deployment, "stage-0", 0, lines)
-    ran = await pipectl("deployment", "logs", "--deployment-id=d1")
-    assert (ran.code, len(ran.out.splitlines())) == (0, 1 + 1100 + 1 + 1 + 1), ran.err
+        await plane.server.services.logs.append(deployment, "stage-0", 0, lines)
+    result = await pipectl("deployment", "logs", "--deployment-id=d1")
+    assert (result.code, len(result.out.splitlines())) == (0, 1 + 1100 + 1 + 1 + 1), result.err
 
 
-async def test_whoever_stops_waiting_gets_the_shells_code(
+async def test_an_interrupted_wait_exits_with_130(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
-    await plane.served.plane.store.create(at_work(piped_id))
+    await plane.server.services.store.create(running_deployment(piped_id))
     process = await pipectl.start("deployment", "wait-status", "--deployment-id=d1", "--status=SUCCESS")
     assert process.stderr
     assert await asyncio.wait_for(process.stderr.readline(), 90) == b"Deployment d1 is RUNNING\n"
@@ -410,21 +418,21 @@ async def test_whoever_stops_waiting_gets_the_shells_code(
     assert (process.returncode, err) == (130, b"")
 
 
-async def test_a_wait_outlives_a_restart_of_the_control_plane(tmp_path: Path) -> None:
+async def test_a_wait_survives_a_restart_of_the_control_plane(tmp_path: Path) -> None:
     folder = tmp_path / "plane"
     folder.mkdir()
     ports = free_ports(2)
     async with control_plane(folder, ports=ports) as first:
-        made = await first.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_ONLY)
+        api_key = await first.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_ONLY)
         key_file = tmp_path / "api-key"
-        key_file.write_text(made.key)
-        await first.served.plane.store.create(at_work("nobody"))
+        key_file.write_text(api_key.key)
+        await first.server.services.store.create(running_deployment("missing"))
         process = await Pipectl(first, key_file).start(
             *("deployment", "wait-status", "--deployment-id=d1", "--status=FAILURE", "--check-interval=200ms")
         )
         assert process.stderr
         assert await asyncio.wait_for(process.stderr.readline(), 90) == b"Deployment d1 is RUNNING\n"
     async with control_plane(folder, ports=ports) as second:
-        await second.served.plane.store.update(Deployment, "d1", end)
+        await second.server.services.store.update(Deployment, "d1", set_failed)
         out, err = await asyncio.wait_for(process.communicate(), 90)
     assert (process.returncode, out) == (0, b"Deployment d1 is at FAILURE status\n"), err

@@ -1,4 +1,4 @@
-"""The guide names every command and every flag there is, and none besides."""
+"""The guide documents every command and flag, and no others."""
 
 import re
 from collections.abc import Iterator
@@ -9,52 +9,52 @@ import click
 from pipecd.pipectl import command
 
 GUIDE = (Path(__file__).parents[2] / "docs/guide/pipectl.md").read_text()
-#: Of other programs in the guide's examples, and click's own.
-ELSEWHERE = {"--help"}
+#: Flags of other programs in the guide's examples, and click's own.
+OTHER_FLAGS = {"--help"}
 
 
-def leaves(group: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def list_commands(group: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     if not isinstance(group, click.Group):
         yield path, group
         return
     context = click.Context(group)
     for name in group.list_commands(context):
-        found = group.get_command(context, name)
-        assert found
-        yield from leaves(found, *path, name)
+        subcommand = group.get_command(context, name)
+        assert subcommand
+        yield from list_commands(subcommand, *path, name)
 
 
-COMMANDS = dict(leaves(command))
+COMMANDS = dict(list_commands(command))
 
 
-def flags(one: click.Command) -> set[str]:
-    return {flag for parameter in one.params for flag in parameter.opts if flag.startswith("--")}
+def flags_of(subcommand: click.Command) -> set[str]:
+    return {flag for parameter in subcommand.params for flag in parameter.opts if flag.startswith("--")}
 
 
-def section(path: tuple[str, ...]) -> str:
-    """From the heading under which a command stands to the next one."""
+def find_section(path: tuple[str, ...]) -> str:
+    """Return the text of the section that documents the command."""
     for part in re.split(r"^## ", GUIDE, flags=re.MULTILINE)[2:]:
         if f"`{path[0]} " in part or f"`{path[0]}`" in part:
             return part
-    raise AssertionError(f"the guide does not know {path[0]}")
+    raise AssertionError(f"the guide does not document {path[0]}")
 
 
-def test_the_guide_knows_every_command_by_its_flags() -> None:
-    everywhere = GUIDE.split("\n## ")[1]
-    for path, one in COMMANDS.items():
-        told = section(path)
-        assert path[-1] in re.findall(r"[a-z-]+", told), path
-        for flag in flags(one):
-            known = rf"{flag}(?![a-z-])"
-            assert re.search(known, told) or re.search(known, everywhere), (path, flag)
+def test_the_guide_documents_every_command_and_its_flags() -> None:
+    common = GUIDE.split("\n## ")[1]
+    for path, subcommand in COMMANDS.items():
+        text = find_section(path)
+        assert path[-1] in re.findall(r"[a-z-]+", text), path
+        for flag in flags_of(subcommand):
+            pattern = rf"{flag}(?![a-z-])"
+            assert re.search(pattern, text) or re.search(pattern, common), (path, flag)
 
 
-def test_the_guide_promises_no_flag_that_there_is_not() -> None:
-    real = set().union(*map(flags, COMMANDS.values())) | ELSEWHERE
+def test_the_guide_documents_no_unknown_flags() -> None:
+    real = set().union(*map(flags_of, COMMANDS.values())) | OTHER_FLAGS
     assert set(re.findall(r"--[a-z][a-z0-9-]+", GUIDE)) <= real
 
 
-def test_the_guides_defaults_are_those_of_the_program() -> None:
+def test_the_guide_documents_the_defaults() -> None:
     for path, flag, default in [
         (("application", "list"), "limit", "10"),
         (("application", "sync"), "check_interval", "15s"),
@@ -66,6 +66,6 @@ def test_the_guides_defaults_are_those_of_the_program() -> None:
         (("plan-preview",), "timeout", "10m"),
         (("plan-preview",), "piped_handle_timeout", "5m"),
     ]:
-        (option,) = (one for one in COMMANDS[path].params if one.name == flag)
+        (option,) = (parameter for parameter in COMMANDS[path].params if parameter.name == flag)
         assert str(option.default) == default, (path, flag)
-        assert f"({default})" in section(path), (path, flag)
+        assert f"({default})" in find_section(path), (path, flag)

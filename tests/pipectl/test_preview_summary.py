@@ -1,6 +1,6 @@
-"""What a plan preview says: the members that PipeCD's GitHub action reads, and the text for people."""
+"""Plan preview results: the fields that PipeCD's GitHub action reads, and the text for people."""
 
-from pipecd.pipectl.preview_summary import lines, summarize
+from pipecd.pipectl.preview_summary import format_summary, summarize
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.plan_preview_pb2 import (
     ApplicationPlanPreviewResult,
@@ -22,27 +22,29 @@ def application(name: str, **more: object) -> ApplicationPlanPreviewResult:
     )
 
 
-def answer(piped: str, *results: ApplicationPlanPreviewResult, error: str = "") -> PlanPreviewCommandResult:
+def agent_result(
+    piped: str, *results: ApplicationPlanPreviewResult, error: str = ""
+) -> PlanPreviewCommandResult:
     return PlanPreviewCommandResult(
         command_id="c", piped_id=piped, piped_name=piped.title(), piped_url="u", results=results, error=error
     )
 
 
-def test_the_action_finds_its_members_in_each_of_the_three_lists() -> None:
+def test_the_summary_has_the_fields_of_the_github_action() -> None:
     plan = PluginPlanPreviewResult(plugin_name="terraform", deploy_target="prod", plan_summary=b"1 to add")
-    found = summarize(
+    summary = summarize(
         [
-            answer(
+            agent_result(
                 "p1",
                 application("shop", labels={"env": "prod"}, plan_summary=b"1 to add", plan_details=b"+ x"),
                 application("v1", plugin_names=["terraform", "wait"], plugin_plan_results=[plan, plan]),
-                application("torn", error="no such file", plan_details=b"so far"),
+                application("broken", error="no such file", plan_details=b"so far"),
             ),
-            answer("p2", error="it did not answer"),
+            agent_result("p2", error="it did not respond"),
         ],
         [],
     )
-    shop, v1 = found["Applications"]
+    shop, v1 = summary["Applications"]
     assert shop == {
         "ApplicationID": "id-shop",
         "ApplicationName": "shop",
@@ -64,51 +66,54 @@ def test_the_action_finds_its_members_in_each_of_the_three_lists() -> None:
     assert (v1["PlannedPluginNames"], v1["AllPluginNames"]) == ("terraform", "terraform, wait")
     expected = {"plugin_name": "terraform", "deploy_target": "prod", "plan_summary": "MSB0byBhZGQ="}
     assert v1["PluginPlanResults"] == [expected, expected]
-    (torn,) = found["FailureApplications"]
-    assert (torn["ApplicationName"], torn["Reason"]) == ("torn", "no such file")
-    assert (torn["PlanDetails"], torn["PluginPlanResults"]) == ("so far", None)
-    assert found["FailurePipeds"] == [
-        {"PipedID": "p2", "PipedName": "P2", "PipedURL": "u", "Reason": "it did not answer"}
+    (broken,) = summary["FailureApplications"]
+    assert (broken["ApplicationName"], broken["Reason"]) == ("broken", "no such file")
+    assert (broken["PlanDetails"], broken["PluginPlanResults"]) == ("so far", None)
+    assert summary["FailurePipeds"] == [
+        {"PipedID": "p2", "PipedName": "P2", "PipedURL": "u", "Reason": "it did not respond"}
     ]
 
 
-def test_they_come_by_agent_then_by_the_labels_asked_for_then_by_name() -> None:
-    answers = [
-        answer("p2", application("a")),
-        answer(
+def test_applications_are_sorted_by_agent_then_labels_then_name() -> None:
+    results = [
+        agent_result("p2", application("a")),
+        agent_result(
             "p1",
             application("c", labels={"env": "dev"}),
             application("b", labels={"env": "prod"}),
             application("a", labels={"env": "prod"}),
         ),
     ]
-    order = [(one["PipedID"], one["ApplicationName"]) for one in summarize(answers, ["env"])["Applications"]]
+    order = [
+        (application["PipedID"], application["ApplicationName"])
+        for application in summarize(results, ["env"])["Applications"]
+    ]
     assert order == [("p1", "c"), ("p1", "a"), ("p1", "b"), ("p2", "a")]
-    by_name = [one["ApplicationName"] for one in summarize(answers, [])["Applications"]]
+    by_name = [application["ApplicationName"] for application in summarize(results, [])["Applications"]]
     assert by_name == ["a", "b", "c", "a"]
 
 
-def test_people_read_what_changes_what_does_not_and_what_could_not_be_told() -> None:
+def test_the_text_lists_changed_unchanged_and_failed_applications() -> None:
     plan = PluginPlanPreviewResult(
         plugin_name="terraform", deploy_target="prod", plan_summary=b"2 to add", plan_details=b"+ y"
     )
-    found = summarize(
+    summary = summarize(
         [
-            answer(
+            agent_result(
                 "p1",
                 application(
                     "shop", labels={"env": "prod"}, plan_summary=b"1 to add", plan_details=b"+ x\n+ z"
                 ),
                 application("v1", plugin_names=["terraform"], plugin_plan_results=[plan]),
                 application("same", no_change=True),
-                application("torn", error="no such file"),
+                application("broken", error="no such file"),
             ),
-            answer("p2", error="it did not answer"),
+            agent_result("p2", error="it did not respond"),
         ],
         [],
     )
     assert (
-        "\n".join(lines(found))
+        "\n".join(format_summary(summary))
         == """\
 2 application(s) would change:
 
@@ -129,14 +134,14 @@ def test_people_read_what_changes_what_does_not_and_what_could_not_be_told() -> 
 
 1 application(s) would not change: same
 
-FAILED app: torn, kind: TERRAFORM
+FAILED app: broken, kind: TERRAFORM
   reason: no such file
 
-FAILED piped: P2: it did not answer"""
+FAILED piped: P2: it did not respond"""
     )
 
 
-def test_nothing_to_tell_is_told() -> None:
-    assert list(lines(summarize([answer("p1")], []))) == [
-        "There are no applications that this pull request would change."
+def test_the_text_says_that_nothing_would_change() -> None:
+    assert list(format_summary(summarize([agent_result("p1")], []))) == [
+        "This pull request would change no applications."
     ]

@@ -8,6 +8,6 @@ from tests.piped.recorder import Recorder
 @pytest.fixture
 async def recorder() -> AsyncIterator[Recorder]:
     recorder = Recorder()
-    await recorder.come()
+    await recorder.start()
     yield recorder
-    await recorder.go()
+    await recorder.stop()

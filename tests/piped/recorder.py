@@ -1,4 +1,4 @@
-"""A gRPC server that takes down what an agent says, and can go away and come back on the same port."""
+"""A gRPC server that records an agent's calls, and can be stopped and restarted on the same port."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ TOKEN = PipedToken(project_id="j", piped_id="p", key="key\n")
 
 
 class Recorder(PipedServiceServicer):  # type: ignore[misc]
-    """Keeps log blocks by index as the real one does. `refuse` makes each call fail with that code."""
+    """Stores log blocks by index as the control plane does. `refuse` fails each call with that code."""
 
     def __init__(self) -> None:
         self.metadata: dict[str, str] = {}
@@ -26,7 +26,7 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
         self.completed = False
         self.calls = 0
         self.refuse: grpc.StatusCode | None = None
-        #: Checkpoints are heard, and answered only once this is set.
+        #: Checkpoints are received, but answered only once this is set.
         self.answering = asyncio.Event()
         self.answering.set()
         self._changed = asyncio.Condition()
@@ -34,37 +34,37 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
         self.port = free_ports(1)[0]
 
     async def ReportStat(self, request: Any, context: Any) -> pipeds_pb2.ReportStatResponse:
-        await self._called(context)
+        await self._record_call(context)
         return pipeds_pb2.ReportStatResponse(report_interval=1)
 
     async def ReportStageLogs(self, request: Any, context: Any) -> logs_pb2.ReportStageLogsResponse:
-        await self._called(context)
-        await self._keep(self.seen, request.blocks)
+        await self._record_call(context)
+        await self._store(self.seen, request.blocks)
         return logs_pb2.ReportStageLogsResponse()
 
     async def ReportStageLogsFromLastCheckpoint(
         self, request: Any, context: Any
     ) -> logs_pb2.ReportStageLogsFromLastCheckpointResponse:
-        await self._called(context)
+        await self._record_call(context)
         async with self._changed:
             self._changed.notify_all()
         await self.answering.wait()
         self.completed = self.completed or request.completed
-        await self._keep(self.seen, request.blocks)
-        await self._keep(self.stored, request.blocks)
+        await self._store(self.seen, request.blocks)
+        await self._store(self.stored, request.blocks)
         return logs_pb2.ReportStageLogsFromLastCheckpointResponse()
 
-    async def until(self, holds: Callable[["Recorder"], bool], timeout: float = 60.0) -> None:
+    async def wait_until(self, condition: Callable[["Recorder"], bool], timeout: float = 60.0) -> None:
         async with asyncio.timeout(timeout), self._changed:
-            await self._changed.wait_for(lambda: holds(self))
+            await self._changed.wait_for(lambda: condition(self))
 
-    async def come(self) -> None:
+    async def start(self) -> None:
         self._server = aio.server()
         add_PipedServiceServicer_to_server(self, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 
-    async def go(self) -> None:
+    async def stop(self) -> None:
         if self._server:
             await self._server.stop(grace=None)
 
@@ -74,13 +74,13 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
     def lines(self) -> list[str]:
         return [self.stored[index].log for index in sorted(self.stored)]
 
-    async def _called(self, context: Any) -> None:
+    async def _record_call(self, context: Any) -> None:
         self.calls += 1
         self.metadata = dict(context.invocation_metadata())
         if self.refuse:
             await context.abort(self.refuse, "no")
 
-    async def _keep(self, into: dict[int, LogBlock], blocks: Iterable[LogBlock]) -> None:
+    async def _store(self, into: dict[int, LogBlock], blocks: Iterable[LogBlock]) -> None:
         for block in blocks:
             into.setdefault(block.index, block)
         async with self._changed:

@@ -1,4 +1,4 @@
-"""The agent's command line: PipeCD's flags as charts write them, and errors with their place."""
+"""The agent's command line: PipeCD's flags as Helm charts write them, and errors with their location."""
 
 import asyncio
 import base64
@@ -33,21 +33,21 @@ def document(**more: Any) -> str:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Options]]:
-    """What the agent would be run with. Its logging ends with the test."""
-    seen: list[Options] = []
+def received_options(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Options]]:
+    """The options that the agent is run with. Logging is reset after the test."""
+    received: list[Options] = []
 
     async def run(spec: Any, options: Options) -> None:
-        seen.append(options)
+        received.append(options)
 
     monkeypatch.setattr(cli, "run", run)
     handlers = logging.root.handlers[:]
-    yield seen
+    yield received
     logging.root.handlers[:] = handlers
     structlog.reset_defaults()
 
 
-def test_flags_as_charts_write_them(asked: list[Options], tmp_path: Path) -> None:
+def test_flags_as_helm_charts_write_them(received_options: list[Options], tmp_path: Path) -> None:
     (tmp_path / "piped.yaml").write_text(document())
     flags = [
         f"--config-file={tmp_path / 'piped.yaml'}",
@@ -59,55 +59,55 @@ def test_flags_as_charts_write_them(asked: list[Options], tmp_path: Path) -> Non
         "--admin-port=0",
         f"--home-dir={tmp_path}",
     ]
-    done = CliRunner().invoke(command, flags, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    (options,) = asked
+    result = CliRunner().invoke(command, flags, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    (options,) = received_options
     assert options.transport.insecure
     assert (options.grace_period, options.home, options.tools_dir) == (90.0, tmp_path, tmp_path / "tools")
     assert "******" in options.shown_config
     assert SPEC["pipedKeyData"] not in options.shown_config
 
 
-def test_a_switch_alone_is_on_and_the_rest_has_its_usual_value(asked: list[Options]) -> None:
+def test_switch_without_value_is_on_and_other_flags_have_defaults(received_options: list[Options]) -> None:
     data = base64.b64encode(document().encode()).decode()
-    done = CliRunner().invoke(command, ["--insecure", f"--config-data={data}"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    (options,) = asked
+    result = CliRunner().invoke(command, ["--insecure", f"--config-data={data}"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    (options,) = received_options
     assert options.transport.insecure
     assert (options.grace_period, options.admin_port) == (30.0, 9085)
 
 
-def test_a_flag_without_effect_is_accepted_and_says_so(
-    asked: list[Options], capsys: pytest.CaptureFixture[str]
+def test_flag_without_effect_is_accepted_with_a_warning(
+    received_options: list[Options], capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = base64.b64encode(document().encode()).decode()
     command.main(
         [f"--config-data={data}", "--app-manifest-cache-count=10", "--profile"], standalone_mode=False
     )
-    told = capsys.readouterr().err
-    assert "--app-manifest-cache-count" in told
-    assert "--profile" in told
-    assert len(asked) == 1
+    output = capsys.readouterr().err
+    assert "--app-manifest-cache-count" in output
+    assert "--profile" in output
+    assert len(received_options) == 1
 
 
-def test_a_mistake_in_the_file_is_one_sentence_with_its_place(tmp_path: Path) -> None:
+def test_config_error_is_one_line_with_its_location(tmp_path: Path) -> None:
     file = tmp_path / "piped.yaml"
     file.write_text(
         "apiVersion: pipecd.dev/v1beta1\nkind: Piped\nspec:\n  projectID: shop\n  syncInterval: 1x\n"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "pipecd", "piped", f"--config-file={file}"],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode == 1
-    assert f"{file}:5: spec.syncInterval" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert process.returncode == 1
+    assert f"{file}:5: spec.syncInterval" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
-async def test_sigterm_while_the_control_plane_is_away_ends_it_well(tmp_path: Path) -> None:
+async def test_sigterm_during_a_control_plane_outage_exits_without_error(tmp_path: Path) -> None:
     file = tmp_path / "piped.yaml"
     file.write_text(document())
     agent = subprocess.Popen(
@@ -117,10 +117,10 @@ async def test_sigterm_while_the_control_plane_is_away_ends_it_well(tmp_path: Pa
     )
     try:
 
-        async def at_work() -> bool:
+        async def started() -> bool:
             return (tmp_path / "home" / "lock").exists()
 
-        await eventually(at_work)
+        await eventually(started)
         agent.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(agent.wait, 120) == 0
     finally:

@@ -81,10 +81,10 @@ async def test_an_unreadable_certificate_is_a_configuration_error() -> None:
 async def test_the_channel_is_back_soon_after_the_server_is(recorder: Recorder) -> None:
     client = recorder.client()
     await client.call(client.piped.ReportStat, ReportStatRequest())
-    await recorder.go()
+    await recorder.stop()
     with pytest.raises(Temporary):
         await client.call(client.piped.ReportStat, ReportStatRequest())
-    await recorder.come()
+    await recorder.start()
     async with asyncio.timeout(60):
         await client.call(
             client.piped.ReportStat, ReportStatRequest(), policy=Retry(base=0.1, cap=0.2, tries=1_000)

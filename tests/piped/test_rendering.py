@@ -1,4 +1,4 @@
-"""Secrets and attachments stand in their files in a checkout, and reach nothing else."""
+"""Secrets and attachments are rendered into their target files in a checkout, and nowhere else."""
 
 import base64
 import json
@@ -11,14 +11,14 @@ import pytest
 import yaml
 
 from pipecd.config import piped as config
-from pipecd.encryption import seal
+from pipecd.encryption import encrypt
 from pipecd.errors import ConfigError, Refused
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
 from pipecd.piped.key_pair import KeyPair, load_key_pair
 from pipecd.piped.source.checkout import Sources
-from pipecd.piped.source.rendering import Rendering
+from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import MASK, Redactor
@@ -38,62 +38,62 @@ def spec_with(folder: Path, management: Mapping[str, Any]) -> config.PipedSpec:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
     folder = tmp_path_factory.mktemp("keys")
-    found = load_key_pair(spec_with(folder, keys.made(folder)))
-    assert found
-    return found
+    pair = load_key_pair(spec_with(folder, keys.write_key_pair(folder)))
+    assert pair
+    return pair
 
 
-class Scene:
-    """One application in one repository, looked at by an agent with a key pair."""
+class AppRepository:
+    """A repository with one application, and an agent with a key pair."""
 
     def __init__(self, folder: Path, pair: KeyPair, mirrors: Mirrors) -> None:
         (folder / "git").mkdir()
         self.clone = Clone(folder / "clone", str(GitServer(folder / "git").create("shop")))
         self.pair, self.redactor, self._mirrors = pair, Redactor(), mirrors
-        self.opener = pair.opener
+        self.decryptor = pair.decryptor
 
-    def sealed(self, text: str) -> str:
-        return seal(self.pair.public, text.encode())
+    def encrypt(self, text: str) -> str:
+        return encrypt(self.pair.public, text.encode())
 
-    async def rendered(self, files: Mapping[str, str], *read: str, **spec: Any) -> list[str]:
-        """What `read` holds in a checkout of an application with `files`."""
+    async def render(self, files: Mapping[str, str], *read: str, **spec: Any) -> list[str]:
+        """Push `files`, check the application out, and return the contents of the files `read`."""
         self.clone.write({"shop/app.pipecd.yaml": app_file(**spec), **files})
-        return await self.checked_out(*read)
+        return await self.checkout(*read)
 
-    async def checked_out(self, *read: str, with_key: bool = True) -> list[str]:
+    async def checkout(self, *read: str, with_key: bool = True) -> list[str]:
         commit = self.clone.commit_and_push("Change")
-        rendering = Rendering(self.opener if with_key else None, self.redactor.add)
+        renderer = Renderer(self.decryptor if with_key else None, self.redactor.add)
         repository = Repository(id="shop", remote=self.clone.remote, branch="main")
-        sources = Sources(self._mirrors, {"shop": repository}, rendering)
+        sources = Sources(self._mirrors, {"shop": repository}, renderer)
         at = GitPath(repo_id="shop", path="shop", config_filename="app.pipecd.yaml")
         async with sources.checkout(at, commit) as source:
             return [(source.directory / name).read_text() for name in read]
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, pair: KeyPair) -> AsyncIterator[Scene]:
+async def repo(tmp_path: Path, pair: KeyPair) -> AsyncIterator[AppRepository]:
     async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
-        yield Scene(tmp_path, pair, mirrors)
+        yield AppRepository(tmp_path, pair, mirrors)
 
 
-async def test_a_secret_is_opened_into_the_files_that_ask_for_it(scene: Scene) -> None:
+async def test_a_secret_is_decrypted_into_its_target_files(repo: AppRepository) -> None:
     template = "password: {{ .encryptedSecrets.password | quote }}\n"
-    found = await scene.rendered(
+    contents = await repo.render(
         {"shop/secret.yaml": template, "shop/deep/other.yaml": template, "shop/untouched.yaml": template},
         "secret.yaml",
         "deep/other.yaml",
         "untouched.yaml",
         encryption={
-            "encryptedSecrets": {"password": scene.sealed(SECRET)},
+            "encryptedSecrets": {"password": repo.encrypt(SECRET)},
             "decryptionTargets": ["secret.yaml", "deep/other.yaml"],
         },
     )
-    opened = f'password: "{SECRET}"\n'
-    assert found == [opened, opened, template]
+    decrypted = f'password: "{SECRET}"\n'
+    assert contents == [decrypted, decrypted, template]
 
 
-async def test_attachments_come_after_secrets_and_see_them(scene: Scene) -> None:
-    (found,) = await scene.rendered(
+async def test_attachments_are_rendered_after_secrets_and_contain_them(repo: AppRepository) -> None:
+    (content,) = await repo.render(
         {
             "shop/config.ini": "key={{ .encryptedSecrets.key }}\nend",
             "shop/task.yaml": "config: |{{ .attachment.config | nindent 2 }}\n"
@@ -101,150 +101,150 @@ async def test_attachments_come_after_secrets_and_see_them(scene: Scene) -> None
         },
         "task.yaml",
         encryption={
-            "encryptedSecrets": {"key": scene.sealed(SECRET)},
+            "encryptedSecrets": {"key": repo.encrypt(SECRET)},
             "decryptionTargets": ["config.ini"],
         },
         attachment={"sources": {"config": "config.ini"}, "targets": ["task.yaml"]},
     )
-    assert found == f"config: |\n  key={SECRET}\n  end\nkey: {SECRET}"
+    assert content == f"config: |\n  key={SECRET}\n  end\nkey: {SECRET}"
 
 
-async def test_whatever_a_secret_becomes_is_masked(scene: Scene) -> None:
-    encoded = base64.b64encode(b"encoded before it was sealed").decode()
+async def test_every_form_of_a_secret_is_masked(repo: AppRepository) -> None:
+    encoded = base64.b64encode(b"encoded before encryption").decode()
     template = (
         "{{ .encryptedSecrets.key }} {{ .encryptedSecrets.key | upper }} "
         "{{ .encryptedSecrets.key | b64enc }} "
         '{{ .encryptedSecrets.key | urlquery }} {{ .encryptedSecrets.encoded | b64dec | replace " " "_" }} '
         "{{ .encryptedSecrets.encoded }} {{ .encryptedSecrets.encoded | b64dec }}"
     )
-    found = await scene.rendered(
+    contents = await repo.render(
         {"shop/x": template, "shop/y": "{{ .encryptedSecrets.key | lower | trimPrefix `hunter2` }}"},
         "x",
         "y",
         encryption={
-            "encryptedSecrets": {"key": scene.sealed(SECRET), "encoded": scene.sealed(encoded)},
+            "encryptedSecrets": {"key": repo.encrypt(SECRET), "encoded": repo.encrypt(encoded)},
             "decryptionTargets": ["x"],
         },
         attachment={"targets": ["y"]},
     )
-    assert SECRET in found[0] and "encoded_before_it_was_sealed" in found[0]
-    assert set(scene.redactor.text(found[0]).split()) == {MASK}
-    assert found[1] == "-and-more" and scene.redactor.text(found[1]) == MASK
+    assert SECRET in contents[0] and "encoded_before_encryption" in contents[0]
+    assert set(repo.redactor.text(contents[0]).split()) == {MASK}
+    assert contents[1] == "-and-more" and repo.redactor.text(contents[1]) == MASK
 
 
-async def test_without_a_key_pair_secrets_are_refused_with_the_place(scene: Scene) -> None:
-    scene.clone.write(
+async def test_without_a_key_pair_secrets_are_rejected_with_their_position(repo: AppRepository) -> None:
+    repo.clone.write(
         {
             "shop/x": "",
             "shop/app.pipecd.yaml": app_file(
-                encryption={"encryptedSecrets": {"key": scene.sealed(SECRET)}, "decryptionTargets": ["x"]}
+                encryption={"encryptedSecrets": {"key": repo.encrypt(SECRET)}, "decryptionTargets": ["x"]}
             ),
         }
     )
     with pytest.raises(Refused) as caught:
-        await scene.checked_out("x", with_key=False)
+        await repo.checkout("x", with_key=False)
     assert str(caught.value).startswith("shop/app.pipecd.yaml:7: spec.encryption.encryptedSecrets.key: ")
     assert "spec.secretManagement" in str(caught.value)
 
 
-async def test_a_secret_for_another_agent_is_refused_and_named(scene: Scene, tmp_path: Path) -> None:
-    other = load_key_pair(spec_with(tmp_path, keys.made(tmp_path)))
+async def test_a_secret_for_another_agent_is_rejected_by_name(repo: AppRepository, tmp_path: Path) -> None:
+    other = load_key_pair(spec_with(tmp_path, keys.write_key_pair(tmp_path)))
     assert other
-    with pytest.raises(ConfigError, match=r"encryptedSecrets\.key: .* another key pair.*seal it again"):
-        await scene.rendered(
+    with pytest.raises(ConfigError, match=r"encryptedSecrets\.key: .* another key pair.*encrypt it again"):
+        await repo.render(
             {"shop/x": ""},
             encryption={
-                "encryptedSecrets": {"key": seal(other.public, SECRET.encode())},
+                "encryptedSecrets": {"key": encrypt(other.public, SECRET.encode())},
                 "decryptionTargets": ["x"],
             },
         )
 
 
-async def test_a_name_that_is_not_there_is_an_error_with_its_line(scene: Scene) -> None:
-    with pytest.raises(ConfigError, match=r"^shop/x:2: there is no \.encryptedSecrets\.nope; there is"):
-        await scene.rendered(
+async def test_an_unknown_name_is_an_error_with_its_line(repo: AppRepository) -> None:
+    with pytest.raises(ConfigError, match=r"^shop/x:2: \.encryptedSecrets\.nope does not exist; available"):
+        await repo.render(
             {"shop/x": "a\n{{ .encryptedSecrets.nope }}"},
-            encryption={"encryptedSecrets": {"key": scene.sealed(SECRET)}, "decryptionTargets": ["x"]},
+            encryption={"encryptedSecrets": {"key": repo.encrypt(SECRET)}, "decryptionTargets": ["x"]},
         )
 
 
 @pytest.mark.parametrize("key", ["targets", "sources"])
-async def test_a_link_out_of_the_application_is_not_followed(scene: Scene, key: str) -> None:
-    """It stays in the repository, so other files may use it; these may not."""
-    (scene.clone.path / "shop").mkdir()
-    (scene.clone.path / "shop" / "link").symlink_to("../other/file")
+async def test_a_link_to_outside_the_application_is_not_followed(repo: AppRepository, key: str) -> None:
+    """The link stays inside the repository, which is allowed for other files but not for these."""
+    (repo.clone.path / "shop").mkdir()
+    (repo.clone.path / "shop" / "link").symlink_to("../other/file")
     attachment = {"targets": ["link"]} if key == "targets" else {"sources": {"a": "link"}, "targets": ["x"]}
-    with pytest.raises(Refused, match=r"app\.pipecd\.yaml:\d+: spec\.attachment.* leads out of the app"):
-        await scene.rendered({"other/file": "theirs", "shop/x": ""}, attachment=attachment)
+    with pytest.raises(Refused, match=r"app\.pipecd\.yaml:\d+: spec\.attachment.* points outside the app"):
+        await repo.render({"other/file": "theirs", "shop/x": ""}, attachment=attachment)
 
 
 @pytest.mark.parametrize("path", ["../other/file", "/etc/passwd", "a/../../other/file"])
 @pytest.mark.parametrize("block", ["encryption", "attachment"])
-async def test_a_path_out_of_the_application_is_refused(scene: Scene, path: str, block: str) -> None:
-    given = {"decryptionTargets": [path]} if block == "encryption" else {"targets": [path]}
+async def test_a_path_outside_the_application_is_rejected(repo: AppRepository, path: str, block: str) -> None:
+    config_block = {"decryptionTargets": [path]} if block == "encryption" else {"targets": [path]}
     with pytest.raises(ConfigError, match=r"leaves the application's directory|is absolute"):
-        await scene.rendered({"other/file": "theirs"}, **{block: given})
+        await repo.render({"other/file": "theirs"}, **{block: config_block})
 
 
 @pytest.mark.parametrize("name", ["nothing", "folder", "loop"])
-async def test_what_is_no_file_is_named(scene: Scene, name: str) -> None:
-    (scene.clone.path / "shop").mkdir()
-    (scene.clone.path / "shop" / "loop").symlink_to("loop")
+async def test_a_path_that_is_not_a_file_is_named_in_the_error(repo: AppRepository, name: str) -> None:
+    (repo.clone.path / "shop").mkdir()
+    (repo.clone.path / "shop" / "loop").symlink_to("loop")
     with pytest.raises(ConfigError, match=rf"spec\.attachment\.targets\[0\]: there is no file {name}"):
-        await scene.rendered({"shop/folder/x": ""}, attachment={"targets": [name]})
+        await repo.render({"shop/folder/x": ""}, attachment={"targets": [name]})
 
 
-async def test_bytes_that_are_no_text_survive(scene: Scene) -> None:
-    scene.clone.write({"shop/app.pipecd.yaml": app_file(attachment={"targets": ["x"]})})
-    (scene.clone.path / "shop" / "x").write_bytes(b"\xff{{ `b2s=` | b64dec }}\r\n")
-    commit = scene.clone.commit_and_push("Bytes")
-    repository = Repository(id="shop", remote=scene.clone.remote, branch="main")
-    sources = Sources(scene._mirrors, {"shop": repository}, Rendering(None, scene.redactor.add))
+async def test_bytes_that_are_not_text_are_preserved(repo: AppRepository) -> None:
+    repo.clone.write({"shop/app.pipecd.yaml": app_file(attachment={"targets": ["x"]})})
+    (repo.clone.path / "shop" / "x").write_bytes(b"\xff{{ `b2s=` | b64dec }}\r\n")
+    commit = repo.clone.commit_and_push("Bytes")
+    repository = Repository(id="shop", remote=repo.clone.remote, branch="main")
+    sources = Sources(repo._mirrors, {"shop": repository}, Renderer(None, repo.redactor.add))
     at = GitPath(repo_id="shop", path="shop", config_filename="app.pipecd.yaml")
     async with sources.checkout(at, commit) as source:
         assert (source.directory / "x").read_bytes() == b"\xffok\r\n"
 
 
-def test_no_secret_management_is_no_key_pair(tmp_path: Path) -> None:
+def test_without_secret_management_there_is_no_key_pair(tmp_path: Path) -> None:
     document = agent_spec("127.0.0.1:1", "id", tmp_path / "key", {})
     assert load_key_pair(config.load(json.dumps(document), "piped.yaml")) is None
 
 
-def test_keys_may_stand_in_the_file_itself(tmp_path: Path) -> None:
-    given = keys.made(tmp_path)["config"]
+def test_keys_may_be_inline_in_the_file(tmp_path: Path) -> None:
+    config_block = keys.write_key_pair(tmp_path)["config"]
     data = {
-        f"{name}Data": base64.b64encode(Path(given[f"{name}File"]).read_bytes()).decode()
+        f"{name}Data": base64.b64encode(Path(config_block[f"{name}File"]).read_bytes()).decode()
         for name in ("privateKey", "publicKey")
     }
-    found = load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": data}))
-    assert found and found.opener.open(seal(found.public, b"x")) == b"x"
-    assert "PRIVATE" not in repr(found)
+    pair = load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": data}))
+    assert pair and pair.decryptor.decrypt(encrypt(pair.public, b"x")) == b"x"
+    assert "PRIVATE" not in repr(pair)
 
 
-def test_keys_that_do_not_fit_are_found_at_the_start(tmp_path: Path) -> None:
-    one, other = keys.made(tmp_path, "one"), keys.made(tmp_path, "other")
-    mixed = {**one["config"], "publicKeyFile": other["config"]["publicKeyFile"]}
-    with pytest.raises(ConfigError, match=r"do not fit.*openssl rsa"):
+def test_keys_that_do_not_match_are_rejected_at_startup(tmp_path: Path) -> None:
+    first, other = keys.write_key_pair(tmp_path, "first"), keys.write_key_pair(tmp_path, "other")
+    mixed = {**first["config"], "publicKeyFile": other["config"]["publicKeyFile"]}
+    with pytest.raises(ConfigError, match=r"do not match.*openssl rsa"):
         load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": mixed}))
 
 
-def test_a_key_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    given = {**keys.made(tmp_path)["config"], "privateKeyFile": str(tmp_path / "nothing")}
+def test_an_unreadable_key_is_named_in_the_error(tmp_path: Path) -> None:
+    config_block = {**keys.write_key_pair(tmp_path)["config"], "privateKeyFile": str(tmp_path / "nothing")}
     with pytest.raises(ConfigError, match=r"nothing: spec\.secretManagement\.config\.privateKeyFile"):
-        load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": given}))
+        load_key_pair(spec_with(tmp_path, {"type": "KEY_PAIR", "config": config_block}))
 
 
-async def test_the_guides_example_is_rendered(scene: Scene) -> None:
+async def test_the_guides_example_is_rendered(repo: AppRepository) -> None:
     text = (Path(__file__).parents[2] / "docs/guide/secrets.md").read_text()
     app, task = re.findall(r"^`[\w.]+`:\n\n```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    sealed = scene.sealed(SECRET)
-    scene.clone.write({"shop/app.pipecd.yaml": app.replace("AQBk…", sealed), "shop/taskdef.yaml": task})
-    (found,) = await scene.checked_out("taskdef.yaml")
-    (container,) = yaml.safe_load(found)["containerDefinitions"]
+    encrypted = repo.encrypt(SECRET)
+    repo.clone.write({"shop/app.pipecd.yaml": app.replace("AQBk…", encrypted), "shop/taskdef.yaml": task})
+    (content,) = await repo.checkout("taskdef.yaml")
+    (container,) = yaml.safe_load(content)["containerDefinitions"]
     assert container["environment"] == [{"name": "PASSWORD", "value": SECRET}]
 
 
 def test_the_guide_names_every_function() -> None:
     text = (Path(__file__).parents[2] / "docs/guide/secrets.md").read_text()
-    (listed,) = re.findall(r"^Functions: (.*?)\.", text, re.MULTILINE | re.DOTALL)
-    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(FUNCTIONS)
+    (functions,) = re.findall(r"^Functions: (.*?)\.", text, re.MULTILINE | re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", functions)) == sorted(FUNCTIONS)

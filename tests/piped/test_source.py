@@ -1,4 +1,4 @@
-"""What a repository holds cannot reach outside its application's checkout."""
+"""Content of a repository cannot reach outside its application's checkout."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
 from pipecd.piped.source.checkout import Sources
-from pipecd.piped.source.rendering import Rendering
+from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import Redactor
@@ -29,14 +29,16 @@ def clone(tmp_path: Path) -> Clone:
 async def sources(tmp_path: Path, clone: Clone) -> AsyncIterator[Sources]:
     async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
         repositories = {"shop": Repository(id="shop", remote=clone.remote, branch="main")}
-        yield Sources(mirrors, repositories, Rendering(None, Redactor().add))
+        yield Sources(mirrors, repositories, Renderer(None, Redactor().add))
 
 
 def at(path: str, filename: str = "app.pipecd.yaml", repo_id: str = "shop") -> GitPath:
     return GitPath(repo_id=repo_id, path=path, config_filename=filename)
 
 
-async def test_a_checkout_is_the_commit_and_gone_afterwards(sources: Sources, clone: Clone) -> None:
+async def test_a_checkout_contains_the_commit_and_is_removed_afterwards(
+    sources: Sources, clone: Clone
+) -> None:
     old = clone.commit_and_push("Old", {"shop/app.pipecd.yaml": app_file(), "shop/value": "1"})
     clone.commit_and_push("New", {"shop/value": "2"})
     async with sources.checkout(at("shop"), old) as source:
@@ -52,25 +54,27 @@ OUTSIDE = [at("../shop"), at("/etc"), at("shop/../.."), at("shop", "../../passwd
 
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: f"{path.path} {path.config_filename}")
-async def test_a_path_that_leaves_the_repository_is_refused(
+async def test_a_path_outside_the_repository_is_rejected(
     sources: Sources, clone: Clone, path: GitPath
 ) -> None:
     commit = clone.commit_and_push("Add", {"shop/app.pipecd.yaml": app_file()})
-    with pytest.raises(ConfigError, match="leaves the repository"):
-        await sources.config(path, commit)
+    with pytest.raises(ConfigError, match="is outside the repository"):
+        await sources.load_config(path, commit)
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../outside", "../../../.."])
-async def test_a_link_out_of_the_checkout_is_refused(sources: Sources, clone: Clone, target: str) -> None:
+async def test_a_link_to_outside_the_checkout_is_rejected(
+    sources: Sources, clone: Clone, target: str
+) -> None:
     clone.write({"shop/app.pipecd.yaml": app_file()})
     (clone.path / "shop" / "link").symlink_to(target)
     commit = clone.commit_and_push("Link")
-    with pytest.raises(Refused, match="leads out of the repository"):
+    with pytest.raises(Refused, match="points outside the repository"):
         async with sources.checkout(at("shop"), commit):
             pass
 
 
-async def test_a_directory_that_is_a_link_out_of_the_checkout_is_refused(
+async def test_a_directory_that_links_to_outside_the_checkout_is_rejected(
     sources: Sources, clone: Clone, tmp_path: Path
 ) -> None:
     (tmp_path / "outside").mkdir()
@@ -82,7 +86,7 @@ async def test_a_directory_that_is_a_link_out_of_the_checkout_is_refused(
             pass
 
 
-async def test_a_link_inside_the_repository_is_fine(sources: Sources, clone: Clone) -> None:
+async def test_a_link_inside_the_repository_is_allowed(sources: Sources, clone: Clone) -> None:
     clone.write({"shop/app.pipecd.yaml": app_file(), "common/value": "1"})
     (clone.path / "shop" / "value").symlink_to("../common/value")
     commit = clone.commit_and_push("Link")
@@ -90,25 +94,25 @@ async def test_a_link_inside_the_repository_is_fine(sources: Sources, clone: Clo
         assert (source.directory / "value").read_text() == "1"
 
 
-async def test_a_repository_that_is_not_configured_is_named_with_its_remedy(sources: Sources) -> None:
+async def test_an_unconfigured_repository_is_reported_with_a_remedy(sources: Sources) -> None:
     with pytest.raises(ConfigError, match=r"repository other is not in .*; add it to spec\.repositories"):
-        await sources.config(at("shop", repo_id="other"), "0" * 40)
+        await sources.load_config(at("shop", repo_id="other"), "0" * 40)
 
 
-async def test_a_commit_that_the_mirror_has_not_fetched_is_fetched(sources: Sources, clone: Clone) -> None:
+async def test_a_commit_missing_in_the_mirror_is_fetched(sources: Sources, clone: Clone) -> None:
     first = clone.commit_and_push("Add", {"shop/app.pipecd.yaml": app_file("one")})
-    assert (await sources.config(at("shop"), first)).spec.name == "one"
+    assert (await sources.load_config(at("shop"), first)).spec.name == "one"
     second = clone.commit_and_push("Change", {"shop/app.pipecd.yaml": app_file("two")})
-    assert (await sources.config(at("shop"), second)).spec.name == "two"
+    assert (await sources.load_config(at("shop"), second)).spec.name == "two"
 
 
-async def test_a_commit_that_is_gone_says_what_to_do(sources: Sources, clone: Clone) -> None:
+async def test_a_missing_commit_is_reported_with_a_remedy(sources: Sources, clone: Clone) -> None:
     clone.commit_and_push("Add", {"shop/app.pipecd.yaml": app_file()})
-    with pytest.raises(ConfigError, match="does not have commit 0000000 any more; the branch was rewritten"):
-        await sources.config(at("shop"), "0" * 40)
+    with pytest.raises(ConfigError, match="no longer has commit 0000000; the branch was rewritten"):
+        await sources.load_config(at("shop"), "0" * 40)
 
 
-async def test_a_file_that_is_gone_is_named(sources: Sources, clone: Clone) -> None:
+async def test_a_missing_file_is_named_in_the_error(sources: Sources, clone: Clone) -> None:
     commit = clone.commit_and_push("Add", {"README.md": "x"})
     with pytest.raises(ConfigError, match=r"shop/app\.pipecd\.yaml: there is no such file"):
-        await sources.config(at("shop"), commit)
+        await sources.load_config(at("shop"), commit)

@@ -1,4 +1,4 @@
-"""An agent that cannot start says in one sentence what to mend."""
+"""An agent that cannot start reports in one sentence what to fix."""
 
 import asyncio
 import socket
@@ -8,62 +8,62 @@ import pytest
 
 from pipecd.errors import ConfigError, Temporary
 from pipecd.piped import admin
-from pipecd.piped.home_directory import own_folder
+from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.session import connect
 from pipecd.retry import Retry
 from tests.eventually import eventually
 from tests.world import World, pipeline, world
 
 
-async def ends(w: World, within: float = 240.0, **more: object) -> BaseException:
-    """Why the agent ended by itself."""
+async def startup_error(w: World, within: float = 240.0, **more: object) -> BaseException:
+    """The error with which the agent ended."""
     async with asyncio.timeout(within):
         try:
             async with w.agent(**more) as agent:
                 await asyncio.wait([agent])
         except (ConfigError, Temporary) as error:
             return error
-    raise AssertionError("the agent ended well")
+    raise AssertionError("the agent ended without an error")
 
 
-async def test_a_wrong_key_is_named_with_what_to_check(tmp_path: Path) -> None:
+async def test_wrong_key_is_reported_with_what_to_check(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        error = await ends(w, key="not the key")
+        error = await startup_error(w, key="not the key")
         assert isinstance(error, ConfigError)
         assert w.plane.address in str(error)
         assert "pipedID and the key" in str(error)
         assert "not the key" not in str(error)
 
 
-async def test_a_disabled_agent_is_told_to_look_there(tmp_path: Path) -> None:
+async def test_disabled_agent_reports_that_it_must_be_enabled(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.console.call("DisablePiped", piped_id=w.piped_id)
-        error = await ends(w)
+        error = await startup_error(w)
         assert isinstance(error, ConfigError)
         assert "the agent is enabled" in str(error)
 
 
-async def test_nobody_at_the_address_ends_after_a_bounded_number_of_tries(
+async def test_unreachable_address_fails_after_a_bounded_number_of_attempts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "DIAL", Retry(base=0.01, cap=0.01, tries=3))
+    monkeypatch.setattr(connect, "DIAL_RETRY", Retry(base=0.01, cap=0.01, tries=3))
     async with world(tmp_path) as w:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-            error = await ends(w, address=address, dial_timeout=0.3)
+            error = await startup_error(w, address=address, dial_timeout=0.3)
         assert isinstance(error, Temporary)
         assert address in str(error)
 
 
-async def test_an_agent_that_is_disabled_at_work_stops_working_at_once(tmp_path: Path) -> None:
+async def test_agent_that_is_disabled_while_running_stops_its_workers_at_once(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent() as agent:
-        app = await w.application("shop", {"app.pipecd.yaml": pipeline("sleep 600")})
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("sleep 600")})
 
-        async def at_work() -> bool:
-            return any(stage.status for one in await w.deployments(app) for stage in one.stages)
+        async def stage_started() -> bool:
+            return any(stage.status for item in await w.deployments(app) for stage in item.stages)
 
-        await eventually(at_work)
+        await eventually(stage_started)
         await w.console.call("DisablePiped", piped_id=w.piped_id)
 
         async def no_worker() -> bool:
@@ -73,36 +73,40 @@ async def test_an_agent_that_is_disabled_at_work_stops_working_at_once(tmp_path:
         assert not agent.done()
         await w.console.call("EnablePiped", piped_id=w.piped_id)
 
-        async def goes_on() -> bool:
+        async def worker_started() -> bool:
             return any(task.get_name().startswith("worker ") for task in asyncio.all_tasks())
 
-        await eventually(goes_on)
+        await eventually(worker_started)
 
 
-def test_a_second_process_does_not_enter_the_folder(tmp_path: Path) -> None:
+def test_second_process_cannot_use_the_home_directory(tmp_path: Path) -> None:
     with (
-        own_folder(tmp_path, "a/../b") as folder,
+        lock_home_directory(tmp_path, "a/../b") as directory,
         pytest.raises(ConfigError, match="home-dir"),
-        own_folder(tmp_path, "a/../b"),
+        lock_home_directory(tmp_path, "a/../b"),
     ):
-        raise AssertionError(folder)
-    assert folder.parent == tmp_path
-    with own_folder(tmp_path, "a/../b"):
+        raise AssertionError(directory)
+    assert directory.parent == tmp_path
+    with lock_home_directory(tmp_path, "a/../b"):
         pass
 
 
-async def test_the_admin_port_answers_and_a_taken_one_is_named() -> None:
-    async def well() -> str:
+async def test_admin_port_responds_and_a_port_in_use_is_named() -> None:
+    async def healthy() -> str:
         return ""
 
-    async with admin.served(well, "127.0.0.1", 0) as port:
-        for path, words in (("/healthz", b"ok"), ("/version", b'"version"'), ("/metrics", b"piped_faults")):
+    async with admin.serve(healthy, "127.0.0.1", 0) as port:
+        for path, expected in (
+            ("/healthz", b"ok"),
+            ("/version", b'"version"'),
+            ("/metrics", b"piped_faults"),
+        ):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            answer = await reader.read()
+            response = await reader.read()
             writer.close()
-            assert answer.startswith(b"HTTP/1.1 200"), answer
-            assert words in answer
+            assert response.startswith(b"HTTP/1.1 200"), response
+            assert expected in response
         with pytest.raises(ConfigError, match=str(port)):
-            async with admin.served(well, "127.0.0.1", port):
+            async with admin.serve(healthy, "127.0.0.1", port):
                 pass

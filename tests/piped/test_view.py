@@ -1,4 +1,4 @@
-"""What is known of deployments under way, before the control plane's records say so."""
+"""Running deployments in the view, before the control plane's records show them."""
 
 import time
 from dataclasses import replace
@@ -6,25 +6,27 @@ from dataclasses import replace
 from pipecd.piped.session.view import View
 from tests.model.samples import deployment
 from tests.piped.recorder import Recorder
-from tests.stages.play import application
+from tests.stages.stage_runner import application
 
 
-async def test_an_application_is_at_work_from_its_first_deployment_to_its_last(recorder: Recorder) -> None:
+async def test_an_application_is_deploying_from_its_first_deployment_to_its_last(recorder: Recorder) -> None:
     client = recorder.client()
-    view, one = View(client), deployment()
+    view, first = View(client), deployment()
+    app_id = first.application_id
     before = time.monotonic()
-    record = application(one)
-    assert not view.deployed_since(one.application_id, before) and not view.known(record).deploying
-    view.created(one)
-    view.created(replace(one, id="another"))
-    assert view.at_work == {one.application_id}
-    assert view.deployed_since(one.application_id, time.monotonic())
-    assert view.known(record).deploying, "whenever the record was read"
-    view.finished(one.id)
-    assert view.at_work == {one.application_id}
-    view.finished("another")
-    assert not view.at_work and not view.known(record).deploying
-    assert view.deployed_since(one.application_id, before), "what was seen then may be of before"
-    assert not view.deployed_since(one.application_id, time.monotonic() + 1.0)
-    assert not view.deployed_since("somebody else", before)
+    record = application(first)
+    assert not view.had_deployment_since(app_id, before)
+    assert not view.with_current_deploying(record).deploying
+    view.add_deployment(first)
+    view.add_deployment(replace(first, id="second"))
+    assert view.deploying_applications == {app_id}
+    assert view.had_deployment_since(app_id, time.monotonic())
+    assert view.with_current_deploying(record).deploying, "regardless of when the record was read"
+    view.mark_finished(first.id)
+    assert view.deploying_applications == {app_id}
+    view.mark_finished("second")
+    assert not view.deploying_applications and not view.with_current_deploying(record).deploying
+    assert view.had_deployment_since(app_id, before), "an observation from then may predate the deployment"
+    assert not view.had_deployment_since(app_id, time.monotonic() + 1.0)
+    assert not view.had_deployment_since("another application", before)
     await client.close()

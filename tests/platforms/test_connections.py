@@ -1,4 +1,4 @@
-"""Connections are shared while they are good, and closed by whoever is last."""
+"""Connections are shared while they are valid, and closed after their last user."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,88 +7,88 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipecd.platforms.connections import connections, lent
+from pipecd.platforms.connections import connection_pool, shared_connection
 
 
 @dataclass
-class Exchange:
-    """Numbers the connections that it makes."""
+class Connector:
+    """Opens numbered connections."""
 
-    made: int = 0
+    opened: int = 0
     closed: list[int] = field(default_factory=list)
 
-    def to(self, key: str = "a", age: float = 60.0) -> AbstractAsyncContextManager[int]:
-        return lent(key, self._make, age=age)
+    def connect(self, key: str = "a", max_age: float = 60.0) -> AbstractAsyncContextManager[int]:
+        return shared_connection(key, self._open, max_age=max_age)
 
     @asynccontextmanager
-    async def _make(self) -> AsyncIterator[int]:
-        self.made += 1
-        number = self.made
+    async def _open(self) -> AsyncIterator[int]:
+        self.opened += 1
+        number = self.opened
         await asyncio.sleep(0)
         yield number
         self.closed.append(number)
 
 
 @pytest.fixture
-def exchange() -> Exchange:
-    return Exchange()
+def connector() -> Connector:
+    return Connector()
 
 
-async def used(open_: Callable[[], AbstractAsyncContextManager[int]]) -> int:
-    async with open_() as number:
+async def use(connect: Callable[[], AbstractAsyncContextManager[int]]) -> int:
+    async with connect() as number:
         await asyncio.sleep(0)
         return number
 
 
-async def test_each_use_has_its_own_where_nobody_keeps_them(exchange: Exchange) -> None:
-    assert [await used(exchange.to), await used(exchange.to)] == [1, 2]
-    assert exchange.closed == [1, 2]
+async def test_each_use_has_its_own_connection_without_a_pool(connector: Connector) -> None:
+    assert [await use(connector.connect), await use(connector.connect)] == [1, 2]
+    assert connector.closed == [1, 2]
 
 
-async def test_uses_at_once_and_after_one_another_share_one(exchange: Exchange) -> None:
-    async with connections():
-        assert await asyncio.gather(*(used(exchange.to) for _ in range(5))) == [1] * 5
-        assert await used(exchange.to) == 1
-        assert await used(lambda: exchange.to("b")) == 2
-        assert exchange.closed == []
-    assert sorted(exchange.closed) == [1, 2]
+async def test_concurrent_and_successive_uses_share_one_connection(connector: Connector) -> None:
+    async with connection_pool():
+        assert await asyncio.gather(*(use(connector.connect) for _ in range(5))) == [1] * 5
+        assert await use(connector.connect) == 1
+        assert await use(lambda: connector.connect("b")) == 2
+        assert connector.closed == []
+    assert sorted(connector.closed) == [1, 2]
 
 
-async def test_after_a_use_that_failed_the_next_has_a_new_one(exchange: Exchange) -> None:
-    async with connections():
-        async with exchange.to():
+async def test_after_a_failed_use_the_next_one_gets_a_new_connection(connector: Connector) -> None:
+    async with connection_pool():
+        async with connector.connect():
             with pytest.raises(RuntimeError):
-                async with exchange.to():
+                async with connector.connect():
                     raise RuntimeError("denied")
-            assert await used(exchange.to) == 2
-            assert exchange.closed == [], "somebody uses it still"
-        assert await used(exchange.to) == 2
-        assert exchange.closed == [1]
-    assert exchange.closed == [1, 2]
+            assert await use(connector.connect) == 2
+            assert connector.closed == [], "the first connection is still in use"
+        assert await use(connector.connect) == 2
+        assert connector.closed == [1]
+    assert connector.closed == [1, 2]
 
 
-async def test_an_old_one_is_left_to_those_who_have_it(exchange: Exchange) -> None:
-    async with connections():
-        async with exchange.to(age=0.0) as first:
-            assert await used(exchange.to) == 2
-            assert (first, exchange.closed) == (1, [])
-        assert await used(exchange.to) == 2
-        assert exchange.closed == [1]
+async def test_an_expired_connection_stays_open_for_its_current_users(connector: Connector) -> None:
+    async with connection_pool():
+        async with connector.connect(max_age=0.0) as first:
+            assert await use(connector.connect) == 2
+            assert (first, connector.closed) == (1, [])
+        assert await use(connector.connect) == 2
+        assert connector.closed == [1]
 
 
-async def test_one_that_could_not_be_made_is_tried_again(exchange: Exchange) -> None:
+async def test_a_connection_that_could_not_be_opened_is_tried_again(connector: Connector) -> None:
     @asynccontextmanager
     async def broken() -> AsyncIterator[int]:
         raise RuntimeError("no network")
         yield 0
 
-    async with connections():
+    async with connection_pool():
         with pytest.raises(RuntimeError):
-            await used(lambda: lent("a", broken, age=60.0))
-        assert await used(exchange.to) == 1
+            await use(lambda: shared_connection("a", broken, max_age=60.0))
+        assert await use(connector.connect) == 1
 
 
-async def test_tasks_that_begin_inside_share_as_well(exchange: Exchange) -> None:
-    async with connections(), asyncio.TaskGroup() as tasks:
-        made = [tasks.create_task(used(exchange.to)) for _ in range(3)]
-    assert [one.result() for one in made] == [1, 1, 1]
+async def test_tasks_started_inside_the_pool_share_its_connections(connector: Connector) -> None:
+    async with connection_pool(), asyncio.TaskGroup() as tasks:
+        uses = [tasks.create_task(use(connector.connect)) for _ in range(3)]
+    assert [task.result() for task in uses] == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""`pipecd quickstart` as a newcomer runs it: the command itself, its output, its directory, its end."""
+"""`pipecd quickstart` end to end: the command, its output, its state directory, its shutdown."""
 
 import asyncio
 import json
@@ -32,18 +32,18 @@ class Quickstart:
         self.folder, self.port = folder, port
         self.output = folder.parent / "output.txt"
 
-    def command(self, *more: str) -> list[str]:
+    def command(self, *flags: str) -> list[str]:
         return [
             *(sys.executable, "-m", "pipecd", "quickstart"),
-            *(f"--state-dir={self.folder}", f"--port={self.port}", *more),
+            *(f"--state-dir={self.folder}", f"--port={self.port}", *flags),
         ]
 
     @asynccontextmanager
-    async def running(self, *more: str) -> AsyncIterator[Console]:
-        """From "ready" to Ctrl-C, which ends everything."""
+    async def start(self, *flags: str) -> AsyncIterator[Console]:
+        """Run the quickstart until the block ends, then stop it with SIGINT (Ctrl-C)."""
         with self.output.open("w") as output:
             process = subprocess.Popen(
-                self.command(*more), stdout=output, stderr=output, env={**os.environ, "COLUMNS": "200"}
+                self.command(*flags), stdout=output, stderr=output, env={**os.environ, "COLUMNS": "200"}
             )
         try:
             await eventually(self._ready, 300)
@@ -58,10 +58,10 @@ class Quickstart:
     async def _ready(self) -> bool:
         return "PipeCD is ready" in self.output.read_text()
 
-    def printed(self, what: str) -> str:
-        found = re.search(rf"{what}\s+(\S+)", self.output.read_text())
-        assert found, self.output.read_text()
-        return found[1]
+    def printed(self, label: str) -> str:
+        match = re.search(rf"{label}\s+(\S+)", self.output.read_text())
+        assert match, self.output.read_text()
+        return match[1]
 
 
 @pytest.fixture
@@ -69,164 +69,167 @@ def quickstart(tmp_path: Path) -> Quickstart:
     return Quickstart(tmp_path / "state", free_ports(6)[0])
 
 
-async def by_name(console: Console) -> dict[str, Any]:
-    found = (await console.call("ListApplications")).get("applications", [])
-    return {one["name"]: one for one in found}
+async def applications_by_name(console: Console) -> dict[str, Any]:
+    applications = (await console.call("ListApplications")).get("applications", [])
+    return {application["name"]: application for application in applications}
 
 
-async def deployments(console: Console, name: str) -> list[dict[str, Any]]:
-    """In the order in which they were made: pages begin with what was touched last."""
-    application = (await by_name(console))[name]
-    answer = await console.call(
+async def list_deployments(console: Console, name: str) -> list[dict[str, Any]]:
+    """In order of creation; pages are ordered by last update, newest first."""
+    application = (await applications_by_name(console))[name]
+    response = await console.call(
         "ListDeployments", options={"applicationIds": [application["id"]]}, pageSize=20
     )
-    found = list(reversed(answer.get("deployments", [])))
-    return sorted(found, key=lambda one: int(one["createdAt"]))
+    deployments = list(reversed(response.get("deployments", [])))
+    return sorted(deployments, key=lambda deployment: int(deployment["createdAt"]))
 
 
-async def ended(console: Console, name: str, count: int) -> dict[str, Any]:
-    """The application's deployment number `count`, once it is over."""
+async def wait_for_deployment(console: Console, name: str, number: int) -> dict[str, Any]:
+    """The application's deployment `number` (from 1), once it is complete."""
 
-    async def look() -> dict[str, Any] | None:
-        found = await deployments(console, name)
-        over = len(found) >= count and found[count - 1].get("status", "") in (
+    async def completed() -> dict[str, Any] | None:
+        deployments = await list_deployments(console, name)
+        complete = len(deployments) >= number and deployments[number - 1].get("status", "") in (
             "DEPLOYMENT_SUCCESS",
             "DEPLOYMENT_FAILURE",
         )
-        return found[count - 1] if over else None
+        return deployments[number - 1] if complete else None
 
-    result = await eventually(look, 300)
-    assert result
-    return result
+    deployment = await eventually(completed, 300)
+    assert deployment
+    return deployment
 
 
-async def test_the_demo_deploys_itself_and_a_push_within_two_seconds(quickstart: Quickstart) -> None:
-    async with quickstart.running() as console:
-        assert set(await by_name(console)) == APPLICATIONS
-        assert (await ended(console, "network", 1))["status"] == "DEPLOYMENT_SUCCESS"
-        assert (await ended(console, "greeting", 1))["status"] == "DEPLOYMENT_SUCCESS"
-        failed = await ended(console, "limits", 2)
+async def test_the_demo_and_a_push_are_deployed(quickstart: Quickstart) -> None:
+    async with quickstart.start() as console:
+        assert set(await applications_by_name(console)) == APPLICATIONS
+        assert (await wait_for_deployment(console, "network", 1))["status"] == "DEPLOYMENT_SUCCESS"
+        assert (await wait_for_deployment(console, "greeting", 1))["status"] == "DEPLOYMENT_SUCCESS"
+        failed = await wait_for_deployment(console, "limits", 2)
         assert failed["status"] == "DEPLOYMENT_FAILURE"
-        assert [one["name"] for one in failed["stages"]] == ["TERRAFORM_APPLY", "SCRIPT_RUN", "ROLLBACK"]
+        assert [stage["name"] for stage in failed["stages"]] == ["TERRAFORM_APPLY", "SCRIPT_RUN", "ROLLBACK"]
         deployed = quickstart.folder / "deployed"
         assert (deployed / "limits" / "requests.txt").read_text() == "100\n", "rolled back"
         assert (deployed / "greeting" / "greeting.txt").exists()
 
         waiting = await eventually(lambda: _awaiting_approval(console), 300)
-        assert not (deployed / "website").exists(), "nothing is applied before somebody approved"
+        assert not (deployed / "website").exists(), "nothing is applied before the approval"
         await console.call("ApproveStage", deploymentId=waiting["id"], stageId="stage-1")
-        assert (await ended(console, "website", 1))["status"] == "DEPLOYMENT_SUCCESS"
+        assert (await wait_for_deployment(console, "website", 1))["status"] == "DEPLOYMENT_SUCCESS"
         assert "Hello from Git" in (deployed / "website" / "index.html").read_text()
 
-        newcomer = json.loads((quickstart.folder / "newcomer.json").read_text())
+        getting_started = json.loads((quickstart.folder / "newcomer.json").read_text())
         async with httpx.AsyncClient(timeout=60) as http:
-            shown = await http.get(f"http://127.0.0.1:{quickstart.port}/quickstart.json")
-        assert shown.json() == newcomer
-        clone = Clone(quickstart.folder.parent / "clone", newcomer["remote"])
+            response = await http.get(f"http://127.0.0.1:{quickstart.port}/quickstart.json")
+        assert response.json() == getting_started
+        clone = Clone(quickstart.folder.parent / "clone", getting_started["remote"])
         clone.git("pull", "--quiet", "origin", "main")
-        begun = time.monotonic()
+        pushed_at = time.monotonic()
         clone.commit_and_push("Another subnet", {"network/terraform.tfvars": 'subnets = ["10.0.9.0/24"]\n'})
 
         async def running() -> bool:
-            found = await deployments(console, "network")
-            return len(found) > 1 and found[1].get("status") not in (None, "DEPLOYMENT_PENDING")
+            deployments = await list_deployments(console, "network")
+            return len(deployments) > 1 and deployments[1].get("status") not in (None, "DEPLOYMENT_PENDING")
 
         await eventually(running)
-        print(f"push → under way: {time.monotonic() - begun:.2f} s")
-        assert (await ended(console, "network", 2))["status"] == "DEPLOYMENT_SUCCESS"
+        print(f"push → running: {time.monotonic() - pushed_at:.2f} s")
+        assert (await wait_for_deployment(console, "network", 2))["status"] == "DEPLOYMENT_SUCCESS"
 
 
 async def _awaiting_approval(console: Console) -> dict[str, Any] | None:
-    found = await deployments(console, "website")
-    stages = found[0].get("stages", []) if found else []
-    return (
-        found[0]
-        if any(one.get("status") == "STAGE_RUNNING" and one["id"] == "stage-1" for one in stages)
-        else None
-    )
+    deployments = await list_deployments(console, "website")
+    stages = deployments[0].get("stages", []) if deployments else []
+    awaiting = any(stage.get("status") == "STAGE_RUNNING" and stage["id"] == "stage-1" for stage in stages)
+    return deployments[0] if awaiting else None
 
 
-async def test_it_goes_on_where_it_stopped_and_is_removed_as_a_whole(quickstart: Quickstart) -> None:
-    async with quickstart.running() as console:
-        first = await ended(console, "network", 1)
+async def test_a_restart_continues_with_the_same_state_until_it_is_removed(quickstart: Quickstart) -> None:
+    async with quickstart.start() as console:
+        first = await wait_for_deployment(console, "network", 1)
         password = quickstart.printed("password")
-    async with quickstart.running() as console:
+    async with quickstart.start() as console:
         assert quickstart.printed("password") == password
-        again = await deployments(console, "network")
-        assert [one["id"] for one in again] == [first["id"]], "nothing is deployed twice"
-    done = subprocess.run(quickstart.command("--clean"), capture_output=True, text=True, check=True)
-    assert "Removed" in done.stdout
+        deployments = await list_deployments(console, "network")
+        assert [deployment["id"] for deployment in deployments] == [first["id"]], "nothing is deployed twice"
+    result = subprocess.run(quickstart.command("--clean"), capture_output=True, text=True, check=True)
+    assert "Removed" in result.stdout
     assert not quickstart.folder.exists()
 
 
-async def test_with_an_emulated_aws_traffic_shifts(quickstart: Quickstart) -> None:
-    """A Lambda canary and an ECS blue-green; and again after a stop, when the emulated AWS is a new one."""
-    async with quickstart.running("--with-aws-emulator") as console:
-        assert set(await by_name(console)) == APPLICATIONS | {"function", "service"}
-        assert (await ended(console, "service", 1))["status"] == "DEPLOYMENT_SUCCESS"
-        shifted = await ended(console, "function", 2)
-        assert shifted["status"] == "DEPLOYMENT_SUCCESS", shifted.get("statusReason")
-        shares = [one.get("metadata", {}).get("promote-percentage") for one in shifted["stages"]]
-        assert [share for share in shares if share] == ["10", "100"]
+async def test_traffic_is_routed_in_the_emulated_aws(quickstart: Quickstart) -> None:
+    """A Lambda canary and an ECS blue-green deployment; after a restart the emulated AWS is empty."""
+    async with quickstart.start("--with-aws-emulator") as console:
+        assert set(await applications_by_name(console)) == APPLICATIONS | {"function", "service"}
+        assert (await wait_for_deployment(console, "service", 1))["status"] == "DEPLOYMENT_SUCCESS"
+        canary = await wait_for_deployment(console, "function", 2)
+        assert canary["status"] == "DEPLOYMENT_SUCCESS", canary.get("statusReason")
+        percentages = [stage.get("metadata", {}).get("promote-percentage") for stage in canary["stages"]]
+        assert [percentage for percentage in percentages if percentage] == ["10", "100"]
 
-        async def asks() -> dict[str, Any] | None:
-            found = (await deployments(console, "service"))[1:]
-            stages = found[0].get("stages", []) if found else []
-            waits = any(
-                one["name"] == "WAIT_APPROVAL" and one.get("status") == "STAGE_RUNNING" for one in stages
+        async def awaiting_approval() -> dict[str, Any] | None:
+            deployments = (await list_deployments(console, "service"))[1:]
+            stages = deployments[0].get("stages", []) if deployments else []
+            awaiting = any(
+                stage["name"] == "WAIT_APPROVAL" and stage.get("status") == "STAGE_RUNNING"
+                for stage in stages
             )
-            return found[0] if waits else None
+            return deployments[0] if awaiting else None
 
-        blue_green = await eventually(asks, 300)
+        blue_green = await eventually(awaiting_approval, 300)
         assert blue_green
         await console.call("ApproveStage", deploymentId=blue_green["id"], stageId="stage-2")
-        assert (await ended(console, "service", 2))["status"] == "DEPLOYMENT_SUCCESS"
-    async with quickstart.running("--with-aws-emulator") as console:
-        anew = await ended(console, "function", 3)
-        assert anew["status"] == "DEPLOYMENT_SUCCESS", anew.get("statusReason")
-        assert anew["stages"][0]["name"] == "LAMBDA_SYNC"
+        assert (await wait_for_deployment(console, "service", 2))["status"] == "DEPLOYMENT_SUCCESS"
+    async with quickstart.start("--with-aws-emulator") as console:
+        redeployed = await wait_for_deployment(console, "function", 3)
+        assert redeployed["status"] == "DEPLOYMENT_SUCCESS", redeployed.get("statusReason")
+        assert redeployed["stages"][0]["name"] == "LAMBDA_SYNC"
 
 
-def test_a_port_in_use_is_named_with_the_remedy(quickstart: Quickstart) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", quickstart.port + 2))
-        taken.listen()
-        done = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1
-    assert f"port {quickstart.port + 2} is in use" in done.stderr
-    assert "make quickstart PORT=" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_error_for_a_port_in_use_contains_the_remedy(quickstart: Quickstart) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", quickstart.port + 2))
+        other.listen()
+        result = subprocess.run(
+            quickstart.command(), capture_output=True, text=True, timeout=300, check=False
+        )
+    assert result.returncode == 1
+    assert f"port {quickstart.port + 2} is in use" in result.stderr
+    assert "make quickstart PORT=" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
-    "damage", ["another directory", "a broken database", "a lost secret", "a file in the way"]
+    "damage",
+    ["another directory", "a corrupted database", "a missing secret", "a file instead of a directory"],
 )
-async def test_a_broken_directory_is_named_with_the_remedy(quickstart: Quickstart, damage: str) -> None:
+async def test_the_error_for_a_damaged_state_directory_contains_the_remedy(
+    quickstart: Quickstart, damage: str
+) -> None:
     remedy = "make quickstart-clean"
-    if damage == "a file in the way":
-        async with quickstart.running():
+    if damage == "a file instead of a directory":
+        async with quickstart.start():
             pass
         shutil.rmtree(quickstart.folder / ".registered")
-        (quickstart.folder / ".registered").write_text("no directory")
+        (quickstart.folder / ".registered").write_text("not a directory")
     elif damage == "another directory":
         quickstart.folder.mkdir()
         (quickstart.folder / "thesis.txt").write_text("years of work")
         remedy = "--state-dir"
     else:
-        async with quickstart.running() as console:
-            await ended(console, "network", 1)
-        if damage == "a broken database":
+        async with quickstart.start() as console:
+            await wait_for_deployment(console, "network", 1)
+        if damage == "a corrupted database":
             database = quickstart.folder / "control-plane" / "pipecd.db"
-            for leftover in database.parent.glob("pipecd.db-*"):
-                leftover.unlink()
+            for journal in database.parent.glob("pipecd.db-*"):
+                journal.unlink()
             database.write_bytes(b"not a database " * 500)
         else:
             (quickstart.folder / "secrets" / "piped-key").unlink()
-    done = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1
-    assert remedy in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
+    result = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 1
+    assert remedy in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr
     if damage == "another directory":
-        cleaned = subprocess.run(quickstart.command("--clean"), capture_output=True, text=True, check=False)
-        assert cleaned.returncode == 1 and "left alone" in cleaned.stderr
+        clean = subprocess.run(quickstart.command("--clean"), capture_output=True, text=True, check=False)
+        assert clean.returncode == 1 and "was not removed" in clean.stderr
         assert (quickstart.folder / "thesis.txt").exists()

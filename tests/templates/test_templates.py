@@ -1,4 +1,4 @@
-"""Go templates mean here what they mean in Go, or are refused with their file and line."""
+"""Templates render as in Go; unsupported syntax raises an error with file and line."""
 
 import pytest
 
@@ -11,20 +11,20 @@ DATA = {
 }
 
 CASES = {
-    "a file without actions is left alone": ("a { b } }} c\n", "a { b } }} c\n"),
+    "a file without actions is unchanged": ("a { b } }} c\n", "a { b } }} c\n"),
     "a value": ("x={{ .encryptedSecrets.key }};", "x=one\ntwo;"),
     "no spaces needed": ("{{.encryptedSecrets.empty}}{{.attachment.motd}}", "  Hello \n"),
     "quote as %q": ("{{ .encryptedSecrets.password | quote }}", r'"p4ss\"w\\rd"'),
     "quote as a call": ("{{ quote .encryptedSecrets.key }}", r'"one\ntwo"'),
     "squote": ("{{ .encryptedSecrets.key | squote }}", "'one\ntwo'"),
     "b64enc": ("{{ .encryptedSecrets.key | b64enc }}", "b25lCnR3bw=="),
-    "there and back": ("{{ .encryptedSecrets.key | b64enc | b64dec }}", "one\ntwo"),
+    "b64enc and b64dec": ("{{ .encryptedSecrets.key | b64enc | b64dec }}", "one\ntwo"),
     "trim": ("[{{ .attachment.motd | trim }}]", "[Hello]"),
     "upper, lower": ("{{ upper .encryptedSecrets.key | lower }}", "one\ntwo"),
     "indent pads every line": ("{{ .encryptedSecrets.key | indent 2 }}", "  one\n  two"),
-    "nindent begins a line": ("k: |{{ .encryptedSecrets.key | nindent 2 }}", "k: |\n  one\n  two"),
+    "nindent starts a new line": ("k: |{{ .encryptedSecrets.key | nindent 2 }}", "k: |\n  one\n  two"),
     "default for an empty value": ('{{ .encryptedSecrets.empty | default "none" }}', "none"),
-    "default leaves a value": ('{{ default "none" .encryptedSecrets.key }}', "one\ntwo"),
+    "default keeps a value": ('{{ default "none" .encryptedSecrets.key }}', "one\ntwo"),
     "toString": ("{{ 42 | toString }}", "42"),
     "urlquery": ("{{ .encryptedSecrets.password | urlquery }}", "p4ss%22w%5Crd"),
     "replace": ('{{ .encryptedSecrets.key | replace "\\n" ", " }}', "one, two"),
@@ -38,65 +38,71 @@ CASES = {
     "a minus without a space is a sign": ("{{-1 }}", "-1"),
     "a comment": ("a{{/* nothing }} here */}}b", "ab"),
     "a trimming comment": ("a {{- /* nothing */ -}} b", "ab"),
-    "braces in a text": ('{{ "}}" }}{{ `{{` }}', "}}{{"),
+    "braces in a string": ('{{ "}}" }}{{ `{{` }}', "}}{{"),
     "escapes": (r'{{ "\x41\u00e9\t\\" }}', "Aé\t\\"),
-    "an action over lines": ("{{ .encryptedSecrets.key\n  | b64enc }}", "b25lCnR3bw=="),
-    "what was inserted is not rendered again": ('{{ "{{" }} .x }}', "{{ .x }}"),
-    "bytes that are no text": ("{{ `/w==` | b64dec | b64enc }}{{ `/w==` | b64dec | quote }}", r'/w=="\xff"'),
+    "an action over several lines": ("{{ .encryptedSecrets.key\n  | b64enc }}", "b25lCnR3bw=="),
+    "inserted text is not rendered again": ('{{ "{{" }} .x }}', "{{ .x }}"),
+    "bytes that are not UTF-8": (
+        "{{ `/w==` | b64dec | b64enc }}{{ `/w==` | b64dec | quote }}",
+        r'/w=="\xff"',
+    ),
 }
 
 
 @pytest.mark.parametrize(("template", "expected"), CASES.values(), ids=CASES)
-def test_rendered_as_in_go(template: str, expected: str) -> None:
+def test_renders_as_in_go(template: str, expected: str) -> None:
     assert render(template, DATA, "x.yaml").text == expected
 
 
-REFUSED = {
-    "missing key": ("{{ .encryptedSecrets.nope }}", "there is no .encryptedSecrets.nope"),
-    "missing root": ("{{ .Values.x }}", "there is no .Values"),
-    "missing key in spite of a default": ('{{ .attachment.x | default "y" }}', "there is no .attachment.x"),
-    "index of a missing key": ('{{ index .attachment "x-y" }}', "there is no 'x-y'"),
-    "below a text": ("{{ .attachment.motd.x }}", "is a text and has no x"),
-    "many values": ("{{ .encryptedSecrets }}", "is not one value"),
-    "many values to a function": ("{{ .encryptedSecrets | quote }}", "quote: takes one value"),
-    "an unknown function": ("{{ .attachment.motd | env }}", "the function env is not known"),
+ERRORS = {
+    "missing key": ("{{ .encryptedSecrets.nope }}", ".encryptedSecrets.nope does not exist"),
+    "missing root": ("{{ .Values.x }}", ".Values does not exist"),
+    "missing key despite a default": ('{{ .attachment.x | default "y" }}', ".attachment.x does not exist"),
+    "index of a missing key": ('{{ index .attachment "x-y" }}', "'x-y' does not exist"),
+    "member of a string": ("{{ .attachment.motd.x }}", "is a string and has no x"),
+    "a mapping": ("{{ .encryptedSecrets }}", "is not a single value"),
+    "a mapping as an argument": ("{{ .encryptedSecrets | quote }}", "quote: takes a single value"),
+    "an unknown function": ("{{ .attachment.motd | env }}", "unknown function env"),
     "control flow": ("{{ if .attachment.motd }}x{{ end }}", "{{ if }} is not supported"),
-    "a variable": ("{{ $x := 1 }}", "'$' is not understood"),
-    "a dash in a path": ("{{ .encryptedSecrets.dash-ed }}", "is written as (index .encryptedSecrets"),
+    "a variable": ("{{ $x := 1 }}", "unexpected '$'"),
+    "a dash in a path": (
+        "{{ .encryptedSecrets.dash-ed }}",
+        "write a name that contains - as (index .encryptedSecrets",
+    ),
     "not closed": ("{{ .attachment.motd ", "{{ is not closed"),
     "empty": ("{{ }}", "is empty"),
-    "an open comment": ("{{/* x }}", "a comment is not closed"),
-    "an open parenthesis": ("{{ (1 }}", "( is not closed"),
-    "too many parentheses": ("{{ 1) }}", "too much"),
-    "nothing behind a pipe": ("{{ 1 | }}", "a value or a function is missing"),
-    "a value behind a pipe": ("{{ 1 | 2 }}", "a value cannot be called"),
+    "an unclosed comment": ("{{/* x }}", "a comment is not closed"),
+    "an unclosed parenthesis": ("{{ (1 }}", "( is not closed"),
+    "too many parentheses": ("{{ 1) }}", "unexpected ')'"),
+    "nothing after a pipe": ("{{ 1 | }}", "a value or a function is missing"),
+    "a value after a pipe": ("{{ 1 | 2 }}", "a value cannot be called"),
     "two values": ("{{ 1 2 }}", "a value cannot be called"),
-    "too few values": ("{{ .attachment.motd | nindent }}", "nindent is given 1 values"),
-    "no number": ('{{ .attachment.motd | indent "2" }}', "a number of spaces"),
+    "too few arguments": ("{{ .attachment.motd | nindent }}", "wrong number of arguments for nindent: 1"),
+    "not a number": ('{{ .attachment.motd | indent "2" }}', "a number of spaces"),
     "a huge number": ("{{ .attachment.motd | indent 1000000 }}", "a number of spaces"),
-    "no base64": ("{{ .attachment.motd | b64dec }}", "the value is not base64"),
-    "a bad escape": (r'{{ "\q" }}', "is not an escape"),
-    "a text over lines": ('{{ "a\nb" }}', "is not understood"),
+    "not base64": ("{{ .attachment.motd | b64dec }}", "the value is not base64"),
+    "an invalid escape": (r'{{ "\q" }}', "is not a valid escape"),
+    "a string over two lines": ('{{ "a\nb" }}', "unexpected '\"'"),
     "a function as a value": ("{{ quote upper }}", "'upper' is not a value"),
 }
 
 
-@pytest.mark.parametrize(("template", "what"), REFUSED.values(), ids=REFUSED)
-def test_refused_with_its_place(template: str, what: str) -> None:
+@pytest.mark.parametrize(("template", "message"), ERRORS.values(), ids=ERRORS)
+def test_an_error_names_file_and_line_and_no_secret(template: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         render(f"first\n{template}\n", DATA, "dir/x.yaml")
     assert str(caught.value).startswith("dir/x.yaml:2: ")
-    assert what in str(caught.value)
+    assert message in str(caught.value)
     assert DATA["encryptedSecrets"]["password"] not in str(caught.value)
 
 
-def test_what_was_made_of_values_is_told() -> None:
+def test_strings_derived_from_a_value_are_recorded() -> None:
     rendered = render("{{ .encryptedSecrets.key | upper | b64enc }}{{ `other` }}", DATA, "x")
     assert rendered.inserted["encryptedSecrets"] == {"one\ntwo", "ONE\nTWO", "T05FClRXTw=="}
     assert not rendered.inserted["attachment"]
 
 
-def test_what_is_made_of_two_values_is_told_of_both() -> None:
+def test_a_string_derived_from_two_values_is_recorded_for_both() -> None:
     rendered = render('{{ index . "attachment" "motd" | default .encryptedSecrets.empty }}', DATA, "x")
     assert rendered.inserted["encryptedSecrets"] == {"", "  Hello \n"}
     assert rendered.inserted["attachment"] == {"  Hello \n"}

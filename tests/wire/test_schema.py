@@ -1,5 +1,6 @@
-"""Our schema says what PipeCD's says: every service, message, field, enum and rule, name by name and number
-by number. `wire.json` holds the facts; it was taken from PipeCD's own descriptors.
+"""The schema matches PipeCD's: every service, message, field, enum and rule has the same name and number.
+
+`wire.json` is PipeCD's schema, extracted from its own descriptors.
 """
 
 import json
@@ -25,8 +26,8 @@ TYPES = {
 }
 
 
-def facts(kind: str) -> list[Any]:
-    return [pytest.param(one, id=one["name"]) for package in WIRE.values() for one in package[kind]]
+def params_of(kind: str) -> list[Any]:
+    return [pytest.param(entry, id=entry["name"]) for package in WIRE.values() for entry in package[kind]]
 
 
 def type_of(field: FieldDescriptor) -> str:
@@ -47,84 +48,88 @@ def label_of(field: FieldDescriptor) -> str:
 
 
 def rules_of(field: FieldDescriptor) -> set[str]:
-    """Our option in the words of `wire.json`."""
+    """Return the field's rules in the notation of `wire.json`."""
     if not field.GetOptions().HasExtension(rules_pb2.rules):
         return set()
-    return words(field.GetOptions().Extensions[rules_pb2.rules])
+    return format_rules(field.GetOptions().Extensions[rules_pb2.rules])
 
 
-def words(rules: rules_pb2.Rules) -> set[str]:
-    said = set()
+def format_rules(rules: rules_pb2.Rules) -> set[str]:
+    formatted = set()
     for member, value in rules.ListFields():
         match member.name:
             case "required" | "defined_only":
-                said.add(member.name)
+                formatted.add(member.name)
             case "pattern" | "prefix":
-                said.add(f"{member.name}='{value}'")
+                formatted.add(f"{member.name}='{value}'")
             case "in" | "in_words":
-                said.add(f"in={list(value)!r}")
+                formatted.add(f"in={list(value)!r}")
             case "keys" | "values" | "items":
-                said.add(f"{member.name}({', '.join(sorted(words(value)))})")
+                formatted.add(f"{member.name}({', '.join(sorted(format_rules(value)))})")
             case _:
-                said.add(f"{member.name}={value}")
-    return said
+                formatted.add(f"{member.name}={value}")
+    return formatted
 
 
 def expected_rules(field: dict[str, Any]) -> set[str]:
     return {re.sub(r"=(\d+)\.0$", r"=\1", rule) for rule in field.get("validate", [])}
 
 
-@pytest.mark.parametrize("message", facts("messages"))
+@pytest.mark.parametrize("message", params_of("messages"))
 def test_a_message_has_the_same_fields(message: dict[str, Any]) -> None:
-    ours: Descriptor = POOL.FindMessageTypeByName(message["name"])
-    said = {
-        (field.number, field.name, field.json_name, label_of(field), type_of(field)) for field in ours.fields
+    descriptor: Descriptor = POOL.FindMessageTypeByName(message["name"])
+    actual = {
+        (field.number, field.name, field.json_name, label_of(field), type_of(field))
+        for field in descriptor.fields
     }
-    theirs = {
+    expected = {
         (field["number"], field["name"], field["json_name"], field["label"], field["type"])
         for field in message["fields"]
     }
-    assert said == theirs
+    assert actual == expected
 
 
-@pytest.mark.parametrize("message", facts("messages"))
-def test_a_field_asks_for_the_same(message: dict[str, Any]) -> None:
-    ours: Descriptor = POOL.FindMessageTypeByName(message["name"])
+@pytest.mark.parametrize("message", params_of("messages"))
+def test_a_field_has_the_same_rules(message: dict[str, Any]) -> None:
+    descriptor: Descriptor = POOL.FindMessageTypeByName(message["name"])
     for field in message["fields"]:
-        assert rules_of(ours.fields_by_number[field["number"]]) == expected_rules(field), field["name"]
+        assert rules_of(descriptor.fields_by_number[field["number"]]) == expected_rules(field), field["name"]
 
 
-@pytest.mark.parametrize("enum", facts("enums"))
+@pytest.mark.parametrize("enum", params_of("enums"))
 def test_an_enum_has_the_same_numbers(enum: dict[str, Any]) -> None:
-    ours = POOL.FindEnumTypeByName(enum["name"])
-    said = [(value.name, value.number) for value in ours.values]
-    assert said == [(value["name"], value["number"]) for value in enum["values"]]
+    descriptor = POOL.FindEnumTypeByName(enum["name"])
+    actual = [(value.name, value.number) for value in descriptor.values]
+    assert actual == [(value["name"], value["number"]) for value in enum["values"]]
 
 
-@pytest.mark.parametrize("service", facts("services"))
-def test_a_service_has_the_same_calls(service: dict[str, Any]) -> None:
-    ours = POOL.FindServiceByName(service["name"])
-    said = {
-        (one.name, one.input_type.full_name, one.output_type.full_name, one.server_streaming)
-        for one in ours.methods
+@pytest.mark.parametrize("service", params_of("services"))
+def test_a_service_has_the_same_methods(service: dict[str, Any]) -> None:
+    descriptor = POOL.FindServiceByName(service["name"])
+    actual = {
+        (method.name, method.input_type.full_name, method.output_type.full_name, method.server_streaming)
+        for method in descriptor.methods
     }
-    theirs = {
-        (one["name"], one["request"], one["response"], one["server_streaming"]) for one in service["methods"]
+    expected = {
+        (method["name"], method["request"], method["response"], method["server_streaming"])
+        for method in service["methods"]
     }
-    assert said == theirs
+    assert actual == expected
 
 
-@pytest.mark.parametrize("service", [one for one in facts("services") if one.id.endswith("WebService")])
-def test_a_call_of_the_console_needs_the_same_right(service: dict[str, Any]) -> None:
-    ours = POOL.FindServiceByName(service["name"])
+@pytest.mark.parametrize(
+    "service", [param for param in params_of("services") if param.id.endswith("WebService")]
+)
+def test_a_console_method_requires_the_same_permission(service: dict[str, Any]) -> None:
+    descriptor = POOL.FindServiceByName(service["name"])
     for method in service["methods"]:
-        options = ours.methods_by_name[method["name"]].GetOptions()
-        wanted = method.get("options", {}).get("model.rbac")
-        if wanted is None:
+        options = descriptor.methods_by_name[method["name"]].GetOptions()
+        permission = method.get("options", {}).get("model.rbac")
+        if permission is None:
             assert not options.HasExtension(access_pb2.rbac), method["name"]
             continue
-        right = options.Extensions[access_pb2.rbac]
-        assert right.ignored == bool(wanted.get("ignored", False)), method["name"]
-        resource = access_pb2.ProjectRBACResource.ResourceType.Name(right.resource)
-        action = access_pb2.ProjectRBACPolicy.Action.Name(right.action)
-        assert (resource, action) == (wanted.get("resource", "ALL"), wanted.get("action", "ALL"))
+        option = options.Extensions[access_pb2.rbac]
+        assert option.ignored == bool(permission.get("ignored", False)), method["name"]
+        resource = access_pb2.ProjectRBACResource.ResourceType.Name(option.resource)
+        action = access_pb2.ProjectRBACPolicy.Action.Name(option.action)
+        assert (resource, action) == (permission.get("resource", "ALL"), permission.get("action", "ALL"))

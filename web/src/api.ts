@@ -1,4 +1,4 @@
-// The two services the console calls, over the Connect protocol, and what their errors mean to people.
+// Connect clients for the two services the console calls, and the translation of their errors into messages.
 
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
@@ -14,18 +14,18 @@ const transport = createConnectTransport({
   defaultTimeoutMs: CALL_TIMEOUT_MS,
 });
 
-export const web = createClient(WebService, transport);
-export const board = createClient(ConsoleService, transport);
+export const webClient = createClient(WebService, transport);
+export const consoleClient = createClient(ConsoleService, transport);
 
-export function isSignedOut(error: unknown): boolean {
+export function isUnauthenticated(error: unknown): boolean {
   return ConnectError.from(error).code === Code.Unauthenticated;
 }
 
-export function isMissing(error: unknown): boolean {
+export function isNotFound(error: unknown): boolean {
   return ConnectError.from(error).code === Code.NotFound;
 }
 
-const PASSING: ReadonlySet<Code> = new Set([
+const RETRYABLE_CODES: ReadonlySet<Code> = new Set([
   Code.Unavailable,
   Code.DeadlineExceeded,
   Code.Unknown,
@@ -33,24 +33,24 @@ const PASSING: ReadonlySet<Code> = new Set([
   Code.ResourceExhausted,
 ]);
 
-/** Whether asking again may help: the network or the control plane was away. */
-export function mayPass(error: unknown): boolean {
-  return PASSING.has(ConnectError.from(error).code);
+/** Whether a retry may succeed: the network or the control plane was unavailable. */
+export function isRetryable(error: unknown): boolean {
+  return RETRYABLE_CODES.has(ConnectError.from(error).code);
 }
 
-/** One sentence for people: what went wrong and, where we know it, what to do. */
-export function sentence(error: unknown): string {
-  const told = ConnectError.from(error);
-  switch (told.code) {
+/** A message for the user: what failed and, where known, how to fix it. */
+export function errorMessage(error: unknown): string {
+  const connectError = ConnectError.from(error);
+  switch (connectError.code) {
     case Code.PermissionDenied:
-      return told.rawMessage || "Your role does not allow this. Ask an administrator of the project.";
+      return connectError.rawMessage || "Your role does not allow this. Ask a project administrator.";
     case Code.Unavailable:
     case Code.DeadlineExceeded:
     case Code.Unknown:
-      return "The control plane cannot be reached. This page goes on trying.";
+      return "The control plane is unreachable. This page keeps retrying.";
     case Code.Internal:
-      return "The control plane failed to answer. Its log tells why.";
+      return "The control plane returned an internal error. See its log for details.";
     default:
-      return told.rawMessage || "The control plane refused this without a reason.";
+      return connectError.rawMessage || "The control plane rejected the request without giving a reason.";
   }
 }

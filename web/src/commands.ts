@@ -1,91 +1,95 @@
-// Asking an agent for something: the control plane takes note at once, the agent answers in its own
-// time. Each question is followed until it is answered, in a notice that any page shows.
+// Sends commands to a piped. The control plane accepts a command at once; the piped handles it later.
+// A notification, visible on every page, follows each command until it is handled.
 
 import { notifications } from "@mantine/notifications";
 import { type QueryClient, QueryObserver, useQueryClient } from "@tanstack/react-query";
 import { createElement, type ReactNode, useCallback } from "react";
 
-import { sentence } from "./api";
+import { errorMessage } from "./api";
 import { commandQuery } from "./queries";
 import { type Command, CommandStatus } from "./schema/model/command_pb";
 
-const LOOK_AGAIN_MS = 3_000;
-const SLOW_MS = 20_000;
-const GIVE_UP_MS = 15 * 60_000;
-/** Long enough to read it, and to follow its link, on a busy machine and by keyboard. */
-const DONE_SHOWN_MS = 30_000;
+const POLL_INTERVAL_MS = 3_000;
+/** After this time the notification says that the piped has not responded. */
+const SLOW_RESPONSE_MS = 20_000;
+const RESPONSE_TIMEOUT_MINUTES = 15;
+/** Long enough to read the message, and to follow its link, on a busy machine and by keyboard. */
+const SUCCESS_NOTIFICATION_MS = 30_000;
 
-interface Question {
-  /** Sends it; the answer names the command. */
+interface CommandRequest {
+  /** Sends the command and returns its ID. */
   send: () => Promise<{ commandId: string }>;
-  /** What is asked, as a title: "Sync checkout". */
+  /** Title of the notification: "Sync checkout". */
   title: string;
-  /** What is shown once the agent has done it. */
-  done: (command: Command) => ReactNode;
+  /** Content of the notification after the piped has handled the command. */
+  successMessage: (command: Command) => ReactNode;
 }
 
-/** Sends a question, and returns once the control plane has taken it; the notice goes on by itself. */
-export function useAsk(): (question: Question) => Promise<void> {
+/** Returns a function that sends a command and resolves once the control plane has accepted it. */
+export function useSendCommand(): (request: CommandRequest) => Promise<void> {
   const client = useQueryClient();
   return useCallback(
-    async ({ send, title, done }: Question) => {
+    async ({ send, title, successMessage }: CommandRequest) => {
       let commandId: string;
       try {
         ({ commandId } = await send());
       } catch (error) {
-        notifications.show({ title, message: sentence(error), color: "red", autoClose: false });
+        notifications.show({ title, message: errorMessage(error), color: "red", autoClose: false });
         throw error;
       }
-      const notice = { id: commandId, title };
-      notifications.show({ ...notice, message: "Sent to the piped…", loading: true, autoClose: false });
-      const slow = setTimeout(() => {
-        const message = "The piped has not answered yet. Is it online? See the page Pipeds.";
-        notifications.update({ ...notice, message, loading: true, autoClose: false });
-      }, SLOW_MS);
-      void answer(client, commandId).then((command) => {
-        clearTimeout(slow);
-        notifications.update({ ...notice, ...outcome(command, done), loading: false });
+      const notification = { id: commandId, title };
+      const message = "Sent to the piped. Waiting for a response…";
+      notifications.show({ ...notification, message, loading: true, autoClose: false });
+      const slowResponse = setTimeout(() => {
+        const message = "The piped has not responded yet. Check on the Pipeds page that it is online.";
+        notifications.update({ ...notification, message, loading: true, autoClose: false });
+      }, SLOW_RESPONSE_MS);
+      void waitForResult(client, commandId).then((command) => {
+        clearTimeout(slowResponse);
+        notifications.update({ ...notification, ...resultNotification(command, successMessage), loading: false });
       });
     },
     [client],
   );
 }
 
-function outcome(command: Command | null, done: Question["done"]) {
+function resultNotification(command: Command | null, successMessage: CommandRequest["successMessage"]) {
   switch (command?.status) {
     case CommandStatus.COMMAND_SUCCEEDED:
-      return { message: done(command), color: "green", autoClose: DONE_SHOWN_MS };
+      return { message: successMessage(command), color: "green", autoClose: SUCCESS_NOTIFICATION_MS };
     case CommandStatus.COMMAND_FAILED:
-      return { message: failure(command), color: "red", autoClose: false as const };
-    default:
-      return { message: "The piped never answered. Nothing was done.", color: "orange", autoClose: false as const };
+      return { message: failureMessage(command), color: "red", autoClose: false as const };
+    default: {
+      const message = `The piped did not respond within ${RESPONSE_TIMEOUT_MINUTES} minutes. Nothing was changed.`;
+      return { message, color: "orange", autoClose: false as const };
+    }
   }
 }
 
-function failure(command: Command): string {
-  const told = command.metadata["reason"] ?? command.metadata["error"];
-  return told ? `The piped refused: ${told}` : "The piped could not do it. Its log tells why.";
+function failureMessage(command: Command): string {
+  const reason = command.metadata["reason"] ?? command.metadata["error"];
+  return reason ? `The piped rejected the command: ${reason}` : "The command failed. See the piped's log for details.";
 }
 
-/** The command once it is handled; null when that takes too long. */
-function answer(client: QueryClient, commandId: string): Promise<Command | null> {
+/** Resolves to the command once it is handled, or to null after RESPONSE_TIMEOUT_MINUTES. */
+function waitForResult(client: QueryClient, commandId: string): Promise<Command | null> {
   return new Promise((resolve) => {
-    const observer = new QueryObserver(client, { ...commandQuery(commandId), refetchInterval: LOOK_AGAIN_MS });
+    const observer = new QueryObserver(client, { ...commandQuery(commandId), refetchInterval: POLL_INTERVAL_MS });
     const finish = (command: Command | null) => {
-      clearTimeout(limit);
-      stop();
+      clearTimeout(timeout);
+      unsubscribe();
       resolve(command);
     };
-    const limit = setTimeout(() => finish(null), GIVE_UP_MS);
-    const stop = observer.subscribe(({ data }) => {
+    const timeout = setTimeout(() => finish(null), RESPONSE_TIMEOUT_MINUTES * 60_000);
+    const unsubscribe = observer.subscribe(({ data }) => {
       if (data && data.status !== CommandStatus.COMMAND_NOT_HANDLED_YET) finish(data);
     });
   });
 }
 
-/** The deployment that a sync brought about, as a link. */
-export function triggeredDeployment(command: Command): ReactNode {
+/** A link to the deployment that a sync command triggered. */
+export function deploymentLink(command: Command): ReactNode {
   const id = command.metadata["TriggeredDeploymentID"];
-  if (!id) return "The piped has taken it.";
-  return createElement("a", { href: `/deployments/${id}` }, "See the deployment");
+  if (!id) return "The piped accepted the command.";
+  return createElement("a", { href: `/deployments/${id}` }, "View deployment");
 }

@@ -1,4 +1,4 @@
-// Filters live in the address, so that a filtered list can be shared, bookmarked and gone back to.
+// Converts between list filters and URL parameters, so that a filtered list can be shared and bookmarked.
 
 import type { ApplicationFilter, DeploymentFilter } from "./queries";
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
@@ -7,22 +7,22 @@ import { ApplicationKind } from "./schema/model/kind_pb";
 
 type NumberEnum = Record<string, string | number>;
 
-/** `OUT_OF_SYNC` ↔ `out-of-sync`, without the prefix that the schema gives deployments. */
-export function slug(names: NumberEnum, value: number): string {
-  return String(names[value]).replace(/^DEPLOYMENT_/, "").toLowerCase().replaceAll("_", "-");
+/** The URL form of an enum value: `OUT_OF_SYNC` → `out-of-sync`, without the schema's `DEPLOYMENT_` prefix. */
+export function slug(enumType: NumberEnum, value: number): string {
+  return String(enumType[value]).replace(/^DEPLOYMENT_/, "").toLowerCase().replaceAll("_", "-");
 }
 
-function valuesOf(names: NumberEnum): number[] {
-  return Object.values(names).filter((value) => typeof value === "number");
+function enumValues(enumType: NumberEnum): number[] {
+  return Object.values(enumType).filter((value) => typeof value === "number");
 }
 
-function numbers<Value extends number>(params: URLSearchParams, name: string, names: NumberEnum): Value[] {
-  const wanted = new Set(params.getAll(name));
-  return valuesOf(names).filter((value) => wanted.has(slug(names, value))) as Value[];
+function parseEnum<Value extends number>(params: URLSearchParams, name: string, enumType: NumberEnum): Value[] {
+  const slugs = new Set(params.getAll(name));
+  return enumValues(enumType).filter((value) => slugs.has(slug(enumType, value))) as Value[];
 }
 
-/** Labels are written `key:value`; what has no colon or no key is left out. */
-export function labelsOf(texts: readonly string[]): Record<string, string> {
+/** Parses labels in the form `key:value`; texts without a colon or a key are ignored. */
+export function parseLabels(texts: readonly string[]): Record<string, string> {
   const pairs = texts.map((text) => [text.slice(0, text.indexOf(":")), text.slice(text.indexOf(":") + 1)]);
   return Object.fromEntries(
     pairs.filter((pair): pair is [string, string] => Boolean(pair[0]) && Boolean(pair[1])),
@@ -37,10 +37,10 @@ export function applicationFilter(params: URLSearchParams): ApplicationFilter {
   const state = params.get("state");
   return {
     search: params.get("q") ?? "",
-    kinds: numbers(params, "kind", ApplicationKind),
-    syncStatuses: numbers(params, "status", ApplicationSyncStatus),
+    kinds: parseEnum(params, "kind", ApplicationKind),
+    syncStatuses: parseEnum(params, "status", ApplicationSyncStatus),
     pipedId: params.get("piped") ?? "",
-    labels: labelsOf(params.getAll("label")),
+    labels: parseLabels(params.getAll("label")),
     enabled: state === "enabled" ? true : state === "disabled" ? false : null,
   };
 }
@@ -48,20 +48,20 @@ export function applicationFilter(params: URLSearchParams): ApplicationFilter {
 export function deploymentFilter(params: URLSearchParams): DeploymentFilter {
   return {
     search: params.get("q") ?? "",
-    statuses: numbers(params, "status", DeploymentStatus),
-    kinds: numbers(params, "kind", ApplicationKind),
+    statuses: parseEnum(params, "status", DeploymentStatus),
+    kinds: parseEnum(params, "kind", ApplicationKind),
     applicationId: params.get("application") ?? "",
-    labels: labelsOf(params.getAll("label")),
+    labels: parseLabels(params.getAll("label")),
   };
 }
 
-const FILTERS = ["q", "kind", "status", "piped", "label", "state", "application"];
+const FILTER_PARAMS = ["q", "kind", "status", "piped", "label", "state", "application"];
 
 export function isFiltered(params: URLSearchParams): boolean {
-  return FILTERS.some((name) => params.has(name));
+  return FILTER_PARAMS.some((name) => params.has(name));
 }
 
-/** The address with `name` set to `values` (none removes it). A changed filter starts at the first page. */
+/** The parameters with `name` set to `values` (none removes it), and reset to the first page. */
 export function withParam(params: URLSearchParams, name: string, values: readonly string[]): URLSearchParams {
   const next = new URLSearchParams(params);
   next.delete(name);
@@ -71,5 +71,5 @@ export function withParam(params: URLSearchParams, name: string, values: readonl
 }
 
 export function withoutFilters(params: URLSearchParams): URLSearchParams {
-  return FILTERS.reduce((next, name) => withParam(next, name, []), params);
+  return FILTER_PARAMS.reduce((next, name) => withParam(next, name, []), params);
 }

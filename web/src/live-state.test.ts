@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { type Branch, type Resource, resourcesOf, treeOf } from "./live-state";
+import { buildTree, listResources, type Resource, type ResourceNode } from "./live-state";
 import { ApplicationLiveStateSnapshotSchema } from "./schema/model/live_state_pb";
 
 const resource = (id: string, ...parents: string[]): Resource => ({
@@ -10,24 +10,26 @@ const resource = (id: string, ...parents: string[]): Resource => ({
   name: id,
   parents,
   health: 0,
-  why: "",
-  since: 0n,
+  healthDescription: "",
+  createdAt: 0n,
 });
 
-const drawn = (branches: Branch[]): string =>
-  branches.map(({ resource, below }) => (below.length > 0 ? `${resource.id}(${drawn(below)})` : resource.id)).join(" ");
+const render = (nodes: ResourceNode[]): string =>
+  nodes
+    .map(({ resource, children }) => (children.length > 0 ? `${resource.id}(${render(children)})` : resource.id))
+    .join(" ");
 
 test.each([
-  ["children stand below their parent", [resource("b", "a"), resource("a"), resource("c", "b")], "a(b(c))"],
-  ["who names a parent that is not there stands at the root", [resource("a", "gone"), resource("b", "a")], "a(b)"],
-  ["of two parents the first that is there counts", [resource("a"), resource("b"), resource("c", "gone", "b")], "a b(c)"],
-  ["who is their own parent stands at the root", [resource("a", "a")], "a"],
-  ["in a circle each stands once", [resource("a", "b"), resource("b", "a")], "a(b)"],
+  ["children are placed below their parent", [resource("b", "a"), resource("a"), resource("c", "b")], "a(b(c))"],
+  ["a resource with an unknown parent is a root", [resource("a", "gone"), resource("b", "a")], "a(b)"],
+  ["the first known parent is used", [resource("a"), resource("b"), resource("c", "gone", "b")], "a b(c)"],
+  ["a resource that is its own parent is a root", [resource("a", "a")], "a"],
+  ["each resource of a cycle appears once", [resource("a", "b"), resource("b", "a")], "a(b)"],
 ])("%s", (_, resources, expected) => {
-  expect(drawn(treeOf(resources))).toBe(expected);
+  expect(render(buildTree(resources))).toBe(expected);
 });
 
-test("a time that is the snapshot's own is no time of the thing", () => {
+test("the snapshot's timestamp is not a resource's creation time", () => {
   const resources = [
     { id: "aws_instance.web", createdAt: 7n },
     { id: "module.net", createdAt: 5n },
@@ -36,5 +38,5 @@ test("a time that is the snapshot's own is no time of the thing", () => {
     version: { timestamp: 7n },
     applicationLiveState: { resources },
   });
-  expect(resourcesOf(snapshot).map((each) => each.since)).toEqual([0n, 5n]);
+  expect(listResources(snapshot).map((resource) => resource.createdAt)).toEqual([0n, 5n]);
 });

@@ -1,8 +1,9 @@
-// What runs of an application, as a tree: PipeCD has a list for some platforms, and one for all others.
+// Converts a live state snapshot into a tree of resources. The schema has one resource list for each of
+// several platforms, and a generic one for all others.
 
+import type { StatusDisplay } from "./display-names";
 import type { ApplicationLiveStateSnapshot } from "./schema/model/live_state_pb";
 import { ApplicationLiveStateSnapshot_Status as Status } from "./schema/model/live_state_pb";
-import type { Word } from "./words";
 
 export interface Resource {
   id: string;
@@ -11,74 +12,74 @@ export interface Resource {
   parents: readonly string[];
   /** UNKNOWN, HEALTHY or OTHER: the same numbers in every list. */
   health: number;
-  why: string;
-  /** Seconds since 1970; 0 where the platform does not tell. */
-  since: bigint;
+  healthDescription: string;
+  /** Seconds since 1970; 0 if the platform does not report it. */
+  createdAt: bigint;
 }
 
-export interface Branch {
+export interface ResourceNode {
   resource: Resource;
-  below: Branch[];
+  children: ResourceNode[];
 }
 
-const WORDS: Record<Status, Word> = {
+const HEALTH_STATUSES: Record<Status, StatusDisplay> = {
   [Status.UNKNOWN]: { text: "Unknown", tone: "quiet" },
   [Status.HEALTHY]: { text: "Healthy", tone: "good" },
   [Status.OTHER]: { text: "Unhealthy", tone: "bad" },
   [Status.UNHEALTHY]: { text: "Unhealthy", tone: "bad" },
 };
 
-export function healthWord(health: number): Word {
-  return WORDS[health as Status] ?? WORDS[Status.UNKNOWN];
+export function healthDisplay(health: number): StatusDisplay {
+  return HEALTH_STATUSES[health as Status] ?? HEALTH_STATUSES[Status.UNKNOWN];
 }
 
-export function resourcesOf(snapshot: ApplicationLiveStateSnapshot): Resource[] {
-  const listed =
+export function listResources(snapshot: ApplicationLiveStateSnapshot): Resource[] {
+  const platformResources =
     snapshot.kubernetes?.resources ??
     snapshot.cloudrun?.resources ??
     snapshot.lambda?.resources ??
     snapshot.ecs?.resources;
-  if (listed) {
-    return listed.map((each) => ({
-      id: each.id,
-      kind: each.kind,
-      name: each.name,
-      parents: each.parentIds,
-      health: each.healthStatus,
-      why: each.healthDescription,
-      since: since(each.createdAt, snapshot),
+  if (platformResources) {
+    return platformResources.map((resource) => ({
+      id: resource.id,
+      kind: resource.kind,
+      name: resource.name,
+      parents: resource.parentIds,
+      health: resource.healthStatus,
+      healthDescription: resource.healthDescription,
+      createdAt: createdAtOrZero(resource.createdAt, snapshot),
     }));
   }
-  return (snapshot.applicationLiveState?.resources ?? []).map((each) => ({
-    id: each.id,
-    kind: each.resourceType,
-    name: each.name,
-    parents: each.parentIds,
-    health: each.healthStatus,
-    why: each.healthDescription,
-    since: since(each.createdAt, snapshot),
+  return (snapshot.applicationLiveState?.resources ?? []).map((resource) => ({
+    id: resource.id,
+    kind: resource.resourceType,
+    name: resource.name,
+    parents: resource.parentIds,
+    health: resource.healthStatus,
+    healthDescription: resource.healthDescription,
+    createdAt: createdAtOrZero(resource.createdAt, snapshot),
   }));
 }
 
-/** The wire requires a time: what has none was given the snapshot's own. */
-function since(createdAt: bigint, snapshot: ApplicationLiveStateSnapshot): bigint {
+/** The schema requires a creation time; a resource without one has the snapshot's timestamp. */
+function createdAtOrZero(createdAt: bigint, snapshot: ApplicationLiveStateSnapshot): bigint {
   return createdAt === snapshot.version?.timestamp ? 0n : createdAt;
 }
 
-/** What names a parent that is not there stands at the root; each stands once, even where parents go in a circle. */
-export function treeOf(resources: readonly Resource[]): Branch[] {
-  const known = new Set(resources.map((each) => each.id));
-  const children = new Map<string, Resource[]>();
-  for (const each of resources) {
-    const parent = each.parents.find((id) => known.has(id) && id !== each.id) ?? "";
-    children.set(parent, [...(children.get(parent) ?? []), each]);
+/** Resources without a known parent are roots. Each resource appears once, even if parents form a cycle. */
+export function buildTree(resources: readonly Resource[]): ResourceNode[] {
+  const ids = new Set(resources.map((resource) => resource.id));
+  const childrenOf = new Map<string, Resource[]>();
+  for (const resource of resources) {
+    const parent = resource.parents.find((id) => ids.has(id) && id !== resource.id) ?? "";
+    childrenOf.set(parent, [...(childrenOf.get(parent) ?? []), resource]);
   }
-  const seen = new Set<string>();
-  const grow = (among: readonly Resource[]): Branch[] =>
-    among.flatMap((resource) => {
-      if (seen.has(resource.id)) return [];
-      seen.add(resource.id);
-      return [{ resource, below: grow(children.get(resource.id) ?? []) }];
+  const visited = new Set<string>();
+  const buildNodes = (siblings: readonly Resource[]): ResourceNode[] =>
+    siblings.flatMap((resource) => {
+      if (visited.has(resource.id)) return [];
+      visited.add(resource.id);
+      return [{ resource, children: buildNodes(childrenOf.get(resource.id) ?? []) }];
     });
-  return [...grow(children.get("") ?? []), ...grow(resources)];
+  return [...buildNodes(childrenOf.get("") ?? []), ...buildNodes(resources)];
 }

@@ -1,54 +1,54 @@
 import { QueryClient, QueryObserver } from "@tanstack/react-query";
 import { expect, test } from "vitest";
 
-import { fetchAnew } from "./live";
+import { refetchQueries } from "./live";
 
-const KEY = ["deployment", "one"];
+const KEY = ["deployment", "deployment-1"];
 
-/** A server whose answers take until they are let go. */
-function server() {
-  const letGo: (() => void)[] = [];
-  const made = { says: "running", asked: 0, letGo };
-  const answer = () => {
-    const said = made.says;
-    made.asked += 1;
-    return new Promise<string>((resolve) => letGo.push(() => resolve(said)));
+/** A server that holds each response until the test releases it. */
+function createServer() {
+  const pending: (() => void)[] = [];
+  const server = { status: "running", requests: 0, pending };
+  const respond = () => {
+    const { status } = server;
+    server.requests += 1;
+    return new Promise<string>((resolve) => pending.push(() => resolve(status)));
   };
-  return { made, answer };
+  return { server, respond };
 }
 
-test("a change that meets the first answer on its way is shown all the same", async () => {
-  const { made, answer } = server();
+test("a change during the first fetch is still shown", async () => {
+  const { server, respond } = createServer();
   const client = new QueryClient();
-  const observer = new QueryObserver(client, { queryKey: KEY, queryFn: answer });
-  const leave = observer.subscribe(() => undefined);
-  expect(made.asked).toBe(1);
+  const observer = new QueryObserver(client, { queryKey: KEY, queryFn: respond });
+  const unsubscribe = observer.subscribe(() => undefined);
+  expect(server.requests).toBe(1);
 
-  made.says = "succeeded";
-  const round = fetchAnew(client, [KEY]);
-  made.letGo.shift()?.();
-  const again = await round;
-  expect(again).toEqual([KEY]);
+  server.status = "succeeded";
+  const refetch = refetchQueries(client, [KEY]);
+  server.pending.shift()?.();
+  const remaining = await refetch;
+  expect(remaining).toEqual([KEY]);
   expect(client.getQueryData(KEY)).toBe("running");
 
-  const next = fetchAnew(client, again);
-  made.letGo.shift()?.();
-  expect(await next).toEqual([]);
+  const nextRefetch = refetchQueries(client, remaining);
+  server.pending.shift()?.();
+  expect(await nextRefetch).toEqual([]);
   expect(client.getQueryData(KEY)).toBe("succeeded");
-  expect(made.asked).toBe(2);
-  leave();
+  expect(server.requests).toBe(2);
+  unsubscribe();
 });
 
-test("what has an answer is fetched once for a change", async () => {
-  const { made, answer } = server();
+test("a query with data is refetched once per change", async () => {
+  const { server, respond } = createServer();
   const client = new QueryClient();
   client.setQueryData(KEY, "running");
-  const observer = new QueryObserver(client, { queryKey: KEY, queryFn: answer, staleTime: Infinity });
-  const leave = observer.subscribe(() => undefined);
-  expect(made.asked).toBe(0);
-  const round = fetchAnew(client, [KEY]);
-  made.letGo.shift()?.();
-  expect(await round).toEqual([]);
-  expect(made.asked).toBe(1);
-  leave();
+  const observer = new QueryObserver(client, { queryKey: KEY, queryFn: respond, staleTime: Infinity });
+  const unsubscribe = observer.subscribe(() => undefined);
+  expect(server.requests).toBe(0);
+  const refetch = refetchQueries(client, [KEY]);
+  server.pending.shift()?.();
+  expect(await refetch).toEqual([]);
+  expect(server.requests).toBe(1);
+  unsubscribe();
 });

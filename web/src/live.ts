@@ -1,11 +1,11 @@
-// Keeps every page true without a reload: one Watch stream a tab says what changed, and what shows
-// it is fetched anew. Without the stream everything on screen is fetched every few seconds.
+// Keeps every page up to date without a reload. One Watch stream per tab reports changes; the affected
+// queries on screen are refetched. While the stream is down, all queries on screen are polled.
 
 import type { QueryClient, QueryKey } from "@tanstack/react-query";
 import { createContext, useContext, useEffect, useSyncExternalStore } from "react";
 
-import { board, isSignedOut } from "./api";
-import { forgetUser, key } from "./queries";
+import { consoleClient, isUnauthenticated } from "./api";
+import { clearUser, key } from "./queries";
 import { type ConsoleChange, ConsoleChange_Kind as Kind } from "./schema/pipecd/v1/console_pb";
 
 export type Connection = "connecting" | "live" | "polling";
@@ -13,18 +13,21 @@ export type Connection = "connecting" | "live" | "polling";
 type Change = Pick<ConsoleChange, "kind" | "id" | "stageId">;
 type StageLogListener = (deploymentId: string, stageId: string) => void;
 
-const POLL_MS = 5_000;
-const SPACING_MS = 250;
-const LONGEST_FETCH_MS = 5_000;
-const SILENCE_MS = 40_000;
-const HIDDEN_MS = 60_000;
-const RETRY_MS = { first: 500, longest: 15_000 };
+const POLL_INTERVAL_MS = 5_000;
+/** Pause between two rounds of refetching. */
+const REFETCH_PAUSE_MS = 250;
+/** A slower query does not delay the next round any longer. */
+const REFETCH_TIMEOUT_MS = 5_000;
+/** A stream without a message for this long is closed and reopened. */
+const STREAM_IDLE_TIMEOUT_MS = 40_000;
+const HIDDEN_TAB_TIMEOUT_MS = 60_000;
+const RETRY_DELAY_MS = { initial: 500, max: 15_000 };
 
-/** Which queries a change makes stale; null means all of them. */
-export function touched(change: Change): readonly QueryKey[] | null {
+/** The queries that a change makes stale; null means all of them. */
+export function affectedQueries(change: Change): readonly QueryKey[] | null {
   switch (change.kind) {
     case Kind.APPLICATION:
-      return [key.applications, key.glance, key.application(change.id)];
+      return [key.applications, key.statusCounts, key.application(change.id)];
     case Kind.DEPLOYMENT:
       return [key.deployments, key.deployment(change.id)];
     case Kind.COMMAND:
@@ -46,31 +49,31 @@ export function touched(change: Change): readonly QueryKey[] | null {
   }
 }
 
-/** How long to wait before try number `tries` (from 0): doubling, with full jitter. */
-export function retryDelay(tries: number, random: number): number {
-  const bound = Math.min(RETRY_MS.longest, RETRY_MS.first * 2 ** tries);
-  return RETRY_MS.first / 2 + random * bound;
+/** Delay before retry number `attempt` (from 0), in milliseconds: exponential with full jitter. */
+export function retryDelay(attempt: number, random: number): number {
+  const bound = Math.min(RETRY_DELAY_MS.max, RETRY_DELAY_MS.initial * 2 ** attempt);
+  return RETRY_DELAY_MS.initial / 2 + random * bound;
 }
 
 /**
- * Fetches what is on screen of `keys`; answers which of it is to be fetched once more. A query that has no answer
- * yet takes the one that is under way, and that may have been given before the change.
+ * Refetches the queries on screen that match `keys`. Returns the queries that need another refetch: a query
+ * without data joins its first fetch if one is in progress, whose response may predate the change.
  */
-export async function fetchAnew(client: QueryClient, keys: readonly QueryKey[]): Promise<QueryKey[]> {
-  const underWay = keys.flatMap((queryKey) => client.getQueryCache().findAll({ queryKey, fetchStatus: "fetching" }));
-  const first = underWay.filter((query) => query.state.data === undefined).map((query) => query.queryKey);
-  const fetched = keys.map((queryKey) => client.invalidateQueries({ queryKey }));
-  await Promise.race([Promise.allSettled(fetched), pause(LONGEST_FETCH_MS)]);
-  return first;
+export async function refetchQueries(client: QueryClient, keys: readonly QueryKey[]): Promise<QueryKey[]> {
+  const fetching = keys.flatMap((queryKey) => client.getQueryCache().findAll({ queryKey, fetchStatus: "fetching" }));
+  const firstFetches = fetching.filter((query) => query.state.data === undefined).map((query) => query.queryKey);
+  const refetches = keys.map((queryKey) => client.invalidateQueries({ queryKey }));
+  await Promise.race([Promise.allSettled(refetches), sleep(REFETCH_TIMEOUT_MS)]);
+  return firstFetches;
 }
 
-export class Live {
+export class LiveUpdates {
   #connection: Connection = "connecting";
-  #watchers = new Set<() => void>();
-  #logListeners = new Set<StageLogListener>();
+  #connectionListeners = new Set<() => void>();
+  #stageLogListeners = new Set<StageLogListener>();
   #stale = new Map<string, QueryKey>();
-  #refreshing = false;
-  #owner: AbortController | null = null;
+  #refetching = false;
+  #controller: AbortController | null = null;
 
   constructor(private readonly client: QueryClient) {}
 
@@ -78,160 +81,163 @@ export class Live {
     return this.#connection;
   }
 
-  readonly watch = (watcher: () => void): (() => void) => {
-    this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+  readonly onConnectionChange = (listener: () => void): (() => void) => {
+    this.#connectionListeners.add(listener);
+    return () => this.#connectionListeners.delete(listener);
   };
 
-  /** Calls `listener` for every stage whose log grew; with empty ids when any log may have grown. */
+  /** Calls `listener` for every stage whose log grew; with empty IDs if any log may have grown. */
   onStageLog(listener: StageLogListener): () => void {
-    this.#logListeners.add(listener);
-    return () => this.#logListeners.delete(listener);
+    this.#stageLogListeners.add(listener);
+    return () => this.#stageLogListeners.delete(listener);
   }
 
-  /** Follows the project until the returned function is called. */
+  /** Follows the project's changes until the returned function is called. */
   start(): () => void {
-    const owner = new AbortController();
-    this.#owner = owner;
-    void this.#run(owner.signal);
-    return () => owner.abort();
+    const controller = new AbortController();
+    this.#controller = controller;
+    void this.#run(controller.signal);
+    return () => controller.abort();
   }
 
-  async #run(stop: AbortSignal): Promise<void> {
+  async #run(signal: AbortSignal): Promise<void> {
     const poll = setInterval(() => {
-      if (this.#connection !== "live" && !document.hidden) this.#everythingMayBeStale();
-    }, POLL_MS);
-    for (let tries = 0; !stop.aborted; tries += 1) {
-      await visible(stop);
-      if (await this.#follow(stop)) tries = 0;
-      if (stop.aborted || this.#owner?.signal !== stop) break;
-      this.#turn("polling");
-      await pause(retryDelay(tries, Math.random()), stop);
+      if (this.#connection !== "live" && !document.hidden) this.#invalidateAll();
+    }, POLL_INTERVAL_MS);
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      await waitUntilVisible(signal);
+      if (await this.#readStream(signal)) attempt = 0;
+      if (signal.aborted || this.#controller?.signal !== signal) break;
+      this.#setConnection("polling");
+      await sleep(retryDelay(attempt, Math.random()), signal);
     }
     clearInterval(poll);
   }
 
-  /** Reads one stream to its end. Answers whether it ever spoke. */
-  async #follow(stop: AbortSignal): Promise<boolean> {
+  /** Reads one stream to its end. Returns whether it delivered any message. */
+  async #readStream(signal: AbortSignal): Promise<boolean> {
     const stream = new AbortController();
-    const end = () => stream.abort();
-    stop.addEventListener("abort", end);
-    const unwatchHidden = endWhenHidden(end);
-    let silence = setTimeout(end, SILENCE_MS);
-    let spoke = false;
+    const close = () => stream.abort();
+    signal.addEventListener("abort", close);
+    const stopWatchingVisibility = closeWhenHidden(close);
+    let idleTimeout = setTimeout(close, STREAM_IDLE_TIMEOUT_MS);
+    let connected = false;
     try {
-      for await (const change of board.watch({}, { signal: stream.signal, timeoutMs: 0 })) {
-        clearTimeout(silence);
-        silence = setTimeout(end, SILENCE_MS);
-        if (!spoke) {
-          spoke = true;
-          this.#turn("live");
-          // What changed while no stream was open was told to nobody.
-          this.#everythingMayBeStale();
+      for await (const change of consoleClient.watch({}, { signal: stream.signal, timeoutMs: 0 })) {
+        clearTimeout(idleTimeout);
+        idleTimeout = setTimeout(close, STREAM_IDLE_TIMEOUT_MS);
+        if (!connected) {
+          connected = true;
+          this.#setConnection("live");
+          // Changes made while no stream was open were not reported.
+          this.#invalidateAll();
         }
-        this.#take(change);
+        this.#handleChange(change);
       }
     } catch (error) {
-      if (isSignedOut(error)) forgetUser(this.client);
+      if (isUnauthenticated(error)) clearUser(this.client);
     } finally {
-      clearTimeout(silence);
-      unwatchHidden();
-      stop.removeEventListener("abort", end);
+      clearTimeout(idleTimeout);
+      stopWatchingVisibility();
+      signal.removeEventListener("abort", close);
     }
-    return spoke;
+    return connected;
   }
 
-  #take(change: Change): void {
+  #handleChange(change: Change): void {
     if (change.kind === Kind.STAGE_LOG) {
-      for (const listener of this.#logListeners) listener(change.id, change.stageId);
+      for (const listener of this.#stageLogListeners) listener(change.id, change.stageId);
       return;
     }
-    const keys = touched(change);
-    if (keys === null) this.#everythingMayBeStale();
-    else for (const each of keys) this.#stale.set(JSON.stringify(each), each);
-    void this.#refresh();
+    const keys = affectedQueries(change);
+    if (keys === null) this.#invalidateAll();
+    else for (const queryKey of keys) this.#stale.set(JSON.stringify(queryKey), queryKey);
+    void this.#refetchStale();
   }
 
-  #everythingMayBeStale(): void {
+  #invalidateAll(): void {
     this.#stale.set("*", []);
-    for (const listener of this.#logListeners) listener("", "");
-    void this.#refresh();
+    for (const listener of this.#stageLogListeners) listener("", "");
+    void this.#refetchStale();
   }
 
-  /** One round of fetching at a time, so that a flood of changes neither floods the server nor starves a fetch. */
-  async #refresh(): Promise<void> {
-    if (this.#refreshing) return;
-    this.#refreshing = true;
+  /** Runs one round of refetching at a time, so that many changes neither overload the server nor starve a fetch. */
+  async #refetchStale(): Promise<void> {
+    if (this.#refetching) return;
+    this.#refetching = true;
     while (this.#stale.size > 0) {
       const keys = this.#stale.has("*") ? [[]] : [...this.#stale.values()];
       this.#stale.clear();
-      for (const each of await fetchAnew(this.client, keys)) this.#stale.set(JSON.stringify(each), each);
-      await pause(SPACING_MS);
+      const remaining = await refetchQueries(this.client, keys);
+      for (const queryKey of remaining) this.#stale.set(JSON.stringify(queryKey), queryKey);
+      await sleep(REFETCH_PAUSE_MS);
     }
-    this.#refreshing = false;
+    this.#refetching = false;
   }
 
-  #turn(connection: Connection): void {
+  #setConnection(connection: Connection): void {
     if (this.#connection === connection) return;
     this.#connection = connection;
-    for (const watcher of this.#watchers) watcher();
+    for (const listener of this.#connectionListeners) listener();
   }
 }
 
-/** Browsers open few connections to one host: a tab that nobody looks at gives its stream back. */
-function endWhenHidden(end: () => void): () => void {
+/** Calls `close` once the tab has been hidden for a while: browsers limit the connections to one host. */
+function closeWhenHidden(close: () => void): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const changed = () => {
+  const onVisibilityChange = () => {
     clearTimeout(timer);
-    if (document.hidden) timer = setTimeout(end, HIDDEN_MS);
+    if (document.hidden) timer = setTimeout(close, HIDDEN_TAB_TIMEOUT_MS);
   };
-  document.addEventListener("visibilitychange", changed);
+  document.addEventListener("visibilitychange", onVisibilityChange);
   return () => {
     clearTimeout(timer);
-    document.removeEventListener("visibilitychange", changed);
+    document.removeEventListener("visibilitychange", onVisibilityChange);
   };
 }
 
-function visible(stop: AbortSignal): Promise<void> {
+/** Also returns when `signal` is aborted. */
+function waitUntilVisible(signal: AbortSignal): Promise<void> {
   if (!document.hidden) return Promise.resolve();
   return new Promise((resolve) => {
-    const done = () => {
-      if (document.hidden && !stop.aborted) return;
-      document.removeEventListener("visibilitychange", done);
-      stop.removeEventListener("abort", done);
+    const check = () => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener("visibilitychange", check);
+      signal.removeEventListener("abort", check);
       resolve();
     };
-    document.addEventListener("visibilitychange", done);
-    stop.addEventListener("abort", done);
+    document.addEventListener("visibilitychange", check);
+    signal.addEventListener("abort", check);
   });
 }
 
-function pause(milliseconds: number, stop?: AbortSignal): Promise<void> {
+/** Also returns when `signal` is aborted. */
+function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    if (stop?.aborted) { resolve(); return; }
+    if (signal?.aborted) { resolve(); return; }
     const timer = setTimeout(resolve, milliseconds);
-    stop?.addEventListener("abort", () => {
+    signal?.addEventListener("abort", () => {
       clearTimeout(timer);
       resolve();
     });
   });
 }
 
-export const LiveContext = createContext<Live | null>(null);
+export const LiveUpdatesContext = createContext<LiveUpdates | null>(null);
 
-export function useLive(): Live {
-  const live = useContext(LiveContext);
-  if (!live) throw new Error("no Live above this component");
-  return live;
+export function useLiveUpdates(): LiveUpdates {
+  const liveUpdates = useContext(LiveUpdatesContext);
+  if (!liveUpdates) throw new Error("no LiveUpdatesContext above this component");
+  return liveUpdates;
 }
 
 export function useConnection(): Connection {
-  const live = useLive();
-  return useSyncExternalStore(live.watch, () => live.connection);
+  const liveUpdates = useLiveUpdates();
+  return useSyncExternalStore(liveUpdates.onConnectionChange, () => liveUpdates.connection);
 }
 
-/** Follows the project while the calling component is on screen. */
-export function useFollowing(): void {
-  const live = useLive();
-  useEffect(() => live.start(), [live]);
+/** Follows the project's changes while the calling component is mounted. */
+export function useStartLiveUpdates(): void {
+  const liveUpdates = useLiveUpdates();
+  useEffect(() => liveUpdates.start(), [liveUpdates]);
 }

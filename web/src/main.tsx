@@ -1,4 +1,4 @@
-// Starts the console: one cache of what was asked, one stream of changes, one tree of pages.
+// Entry point of the console: creates the query cache and the change feed client, and renders the router.
 
 import "@fontsource-variable/inter/index.css";
 import "@fontsource-variable/jetbrains-mono/index.css";
@@ -13,26 +13,26 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { RouterProvider } from "react-router/dom";
 
-import { isSignedOut, mayPass } from "./api";
-import { Live, LiveContext } from "./live";
-import { forgetUser } from "./queries";
+import { isRetryable, isUnauthenticated } from "./api";
+import { LiveUpdates, LiveUpdatesContext } from "./live";
+import { clearUser } from "./queries";
 import { router } from "./routes";
 import { theme } from "./theme";
 
-const TRIES = 3;
+const MAX_RETRIES = 3;
 
-function signedOut(error: unknown): void {
-  if (isSignedOut(error)) forgetUser(client);
+function clearUserIfUnauthenticated(error: unknown): void {
+  if (isUnauthenticated(error)) clearUser(client);
 }
 
 const client: QueryClient = new QueryClient({
-  queryCache: new QueryCache({ onError: signedOut }),
-  mutationCache: new MutationCache({ onError: signedOut }),
+  queryCache: new QueryCache({ onError: clearUserIfUnauthenticated }),
+  mutationCache: new MutationCache({ onError: clearUserIfUnauthenticated }),
   defaultOptions: {
     queries: {
       staleTime: 10_000,
       refetchOnWindowFocus: false,
-      retry: (failures, error) => mayPass(error) && failures < TRIES,
+      retry: (failures, error) => isRetryable(error) && failures < MAX_RETRIES,
     },
   },
 });
@@ -45,9 +45,9 @@ createRoot(root).render(
     <MantineProvider theme={theme} defaultColorScheme="auto">
       <Notifications position="bottom-right" />
       <QueryClientProvider client={client}>
-        <LiveContext value={new Live(client)}>
+        <LiveUpdatesContext value={new LiveUpdates(client)}>
           <RouterProvider router={router} />
-        </LiveContext>
+        </LiveUpdatesContext>
       </QueryClientProvider>
     </MantineProvider>
   </StrictMode>,

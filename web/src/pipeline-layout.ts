@@ -1,5 +1,5 @@
-// Where each stage of a pipeline stands and which lines join them. Columns follow `requires`;
-// rollback stages run one after another in a lane of their own, and only those that were reached are drawn.
+// Computes the position of each stage of a pipeline and the lines between them. Columns follow `requires`.
+// Rollback stages form a separate lane, one after another; only those that have started are included.
 
 import { type PipelineStage, StageStatus } from "./schema/model/stage_pb";
 
@@ -8,7 +8,7 @@ export interface Size {
   height: number;
 }
 
-export interface Placed {
+export interface PlacedStage {
   stage: PipelineStage;
   x: number;
   y: number;
@@ -21,108 +21,125 @@ export interface Edge {
   rollback: boolean;
 }
 
-export interface Layout {
-  stages: Placed[];
+export interface PipelineLayout {
+  stages: PlacedStage[];
   edges: Edge[];
   size: Size;
 }
 
-export const STAGE: Size = { width: 236, height: 84 };
-const GAP = { across: 44, beside: 18, lane: 34 };
+/** All lengths are in CSS pixels. */
+export const STAGE_SIZE: Size = { width: 236, height: 84 };
+/** Between columns, between the stages of a column, and in addition before the rollback lane. */
+const GAP = { column: 44, row: 18, lane: 34 };
 
-/** `down` suits narrow screens: the pipeline runs from top to bottom. */
+/** `down` is for narrow screens: the pipeline runs from top to bottom. */
 export type Direction = "right" | "down";
 
-export function layOut(all: readonly PipelineStage[], direction: Direction): Layout {
-  const forward = shown(all.filter((stage) => !stage.rollback && (stage.visible || reached(stage))));
-  const rollback = shown(all.filter((stage) => stage.rollback && reached(stage)));
-  const depths = depthsOf(forward);
-  const columns = groupBy(forward, (stage) => depths.get(stage.id) ?? 0);
-  const widest = Math.max(1, ...columns.map((column) => column.length));
+export function layoutPipeline(allStages: readonly PipelineStage[], direction: Direction): PipelineLayout {
+  const forward = sortByIndex(allStages.filter((stage) => !stage.rollback && (stage.visible || hasStarted(stage))));
+  const rollback = sortByIndex(allStages.filter((stage) => stage.rollback && hasStarted(stage)));
+  const depths = computeDepths(forward);
+  const columns = groupByDepth(forward, (stage) => depths.get(stage.id) ?? 0);
+  const maxRows = Math.max(1, ...columns.map((column) => column.length));
   const stages = columns.flatMap((column, depth) =>
-    column.map((stage, row) => place(stage, depth, row + (widest - column.length) / 2, 0, direction)),
+    column.map((stage, row) => placeStage(stage, depth, row + (maxRows - column.length) / 2, 0, direction)),
   );
-  const turn = turningPoint(forward, depths);
-  stages.push(...rollback.map((stage, index) => place(stage, turn.depth + index, widest, GAP.lane, direction)));
-  const at = new Map(stages.map((each) => [each.stage.id, each]));
+  const last = lastReachedStage(forward, depths);
+  stages.push(
+    ...rollback.map((stage, index) => placeStage(stage, last.depth + index, maxRows, GAP.lane, direction)),
+  );
+  const stagesById = new Map(stages.map((placed) => [placed.stage.id, placed]));
   const edges = [
-    ...forward.flatMap((stage) => stage.requires.map((id) => edge(at, id, stage.id, false, direction))),
-    ...rollback.map((stage, index) => edge(at, rollback[index - 1]?.id ?? turn.id, stage.id, true, direction)),
-  ].filter((each) => each !== null);
-  return { stages, edges, size: sizeOf(stages) };
+    ...forward.flatMap((stage) => stage.requires.map((id) => createEdge(stagesById, id, stage.id, false, direction))),
+    ...rollback.map((stage, index) =>
+      createEdge(stagesById, rollback[index - 1]?.id ?? last.id, stage.id, true, direction),
+    ),
+  ].filter((edge) => edge !== null);
+  return { stages, edges, size: boundingSize(stages) };
 }
 
-function reached(stage: PipelineStage): boolean {
+function hasStarted(stage: PipelineStage): boolean {
   return stage.status !== StageStatus.STAGE_NOT_STARTED_YET;
 }
 
-function shown(stages: readonly PipelineStage[]): PipelineStage[] {
-  return stages.toSorted((one, other) => one.index - other.index);
+function sortByIndex(stages: readonly PipelineStage[]): PipelineStage[] {
+  return stages.toSorted((a, b) => a.index - b.index);
 }
 
-/** How many stages at least must come before each. A circle, which no pipeline has, is cut where it is met. */
-function depthsOf(stages: readonly PipelineStage[]): Map<string, number> {
-  const byId = new Map(stages.map((stage) => [stage.id, stage]));
+/** The length of the longest chain of required stages before each stage. A cycle, which no pipeline has, is cut. */
+function computeDepths(stages: readonly PipelineStage[]): Map<string, number> {
+  const stagesById = new Map(stages.map((stage) => [stage.id, stage]));
   const depths = new Map<string, number>();
-  const depth = (id: string): number => {
-    const known = depths.get(id);
-    if (known !== undefined) return known;
+  const computeDepth = (id: string): number => {
+    const cached = depths.get(id);
+    if (cached !== undefined) return cached;
     depths.set(id, 0);
-    const before = byId.get(id)?.requires.filter((each) => byId.has(each)) ?? [];
-    const found = Math.max(-1, ...before.map(depth)) + 1;
-    depths.set(id, found);
-    return found;
+    const required = stagesById.get(id)?.requires.filter((requiredId) => stagesById.has(requiredId)) ?? [];
+    const depth = Math.max(-1, ...required.map(computeDepth)) + 1;
+    depths.set(id, depth);
+    return depth;
   };
-  for (const stage of stages) depth(stage.id);
+  for (const stage of stages) computeDepth(stage.id);
   return depths;
 }
 
-/** The last stage that was reached: there the way forward ended. */
-function turningPoint(forward: readonly PipelineStage[], depths: Map<string, number>): { id: string; depth: number } {
-  const last = forward.filter((stage) => reached(stage) && stage.status !== StageStatus.STAGE_SKIPPED).at(-1);
+/** The last stage that ran: the rollback starts after it. */
+function lastReachedStage(
+  forward: readonly PipelineStage[],
+  depths: Map<string, number>,
+): { id: string; depth: number } {
+  const last = forward.filter((stage) => hasStarted(stage) && stage.status !== StageStatus.STAGE_SKIPPED).at(-1);
   return last ? { id: last.id, depth: depths.get(last.id) ?? 0 } : { id: "", depth: 0 };
 }
 
-function groupBy(stages: readonly PipelineStage[], depth: (stage: PipelineStage) => number): PipelineStage[][] {
+function groupByDepth(stages: readonly PipelineStage[], depthOf: (stage: PipelineStage) => number): PipelineStage[][] {
   const columns: PipelineStage[][] = [];
-  for (const stage of stages) (columns[depth(stage)] ??= []).push(stage);
+  for (const stage of stages) (columns[depthOf(stage)] ??= []).push(stage);
   return Array.from(columns, (column) => column ?? []);
 }
 
-function place(stage: PipelineStage, along: number, beside: number, shift: number, direction: Direction): Placed {
+/** `shift` moves the stage away from the rows before it. */
+function placeStage(
+  stage: PipelineStage,
+  column: number,
+  row: number,
+  shift: number,
+  direction: Direction,
+): PlacedStage {
   if (direction === "right") {
-    const x = along * (STAGE.width + GAP.across);
-    return { stage, x, y: beside * (STAGE.height + GAP.beside) + shift };
+    const x = column * (STAGE_SIZE.width + GAP.column);
+    return { stage, x, y: row * (STAGE_SIZE.height + GAP.row) + shift };
   }
-  return { stage, x: beside * (STAGE.width + GAP.beside) + shift, y: along * (STAGE.height + GAP.across) };
+  return { stage, x: row * (STAGE_SIZE.width + GAP.row) + shift, y: column * (STAGE_SIZE.height + GAP.column) };
 }
 
-function edge(
-  at: ReadonlyMap<string, Placed>,
+function createEdge(
+  stagesById: ReadonlyMap<string, PlacedStage>,
   from: string,
   to: string,
   rollback: boolean,
   direction: Direction,
 ): Edge | null {
-  const [start, end] = [at.get(from), at.get(to)];
+  const [start, end] = [stagesById.get(from), stagesById.get(to)];
   if (!start || !end) return null;
-  return { from, to, rollback, path: curve(start, end, direction) };
+  return { from, to, rollback, path: edgePath(start, end, direction) };
 }
 
-function curve(start: Placed, end: Placed, direction: Direction): string {
-  const { width, height } = STAGE;
+function edgePath(start: PlacedStage, end: PlacedStage, direction: Direction): string {
+  const { width, height } = STAGE_SIZE;
   if (direction === "right" && start.x === end.x) {
-    return line(start.x + width / 2, start.y + height, end.x + width / 2, end.y, "down");
+    return curve(start.x + width / 2, start.y + height, end.x + width / 2, end.y, "down");
   }
   if (direction === "down" && start.y === end.y) {
-    return line(start.x + width, start.y + height / 2, end.x, end.y + height / 2, "right");
+    return curve(start.x + width, start.y + height / 2, end.x, end.y + height / 2, "right");
   }
   return direction === "right"
-    ? line(start.x + width, start.y + height / 2, end.x, end.y + height / 2, "right")
-    : line(start.x + width / 2, start.y + height, end.x + width / 2, end.y, "down");
+    ? curve(start.x + width, start.y + height / 2, end.x, end.y + height / 2, "right")
+    : curve(start.x + width / 2, start.y + height, end.x + width / 2, end.y, "down");
 }
 
-function line(x1: number, y1: number, x2: number, y2: number, direction: Direction): string {
+/** An SVG path that leaves and enters in `direction`. */
+function curve(x1: number, y1: number, x2: number, y2: number, direction: Direction): string {
   if (direction === "right") {
     const middle = (x1 + x2) / 2;
     return `M${x1},${y1} C${middle},${y1} ${middle},${y2} ${x2},${y2}`;
@@ -131,9 +148,9 @@ function line(x1: number, y1: number, x2: number, y2: number, direction: Directi
   return `M${x1},${y1} C${x1},${middle} ${x2},${middle} ${x2},${y2}`;
 }
 
-function sizeOf(stages: readonly Placed[]): Size {
+function boundingSize(stages: readonly PlacedStage[]): Size {
   return {
-    width: Math.max(0, ...stages.map((each) => each.x + STAGE.width)),
-    height: Math.max(0, ...stages.map((each) => each.y + STAGE.height)),
+    width: Math.max(0, ...stages.map((placed) => placed.x + STAGE_SIZE.width)),
+    height: Math.max(0, ...stages.map((placed) => placed.y + STAGE_SIZE.height)),
   };
 }

@@ -1,8 +1,8 @@
-// Everything the console asks for, by name. `live` knows which change makes which of these stale.
+// Every query of the console. `affectedQueries` in live.ts maps changes to the queries they make stale.
 
 import { type QueryClient, queryOptions } from "@tanstack/react-query";
 
-import { board, isSignedOut, web } from "./api";
+import { consoleClient, isUnauthenticated, webClient } from "./api";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import type { DeploymentStatus } from "./schema/model/deployment_pb";
 import type { ApplicationKind } from "./schema/model/kind_pb";
@@ -24,15 +24,15 @@ export interface DeploymentFilter {
   labels: Record<string, string>;
 }
 
-export const APPLICATIONS_A_PAGE = 50;
-export const DEPLOYMENTS_A_PAGE = 40;
+export const APPLICATIONS_PER_PAGE = 50;
+export const DEPLOYMENTS_PER_PAGE = 40;
 
 export const key = {
   me: ["me"] as const,
   applications: ["applications"] as const,
-  glance: ["glance"] as const,
+  statusCounts: ["status-counts"] as const,
   application: (id: string) => ["application", id] as const,
-  liveState: (id: string) => ["live state", id] as const,
+  liveState: (id: string) => ["live-state", id] as const,
   deployments: ["deployments"] as const,
   deployment: (id: string) => ["deployment", id] as const,
   command: (id: string) => ["command", id] as const,
@@ -42,25 +42,25 @@ export const key = {
   quickstart: ["quickstart"] as const,
 };
 
-/** Who is signed in; null when nobody is. */
+/** The signed-in user; null if there is none. */
 export const meQuery = queryOptions({
   queryKey: key.me,
   queryFn: async ({ signal }) => {
     try {
-      return await web.getMe({}, { signal });
+      return await webClient.getMe({}, { signal });
     } catch (error) {
-      if (isSignedOut(error)) return null;
+      if (isUnauthenticated(error)) return null;
       throw error;
     }
   },
   staleTime: 60_000,
 });
 
-export function forgetUser(client: QueryClient): void {
+export function clearUser(client: QueryClient): void {
   client.setQueryData(key.me, null);
 }
 
-const asked = (filter: ApplicationFilter) => ({
+const filterFields = (filter: ApplicationFilter) => ({
   search: filter.search,
   kinds: filter.kinds,
   pipedId: filter.pipedId,
@@ -73,57 +73,60 @@ export const applicationsQuery = (filter: ApplicationFilter, cursor: string) =>
   queryOptions({
     queryKey: [...key.applications, filter, cursor],
     queryFn: ({ signal }) =>
-      board.pageApplications(
-        { ...asked(filter), syncStatuses: filter.syncStatuses, pageSize: APPLICATIONS_A_PAGE, cursor },
+      consoleClient.pageApplications(
+        { ...filterFields(filter), syncStatuses: filter.syncStatuses, pageSize: APPLICATIONS_PER_PAGE, cursor },
         { signal },
       ),
-    placeholderData: (before) => before,
+    placeholderData: (previous) => previous,
   });
 
-/** How many applications are in each of `statuses`, whatever status the filter itself asks for. */
-export const glanceQuery = (filter: ApplicationFilter, statuses: readonly ApplicationSyncStatus[]) =>
+/** The number of applications in total and in each of `statuses`, ignoring the filter's own statuses. */
+export const statusCountsQuery = (filter: ApplicationFilter, statuses: readonly ApplicationSyncStatus[]) =>
   queryOptions({
-    queryKey: [...key.glance, { ...filter, syncStatuses: [] }],
+    queryKey: [...key.statusCounts, { ...filter, syncStatuses: [] }],
     queryFn: async ({ signal }) => {
       const count = async (syncStatuses: ApplicationSyncStatus[]) => {
-        const page = await board.pageApplications({ ...asked(filter), syncStatuses, pageSize: 1 }, { signal });
-        return Number(page.total);
+        const request = { ...filterFields(filter), syncStatuses, pageSize: 1 };
+        return Number((await consoleClient.pageApplications(request, { signal })).total);
       };
-      const [total, ...each] = await Promise.all([count([]), ...statuses.map((status) => count([status]))]);
-      return { total: total ?? 0, each };
+      const [total, ...byStatus] = await Promise.all([count([]), ...statuses.map((status) => count([status]))]);
+      return { total: total ?? 0, byStatus };
     },
-    placeholderData: (before) => before,
+    placeholderData: (previous) => previous,
   });
 
 export const applicationQuery = (id: string) =>
   queryOptions({
     queryKey: key.application(id),
     queryFn: async ({ signal }) => {
-      const answer = await web.getApplication({ applicationId: id }, { signal });
-      return answer.application ?? null;
+      const response = await webClient.getApplication({ applicationId: id }, { signal });
+      return response.application ?? null;
     },
   });
 
-/** What runs of an application; null where its piped has told nothing. */
+/** The live state of an application; null if its piped has not reported one. */
 export const liveStateQuery = (id: string) =>
   queryOptions({
     queryKey: key.liveState(id),
-    queryFn: async ({ signal }) => (await board.seeLiveState({ applicationId: id }, { signal })).snapshot ?? null,
+    queryFn: async ({ signal }) => {
+      const response = await consoleClient.seeLiveState({ applicationId: id }, { signal });
+      return response.snapshot ?? null;
+    },
   });
 
-export const deploymentsQuery = (filter: DeploymentFilter, cursor: string, pageSize = DEPLOYMENTS_A_PAGE) =>
+export const deploymentsQuery = (filter: DeploymentFilter, cursor: string, pageSize = DEPLOYMENTS_PER_PAGE) =>
   queryOptions({
     queryKey: [...key.deployments, filter, cursor, pageSize],
-    queryFn: ({ signal }) => board.pageDeployments({ ...filter, pageSize, cursor }, { signal }),
-    placeholderData: (before) => before,
+    queryFn: ({ signal }) => consoleClient.pageDeployments({ ...filter, pageSize, cursor }, { signal }),
+    placeholderData: (previous) => previous,
   });
 
 export const deploymentQuery = (id: string) =>
   queryOptions({
     queryKey: key.deployment(id),
     queryFn: async ({ signal }) => {
-      const answer = await web.getDeployment({ deploymentId: id }, { signal });
-      return answer.deployment ?? null;
+      const response = await webClient.getDeployment({ deploymentId: id }, { signal });
+      return response.deployment ?? null;
     },
   });
 
@@ -131,40 +134,40 @@ export const commandQuery = (id: string) =>
   queryOptions({
     queryKey: key.command(id),
     queryFn: async ({ signal }) => {
-      const answer = await web.getCommand({ commandId: id }, { signal });
-      return answer.command ?? null;
+      const response = await webClient.getCommand({ commandId: id }, { signal });
+      return response.command ?? null;
     },
   });
 
 export const pipedsQuery = queryOptions({
   queryKey: key.pipeds,
   queryFn: async ({ signal }) => {
-    const answer = await web.listPipeds({ withStatus: true }, { signal });
-    return answer.pipeds.toSorted((one, other) => one.name.localeCompare(other.name));
+    const response = await webClient.listPipeds({ withStatus: true }, { signal });
+    return response.pipeds.toSorted((a, b) => a.name.localeCompare(b.name));
   },
 });
 
-/** Versions that fit this control plane. */
+/** Released piped versions that are compatible with this control plane. */
 export const releasesQuery = queryOptions({
   queryKey: ["releases"],
-  queryFn: async ({ signal }) => (await web.listReleasedVersions({}, { signal })).versions,
+  queryFn: async ({ signal }) => (await webClient.listReleasedVersions({}, { signal })).versions,
   staleTime: Infinity,
 });
 
-/** When each piped was last heard of, in seconds since 1970. */
+/** When each piped last contacted the control plane, in seconds since 1970. */
 export const lastSeenQuery = queryOptions({
-  queryKey: [...key.pipeds, "last seen"],
-  queryFn: async ({ signal }) => (await board.seePipeds({}, { signal })).lastSeen,
+  queryKey: [...key.pipeds, "last-seen"],
+  queryFn: async ({ signal }) => (await consoleClient.seePipeds({}, { signal })).lastSeen,
 });
 
 export const apiKeysQuery = queryOptions({
   queryKey: key.apiKeys,
-  queryFn: async ({ signal }) => (await web.listAPIKeys({}, { signal })).keys,
+  queryFn: async ({ signal }) => (await webClient.listAPIKeys({}, { signal })).keys,
 });
 
 export const suggestionsQuery = queryOptions({
   queryKey: key.suggestions,
-  queryFn: async ({ signal }) => (await web.listUnregisteredApplications({}, { signal })).applications,
+  queryFn: async ({ signal }) => (await webClient.listUnregisteredApplications({}, { signal })).applications,
 });
 
 export interface Quickstart {
@@ -173,13 +176,13 @@ export interface Quickstart {
   steps: { title: string; commands: string[] }[];
 }
 
-/** What a newcomer may try next; null where the server is no quickstart. */
+/** The quickstart guide; null unless the control plane was started by `pipecd quickstart`. */
 export const quickstartQuery = queryOptions({
   queryKey: key.quickstart,
   queryFn: async ({ signal }): Promise<Quickstart | null> => {
-    const answer = await fetch("/quickstart.json", { signal });
-    const isJson = answer.headers.get("content-type")?.startsWith("application/json");
-    return answer.ok && isJson ? ((await answer.json()) as Quickstart) : null;
+    const response = await fetch("/quickstart.json", { signal });
+    const isJson = response.headers.get("content-type")?.startsWith("application/json");
+    return response.ok && isJson ? ((await response.json()) as Quickstart) : null;
   },
   staleTime: Infinity,
 });

@@ -1,17 +1,17 @@
-// Which page stands at which address. Each page is loaded when it is first visited.
+// Maps URL paths to pages. Each page is loaded on its first visit.
 
 import { createBrowserRouter, redirect } from "react-router";
 
-import { Frame } from "./parts/frame";
-import { Broken } from "./pages/broken";
+import { Layout } from "./components/layout";
+import { ErrorPage } from "./pages/error";
 
 export const router = createBrowserRouter([
   {
-    errorElement: <Broken />,
+    errorElement: <ErrorPage />,
     children: [
       { path: "/login", lazy: async () => ({ Component: (await import("./pages/login")).LoginPage }) },
       {
-        element: <Frame />,
+        element: <Layout />,
         children: [
           { path: "/", loader: () => redirect("/applications") },
           {

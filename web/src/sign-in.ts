@@ -1,5 +1,5 @@
-// Signing in by the project's static administrator. The server answers with a redirect either way;
-// why it said no stands in the cookie `error`.
+// Signs in as the project's static administrator. The server answers every attempt with a redirect;
+// the reason for a rejection is in the cookie `error`.
 
 export interface Credentials {
   project: string;
@@ -9,37 +9,38 @@ export interface Credentials {
 
 const ERROR_COOKIE = "error";
 
-/** Empty when it went well, else the sentence that says why not. */
+/** Returns an empty string on success, else the error message. */
 export async function signIn(credentials: Credentials): Promise<string> {
-  takeError();
-  let answer: Response;
+  consumeErrorCookie();
+  let response: Response;
   try {
-    answer = await fetch("/auth/login/static", {
+    response = await fetch("/auth/login/static", {
       method: "POST",
       body: new URLSearchParams({ ...credentials }),
       redirect: "manual",
     });
   } catch {
-    return "The control plane cannot be reached. Is it running?";
+    return "The control plane is unreachable. Check that it is running.";
   }
-  const told = takeError();
-  if (told) return told;
-  if (answer.type === "opaqueredirect" || answer.ok) return "";
-  if (answer.status === 401 || answer.status === 403) return "Wrong project, user or password.";
-  if (answer.status === 429) return "Too many tries. Wait a minute and try again.";
-  return `The control plane could not sign you in (HTTP ${answer.status}). Its log tells why.`;
+  const error = consumeErrorCookie();
+  if (error) return error;
+  if (response.type === "opaqueredirect" || response.ok) return "";
+  if (response.status === 401 || response.status === 403) return "The project, the user name or the password is wrong.";
+  if (response.status === 429) return "Too many attempts. Wait a minute and try again.";
+  return `The control plane could not process the login (HTTP ${response.status}). See its log for details.`;
 }
 
-/** What the server last had to say about signing in; it is said once. */
-export function takeError(): string {
-  const text = errorIn(document.cookie);
-  if (text) document.cookie = `${ERROR_COOKIE}=; Path=/; Max-Age=0; SameSite=Lax`;
-  return text;
+/** Returns the last login error set by the server, and deletes its cookie. */
+export function consumeErrorCookie(): string {
+  const error = parseErrorCookie(document.cookie);
+  if (error) document.cookie = `${ERROR_COOKIE}=; Path=/; Max-Age=0; SameSite=Lax`;
+  return error;
 }
 
-export function errorIn(cookies: string): string {
-  const found = cookies.split("; ").find((cookie) => cookie.startsWith(`${ERROR_COOKIE}=`));
-  const value = found?.slice(ERROR_COOKIE.length + 1).replace(/^"(.*)"$/, "$1") ?? "";
+/** The percent-decoded error cookie. Also accepts the quotes and octal escapes of Python's http.cookies. */
+export function parseErrorCookie(cookies: string): string {
+  const cookie = cookies.split("; ").find((pair) => pair.startsWith(`${ERROR_COOKIE}=`));
+  const value = cookie?.slice(ERROR_COOKIE.length + 1).replace(/^"(.*)"$/, "$1") ?? "";
   const text = value.replace(/\\(\d{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
   try {
     return decodeURIComponent(text.replaceAll("+", " "));

@@ -1,4 +1,4 @@
-// A stage's log as it grows: lines, what is wrong among them, and where a text occurs.
+// The log of a stage as data: appending blocks, finding errors and matches, and splitting lines into styled spans.
 
 import Anser from "anser";
 
@@ -10,13 +10,13 @@ export interface LogLine {
   at: number;
   /** As written, with terminal colour codes. */
   text: string;
-  /** Without them. */
+  /** The text without colour codes. */
   plain: string;
 }
 
 export interface StageLog {
   lines: readonly LogLine[];
-  /** The index to ask for next; blocks below it are in `lines`. */
+  /** The index of the next block to fetch; blocks below it are in `lines`. */
   next: bigint;
   completed: boolean;
 }
@@ -25,17 +25,17 @@ export const EMPTY_LOG: StageLog = { lines: [], next: 0n, completed: false };
 
 type Block = Pick<LogBlock, "index" | "log" | "severity" | "createdAt">;
 
-/** The log with `blocks` behind it; blocks that it holds already are passed over. */
-export function grown(log: StageLog, blocks: readonly Block[], completed: boolean): StageLog {
-  const fresh = blocks
+/** Appends `blocks` in the order of their index. Blocks that the log already contains are ignored. */
+export function appendBlocks(log: StageLog, blocks: readonly Block[], completed: boolean): StageLog {
+  const newBlocks = blocks
     .filter((block) => block.index >= log.next)
-    .toSorted((one, other) => (one.index < other.index ? -1 : one.index > other.index ? 1 : 0));
-  const last = fresh.at(-1);
+    .toSorted((a, b) => (a.index < b.index ? -1 : a.index > b.index ? 1 : 0));
+  const last = newBlocks.at(-1);
   if (!last) return log.completed === completed ? log : { ...log, completed };
-  return { lines: [...log.lines, ...fresh.flatMap(linesOf)], next: last.index + 1n, completed };
+  return { lines: [...log.lines, ...newBlocks.flatMap(splitLines)], next: last.index + 1n, completed };
 }
 
-function linesOf(block: Block): LogLine[] {
+function splitLines(block: Block): LogLine[] {
   const texts = block.log.replace(/\r?\n$/, "").split(/\r?\n/);
   return texts.map((text) => ({
     severity: block.severity,
@@ -46,70 +46,75 @@ function linesOf(block: Block): LogLine[] {
 }
 
 /** The index of the first line that reports an error, or -1. */
-export function firstError(lines: readonly LogLine[]): number {
+export function findFirstError(lines: readonly LogLine[]): number {
   return lines.findIndex((line) => line.severity === LogSeverity.ERROR);
 }
 
-/** The indexes of the lines in which `text` occurs, whatever its case. */
-export function occurrences(lines: readonly LogLine[], text: string): number[] {
-  const wanted = text.toLowerCase();
-  if (!wanted) return [];
-  return lines.flatMap((line, index) => (line.plain.toLowerCase().includes(wanted) ? [index] : []));
+/** The indexes of the lines that contain `query`, ignoring case. */
+export function findMatches(lines: readonly LogLine[], query: string): number[] {
+  const lowerQuery = query.toLowerCase();
+  if (!lowerQuery) return [];
+  return lines.flatMap((line, index) => (line.plain.toLowerCase().includes(lowerQuery) ? [index] : []));
 }
 
-export interface Painted {
+export interface StyledSpan {
   text: string;
-  /** Class names for colour and weight. */
+  /** CSS class names for colour and weight. */
   classes: string;
   colour?: string;
   background?: string;
-  found: boolean;
+  /** Whether the span is part of a search match. */
+  match: boolean;
 }
 
-/** A line cut into pieces of one look each, with the occurrences of `wanted` marked. */
-export function paint(line: LogLine, wanted: string): Painted[] {
-  const marks = marksIn(line.plain, wanted);
+type AnsiSpan = Omit<StyledSpan, "match">;
+
+/** Splits a line into spans of uniform style, with the matches of `query` marked. */
+export function styleLine(line: LogLine, query: string): StyledSpan[] {
+  const matches = matchRanges(line.plain, query);
   let start = 0;
-  return spans(line).flatMap((span) => {
-    const pieces = cut(span, start, marks);
+  return ansiSpans(line).flatMap((span) => {
+    const spans = splitAtMatches(span, start, matches);
     start += span.text.length;
-    return pieces;
+    return spans;
   });
 }
 
-type Span = Omit<Painted, "found">;
-
-function spans(line: LogLine): Span[] {
+function ansiSpans(line: LogLine): AnsiSpan[] {
   if (line.text === line.plain) return [{ text: line.text, classes: "" }];
-  return Anser.ansiToJson(line.text, { use_classes: true, remove_empty: true }).map((piece) => ({
-    text: piece.content,
-    classes: [piece.fg, piece.bg && `${piece.bg}-bg`, ...piece.decorations.map((each) => `ansi-${each}`)]
+  return Anser.ansiToJson(line.text, { use_classes: true, remove_empty: true }).map((entry) => ({
+    text: entry.content,
+    classes: [entry.fg, entry.bg && `${entry.bg}-bg`, ...entry.decorations.map((decoration) => `ansi-${decoration}`)]
       .filter((name) => name && !name.endsWith("truecolor") && !name.endsWith("truecolor-bg"))
       .join(" "),
-    ...(piece.fg === "ansi-truecolor" && { colour: `rgb(${piece.fg_truecolor})` }),
-    ...(piece.bg === "ansi-truecolor" && { background: `rgb(${piece.bg_truecolor})` }),
+    ...(entry.fg === "ansi-truecolor" && { colour: `rgb(${entry.fg_truecolor})` }),
+    ...(entry.bg === "ansi-truecolor" && { background: `rgb(${entry.bg_truecolor})` }),
   }));
 }
 
-function marksIn(plain: string, wanted: string): [number, number][] {
-  const marks: [number, number][] = [];
-  if (!wanted) return marks;
-  const [text, sought] = [plain.toLowerCase(), wanted.toLowerCase()];
-  for (let at = text.indexOf(sought); at >= 0; at = text.indexOf(sought, at + sought.length)) {
-    marks.push([at, at + sought.length]);
+/** Start and end offsets of the matches of `query` in `plain`, ignoring case. */
+function matchRanges(plain: string, query: string): [number, number][] {
+  const ranges: [number, number][] = [];
+  if (!query) return ranges;
+  const [lowerText, lowerQuery] = [plain.toLowerCase(), query.toLowerCase()];
+  let offset = lowerText.indexOf(lowerQuery);
+  while (offset >= 0) {
+    ranges.push([offset, offset + lowerQuery.length]);
+    offset = lowerText.indexOf(lowerQuery, offset + lowerQuery.length);
   }
-  return marks;
+  return ranges;
 }
 
-function cut(span: Span, start: number, marks: readonly [number, number][]): Painted[] {
+/** `start` is the offset of `span` in its line. */
+function splitAtMatches(span: AnsiSpan, start: number, matches: readonly [number, number][]): StyledSpan[] {
   const edges = new Set([0, span.text.length]);
-  for (const edge of marks.flat()) {
+  for (const edge of matches.flat()) {
     if (edge > start && edge < start + span.text.length) edges.add(edge - start);
   }
-  const sorted = [...edges].toSorted((one, other) => one - other);
-  return sorted.slice(1).map((to, index) => {
-    const from = sorted[index] ?? 0;
-    const found = marks.some(([first, last]) => first <= start + from && start + to <= last);
-    return { ...span, text: span.text.slice(from, to), found };
+  const sortedEdges = [...edges].toSorted((a, b) => a - b);
+  return sortedEdges.slice(1).map((to, index) => {
+    const from = sortedEdges[index] ?? 0;
+    const match = matches.some(([first, last]) => first <= start + from && start + to <= last);
+    return { ...span, text: span.text.slice(from, to), match };
   });
 }

@@ -1,4 +1,4 @@
-// How the console looks: colours, type and the defaults of its components.
+// Mantine theme: colours, fonts and component defaults.
 
 import { createTheme, type MantineColorsTuple } from "@mantine/core";
 
@@ -15,7 +15,7 @@ const cobalt: MantineColorsTuple = [
   "#0c4199",
 ];
 
-// Cooler and deeper than Mantine's own: surfaces of the dark scheme, light text first.
+// Cooler and darker than Mantine's default. The lightest shades are for text, the darkest for surfaces.
 const dark: MantineColorsTuple = [
   "#d3d9e3",
   "#b4bccb",

@@ -1,4 +1,4 @@
-// Moments and spans as people say them. The schema counts whole seconds since 1970; 0 means never.
+// Formats times and durations. The schema counts whole seconds since 1970; 0 means never.
 
 const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
   ["year", 31_536_000],
@@ -10,26 +10,25 @@ const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
 const absolute = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
-export function ago(seconds: number, now: number): string {
+export function formatRelative(seconds: number, now: number): string {
   const difference = seconds - now;
-  const size = Math.abs(difference);
-  if (size < 10) return "just now";
-  if (size < 60) return relative.format(Math.round(difference), "second");
-  const [unit, length] = UNITS.find(([, span]) => size >= span) ?? ["minute", 60];
-  return relative.format(Math.trunc(difference / length), unit);
+  const distance = Math.abs(difference);
+  if (distance < 10) return "just now";
+  if (distance < 60) return relative.format(Math.round(difference), "second");
+  const [unit, unitSeconds] = UNITS.find(([, unitSeconds]) => distance >= unitSeconds) ?? ["minute", 60];
+  return relative.format(Math.trunc(difference / unitSeconds), unit);
 }
 
-/** `1 h 4 min`, `3 min 20 s`, `12 s`: the two greatest units. */
-export function span(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
+/** The two largest units: `1 h 4 min`, `3 min 20 s`, `12 s`. */
+export function formatDuration(seconds: number): string {
+  const wholeSeconds = Math.max(0, Math.round(seconds));
   const parts: [number, string][] = [
-    [Math.floor(whole / 86_400), "d"],
-    [Math.floor(whole / 3_600) % 24, "h"],
-    [Math.floor(whole / 60) % 60, "min"],
-    [whole % 60, "s"],
+    [Math.floor(wholeSeconds / 86_400), "d"],
+    [Math.floor(wholeSeconds / 3_600) % 24, "h"],
+    [Math.floor(wholeSeconds / 60) % 60, "min"],
+    [wholeSeconds % 60, "s"],
   ];
   const first = parts.findIndex(([count]) => count > 0);
   if (first < 0) return "0 s";
@@ -40,6 +39,5 @@ export function span(seconds: number): string {
     .join(" ");
 }
 
-export const moment = (seconds: number): string => absolute.format(seconds * 1000);
-export const timeOfDay = (seconds: number): string => clock.format(seconds * 1000);
-export const dayOf = (seconds: number): string => day.format(seconds * 1000);
+export const formatDateTime = (seconds: number): string => absolute.format(seconds * 1000);
+export const formatDay = (seconds: number): string => day.format(seconds * 1000);

@@ -1,74 +1,76 @@
-// A stage's log on screen: read once, then only what was written since, each time somebody tells that it grew.
+// Loads the log of a stage and keeps it up to date: later requests fetch only new blocks.
 
 import { useEffect, useReducer } from "react";
 
-import { board, sentence } from "./api";
-import { useLive } from "./live";
-import { EMPTY_LOG, grown, type StageLog } from "./stage-log";
+import { consoleClient, errorMessage } from "./api";
+import { useLiveUpdates } from "./live";
+import { appendBlocks, EMPTY_LOG, type StageLog } from "./stage-log";
 
-interface Read {
+interface StageLogState {
   log: StageLog;
   loaded: boolean;
-  problem: string;
+  /** The error of the last request; empty if it succeeded. */
+  error: string;
 }
 
-type Event = { kind: "log"; log: StageLog } | { kind: "problem"; problem: string } | { kind: "other stage" };
+type Action = { kind: "loaded"; log: StageLog } | { kind: "failed"; error: string } | { kind: "reset" };
 
-const NOTHING: Read = { log: EMPTY_LOG, loaded: false, problem: "" };
-/** The safety net for a notice that was lost. */
-const LOOK_AGAIN_MS = 5_000;
+const INITIAL_STATE: StageLogState = { log: EMPTY_LOG, loaded: false, error: "" };
+/** Covers lost change notifications. */
+const POLL_INTERVAL_MS = 5_000;
 
-function read(state: Read, event: Event): Read {
-  switch (event.kind) {
-    case "log":
-      return { log: event.log, loaded: true, problem: "" };
-    case "problem":
-      return { ...state, loaded: true, problem: event.problem };
-    case "other stage":
-      return NOTHING;
+function reduce(state: StageLogState, action: Action): StageLogState {
+  switch (action.kind) {
+    case "loaded":
+      return { log: action.log, loaded: true, error: "" };
+    case "failed":
+      return { ...state, loaded: true, error: action.error };
+    case "reset":
+      return INITIAL_STATE;
   }
 }
 
-export function useStageLog(deploymentId: string, stageId: string, goesOn: boolean): Read {
-  const live = useLive();
-  const [state, tell] = useReducer(read, NOTHING);
+/** `active`: the stage has not completed, so the log is also polled. */
+export function useStageLog(deploymentId: string, stageId: string, active: boolean): StageLogState {
+  const liveUpdates = useLiveUpdates();
+  const [state, dispatch] = useReducer(reduce, INITIAL_STATE);
   useEffect(() => {
     if (!stageId) return;
-    const stop = new AbortController();
+    const controller = new AbortController();
     let log = EMPTY_LOG;
-    let reading = false;
-    let again = false;
-    tell({ kind: "other stage" });
-    const look = async () => {
-      if (reading) {
-        again = true;
+    let fetching = false;
+    let fetchAgain = false;
+    dispatch({ kind: "reset" });
+    const fetchLog = async () => {
+      if (fetching) {
+        fetchAgain = true;
         return;
       }
-      reading = true;
+      fetching = true;
       do {
-        again = false;
+        fetchAgain = false;
         try {
-          const asked = { deploymentId, stageId, offsetIndex: log.next };
-          const answer = await board.seeStageLog(asked, { signal: stop.signal });
-          log = grown(log, answer.blocks, answer.completed);
-          tell({ kind: "log", log });
+          const request = { deploymentId, stageId, offsetIndex: log.next };
+          const response = await consoleClient.seeStageLog(request, { signal: controller.signal });
+          log = appendBlocks(log, response.blocks, response.completed);
+          dispatch({ kind: "loaded", log });
         } catch (error) {
-          if (stop.signal.aborted) break;
-          tell({ kind: "problem", problem: sentence(error) });
+          if (controller.signal.aborted) break;
+          dispatch({ kind: "failed", error: errorMessage(error) });
         }
-      } while (again);
-      reading = false;
+      } while (fetchAgain);
+      fetching = false;
     };
-    void look();
-    const unlisten = live.onStageLog((deployment, stage) => {
-      if (!deployment || (deployment === deploymentId && stage === stageId)) void look();
+    void fetchLog();
+    const unsubscribe = liveUpdates.onStageLog((deployment, stage) => {
+      if (!deployment || (deployment === deploymentId && stage === stageId)) void fetchLog();
     });
-    const net = goesOn ? setInterval(() => void look(), LOOK_AGAIN_MS) : undefined;
+    const poll = active ? setInterval(() => void fetchLog(), POLL_INTERVAL_MS) : undefined;
     return () => {
-      stop.abort();
-      unlisten();
-      clearInterval(net);
+      controller.abort();
+      unsubscribe();
+      clearInterval(poll);
     };
-  }, [live, deploymentId, stageId, goesOn]);
+  }, [liveUpdates, deploymentId, stageId, active]);
   return state;
 }

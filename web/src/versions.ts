@@ -1,26 +1,31 @@
-// Versions as people write them (`0.1.1`) and as they are asked for (`v0.1.1`), and how an agent gets
-// from one to another.
+// Versions of pipeds: their normal form, the progress of an upgrade, and the versions to offer.
 
 import type { Piped } from "./schema/model/piped_pb";
 
-/** A launcher looks for its version every minute; installing one takes a few more at most. Seconds. */
-const LONG = 600;
+/** A launcher checks its version every minute, and an installation takes a few minutes at most. */
+const UPGRADE_TIMEOUT_SECONDS = 600;
 
-export const asked = (version: string): string => (/^v/.test(version) ? version : `v${version}`);
+/** Adds the prefix `v` if it is missing: `0.1.1` → `v0.1.1`. */
+export const normalizeVersion = (version: string): string => (/^v/.test(version) ? version : `v${version}`);
 
-export const sameVersion = (one: string, other: string): boolean => asked(one) === asked(other);
+export const isSameVersion = (a: string, b: string): boolean => normalizeVersion(a) === normalizeVersion(b);
 
-type Asked = Pick<Piped, "version" | "desiredVersion" | "disabled" | "updatedAt">;
+type VersionedPiped = Pick<Piped, "version" | "desiredVersion" | "disabled" | "updatedAt">;
 
-/** `now` in seconds since 1970. What an agent is told by its record; the record does not tell of a launcher. */
-export function progress(piped: Asked, now: number): "there" | "under way" | "stuck" | "off" {
-  if (!piped.desiredVersion || sameVersion(piped.desiredVersion, piped.version)) return "there";
-  if (piped.disabled) return "off";
-  return now - Number(piped.updatedAt) > LONG ? "stuck" : "under way";
+export type UpgradeStatus = "none" | "upgrading" | "delayed" | "disabled";
+
+/**
+ * The status of the upgrade to the desired version. `now` is in seconds since 1970.
+ * The record does not show whether the piped runs under a launcher, so an upgrade may never finish.
+ */
+export function upgradeStatus(piped: VersionedPiped, now: number): UpgradeStatus {
+  if (!piped.desiredVersion || isSameVersion(piped.desiredVersion, piped.version)) return "none";
+  if (piped.disabled) return "disabled";
+  return now - Number(piped.updatedAt) > UPGRADE_TIMEOUT_SECONDS ? "delayed" : "upgrading";
 }
 
-/** What to offer: the control plane's own versions, then what the agents run or are asked to run. */
-export function offered(released: readonly string[], pipeds: readonly Asked[]): string[] {
-  const known = pipeds.flatMap((piped) => [piped.version, piped.desiredVersion]).filter(Boolean);
-  return [...new Set([...released, ...known.map(asked).toSorted()])];
+/** The released versions, then the current and desired versions of the pipeds, without duplicates. */
+export function versionOptions(released: readonly string[], pipeds: readonly VersionedPiped[]): string[] {
+  const used = pipeds.flatMap((piped) => [piped.version, piped.desiredVersion]).filter(Boolean);
+  return [...new Set([...released, ...used.map(normalizeVersion).toSorted()])];
 }

@@ -1,20 +1,21 @@
-"""The CDK app: one always-on PipeCD agent on App Runner. `cdk deploy` after `README.md`'s first steps.
+"""The CDK app: one always-on PipeCD agent on App Runner. See `README.md` for the steps before `cdk deploy`.
 
 Settings come from the context (`cdk deploy -c image_tag=v0.1.0`) or `cdk.json`:
 
-    name        prefix of everything made here (default `piped`)
-    secret_arn  the secret that holds the agent's configuration; made beforehand, so that its value never
-                passes through a template (templates are kept by CloudFormation in the clear)
-    kms_key_arn the secret's customer managed key, if it has one
-    repository  name of the ECR repository that holds the launcher image
-    image_tag   which image to run
-    arguments   further launcher flags, blank-free, such as `--default-version=v0.2.0`
+    name        prefix of the resources' names (default `piped`)
+    secret_arn  the secret with the agent's configuration. It must exist: if the stack created it, its value
+                would be in the template, which CloudFormation stores in plaintext
+    kms_key_arn customer managed key of the secret, if it has one
+    repository  name of the ECR repository of the launcher image (default `piped-launcher`)
+    image_tag   tag of the image to run (default `latest`)
+    cpu, memory size of the instance in CPU units and MB (default 256 and 512)
+    arguments   further launcher flags without blanks, such as `--default-version=v0.2.0`
 
-What the agent may deploy; lists, or words separated by commas:
+What the agent may deploy, as lists or comma-separated values:
 
-    lambda_functions, lambda_roles   names (`shop-*`), and the ARNs of the roles that they have
+    lambda_functions, lambda_roles   names (`shop-*`) of functions, and the ARNs of their execution roles
     ecs_services, ecs_families       `cluster/service`, and names of task definition families
-    ecs_roles, listeners             ARNs of tasks' roles, and of load balancers' listeners
+    ecs_roles, listeners             ARNs of task and execution roles, and of load balancer listeners
     policies                         ARNs of further managed policies
 """
 

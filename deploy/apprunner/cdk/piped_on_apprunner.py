@@ -11,12 +11,13 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct, Node
 from policies import EcsPolicy, LambdaPolicy
 
-BLANK_FREE = re.compile(r"[A-Za-z0-9_=./:@,+-]+")
+#: App Runner splits the start command at blanks and expands nothing.
+ARGUMENT_PATTERN = re.compile(r"[A-Za-z0-9_=./:@,+-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What `app.py` describes. Raises ValueError naming the context key that is missing or wrong."""
+    """The settings described in `app.py`. Raises ValueError that names an invalid or missing setting."""
 
     secret_arn: str
     name: str = "piped"
@@ -36,9 +37,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.secret_arn.startswith("arn:"):
-            raise ValueError("secret_arn: give the secret's ARN: -c secret_arn=arn:aws:secretsmanager:…")
+            raise ValueError("secret_arn: set the secret's ARN: -c secret_arn=arn:aws:secretsmanager:…")
         for argument in self.arguments:
-            if not BLANK_FREE.fullmatch(argument):
+            if not ARGUMENT_PATTERN.fullmatch(argument):
                 raise ValueError(f"arguments: {argument!r}: App Runner splits at blanks; write --flag=value")
         for service in self.ecs_services:
             if service.count("/") != 1:
@@ -48,26 +49,28 @@ class Settings:
 
     @classmethod
     def from_context(cls, node: Node) -> "Settings":
-        given: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         for key in cls.__dataclass_fields__:
             value = node.try_get_context(key)
             if value is None:
                 continue
-            given[key] = tuple(_listed(value)) if isinstance(getattr(cls, key, ""), tuple) else str(value)
-        given.setdefault("secret_arn", "")
-        return cls(**given)
+            settings[key] = tuple(_as_list(value)) if isinstance(getattr(cls, key, ""), tuple) else str(value)
+        settings.setdefault("secret_arn", "")
+        return cls(**settings)
 
 
-def _listed(value: Any) -> list[str]:
-    """A list in `cdk.json`, or words separated by commas on the command line."""
+def _as_list(value: Any) -> list[str]:
+    """A list in `cdk.json`, or comma-separated values on the command line."""
     return [str(item) for item in value] if isinstance(value, list) else str(value).split(",")
 
 
 class PipedOnAppRunner(cdk.Stack):
+    """An agent on App Runner. The secret and the ECR repository in `settings` must exist."""
+
     def __init__(self, scope: Construct, id: str, *, settings: Settings, **kwargs: Any) -> None:
         super().__init__(scope, id, **kwargs)
         repository = ecr.Repository.from_repository_name(self, "Launcher", settings.repository)
-        one = apprunner.CfnAutoScalingConfiguration(
+        single_instance = apprunner.CfnAutoScalingConfiguration(
             self,
             "One",
             auto_scaling_configuration_name=f"{settings.name}-one",
@@ -80,13 +83,13 @@ class PipedOnAppRunner(cdk.Stack):
             self,
             "Piped",
             service_name=settings.name,
-            auto_scaling_configuration_arn=one.attr_auto_scaling_configuration_arn,
+            auto_scaling_configuration_arn=single_instance.attr_auto_scaling_configuration_arn,
             source_configuration=self._source(settings, repository),
             instance_configuration=apprunner.CfnService.InstanceConfigurationProperty(
                 cpu=settings.cpu, memory=settings.memory, instance_role_arn=role.role_arn
             ),
             health_check_configuration=apprunner.CfnService.HealthCheckConfigurationProperty(
-                # An instance without requests gets little CPU, so answers may take their time.
+                # App Runner throttles the CPU of an instance without requests, so responses may be slow.
                 protocol="HTTP",
                 path="/healthz",
                 interval=20,
@@ -101,15 +104,16 @@ class PipedOnAppRunner(cdk.Stack):
                 egress_configuration=apprunner.CfnService.EgressConfigurationProperty(egress_type="DEFAULT"),
             ),
         )
-        # The service starts at once: its roles must be able to pull the image and to read the secret by then.
-        for each in (role, self.node.find_child("Pull")):
-            service.node.add_dependency(each.node.find_child("DefaultPolicy"))
+        # The service starts as soon as it is created; it then needs the permissions to pull the image and to
+        # read the secret.
+        for dependency in (role, self.node.find_child("Pull")):
+            service.node.add_dependency(dependency.node.find_child("DefaultPolicy"))
         cdk.CfnOutput(self, "ServiceArn", value=service.attr_service_arn)
 
     def _source(
         self, settings: Settings, repository: ecr.IRepository
     ) -> apprunner.CfnService.SourceConfigurationProperty:
-        # App Runner starts this as it stands: no shell, no environment variables in it.
+        # App Runner runs this without a shell and expands no variables.
         command = " ".join(
             [
                 "launcher",
@@ -119,7 +123,7 @@ class PipedOnAppRunner(cdk.Stack):
             ]
         )
         return apprunner.CfnService.SourceConfigurationProperty(
-            # A new image has a new tag, and `cdk deploy` brings it.
+            # A new image has a new tag and is deployed by `cdk deploy`.
             auto_deployments_enabled=False,
             authentication_configuration=apprunner.CfnService.AuthenticationConfigurationProperty(
                 access_role_arn=self._access_role(repository).role_arn
@@ -145,7 +149,7 @@ class PipedOnAppRunner(cdk.Stack):
         role = iam.Role(self, "Agent", assumed_by=iam.ServicePrincipal("tasks.apprunner.amazonaws.com"))
         role.add_to_policy(
             iam.PolicyStatement(
-                sid="ReadItsConfiguration",
+                sid="ReadConfiguration",
                 actions=["secretsmanager:GetSecretValue"],
                 resources=[settings.secret_arn],
             )
@@ -153,7 +157,7 @@ class PipedOnAppRunner(cdk.Stack):
         if settings.kms_key_arn:
             role.add_to_policy(
                 iam.PolicyStatement(
-                    sid="DecryptItsConfiguration",
+                    sid="DecryptConfiguration",
                     actions=["kms:Decrypt"],
                     resources=[settings.kms_key_arn],
                     conditions={

@@ -1,6 +1,6 @@
-"""What the agent may deploy: managed policies for the functions and services that the settings name.
+"""Managed policies: what the agent may deploy. Used by `piped_on_apprunner.py`.
 
-The same statements as in deploy/policies, for those who do not use Terraform.
+The statements are the same as in the Terraform module deploy/policies.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,10 @@ from constructs import Construct
 
 
 class LambdaPolicy(iam.ManagedPolicy):
-    """`functions` are names that may end in `*`; `roles` are ARNs of the roles that they have."""
+    """Permissions to deploy Lambda functions.
+
+    `functions` are names that may end in `*`; `roles` are the ARNs of their execution roles.
+    """
 
     def __init__(self, scope: Construct, id: str, *, functions: Sequence[str], roles: Sequence[str]) -> None:
         stack = cdk.Stack.of(scope)
@@ -27,7 +30,7 @@ class LambdaPolicy(iam.ManagedPolicy):
         versions = [f"{arn}:*" for arn in arns]
         statements = [
             iam.PolicyStatement(
-                sid="DeployTheFunctions",
+                sid="DeployFunctions",
                 actions=[
                     "lambda:CreateAlias",
                     "lambda:CreateFunction",
@@ -46,20 +49,26 @@ class LambdaPolicy(iam.ManagedPolicy):
                 ],
                 resources=[*arns, *versions],
             ),
-            # With a version in the ARN: a whole function cannot be deleted.
+            # Only ARNs with a version, so that the agent cannot delete a function.
             iam.PolicyStatement(
-                sid="RemoveStaleVersions", actions=["lambda:DeleteFunction"], resources=versions
+                sid="DeleteVersions",
+                actions=["lambda:DeleteFunction"],
+                resources=versions,
             ),
         ]
         if roles:
-            statements.append(passing("GiveFunctionsTheirRoles", roles, "lambda.amazonaws.com"))
+            statements.append(pass_role_statement("PassFunctionRoles", roles, "lambda.amazonaws.com"))
         super().__init__(
             scope, id, description="Lets the PipeCD agent deploy its functions", statements=statements
         )
 
 
 class EcsPolicy(iam.ManagedPolicy):
-    """`services` are written as `cluster/service`; names of services and families may end in `*`."""
+    """Permissions to deploy ECS services and to shift their traffic.
+
+    `services` have the form `cluster/service`. Names of services and `families` may end in `*`. `roles` are
+    the ARNs of task and execution roles, `listeners` those of load balancer listeners.
+    """
 
     def __init__(
         self,
@@ -79,7 +88,7 @@ class EcsPolicy(iam.ManagedPolicy):
         clusters = sorted({service.split("/")[0] for service in services})
         statements = [
             iam.PolicyStatement(
-                sid="DeployTheServices",
+                sid="DeployServices",
                 actions=[
                     "ecs:CreateService",
                     "ecs:CreateTaskSet",
@@ -103,19 +112,19 @@ class EcsPolicy(iam.ManagedPolicy):
                 resources=[arn("task-definition", f"{family}:*") for family in families],
             ),
             iam.PolicyStatement(
-                sid="LookAtTasks",
+                sid="DescribeTasks",
                 actions=["ecs:DescribeTasks", "ecs:TagResource"],
                 resources=[arn("task", f"{cluster}/*") for cluster in clusters],
             ),
             iam.PolicyStatement(
-                sid="ListWhatTheClustersHave",
+                sid="ListServicesAndTasks",
                 actions=["ecs:ListServices", "ecs:ListTasks"],
                 resources=["*"],
                 conditions={"ArnEquals": {"ecs:cluster": [arn("cluster", cluster) for cluster in clusters]}},
             ),
             iam.PolicyStatement(
-                sid="LookAround",
-                # None of these can be limited to single resources.
+                sid="UnrestrictableActions",
+                # AWS cannot limit these actions to single resources.
                 actions=[
                     "application-autoscaling:DescribeScalableTargets",
                     "ecs:DeregisterTaskDefinition",
@@ -138,14 +147,14 @@ class EcsPolicy(iam.ManagedPolicy):
                 )
             )
         if roles:
-            statements.append(passing("GiveTasksTheirRoles", roles, "ecs-tasks.amazonaws.com"))
+            statements.append(pass_role_statement("PassTaskRoles", roles, "ecs-tasks.amazonaws.com"))
         super().__init__(
             scope, id, description="Lets the PipeCD agent deploy its services", statements=statements
         )
 
 
-def passing(sid: str, roles: Sequence[str], service: str) -> iam.PolicyStatement:
-    """May give these roles, to this service only."""
+def pass_role_statement(sid: str, roles: Sequence[str], service: str) -> iam.PolicyStatement:
+    """Permission to pass `roles` to `service` only."""
     return iam.PolicyStatement(
         sid=sid,
         actions=["iam:PassRole"],

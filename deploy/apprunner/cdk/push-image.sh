@@ -1,10 +1,10 @@
 #!/bin/sh
-# Builds the launcher's image from this repository and pushes it to ECR: push-image.sh REPOSITORY TAG.
-# Run before the first `cdk deploy`; needs docker and the AWS CLI.
+# Builds the launcher image from this repository and pushes it to ECR: push-image.sh REPOSITORY TAG.
+# Run it before the first `cdk deploy`. Requires docker and the AWS CLI.
 set -eu
 
-name=${1:?give the ECR repository, for example piped-launcher}
-tag=${2:?give a tag, for example v0.1.0}
+name=${1:?name the ECR repository, for example piped-launcher}
+tag=${2:?name a tag, for example v0.1.0}
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 
 if ! uri=$(aws ecr describe-repositories --repository-names "$name" --query 'repositories[0].repositoryUri' --output text 2>/dev/null); then

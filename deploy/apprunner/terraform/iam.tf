@@ -1,4 +1,4 @@
-# Two roles: App Runner pulls the image with one, the agent works with the other.
+# Two roles: App Runner pulls the image with one, the agent runs with the other.
 
 data "aws_iam_policy_document" "apprunner_build" {
   statement {
@@ -18,7 +18,7 @@ resource "aws_iam_role" "access" {
 
 data "aws_iam_policy_document" "pull" {
   statement {
-    sid = "PullItsImage"
+    sid = "PullImage"
     actions = [
       "ecr:BatchCheckLayerAvailability",
       "ecr:BatchGetImage",
@@ -29,8 +29,8 @@ data "aws_iam_policy_document" "pull" {
   }
 
   statement {
-    sid = "LogIn"
-    # Cannot be limited to one registry or repository.
+    sid = "LogInToRegistry"
+    # AWS cannot limit this action to one registry or repository.
     actions   = ["ecr:GetAuthorizationToken"]
     resources = ["*"]
   }
@@ -42,53 +42,28 @@ resource "aws_iam_role_policy" "pull" {
   policy = data.aws_iam_policy_document.pull.json
 }
 
-data "aws_iam_policy_document" "apprunner_tasks" {
-  statement {
-    actions = ["sts:AssumeRole"]
-    principals {
-      type        = "Service"
-      identifiers = ["tasks.apprunner.amazonaws.com"]
-    }
-  }
-}
-
-resource "aws_iam_role" "instance" {
-  name_prefix        = "${var.name}-agent-"
-  assume_role_policy = data.aws_iam_policy_document.apprunner_tasks.json
+module "agent_role" {
+  source             = "../../modules/agent-role"
+  name               = var.name
+  service            = "tasks.apprunner.amazonaws.com"
+  config_secret_arn  = aws_secretsmanager_secret.config.arn
+  kms_key_arn        = var.kms_key_arn
+  deploy_policy_arns = var.deploy_policy_arns
   tags               = var.tags
 }
 
-data "aws_iam_policy_document" "read_config" {
-  statement {
-    sid       = "ReadItsConfiguration"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.config.arn]
-  }
-
-  dynamic "statement" {
-    for_each = var.kms_key_arn == "" ? [] : [var.kms_key_arn]
-    content {
-      sid       = "DecryptItsConfiguration"
-      actions   = ["kms:Decrypt"]
-      resources = [statement.value]
-
-      condition {
-        test     = "StringEquals"
-        variable = "kms:ViaService"
-        values   = ["secretsmanager.${local.region}.amazonaws.com"]
-      }
-    }
-  }
+# The role was part of this module before it moved to deploy/modules.
+moved {
+  from = aws_iam_role.instance
+  to   = module.agent_role.aws_iam_role.agent
 }
 
-resource "aws_iam_role_policy" "read_config" {
-  name   = "read-config"
-  role   = aws_iam_role.instance.id
-  policy = data.aws_iam_policy_document.read_config.json
+moved {
+  from = aws_iam_role_policy.read_config
+  to   = module.agent_role.aws_iam_role_policy.read_config
 }
 
-resource "aws_iam_role_policy_attachment" "deploy" {
-  for_each   = var.deploy_policy_arns
-  role       = aws_iam_role.instance.name
-  policy_arn = each.value
+moved {
+  from = aws_iam_role_policy_attachment.deploy
+  to   = module.agent_role.aws_iam_role_policy_attachment.deploy
 }

@@ -7,19 +7,19 @@ locals {
   repository = abspath("${path.module}/../../..")
   image      = "${aws_ecr_repository.launcher.repository_url}:${local.tag}"
 
-  # Everything that goes into the image. The tag follows it, so a new source is a new deployment.
-  dockerfile = "deploy/docker/Dockerfile"
-  builds     = var.source_image == "" && var.push_image
-  whole      = fileexists("${local.repository}/${local.dockerfile}")
-  sources = local.builds && local.whole ? sort(concat(
+  # All files that go into the image. The tag is derived from them, so changed sources are deployed as a new image.
+  dockerfile  = "deploy/docker/Dockerfile"
+  build_image = var.source_image == "" && var.push_image
+  has_sources = fileexists("${local.repository}/${local.dockerfile}")
+  sources = local.build_image && local.has_sources ? sort(concat(
     [for file in fileset(local.repository, "{src,proto,requirements}/**") : file if length(regexall("__pycache__|/schema/|/console/", file)) == 0],
     ["pyproject.toml", "hatch_build.py", local.dockerfile],
   )) : []
-  built = substr(sha256(join("", [for file in local.sources : filesha256("${local.repository}/${file}")])), 0, 12)
-  named = replace(try(regex(":([^:/@]+)$", var.source_image)[0], "latest"), "/[^A-Za-z0-9_.-]/", "-")
-  tag   = var.image_tag != "" ? var.image_tag : var.source_image != "" ? local.named : "build-${local.built}"
+  source_hash = substr(sha256(join("", [for file in local.sources : filesha256("${local.repository}/${file}")])), 0, 12)
+  source_tag  = replace(try(regex(":([^:/@]+)$", var.source_image)[0], "latest"), "/[^A-Za-z0-9_.-]/", "-")
+  tag         = var.image_tag != "" ? var.image_tag : var.source_image != "" ? local.source_tag : "build-${local.source_hash}"
 
-  # App Runner hands this to the image as it stands: no shell, no variables.
+  # App Runner runs this without a shell and expands no variables.
   start_command = join(" ", concat(
     ["launcher", "--config-from-aws-secret=true", "--aws-secret-id=${aws_secretsmanager_secret.config.arn}"],
     var.launcher_arguments,
@@ -49,7 +49,7 @@ resource "aws_ecr_lifecycle_policy" "launcher" {
   })
 }
 
-# App Runner refuses to be created before the image is there.
+# App Runner fails to create a service whose image does not exist.
 resource "terraform_data" "image" {
   count            = var.push_image ? 1 : 0
   triggers_replace = [local.image]
@@ -66,8 +66,8 @@ resource "terraform_data" "image" {
 
   lifecycle {
     precondition {
-      condition     = !local.builds || local.whole
-      error_message = "There is nothing here to build the image from: an absolute source copies the module alone. Give the module's source as a relative path or as git::https://…//deploy/apprunner/terraform, or set source_image."
+      condition     = !local.build_image || local.has_sources
+      error_message = "The sources of the image are missing: an absolute source copies the module alone. Give the module's source as a relative path or as git::https://…//deploy/apprunner/terraform, or set source_image."
     }
   }
 }
@@ -87,7 +87,7 @@ resource "aws_secretsmanager_secret_version" "config" {
 
 resource "aws_apprunner_auto_scaling_configuration_version" "one" {
   auto_scaling_configuration_name = "${var.name}-one"
-  # Exactly one: two agents with one key would wait for one another.
+  # Exactly one: a second agent with the same key waits until the first has ended.
   min_size        = 1
   max_size        = 1
   max_concurrency = 1
@@ -100,7 +100,8 @@ resource "aws_apprunner_service" "piped" {
   tags                           = var.tags
 
   source_configuration {
-    # A pipeline that pushes the image deploys it by that; Terraform deploys what it pushes itself.
+    # With push_image, Terraform itself deploys the image that it pushed. Without it, App Runner deploys each
+    # image that a pipeline pushes.
     auto_deployments_enabled = !var.push_image
 
     authentication_configuration {
@@ -121,13 +122,13 @@ resource "aws_apprunner_service" "piped" {
   instance_configuration {
     cpu               = var.cpu
     memory            = var.memory
-    instance_role_arn = aws_iam_role.instance.arn
+    instance_role_arn = module.agent_role.arn
   }
 
   health_check_configuration {
     protocol = "HTTP"
     path     = "/healthz"
-    # An instance without requests gets little CPU, so answers may take their time.
+    # App Runner throttles the CPU of an instance without requests, so responses may be slow.
     interval            = 20
     timeout             = 10
     healthy_threshold   = 1
@@ -146,7 +147,7 @@ resource "aws_apprunner_service" "piped" {
   depends_on = [
     terraform_data.image,
     aws_secretsmanager_secret_version.config,
-    aws_iam_role_policy.read_config,
+    module.agent_role,
     aws_iam_role_policy.pull,
   ]
 }

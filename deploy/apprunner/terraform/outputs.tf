@@ -1,19 +1,19 @@
 output "service_arn" {
-  description = "The App Runner service that runs the agent."
+  description = "ARN of the App Runner service that runs the agent."
   value       = aws_apprunner_service.piped.arn
 }
 
 output "instance_role_name" {
-  description = "Attach further policies here to let the agent deploy more."
-  value       = aws_iam_role.instance.name
+  description = "Name of the agent's role. Attach further policies to it to let the agent deploy more."
+  value       = module.agent_role.name
 }
 
 output "secret_arn" {
-  description = "Where the agent's configuration is kept. The launcher notices a new value within a minute."
+  description = "ARN of the secret with the agent's configuration. The launcher applies a new value within a minute."
   value       = aws_secretsmanager_secret.config.arn
 }
 
 output "repository_url" {
-  description = "Where the launcher image is kept."
+  description = "The ECR repository of the launcher image."
   value       = aws_ecr_repository.launcher.repository_url
 }

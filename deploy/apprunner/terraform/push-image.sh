@@ -1,6 +1,6 @@
 #!/bin/sh
-# Puts the launcher's image into this account's registry: a copy of SOURCE_IMAGE, or when that is empty one that
-# is built from REPOSITORY. Called by main.tf; needs docker and the AWS CLI.
+# Pushes the launcher image to this account's registry: a copy of SOURCE_IMAGE or, if that is empty, an image
+# built from the source tree REPOSITORY. Called by main.tf; requires docker and the AWS CLI.
 set -eu
 
 : "${AWS_REGION:?is not set}" "${TARGET_IMAGE:?is not set}" "${REPOSITORY:?is not set}"

@@ -1,11 +1,11 @@
-# One name and one port for people, agents and CI: gRPC is told from the rest by its content type.
+# One name and one port for people, agents and CI: gRPC requests are routed by their content type.
 
 resource "aws_lb" "front" {
   name               = var.name
   load_balancer_type = "application"
   subnets            = var.public_subnet_ids
   security_groups    = [aws_security_group.balancer.id]
-  # Agents keep one stream open, and ping every five minutes when there is nothing to say.
+  # Agents keep a stream open and ping every five minutes if it is idle.
   idle_timeout               = 900
   drop_invalid_header_fields = true
   tags                       = var.tags
@@ -41,7 +41,7 @@ resource "aws_lb_target_group" "grpc" {
   tags                 = var.tags
 
   health_check {
-    # Any answer will do, "not implemented" included: a call needs a credential.
+    # Every gRPC status counts as healthy, including UNIMPLEMENTED: other calls need credentials.
     path    = "/grpc.health.v1.Health/Check"
     matcher = "0-99"
   }

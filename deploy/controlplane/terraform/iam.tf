@@ -1,4 +1,27 @@
-# Two roles: Fargate pulls the image and hands out secrets with one, the server keeps its objects with the other.
+# Two roles: Fargate starts the task with one, the server accesses its objects and files with the other.
+
+module "execution_role" {
+  source        = "../../modules/ecs-execution-role"
+  name          = var.name
+  log_group_arn = aws_cloudwatch_log_group.server.arn
+  secret_arns = concat(
+    [aws_secretsmanager_secret.server.arn],
+    [for database in aws_db_instance.records : database.master_user_secret[0].secret_arn],
+  )
+  image_repository_arn = var.image_repository_arn
+  tags                 = var.tags
+}
+
+# The role was part of this module before it moved to deploy/modules.
+moved {
+  from = aws_iam_role.execution
+  to   = module.execution_role.aws_iam_role.execution
+}
+
+moved {
+  from = aws_iam_role_policy.execution
+  to   = module.execution_role.aws_iam_role_policy.execution
+}
 
 data "aws_iam_policy_document" "tasks" {
   statement {
@@ -10,54 +33,6 @@ data "aws_iam_policy_document" "tasks" {
   }
 }
 
-resource "aws_iam_role" "execution" {
-  name_prefix        = "${var.name}-execution-"
-  assume_role_policy = data.aws_iam_policy_document.tasks.json
-  tags               = var.tags
-}
-
-data "aws_iam_policy_document" "execution" {
-  statement {
-    sid       = "WriteItsLog"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.server.arn}:*"]
-  }
-
-  statement {
-    sid     = "HandOutItsSecrets"
-    actions = ["secretsmanager:GetSecretValue"]
-    resources = concat(
-      [aws_secretsmanager_secret.server.arn],
-      [for database in aws_db_instance.records : database.master_user_secret[0].secret_arn],
-    )
-  }
-
-  dynamic "statement" {
-    for_each = var.image_repository_arn == "" ? [] : [var.image_repository_arn]
-    content {
-      sid       = "PullItsImage"
-      actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-      resources = [statement.value]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.image_repository_arn == "" ? [] : [1]
-    content {
-      sid = "LogIn"
-      # Cannot be limited to one registry or repository.
-      actions   = ["ecr:GetAuthorizationToken"]
-      resources = ["*"]
-    }
-  }
-}
-
-resource "aws_iam_role_policy" "execution" {
-  name   = "start-task"
-  role   = aws_iam_role.execution.id
-  policy = data.aws_iam_policy_document.execution.json
-}
-
 resource "aws_iam_role" "task" {
   name_prefix        = "${var.name}-server-"
   assume_role_policy = data.aws_iam_policy_document.tasks.json
@@ -66,13 +41,13 @@ resource "aws_iam_role" "task" {
 
 data "aws_iam_policy_document" "task" {
   statement {
-    sid       = "KeepItsObjects"
+    sid       = "ReadAndWriteObjects"
     actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
     resources = ["${aws_s3_bucket.objects.arn}/*"]
   }
 
   statement {
-    sid       = "ListItsObjects"
+    sid       = "ListObjects"
     actions   = ["s3:ListBucket"]
     resources = [aws_s3_bucket.objects.arn]
   }
@@ -80,7 +55,7 @@ data "aws_iam_policy_document" "task" {
   dynamic "statement" {
     for_each = aws_efs_file_system.records
     content {
-      sid       = "KeepItsRecords"
+      sid       = "MountFileSystem"
       actions   = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
       resources = [statement.value.arn]
     }

@@ -1,4 +1,4 @@
-# The control plane on ECS Fargate: one server behind a load balancer that speaks gRPC and HTTP on one name.
+# The control plane on ECS Fargate: one server behind a load balancer that serves gRPC and HTTP on one name and port.
 
 data "aws_region" "current" {}
 
@@ -39,7 +39,8 @@ locals {
     }
   })
 
-  # Fargate gives secrets as variables and the server reads files, which nobody else can.
+  # Fargate passes secrets as environment variables, but the server reads files: write them, readable only by
+  # the server's user, and remove the variables.
   start = join("\n", [
     "set -eu; umask 077",
     "printf %s \"$CONFIG\" > /tmp/control-plane.yaml",
@@ -91,7 +92,7 @@ resource "aws_ecs_task_definition" "server" {
   network_mode             = "awsvpc"
   cpu                      = var.cpu
   memory                   = var.memory
-  execution_role_arn       = aws_iam_role.execution.arn
+  execution_role_arn       = module.execution_role.arn
   task_role_arn            = aws_iam_role.task.arn
   tags                     = var.tags
 
@@ -123,7 +124,7 @@ resource "aws_ecs_task_definition" "server" {
     essential   = true
     stopTimeout = 40
     secrets     = local.secrets
-    # A new configuration is a new task.
+    # A new version of the configuration starts a new task.
     environment  = [{ name = "CONFIG_VERSION", value = aws_secretsmanager_secret_version.server.version_id }]
     portMappings = [{ containerPort = 9080 }, { containerPort = 9082 }]
     mountPoints  = local.postgres ? [] : [{ sourceVolume = "records", containerPath = "/var/lib/pipecd" }]
@@ -151,7 +152,7 @@ resource "aws_ecs_service" "server" {
   task_definition = aws_ecs_task_definition.server.arn
   launch_type     = "FARGATE"
   desired_count   = 1
-  # A file on EFS has one writer; with a database the new server starts before the old one ends.
+  # SQLite on EFS allows one writer only; with PostgreSQL the new server starts before the old one stops.
   deployment_minimum_healthy_percent = local.postgres ? 100 : 0
   deployment_maximum_percent         = local.postgres ? 200 : 100
   health_check_grace_period_seconds  = 120
@@ -184,7 +185,7 @@ resource "aws_ecs_service" "server" {
   depends_on = [
     aws_lb_listener_rule.grpc,
     aws_secretsmanager_secret_version.server,
-    aws_iam_role_policy.execution,
+    module.execution_role,
     aws_iam_role_policy.task,
     aws_efs_mount_target.records,
   ]

@@ -1,4 +1,4 @@
-# Who may speak to whom: the world to the balancer, the balancer to the server, the server to its records.
+# Allowed traffic: allowed_cidrs → load balancer → server → database or EFS.
 
 resource "aws_security_group" "balancer" {
   name_prefix = "${var.name}-balancer-"
@@ -45,7 +45,7 @@ resource "aws_security_group" "server" {
 resource "aws_vpc_security_group_ingress_rule" "server" {
   for_each                     = toset(["9080", "9082"])
   security_group_id            = aws_security_group.server.id
-  description                  = "From the balancer"
+  description                  = "From the load balancer"
   referenced_security_group_id = aws_security_group.balancer.id
   from_port                    = tonumber(each.value)
   to_port                      = tonumber(each.value)
@@ -54,7 +54,7 @@ resource "aws_vpc_security_group_ingress_rule" "server" {
 
 resource "aws_vpc_security_group_egress_rule" "server" {
   security_group_id = aws_security_group.server.id
-  description       = "AWS, and the identity providers of people"
+  description       = "AWS and identity providers"
   cidr_ipv4         = "0.0.0.0/0"
   ip_protocol       = "-1"
 }

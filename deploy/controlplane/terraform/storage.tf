@@ -1,4 +1,4 @@
-# Records in PostgreSQL or in SQLite on EFS; logs, live states and other objects in S3.
+# Records in PostgreSQL (RDS) or SQLite (EFS); stage logs, live states and other objects in S3.
 
 resource "aws_db_subnet_group" "records" {
   count       = local.postgres ? 1 : 0
@@ -53,7 +53,7 @@ resource "aws_efs_access_point" "records" {
   file_system_id = aws_efs_file_system.records[0].id
   tags           = var.tags
 
-  # The image's user.
+  # The user of the image.
   posix_user {
     uid = 10001
     gid = 10001
@@ -102,7 +102,7 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "objects" {
 
 data "aws_iam_policy_document" "objects" {
   statement {
-    sid       = "OnlyOverTls"
+    sid       = "DenyPlaintextRequests"
     effect    = "Deny"
     actions   = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"]
     resources = [aws_s3_bucket.objects.arn, "${aws_s3_bucket.objects.arn}/*"]

@@ -1,26 +1,26 @@
 variable "name" {
-  description = "Prefix of everything this module makes."
+  description = "Prefix of the names of all resources."
   type        = string
   default     = "pipecd"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,19}$", var.name))
-    error_message = "name must be 2 to 20 small letters, digits or hyphens, and begin with a letter."
+    error_message = "name must be 2 to 20 lower-case letters, digits or hyphens, and start with a letter."
   }
 }
 
 variable "address" {
-  description = "The console's address as people write it, such as https://pipecd.example.com. Its DNS name must point at the output load_balancer."
+  description = "URL of the console, such as https://pipecd.example.com. Its DNS name must point to the output load_balancer."
   type        = string
 
   validation {
     condition     = startswith(var.address, "https://")
-    error_message = "address begins with https://: sessions do not travel over plain HTTP."
+    error_message = "address must start with https://: session cookies are not sent over plain HTTP."
   }
 }
 
 variable "certificate_arn" {
-  description = "A certificate of ACM for the address's name."
+  description = "ACM certificate for the DNS name of the address."
   type        = string
 }
 
@@ -30,7 +30,7 @@ variable "image" {
 }
 
 variable "image_repository_arn" {
-  description = "ARN of the ECR repository of the image; empty when the image is public."
+  description = "ARN of the ECR repository of the image; empty if the image is public."
   type        = string
   default     = ""
 }
@@ -41,85 +41,85 @@ variable "vpc_id" {
 }
 
 variable "public_subnet_ids" {
-  description = "Subnets of the load balancer, in two zones at least."
+  description = "Subnets of the load balancer, in at least two availability zones."
   type        = list(string)
 
   validation {
     condition     = length(var.public_subnet_ids) >= 2
-    error_message = "A load balancer needs subnets in two zones."
+    error_message = "public_subnet_ids: the load balancer needs subnets in at least two availability zones."
   }
 }
 
 variable "subnet_ids" {
-  description = "Subnets of the server, its database and its files. They may be the public ones."
+  description = "Subnets of the server, its database and its file system. They may be the public subnets."
   type        = list(string)
 
   validation {
     condition     = length(var.subnet_ids) >= 2
-    error_message = "The database needs subnets in two zones."
+    error_message = "subnet_ids: the database needs subnets in at least two availability zones."
   }
 }
 
 variable "assign_public_ip" {
-  description = "Gives the server a public address to go out with. It accepts nothing but the load balancer. False needs a NAT."
+  description = "Give the server a public address for outbound traffic; only the load balancer can connect to it. If false, the subnets need a NAT gateway."
   type        = bool
   default     = true
 }
 
 variable "allowed_cidrs" {
-  description = "Who may reach the console and the API: people, agents, CI and Git hosts."
+  description = "Address ranges that may connect to the console and the API: people, agents, CI and Git hosts (webhooks)."
   type        = list(string)
   default     = ["0.0.0.0/0"]
 }
 
 variable "datastore" {
-  description = "POSTGRESQL is a database of RDS, SQLITE a file on EFS for small installations."
+  description = "POSTGRESQL for a database in RDS, SQLITE for a file on EFS (small installations)."
   type        = string
   default     = "POSTGRESQL"
 
   validation {
     condition     = contains(["POSTGRESQL", "SQLITE"], var.datastore)
-    error_message = "datastore is POSTGRESQL or SQLITE."
+    error_message = "datastore must be POSTGRESQL or SQLITE."
   }
 }
 
 variable "database_class" {
-  description = "The class of the RDS instance."
+  description = "Instance class of the RDS database."
   type        = string
   default     = "db.t4g.micro"
 }
 
 variable "database_multi_az" {
-  description = "A standby of the database in a second zone."
+  description = "Run a standby of the database in a second availability zone."
   type        = bool
   default     = false
 }
 
 variable "project_id" {
-  description = "The first project."
+  description = "Id of the project to create."
   type        = string
 }
 
 variable "admin_username" {
-  description = "Who may do everything in that project."
+  description = "User name of the project's static admin."
   type        = string
   default     = "admin"
 }
 
 variable "admin_password_hash" {
-  description = "Made by `pipecd hash-password`."
+  description = "Hash of the static admin's password: the output of `pipecd hash-password`."
   type        = string
   sensitive   = true
 }
 
 variable "encryption_key" {
-  description = "Signs sessions: `openssl rand -base64 64`. A new one logs everybody out."
+  description = "Key that signs sessions: the output of `openssl rand -base64 64`. A new key signs out all users."
   type        = string
   sensitive   = true
 
   validation {
     condition     = length(trimspace(var.encryption_key)) >= 43
-    error_message = "encryption_key is too short: take the output of `openssl rand -base64 64`."
+    error_message = "encryption_key is too short: use the output of `openssl rand -base64 64`."
   }
 }
 
@@ -136,25 +136,25 @@ variable "memory" {
 }
 
 variable "cpu_architecture" {
-  description = "X86_64 or ARM64, as the image is built."
+  description = "Architecture of the image: X86_64 or ARM64."
   type        = string
   default     = "X86_64"
 }
 
 variable "log_retention_days" {
-  description = "How long the server's log is kept."
+  description = "Retention of the server's log in days."
   type        = number
   default     = 30
 }
 
 variable "keep_data" {
-  description = "Protects the database and the bucket from `terraform destroy`."
+  description = "Protect the database and the bucket from `terraform destroy`."
   type        = bool
   default     = true
 }
 
 variable "tags" {
-  description = "Tags on everything this module makes."
+  description = "Tags of all resources."
   type        = map(string)
   default     = {}
 }

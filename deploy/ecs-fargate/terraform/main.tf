@@ -37,7 +37,7 @@ resource "aws_ecs_cluster" "agent" {
   tags  = var.tags
 }
 
-# Goes out, lets nothing in: there is no ingress rule.
+# Outbound traffic only: there is no ingress rule.
 resource "aws_security_group" "agent" {
   name_prefix = "${var.name}-"
   description = "The PipeCD agent ${var.name}: outbound only"
@@ -62,8 +62,8 @@ resource "aws_ecs_task_definition" "agent" {
   network_mode             = "awsvpc"
   cpu                      = var.cpu
   memory                   = var.memory
-  execution_role_arn       = aws_iam_role.execution.arn
-  task_role_arn            = aws_iam_role.task.arn
+  execution_role_arn       = module.execution_role.arn
+  task_role_arn            = module.agent_role.arn
   tags                     = var.tags
 
   runtime_platform {
@@ -76,7 +76,7 @@ resource "aws_ecs_task_definition" "agent" {
     image     = var.image
     command   = local.command
     essential = true
-    # The agent gets thirty seconds, and the launcher five more.
+    # The agent has 30 seconds to shut down, the launcher 5 more.
     stopTimeout     = 40
     linuxParameters = { initProcessEnabled = true }
     healthCheck = {
@@ -102,7 +102,8 @@ resource "aws_ecs_service" "agent" {
   cluster         = local.cluster
   task_definition = aws_ecs_task_definition.agent.arn
   launch_type     = "FARGATE"
-  # Exactly one, also while it is exchanged: two agents with one key would wait for one another.
+  # Never more than one, not even during a replacement: a second agent with the same key waits until the first
+  # has ended.
   desired_count                      = 1
   deployment_minimum_healthy_percent = 0
   deployment_maximum_percent         = 100
@@ -122,8 +123,8 @@ resource "aws_ecs_service" "agent" {
 
   depends_on = [
     aws_secretsmanager_secret_version.config,
-    aws_iam_role_policy.read_config,
-    aws_iam_role_policy.execution,
+    module.agent_role,
+    module.execution_role,
     aws_vpc_security_group_egress_rule.agent,
   ]
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Prefix of everything this module makes. Two agents in one account need two names."
+  description = "Prefix of the names of all resources. Agents in the same account need different names."
   type        = string
   default     = "piped"
 
@@ -10,50 +10,50 @@ variable "name" {
 }
 
 variable "piped_config" {
-  description = "The agent's configuration, as YAML or as base64 of it. Holds the piped key, so it is kept in Secrets Manager only."
+  description = "The agent's configuration, as YAML or base64-encoded YAML. Contains the piped key; stored in Secrets Manager."
   type        = string
   sensitive   = true
 
   validation {
     condition     = length(trimspace(var.piped_config)) > 0
-    error_message = "piped_config is empty: give the agent's configuration, for example file(\"piped.yaml\")."
+    error_message = "piped_config is empty: set it to the agent's configuration, for example file(\"piped.yaml\")."
   }
 }
 
 variable "image" {
-  description = "The launcher's image, as registry/repository:tag or with a digest. Fargate must be able to pull it."
+  description = "The launcher image, as registry/repository:tag or with a digest. Fargate must be able to pull it."
   type        = string
 }
 
 variable "image_repository_arn" {
-  description = "ARN of the ECR repository of the image; empty when the image is public."
+  description = "ARN of the ECR repository of the image; empty if the image is public."
   type        = string
   default     = ""
 }
 
 variable "subnet_ids" {
-  description = "Subnets whose route to the internet is a gateway (with assign_public_ip) or a NAT."
+  description = "Subnets of the task. They need a route to the internet: an internet gateway (with assign_public_ip) or a NAT gateway."
   type        = list(string)
 
   validation {
     condition     = length(var.subnet_ids) > 0
-    error_message = "Name at least one subnet. The default VPC's will do: they have an internet gateway."
+    error_message = "Name at least one subnet. The subnets of the default VPC are suitable: they have an internet gateway."
   }
 }
 
 variable "vpc_id" {
-  description = "The VPC of those subnets."
+  description = "The VPC of the subnets."
   type        = string
 }
 
 variable "assign_public_ip" {
-  description = "Gives the task a public address to go out with. It accepts nothing from outside. False needs a NAT."
+  description = "Give the task a public address for outbound traffic; inbound traffic is still rejected. If false, the subnets need a NAT gateway."
   type        = bool
   default     = true
 }
 
 variable "cluster_arn" {
-  description = "An ECS cluster to run in. Empty makes one, which costs nothing."
+  description = "ECS cluster to run in. If empty, a cluster is created, which costs nothing."
   type        = string
   default     = ""
 }
@@ -71,24 +71,24 @@ variable "memory" {
 }
 
 variable "cpu_architecture" {
-  description = "X86_64 or ARM64, as the image is built."
+  description = "Architecture of the image: X86_64 or ARM64."
   type        = string
   default     = "X86_64"
 
   validation {
     condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
-    error_message = "cpu_architecture is X86_64 or ARM64."
+    error_message = "cpu_architecture must be X86_64 or ARM64."
   }
 }
 
 variable "log_retention_days" {
-  description = "How long the agent's log is kept."
+  description = "Retention of the agent's log in days."
   type        = number
   default     = 30
 }
 
 variable "kms_key_arn" {
-  description = "A customer managed key for the secret. Empty means the account's default key for Secrets Manager."
+  description = "Customer managed key of the secret. If empty, the account's default key for Secrets Manager is used."
   type        = string
   default     = ""
 }
@@ -100,13 +100,13 @@ variable "deploy_policy_arns" {
 }
 
 variable "launcher_arguments" {
-  description = "Further flags of the launcher, such as --default-version=v0.2.0. Unknown ones are handed on to piped."
+  description = "Further launcher flags, such as --default-version=v0.2.0. Flags that the launcher does not know are passed to piped."
   type        = list(string)
   default     = []
 }
 
 variable "tags" {
-  description = "Tags on everything this module makes."
+  description = "Tags of all resources."
   type        = map(string)
   default     = {}
 }

@@ -1,1 +1,1 @@
-"""Every YAML file that PipeCD reads, decoded strictly: file, line, key and remedy in each error."""
+"""Strict decoding of all YAML files PipeCD reads. Every error names file, line, key and remedy."""

@@ -1,8 +1,8 @@
-"""The control plane's file (`kind: ControlPlane`).
+"""The control plane's configuration file (`kind: ControlPlane`).
 
-PipeCD's members, and ours: the embedded datastore (`SQLITE`, the default) and filestore (`LOCAL`, the
-default), `POSTGRESQL`, and `webhooks`. Kinds of storage that are decoded but not supported are refused
-at the start with a sentence.
+Contains PipeCD's fields, and additional ones: the embedded datastore (`SQLITE`, the default) and filestore
+(`LOCAL`, the default), `POSTGRESQL`, and `webhooks`. Storage types that are known but not supported raise a
+ConfigError at startup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
-from pipecd.config.decode import OpenPart, Part, decode, keys_as_declared
+from pipecd.config.decode import LenientModel, StrictModel, decode, normalize_keys
 from pipecd.config.document import parse
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError
@@ -21,17 +21,17 @@ from pipecd.errors import ConfigError
 KIND = "ControlPlane"
 
 
-class Datastore(Part):
+class Datastore(StrictModel):
     type: Literal["SQLITE", "POSTGRESQL", "MYSQL", "FIRESTORE"] = "SQLITE"
     config: Mapping[str, Any] = Field(default_factory=dict)
 
 
-class SqliteConfig(OpenPart):
+class SqliteConfig(LenientModel):
     path: str = "pipecd.db"
 
 
-class SqlServerConfig(OpenPart):
-    """`url` without credentials, such as `postgresql://db:5432`; they come from the files."""
+class SqlServerConfig(LenientModel):
+    """`url` contains no credentials, such as `postgresql://db:5432`; they are read from the files."""
 
     url: str = Field(min_length=1)
     database: str = "pipecd"
@@ -39,21 +39,21 @@ class SqlServerConfig(OpenPart):
     password_file: str = ""
 
 
-class Filestore(Part):
+class Filestore(StrictModel):
     type: Literal["LOCAL", "S3", "GCS", "MINIO"] = "LOCAL"
     config: Mapping[str, Any] = Field(default_factory=dict)
 
 
-class LocalFilesConfig(OpenPart):
+class LocalFilesConfig(LenientModel):
     path: str = "pipecd-files"
 
 
-class S3Config(OpenPart):
-    """Without any credentials here, those of the environment or of the machine's role."""
+class S3Config(LenientModel):
+    """Without credentials, those of the environment or of the machine's role are used."""
 
     bucket: str = Field(min_length=1)
     region: str = ""
-    #: Of a server that speaks S3 (ours; `MINIO` is the type for MinIO).
+    #: URL of an S3-compatible server (not in PipeCD, where `MINIO` is the type for MinIO).
     endpoint: str = ""
     access_key_file: str = ""
     secret_key_file: str = ""
@@ -63,15 +63,15 @@ class S3Config(OpenPart):
     token_file: str = ""
 
     @model_validator(mode="after")
-    def _pairs(self) -> Self:
+    def _complete_pairs(self) -> Self:
         if bool(self.role_arn) != bool(self.token_file):
-            raise ValueError("roleARN and tokenFile are given together")
+            raise ValueError("roleARN and tokenFile must be given together")
         if bool(self.access_key_file) != bool(self.secret_key_file):
-            raise ValueError("accessKeyFile and secretKeyFile are given together")
+            raise ValueError("accessKeyFile and secretKeyFile must be given together")
         return self
 
 
-class MinioConfig(OpenPart):
+class MinioConfig(LenientModel):
     endpoint: str = Field(min_length=1)
     bucket: str = Field(min_length=1)
     access_key_file: str = Field(min_length=1)
@@ -79,37 +79,37 @@ class MinioConfig(OpenPart):
     auto_create_bucket: bool = False
 
 
-class GCSConfig(OpenPart):
-    """Without a file, the credentials of the environment or of the machine's service account."""
+class GCSConfig(LenientModel):
+    """Without a file, the credentials of the environment or of the machine's service account are used."""
 
     bucket: str = Field(min_length=1)
     credentials_file: str = ""
 
 
-class Cache(OpenPart):
+class Cache(LenientModel):
     ttl: Duration = timedelta(minutes=5)
 
 
-class StaticAdmin(Part):
+class StaticAdmin(StrictModel):
     username: str = Field(min_length=1)
-    #: argon2 or bcrypt.
+    #: An argon2 or bcrypt hash.
     password_hash: str = Field(min_length=1)
 
     @model_validator(mode="after")
     def _is_a_hash(self) -> Self:
         if not self.password_hash.startswith(("$argon2", "$2a$", "$2b$", "$2y$")):
-            raise ValueError("passwordHash is not a hash: make one with `pipecd hash-password`")
+            raise ValueError("passwordHash is not a hash: create one with `pipecd hash-password`")
         return self
 
 
-class Project(Part):
+class Project(StrictModel):
     id: str = Field(min_length=1)
     desc: str = ""
     static_admin: StaticAdmin | None = None
 
 
-class WebhookSource(Part):
-    """A Git host that may tell of pushes; the secret is the one entered there."""
+class WebhookSource(StrictModel):
+    """A Git host that may send webhooks; `secret` is the one configured there."""
 
     provider: Literal["GITHUB", "GITLAB", "BITBUCKET", "GITEA"]
     secret: str = ""
@@ -122,10 +122,11 @@ class WebhookSource(Part):
         return self
 
     def read(self) -> str:
+        """The secret, from the configuration or its file."""
         return self.secret or read_file(self.secret_file, "spec.webhooks.secretFile")
 
 
-class ControlPlaneSpec(Part):
+class ControlPlaneSpec(StrictModel):
     address: str = ""
     state_key: str = ""
     datastore: Datastore = Datastore()
@@ -137,38 +138,38 @@ class ControlPlaneSpec(Part):
     webhooks: Sequence[WebhookSource] = ()
 
     @model_validator(mode="after")
-    def _projects_differ(self) -> Self:
+    def _unique_project_ids(self) -> Self:
         ids = [project.id for project in self.projects]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            raise ValueError(f"projects: id {', '.join(twice)} is given twice")
+        duplicates = sorted({name for name in ids if ids.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"projects: id {', '.join(duplicates)} is given twice")
         return self
 
 
 def load(text: str, file: str) -> ControlPlaneSpec:
-    """Raises ConfigError that names file, line, key and remedy."""
+    """Decode the file. Raises ConfigError, which names file, line, key and remedy."""
     document = parse(text, file)
     if document.kind != KIND:
         raise ConfigError(
             f"kind is {document.kind}, not {KIND}",
-            remedy="give the control plane's own configuration",
+            remedy="use a configuration file of the control plane",
             place=document.place(("kind",)),
         )
     spec = decode(ControlPlaneSpec, document.spec, document, ("spec",))
-    for part, configs in (("datastore", DATASTORES), ("filestore", FILESTORES)):
-        chosen = getattr(spec, part)
-        if chosen.type not in configs:
+    for key, config_types in (("datastore", DATASTORES), ("filestore", FILESTORES)):
+        store = getattr(spec, key)
+        if store.type not in config_types:
             raise ConfigError(
-                f"{chosen.type} is not supported",
-                remedy=f"use one of {', '.join(configs)}",
-                place=document.place(("spec", part, "type")),
+                f"{store.type} is not supported",
+                remedy=f"use one of {', '.join(config_types)}",
+                place=document.place(("spec", key, "type")),
             )
-        decode(configs[chosen.type], chosen.config, document, ("spec", part, "config"))
+        decode(config_types[store.type], store.config, document, ("spec", key, "config"))
     return spec
 
 
-DATASTORES: Mapping[str, type[OpenPart]] = {"SQLITE": SqliteConfig, "POSTGRESQL": SqlServerConfig}
-FILESTORES: Mapping[str, type[OpenPart]] = {
+DATASTORES: Mapping[str, type[LenientModel]] = {"SQLITE": SqliteConfig, "POSTGRESQL": SqlServerConfig}
+FILESTORES: Mapping[str, type[LenientModel]] = {
     "LOCAL": LocalFilesConfig,
     "S3": S3Config,
     "MINIO": MinioConfig,
@@ -176,30 +177,32 @@ FILESTORES: Mapping[str, type[OpenPart]] = {
 }
 
 
-def filestore(spec: ControlPlaneSpec) -> OpenPart:
-    """The configuration of the chosen kind, one of `FILESTORES`."""
-    return _chosen(spec.filestore, FILESTORES)
+def filestore(spec: ControlPlaneSpec) -> LenientModel:
+    """The filestore's configuration, as an instance of its type in `FILESTORES`."""
+    return _store_config(spec.filestore, FILESTORES)
 
 
-def _chosen(store: Datastore | Filestore, kinds: Mapping[str, type[OpenPart]]) -> OpenPart:
-    kind = kinds[store.type]
-    return kind.model_validate(keys_as_declared(kind, store.config))
+def _store_config(
+    store: Datastore | Filestore, config_types: Mapping[str, type[LenientModel]]
+) -> LenientModel:
+    config_type = config_types[store.type]
+    return config_type.model_validate(normalize_keys(config_type, store.config))
 
 
 def database_url(spec: ControlPlaneSpec) -> str:
-    """The SQLAlchemy URL of the configured database."""
-    server = _chosen(spec.datastore, DATASTORES)
+    """The SQLAlchemy URL of the configured database. Raises ConfigError for an invalid address."""
+    server = _store_config(spec.datastore, DATASTORES)
     if isinstance(server, SqliteConfig):
         return f"sqlite+aiosqlite:///{Path(server.path).absolute()}"
     assert isinstance(server, SqlServerConfig)
     scheme, _, rest = server.url.partition("://")
     if scheme not in ("postgresql", "postgres") or not rest:
         raise ConfigError(
-            f"{server.url!r} is no address of PostgreSQL", remedy="write postgresql://host:port"
+            f"{server.url!r} is not a PostgreSQL address", remedy="write postgresql://host:port"
         )
     login = ""
     if server.username_file:
-        # Generated passwords have characters that mean something in a URL.
+        # Generated passwords may contain characters that are reserved in URLs.
         login = quote(read_file(server.username_file, "spec.datastore.config.usernameFile"), safe="")
         if server.password_file:
             password = read_file(server.password_file, "spec.datastore.config.passwordFile")
@@ -209,9 +212,11 @@ def database_url(spec: ControlPlaneSpec) -> str:
 
 
 def read_file(path: str, key: str) -> str:
+    """The file's content without surrounding whitespace. Raises ConfigError, which names `key`."""
     try:
         return Path(path).read_text().strip()
     except OSError as error:
         raise ConfigError(
-            f"{key}: {path} cannot be read: {error.strerror}", remedy="name a file that the server may read"
+            f"{key}: {path} cannot be read: {error.strerror}",
+            remedy="specify a file that the server can read",
         ) from error

@@ -1,7 +1,7 @@
-"""A document's mapping → a typed, frozen value, or every mistake in it at once.
+"""Decodes a document's mapping to a typed, frozen value, or reports all errors in it at once.
 
-The models say what is allowed; this module puts pydantic's findings into sentences with file, line,
-key and remedy. Keys match whatever their case, as in PipeCD.
+The models define what is allowed; this module converts pydantic's errors to messages with file, line, key
+and remedy. Keys are matched case-insensitively, as in PipeCD.
 """
 
 import difflib
@@ -16,8 +16,8 @@ from pipecd.config.document import Document
 from pipecd.errors import ConfigError
 
 
-class Part(BaseModel):
-    """Base of everything decoded from a file: camelCase keys, unknown keys refused."""
+class StrictModel(BaseModel):
+    """Base class of all values decoded from a file: camelCase keys; an unknown key is an error."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -28,8 +28,8 @@ class Part(BaseModel):
     )
 
 
-class OpenPart(Part):
-    """Like `Part` where PipeCD ignores keys that it does not know."""
+class LenientModel(StrictModel):
+    """Like `StrictModel`, but ignores unknown keys. Used where PipeCD ignores them too."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,41 +38,41 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def decode(model: type[Model], data: Any, document: Document, path: Sequence[str | int]) -> Model:
-    """`data`, which stands at `path` of `document`, as a `model`. The ConfigError lists all mistakes."""
+    """Decode `data`, located at `path` of `document`, as `model`. Raises ConfigError with all errors."""
     if data is None:
         data = {}
     try:
-        return model.model_validate(keys_as_declared(model, data))
+        return model.model_validate(normalize_keys(model, data))
     except ValidationError as error:
-        raise _told(error, model, document, tuple(path)) from error
+        raise _config_error(error, model, document, tuple(path)) from error
 
 
-def keys_as_declared(model: type[BaseModel], data: Any) -> Any:
-    """The same data with keys spelt as the model spells them, wherever only their case differs."""
+def normalize_keys(model: type[BaseModel], data: Any) -> Any:
+    """`data` with its keys in the spelling of `model`, where they differ only in case."""
     if not isinstance(data, Mapping):
         return data
     fields = {
         _alias(name, info).lower(): (_alias(name, info), info) for name, info in model.model_fields.items()
     }
-    known: dict[Any, Any] = {}
+    normalized: dict[Any, Any] = {}
     for key, value in data.items():
         alias, info = fields.get(str(key).lower(), (key, None))
-        known[alias] = _inside(info.annotation, value) if info else value
-    return known
+        normalized[alias] = _normalize_value(info.annotation, value) if info else value
+    return normalized
 
 
-def _inside(annotation: Any, value: Any) -> Any:
-    """Follows the annotation into models in lists, mappings and unions."""
+def _normalize_value(annotation: Any, value: Any) -> Any:
+    """Normalize the keys of models inside lists, mappings and unions."""
     for candidate in _models(annotation):
         if isinstance(value, Mapping) and get_origin(annotation) in (dict, Mapping):
-            return {key: keys_as_declared(candidate, item) for key, item in value.items()}
+            return {key: normalize_keys(candidate, item) for key, item in value.items()}
         if isinstance(value, Mapping):
-            return keys_as_declared(candidate, value)
+            return normalize_keys(candidate, value)
         if isinstance(value, list):
-            return [keys_as_declared(candidate, item) for item in value]
+            return [normalize_keys(candidate, item) for item in value]
     if isinstance(value, Mapping) and annotation is not None:
         for part in get_args(annotation):
-            return _inside(part, value) if _models(part) else value
+            return _normalize_value(part, value) if _models(part) else value
     return value
 
 
@@ -86,64 +86,65 @@ def _alias(name: str, info: FieldInfo) -> str:
     return info.alias or name
 
 
-def _told(
+def _config_error(
     error: ValidationError, model: type[BaseModel], document: Document, path: tuple[str | int, ...]
 ) -> ConfigError:
-    """The first mistake as the error, the others as further lines of it."""
-    told = []
-    for found in error.errors(include_url=False, include_input=False):
-        where = (*path, *(part for part in found["loc"] if not _is_union_arm(part)))
-        what, remedy = _sentence(found, model, where[len(path) :])
-        told.append(ConfigError(what, remedy=remedy, place=document.place(where)))
-    first = told[0]
-    if len(told) == 1:
+    """The first error, with the others on the following lines of its message."""
+    errors = []
+    for detail in error.errors(include_url=False, include_input=False):
+        location = (*path, *(part for part in detail["loc"] if not _is_union_member(part)))
+        what, remedy = _describe(detail, model, location[len(path) :])
+        errors.append(ConfigError(what, remedy=remedy, place=document.place(location)))
+    first = errors[0]
+    if len(errors) == 1:
         return first
-    rest = "\n".join(str(other) for other in told[1:])
-    remedy = f"{first.remedy}\n{rest}" if first.remedy else f"and more:\n{rest}"
+    rest = "\n".join(str(other) for other in errors[1:])
+    remedy = f"{first.remedy}\n{rest}" if first.remedy else f"further errors:\n{rest}"
     return ConfigError(first.what, remedy=remedy, place=first.place)
 
 
-def _is_union_arm(part: str | int) -> bool:
+def _is_union_member(part: str | int) -> bool:
     return isinstance(part, str) and (part.startswith("function-") or "[" in part)
 
 
-def _sentence(found: Any, model: type[BaseModel], where: tuple[str | int, ...]) -> tuple[str, str]:
-    kind, context = found["type"], found.get("ctx", {})
+def _describe(detail: Any, model: type[BaseModel], path: tuple[str | int, ...]) -> tuple[str, str]:
+    """What is wrong, and the remedy, for one of pydantic's error details."""
+    kind, context = detail["type"], detail.get("ctx", {})
     match kind:
         case "extra_forbidden":
-            known = _known_keys(model, where[:-1])
-            near = difflib.get_close_matches(str(where[-1]), known, 1)
+            valid = _valid_keys(model, path[:-1])
+            near = difflib.get_close_matches(str(path[-1]), valid, 1)
             remedy = (
-                f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known)) or 'nothing'}"
+                f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(sorted(valid)) or 'none'}"
             )
-            return f"unknown key {str(where[-1])!r}", remedy
+            return f"unknown key {str(path[-1])!r}", remedy
         case "missing":
-            return "is missing", "write it"
+            return "is missing", "add it"
         case "value_error":
-            return str(context.get("error", found["msg"])), ""
+            return str(context.get("error", detail["msg"])), ""
         case "literal_error" | "enum":
-            return f"is not one of {context.get('expected', 'the known words')}", ""
+            return f"is not one of {context.get('expected', 'the valid values')}", ""
         case "bool_type" | "bool_parsing":
             return "is not true or false", "write true or false without quotes"
         case "string_type":
-            return "is not a text", "put it in quotes"
+            return "is not a string", "put it in quotes"
         case "int_type" | "int_parsing" | "int_from_float":
             return "is not a whole number", ""
         case "dict_type" | "mapping_type" | "model_type" | "model_attributes_type":
-            return "is not a mapping", "write keys and values below it"
+            return "is not a mapping", "write key: value pairs below it"
         case "list_type" | "sequence_str" | "is_instance_of":
-            return "is not a list", "write one item a line, each after '- '"
+            return "is not a list", "write one item per line, each starting with '- '"
         case "string_too_short" | "too_short":
-            return "is empty", "write at least one"
+            return "is empty", "add at least one"
         case _:
-            message = str(found["msg"])
+            message = str(detail["msg"])
             return message[0].lower() + message[1:], ""
 
 
-def _known_keys(model: type[BaseModel], where: tuple[str | int, ...]) -> list[str]:
-    """The keys that are allowed at `where` inside `model`."""
+def _valid_keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The keys allowed at `path` inside `model`."""
     current: type[BaseModel] | None = model
-    for part in where:
+    for part in path:
         if isinstance(part, int) or current is None:
             continue
         info = next((i for n, i in current.model_fields.items() if _alias(n, i) == part), None)

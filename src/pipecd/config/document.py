@@ -1,8 +1,8 @@
-"""A configuration file as text → a mapping whose every key knows its line.
+"""Parses a configuration file to a mapping and the line number of each key.
 
-The first step of reading any file here. YAML and JSON; one document; no duplicate keys; only `true` and
-`false` are booleans (YAML 1.1 would also take `on`, `off`, `yes` and `no`, and turn a branch name
-into a boolean). Checking against a type is the second step, in `decode`.
+The first step of reading any configuration file. Accepts YAML and JSON; one document; no duplicate keys;
+only `true` and `false` are booleans (YAML 1.1 also reads `on`, `off`, `yes` and `no` as booleans, which
+would convert a branch name). Type checking is the second step, in `decode`.
 """
 
 import re
@@ -20,14 +20,14 @@ ENVELOPE = ("apiVersion", "kind", "spec")
 Path = tuple[str | int, ...]
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SURPRISING = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "timestamp", "int"))
+_REPLACED_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "timestamp", "int"))
 
 
 class _Loader(_SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader without YAML 1.1's surprises: booleans in words, dates, base-60 numbers."""
+    """PyYAML's safe loader without YAML 1.1's implicit types: `yes`/`no` booleans, dates, base-60 numbers."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _SURPRISING]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED_TAGS]
         for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -42,7 +42,7 @@ _Loader.add_implicit_resolver(
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One file. `spec` holds plain dicts, lists and scalars; `place` tells where a path of keys stands."""
+    """A parsed file. `spec` contains dicts, lists and scalars; `lines` maps a path of keys to its line."""
 
     file: str
     kind: str
@@ -50,14 +50,14 @@ class Document:
     lines: Mapping[Path, int] = field(repr=False)
 
     def place(self, path: Sequence[str | int]) -> Place:
-        """The place of `path`, or of its nearest parent that is written in the file."""
-        known = tuple(path)
-        while known and known not in self.lines:
-            known = known[:-1]
-        return Place(file=self.file, line=self.lines.get(known, 1), key=dotted(path))
+        """The location of `path`, or of its nearest parent that exists in the file."""
+        nearest = tuple(path)
+        while nearest and nearest not in self.lines:
+            nearest = nearest[:-1]
+        return Place(file=self.file, line=self.lines.get(nearest, 1), key=dotted_path(path))
 
 
-def dotted(path: Sequence[str | int]) -> str:
+def dotted_path(path: Sequence[str | int]) -> str:
     """`("spec", "stages", 2)` → `spec.stages[2]`."""
     text = ""
     for part in path:
@@ -66,18 +66,18 @@ def dotted(path: Sequence[str | int]) -> str:
 
 
 def parse(text: str, file: str) -> Document:
-    """The document in `text`; `file` is what errors call it. Raises ConfigError."""
+    """Parse `text` and check its envelope; errors refer to it as `file`. Raises ConfigError."""
     data, lines = read(text, file)
     for key in data:
         if key not in ENVELOPE:
             raise ConfigError(
                 f"unknown key {key!r}",
-                remedy="only apiVersion, kind and spec stand at the top",
+                remedy="only apiVersion, kind and spec are valid at the top level",
                 place=Place(file, lines.get((key,), 1), str(key)),
             )
     version, kind, spec = data.get("apiVersion"), data.get("kind"), data.get("spec")
     if version != API_VERSION:
-        what = "is missing" if version is None else f"{version!r} is not known"
+        what = "is missing" if version is None else f"{version!r} is not supported"
         raise ConfigError(
             f"apiVersion {what}",
             remedy=f"write apiVersion: {API_VERSION}",
@@ -86,7 +86,7 @@ def parse(text: str, file: str) -> Document:
     if not isinstance(kind, str) or not kind:
         raise ConfigError(
             "kind is missing",
-            remedy="write what the file is, such as kind: TerraformApp",
+            remedy="add the kind of the file, such as kind: TerraformApp",
             place=Place(file, lines.get(("kind",), 1), "kind"),
         )
     if spec is None:
@@ -97,7 +97,7 @@ def parse(text: str, file: str) -> Document:
 
 
 def read(text: str, file: str) -> tuple[dict[str, Any], dict[Path, int]]:
-    """Any single YAML mapping, without an envelope, and the line of each of its keys."""
+    """Parse a single YAML mapping, without an envelope. Returns it with the line of each of its keys."""
     loader = _Loader(text)
     try:
         nodes = []
@@ -106,18 +106,20 @@ def read(text: str, file: str) -> tuple[dict[str, Any], dict[Path, int]]:
         if len(nodes) > 1:
             line = nodes[1].start_mark.line + 1
             raise ConfigError(
-                "a second document begins here", remedy="one file holds one document", place=Place(file, line)
+                "a second document begins here",
+                remedy="write one document per file",
+                place=Place(file, line),
             )
         if not nodes or not isinstance(nodes[0], yaml.MappingNode):
             what = "is not a mapping" if nodes else "is empty"
             raise ConfigError(
-                f"the file {what}", remedy="begin with apiVersion, kind and spec", place=Place(file)
+                f"the file {what}", remedy="start with apiVersion, kind and spec", place=Place(file)
             )
         lines: dict[Path, int] = {}
-        _index(nodes[0], (), lines, file, set())
+        _index_lines(nodes[0], (), lines, file, set())
         data = loader.construct_document(nodes[0])
     except yaml.YAMLError as error:
-        raise _syntax(error, file) from error
+        raise _syntax_error(error, file) from error
     except (RecursionError, ValueError, OverflowError) as error:
         raise ConfigError(f"the file cannot be read: {error}", place=Place(file)) from error
     finally:
@@ -125,34 +127,34 @@ def read(text: str, file: str) -> tuple[dict[str, Any], dict[Path, int]]:
     return data, lines
 
 
-def _index(node: Any, path: Path, lines: dict[Path, int], file: str, above: set[int]) -> None:
-    """Notes the line of every key and item; refuses keys that are no words, and keys said twice."""
-    if id(node) in above:
+def _index_lines(node: Any, path: Path, lines: dict[Path, int], file: str, ancestors: set[int]) -> None:
+    """Record the line of each key and item in `lines`. Raises ConfigError for an invalid or duplicate key."""
+    if id(node) in ancestors:
         raise ConfigError("an alias refers to itself", place=Place(file, node.start_mark.line + 1))
     lines.setdefault(path, node.start_mark.line + 1)
-    inner = above | {id(node)}
+    ancestors = ancestors | {id(node)}
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _index(item, (*path, index), lines, file, inner)
+            _index_lines(item, (*path, index), lines, file, ancestors)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[str, int] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise ConfigError("a key must be a word", place=Place(file, line, dotted(path)))
+            raise ConfigError("a key must be a string", place=Place(file, line, dotted_path(path)))
         if key.value in seen and key.value != "<<":
             raise ConfigError(
-                f"the key is written twice, first in line {seen[key.value]}",
-                remedy="keep one of them",
-                place=Place(file, line, dotted((*path, key.value))),
+                f"duplicate key, first defined in line {seen[key.value]}",
+                remedy="remove one of them",
+                place=Place(file, line, dotted_path((*path, key.value))),
             )
         seen[key.value] = line
         lines[(*path, key.value)] = line
-        _index(value, (*path, key.value), lines, file, inner)
+        _index_lines(value, (*path, key.value), lines, file, ancestors)
 
 
-def _syntax(error: yaml.YAMLError, file: str) -> ConfigError:
+def _syntax_error(error: yaml.YAMLError, file: str) -> ConfigError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "this is not YAML"
     line = mark.line + 1 if mark else 0

@@ -1,4 +1,4 @@
-"""What flags of several programs have in common: switches, Go's durations, and where a configuration is."""
+"""Command-line options shared by several programs: switches, Go durations, and configuration sources."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,12 +12,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Duration(click.ParamType[float]):
-    """Go's notation, in seconds."""
+    """A duration in Go's notation, converted to seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):  # a default, which is seconds already
+        if isinstance(value, float):  # a default, which is already in seconds
             return value
         try:
             return duration(value).total_seconds()
@@ -28,7 +28,7 @@ class Duration(click.ParamType[float]):
 def switch(
     name: str, help: str, *, default: bool = False, hidden: bool = False
 ) -> Callable[[Function], Function]:
-    """On by itself, and also written `--name=true` or `--name=false`, as charts do."""
+    """A boolean option: `--name` alone is true; `--name=true` and `--name=false`, as in charts, also work."""
     return click.option(
         name,
         type=click.BOOL,
@@ -42,16 +42,17 @@ def switch(
 
 
 def config_options(command: Function) -> Function:
-    """The agent's five flags of which exactly one is given; `config_flags` takes them out again."""
-    for flag, kind in reversed(list(PIPED_SOURCES.items())):
-        command = click.option(flag, default="", metavar=kind.metavar, help=kind.help)(command)
+    """Add the agent's five configuration flags, of which exactly one is given; read by `config_flags`."""
+    for flag, source_type in reversed(list(PIPED_SOURCES.items())):
+        command = click.option(flag, default="", metavar=source_type.metavar, help=source_type.help)(command)
     return command
 
 
 def config_flags(values: dict[str, Any]) -> dict[str, str]:
-    """From what click hands to a command with `config_options`: flag → value, for `sources.chosen`."""
-    return {flag: values.pop(attribute(flag)) or "" for flag in PIPED_SOURCES}
+    """Remove the `config_options` from click's `values`. Returns flag → value, for `choose_source`."""
+    return {flag: values.pop(parameter_name(flag)) or "" for flag in PIPED_SOURCES}
 
 
-def attribute(flag: str) -> str:
+def parameter_name(flag: str) -> str:
+    """The name under which click passes `flag` to the command."""
     return flag.removeprefix("--").replace("-", "_")

@@ -1,4 +1,4 @@
-"""The agent's file (`kind: Piped`). Keys that PipeCD ignores here are ignored too."""
+"""The agent's configuration file (`kind: Piped`). Unknown keys are ignored, as in PipeCD."""
 
 import base64
 import binascii
@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from pipecd.config.decode import OpenPart, decode
+from pipecd.config.decode import LenientModel, decode
 from pipecd.config.document import Document, parse
 from pipecd.config.values import Duration, Text
 from pipecd.errors import ConfigError, Place
@@ -19,15 +19,15 @@ KIND = "Piped"
 MASK = "******"
 
 
-def decoded(value: str, key: str) -> str:
-    """Standard base64 with line breaks allowed, as every `…Data` member is written."""
+def decode_base64(value: str, key: str) -> str:
+    """Decode standard base64, ignoring line breaks; the format of all `…Data` fields. Raises ConfigError."""
     try:
         return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"{key} is not base64", remedy="encode it: base64 < the-file") from error
 
 
-class Git(OpenPart):
+class Git(LenientModel):
     username: str = "piped"
     email: str = "pipecd.dev@gmail.com"
     ssh_config_file_path: str = ""
@@ -35,11 +35,11 @@ class Git(OpenPart):
     host_name: str = ""
     ssh_key_file: str = ""
     ssh_key_data: str = ""
-    #: base64; for HTTPS remotes, never together with an SSH key.
+    #: base64; for HTTPS remotes. Cannot be combined with an SSH key.
     password: str = ""
 
     @model_validator(mode="after")
-    def _one_credential(self) -> Self:
+    def _at_most_one_credential(self) -> Self:
         if self.ssh_key_file and self.ssh_key_data:
             raise ValueError("only one of sshKeyFile and sshKeyData can be given")
         if self.password and (self.ssh_key_file or self.ssh_key_data):
@@ -47,13 +47,13 @@ class Git(OpenPart):
         return self
 
 
-class Repository(OpenPart):
+class Repository(LenientModel):
     repo_id: str = Field(min_length=1)
     remote: str = Field(min_length=1)
     branch: str = Field(min_length=1)
 
 
-class ChartRepository(OpenPart):
+class ChartRepository(LenientModel):
     type: Literal["HTTP", "GIT"] = "HTTP"
     name: str = ""
     address: str = ""
@@ -64,15 +64,15 @@ class ChartRepository(OpenPart):
     ssh_key_file: str = ""
 
 
-class ChartRegistry(OpenPart):
+class ChartRegistry(LenientModel):
     type: Literal["OCI"] = "OCI"
     address: str = Field(min_length=1)
     username: str = ""
     password: str = ""
 
 
-class PlatformProvider(OpenPart):
-    """`config` is decoded by the platform that `type` names."""
+class PlatformProvider(LenientModel):
+    """`config` is decoded by the platform of `type`."""
 
     name: str = Field(min_length=1)
     type: Literal["KUBERNETES", "TERRAFORM", "CLOUDRUN", "LAMBDA", "ECS"]
@@ -81,17 +81,17 @@ class PlatformProvider(OpenPart):
 
     @field_validator("config", mode="before")
     @classmethod
-    def _nothing_is_empty(cls, value: Any) -> Any:
+    def _none_is_empty(cls, value: Any) -> Any:
         return {} if value is None else value
 
 
-class AnalysisProvider(OpenPart):
+class AnalysisProvider(LenientModel):
     name: str = Field(min_length=1)
     type: Literal["PROMETHEUS", "DATADOG", "STACKDRIVER"]
     config: Mapping[str, Any] = Field(default_factory=dict)
 
 
-class Route(OpenPart):
+class Route(LenientModel):
     name: str = ""
     receiver: str = Field(min_length=1)
     events: Sequence[str] = ()
@@ -104,7 +104,7 @@ class Route(OpenPart):
     ignore_labels: Mapping[str, Text] = Field(default_factory=dict)
 
 
-class Slack(OpenPart):
+class Slack(LenientModel):
     hook_url: str = ""
     oauth_token: str = ""
     oauth_token_data: str = ""
@@ -114,25 +114,25 @@ class Slack(OpenPart):
     mentioned_groups: Sequence[str] = ()
 
 
-class Webhook(OpenPart):
+class Webhook(LenientModel):
     url: str = Field(min_length=1)
     signature_key: str = "PipeCD-Signature"
     signature_value: str = ""
     signature_value_file: str = ""
 
 
-class Receiver(OpenPart):
+class Receiver(LenientModel):
     name: str = Field(min_length=1)
     slack: Slack | None = None
     webhook: Webhook | None = None
 
 
-class Notifications(OpenPart):
+class Notifications(LenientModel):
     routes: Sequence[Route] = ()
     receivers: Sequence[Receiver] = ()
 
 
-class KeyPair(OpenPart):
+class KeyPair(LenientModel):
     private_key_file: str = ""
     private_key_data: str = ""
     public_key_file: str = ""
@@ -147,32 +147,32 @@ class KeyPair(OpenPart):
         return self
 
 
-class SecretManagement(OpenPart):
+class SecretManagement(LenientModel):
     type: Literal["KEY_PAIR"]
     config: KeyPair
 
 
-class EventRepository(OpenPart):
+class EventRepository(LenientModel):
     repo_id: str = Field(min_length=1)
     commit_message: str = ""
     includes: Sequence[str] = ()
     excludes: Sequence[str] = ()
 
 
-class EventWatcher(OpenPart):
+class EventWatcher(LenientModel):
     check_interval: Duration = timedelta(minutes=1)
     git_repos: Sequence[EventRepository] = ()
 
 
-class PlanPreview(OpenPart):
+class PlanPreview(LenientModel):
     worker_num: int = Field(default=3, ge=0)
     command_queue_buffer_size: int = Field(default=10, ge=0)
     command_check_interval: Duration = timedelta(seconds=5)
     command_handle_timeout: Duration = timedelta(minutes=5)
 
 
-class Access(OpenPart):
-    """What it takes to speak to the control plane for an agent: all that `launcher` reads of the file."""
+class Access(LenientModel):
+    """The fields needed to connect to the control plane as an agent; the only ones the launcher reads."""
 
     project_id: str = Field(min_length=1)
     piped_id: str = Field(min_length=1)
@@ -181,7 +181,7 @@ class Access(OpenPart):
     api_address: str = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _one_key(self) -> Self:
+    def _exactly_one_key(self) -> Self:
         if bool(self.piped_key_file) == bool(self.piped_key_data):
             raise ValueError("exactly one of pipedKeyFile and pipedKeyData must be given")
         return self
@@ -197,7 +197,7 @@ class PipedSpec(Access):
     chart_repositories: Sequence[ChartRepository] = ()
     chart_registries: Sequence[ChartRegistry] = ()
     platform_providers: Sequence[PlatformProvider] = ()
-    #: The old name of the same list.
+    #: Former name of `platformProviders`.
     cloud_providers: Sequence[PlatformProvider] = ()
     analysis_providers: Sequence[AnalysisProvider] = ()
     notifications: Notifications = Notifications()
@@ -207,52 +207,52 @@ class PipedSpec(Access):
     app_selector: Mapping[str, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def _unique_repository_ids(self) -> Self:
         ids = [repository.repo_id for repository in self.repositories]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            raise ValueError(f"repositories: repoId {', '.join(twice)} is given twice")
+        duplicates = sorted({name for name in ids if ids.count(name) > 1})
+        if duplicates:
+            raise ValueError(f"repositories: repoId {', '.join(duplicates)} is given twice")
         return self
 
     @property
     def providers(self) -> Sequence[PlatformProvider]:
-        """Every platform provider, under its new and its old name."""
+        """All platform providers, from the current and the former key."""
         return [*self.platform_providers, *self.cloud_providers]
 
 
 def load(text: str, file: str) -> PipedSpec:
-    """Raises ConfigError that names file, line, key and remedy."""
-    document = _document(text, file)
+    """Decode the file. Raises ConfigError, which names file, line, key and remedy."""
+    document = _parse(text, file)
     return decode(PipedSpec, document.spec, document, ("spec",))
 
 
-def access(text: str, file: str) -> Access:
-    """The few keys of it; whether the rest is good depends on the agent's version."""
-    document = _document(text, file)
+def load_access(text: str, file: str) -> Access:
+    """Decode only the fields of `Access`; whether the others are valid depends on the agent's version."""
+    document = _parse(text, file)
     return decode(Access, document.spec, document, ("spec",))
 
 
-def _document(text: str, file: str) -> Document:
+def _parse(text: str, file: str) -> Document:
     document = parse(text, file)
     if document.kind != KIND:
         raise ConfigError(
             f"kind is {document.kind}, not {KIND}",
-            remedy="give the agent's own configuration",
+            remedy="use a configuration file of the agent",
             place=document.place(("kind",)),
         )
     return document
 
 
 def piped_key(spec: Access) -> str:
-    """The agent's key, from the file or the data. White space around it does no harm."""
+    """The agent's key, from the file or the data, without surrounding whitespace. Raises ConfigError."""
     if spec.piped_key_data:
-        return decoded(spec.piped_key_data, "spec.pipedKeyData").strip()
+        return decode_base64(spec.piped_key_data, "spec.pipedKeyData").strip()
     try:
         return Path(spec.piped_key_file).read_text().strip()
     except OSError as error:
         raise ConfigError(
             f"the key cannot be read: {error.strerror}",
-            remedy="write the key that the console showed into this file",
+            remedy="write the key shown by the console to this file",
             place=Place(spec.piped_key_file, key="spec.pipedKeyFile"),
         ) from error
 
@@ -261,46 +261,46 @@ _SECRET_WORDS = ("password", "token", "key", "hookurl", "signature", "credential
 _NOT_SECRET = ("signaturekey", "publickeydata", "publickeyfile", "keyname")
 
 
-def masked(text: str, file: str) -> str:
-    """The file as YAML with every secret replaced, fit to be shown in the console."""
+def mask_secrets(text: str, file: str) -> str:
+    """The file as YAML with every secret masked, for display in the console."""
     document = parse(text, file)
-    return yaml.safe_dump({"kind": document.kind, "spec": _masked(document.spec)}, sort_keys=False)
+    return yaml.safe_dump({"kind": document.kind, "spec": _mask(document.spec)}, sort_keys=False)
 
 
-def secrets(text: str, file: str) -> list[str]:
-    """Every value of the file that must not be written anywhere, as it stands there and decoded."""
-    written = _secrets(parse(text, file).spec)
-    return [*written, *(plain for value in written if (plain := _plain(value)))]
+def secret_values(text: str, file: str) -> list[str]:
+    """All secrets in the file, verbatim and base64-decoded, for redaction."""
+    secrets = _find_secrets(parse(text, file).spec)
+    return [*secrets, *(plain for value in secrets if (plain := _try_decode(value)))]
 
 
-def _secrets(value: Any) -> list[str]:
+def _find_secrets(value: Any) -> list[str]:
     if isinstance(value, list):
-        return [found for item in value for found in _secrets(item)]
+        return [secret for item in value for secret in _find_secrets(item)]
     if not isinstance(value, Mapping):
         return []
-    own = [item for key, item in value.items() if isinstance(item, str) and _secret(str(key))]
+    direct = [item for key, item in value.items() if isinstance(item, str) and _is_secret(str(key))]
     paths = {item for key, item in value.items() if str(key).lower().endswith("file")}
-    return [item for item in own if item not in paths] + [
-        found for item in value.values() for found in _secrets(item)
+    return [item for item in direct if item not in paths] + [
+        secret for item in value.values() for secret in _find_secrets(item)
     ]
 
 
-def _plain(value: str) -> str:
-    """What base64 stands for; empty for everything else."""
+def _try_decode(value: str) -> str:
+    """The base64-decoded value; empty if it is not base64."""
     try:
-        return decoded(value, "")
+        return decode_base64(value, "")
     except ConfigError:
         return ""
 
 
-def _masked(value: Any) -> Any:
+def _mask(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: MASK if _secret(str(key)) and item else _masked(item) for key, item in value.items()}
+        return {key: MASK if _is_secret(str(key)) and item else _mask(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_masked(item) for item in value]
+        return [_mask(item) for item in value]
     return value
 
 
-def _secret(key: str) -> bool:
+def _is_secret(key: str) -> bool:
     name = key.lower()
     return name not in _NOT_SECRET and any(word in name for word in _SECRET_WORDS)

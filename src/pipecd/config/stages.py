@@ -1,4 +1,4 @@
-"""What may stand in `with` of stages that need no platform, and of ANALYSIS."""
+"""The options (`with`) of stages that need no platform, and of ANALYSIS."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -6,25 +6,25 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipecd.config.decode import OpenPart, Part
+from pipecd.config.decode import LenientModel, StrictModel
 from pipecd.config.values import Duration, PathGlob, Text
 
 SIX_HOURS = timedelta(hours=6)
 
 
-class SkipOn(Part):
-    """Either is enough: a commit message that begins so, or a change that touches only such paths."""
+class SkipOn(StrictModel):
+    """Skip the stage if the commit message has one of the prefixes, or only matching paths changed."""
 
     commit_message_prefixes: Sequence[str] = ()
     paths: Sequence[PathGlob] = ()
 
 
-class WaitOptions(OpenPart):
+class WaitOptions(LenientModel):
     duration: Duration = timedelta()
     skip_on: SkipOn = SkipOn()
 
 
-class WaitApprovalOptions(OpenPart):
+class WaitApprovalOptions(LenientModel):
     timeout: Duration = SIX_HOURS
     approvers: Sequence[str] = ()
     min_approver_num: int = Field(1, ge=1)
@@ -38,7 +38,7 @@ class WaitApprovalOptions(OpenPart):
         return self
 
 
-class ScriptRunOptions(OpenPart):
+class ScriptRunOptions(LenientModel):
     run: str = Field(min_length=1)
     env: Mapping[str, Text] = Field(default_factory=dict)
     timeout: Duration = SIX_HOURS
@@ -46,25 +46,25 @@ class ScriptRunOptions(OpenPart):
     skip_on: SkipOn = SkipOn()
 
 
-class CustomSyncOptions(OpenPart):
+class CustomSyncOptions(LenientModel):
     run: str = Field(min_length=1)
     envs: Mapping[str, Text] = Field(default_factory=dict)
     timeout: Duration = SIX_HOURS
     skip_on: SkipOn = SkipOn()
 
 
-class Expected(Part):
+class Expected(StrictModel):
     min: float | None = None
     max: float | None = None
 
 
-class TemplateReference(Part):
+class TemplateReference(StrictModel):
     name: str = Field(min_length=1)
     app_args: Mapping[str, Text] = Field(default_factory=dict)
 
 
-class AnalysisMetrics(Part):
-    """`interval` and so on may come from `template`, whose fields these override."""
+class AnalysisMetrics(StrictModel):
+    """The fields override those of `template`, which may supply required ones such as `interval`."""
 
     template: TemplateReference | None = None
     strategy: Literal["THRESHOLD", "PREVIOUS", "CANARY_BASELINE", "CANARY_PRIMARY"] = "THRESHOLD"
@@ -92,7 +92,7 @@ class AnalysisMetrics(Part):
         return self
 
 
-class AnalysisLog(Part):
+class AnalysisLog(StrictModel):
     template: TemplateReference | None = None
     provider: str = ""
     query: str = ""
@@ -102,12 +102,12 @@ class AnalysisLog(Part):
     timeout: Duration = timedelta(seconds=30)
 
 
-class HttpHeader(Part):
+class HttpHeader(StrictModel):
     key: str
     value: Text
 
 
-class AnalysisHttp(Part):
+class AnalysisHttp(StrictModel):
     template: TemplateReference | None = None
     url: str = ""
     method: str = ""
@@ -120,7 +120,7 @@ class AnalysisHttp(Part):
     timeout: Duration = timedelta(seconds=30)
 
 
-class AnalysisOptions(OpenPart):
+class AnalysisOptions(LenientModel):
     duration: Duration
     restart_threshold: int = 0
     metrics: Sequence[AnalysisMetrics] = ()
@@ -129,19 +129,19 @@ class AnalysisOptions(OpenPart):
     skip_on: SkipOn = SkipOn()
 
     @model_validator(mode="after")
-    def _lasts(self) -> Self:
+    def _has_duration(self) -> Self:
         if not self.duration:
-            raise ValueError("duration is missing: say how long to analyse")
+            raise ValueError("duration is missing: specify how long to analyse")
         return self
 
 
-#: Stages that every kind of application has.
-GENERIC: Mapping[str, type[OpenPart]] = {
+#: Stages available to all kinds of applications.
+GENERIC: Mapping[str, type[LenientModel]] = {
     "WAIT": WaitOptions,
     "WAIT_APPROVAL": WaitApprovalOptions,
     "ANALYSIS": AnalysisOptions,
     "SCRIPT_RUN": ScriptRunOptions,
     "CUSTOM_SYNC": CustomSyncOptions,
 }
-#: Made by the planner; they cannot be written in a pipeline.
+#: Stages added by the planner; they are not allowed in a pipeline.
 PREDEFINED = frozenset({"ROLLBACK", "CUSTOM_SYNC_ROLLBACK", "SCRIPT_RUN_ROLLBACK", "K8S_SYNC"})

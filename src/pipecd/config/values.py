@@ -1,4 +1,4 @@
-"""Scalars of PipeCD's files as annotated types: durations, percentages, replicas, patterns, paths."""
+"""Annotated types for scalars in PipeCD's files: durations, percentages, replicas, patterns, paths."""
 
 import re
 from datetime import timedelta
@@ -7,27 +7,30 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
-from pipecd.model.paths import pattern as path_pattern
+from pipecd.model.paths import compile_pattern
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
 
 def duration(value: Any) -> timedelta:
-    """Go's notation (`1h30m`, `300ms`); a bare number is nanoseconds, as in Go."""
+    """Parse a duration in Go's notation (`1h30m`, `300ms`). A number is nanoseconds, as in Go.
+
+    Raises ValueError.
+    """
     if isinstance(value, timedelta):
         return value
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return timedelta(seconds=value * 1e-9)
         if isinstance(value, str):
-            return _parsed(value)
+            return _parse_duration(value)
     except OverflowError as error:
-        raise ValueError(f"{value!r} is too long a time") from error
+        raise ValueError(f"the duration {value!r} is too long") from error
     raise ValueError("is not a duration: write it like 30s, 5m or 1h30m")
 
 
-def _parsed(text: str) -> timedelta:
+def _parse_duration(text: str) -> timedelta:
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if rest == "0":
         return timedelta()
@@ -44,7 +47,7 @@ def _not_negative(value: timedelta) -> timedelta:
 
 
 def percentage(value: Any) -> int:
-    """`10`, `"10"`, `10%`: a whole number from 0 to 100."""
+    """Parse `10`, `"10"` or `10%`: a whole number from 0 to 100. Raises ValueError."""
     text = str(value).strip().removesuffix("%")
     if isinstance(value, bool) or not re.fullmatch(r"-?\d{1,9}", text):
         raise ValueError(f"{value!r} is not a percentage (0–100)")
@@ -69,12 +72,12 @@ def _pattern(value: str) -> str:
 
 
 def _path_glob(value: str) -> str:
-    path_pattern(value)
+    compile_pattern(value)
     return value
 
 
-def inside(value: str) -> str:
-    """A relative path that stays where it starts."""
+def _inside_application(value: str) -> str:
+    """Check that `value` is a relative path that does not leave its starting directory."""
     path = PurePosixPath(value)
     if path.is_absolute():
         raise ValueError(f"{value!r} is absolute: write it relative to the application's directory")
@@ -84,12 +87,12 @@ def inside(value: str) -> str:
         if depth < 0:
             raise ValueError(f"{value!r} leaves the application's directory")
     if "\0" in value:
-        raise ValueError("holds a zero byte")
+        raise ValueError("contains a null byte")
     return value
 
 
 def _text(value: Any) -> Any:
-    """A number where a text belongs is that number's text, as a person means it."""
+    """Convert a number or boolean to its string where a string is expected."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
@@ -100,5 +103,5 @@ Percentage = Annotated[int, BeforeValidator(percentage)]
 Replicas = Annotated[str, BeforeValidator(_replicas)]
 PathGlob = Annotated[str, AfterValidator(_path_glob)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
-InsideApplication = Annotated[str, AfterValidator(inside)]
+InsideApplication = Annotated[str, AfterValidator(_inside_application)]
 Text = Annotated[str, BeforeValidator(_text)]

@@ -1,7 +1,7 @@
-"""The control plane: holds projects, agents, applications, deployments and logs; serves all who ask.
+"""The control plane: stores projects, agents, applications, deployments and logs, and serves their APIs.
 
-`serving` is the whole of it: the store, the doors, the jobs, under one TaskGroup. `run` is that until a
-signal; the quickstart and the tests use `serving` itself.
+`serving` starts all of it under one TaskGroup: the store, the gRPC and HTTP servers, and the jobs. `run`
+serves until SIGINT or SIGTERM; the quickstart and the tests use `serving` directly.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.controlplane import jobs
-from pipecd.controlplane.auth.credential_cache import Credentials
+from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import Sessions
 from pipecd.controlplane.http import admin
@@ -25,12 +25,12 @@ from pipecd.controlplane.http.login import Login
 from pipecd.controlplane.http.server import open_port
 from pipecd.controlplane.http.server import serving as http_serving
 from pipecd.controlplane.http.webhooks import Webhooks
-from pipecd.controlplane.rpc import grpc_door
-from pipecd.controlplane.rpc.connect_door import ConsoleApplication
-from pipecd.controlplane.rpc.grpc_door import Tls
+from pipecd.controlplane.rpc import grpc_server
+from pipecd.controlplane.rpc.connect_server import ConsoleApplication
+from pipecd.controlplane.rpc.grpc_server import Tls
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
-from pipecd.controlplane.rpc.watch import Hints
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.rpc.watch import RepositoryNotifier
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import open_blobs
 from pipecd.controlplane.store.stage_logs import StageLogs
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line says. Port 0 takes any free port."""
+    """Command-line options. Port 0 selects any free port."""
 
     encryption_key: bytes
     host: str = "0.0.0.0"
@@ -51,19 +51,19 @@ class Options:
     admin_port: int = 9085
     tls: Tls | None = None
     static_dir: Path | None = None
-    #: Let the session cookie travel over plain HTTP.
+    #: Allow the session cookie over plain HTTP.
     insecure_cookie: bool = False
-    #: How long calls under way may take once a stop was asked for (seconds).
-    grace: float = 5.0
-    #: Whether this process also does the jobs of `pipecd ops`.
+    #: How long in-flight gRPC calls may run after shutdown begins, in seconds.
+    grace_period: float = 5.0
+    #: Whether this process also runs the jobs of `pipecd ops`.
     with_jobs: bool = True
-    #: What the console's first page shows to a newcomer.
+    #: Getting-started content of the console's first page (quickstart only).
     newcomer: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Where it listens, in the order of `Options.grpc_ports`."""
+    """The ports in use; `grpc` is in the order of `Options.grpc_ports`."""
 
     grpc: tuple[int, ...]
     http: int
@@ -71,25 +71,25 @@ class Ports:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class RunningServer:
     ports: Ports
-    plane: Plane
+    services: Services
 
 
 @asynccontextmanager
-async def opened(spec: ControlPlaneSpec, encryption_key: bytes) -> AsyncGenerator[Plane]:
-    """The store and the objects, brought up to date. Raises ConfigError or Temporary."""
+async def open_services(spec: ControlPlaneSpec, encryption_key: bytes) -> AsyncGenerator[Services]:
+    """Open the object store and the database, and migrate its schema. Raises ConfigError or Temporary."""
     sessions = Sessions(encryption_key)
     blobs = open_blobs(spec)
     store = await Store.open(database_url(spec))
     try:
-        yield Plane(
+        yield Services(
             store=store,
             blobs=blobs,
             logs=StageLogs(store, blobs),
             projects=Projects(store, spec.projects),
             sessions=sessions,
-            credentials=Credentials(store),
+            credentials=CredentialCache(store),
             address=spec.address.rstrip("/"),
         )
     finally:
@@ -97,31 +97,33 @@ async def opened(spec: ControlPlaneSpec, encryption_key: bytes) -> AsyncGenerato
 
 
 @asynccontextmanager
-async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Served]:
-    """The control plane, serving while the block runs."""
+async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[RunningServer]:
+    """Run the control plane while the block runs."""
     async with AsyncExitStack() as stack:
-        plane = await stack.enter_async_context(opened(spec, options.encryption_key))
+        services = await stack.enter_async_context(open_services(spec, options.encryption_key))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        background = [tasks.create_task(plane.store.feed.run(), name="change feed")]
+        background = [tasks.create_task(services.store.feed.run(), name="change feed")]
         if options.with_jobs:
-            background.append(tasks.create_task(jobs.keep(plane), name="jobs"))
+            background.append(tasks.create_task(jobs.run(services), name="jobs"))
         stack.callback(_cancel, background)
-        door = grpc_door.server(plane, methods())
-        ports = tuple(
-            grpc_door.listen(door, f"{_bracketed(options.host)}:{port}", options.tls)
+        grpc = grpc_server.create_server(services, methods())
+        grpc_ports = tuple(
+            grpc_server.listen(grpc, f"{_bracket_ipv6(options.host)}:{port}", options.tls)
             for port in options.grpc_ports
         )
-        web = open_port(options.host, options.http_port, "the console (--http-port)")
-        stack.callback(web.close)
-        admin_port = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
-        stack.callback(admin_port.close)
-        await stack.enter_async_context(http_serving(admin.application(_health(plane)), admin_port))
-        await stack.enter_async_context(http_serving(_site(spec, options, plane), web))
-        await door.start()
-        stack.push_async_callback(door.stop, options.grace)
-        yield Served(
-            plane=plane,
-            ports=Ports(grpc=ports, http=web.getsockname()[1], admin=admin_port.getsockname()[1]),
+        http_socket = open_port(options.host, options.http_port, "the console (--http-port)")
+        stack.callback(http_socket.close)
+        admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
+        stack.callback(admin_socket.close)
+        await stack.enter_async_context(http_serving(admin.application(_health(services)), admin_socket))
+        await stack.enter_async_context(http_serving(_http_application(spec, options, services), http_socket))
+        await grpc.start()
+        stack.push_async_callback(grpc.stop, options.grace_period)
+        yield RunningServer(
+            services=services,
+            ports=Ports(
+                grpc=grpc_ports, http=http_socket.getsockname()[1], admin=admin_socket.getsockname()[1]
+            ),
         )
 
 
@@ -130,50 +132,50 @@ async def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = _stop_on_signals()
-    async with serving(spec, options) as served:
-        log.info("control plane is ready", grpc=served.ports.grpc, http=served.ports.http)
-        ready(served.ports)
+    async with serving(spec, options) as server:
+        log.info("control_plane_ready", grpc=server.ports.grpc, http=server.ports.http)
+        ready(server.ports)
         await stop.wait()
-        log.info("control plane stops")
+        log.info("control_plane_stopping")
 
 
 async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:
-    """Only the jobs and the admin port, until a signal: `pipecd ops`."""
+    """`pipecd ops`: run only the jobs and the admin port, until SIGINT or SIGTERM."""
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        plane = await stack.enter_async_context(opened(spec, options.encryption_key))
+        services = await stack.enter_async_context(open_services(spec, options.encryption_key))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(_cancel, [tasks.create_task(jobs.keep(plane), name="jobs")])
-        sock = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
-        stack.callback(sock.close)
-        await stack.enter_async_context(http_serving(admin.application(_health(plane)), sock))
+        stack.callback(_cancel, [tasks.create_task(jobs.run(services), name="jobs")])
+        admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
+        stack.callback(admin_socket.close)
+        await stack.enter_async_context(http_serving(admin.application(_health(services)), admin_socket))
         await stop.wait()
 
 
-def _site(spec: ControlPlaneSpec, options: Options, plane: Plane) -> ASGIApp:
+def _http_application(spec: ControlPlaneSpec, options: Options, services: Services) -> ASGIApp:
     secrets: dict[str, list[bytes]] = {}
     for source in spec.webhooks:
         secrets.setdefault(source.provider.lower(), []).append(source.read().encode())
     return application(
-        api=ConsoleApplication(plane, methods((WEB, CONSOLE))),
-        login=Login(plane.projects, plane.sessions, insecure_cookie=options.insecure_cookie),
-        webhooks=Webhooks(secrets, Hints(plane.store)),
+        api=ConsoleApplication(services, methods((WEB, CONSOLE))),
+        login=Login(services.projects, services.sessions, insecure_cookie=options.insecure_cookie),
+        webhooks=Webhooks(secrets, RepositoryNotifier(services.store)),
         static_dir=options.static_dir,
         https=not options.insecure_cookie,
         newcomer=options.newcomer,
     )
 
 
-def _health(plane: Plane) -> Health:
-    async def wrong() -> str:
+def _health(services: Services) -> Health:
+    async def problem() -> str:
         try:
             async with asyncio.timeout(5):
-                await plane.store.healthy()
+                await services.store.check_health()
         except (PipecdError, TimeoutError) as error:
-            return str(error) or "the database does not answer"
+            return str(error) or "the database does not respond"
         return ""
 
-    return wrong
+    return problem
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -188,5 +190,5 @@ def _cancel(tasks: list[asyncio.Task[None]]) -> None:
         task.cancel()
 
 
-def _bracketed(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host

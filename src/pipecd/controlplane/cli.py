@@ -1,4 +1,4 @@
-"""`pipecd server`, `pipecd ops` and `pipecd hash-password`. Imported only when one of them runs."""
+"""`pipecd server`, `pipecd ops` and `pipecd hash-password`. Imported only when one of these commands runs."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from pipecd.config import controlplane as config
 from pipecd.config.controlplane import ControlPlaneSpec, read_file
 from pipecd.controlplane import Options
 from pipecd.controlplane.auth.passwords import hash_password
-from pipecd.controlplane.rpc.grpc_door import Tls
+from pipecd.controlplane.rpc.grpc_server import Tls
 from pipecd.errors import ConfigError
 from pipecd.telemetry import configure_logging
 
@@ -19,32 +19,40 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
+@click.option("--config-file", type=_FILE, required=True, help="Configuration file (kind: ControlPlane).")
 @click.option(
-    "--config-file", type=_FILE, required=True, help="The control plane's file (kind: ControlPlane)."
-)
-@click.option(
-    "--encryption-key-file", type=_FILE, required=True, help="Signs sessions: `openssl rand -base64 64`."
+    "--encryption-key-file",
+    type=_FILE,
+    required=True,
+    help="Key that signs sessions; create one with `openssl rand -base64 64`.",
 )
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")
-@click.option("--piped-api-port", default=9080, show_default=True, help="gRPC: all services.")
-@click.option("--web-api-port", type=int, help="One more port for gRPC; all services are on the first too.")
-@click.option("--api-port", type=int, help="One more port for gRPC; all services are on the first too.")
-@click.option("--http-port", default=9082, show_default=True, help="The console, signing in, webhooks.")
+@click.option("--piped-api-port", default=9080, show_default=True, help="gRPC port; serves all services.")
+@click.option("--web-api-port", type=int, help="Additional gRPC port; serves all services.")
+@click.option("--api-port", type=int, help="Additional gRPC port; serves all services.")
+@click.option("--http-port", default=9082, show_default=True, help="Console, sign-in and webhooks.")
 @click.option("--admin-port", default=9085, show_default=True, help="/healthz, /metrics, /version.")
 @click.option(
-    "--static-dir", type=click.Path(file_okay=False, path_type=Path), help="Another console's files."
+    "--static-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Serve the console from this directory.",
 )
 @click.option("--tls", is_flag=True, help="Serve gRPC with TLS.")
 @click.option("--cert-file", type=_FILE, help="Certificate (PEM), with --tls.")
-@click.option("--key-file", type=_FILE, help="Its private key (PEM), with --tls.")
-@click.option("--insecure-cookie", is_flag=True, help="Let sessions travel over plain HTTP.")
-@click.option("--grace-period", default=5.0, show_default=True, help="Seconds for calls under way at a stop.")
-@click.option("--without-ops", is_flag=True, help="Leave the jobs to `pipecd ops`.")
+@click.option("--key-file", type=_FILE, help="Private key of the certificate (PEM), with --tls.")
+@click.option("--insecure-cookie", is_flag=True, help="Allow the session cookie over plain HTTP.")
+@click.option(
+    "--grace-period",
+    default=5.0,
+    show_default=True,
+    help="Seconds in-flight calls may run after shutdown begins.",
+)
+@click.option("--without-ops", is_flag=True, help="Do not run background jobs; `pipecd ops` runs them.")
 @click.option("--log-encoding", type=click.Choice(["humanize", "console", "json"]), default="humanize")
 @click.option("--log-level", default="info", show_default=True)
-@click.option("--newcomer-file", type=_FILE, hidden=True, help="JSON for the first page of a quickstart.")
-@click.option("--cache-address", default="", hidden=True, help="Accepted and not needed: there is no cache.")
-@click.option("--envoy-authz-port", type=int, hidden=True, help="Accepted and not needed: there is no Envoy.")
+@click.option("--newcomer-file", type=_FILE, hidden=True, help="JSON for the first page in the quickstart.")
+@click.option("--cache-address", default="", hidden=True, help="Ignored: there is no cache.")
+@click.option("--envoy-authz-port", type=int, hidden=True, help="Ignored: there is no Envoy.")
 @click.option("--enable-grpc-reflection", is_flag=True, hidden=True)
 @click.option("--metrics/--no-metrics", default=True, hidden=True)
 def server(
@@ -66,31 +74,29 @@ def server(
     log_encoding: str,
     log_level: str,
     newcomer_file: Path | None,
-    **_accepted: object,
+    **_ignored: object,
 ) -> None:
     """Run the control plane."""
     configure_logging(log_encoding, log_level)  # type: ignore[arg-type]
-    more = [port for port in (web_api_port, api_port) if port is not None and port != piped_api_port]
+    extra_ports = [port for port in (web_api_port, api_port) if port is not None and port != piped_api_port]
     options = Options(
-        encryption_key=_key(encryption_key_file),
+        encryption_key=_read_key(encryption_key_file),
         host=host,
-        grpc_ports=(piped_api_port, *dict.fromkeys(more)),
+        grpc_ports=(piped_api_port, *dict.fromkeys(extra_ports)),
         http_port=http_port,
         admin_port=admin_port,
-        tls=_tls(cert_file, key_file) if tls else None,
+        tls=_read_tls(cert_file, key_file) if tls else None,
         static_dir=static_dir,
         insecure_cookie=insecure_cookie,
-        grace=grace_period,
+        grace_period=grace_period,
         with_jobs=not without_ops,
         newcomer=json.loads(newcomer_file.read_text()) if newcomer_file else None,
     )
-    asyncio.run(controlplane.run(_spec(config_file), options))
+    asyncio.run(controlplane.run(_load_spec(config_file), options))
 
 
 @click.command()
-@click.option(
-    "--config-file", type=_FILE, required=True, help="The control plane's file (kind: ControlPlane)."
-)
+@click.option("--config-file", type=_FILE, required=True, help="Configuration file (kind: ControlPlane).")
 @click.option("--encryption-key-file", type=_FILE, required=True)
 @click.option("--host", default="0.0.0.0", show_default=True)
 @click.option("--admin-port", default=9085, show_default=True, help="/healthz, /metrics, /version.")
@@ -104,34 +110,34 @@ def ops(
     log_encoding: str,
     log_level: str,
 ) -> None:
-    """Run only the control plane's own jobs, beside servers started with --without-ops."""
+    """Run only the background jobs of the control plane, for servers started with --without-ops."""
     configure_logging(log_encoding, log_level)  # type: ignore[arg-type]
-    options = Options(encryption_key=_key(encryption_key_file), host=host, admin_port=admin_port)
-    asyncio.run(controlplane.run_jobs(_spec(config_file), options))
+    options = Options(encryption_key=_read_key(encryption_key_file), host=host, admin_port=admin_port)
+    asyncio.run(controlplane.run_jobs(_load_spec(config_file), options))
 
 
 @click.command("hash-password")
-@click.password_option(help="Asked for when it is not given.")
+@click.password_option(help="Prompted for if not given.")
 def hash_password_command(password: str) -> None:
     """Print the passwordHash of a password, for spec.projects[].staticAdmin."""
     click.echo(hash_password(password))
 
 
-def _spec(path: Path) -> ControlPlaneSpec:
+def _load_spec(path: Path) -> ControlPlaneSpec:
     return config.load(read_file(str(path), "--config-file"), str(path))
 
 
-def _key(path: Path) -> bytes:
+def _read_key(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"--encryption-key-file: {path} cannot be read: {error.strerror}",
-            remedy=f"make one with `openssl rand -base64 64 > {path}`",
+            remedy=f"create one with `openssl rand -base64 64 > {path}`",
         ) from error
 
 
-def _tls(cert: Path | None, key: Path | None) -> Tls:
+def _read_tls(cert: Path | None, key: Path | None) -> Tls:
     if cert is None or key is None:
         raise ConfigError("--tls needs a certificate", remedy="give --cert-file and --key-file")
     try:

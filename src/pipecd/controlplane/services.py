@@ -1,9 +1,9 @@
-"""What every call of the control plane works with. Put together once, by `run`; tests make their own."""
+"""The services that every RPC handler and job receives. Created once, by `serving`."""
 
 import time
 from dataclasses import dataclass, field
 
-from pipecd.controlplane.auth.credential_cache import Credentials
+from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import Keys
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import Sessions
@@ -13,17 +13,17 @@ from pipecd.controlplane.store.stage_logs import StageLogs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plane:
+class Services:
     store: Store
     blobs: Blobs
     logs: StageLogs
     projects: Projects
     sessions: Sessions
-    credentials: Credentials
+    credentials: CredentialCache
     keys: Keys = field(default_factory=Keys)
-    #: How people reach the console, without a slash at the end; in links.
+    #: Base URL of the console, without a trailing slash; used in links.
     address: str = ""
 
     def now(self) -> int:
-        """Epoch seconds."""
+        """The current time in epoch seconds."""
         return int(time.time())

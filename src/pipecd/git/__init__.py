@@ -1,1 +1,1 @@
-"""Git by the `git` binary: one mirror a repository, one worktree a use, credentials out of sight."""
+"""Git through the `git` binary: one mirror per repository, one checkout per use, hidden credentials."""

@@ -1,14 +1,14 @@
-"""Running `git`, and its failures in our words."""
+"""Runs `git` and maps its failures to PipecdError types."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipecd import process
 from pipecd.errors import ConfigError, NotFound, PipecdError, Temporary
-from pipecd.secrets import without_login
+from pipecd.secrets import strip_credentials
 
-#: Words of git's, and what they mean. The first that is found decides.
-_MEANINGS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
+#: Phrases in git's output, with the error type and remedy. The first match decides.
+_ERRORS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
     (
         (
             "Authentication failed",
@@ -18,12 +18,12 @@ _MEANINGS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
             "error: 401",
         ),
         ConfigError,
-        "the credentials were refused: look at spec.git of the agent and at the rights of its key or token",
+        "the credentials were refused: check spec.git of the agent and the permissions of its key or token",
     ),
     (
         ("not found", "does not appear to be a git repository", "Repository not found", "does not exist"),
         ConfigError,
-        "look at the repository's remote: it does not exist, or these credentials may not see it",
+        "check the repository's remote: it does not exist, or these credentials have no access to it",
     ),
     (("No space left on device",), Temporary, "the disk is full: free some space"),
     (
@@ -43,33 +43,38 @@ async def git(
     stdin: bytes = b"",
     timeout: float = 60.0,
 ) -> bytes:
-    """Standard output. Raises ConfigError, NotFound or Temporary; a time-out is Temporary."""
+    """Run `git` and return its standard output. `timeout` is in seconds.
+
+    Raises ConfigError, NotFound or Temporary; a timeout is Temporary.
+    """
     try:
-        done = await process.capture(["git", *arguments], cwd=cwd, env=env, stdin=stdin, timeout=timeout)
+        result = await process.capture(["git", *arguments], cwd=cwd, env=env, stdin=stdin, timeout=timeout)
     except TimeoutError as error:
-        raise Temporary(f"git {_verb(arguments)} took longer than {timeout:g} s") from error
-    if done.code != 0:
-        raise failure(_verb(arguments), done.stderr.decode(errors="replace"))
-    return done.stdout
+        raise Temporary(f"git {_subcommand(arguments)} took longer than {timeout:g} s") from error
+    if result.code != 0:
+        raise error_from_output(_subcommand(arguments), result.stderr.decode(errors="replace"))
+    return result.stdout
 
 
-def _verb(arguments: Sequence[str]) -> str:
-    """The first word that is no option of `git` itself."""
-    words = iter(arguments)
-    for word in words:
-        if word in ("--git-dir", "--work-tree"):
-            next(words)
+def _subcommand(arguments: Sequence[str]) -> str:
+    """The first argument that is not a global option of `git`."""
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument in ("--git-dir", "--work-tree"):
+            next(remaining)
             continue
-        return word
+        return argument
     return ""
 
 
-def failure(verb: str, told: str) -> PipecdError:
-    """The error for what `git` wrote; anything unknown is taken to pass."""
-    told = without_login(told).strip()
-    lines = [line for line in told.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
-    text = f"git {verb}: {' '.join(lines or told.splitlines()[-1:])}"
-    for words, kind, remedy in _MEANINGS:
-        if any(word in told for word in words):
-            return ConfigError(text, remedy=remedy) if issubclass(kind, ConfigError) else kind(text)
-    return Temporary(text)
+def error_from_output(subcommand: str, output: str) -> PipecdError:
+    """The error for the output of a failed `git`; an unknown failure is Temporary."""
+    output = strip_credentials(output).strip()
+    lines = [line for line in output.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
+    message = f"git {subcommand}: {' '.join(lines or output.splitlines()[-1:])}"
+    for phrases, error_type, remedy in _ERRORS:
+        if any(phrase in output for phrase in phrases):
+            if issubclass(error_type, ConfigError):
+                return ConfigError(message, remedy=remedy)
+            return error_type(message)
+    return Temporary(message)

@@ -1,7 +1,7 @@
-"""What Git is given to log in with: always through the environment, never in a URL, an argument or a log.
+"""Passes credentials to Git: always through the environment, never in a URL, an argument or a log.
 
-A password goes as an HTTP header that the environment carries; an SSH key as a file that only this process
-may read, named by `GIT_SSH_COMMAND`.
+A password is sent as an HTTP header that is set through the environment. An SSH key is written to a file that
+only this process can read, and `GIT_SSH_COMMAND` names the file.
 """
 
 import base64
@@ -16,7 +16,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """Who commits are made as."""
+    """Author and committer of commits."""
 
     name: str = "piped"
     email: str = "pipecd.dev@gmail.com"
@@ -24,7 +24,7 @@ class User:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Credentials:
-    """At most one of a password (HTTPS) and an SSH key (its text). `ssh_config` is a file of the user's."""
+    """A password (HTTPS), an SSH key (its text), or neither. `ssh_config` is a file path."""
 
     username: str = ""
     password: str = ""
@@ -33,27 +33,40 @@ class Credentials:
 
     @property
     def secrets(self) -> list[str]:
-        """What must never be written anywhere."""
+        """The texts to redact from all output."""
         if not self.password:
             return [self.ssh_key] if self.ssh_key else []
-        return [self.password, _basic(self)]
+        return [self.password, _basic_auth(self)]
 
 
-def _basic(credentials: Credentials) -> str:
+def _basic_auth(credentials: Credentials) -> str:
     return base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
 
 
-#: Variables of the operator's that Git and SSH may need; everything else is left behind.
-_INHERITED = ("PATH", "LANG", "SSH_AUTH_SOCK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy")
-_INHERITED_TOO = ("http_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "TMPDIR")
+#: Environment variables that Git and SSH may need; no others are passed on.
+_INHERITED = (
+    "PATH",
+    "LANG",
+    "SSH_AUTH_SOCK",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "TMPDIR",
+)
 
 
 @contextmanager
 def environment(credentials: Credentials, user: User, home: Path) -> Iterator[Mapping[str, str]]:
-    """The environment of every `git` we run. The key's file exists only inside the block."""
-    inherited = {name: os.environ[name] for name in (*_INHERITED, *_INHERITED_TOO) if name in os.environ}
+    """The environment of every `git` process. The key's file exists only inside the block."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     settings = {
-        # Nothing of the machine's or the user's configuration takes part.
+        # The configuration of the machine and the user has no effect.
         "core.hooksPath": os.devnull,
         "core.fsmonitor": "false",
         "gc.autoDetach": "false",
@@ -70,39 +83,39 @@ def environment(credentials: Credentials, user: User, home: Path) -> Iterator[Ma
         "advice.detachedHead": "false",
         "safe.directory": "*",
     }
-    with tempfile.TemporaryDirectory(prefix="pipecd-git-", dir=home) as private:
+    with tempfile.TemporaryDirectory(prefix="pipecd-git-", dir=home) as private_directory:
         base = {
             **inherited,
-            "HOME": private,
+            "HOME": private_directory,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "true",
             "GIT_LFS_SKIP_SMUDGE": "1",
             "LC_ALL": "C.UTF-8",
-            "GIT_SSH_COMMAND": _ssh(credentials, Path(private)),
+            "GIT_SSH_COMMAND": _ssh_command(credentials, Path(private_directory)),
         }
         if credentials.password:
-            settings["http.extraHeader"] = f"Authorization: Basic {_basic(credentials)}"
-        yield {**base, **_as_variables(settings)}
+            settings["http.extraHeader"] = f"Authorization: Basic {_basic_auth(credentials)}"
+        yield {**base, **_config_variables(settings)}
 
 
-def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
+def _config_variables(settings: Mapping[str, str]) -> dict[str, str]:
     variables = {"GIT_CONFIG_COUNT": str(len(settings))}
     for index, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
     return variables
 
 
-def _ssh(credentials: Credentials, private: Path) -> str:
+def _ssh_command(credentials: Credentials, private_directory: Path) -> str:
     command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
     if credentials.ssh_config:
         command += ["-F", credentials.ssh_config]
     if credentials.ssh_key:
-        key = private / "key"
-        key.touch(mode=0o600)
-        key.write_text(credentials.ssh_key.rstrip() + "\n")
-        # As PipeCD does: hosts are not known beforehand in a container.
-        command += ["-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
+        key_file = private_directory / "key"
+        key_file.touch(mode=0o600)
+        key_file.write_text(credentials.ssh_key.rstrip() + "\n")
+        # As in PipeCD: a container has no known_hosts file.
+        command += ["-i", str(key_file), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]
         command += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
     return shlex.join(command)

@@ -1,6 +1,6 @@
-"""Merging two commits inside a mirror, without a working copy. Called by `Mirrors.merged`.
+"""Merges two commits inside a mirror, without a working tree. Called by `Mirrors.merge`.
 
-The merge is a commit that no branch points at; the same two commits always make the same one.
+No branch points at the merge commit; the same two commits always result in the same merge commit.
 """
 
 from collections.abc import Mapping
@@ -8,46 +8,48 @@ from pathlib import Path
 
 from pipecd import process
 from pipecd.errors import ConfigError, Refused, Temporary
-from pipecd.git.command import failure
+from pipecd.git.command import error_from_output
 
-_SECONDS = 120.0
-#: So that asking twice makes one commit.
-_WHEN = {"GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z"}
+_TIMEOUT = 120.0  # seconds
+#: Fixed dates make the merge commit's hash reproducible.
+_FIXED_DATES = {"GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2000-01-01T00:00:00Z"}
+#: Exit codes of `git merge-tree`: conflicts, and unknown options.
 _CONFLICTS, _USAGE = 1, 129
-_SHOWN = 10
+#: Number of conflicting files that an error names.
+_MAX_FILES = 10
 
 
-async def merge(mirror: Path, base: str, head: str, env: Mapping[str, str]) -> str:
-    """The commit that merges `head` into `base`, both full hashes. Raises Refused when they conflict."""
-    done = await _git(mirror, "merge-tree", "--write-tree", "--name-only", "-z", base, head, env=env)
-    told = done.stdout.decode(errors="replace").split("\0")
-    if done.code == _CONFLICTS:
-        files = told[1 : told.index("", 1)]
-        more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+async def merge_commits(mirror: Path, base: str, head: str, env: Mapping[str, str]) -> str:
+    """The commit that merges `head` into `base`, both full hashes. Raises Refused if they conflict."""
+    result = await _git(mirror, "merge-tree", "--write-tree", "--name-only", "-z", base, head, env=env)
+    output = result.stdout.decode(errors="replace").split("\0")
+    if result.code == _CONFLICTS:
+        files = output[1 : output.index("", 1)]
+        more = f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
         raise Refused(
-            f"the branches conflict in {', '.join(files[:_SHOWN])}{more}",
+            f"the branches conflict in {', '.join(files[:_MAX_FILES])}{more}",
             remedy="merge or rebase the branch onto its base, and push",
         )
-    stderr = done.stderr.decode(errors="replace")
-    if done.code == _USAGE:
+    stderr = result.stderr.decode(errors="replace")
+    if result.code == _USAGE:
         raise ConfigError("this git cannot merge in a mirror", remedy="install git 2.38 or newer")
     if "unrelated histories" in stderr:
         raise Refused(
             "the branch and its base have no common commit", remedy="start the branch from its base"
         )
-    if done.code:
-        raise failure("merge-tree", stderr)
+    if result.code:
+        raise error_from_output("merge-tree", stderr)
     message = f"Merge {head[:12]} into {base[:12]}"
-    tree = ("commit-tree", told[0].strip(), "-p", base, "-p", head, "-m", message)
-    made = await _git(mirror, *tree, env={**env, **_WHEN})
-    if made.code:
-        raise failure("commit-tree", made.stderr.decode(errors="replace"))
-    return made.stdout.decode().strip()
+    arguments = ("commit-tree", output[0].strip(), "-p", base, "-p", head, "-m", message)
+    commit = await _git(mirror, *arguments, env={**env, **_FIXED_DATES})
+    if commit.code:
+        raise error_from_output("commit-tree", commit.stderr.decode(errors="replace"))
+    return commit.stdout.decode().strip()
 
 
-async def _git(mirror: Path, *arguments: str, env: Mapping[str, str]) -> process.Captured:
+async def _git(mirror: Path, *arguments: str, env: Mapping[str, str]) -> process.CapturedOutput:
     argv = ["git", "--git-dir", str(mirror), *arguments]
     try:
-        return await process.capture(argv, env=env, timeout=_SECONDS)
+        return await process.capture(argv, env=env, timeout=_TIMEOUT)
     except TimeoutError:
-        raise Temporary(f"git {arguments[0]} took longer than {_SECONDS:g} s") from None
+        raise Temporary(f"git {arguments[0]} took longer than {_TIMEOUT:g} s") from None

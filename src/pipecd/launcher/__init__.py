@@ -1,7 +1,7 @@
-"""Runs the agent in the version that the control plane asks for, with the newest configuration.
+"""Runs the agent in the version the control plane specifies, with the current configuration.
 
-`run` is the table of contents. Called by `cli`. The agent is a process of its own, in an environment of
-its own; what it was doing when it is exchanged, the next one takes up.
+`run` starts all parts. Called by `cli`. The agent runs as a separate process in its own virtual environment;
+when it is replaced, the new agent continues its deployments.
 """
 
 import asyncio
@@ -10,53 +10,57 @@ from contextlib import AsyncExitStack
 
 import structlog
 
-from pipecd.admin_port import served
+from pipecd import retry
+from pipecd.admin_port import serve
 from pipecd.config.sources import Source
-from pipecd.launcher.desired import OWN_VERSION, Wishes
-from pipecd.launcher.health import Pages
-from pipecd.launcher.known_good import Memory, own_folder
+from pipecd.launcher.desired import OWN_VERSION, TargetSource
+from pipecd.launcher.health import AdminHandler
+from pipecd.launcher.known_good import KnownGoodVersions, lock_home_directory
 from pipecd.launcher.options import Options
-from pipecd.launcher.release import releases_at
-from pipecd.launcher.supervisor import Keeper
+from pipecd.launcher.release import open_releases
+from pipecd.launcher.supervisor import Supervisor
 from pipecd.launcher.versions import Versions
-from pipecd.retry import Retry
-from pipecd.retry import call as retried
 
 log = structlog.get_logger()
 
-#: The network of a container may come up after its first process.
-START = Retry(base=1.0, cap=5.0, tries=4)
+#: A container's network may become available only after its first process has started.
+START_RETRY = retry.Retry(base=1.0, cap=5.0, tries=4)
 
 
 async def run(source: Source, options: Options) -> None:
-    """Work until cancelled; then the agent has ended too.
+    """Run until cancelled; by the time this returns, the agent has ended too.
 
-    Raises ConfigError when there is no usable configuration at the start, or the control plane refuses us;
-    Temporary when the configuration's source stays away.
+    Raises ConfigError if there is no valid configuration at startup or the control plane rejects the agent,
+    and Temporary if the configuration source stays unavailable.
     """
-    patience = options.patience
-    async with AsyncExitStack() as held:
-        home = held.enter_context(own_folder(options.home))
-        memory = Memory(home)
-        versions = Versions(
-            home, releases_at(options.releases, options.release_key_file), timeout=patience.install
+    timeouts = options.timeouts
+    async with AsyncExitStack() as stack:
+        home = stack.enter_context(lock_home_directory(options.home))
+        known_good = KnownGoodVersions(home)
+        releases = open_releases(options.releases, options.release_key_file)
+        versions = Versions(home, releases, timeout=timeouts.install)
+        usable = (
+            version
+            for version in known_good.versions
+            if version == OWN_VERSION or versions.is_installed(version)
         )
-        known = next((one for one in memory.good if one == OWN_VERSION or versions.installed(one)), "")
-        wishes = Wishes(source, options.transport, default=options.default_version, known=known)
-        held.push_async_callback(wishes.close)
-        wanted = await retried(wishes.look, START, before_retry=_again)
-        pages = Pages(silence=patience.silence)
-        port = await held.enter_async_context(served(pages, options.admin_host, options.admin_port))
+        targets = TargetSource(
+            source, options.transport, default=options.default_version, last_version=next(usable, "")
+        )
+        stack.push_async_callback(targets.close)
+        target = await retry.call(targets.fetch, START_RETRY, before_retry=_log_retry)
+        admin = AdminHandler(unresponsive_timeout=timeouts.unresponsive)
+        port = await stack.enter_async_context(serve(admin, options.admin_host, options.admin_port))
         if options.launcher_admin_port:
-            await held.enter_async_context(served(pages, options.admin_host, options.launcher_admin_port))
-        log.info("launcher started", version=OWN_VERSION, wish=wanted.name, admin_port=port)
-        keeper = Keeper(options, wishes, versions, memory, pages)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, keeper.look.set)
-        await keeper.begin(wanted)
+            await stack.enter_async_context(serve(admin, options.admin_host, options.launcher_admin_port))
+        log.info("launcher_started", version=OWN_VERSION, target=target.name, admin_port=port)
+        supervisor = Supervisor(options, targets, versions, known_good, admin)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.check_now.set)
+        await supervisor.prepare_first(target)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(keeper.follow(), name="follow")
-            tasks.create_task(keeper.keep(), name="keep")
+            tasks.create_task(supervisor.check_targets(), name="check targets")
+            tasks.create_task(supervisor.run_agents(), name="run agents")
 
 
-def _again(error: Exception, pause: float) -> None:
-    log.warning("the configuration's source is away", why=str(error), again_in=round(pause, 1))
+def _log_retry(error: Exception, delay: float) -> None:
+    log.warning("config_source_unavailable", error=str(error), retry_in=round(delay, 1))

@@ -1,4 +1,4 @@
-"""One life of an agent's process: started, watched until it has proved itself, ended in good order."""
+"""One run of the agent process: starts it, monitors its health until it is stable, and stops it."""
 
 import asyncio
 import socket
@@ -9,25 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipecd import __version__
-from pipecd.admin_port import asked
+from pipecd.admin_port import http_get
 from pipecd.errors import Temporary
-from pipecd.launcher.fallback import Life
-from pipecd.launcher.options import Patience
-from pipecd.launcher.versions import Command, environment
-from pipecd.process import Finished, run
+from pipecd.launcher.fallback import AgentRun
+from pipecd.launcher.options import Timeouts
+from pipecd.launcher.versions import Command, agent_environment
+from pipecd.process import ProcessExit, run
 from pipecd.telemetry import redactor
 
-#: Beyond the agent's own grace period, before it is killed.
-MARGIN = 5.0
-_PROBE = 0.25
+#: Added to the agent's own grace period before it is killed, in seconds.
+KILL_MARGIN = 5.0
+#: Between health checks of a starting agent, in seconds.
+_PROBE_INTERVAL = 0.25
 
 
 @contextmanager
-def held_port() -> Iterator[int]:
-    """A free port, which nobody but the agent comes upon while the block runs.
+def reserve_port() -> Iterator[int]:
+    """Reserve a free local port for the agent while the block runs.
 
-    Linux lets two sockets that ask for it have one address, as long as only one of them listens. On other
-    systems somebody may be faster than the agent; then it ends, and the next life has another port.
+    Linux lets two sockets with SO_REUSEADDR bind the same address as long as only one of them listens. On
+    other systems another process may take the port first; then the agent exits, and its next run gets
+    another port.
     """
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,19 +40,19 @@ def held_port() -> Iterator[int]:
         yield port
 
 
-async def live(
+async def run_agent(
     command: Command,
     config_file: Path,
     port: int,
     *,
     forwarded: Sequence[str],
     grace: float,
-    patience: Patience,
-    steady: Callable[[], Awaitable[None]],
-) -> Life:
-    """Runs to the process's end, or until cancelled: then the agent has ended too, within `grace`.
+    timeouts: Timeouts,
+    on_stable: Callable[[], Awaitable[None]],
+) -> AgentRun:
+    """Run the agent until its process ends. When cancelled, stop it within `grace` seconds first.
 
-    `steady` is called once it has proved itself.
+    Stops an agent that does not become healthy in time. `on_stable` is called once the agent is stable.
     """
     argv = (
         *command,
@@ -60,58 +62,58 @@ async def live(
         f"--admin-port={port}",
         *forwarded,
     )
-    proof = Proof()
+    status = HealthStatus()
     process = asyncio.create_task(
-        run(argv, on_line=_handed_on, env=environment(), grace=grace + MARGIN), name="agent"
+        run(argv, on_line=_forward_line, env=agent_environment(), grace=grace + KILL_MARGIN), name="agent"
     )
-    watching = asyncio.create_task(_watch(port, proof, patience), name="proof")
+    monitor = asyncio.create_task(_monitor(port, status, timeouts), name="monitor")
     try:
-        await asyncio.wait({process, watching}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({process, monitor}, return_when=asyncio.FIRST_COMPLETED)
         if not process.done():
-            watching.result()
-            if not proof.steady:
-                return Life(code=None)
-            await steady()
-        return Life(code=(await process).code, well=proof.well, steady=proof.steady)
+            monitor.result()
+            if not status.stable:
+                return AgentRun(exit_code=None)
+            await on_stable()
+        return AgentRun(exit_code=(await process).code, healthy=status.healthy, stable=status.stable)
     finally:
-        watching.cancel()
-        await _ended(process)
+        monitor.cancel()
+        await _stop(process)
 
 
 @dataclass
-class Proof:
-    """`well` after the first good answer, `steady` after a while of life with it."""
+class HealthStatus:
+    """`healthy` after the first successful health check; `stable` once it kept running long enough."""
 
-    well: bool = False
-    steady: bool = False
+    healthy: bool = False
+    stable: bool = False
 
 
-async def _watch(port: int, proof: Proof, patience: Patience) -> None:
-    """Returns once the agent is steady, or when it has not answered in time."""
+async def _monitor(port: int, status: HealthStatus, timeouts: Timeouts) -> None:
+    """Return once the agent is stable, or when it did not become healthy in time."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(patience.start):
-            while not await _well(port):  # noqa: ASYNC110 - it is another process
-                await asyncio.sleep(_PROBE)
-        proof.well = True
-        await asyncio.sleep(patience.steady)
-        proof.steady = True
+        async with asyncio.timeout(timeouts.startup):
+            while not await _is_healthy(port):  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(_PROBE_INTERVAL)
+        status.healthy = True
+        await asyncio.sleep(timeouts.stable)
+        status.stable = True
 
 
-async def _well(port: int) -> bool:
+async def _is_healthy(port: int) -> bool:
     try:
-        return (await asked(port, "/healthz"))[0] == 200
+        return (await http_get(port, "/healthz"))[0] == 200
     except Temporary:
         return False
 
 
-async def _ended(process: asyncio.Task[Finished]) -> None:
-    """The first cancellation asks the process to end, and one that comes meanwhile kills it."""
+async def _stop(process: asyncio.Task[ProcessExit]) -> None:
+    """Cancel the process task and wait for it. The first cancellation stops the process, another kills it."""
     while not process.done():
         process.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.wait({process})
 
 
-def _handed_on(line: str) -> None:
-    """The agent keeps secrets out of its lines itself; this is for what it did not write on purpose."""
+def _forward_line(line: str) -> None:
+    """Forward the agent's output to stderr. The agent redacts its logs; this also covers any other output."""
     print(redactor.text(line), file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""What should run: the configuration as its source has it now, in the version the control plane asks for.
+"""The target the launcher runs: the current configuration, and the version the control plane specifies.
 
-`keeper` asks again and again; nobody answering is no reason to change anything.
+`supervisor` fetches it periodically. While the control plane does not answer, the version stays unchanged.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from pipecd import __version__
 from pipecd.client import Client, PipedToken, Transport
-from pipecd.config.piped import Access, access, piped_key, secrets
+from pipecd.config.piped import Access, load_access, piped_key, secret_values
 from pipecd.config.sources import Source
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, Temporary, Unauthenticated, Unsupported
 from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest
@@ -19,85 +19,90 @@ from pipecd.telemetry import redactor
 
 log = structlog.get_logger()
 
-ASK_TIMEOUT = 15.0
+#: For one call to the control plane, in seconds.
+REQUEST_TIMEOUT = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A version (as `v1.2.3`) and the text of the agent's configuration file."""
+class Target:
+    """What to run: an agent version (as `v1.2.3`) and the text of its configuration file."""
 
     version: str
     config: str = field(repr=False)
 
     @property
     def name(self) -> str:
-        """Tells two wishes apart in logs, without a word of the configuration."""
+        """Identifies the target in logs: version and hash of the configuration, which is not revealed."""
         return f"{self.version}/{hashlib.sha256(self.config.encode()).hexdigest()[:8]}"
 
 
-def canonical(version: str) -> str:
-    """`0.2`, `v0.2` and `V0.2` are `v0.2`. Raises ConfigError for what is no version at all."""
+def normalize_version(version: str) -> str:
+    """`0.2`, `v0.2` and `V0.2` become `v0.2`. Raises ConfigError if it is not a version."""
     try:
         return f"v{Version(version)}"
     except InvalidVersion as error:
         raise ConfigError(f"{version!r} is not a version", remedy="write it like v0.2.0") from error
 
 
-OWN_VERSION = canonical(__version__)
+OWN_VERSION = normalize_version(__version__)
 
 
-class Wishes:
-    """Keeps its connection between looks. `known` is taken while the control plane does not answer."""
+class TargetSource:
+    """Fetches the target. Reuses its connection to the control plane.
 
-    def __init__(self, source: Source, transport: Transport, *, default: str, known: str = "") -> None:
+    `default` is the version if the control plane specifies none (empty: the launcher's own version),
+    `last_version` the one until it has answered for the first time.
+    """
+
+    def __init__(self, source: Source, transport: Transport, *, default: str, last_version: str = "") -> None:
         self._source, self._transport = source, transport
-        self._default = canonical(default) if default else OWN_VERSION
-        self._known = known or self._default
+        self._default = normalize_version(default) if default else OWN_VERSION
+        self._last_version = last_version or self._default
         self._connection: tuple[Access, str, Client] | None = None
-        self._hidden = ""
-        #: Whether the control plane answered at the last look.
-        self.answered = False
+        self._redacted_text = ""
+        #: Whether the control plane answered the last request.
+        self.control_plane_answered = False
 
-    async def look(self) -> Wanted:
-        """Raises ConfigError for what somebody can mend, Temporary when the source is away."""
+    async def fetch(self) -> Target:
+        """Read configuration and version. Raises ConfigError, or Temporary if the source is unavailable."""
         text = await self._source.read()
-        if text.text != self._hidden:
-            for secret in secrets(text.text, text.name):
+        if text.text != self._redacted_text:
+            for secret in secret_values(text.text, text.name):
                 redactor.add(secret)
-            self._hidden = text.text
-        client = await self._client(access(text.text, text.name))
-        return Wanted(version=await self._version(client), config=text.text)
+            self._redacted_text = text.text
+        client = await self._connect(load_access(text.text, text.name))
+        return Target(version=await self._fetch_version(client), config=text.text)
 
     async def close(self) -> None:
         if self._connection:
             await self._connection[2].close()
 
-    async def _version(self, client: Client) -> str:
+    async def _fetch_version(self, client: Client) -> str:
         try:
-            answer = await client.call(
-                client.piped.GetDesiredVersion, GetDesiredVersionRequest(), timeout=ASK_TIMEOUT
+            response = await client.call(
+                client.piped.GetDesiredVersion, GetDesiredVersionRequest(), timeout=REQUEST_TIMEOUT
             )
         except (Temporary, Unsupported) as error:
-            self.answered = isinstance(error, Unsupported)
-            log.warning("no word on the version", why=str(error), version=self._known)
-            return self._known
+            self.control_plane_answered = isinstance(error, Unsupported)
+            log.warning("desired_version_unavailable", error=str(error), version=self._last_version)
+            return self._last_version
         except (Unauthenticated, PermissionDenied, NotFound) as error:
             raise ConfigError(
                 f"the control plane at {client.address} refuses this agent: {error}",
                 remedy="check spec.projectID, spec.pipedID and the key, and that the agent is enabled",
             ) from error
-        self.answered = True
-        self._known = canonical(answer.version) if answer.version else self._default
-        return self._known
+        self.control_plane_answered = True
+        self._last_version = normalize_version(response.version) if response.version else self._default
+        return self._last_version
 
-    async def _client(self, wanted: Access) -> Client:
-        """The open one, unless the configuration now speaks of another control plane or key."""
-        key = piped_key(wanted)
-        if self._connection and self._connection[:2] == (wanted, key):
+    async def _connect(self, access: Access) -> Client:
+        """The open client, or a new one if the configuration's control plane or key has changed."""
+        key = piped_key(access)
+        if self._connection and self._connection[:2] == (access, key):
             return self._connection[2]
         redactor.add(key)
         await self.close()
-        token = PipedToken(project_id=wanted.project_id, piped_id=wanted.piped_id, key=key)
-        client = Client(wanted.api_address, token, self._transport)
-        self._connection = (wanted, key, client)
+        token = PipedToken(project_id=access.project_id, piped_id=access.piped_id, key=key)
+        client = Client(access.api_address, token, self._transport)
+        self._connection = (access, key, client)
         return client

@@ -1,75 +1,75 @@
-"""Which wish to follow, which to give up for now, and how long to pause: rules without a clock.
+"""Which target to run, when to reject one, and how long to wait before a restart: rules without a clock.
 
-Asked by `keeper`. A wish is refused for a while when its agent would not live; then what was good before
-runs on, and without such a past the launcher's own version with the newest configuration.
+Called by `supervisor`. A target whose agent repeatedly fails is rejected for a while. Then the last target
+that worked runs instead, or without one the launcher's own version with the current configuration.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pipecd.launcher.desired import Wanted
-from pipecd.launcher.options import Patience
+from pipecd.launcher.desired import Target
+from pipecd.launcher.options import Timeouts
 
-#: Lives that end before they are steady, until a wish is given up.
-TRIES = 3
+#: A target is rejected after this many consecutive runs that ended before they were stable.
+MAX_FAILURES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Past:
-    """What the launcher has learnt: wishes that worked, newest first, and until when others are refused."""
+class History:
+    """The targets that worked, most recent first, and until when (monotonic seconds) others are rejected."""
 
-    good: Sequence[Wanted] = ()
-    refused: Mapping[Wanted, float] = field(default_factory=dict)
+    good: Sequence[Target] = ()
+    rejected: Mapping[Target, float] = field(default_factory=dict)
 
-    def worked(self, wanted: Wanted) -> "Past":
-        refused = {one: until for one, until in self.refused.items() if one != wanted}
-        return Past(good=(wanted, *(one for one in self.good if one != wanted)), refused=refused)
+    def add_good(self, target: Target) -> "History":
+        rejected = {other: until for other, until in self.rejected.items() if other != target}
+        return History(good=(target, *(other for other in self.good if other != target)), rejected=rejected)
 
-    def failed(self, wanted: Wanted, until: float) -> "Past":
-        return replace(self, refused={**self.refused, wanted: until})
+    def reject(self, target: Target, until: float) -> "History":
+        return replace(self, rejected={**self.rejected, target: until})
 
 
-def choose(wanted: Wanted, past: Past, now: float, *, own_version: str) -> Wanted:
-    """The wish itself, unless it failed lately and something else is left."""
-    same_config = [one for one in past.good if one.config == wanted.config]
-    others = [one for one in past.good if one.config != wanted.config]
-    for candidate in (wanted, *same_config, Wanted(version=own_version, config=wanted.config), *others):
-        if past.refused.get(candidate, now) <= now:
+def choose_target(desired: Target, history: History, now: float, *, own_version: str) -> Target:
+    """The desired target, unless it is currently rejected and there is an alternative."""
+    same_config = [target for target in history.good if target.config == desired.config]
+    others = [target for target in history.good if target.config != desired.config]
+    for candidate in (desired, *same_config, Target(version=own_version, config=desired.config), *others):
+        if history.rejected.get(candidate, now) <= now:
             return candidate
-    return wanted
+    return desired
 
 
 @dataclass(frozen=True, kw_only=True)
-class Life:
-    """How one agent's process ended.
+class AgentRun:
+    """How one run of the agent process ended.
 
-    `code` is negative for a signal, and None when we ended it because it never answered. `well` says that it
-    answered once, `steady` that it had proved itself.
+    `exit_code` is negative for a signal, and None if the launcher stopped the agent because it never became
+    healthy. `healthy` means that one health check succeeded, `stable` that it then kept running long enough.
     """
 
-    code: int | None
-    well: bool = False
-    steady: bool = False
+    exit_code: int | None
+    healthy: bool = False
+    stable: bool = False
 
     @property
-    def by_request(self) -> bool:
-        """A person asked the agent to start anew, and it ended in good order."""
-        return self.code == 0 and self.well
+    def restart_requested(self) -> bool:
+        """A user requested a restart: the agent was healthy and exited with 0."""
+        return self.exit_code == 0 and self.healthy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Next:
-    """Give the wish up or not, and pause so many seconds. `failures` are those in a row."""
+class RestartPlan:
+    """Whether to reject the target, the delay until the next run (seconds), and the consecutive failures."""
 
-    give_up: bool
-    pause: float
+    reject: bool
+    delay: float
     failures: int
 
 
-def after(life: Life, failures: int, patience: Patience) -> Next:
-    """What an ended life means for the next one, after so many failures in a row before it."""
-    if life.by_request:
-        return Next(give_up=False, pause=0.0, failures=0)
-    count = 1 if life.steady else failures + 1
-    pause = min(patience.longest_pause, patience.first_pause * 2 ** (count - 1))
-    return Next(give_up=not life.steady and count >= TRIES, pause=pause, failures=count)
+def plan_restart(run: AgentRun, failures: int, timeouts: Timeouts) -> RestartPlan:
+    """What to do after `run`, preceded by `failures` consecutive failures."""
+    if run.restart_requested:
+        return RestartPlan(reject=False, delay=0.0, failures=0)
+    count = 1 if run.stable else failures + 1
+    delay = min(timeouts.max_restart_delay, timeouts.min_restart_delay * 2 ** (count - 1))
+    return RestartPlan(reject=not run.stable and count >= MAX_FAILURES, delay=delay, failures=count)

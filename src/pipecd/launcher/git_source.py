@@ -1,11 +1,11 @@
-"""A configuration in a Git repository, looked at anew each time: `--config-from-git-repo`."""
+"""Reads the configuration from a Git repository: `--config-from-git-repo`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipecd.config.piped import decoded
+from pipecd.config.piped import decode_base64
 from pipecd.config.sources import Source, Text
 from pipecd.errors import ConfigError, NotFound
 from pipecd.git.credentials import Credentials, User
@@ -14,8 +14,8 @@ from pipecd.telemetry import redactor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A file on a branch, and the SSH key to get there: a file, or base64 of one, or none."""
+class GitLocation:
+    """A file on a branch, and the SSH key for the repository: a key file, the key as base64, or none."""
 
     url: str
     branch: str
@@ -23,7 +23,8 @@ class Place:
     ssh_key_file: str = ""
     ssh_key_data: str = ""
 
-    def checked(self) -> "Place":
+    def validate(self) -> "GitLocation":
+        """Return self. Raises ConfigError for missing or conflicting flags."""
         missing = [
             flag
             for flag, value in (
@@ -35,7 +36,7 @@ class Place:
         ]
         if missing:
             raise ConfigError(
-                f"--config-from-git-repo lacks {' and '.join(missing)}", remedy="give all three of them"
+                f"--config-from-git-repo requires {' and '.join(missing)}", remedy="give all three flags"
             )
         if self.ssh_key_file and self.ssh_key_data:
             raise ConfigError(
@@ -44,8 +45,9 @@ class Place:
         return self
 
     def ssh_key(self) -> str:
+        """The private key, empty for none. Raises ConfigError if it cannot be read."""
         if self.ssh_key_data:
-            return decoded(self.ssh_key_data, "--git-ssh-key-data")
+            return decode_base64(self.ssh_key_data, "--git-ssh-key-data")
         if not self.ssh_key_file:
             return ""
         try:
@@ -56,38 +58,40 @@ class Place:
             ) from error
 
 
-class Repository:
-    def __init__(self, place: Place, mirrors: Mirrors) -> None:
-        self._place, self._mirrors = place, mirrors
-        self._seen: tuple[str, Text] | None = None
+class GitSource:
+    """A configuration source that reads the file at the head of the branch."""
+
+    def __init__(self, location: GitLocation, mirrors: Mirrors) -> None:
+        self._location, self._mirrors = location, mirrors
+        self._last_read: tuple[str, Text] | None = None
 
     async def read(self) -> Text:
-        """Asks the remote for its head; fetches and reads only when that is new."""
-        place = self._place
-        head = await self._mirrors.head(place.url, place.branch)
-        if self._seen and self._seen[0] == head:
-            return self._seen[1]
-        await self._mirrors.fetch(place.url)
+        """Read the file. Fetches only if the head of the remote branch has changed."""
+        location = self._location
+        head = await self._mirrors.head(location.url, location.branch)
+        if self._last_read and self._last_read[0] == head:
+            return self._last_read[1]
+        await self._mirrors.fetch(location.url)
         try:
-            value = await self._mirrors.read(place.url, head, place.file)
+            value = await self._mirrors.read(location.url, head, location.file)
         except NotFound as error:
             raise ConfigError(
-                f"{place.branch} of the repository has no file {place.file}",
+                f"the branch {location.branch} of the repository has no file {location.file}",
                 remedy="push it, or correct --git-piped-config-file",
             ) from error
         try:
-            text = Text(text=value.decode(), name=place.file)
+            text = Text(text=value.decode(), name=location.file)
         except UnicodeDecodeError:
-            raise ConfigError(f"{place.file} is not text", remedy="write it in UTF-8") from None
-        self._seen = (head, text)
+            raise ConfigError(f"{location.file} is not text", remedy="save it as UTF-8") from None
+        self._last_read = (head, text)
         return text
 
 
 @asynccontextmanager
-async def repository(place: Place, home: Path) -> AsyncIterator[Source]:
-    """Its mirror lives below `home`."""
-    key = place.checked().ssh_key()
+async def open_git_source(location: GitLocation, home: Path) -> AsyncIterator[Source]:
+    """The source while the block runs. Its mirror is stored below `home`. Raises ConfigError."""
+    key = location.validate().ssh_key()
     if key:
         redactor.add(key)
     async with Mirrors(home / "git", Credentials(ssh_key=key), User()) as mirrors:
-        yield Repository(place, mirrors)
+        yield GitSource(location, mirrors)

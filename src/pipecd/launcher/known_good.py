@@ -1,4 +1,4 @@
-"""What outlives the launcher: its folder, which one process uses at a time, and which versions worked."""
+"""State that outlives the launcher: its locked home directory, and the list of versions that worked."""
 
 import asyncio
 import json
@@ -6,35 +6,37 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pipecd import locked_directory as folders
+from pipecd.locked_directory import lock_directory
 
 
-class Memory:
-    """`good` are the versions that proved themselves, the last one first."""
+class KnownGoodVersions:
+    """`versions` are the versions that became stable, most recent first."""
 
     def __init__(self, home: Path) -> None:
         self._file = home / "good.json"
-        self.good: Sequence[str] = _read(self._file)
+        self.versions: Sequence[str] = _read(self._file)
 
-    async def worked(self, version: str) -> None:
-        self.good = (version, *(one for one in self.good if one != version))
+    async def add(self, version: str) -> None:
+        self.versions = (version, *(other for other in self.versions if other != version))
         await asyncio.to_thread(self._write)
 
     def _write(self) -> None:
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps(list(self.good)))
-        fresh.rename(self._file)
+        new_file = self._file.with_suffix(".new")
+        new_file.write_text(json.dumps(list(self.versions)))
+        new_file.rename(self._file)
 
 
 def _read(file: Path) -> Sequence[str]:
-    """Nothing when the file is not there or was cut off: then every version must prove itself anew."""
+    """The stored versions; none if the file is missing or truncated."""
     try:
-        known = json.loads(file.read_text())
+        stored = json.loads(file.read_text())
     except (OSError, ValueError):
         return ()
-    return tuple(one for one in known if isinstance(one, str)) if isinstance(known, list) else ()
+    return (
+        tuple(version for version in stored if isinstance(version, str)) if isinstance(stored, list) else ()
+    )
 
 
-def own_folder(home: Path) -> AbstractContextManager[Path]:
-    """Raises ConfigError when it cannot be written, or another launcher works there."""
-    return folders.own_folder(home, owner="the launcher", others="another launcher", mode=0o700)
+def lock_home_directory(home: Path) -> AbstractContextManager[Path]:
+    """Create and lock `home`. Raises ConfigError if it cannot be written or another launcher uses it."""
+    return lock_directory(home, owner="the launcher", others="another launcher", mode=0o700)

@@ -1,4 +1,4 @@
-"""What the command line says about a run of the launcher, beside its source of configuration."""
+"""The launcher's options from the command line, except its configuration source."""
 
 import os
 from collections.abc import Sequence
@@ -13,42 +13,44 @@ def default_home() -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
-    """How long things may take, in seconds."""
+class Timeouts:
+    """Time limits and delays, in seconds."""
 
-    #: From the start of an agent to its first good `/healthz`.
-    start: float = 120.0
-    #: So long an agent must then live before its version and configuration count as good.
-    steady: float = 30.0
-    #: What failed is tried again after so long, though nobody changed it.
-    forgive: float = 600.0
+    #: From the start of an agent to its first successful `/healthz`.
+    startup: float = 120.0
+    #: How long a healthy agent must keep running before its version and configuration count as good.
+    stable: float = 30.0
+    #: How long a failed target stays rejected, even if nothing changes.
+    rejection: float = 600.0
     #: Installing a version: download and unpacking.
     install: float = 900.0
-    #: A launcher whose agent has not answered for so long is unwell.
-    silence: float = 180.0
-    #: The first and the longest pause before an agent that died is started again.
-    first_pause: float = 1.0
-    longest_pause: float = 60.0
+    #: The launcher is unhealthy after the agent has not answered for this long.
+    unresponsive: float = 180.0
+    #: First delay before a failed agent is restarted; it doubles with each failure.
+    min_restart_delay: float = 1.0
+    max_restart_delay: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     transport: Transport = field(default_factory=Transport)
-    #: Installed versions, the agent's configuration file, and a lock.
+    #: Contains the installed versions, the agent's configuration file, and a lock.
     home: Path = field(default_factory=default_home)
-    #: Runs when the control plane asks for none; empty is the launcher's own.
+    #: Used if the control plane specifies no version; empty for the launcher's own.
     default_version: str = ""
-    #: Where versions come from: `index`, a folder, or the URL of a bucket or server. Empty is nowhere.
+    #: Where versions are installed from: `index`, a directory, or the URL of a bucket or server. Empty: none.
     releases: str = ""
-    #: A PEM file with the Ed25519 key that releases are signed with; empty means unsigned ones will do.
+    #: A PEM file with the Ed25519 public key of signed releases; empty accepts unsigned releases.
     release_key_file: str = ""
-    #: For launcher and agent together. 0 lets the system choose, which is of use in tests only.
+    #: Admin port of launcher and agent together. 0 lets the system choose a port; for tests only.
     admin_host: str = ""
     admin_port: int = 9085
-    #: The same pages on a port of the launcher's own, as PipeCD has it; 0 is none.
+    #: A second port with the same endpoints, for compatibility with PipeCD; 0 for none.
     launcher_admin_port: int = 0
+    #: Between checks for a new configuration and version, in seconds.
     check_interval: float = 60.0
+    #: How long the agent may take to shut down, in seconds.
     grace_period: float = 30.0
-    #: Flags for the agent.
+    #: Flags passed on to the agent.
     forwarded: Sequence[str] = ()
-    patience: Patience = field(default_factory=Patience)
+    timeouts: Timeouts = field(default_factory=Timeouts)

@@ -1,8 +1,8 @@
-"""Where versions come from. A release is a set of wheels, verified before anything of it is installed.
+"""Sources of releases. A release is a set of wheels, verified before any of it is installed.
 
-In a folder or a bucket, or on a server, a release is `<version>/SHA256SUMS` with the wheels it lists, and
-`SHA256SUMS.sig` when it is signed: base64 of an Ed25519 signature over the bytes of SHA256SUMS. A package
-index has no such list; there pip holds each file to the hash that the index tells.
+In a directory or bucket, or on a server, a release is `<version>/SHA256SUMS` with the wheels it lists, and
+`SHA256SUMS.sig` if it is signed: base64 of an Ed25519 signature over the bytes of SHA256SUMS. For a package
+index, pip verifies each file against the hash given by the index.
 """
 
 import base64
@@ -26,52 +26,53 @@ if TYPE_CHECKING:
     from obstore import GetResult
 
 SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
-_LARGEST_LIST = 256 * 1024
+#: Of SHA256SUMS and its signature, in bytes.
+_MAX_SUMS_SIZE = 256 * 1024
 _LINE = re.compile(r"(?P<sha256>[0-9a-f]{64}) [ *](?P<name>[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl)")
 
 
 class Releases(Protocol):
-    """A place of releases."""
+    """A source of releases."""
 
     async def fetch(self, version: str, into: Path) -> Sequence[str]:
-        """Brings what is needed of `version` into the folder; says how pip is to look for packages.
+        """Download and verify the wheels of `version`. Returns the options with which pip finds packages.
 
-        Raises Refused when there is no such release or it is not what it should be, Temporary in an outage.
+        Raises Refused if the release does not exist or fails verification, Temporary in an outage.
         """
 
 
 @dataclass(frozen=True)
-class Nowhere:
-    """No place is configured: the launcher runs its own version and no other."""
+class NoReleases:
+    """No source is configured: the launcher can run only its own version."""
 
     async def fetch(self, version: str, into: Path) -> Sequence[str]:
         raise Refused(
-            f"{version} is asked for, but this launcher does not know where releases are",
-            remedy="give --releases=index, --releases=FOLDER or --releases=URL",
+            f"{version} cannot be installed: this launcher has no source of releases",
+            remedy="give --releases=index, --releases=DIRECTORY or --releases=URL",
         )
 
 
 @dataclass(frozen=True)
-class Index:
-    """The package index of pip's own settings."""
+class PackageIndex:
+    """The package index configured for pip."""
 
     async def fetch(self, version: str, into: Path) -> Sequence[str]:
         return ()
 
 
 @dataclass(frozen=True)
-class Folder:
-    """A folder, a bucket or a server with one folder a version."""
+class ReleaseStore:
+    """A directory, bucket or server with one directory per version. `location` is its name in errors."""
 
     store: ObjectStore
-    shown: str
+    location: str
     key: Ed25519PublicKey | None = None
 
     async def fetch(self, version: str, into: Path) -> Sequence[str]:
         sums = await self._read(f"{version}/{SUMS}")
         if self.key:
             self._check_signature(sums, await self._read(f"{version}/{SIGNATURE}"), self.key)
-        wheels = _listed(sums, f"{self.shown}/{version}/{SUMS}")
+        wheels = _parse_sums(sums, f"{self.location}/{version}/{SUMS}")
         for name, sha256 in wheels.items():
             await self._download(f"{version}/{name}", into / name, sha256)
         return ("--no-index", "--find-links", str(into))
@@ -81,30 +82,30 @@ class Folder:
             key.verify(base64.b64decode(signature), sums)
         except (InvalidSignature, ValueError):
             raise Refused(
-                f"{self.shown}: the signature of {SUMS} does not fit the release key",
-                remedy="do not run this release before you know who changed it",
+                f"{self.location}: the signature of {SUMS} does not match the release key",
+                remedy="do not run this release until you know who changed it",
             ) from None
 
     async def _read(self, path: str) -> bytes:
-        with_limit = await self._get(path)
-        if with_limit.meta["size"] > _LARGEST_LIST:
-            raise Refused(f"{self.shown}/{path} is too large", remedy="publish the release again")
-        return bytes(await with_limit.bytes_async())
+        response = await self._get(path)
+        if response.meta["size"] > _MAX_SUMS_SIZE:
+            raise Refused(f"{self.location}/{path} is too large", remedy="publish the release again")
+        return bytes(await response.bytes_async())
 
     async def _download(self, path: str, to: Path, sha256: str) -> None:
-        found, seen = await self._get(path), hashlib.sha256()
+        response, digest = await self._get(path), hashlib.sha256()
         try:
             with to.open("wb") as file:
-                async for part in found.stream(min_chunk_size=1024 * 1024):
-                    seen.update(part)
+                async for part in response.stream(min_chunk_size=1024 * 1024):
+                    digest.update(part)
                     file.write(part)
         except BaseError as error:
-            raise Temporary(f"{self.shown}/{path} broke off") from error
-        if seen.hexdigest() != sha256:
+            raise Temporary(f"the download of {self.location}/{path} was interrupted") from error
+        if digest.hexdigest() != sha256:
             to.unlink()
             raise Refused(
-                f"{self.shown}/{path} is not the file that {SUMS} lists",
-                remedy="publish the release again, after you know why they differ",
+                f"{self.location}/{path} does not match its hash in {SUMS}",
+                remedy="find out why they differ, then publish the release again",
             )
 
     async def _get(self, path: str) -> "GetResult":
@@ -112,59 +113,60 @@ class Folder:
             return await obstore.get_async(self.store, path)
         except (NotFoundError, FileNotFoundError):
             raise Refused(
-                f"{self.shown} has no {path}", remedy="publish the release, or ask for another version"
+                f"{self.location} has no {path}", remedy="publish the release, or choose another version"
             ) from None
         except (BaseError, OSError) as error:
-            raise Temporary(f"{self.shown} does not answer for {path}: {type(error).__name__}") from error
+            raise Temporary(f"{self.location} does not answer for {path}: {type(error).__name__}") from error
 
 
-def _listed(sums: bytes, shown: str) -> dict[str, str]:
-    """Names of wheels and their hashes; other files of the list are of no use here."""
+def _parse_sums(sums: bytes, location: str) -> dict[str, str]:
+    """The hash of each wheel by name. Other files in the list are ignored."""
     wheels: dict[str, str] = {}
     for number, line in enumerate(sums.decode(errors="replace").splitlines(), start=1):
-        found = _LINE.fullmatch(line)
-        if found:
-            wheels[found["name"]] = found["sha256"]
+        match = _LINE.fullmatch(line)
+        if match:
+            wheels[match["name"]] = match["sha256"]
         elif line.strip() and line.rstrip().endswith(".whl"):
-            raise Refused(f"{shown}:{number} is not `hash  name`", remedy="write it with sha256sum *.whl")
+            raise Refused(f"{location}:{number} is not `hash  name`", remedy="create it with sha256sum *.whl")
     if not wheels:
-        raise Refused(f"{shown} lists no wheels", remedy="write it with sha256sum *.whl > SHA256SUMS")
+        raise Refused(f"{location} lists no wheels", remedy="create it with sha256sum *.whl > SHA256SUMS")
     return wheels
 
 
-def releases_at(place: str, key_file: str) -> Releases:
-    """The place that `--releases` names. Raises ConfigError."""
-    if not place:
-        return Nowhere()
-    if place == "index":
+def open_releases(location: str, key_file: str) -> Releases:
+    """The source of releases specified by `--releases`. Raises ConfigError."""
+    if not location:
+        return NoReleases()
+    if location == "index":
         if key_file:
             raise ConfigError(
-                "releases of a package index carry no signature",
-                remedy="drop --release-key-file, or give --releases the folder or URL of signed releases",
+                "releases in a package index are not signed",
+                remedy="drop --release-key-file, or set --releases to a directory or URL of signed releases",
             )
-        return Index()
-    return Folder(_store(place), place.rstrip("/"), _key(key_file) if key_file else None)
+        return PackageIndex()
+    key = _load_key(key_file) if key_file else None
+    return ReleaseStore(_open_store(location), location.rstrip("/"), key)
 
 
-def _store(place: str) -> ObjectStore:
+def _open_store(location: str) -> ObjectStore:
     try:
-        if "://" not in place:
-            return LocalStore(Path(place).resolve(strict=True))
-        if place.startswith("http://"):
-            return from_url(place, client_options={"allow_http": True})
-        return from_url(place)
+        if "://" not in location:
+            return LocalStore(Path(location).resolve(strict=True))
+        if location.startswith("http://"):
+            return from_url(location, client_options={"allow_http": True})
+        return from_url(location)
     except OSError as error:
         raise ConfigError(
-            f"{place} cannot be read: {error.strerror}", remedy="give --releases an existing folder"
+            f"{location} cannot be read: {error.strerror}", remedy="set --releases to an existing directory"
         ) from error
     except (BaseError, ValueError) as error:
         raise ConfigError(
-            f"--releases={place} is no place of releases",
-            remedy="give index, a folder, or a URL that starts with https://, s3:// or gs://",
+            f"--releases={location} is not a source of releases",
+            remedy="use index, a directory, or a URL that starts with https://, s3:// or gs://",
         ) from error
 
 
-def _key(file: str) -> Ed25519PublicKey:
+def _load_key(file: str) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(Path(file).read_bytes())
     except OSError as error:
@@ -174,5 +176,7 @@ def _key(file: str) -> Ed25519PublicKey:
     except ValueError:
         key = None
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigError(f"{file} is no public Ed25519 key", remedy="make it with openssl pkey -pubout")
+        raise ConfigError(
+            f"{file} is not an Ed25519 public key", remedy="create it with openssl pkey -pubout"
+        )
     return key

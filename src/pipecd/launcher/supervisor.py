@@ -1,7 +1,7 @@
-"""Keeps one agent running that fits the newest wish which works.
+"""Keeps one agent running: that of the desired target, or of a fallback if the desired target does not work.
 
-`follow` looks for new wishes and has their version installed while the old agent still runs; `keep` runs one
-life of an agent after another. Between them stands what runs next, and nothing else.
+`check_targets` fetches the desired target periodically and installs its version while the old agent still
+runs; `run_agents` runs one agent process after another. They share only the next target to run.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from pathlib import Path
 import structlog
 
 from pipecd.errors import PipecdError, Temporary
-from pipecd.launcher.agent import held_port, live
-from pipecd.launcher.desired import OWN_VERSION, Wanted, Wishes
-from pipecd.launcher.fallback import Life, Past, after, choose
-from pipecd.launcher.health import CHECKS_FAILED, FAILURES, STARTS, UP, Pages
-from pipecd.launcher.known_good import Memory
+from pipecd.launcher.agent import reserve_port, run_agent
+from pipecd.launcher.desired import OWN_VERSION, Target, TargetSource
+from pipecd.launcher.fallback import AgentRun, History, choose_target, plan_restart
+from pipecd.launcher.health import CHECKS_FAILED, FAILURES, STARTS, UP, AdminHandler
+from pipecd.launcher.known_good import KnownGoodVersions
 from pipecd.launcher.options import Options
 from pipecd.launcher.versions import Command, Versions
 
@@ -26,153 +26,171 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A wish whose version is there."""
+class PreparedTarget:
+    """A target whose version is installed, and the command that starts it."""
 
-    wanted: Wanted
+    target: Target
     command: Command
 
 
-class Keeper:
-    """`look` (an event) brings the next look forward."""
+class Supervisor:
+    """Setting the event `check_now` triggers an immediate check of the desired target."""
 
     def __init__(
-        self, options: Options, wishes: Wishes, versions: Versions, memory: Memory, pages: Pages
+        self,
+        options: Options,
+        targets: TargetSource,
+        versions: Versions,
+        known_good: KnownGoodVersions,
+        admin: AdminHandler,
     ) -> None:
-        self._options, self._wishes, self._versions = options, wishes, versions
-        self._memory, self._pages = memory, pages
-        self._past = Past()
-        self._next: Prepared | None = None
-        self._changed = asyncio.Event()
-        self.look = asyncio.Event()
+        self._options, self._targets, self._versions = options, targets, versions
+        self._known_good, self._admin = known_good, admin
+        self._history = History()
+        self._next: PreparedTarget | None = None
+        self._next_changed = asyncio.Event()
+        self.check_now = asyncio.Event()
 
-    async def begin(self, wanted: Wanted) -> None:
-        """The first agent is prepared; when its version cannot be had, what else there is."""
-        before = [one for one in self._memory.good if self._versions.installed(one)]
-        self._past = Past(good=[Wanted(version=one, config=wanted.config) for one in before])
-        patience = self._options.patience
-        self._pages.doing = f"installing {wanted.version}"
-        self._pages.excused(patience.install)
-        await self._prepare(wanted)
-        self._pages.expected(patience.start)
+    async def prepare_first(self, desired: Target) -> None:
+        """Install the desired version, or a fallback if it is unavailable. Raises its error if both are."""
+        installed = [version for version in self._known_good.versions if self._versions.is_installed(version)]
+        self._history = History(
+            good=[Target(version=version, config=desired.config) for version in installed]
+        )
+        timeouts = self._options.timeouts
+        self._admin.activity = f"installing {desired.version}"
+        self._admin.extend_downtime(timeouts.install)
+        await self._prepare(desired)
+        self._admin.limit_downtime(timeouts.startup)
 
-    async def follow(self) -> None:
-        """Looks at each interval, until cancelled. What goes wrong is told once, and changes nothing."""
-        told = ""
+    async def check_targets(self) -> None:
+        """Check the desired target at each interval. Runs until cancelled.
+
+        An error changes nothing and is logged once, until it changes or disappears.
+        """
+        last_error = ""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.check_interval):
-                    await self.look.wait()
-            self.look.clear()
+                    await self.check_now.wait()
+            self.check_now.clear()
             try:
-                await self._prepare(await self._wishes.look())
-                told = ""
+                await self._prepare(await self._targets.fetch())
+                last_error = ""
             except PipecdError as error:
                 CHECKS_FAILED.inc()
-                if str(error) != told:
-                    told = str(error)
-                    log.error("goes on as before", why=told)
+                if str(error) != last_error:
+                    last_error = str(error)
+                    log.error("keeping_current_version", error=last_error)
 
-    async def keep(self) -> None:
-        """One agent after another, until cancelled."""
+    async def run_agents(self) -> None:
+        """Run one agent after another. Runs until cancelled."""
         failures = 0
         while True:
             prepared = self._next
             assert prepared is not None
-            self._changed.clear()
-            with held_port() as port:
-                life = await self._one_life(prepared, port)
-            failures = await self._ended(prepared.wanted, life, failures) if life else 0
-            if life is None or life.by_request:
-                self._pages.excused(self._options.patience.start)
+            self._next_changed.clear()
+            with reserve_port() as port:
+                agent_run = await self._run_agent(prepared, port)
+            failures = await self._handle_exit(prepared.target, agent_run, failures) if agent_run else 0
+            if agent_run is None or agent_run.restart_requested:
+                self._admin.extend_downtime(self._options.timeouts.startup)
 
-    async def _prepare(self, wanted: Wanted) -> None:
-        """Makes the wish, or what to follow instead of it, the next to run."""
+    async def _prepare(self, desired: Target) -> None:
+        """Set the next target: the desired one or its fallback. Raises if their versions are unavailable."""
         while True:
-            chosen = choose(wanted, self._past, time.monotonic(), own_version=OWN_VERSION)
-            if self._next and self._next.wanted == chosen:
+            target = choose_target(desired, self._history, time.monotonic(), own_version=OWN_VERSION)
+            if self._next and self._next.target == target:
                 return
             try:
-                command = await self._versions.command(chosen.version)
+                command = await self._versions.command(target.version)
                 break
             except PipecdError as error:
-                log.error("version cannot be had", version=chosen.version, why=str(error))
-                self._refuse(chosen, error)
-                if choose(wanted, self._past, time.monotonic(), own_version=OWN_VERSION) == chosen:
+                log.error("version_unavailable", version=target.version, error=str(error))
+                self._reject(target, error)
+                alternative = choose_target(desired, self._history, time.monotonic(), own_version=OWN_VERSION)
+                if alternative == target:
                     raise
-        log.info("runs next", wish=chosen.name, instead_of=wanted.name if chosen != wanted else None)
-        self._next = Prepared(wanted=chosen, command=command)
-        self._changed.set()
+        log.info("next_target", target=target.name, instead_of=desired.name if target != desired else None)
+        self._next = PreparedTarget(target=target, command=command)
+        self._next_changed.set()
 
-    async def _one_life(self, prepared: Prepared, port: int) -> Life | None:
-        """Its agent answers on `port`. None when something else is to run now."""
-        options, wanted = self._options, prepared.wanted
-        file = _written(options.home / "piped.yaml", wanted.config)
+    async def _run_agent(self, prepared: PreparedTarget, port: int) -> AgentRun | None:
+        """Run an agent whose admin port is `port`. None if it was stopped because the next target changed."""
+        options, target = self._options, prepared.target
+        config_file = _write_config(options.home / "piped.yaml", target.config)
 
-        async def steady() -> None:
-            self._past = self._past.worked(wanted)
-            await self._memory.worked(wanted.version)
-            self._versions.keep(self._memory.good, coming=self._next.wanted.version if self._next else "")
-            log.info("agent is steady", wish=wanted.name)
+        async def on_stable() -> None:
+            self._history = self._history.add_good(target)
+            await self._known_good.add(target.version)
+            self._versions.remove_old(
+                self._known_good.versions, upcoming=self._next.target.version if self._next else ""
+            )
+            log.info("agent_stable", target=target.name)
 
-        log.info("starting agent", wish=wanted.name)
+        log.info("starting_agent", target=target.name)
         STARTS.inc()
-        self._pages.port, self._pages.version = port, wanted.version
-        self._pages.doing = f"{wanted.version} starts"
-        life = asyncio.create_task(
-            live(
+        self._admin.agent_port, self._admin.agent_version = port, target.version
+        self._admin.activity = f"starting {target.version}"
+        agent = asyncio.create_task(
+            run_agent(
                 prepared.command,
-                file,
+                config_file,
                 port,
                 forwarded=options.forwarded,
                 grace=options.grace_period,
-                patience=options.patience,
-                steady=steady,
+                timeouts=options.timeouts,
+                on_stable=on_stable,
             ),
-            name="life",
+            name="run agent",
         )
-        changed = asyncio.create_task(self._changed.wait(), name="changed")
+        changed = asyncio.create_task(self._next_changed.wait(), name="next target changed")
         try:
             with UP.track_inprogress():
-                await asyncio.wait({life, changed}, return_when=asyncio.FIRST_COMPLETED)
-                return life.result() if life.done() else None
+                await asyncio.wait({agent, changed}, return_when=asyncio.FIRST_COMPLETED)
+                return agent.result() if agent.done() else None
         finally:
             changed.cancel()
-            life.cancel()
-            self._pages.doing = f"{wanted.version} ends"
-            await asyncio.wait({life})
-            self._pages.port = 0
+            agent.cancel()
+            self._admin.activity = f"stopping {target.version}"
+            await asyncio.wait({agent})
+            self._admin.agent_port = 0
 
-    async def _ended(self, wanted: Wanted, life: Life, failures: int) -> int:
-        """Pauses as long as it takes; the failures in a row of what runs next."""
-        step = after(life, failures, self._options.patience)
-        if life.by_request:
-            log.info("agent ended by request", wish=wanted.name)
+    async def _handle_exit(self, target: Target, agent_run: AgentRun, failures: int) -> int:
+        """Wait before the next run. Returns the consecutive failures of the target that runs next."""
+        plan = plan_restart(agent_run, failures, self._options.timeouts)
+        if agent_run.restart_requested:
+            log.info("agent_restart_requested", target=target.name)
         else:
             FAILURES.inc()
-            why = "it did not answer" if life.code is None else f"exit code {life.code}"
-            log.error("agent ended", wish=wanted.name, why=why, failures=step.failures, again_in=step.pause)
-        if step.give_up and self._wishes.answered:
-            self._refuse(wanted, None)
-            self.look.set()
-        self._pages.doing = f"pausing {step.pause:g} s after {wanted.version} ended"
+            reason = (
+                "not healthy in time" if agent_run.exit_code is None else f"exit code {agent_run.exit_code}"
+            )
+            log.error(
+                "agent_failed", target=target.name, reason=reason, failures=plan.failures, retry_in=plan.delay
+            )
+        # Without the control plane, agents fail for reasons that have nothing to do with the target.
+        if plan.reject and self._targets.control_plane_answered:
+            self._reject(target, None)
+            self.check_now.set()
+        self._admin.activity = f"waiting {plan.delay:g} s after {target.version} ended"
         with suppress(TimeoutError):
-            async with asyncio.timeout(step.pause):
-                await self._changed.wait()
+            async with asyncio.timeout(plan.delay):
+                await self._next_changed.wait()
                 return 0
-        return step.failures
+        return plan.failures
 
-    def _refuse(self, wanted: Wanted, error: PipecdError | None) -> None:
-        """An outage is forgiven at the next look."""
-        passing = isinstance(error, Temporary)
-        until = self._options.check_interval / 2 if passing else self._options.patience.forgive
-        self._past = self._past.failed(wanted, time.monotonic() + until)
+    def _reject(self, target: Target, error: PipecdError | None) -> None:
+        """Reject the target; after a temporary error only until the next check."""
+        transient = isinstance(error, Temporary)
+        seconds = self._options.check_interval / 2 if transient else self._options.timeouts.rejection
+        self._history = self._history.reject(target, time.monotonic() + seconds)
 
 
-def _written(file: Path, config: str) -> Path:
-    """The configuration where the agent reads it: in one step, and for nobody else's eyes."""
-    fresh = file.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+def _write_config(file: Path, config: str) -> Path:
+    """Write the agent's configuration atomically, readable only by the current user."""
+    new_file = file.with_suffix(".new")
+    new_file.unlink(missing_ok=True)
+    with os.fdopen(os.open(new_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(config)
-    return fresh.rename(file)
+    return new_file.rename(file)

@@ -1,7 +1,7 @@
-"""Versions of the agent on this machine: each a set of wheels in an environment of its own.
+"""Installed versions of the agent, each in its own virtual environment.
 
-An installed version is used as long as it is there. The launcher's own version needs no installing. What
-was not finished, because the power went, is made anew.
+An installed version is reused as long as it exists. The launcher's own version needs no installation. An
+interrupted installation is repeated from the beginning.
 """
 
 import asyncio
@@ -22,16 +22,17 @@ from pipecd.errors import ConfigError, Refused
 from pipecd.launcher.desired import OWN_VERSION
 from pipecd.launcher.release import Releases
 from pipecd.process import run
-from pipecd.secrets import without_login
+from pipecd.secrets import strip_credentials
 
 log = structlog.get_logger()
 
 PACKAGE = "pipecd"
-#: So many are kept beside the one that is asked for, to fall back on.
-KEPT = 3
-_DONE = "installed.json"
-#: Of the launcher's own environment, in which another one must not look for its modules.
-_FOREIGN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+#: How many known good versions are kept as fallbacks.
+MAX_FALLBACK_VERSIONS = 3
+#: Written when an installation is complete.
+_INSTALLED_MARKER = "installed.json"
+#: Variables of the launcher's Python environment, not passed to agents: they must not import its modules.
+_EXCLUDED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 Command = Sequence[str]
 
@@ -41,95 +42,105 @@ class Versions:
         self._home, self._releases, self._timeout = home / "versions", releases, timeout
 
     async def command(self, version: str) -> Command:
-        """How to start the agent in `version`, which is installed first if it is not there yet.
+        """The command that starts the agent in `version`, which is installed first if necessary.
 
-        Raises Refused, ConfigError or Temporary when it cannot be had.
+        Raises Refused, ConfigError or Temporary if the version is unavailable.
         """
         if version == OWN_VERSION:
-            return _agent(Path(sys.executable))
-        if not self.installed(version):
+            return _agent_command(Path(sys.executable))
+        if not self.is_installed(version):
             await self._install(version)
-        return _agent(self._python(version))
+        return _agent_command(self._python(version))
 
-    def installed(self, version: str) -> bool:
-        return (self._home / version / _DONE).is_file()
+    def is_installed(self, version: str) -> bool:
+        return (self._home / version / _INSTALLED_MARKER).is_file()
 
-    def keep(self, versions: Sequence[str], *, coming: str) -> None:
-        """Removes what is neither among the first of `versions` nor about to run. What is half made stays."""
-        wanted = {*versions[:KEPT], coming}
+    def remove_old(self, known_good: Sequence[str], *, upcoming: str) -> None:
+        """Remove installed versions except the first of `known_good` and the `upcoming` one.
+
+        Incomplete installations are not removed: one may be in progress.
+        """
+        retained = {*known_good[:MAX_FALLBACK_VERSIONS], upcoming}
         with suppress(FileNotFoundError):
-            for folder in self._home.iterdir():
-                if folder.name not in wanted and self.installed(folder.name):
-                    shutil.rmtree(folder, ignore_errors=True)
-                    log.info("old version removed", version=folder.name)
+            for directory in self._home.iterdir():
+                if directory.name not in retained and self.is_installed(directory.name):
+                    shutil.rmtree(directory, ignore_errors=True)
+                    log.info("old_version_removed", version=directory.name)
 
     async def _install(self, version: str) -> None:
-        folder = self._home / version
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        wheels = folder / "wheels"
+        directory = self._home / version
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        wheels = directory / "wheels"
         wheels.mkdir(parents=True)
-        log.info("installing", version=version)
+        log.info("installing_version", version=version)
         try:
             async with asyncio.timeout(self._timeout):
-                where = await self._releases.fetch(version, wheels)
-                await _tool("-m", "venv", "--without-pip", str(folder / "env"))
-                await _tool(
+                pip_options = await self._releases.fetch(version, wheels)
+                await _run_python("-m", "venv", "--without-pip", str(directory / "env"))
+                await _run_python(
                     *("-m", "pip", "--python", str(self._python(version)), "install"),
                     *("--no-input", "--disable-pip-version-check", "--quiet", "--only-binary", ":all:"),
-                    *where,
-                    f"{PACKAGE}{_extras()}=={version.removeprefix('v')}",
+                    *pip_options,
+                    f"{PACKAGE}{_installed_extras()}=={version.removeprefix('v')}",
                 )
         except TimeoutError:
             raise Refused(
                 f"installing {version} takes longer than {self._timeout:g} s",
-                remedy="look at the network and the size of the machine",
+                remedy="check the network and the size of the machine",
             ) from None
         shutil.rmtree(wheels)
-        (folder / _DONE).write_text(json.dumps({"version": version}))
+        (directory / _INSTALLED_MARKER).write_text(json.dumps({"version": version}))
 
     def _python(self, version: str) -> Path:
         return self._home / version / "env" / "bin" / "python"
 
 
-def environment() -> Mapping[str, str]:
-    """What an agent inherits."""
-    return {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+def agent_environment() -> Mapping[str, str]:
+    """The environment variables an agent inherits."""
+    return {name: value for name, value in os.environ.items() if name not in _EXCLUDED_VARIABLES}
 
 
-def _agent(python: Path) -> Command:
-    # -P: modules come from the environment and not from wherever the launcher was started.
+def _agent_command(python: Path) -> Command:
+    # -P: import modules from the environment, not from the launcher's current directory.
     return (str(python), "-P", "-m", PACKAGE, "piped")
 
 
-async def _tool(*arguments: str) -> None:
-    """Python with these arguments. Refused says what it said last."""
-    said: list[str] = []
-    ended = await run([sys.executable, *arguments], on_line=said.append, env=environment())
-    if ended.code == 0:
+async def _run_python(*arguments: str) -> None:
+    """Run Python with these arguments. Raises Refused with the last error of its output."""
+    output: list[str] = []
+    result = await run([sys.executable, *arguments], on_line=output.append, env=agent_environment())
+    if result.code == 0:
         return
-    if any("No module named pip" in line for line in said):
-        raise ConfigError("pip is not installed beside the launcher", remedy="install it: pip install pip")
-    errors = [line for line in said if line.startswith("ERROR")] or said[-1:] or ["it said nothing"]
-    why = re.sub(r"^ERROR: ", "", without_login(errors[-1]))[:300]
-    raise Refused(f"{arguments[1]} failed: {why}", remedy="look at --releases and the version's name")
+    if any("No module named pip" in line for line in output):
+        raise ConfigError(
+            "pip is not installed in the launcher's environment", remedy="install it: pip install pip"
+        )
+    errors = [line for line in output if line.startswith("ERROR")] or output[-1:] or ["no output"]
+    reason = re.sub(r"^ERROR: ", "", strip_credentials(errors[-1]))[:300]
+    raise Refused(f"{arguments[1]} failed: {reason}", remedy="check --releases and the name of the version")
 
 
-def _extras() -> str:
-    """The extras that the launcher itself was installed with, as `[aws,gcp]`."""
+def _installed_extras() -> str:
+    """The extras the launcher itself was installed with, as `[aws,gcp]`."""
     metadata = importlib.metadata.metadata(PACKAGE)
-    needs = [Requirement(text) for text in importlib.metadata.requires(PACKAGE) or ()]
-    known = metadata.get_all("Provides-Extra") or []
-    had = [extra for extra in known if _all_there([one for one in needs if _belongs(one, extra)])]
-    return f"[{','.join(sorted(had))}]" if had else ""
+    requirements = [Requirement(text) for text in importlib.metadata.requires(PACKAGE) or ()]
+    installed = [
+        extra
+        for extra in metadata.get_all("Provides-Extra") or []
+        if _all_installed([requirement for requirement in requirements if _is_of_extra(requirement, extra)])
+    ]
+    return f"[{','.join(sorted(installed))}]" if installed else ""
 
 
-def _belongs(need: Requirement, extra: str) -> bool:
-    marker = need.marker
+def _is_of_extra(requirement: Requirement, extra: str) -> bool:
+    marker = requirement.marker
     return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
 
 
-def _all_there(needs: Sequence[Requirement]) -> bool:
+def _all_installed(requirements: Sequence[Requirement]) -> bool:
     try:
-        return bool(needs) and all(importlib.metadata.version(need.name) for need in needs)
+        return bool(requirements) and all(
+            importlib.metadata.version(requirement.name) for requirement in requirements
+        )
     except importlib.metadata.PackageNotFoundError:
         return False

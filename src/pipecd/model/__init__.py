@@ -1,5 +1,5 @@
-"""Values and rules: what a deployment is and what follows from what.
+"""Values and decision rules for applications and deployments.
 
-Standard library only; no clock, logger, I/O or asyncio. Facts come in as arguments, decisions go
-out as values, and each decision carries its reason as a sentence.
+Standard library only; no clock, logger, I/O or asyncio. Inputs are arguments, decisions are return values,
+and each decision carries its reason as a sentence.
 """

@@ -1,7 +1,7 @@
-"""Who may do what. `controlplane.rpc.guard` asks here before any handler runs.
+"""Role-based access control. `controlplane.rpc.guard` checks it before any handler runs.
 
-A role is a set of policies; a policy allows some actions on some kinds of thing. The built-in roles are
-fixed and their names reserved.
+A role is a set of policies; a policy allows actions on kinds of resource. The built-in roles are fixed and
+their names reserved.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,8 +36,8 @@ class Policy:
     actions: frozenset[Action]
 
     def allows(self, resource: Resource, action: Action) -> bool:
-        right_thing = not self.resources.isdisjoint((resource, Resource.ALL))
-        return right_thing and not self.actions.isdisjoint((action, Action.ALL))
+        resource_matches = not self.resources.isdisjoint((resource, Resource.ALL))
+        return resource_matches and not self.actions.isdisjoint((action, Action.ALL))
 
 
 ADMIN, EDITOR, VIEWER = "Admin", "Editor", "Viewer"
@@ -47,26 +47,26 @@ def _policy(resources: Iterable[Resource], actions: Iterable[Action]) -> Policy:
     return Policy(resources=frozenset(resources), actions=frozenset(actions))
 
 
-_LOOK = (Action.GET, Action.LIST)
-_WORK = (Resource.APPLICATION, Resource.DEPLOYMENT)
+_READ = (Action.GET, Action.LIST)
+_DEPLOYMENT_RESOURCES = (Resource.APPLICATION, Resource.DEPLOYMENT)
 _COMMON = (
-    _policy((Resource.PIPED,), _LOOK),
+    _policy((Resource.PIPED,), _READ),
     _policy((Resource.PROJECT, Resource.INSIGHT), (Action.GET,)),
     _policy((Resource.EVENT,), (Action.LIST,)),
 )
 
 BUILT_IN: Mapping[str, Sequence[Policy]] = {
     ADMIN: (_policy((Resource.ALL,), (Action.ALL,)),),
-    EDITOR: (_policy(_WORK, (Action.ALL,)), *_COMMON),
-    VIEWER: (_policy(_WORK, _LOOK), *_COMMON),
+    EDITOR: (_policy(_DEPLOYMENT_RESOURCES, (Action.ALL,)), *_COMMON),
+    VIEWER: (_policy(_DEPLOYMENT_RESOURCES, _READ), *_COMMON),
 }
 
 
 def allows(policies: Iterable[Policy], resource: Resource, action: Action) -> bool:
-    """Whether any of the policies allows it."""
+    """Whether any of the policies allows the action on the resource."""
     return any(policy.allows(resource, action) for policy in policies)
 
 
 def policies_of(names: Iterable[str], roles: Mapping[str, Sequence[Policy]]) -> tuple[Policy, ...]:
-    """The policies of the roles called `names`; a role that is gone gives none."""
+    """The policies of the roles called `names`; an unknown role contributes none."""
     return tuple(policy for name in names for policy in {**roles, **BUILT_IN}.get(name, ()))

@@ -1,4 +1,4 @@
-"""What is deployed, and where it lives in Git."""
+"""Applications and their location in Git."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from pipecd.model.status import SyncStatus
 
 
 class ApplicationKind(IntEnum):
-    """The platform an application runs on. The name is also the key of its platform entry point."""
+    """The platform of an application. The name is also the key of the platform's entry point."""
 
     KUBERNETES = 0
     TERRAFORM = 1
@@ -34,7 +34,7 @@ class GitPath:
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentReference:
-    """The few facts about a deployment that its application keeps."""
+    """The fields of a deployment that are stored with its application."""
 
     deployment_id: str
     commit: str

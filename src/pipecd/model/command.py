@@ -1,7 +1,7 @@
-"""What people and programs ask of an agent, as values.
+"""Commands for an agent, from people and programs.
 
-One type a question, so that a reader of a command has exactly the facts that belong to it. `wire`
-makes them of the control plane's records; `piped` answers each with SUCCEEDED or FAILED.
+One type per command, with exactly the fields that the command has. `wire` decodes them from the control
+plane's records; `piped` answers each with SUCCEEDED or FAILED.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from pipecd.model.deployment import SyncStrategy
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
+class _Command:
     id: str
-    #: Who asked: a person's name, an API key's id or a chain's id.
+    #: The requester: a user name, an API key's id or a chain's id.
     commander: str
     created_at: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyncApplication(_Asked):
+class SyncApplication(_Command):
     """Deploy the application's head commit."""
 
     application_id: str
@@ -26,7 +26,7 @@ class SyncApplication(_Asked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainSyncApplication(_Asked):
+class ChainSyncApplication(_Command):
     """Deploy the application's head commit as a node of block `block` of a chain."""
 
     application_id: str
@@ -36,28 +36,28 @@ class ChainSyncApplication(_Asked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CancelDeployment(_Asked):
-    """End the deployment; `rollback` None leaves it to its plan."""
+class CancelDeployment(_Command):
+    """Cancel the deployment; `rollback` None means as planned."""
 
     deployment_id: str
     rollback: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApproveStage(_Asked):
+class ApproveStage(_Command):
     deployment_id: str
     stage_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class SkipStage(_Asked):
+class SkipStage(_Command):
     deployment_id: str
     stage_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildPlanPreview(_Asked):
-    """Tell what merging `head_commit` into `base_branch` would change. `timeout` in seconds, 0: as usual."""
+class BuildPlanPreview(_Command):
+    """Preview the changes of merging `head_commit` into `base_branch`. `timeout`: seconds, 0: default."""
 
     repository_id: str
     head_branch: str
@@ -67,13 +67,13 @@ class BuildPlanPreview(_Asked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestartAgent(_Asked):
-    """Answer, then end with exit code 0: whoever started the agent starts it again."""
+class RestartAgent(_Command):
+    """Answer, then exit with code 0; the process supervisor starts the agent again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnknownCommand(_Asked):
-    """Something this version of the agent cannot do. `kind` is the wire's name of it."""
+class UnknownCommand(_Command):
+    """A command that this version of the agent does not support. `kind` is its name on the wire."""
 
     kind: str
 

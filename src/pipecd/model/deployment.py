@@ -1,7 +1,7 @@
-"""One attempt to bring an application to a commit, as a value.
+"""A deployment: one attempt to bring an application to a commit.
 
-`Deployment` is what the agent decides on: `model.progress` says what comes next, and folds what
-happened back into a new value. The control plane keeps the wire's record of it.
+`model.progress` determines the next step of a `Deployment` and returns the updated value after it. The
+control plane stores the wire's record of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class TriggerKind(IntEnum):
 
 
 class ManualOperation(IntEnum):
-    """What a person may do to a stage while it runs."""
+    """The manual operation that a running stage accepts."""
 
     UNKNOWN = 0
     SKIP = 1
@@ -57,7 +57,7 @@ class Commit:
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """Why a deployment exists. `commander` is empty when nobody asked; times are epoch seconds."""
+    """The cause of a deployment. `commander` is empty if nobody requested it; times are epoch seconds."""
 
     commit: Commit
     timestamp: int
@@ -68,7 +68,7 @@ class Trigger:
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A version of something that is deployed, shown to people."""
+    """The version of a deployed artifact, for display."""
 
     kind: VersionKind
     version: str
@@ -78,7 +78,7 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One step of a pipeline. `metadata` is what the stage saved for its next call, and what people see."""
+    """One step of a pipeline. `metadata` holds the stage's saved state and values for display."""
 
     id: str
     name: str
@@ -87,7 +87,7 @@ class Stage:
     requires: Sequence[str] = ()
     visible: bool = True
     rollback: bool = False
-    #: Made by the planner rather than written in the pipeline.
+    #: Added by the planner, not configured in the pipeline.
     predefined: bool = False
     status: StageStatus = StageStatus.NOT_STARTED
     reason: str = ""
@@ -114,11 +114,11 @@ class Deployment:
     reason: str = ""
     summary: str = ""
     versions: Sequence[Version] = ()
-    #: The commit of the last successful deployment, empty when there was none.
+    #: The commit of the last successful deployment; empty if there was none.
     running_commit: str = ""
     running_config_filename: str = ""
     stages: Sequence[Stage] = ()
-    #: What stages leave for one another (the wire's shared metadata).
+    #: Values that stages share with each other (the wire's shared metadata).
     shared: Mapping[str, str] = field(default_factory=dict)
     chain_id: str = ""
     chain_block: int = 0

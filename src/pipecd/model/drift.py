@@ -1,7 +1,7 @@
-"""Where what runs differs from what Git asks for: plain trees compared, told as a diff. Pure.
+"""Compares the live state with Git and formats the difference as a diff. Pure.
 
-Platforms hand over pairs of trees, normalised in their own way; `piped.drift` reports what is found. What is
-only in the running thing is left aside, because platforms fill in what nobody wrote.
+Platforms pass pairs of normalised trees; `piped.observe.drift` reports the result. Fields that are only in
+the live resource are ignored, because platforms fill in defaults.
 """
 
 import difflib
@@ -11,21 +11,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: Changed resources of which the diff is shown; of more only the names.
-MOST_SHOWN = 10
-SECRET, ANOTHER, HIDDEN = "(secret)", "(another value)", "(hidden)"
+#: Number of changed resources that are shown with a diff; further ones are only named.
+MAX_DIFFS_SHOWN = 10
+SECRET, OTHER_VALUE, HIDDEN = "(secret)", "(another value)", "(hidden)"
+#: Keys whose values may be secrets.
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|api_?key|access_?key", re.IGNORECASE)
-#: A text that no reader takes for a number, a word of YAML or two values.
+#: Text that needs no quotes: not a number, not a YAML keyword, no comment, no trailing space.
 _PLAIN = re.compile(r"(?!(true|false|null|yes|no|on|off)$)[A-Za-z_/(][^#\n]*(?<! )", re.IGNORECASE)
 
-Clean = Callable[[str], str]
+Redact = Callable[[str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """One thing on both sides; None where it is missing.
+    """One resource, live and in Git; None where it is missing.
 
-    `key` is `apiVersion:kind:namespace:name`, by which `driftDetection.ignoreFields` names it.
+    `key` is `apiVersion:kind:namespace:name`, as in `driftDetection.ignoreFields`.
     """
 
     key: str
@@ -40,20 +41,20 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """`summary` is one line; `details` a text for people. Neither was redacted as a whole."""
+    """`summary` is one line, `details` a readable text. The caller must still redact both."""
 
     summary: str
     details: str = ""
-    none: bool = False
+    in_sync: bool = False
 
 
-NONE = Drift(summary="What runs is what Git asks for", none=True)
+NO_DRIFT = Drift(summary="The live state matches Git", in_sync=True)
 
 
-class Ignored:
+class IgnoredFields:
     """`driftDetection.ignoreFields`: `apiVersion:kind:namespace:name#path.to.0.field`.
 
-    A part of the key that is `*` fits anything. A path covers all that is below it.
+    A `*` as a part of the key matches anything. A path includes everything below it.
     """
 
     def __init__(self, fields: Sequence[str] = ()) -> None:
@@ -61,98 +62,100 @@ class Ignored:
         self._rules = [(key.split(":", 3), tuple(path.split("."))) for key, _, path in split]
 
     def paths(self, key: str) -> Sequence[tuple[str, ...]]:
-        """What is ignored of the resource `key`."""
+        """The ignored paths of the resource `key`."""
         parts = key.split(":", 3)
-        return [path for rule, path in self._rules if _fits(rule, parts)]
+        return [path for rule, path in self._rules if _key_matches(rule, parts)]
 
 
-def _fits(rule: Sequence[str], parts: Sequence[str]) -> bool:
+def _key_matches(rule: Sequence[str], parts: Sequence[str]) -> bool:
     return len(rule) == len(parts) and all(
-        wanted in ("*", part) for wanted, part in zip(rule, parts, strict=True)
+        expected in ("*", part) for expected, part in zip(rule, parts, strict=True)
     )
 
 
-def compare(pairs: Sequence[Pair], ignored: Ignored, clean: Clean) -> Drift:
-    """`clean` takes known secrets out of a text; where Git has one, the running value is not shown either."""
+def compare(pairs: Sequence[Pair], ignored: IgnoredFields, redact: Redact) -> Drift:
+    """`redact` removes known secrets from a text. The live value is hidden too where Git's is a secret."""
     only_git = [pair for pair in pairs if pair.running is None and pair.git is not None]
     only_running = [pair for pair in pairs if pair.git is None and pair.running is not None]
     changed = []
     for pair in pairs:
         if pair.running is not None and pair.git is not None:
             paths = ignored.paths(pair.key)
-            git = without(pair.git, paths)
-            running = aligned(without(pair.running, paths), git)
-            # Not `!=`, to which true is 1.
+            git = remove_paths(pair.git, paths)
+            running = align(remove_paths(pair.running, paths), git)
+            # `!=` would treat true and 1 as equal.
             if repr(running) != repr(git):
                 changed.append((pair, running, git))
     counts = {"missing": len(only_git), "not in Git": len(only_running), "changed": len(changed)}
     if not any(counts.values()):
-        return NONE
+        return NO_DRIFT
     lines = ["--- Running", "+++ Git"]
     for number, (pair, running, git) in enumerate(changed):
         lines.append(f"# {pair.title}")
-        if number < MOST_SHOWN:
-            lines += _difference(*_shown(running, git, clean, ""))
+        if number < MAX_DIFFS_SHOWN:
+            lines += _diff(*_mask_secrets(running, git, redact, ""))
     lines += [f"- {pair.title}: not in Git" for pair in only_running]
-    lines += [f"+ {pair.title}: does not run" for pair in only_git]
-    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    return Drift(summary=f"Differs from Git: {told}", details="\n".join(lines))
+    lines += [f"+ {pair.title}: not running" for pair in only_git]
+    summary = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
+    return Drift(summary=f"Differs from Git: {summary}", details="\n".join(lines))
 
 
-def without(tree: Any, paths: Sequence[Sequence[str]]) -> Any:
-    """`tree` less the values at `paths`. Items of lists are named by their place or their name."""
+def remove_paths(tree: Any, paths: Sequence[Sequence[str]]) -> Any:
+    """`tree` without the values at `paths`. A path names list items by index or by name."""
     if any(not path for path in paths):
         return None
     if not paths:
         return tree
     if isinstance(tree, Mapping):
-        pruned = {key: _pruned(item, str(key), paths) for key, item in tree.items()}
-        return {key: item for key, item in pruned.items() if item is not _GONE}
+        pruned = {key: _prune_item(item, str(key), paths) for key, item in tree.items()}
+        return {key: item for key, item in pruned.items() if item is not _REMOVED}
     if isinstance(tree, list):
         names = _names(tree) or [""] * len(tree)
         named = enumerate(zip(tree, names, strict=True))
-        found = [_pruned(item, str(at), paths, name) for at, (item, name) in named]
-        # The place stays, so that the other items keep theirs.
-        return [None if item is _GONE else item for item in found]
+        items = [_prune_item(item, str(index), paths, name) for index, (item, name) in named]
+        # A removed item leaves None, so that the other items keep their index.
+        return [None if item is _REMOVED else item for item in items]
     return tree
 
 
-_GONE = object()
+_REMOVED = object()
 
 
-def _pruned(item: Any, key: str, paths: Sequence[Sequence[str]], name: str = "") -> Any:
-    below = [path[1:] for path in paths if path[0] in (key, name)]
-    return _GONE if any(not path for path in below) else without(item, below)
+def _prune_item(item: Any, key: str, paths: Sequence[Sequence[str]], name: str = "") -> Any:
+    subpaths = [path[1:] for path in paths if path[0] in (key, name)]
+    return _REMOVED if any(not path for path in subpaths) else remove_paths(item, subpaths)
 
 
-def aligned(running: Any, git: Any) -> Any:
-    """`running` as Git would write it: equal values spelt alike, and nothing of which Git does not speak."""
-    if same(running, git):
+def align(running: Any, git: Any) -> Any:
+    """`running` in Git's spelling: equal values are written as in Git, and fields not in Git are removed."""
+    if same_value(running, git):
         return git
     if isinstance(running, Mapping) and isinstance(git, Mapping):
         return {
-            key: aligned(running.get(key), value)
+            key: align(running.get(key), value)
             for key, value in git.items()
-            if key in running or _nothing(value)
+            if key in running or _is_empty(value)
         }
     if isinstance(running, list) and isinstance(git, list):
-        return _aligned_lists(running, git)
+        return _align_lists(running, git)
     return running
 
 
-def _aligned_lists(running: list[Any], git: list[Any]) -> list[Any]:
-    ours, theirs = _names(git), _names(running)
-    if ours is None or theirs is None:
+def _align_lists(running: list[Any], git: list[Any]) -> list[Any]:
+    git_names, running_names = _names(git), _names(running)
+    if git_names is None or running_names is None:
         rest = running[len(git) :]
-        return [aligned(one, other) for one, other in zip(running, git, strict=False)] + rest
-    by_name = dict(zip(theirs, running, strict=True))
-    known = [aligned(by_name[name], item) for name, item in zip(ours, git, strict=True) if name in by_name]
-    return known + [item for name, item in by_name.items() if name not in ours]
+        return [align(old, new) for old, new in zip(running, git, strict=False)] + rest
+    by_name = dict(zip(running_names, running, strict=True))
+    in_git = [
+        align(by_name[name], item) for name, item in zip(git_names, git, strict=True) if name in by_name
+    ]
+    return in_git + [item for name, item in by_name.items() if name not in git_names]
 
 
-def same(running: Any, git: Any) -> bool:
-    """Of single values: nothing is empty, and a number is its digits. Platforms respell what they get."""
-    if _nothing(running) and _nothing(git):
+def same_value(running: Any, git: Any) -> bool:
+    """Compare scalars as platforms normalise them: empty values are equal, and a number equals its text."""
+    if _is_empty(running) and _is_empty(git):
         return True
     if isinstance(running, bool) or isinstance(git, bool):
         return bool(running is git)
@@ -161,10 +164,10 @@ def same(running: Any, git: Any) -> bool:
     return False
 
 
-def _nothing(value: Any) -> bool:
-    """Also a mapping that holds nothing but nothing."""
+def _is_empty(value: Any) -> bool:
+    """True also for a mapping that has only empty values."""
     if isinstance(value, Mapping):
-        return all(_nothing(item) for item in value.values())
+        return all(_is_empty(item) for item in value.values())
     return value is None or value == "" or value == []
 
 
@@ -176,7 +179,7 @@ def _number(value: float | str) -> float | None:
 
 
 def _names(items: list[Any]) -> list[str] | None:
-    """The names of a list of named things; None for any other list."""
+    """The unique names of a list of named items; None for any other list."""
     for key in ("name", "Name", "key"):
         names = [item.get(key) if isinstance(item, Mapping) else None for item in items]
         if all(isinstance(name, str) for name in names) and len(set(names)) == len(names):
@@ -184,70 +187,72 @@ def _names(items: list[Any]) -> list[str] | None:
     return None
 
 
-def _shown(running: Any, git: Any, clean: Clean, name: str) -> tuple[Any, Any]:
-    """Both sides as they may be read. `name` is the key that they stand under."""
-    # What is on one side only has secrets too.
+def _mask_secrets(running: Any, git: Any, redact: Redact, name: str) -> tuple[Any, Any]:
+    """Both sides without secrets. `name` is their key."""
+    # A value that is on one side only may contain secrets too.
     if isinstance(git, Mapping) or isinstance(running, Mapping):
-        mappings = [one if isinstance(one, Mapping) else {} for one in (running, git)]
-        one, other = _shown_mappings(mappings[0], mappings[1], clean, name)
-        return (one if isinstance(running, Mapping) else running), (
-            other if isinstance(git, Mapping) else git
-        )
+        mappings = [side if isinstance(side, Mapping) else {} for side in (running, git)]
+        old, new = _mask_mappings(mappings[0], mappings[1], redact, name)
+        return (old if isinstance(running, Mapping) else running), (new if isinstance(git, Mapping) else git)
     if isinstance(git, list) or isinstance(running, list):
-        lists = [one if isinstance(one, list) else [] for one in (running, git)]
-        old, new = _shown_lists(lists[0], lists[1], clean, name)
-        return (old if isinstance(running, list) else running), (new if isinstance(git, list) else git)
-    if isinstance(git, str) and clean(git) != git:
-        return (SECRET if same(running, git) else ANOTHER), SECRET
+        lists = [side if isinstance(side, list) else [] for side in (running, git)]
+        old_items, new_items = _mask_lists(lists[0], lists[1], redact, name)
+        return (old_items if isinstance(running, list) else running), (
+            new_items if isinstance(git, list) else git
+        )
+    if isinstance(git, str) and redact(git) != git:
+        return (SECRET if same_value(running, git) else OTHER_VALUE), SECRET
     if (
         _SECRET_NAME.search(name)
         and isinstance(git, str | int | None)
         and isinstance(running, str | int | None)
     ):
-        return (HIDDEN if same(running, git) else ANOTHER), HIDDEN
+        return (HIDDEN if same_value(running, git) else OTHER_VALUE), HIDDEN
     return running, git
 
 
-def _shown_mappings(
-    running: Mapping[str, Any], git: Mapping[str, Any], clean: Clean, name: str
+def _mask_mappings(
+    running: Mapping[str, Any], git: Mapping[str, Any], redact: Redact, name: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     old, new = {}, {}
-    # `{name: DB_PASSWORD, value: ...}` is a secret's name as much as `DB_PASSWORD: ...`.
-    said = str(git.get("name") or running.get("name") or "")
+    # In `{name: DB_PASSWORD, value: ...}` the item's name is the key of the value.
+    item_name = str(git.get("name") or running.get("name") or "")
     for key in dict.fromkeys([*git, *running]):
-        below = said or name if key == "value" else str(key)
-        one, other = _shown(running.get(key), git.get(key), clean, below)
+        value_name = item_name or name if key == "value" else str(key)
+        running_value, git_value = _mask_secrets(running.get(key), git.get(key), redact, value_name)
         if key in running:
-            old[key] = one
+            old[key] = running_value
         if key in git:
-            new[key] = other
+            new[key] = git_value
     return old, new
 
 
-def _shown_lists(running: list[Any], git: list[Any], clean: Clean, name: str) -> tuple[list[Any], list[Any]]:
-    places = _names(git), _names(running)
-    ours = places[0] or [str(at) for at in range(len(git))]
-    theirs = places[1] or [str(at) for at in range(len(running))]
-    old, new = dict(zip(theirs, running, strict=True)), dict(zip(ours, git, strict=True))
-    pairs = {at: _shown(_like(old, new, at), _like(new, old, at), clean, name) for at in {**old, **new}}
-    return [pairs[at][0] for at in old], [pairs[at][1] for at in new]
+def _mask_lists(running: list[Any], git: list[Any], redact: Redact, name: str) -> tuple[list[Any], list[Any]]:
+    git_names = _names(git) or [str(index) for index in range(len(git))]
+    running_names = _names(running) or [str(index) for index in range(len(running))]
+    old, new = dict(zip(running_names, running, strict=True)), dict(zip(git_names, git, strict=True))
+    pairs = {
+        key: _mask_secrets(_item_or_empty(old, new, key), _item_or_empty(new, old, key), redact, name)
+        for key in {**old, **new}
+    }
+    return [pairs[key][0] for key in old], [pairs[key][1] for key in new]
 
 
-def _like(side: Mapping[str, Any], other: Mapping[str, Any], at: str) -> Any:
-    """The item; where there is none, an empty thing of the other side's kind, so that names still hide it."""
-    return side[at] if at in side else ({} if isinstance(other[at], Mapping) else None)
+def _item_or_empty(side: Mapping[str, Any], other: Mapping[str, Any], key: str) -> Any:
+    """The item, or an empty value of the other side's type, so that secrets are still detected by name."""
+    return side[key] if key in side else ({} if isinstance(other[key], Mapping) else None)
 
 
-def _difference(running: Any, git: Any) -> Iterator[str]:
+def _diff(running: Any, git: Any) -> Iterator[str]:
     lines = difflib.unified_diff(_lines(running), _lines(git), n=3, lineterm="")
-    # Without the two lines that name the sides: they stand once, at the top.
+    # Skip the two header lines: the details begin with one header for all resources.
     for _ in range(2):
         next(lines, "")
     yield from lines
 
 
 def _lines(tree: Any) -> list[str]:
-    """As YAML would write it."""
+    """The tree as lines of YAML."""
     if isinstance(tree, Mapping) and tree:
         return [line for key in sorted(tree, key=str) for line in _entry(f"{key}:", tree[key])]
     if isinstance(tree, list) and tree:

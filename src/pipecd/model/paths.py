@@ -1,8 +1,8 @@
-"""Which files of a repository a pattern means. Used by `trigger` (onCommit), `skip` and the event watcher.
+"""Path patterns for files of a repository. Used by `trigger` (onCommit), `skip` and the event watcher.
 
-A pattern is a glob whose other characters are a regular expression's, as PipeCD writes them: `*` and `?`
-stay inside one directory, `**` crosses them, `.` and `$` are themselves, and `(a|b)` or `[0-9]+` mean what
-they mean in a regular expression. A pattern that names a directory means all that is in it.
+PipeCD's syntax is a glob mixed with a regular expression: `*` and `?` match inside one directory, `**`
+crosses directories, `.` and `$` are literal, and `(a|b)` or `[0-9]+` are as in a regular expression. A
+pattern that matches a directory matches all files in it.
 """
 
 import posixpath
@@ -11,20 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-#: One character of a set, alone or as a range.
+#: A character set: single characters and ranges.
 _SET = re.compile(r"\[\^?(?:(?:\\.|[^\]\\-])(?:-(?:\\.|[^\]\\-]))?)+\]", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathPattern:
     regex: re.Pattern[str]
-    #: How many parts the pattern has: directories of that depth are compared too.
+    #: Number of path components; directories of that depth are compared too.
     depth: int
-    #: Written with a leading `!`: what it matches does not count.
+    #: Written with a leading `!`: files that it matches are excluded.
     exclusion: bool
 
     def matches(self, path: str) -> bool:
-        """Whether `path`, or the directory above it at the pattern's depth, fits. Ignores `exclusion`."""
+        """Whether `path`, or its parent directory at the pattern's depth, matches. Ignores `exclusion`."""
         parts = path.split("/")
         if self.regex.search(path):
             return True
@@ -32,62 +32,62 @@ class PathPattern:
 
 
 @lru_cache(maxsize=4096)
-def pattern(text: str) -> PathPattern:
-    """Raises ValueError with a sentence when `text` is not a pattern."""
+def compile_pattern(text: str) -> PathPattern:
+    """Raises ValueError with a message if `text` is not a valid pattern."""
     cleaned = _clean(text.strip())
     exclusion = cleaned.startswith("!")
     if exclusion:
         cleaned = _clean(cleaned[1:])
         if not cleaned:
-            raise ValueError(f"{text!r} names no file to leave out")
+            raise ValueError(f"{text!r} names no file to exclude")
     if not cleaned:
-        cleaned = "."  # which no path of a repository is
+        cleaned = "."  # matches no path of a repository
     _check_glob(cleaned, text)
     try:
-        regex = re.compile(_translated(cleaned), re.DOTALL)
+        regex = re.compile(_to_regex(cleaned), re.DOTALL)
     except re.error as error:
         raise ValueError(f"{text!r} is not a path pattern: {error}") from error
     return PathPattern(regex=regex, depth=cleaned.count("/") + 1, exclusion=exclusion)
 
 
 def matches(patterns: Iterable[str], path: str) -> bool:
-    """Whether one of `patterns` means `path` and no exclusion among them does."""
-    found = [one for one in map(pattern, patterns) if one.matches(path)]
-    return bool(found) and not any(one.exclusion for one in found)
+    """Whether one of `patterns` matches `path` and no exclusion among them does."""
+    matching = [pattern for pattern in map(compile_pattern, patterns) if pattern.matches(path)]
+    return bool(matching) and not any(pattern.exclusion for pattern in matching)
 
 
-def touched(
+def find_touched_path(
     changed: Sequence[str], *, directory: str, paths: Sequence[str], ignores: Sequence[str]
 ) -> str | None:
-    """The changed file for whose sake an application in `directory` must be looked at, if there is one.
+    """The first changed file that affects an application in `directory`, or None.
 
-    One file that `ignores` means is enough to leave the whole change alone, as PipeCD's users know it. Each
-    pattern counts for itself, so an exclusion alone means nothing here.
+    As in PipeCD, one changed file that matches `ignores` is enough to ignore the whole change. Each pattern
+    is matched on its own, so an exclusion alone has no effect here.
     """
-    if any(matches((ignored,), path) for path in changed for ignored in ignores):
+    if any(matches((pattern,), path) for path in changed for pattern in ignores):
         return None
     for path in changed:
-        if any(matches((wanted,), path) for wanted in paths) or within(path, directory):
+        if any(matches((pattern,), path) for pattern in paths) or is_within(path, directory):
             return path
     return None
 
 
-def within(path: str, directory: str) -> bool:
-    """Whether `path` is below `directory`, both from the repository's root."""
-    home = _clean(directory)
-    return home in ("", ".", "/") or path.startswith(f"{home}/")
+def is_within(path: str, directory: str) -> bool:
+    """Whether `path` is below `directory`, both relative to the repository's root."""
+    parent = _clean(directory)
+    return parent in ("", ".", "/") or path.startswith(f"{parent}/")
 
 
 def _clean(path: str) -> str:
     if not path:
         return ""
-    # Two leading slashes are POSIX's own idea.
+    # POSIX gives two leading slashes a special meaning; `normpath` keeps them.
     cleaned = posixpath.normpath(path)
     return cleaned[1:] if cleaned.startswith("//") else cleaned
 
 
 def _check_glob(glob: str, text: str) -> None:
-    """What a glob must keep to: brackets that close and hold something, no lone backslash at the end."""
+    """Raise ValueError for an unclosed or empty character set, or a trailing backslash."""
     at = 0
     while at < len(glob):
         if glob[at] == "\\":
@@ -100,15 +100,15 @@ def _check_glob(glob: str, text: str) -> None:
 
 
 def _end_of_set(glob: str, start: int, text: str) -> int:
-    """Where the set that begins at `start` closes: `[abc]`, `[^a-z]`, never empty."""
-    found = _SET.match(glob, start)
-    if found is None:
+    """The index of the bracket that closes the set at `start`: `[abc]`, `[^a-z]`, never empty."""
+    match = _SET.match(glob, start)
+    if match is None:
         raise ValueError(f"{text!r} is not a path pattern: a [ is not closed, or its set is not well formed")
-    return found.end() - 1
+    return match.end() - 1
 
 
-def _translated(glob: str) -> str:
-    """The anchored regular expression that `glob` stands for."""
+def _to_regex(glob: str) -> str:
+    """The anchored regular expression for `glob`."""
     out: list[str] = []
     at = 0
     while at < len(glob):

@@ -1,7 +1,7 @@
-"""How a deployment goes about it: which strategy, with the sentence that says why, and which stages.
+"""Plans a deployment: the sync strategy, with its reason as a sentence, and the stages.
 
-Pure: `piped.planner` gathers the facts. Where neither the trigger nor the application's file decides,
-`strategy` answers None and the platform is asked.
+Pure: `piped.deploy.planner` collects the inputs. If neither the trigger nor the application's file decides,
+`determine_strategy` returns None and the platform decides.
 """
 
 import json
@@ -14,34 +14,35 @@ from typing import Any, Protocol
 from pipecd.model.deployment import ManualOperation, Stage, SyncStrategy, Trigger
 from pipecd.model.progress import BASE_STAGE, ONLY_ON_REQUEST
 
-#: Stage metadata that other programs read: who may approve, and what a script's rollback runs.
+#: Keys of stage metadata that other programs read: the approvers, and the command and environment of a
+#: script's rollback.
 APPROVERS, ON_ROLLBACK, ENVIRONMENT = "Approvers", "onRollback", "env"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predefined:
-    """A stage that the planner adds by itself: the wire's id and name, and what people read."""
+    """A stage that the planner adds: its id and name on the wire, and its description."""
 
     id: str
     name: str
     desc: str
 
 
-ROLLBACK = Predefined(id="Rollback", name="ROLLBACK", desc="Go back to what ran before")
+ROLLBACK = Predefined(id="Rollback", name="ROLLBACK", desc="Roll back to the previous version")
 CUSTOM_SYNC_ROLLBACK = Predefined(
-    id="CustomSyncRollback", name="CUSTOM_SYNC_ROLLBACK", desc="Sync the commit that ran before once more"
+    id="CustomSyncRollback", name="CUSTOM_SYNC_ROLLBACK", desc="Run the custom sync at the previous commit"
 )
 SCRIPT_RUN_ROLLBACK = Predefined(
-    id="ScriptRunRollback", name="SCRIPT_RUN_ROLLBACK", desc="Run what a script's stage says for a rollback"
+    id="ScriptRunRollback", name="SCRIPT_RUN_ROLLBACK", desc="Run the script stage's rollback command"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """How to sync, and the sentence that says why."""
+    """The sync strategy, and its reason as a sentence."""
 
     strategy: SyncStrategy
-    why: str
+    reason: str
 
 
 class ConfiguredStage(Protocol):
@@ -69,107 +70,115 @@ class CommitMatcher(Protocol):
 
 
 class NoPipeline(ValueError):
-    """The pipeline was asked for and there is none."""
+    """A pipeline sync was requested, but the application has no pipeline."""
 
 
-def strategy(
+def determine_strategy(
     trigger: Trigger,
     *,
     pipeline: Sequence[ConfiguredStage],
     always_use_pipeline: bool,
     commit_matcher: CommitMatcher,
 ) -> Strategy | None:
-    """What the trigger or the file decides; None leaves it to the platform. Raises NoPipeline."""
+    """The strategy set by the trigger or the file; None leaves it to the platform. Raises NoPipeline."""
     if trigger.strategy is SyncStrategy.QUICK_SYNC:
-        return Strategy(strategy=SyncStrategy.QUICK_SYNC, why=trigger.summary or "Quick sync as asked for")
+        return Strategy(strategy=SyncStrategy.QUICK_SYNC, reason=trigger.summary or "Quick sync as requested")
     if trigger.strategy is SyncStrategy.PIPELINE:
         if not pipeline:
-            raise NoPipeline("a sync with the pipeline was asked for, and the application has no pipeline")
+            raise NoPipeline("a pipeline sync was requested, but the application has no pipeline")
         return Strategy(
-            strategy=SyncStrategy.PIPELINE, why=trigger.summary or "Sync with the pipeline as asked"
+            strategy=SyncStrategy.PIPELINE, reason=trigger.summary or "Sync with the pipeline as requested"
         )
     if not pipeline:
-        return Strategy(strategy=SyncStrategy.QUICK_SYNC, why="Quick sync, because no pipeline is configured")
+        return Strategy(
+            strategy=SyncStrategy.QUICK_SYNC, reason="Quick sync, because no pipeline is configured"
+        )
     if always_use_pipeline:
         return Strategy(
-            strategy=SyncStrategy.PIPELINE, why="Sync with the pipeline, because alwaysUsePipeline is set"
+            strategy=SyncStrategy.PIPELINE, reason="Sync with the pipeline, because alwaysUsePipeline is set"
         )
-    # Who asks for a sync in person does not mean the words of an old commit.
-    return None if trigger.commander else _by_message(trigger.commit.message, commit_matcher)
+    # A requested sync deploys a commit that may be old; its message does not decide.
+    return None if trigger.commander else _match_commit_message(trigger.commit.message, commit_matcher)
 
 
-def _by_message(message: str, matcher: CommitMatcher) -> Strategy | None:
-    for regex, kind, words in (
+def _match_commit_message(message: str, matcher: CommitMatcher) -> Strategy | None:
+    for regex, strategy, label in (
         (matcher.pipeline, SyncStrategy.PIPELINE, "Sync with the pipeline"),
         (matcher.quick_sync, SyncStrategy.QUICK_SYNC, "Quick sync"),
     ):
         if regex and re.search(regex, message):
-            return Strategy(strategy=kind, why=f'{words}, because the commit message matches "{regex}"')
+            reason = f'{label}, because the commit message matches "{regex}"'
+            return Strategy(strategy=strategy, reason=reason)
     return None
 
 
 def quick_sync_stages(quick_sync: Predefined, *, rolls_back: bool, auto_rollback: bool) -> Sequence[Stage]:
-    """One stage, and the one that undoes it. `rolls_back`: the platform knows ROLLBACK."""
-    forward = _predefined(quick_sync)
-    undoing = [_rollback(ROLLBACK)] if rolls_back else []
-    return _numbered([forward], undoing, auto_rollback=auto_rollback)
+    """The sync stage and its rollback stage. `rolls_back`: the platform supports ROLLBACK."""
+    forward = _predefined_stage(quick_sync)
+    rollback = [_rollback_stage(ROLLBACK)] if rolls_back else []
+    return _combine([forward], rollback, auto_rollback=auto_rollback)
 
 
 def pipeline_stages(
     pipeline: Sequence[ConfiguredStage], *, rolls_back: bool, auto_rollback: bool
 ) -> Sequence[Stage]:
-    """The configured stages one after another, and those that undo them.
+    """The configured stages in sequence, and their rollback stages.
 
-    A pipeline that syncs by a command of its own is undone by that command at the commit before.
+    A pipeline with CUSTOM_SYNC is rolled back by running its command at the previous commit.
     """
-    forward = [_configured(stage) for stage in pipeline]
-    chained = [replace(now, requires=(before.id,)) for before, now in pairwise(forward)]
-    custom = any(stage.name == "CUSTOM_SYNC" for stage in pipeline)
-    undoing = [_rollback(CUSTOM_SYNC_ROLLBACK)] if custom else [_rollback(ROLLBACK)] if rolls_back else []
-    return _numbered(
-        [*forward[:1], *chained], [*undoing, *_script_rollbacks(pipeline)], auto_rollback=auto_rollback
+    forward = [_configured_stage(stage) for stage in pipeline]
+    chained = [replace(stage, requires=(previous.id,)) for previous, stage in pairwise(forward)]
+    rollback = []
+    if any(stage.name == "CUSTOM_SYNC" for stage in pipeline):
+        rollback = [_rollback_stage(CUSTOM_SYNC_ROLLBACK)]
+    elif rolls_back:
+        rollback = [_rollback_stage(ROLLBACK)]
+    return _combine(
+        [*forward[:1], *chained], [*rollback, *_script_rollbacks(pipeline)], auto_rollback=auto_rollback
     )
 
 
-def _configured(stage: ConfiguredStage) -> Stage:
-    made = Stage(id=stage.id, name=stage.name, index=0, desc=stage.desc)
-    if stage.name == "WAIT_APPROVAL":
-        approvers = tuple(stage.options.approvers)
+def _configured_stage(configured: ConfiguredStage) -> Stage:
+    stage = Stage(id=configured.id, name=configured.name, index=0, desc=configured.desc)
+    if configured.name == "WAIT_APPROVAL":
+        approvers = tuple(configured.options.approvers)
         return replace(
-            made,
+            stage,
             operation=ManualOperation.APPROVE,
             approvers=approvers,
             metadata={APPROVERS: ",".join(approvers)},
         )
-    return replace(made, operation=ManualOperation.SKIP) if stage.name == "ANALYSIS" else made
+    return replace(stage, operation=ManualOperation.SKIP) if configured.name == "ANALYSIS" else stage
 
 
 def _script_rollbacks(pipeline: Sequence[ConfiguredStage]) -> Sequence[Stage]:
     scripts = [stage for stage in pipeline if stage.name == "SCRIPT_RUN" and stage.options.on_rollback]
-    undoing = []
+    rollback_stages = []
     for number, script in enumerate(scripts):
-        facts = {
+        metadata = {
             BASE_STAGE: script.id,
             ON_ROLLBACK: script.options.on_rollback,
             ENVIRONMENT: json.dumps(dict(script.options.env)),
         }
-        # The wire knows one id; a second one must still be another stage.
-        name = SCRIPT_RUN_ROLLBACK.id if number == 0 else f"{SCRIPT_RUN_ROLLBACK.id}-{number}"
-        undoing.append(replace(_rollback(SCRIPT_RUN_ROLLBACK, facts), id=name))
-    return undoing
+        # The wire defines one id; further script rollbacks need ids that differ from it.
+        stage_id = SCRIPT_RUN_ROLLBACK.id if number == 0 else f"{SCRIPT_RUN_ROLLBACK.id}-{number}"
+        rollback_stages.append(replace(_rollback_stage(SCRIPT_RUN_ROLLBACK, metadata), id=stage_id))
+    return rollback_stages
 
 
-def _predefined(what: Predefined) -> Stage:
-    return Stage(id=what.id, name=what.name, index=0, desc=what.desc, predefined=True)
+def _predefined_stage(predefined: Predefined) -> Stage:
+    return Stage(id=predefined.id, name=predefined.name, index=0, desc=predefined.desc, predefined=True)
 
 
-def _rollback(what: Predefined, metadata: Mapping[str, str] | None = None) -> Stage:
-    """Out of sight until it runs."""
-    return replace(_predefined(what), rollback=True, visible=False, metadata=metadata or {})
+def _rollback_stage(predefined: Predefined, metadata: Mapping[str, str] | None = None) -> Stage:
+    """A rollback stage, which is hidden until it runs."""
+    return replace(_predefined_stage(predefined), rollback=True, visible=False, metadata=metadata or {})
 
 
-def _numbered(forward: Sequence[Stage], undoing: Sequence[Stage], *, auto_rollback: bool) -> Sequence[Stage]:
-    """A rollback that is not automatic is planned all the same: a person may ask for it."""
+def _combine(forward: Sequence[Stage], rollback: Sequence[Stage], *, auto_rollback: bool) -> Sequence[Stage]:
+    """Number all stages. A rollback that is not automatic is still planned: a user may request it."""
     if not auto_rollback:
-        undoing = [replace(one, metadata={**one.metadata, ONLY_ON_REQUEST: "true"}) for one in undoing]
-    return tuple(replace(stage, index=index) for index, stage in enumerate([*forward, *undoing]))
+        rollback = [
+            replace(stage, metadata={**stage.metadata, ONLY_ON_REQUEST: "true"}) for stage in rollback
+        ]
+    return tuple(replace(stage, index=index) for index, stage in enumerate([*forward, *rollback]))

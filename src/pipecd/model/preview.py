@@ -1,4 +1,4 @@
-"""What a pull request would change in one application: the question a platform is asked, and its answer."""
+"""Plan preview of a pull request for one application: the platform's input and result."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pipecd.model.stage import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """`summary` is one line, `details` a text for people (a plan, or a unified diff)."""
+    """`summary` is one line, `details` a readable text (a plan, or a unified diff)."""
 
     summary: str
     details: str = ""
@@ -18,13 +18,13 @@ class Preview:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreviewWork:
-    """The files as they would be after the merge, and those that run. Nothing outside may be changed."""
+class PreviewRequest:
+    """The files after the merge, and the deployed files. A preview must not change anything outside."""
 
     application: Application
-    #: The platform provider's decoded `config`, or None where the application names none.
+    #: The platform provider's decoded `config`, or None if the application names no provider.
     provider: Any
     head: Source
-    #: The checkout at the running commit, None when nothing was deployed yet. Raises UserError or NotFound
-    #: when it cannot be read.
+    #: Returns the checkout at the running commit, None before the first deployment. Raises UserError or
+    #: NotFound if it cannot be read.
     running: Callable[[], Awaitable[Source | None]]

@@ -1,7 +1,7 @@
-"""What comes next in a deployment. Pure: the loop in `piped.rollout` asks, acts once, reports, asks again.
+"""Determines the next step of a deployment. Pure: `piped.deploy.rollout` takes the step and reports it.
 
-There is no special path for recovery. A process that finds a half-done deployment asks the same
-question about the same value and goes on.
+There is no separate recovery path. A process that finds an unfinished deployment calls the same function with
+the same value and continues.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,18 @@ from pipecd.model.status import DeploymentStatus, StageStatus
 
 STARTED_REASON = "The agent has started this deployment"
 SUCCESS_REASON = "The deployment was completed successfully"
-#: Stage metadata: epoch seconds at which the stage first ran, so that a restart does not extend a timeout.
+#: Stage metadata: when the stage first ran (epoch seconds), so that a restart does not extend its timeout.
 STAGE_STARTED_AT = "pipecd/started-at"
-#: Shared metadata of a deployment: epoch seconds at which it, and its rollback, began.
+#: Shared metadata of a deployment: when it, and its rollback, started (epoch seconds).
 STARTED_AT = "pipecd/started-at"
 ROLLBACK_STARTED_AT = "pipecd/rollback-started-at"
-#: Shared metadata, stored with the plan: how many seconds the stages may take, and the rollback again.
+#: Shared metadata, stored with the plan: the timeout of the stages, and separately of the rollback (seconds).
 TIMEOUT = "pipecd/timeout"
-#: Shared metadata, stored before the turn to ROLLING_BACK: `ASKED` when a person asked for the rollback.
+#: Shared metadata, stored before the status becomes ROLLING_BACK: why the deployment rolls back.
+#: `ORIGIN_REQUEST` if a user requested the rollback.
 ROLLBACK_ORIGIN = "pipecd/rollback-origin"
-ASKED, PLANNED = "asked", "planned"
-#: Stage metadata of a rollback stage that runs only when a person asks for a rollback.
+ORIGIN_REQUEST, ORIGIN_PLAN = "asked", "planned"
+#: Stage metadata of a rollback stage that runs only if a user requests a rollback.
 ONLY_ON_REQUEST = "pipecd/only-on-request"
 #: Stage metadata of a rollback stage that undoes one stage: the id of that stage.
 BASE_STAGE = "baseStageID"
@@ -37,19 +38,19 @@ class StopKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """Why the stages at work must not go on. `rollback` None leaves it to the plan.
+    """Why the running stages must stop. If `rollback` is None, the plan decides whether to roll back.
 
-    Once a deployment rolls back, only TIMED_OUT counts, and means the rollback's own time.
+    While a deployment rolls back, only TIMED_OUT has an effect, and refers to the rollback's own timeout.
     """
 
     kind: StopKind
-    by: str = ""
+    requested_by: str = ""
     rollback: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Decide on the stages, and report them."""
+    """Determine the stages and report them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +67,14 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Call this stage, which is running, and fold its outcome with `after`."""
+    """Call this stage, which is running, and apply its outcome with `apply_outcome`."""
 
     stage: Stage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Halt:
-    """End this stage without calling it again: it was stopped before or between two calls."""
+    """End this stage without another call: it was stopped before or between calls."""
 
     stage: Stage
     status: StageStatus
@@ -90,7 +91,7 @@ class RollBack:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """Report the deployment as over."""
+    """Report the deployment as completed."""
 
     status: DeploymentStatus
     reason: str
@@ -100,7 +101,7 @@ Step = Plan | Begin | Start | Run | Halt | RollBack | Finish
 
 
 def next_step(deployment: Deployment, stop: Stop | None = None) -> Step | None:
-    """The one thing to do now; None once the deployment is over."""
+    """The next step; None once the deployment is completed."""
     if deployment.status.final:
         return None
     if deployment.status is DeploymentStatus.PENDING:
@@ -110,19 +111,21 @@ def next_step(deployment: Deployment, stop: Stop | None = None) -> Step | None:
     forward = [stage for stage in deployment.stages if not stage.rollback]
     if any(stage.status is StageStatus.EXITED for stage in forward):
         return Finish(status=DeploymentStatus.SUCCESS, reason=SUCCESS_REASON)
-    broken = _broken(forward)
-    if broken:
-        return _after_break(deployment, stop, broken)
-    waiting = next((stage for stage in forward if not stage.status.final), None)
-    if waiting and stop:
-        return _stop_step(forward, waiting, stop)
+    failed = _first_failed(forward)
+    if failed:
+        return _step_after_failure(deployment, stop, failed)
+    next_stage = next((stage for stage in forward if not stage.status.final), None)
+    if next_stage and stop:
+        return _stop_step(forward, next_stage, stop)
     if deployment.status is not DeploymentStatus.RUNNING:
         return Begin()
-    return _call(waiting) if waiting else Finish(status=DeploymentStatus.SUCCESS, reason=SUCCESS_REASON)
+    if next_stage:
+        return _start_or_run(next_stage)
+    return Finish(status=DeploymentStatus.SUCCESS, reason=SUCCESS_REASON)
 
 
-def after(deployment: Deployment, stage: Stage, outcome: Outcome, now: int) -> Deployment:
-    """The deployment once `stage` has answered `outcome`."""
+def apply_outcome(deployment: Deployment, stage: Stage, outcome: Outcome, now: int) -> Deployment:
+    """The deployment after `stage` returned `outcome`; `now` is epoch seconds."""
     current = deployment.stage(stage.id)
     current = replace(current, metadata={**current.metadata, **outcome.saved})
     match outcome:
@@ -143,8 +146,10 @@ def after(deployment: Deployment, stage: Stage, outcome: Outcome, now: int) -> D
     return replace(deployment.with_stage(changed), shared=shared)
 
 
-def advance(deployment: Deployment, step: Begin | Start | Halt | RollBack | Finish, now: int) -> Deployment:
-    """The deployment once `step` is done; `now` is epoch seconds."""
+def apply_step(
+    deployment: Deployment, step: Begin | Start | Halt | RollBack | Finish, now: int
+) -> Deployment:
+    """The deployment after `step`; `now` is epoch seconds."""
     match step:
         case Begin():
             shared = {STARTED_AT: str(now), **deployment.shared}
@@ -163,11 +168,11 @@ def advance(deployment: Deployment, step: Begin | Start | Halt | RollBack | Fini
             return replace(deployment, status=status, reason=reason, completed_at=now)
 
 
-def _call(stage: Stage) -> Start | Run:
+def _start_or_run(stage: Stage) -> Start | Run:
     return Start(stage=stage) if stage.status is StageStatus.NOT_STARTED else Run(stage=stage)
 
 
-def _broken(stages: Sequence[Stage]) -> Stage | None:
+def _first_failed(stages: Sequence[Stage]) -> Stage | None:
     ends = (StageStatus.FAILURE, StageStatus.CANCELLED)
     return next((stage for stage in stages if stage.status in ends), None)
 
@@ -178,67 +183,69 @@ def _unplanned_step(stop: Stop | None) -> Plan | Finish:
     return Plan()
 
 
-def _stop_step(forward: Sequence[Stage], waiting: Stage, stop: Stop) -> Halt | Finish:
-    """The deployment must stop while its stages are all sound: end the one at work first."""
-    untouched = all(stage.status is StageStatus.NOT_STARTED for stage in forward)
+def _stop_step(forward: Sequence[Stage], next_stage: Stage, stop: Stop) -> Halt | Finish:
+    """Stop a deployment none of whose stages failed: end the running stage first."""
+    none_started = all(stage.status is StageStatus.NOT_STARTED for stage in forward)
     if stop.kind is StopKind.TIMED_OUT:
-        return Halt(stage=waiting, status=StageStatus.FAILURE, reason="The deployment's time was up")
-    if untouched and not stop.rollback:
+        return Halt(stage=next_stage, status=StageStatus.FAILURE, reason="The deployment timed out")
+    if none_started and not stop.rollback:
         return Finish(status=DeploymentStatus.CANCELLED, reason=f"{_cancelled(stop)} before any stage ran")
-    return Halt(stage=waiting, status=StageStatus.CANCELLED, reason=_cancelled(stop))
+    return Halt(stage=next_stage, status=StageStatus.CANCELLED, reason=_cancelled(stop))
 
 
 def _cancelled(stop: Stop) -> str:
-    return f"Cancelled by {stop.by}" if stop.by else "Cancelled"
+    return f"Cancelled by {stop.requested_by}" if stop.requested_by else "Cancelled"
 
 
-def _after_break(deployment: Deployment, stop: Stop | None, broken: Stage) -> RollBack | Finish:
-    """A forward stage failed or was cancelled: roll back where that is wanted, else end."""
-    reason = _why(broken, stop)
-    asked = stop.rollback if stop else None
-    origin = ASKED if asked else PLANNED
-    if asked is not False and _wanted_rollbacks(deployment, origin):
+def _step_after_failure(deployment: Deployment, stop: Stop | None, failed: Stage) -> RollBack | Finish:
+    """A forward stage failed or was cancelled: roll back if applicable, otherwise end the deployment."""
+    reason = _failure_reason(failed, stop)
+    requested = stop.rollback if stop else None
+    origin = ORIGIN_REQUEST if requested else ORIGIN_PLAN
+    if requested is not False and _applicable_rollbacks(deployment, origin):
         return RollBack(reason=reason, origin=origin)
-    return Finish(status=_final_status(broken), reason=reason)
+    return Finish(status=_final_status(failed), reason=reason)
 
 
-def _why(broken: Stage, stop: Stop | None) -> str:
-    if broken.status is StageStatus.CANCELLED:
-        return f"{_cancelled(stop) if stop else 'Cancelled'} while executing stage {broken.id}"
+def _failure_reason(failed: Stage, stop: Stop | None) -> str:
+    if failed.status is StageStatus.CANCELLED:
+        return f"{_cancelled(stop) if stop else 'Cancelled'} while executing stage {failed.id}"
     if stop and stop.kind is StopKind.TIMED_OUT:
-        return f"Timed out while executing stage {broken.id}"
-    return f"Failed while executing stage {broken.id}" + (f": {broken.reason}" if broken.reason else "")
+        return f"Timed out while executing stage {failed.id}"
+    return f"Failed while executing stage {failed.id}" + (f": {failed.reason}" if failed.reason else "")
 
 
-def _wanted_rollbacks(deployment: Deployment, origin: str) -> list[Stage]:
+def _applicable_rollbacks(deployment: Deployment, origin: str) -> list[Stage]:
     planned = [stage for stage in deployment.stages if stage.rollback]
-    if origin != ASKED:
+    if origin != ORIGIN_REQUEST:
         planned = [stage for stage in planned if ONLY_ON_REQUEST not in stage.metadata]
     return [stage for stage in planned if _base_ran(deployment, stage)]
 
 
 def _base_ran(deployment: Deployment, stage: Stage) -> bool:
-    """A rollback of one stage makes sense only when that stage was started and not skipped."""
+    """A rollback of one stage applies only if that stage was started and not skipped."""
     base = stage.metadata.get(BASE_STAGE)
-    unused = (StageStatus.NOT_STARTED, StageStatus.SKIPPED)
-    return not any(other.id == base and other.status in unused for other in deployment.stages)
+    not_run = (StageStatus.NOT_STARTED, StageStatus.SKIPPED)
+    return not any(other.id == base and other.status in not_run for other in deployment.stages)
 
 
 def _rollback_step(deployment: Deployment, stop: Stop | None) -> Start | Run | Halt | Finish:
-    """Every wanted rollback stage runs, also after one of them failed; then the deployment ends."""
-    wanted = _wanted_rollbacks(deployment, deployment.shared.get(ROLLBACK_ORIGIN, PLANNED))
-    waiting = next((stage for stage in wanted if not stage.status.final), None)
-    if waiting and stop and stop.kind is StopKind.TIMED_OUT:
-        return Halt(stage=waiting, status=StageStatus.FAILURE, reason="The rollback's time was up")
-    if waiting:
-        return _call(waiting)
-    broken = _broken([stage for stage in deployment.stages if not stage.rollback])
-    status = _final_status(broken) if broken else DeploymentStatus.FAILURE
-    failed = _broken([stage for stage in deployment.stages if stage.rollback])
-    tail = f"; the rollback failed too: {failed.reason or failed.id}" if failed else ""
-    return Finish(status=status, reason=deployment.reason + tail)
+    """Every applicable rollback stage runs, even after one of them failed; then the deployment ends."""
+    rollbacks = _applicable_rollbacks(deployment, deployment.shared.get(ROLLBACK_ORIGIN, ORIGIN_PLAN))
+    next_stage = next((stage for stage in rollbacks if not stage.status.final), None)
+    if next_stage and stop and stop.kind is StopKind.TIMED_OUT:
+        return Halt(stage=next_stage, status=StageStatus.FAILURE, reason="The rollback timed out")
+    if next_stage:
+        return _start_or_run(next_stage)
+    failed = _first_failed([stage for stage in deployment.stages if not stage.rollback])
+    status = _final_status(failed) if failed else DeploymentStatus.FAILURE
+    failed_rollback = _first_failed([stage for stage in deployment.stages if stage.rollback])
+    reason = deployment.reason
+    if failed_rollback:
+        reason += f"; the rollback also failed: {failed_rollback.reason or failed_rollback.id}"
+    return Finish(status=status, reason=reason)
 
 
-def _final_status(broken: Stage) -> DeploymentStatus:
-    cancelled = broken.status is StageStatus.CANCELLED
+def _final_status(failed: Stage) -> DeploymentStatus:
+    cancelled = failed.status is StageStatus.CANCELLED
     return DeploymentStatus.CANCELLED if cancelled else DeploymentStatus.FAILURE

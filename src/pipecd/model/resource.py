@@ -1,4 +1,4 @@
-"""What runs of an application, thing by thing, with its health. For platforms and `piped.live`."""
+"""The resources of an application's live state, with their health. For platforms and `piped.observe`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Health(IntEnum):
-    """Numbers are the wire's; the wire's OTHER is what we call unhealthy."""
+    """The numbers are the wire's; UNHEALTHY is the wire's OTHER."""
 
     UNKNOWN = 0
     HEALTHY = 1
@@ -15,22 +15,22 @@ class Health(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """One thing on the platform. `why` says more about its health; times are epoch seconds, 0 unknown."""
+    """One resource on the platform. Times are epoch seconds, 0 if unknown."""
 
     id: str
     kind: str
     name: str
     parents: Sequence[str] = ()
     health: Health = Health.UNKNOWN
-    why: str = ""
+    health_reason: str = ""
     created_at: int = 0
     updated_at: int = 0
-    facts: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def health_of(resources: Iterable[Resource]) -> Health:
-    """The application's: as bad as its worst thing. Without any it is unknown."""
-    found = {one.health for one in resources}
-    if Health.UNHEALTHY in found:
+def aggregate_health(resources: Iterable[Resource]) -> Health:
+    """The application's health: that of its worst resource, UNKNOWN without resources."""
+    states = {resource.health for resource in resources}
+    if Health.UNHEALTHY in states:
         return Health.UNHEALTHY
-    return Health.HEALTHY if found == {Health.HEALTHY} else Health.UNKNOWN
+    return Health.HEALTHY if states == {Health.HEALTHY} else Health.UNKNOWN

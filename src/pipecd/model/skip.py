@@ -1,4 +1,4 @@
-"""Whether a stage is skipped for the sake of what is deployed. `piped.perform` asks before the first call."""
+"""Decides whether `skipOn` skips a stage. Called by `piped.deploy.perform` before the stage's first call."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,7 +7,7 @@ from pipecd.model.paths import matches
 
 
 class SkipOn(Protocol):
-    """`config.stages.SkipOn`: either is enough."""
+    """`config.stages.SkipOn`: a match of either field skips the stage."""
 
     @property
     def commit_message_prefixes(self) -> Sequence[str]: ...
@@ -16,14 +16,14 @@ class SkipOn(Protocol):
     def paths(self) -> Sequence[str]: ...
 
 
-def skips(rule: SkipOn, message: str, changed: Sequence[str] | None) -> str:
-    """Why the stage is skipped, as a sentence; empty when it is not.
+def skip_reason(rule: SkipOn, message: str, changed: Sequence[str] | None) -> str:
+    """The reason for skipping the stage, as a sentence; empty if it is not skipped.
 
-    `changed` are the files between the running and the target commit; None when nothing runs yet, which no
-    path can excuse.
+    `changed` are the files that differ between the running and the target commit; None before the first
+    deployment, when paths never skip.
     """
     if rule.paths and changed and all(matches(rule.paths, path) for path in changed):
-        return "Skipped: the change touches only files that skipOn.paths names"
+        return "Skipped: the change touches only files that match skipOn.paths"
     for prefix in rule.commit_message_prefixes:
         if prefix and message.startswith(prefix):
             return f"Skipped: the commit message begins with {prefix!r}"

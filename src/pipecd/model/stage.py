@@ -1,10 +1,9 @@
-"""The stage contract: how a stage of any platform is called, and what it may answer.
+"""The stage contract: how a stage of any platform is called, and what it may return.
 
-A stage is a function from its work to an outcome. It is called again and again until it says that
-it is done: one external effect a call, and what it must remember goes into `Again.saved`, which is
-stored before the next call. A kill at any moment loses at most the effect of one call, and the
-stage finds that again by reading back under `Work.token`. There is no other way to survive a
-restart, and none is needed.
+A stage is a function from its work to an outcome. It is called repeatedly until it returns `Done` or
+`Failed`, with one external effect per call. State that it needs in later calls goes into `Again.saved`, which
+is stored before the next call. A kill at any moment loses at most the effect of one call, and the stage finds
+that effect by reading back under `Work.token`. There is no other mechanism for surviving a restart.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ Saved = Mapping[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The stage is over. `status` may also be SKIPPED, or EXITED to end the deployment as a success."""
+    """The stage has ended. `status` may also be SKIPPED, or EXITED to end the deployment as a success."""
 
     note: str = ""
     status: StageStatus = StageStatus.SUCCESS
@@ -32,9 +31,9 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Again:
-    """Call once more, `after` seconds from now or as soon as a command for the stage arrives.
+    """Call the stage again `after` seconds from now, or as soon as a command for the stage arrives.
 
-    `saved` is merged into the stage's metadata and `shared` into the deployment's before that.
+    Before that call, `saved` is merged into the stage's metadata and `shared` into the deployment's.
     """
 
     after: float = 0.0
@@ -45,7 +44,7 @@ class Again:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The stage is over and did not do its work. `remedy` tells a person what to do."""
+    """The stage has ended without success. `remedy` tells the user what to do."""
 
     reason: str
     remedy: str = ""
@@ -56,17 +55,17 @@ Outcome = Done | Again | Failed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a person asked of a running stage. `id` is the command's."""
+class StageAction:
+    """A user's request to approve or skip a running stage. `id` is the command's."""
 
     id: str
-    commander: str
-    #: False means: skip.
+    requested_by: str
+    #: False means skip.
     approve: bool = True
 
 
 class StageLog(Protocol):
-    """The log that people read beside the stage. Lines appear in the console within a second."""
+    """The log shown next to the stage. Lines appear in the console within a second."""
 
     def info(self, text: str) -> None: ...
     def success(self, text: str) -> None: ...
@@ -78,7 +77,7 @@ class Source:
     """A checkout of one commit, with secrets decrypted and attachments rendered where configured.
 
     `directory` is the application's, inside `root`; `config` is its decoded file
-    (`config.application.ApplicationConfig`). Files may be changed freely: the copy is this work's own.
+    (`config.application.ApplicationConfig`). Files may be changed: no other work shares the checkout.
     """
 
     commit: str
@@ -89,33 +88,33 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Work(Generic[Options]):
-    """What a stage is given. `now` is epoch seconds at the call."""
+    """The input of a stage call. `now` is the time of the call in epoch seconds."""
 
     application: Application
     deployment: Deployment
     stage: Stage
     #: The stage's decoded `with`.
     options: Options
-    #: The platform provider's decoded `config`, or None where the stage needs none.
+    #: The platform provider's decoded `config`, or None if the stage needs none.
     provider: Any
     log: StageLog
     now: float
-    #: The same for each call of this stage of this deployment; put it where effects can be found again.
+    #: Identical for every call of this stage of this deployment. External effects carry it to be found again.
     token: str
-    #: What people asked of this stage so far, oldest first.
-    orders: Sequence[Order]
-    #: The checkout at the deployment's commit.
+    #: The stage actions requested so far, oldest first.
+    actions: Sequence[StageAction]
+    #: Returns the checkout at the deployment's commit.
     target: Callable[[], Awaitable[Source]]
-    #: The checkout at the running commit; raises `Refused` when nothing was deployed before.
+    #: Returns the checkout at the running commit. Raises `Refused` if nothing was deployed before.
     running: Callable[[], Awaitable[Source]]
-    #: A copy of another repository: its remote, and a branch, tag or commit of it.
-    elsewhere: Callable[[str, str], Awaitable[Path]]
-    #: Tells people about something: the event's name (`DEPLOYMENT_WAIT_APPROVAL`) and its fields.
+    #: Checks out another repository, given its remote and a branch, tag or commit.
+    checkout_repository: Callable[[str, str], Awaitable[Path]]
+    #: Sends a notification, given the event's name (such as `DEPLOYMENT_WAIT_APPROVAL`) and its fields.
     notify: Callable[[str, Mapping[str, str]], None]
-    #: Keeps bytes of this application under a name, sealed with the agent's key, for calls to come.
-    keep: Callable[[str, bytes], Awaitable[None]]
-    #: What was kept under a name; raises `NotFound`, or `Refused` when the agent's key was replaced.
-    kept: Callable[[str], Awaitable[bytes]]
+    #: Stores bytes under a name for later calls of this application, encrypted with the agent's key.
+    store_object: Callable[[str, bytes], Awaitable[None]]
+    #: Loads the bytes stored under a name. Raises `NotFound`, or `Refused` if the agent's key was replaced.
+    load_object: Callable[[str], Awaitable[bytes]]
 
     @property
     def saved(self) -> Saved:

@@ -1,7 +1,7 @@
-"""The states of deployments and stages, and the moves between them, as tables.
+"""The statuses of deployments and stages, and the allowed moves between them, as tables.
 
-Shared by the agent, which makes the moves, and the control plane, which refuses the illegal ones.
-Numbers are the wire's.
+Shared by the agent, which makes the moves, and the control plane, which rejects invalid ones. The
+numbers are the wire's.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class DeploymentStatus(IntEnum):
 
     @property
     def active(self) -> bool:
-        """An application has at most one deployment in such a state."""
+        """An application has at most one active deployment."""
         return self in ACTIVE_DEPLOYMENT
 
 
@@ -34,7 +34,7 @@ class StageStatus(IntEnum):
     FAILURE = 3
     CANCELLED = 4
     SKIPPED = 5
-    #: Ends the deployment as a success without running what follows.
+    #: Ends the deployment as a success without running the following stages.
     EXITED = 6
 
     @property
@@ -43,7 +43,7 @@ class StageStatus(IntEnum):
 
 
 class SyncStatus(IntEnum):
-    """How Git and the platform compare for an application."""
+    """Whether an application's live state matches Git."""
 
     UNKNOWN = 0
     SYNCED = 1
@@ -93,10 +93,10 @@ STAGE_MOVES: Mapping[StageStatus, frozenset[StageStatus]] = {
 
 
 def may_move(old: DeploymentStatus, new: DeploymentStatus) -> bool:
-    """Whether a deployment may go from `old` to `new`; staying is always allowed."""
+    """Whether a deployment may move from `old` to `new`; the same status is always allowed."""
     return old == new or new in DEPLOYMENT_MOVES[old]
 
 
 def stage_may_move(old: StageStatus, new: StageStatus) -> bool:
-    """Whether a stage may go from `old` to `new`; staying is always allowed."""
+    """Whether a stage may move from `old` to `new`; the same status is always allowed."""
     return old == new or new in STAGE_MOVES[old]

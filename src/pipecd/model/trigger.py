@@ -1,7 +1,7 @@
-"""Whether a commit, a person, drift or a chain leads to a deployment. Pure: `piped.trigger` finds the facts.
+"""Decides whether a commit, a command, drift or a chain triggers a deployment.
 
-Each answer carries its reason as a sentence. What a rule looks like in an application's file stands in
-`config.application`; only its shape is known here.
+Pure: `piped.trigger` collects the inputs. Each decision carries its reason as a sentence.
+`config.application` defines the rules; only their protocols are declared here.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from pipecd.model.deployment import Deployment
-from pipecd.model.paths import touched
+from pipecd.model.paths import find_touched_path
 
 
 class Switch(Protocol):
@@ -36,35 +36,35 @@ class OnOutOfSync(Switch, Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     triggered: bool
-    why: str
+    reason: str
 
 
 def on_commit(
     rule: OnCommit, *, directory: str, last: str, head: str, changed: Sequence[str] | None
 ) -> Decision:
-    """`last` is the commit that was triggered or decided about before, empty when there was none.
+    """`last` is the last commit that was triggered or decided on; empty if there was none.
 
-    `changed` are the files that differ between it and `head`; None when `last` is not in the repository any
-    more, and nobody can tell.
+    `changed` are the files that differ between it and `head`; None if `last` is no longer in the repository,
+    so that the difference is unknown.
     """
     if rule.disabled:
         return _no("trigger.onCommit is disabled")
     if not last:
         return _yes("The application was never deployed")
     if last == head:
-        return _no("The head commit was dealt with already")
+        return _no("The head commit was already handled")
     if changed is None:
-        return _yes(f"The branch was rewritten: commit {last[:7]} is not in the repository any more")
-    path = touched(changed, directory=directory, paths=rule.paths, ignores=rule.ignores)
+        return _yes(f"The branch was rewritten: commit {last[:7]} is no longer in the repository")
+    path = find_touched_path(changed, directory=directory, paths=rule.paths, ignores=rule.ignores)
     if path is None:
-        return _no(f"Nothing of the application changed between {last[:7]} and {head[:7]}")
+        return _no(f"No file of the application changed between {last[:7]} and {head[:7]}")
     return _yes(f"{path} changed between {last[:7]} and {head[:7]}")
 
 
 def on_command(rule: Switch) -> Decision:
     if rule.disabled:
         return _no("trigger.onCommand is disabled in the application's file")
-    return _yes("Somebody asked for it")
+    return _yes("A sync was requested")
 
 
 def on_chain(rule: Switch) -> Decision:
@@ -80,15 +80,15 @@ def on_out_of_sync(rule: OnOutOfSync, *, last: Deployment | None, now: float) ->
     if last is None:
         return _yes("The application is out of sync and was never deployed")
     if not last.status.final:
-        return _no("The last deployment is still at work")
+        return _no("The last deployment is still running")
     if now - last.completed_at < rule.min_window.total_seconds():
         return _no(f"The last deployment ended less than {rule.min_window} ago")
     return _yes("The application is out of sync with its files")
 
 
-def _yes(why: str) -> Decision:
-    return Decision(triggered=True, why=why)
+def _yes(reason: str) -> Decision:
+    return Decision(triggered=True, reason=reason)
 
 
-def _no(why: str) -> Decision:
-    return Decision(triggered=False, why=why)
+def _no(reason: str) -> Decision:
+    return Decision(triggered=False, reason=reason)

@@ -1,4 +1,4 @@
-"""`pipectl`: the command line for people and CI. One module a noun, imported when it is used."""
+"""`pipectl`: the command line for people and CI. One module per resource, imported on first use."""
 
 from pipecd.pipectl.root import command
 

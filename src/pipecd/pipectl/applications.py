@@ -1,4 +1,4 @@
-"""`pipectl application …`."""
+"""`pipectl application …`: add, get, list, sync, enable, disable and delete applications."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from pipecd.client import Client
 from pipecd.config.flags import Duration, switch
 from pipecd.errors import Conflict
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.output import ago, as_json, facts, output_option, table
-from pipecd.pipectl.values import ENDED, KINDS, pairs, status_name, statuses
-from pipecd.pipectl.waiting import wait_for
+from pipecd.pipectl.output import format_age, output_option, print_fields, print_json, print_table
+from pipecd.pipectl.values import FINAL_STATUSES, KINDS, parse_pairs, parse_statuses, status_name
+from pipecd.pipectl.waiting import poll_until
 from pipecd.schema.api import applications_pb2 as api
 from pipecd.schema.api.commands_pb2 import GetCommandRequest
 from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest
@@ -19,16 +19,16 @@ from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 
-_ID = click.option("--app-id", required=True, help="The application's id.")
+_ID = click.option("--app-id", required=True, help="Application id.")
 
 
 @click.command()
-@click.option("--app-name", required=True, help="The application's name.")
+@click.option("--app-name", required=True, help="Application name.")
 @click.option("--app-kind", type=KINDS, required=True)
-@click.option("--piped-id", required=True, help="The agent that deploys it.")
-@click.option("--platform-provider", required=True, help="One of the agent's platform providers.")
-@click.option("--repo-id", required=True, help="One of the agent's repositories.")
-@click.option("--app-dir", required=True, help="The application's directory in the repository.")
+@click.option("--piped-id", required=True, help="Id of the agent that deploys the application.")
+@click.option("--platform-provider", required=True, help="A platform provider configured in the agent.")
+@click.option("--repo-id", required=True, help="Id of a repository configured in the agent.")
+@click.option("--app-dir", required=True, help="Path of the application's directory in the repository.")
 @click.option("--config-file-name", default="app.pipecd.yaml", show_default=True)
 @click.option("--description", default="")
 @click.option("--labels", multiple=True, metavar="K=V,…")
@@ -47,9 +47,9 @@ async def add(
     labels: tuple[str, ...],
 ) -> None:
     """Register an application and print its id."""
-    if app_dir.startswith("/") or len(app_dir) < 2:  # What every control plane asks for.
+    if app_dir.startswith("/") or len(app_dir) < 2:  # Every control plane validates this.
         raise click.UsageError(
-            f"--app-dir: {app_dir!r} must be a directory below the repository's root, such as apps/shop"
+            f"--app-dir: {app_dir!r} must be a directory relative to the repository root, such as apps/shop"
         )
     path = ApplicationGitPath(
         repo=ApplicationGitRepository(id=repo_id), path=app_dir, config_filename=config_file_name
@@ -61,10 +61,10 @@ async def add(
         kind=ApplicationKind.Value(app_kind),
         platform_provider=platform_provider,
         description=description,
-        labels=pairs(labels, "=", "--labels"),
+        labels=parse_pairs(labels, "=", "--labels"),
     )
-    answer = await client.call(client.api.AddApplication, request)
-    click.echo(f"Successfully added application id = {answer.application_id}")
+    response = await client.call(client.api.AddApplication, request)
+    click.echo(f"Successfully added application id = {response.application_id}")
 
 
 @click.command()
@@ -73,26 +73,26 @@ async def add(
 @with_client
 async def get(client: Client, *, app_id: str, output: str) -> None:
     """Show one application."""
-    answer = await client.call(client.api.GetApplication, api.GetApplicationRequest(application_id=app_id))
+    request = api.GetApplicationRequest(application_id=app_id)
+    application = (await client.call(client.api.GetApplication, request)).application
     if output == "json":
-        as_json(answer.application)
+        print_json(application)
         return
-    one = answer.application
-    facts(
+    print_fields(
         [
-            ("Name", one.name),
-            ("Id", one.id),
-            ("Kind", ApplicationKind.Name(one.kind)),
-            ("Piped", one.piped_id),
-            ("Provider", one.platform_provider),
-            ("Repository", one.git_path.repo.id),
-            ("Directory", one.git_path.path),
-            ("Labels", _labels(one)),
-            ("Description", one.description),
-            ("Status", _status(one)),
-            ("Reason", one.sync_state.short_reason),
-            ("Running commit", one.most_recently_successful_deployment.trigger.commit.hash),
-            ("Last deployment", one.most_recently_triggered_deployment.deployment_id),
+            ("Name", application.name),
+            ("Id", application.id),
+            ("Kind", ApplicationKind.Name(application.kind)),
+            ("Piped", application.piped_id),
+            ("Provider", application.platform_provider),
+            ("Repository", application.git_path.repo.id),
+            ("Directory", application.git_path.path),
+            ("Labels", _labels(application)),
+            ("Description", application.description),
+            ("Status", _status(application)),
+            ("Reason", application.sync_state.short_reason),
+            ("Running commit", application.most_recently_successful_deployment.trigger.commit.hash),
+            ("Last deployment", application.most_recently_triggered_deployment.deployment_id),
         ]
     )
 
@@ -101,9 +101,9 @@ async def get(client: Client, *, app_id: str, output: str) -> None:
 @click.option("--app-name", default="")
 @click.option("--app-kind", type=KINDS, default=None)
 @click.option("--piped-id", default="")
-@switch("--disabled", "Those that are disabled.")
+@switch("--disabled", "List disabled and deleted applications instead.")
 @click.option("--label", "labels", multiple=True, metavar="KEY:VALUE")
-@click.option("--cursor", default="", help="Go on after the page before.")
+@click.option("--cursor", default="", help="Continue after the previous page.")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 200))
 @output_option
 @with_client
@@ -119,98 +119,103 @@ async def list_command(
     limit: int,
     output: str,
 ) -> None:
-    """List applications, those changed last first."""
+    """List applications, most recently changed first."""
     request = api.ListApplicationsRequest(
         name=app_name,
         kind=app_kind or "",
         piped_id=piped_id,
         disabled=disabled,
-        labels=pairs(labels, ":", "--label"),
+        labels=parse_pairs(labels, ":", "--label"),
         limit=limit,
         cursor=cursor,
     )
-    answer = await client.call(client.api.ListApplications, request)
+    response = await client.call(client.api.ListApplications, request)
     if output == "json":
-        as_json(answer)
+        print_json(response)
         return
     rows = (
-        (one.id, one.name, ApplicationKind.Name(one.kind), _status(one), _labels(one), ago(one.updated_at))
-        for one in answer.applications
+        (
+            application.id,
+            application.name,
+            ApplicationKind.Name(application.kind),
+            _status(application),
+            _labels(application),
+            format_age(application.updated_at),
+        )
+        for application in response.applications
     )
-    empty = "No application matches; `pipectl application add` registers one."
-    table(("ID", "NAME", "KIND", "STATUS", "LABELS", "CHANGED"), rows, empty=empty)
-    if answer.cursor:
-        click.echo(f"\nThere are more: --cursor={answer.cursor}", err=True)
+    empty = "No applications match. Register one with `pipectl application add`."
+    print_table(("ID", "NAME", "KIND", "STATUS", "LABELS", "CHANGED"), rows, empty=empty)
+    if response.cursor:
+        click.echo(f"\nNext page: --cursor={response.cursor}", err=True)
 
 
 @click.command()
 @_ID
-@click.option(
-    "--wait-status", multiple=True, help="Wait until the deployment has one of these; empty: do not."
-)
+@click.option("--wait-status", multiple=True, help="Wait until the deployment has one of these statuses.")
 @click.option("--check-interval", type=Duration(), default="15s", show_default=True)
 @click.option("--timeout", type=Duration(), default="5m", show_default=True)
 @with_client
 async def sync(
     client: Client, *, app_id: str, wait_status: tuple[str, ...], check_interval: float, timeout: float
 ) -> None:
-    """Deploy the head commit, and print the deployment's id."""
-    wanted = statuses(wait_status, "--wait-status")
-    asked = await client.call(client.api.SyncApplication, api.SyncApplicationRequest(application_id=app_id))
-    click.echo(f"Asked for a sync (command {asked.command_id}), waiting for the agent", err=True)
-    # The agent answers within a second; PipeCD's takes up to ten.
+    """Deploy the head commit and print the deployment id."""
+    targets = parse_statuses(wait_status, "--wait-status")
+    request = api.SyncApplicationRequest(application_id=app_id)
+    command_id = (await client.call(client.api.SyncApplication, request)).command_id
+    click.echo(f"Requested a sync (command {command_id}), waiting for the agent", err=True)
+    # pipecd's agent handles the command within a second, PipeCD's within ten.
     interval = min(check_interval, 2.0)
-    command = await wait_for(
-        lambda: _handled(client, asked.command_id),
+    command = await poll_until(
+        lambda: _get_handled_command(client, command_id),
         interval=interval,
         timeout=timeout,
-        what="the agent did not answer",
+        what="the agent did not handle the command",
     )
     if command.status != CommandStatus.COMMAND_SUCCEEDED:
-        why = command.metadata.get("reason") or CommandStatus.Name(command.status)
-        raise Conflict(f"the sync was not done: {why}")
+        reason = command.metadata.get("reason") or CommandStatus.Name(command.status)
+        raise Conflict(f"the sync failed: {reason}")
     deployment_id = command.metadata["TriggeredDeploymentID"]
     click.echo(f"Successfully triggered deployment {deployment_id}")
-    if wanted:
-        await wait_for_status(client, deployment_id, wanted, interval=check_interval, timeout=timeout)
+    if targets:
+        await wait_for_status(client, deployment_id, targets, interval=check_interval, timeout=timeout)
 
 
-async def _handled(client: Client, command_id: str) -> Command | None:
-    answer = await client.call(client.api.GetCommand, GetCommandRequest(command_id=command_id))
-    waits = answer.command.status == CommandStatus.COMMAND_NOT_HANDLED_YET
-    return None if waits else answer.command
+async def _get_handled_command(client: Client, command_id: str) -> Command | None:
+    command = (await client.call(client.api.GetCommand, GetCommandRequest(command_id=command_id))).command
+    return None if command.status == CommandStatus.COMMAND_NOT_HANDLED_YET else command
 
 
 async def wait_for_status(
-    client: Client, deployment_id: str, wanted: Sequence[int], *, interval: float, timeout: float
+    client: Client, deployment_id: str, targets: Sequence[int], *, interval: float, timeout: float
 ) -> None:
-    """Raises Conflict when the deployment ends otherwise than wanted."""
-    last = ""
+    """Wait until the deployment has a status of `targets`. Raises Conflict if it ends with another."""
+    last_status = ""
 
-    async def look() -> bool | None:
-        nonlocal last
+    async def check_status() -> bool | None:
+        nonlocal last_status
         request = GetDeploymentRequest(deployment_id=deployment_id)
         deployment = (await client.call(client.api.GetDeployment, request)).deployment
         name = status_name(deployment.status)
-        if name != last:
+        if name != last_status:
             click.echo(f"Deployment {deployment_id} is {name}", err=True)
-            last = name
-        if deployment.status in wanted:
+            last_status = name
+        if deployment.status in targets:
             return True
-        if deployment.status in ENDED:
+        if deployment.status in FINAL_STATUSES:
             raise Conflict(f"deployment {deployment_id} ended as {name}: {deployment.status_reason}")
         return None
 
-    what = f"deployment {deployment_id} did not get there"
-    await wait_for(look, interval=interval, timeout=timeout, what=what)
-    click.echo(f"Deployment {deployment_id} is at {last} status")
+    what = f"deployment {deployment_id} did not reach the requested status"
+    await poll_until(check_status, interval=interval, timeout=timeout, what=what)
+    click.echo(f"Deployment {deployment_id} is at {last_status} status")
 
 
 @click.command()
 @_ID
 @with_client
 async def enable(client: Client, *, app_id: str) -> None:
-    """Let the agent deploy an application."""
+    """Enable an application: the agent deploys it."""
     request = api.EnableApplicationRequest(application_id=app_id)
     await client.call(client.api.EnableApplication, request)
     click.echo(f"Successfully enabled application id = {app_id}")
@@ -220,7 +225,7 @@ async def enable(client: Client, *, app_id: str) -> None:
 @_ID
 @with_client
 async def disable(client: Client, *, app_id: str) -> None:
-    """Keep the agent from deploying an application."""
+    """Disable an application: the agent stops deploying it."""
     request = api.DisableApplicationRequest(application_id=app_id)
     await client.call(client.api.DisableApplication, request)
     click.echo(f"Successfully disabled application id = {app_id}")
@@ -230,19 +235,19 @@ async def disable(client: Client, *, app_id: str) -> None:
 @_ID
 @with_client
 async def delete(client: Client, *, app_id: str) -> None:
-    """Remove an application. What it deployed stays as it is."""
+    """Delete an application. Its deployed resources are kept."""
     request = api.DeleteApplicationRequest(application_id=app_id)
     await client.call(client.api.DeleteApplication, request)
     click.echo(f"Successfully deleted application id = {app_id}")
 
 
-def _labels(one: Application) -> str:
-    return ",".join(f"{key}:{one.labels[key]}" for key in sorted(one.labels))
+def _labels(application: Application) -> str:
+    return ",".join(f"{key}:{application.labels[key]}" for key in sorted(application.labels))
 
 
-def _status(one: Application) -> str:
-    if one.deleted:
+def _status(application: Application) -> str:
+    if application.deleted:
         return "DELETED"
-    if one.disabled:
+    if application.disabled:
         return "DISABLED"
-    return "DEPLOYING" if one.deploying else ApplicationSyncStatus.Name(one.sync_state.status)
+    return "DEPLOYING" if application.deploying else ApplicationSyncStatus.Name(application.sync_state.status)

@@ -1,4 +1,4 @@
-"""The flags that every command has, and the client that they make."""
+"""Connection flags, shared by every command, and the client built from them."""
 
 import asyncio
 import functools
@@ -16,11 +16,11 @@ from pipecd.client import ApiKey, Client, Transport, connect
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError
 
-#: Bytes: the logs of all stages of a deployment come as one answer.
-LARGEST_ANSWER = 256 * 1024 * 1024
-KEY_VARIABLE = "PIPECD_API_KEY"
-#: What a shell expects of a program that was interrupted.
-INTERRUPTED = 130
+#: Size limit of a response, in bytes; the logs of all stages of a deployment are one response.
+MAX_RESPONSE_BYTES = 256 * 1024 * 1024
+API_KEY_VARIABLE = "PIPECD_API_KEY"
+#: Exit code of an interrupted program, by shell convention (128 + SIGINT).
+EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +28,17 @@ class Connection:
     address: str
     api_key: str
     api_key_file: Path | None
-    #: The environment's, for when no flag gives one.
-    usual_key: str
+    #: API key from the environment, used if no flag sets one.
+    default_key: str
     transport: Transport
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
-        """Connected. Raises ConfigError or Temporary."""
+        """Yield a connected client. Raises ConfigError or Temporary."""
         if "://" in self.address:
             host = self.address.partition("://")[2].rstrip("/")
-            raise ConfigError(
-                f"{self.address} is not an address of a control plane", remedy=f"write --address={host}"
-            )
-        key = ApiKey(key=_sendable(self._key()))
+            raise ConfigError(f"{self.address} is not a host:port address", remedy=f"use --address={host}")
+        key = ApiKey(key=_validate_key(self._key()))
         client = await connect(self.address, key, self.transport)
         try:
             yield client
@@ -49,18 +47,18 @@ class Connection:
 
     def _key(self) -> str:
         if self.api_key and self.api_key_file:
-            raise ConfigError("both --api-key and --api-key-file are given", remedy="give one of them")
+            raise ConfigError("both --api-key and --api-key-file are set", remedy="use one of them")
         if self.api_key_file:
-            return _content(self.api_key_file)
-        if key := self.api_key or self.usual_key:
+            return _read_key_file(self.api_key_file)
+        if key := self.api_key or self.default_key:
             return key
         raise ConfigError(
-            "no API key is given",
-            remedy="give --api-key-file, --api-key or PIPECD_API_KEY; the console makes keys",
+            "no API key is set",
+            remedy="set --api-key-file, --api-key or PIPECD_API_KEY; create a key in the console",
         )
 
 
-def _content(file: Path) -> str:
+def _read_key_file(file: Path) -> str:
     try:
         key = file.read_text().strip()
     except OSError as error:
@@ -68,32 +66,34 @@ def _content(file: Path) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"--api-key-file: {file} is not text") from error
     if not key:
-        raise ConfigError(f"--api-key-file: {file} is empty", remedy="write the key into it")
+        raise ConfigError(f"--api-key-file: {file} is empty", remedy="write the API key to it")
     return key
 
 
-def _sendable(key: str) -> str:
-    """gRPC's metadata take visible ASCII only, and would end the program with a traceback."""
+def _validate_key(key: str) -> str:
+    """Return the stripped key. Raises ConfigError unless it is visible ASCII, as gRPC metadata requires."""
     key = key.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigError("the API key is not one line of letters and digits", remedy="copy it again")
+        raise ConfigError(
+            "the API key is not one line of ASCII characters without spaces", remedy="copy it again"
+        )
     return key
 
 
 def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Makes a click callback of `run(client, …)`, and gives the command the connection's flags."""
+    """Turn `run(client, …)` into a click callback that connects first, and add the connection flags."""
 
     @click.option(
         "--address",
         envvar="PIPECD_HOST",
         show_envvar=True,
         required=True,
-        help="host:port of the control plane.",
+        help="Address (host:port) of the control plane.",
     )
-    @click.option("--api-key", default="", help="Better: --api-key-file, or PIPECD_API_KEY.")
+    @click.option("--api-key", default="", help="API key; prefer --api-key-file or PIPECD_API_KEY.")
     @click.option("--api-key-file", type=click.Path(dir_okay=False, path_type=Path), default=None)
-    @switch("--insecure", "Speak plaintext.")
-    @click.option("--cert-file", default="", help="Trust these PEM certificates.")
+    @switch("--insecure", "Use plaintext instead of TLS.")
+    @click.option("--cert-file", default="", help="PEM file of CA certificates to trust.")
     @functools.wraps(run)
     def callback(
         address: str,
@@ -107,8 +107,10 @@ def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
             address=address,
             api_key=api_key,
             api_key_file=api_key_file,
-            usual_key=os.environ.get(KEY_VARIABLE, ""),
-            transport=Transport(insecure=insecure, cert_file=cert_file, largest=LARGEST_ANSWER),
+            default_key=os.environ.get(API_KEY_VARIABLE, ""),
+            transport=Transport(
+                insecure=insecure, cert_file=cert_file, max_response_bytes=MAX_RESPONSE_BYTES
+            ),
         )
 
         async def main() -> None:
@@ -118,6 +120,6 @@ def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         try:
             asyncio.run(main())
         except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+            sys.exit(EXIT_INTERRUPTED)
 
     return callback

@@ -1,4 +1,4 @@
-"""`pipectl deployment …`, but for its logs."""
+"""`pipectl deployment …`: list, get and wait for deployments; `logs` is in `pipectl.logs`."""
 
 import click
 
@@ -6,22 +6,22 @@ from pipecd.client import Client
 from pipecd.config.flags import Duration
 from pipecd.pipectl.applications import wait_for_status
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.output import ago, as_json, facts, output_option, table
-from pipecd.pipectl.values import KINDS, pairs, status_name, statuses, words
+from pipecd.pipectl.output import format_age, output_option, print_fields, print_json, print_table
+from pipecd.pipectl.values import KINDS, parse_list, parse_pairs, parse_statuses, status_name
 from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest, ListDeploymentsRequest
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
 
-_ID = click.option("--deployment-id", required=True, help="The deployment's id.")
+_ID = click.option("--deployment-id", required=True, help="Deployment id.")
 
 
 @click.command("list")
-@click.option("--status", "status", multiple=True, help="Such as RUNNING; several are allowed.")
+@click.option("--status", "status", multiple=True, help="Status, such as RUNNING; repeatable.")
 @click.option("--app-id", "app_ids", multiple=True)
 @click.option("--app-kind", "kinds", type=KINDS, multiple=True)
 @click.option("--app-name", default="")
 @click.option("--label", "labels", multiple=True, metavar="KEY:VALUE")
-@click.option("--cursor", default="", help="Go on after the page before.")
+@click.option("--cursor", default="", help="Continue after the previous page.")
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 200))
 @output_option
 @with_client
@@ -37,36 +37,36 @@ async def list_command(
     limit: int,
     output: str,
 ) -> None:
-    """List deployments, those changed last first."""
+    """List deployments, most recently changed first."""
     request = ListDeploymentsRequest(
-        statuses=[DeploymentStatus.Name(one) for one in statuses(status, "--status")],
+        statuses=[DeploymentStatus.Name(number) for number in parse_statuses(status, "--status")],
         kinds=kinds,
-        application_ids=words(app_ids),
+        application_ids=parse_list(app_ids),
         application_name=app_name,
-        labels=pairs(labels, ":", "--label"),
+        labels=parse_pairs(labels, ":", "--label"),
         limit=limit,
         cursor=cursor,
     )
-    answer = await client.call(client.api.ListDeployments, request)
+    response = await client.call(client.api.ListDeployments, request)
     if output == "json":
-        as_json(answer)
+        print_json(response)
         return
     rows = (
         (
-            one.id,
-            one.application_name,
-            status_name(one.status),
-            one.trigger.commit.hash[:7],
-            one.summary,
-            ago(one.created_at),
+            deployment.id,
+            deployment.application_name,
+            status_name(deployment.status),
+            deployment.trigger.commit.hash[:7],
+            deployment.summary,
+            format_age(deployment.created_at),
         )
-        for one in answer.deployments
+        for deployment in response.deployments
     )
-    table(
-        ("ID", "APPLICATION", "STATUS", "COMMIT", "SUMMARY", "CREATED"), rows, empty="No deployment matches."
+    print_table(
+        ("ID", "APPLICATION", "STATUS", "COMMIT", "SUMMARY", "CREATED"), rows, empty="No deployments match."
     )
-    if answer.cursor:
-        click.echo(f"\nThere are more: --cursor={answer.cursor}", err=True)
+    if response.cursor:
+        click.echo(f"\nNext page: --cursor={response.cursor}", err=True)
 
 
 @click.command()
@@ -75,13 +75,13 @@ async def list_command(
 @with_client
 async def get(client: Client, *, deployment_id: str, output: str) -> None:
     """Show one deployment and its stages."""
-    deployment = await _deployment(client, deployment_id)
+    deployment = await _get_deployment(client, deployment_id)
     if output == "json":
-        as_json(deployment)
+        print_json(deployment)
         return
     commit = deployment.trigger.commit
     message = commit.message.splitlines()[0] if commit.message else ""
-    facts(
+    print_fields(
         [
             ("Id", deployment.id),
             ("Application", f"{deployment.application_name} ({deployment.application_id})"),
@@ -90,34 +90,32 @@ async def get(client: Client, *, deployment_id: str, output: str) -> None:
             ("Summary", deployment.summary),
             ("Commit", f"{commit.hash[:12]} {message}"),
             ("Triggered by", deployment.trigger.commander or commit.author),
-            ("Created", ago(deployment.created_at)),
+            ("Created", format_age(deployment.created_at)),
         ]
     )
     click.echo()
     rows = (
-        (one.id, one.name, StageStatus.Name(one.status).removeprefix("STAGE_"), one.status_reason)
-        for one in deployment.stages
-        if one.visible
+        (stage.id, stage.name, StageStatus.Name(stage.status).removeprefix("STAGE_"), stage.status_reason)
+        for stage in deployment.stages
+        if stage.visible
     )
-    table(("STAGE", "NAME", "STATUS", "REASON"), rows, empty="It is not planned yet.")
+    print_table(("STAGE", "NAME", "STATUS", "REASON"), rows, empty="The deployment is not planned yet.")
 
 
 @click.command("wait-status")
 @_ID
-@click.option(
-    "--status", "status", multiple=True, required=True, help="Such as SUCCESS; several are allowed."
-)
+@click.option("--status", "status", multiple=True, required=True, help="Status, such as SUCCESS; repeatable.")
 @click.option("--check-interval", type=Duration(), default="15s", show_default=True)
 @click.option("--timeout", type=Duration(), default="15m", show_default=True)
 @with_client
 async def wait_status(
     client: Client, *, deployment_id: str, status: tuple[str, ...], check_interval: float, timeout: float
 ) -> None:
-    """Wait until the deployment has one of the statuses; fails when it ends with another."""
-    wanted = statuses(status, "--status")
-    await wait_for_status(client, deployment_id, wanted, interval=check_interval, timeout=timeout)
+    """Wait until the deployment has one of the statuses. Fails if it ends with another."""
+    targets = parse_statuses(status, "--status")
+    await wait_for_status(client, deployment_id, targets, interval=check_interval, timeout=timeout)
 
 
-async def _deployment(client: Client, deployment_id: str) -> Deployment:
+async def _get_deployment(client: Client, deployment_id: str) -> Deployment:
     request = GetDeploymentRequest(deployment_id=deployment_id)
     return (await client.call(client.api.GetDeployment, request)).deployment

@@ -1,18 +1,18 @@
-"""`pipectl event …`."""
+"""`pipectl event …`: register events."""
 
 import click
 
 from pipecd.client import Client
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.values import pairs
+from pipecd.pipectl.values import parse_pairs
 from pipecd.schema.api.events_pb2 import RegisterEventRequest
 
 
 @click.command()
-@click.option("--name", required=True, help="What kind of event, as event watchers know it.")
-@click.option("--data", required=True, help="The new value, such as an image's tag.")
-@click.option("--labels", multiple=True, metavar="K=V,…", help="They are part of the event's identity.")
-@click.option("--contexts", multiple=True, metavar="K=V,…", help="Written into the commit's trailers.")
+@click.option("--name", required=True, help="Event name, as in event watcher configurations.")
+@click.option("--data", required=True, help="New value, such as an image tag.")
+@click.option("--labels", multiple=True, metavar="K=V,…", help="Labels; event watchers match them.")
+@click.option("--contexts", multiple=True, metavar="K=V,…", help="Added to the commit as trailers.")
 @click.option("--commit-hash", default="")
 @click.option("--commit-title", default="")
 @click.option("--commit-message", default="")
@@ -25,9 +25,9 @@ async def register(
 ) -> None:
     """Register an event and print its id."""
     request = RegisterEventRequest(
-        labels=pairs(labels, "=", "--labels"),
-        contexts=pairs(contexts, "=", "--contexts"),
+        labels=parse_pairs(labels, "=", "--labels"),
+        contexts=parse_pairs(contexts, "=", "--contexts"),
         **fields,  # type: ignore[arg-type]
     )
-    answer = await client.call(client.api.RegisterEvent, request)
-    click.echo(f"Successfully registered event {answer.event_id}")
+    response = await client.call(client.api.RegisterEvent, request)
+    click.echo(f"Successfully registered event {response.event_id}")

@@ -1,4 +1,4 @@
-"""How answers are shown: tables for people, JSON for programs (`-o json`)."""
+"""Output formats: tables for people, JSON for programs (`-o json`)."""
 
 import json
 import sys
@@ -13,52 +13,53 @@ from rich.table import Column, Table
 
 from pipecd import proto_json
 
-#: Columns: wider than any line.
-_UNLIMITED = 100_000
+#: Console width, in columns, that is wider than any line.
+_UNLIMITED_WIDTH = 100_000
 
 
 def output_option(function: Any) -> Any:
-    """`-o table|json`."""
+    """Add the option `-o table|json`."""
     choice = click.Choice(["table", "json"])
     return click.option("-o", "--output", type=choice, default="table", show_default=True)(function)
 
 
-def as_json(message: Message) -> None:
-    """Names as in the schema, enums by name, numbers as numbers. Zero and empty members are there too."""
+def print_json(message: Message) -> None:
+    """Print as JSON: field names of the schema, enums as names, zero and empty fields included."""
     click.echo(json.dumps(proto_json.to_object(message, proto_json.SHOWN), indent=2, ensure_ascii=False))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """A line a record, the first column whole. Piped into another program no line is wrapped."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    """Print one line per record. Wraps lines on a terminal only, and never the first column."""
     first, *rest = columns
-    made = Table(Column(first, no_wrap=True), *rest, box=None, pad_edge=False, header_style="bold")
+    rendered = Table(Column(first, no_wrap=True), *rest, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        made.add_row(*map(printable, row))
-    if not made.row_count:
+        rendered.add_row(*map(printable, row))
+    if not rendered.row_count:
         click.echo(empty, err=True)
         return
-    width = None if sys.stdout.isatty() else _UNLIMITED
-    Console(width=width, highlight=False, markup=False).print(made)
+    width = None if sys.stdout.isatty() else _UNLIMITED_WIDTH
+    Console(width=width, highlight=False, markup=False).print(rendered)
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> None:
-    known = [(name, value) for name, value in pairs if value]
-    width = max(len(name) for name, _ in known)
-    for name, value in known:
+def print_fields(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print one line per field; empty fields are left out."""
+    fields = [(name, value) for name, value in pairs if value]
+    width = max(len(name) for name, _ in fields)
+    for name, value in fields:
         click.echo(f"{name:<{width}}  {printable(value)}")
 
 
 def printable(text: str) -> str:
-    """One line without control characters: what stands in a commit must not steer a terminal."""
+    """Return `text` as one line without control characters, so that a commit cannot control the terminal."""
     return "".join(character if character.isprintable() else " " for character in text.strip())
 
 
-def ago(seconds: int) -> str:
-    """How long ago an epoch time was, in words."""
+def format_age(seconds: int) -> str:
+    """Format how long ago an epoch time was, such as `5m ago`."""
     if not seconds:
         return "never"
-    passed = max(0, int(time.time()) - seconds)
+    elapsed = max(0, int(time.time()) - seconds)
     for unit, name in ((86400, "d"), (3600, "h"), (60, "m")):
-        if passed >= unit:
-            return f"{passed // unit}{name} ago"
-    return f"{passed}s ago"
+        if elapsed >= unit:
+            return f"{elapsed // unit}{name} ago"
+    return f"{elapsed}s ago"

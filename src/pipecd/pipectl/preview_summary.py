@@ -1,6 +1,7 @@
-"""What a plan preview says, from the agents' answers: as data for PipeCD's GitHub action, as text for people.
+"""Plan preview results: as data for PipeCD's GitHub action and as text for people.
 
-Called by `pipectl plan-preview`. The names of the members and their order are the action's.
+Called by `pipectl plan-preview` with the agents' results. PipeCD's GitHub action defines the field names and
+their order.
 """
 
 import base64
@@ -16,102 +17,117 @@ Summary = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def summarize(results: Iterable[PlanPreviewCommandResult], keys: Sequence[str]) -> Summary:
-    """Sorted by agent, by the labels that `keys` name, by name."""
-    changed, failed, pipeds = [], [], []
-    for answer in sorted(results, key=lambda answer: answer.piped_id):
-        piped = {"PipedID": answer.piped_id, "PipedName": answer.piped_name, "PipedURL": answer.piped_url}
-        if answer.error:
-            pipeds.append({**piped, "Reason": answer.error})
+    """Build the summary, sorted by agent, then by the values of the labels `keys`, then by name."""
+    planned, failed, failed_pipeds = [], [], []
+    for result in sorted(results, key=lambda result: result.piped_id):
+        piped = {"PipedID": result.piped_id, "PipedName": result.piped_name, "PipedURL": result.piped_url}
+        if result.error:
+            failed_pipeds.append({**piped, "Reason": result.error})
             continue
-        for one in sorted(answer.results, key=lambda one: _order(one, keys)):
-            plans = [proto_json.to_object(plan) for plan in one.plugin_plan_results] or None
-            if one.error:
-                details = {"PlanDetails": _text(one.plan_details), "PluginPlanResults": plans}
-                failed.append({**_application(one), "Reason": one.error, **details, **piped})
+        for application in sorted(result.results, key=lambda application: _sort_key(application, keys)):
+            plans = [proto_json.to_object(plan) for plan in application.plugin_plan_results] or None
+            if application.error:
+                details = {"PlanDetails": _decode(application.plan_details), "PluginPlanResults": plans}
+                failed.append(
+                    {**_application_fields(application), "Reason": application.error, **details, **piped}
+                )
             else:
-                changed.append({**_application(one), **_plan(one), "PluginPlanResults": plans, **piped})
-    return {"Applications": changed, "FailureApplications": failed, "FailurePipeds": pipeds}
+                planned.append(
+                    {
+                        **_application_fields(application),
+                        **_plan_fields(application),
+                        "PluginPlanResults": plans,
+                        **piped,
+                    }
+                )
+    return {"Applications": planned, "FailureApplications": failed, "FailurePipeds": failed_pipeds}
 
 
-def lines(summary: Summary) -> Iterator[str]:
-    """For people."""
-    changed = [one for one in summary["Applications"] if not one["NoChange"]]
+def format_summary(summary: Summary) -> Iterator[str]:
+    """Yield the lines of the text for people."""
+    changed = [application for application in summary["Applications"] if not application["NoChange"]]
     if not any(summary.values()):
-        yield "There are no applications that this pull request would change."
+        yield "This pull request would change no applications."
     if changed:
         yield f"{len(changed)} application(s) would change:"
-    for number, one in enumerate(changed, start=1):
+    for number, application in enumerate(changed, start=1):
         yield ""
-        yield f"{number}. {_title(one)}"
-        yield f"  sync strategy: {one['SyncStrategy']}"
-        yield from _shown_plan(one)
-    unchanged = [one["ApplicationName"] for one in summary["Applications"] if one["NoChange"]]
+        yield f"{number}. {_title(application)}"
+        yield f"  sync strategy: {application['SyncStrategy']}"
+        yield from _format_plan(application)
+    unchanged = [
+        application["ApplicationName"] for application in summary["Applications"] if application["NoChange"]
+    ]
     if unchanged:
         yield ""
         yield f"{len(unchanged)} application(s) would not change: {', '.join(unchanged)}"
-    for one in summary["FailureApplications"]:
+    for application in summary["FailureApplications"]:
         yield ""
-        yield f"FAILED {_title(one)}"
-        yield f"  reason: {one['Reason']}"
-        yield from _details(one["PlanDetails"])
-    for one in summary["FailurePipeds"]:
+        yield f"FAILED {_title(application)}"
+        yield f"  reason: {application['Reason']}"
+        yield from _format_details(application["PlanDetails"])
+    for piped in summary["FailurePipeds"]:
         yield ""
-        yield f"FAILED piped: {one['PipedName'] or one['PipedID']}: {one['Reason']}"
+        yield f"FAILED piped: {piped['PipedName'] or piped['PipedID']}: {piped['Reason']}"
 
 
-def _order(one: ApplicationPlanPreviewResult, keys: Sequence[str]) -> tuple[Sequence[str], str]:
-    return [one.labels.get(key, "") for key in keys], one.application_name
+def _sort_key(application: ApplicationPlanPreviewResult, keys: Sequence[str]) -> tuple[Sequence[str], str]:
+    return [application.labels.get(key, "") for key in keys], application.application_name
 
 
-def _application(one: ApplicationPlanPreviewResult) -> dict[str, Any]:
-    planned = dict.fromkeys(plan.plugin_name for plan in one.plugin_plan_results)
+def _application_fields(application: ApplicationPlanPreviewResult) -> dict[str, Any]:
+    planned = dict.fromkeys(plan.plugin_name for plan in application.plugin_plan_results)
     return {
-        "ApplicationID": one.application_id,
-        "ApplicationName": one.application_name,
-        "ApplicationURL": one.application_url,
-        "ApplicationKind": ApplicationKind.Name(one.application_kind),
-        "ApplicationDirectory": one.application_directory,
-        "Env": one.labels.get("env", ""),
+        "ApplicationID": application.application_id,
+        "ApplicationName": application.application_name,
+        "ApplicationURL": application.application_url,
+        "ApplicationKind": ApplicationKind.Name(application.application_kind),
+        "ApplicationDirectory": application.application_directory,
+        "Env": application.labels.get("env", ""),
         "PlannedPluginNames": ", ".join(planned),
-        "AllPluginNames": ", ".join(one.plugin_names),
+        "AllPluginNames": ", ".join(application.plugin_names),
     }
 
 
-def _plan(one: ApplicationPlanPreviewResult) -> dict[str, Any]:
+def _plan_fields(application: ApplicationPlanPreviewResult) -> dict[str, Any]:
     return {
-        "SyncStrategy": SyncStrategy.Name(one.sync_strategy),
-        "PlanSummary": _text(one.plan_summary),
-        "PlanDetails": _text(one.plan_details),
-        "NoChange": one.no_change,
+        "SyncStrategy": SyncStrategy.Name(application.sync_strategy),
+        "PlanSummary": _decode(application.plan_summary),
+        "PlanDetails": _decode(application.plan_details),
+        "NoChange": application.no_change,
     }
 
 
-def _text(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     return content.decode(errors="replace")
 
 
-def _decoded(plan: Mapping[str, Any], member: str) -> str:
-    return _text(base64.standard_b64decode(plan.get(member, "")))
+def _decode_field(plan: Mapping[str, Any], field: str) -> str:
+    return _decode(base64.standard_b64decode(plan.get(field, "")))
 
 
-def _title(one: Mapping[str, Any]) -> str:
-    env = f", env: {one['Env']}" if one["Env"] else ""
-    by = f"plugins: {one['AllPluginNames']}" if one["AllPluginNames"] else f"kind: {one['ApplicationKind']}"
-    return f"app: {one['ApplicationName']}{env}, {by}"
+def _title(application: Mapping[str, Any]) -> str:
+    env = f", env: {application['Env']}" if application["Env"] else ""
+    platform = (
+        f"plugins: {application['AllPluginNames']}"
+        if application["AllPluginNames"]
+        else f"kind: {application['ApplicationKind']}"
+    )
+    return f"app: {application['ApplicationName']}{env}, {platform}"
 
 
-def _shown_plan(one: Mapping[str, Any]) -> Iterator[str]:
-    """Agents of version 1 answer with a plan a plugin and target, those of version 0 with one plan."""
-    if one["PlanSummary"]:
-        yield f"  summary: {one['PlanSummary']}"
-    yield from _details(one["PlanDetails"])
-    for plan in one["PluginPlanResults"] or ():
+def _format_plan(application: Mapping[str, Any]) -> Iterator[str]:
+    """Format the plan. v1 agents send one plan per plugin and deploy target, v0 agents a single plan."""
+    if application["PlanSummary"]:
+        yield f"  summary: {application['PlanSummary']}"
+    yield from _format_details(application["PlanDetails"])
+    for plan in application["PluginPlanResults"] or ():
         target = plan.get("deploy_target", "")
-        yield f"  {plan['plugin_name']} ({target}): {_decoded(plan, 'plan_summary')}"
-        yield from _details(_decoded(plan, "plan_details"))
+        yield f"  {plan['plugin_name']} ({target}): {_decode_field(plan, 'plan_summary')}"
+        yield from _format_details(_decode_field(plan, "plan_details"))
 
 
-def _details(text: str) -> Iterator[str]:
+def _format_details(text: str) -> Iterator[str]:
     if text:
         yield "  details:"
         yield ""

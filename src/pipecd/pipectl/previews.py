@@ -11,27 +11,32 @@ from pipecd.client import Client
 from pipecd.config.flags import Duration
 from pipecd.errors import ConfigError, NotFound
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.preview_summary import lines, summarize
-from pipecd.pipectl.values import words
-from pipecd.pipectl.waiting import wait_for
+from pipecd.pipectl.preview_summary import format_summary, summarize
+from pipecd.pipectl.values import parse_list
+from pipecd.pipectl.waiting import poll_until
 from pipecd.schema.api.plan_preview_pb2 import GetPlanPreviewResultsRequest, RequestPlanPreviewRequest
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 
-#: How often the results are asked for (seconds).
-INTERVAL = 2.0
+#: Interval between two requests for the results, in seconds.
+POLL_INTERVAL = 2.0
 
 
 @click.command("plan-preview")
-@click.option("--repo-remote-url", required=True, help="As the agents' configuration writes it.")
-@click.option("--head-branch", required=True, help="The pull request's branch.")
-@click.option("--head-commit", required=True, help="The hash of its newest commit.")
-@click.option("--base-branch", required=True, help="The branch that it is to be merged into.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write JSON here.")
+@click.option("--repo-remote-url", required=True, help="Remote URL, as in the agents' configuration.")
+@click.option("--head-branch", required=True, help="Branch of the pull request.")
+@click.option("--head-commit", required=True, help="Hash of the branch's latest commit.")
+@click.option("--base-branch", required=True, help="Branch to merge into.")
 @click.option(
-    "--timeout", type=Duration(), default="10m", show_default=True, help="For the command as a whole."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    help="Write the result to this file, as JSON.",
 )
 @click.option(
-    "--piped-handle-timeout", type=Duration(), default="5m", show_default=True, help="For each agent."
+    "--timeout", type=Duration(), default="10m", show_default=True, help="Timeout of the whole command."
+)
+@click.option(
+    "--piped-handle-timeout", type=Duration(), default="5m", show_default=True, help="Timeout of each agent."
 )
 @click.option("--sort-label-keys", multiple=True, help="Sort applications by these labels.")
 @with_client
@@ -49,11 +54,11 @@ async def plan_preview(
 ) -> None:
     """Show what a pull request would change.
 
-    Fails when nobody answers in time. Applications and agents that could not be previewed are part of
-    the answer, marked FAILED.
+    Fails if the agents do not respond in time. Applications and agents whose preview failed are part of the
+    result, marked FAILED.
     """
     if out:
-        _write(out, "", "a")  # Whether it can be written is told before the wait, not after it.
+        _write(out, "", "a")  # Report an unwritable file before the wait, not after it.
     request = RequestPlanPreviewRequest(
         repo_remote_url=repo_remote_url,
         head_branch=head_branch,
@@ -62,30 +67,32 @@ async def plan_preview(
         timeout=int(piped_handle_timeout),
     )
     commands = (await client.call(client.api.RequestPlanPreview, request)).commands
-    asked = GetPlanPreviewResultsRequest(commands=commands, command_handle_timeout=int(piped_handle_timeout))
+    results_request = GetPlanPreviewResultsRequest(
+        commands=commands, command_handle_timeout=int(piped_handle_timeout)
+    )
     if commands:
-        click.echo(f"Asked {len(commands)} agent(s), waiting for their answers", err=True)
+        click.echo(f"Requested plan previews from {len(commands)} agent(s), waiting for results", err=True)
     else:
         click.echo(f"No agent deploys {base_branch} of {repo_remote_url}; see `pipectl piped list`", err=True)
-    results = await wait_for(
-        lambda: _answered(client, asked),
-        interval=INTERVAL,
+    results = await poll_until(
+        lambda: _get_results(client, results_request),
+        interval=POLL_INTERVAL,
         timeout=timeout,
-        what="the agents did not answer",
+        what="the agents did not respond",
     )
-    summary = summarize(results, words(sort_label_keys))
+    summary = summarize(results, parse_list(sort_label_keys))
     if out:
         _write(out, json.dumps(summary, indent=2))
-    click.echo("\n".join(lines(summary)))
+    click.echo("\n".join(format_summary(summary)))
 
 
-async def _answered(
-    client: Client, asked: GetPlanPreviewResultsRequest
+async def _get_results(
+    client: Client, request: GetPlanPreviewResultsRequest
 ) -> Sequence[PlanPreviewCommandResult] | None:
-    if not asked.commands:
+    if not request.commands:
         return ()
     try:
-        return (await client.call(client.api.GetPlanPreviewResults, asked)).results
+        return (await client.call(client.api.GetPlanPreviewResults, request)).results
     except NotFound:
         return None
 

@@ -1,4 +1,4 @@
-"""The root of `pipectl` and its groups. Nothing heavy is imported for `--help`."""
+"""The root command of `pipectl` and its groups. `--help` imports no command module."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,8 @@ def version() -> None:
     click.echo(f"Version: {__version__}")
 
 
-def _group(name: str, help: str, places: Mapping[str, tuple[str, str]]) -> LazyGroup:
-    return LazyGroup(name=name, help=help, places=places)
+def _group(name: str, help: str, lazy_commands: Mapping[str, tuple[str, str]]) -> LazyGroup:
+    return LazyGroup(name=name, help=help, lazy_commands=lazy_commands)
 
 
 application = _group(
@@ -26,36 +26,42 @@ application = _group(
         "get": ("pipecd.pipectl.applications:get", "Show one application."),
         "list": ("pipecd.pipectl.applications:list_command", "List applications."),
         "sync": ("pipecd.pipectl.applications:sync", "Deploy an application's head commit."),
-        "enable": ("pipecd.pipectl.applications:enable", "Let the agent deploy an application."),
-        "disable": ("pipecd.pipectl.applications:disable", "Keep the agent from deploying an application."),
-        "delete": ("pipecd.pipectl.applications:delete", "Remove an application; what it deployed stays."),
+        "enable": ("pipecd.pipectl.applications:enable", "Enable an application: the agent deploys it."),
+        "disable": (
+            "pipecd.pipectl.applications:disable",
+            "Disable an application: it is not deployed.",
+        ),
+        "delete": (
+            "pipecd.pipectl.applications:delete",
+            "Delete an application; its resources are kept.",
+        ),
     },
 )
 deployment = _group(
     "deployment",
-    "Look at deployments, or wait for one.",
+    "Show deployments and their logs, or wait for one.",
     {
-        "list": ("pipecd.pipectl.deployments:list_command", "List deployments, newest first."),
+        "list": ("pipecd.pipectl.deployments:list_command", "List deployments, most recently changed first."),
         "get": ("pipecd.pipectl.deployments:get", "Show one deployment and its stages."),
         "logs": ("pipecd.pipectl.logs:logs", "Print the logs of a deployment's stages."),
         "wait-status": (
             "pipecd.pipectl.deployments:wait_status",
-            "Wait until a deployment has one of some statuses.",
+            "Wait until a deployment has a given status.",
         ),
     },
 )
 piped = _group(
     "piped",
-    "List agents, enable and disable them.",
+    "List, enable and disable agents.",
     {
         "list": ("pipecd.pipectl.pipeds:list_command", "List the project's agents."),
-        "enable": ("pipecd.pipectl.pipeds:enable", "Let an agent work."),
-        "disable": ("pipecd.pipectl.pipeds:disable", "Keep an agent from working, at once."),
+        "enable": ("pipecd.pipectl.pipeds:enable", "Enable an agent."),
+        "disable": ("pipecd.pipectl.pipeds:disable", "Disable an agent; it stops immediately."),
     },
 )
 event = _group(
     "event",
-    "Tell of events.",
+    "Register events.",
     {"register": ("pipecd.pipectl.events:register", "Register an event, such as a new image.")},
 )
 
@@ -63,12 +69,12 @@ event = _group(
 @click.group(
     cls=LazyGroup,
     name="pipectl",
-    places={
+    lazy_commands={
         "application": ("pipecd.pipectl.root:application", "Add, list, sync and change applications."),
-        "deployment": ("pipecd.pipectl.root:deployment", "Look at deployments, or wait for one."),
-        "piped": ("pipecd.pipectl.root:piped", "List agents, enable and disable them."),
-        "event": ("pipecd.pipectl.root:event", "Tell of events."),
-        "encrypt": ("pipecd.pipectl.secrets:encrypt", "Seal a secret for one agent."),
+        "deployment": ("pipecd.pipectl.root:deployment", "Show deployments and their logs, or wait for one."),
+        "piped": ("pipecd.pipectl.root:piped", "List, enable and disable agents."),
+        "event": ("pipecd.pipectl.root:event", "Register events."),
+        "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),
         "plan-preview": ("pipecd.pipectl.previews:plan_preview", "Show what a pull request would change."),
         "version": ("pipecd.pipectl.root:version", "Print the version."),
     },
@@ -76,6 +82,5 @@ event = _group(
 def command() -> None:
     """The command line of PipeCD, for people and CI.
 
-    Exit codes: 0 done; 1 it could not be done, with the reason on standard error; 2 wrong usage;
-    130 interrupted.
+    Exit codes: 0 success; 1 failure, with the reason on standard error; 2 wrong usage; 130 interrupted.
     """

@@ -1,4 +1,4 @@
-"""`pipectl encrypt`."""
+"""`pipectl encrypt`: encrypt a secret for an agent."""
 
 from typing import BinaryIO
 
@@ -12,28 +12,30 @@ from pipecd.schema.api.pipeds_pb2 import EncryptRequest
 
 
 @click.command()
-@click.option("--piped-id", required=True, help="The agent that may open it.")
-@click.option("--input-file", type=click.File("rb"), default="-", help="The secret. Default: standard input.")
-@switch("--use-base64-encoding", "Encode the secret with base64 before it is sealed.")
+@click.option("--piped-id", required=True, help="Id of the agent that can decrypt the secret.")
+@click.option(
+    "--input-file", type=click.File("rb"), default="-", help="File with the secret. Default: standard input."
+)
+@switch("--use-base64-encoding", "Encode the secret with base64 before encrypting it.")
 @with_client
 async def encrypt(client: Client, *, piped_id: str, input_file: BinaryIO, use_base64_encoding: bool) -> None:
-    """Seal a secret for one agent, and print what may stand in Git."""
+    """Encrypt a secret for one agent and print the ciphertext, which can be committed to Git."""
     request = EncryptRequest(
-        plaintext=_secret(input_file.read()), piped_id=piped_id, base64_encoding=use_base64_encoding
+        plaintext=_decode_secret(input_file.read()), piped_id=piped_id, base64_encoding=use_base64_encoding
     )
     click.echo((await client.call(client.api.Encrypt, request)).ciphertext)
 
 
-def _secret(content: bytes) -> str:
-    """To the byte: neither line ends nor the last newline are changed. Raises ConfigError."""
+def _decode_secret(content: bytes) -> str:
+    """Decode the secret unchanged: line endings and a trailing newline are kept. Raises ConfigError."""
     if not content:
         raise ConfigError(
-            "there is no secret to seal", remedy="give --input-file or write it to standard input"
+            "the secret is empty", remedy="use --input-file or write the secret to standard input"
         )
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"the secret is not UTF-8 text: byte {error.start} is not",
-            remedy="encode it, for instance with `base64`, and decode it where it is used",
+            f"the secret is not UTF-8 text: invalid byte at offset {error.start}",
+            remedy="encode it, for example with `base64`, and decode it where it is used",
         ) from error

@@ -1,4 +1,4 @@
-"""Values that flags take: labels, lists, statuses, kinds."""
+"""Parsing of flag values: labels, lists, statuses, kinds."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,8 +8,8 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 
 _PREFIX = "DEPLOYMENT_"
-#: A deployment in one of these does not change any more.
-ENDED = (
+#: Statuses of a deployment that has ended.
+FINAL_STATUSES = (
     DeploymentStatus.DEPLOYMENT_SUCCESS,
     DeploymentStatus.DEPLOYMENT_FAILURE,
     DeploymentStatus.DEPLOYMENT_CANCELLED,
@@ -17,32 +17,32 @@ ENDED = (
 KINDS = click.Choice(list(ApplicationKind.keys()))
 
 
-def pairs(texts: Iterable[str], sign: str, flag: str) -> Mapping[str, str]:
-    """`a=1,b=2` or given several times → a mapping. Raises click's UsageError."""
-    found = {}
-    for word in words(texts):
-        key, between, value = word.partition(sign)
-        if not between or not key:
-            raise click.UsageError(f"{flag}: {word!r} must be written as key{sign}value")
-        found[key.strip()] = value.strip()
-    return found
+def parse_pairs(texts: Iterable[str], separator: str, flag: str) -> Mapping[str, str]:
+    """Parse `a=1,b=2`, also spread over repeated flags, into a mapping. Raises click's UsageError."""
+    mapping = {}
+    for item in parse_list(texts):
+        key, found_separator, value = item.partition(separator)
+        if not found_separator or not key:
+            raise click.UsageError(f"{flag}: {item!r} must have the form key{separator}value")
+        mapping[key.strip()] = value.strip()
+    return mapping
 
 
-def words(texts: Iterable[str]) -> list[str]:
-    """`a,b` or given several times → a list."""
-    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
+def parse_list(texts: Iterable[str]) -> list[str]:
+    """Parse `a,b`, also spread over repeated flags, into a list."""
+    return [item.strip() for text in texts for item in text.split(",") if item.strip()]
 
 
-def statuses(texts: Iterable[str], flag: str) -> list[DeploymentStatus.ValueType]:
-    """Names with or without their prefix, such as SUCCESS. Raises click's UsageError."""
-    found = []
-    for word in words(texts):
-        name = word.upper() if word.upper().startswith(_PREFIX) else f"{_PREFIX}{word.upper()}"
+def parse_statuses(texts: Iterable[str], flag: str) -> list[DeploymentStatus.ValueType]:
+    """Parse status names, with or without the prefix DEPLOYMENT_. Raises click's UsageError."""
+    statuses = []
+    for item in parse_list(texts):
+        name = item.upper() if item.upper().startswith(_PREFIX) else f"{_PREFIX}{item.upper()}"
         if name not in list(DeploymentStatus.keys()):
-            known = ", ".join(one.removeprefix(_PREFIX) for one in DeploymentStatus.keys())  # noqa: SIM118
-            raise click.UsageError(f"{flag}: {word} is no status of a deployment; use one of {known}")
-        found.append(DeploymentStatus.Value(name))
-    return found
+            known = ", ".join(key.removeprefix(_PREFIX) for key in DeploymentStatus.keys())  # noqa: SIM118
+            raise click.UsageError(f"{flag}: {item} is not a deployment status; use one of {known}")
+        statuses.append(DeploymentStatus.Value(name))
+    return statuses
 
 
 def status_name(status: DeploymentStatus.ValueType) -> str:

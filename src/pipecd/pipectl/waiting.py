@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere: asks at an interval, under a bound, and says what it sees."""
+"""Polling with an interval and a timeout."""
 
 import asyncio
 import time
@@ -9,33 +9,33 @@ from pipecd.errors import Temporary
 
 Result = TypeVar("Result")
 
-#: What the first look may take where the bound is shorter (seconds).
-_SHORTEST = 1.0
+#: Minimum timeout of a single check, in seconds; lets the first check finish if `timeout` is shorter.
+_MIN_CHECK_TIMEOUT = 1.0
 
 
-async def wait_for(
-    look: Callable[[], Awaitable[Result | None]], *, interval: float, timeout: float, what: str
+async def poll_until(
+    check: Callable[[], Awaitable[Result | None]], *, interval: float, timeout: float, what: str
 ) -> Result:
-    """The first answer of `look` that is not None. Raises Temporary after `timeout` seconds.
+    """Call `check` every `interval` seconds and return its first result that is not None.
 
-    An outage in between is looked past: whoever waits in CI does not want to start again. A look that
-    hangs is given up when the time is over.
+    Raises Temporary, with the message `what`, after `timeout` seconds. An outage in between is tolerated, so
+    that a CI job need not start again. A check that hangs is cancelled at the timeout.
     """
-    until = time.monotonic() + timeout
-    trouble = ""
+    deadline = time.monotonic() + timeout
+    last_error = ""
     while True:
         try:
-            async with asyncio.timeout(max(until - time.monotonic(), _SHORTEST)):
-                found = await look()
+            async with asyncio.timeout(max(deadline - time.monotonic(), _MIN_CHECK_TIMEOUT)):
+                result = await check()
         except TimeoutError:
-            found, trouble = None, " (the control plane does not answer)"
+            result, last_error = None, " (the control plane does not respond)"
         except Temporary as error:
-            found, trouble = None, f" ({error})"
+            result, last_error = None, f" ({error})"
         else:
-            trouble = ""
-        if found is not None:
-            return found
-        left = until - time.monotonic()
-        if left <= 0:
-            raise Temporary(f"{what} within {timeout:g} s{trouble}")
-        await asyncio.sleep(min(interval, left))
+            last_error = ""
+        if result is not None:
+            return result
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise Temporary(f"{what} within {timeout:g} s{last_error}")
+        await asyncio.sleep(min(interval, remaining))

@@ -1,6 +1,6 @@
-"""The agent: watches Git and the control plane, and brings applications to the commits that Git names.
+"""The agent: watches Git and the control plane, and deploys applications at the commits in Git.
 
-`run` is the table of contents: every loop by its name, under one owner. Called by `cli` and the quickstart.
+`run` starts every loop of the agent by name in one task group. Called by `cli` and the quickstart.
 """
 
 import asyncio
@@ -14,121 +14,128 @@ from pipecd import __version__
 from pipecd.client import Client
 from pipecd.config.piped import PipedSpec, piped_key
 from pipecd.git.credentials import User
-from pipecd.git.foreign import Foreign
 from pipecd.git.mirror import Mirrors
-from pipecd.piped.admin import health, served
-from pipecd.piped.credentials import git_credentials, secrets_in
-from pipecd.piped.deploy.sealed_objects import Kept
-from pipecd.piped.deploy.stage_logs import Logs
+from pipecd.git.other_repositories import OtherRepositories
+from pipecd.piped.admin import health_check, serve
+from pipecd.piped.credentials import configured_secrets, git_credentials
+from pipecd.piped.deploy.sealed_objects import EncryptedObjects
+from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.deploy.workers import Workers
-from pipecd.piped.home_directory import own_folder
+from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.key_pair import load_key_pair
-from pipecd.piped.loop import Wake, keep
+from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.notify.log import log_notification
 from pipecd.piped.options import Options
 from pipecd.piped.session import stats
-from pipecd.piped.session.connect import acquainted
-from pipecd.piped.session.polling import SAFETY_NET, Wakes, poll
-from pipecd.piped.session.watch import Hints, watch
-from pipecd.piped.source.rendering import Rendering
-from pipecd.piped.unsupported_config import unserved
-from pipecd.piped.wiring import Parts, assembled
-from pipecd.platforms.connections import connections
+from pipecd.piped.session.connect import connect_and_register
+from pipecd.piped.session.polling import FULL_REFRESH_INTERVAL, Wakes, poll
+from pipecd.piped.session.watch import ChangeHandlers, watch
+from pipecd.piped.source.rendering import Renderer
+from pipecd.piped.unsupported_config import unsupported_settings
+from pipecd.piped.wiring import Components, build_components
+from pipecd.platforms.connections import connection_pool
 from pipecd.telemetry import redactor
 
 log = structlog.get_logger()
 
 Loop = Coroutine[Any, Any, None]
 
-#: How long the last words may take at the end (seconds).
-FAREWELL = 10.0
+#: Timeout for sending the remaining stage logs at shutdown, in seconds.
+SHUTDOWN_FLUSH_TIMEOUT = 10.0
 
 
 async def run(spec: PipedSpec, options: Options | None = None) -> None:
-    """Work until cancelled, which is a shutdown and no failure: the next process takes up what was begun.
+    """Runs until cancelled, which is a shutdown, not a failure: the next process continues unfinished work.
 
-    Returns when a person asked for a restart. Raises ConfigError for what its operator can mend, and
-    Temporary when the control plane cannot be reached at the start.
+    Returns when a user requested a restart. Raises ConfigError for errors that the operator can fix, and
+    Temporary if the control plane cannot be reached at startup.
     """
     options = options or Options()
     key = piped_key(spec)
     credentials = git_credentials(spec)
-    pair = load_key_pair(spec)
-    for secret in (key, *credentials.secrets, *secrets_in(spec), pair.private if pair else ""):
+    key_pair = load_key_pair(spec)
+    for secret in (
+        key,
+        *credentials.secrets,
+        *configured_secrets(spec),
+        key_pair.private if key_pair else "",
+    ):
         redactor.add(secret)
-    for what, meaning in unserved(spec):
-        log.warning("part of the configuration is not served", key=what, meaning=meaning)
+    for setting, consequence in unsupported_settings(spec):
+        log.warning("unsupported_setting", key=setting, consequence=consequence)
     user = User(name=spec.git.username, email=spec.git.email)
-    async with AsyncExitStack() as held:
-        await held.enter_async_context(connections())
-        home = held.enter_context(own_folder(options.home, spec.piped_id))
-        mirrors = await held.enter_async_context(Mirrors(home, credentials, user))
-        client, instance, identity = await held.enter_async_context(
-            acquainted(spec, key, options, pair.public if pair else "")
+    async with AsyncExitStack() as exit_stack:
+        await exit_stack.enter_async_context(connection_pool())
+        home = exit_stack.enter_context(lock_home_directory(options.home, spec.piped_id))
+        mirrors = await exit_stack.enter_async_context(Mirrors(home, credentials, user))
+        client, instance, identity = await exit_stack.enter_async_context(
+            connect_and_register(spec, key, options, key_pair.public if key_pair else "")
         )
-        foreign = Foreign(
-            # Emptied when the agent starts: what a killed one left is gone then.
+        other_repositories = OtherRepositories(
+            # Emptied at startup, which removes the checkouts of a killed process.
             home=home / "worktrees",
             credentials=credentials,
             user=user,
-            trusted=[one.remote for one in spec.repositories],
+            trusted=[repository.remote for repository in spec.repositories],
         )
-        rendering = Rendering(pair.opener if pair else None, redactor.add)
-        parts = assembled(spec, client, mirrors, foreign, Kept(client, key, home / "kept"), rendering)
-        well = health(client, parts.desk.at_work)
-        port = await held.enter_async_context(served(well, options.admin_host, options.admin_port))
-        held.push_async_callback(_farewell, parts.desk.works.logs)
-        log.info("agent started", name=identity.name, version=__version__, admin_port=port)
-        who = {"piped": identity.name or spec.piped_id, "version": __version__}
-        log_notification("PIPED_STARTED", who)
-        held.callback(log_notification, "PIPED_STOPPED", who)
-        await _work(_loops(spec, client, instance, parts), until=parts.restart)
+        renderer = Renderer(key_pair.decryptor if key_pair else None, redactor.add)
+        components = build_components(
+            spec, client, mirrors, other_repositories, EncryptedObjects(client, key, home / "kept"), renderer
+        )
+        health = health_check(client, components.rollout_services.active_deployments)
+        port = await exit_stack.enter_async_context(serve(health, options.admin_host, options.admin_port))
+        exit_stack.push_async_callback(_flush_logs, components.rollout_services.stage_services.logs)
+        log.info("agent_started", name=identity.name, version=__version__, admin_port=port)
+        fields = {"piped": identity.name or spec.piped_id, "version": __version__}
+        log_notification("PIPED_STARTED", fields)
+        exit_stack.callback(log_notification, "PIPED_STOPPED", fields)
+        await _run_loops(_loops(spec, client, instance, components), until=components.restart)
 
 
-def _loops(spec: PipedSpec, client: Client, instance: str, parts: Parts) -> Mapping[str, Loop]:
-    """What the agent does, for ever."""
-    view, leadership = parts.desk.view, parts.desk.leadership
-    wakes, to_discover = Wakes(view.look_again), Wake()
+def _loops(spec: PipedSpec, client: Client, instance: str, components: Components) -> Mapping[str, Loop]:
+    """The agent's loops by name; each runs until cancelled."""
+    view, leadership = components.rollout_services.view, components.rollout_services.leadership
+    wakes, discovery_wake = Wakes(view.request_refresh), Wake()
 
-    def look_at(remote: str) -> None:
-        parts.triggering.hint(remote)
-        to_discover()
+    def on_repository_change(remote: str) -> None:
+        components.trigger_loop.schedule_check(remote)
+        discovery_wake()
 
-    hints = Hints(
+    handlers = ChangeHandlers(
         applications=wakes.applications,
         deployments=wakes.deployments,
         commands=wakes.commands,
-        events=_nobody_listens,
-        repository=look_at,
+        events=_ignore_events,
+        repository=on_repository_change,
     )
     return {
         "view": poll(view, leadership, wakes),
-        "watch": watch(client, instance, hints, leadership),
-        "trigger": parts.triggering.follow(),
-        "workers": Workers(parts.desk).dispatch(),
-        "commands": keep(
+        "watch": watch(client, instance, handlers, leadership),
+        "trigger": components.trigger_loop.run(),
+        "workers": Workers(components.rollout_services).dispatch(),
+        "commands": repeat(
             "commands",
-            parts.answering.answer,
-            interval=SAFETY_NET,
+            components.command_responder.answer_pending,
+            interval=FULL_REFRESH_INTERVAL,
             wake=Wake(),
             feeds=(view.commands_feed, leadership.feed),
         ),
-        "plan previews": parts.previewing.follow(),
-        "live state": parts.living.follow(),
-        "drift": parts.drifting.follow(),
-        "discovery": keep(
+        "plan previews": components.plan_preview_loop.run(),
+        "live state": components.live_state_reporter.run(),
+        "drift": components.drift_detector.run(),
+        "discovery": repeat(
             "discovery",
-            parts.discovery.look,
+            components.discovery.check,
             interval=spec.app_config_sync_interval.total_seconds(),
-            wake=to_discover,
+            wake=discovery_wake,
             feeds=(leadership.feed,),
         ),
-        "stats": keep("stats", lambda: stats.report_stat(client), interval=stats.INTERVAL, wake=Wake()),
-        "logs": parts.desk.works.logs.ship(),
+        "stats": repeat("stats", lambda: stats.report_stat(client), interval=stats.INTERVAL, wake=Wake()),
+        "logs": components.rollout_services.stage_services.logs.run(),
     }
 
 
-async def _work(loops: Mapping[str, Loop], until: asyncio.Event) -> None:
+async def _run_loops(loops: Mapping[str, Loop], until: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as tasks:
         started = [tasks.create_task(loop, name=name) for name, loop in loops.items()]
         await until.wait()
@@ -136,15 +143,15 @@ async def _work(loops: Mapping[str, Loop], until: asyncio.Event) -> None:
             task.cancel()
 
 
-async def _farewell(logs: Logs) -> None:
-    """Lines that are written but not stored yet go out; nothing is reported as failed."""
+async def _flush_logs(logs: StageLogs) -> None:
+    """Sends the lines that are not stored yet. No stage is reported as failed."""
     try:
-        async with asyncio.timeout(FAREWELL):
+        async with asyncio.timeout(SHUTDOWN_FLUSH_TIMEOUT):
             await logs.flush()
     except TimeoutError:
-        log.warning("stage logs are left behind", why=f"they did not go out within {FAREWELL:g} s")
-    log.info("agent stopped")
+        log.warning("stage_logs_not_flushed", timeout_seconds=SHUTDOWN_FLUSH_TIMEOUT)
+    log.info("agent_stopped")
 
 
-def _nobody_listens() -> None:
-    """Events are not watched yet."""
+def _ignore_events() -> None:
+    """The event watcher is not supported yet."""

@@ -1,4 +1,4 @@
-"""What the agent's admin port says: `/healthz`, `/metrics` and `/version`, for whoever operates it."""
+"""The agent's admin port: serves `/healthz`, `/metrics` and `/version` to operators and health checks."""
 
 import time
 from collections.abc import AsyncIterator, Collection
@@ -7,35 +7,35 @@ from contextlib import asynccontextmanager
 from pipecd import admin_port
 from pipecd.client import Client
 from pipecd.piped.metrics import REGISTRY
-from pipecd.telemetry import Answer, Health, admin_answer
+from pipecd.telemetry import AdminResponse, Health, answer_admin_request
 
-#: An agent that could not talk to the control plane for so long does no work (seconds).
-OUT_OF_TOUCH = 180.0
+#: An idle agent is unhealthy once the control plane has been unreachable for this many seconds.
+UNREACHABLE_TIMEOUT = 180.0
 
 
-def health(client: Client, at_work: Collection[str]) -> Health:
-    """Unwell once the control plane has not answered for long, unless deployments are `at_work`.
+def health_check(client: Client, active_deployments: Collection[str]) -> Health:
+    """Unhealthy once the control plane has been unreachable for too long and no deployment is active.
 
-    Who looks here replaces what is unwell: that costs an idle agent nothing, but would tear a stage apart
-    that can do its work without the control plane.
+    Health checks replace an unhealthy process. That is harmless for an idle agent, but would interrupt a
+    running stage, which can continue without the control plane.
     """
     started = time.monotonic()
 
     async def check() -> str:
-        silent = time.monotonic() - (client.last_success or started)
-        if silent < OUT_OF_TOUCH or at_work:
+        unreachable = time.monotonic() - (client.last_success or started)
+        if unreachable < UNREACHABLE_TIMEOUT or active_deployments:
             return ""
-        return f"no good answer from the control plane at {client.address} for {silent:.0f} s"
+        return f"the control plane at {client.address} has been unreachable for {unreachable:.0f} s"
 
     return check
 
 
 @asynccontextmanager
-async def served(health: Health, host: str, port: int) -> AsyncIterator[int]:
-    """Serve while the block runs; gives the port, which the system chose when `port` is 0."""
+async def serve(health: Health, host: str, port: int) -> AsyncIterator[int]:
+    """Serves while the block runs. Yields the port, which the system chooses if `port` is 0."""
 
-    async def pages(path: str) -> Answer:
-        return await admin_answer(path, health, REGISTRY)
+    async def handle(path: str) -> AdminResponse:
+        return await answer_admin_request(path, health, REGISTRY)
 
-    async with admin_port.served(pages, host, port) as opened:
-        yield opened
+    async with admin_port.serve(handle, host, port) as bound_port:
+        yield bound_port

@@ -1,7 +1,7 @@
-"""`piped piped`: the agent's command line. Flags are PipeCD's; those that have no meaning here say so.
+"""`piped piped`: the agent's command line. Accepts PipeCD's flags and warns about those without effect.
 
-Reads the configuration, sets up logging, and runs the agent until a signal: the first one shuts down within
-the grace period, and what is not done by then is left to the next process.
+Reads the configuration, sets up logging, and runs the agent until a signal. The first signal starts a
+shutdown that is bounded by the grace period; the next process continues unfinished work.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from pipecd.telemetry import configure_logging
 
 log = structlog.get_logger()
 
-#: Flag → why it does nothing.
+#: Flag → why it has no effect.
 _WITHOUT_EFFECT = {
     "enable_default_kubernetes_cloud_provider": "name the provider in spec.platformProviders",
     "app_manifest_cache_count": "manifests are not cached",
@@ -37,18 +37,23 @@ _WITHOUT_EFFECT = {
 
 @click.command("piped", context_settings={"max_content_width": 110})
 @config_options
-@switch("--insecure", "Speak plaintext with the control plane.")
-@click.option("--cert-file", default="", help="Trust these PEM certificates instead of the system's.")
-@click.option("--admin-port", default=9085, show_default=True, help="For /healthz, /metrics and /version.")
+@switch("--insecure", "Connect to the control plane without TLS.")
+@click.option("--cert-file", default="", help="PEM file of trusted CA certificates. Default: the system's.")
 @click.option(
-    "--admin-host", default="", metavar="ADDRESS", help="Where the admin port listens. Default: everywhere"
+    "--admin-port", default=9085, show_default=True, help="Port of /healthz, /metrics and /version."
+)
+@click.option(
+    "--admin-host",
+    default="",
+    metavar="ADDRESS",
+    help="Address the admin port listens on. Default: all addresses",
 )
 @click.option("--home-dir", default=None, type=click.Path(path_type=Path), help="Default: ~/.piped")
 @click.option("--tools-dir", default=None, type=click.Path(path_type=Path), help="Default: ~/.piped/tools")
-@click.option("--grace-period", default=30.0, type=Duration(), help="How long the end may take.")
+@click.option("--grace-period", default=30.0, type=Duration(), help="Maximum duration of a shutdown.")
 @click.option("--launcher-version", default="", help="Set by the launcher.")
-@switch("--add-login-user-to-passwd", "Name this process's user in /etc/passwd, for SSH on OpenShift.")
-@switch("--enable-default-kubernetes-cloud-provider", "Without effect.", hidden=True)
+@switch("--add-login-user-to-passwd", "Add this process's user to /etc/passwd, for SSH on OpenShift.")
+@switch("--enable-default-kubernetes-cloud-provider", "No effect.", hidden=True)
 @click.option("--app-manifest-cache-count", default=None, type=int, hidden=True)
 @click.option(
     "--log-encoding",
@@ -57,16 +62,16 @@ _WITHOUT_EFFECT = {
     show_default=True,
 )
 @click.option("--log-level", default="info", show_default=True)
-@switch("--metrics", "Without effect: metrics are always served.", default=True, hidden=True)
-@switch("--profile", "Without effect.", hidden=True)
-@switch("--profile-debug-logging", "Without effect.", hidden=True)
+@switch("--metrics", "No effect: metrics are always served.", default=True, hidden=True)
+@switch("--profile", "No effect.", hidden=True)
+@switch("--profile-debug-logging", "No effect.", hidden=True)
 @click.option("--profiler-credentials-file", default=None, hidden=True)
 def command(**flags: Any) -> None:
-    """Run the agent: watch Git, and bring applications to the commits that it names."""
+    """Run the agent, which deploys applications from Git."""
     configure_logging(flags["log_encoding"], flags["log_level"])
-    _warn(flags)
-    text = asyncio.run(read(config_flags(flags)))
-    spec = config.load(text.text, text.name)
+    _warn_without_effect(flags)
+    document = asyncio.run(read(config_flags(flags)))
+    spec = config.load(document.text, document.name)
     if flags["add_login_user_to_passwd"]:
         _add_login_user(Path("/etc/passwd"))
     home = flags["home_dir"] or Path.home() / ".piped"
@@ -78,22 +83,22 @@ def command(**flags: Any) -> None:
         tools_dir=flags["tools_dir"] or home / "tools",
         grace_period=flags["grace_period"],
         launcher_version=flags["launcher_version"],
-        shown_config=config.masked(text.text, text.name),
+        shown_config=config.mask_secrets(document.text, document.name),
     )
-    _find_tools_in(options.tools_dir)
+    _prepend_to_path(options.tools_dir)
     with suppress(asyncio.CancelledError):
         asyncio.run(_until_signal(spec, options))
 
 
 async def _until_signal(spec: config.PipedSpec, options: Options) -> None:
-    """Raises CancelledError once the agent has shut down for a signal."""
+    """Runs the agent. Raises CancelledError once it has shut down after a signal."""
     loop, agent = asyncio.get_running_loop(), asyncio.current_task()
     assert agent is not None
 
     def stop(name: str) -> None:
-        log.info("shutting down", signal=name, grace_period=options.grace_period)
+        log.info("shutting_down", signal=name, grace_period_seconds=options.grace_period)
         agent.cancel()
-        # Nothing is lost by it: what is at work is found again by the next process.
+        # Safe: the next process finds and continues the running work.
         loop.call_later(options.grace_period, os._exit, 1)
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,21 +106,21 @@ async def _until_signal(spec: config.PipedSpec, options: Options) -> None:
     await run(spec, options)
 
 
-def _warn(flags: dict[str, Any]) -> None:
-    for name, why in _WITHOUT_EFFECT.items():
+def _warn_without_effect(flags: dict[str, Any]) -> None:
+    for name, reason in _WITHOUT_EFFECT.items():
         if flags[name]:
-            log.warning("flag without effect", flag="--" + name.replace("_", "-"), why=why)
+            log.warning("flag_without_effect", flag="--" + name.replace("_", "-"), reason=reason)
     if not flags["metrics"]:
-        log.warning("flag without effect", flag="--metrics=false", why="metrics are always served")
+        log.warning("flag_without_effect", flag="--metrics=false", reason="metrics are always served")
 
 
-def _find_tools_in(folder: Path) -> None:
-    """Programs that were put there come first, also for scripts of a pipeline."""
-    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+def _prepend_to_path(directory: Path) -> None:
+    """Programs in `directory` take precedence, also in scripts of a pipeline."""
+    os.environ["PATH"] = f"{directory}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 def _add_login_user(passwd: Path) -> None:
-    """OpenShift runs containers as a user without a name, and `ssh` wants one."""
+    """OpenShift runs containers as a user that has no passwd entry, which `ssh` requires."""
     user = os.getuid()
     try:
         pwd.getpwuid(user)
@@ -124,4 +129,4 @@ def _add_login_user(passwd: Path) -> None:
             with passwd.open("a") as file:
                 file.write(f"piped:x:{user}:0:piped:{Path.home()}:/sbin/nologin\n")
         except OSError as error:
-            log.warning("user not named", file=str(passwd), why=error.strerror)
+            log.warning("passwd_entry_not_added", file=str(passwd), error=error.strerror)

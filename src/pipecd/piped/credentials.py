@@ -1,4 +1,4 @@
-"""What the agent's file says of secrets: what Git logs in with, and what nobody may read. Called by `run`."""
+"""Secrets in the agent's configuration: the Git credentials, and values to redact. Called by `run`."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipecd.config.piped import PipedSpec, decoded
+from pipecd.config.piped import PipedSpec, decode_base64
 from pipecd.errors import ConfigError, Place
 from pipecd.git.credentials import Credentials
 
@@ -17,28 +17,28 @@ _SECRET_FIELDS = frozenset(
 
 
 def git_credentials(spec: PipedSpec) -> Credentials:
-    """Raises ConfigError when the key's file cannot be read."""
+    """Raises ConfigError if the SSH key file cannot be read."""
     git = spec.git
-    key = decoded(git.ssh_key_data, "spec.git.sshKeyData") if git.ssh_key_data else ""
+    key = decode_base64(git.ssh_key_data, "spec.git.sshKeyData") if git.ssh_key_data else ""
     if git.ssh_key_file:
         try:
             key = Path(git.ssh_key_file).read_text()
         except OSError as error:
             raise ConfigError(
                 f"the SSH key cannot be read: {error.strerror}",
-                remedy="make the file readable for the agent",
+                remedy="make the file readable by the agent",
                 place=Place(git.ssh_key_file, key="spec.git.sshKeyFile"),
             ) from error
     return Credentials(
         username=git.username,
-        password=decoded(git.password, "spec.git.password") if git.password else "",
+        password=decode_base64(git.password, "spec.git.password") if git.password else "",
         ssh_key=key,
         ssh_config=git.ssh_config_file_path,
     )
 
 
-def secrets_in(spec: PipedSpec) -> Iterator[str]:
-    """Every secret that is written in the file itself."""
+def configured_secrets(spec: PipedSpec) -> Iterator[str]:
+    """Every secret that is written in the configuration file itself."""
     yield from _secrets(spec)
 
 

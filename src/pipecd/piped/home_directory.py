@@ -1,14 +1,14 @@
-"""The agent's own folder: one process at a time, because it clears away what an earlier one left."""
+"""The agent's home directory, locked by one process, which removes an earlier process's files at startup."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import quote
 
-from pipecd import locked_directory as folders
+from pipecd import locked_directory
 
 
-def own_folder(home: Path, piped_id: str) -> AbstractContextManager[Path]:
-    """The folder of this piped below `home`, ours until the block ends. Raises ConfigError."""
-    return folders.own_folder(
+def lock_home_directory(home: Path, piped_id: str) -> AbstractContextManager[Path]:
+    """The directory of this piped below `home`, locked until the block ends. Raises ConfigError."""
+    return locked_directory.lock_directory(
         home / quote(piped_id, safe=""), owner="the agent", others="another process of this agent"
     )

@@ -1,13 +1,13 @@
-"""The agent's key pair for secrets (`spec.secretManagement`): what opens them, and what others seal with.
+"""The agent's key pair for secrets (`spec.secretManagement`): others encrypt with it, the agent decrypts.
 
-Read once at the start, by `run`.
+Loaded once at startup, by `run`.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipecd.config.piped import PipedSpec, decoded
-from pipecd.encryption import Opener, seal
+from pipecd.config.piped import PipedSpec, decode_base64
+from pipecd.encryption import Decryptor, encrypt
 from pipecd.errors import ConfigError, Place
 
 _KEY = "spec.secretManagement.config"
@@ -16,39 +16,39 @@ _PROBE = b"the two keys of a pair"
 
 @dataclass(frozen=True, kw_only=True)
 class KeyPair:
-    opener: Opener
-    #: PEM, as the control plane is told it.
+    decryptor: Decryptor
+    #: PEM, as reported to the control plane.
     public: str
-    #: PEM; for the redactor alone.
+    #: PEM; used only by the redactor.
     private: str = field(repr=False)
 
 
 def load_key_pair(spec: PipedSpec) -> KeyPair | None:
-    """None where the agent's file names none. Raises ConfigError when the keys do not fit one another."""
+    """None if the agent's file has no key pair. Raises ConfigError if the keys do not match."""
     if spec.secret_management is None:
         return None
-    given = spec.secret_management.config
-    private = _text(given.private_key_file, given.private_key_data, "privateKey")
-    public = _text(given.public_key_file, given.public_key_data, "publicKey")
-    opener = Opener(private.encode())
+    config = spec.secret_management.config
+    private = _read_key(config.private_key_file, config.private_key_data, "privateKey")
+    public = _read_key(config.public_key_file, config.public_key_data, "publicKey")
+    decryptor = Decryptor(private.encode())
     try:
-        opener.open(seal(public, _PROBE))
+        decryptor.decrypt(encrypt(public, _PROBE))
     except ConfigError as error:
         raise ConfigError(
-            f"{_KEY}: the public and the private key do not fit: {error.what}",
-            remedy="make the public one again: openssl rsa -in private.pem -pubout -out public.pem",
+            f"{_KEY}: the public and private keys do not match: {error.what}",
+            remedy="regenerate the public key: openssl rsa -in private.pem -pubout -out public.pem",
         ) from None
-    return KeyPair(opener=opener, public=public.strip(), private=private)
+    return KeyPair(decryptor=decryptor, public=public.strip(), private=private)
 
 
-def _text(file: str, data: str, key: str) -> str:
+def _read_key(file: str, data: str, key: str) -> str:
     if data:
-        return decoded(data, f"{_KEY}.{key}Data")
+        return decode_base64(data, f"{_KEY}.{key}Data")
     try:
         return Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"the key cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}",
-            remedy="make the file readable for the agent, or correct its path",
+            f"the key cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
+            remedy="make the file readable by the agent, or correct its path",
             place=Place(file, key=f"{_KEY}.{key}File"),
         ) from error

@@ -1,7 +1,7 @@
-"""How every loop of the agent ticks: the only place that waits for time to pass.
+"""Periodic loops of the agent.
 
-`every` is the ticker; `keep` runs one tick after another and lets what will pass, pass. A `Wake` brings
-the next tick forward; a `Feed` wakes everybody who listens.
+`every` yields at an interval; `repeat` calls a function at an interval and survives its errors. A `Wake`
+starts the next iteration early; a `Feed` triggers all subscribed wakes.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 import structlog
 
 from pipecd.errors import PipecdError, Temporary
-from pipecd.piped.metrics import FAULTS
+from pipecd.piped.metrics import INTERNAL_ERRORS
 
 log = structlog.get_logger()
 
 
 class Wake:
-    """Brings one waiter's next tick forward. Many calls before the tick count once."""
+    """Starts the next iteration of one loop early. Several calls before that iteration count as one."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -27,7 +27,7 @@ class Wake:
         self._event.set()
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Whether somebody called, within `timeout` seconds."""
+        """Whether it was called within `timeout` seconds; without `timeout`, waits until called."""
         try:
             async with asyncio.timeout(timeout):
                 await self._event.wait()
@@ -38,7 +38,7 @@ class Wake:
 
 
 class Feed:
-    """Says that something changed, not what: listeners look for themselves."""
+    """Signals that something changed, but not what: subscribers read the new state themselves."""
 
     def __init__(self) -> None:
         self._wakes: set[Wake] = set()
@@ -48,7 +48,7 @@ class Feed:
             wake()
 
     @contextmanager
-    def heard_by(self, wake: Wake) -> Iterator[Wake]:
+    def subscribe(self, wake: Wake) -> Iterator[Wake]:
         self._wakes.add(wake)
         try:
             yield wake
@@ -57,14 +57,14 @@ class Feed:
 
 
 async def every(interval: float, wake: Wake) -> AsyncIterator[None]:
-    """Now, then each `interval` seconds (a tenth more or less) or at `wake`, until cancelled."""
+    """Yields now, then every `interval` seconds (± 10 %) or at `wake`, until cancelled."""
     while True:
         yield
-        # Many agents that were started together must not stay in step.
+        # Jitter, so that agents started together do not poll in step.
         await wake.wait(interval * random.uniform(0.9, 1.1))
 
 
-async def keep(
+async def repeat(
     name: str,
     tick: Callable[[], Awaitable[None]],
     *,
@@ -72,32 +72,32 @@ async def keep(
     wake: Wake,
     feeds: Iterable[Feed] = (),
 ) -> None:
-    """`tick` again and again, also when one of `feeds` says something.
+    """Calls `tick` every `interval` seconds, at `wake`, and when a feed signals. Runs until cancelled.
 
-    An outage, or a fault of ours, ends a tick and never the loop.
+    An outage or an internal error ends one call of `tick`, never the loop.
     """
-    with ExitStack() as heard:
+    with ExitStack() as subscriptions:
         for feed in feeds:
-            heard.enter_context(feed.heard_by(wake))
-        await _keep(name, tick, interval, wake)
+            subscriptions.enter_context(feed.subscribe(wake))
+        await _repeat(name, tick, interval, wake)
 
 
-async def _keep(name: str, tick: Callable[[], Awaitable[None]], interval: float, wake: Wake) -> None:
+async def _repeat(name: str, tick: Callable[[], Awaitable[None]], interval: float, wake: Wake) -> None:
     failing = False
     async for _ in every(interval, wake):
         try:
             await tick()
         except Temporary as error:
-            # One line an outage, however many ticks it lasts.
-            (log.debug if failing else log.warning)("paused", loop=name, why=str(error))
+            # One warning per outage, however many iterations it lasts.
+            (log.debug if failing else log.warning)("loop_paused", loop=name, error=str(error))
             failing = True
         except PipecdError as error:
-            log.error("refused", loop=name, why=str(error))
+            log.error("loop_failed", loop=name, error=str(error))
             failing = True
         except Exception:
-            FAULTS.labels(loop=name).inc()
-            log.exception("fault", loop=name)
+            INTERNAL_ERRORS.labels(loop=name).inc()
+            log.exception("unhandled_error", loop=name)
         else:
             if failing:
-                log.info("resumed", loop=name)
+                log.info("loop_resumed", loop=name)
             failing = False

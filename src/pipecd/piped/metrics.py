@@ -1,4 +1,4 @@
-"""What the agent counts. `admin` shows it, `stats` reports it each minute."""
+"""The agent's metrics. `admin` serves them, `stats` reports them every minute."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -6,7 +6,7 @@ from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
 
 REGISTRY = CollectorRegistry()
-FAULTS = Counter("piped_faults_total", "Faults of the agent itself", ["loop"], registry=REGISTRY)
+INTERNAL_ERRORS = Counter("piped_faults_total", "Internal errors of the agent", ["loop"], registry=REGISTRY)
 DEPLOYMENT_STATUS = Gauge(
     "deployment_status",
     "1 for the status a deployment is in, 0 for the others",
@@ -20,23 +20,21 @@ DEPLOYMENT_STATUS = Gauge(
     ],
     registry=REGISTRY,
 )
-PREVIEWS_ASKED = Counter(
-    "plan_preview_command_received", "Plan previews that were asked for", registry=REGISTRY
-)
-PREVIEWS_ANSWERED = Counter(
-    "plan_preview_command_handled", "Plan previews that were answered", ["status"], registry=REGISTRY
+PREVIEWS_RECEIVED = Counter("plan_preview_command_received", "Plan previews requested", registry=REGISTRY)
+PREVIEWS_HANDLED = Counter(
+    "plan_preview_command_handled", "Plan previews completed", ["status"], registry=REGISTRY
 )
 PREVIEW_SECONDS = Histogram(
     "plan_preview_command_handling_seconds",
-    "How long plan previews took",
+    "Duration of plan previews",
     ["status"],
     buckets=(1, 10, 30, 60, 120, 300, 600),
     registry=REGISTRY,
 )
 
 
-def show_status(deployment: Deployment) -> None:
-    """Point the gauge at the deployment's status. A finished one is taken out: series are not history."""
+def set_deployment_status(deployment: Deployment) -> None:
+    """Sets the status gauge. The series of a completed deployment are removed, to bound their number."""
     for status in DeploymentStatus:
         labels = (
             deployment.id,

@@ -1,4 +1,4 @@
-"""What the command line says about a run of the agent, beside its configuration file."""
+"""Options of the agent that come from the command line, not from its configuration file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +14,15 @@ def _home() -> Path:
 class Options:
     transport: Transport = field(default_factory=Transport)
     admin_host: str = ""
-    #: 0 lets the system choose, which is of use in tests only.
+    #: 0 lets the system choose a port; for tests.
     admin_port: int = 9085
-    #: Mirrors of repositories, and checkouts while they are used.
+    #: Contains mirrors of repositories, and checkouts in use.
     home: Path = field(default_factory=_home)
     tools_dir: Path = field(default_factory=lambda: _home() / "tools")
-    #: How long the end may take (seconds).
+    #: Maximum duration of a shutdown, in seconds.
     grace_period: float = 30.0
-    #: How long one try to reach the control plane waits at the start (seconds).
+    #: Timeout of one attempt to connect to the control plane at startup, in seconds.
     dial_timeout: float = DIAL_TIMEOUT
     launcher_version: str = ""
-    #: The configuration with its secrets masked, as the console shows it.
+    #: The configuration with secrets masked, as shown in the console.
     shown_config: str = ""

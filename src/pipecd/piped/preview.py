@@ -1,8 +1,8 @@
-"""Answers BUILD_PLAN_PREVIEW: what a pull request would change in each application that it concerns.
+"""Handles BUILD_PLAN_PREVIEW commands: what a pull request would change in each affected application.
 
-One of the agent's loops. A few commands are worked on at a time, the others wait with the control plane; a
-command that this process did not live to answer is answered by the next one. Nothing outside the checkouts is
-changed, and every text goes through the redactor.
+One of the agent's loops. Handles a limited number of commands concurrently; the others stay pending at the
+control plane. A command that this process does not complete is handled by the next one. Nothing outside the
+checkouts is changed, and all texts pass through the redactor.
 """
 
 import asyncio
@@ -22,18 +22,23 @@ from pipecd.model.application import Application, DeploymentReference
 from pipecd.model.command import BuildPlanPreview
 from pipecd.model.deployment import SyncStrategy, Trigger
 from pipecd.model.plan import Strategy
-from pipecd.model.preview import Preview, PreviewWork
+from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
-from pipecd.piped.deploy.planner import decided
-from pipecd.piped.loop import Wake, keep
-from pipecd.piped.metrics import FAULTS, PREVIEW_SECONDS, PREVIEWS_ANSWERED, PREVIEWS_ASKED
+from pipecd.piped.deploy.planner import configured_strategy
+from pipecd.piped.loop import Wake, repeat
+from pipecd.piped.metrics import INTERNAL_ERRORS, PREVIEW_SECONDS, PREVIEWS_HANDLED, PREVIEWS_RECEIVED
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.lease import Leadership
-from pipecd.piped.session.report import Reports
+from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.source.checkout import Sources
-from pipecd.piped.source.pull_request import Concerned, Merged, concerned, merged
-from pipecd.platforms import Platform, Previews, platform
+from pipecd.piped.source.pull_request import (
+    AffectedApplication,
+    MergedPullRequest,
+    find_affected_applications,
+    merge_pull_request,
+)
+from pipecd.platforms import Platform, Previews, load_platform
 from pipecd.retry import Retry
 from pipecd.retry import call as retried
 from pipecd.schema.model.plan_preview_pb2 import ApplicationPlanPreviewResult, PlanPreviewCommandResult
@@ -41,144 +46,160 @@ from pipecd.wire import kind_to, strategy_to
 
 log = structlog.get_logger()
 
-#: How Git is asked again while it is away.
-AGAIN = Retry(base=1.0, cap=10.0, tries=6)
-#: When a setting is 0, it is left to us.
-USUAL_WORKERS, USUAL_TIMEOUT = 3, 300.0
-#: An answer travels in one message of at most 4 MiB, in base64 (bytes before that).
-MOST_DETAILS, MOST_TOGETHER = 256 * 1024, 2 * 1024 * 1024
-INTERNAL = "internal error; report it with the agent's log"
+#: Retries of Git operations.
+RETRY = Retry(base=1.0, cap=10.0, tries=6)
+#: Used if the setting is 0; the timeout is in seconds.
+DEFAULT_WORKERS, DEFAULT_TIMEOUT = 3, 300.0
+#: In bytes, per application and per result: a result is sent as base64 in one message of at most 4 MiB.
+MAX_DETAILS_SIZE, MAX_TOTAL_SIZE = 256 * 1024, 2 * 1024 * 1024
+INTERNAL_ERROR = "internal error; report it with the agent's log"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What previews are made with."""
+class PreviewServices:
+    """The components that plan previews use."""
 
     view: View
     leadership: Leadership
-    reports: Reports
+    reporter: Reporter
     sources: Sources
     providers: Providers
-    #: Makes a text fit to be shown.
-    clean: Callable[[str], str]
+    #: Masks secrets in a text.
+    redact: Callable[[str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Bound:
+class _Deadline:
     seconds: float
-    #: On the loop's clock.
+    #: In the event loop's time.
     until: float
 
     @property
-    def sentence(self) -> str:
-        return f"the preview was not finished within {self.seconds:g} s"
+    def message(self) -> str:
+        return f"the plan preview timed out after {self.seconds:g} s"
 
 
-class Previewing:
-    def __init__(self, parts: Parts, settings: PlanPreview) -> None:
-        self._parts, self._settings = parts, settings
-        self._workers = settings.worker_num or USUAL_WORKERS
-        #: However many pull requests there are, so many plans run at a time.
-        self._few = asyncio.Semaphore(self._workers)
-        self._at_work: dict[str, asyncio.Task[None]] = {}
+class PlanPreviewLoop:
+    def __init__(self, services: PreviewServices, settings: PlanPreview) -> None:
+        self._services, self._settings = services, settings
+        self._workers = settings.worker_num or DEFAULT_WORKERS
+        #: Limits concurrent plans across all commands.
+        self._semaphore = asyncio.Semaphore(self._workers)
+        self._running: dict[str, asyncio.Task[None]] = {}
         self._wake = Wake()
 
-    async def follow(self) -> None:
-        """Answer commands as they come, for ever."""
-        view, leadership = self._parts.view, self._parts.leadership
-        await view.loaded()
+    async def run(self) -> None:
+        """Handles commands as they arrive. Runs until cancelled."""
+        view, leadership = self._services.view, self._services.leadership
+        await view.wait_until_loaded()
         async with asyncio.TaskGroup() as tasks:
-            await keep(
+            await repeat(
                 "plan previews",
-                partial(self._begin, tasks),
+                partial(self._start_pending, tasks),
                 interval=self._settings.command_check_interval.total_seconds() or 5.0,
                 wake=self._wake,
                 feeds=(view.commands_feed, leadership.feed),
             )
 
-    async def _begin(self, tasks: asyncio.TaskGroup) -> None:
-        if not self._parts.leadership.lease.may_begin:
+    async def _start_pending(self, tasks: asyncio.TaskGroup) -> None:
+        if not self._services.leadership.lease.may_begin:
             return
-        for command in list(self._parts.view.commands.values()):
-            if len(self._at_work) >= self._workers:
+        for command in list(self._services.view.commands.values()):
+            if len(self._running) >= self._workers:
                 return
-            if isinstance(command, BuildPlanPreview) and command.id not in self._at_work:
-                PREVIEWS_ASKED.inc()
-                task = tasks.create_task(self._answer(command), name=f"plan preview {command.id}")
-                self._at_work[command.id] = task
-                task.add_done_callback(partial(self._left, command.id))
+            if isinstance(command, BuildPlanPreview) and command.id not in self._running:
+                PREVIEWS_RECEIVED.inc()
+                task = tasks.create_task(self._handle(command), name=f"plan preview {command.id}")
+                self._running[command.id] = task
+                task.add_done_callback(partial(self._remove_task, command.id))
 
-    def _left(self, command_id: str, _: asyncio.Task[None]) -> None:
-        del self._at_work[command_id]
+    def _remove_task(self, command_id: str, _: asyncio.Task[None]) -> None:
+        del self._running[command_id]
         self._wake()
 
-    async def _answer(self, command: BuildPlanPreview) -> None:
-        begun = time.monotonic()
-        log.info("plan preview begins", command=command.id, head=command.head_commit[:12])
-        made = await self._made(command)
-        status = "COMMAND_FAILED" if made.error else "COMMAND_SUCCEEDED"
+    async def _handle(self, command: BuildPlanPreview) -> None:
+        started = time.monotonic()
+        log.info("plan_preview_started", command=command.id, head=command.head_commit[:12])
+        result = await self._build_result(command)
+        status = "COMMAND_FAILED" if result.error else "COMMAND_SUCCEEDED"
         try:
-            await self._report(command, made)
+            await self._report(command, result)
         except PipecdError as error:
-            # Another process answered it, or it expired: who asked has an answer.
-            log.warning("plan preview is not wanted any more", command=command.id, why=str(error))
-        self._parts.view.finished(command.id)
-        PREVIEWS_ANSWERED.labels(status).inc()
-        PREVIEW_SECONDS.labels(status).observe(time.monotonic() - begun)
-        log.info("plan preview answered", command=command.id, results=len(made.results), why=made.error)
+            # Another process reported a result, or the command expired: the caller has a result.
+            log.warning("plan_preview_result_rejected", command=command.id, error=str(error))
+        self._services.view.mark_finished(command.id)
+        PREVIEWS_HANDLED.labels(status).inc()
+        PREVIEW_SECONDS.labels(status).observe(time.monotonic() - started)
+        log.info(
+            "plan_preview_completed", command=command.id, results=len(result.results), error=result.error
+        )
 
-    async def _report(self, command: BuildPlanPreview, made: PlanPreviewCommandResult) -> None:
-        output = proto_json.dumps(made).encode()
-        if made.error:
-            await self._parts.reports.refused(command.id, made.error, output=output)
+    async def _report(self, command: BuildPlanPreview, result: PlanPreviewCommandResult) -> None:
+        output = proto_json.dumps(result).encode()
+        if result.error:
+            await self._services.reporter.report_command_failed(command.id, result.error, output=output)
         else:
-            await self._parts.reports.handled(command.id, output=output)
+            await self._services.reporter.report_command_succeeded(command.id, output=output)
 
-    async def _made(self, command: BuildPlanPreview) -> PlanPreviewCommandResult:
-        """The answer, whatever happens on the way to it."""
-        limit = command.timeout or self._settings.command_handle_timeout.total_seconds() or USUAL_TIMEOUT
-        bound = _Bound(seconds=limit, until=asyncio.get_running_loop().time() + limit)
-        made = PlanPreviewCommandResult(command_id=command.id)
+    async def _build_result(self, command: BuildPlanPreview) -> PlanPreviewCommandResult:
+        """The result; errors become part of it."""
+        timeout = command.timeout or self._settings.command_handle_timeout.total_seconds() or DEFAULT_TIMEOUT
+        deadline = _Deadline(seconds=timeout, until=asyncio.get_running_loop().time() + timeout)
+        result = PlanPreviewCommandResult(command_id=command.id)
         try:
-            async with asyncio.timeout_at(bound.until):
-                request, found = await self._looked_at(command)
-            made.results.extend(await self._results(command, request, found, bound))
+            async with asyncio.timeout_at(deadline.until):
+                pull_request, affected = await self._find_affected(command)
+            result.results.extend(await self._results(command, pull_request, affected, deadline))
         except TimeoutError:
-            made.error = bound.sentence
+            result.error = deadline.message
         except PipecdError as error:
-            made.error = self._parts.clean(str(error))
+            result.error = self._services.redact(str(error))
         except Exception:
-            FAULTS.labels(loop="plan preview").inc()
-            log.exception("fault in a plan preview", command=command.id)
-            made.error = INTERNAL
-        return made
+            INTERNAL_ERRORS.labels(loop="plan preview").inc()
+            log.exception("unhandled_error", command=command.id)
+            result.error = INTERNAL_ERROR
+        return result
 
-    async def _looked_at(self, command: BuildPlanPreview) -> tuple[Merged, Sequence[Concerned]]:
-        sources = self._parts.sources
+    async def _find_affected(
+        self, command: BuildPlanPreview
+    ) -> tuple[MergedPullRequest, Sequence[AffectedApplication]]:
+        sources = self._services.sources
         repository = sources.repository(command.repository_id)
-        request = await retried(lambda: merged(sources.mirrors, repository, command), AGAIN)
-        mine = [
-            one
-            for one in self._parts.view.applications.values()
-            if one.git_path.repo_id == repository.id and not one.disabled
+        pull_request = await retried(lambda: merge_pull_request(sources.mirrors, repository, command), RETRY)
+        applications = [
+            application
+            for application in self._services.view.applications.values()
+            if application.git_path.repo_id == repository.id and not application.disabled
         ]
-        return request, await concerned(
-            sources.mirrors, request, sorted(mine, key=lambda one: (one.name, one.id))
+        return pull_request, await find_affected_applications(
+            sources.mirrors, pull_request, sorted(applications, key=lambda item: (item.name, item.id))
         )
 
     async def _results(
-        self, command: BuildPlanPreview, request: Merged, found: Sequence[Concerned], bound: _Bound
+        self,
+        command: BuildPlanPreview,
+        pull_request: MergedPullRequest,
+        affected: Sequence[AffectedApplication],
+        deadline: _Deadline,
     ) -> Sequence[ApplicationPlanPreviewResult]:
-        most = min(MOST_DETAILS, MOST_TOGETHER // max(len(found), 1))
+        max_size = min(MAX_DETAILS_SIZE, MAX_TOTAL_SIZE // max(len(affected), 1))
         async with asyncio.TaskGroup() as tasks:
-            at_work = [tasks.create_task(self._result(one, request, command, bound, most)) for one in found]
-        return [task.result() for task in at_work]
+            preview_tasks = [
+                tasks.create_task(self._result(item, pull_request, command, deadline, max_size))
+                for item in affected
+            ]
+        return [task.result() for task in preview_tasks]
 
     async def _result(
-        self, one: Concerned, request: Merged, command: BuildPlanPreview, bound: _Bound, most: int
+        self,
+        affected: AffectedApplication,
+        pull_request: MergedPullRequest,
+        command: BuildPlanPreview,
+        deadline: _Deadline,
+        max_size: int,
     ) -> ApplicationPlanPreviewResult:
-        application, clean = one.application, self._parts.clean
-        made = ApplicationPlanPreviewResult(
+        application, redact = affected.application, self._services.redact
+        result = ApplicationPlanPreviewResult(
             application_id=application.id,
             application_name=application.name,
             application_kind=kind_to(application.kind),
@@ -191,87 +212,92 @@ class Previewing:
             created_at=int(time.time()),
         )
         try:
-            if one.error:
-                made.error = clean(one.error)
-                return made
-            async with asyncio.timeout_at(bound.until), self._few:
-                how, preview = await self._previewed(application, request)
+            if affected.error:
+                result.error = redact(affected.error)
+                return result
+            async with asyncio.timeout_at(deadline.until), self._semaphore:
+                strategy, preview = await self._preview(application, pull_request)
         except TimeoutError:
-            made.error = bound.sentence
+            result.error = deadline.message
         except PipecdError as error:
-            made.error = clean(str(error))
+            result.error = redact(str(error))
         except Exception:
-            FAULTS.labels(loop="plan preview").inc()
-            log.exception("fault in a plan preview", application=application.id)
-            made.error = INTERNAL
+            INTERNAL_ERRORS.labels(loop="plan preview").inc()
+            log.exception("unhandled_error", application=application.id)
+            result.error = INTERNAL_ERROR
         else:
-            made.sync_strategy = strategy_to(how.strategy)
-            made.no_change = preview.no_change
-            made.plan_summary = clean(preview.summary).encode()
-            made.plan_details = _cut(clean(preview.details).encode(errors="replace"), most)
-        return made
+            result.sync_strategy = strategy_to(strategy.strategy)
+            result.no_change = preview.no_change
+            result.plan_summary = redact(preview.summary).encode()
+            result.plan_details = _truncate(redact(preview.details).encode(errors="replace"), max_size)
+        return result
 
-    async def _previewed(self, application: Application, request: Merged) -> tuple[Strategy, Preview]:
-        parts = self._parts
-        chosen = platform(application.kind.name)
-        if not isinstance(chosen, Previews):
-            raise _unsupported(chosen)
-        last = await parts.reports.last_successful(application.id)
-        async with AsyncExitStack() as held:
-            head = await held.enter_async_context(
-                parts.sources.checkout(application.git_path, request.commit.hash)
+    async def _preview(
+        self, application: Application, pull_request: MergedPullRequest
+    ) -> tuple[Strategy, Preview]:
+        services = self._services
+        platform = load_platform(application.kind.name)
+        if not isinstance(platform, Previews):
+            raise _unsupported(platform)
+        last = await services.reporter.get_last_successful(application.id)
+        async with AsyncExitStack() as exit_stack:
+            head = await exit_stack.enter_async_context(
+                services.sources.checkout(application.git_path, pull_request.commit.hash)
             )
-            running = _Running(application, last, parts.sources, held)
-            how = await _strategy(chosen, request, head, running)
-            work = PreviewWork(
+            running = _RunningSource(application, last, services.sources, exit_stack)
+            strategy = await _determine_strategy(platform, pull_request, head, running)
+            request = PreviewRequest(
                 application=application,
-                provider=parts.providers.config(application.platform_provider),
+                provider=services.providers.config(application.platform_provider),
                 head=head,
                 running=running,
             )
-            return how, await chosen.plan_preview(work)
+            return strategy, await platform.plan_preview(request)
 
 
-class _Running:
-    """The checkout at the running commit, made when it is asked for."""
+class _RunningSource:
+    """The checkout at the running commit, created on first use."""
 
     def __init__(
         self,
         application: Application,
         last: DeploymentReference | None,
         sources: Sources,
-        held: AsyncExitStack,
+        exit_stack: AsyncExitStack,
     ) -> None:
-        self._application, self._last, self._sources, self._held = application, last, sources, held
-        self._made: Source | None = None
+        self._application, self._last = application, last
+        self._sources, self._exit_stack = sources, exit_stack
+        self._source: Source | None = None
 
     async def __call__(self) -> Source | None:
-        if self._last and not self._made:
+        if self._last and not self._source:
             path = replace(self._application.git_path, config_filename=self._last.config_filename)
             checkout = self._sources.checkout(path, self._last.commit)
-            self._made = await self._held.enter_async_context(checkout)
-        return self._made
+            self._source = await self._exit_stack.enter_async_context(checkout)
+        return self._source
 
 
-async def _strategy(chosen: Platform, request: Merged, head: Source, running: _Running) -> Strategy:
-    """How the merge would be synced; the message of a merge that is not made yet decides nothing."""
-    trigger = Trigger(commit=request.commit, timestamp=0, commander="pipectl")
-    if how := decided(trigger, head.config):
-        return how
-    target: Any = await chosen.desired(head)
+async def _determine_strategy(
+    platform: Platform, pull_request: MergedPullRequest, head: Source, running: _RunningSource
+) -> Strategy:
+    """The strategy for deploying the merge. Ignores the commit message, which is unknown before the merge."""
+    trigger = Trigger(commit=pull_request.commit, timestamp=0, commander="pipectl")
+    if strategy := configured_strategy(trigger, head.config):
+        return strategy
+    target: Any = await platform.load_desired_state(head)
     try:
         source = await running()
-        return chosen.strategy(await chosen.desired(source) if source else None, target)
+        return platform.choose_strategy(await platform.load_desired_state(source) if source else None, target)
     except (UserError, NotFound):
-        return Strategy(strategy=SyncStrategy.PIPELINE, why="what runs now cannot be read")
+        return Strategy(strategy=SyncStrategy.PIPELINE, reason="the running configuration cannot be loaded")
 
 
-def _unsupported(chosen: Platform) -> UserError:
-    return UserError(f"a {chosen.config_kind} cannot be previewed by this version of the agent")
+def _unsupported(platform: Platform) -> UserError:
+    return UserError(f"this version of the agent does not support plan previews of {platform.config_kind}")
 
 
-def _cut(text: bytes, most: int) -> bytes:
-    if len(text) <= most:
+def _truncate(text: bytes, max_size: int) -> bytes:
+    if len(text) <= max_size:
         return text
-    kept = text[:most].decode(errors="ignore")
-    return f"{kept}\n… {len(text) - most} bytes more".encode()
+    truncated = text[:max_size].decode(errors="ignore")
+    return f"{truncated}\n… {len(text) - max_size} more bytes".encode()

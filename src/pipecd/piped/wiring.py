@@ -1,95 +1,105 @@
-"""Which part of the agent knows which: put together once, by `run`."""
+"""Constructs the agent's components and connects them. Called once, by `run`."""
 
 import asyncio
 from dataclasses import dataclass
 
 from pipecd.client import Client
 from pipecd.config.piped import PipedSpec
-from pipecd.git.foreign import Foreign
 from pipecd.git.mirror import Mirrors
-from pipecd.piped.deploy.perform import Stageworks
+from pipecd.git.other_repositories import OtherRepositories
+from pipecd.piped.deploy.perform import StageServices
 from pipecd.piped.deploy.planner import Planner
-from pipecd.piped.deploy.rollout import Desk
-from pipecd.piped.deploy.sealed_objects import Kept
-from pipecd.piped.deploy.stage_logs import Logs
-from pipecd.piped.observe.desired_state import Looks
-from pipecd.piped.observe.drift import Drifting
-from pipecd.piped.observe.live_state import Living
-from pipecd.piped.preview import Parts as PreviewParts
-from pipecd.piped.preview import Previewing
+from pipecd.piped.deploy.rollout import RolloutServices
+from pipecd.piped.deploy.sealed_objects import EncryptedObjects
+from pipecd.piped.deploy.stage_logs import StageLogs
+from pipecd.piped.observe.desired_state import ObservationRequests
+from pipecd.piped.observe.drift import DriftDetector
+from pipecd.piped.observe.live_state import LiveStateReporter
+from pipecd.piped.preview import PlanPreviewLoop, PreviewServices
 from pipecd.piped.providers import Providers
-from pipecd.piped.session.commands import Commands
+from pipecd.piped.session.commands import CommandResponder
 from pipecd.piped.session.lease import Leadership
-from pipecd.piped.session.report import Reports
+from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.heads import Heads
-from pipecd.piped.source.rendering import Rendering
+from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
-from pipecd.piped.trigger.create import Creator
+from pipecd.piped.trigger.create import DeploymentCreator
 from pipecd.piped.trigger.discovery import Discovery
-from pipecd.piped.trigger.loop import Triggering
+from pipecd.piped.trigger.loop import TriggerLoop
 from pipecd.telemetry import redactor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
-    desk: Desk
-    triggering: Triggering
+class Components:
+    rollout_services: RolloutServices
+    trigger_loop: TriggerLoop
     discovery: Discovery
-    answering: Commands
-    previewing: Previewing
-    drifting: Drifting
-    living: Living
-    #: Set once a person asked for a restart.
+    command_responder: CommandResponder
+    plan_preview_loop: PlanPreviewLoop
+    drift_detector: DriftDetector
+    live_state_reporter: LiveStateReporter
+    #: Set when a user requests a restart.
     restart: asyncio.Event
 
 
-def assembled(
-    spec: PipedSpec, client: Client, mirrors: Mirrors, foreign: Foreign, kept: Kept, rendering: Rendering
-) -> Parts:
-    """Nothing runs yet."""
+def build_components(
+    spec: PipedSpec,
+    client: Client,
+    mirrors: Mirrors,
+    other_repositories: OtherRepositories,
+    encrypted_objects: EncryptedObjects,
+    renderer: Renderer,
+) -> Components:
+    """Constructs the components without starting any."""
     repositories = {
-        one.repo_id: Repository(id=one.repo_id, remote=one.remote, branch=one.branch)
-        for one in spec.repositories
+        repository.repo_id: Repository(
+            id=repository.repo_id, remote=repository.remote, branch=repository.branch
+        )
+        for repository in spec.repositories
     }
-    view, leadership, reports = View(client), Leadership(), Reports(client, redactor)
-    heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, rendering)
+    view, leadership, reporter = View(client), Leadership(), Reporter(client, redactor)
+    heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer)
     providers, restart = Providers(spec), asyncio.Event()
-    looks = Looks(heads, sources, providers, redactor.text)
-    works = Stageworks(
-        sources=sources, foreign=foreign, logs=Logs(client, redactor), providers=providers, kept=kept
+    observation_requests = ObservationRequests(heads, sources, providers, redactor.text)
+    stage_services = StageServices(
+        sources=sources,
+        other_repositories=other_repositories,
+        logs=StageLogs(client, redactor),
+        providers=providers,
+        encrypted_objects=encrypted_objects,
     )
-    return Parts(
-        desk=Desk(
+    return Components(
+        rollout_services=RolloutServices(
             view=view,
             leadership=leadership,
-            reports=reports,
-            planner=Planner(sources, reports, providers),
-            works=works,
+            reporter=reporter,
+            planner=Planner(sources, reporter, providers),
+            stage_services=stage_services,
         ),
-        triggering=Triggering(
+        trigger_loop=TriggerLoop(
             view,
             leadership,
-            reports,
+            reporter,
             heads,
-            Creator(reports, view),
+            DeploymentCreator(reporter, view),
             spec.sync_interval.total_seconds(),
         ),
         discovery=Discovery(client, spec, view, leadership, heads),
-        answering=Commands(view, leadership, reports, restart),
-        previewing=Previewing(
-            PreviewParts(
+        command_responder=CommandResponder(view, leadership, reporter, restart),
+        plan_preview_loop=PlanPreviewLoop(
+            PreviewServices(
                 view=view,
                 leadership=leadership,
-                reports=reports,
+                reporter=reporter,
                 sources=sources,
                 providers=providers,
-                clean=redactor.text,
+                redact=redactor.text,
             ),
             spec.plan_preview,
         ),
-        drifting=Drifting(view, leadership, reports, looks, providers),
-        living=Living(view, leadership, client, looks, redactor.text),
+        drift_detector=DriftDetector(view, leadership, reporter, observation_requests, providers),
+        live_state_reporter=LiveStateReporter(view, leadership, client, observation_requests, redactor.text),
         restart=restart,
     )

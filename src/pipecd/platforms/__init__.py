@@ -1,9 +1,9 @@
-"""The ports of a platform, and the door that built-in and foreign platforms come through alike.
+"""The platform protocols, and the loader for built-in and third-party platforms.
 
-A platform is an object found under the entry-point group `pipecd.platforms`, by the name of its
-`ApplicationKind`. It is loaded when the first application of that kind appears, so an agent pays
-for no SDK that it does not use. Planning, loops, rollback's preamble and reporting exist once,
-elsewhere; a platform holds only what differs.
+A platform is an object registered under the entry-point group `pipecd.platforms`, by the name of its
+`ApplicationKind`. It is loaded when the first application of that kind appears, so an agent does not import
+SDKs that it does not use. Planning, loops, the start of a rollback and reporting are shared code in `piped`;
+a platform holds only what differs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from pipecd.errors import ConfigError
 from pipecd.model.deployment import Version
 from pipecd.model.drift import Drift
-from pipecd.model.look import Look
+from pipecd.model.observation import ObservationRequest
 from pipecd.model.plan import Predefined as Predefined
 from pipecd.model.plan import Strategy as Strategy
-from pipecd.model.preview import Preview, PreviewWork
+from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.resource import Resource
 from pipecd.model.stage import Source, StageFunction
 
@@ -34,79 +34,80 @@ class Platform(Protocol):
     #: Decodes `config` of a platform provider in the agent's file.
     provider: type[BaseModel]
     quick_sync: Predefined
-    #: Whether a failed deployment is rolled back where the application's file says nothing about it.
+    #: Default of `autoRollback`: whether a failed deployment is rolled back.
     auto_rollback: bool
-    #: Stage name → the type its `with` is decoded to. ROLLBACK is among `stages`, not here.
+    #: Stage name → the type its `with` is decoded to. ROLLBACK is in `stages` but not here.
     options: Mapping[str, type[BaseModel]]
     stages: Mapping[str, StageFunction]
 
-    async def desired(self, source: Source) -> Any:
-        """What the files ask for. Raises ConfigError with file, line and key."""
+    async def load_desired_state(self, source: Source) -> Any:
+        """The state that the application's files declare. Raises ConfigError with file, line and key."""
         ...
 
     def versions(self, desired: Any) -> Sequence[Version]: ...
 
-    def strategy(self, running: Any | None, target: Any) -> Strategy:
-        """How to sync when nothing else decided. `running` None means: nothing was deployed before."""
+    def choose_strategy(self, running: Any | None, target: Any) -> Strategy:
+        """How to sync when nothing else decided. `running` is None before the first deployment."""
         ...
 
 
 @runtime_checkable
 class Previews(Protocol):
-    """What a platform has besides, when it can tell what a pull request would change."""
+    """Optional: a platform that can preview what a pull request would change."""
 
-    async def plan_preview(self, work: PreviewWork, /) -> Preview:
+    async def plan_preview(self, request: PreviewRequest, /) -> Preview:
         """Changes nothing outside the checkouts. Raises UserError."""
         ...
 
 
 @runtime_checkable
 class Observes(Protocol):
-    """What a platform has besides, when it can tell what runs. Only changes are sent on."""
+    """Optional: a platform that can report its live state. The agent sends only changes on."""
 
-    #: How often to ask (seconds).
+    #: Polling interval (seconds).
     live_interval: float
-    #: How often while a deployment is under way (seconds). Once it has ended, the agent asks at once.
-    live_deploying: float
-    #: Whether a look runs a program in a checkout, for minutes maybe: then one is made at a time.
-    live_heavy: bool
-    #: Whether it shows what somebody changed by hand. If so, drift is compared less while nothing moves.
-    live_firsthand: bool
+    #: Polling interval while a deployment runs (seconds). When it ends, the agent polls immediately.
+    live_interval_deploying: float
+    #: Whether loading the live state runs a program in a checkout, possibly for minutes. Such platforms are
+    #: polled one application at a time.
+    live_runs_program: bool
+    #: Whether the live state shows manual changes. If so, drift is detected less often while it is unchanged.
+    live_shows_manual_changes: bool
 
-    async def live(self, look: Look, /) -> Sequence[Resource]:
-        """Everything that runs of the application now, parents before children."""
+    async def load_live_state(self, request: ObservationRequest, /) -> Sequence[Resource]:
+        """All resources of the application that run now, parents before children."""
         ...
 
 
 @runtime_checkable
 class Compares(Protocol):
-    """What a platform has besides, when it can tell whether what runs is what Git asks for."""
+    """Optional: a platform that can compare the live state with Git."""
 
-    #: How often to ask (seconds).
+    #: Polling interval (seconds).
     drift_interval: float
 
     def drift_enabled(self, provider: Any, /) -> bool:
-        """Whether the provider's `config`, None where there is none, wants it."""
+        """Whether the provider's `config` (None without a provider) enables drift detection."""
         ...
 
-    async def drift(self, look: Look, /) -> Drift:
-        """Takes no lock and changes nothing. Raises UserError when it cannot be told."""
+    async def detect_drift(self, request: ObservationRequest, /) -> Drift:
+        """Takes no lock and changes nothing. Raises UserError when the comparison is impossible."""
         ...
 
 
 @cache
-def platform(kind: str) -> Platform:
+def load_platform(kind: str) -> Platform:
     """The platform named `kind` (an `ApplicationKind`'s name). Raises ConfigError when none is installed."""
-    found = entry_points(group=ENTRY_POINTS, name=kind)
-    if not found:
+    matches = entry_points(group=ENTRY_POINTS, name=kind)
+    if not matches:
         raise ConfigError(
             f"no platform {kind} is installed",
             remedy=f"install a package that provides the entry point {ENTRY_POINTS}:{kind}",
         )
-    loaded: Platform = next(iter(found)).load()
-    return loaded
+    platform: Platform = next(iter(matches)).load()
+    return platform
 
 
-def installed() -> Sequence[str]:
+def installed_platforms() -> Sequence[str]:
     """The names of all installed platforms, without loading any."""
-    return sorted(found.name for found in entry_points(group=ENTRY_POINTS))
+    return sorted(entry_point.name for entry_point in entry_points(group=ENTRY_POINTS))

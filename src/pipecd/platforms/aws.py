@@ -1,7 +1,7 @@
-"""What ECS and Lambda share: a session from the provider's settings, and AWS's errors in our words.
+"""Shared by ECS and Lambda: SDK clients from the provider's settings, and AWS errors as `pipecd.errors`.
 
-Nothing here names a service's resource. Retries of throttling and of broken connections are the
-SDK's (`standard` mode, bounded); what is left after that reaches the stage as one of `pipecd.errors`.
+Nothing here is specific to one service's resources. The SDK retries throttling and broken connections
+(`standard` mode, bounded); errors that remain after its retries reach the stage as one of `pipecd.errors`.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -26,8 +26,9 @@ from botocore.loaders import Loader
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
-from pipecd.platforms.connections import lent
+from pipecd.platforms.connections import shared_connection
 
+#: Tag keys, the same as PipeCD's.
 MANAGED_BY, PIPED, APPLICATION, COMMIT = (
     "pipecd-dev-managed-by",
     "pipecd-dev-piped",
@@ -35,12 +36,12 @@ MANAGED_BY, PIPED, APPLICATION, COMMIT = (
     "pipecd-dev-commit-hash",
 )
 
-#: Of a client (seconds): keys on disk are rotated, and a web identity has its credentials for an hour.
-LIFETIME = 600.0
+#: Maximum age of a client (seconds). Keys on disk are rotated, and a web identity's credentials last an hour.
+CLIENT_MAX_AGE = 600.0
 #: All deployments of an agent share a client.
-CALLS_AT_ONCE = 50
+MAX_POOL_CONNECTIONS = 50
 
-_MISSING = {
+_NOT_FOUND_CODES = {
     "ResourceNotFoundException",
     "NoSuchEntity",
     "ServiceNotFoundException",
@@ -53,13 +54,13 @@ _MISSING = {
     "NoSuchKey",
     "ParameterNotFound",
 }
-#: ECS has no code of its own for a task definition that is not there.
-_NO_REVISION = ("Unable to describe task definition", "task definition does not exist")
-_EXISTS = {"ResourceConflictException", "ResourceExistsException"}
-#: Lambda says with the same code that another change is still going on.
-_UNSETTLED = ("in progress", "cannot be performed at this time", "Pending")
-_FENCED = {"PreconditionFailedException", "ConditionalCheckFailedException"}
-_PASSING = {
+#: ECS has no separate error code for a missing task definition.
+_TASK_DEFINITION_NOT_FOUND = ("Unable to describe task definition", "task definition does not exist")
+_CONFLICT_CODES = {"ResourceConflictException", "ResourceExistsException"}
+#: Lambda uses the same code while another change is in progress.
+_CHANGE_IN_PROGRESS = ("in progress", "cannot be performed at this time", "Pending")
+_PRECONDITION_CODES = {"PreconditionFailedException", "ConditionalCheckFailedException"}
+_TEMPORARY_CODES = {
     "Throttling",
     "ThrottlingException",
     "ThrottledException",
@@ -72,12 +73,17 @@ _PASSING = {
     "ServiceUnavailable",
     "UpdateInProgressException",
 }
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
+_ACCESS_DENIED_CODES = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"}
+_EXPIRED_CREDENTIALS_CODES = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+}
 
 
 class AwsProvider(BaseModel):
-    """`config` of a platform provider of type LAMBDA or ECS. Everything unset is the SDK's usual chain."""
+    """`config` of a platform provider of type LAMBDA or ECS. Unset fields use the SDK's default chain."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -92,37 +98,38 @@ class AwsProvider(BaseModel):
 async def client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
     """An SDK client whose credentials come from `provider`, else from environment, container or instance.
 
-    An agent keeps it: a new one asks for credentials and shakes hands with AWS again.
+    Clients are shared, because a new one has to fetch credentials and open new TLS connections.
     """
-    with errors_in_our_words(service):
+    with translate_errors(service):
         key = (service, provider.model_dump_json())
-        async with lent(key, partial(_client, service, provider), age=LIFETIME) as kept:
-            yield kept
+        open_client = partial(_open_client, service, provider)
+        async with shared_connection(key, open_client, max_age=CLIENT_MAX_AGE) as sdk:
+            yield sdk
 
 
 @asynccontextmanager
-async def _client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
+async def _open_client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
     session = AioSession(profile=provider.profile)
-    session.register_component("data_loader", _descriptions())
+    session.register_component("data_loader", _service_models())
     if provider.credentials_file:
         session.set_config_variable("credentials_file", provider.credentials_file)
     settings = AioConfig(
         retries={"mode": "standard", "max_attempts": 6},
         connect_timeout=10,
         read_timeout=60,
-        max_pool_connections=CALLS_AT_ONCE,
+        max_pool_connections=MAX_POOL_CONNECTIONS,
         user_agent_extra="pipecd",
     )
     credentials = await _role_credentials(session, provider)
     async with session.create_client(
         service, region_name=provider.region, config=settings, **credentials
-    ) as made:
-        yield made
+    ) as sdk:
+        yield sdk
 
 
 @cache
-def _descriptions() -> Loader:
-    """AWS's descriptions of its services: megabytes of JSON, read once rather than for each call."""
+def _service_models() -> Loader:
+    """The SDK's service models: megabytes of JSON, read once instead of for each client."""
     loader: Loader = AioSession().get_component("data_loader")
     return loader
 
@@ -138,64 +145,68 @@ async def _role_credentials(session: AioSession, provider: AwsProvider) -> Mappi
             remedy="correct tokenFile of the platform provider, or mount the file",
         ) from error
     async with session.create_client("sts", region_name=provider.region) as sts:
-        answer = await sts.assume_role_with_web_identity(
+        response = await sts.assume_role_with_web_identity(
             RoleArn=provider.role_arn, RoleSessionName="piped", WebIdentityToken=token
         )
-    given = answer["Credentials"]
+    credentials = response["Credentials"]
     return {
-        "aws_access_key_id": given["AccessKeyId"],
-        "aws_secret_access_key": given["SecretAccessKey"],
-        "aws_session_token": given["SessionToken"],
+        "aws_access_key_id": credentials["AccessKeyId"],
+        "aws_secret_access_key": credentials["SecretAccessKey"],
+        "aws_session_token": credentials["SessionToken"],
     }
 
 
 @contextmanager
-def errors_in_our_words(service: str) -> Iterator[None]:
-    """Turns what the SDK raises into `pipecd.errors`; only a missing resource is ever `NotFound`."""
+def translate_errors(service: str) -> Iterator[None]:
+    """Raise the SDK's errors as `pipecd.errors`; only a missing resource becomes `NotFound`."""
     try:
         yield
     except ClientError as error:
-        raise _translated(service, error) from error
+        raise _translate(service, error) from error
     except (NoCredentialsError, PartialCredentialsError, TokenRetrievalError) as error:
         raise ConfigError(
             f"no AWS credentials for {service}: {error}",
             remedy="give the agent's container or instance a role, or set credentialsFile or profile",
         ) from error
     except (ConnectionError, HTTPClientError) as error:
-        raise Temporary(f"{service} cannot be reached: {error}") from error
+        raise Temporary(f"{service} is unreachable: {error}") from error
     except ParamValidationError as error:
-        raise ConfigError(f"{service}: {error}", remedy="look at the application's files") from error
+        raise ConfigError(f"{service}: {error}", remedy="check the application's files") from error
     except BotoCoreError as error:
-        raise ConfigError(f"{service}: {error}", remedy="look at the platform provider's config") from error
+        raise ConfigError(f"{service}: {error}", remedy="check the platform provider's config") from error
 
 
-def _translated(service: str, error: ClientError) -> Exception:
+def _translate(service: str, error: ClientError) -> Exception:
     code = error.response.get("Error", {}).get("Code", "")
     message = error.response.get("Error", {}).get("Message", str(error))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     text = f"{service} {error.operation_name}: {message}"
-    if code in _MISSING or (code == "ClientException" and any(word in message for word in _NO_REVISION)):
+    if code in _NOT_FOUND_CODES:
         return NotFound(text)
-    if code in _EXISTS and any(word in message for word in _UNSETTLED):
+    if code == "ClientException" and any(phrase in message for phrase in _TASK_DEFINITION_NOT_FOUND):
+        return NotFound(text)
+    if code in _CONFLICT_CODES and any(phrase in message for phrase in _CHANGE_IN_PROGRESS):
         return Temporary(text)
-    if code in _EXISTS:
+    if code in _CONFLICT_CODES:
         return AlreadyExists(text)
-    if code in _FENCED:
+    if code in _PRECONDITION_CODES:
         return Conflict(text)
-    if code in _PASSING or status >= 500:
+    if code in _TEMPORARY_CODES or status >= 500:
         return Temporary(text)
-    if code in _EXPIRED:
-        return Refused(text, remedy="the credentials have expired: renew them or use a role")
-    if code in _DENIED or status == 403:
-        return Refused(text, remedy=f"allow {service}:{error.operation_name} to the agent's role")
+    if code in _EXPIRED_CREDENTIALS_CODES:
+        return Refused(text, remedy="the credentials have expired; renew them or use a role")
+    if code in _ACCESS_DENIED_CODES or status == 403:
+        return Refused(text, remedy=f"allow the agent's role to call {service}:{error.operation_name}")
     return Refused(text)
 
 
-def tags(*, piped: str, application: str, commit: str, own: Mapping[str, str]) -> dict[str, str]:
-    """The user's tags and the ones by which the agent finds its resources again."""
-    return {**own, MANAGED_BY: "piped", PIPED: piped, APPLICATION: application, COMMIT: commit}
+def resource_tags(
+    *, piped: str, application: str, commit: str, user_tags: Mapping[str, str]
+) -> dict[str, str]:
+    """The user's tags, plus the tags by which the agent identifies its resources."""
+    return {**user_tags, MANAGED_BY: "piped", PIPED: piped, APPLICATION: application, COMMIT: commit}
 
 
-def stale_tags(live: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    """Keys that Git no longer asks for; AWS's own `aws:` tags cannot be removed."""
-    return sorted(key for key in live if key not in wanted and not key.startswith("aws:"))
+def stale_tags(live: Mapping[str, str], desired: Mapping[str, str]) -> list[str]:
+    """Keys that are no longer in Git; AWS's own `aws:` tags cannot be removed."""
+    return sorted(key for key in live if key not in desired and not key.startswith("aws:"))

@@ -1,6 +1,7 @@
-"""Connections that platforms keep between their calls, rather than make one for each.
+"""A pool of client connections that platforms share instead of opening one for each call.
 
-`piped.run` owns them while it runs; `lent` gives them out. Without an owner each use has one of its own.
+`piped.run` owns the pool while it runs, and platforms use it through `shared_connection`. Without a pool,
+each use opens and closes its own connection.
 """
 
 import asyncio
@@ -14,90 +15,94 @@ from typing import Any
 
 
 @dataclass(kw_only=True)
-class _Kept:
-    made: Any
-    closing: AsyncExitStack
-    until: float
+class _Connection:
+    """`expires_at` is on the monotonic clock, in seconds."""
+
+    client: Any
+    exit_stack: AsyncExitStack
+    expires_at: float
     users: int = 0
 
 
-class _Connections:
+class _Pool:
     def __init__(self) -> None:
-        self._kept: dict[Hashable, _Kept] = {}
-        #: Not lent any more; closed once the last user is done.
-        self._retired: list[_Kept] = []
+        self._connections: dict[Hashable, _Connection] = {}
+        #: No longer handed out; closed once the last user is done.
+        self._retired: list[_Connection] = []
         self._locks: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def borrow(
-        self, key: Hashable, make: Callable[[], AbstractAsyncContextManager[Any]], age: float
-    ) -> _Kept:
+    async def acquire(
+        self, key: Hashable, open_connection: Callable[[], AbstractAsyncContextManager[Any]], max_age: float
+    ) -> _Connection:
         await self._close_unused()
         async with self._locks[key]:
-            found = self._kept.get(key)
-            if found and time.monotonic() > found.until:
-                self.retire(found)
-                found = None
-            if found is None:
-                closing = AsyncExitStack()
-                made = await closing.enter_async_context(make())
-                found = _Kept(made=made, closing=closing, until=time.monotonic() + age)
-                self._kept[key] = found
-            found.users += 1
-            return found
+            connection = self._connections.get(key)
+            if connection and time.monotonic() > connection.expires_at:
+                self.retire(connection)
+                connection = None
+            if connection is None:
+                exit_stack = AsyncExitStack()
+                client = await exit_stack.enter_async_context(open_connection())
+                connection = _Connection(
+                    client=client, exit_stack=exit_stack, expires_at=time.monotonic() + max_age
+                )
+                self._connections[key] = connection
+            connection.users += 1
+            return connection
 
-    def retire(self, one: _Kept) -> None:
-        remaining = {key: kept for key, kept in self._kept.items() if kept is not one}
-        if len(remaining) < len(self._kept):
-            self._kept = remaining
-            self._retired.append(one)
+    def retire(self, connection: _Connection) -> None:
+        remaining = {key: other for key, other in self._connections.items() if other is not connection}
+        if len(remaining) < len(self._connections):
+            self._connections = remaining
+            self._retired.append(connection)
 
     async def close(self) -> None:
-        for one in list(self._kept.values()):
-            self.retire(one)
-            one.users = 0
+        for connection in list(self._connections.values()):
+            self.retire(connection)
+            connection.users = 0
         await self._close_unused()
 
     async def _close_unused(self) -> None:
-        unused = [one for one in self._retired if not one.users]
-        self._retired = [one for one in self._retired if one.users]
-        for one in unused:
-            await one.closing.aclose()
+        unused = [connection for connection in self._retired if not connection.users]
+        self._retired = [connection for connection in self._retired if connection.users]
+        for connection in unused:
+            await connection.exit_stack.aclose()
 
 
-_owner: ContextVar[_Connections | None] = ContextVar("connections", default=None)
+_pool: ContextVar[_Pool | None] = ContextVar("connection_pool", default=None)
 
 
 @asynccontextmanager
-async def connections() -> AsyncIterator[None]:
-    """What is lent inside the block, and in tasks that begin there, is kept until it ends."""
-    made = _Connections()
-    token = _owner.set(made)
+async def connection_pool() -> AsyncIterator[None]:
+    """Share connections inside the block, and in tasks started there, until the block ends."""
+    pool = _Pool()
+    token = _pool.set(pool)
     try:
         yield
     finally:
-        _owner.reset(token)
-        await made.close()
+        _pool.reset(token)
+        await pool.close()
 
 
 @asynccontextmanager
-async def lent(
-    key: Hashable, make: Callable[[], AbstractAsyncContextManager[Any]], *, age: float
+async def shared_connection(
+    key: Hashable, open_connection: Callable[[], AbstractAsyncContextManager[Any]], *, max_age: float
 ) -> AsyncIterator[Any]:
-    """The connection called `key`, shared with whoever else uses it now.
+    """The connection for `key`, shared with all concurrent users of that key.
 
-    It is made anew when it is older than `age` seconds, and after a use that failed: it may have been the
-    connection's fault.
+    A new one is opened when it is older than `max_age` seconds, and after a use that raised, because the
+    connection itself may be broken.
     """
-    owner = _owner.get()
-    if owner is None:
-        async with make() as made:
-            yield made
+    pool = _pool.get()
+    if pool is None:
+        async with open_connection() as client:
+            yield client
         return
-    one = await owner.borrow(key, make, age)
+    connection = await pool.acquire(key, open_connection, max_age)
     try:
-        yield one.made
+        yield connection.client
     except BaseException:
-        owner.retire(one)
+        pool.retire(connection)
         raise
     finally:
-        one.users -= 1
+        connection.users -= 1

@@ -1,7 +1,7 @@
-"""Everything on one machine in one command: control plane, agent, a Git remote and four applications.
+"""Runs control plane, agent, a Git remote and four demo applications on one machine.
 
-`run` starts the programs as anybody would, as processes with configuration files, and is their person at
-the console: it registers the agent and the applications. Nothing here is a short cut past the product.
+`run` starts the programs as separate processes with configuration files, as a user would, and registers the
+agent and the applications through the console's API. It uses no interface that users don't have.
 """
 
 import asyncio
@@ -14,51 +14,57 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 from pipecd import process
-from pipecd.admin_port import asked
+from pipecd.admin_port import http_get
 from pipecd.errors import ConfigError, Temporary
 from pipecd.quickstart import aws_emulator, demo_repository
 from pipecd.quickstart.console import Console
 from pipecd.quickstart.git_server import GitServer
-from pipecd.quickstart.polling import until
+from pipecd.quickstart.polling import poll_until
 from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.state import PROJECT, USERNAME, State
 
-Say = Callable[[str], None]
-#: How long a program may take until it is ready (seconds).
-PATIENCE = 180.0
+#: Prints one line to the terminal.
+Print = Callable[[str], None]
+#: Until a program is ready, in seconds.
+READY_TIMEOUT = 180.0
 APPLICATIONS = dict.fromkeys(("network", "website", "greeting", "limits"), "TERRAFORM")
 AWS_APPLICATIONS = {"function": "LAMBDA", "service": "ECS"}
 
 
 async def run(
-    folder: Path, ports: Ports, say: Say, ready: Callable[[State, Ports], None], *, with_aws: bool = False
+    folder: Path,
+    ports: Ports,
+    print_line: Print,
+    ready: Callable[[State, Ports], None],
+    *,
+    with_aws: bool = False,
 ) -> None:
-    """Until SIGINT or SIGTERM. Raises ConfigError with its remedy."""
+    """Run until SIGINT or SIGTERM. `ready` is called once everything is running. Raises ConfigError."""
     if with_aws:
         aws_emulator.check_installed()
     ports.check(with_aws=with_aws)
-    state = State.opened(folder, with_aws=with_aws)
+    state = State.open(folder, with_aws=with_aws)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with _told_plainly(folder), _git_remote(state, ports) as git, state.locked():
+    with _explain_os_errors(folder), _git_remote(state, ports) as git, state.locked():
         demo_repository.create(git, state)
         state.write_control_plane(ports)
-        state.write_newcomer(git.url(demo_repository.NAME))
+        state.write_getting_started(git.url(demo_repository.NAME))
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(_keep(state, ports, git, say, ready))
+            running = tasks.create_task(_run_programs(state, ports, git, print_line, ready))
             waiting = tasks.create_task(stop.wait())
             done, _ = await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
             if waiting in done:
-                say("Stopping…")
+                print_line("Stopping…")
             running.cancel()
             waiting.cancel()
-    say(f"Stopped. Everything is kept in {state.folder}")
+    print_line(f"Stopped. The state is stored in {state.folder}")
 
 
 @contextlib.contextmanager
-def _told_plainly(folder: Path) -> Iterator[None]:
-    """Whatever the file system refuses us is for the person at the terminal to mend."""
+def _explain_os_errors(folder: Path) -> Iterator[None]:
+    """Convert file system errors to a ConfigError, which the user can fix."""
     try:
         yield
     except* OSError as errors:
@@ -67,71 +73,70 @@ def _told_plainly(folder: Path) -> Iterator[None]:
             error = error.exceptions[0]
         raise ConfigError(
             f"the state directory {folder} cannot be used: {error}",
-            remedy="if it is broken, remove it with `make quickstart-clean` (or `pipecd quickstart --clean`)",
+            remedy="if it is damaged, remove it with `make quickstart-clean` (or `pipecd quickstart --clean`)",
         ) from error
 
 
-async def _keep(
-    state: State, ports: Ports, git: GitServer, say: Say, ready: Callable[[State, Ports], None]
+async def _run_programs(
+    state: State, ports: Ports, git: GitServer, print_line: Print, ready: Callable[[State, Ports], None]
 ) -> None:
-    """All programs, until cancelled or until one of them ends."""
+    """Run all programs until cancelled or until one of them ends, which raises its error."""
     async with asyncio.TaskGroup() as tasks:
-        began, since = time.monotonic(), int(time.time())
-        facts: Mapping[str, str] = {}
+        started, since = time.monotonic(), int(time.time())
         if state.with_aws:
-            say("Starting the emulated AWS…")
+            print_line("Starting the emulated AWS…")
             tasks.create_task(_emulated_aws(state, ports), name="aws")
-            await _open(ports.aws, "emulated AWS", state)
-            facts = await aws_emulator.seed(ports.aws)
-            await asyncio.to_thread(demo_repository.begin_anew, git, facts)
-        say("Starting the control plane…")
-        server = _program(state, "server", _server_command(state, ports))
+            await _wait_until_open(ports.aws, "emulated AWS", state)
+            resources = await aws_emulator.seed(ports.aws)
+            await asyncio.to_thread(demo_repository.write_aws_applications, git, resources)
+        print_line("Starting the control plane…")
+        server = _run_program(state, "server", _server_command(state, ports))
         tasks.create_task(server, name="control plane")
-        await _healthy(ports.server_admin, "control plane", state)
+        await _wait_until_healthy(ports.server_admin, "control plane", state)
         async with Console(f"http://127.0.0.1:{ports.console}") as console:
             await console.sign_in(PROJECT, USERNAME, state.password())
             await _register_agent(state, ports, git, console)
-            say("Starting the agent…")
+            print_line("Starting the agent…")
             environment = aws_emulator.environment(ports.aws) if state.with_aws else {}
-            agent = _program(state, "piped", _agent_command(state, ports), environment)
+            agent = _run_program(state, "piped", _agent_command(state, ports), environment)
             tasks.create_task(agent, name="agent")
-            await _healthy(ports.agent_admin, "agent", state)
+            await _wait_until_healthy(ports.agent_admin, "agent", state)
             await _register_applications(state, console)
-            say(f"Ready after {time.monotonic() - began:.1f} s")
+            print_line(f"Ready after {time.monotonic() - started:.1f} s")
             ready(state, ports)
-            tasks.create_task(demo_repository.show_rollback(git, state, console), name="rollback")
+            tasks.create_task(demo_repository.demonstrate_rollback(git, state, console), name="rollback")
             if state.with_aws:
-                await demo_repository.show_traffic(git, console, since)
+                await demo_repository.demonstrate_traffic_routing(git, console, since)
             await asyncio.Event().wait()
 
 
 def _git_remote(state: State, ports: Ports) -> GitServer:
-    """Tells the control plane of each push, signed like a Git host's webhook."""
+    """A Git server that sends a signed webhook to the control plane for each push, like a Git host."""
 
-    def pushed(repository: str) -> None:
-        state.tell_of_push(f"http://127.0.0.1:{ports.console}", git.url(repository))
+    def on_push(repository: str) -> None:
+        state.send_push_webhook(f"http://127.0.0.1:{ports.console}", git.url(repository))
 
-    git = GitServer(state.folder / "git", port=ports.git, on_push=pushed)
+    git = GitServer(state.folder / "git", port=ports.git, on_push=on_push)
     return git
 
 
 async def _register_agent(state: State, ports: Ports, git: GitServer, console: Console) -> None:
     if not state.has_agent():
-        made = await console.call("RegisterPiped", name="quickstart", desc="The agent on this machine")
-        state.keep_agent(made["id"], made["key"])
+        piped = await console.call("RegisterPiped", name="quickstart", desc="The agent on this machine")
+        state.store_agent(piped["id"], piped["key"])
     state.write_agent(ports, git.url(demo_repository.NAME))
 
 
 async def _register_applications(state: State, console: Console) -> None:
-    """What is not registered yet, once the agent has told which repositories it has."""
+    """Register the missing applications once the agent has reported its repositories."""
     piped_id = state.agent_id()
-    async with _patience("the agent did not report its repositories", state.log("piped")):
-        await until(lambda: _has_repositories(console, piped_id))
-    known = (await console.call("ListApplications")).get("applications", [])
-    names = {application["gitPath"]["path"] for application in known}
+    async with _ready_timeout("the agent did not report its repositories", state.log("piped")):
+        await poll_until(lambda: _has_repositories(console, piped_id))
+    registered = (await console.call("ListApplications")).get("applications", [])
+    paths = {application["gitPath"]["path"] for application in registered}
     for name, kind in (APPLICATIONS | (AWS_APPLICATIONS if state.with_aws else {})).items():
-        # Whoever deleted an application does not want it back at the next start.
-        if name not in names and not state.was_registered(name):
+        # An application that the user deleted is not registered again at the next start.
+        if name not in paths and not state.was_registered(name):
             path = {"repo": {"id": demo_repository.NAME}, "path": name, "configFilename": "app.pipecd.yaml"}
             await console.call(
                 "AddApplication",
@@ -142,7 +147,7 @@ async def _register_applications(state: State, console: Console) -> None:
                 platformProvider=kind.lower(),
                 labels={"env": "demo"},
             )
-        state.registered(name)
+        state.mark_registered(name)
 
 
 def _server_command(state: State, ports: Ports) -> list[str]:
@@ -177,43 +182,42 @@ def _python() -> list[str]:
 
 
 async def _emulated_aws(state: State, ports: Ports) -> None:
-    more = aws_emulator.SERVER_ENVIRONMENT
-    await _program(state, "aws", aws_emulator.command(ports.aws), more)
+    await _run_program(state, "aws", aws_emulator.command(ports.aws), aws_emulator.SERVER_ENVIRONMENT)
 
 
-async def _program(
+async def _run_program(
     state: State, name: str, command: list[str], environment: Mapping[str, str] | None = None
 ) -> None:
-    """Runs it with its output in a file; its end is an error, and its last words say why."""
-    last: list[str] = []
+    """Run a program with its output in a log file. Raises ConfigError with its last lines when it ends."""
+    last_lines: list[str] = []
     with state.log(name).open("a") as log:
 
-        def line(text: str) -> None:
-            last[:] = [*last[-4:], text]
+        def on_line(text: str) -> None:
+            last_lines[:] = [*last_lines[-4:], text]
             log.write(f"{text}\n")
             log.flush()
 
-        whole = {**os.environ, **(environment or {})}
-        finished = await process.run(command, on_line=line, grace=20.0, env=whole)
-    words = "\n  ".join(last)
+        variables = {**os.environ, **(environment or {})}
+        result = await process.run(command, on_line=on_line, grace=20.0, env=variables)
+    output = "\n  ".join(last_lines)
     raise ConfigError(
-        f"{name} ended with code {finished.code}:\n  {words}",
-        remedy=f"see {state.log(name)}; if the state directory is broken, remove it with"
+        f"{name} exited with code {result.code}:\n  {output}",
+        remedy=f"see {state.log(name)}; if the state directory is damaged, remove it with"
         " `make quickstart-clean` (or `pipecd quickstart --clean`)",
     )
 
 
-async def _healthy(port: int, name: str, state: State) -> None:
-    async with _patience(f"the {name} is not ready after {PATIENCE:.0f} s", state.folder / "logs"):
-        await until(lambda: _answers(port))
+async def _wait_until_healthy(port: int, name: str, state: State) -> None:
+    async with _ready_timeout(f"the {name} is not ready after {READY_TIMEOUT:.0f} s", state.folder / "logs"):
+        await poll_until(lambda: _is_healthy(port))
 
 
-async def _open(port: int, name: str, state: State) -> None:
-    async with _patience(f"the {name} is not ready after {PATIENCE:.0f} s", state.folder / "logs"):
-        await until(lambda: _accepts(port))
+async def _wait_until_open(port: int, name: str, state: State) -> None:
+    async with _ready_timeout(f"the {name} is not ready after {READY_TIMEOUT:.0f} s", state.folder / "logs"):
+        await poll_until(lambda: _accepts_connections(port))
 
 
-async def _accepts(port: int) -> bool:
+async def _accepts_connections(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -223,22 +227,23 @@ async def _accepts(port: int) -> bool:
 
 
 async def _has_repositories(console: Console, piped_id: str) -> bool:
-    answer = await console.call("GetPiped", pipedId=piped_id)
-    return bool(answer["piped"].get("repositories"))
+    response = await console.call("GetPiped", pipedId=piped_id)
+    return bool(response["piped"].get("repositories"))
 
 
-async def _answers(port: int) -> bool:
+async def _is_healthy(port: int) -> bool:
     try:
-        code, _, _ = await asked(port, "/healthz")
+        code, _, _ = await http_get(port, "/healthz")
     except Temporary:
         return False
     return code == 200
 
 
 @contextlib.asynccontextmanager
-async def _patience(what: str, log: Path) -> AsyncIterator[None]:
+async def _ready_timeout(what: str, log: Path) -> AsyncIterator[None]:
+    """Raises Temporary with `what` and the path of the log if the block exceeds READY_TIMEOUT."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(READY_TIMEOUT):
             yield
     except TimeoutError:
         raise Temporary(f"{what}; see {log}") from None

@@ -1,7 +1,7 @@
-"""An AWS on this machine, for the demo: moto's server, and what its two applications need to begin with.
+"""An emulated AWS for the demo: moto's server, and the resources that the two AWS applications require.
 
-It runs as a process of its own and keeps everything in memory: a new start is a new, empty AWS, and the
-applications are deployed to it again.
+The emulator runs as a separate process and stores everything in memory: after each start it is empty, and the
+applications are deployed again.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ _KEYS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo"}
 
 
 def check_installed() -> None:
-    """Raises ConfigError when the emulator was not installed."""
+    """Raises ConfigError if the emulator is not installed."""
     if find_spec("moto") is None or find_spec("aiobotocore") is None:
         raise ConfigError(
             "the AWS emulator is not installed",
-            remedy="`make quickstart-aws` installs it, or `pip install 'pipecd[aws-emulator]'`",
+            remedy="run `make quickstart-aws`, which installs it, or `pip install 'pipecd[aws-emulator]'`",
         )
 
 
@@ -30,12 +30,12 @@ def command(port: int) -> list[str]:
     return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
 
 
-#: moto starts no tasks for services; this is how many of the demo's two it says are running.
+#: moto starts no tasks for services; it reports this number of running tasks (the demo's service has two).
 SERVER_ENVIRONMENT = {"MOTO_ECS_SERVICE_RUNNING": "2"}
 
 
 def environment(port: int) -> dict[str, str]:
-    """What makes a process take the emulator for AWS."""
+    """Environment variables that make a process use the emulator as AWS."""
     return {
         **_KEYS,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -45,7 +45,7 @@ def environment(port: int) -> dict[str, str]:
 
 
 async def seed(port: int) -> Mapping[str, str]:
-    """Make network, load balancer, cluster and role. The facts that stand in the demo's files."""
+    """Create network, load balancer, cluster and role. Returns the demo files' placeholders and their values."""
     return await asyncio.to_thread(_seed, f"http://127.0.0.1:{port}")
 
 
@@ -53,10 +53,10 @@ def _seed(url: str) -> Mapping[str, str]:
     ec2, elb = _client("ec2", url), _client("elbv2", url)
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = [
-        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{at}.0/24", AvailabilityZone=f"{REGION}{zone}")[
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")[
             "Subnet"
         ]
-        for at, zone in enumerate("ab")
+        for number, zone in enumerate("ab")
     ]
     group = ec2.create_security_group(GroupName="shop", Description="shop", VpcId=vpc)["GroupId"]
     ids = [subnet["SubnetId"] for subnet in subnets]
@@ -67,16 +67,18 @@ def _seed(url: str) -> Mapping[str, str]:
         ][0]["TargetGroupArn"]
         for name in ("blue", "green")
     )
-    split = [{"TargetGroupArn": blue, "Weight": 100}, {"TargetGroupArn": green, "Weight": 0}]
+    weights = [{"TargetGroupArn": blue, "Weight": 100}, {"TargetGroupArn": green, "Weight": 0}]
     elb.create_listener(
         LoadBalancerArn=balancer,
         Protocol="HTTP",
         Port=80,
-        DefaultActions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": split}}],
+        DefaultActions=[{"Type": "forward", "ForwardConfig": {"TargetGroups": weights}}],
     )
     _client("ecs", url).create_cluster(clusterName="demo")
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    role = _client("iam", url).create_role(RoleName="greeter", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    trust_policy = json.dumps({"Version": "2012-10-17", "Statement": []})
+    role = _client("iam", url).create_role(RoleName="greeter", AssumeRolePolicyDocument=trust_policy)["Role"][
+        "Arn"
+    ]
     return {"BLUE": blue, "GREEN": green, "SUBNET": ids[0], "GROUP": group, "ROLE": role}
 
 

@@ -1,4 +1,4 @@
-"""A person at the console, as a program: signs in, and calls the console's methods with JSON."""
+"""A client of the console's API: signs in with a password and calls methods with JSON."""
 
 from typing import Any, Self
 
@@ -22,18 +22,18 @@ class Console:
     async def sign_in(self, project: str, username: str, password: str) -> None:
         form = {"project": project, "username": username, "password": password}
         try:
-            answer = await self._http.post("/auth/login/static", data=form)
+            response = await self._http.post("/auth/login/static", data=form)
         except httpx.HTTPError as error:
             raise Temporary(f"the control plane does not answer: {error}") from error
-        if answer.status_code != 302:
-            raise Unauthenticated("the password kept in the state directory does not open the console")
+        if response.status_code != 302:
+            raise Unauthenticated("the console rejects the password stored in the state directory")
 
     async def call(self, method: str, **fields: Any) -> Any:
-        """The answer as JSON's objects. Raises PipecdError with the control plane's sentence."""
+        """The decoded JSON response. Raises PipecdError with the control plane's message."""
         try:
-            answer = await self._http.post(f"{_SERVICE}/{method}", json=fields)
+            response = await self._http.post(f"{_SERVICE}/{method}", json=fields)
         except httpx.HTTPError as error:
             raise Temporary(f"the control plane does not answer: {error}") from error
-        if answer.status_code != 200:
-            raise PipecdError(f"{method}: {answer.json().get('message', answer.status_code)}")
-        return answer.json()
+        if response.status_code != 200:
+            raise PipecdError(f"{method}: {response.json().get('message', response.status_code)}")
+        return response.json()

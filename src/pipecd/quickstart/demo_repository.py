@@ -1,4 +1,4 @@
-"""The demo's Git repository: made from the files in `demo/`, and the second commit that must fail."""
+"""The demo's Git repository, created from the files in `demo/`, and the commits that demonstrate features."""
 
 import asyncio
 import os
@@ -14,19 +14,20 @@ import structlog
 from pipecd.errors import ConfigError, PipecdError
 from pipecd.quickstart.console import Console
 from pipecd.quickstart.git_server import GitServer
-from pipecd.quickstart.polling import until
+from pipecd.quickstart.polling import poll_until
 from pipecd.quickstart.state import State
 
 log = structlog.get_logger()
 
 NAME = "demo"
+#: Placeholder in the demo's files for the state directory.
 _STATE = "@STATE@"
-#: The commit of `limits/` whose check refuses it.
-_BREAKING = ("limits/terraform.tfvars", "requests = 5000\n", "Let in more requests")
+#: File, content and message of the commit to `limits/` that fails its check.
+_FAILING_COMMIT = ("limits/terraform.tfvars", "requests = 5000\n", "Raise the request limit")
 
 
 def create(git: GitServer, state: State) -> None:
-    """The bare repository with its first commit; what is there already is left alone."""
+    """Create the bare repository with its first commit, unless it exists."""
     bare = git.create(NAME)
     if _git(bare, "for-each-ref", "--count=1"):
         return
@@ -37,30 +38,33 @@ def create(git: GitServer, state: State) -> None:
             target = work / source.relative_to(demo)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(source.read_text().replace(_STATE, str(state.folder)))
-        _commit(work, "Four applications to begin with")
+        _commit(work, "Add four applications")
         _git(work, "push", "--quiet", str(bare), "main")
 
 
-async def show_rollback(git: GitServer, state: State, console: Console) -> None:
-    """Once `limits` runs for the first time, push the commit that fails, so that its rollback is seen."""
-    shown = state.folder / "rollback-shown"
-    if shown.exists():
+async def demonstrate_rollback(git: GitServer, state: State, console: Console) -> None:
+    """Once `limits` is deployed, push a commit that fails and is rolled back. Done once per state directory."""
+    marker = state.folder / "rollback-shown"
+    if marker.exists():
         return
-    await until(lambda: _deployed(console, "limits"), every=1.0)
-    await asyncio.to_thread(_push_breaking, git)
-    shown.touch()
+    await poll_until(lambda: _is_deployed(console, "limits"), interval=1.0)
+    await asyncio.to_thread(_push_failing_commit, git)
+    marker.touch()
 
 
-def begin_anew(git: GitServer, facts: Mapping[str, str]) -> None:
-    """The AWS applications' files for an AWS that has just begun; the commit deploys them by a quick sync."""
+def write_aws_applications(git: GitServer, resources: Mapping[str, str]) -> None:
+    """Push the AWS applications' files for a newly started emulator; the commit triggers quick syncs.
+
+    `resources` maps placeholders in the files to their values.
+    """
     with tempfile.TemporaryDirectory() as folder, as_file(files("pipecd.quickstart") / "demo_aws") as demo:
         work = Path(folder)
         _git(work, "clone", "--quiet", git.url(NAME), ".")
-        values = {**facts, "REMOTE": git.url(NAME)}
+        values = {**resources, "REMOTE": git.url(NAME)}
         for source in sorted(path for path in demo.rglob("*") if path.is_file()):
             target = work / source.relative_to(demo)
             if target.exists() and source.suffix == ".py":
-                # What somebody changed stays changed.
+                # Keep the user's changes to the code.
                 continue
             text = source.read_text()
             for name, value in values.items():
@@ -68,18 +72,18 @@ def begin_anew(git: GitServer, facts: Mapping[str, str]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
         for application in ("function", "service"):
-            (work / application / "begun.txt").write_text(f"{time.time():.0f}\n")
-        _commit(work, "Begin anew: the emulated AWS was started")
+            (work / application / "emulator-started.txt").write_text(f"{time.time():.0f}\n")
+        _commit(work, "Reset: the emulated AWS was started")
         _git(work, "push", "--quiet", "origin", "main")
 
 
-async def show_traffic(git: GitServer, console: Console, since: int) -> None:
-    """Once both AWS applications run, push new versions of them, so that traffic is seen to shift.
+async def demonstrate_traffic_routing(git: GitServer, console: Console, since: int) -> None:
+    """Push new versions of the two AWS applications once they are deployed, which shifts their traffic.
 
-    `since` is epoch seconds: what was deployed until then is gone with the AWS of before.
+    `since` is epoch seconds: earlier deployments were lost with the previous emulator.
     """
     for application in ("function", "service"):
-        await until(lambda name=application: _deployed(console, name, since), every=1.0)  # type: ignore[misc]
+        await poll_until(lambda name=application: _is_deployed(console, name, since), interval=1.0)  # type: ignore[misc]
     await asyncio.to_thread(_push_new_versions, git)
 
 
@@ -95,19 +99,19 @@ def _push_new_versions(git: GitServer) -> None:
         _git(work, "push", "--quiet", "origin", "main")
 
 
-async def _deployed(console: Console, name: str, since: int = 0) -> bool:
+async def _is_deployed(console: Console, name: str, since: int = 0) -> bool:
     try:
-        found = await console.call("ListApplications", options={"name": name})
+        response = await console.call("ListApplications", options={"name": name})
     except PipecdError as error:
-        log.debug("console does not answer", why=str(error))
+        log.debug("console_unavailable", error=str(error))
         return False
-    known = found.get("applications", [])
-    last = known[0].get("mostRecentlySuccessfulDeployment", {}) if known else {}
+    applications = response.get("applications", [])
+    last = applications[0].get("mostRecentlySuccessfulDeployment", {}) if applications else {}
     return int(last.get("completedAt", 0)) > since
 
 
-def _push_breaking(git: GitServer) -> None:
-    path, text, message = _BREAKING
+def _push_failing_commit(git: GitServer) -> None:
+    path, text, message = _FAILING_COMMIT
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         _git(work, "clone", "--quiet", git.url(NAME), ".")
@@ -124,25 +128,25 @@ def _commit(work: Path, message: str) -> None:
 
 
 def _git(work: Path, *arguments: str) -> str:
-    """Free of the person's own Git configuration and repository."""
-    keep = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    who = {"GIT_AUTHOR_NAME": "PipeCD demo", "GIT_AUTHOR_EMAIL": "demo@localhost"}
-    who |= {"GIT_COMMITTER_NAME": "PipeCD demo", "GIT_COMMITTER_EMAIL": "demo@localhost"}
-    quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+    """Run Git without the user's Git configuration and variables. Returns its output. Raises ConfigError."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    identity = {"GIT_AUTHOR_NAME": "PipeCD demo", "GIT_AUTHOR_EMAIL": "demo@localhost"}
+    identity |= {"GIT_COMMITTER_NAME": "PipeCD demo", "GIT_COMMITTER_EMAIL": "demo@localhost"}
+    no_config = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", *arguments],
             cwd=work,
-            env={**keep, **who, **quiet},
+            env={**environment, **identity, **no_config},
             capture_output=True,
             text=True,
             check=True,
             timeout=60,
         )
     except FileNotFoundError:
-        raise ConfigError("git is not installed", remedy="install it: the agent works with it too") from None
+        raise ConfigError("git is not installed", remedy="install it; the agent needs it too") from None
     except subprocess.CalledProcessError as error:
         raise ConfigError(
             f"git {arguments[0]} failed in the demo repository: {error.stderr.strip()}"
         ) from error
-    return done.stdout
+    return result.stdout

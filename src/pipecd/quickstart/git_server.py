@@ -1,7 +1,7 @@
-"""A Git remote over smart HTTP, for one machine: `git http-backend` behind a small threaded server.
+"""A Git server over smart HTTP on the local machine: `git http-backend` behind a threaded HTTP server.
 
-The quickstart's demo remote, and the real remote that tests push to and fetch from. It listens on
-loopback only. `on_push` is called after every accepted push, in a thread of the server's.
+Used for the quickstart's demo repository, and by tests. Listens on the loopback interface only. `on_push` is
+called after every accepted push, in a thread of the server.
 """
 
 import base64
@@ -17,11 +17,12 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 OnPush = Callable[[str], None]
-LARGEST_BODY = 512 * 1024 * 1024
+#: Of a request, in bytes.
+MAX_BODY_SIZE = 512 * 1024 * 1024
 
 
 class GitServer:
-    """Serves every bare repository below `root`. Use as a context manager, or `start` and `stop`."""
+    """Serves all bare repositories below `root`. Use as a context manager, or call `start` and `stop`."""
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class GitServer:
         users: Mapping[str, str] | None = None,
         on_push: OnPush | None = None,
     ) -> None:
-        """`users` maps names to passwords; None lets everybody in. Raises OSError when the port is in use."""
+        """`users`: name → password; None disables authentication. Raises OSError if the port is in use."""
         self.root, self.users, self.on_push = root, users, on_push
         root.mkdir(parents=True, exist_ok=True)
         self._http = _Http((host, port), _Handler)
@@ -48,11 +49,11 @@ class GitServer:
         return f"{self.address}/{name}.git"
 
     def create(self, name: str, default_branch: str = "main") -> Path:
-        """An empty bare repository, or the one that is there."""
+        """Create an empty bare repository unless it exists. Returns its path."""
         path = self.root / f"{name}.git"
         if not (path / "HEAD").exists():
             command = ["git", "init", "--quiet", "--bare", f"--initial-branch={default_branch}", str(path)]
-            subprocess.run(command, check=True, env=_clean())
+            subprocess.run(command, check=True, env=_git_environment())
         return path
 
     def start(self) -> None:
@@ -76,7 +77,7 @@ class _Http(ThreadingHTTPServer):
     owner: GitServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is no news; anything else is."""
+        """Ignore clients that disconnect during a request; report any other error."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -92,53 +93,54 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: what matters is told by `on_push`."""
+        """Disables request logging."""
 
     def _serve(self) -> None:
         owner = self.server.owner
-        user = _user(self.headers.get("Authorization", ""), owner.users)
+        user = _authenticate(self.headers.get("Authorization", ""), owner.users)
         if user is None:
-            self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'}, b"who are you?")
+            self._respond(401, {"WWW-Authenticate": 'Basic realm="git"'}, b"authentication required")
             return
-        body = self._body()
+        body = self._read_body()
         if body is None:
             return
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", "-c", "http.receivepack=true", "http-backend"],
             input=body,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=self._cgi(owner, user, len(body)),
+            env=self._cgi_environment(owner, user, len(body)),
             check=False,
         )
-        head, _, answer = done.stdout.partition(b"\r\n\r\n")
+        head, _, content = result.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
         status = int(headers.pop("Status", "200").split()[0]) if head else 500
-        self._answer(status, headers, answer)
+        self._respond(status, headers, content)
         path = urlsplit(self.path).path
         if status == 200 and path.endswith("/git-receive-pack") and owner.on_push:
             owner.on_push(path.removesuffix("/git-receive-pack").strip("/").removesuffix(".git"))
 
-    def _body(self) -> bytes | None:
+    def _read_body(self) -> bytes | None:
+        """The request's body; None if it is too large and has been answered."""
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             chunks = bytearray()
             while size := int(self.rfile.readline().split(b";")[0], 16):
                 chunks += self.rfile.read(size)
                 self.rfile.readline()
-                if len(chunks) > LARGEST_BODY:
-                    self._answer(413, {}, b"too large")
+                if len(chunks) > MAX_BODY_SIZE:
+                    self._respond(413, {}, b"too large")
                     return None
             self.rfile.readline()
             return bytes(chunks)
         length = int(self.headers.get("Content-Length") or 0)
-        if length > LARGEST_BODY:
-            self._answer(413, {}, b"too large")
+        if length > MAX_BODY_SIZE:
+            self._respond(413, {}, b"too large")
             return None
         return self.rfile.read(length)
 
-    def _cgi(self, owner: GitServer, user: str, length: int) -> dict[str, str]:
+    def _cgi_environment(self, owner: GitServer, user: str, length: int) -> dict[str, str]:
         url = urlsplit(self.path)
-        given = {
+        variables = {
             "GIT_PROJECT_ROOT": str(owner.root),
             "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": url.path,
@@ -154,10 +156,10 @@ class _Handler(BaseHTTPRequestHandler):
             ("Git-Protocol", "GIT_PROTOCOL"),
         ):
             if header in self.headers:
-                given[variable] = self.headers[header]
-        return {**_clean(), **given}
+                variables[variable] = self.headers[header]
+        return {**_git_environment(), **variables}
 
-    def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def _respond(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.send_response(status)
         for name, value in headers.items():
             if name.lower() != "content-length":
@@ -167,10 +169,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _user(authorization: str, users: Mapping[str, str] | None) -> str | None:
-    """Who asks; None when they must say so first."""
+def _authenticate(authorization: str, users: Mapping[str, str] | None) -> str | None:
+    """The user's name; None if the credentials are missing or wrong."""
     if users is None:
-        return "anybody"
+        return "anonymous"
     kind, _, value = authorization.partition(" ")
     if kind.lower() != "basic":
         return None
@@ -178,10 +180,10 @@ def _user(authorization: str, users: Mapping[str, str] | None) -> str | None:
         name, _, password = base64.b64decode(value, validate=True).decode().partition(":")
     except ValueError:
         return None
-    known = users.get(name, "")
-    return name if known and hmac.compare_digest(known.encode(), password.encode()) else None
+    expected = users.get(name, "")
+    return name if expected and hmac.compare_digest(expected.encode(), password.encode()) else None
 
 
-def _clean() -> dict[str, str]:
-    """Git's environment without the machine's configuration."""
+def _git_environment() -> dict[str, str]:
+    """Environment variables for Git, without the machine's Git configuration."""
     return {"PATH": os.environ.get("PATH", ""), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}

@@ -1,12 +1,12 @@
-"""Waiting for another program, by asking it again and again. The caller bounds the wait."""
+"""Polls a condition of another program. The caller sets the timeout."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], Awaitable[bool]], every: float = 0.05) -> None:
-    """Until `condition` holds; `every` is seconds."""
+async def poll_until(condition: Callable[[], Awaitable[bool]], interval: float = 0.05) -> None:
+    """Return once `condition` is true; check every `interval` seconds."""
     while True:
         if await condition():
             return
-        await asyncio.sleep(every)
+        await asyncio.sleep(interval)

@@ -1,16 +1,16 @@
-"""The ports of a quickstart: one is chosen, the others follow it."""
+"""The ports of a quickstart: consecutive ports starting with the console's."""
 
 import socket
 from dataclasses import dataclass
 
 from pipecd.errors import ConfigError
 
-FIRST = 8080
+DEFAULT_PORT = 8080
 
 
 @dataclass(frozen=True)
 class Ports:
-    console: int = FIRST
+    console: int = DEFAULT_PORT
 
     @property
     def api(self) -> int:
@@ -31,24 +31,24 @@ class Ports:
 
     @property
     def aws(self) -> int:
-        """The emulated AWS, where there is one."""
+        """The emulated AWS, if enabled."""
         return self.console + 5
 
     def check(self, *, with_aws: bool) -> None:
-        """Raises ConfigError when one of them is taken."""
+        """Raises ConfigError if one of the ports is in use."""
         ports = [self.console, self.api, self.git, self.server_admin, self.agent_admin]
         ports += [self.aws] if with_aws else []
-        taken = [port for port in ports if not _free(port)]
-        if taken:
+        in_use = [port for port in ports if not _is_free(port)]
+        if in_use:
             other = self.console + 1000
             raise ConfigError(
-                f"port {', '.join(map(str, taken))} is in use on this machine",
-                remedy=f"stop what uses it, or choose others: `make quickstart PORT={other}`"
+                f"port {', '.join(map(str, in_use))} is in use on this machine",
+                remedy=f"stop the process that uses it, or choose others: `make quickstart PORT={other}`"
                 f" (or `pipecd quickstart --port {other}`)",
             )
 
 
-def _free(port: int) -> bool:
+def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

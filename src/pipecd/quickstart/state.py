@@ -1,6 +1,6 @@
-"""The quickstart's directory: configuration, secrets, records, logs, and what was deployed.
+"""The quickstart's state directory: configuration, secrets, database, logs, and deployed files.
 
-Everything that a quickstart leaves on a machine is in here, readable, and gone when it is removed.
+The quickstart writes nothing outside this directory, so removing it removes everything.
 """
 
 import contextlib
@@ -27,65 +27,67 @@ from pipecd.quickstart.ports import Ports
 log = structlog.get_logger()
 
 PROJECT, USERNAME = "quickstart", "hello"
-_README = """This directory belongs to `pipecd quickstart`; `make quickstart-clean` removes it.
+_README = """State of `pipecd quickstart`. To remove it, run `make quickstart-clean`.
 
-control-plane.yaml, piped.yaml   configuration of the two programs
+control-plane.yaml, piped.yaml   configuration of control plane and agent
 secrets/                         the console's password, the agent's key, the key that signs sessions
 control-plane/                   the control plane's database and objects
-git/                             the demo's Git remote
-terraform/                       Terraform's state of the demo applications
-deployed/                        what the demo applications made
-logs/                            what the programs said
+git/                             the Git repository of the demo
+terraform/                       Terraform state of the demo applications
+deployed/                        files created by the demo applications
+logs/                            logs of the programs
 """
-_MARK = "README.txt"
+#: Its presence identifies a state directory.
+_MARKER = "README.txt"
 
 
 @dataclass(frozen=True)
 class State:
     folder: Path
-    #: Whether an emulated AWS runs too.
+    #: Whether the emulated AWS is enabled.
     with_aws: bool = False
 
     @classmethod
-    def opened(cls, folder: Path, *, with_aws: bool = False) -> "State":
-        """The directory, made when it is missing. Raises ConfigError when it is something else."""
+    def open(cls, folder: Path, *, with_aws: bool = False) -> "State":
+        """Open or create the directory. Raises ConfigError if it contains something else."""
         folder = folder.absolute()
-        mark = folder / _MARK
-        if folder.exists() and not mark.exists() and any(folder.iterdir()):
+        marker = folder / _MARKER
+        if folder.exists() and not marker.exists() and any(folder.iterdir()):
             raise ConfigError(
-                f"{folder} is not a quickstart's directory and is not empty",
-                remedy="choose another with --state-dir",
+                f"{folder} is not empty and not a quickstart state directory",
+                remedy="choose another directory with --state-dir",
             )
         try:
             for name in ("secrets", "control-plane", "git", "terraform", "deployed", "logs"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / "secrets").chmod(0o700)
-            mark.write_text(_README)
+            marker.write_text(_README)
         except OSError as error:
             raise ConfigError(
                 f"{folder} cannot be written: {error.strerror}",
                 remedy="free some space or choose another directory with --state-dir",
             ) from error
         state = cls(folder, with_aws)
-        state._secret("password", lambda: secrets.token_urlsafe(9))
-        state._secret("encryption-key", lambda: secrets.token_urlsafe(64))
-        state._secret("webhook", lambda: secrets.token_urlsafe(32))
+        state._get_or_create_secret("password", lambda: secrets.token_urlsafe(9))
+        state._get_or_create_secret("encryption-key", lambda: secrets.token_urlsafe(64))
+        state._get_or_create_secret("webhook", lambda: secrets.token_urlsafe(32))
         return state
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """One quickstart a directory at a time."""
+        """Lock the directory while the block runs. Raises ConfigError if another quickstart is using it."""
         with (self.folder / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise ConfigError(
-                    f"another quickstart runs in {self.folder}", remedy="stop it, or choose --state-dir"
+                    f"another quickstart is using {self.folder}",
+                    remedy="stop it, or choose another directory with --state-dir",
                 ) from None
             yield
 
     def password(self) -> str:
-        return self._read("password")
+        return self._read_secret("password")
 
     def log(self, program: str) -> Path:
         return self.folder / "logs" / f"{program}.log"
@@ -94,22 +96,24 @@ class State:
         return (self.folder / "secrets" / "piped-id").exists()
 
     def agent_id(self) -> str:
-        return self._read("piped-id")
+        return self._read_secret("piped-id")
 
-    def keep_agent(self, piped_id: str, key: str) -> None:
+    def store_agent(self, piped_id: str, key: str) -> None:
         self._write_secret("piped-key", key)
         self._write_secret("piped-id", piped_id)
 
     def was_registered(self, application: str) -> bool:
-        """Whether it was registered once, at this start or before."""
+        """Whether the quickstart has registered the application, at this start or an earlier one."""
         return (self.folder / ".registered" / application).exists()
 
-    def registered(self, application: str) -> None:
+    def mark_registered(self, application: str) -> None:
         (self.folder / ".registered").mkdir(exist_ok=True)
         (self.folder / ".registered" / application).touch()
 
     def write_control_plane(self, ports: Ports) -> None:
-        hashed = self._secret("password-hash", lambda: PasswordHasher().hash(self.password()))
+        password_hash = self._get_or_create_secret(
+            "password-hash", lambda: PasswordHasher().hash(self.password())
+        )
         spec = {
             "address": f"http://localhost:{ports.console}",
             "datastore": {
@@ -121,7 +125,7 @@ class State:
                 "config": {"path": str(self.folder / "control-plane" / "objects")},
             },
             "projects": [
-                {"id": PROJECT, "staticAdmin": {"username": USERNAME, "passwordHash": hashed}},
+                {"id": PROJECT, "staticAdmin": {"username": USERNAME, "passwordHash": password_hash}},
             ],
             "webhooks": [
                 {"provider": "GITEA", "secretFile": str(self.folder / "secrets" / "webhook")},
@@ -142,18 +146,19 @@ class State:
         self._write_yaml("piped.yaml", "Piped", spec)
 
     def _providers(self) -> list[dict[str, Any]]:
-        made: list[dict[str, Any]] = [{"name": "terraform", "type": "TERRAFORM"}]
+        providers: list[dict[str, Any]] = [{"name": "terraform", "type": "TERRAFORM"}]
         if self.with_aws:
-            made += [
-                {"name": one.lower(), "type": one, "config": {"region": REGION}} for one in ("LAMBDA", "ECS")
+            providers += [
+                {"name": kind.lower(), "type": kind, "config": {"region": REGION}}
+                for kind in ("LAMBDA", "ECS")
             ]
-        return made
+        return providers
 
-    def write_newcomer(self, remote: str) -> None:
-        """What the console's first page suggests."""
+    def write_getting_started(self, remote: str) -> None:
+        """Write the getting-started steps shown on the console's first page."""
         steps = [
             {
-                "title": "Change the website: approve its plan here, then look at what was deployed",
+                "title": "Change the website: approve the plan in the console, then see the deployed page",
                 "commands": [
                     "cd demo",
                     "echo 'headline = \"Deployed by me\"' > website/terraform.tfvars",
@@ -170,68 +175,67 @@ class State:
                 ],
             },
             {
-                "title": "Break something: the check fails, and the former state comes back",
+                "title": "Trigger a rollback: the check fails, and the previous state is restored",
                 "commands": [
                     "echo 'requests = 50000' > limits/terraform.tfvars",
-                    "git commit -am 'Let everybody in' && git push",
+                    "git commit -am 'Raise the request limit' && git push",
                 ],
             },
         ]
         if self.with_aws:
             steps.append(
                 {
-                    "title": "Shift traffic: a new version of the Lambda function gets a tenth of it first",
+                    "title": "Route traffic: a new version of the Lambda function receives 10% of it first",
                     "commands": [
                         "sed -i 's/Good morning/Good evening/' function/code/app.py",
-                        "git commit -am 'Greet in the evening' && git push",
+                        "git commit -am 'Change the greeting' && git push",
                     ],
                 }
             )
         content = {"remote": remote, "clone": f"git clone {remote} demo", "steps": steps}
         (self.folder / "newcomer.json").write_text(json.dumps(content))
 
-    def tell_of_push(self, console: str, remote: str) -> None:
-        """The webhook of a Gitea. One that is lost costs a poll interval."""
+    def send_push_webhook(self, console: str, remote: str) -> None:
+        """Send a push webhook in Gitea's format. If it is lost, the agent's next poll finds the push."""
         body = json.dumps({"repository": {"clone_url": remote}}).encode()
-        signature = hmac.new(self._read("webhook").encode(), body, hashlib.sha256).hexdigest()
+        signature = hmac.new(self._read_secret("webhook").encode(), body, hashlib.sha256).hexdigest()
         try:
             httpx.post(
                 f"{console}/hooks/gitea", content=body, headers={"x-gitea-signature": signature}, timeout=5
             )
         except httpx.HTTPError as error:
-            log.debug("webhook was not delivered", why=str(error))
+            log.debug("webhook_not_delivered", error=str(error))
 
     def _write_yaml(self, name: str, kind: str, spec: dict[str, Any]) -> None:
         document = {"apiVersion": "pipecd.dev/v1beta1", "kind": kind, "spec": spec}
         (self.folder / name).write_text(yaml.safe_dump(document, sort_keys=False))
 
-    def _secret(self, name: str, make: Any) -> str:
-        """The kept secret, or a new one."""
+    def _get_or_create_secret(self, name: str, create: Any) -> str:
         if not (self.folder / "secrets" / name).exists():
-            self._write_secret(name, make())
-        return self._read(name)
+            self._write_secret(name, create())
+        return self._read_secret(name)
 
     def _write_secret(self, name: str, value: str) -> None:
         path = self.folder / "secrets" / name
         path.touch(mode=0o600)
         path.write_text(value)
 
-    def _read(self, name: str) -> str:
+    def _read_secret(self, name: str) -> str:
         try:
             return (self.folder / "secrets" / name).read_text().strip()
         except OSError as error:
             raise ConfigError(
                 f"{error.filename} cannot be read: {error.strerror}",
-                remedy="the state directory is broken; remove it with `make quickstart-clean`",
+                remedy="the state directory is damaged; remove it with `make quickstart-clean`",
             ) from error
 
 
 def remove(folder: Path) -> bool:
-    """Removes a quickstart's directory; False when there is none. Raises ConfigError when it is not one."""
+    """Remove the state directory. False if there is none. Raises ConfigError if it is another directory."""
     folder = folder.absolute()
     if not folder.exists():
         return False
-    if not (folder / _MARK).exists():
-        raise ConfigError(f"{folder} is not a quickstart's directory; it is left alone")
+    if not (folder / _MARKER).exists():
+        raise ConfigError(f"{folder} is not a quickstart state directory and was not removed")
     shutil.rmtree(folder)
     return True

@@ -1,4 +1,4 @@
-"""Stages that need no platform, by the names they have in a pipeline. `piped.perform` looks them up here."""
+"""Stages that work on every platform, by their names in a pipeline. Used by `piped.deploy.perform`."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
-"""CUSTOM_SYNC: a command that syncs the application, in place of a platform's own stage; and its rollback.
+"""CUSTOM_SYNC, a command that syncs the application instead of a platform's stage, and its rollback.
 
-PipeCD calls it deprecated in favour of SCRIPT_RUN. Its rollback runs the command of the running commit.
+Deprecated in PipeCD in favour of SCRIPT_RUN. The rollback runs the command of the running commit.
 """
 
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from typing import Any
 
 from pipecd.config.stages import CustomSyncOptions
 from pipecd.model.stage import Failed, Outcome, Source, Work
-from pipecd.stages.script import begin_attempt, begun_in_this_process, run_script
+from pipecd.stages.script import attempt_started_here, run_script, start_attempt
 
 
 async def custom_sync(work: Work[CustomSyncOptions]) -> Outcome:
-    if not begun_in_this_process(work):
-        return begin_attempt(work)
+    if not attempt_started_here(work):
+        return start_attempt(work)
     return await _sync(work, work.options, await work.target())
 
 
@@ -22,11 +22,11 @@ async def custom_sync_rollback(work: Work[Any]) -> Outcome:
     stages: Sequence[Any] = source.config.spec.pipeline.stages if source.config.spec.pipeline else ()
     if [stage.name for stage in stages] != ["CUSTOM_SYNC"]:
         return Failed(
-            reason="the running commit's pipeline is not one CUSTOM_SYNC alone; it cannot be run again",
-            remedy="bring the application back by hand, or deploy a good commit",
+            reason="the running commit's pipeline is not a single CUSTOM_SYNC, so it cannot be run again",
+            remedy="roll the application back manually, or deploy a working commit",
         )
-    if not begun_in_this_process(work):
-        return begin_attempt(work)
+    if not attempt_started_here(work):
+        return start_attempt(work)
     return await _sync(work, stages[0].options, source)
 
 

@@ -1,7 +1,7 @@
 """SCRIPT_RUN and its rollback: a command from Git, run by the shell in the application's directory.
 
-A script is one effect that only its author knows to repeat. Where the agent was killed while it ran, it
-is run again with SR_ATTEMPT counting up; the first time it is 1.
+Only the author of a script knows whether it can be repeated. If the agent is killed while it runs, it is run
+again with SR_ATTEMPT incremented; the first attempt is 1.
 """
 
 import json
@@ -16,77 +16,79 @@ from pipecd.errors import ConfigError
 from pipecd.model.plan import ENVIRONMENT, ON_ROLLBACK
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 
-#: Stage metadata: how many times the script was begun.
+#: Key of stage metadata: how many times the script was started.
 ATTEMPT = "pipecd/attempt"
 
 
 async def script_run(work: Work[ScriptRunOptions]) -> Outcome:
     options = work.options
-    if not begun_in_this_process(work):
-        return begin_attempt(work)
+    if not attempt_started_here(work):
+        return start_attempt(work)
     source = await work.target()
     return await run_script(work, options.run, source.directory, {**variables(work), **options.env})
 
 
 async def script_run_rollback(work: Work[Any]) -> Outcome:
-    """What the stage's `onRollback` says, as it stood when the deployment was planned."""
+    """Runs the stage's `onRollback` as of the time when the deployment was planned."""
     script = work.saved.get(ON_ROLLBACK, "")
     if not script:
         return Done(note="Nothing to run")
-    if not begun_in_this_process(work):
-        return begin_attempt(work)
+    if not attempt_started_here(work):
+        return start_attempt(work)
     source = await work.target()
-    own = json.loads(work.saved.get(ENVIRONMENT) or "{}")
-    return await run_script(work, script, source.directory, {**variables(work), **own})
+    env = json.loads(work.saved.get(ENVIRONMENT) or "{}")
+    return await run_script(work, script, source.directory, {**variables(work), **env})
 
 
-def begun_in_this_process(work: Work[Any]) -> bool:
-    """Whether the attempt that is noted is this very one: noted by the call before, in this process."""
-    return ATTEMPT in work.saved and work.saved[ATTEMPT] == _noted.get(work.token)
+def attempt_started_here(work: Work[Any]) -> bool:
+    """Whether the stored attempt was started by the previous call, in this process."""
+    return ATTEMPT in work.saved and work.saved[ATTEMPT] == _started_attempts.get(work.token)
 
 
-def begin_attempt(work: Work[Any]) -> Outcome:
-    """Note the attempt before it is made, so that a kill in the middle is seen afterwards."""
+def start_attempt(work: Work[Any]) -> Outcome:
+    """Stores the attempt before it is made, so that an interrupted attempt is detected afterwards."""
     attempt = str(int(work.saved.get(ATTEMPT, "0")) + 1)
-    _noted[work.token] = attempt
+    _started_attempts[work.token] = attempt
     if attempt != "1":
         work.log.info(f"The agent was stopped while the script ran; running it again (SR_ATTEMPT={attempt})")
     return Again(saved={ATTEMPT: attempt})
 
 
-#: Token → the attempt that this process began.
-_noted: dict[str, str] = {}
+#: Stage token → the attempt that this process started.
+_started_attempts: dict[str, str] = {}
 
 
 async def run_script(
     work: Work[Any], script: str, directory: Path, environment: Mapping[str, str]
 ) -> Outcome:
-    """Run it to its end, every line into the log. Raises ConfigError for an impossible environment."""
+    """Runs the script and logs every line. Raises ConfigError for an invalid environment variable."""
     for name, value in environment.items():
         if not name or "=" in name or "\0" in name + value:
             raise ConfigError(
-                f"{name!r} cannot be a variable of the environment",
-                remedy="use letters, digits and underscores in names, and no zero bytes",
+                f"{name!r} is not a valid environment variable",
+                remedy="use letters, digits and underscores in its name, and no zero bytes",
             )
     work.log.info(f"$ {script.strip()}")
     try:
-        finished = await process.run(
+        result = await process.run(
             ["/bin/sh", "-l", "-c", script],
             on_line=work.log.info,
             cwd=directory,
             env={**os.environ, **environment},
         )
     finally:
-        _noted.pop(work.token, None)
-    if finished.code:
-        how = f"with code {finished.code}" if finished.code > 0 else f"by signal {-finished.code}"
-        return Failed(reason=f"the script ended {how}", remedy="its last lines in the log say why")
-    work.log.success("The script ended well")
-    return Done(note="The script ended well")
+        _started_attempts.pop(work.token, None)
+    if result.code:
+        exit_reason = (
+            f"exited with code {result.code}" if result.code > 0 else f"was killed by signal {-result.code}"
+        )
+        return Failed(reason=f"the script {exit_reason}", remedy="see the last lines of the stage log")
+    work.log.success("The script succeeded")
+    return Done(note="The script succeeded")
 
 
 def variables(work: Work[Any]) -> dict[str, str]:
-    """SR_*: what a script may want to know of its deployment."""
+    """The SR_* environment variables, which describe the deployment."""
     deployment, trigger = work.deployment, work.deployment.trigger
     context = {
         "deploymentID": deployment.id,

@@ -1,25 +1,25 @@
-"""WAIT: lets some time pass. The time it began is kept, so a restart waits only for the rest."""
+"""WAIT: waits for a duration. The start time is stored, so after a restart only the rest is waited for."""
 
 from pipecd.config.stages import WaitOptions
 from pipecd.model.stage import Again, Done, Outcome, Work
 
-#: Stage metadata, PipeCD's name: epoch seconds.
+#: Key of stage metadata, the same as PipeCD's: epoch seconds.
 START_TIME = "startTime"
-#: Where the file gives no duration (seconds).
-USUAL = 60.0
-#: How often the log says that there is still time to go (seconds).
-SAY_EVERY = 10.0
+#: Used if the file sets no duration (seconds).
+DEFAULT_DURATION = 60.0
+#: Interval of the log lines with the remaining time (seconds).
+LOG_INTERVAL = 10.0
 
 
 async def wait_stage(work: Work[WaitOptions]) -> Outcome:
-    duration = work.options.duration.total_seconds() or USUAL
+    duration = work.options.duration.total_seconds() or DEFAULT_DURATION
     if START_TIME not in work.saved:
         work.log.info(f"Waiting for {duration:g} s")
-        return Again(saved={START_TIME: str(int(work.now))}, note=f"Waits for {duration:g} s")
-    left = float(work.saved[START_TIME]) + duration - work.now
-    if left <= 0:
+        return Again(saved={START_TIME: str(int(work.now))}, note=f"Waiting for {duration:g} s")
+    remaining = float(work.saved[START_TIME]) + duration - work.now
+    if remaining <= 0:
         work.log.success(f"Waited for {duration:g} s")
         return Done(note=f"Waited for {duration:g} s")
-    if left < duration:
-        work.log.info(f"{left:.0f} s to go")
-    return Again(after=min(left, SAY_EVERY))
+    if remaining < duration:
+        work.log.info(f"{remaining:.0f} s remaining")
+    return Again(after=min(remaining, LOG_INTERVAL))

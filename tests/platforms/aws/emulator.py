@@ -1,12 +1,12 @@
-"""An emulated AWS over HTTP (`moto`) that tells what it was asked, and can be made to fail.
+"""An emulated AWS over HTTP (`moto`) that records its calls and can return errors.
 
     with emulator() as aws:
-        aws.watch = check            # after each call that changes something
+        aws.after_change = check            # after each call that changes something
         aws.fail("ecs.CreateTaskSet", 400, "ClientException", "no")
         aws.rewrite("ecs.DescribeServices", change)
         aws.changes                  # ["lambda.CreateFunction", …]
 
-Calls of `aws.client` are the test's own: they are neither recorded nor failed.
+Calls through `aws.client` are made by the test itself: they are neither recorded nor failed.
 """
 
 import io
@@ -27,15 +27,15 @@ from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
 REGION = "eu-central-1"
-#: How long the emulator may take for one answer (seconds).
-PATIENCE = 120.0
+#: Timeout of one response (seconds).
+RESPONSE_TIMEOUT = 120.0
 _OBSERVER = "observer"
 _READING = ("Describe", "List", "Get", "AssumeRole")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """`name` is like `ecs.CreateService`. `body` is what was sent, decoded."""
+    """`name` is like `ecs.CreateService`. `body` is the decoded request body."""
 
     name: str
     body: dict[str, Any]
@@ -57,13 +57,13 @@ class _Failure:
 class Emulator:
     url: str = ""
     calls: list[Call] = field(default_factory=list)
-    #: What `watch` objected to.
-    broken: list[str] = field(default_factory=list)
-    watch: Callable[[Call], None] | None = None
+    #: Assertion errors of `after_change`.
+    violations: list[str] = field(default_factory=list)
+    after_change: Callable[[Call], None] | None = None
     #: Called before (False) and after (True) each call takes effect.
-    trap: Callable[[Call, bool], None] | None = None
-    #: moto is not made for threads: one call takes effect after the other.
-    _turn: threading.Lock = field(default_factory=threading.Lock)
+    intercept: Callable[[Call, bool], None] | None = None
+    #: moto is not thread-safe, so calls take effect one after another.
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _failures: list[_Failure] = field(default_factory=list)
     _clients: dict[str, Any] = field(default_factory=dict)
     _rewrites: dict[str, Callable[[Any], None]] = field(default_factory=dict)
@@ -96,11 +96,11 @@ class Emulator:
         }
 
     def fail(self, name: str, status: int, code: str, message: str = "no") -> None:
-        """The next call of `name` is answered with an error, and does nothing."""
+        """Makes the next call of `name` return an error without taking effect."""
         self._failures.append(_Failure(name=name, status=status, code=code, message=message))
 
     def rewrite(self, name: str, change: Callable[[Any], None]) -> None:
-        """From now on `change` mends the (JSON) answers to `name`: what moto does not do."""
+        """Applies `change` to all later JSON responses to `name`, for behaviour that moto lacks."""
         self._rewrites[name] = change
 
     def wsgi(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
@@ -109,68 +109,68 @@ class Emulator:
             environ["wsgi.input"] = io.BytesIO(text)
             login = environ.get("HTTP_AUTHORIZATION", "")
             if f"Credential={_OBSERVER}/" in login or not login:
-                return self._in_turn(environ, start_response, inner)
-            return self._served(_call(environ, text), environ, start_response, inner)
+                return self._run_locked(environ, start_response, inner)
+            return self._handle(_call(environ, text), environ, start_response, inner)
 
         return application
 
-    def _served(
+    def _handle(
         self, call: Call, environ: dict[str, Any], start_response: Callable[..., Any], inner: Any
     ) -> Iterable[bytes]:
-        if self.trap:
-            self.trap(call, False)
+        if self.intercept:
+            self.intercept(call, False)
         for failure in self._failures:
             if failure.name == call.name:
                 self._failures.remove(failure)
-                return _failed(failure, call, start_response)
-        told: list[Any] = []
-        answer = b"".join(self._in_turn(environ, lambda *answer: told.append(answer), inner))
-        status, headers = told[0][:2]
+                return _error_response(failure, call, start_response)
+        started: list[Any] = []
+        body = b"".join(self._run_locked(environ, lambda *arguments: started.append(arguments), inner))
+        status, headers = started[0][:2]
         if call.name in self._rewrites and status.startswith("2"):
-            content = json.loads(answer)
+            content = json.loads(body)
             self._rewrites[call.name](content)
-            answer = json.dumps(content, default=str).encode()
+            body = json.dumps(content, default=str).encode()
             headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
-            headers.append(("Content-Length", str(len(answer))))
+            headers.append(("Content-Length", str(len(body))))
         if status.startswith("2"):
             self.calls.append(call)
-            self._watched(call)
-        if self.trap:
-            self.trap(call, True)
+            self._check_change(call)
+        if self.intercept:
+            self.intercept(call, True)
         start_response(status, headers)
-        return [answer]
+        return [body]
 
-    def _in_turn(
+    def _run_locked(
         self, environ: dict[str, Any], start_response: Callable[..., Any], inner: Any
     ) -> Sequence[bytes]:
-        with self._turn:
+        with self._lock:
             return list(inner(environ, start_response))
 
-    def _watched(self, call: Call) -> None:
-        if not self.watch or not call.changes:
+    def _check_change(self, call: Call) -> None:
+        if not self.after_change or not call.changes:
             return
         try:
-            self.watch(call)
+            self.after_change(call)
         except AssertionError as error:
-            self.broken.append(f"after {call.name}: {error}")
+            self.violations.append(f"after {call.name}: {error}")
 
 
 @contextmanager
 def emulator() -> Iterator[Emulator]:
-    made = Emulator()
+    aws = Emulator()
     server = _Server("127.0.0.1", port=0, verbose=False)
-    server.emulator = made
+    server.emulator = aws
     server.start()
     host, port = server.get_host_and_port()
-    made.url = f"http://{host}:{port}"
+    aws.url = f"http://{host}:{port}"
     try:
-        yield made
+        yield aws
     finally:
-        httpx.post(f"{made.url}/moto-api/reset", timeout=PATIENCE)
+        httpx.post(f"{aws.url}/moto-api/reset", timeout=RESPONSE_TIMEOUT)
         server.stop()
 
 
-class _Quiet(MotoRequestHandler):
+class _SilentRequestHandler(MotoRequestHandler):
     def log_request(self, *_: Any, **__: Any) -> None: ...
 
 
@@ -180,7 +180,7 @@ class _Server(ThreadedMotoServer):
     def _server_entry(self) -> None:
         application = self.emulator.wsgi(DomainDispatcherApplication(create_backend_app))
         self._server = make_server(
-            self._ip_address, self._port, application, threaded=True, request_handler=_Quiet
+            self._ip_address, self._port, application, threaded=True, request_handler=_SilentRequestHandler
         )
         self._server_ready_event.set()
         self._server.serve_forever()
@@ -209,18 +209,18 @@ def _session() -> Session:
 def _operations(service: str) -> list[tuple[str, str, re.Pattern[str]]]:
     """REST operations by method and path, the most specific first."""
     model = _session().get_service_model(service)
-    found = []
+    operations = []
     for name in model.operation_names:
         http = model.operation_model(name).http
         path = http["requestUri"].split("?")[0].rstrip("/")
-        found.append((path.count("{"), -len(path), name, http["method"], path))
+        operations.append((path.count("{"), -len(path), name, http["method"], path))
     return [
         (name, method, re.compile(re.sub(r"\{\w+\+?\}", "[^/]+", path)))
-        for _, _, name, method, path in sorted(found)
+        for _, _, name, method, path in sorted(operations)
     ]
 
 
-def _failed(failure: _Failure, call: Call, start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _error_response(failure: _Failure, call: Call, start_response: Callable[..., Any]) -> Iterable[bytes]:
     if "Action" in call.body:
         text = (
             f"<ErrorResponse><Error><Type>Sender</Type><Code>{failure.code}</Code>"

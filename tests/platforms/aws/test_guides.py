@@ -1,4 +1,4 @@
-"""The examples of the guides are loaded as an agent loads them."""
+"""The examples in the guides are valid configurations."""
 
 import re
 from pathlib import Path
@@ -7,43 +7,43 @@ import pytest
 import yaml
 
 from pipecd.config import piped
-from pipecd.platforms import platform
-from tests.platforms.aws.bench import source
+from pipecd.platforms import load_platform
+from tests.platforms.aws.stage_runner import load_source
 
 GUIDES = Path(__file__).parents[3] / "docs/guide"
-#: A file's name in backticks, at the start of a line, and the next block of code.
+#: A file name in backticks at the start of a line, followed by a code block.
 _EXAMPLE = re.compile(r"^`([\w./]+)`[^\n]*:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PROVIDERS = re.compile(r"^```yaml\n(platformProviders:.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def examples(guide: str, folder: Path) -> None:
-    found = _EXAMPLE.findall((GUIDES / guide).read_text())
-    assert found
-    for name, text in found:
+def write_examples(guide: str, folder: Path) -> None:
+    examples = _EXAMPLE.findall((GUIDES / guide).read_text())
+    assert examples
+    for name, text in examples:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
 
 
 async def test_the_guide_to_lambda(tmp_path: Path) -> None:
-    examples("lambda.md", tmp_path)
-    found = source(platform("LAMBDA"), tmp_path)
-    names = [stage.name for stage in found.config.spec.pipeline.stages]
+    write_examples("lambda.md", tmp_path)
+    checkout = load_source(load_platform("LAMBDA"), tmp_path)
+    names = [stage.name for stage in checkout.config.spec.pipeline.stages]
     assert names == ["LAMBDA_CANARY_ROLLOUT", "LAMBDA_PROMOTE", "WAIT", "LAMBDA_PROMOTE"]
-    wanted = await platform("LAMBDA").desired(found)
-    assert wanted.version == "v1.4.0" and wanted.memory == 512
+    desired = await load_platform("LAMBDA").load_desired_state(checkout)
+    assert desired.version == "v1.4.0" and desired.memory == 512
 
 
 async def test_the_guide_to_ecs(tmp_path: Path) -> None:
-    examples("ecs.md", tmp_path)
-    found = source(platform("ECS"), tmp_path)
-    names = [stage.name for stage in found.config.spec.pipeline.stages]
-    assert set(names) == {*platform("ECS").options, "WAIT"} - {"ECS_SYNC"}
-    wanted = await platform("ECS").desired(found)
-    assert wanted.service.desired_count == 2 and wanted.service.tags == {"team": "shop"}
+    write_examples("ecs.md", tmp_path)
+    checkout = load_source(load_platform("ECS"), tmp_path)
+    names = [stage.name for stage in checkout.config.spec.pipeline.stages]
+    assert set(names) == {*load_platform("ECS").options, "WAIT"} - {"ECS_SYNC"}
+    desired = await load_platform("ECS").load_desired_state(checkout)
+    assert desired.service.desired_count == 2 and desired.service.tags == {"team": "shop"}
     task = tmp_path / "task"
     (task / "taskdef.json").write_text((tmp_path / "taskdef.json").read_text())
-    alone = await platform("ECS").desired(source(platform("ECS"), task))
-    assert alone.service is None and alone.input.run_standalone_task
+    standalone = await load_platform("ECS").load_desired_state(load_source(load_platform("ECS"), task))
+    assert standalone.service is None and standalone.input.run_standalone_task
 
 
 @pytest.mark.parametrize("guide", ["lambda.md", "ecs.md"])
@@ -58,4 +58,4 @@ def test_the_platform_providers_of_the_guides(guide: str) -> None:
     }
     document = {"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": spec}
     (provider,) = piped.load(yaml.safe_dump(document), "piped.yaml").providers
-    assert platform(provider.type).provider.model_validate(provider.config).region == "eu-central-1"
+    assert load_platform(provider.type).provider.model_validate(provider.config).region == "eu-central-1"

@@ -1,4 +1,4 @@
-"""A cloud for a Lambda function: a role, files that use it, and what callers of the function see."""
+"""An AWS account for a Lambda function: a role, files that use it, and the traffic of the function."""
 
 import hashlib
 import json
@@ -12,43 +12,43 @@ from tests.platforms.aws.emulator import REGION, Call, Emulator
 REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/shop"
 FUNCTION, ALIAS = "shop", "Service"
 _TRUST = {"Version": "2012-10-17", "Statement": []}
-_NEVER_WITHOUT_TRAFFIC = "every version that the alias names exists, and the shares sum to 100"
+_INVARIANT = "every version that the alias names exists, and the shares sum to 100"
 
 
 @dataclass
-class World:
-    """`serving`: something was deployed, so there must be an alias."""
+class Cloud:
+    """`serving`: something was deployed, so the alias must exist."""
 
     aws: Emulator
     role: str
     serving: bool = False
-    #: The traffic after each call that changed something, since there was any.
+    #: The traffic after each changing call since the alias exists.
     seen: list[dict[str, float]] = field(default_factory=list)
 
     def check(self, _: Call) -> None:
-        """Invariant 6: traffic never points at something that is gone."""
+        """Invariant 6: traffic never points at a deleted version."""
         client = self.aws.client("lambda")
         aliases = client.list_aliases(FunctionName=FUNCTION)["Aliases"]
         if not aliases:
-            assert not self.serving, "the alias is gone"
+            assert not self.serving, "the alias was deleted"
             return
         shares = traffic(self.aws)
         self.seen.append(shares)
         known = {row["Version"] for row in versions(self.aws)}
-        assert set(shares) <= known, f"{shares} of {known}: {_NEVER_WITHOUT_TRAFFIC}"
+        assert set(shares) <= known, f"{shares} of {known}: {_INVARIANT}"
         assert sum(shares.values()) == 100 and all(share >= 0 for share in shares.values())
 
 
-def cloud(aws: Emulator) -> World:
-    """Before the first deployment. Every change is checked from now on."""
-    made = aws.client("iam").create_role(RoleName="shop", AssumeRolePolicyDocument=json.dumps(_TRUST))
-    world = World(aws=aws, role=made["Role"]["Arn"])
-    aws.watch = world.check
-    return world
+def create_cloud(aws: Emulator) -> Cloud:
+    """The account before the first deployment. Checks every change from now on."""
+    response = aws.client("iam").create_role(RoleName="shop", AssumeRolePolicyDocument=json.dumps(_TRUST))
+    cloud = Cloud(aws=aws, role=response["Role"]["Arn"])
+    aws.after_change = cloud.check
+    return cloud
 
 
 def traffic(aws: Emulator) -> dict[str, float]:
-    """Version → percent, as callers of the alias see it."""
+    """Version → percent of the alias's traffic."""
     alias = aws.client("lambda").get_alias(FunctionName=FUNCTION, Name=ALIAS)
     weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
     shares = {version: round(weight * 100, 2) for version, weight in weights.items()}
@@ -56,9 +56,9 @@ def traffic(aws: Emulator) -> dict[str, float]:
 
 
 def versions(aws: Emulator) -> list[dict[str, Any]]:
-    """`$LATEST`, and every version that was published."""
-    answer = aws.client("lambda").list_versions_by_function(FunctionName=FUNCTION)
-    return list(answer["Versions"])
+    """`$LATEST` and every published version."""
+    response = aws.client("lambda").list_versions_by_function(FunctionName=FUNCTION)
+    return list(response["Versions"])
 
 
 def code(tag: str) -> str:
@@ -72,9 +72,9 @@ def image(aws: Emulator, version: str) -> str:
     return {code(tag): tag for tag in ("v1", "v2", "v3")}[live["CodeSha256"]]
 
 
-def files(world: World, name: str, **function: Any) -> dict[str, str]:
-    """A commit's files, by name: its function's image has the tag `name`."""
-    spec = {"name": FUNCTION, "role": world.role, "memory": 256, "timeout": 10, **function}
+def files(cloud: Cloud, name: str, **function: Any) -> dict[str, str]:
+    """A commit's files by name. Its function's image has the tag `name`."""
+    spec = {"name": FUNCTION, "role": cloud.role, "memory": 256, "timeout": 10, **function}
     if not {"s3Bucket", "source"} & set(function):
         spec["image"] = f"{REPOSITORY}:{name}"
     envelope = {"apiVersion": "pipecd.dev/v1beta1"}

@@ -6,40 +6,40 @@ import pytest
 
 from pipecd.platforms.awslambda import platform
 from pipecd.platforms.awslambda.config import LambdaProvider
-from tests.aws import chain
-from tests.platforms.aws.bench import Bench
+from tests.aws import credential_chain
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
-from tests.platforms.awslambda.cloud import World, cloud, files
+from tests.platforms.aws.stage_runner import AwsRunner
+from tests.platforms.awslambda.cloud import Cloud, create_cloud, files
 
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with emulator() as made, chain(monkeypatch, made.environment()):
-        s3 = made.client("s3")
+    with emulator() as aws, credential_chain(monkeypatch, aws.environment()):
+        s3 = aws.client("s3")
         s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket="code", VersioningConfiguration={"Status": "Enabled"})
-        yield made
+        yield aws
 
 
 @pytest.fixture
-def world(aws: Emulator) -> Iterator[World]:
-    yield cloud(aws)
-    assert not aws.broken
+def cloud(aws: Emulator) -> Iterator[Cloud]:
+    yield create_cloud(aws)
+    assert not aws.violations
 
 
 @pytest.fixture
-def role(world: World) -> str:
-    return world.role
+def role(cloud: Cloud) -> str:
+    return cloud.role
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, world: World) -> Callable[..., Path]:
-    """Writes a commit's files: a function whose image has the commit's name as its tag."""
+def checkout(tmp_path: Path, cloud: Cloud) -> Callable[..., Path]:
+    """Writes a commit's files: a function whose image tag is the commit's name."""
 
     def write(name: str, **function: Any) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        for file, text in files(world, name, **function).items():
+        for file, text in files(cloud, name, **function).items():
             (folder / file).write_text(text)
         return folder
 
@@ -47,8 +47,8 @@ def checkout(tmp_path: Path, world: World) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def bench(checkout: Callable[..., Path]) -> Bench:
-    """Commit `v2` is to be deployed; nothing was deployed before."""
-    return Bench(
+def runner(checkout: Callable[..., Path]) -> AwsRunner:
+    """Deploys commit `v1`; nothing was deployed before."""
+    return AwsRunner(
         platform=platform, provider=LambdaProvider(region=REGION), target=checkout("v1"), id="deployment-1"
     )

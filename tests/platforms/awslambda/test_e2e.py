@@ -1,4 +1,4 @@
-"""From a push to shifted traffic: control plane, agent, Git and an emulated AWS, through every real door."""
+"""From a push to shifted traffic, with a real control plane, agent and Git server, and an emulated AWS."""
 
 from pathlib import Path
 from typing import Any
@@ -37,34 +37,34 @@ def files(role: str, remote: str, *stages: dict[str, Any], ref: str = "main") ->
     }
 
 
-async def test_commits_become_versions_and_a_failing_stage_gives_the_traffic_back(
+async def test_commits_become_versions_and_a_failing_stage_restores_the_traffic(
     aws: Emulator, role: str, tmp_path: Path
 ) -> None:
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         remote = w.git.url(REPOSITORY)
         code = {"code/app.py": "def handler(*_): return 1\n"}
         await w.push("Begin", {**code, **files(role, remote, *STAGES)})
-        app = await w.registered("shop", kind=LAMBDA, provider="lambda")
-        first = await w.ended(app)
+        app = await w.register("shop", kind=LAMBDA, provider="lambda")
+        first = await w.wait_for_deployment(app)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
         assert first.stages[0].id == "LambdaSync"
         assert traffic(aws) == {"1": 100}
 
         code = {"code/app.py": "def handler(*_): return 2\n"}
         commit = await w.push("Better", {**code, "shop/note": "2"})
-        second = await w.ended(app, commit)
+        second = await w.wait_for_deployment(app, commit)
         assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS, second.status_reason
         assert traffic(aws) == {"2": 10, "1": 90}
 
         broken = [*STAGES, {"name": "SCRIPT_RUN", "with": {"run": "false"}}]
         code = {"code/app.py": "def handler(*_): return 3\n"}
         commit = await w.push("Worse", {**code, **files(role, remote, *broken)})
-        third = await w.ended(app, commit)
+        third = await w.wait_for_deployment(app, commit)
         assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert traffic(aws) == {"2": 10, "1": 90}
 
 
-async def test_what_runs_and_what_somebody_changed_by_hand_are_shown(
+async def test_live_state_and_manual_changes_are_shown(
     aws: Emulator, role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "live_interval", 0.5)
@@ -72,36 +72,36 @@ async def test_what_runs_and_what_somebody_changed_by_hand_are_shown(
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         code = {"code/app.py": "def handler(*_): return 1\n"}
         await w.push("Begin", {**code, **files(role, w.git.url(REPOSITORY), *STAGES)})
-        app = await w.registered("shop", kind=LAMBDA, provider="lambda")
-        await w.ended(app)
+        app = await w.register("shop", kind=LAMBDA, provider="lambda")
+        await w.wait_for_deployment(app)
 
-        async def told() -> list[tuple[str, str, int]]:
+        async def live_resources() -> list[tuple[str, str, int]]:
             try:
-                answer = await w.console.call("GetApplicationLiveState", application_id=app)
+                response = await w.console.call("GetApplicationLiveState", application_id=app)
             except CallFailed as error:
                 raise AssertionError(error) from error
-            found = getattr(answer.snapshot, "lambda").resources
-            names = [(one.kind, one.name, one.health_status) for one in found]
+            resources = getattr(response.snapshot, "lambda").resources
+            names = [(resource.kind, resource.name, resource.health_status) for resource in resources]
             assert names == [("Function", "shop", 1), ("Alias", "Service", 1), ("Version", "1", 1)]
-            assert answer.snapshot.health_status == 1
+            assert response.snapshot.health_status == 1
             return names
 
-        with w.plane.served.plane.store.feed.listening() as changes:
-            await eventually(told)
+        with w.plane.server.services.store.feed.subscribe() as changes:
+            await eventually(live_resources)
             client = aws.client("lambda")
             client.update_function_configuration(FunctionName="shop", Timeout=77)
             client.publish_version(FunctionName="shop")
             client.update_alias(FunctionName="shop", Name="Service", FunctionVersion="2")
 
-            async def heard() -> bool:
+            async def live_state_changed() -> bool:
                 return (await changes.get()).kind == "live_state"
 
-            await eventually(heard)
+            await eventually(live_state_changed)
 
-        async def drifted() -> str:
-            state = await w.state(app)
+        async def drift_reason() -> str:
+            state = await w.sync_state(app)
             assert state.short_reason == "Differs from Git: 1 changed"
             return str(state.reason)
 
-        reason = await eventually(drifted)
+        reason = await eventually(drift_reason)
         assert "-Timeout: 77\n+Timeout: 5" in reason

@@ -1,7 +1,7 @@
-"""Stages are cut off again and again: each deployment ends as if it had not been, with no effect doubled.
+"""Repeatedly interrupted stages end as uninterrupted ones do, with no effect applied twice.
 
-They are cut off by cancelling: at calls of every kind, in seconds. `tests.faults.test_aws_kills` kills the
-agent's process.
+Stages are interrupted by cancelling them, at calls of every kind, which takes seconds.
+`tests.faults.test_aws_kills` kills the agent's process.
 """
 
 from collections import Counter
@@ -10,27 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.platforms.aws.bench import Bench, Killer, succeeded
 from tests.platforms.aws.emulator import Emulator
+from tests.platforms.aws.stage_runner import AwsRunner, Killer, assert_succeeded
 from tests.platforms.awslambda.cloud import image, traffic
 
-#: A repetition of these would leave something behind; of the others it changes nothing.
+#: Calls whose repetition would have an effect.
 ONCE = ("lambda.CreateFunction", "lambda.CreateAlias")
 
 
 @pytest.mark.kill
 @pytest.mark.parametrize("seed", range(4))
-async def test_killed_at_random_points_everything_ends_the_same(
-    aws: Emulator, bench: Bench, checkout: Callable[..., Path], seed: int
+async def test_stages_killed_at_random_points_have_the_same_result(
+    aws: Emulator, runner: AwsRunner, checkout: Callable[..., Path], seed: int
 ) -> None:
     killer = Killer(aws, seed, times=10)
-    succeeded(await bench.run("LAMBDA_SYNC", killed=killer))
+    assert_succeeded(await runner.run("LAMBDA_SYNC", killer=killer))
     assert traffic(aws) == {"1": 100}
-    second = bench.next(checkout("v2", tags={"team": "shop"}))
-    succeeded(await second.run("LAMBDA_CANARY_ROLLOUT", killed=killer))
-    succeeded(await second.run("LAMBDA_PROMOTE", stage_id="one", killed=killer, percent=20))
+    second = runner.next_deployment(checkout("v2", tags={"team": "shop"}))
+    assert_succeeded(await second.run("LAMBDA_CANARY_ROLLOUT", killer=killer))
+    assert_succeeded(await second.run("LAMBDA_PROMOTE", stage_id="one", killer=killer, percent=20))
     assert traffic(aws) == {"2": 20, "1": 80}
-    succeeded(await second.run("ROLLBACK", killed=killer))
+    assert_succeeded(await second.run("ROLLBACK", killer=killer))
     assert traffic(aws) == {"1": 100}
     versions = aws.client("lambda").list_versions_by_function(FunctionName="shop")["Versions"]
     assert [row["Version"] for row in versions] == ["$LATEST", "1", "2"], "each stage published once"

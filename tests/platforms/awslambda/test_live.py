@@ -1,75 +1,91 @@
-"""What is told of a running function, and when it is not what Git asks for."""
+"""Live state and drift of a function."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from pipecd.model.resource import Health, health_of
+from pipecd.model.drift import Drift
+from pipecd.model.resource import Health, aggregate_health
 from pipecd.platforms.awslambda import platform
-from tests.platforms.aws.bench import Bench, succeeded
 from tests.platforms.aws.emulator import Emulator
-from tests.platforms.aws.looks import look
+from tests.platforms.aws.observation import observation_request
+from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded
 
 
-async def deployed(bench: Bench) -> None:
-    succeeded(await bench.run("LAMBDA_SYNC"))
+async def deploy(runner: AwsRunner) -> None:
+    assert_succeeded(await runner.run("LAMBDA_SYNC"))
 
 
-async def test_before_the_first_deployment_nothing_runs(aws: Emulator, bench: Bench) -> None:
-    asked = await look(platform, bench.provider, bench.target)
-    assert await platform.live(asked) == []
-    found = await platform.drift(asked)
-    assert found.summary == "Differs from Git: 1 missing"
-    assert "+ Function shop: does not run" in found.details
+async def detect_drift(runner: AwsRunner, *ignored: str) -> Drift:
+    request = await observation_request(platform, runner.provider, runner.target, *ignored)
+    return await platform.detect_drift(request)
 
 
-async def test_a_deployed_function_is_a_tree_and_no_drift(aws: Emulator, bench: Bench) -> None:
-    await deployed(bench)
-    asked = await look(platform, bench.provider, bench.target)
-    function, alias, version = await platform.live(asked)
+async def test_before_the_first_deployment_nothing_runs(aws: Emulator, runner: AwsRunner) -> None:
+    request = await observation_request(platform, runner.provider, runner.target)
+    assert await platform.load_live_state(request) == []
+    drift = await platform.detect_drift(request)
+    assert drift.summary == "Differs from Git: 1 missing"
+    assert "+ Function shop: not running" in drift.details
+
+
+async def test_a_deployed_function_is_a_resource_tree_without_drift(aws: Emulator, runner: AwsRunner) -> None:
+    await deploy(runner)
+    request = await observation_request(platform, runner.provider, runner.target)
+    function, alias, version = await platform.load_live_state(request)
     assert (function.kind, function.name, function.health) == ("Function", "shop", Health.HEALTHY)
-    assert (alias.kind, alias.parents, alias.why) == ("Alias", (function.id,), "100 % to version 1")
+    assert (alias.kind, alias.parents, alias.health_reason) == ("Alias", (function.id,), "100 % to version 1")
     assert (version.kind, version.name, version.parents) == ("Version", "1", (alias.id,))
-    assert health_of([function, alias, version]) is Health.HEALTHY
-    found = await platform.drift(asked)
-    assert found.none, found.details
+    assert aggregate_health([function, alias, version]) is Health.HEALTHY
+    drift = await platform.detect_drift(request)
+    assert drift.in_sync, drift.details
 
 
-async def test_a_change_by_hand_is_told_line_by_line_and_can_be_ignored(aws: Emulator, bench: Bench) -> None:
-    await deployed(bench)
+async def test_a_manual_change_is_shown_as_a_diff_and_can_be_ignored(
+    aws: Emulator, runner: AwsRunner
+) -> None:
+    await deploy(runner)
     client = aws.client("lambda")
     client.update_function_configuration(FunctionName="shop", MemorySize=1024, Timeout=77)
     client.publish_version(FunctionName="shop")
     client.update_alias(FunctionName="shop", Name="Service", FunctionVersion="2")
 
-    found = await platform.drift(await look(platform, bench.provider, bench.target))
-    assert found.summary == "Differs from Git: 1 changed"
-    lines = found.details.splitlines()
+    drift = await detect_drift(runner)
+    assert drift.summary == "Differs from Git: 1 changed"
+    lines = drift.details.splitlines()
     assert {"-MemorySize: 1024", "+MemorySize: 256", "-Timeout: 77", "+Timeout: 10"} <= set(lines)
     assert len([line for line in lines[3:] if line[0] in "+-"]) == 4
 
     fields = [f"lambda:Function::shop#{name}" for name in ("MemorySize", "Timeout")]
-    found = await platform.drift(await look(platform, bench.provider, bench.target, fields[0]))
-    assert "Timeout" in found.details and "MemorySize" not in found.details
-    assert (await platform.drift(await look(platform, bench.provider, bench.target, *fields))).none
+    drift = await platform.detect_drift(
+        await observation_request(platform, runner.provider, runner.target, fields[0])
+    )
+    assert "Timeout" in drift.details and "MemorySize" not in drift.details
+    assert (
+        await platform.detect_drift(
+            await observation_request(platform, runner.provider, runner.target, *fields)
+        )
+    ).in_sync
 
 
 async def test_a_new_commit_is_drift_until_it_is_deployed(
-    aws: Emulator, bench: Bench, checkout: Callable[..., Path]
+    aws: Emulator, runner: AwsRunner, checkout: Callable[..., Path]
 ) -> None:
-    await deployed(bench)
+    await deploy(runner)
     newer = checkout("v9", memory=512, environments={"DB_PASSWORD": "hunter2", "PLAIN": "1"})
-    found = await platform.drift(await look(platform, bench.provider, newer))
-    assert "+MemorySize: 512" in found.details and "shop:v9" in found.details
-    assert "hunter2" not in found.details
+    drift = await platform.detect_drift(await observation_request(platform, runner.provider, newer))
+    assert "+MemorySize: 512" in drift.details and "shop:v9" in drift.details
+    assert "hunter2" not in drift.details
 
 
-async def test_a_failed_function_is_unhealthy(aws: Emulator, bench: Bench) -> None:
-    await deployed(bench)
+async def test_a_failed_function_is_unhealthy(aws: Emulator, runner: AwsRunner) -> None:
+    await deploy(runner)
     aws.rewrite(
         "lambda.GetFunction",
         lambda answer: answer["Configuration"].update(
             State="Failed", StateReason="The image is gone", StateReasonCode="ImageDeleted"
         ),
     )
-    function, *_ = await platform.live(await look(platform, bench.provider, bench.target))
-    assert (function.health, function.why) == (Health.UNHEALTHY, "The image is gone (ImageDeleted)")
+    function, *_ = await platform.load_live_state(
+        await observation_request(platform, runner.provider, runner.target)
+    )
+    assert (function.health, function.health_reason) == (Health.UNHEALTHY, "The image is gone (ImageDeleted)")

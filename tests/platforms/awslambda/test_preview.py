@@ -1,4 +1,4 @@
-"""What a pull request would change in a Lambda application."""
+"""Plan preview of a Lambda application."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import yaml
 
 from pipecd.platforms.awslambda import platform
-from tests.platforms.preview_bench import previewed
+from tests.platforms.make_preview import make_preview
 
 
-def folder(at: Path, **function: Any) -> Path:
+def write_application(at: Path, **function: Any) -> Path:
     at.mkdir()
     envelope = {"apiVersion": "pipecd.dev/v1beta1"}
     spec = {"name": "shop", "role": "arn:role", "image": "shop:v1", "memory": 128, "timeout": 5, **function}
@@ -22,12 +22,12 @@ def folder(at: Path, **function: Any) -> Path:
     return at
 
 
-async def test_what_the_manifest_says_is_compared(tmp_path: Path) -> None:
-    now = folder(tmp_path / "now", environments={"COLOUR": "blue", "OLD": 1})
-    head = folder(tmp_path / "head", image="shop:v2", environments={"COLOUR": "green"})
-    found = await previewed(platform, head, now)
-    assert found.summary == "3 changes were detected"
-    lines = found.details.splitlines()
+async def test_the_manifest_is_compared(tmp_path: Path) -> None:
+    now = write_application(tmp_path / "now", environments={"COLOUR": "blue", "OLD": 1})
+    head = write_application(tmp_path / "head", image="shop:v2", environments={"COLOUR": "green"})
+    preview = await make_preview(platform, head, now)
+    assert preview.summary == "3 changes were detected"
+    lines = preview.details.splitlines()
     assert lines[:3] == ["--- Last Deploy", "+++ Head Commit", "# function.yaml"]
     assert {
         "-image: shop:v1",
@@ -38,10 +38,10 @@ async def test_what_the_manifest_says_is_compared(tmp_path: Path) -> None:
     } <= set(lines)
 
 
-async def test_spelling_is_no_change(tmp_path: Path) -> None:
-    found = await previewed(
+async def test_notation_is_no_change(tmp_path: Path) -> None:
+    preview = await make_preview(
         platform,
-        folder(tmp_path / "head", environments={"COUNT": "1"}, layers=[]),
-        folder(tmp_path / "now", environments={"COUNT": 1}),
+        write_application(tmp_path / "head", environments={"COUNT": "1"}, layers=[]),
+        write_application(tmp_path / "now", environments={"COUNT": 1}),
     )
-    assert found.no_change and found.summary == "No changes were detected"
+    assert preview.no_change and preview.summary == "No changes were detected"

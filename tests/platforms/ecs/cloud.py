@@ -1,4 +1,4 @@
-"""A cloud for an ECS application: a cluster, a load balancer with two target groups, files that use them."""
+"""An AWS account for an ECS application: a cluster, a load balancer with target groups, and files for them."""
 
 import json
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ import yaml
 from tests.platforms.aws.emulator import REGION, Call, Emulator
 
 CLUSTER, SERVICE = "shop-cluster", "shop"
-#: The weights of every rule while the canary gets nothing.
-WHOLE = [{"primary": 100, "canary": 0}] * 3
+#: The weights of all rules without traffic for the canary.
+ALL_TO_PRIMARY = [{"primary": 100, "canary": 0}] * 3
 
 
 @dataclass
-class World:
-    """What people see of the cloud. `serving`: something was deployed, so traffic must find somebody."""
+class Cloud:
+    """`serving`: something was deployed, so all traffic must reach tasks."""
 
     aws: Emulator
     primary: str = ""
@@ -26,19 +26,19 @@ class World:
     group: str = ""
     listeners: list[str] = field(default_factory=list)
     serving: bool = False
-    #: The weights after each call that changed something while `serving`.
+    #: The weights after each changing call while `serving`.
     seen: list[list[dict[str, int]]] = field(default_factory=list)
 
     def weights(self) -> list[dict[str, int]]:
-        """Of each rule that forwards to both groups: `primary` and `canary`."""
+        """The weights of `primary` and `canary` in each rule that forwards to both groups."""
         names = {self.primary: "primary", self.canary: "canary"}
-        found = []
+        weights = []
         for rule in self.rules():
             for action in rule["Actions"]:
                 groups = action.get("ForwardConfig", {}).get("TargetGroups", [])
                 if len(groups) == 2:
-                    found.append({names[one["TargetGroupArn"]]: one["Weight"] for one in groups})
-        return found
+                    weights.append({names[group["TargetGroupArn"]]: group["Weight"] for group in groups})
+        return weights
 
     def rules(self) -> list[dict[str, Any]]:
         client = self.aws.client("elbv2")
@@ -49,46 +49,49 @@ class World:
         ]
 
     def task_sets(self) -> list[dict[str, Any]]:
-        found = self.aws.client("ecs").describe_task_sets(cluster=CLUSTER, service=SERVICE, include=["TAGS"])
-        return list(found["taskSets"])
+        client = self.aws.client("ecs")
+        response = client.describe_task_sets(cluster=CLUSTER, service=SERVICE, include=["TAGS"])
+        return list(response["taskSets"])
 
     def service(self) -> dict[str, Any]:
-        found = self.aws.client("ecs").describe_services(
+        response = self.aws.client("ecs").describe_services(
             cluster=CLUSTER, services=[SERVICE], include=["TAGS"]
         )
-        return dict(found["services"][0])
+        return dict(response["services"][0])
 
     def running(self) -> dict[str, str]:
-        """Image tag of each task set → its status."""
-        return {self.image(one["taskDefinition"]): one["status"] for one in self.task_sets()}
+        """Image tag → status of each task set."""
+        return {self.image(task_set["taskDefinition"]): task_set["status"] for task_set in self.task_sets()}
 
     def image(self, revision: str) -> str:
-        found = self.aws.client("ecs").describe_task_definition(taskDefinition=revision)
-        return str(found["taskDefinition"]["containerDefinitions"][0]["image"]).rsplit(":", 1)[1]
+        response = self.aws.client("ecs").describe_task_definition(taskDefinition=revision)
+        return str(response["taskDefinition"]["containerDefinitions"][0]["image"]).rsplit(":", 1)[1]
 
     def active_revisions(self) -> list[str]:
-        """Image tags of what is registered and not deregistered."""
+        """Image tags of the active task definitions."""
         arns = self.aws.client("ecs").list_task_definitions(status="ACTIVE")["taskDefinitionArns"]
         return [self.image(arn) for arn in arns]
 
     def check(self, _: Call) -> None:
-        """Invariant 6: traffic never points at something that is gone."""
+        """Invariant 6: traffic never points at a target group without tasks."""
         if not self.serving:
             return
-        served = {group["targetGroupArn"] for one in self.task_sets() for group in one["loadBalancers"]}
+        served = {
+            group["targetGroupArn"] for task_set in self.task_sets() for group in task_set["loadBalancers"]
+        }
         weights = self.weights()
         self.seen.append(weights)
-        assert len(weights) == len(WHOLE), "a rule forwards somewhere else"
+        assert len(weights) == len(ALL_TO_PRIMARY), "a rule forwards to another target group"
         for rule in weights:
             assert sum(rule.values()) == 100
             for name, weight in rule.items():
                 group = self.primary if name == "primary" else self.canary
-                assert not weight or group in served, f"{weight} % goes to the {name} group, which is empty"
+                assert not weight or group in served, f"{weight} % goes to the empty {name} group"
 
 
-def cloud(aws: Emulator) -> World:
-    """Before the first deployment: listeners, but no service. Every change is checked from now on."""
-    made = World(aws=aws)
+def create_cloud(aws: Emulator) -> Cloud:
+    """The account before the first deployment, without a service. Checks every change from now on."""
+    cloud = Cloud(aws=aws)
     ec2, elb = aws.client("ec2"), aws.client("elbv2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
@@ -97,18 +100,18 @@ def cloud(aws: Emulator) -> World:
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{at}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
         for at, zone in enumerate(zones)
     ]
-    made.subnet = subnets[0]
-    made.group = ec2.create_security_group(GroupName="shop", Description="shop", VpcId=vpc)["GroupId"]
+    cloud.subnet = subnets[0]
+    cloud.group = ec2.create_security_group(GroupName="shop", Description="shop", VpcId=vpc)["GroupId"]
     balancer = elb.create_load_balancer(Name="shop", Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
-    made.primary, made.canary, made.other = (
+    cloud.primary, cloud.canary, cloud.other = (
         elb.create_target_group(Name=name, Protocol="HTTP", Port=80, VpcId=vpc, TargetType="ip")[
             "TargetGroups"
         ][0]["TargetGroupArn"]
         for name in ("primary", "canary", "other")
     )
     both = [
-        {"TargetGroupArn": made.primary, "Weight": 100},
-        {"TargetGroupArn": made.canary, "Weight": 0},
+        {"TargetGroupArn": cloud.primary, "Weight": 100},
+        {"TargetGroupArn": cloud.canary, "Weight": 0},
     ]
     sticky = {"Enabled": True, "DurationSeconds": 60}
     split = {
@@ -119,39 +122,39 @@ def cloud(aws: Emulator) -> World:
         listener = elb.create_listener(
             LoadBalancerArn=balancer, Protocol="HTTP", Port=port, DefaultActions=[split]
         )["Listeners"][0]["ListenerArn"]
-        made.listeners.append(listener)
+        cloud.listeners.append(listener)
     for at, (path, actions) in enumerate(
-        {"/api/*": [split], "/other/*": [{"Type": "forward", "TargetGroupArn": made.other}]}.items()
+        {"/api/*": [split], "/other/*": [{"Type": "forward", "TargetGroupArn": cloud.other}]}.items()
     ):
         elb.create_rule(
-            ListenerArn=made.listeners[0],
+            ListenerArn=cloud.listeners[0],
             Priority=at + 1,
             Conditions=[{"Field": "path-pattern", "Values": [path]}],
             Actions=actions,
         )
     aws.client("ecs").create_cluster(clusterName=CLUSTER)
-    aws.watch = made.check
-    # moto starts no tasks for services: all that are wanted run.
-    aws.rewrite("ecs.DescribeServices", all_run)
-    return made
+    aws.after_change = cloud.check
+    # moto starts no tasks for services, so all desired tasks are reported as running.
+    aws.rewrite("ecs.DescribeServices", report_all_running)
+    return cloud
 
 
-def all_run(answer: Any) -> None:
-    for service in answer["services"]:
+def report_all_running(response: Any) -> None:
+    for service in response["services"]:
         service["runningCount"], service["pendingCount"] = service["desiredCount"], 0
         for deployment in service["deployments"]:
             deployment["rolloutState"] = "COMPLETED"
 
 
 def files(
-    world: World,
+    cloud: Cloud,
     name: str,
     *,
     service: Mapping[str, Any] | None = None,
-    given: Mapping[str, Any] | None = None,
+    app_input: Mapping[str, Any] | None = None,
     **spec: Any,
 ) -> dict[str, str]:
-    """A commit's files, by name: its image has the tag `name`."""
+    """A commit's files by name. Its image has the tag `name`."""
     task = {
         "family": "shop",
         "networkMode": "awsvpc",
@@ -162,8 +165,8 @@ def files(
             {"name": "web", "image": f"registry.example.com/shop/web:{name}", "memory": 256}
         ],
     }
-    vpc = {"subnets": [world.subnet], "securityGroups": [world.group]}
-    written = {
+    vpc = {"subnets": [cloud.subnet], "securityGroups": [cloud.group]}
+    service_definition = {
         "serviceName": SERVICE,
         "cluster": CLUSTER,
         "desiredCount": 2,
@@ -174,10 +177,10 @@ def files(
     }
     port = {"containerName": "web", "containerPort": 80}
     groups = {
-        "primary": {"targetGroupArn": world.primary, **port},
-        "canary": {"targetGroupArn": world.canary, **port},
+        "primary": {"targetGroupArn": cloud.primary, **port},
+        "canary": {"targetGroupArn": cloud.canary, **port},
     }
-    inputs = {"serviceDefinitionFile": "servicedef.yaml", "targetGroups": groups, **(given or {})}
+    inputs = {"serviceDefinitionFile": "servicedef.yaml", "targetGroups": groups, **(app_input or {})}
     app = {
         "apiVersion": "pipecd.dev/v1beta1",
         "kind": "ECSApp",
@@ -189,6 +192,6 @@ def files(
     }
     return {
         "taskdef.json": json.dumps(task),
-        "servicedef.yaml": yaml.safe_dump(written),
+        "servicedef.yaml": yaml.safe_dump(service_definition),
         "app.pipecd.yaml": yaml.safe_dump(app),
     }

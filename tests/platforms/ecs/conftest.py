@@ -1,4 +1,4 @@
-"""A cloud for every test, and checkouts of an application that runs there."""
+"""An AWS account for every test, and checkouts of an application in it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,32 +8,32 @@ import pytest
 
 from pipecd.platforms.aws import AwsProvider
 from pipecd.platforms.ecs import platform
-from tests.aws import chain
-from tests.platforms.aws.bench import Bench
+from tests.aws import credential_chain
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
-from tests.platforms.ecs.cloud import World, cloud, files
+from tests.platforms.aws.stage_runner import AwsRunner
+from tests.platforms.ecs.cloud import Cloud, create_cloud, files
 
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with emulator() as made, chain(monkeypatch, made.environment()):
-        yield made
+    with emulator() as aws, credential_chain(monkeypatch, aws.environment()):
+        yield aws
 
 
 @pytest.fixture
-def world(aws: Emulator) -> Iterator[World]:
-    yield cloud(aws)
-    assert not aws.broken
+def cloud(aws: Emulator) -> Iterator[Cloud]:
+    yield create_cloud(aws)
+    assert not aws.violations
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, world: World) -> Callable[..., Path]:
-    """Writes a commit's files: its image has the commit's name as its tag."""
+def checkout(tmp_path: Path, cloud: Cloud) -> Callable[..., Path]:
+    """Writes a commit's files; the image tag is the commit's name."""
 
     def write(name: str, **more: Any) -> Path:
         folder = tmp_path / name
         folder.mkdir()
-        for file, text in files(world, name, **more).items():
+        for file, text in files(cloud, name, **more).items():
             (folder / file).write_text(text)
         return folder
 
@@ -41,7 +41,7 @@ def checkout(tmp_path: Path, world: World) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def bench(checkout: Callable[..., Path]) -> Bench:
-    """Commit `v1` is to be deployed; nothing was deployed before."""
+def runner(checkout: Callable[..., Path]) -> AwsRunner:
+    """Deploys commit `v1`; nothing was deployed before."""
     provider = AwsProvider(region=REGION)
-    return Bench(platform=platform, provider=provider, target=checkout("v1"), id="deployment-1")
+    return AwsRunner(platform=platform, provider=provider, target=checkout("v1"), id="deployment-1")

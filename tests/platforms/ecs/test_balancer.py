@@ -1,15 +1,15 @@
-"""Reading a load balancer to its last page.
+"""Pagination of the load balancer client.
 
-moto answers in one page, so a recorded answer of two stands in for it here, and only here.
+moto always returns one page, so only this test uses a stub with two pages.
 """
 
 from typing import Any
 
-from pipecd.platforms.ecs.balancer import Balancer
+from pipecd.platforms.ecs.balancer import LoadBalancerClient
 
 
 class TwoPages:
-    """AWS's answers, cut to what is read of them."""
+    """Responses of AWS, reduced to the fields that are read."""
 
     async def describe_target_groups(self, **_: Any) -> Any:
         return {"TargetGroups": [{"LoadBalancerArns": ["lb"]}]}
@@ -27,7 +27,7 @@ def _page(marker: str, key: str, items: list[Any]) -> Any:
     return {key: items[1:]} if marker else {key: items[:1], "NextMarker": "more"}
 
 
-async def test_every_rule_of_every_listener_is_found() -> None:
-    rules = await Balancer(TwoPages()).rules("group")
-    assert [one.arn for one in rules] == ["l1/r1", "l1/r2", "l2/r1", "l2/r2"]
-    assert [one.default for one in rules] == [False, True, False, True]
+async def test_every_rule_of_every_listener_is_listed() -> None:
+    rules = await LoadBalancerClient(TwoPages()).rules("group")
+    assert [rule.arn for rule in rules] == ["l1/r1", "l1/r2", "l2/r1", "l2/r2"]
+    assert [rule.default for rule in rules] == [False, True, False, True]

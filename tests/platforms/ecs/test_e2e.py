@@ -1,4 +1,4 @@
-"""From a push to shifted traffic and back, through every real door of agent, control plane, Git and AWS."""
+"""From a push to shifted traffic and back, with a real control plane, agent and Git server, and an emulated AWS."""
 
 from pathlib import Path
 
@@ -6,9 +6,8 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import ECS
 from tests.eventually import eventually
 from tests.platforms.aws.emulator import REGION, Emulator
-from tests.platforms.ecs.cloud import WHOLE, files
-from tests.platforms.ecs.cloud import World as Cloud
-from tests.world import world as machines
+from tests.platforms.ecs.cloud import ALL_TO_PRIMARY, Cloud, files
+from tests.world import world
 
 PROVIDERS = [{"name": "ecs", "type": "ECS", "config": {"region": REGION}}]
 STAGES = [
@@ -22,18 +21,16 @@ STAGES = [
 
 
 async def test_a_cancelled_canary_loses_its_traffic_and_its_tasks(
-    aws: Emulator, world: Cloud, tmp_path: Path
+    aws: Emulator, cloud: Cloud, tmp_path: Path
 ) -> None:
-    cloud = world
-
     def commit(name: str) -> dict[str, str | None]:
-        made = files(cloud, name, pipeline={"stages": STAGES})
-        return {f"shop/{file}": text for file, text in made.items()}
+        commit_files = files(cloud, name, pipeline={"stages": STAGES})
+        return {f"shop/{file}": text for file, text in commit_files.items()}
 
-    async with machines(tmp_path / "world") as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path / "world") as w, w.agent(platformProviders=PROVIDERS):
         await w.push("Begin", commit("v1"))
-        app = await w.registered("shop", kind=ECS, provider="ecs")
-        first = await w.ended(app)
+        app = await w.register("shop", kind=ECS, provider="ecs")
+        first = await w.wait_for_deployment(app)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
         assert cloud.running() == {"v1": "PRIMARY"}
         cloud.serving = True
@@ -46,6 +43,6 @@ async def test_a_cancelled_canary_loses_its_traffic_and_its_tasks(
         await eventually(shifted)
         second = (await w.deployments(app))[-1]
         await w.console.call("CancelDeployment", deployment_id=second.id)
-        over = await w.over(second.id)
-        assert over.status == DeploymentStatus.DEPLOYMENT_CANCELLED
-        assert cloud.running() == {"v1": "PRIMARY"} and cloud.weights() == WHOLE
+        final = await w.wait_until_final(second.id)
+        assert final.status == DeploymentStatus.DEPLOYMENT_CANCELLED
+        assert cloud.running() == {"v1": "PRIMARY"} and cloud.weights() == ALL_TO_PRIMARY

@@ -1,7 +1,7 @@
-"""Stages are cut off again and again: each deployment ends as if it had not been, with no effect doubled.
+"""Repeatedly interrupted stages end as uninterrupted ones do, with no effect applied twice.
 
-They are cut off by cancelling: at calls of every kind, in seconds. `tests.faults.test_aws_kills` kills the
-agent's process.
+Stages are interrupted by cancelling them, at calls of every kind, which takes seconds.
+`tests.faults.test_aws_kills` kills the agent's process.
 """
 
 from collections import Counter
@@ -10,25 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.platforms.aws.bench import Bench, Killer, succeeded
 from tests.platforms.aws.emulator import Emulator
-from tests.platforms.ecs.cloud import CLUSTER, WHOLE, World
+from tests.platforms.aws.stage_runner import AwsRunner, Killer, assert_succeeded
+from tests.platforms.ecs.cloud import ALL_TO_PRIMARY, CLUSTER, Cloud
 from tests.platforms.ecs.test_stages import PIPELINE
 
 
 @pytest.mark.kill
 @pytest.mark.parametrize("seed", range(4))
-async def test_killed_at_random_points_a_pipeline_ends_the_same(
-    aws: Emulator, world: World, bench: Bench, checkout: Callable[..., Path], seed: int
+async def test_a_pipeline_killed_at_random_points_has_the_same_result(
+    aws: Emulator, cloud: Cloud, runner: AwsRunner, checkout: Callable[..., Path], seed: int
 ) -> None:
     killer = Killer(aws, seed, times=30)
-    succeeded(await bench.run("ECS_SYNC", killed=killer))
-    world.serving = True
-    second = bench.next(checkout("v2"))
+    assert_succeeded(await runner.run("ECS_SYNC", killer=killer))
+    cloud.serving = True
+    second = runner.next_deployment(checkout("v2"))
     for name, stage_id, options in PIPELINE:
-        succeeded(await second.run(name, stage_id=stage_id, killed=killer, **options))
-    assert world.running() == {"v2": "PRIMARY"} and world.weights() == WHOLE
-    assert world.active_revisions() == ["v2"], "nothing that was registered was forgotten"
+        assert_succeeded(await second.run(name, stage_id=stage_id, killer=killer, **options))
+    assert cloud.running() == {"v2": "PRIMARY"} and cloud.weights() == ALL_TO_PRIMARY
+    assert cloud.active_revisions() == ["v2"], "every unused task definition was deregistered"
     counts = Counter(aws.changes)
     assert counts["ecs.CreateService"] == 1
     assert counts["ecs.CreateTaskSet"] == 3 and counts["ecs.DeleteTaskSet"] == 2
@@ -38,19 +38,19 @@ async def test_killed_at_random_points_a_pipeline_ends_the_same(
 
 @pytest.mark.kill
 @pytest.mark.parametrize("seed", range(4))
-async def test_killed_at_random_points_a_rollback_ends_the_same(
-    aws: Emulator, world: World, bench: Bench, checkout: Callable[..., Path], seed: int
+async def test_a_rollback_killed_at_random_points_has_the_same_result(
+    aws: Emulator, cloud: Cloud, runner: AwsRunner, checkout: Callable[..., Path], seed: int
 ) -> None:
     killer = Killer(aws, seed + 100, times=30)
-    succeeded(await bench.run("ECS_SYNC"))
-    world.serving = True
-    second = bench.next(checkout("v2"))
+    assert_succeeded(await runner.run("ECS_SYNC"))
+    cloud.serving = True
+    second = runner.next_deployment(checkout("v2"))
     for name, stage_id, options in PIPELINE[:3]:
-        succeeded(await second.run(name, stage_id=stage_id, **options))
+        assert_succeeded(await second.run(name, stage_id=stage_id, **options))
     del aws.calls[:]
-    succeeded(await second.run("ROLLBACK", killed=killer))
-    assert world.running() == {"v1": "PRIMARY"} and world.weights() == WHOLE
-    assert world.active_revisions() == ["v1"]
+    assert_succeeded(await second.run("ROLLBACK", killer=killer))
+    assert cloud.running() == {"v1": "PRIMARY"} and cloud.weights() == ALL_TO_PRIMARY
+    assert cloud.active_revisions() == ["v1"]
     counts = Counter(aws.changes)
     assert counts["ecs.CreateTaskSet"] == 1 and counts["ecs.DeleteTaskSet"] == 2
     assert counts["ecs.RegisterTaskDefinition"] == 1
@@ -59,11 +59,11 @@ async def test_killed_at_random_points_a_rollback_ends_the_same(
 
 @pytest.mark.kill
 @pytest.mark.parametrize("seed", range(4))
-async def test_killed_at_random_points_a_standalone_task_starts_once(
-    aws: Emulator, world: World, bench: Bench, checkout: Callable[..., Path], seed: int
+async def test_a_standalone_task_killed_at_random_points_starts_once(
+    aws: Emulator, cloud: Cloud, runner: AwsRunner, checkout: Callable[..., Path], seed: int
 ) -> None:
-    vpc = {"subnets": [world.subnet], "securityGroups": [world.group]}
-    given = {"serviceDefinitionFile": None, "clusterArn": CLUSTER, "awsvpcConfiguration": vpc}
-    bench.target = checkout("task", given=given)
-    succeeded(await bench.run("ECS_SYNC", killed=Killer(aws, seed)))
+    vpc = {"subnets": [cloud.subnet], "securityGroups": [cloud.group]}
+    app_input = {"serviceDefinitionFile": None, "clusterArn": CLUSTER, "awsvpcConfiguration": vpc}
+    runner.target = checkout("task", app_input=app_input)
+    assert_succeeded(await runner.run("ECS_SYNC", killer=Killer(aws, seed)))
     assert aws.changes == ["ecs.RegisterTaskDefinition", "ecs.RunTask"]

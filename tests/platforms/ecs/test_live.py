@@ -1,59 +1,67 @@
-"""What is told of a running service, and when it is not what Git asks for."""
+"""Live state and drift of a service."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from pipecd.model.resource import Health, health_of
+from pipecd.model.drift import Drift
+from pipecd.model.resource import Health, aggregate_health
 from pipecd.platforms.ecs import platform
 from pipecd.platforms.ecs.client import Service
 from pipecd.platforms.ecs.live import _service, _task
-from tests.platforms.aws.bench import Bench, succeeded
-from tests.platforms.aws.looks import look
-from tests.platforms.ecs.cloud import CLUSTER, SERVICE, World
+from tests.platforms.aws.observation import observation_request
+from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded
+from tests.platforms.ecs.cloud import CLUSTER, SERVICE, Cloud
 
 
-async def test_before_the_first_deployment_nothing_runs(world: World, bench: Bench) -> None:
-    asked = await look(platform, bench.provider, bench.target)
-    assert await platform.live(asked) == []
-    found = await platform.drift(asked)
-    assert found.summary == "Differs from Git: 1 missing"
-    assert f"+ Service {SERVICE} in {CLUSTER}: does not run" in found.details
+async def detect_drift(runner: AwsRunner, *ignored: str) -> Drift:
+    request = await observation_request(platform, runner.provider, runner.target, *ignored)
+    return await platform.detect_drift(request)
 
 
-async def test_a_deployed_service_is_a_tree_and_no_drift(world: World, bench: Bench) -> None:
-    succeeded(await bench.run("ECS_SYNC"))
-    asked = await look(platform, bench.provider, bench.target)
-    service, primary = (await platform.live(asked))[:2]
-    assert (service.kind, service.name, service.id) == ("Service", SERVICE, world.service()["serviceArn"])
+async def test_before_the_first_deployment_nothing_runs(cloud: Cloud, runner: AwsRunner) -> None:
+    request = await observation_request(platform, runner.provider, runner.target)
+    assert await platform.load_live_state(request) == []
+    drift = await platform.detect_drift(request)
+    assert drift.summary == "Differs from Git: 1 missing"
+    assert f"+ Service {SERVICE} in {CLUSTER}: not running" in drift.details
+
+
+async def test_a_deployed_service_is_a_resource_tree_without_drift(cloud: Cloud, runner: AwsRunner) -> None:
+    assert_succeeded(await runner.run("ECS_SYNC"))
+    request = await observation_request(platform, runner.provider, runner.target)
+    service, primary = (await platform.load_live_state(request))[:2]
+    assert (service.kind, service.name, service.id) == ("Service", SERVICE, cloud.service()["serviceArn"])
     assert (primary.kind, primary.parents, primary.health) == ("TaskSet", (service.id,), Health.HEALTHY)
-    assert primary.why.startswith("primary, ")
-    found = await platform.drift(asked)
-    assert found.none, found.details
+    assert primary.health_reason.startswith("primary, ")
+    drift = await platform.detect_drift(request)
+    assert drift.in_sync, drift.details
 
 
-async def test_a_task_definition_that_git_does_not_have_is_told(world: World, bench: Bench) -> None:
-    succeeded(await bench.run("ECS_SYNC"))
-    client = world.aws.client("ecs")
-    arn = world.task_sets()[0]["taskDefinition"]
+async def test_a_task_definition_that_differs_from_git_is_drift(cloud: Cloud, runner: AwsRunner) -> None:
+    assert_succeeded(await runner.run("ECS_SYNC"))
+    client = cloud.aws.client("ecs")
+    arn = cloud.task_sets()[0]["taskDefinition"]
     live = client.describe_task_definition(taskDefinition=arn)["taskDefinition"]
-    container = {**live["containerDefinitions"][0], "image": "somebody/elses:1"}
-    made = client.register_task_definition(family=live["family"], containerDefinitions=[container])
-    other = made["taskDefinition"]["taskDefinitionArn"]
-    strange = client.create_task_set(cluster=CLUSTER, service=SERVICE, taskDefinition=other)["taskSet"]
+    container = {**live["containerDefinitions"][0], "image": "other/image:1"}
+    response = client.register_task_definition(family=live["family"], containerDefinitions=[container])
+    other = response["taskDefinition"]["taskDefinitionArn"]
+    task_set = client.create_task_set(cluster=CLUSTER, service=SERVICE, taskDefinition=other)["taskSet"]
     client.update_service_primary_task_set(
-        cluster=CLUSTER, service=SERVICE, primaryTaskSet=strange["taskSetArn"]
+        cluster=CLUSTER, service=SERVICE, primaryTaskSet=task_set["taskSetArn"]
     )
     family = live["family"]
 
-    found = await platform.drift(await look(platform, bench.provider, bench.target))
-    assert f"# TaskDefinition {family}" in found.details
-    lines = [line.replace(" ", "") for line in found.details.splitlines()]
-    assert any(line.startswith("-") and "image:somebody/elses:1" in line for line in lines)
+    drift = await detect_drift(runner)
+    assert f"# TaskDefinition {family}" in drift.details
+    lines = [line.replace(" ", "") for line in drift.details.splitlines()]
+    assert any(line.startswith("-") and "image:other/image:1" in line for line in lines)
     ignored = f"ecs:TaskDefinition::{family}#containerDefinitions.0.image"
-    found = await platform.drift(await look(platform, bench.provider, bench.target, ignored))
-    assert "somebody" not in found.details
+    found = await platform.detect_drift(
+        await observation_request(platform, runner.provider, runner.target, ignored)
+    )
+    assert "other/image" not in drift.details
 
 
 def service(**more: Any) -> Service:
@@ -62,7 +70,7 @@ def service(**more: Any) -> Service:
         "status": "ACTIVE",
         "controller": "ECS",
         "task_definition": "",
-        "desired": 2,
+        "desired_count": 2,
         "running": 2,
         "pending": 0,
         "tags": {},
@@ -77,15 +85,15 @@ def service(**more: Any) -> Service:
 @pytest.mark.parametrize(
     ("more", "health", "why"),
     [
-        ({}, Health.HEALTHY, "2 of 2 tasks run"),
-        ({"running": 1, "pending": 1}, Health.UNKNOWN, "1 of 2 tasks run, 1 are starting"),
+        ({}, Health.HEALTHY, "2 of 2 tasks are running"),
+        ({"running": 1, "pending": 1}, Health.UNKNOWN, "1 of 2 tasks are running, 1 are starting"),
         ({"status": "DRAINING"}, Health.UNHEALTHY, "The service is draining"),
         ({"rollout": "FAILED", "rollout_reason": "circuit"}, Health.UNHEALTHY, "circuit"),
     ],
 )
 def test_health_of_a_service(more: dict[str, Any], health: Health, why: str) -> None:
-    found = _service("shop", service(**more))
-    assert (found.health, found.why, found.created_at) == (health, why, 1767225600)
+    resource = _service("shop", service(**more))
+    assert (resource.health, resource.health_reason, resource.created_at) == (health, why, 1767225600)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +116,11 @@ def test_health_of_a_service(more: dict[str, Any], health: Health, why: str) -> 
 def test_health_of_a_task(live: dict[str, Any], health: Health, why: str) -> None:
     sets = {"arn:set": {"id": "ecs-svc/1"}}
     task = {"taskArn": "arn:task/shop/1", "lastStatus": "RUNNING", "startedBy": "ecs-svc/1", **live}
-    found = _task(service(), sets, task)
-    assert (found.health, found.why, found.parents, found.name) == (health, why, ("arn:set",), "1")
-    assert health_of([found]) is health
+    resource = _task(service(), sets, task)
+    assert (resource.health, resource.health_reason, resource.parents, resource.name) == (
+        health,
+        why,
+        ("arn:set",),
+        "1",
+    )
+    assert aggregate_health([resource]) is health

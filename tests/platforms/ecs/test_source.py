@@ -1,4 +1,4 @@
-"""What the files of an ECS application may say, and what of it is sent to AWS."""
+"""The files of an ECS application, and the fields that are sent to AWS."""
 
 import json
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from pipecd.errors import ConfigError
 from pipecd.model.deployment import SyncStrategy
 from pipecd.platforms.ecs import platform
 from pipecd.platforms.ecs.config import RoutingOptions
-from pipecd.platforms.ecs.source import tag
-from pipecd.platforms.ecs.weights import shares, shifted
-from tests.platforms.aws.bench import source
+from pipecd.platforms.ecs.source import image_tag
+from pipecd.platforms.ecs.weights import get_weights, with_weights
+from tests.platforms.aws.stage_runner import load_source
 
 APP = {"apiVersion": "pipecd.dev/v1beta1", "kind": "ECSApp"}
 IMAGE = "registry.example.com:5000/shop/web:v1"
@@ -22,21 +22,21 @@ IMAGE = "registry.example.com:5000/shop/web:v1"
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    def made(task: Any = None, service: Any = None, **given: Any) -> Path:
+    def write_files(task: Any = None, service: Any = None, **app_input: Any) -> Path:
         task = task or {"family": "shop", "containerDefinitions": [{"name": "web", "image": IMAGE}]}
         (tmp_path / "taskdef.json").write_text(json.dumps(task))
         if service is not None:
             (tmp_path / "servicedef.json").write_text(yaml.safe_dump(service))
-            given["serviceDefinitionFile"] = "servicedef.json"
-        document = {**APP, "spec": {"name": "shop", "input": given}}
+            app_input["serviceDefinitionFile"] = "servicedef.json"
+        document = {**APP, "spec": {"name": "shop", "input": app_input}}
         (tmp_path / "app.pipecd.yaml").write_text(yaml.safe_dump(document))
         return tmp_path
 
-    return made
+    return write_files
 
 
-async def test_a_file_copied_from_an_answer_of_aws_is_taken(write: Callable[..., Path]) -> None:
-    """Keys in any case, members that a request does not have, numbers where AWS wants a text."""
+async def test_a_file_copied_from_a_response_of_aws_is_accepted(write: Callable[..., Path]) -> None:
+    """Keys in any case, fields that a request does not have, numbers where AWS requires a string."""
     task = {
         "TaskDefinitionArn": "arn:aws:ecs:…:task-definition/shop:3",
         "Family": "shop",
@@ -63,8 +63,8 @@ async def test_a_file_copied_from_an_answer_of_aws_is_taken(write: Callable[...,
         "runningCount": 2,
         "events": [],
     }
-    wanted = await platform.desired(source(platform, write(task, service)))
-    assert wanted.task.fields == {
+    desired = await platform.load_desired_state(load_source(platform, write(task, service)))
+    assert desired.task.fields == {
         "family": "shop",
         "cpu": "256",
         "memory": "512",
@@ -78,13 +78,13 @@ async def test_a_file_copied_from_an_answer_of_aws_is_taken(write: Callable[...,
             }
         ],
     }
-    assert wanted.service.cluster == service["clusterArn"] and wanted.service.desired_count == 0
-    assert wanted.service.fields["role"] == service["roleArn"]
-    assert "runningCount" not in wanted.service.fields
+    assert desired.service.cluster == service["clusterArn"] and desired.service.desired_count == 0
+    assert desired.service.fields["role"] == service["roleArn"]
+    assert "runningCount" not in desired.service.fields
 
 
 @pytest.mark.parametrize(
-    ("task", "told"),
+    ("task", "message"),
     [
         ({"containerDefinitions": [{"image": "a"}]}, r"taskdef\.json:1: family: is missing"),
         ({"family": "shop"}, "containerDefinitions: is missing"),
@@ -103,15 +103,15 @@ async def test_a_file_copied_from_an_answer_of_aws_is_taken(write: Callable[...,
         ),
     ],
 )
-async def test_a_wrong_task_definition_is_told_with_its_place(
-    write: Callable[..., Path], task: Any, told: str
+async def test_an_invalid_task_definition_is_an_error_with_its_place(
+    write: Callable[..., Path], task: Any, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=told):
-        await platform.desired(source(platform, write(task)))
+    with pytest.raises(ConfigError, match=message):
+        await platform.load_desired_state(load_source(platform, write(task)))
 
 
 @pytest.mark.parametrize(
-    ("service", "told"),
+    ("service", "message"),
     [
         ({"cluster": "shop"}, "serviceName: is missing"),
         ({"serviceName": "shop"}, "cluster: is missing"),
@@ -121,22 +121,22 @@ async def test_a_wrong_task_definition_is_told_with_its_place(
         ),
     ],
 )
-async def test_a_wrong_service_definition_is_told_with_its_place(
-    write: Callable[..., Path], service: Any, told: str
+async def test_an_invalid_service_definition_is_an_error_with_its_place(
+    write: Callable[..., Path], service: Any, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=told):
-        await platform.desired(source(platform, write(service=service)))
+    with pytest.raises(ConfigError, match=message):
+        await platform.load_desired_state(load_source(platform, write(service=service)))
 
 
-async def test_a_missing_file_is_told(write: Callable[..., Path]) -> None:
+async def test_a_missing_file_is_an_error(write: Callable[..., Path]) -> None:
     folder = write()
     (folder / "taskdef.json").unlink()
-    with pytest.raises(ConfigError, match=r"taskdef\.json: there is no such file"):
-        await platform.desired(source(platform, folder))
+    with pytest.raises(ConfigError, match=r"taskdef\.json: file not found"):
+        await platform.load_desired_state(load_source(platform, folder))
 
 
 @pytest.mark.parametrize(
-    "given",
+    "app_input",
     [
         {"accessType": "DNS"},
         {"launchType": "LAMBDA"},
@@ -145,9 +145,9 @@ async def test_a_missing_file_is_told(write: Callable[..., Path]) -> None:
         {"awsvpcConfiguration": {"subnets": [str(at) for at in range(17)]}},
     ],
 )
-def test_a_wrong_input_is_refused(write: Callable[..., Path], given: Any) -> None:
+def test_an_invalid_input_is_an_error(write: Callable[..., Path], app_input: Any) -> None:
     with pytest.raises(ConfigError, match=r"app\.pipecd\.yaml:\d+: spec\.input"):
-        source(platform, write(**given))
+        load_source(platform, write(**app_input))
 
 
 @pytest.mark.parametrize(
@@ -155,17 +155,17 @@ def test_a_wrong_input_is_refused(write: Callable[..., Path], given: Any) -> Non
     [(IMAGE, "v1"), ("shop", "latest"), ("host:5000/shop", "latest"), ("a/shop@sha256:12", "sha256:12")],
 )
 def test_the_version_is_the_images_tag(image: str, version: str) -> None:
-    assert tag(image) == version
+    assert image_tag(image) == version
 
 
 async def test_every_container_is_a_version(write: Callable[..., Path]) -> None:
     containers = [{"name": "web", "image": IMAGE}, {"name": "log", "image": "fluent/bit:3"}]
     task = {"family": "shop", "containerDefinitions": containers}
-    wanted = await platform.desired(source(platform, write(task)))
-    found = [(one.name, one.version) for one in platform.versions(wanted)]
-    assert found == [("web", "v1"), ("bit", "3")]
-    assert platform.strategy(None, wanted).strategy is SyncStrategy.QUICK_SYNC
-    assert platform.strategy(wanted, wanted).strategy is SyncStrategy.PIPELINE
+    desired = await platform.load_desired_state(load_source(platform, write(task)))
+    versions = [(version.name, version.version) for version in platform.versions(desired)]
+    assert versions == [("web", "v1"), ("bit", "3")]
+    assert platform.choose_strategy(None, desired).strategy is SyncStrategy.QUICK_SYNC
+    assert platform.choose_strategy(desired, desired).strategy is SyncStrategy.PIPELINE
 
 
 @pytest.mark.parametrize(
@@ -179,20 +179,20 @@ async def test_every_container_is_a_version(write: Callable[..., Path]) -> None:
         ({"primary": 60, "canary": 90}, (60, 40)),
     ],
 )
-def test_primary_counts_before_canary(options: dict[str, Any], expected: tuple[int, int]) -> None:
+def test_primary_takes_precedence_over_canary(options: dict[str, Any], expected: tuple[int, int]) -> None:
     assert RoutingOptions.model_validate(options).shares == expected
 
 
-def test_only_actions_of_exactly_both_groups_are_shifted() -> None:
+def test_only_actions_with_exactly_both_groups_get_new_weights() -> None:
     def forward(*groups: str) -> dict[str, Any]:
         weighted = [{"TargetGroupArn": group, "Weight": 1} for group in groups]
         return {"Type": "forward", "Order": 2, "ForwardConfig": {"TargetGroups": weighted}}
 
     oidc = {"Type": "authenticate-oidc", "Order": 1, "AuthenticateOidcConfig": {"ClientId": "x"}}
     both = [oidc, forward("p", "c")]
-    assert shares(both, "p", "c") == (1, 1) and shares([forward("p", "c", "x")], "p", "c") is None
-    assert shares([forward("p")], "p", "c") is None
-    first, second = shifted(both, {"p": 90, "c": 10})
+    assert get_weights(both, "p", "c") == (1, 1) and get_weights([forward("p", "c", "x")], "p", "c") is None
+    assert get_weights([forward("p")], "p", "c") is None
+    first, second = with_weights(both, {"p": 90, "c": 10})
     assert first["AuthenticateOidcConfig"] == {"ClientId": "x", "UseExistingClientSecret": True}
-    assert second["Order"] == 2 and shares([second], "p", "c") == (90, 10)
-    assert shifted([forward("p")], {"p": 90, "c": 10}) == [forward("p")]
+    assert second["Order"] == 2 and get_weights([second], "p", "c") == (90, 10)
+    assert with_weights([forward("p")], {"p": 90, "c": 10}) == [forward("p")]

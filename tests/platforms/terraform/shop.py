@@ -1,4 +1,4 @@
-"""A shop's infrastructure of `terraform_data`, and the play that deploys it with the embedded Terraform."""
+"""A shop's infrastructure of `terraform_data`, and the runner that deploys it with the embedded Terraform."""
 
 import json
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from pipecd.platforms.terraform.config import Provider
-from tests.stages.play import Play, stage_play
+from tests.stages.stage_runner import StageRunner, open_runner
 
 EMBEDDED = Provider(binary="embedded")
 
@@ -42,8 +42,8 @@ def values(state: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def shop(folder: Path, body: str, *, file: str = "", **more: Any) -> AsyncIterator[Play]:
+async def shop_runner(folder: Path, body: str, *, file: str = "", **more: Any) -> AsyncIterator[StageRunner]:
     """`body` at its first commit, with its state in `folder/state`."""
     files = {"app.pipecd.yaml": file or app_file(), "main.tf": configuration(folder / "state", body)}
-    async with stage_play(folder, {**files, **more}, provider=EMBEDDED) as play:
-        yield play
+    async with open_runner(folder, {**files, **more}, provider=EMBEDDED) as runner:
+        yield runner

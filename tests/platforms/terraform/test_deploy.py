@@ -37,7 +37,7 @@ async def test_the_plan_outlives_the_agent_and_is_applied_once_it_is_approved(tm
     async with world(tmp_path) as w:
         async with w.agent(platformProviders=PROVIDERS):
             stages = ("TERRAFORM_PLAN", "WAIT_APPROVAL", "TERRAFORM_APPLY")
-            app = await w.application("shop", files(tmp_path, data("a", "plain-secret"), *stages))
+            app = await w.add_application("shop", files(tmp_path, data("a", "plain-secret"), *stages))
             deployment = await running(w, app, "stage-1")
             assert values(tmp_path / "state") == {}
             assert "will be created" in await w.log(deployment.id, "stage-0")
@@ -48,7 +48,7 @@ async def test_the_plan_outlives_the_agent_and_is_applied_once_it_is_approved(tm
         # Another agent on another disk.
         async with w.agent(platformProviders=PROVIDERS, home=tmp_path / "elsewhere"):
             await w.console.call("ApproveStage", deployment_id=deployment.id, stage_id="stage-1")
-            ended = await w.over(deployment.id)
+            ended = await w.wait_until_final(deployment.id)
             assert ended.status == Status.DEPLOYMENT_SUCCESS, ended.status_reason
             assert "terraform plan" not in await w.log(deployment.id, "stage-2")
             assert values(tmp_path / "state") == {"a": "plain-secret"}
@@ -61,12 +61,12 @@ async def test_a_commit_that_fails_after_it_was_applied_is_rolled_back(tmp_path:
 
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         good = files(tmp_path, data("a", "1"), *stages("true"), autoRollback=True)
-        app = await w.application("shop", good)
-        first = await w.ended(app)
+        app = await w.add_application("shop", good)
+        first = await w.wait_for_deployment(app)
         assert first.status == Status.DEPLOYMENT_SUCCESS, first.status_reason
         bad = files(tmp_path, data("a", "2") + data("b", "1"), *stages("exit 1"), autoRollback=True)
         commit = await w.push("Break", {f"shop/{name}": text for name, text in bad.items()})
-        ended = await w.ended(app, commit)
+        ended = await w.wait_for_deployment(app, commit)
         assert ended.status == Status.DEPLOYMENT_FAILURE
         assert values(tmp_path / "state") == {"a": "1"}
         undone = next(stage for stage in ended.stages if stage.name == "ROLLBACK")
@@ -75,10 +75,10 @@ async def test_a_commit_that_fails_after_it_was_applied_is_rolled_back(tmp_path:
 
 async def test_a_quick_sync_with_nothing_to_do_succeeds(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
-        app = await w.application("shop", files(tmp_path, data("a", "1")))
-        assert (await w.ended(app)).status == Status.DEPLOYMENT_SUCCESS
+        app = await w.add_application("shop", files(tmp_path, data("a", "1")))
+        assert (await w.wait_for_deployment(app)).status == Status.DEPLOYMENT_SUCCESS
         commit = await w.push("Say more", {"shop/README.md": "words\n"})
-        ended = await w.ended(app, commit)
+        ended = await w.wait_for_deployment(app, commit)
         assert ended.status == Status.DEPLOYMENT_SUCCESS
         stage = ended.stages[0]
         assert (stage.name, stage.status_reason) == ("TERRAFORM_SYNC", "No changes")
@@ -86,8 +86,8 @@ async def test_a_quick_sync_with_nothing_to_do_succeeds(tmp_path: Path) -> None:
 
 async def test_a_state_that_would_be_lost_is_refused_before_anything_runs(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
-        app = await w.application("shop", {"app.pipecd.yaml": app_file(), "main.tf": data("a", "1")})
-        ended = await w.ended(app)
+        app = await w.add_application("shop", {"app.pipecd.yaml": app_file(), "main.tf": data("a", "1")})
+        ended = await w.wait_for_deployment(app)
         assert ended.status == Status.DEPLOYMENT_FAILURE
         assert "in a checkout that is thrown away; configure a backend that lasts" in ended.status_reason
         assert not ended.stages

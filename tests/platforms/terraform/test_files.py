@@ -15,8 +15,8 @@ from pipecd.model.stage import Source
 from pipecd.platforms.terraform import binary, hcl, platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
 from pipecd.platforms.terraform.stages import plan
-from tests.platforms.terraform.shop import app_file, data, shop
-from tests.stages.play import Play
+from tests.platforms.terraform.shop import app_file, data, shop_runner
+from tests.stages.stage_runner import StageRunner
 
 MODULES = """
 # module "not_this" { source = "x" }
@@ -42,8 +42,8 @@ locals { a = { b = "}" } }
 """
 
 
-def checked_out(play: Play, commit: str = "") -> AbstractAsyncContextManager[Source]:
-    return play.sources.checkout(play.deployment.git_path, commit or play.deployment.trigger.commit.hash)
+def checked_out(runner: StageRunner, commit: str = "") -> AbstractAsyncContextManager[Source]:
+    return runner.sources.checkout(runner.deployment.git_path, commit or runner.deployment.trigger.commit.hash)
 
 
 def test_modules_are_found_among_comments_heredocs_and_templates() -> None:
@@ -95,8 +95,8 @@ async def test_versions_are_those_of_modules(tmp_path: Path) -> None:
         "modules.tf": MODULES,
         "more.tf.json": '{"module": {"cdn": {"source": "example/cdn", "version": "1.0.0"}}}',
     }
-    async with shop(tmp_path, data("a", "1"), **more) as play, checked_out(play) as source:
-        versions = platform.versions(await platform.desired(source))
+    async with shop_runner(tmp_path, data("a", "1"), **more) as runner, checked_out(runner) as source:
+        versions = platform.versions(await platform.load_desired_state(source))
     kind = VersionKind.TERRAFORM_MODULE
     site = "git::https://git.example/site.git//web?ref=v1.2.0"
     assert list(versions) == [
@@ -109,8 +109,8 @@ async def test_versions_are_those_of_modules(tmp_path: Path) -> None:
 
 
 async def test_without_modules_the_version_is_unknown(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play, checked_out(play) as source:
-        versions = platform.versions(await platform.desired(source))
+    async with shop_runner(tmp_path, data("a", "1")) as runner, checked_out(runner) as source:
+        versions = platform.versions(await platform.load_desired_state(source))
     assert [(one.kind, one.version) for one in versions] == [(VersionKind.UNKNOWN, "N/A")]
 
 
@@ -127,7 +127,7 @@ def local(path: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         pytest.param(
             {"main.tf": data("a", "1")},
@@ -160,35 +160,35 @@ def local(path: str) -> str:
     ],
 )
 async def test_what_cannot_work_is_refused_at_planning(
-    tmp_path: Path, files: dict[str, str], told: str
+    tmp_path: Path, files: dict[str, str], message: str
 ) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        commit = play.clone.commit_and_push("Break", {f"app/{name}": text for name, text in files.items()})
-        async with checked_out(play, commit) as source:
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        commit = runner.clone.commit_and_push("Break", {f"app/{name}": text for name, text in files.items()})
+        async with checked_out(runner, commit) as source:
             with pytest.raises(UserError) as error:
-                await platform.desired(source)
-    assert str(error.value).startswith(told)
+                await platform.load_desired_state(source)
+    assert str(error.value).startswith(message)
     assert error.value.remedy
 
 
 async def test_no_terraform_file_is_needed_where_no_stage_runs_terraform(tmp_path: Path) -> None:
     file = app_file([{"name": "SCRIPT_RUN", "with": {"run": "true"}}])
-    async with shop(tmp_path, data("a", "1")) as play:
-        commit = play.clone.commit_and_push("Go", {"app/main.tf": None, "app/app.pipecd.yaml": file})
-        async with checked_out(play, commit) as source:
-            assert not (await platform.desired(source)).modules
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        commit = runner.clone.commit_and_push("Go", {"app/main.tf": None, "app/app.pipecd.yaml": file})
+        async with checked_out(runner, commit) as source:
+            assert not (await platform.load_desired_state(source)).modules
 
 
 async def test_a_backend_that_only_init_knows_is_checked_after_it(tmp_path: Path) -> None:
     file = app_file(commandFlags={"init": ["-backend-config=path=here.tfstate"]})
     backend = 'terraform {\n  backend "local" {}\n}\n'
-    async with shop(tmp_path, "", file=file, **{"main.tf": backend + data("a", "1")}) as play:
+    async with shop_runner(tmp_path, "", file=file, **{"main.tf": backend + data("a", "1")}) as runner:
         with pytest.raises(UserError, match=r"would be kept in here\.tfstate"):
-            await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
+            await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         pytest.param(
             {"vars": ["secret"]}, "spec.input.vars[0]: must be written as name=value", id="a variable"
@@ -216,17 +216,17 @@ async def test_a_backend_that_only_init_knows_is_checked_after_it(tmp_path: Path
         ),
     ],
 )
-def test_a_wrong_application_file_is_told_with_its_place(asked: dict[str, Any], told: str) -> None:
+def test_a_wrong_application_file_is_told_with_its_place(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as error:
         load(app_file(**asked), "app.pipecd.yaml", lambda kind: platform)
     place, _, rest = str(error.value).partition(": ")
     assert place.startswith("app.pipecd.yaml:")
-    assert rest == told
+    assert rest == message
     assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("provider", "version", "told"),
+    ("provider", "version", "message"),
     [
         pytest.param(Provider(binary="embedded"), "1.15.5", "", id="the embedded one fits"),
         pytest.param(Provider(binary="embedded"), "v1.15.5", "", id="with a v"),
@@ -252,17 +252,17 @@ def test_a_wrong_application_file_is_told_with_its_place(asked: dict[str, Any], 
     ],
 )
 async def test_the_version_that_is_asked_for_runs_or_none(
-    tmp_path: Path, provider: Provider, version: str, told: str
+    tmp_path: Path, provider: Provider, version: str, message: str
 ) -> None:
-    async with shop(tmp_path, data("a", "1"), file=app_file(terraformVersion=version)) as play:
-        play.provider = provider
-        if not told:
-            done = await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
+    async with shop_runner(tmp_path, data("a", "1"), file=app_file(terraformVersion=version)) as runner:
+        runner.provider = provider
+        if not message:
+            done = await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
             assert done.note == "1 to add, 0 to change, 0 to destroy"
             return
         with pytest.raises(ConfigError) as error:
-            await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
-        assert str(error.value).startswith(told)
+            await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
+        assert str(error.value).startswith(message)
 
 
 async def test_the_version_of_the_embedded_one_is_taken_over_another_on_the_path(
@@ -273,9 +273,9 @@ async def test_the_version_of_the_embedded_one_is_taken_over_another_on_the_path
     other.write_text('#!/bin/sh\necho \'{"terraform_version": "1.0.0"}\'\n')
     other.chmod(0o755)
     monkeypatch.setenv("PATH", f"{other.parent}:/usr/bin:/bin")
-    async with shop(tmp_path, data("a", "1"), file=app_file(terraformVersion="1.15.5")) as play:
-        play.provider = Provider()
-        done = await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
+    async with shop_runner(tmp_path, data("a", "1"), file=app_file(terraformVersion="1.15.5")) as runner:
+        runner.provider = Provider()
+        done = await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
         assert done.note == "1 to add, 0 to change, 0 to destroy"
 
 
@@ -288,4 +288,4 @@ async def test_a_version_may_be_installed_beside_others(
     old.write_text("#!/bin/sh\n")
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{old.parent}:/usr/bin:/bin")
-    assert await binary.find("", "v1.0.0", lambda: Place("app.pipecd.yaml")) == (str(old),)
+    assert await binary.find_command("", "v1.0.0", lambda: Place("app.pipecd.yaml")) == (str(old),)

@@ -12,9 +12,9 @@ import pytest
 from pipecd.errors import Refused
 from pipecd.model.stage import Done, Outcome, Source, Work
 from pipecd.platforms.terraform import folder as folder_module
-from pipecd.platforms.terraform.folder import Folder, turn
-from pipecd.platforms.terraform.terraform import opened
-from tests.platforms.terraform.shop import app_file, data, shop
+from pipecd.platforms.terraform.folder import Folder, lock_plugin_cache
+from pipecd.platforms.terraform.terraform import open_terraform
+from tests.platforms.terraform.shop import app_file, data, shop_runner
 
 
 def checkout(root: Path) -> Source:
@@ -26,7 +26,7 @@ def checkout(root: Path) -> Source:
 
 def test_files_that_planning_made_or_changed_come_along(tmp_path: Path) -> None:
     first = Folder(checkout(tmp_path / "first"), "a")
-    first.note_files()
+    first.record_files()
     first.plan.write_bytes(b"plan")
     first.data.mkdir()
     (first.data / "large").write_bytes(bytes(1000))
@@ -51,9 +51,9 @@ def test_applications_have_folders_of_their_own(tmp_path: Path) -> None:
 
 
 def test_more_than_can_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module, "MOST_MADE", 1 << 20)
+    monkeypatch.setattr(folder_module, "MAX_GENERATED_BYTES", 1 << 20)
     made = Folder(checkout(tmp_path / "first"), "a")
-    made.note_files()
+    made.record_files()
     made.plan.write_bytes(b"plan")
     (made.directory / "huge").write_bytes(bytes((1 << 20) + 1))
     with pytest.raises(Refused, match="more than 1 MiB of files"):
@@ -63,11 +63,11 @@ def test_more_than_can_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 async def test_who_waits_too_long_for_the_cache_goes_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with turn(tmp_path / "cache") as first:
-        monkeypatch.setattr(folder_module, "TURN", 0.2)
-        async with turn(tmp_path / "cache") as second:
+    async with lock_plugin_cache(tmp_path / "cache") as first:
+        monkeypatch.setattr(folder_module, "PLUGIN_CACHE_TIMEOUT", 0.2)
+        async with lock_plugin_cache(tmp_path / "cache") as second:
             assert (first, second) == (True, False)
-    async with turn(tmp_path / "cache") as third:
+    async with lock_plugin_cache(tmp_path / "cache") as third:
         assert third
 
 
@@ -86,7 +86,7 @@ def mirror(folder: Path) -> Path:
 
 async def prepare(work: Work[Any]) -> Outcome:
     """A stage that ends after `init`: the provider is no program that could run."""
-    terraform = await opened(work, await work.target())
+    terraform = await open_terraform(work, await work.target())
     await terraform.prepare()
     lock = (terraform.folder.directory / ".terraform.lock.hcl").read_text()
     installed = [path.name for path in (terraform.folder.data / "providers").iterdir()]
@@ -98,12 +98,12 @@ async def test_one_cache_of_providers_serves_all_and_the_lock_file_stays_whole(t
         'terraform {\n  required_providers {\n    paint = {\n      source = "example/paint"\n    }\n  }\n}\n'
     )
     file = app_file(commandEnvs={"init": [f"TF_CLI_CONFIG_FILE={mirror(tmp_path)}"]})
-    async with shop(tmp_path, data("a", "1"), file=file, **{"needs.tf": needs}) as play:
-        plays = [play.at(play.deployment.trigger.commit.hash, deployment_id=name) for name in "xyz"]
-        for each in plays:
+    async with shop_runner(tmp_path, data("a", "1"), file=file, **{"needs.tf": needs}) as runner:
+        runners = [runner.at(runner.deployment.trigger.commit.hash, deployment_id=name) for name in "xyz"]
+        for each in runners:
             each.deployment = replace(each.deployment, application_id=each.deployment.id)
         async with asyncio.timeout(400), asyncio.TaskGroup() as tasks:
-            done = [tasks.create_task(each.stage("PREPARE", prepare)) for each in plays]
+            done = [tasks.create_task(each.run("PREPARE", prepare)) for each in runners]
         assert {task.result().saved["installed"] for task in done} == {"registry.terraform.io"}
         locks = {task.result().saved["lock"] for task in done}
         assert len(locks) == 1

@@ -17,9 +17,9 @@ from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform.config import PlanOptions
 from pipecd.platforms.terraform.stages import apply, plan, sync
 from tests.eventually import eventually
-from tests.platforms.terraform.killed import recall, remember
-from tests.platforms.terraform.shop import app_file, data, shop, values
-from tests.stages.play import Play
+from tests.platforms.terraform.killed_agent import recall, remember
+from tests.platforms.terraform.shop import app_file, data, shop_runner, values
+from tests.stages.stage_runner import StageRunner
 
 
 def slow(folder: Path, value: str = "1") -> str:
@@ -47,16 +47,16 @@ async def exists(path: Path) -> bool:
 
 
 async def agent(folder: Path) -> asyncio.subprocess.Process:
-    argv = [sys.executable, "-m", "tests.platforms.terraform.killed", str(folder)]
+    argv = [sys.executable, "-m", "tests.platforms.terraform.killed_agent", str(folder)]
     return await asyncio.create_subprocess_exec(*argv)
 
 
 @asynccontextmanager
-async def killed_while_applying(folder: Path) -> AsyncIterator[Play]:
-    """The play of the next process. The one before made `a`, and was killed while it made `b`."""
-    async with shop(folder, slow(folder)) as play:
-        await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
-        remember(folder, play)
+async def killed_while_applying(folder: Path) -> AsyncIterator[StageRunner]:
+    """The runner of the next process. The one before made `a`, and was killed while it made `b`."""
+    async with shop_runner(folder, slow(folder)) as runner:
+        await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
+        remember(folder, runner)
     child = await agent(folder)
     try:
         await eventually(lambda: exists(folder / "begun"))
@@ -64,43 +64,43 @@ async def killed_while_applying(folder: Path) -> AsyncIterator[Play]:
         child.kill()
         await asyncio.wait_for(child.wait(), 60)
     assert values(folder / "state") == {"a": "1"}
-    async with shop(folder, "") as play:
-        recall(folder, play)
-        yield play
+    async with shop_runner(folder, "") as runner:
+        recall(folder, runner)
+        yield runner
 
 
 async def test_after_a_kill_the_rest_of_the_shown_plan_is_applied_and_nothing_is_made_twice(
     tmp_path: Path,
 ) -> None:
-    async with killed_while_applying(tmp_path) as play:
-        done = await play.stage("TERRAFORM_APPLY", apply)
+    async with killed_while_applying(tmp_path) as runner:
+        done = await runner.run("TERRAFORM_APPLY", apply)
         assert done.note == "Applied: 2 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1", "b": "1"}
         assert (tmp_path / "count").read_text() == "made\n"
-        assert "The rest is part of the plan that was shown: 1 to add" in play.log.text
+        assert "The rest is part of the plan that was shown: 1 to add" in runner.log.text
 
 
 async def test_after_a_kill_what_was_not_shown_is_not_applied(tmp_path: Path) -> None:
-    async with killed_while_applying(tmp_path) as play:
+    async with killed_while_applying(tmp_path) as runner:
         # Meanwhile somebody changes `a` by hand: bringing it back would be an update, and none was shown.
         state = (tmp_path / "state").read_text().replace('"1"', '"by hand"')
         (tmp_path / "state").write_text(state.replace('"serial": ', '"serial": 1'))
-        failed = await play.stage("TERRAFORM_APPLY", apply)
+        failed = await runner.run("TERRAFORM_APPLY", apply)
         assert isinstance(failed, Failed)
         assert failed.reason == "what is left to do is not what the plan had shown: terraform_data.a"
         assert "b" not in values(tmp_path / "state")
 
 
 async def test_killed_when_all_was_applied_ends_well(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
-        async with play.calls("TERRAFORM_APPLY", apply) as call:
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
+        async with runner.calls("TERRAFORM_APPLY", apply) as call:
             await call()
-            noted = play.deployment
+            noted = runner.deployment
             assert isinstance(await call(), Done)
         # The agent was killed before that could be reported: the next one knows only what was noted.
-        play.deployment = noted
-        done = await play.stage("TERRAFORM_APPLY", apply)
+        runner.deployment = noted
+        done = await runner.run("TERRAFORM_APPLY", apply)
         assert done.note == "Applied: 1 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1"}
 
@@ -109,19 +109,19 @@ async def test_cancelling_stops_terraform_which_keeps_what_it_made_and_unlocks_t
     tmp_path: Path,
 ) -> None:
     file = app_file(commandFlags={"shared": ["-lock-timeout=0s"]})
-    async with shop(tmp_path, slow(tmp_path), file=file) as play:
-        running = asyncio.create_task(play.stage("TERRAFORM_SYNC", sync))
+    async with shop_runner(tmp_path, slow(tmp_path), file=file) as runner:
+        running = asyncio.create_task(runner.run("TERRAFORM_SYNC", sync))
         await eventually(lambda: exists(tmp_path / "begun"))
         assert (tmp_path / ".state.lock.info").exists()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             async with asyncio.timeout(300):
                 await running
-        assert "Interrupt received" in play.log.text
+        assert "Interrupt received" in runner.log.text
         assert not (tmp_path / ".state.lock.info").exists()
         # `b` was cut off, and Terraform wrote down that it has to be made again.
         assert values(tmp_path / "state")["a"] == "1"
-        done = await play.at(play.deployment.trigger.commit.hash, deployment_id="e").stage(
+        done = await runner.at(runner.deployment.trigger.commit.hash, deployment_id="e").stage(
             "TERRAFORM_SYNC", sync
         )
         assert isinstance(done, Done)
@@ -131,15 +131,15 @@ async def test_cancelling_stops_terraform_which_keeps_what_it_made_and_unlocks_t
 
 async def test_a_shutdown_in_the_middle_is_taken_up_by_the_next_process(tmp_path: Path) -> None:
     """A resource that was cut off is tainted, so that the rest replaces it; making it was shown."""
-    async with shop(tmp_path, slow(tmp_path)) as play:
-        await play.stage("TERRAFORM_PLAN", plan, PlanOptions())
-        async with play.calls("TERRAFORM_APPLY", apply) as call:
+    async with shop_runner(tmp_path, slow(tmp_path)) as runner:
+        await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
+        async with runner.calls("TERRAFORM_APPLY", apply) as call:
             await call()
             running = asyncio.create_task(call())
             await eventually(lambda: exists(tmp_path / "begun"))
             running.cancel()
             await asyncio.wait([running], timeout=300)
-        done = await play.stage("TERRAFORM_APPLY", apply)
+        done = await runner.run("TERRAFORM_APPLY", apply)
         assert done.note == "Applied: 2 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1", "b": "1"}
         assert (tmp_path / "count").read_text() == "made\n"
@@ -147,13 +147,13 @@ async def test_a_shutdown_in_the_middle_is_taken_up_by_the_next_process(tmp_path
 
 async def test_a_locked_state_says_who_holds_it_and_how_to_free_it(tmp_path: Path) -> None:
     file = app_file(commandFlags={"shared": ["-lock-timeout=0s"]})
-    async with shop(tmp_path, slow(tmp_path), file=file) as play:
-        other = play.at(play.deployment.trigger.commit.hash, deployment_id="e")
-        running = asyncio.create_task(play.stage("TERRAFORM_SYNC", sync))
+    async with shop_runner(tmp_path, slow(tmp_path), file=file) as runner:
+        other = runner.at(runner.deployment.trigger.commit.hash, deployment_id="e")
+        running = asyncio.create_task(runner.run("TERRAFORM_SYNC", sync))
         try:
             await eventually(lambda: exists(tmp_path / "begun"))
             with pytest.raises(Refused) as error:
-                await other.stage("TERRAFORM_SYNC", sync)
+                await other.run("TERRAFORM_SYNC", sync)
             assert error.value.what.startswith("the state is locked by ")
             assert f"@{os.uname().nodename} since " in error.value.what
             assert "`terraform force-unlock " in error.value.remedy
@@ -178,7 +178,7 @@ resource "terraform_data" "{name}" {{
 '''
         for before, name in pairwise(["", *names])
     )
-    async with shop(tmp_path, chain):
+    async with shop_runner(tmp_path, chain):
         pass
     kills = 0
     async with asyncio.timeout(500):
@@ -196,6 +196,6 @@ resource "terraform_data" "{name}" {{
     assert set(made) == set(names)
     assert len(made) <= len(names) + kills
     assert values(tmp_path / "state")["f"] == names
-    async with shop(tmp_path, "") as play:
-        recall(tmp_path, play)
-        assert [stage.status for stage in play.deployment.stages] == [StageStatus.SUCCESS] * 2
+    async with shop_runner(tmp_path, "") as runner:
+        recall(tmp_path, runner)
+        assert [stage.status for stage in runner.deployment.stages] == [StageStatus.SUCCESS] * 2

@@ -1,4 +1,4 @@
-"""What Terraform made, told to the console by a real agent through a real control plane."""
+"""What Terraform made, message to the console by a real agent through a real control plane."""
 
 import sys
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import structlog
 
-from pipecd.model.look import Look
+from pipecd.model.observation import ObservationRequest
 from pipecd.model.resource import Resource
 from pipecd.platforms.terraform import binary, platform
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus as Status
 from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
 from tests.platforms.terraform.shop import app_file, configuration, data
-from tests.world import Person, world
+from tests.world import ConsoleUser, world
 
 CANARY = "canary-51d0aa"
 PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
@@ -23,7 +23,7 @@ NET = 'variable "name" {\n}\nresource "terraform_data" "each" {\n  for_each = to
 MODULE = 'module "net" {\n  source = "./net"\n  name   = "x"\n}\n'
 
 
-async def shown(person: Person, app: str) -> Sequence[Any]:
+async def shown(person: ConsoleUser, app: str) -> Sequence[Any]:
     try:
         answer = await person.console.call("GetApplicationLiveState", application_id=app)
     except CallFailed as error:
@@ -32,7 +32,7 @@ async def shown(person: Person, app: str) -> Sequence[Any]:
     return list(answer.snapshot.application_live_state.resources)
 
 
-async def tree(person: Person, app: str, *wanted: str) -> Sequence[Any]:
+async def tree(person: ConsoleUser, app: str, *wanted: str) -> Sequence[Any]:
     """The resources, once they are these."""
 
     async def look() -> Sequence[Any] | None:
@@ -55,8 +55,8 @@ async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.Ca
                 "main.tf": configuration(state, MODULE + data("a", f"{CANARY}-1")),
                 "net/main.tf": NET,
             }
-            app = await w.application("shop", files)
-            assert (await w.ended(app)).status == Status.DEPLOYMENT_SUCCESS
+            app = await w.add_application("shop", files)
+            assert (await w.wait_for_deployment(app)).status == Status.DEPLOYMENT_SUCCESS
             net = ("module.net", 'module.net.terraform_data.each["a"]', 'module.net.terraform_data.each["b"]')
             found = await tree(w, app, net[0], "terraform_data.a", *net[1:])
             assert {(one.resource_type, one.health_status) for one in found} == {
@@ -67,12 +67,12 @@ async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.Ca
 
             more = configuration(state, MODULE + data("a", f"{CANARY}-1") + data("b", f"{CANARY}-2"))
             commit = await w.push("Add b", {"shop/main.tf": more})
-            assert (await w.ended(app, commit)).status == Status.DEPLOYMENT_SUCCESS
+            assert (await w.wait_for_deployment(app, commit)).status == Status.DEPLOYMENT_SUCCESS
             await tree(w, app, net[0], "terraform_data.a", "terraform_data.b", *net[1:])
 
             broken = data("c", "1").replace("}", 'provisioner "local-exec" {\n    command = "exit 1"\n  }\n}')
             commit = await w.push("Fail", {"shop/main.tf": configuration(state, broken)})
-            assert (await w.ended(app, commit)).status == Status.DEPLOYMENT_FAILURE
+            assert (await w.wait_for_deployment(app, commit)).status == Status.DEPLOYMENT_FAILURE
 
             async def tainted() -> bool:
                 # A look in the middle of the deployment may have found it sound still.
@@ -92,10 +92,10 @@ async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.Ca
 async def test_what_a_deployment_left_is_seen_also_when_somebody_looked_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "live_deploying", 0.2)
+    monkeypatch.setattr(platform, "live_interval_deploying", 0.2)
     gate, looks, live = tmp_path / "gate", [], platform.live
 
-    async def counted(look: Look) -> Sequence[Resource]:
+    async def counted(look: ObservationRequest) -> Sequence[Resource]:
         looks.append(look)
         return await live(look)
 
@@ -104,7 +104,7 @@ async def test_what_a_deployment_left_is_seen_also_when_somebody_looked_meanwhil
     file = app_file([waits, "TERRAFORM_APPLY"])
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         main = configuration(tmp_path / "state", data("a", "1"))
-        app = await w.application("shop", {"app.pipecd.yaml": file, "main.tf": main})
+        app = await w.add_application("shop", {"app.pipecd.yaml": file, "main.tf": main})
 
         async def at_work() -> bool:
             return any(stage.status for one in await w.deployments(app) for stage in one.stages)
@@ -118,7 +118,7 @@ async def test_what_a_deployment_left_is_seen_also_when_somebody_looked_meanwhil
         await eventually(looked)
         assert not await shown(w, app)
         gate.touch()
-        assert (await w.ended(app)).status == Status.DEPLOYMENT_SUCCESS
+        assert (await w.wait_for_deployment(app)).status == Status.DEPLOYMENT_SUCCESS
         await tree(w, app, "terraform_data.a")
 
 
@@ -142,8 +142,8 @@ async def test_what_cannot_be_looked_at_says_so_once_and_is_looked_at_again(
     with structlog.testing.capture_logs() as logs:
         async with world(tmp_path) as w, w.agent(platformProviders=providers):
             gone = configuration(tmp_path / "state", 'module "gone" {\n  source = "./gone"\n}\n')
-            app = await w.application("shop", {"app.pipecd.yaml": app_file(), "main.tf": gone})
-            assert (await w.ended(app)).status == Status.DEPLOYMENT_FAILURE
+            app = await w.add_application("shop", {"app.pipecd.yaml": app_file(), "main.tf": gone})
+            assert (await w.wait_for_deployment(app)).status == Status.DEPLOYMENT_FAILURE
             before = inits()
 
             async def looked_again() -> bool:
@@ -151,11 +151,11 @@ async def test_what_cannot_be_looked_at_says_so_once_and_is_looked_at_again(
 
             await eventually(looked_again)
             # Once it can be looked at, a later failure would be news.
-            told = [one for one in logs if one["event"] == "not looked at" and one["log_level"] == "warning"]
+            message = [one for one in logs if one["event"] == "check_failed" and one["log_level"] == "warning"]
             good = configuration(tmp_path / "state", data("a", "1"))
             commit = await w.push("Mend", {"shop/main.tf": good})
-            assert (await w.ended(app, commit)).status == Status.DEPLOYMENT_SUCCESS
+            assert (await w.wait_for_deployment(app, commit)).status == Status.DEPLOYMENT_SUCCESS
             await tree(w, app, "terraform_data.a")
-    assert [one["loop"] for one in told] == ["live state"]
-    assert told[0]["why"].startswith("terraform init: Unreadable module directory; run it in ")
-    assert not [one for one in logs if one["event"] == "fault"]
+    assert [one["loop"] for one in message] == ["live state"]
+    assert message[0]["error"].startswith("terraform init: Unreadable module directory; run it in ")
+    assert not [one for one in logs if one["event"] == "unhandled_error"]

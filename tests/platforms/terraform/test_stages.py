@@ -13,68 +13,68 @@ from pipecd.model.stage import Done
 from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform import platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
-from pipecd.platforms.terraform.stages import KEPT, SHOWN, apply, plan, rollback, sync
-from tests.platforms.terraform.shop import app_file, configuration, data, shop, values
-from tests.stages.play import Play
+from pipecd.platforms.terraform.stages import DISPLAY_KEY, STORED_PLAN, apply, plan, rollback, sync
+from tests.platforms.terraform.shop import app_file, configuration, data, shop_runner, values
+from tests.stages.stage_runner import StageRunner
 
 
-async def plan_it(play: Play, **options: Any) -> Any:
-    return await play.stage("TERRAFORM_PLAN", plan, PlanOptions.model_validate(options))
+async def plan_it(runner: StageRunner, **options: Any) -> Any:
+    return await runner.run("TERRAFORM_PLAN", plan, PlanOptions.model_validate(options))
 
 
 async def test_a_sync_applies_what_it_plans_and_a_second_one_finds_nothing_to_do(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        first = await play.stage("TERRAFORM_SYNC", sync)
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        first = await runner.run("TERRAFORM_SYNC", sync)
         assert first == Done(note="Applied: 1 added, 0 changed, 0 destroyed", saved=first.saved)
         assert values(tmp_path / "state") == {"a": "1"}
-        assert "Terraform 1.15" in play.log.text
-        again = play.at(play.deployment.trigger.commit.hash, deployment_id="e")
-        assert (await again.stage("TERRAFORM_SYNC", sync)).note == "No changes"
+        assert "Terraform 1.15" in runner.log.text
+        again = runner.at(runner.deployment.trigger.commit.hash, deployment_id="e")
+        assert (await again.run("TERRAFORM_SYNC", sync)).note == "No changes"
 
 
 async def test_the_plan_that_was_shown_is_applied_in_another_checkout(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        shown = await plan_it(play)
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        shown = await plan_it(runner)
         assert shown.note == "1 to add, 0 to change, 0 to destroy"
-        assert shown.saved[SHOWN] == shown.note
+        assert shown.saved[DISPLAY_KEY] == shown.note
         assert values(tmp_path / "state") == {}
         # The files that the plan was made of are not looked at again.
-        assert "will be created" in play.log.text
-        done = await play.stage("TERRAFORM_APPLY", apply)
+        assert "will be created" in runner.log.text
+        done = await runner.run("TERRAFORM_APPLY", apply)
         assert isinstance(done, Done)
         assert values(tmp_path / "state") == {"a": "1"}
-        assert play.log.text.count("$ terraform plan") == 1
+        assert runner.log.text.count("$ terraform plan") == 1
 
 
 async def test_a_plan_is_not_applied_once_the_state_has_moved(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        await plan_it(play)
-        kept = dict(play.kept)
-        other = play.at(
-            play.clone.commit_and_push(
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        await plan_it(runner)
+        kept = dict(runner.stored)
+        other = runner.at(
+            runner.clone.commit_and_push(
                 "Else", {"app/main.tf": configuration(tmp_path / "state", data("b", "2"))}
             )
         )
-        await other.stage("TERRAFORM_SYNC", sync, stage_id="other")
-        play.kept = kept
+        await other.run("TERRAFORM_SYNC", sync, stage_id="other")
+        runner.stored = kept
         with pytest.raises(
             Refused, match=r"changed since this plan was shown: now it would differ in terraform_data\.b"
         ) as error:
-            await play.stage("TERRAFORM_APPLY", apply)
+            await runner.run("TERRAFORM_APPLY", apply)
         assert error.value.remedy == "sync the application again to get a new plan"
         assert values(tmp_path / "state") == {"b": "2"}
 
 
 async def test_terraform_refuses_a_plan_of_an_older_state_that_looks_the_same(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        await play.stage("TERRAFORM_SYNC", sync)
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        await runner.run("TERRAFORM_SYNC", sync)
         changed = configuration(tmp_path / "state", data("a", "2"))
-        later = play.at(play.clone.commit_and_push("Change", {"app/main.tf": changed}), deployment_id="e")
+        later = runner.at(runner.clone.commit_and_push("Change", {"app/main.tf": changed}), deployment_id="e")
         await plan_it(later)
         state = json.loads((tmp_path / "state").read_text())
         (tmp_path / "state").write_text(json.dumps({**state, "serial": state["serial"] + 1}))
         with pytest.raises(Refused, match="the state has changed since this plan was shown"):
-            await later.stage("TERRAFORM_APPLY", apply)
+            await later.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {"a": "1"}
 
 
@@ -102,66 +102,66 @@ async def test_a_plan_is_not_applied_once_the_world_has_moved_though_the_state_h
     tmp_path: Path,
 ) -> None:
     tell(tmp_path, 1)
-    async with shop(tmp_path, counted_elsewhere(tmp_path)) as play:
-        await plan_it(play)
+    async with shop_runner(tmp_path, counted_elsewhere(tmp_path)) as runner:
+        await plan_it(runner)
         tell(tmp_path, 2)
         with pytest.raises(Refused, match=r"differ in terraform_data.a\[1\]"):
-            await play.stage("TERRAFORM_APPLY", apply)
+            await runner.run("TERRAFORM_APPLY", apply)
         assert not (tmp_path / "state").exists()
 
 
 async def test_a_plan_is_applied_where_only_the_time_of_planning_differs(tmp_path: Path) -> None:
     tell(tmp_path, 1)
-    async with shop(tmp_path, counted_elsewhere(tmp_path)) as play:
-        await plan_it(play)
-        done = await play.stage("TERRAFORM_APPLY", apply)
+    async with shop_runner(tmp_path, counted_elsewhere(tmp_path)) as runner:
+        await plan_it(runner)
+        done = await runner.run("TERRAFORM_APPLY", apply)
         assert done.note == "Applied: 1 added, 0 changed, 0 destroyed"
 
 
 async def test_a_plan_of_another_deployment_is_never_applied(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        await plan_it(play)
-        other = play.at(play.deployment.trigger.commit.hash, deployment_id="other")
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        await plan_it(runner)
+        other = runner.at(runner.deployment.trigger.commit.hash, deployment_id="other")
         await plan_it(other)
         with pytest.raises(Refused, match="not kept any more"):
-            await play.stage("TERRAFORM_APPLY", apply)
+            await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {}
 
 
 async def test_a_plan_that_was_tampered_with_is_never_applied(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        await plan_it(play)
-        play.kept[KEPT] = play.kept[KEPT][:-1] + bytes([play.kept[KEPT][-1] ^ 1])
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        await plan_it(runner)
+        runner.stored[STORED_PLAN] = runner.stored[STORED_PLAN][:-1] + bytes([runner.stored[STORED_PLAN][-1] ^ 1])
         with pytest.raises(Refused, match="not kept any more"):
-            await play.stage("TERRAFORM_APPLY", apply)
+            await runner.run("TERRAFORM_APPLY", apply)
 
 
 @pytest.mark.parametrize("ends", [True, False])
 async def test_no_changes_end_the_deployment_where_that_is_wanted(tmp_path: Path, ends: bool) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        first = await plan_it(play, exitOnNoChanges=ends)
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        first = await plan_it(runner, exitOnNoChanges=ends)
         assert first.status is StageStatus.SUCCESS
-        await play.stage("TERRAFORM_APPLY", apply)
-        again = play.at(play.deployment.trigger.commit.hash, deployment_id="e")
+        await runner.run("TERRAFORM_APPLY", apply)
+        again = runner.at(runner.deployment.trigger.commit.hash, deployment_id="e")
         second = await plan_it(again, exitOnNoChanges=ends)
         assert second.status is (StageStatus.EXITED if ends else StageStatus.SUCCESS)
         assert second.note.startswith("No changes")
         if not ends:
-            assert (await again.stage("TERRAFORM_APPLY", apply)).note == "No changes"
+            assert (await again.run("TERRAFORM_APPLY", apply)).note == "No changes"
 
 
 async def test_apply_without_a_plan_stage_plans_by_itself(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        assert isinstance(await play.stage("TERRAFORM_APPLY", apply), Done)
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        assert isinstance(await runner.run("TERRAFORM_APPLY", apply), Done)
         assert values(tmp_path / "state") == {"a": "1"}
 
 
 async def test_changes_are_counted_per_kind(tmp_path: Path) -> None:
     body = data("a", "1") + data("b", "1") + data("c", "1")
-    async with shop(tmp_path, body) as play:
-        await play.stage("TERRAFORM_SYNC", sync)
+    async with shop_runner(tmp_path, body) as runner:
+        await runner.run("TERRAFORM_SYNC", sync)
         changed = configuration(tmp_path / "state", data("a", "2") + data("b", "1") + data("d", "1"))
-        later = play.at(play.clone.commit_and_push("Change", {"app/main.tf": changed}), deployment_id="e")
+        later = runner.at(runner.clone.commit_and_push("Change", {"app/main.tf": changed}), deployment_id="e")
         shown = await plan_it(later)
         assert shown.note == "1 to add, 1 to change, 1 to destroy"
         assert json.loads(shown.saved["pipecd/terraform-changes"]) == {
@@ -174,35 +174,35 @@ async def test_changes_are_counted_per_kind(tmp_path: Path) -> None:
 
 
 async def test_moving_a_resource_is_a_change_of_the_state_alone_and_is_applied(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        await play.stage("TERRAFORM_SYNC", sync)
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        await runner.run("TERRAFORM_SYNC", sync)
         moved = data("b", "1") + "moved {\n  from = terraform_data.a\n  to = terraform_data.b\n}\n"
         files = {"app/main.tf": configuration(tmp_path / "state", moved)}
-        later = play.at(play.clone.commit_and_push("Move", files), deployment_id="e")
+        later = runner.at(runner.clone.commit_and_push("Move", files), deployment_id="e")
         assert (await plan_it(later, exitOnNoChanges=True)).note == "Only the state is put in order"
-        await later.stage("TERRAFORM_APPLY", apply)
+        await later.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {"b": "1"}
 
 
 async def test_rollback_applies_the_commit_that_ran_before(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
-        await play.stage("TERRAFORM_SYNC", sync)
-        before = play.deployment.trigger.commit.hash
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        await runner.run("TERRAFORM_SYNC", sync)
+        before = runner.deployment.trigger.commit.hash
         changed = configuration(tmp_path / "state", data("a", "2") + data("b", "1"))
-        commit = play.clone.commit_and_push("Change", {"app/main.tf": changed})
-        later = play.at(commit, running=before, deployment_id="e")
-        await later.stage("TERRAFORM_SYNC", sync)
+        commit = runner.clone.commit_and_push("Change", {"app/main.tf": changed})
+        later = runner.at(commit, running=before, deployment_id="e")
+        await later.run("TERRAFORM_SYNC", sync)
         assert values(tmp_path / "state") == {"a": "2", "b": "1"}
-        done = await later.stage("ROLLBACK", rollback, rollback=True)
+        done = await later.run("ROLLBACK", rollback, rollback=True)
         assert done.note == "Applied: 0 added, 1 changed, 1 destroyed"
         assert values(tmp_path / "state") == {"a": "1"}
         assert f"Going back to commit {before[:12]}" in later.log.text
 
 
 async def test_a_first_deployment_has_nothing_to_roll_back_to(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1")) as play:
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
         with pytest.raises(Refused, match="nothing was deployed before"):
-            await play.stage("ROLLBACK", rollback, rollback=True)
+            await runner.run("ROLLBACK", rollback, rollback=True)
 
 
 async def test_variables_come_from_provider_application_files_and_environment(tmp_path: Path) -> None:
@@ -216,10 +216,10 @@ async def test_variables_come_from_provider_application_files_and_environment(tm
         commandEnvs={"shared": ["TF_VAR_env=env"]},
         commandFlags={"plan": ["-var", "planned=planned"]},
     )
-    async with shop(tmp_path, body, file=file, **{"values.tfvars": 'file = "file"\n'}) as play:
-        play.provider = Provider(binary="embedded", vars=["given=provider", "both=provider"])
-        await plan_it(play)
-        await play.stage("TERRAFORM_APPLY", apply)
+    async with shop_runner(tmp_path, body, file=file, **{"values.tfvars": 'file = "file"\n'}) as runner:
+        runner.provider = Provider(binary="embedded", vars=["given=provider", "both=provider"])
+        await plan_it(runner)
+        await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {
             "given": "provider",
             "both": "app",
@@ -228,14 +228,14 @@ async def test_variables_come_from_provider_application_files_and_environment(tm
             "env": "env",
             "planned": "planned",
         }
-        assert "-var=both=…" in play.log.text
+        assert "-var=both=…" in runner.log.text
 
 
 async def test_a_target_of_apply_shapes_the_plan_that_is_shown(tmp_path: Path) -> None:
     file = app_file(commandFlags={"apply": ["-target=terraform_data.a", "-parallelism=2"]})
-    async with shop(tmp_path, data("a", "1") + data("b", "1"), file=file) as play:
-        assert (await plan_it(play)).note == "1 to add, 0 to change, 0 to destroy"
-        await play.stage("TERRAFORM_APPLY", apply)
+    async with shop_runner(tmp_path, data("a", "1") + data("b", "1"), file=file) as runner:
+        assert (await plan_it(runner)).note == "1 to add, 0 to change, 0 to destroy"
+        await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {"a": "1"}
 
 
@@ -246,17 +246,17 @@ async def test_workspaces_keep_their_states_apart(tmp_path: Path) -> None:
     )
     (tmp_path / "spaces" / "blue").mkdir(parents=True)
     files = {"main.tf": backend + data("a", "${terraform.workspace}")}
-    async with shop(tmp_path, "", file=app_file(workspace="blue"), **files) as play:
-        await plan_it(play)
-        await play.stage("TERRAFORM_APPLY", apply)
+    async with shop_runner(tmp_path, "", file=app_file(workspace="blue"), **files) as runner:
+        await plan_it(runner)
+        await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "spaces" / "blue" / "terraform.tfstate") == {"a": "blue"}
         assert not (tmp_path / "state").exists()
 
 
 async def test_a_workspace_that_is_missing_is_named_with_its_place(tmp_path: Path) -> None:
-    async with shop(tmp_path, data("a", "1"), file=app_file(workspace="blue")) as play:
+    async with shop_runner(tmp_path, data("a", "1"), file=app_file(workspace="blue")) as runner:
         with pytest.raises(ConfigError) as error:
-            await plan_it(play)
+            await plan_it(runner)
         assert str(error.value) == (
             "app/app.pipecd.yaml:5: spec.input.workspace: there is no workspace blue; make it with"
             " `terraform workspace new blue`, or correct its name"
@@ -265,48 +265,48 @@ async def test_a_workspace_that_is_missing_is_named_with_its_place(tmp_path: Pat
 
 async def test_a_workspace_whose_state_would_be_lost_is_refused(tmp_path: Path) -> None:
     file = app_file(workspace="blue", commandEnvs={"init": ["TF_WORKSPACE=blue"]})
-    async with shop(tmp_path, data("a", "1"), file=file) as play:
+    async with shop_runner(tmp_path, data("a", "1"), file=file) as runner:
         with pytest.raises((Refused, ConfigError)):
-            await plan_it(play)
+            await plan_it(runner)
 
 
 async def test_what_planning_made_is_there_when_the_plan_is_applied(tmp_path: Path) -> None:
     """An absolute path and the providers' lock file belong to the plan as well."""
     body = 'resource "terraform_data" "a" {\n  input = "${abspath(path.module)}/x"\n}\n'
-    async with shop(tmp_path, body) as play:
-        await plan_it(play)
-        await play.stage("TERRAFORM_APPLY", apply)
-        again = play.at(play.deployment.trigger.commit.hash, deployment_id="e")
+    async with shop_runner(tmp_path, body) as runner:
+        await plan_it(runner)
+        await runner.run("TERRAFORM_APPLY", apply)
+        again = runner.at(runner.deployment.trigger.commit.hash, deployment_id="e")
         assert (await plan_it(again)).note == "No changes"
 
 
 async def test_a_module_beside_the_application_is_found(tmp_path: Path) -> None:
     body = 'module "beside" {\n  source = "../modules/beside"\n  word   = "1"\n}\n'
     module = 'variable "word" {}\n' + data("inner", "${var.word}")
-    async with shop(tmp_path, data("a", "1")) as play:
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
         files = {
             "app/main.tf": configuration(tmp_path / "state", body),
             "modules/beside/main.tf": module,
         }
-        later = play.at(play.clone.commit_and_push("Use a module", files))
+        later = runner.at(runner.clone.commit_and_push("Use a module", files))
         await plan_it(later)
-        await later.stage("TERRAFORM_APPLY", apply)
+        await later.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {"inner": "1"}
 
 
 async def test_an_error_of_terraform_is_the_reason(tmp_path: Path) -> None:
-    async with shop(tmp_path, 'resource "terraform_data" "a" {\n  input = var.missing\n}\n') as play:
+    async with shop_runner(tmp_path, 'resource "terraform_data" "a" {\n  input = var.missing\n}\n') as runner:
         with pytest.raises(
             Refused, match=r"terraform plan: Reference to undeclared input variable \(main.tf line 7\)"
         ):
-            await plan_it(play)
-        assert "main.tf line 7" in play.log.text
+            await plan_it(runner)
+        assert "main.tf line 7" in runner.log.text
 
 
 async def test_applications_of_one_repository_do_not_disturb_one_another(tmp_path: Path) -> None:
     names = ("one", "two", "three")
-    async with shop(tmp_path, data("a", "1")) as play:
-        commit = play.clone.commit_and_push(
+    async with shop_runner(tmp_path, data("a", "1")) as runner:
+        commit = runner.clone.commit_and_push(
             "More",
             {
                 f"{name}/{file}": text
@@ -319,10 +319,10 @@ async def test_applications_of_one_repository_do_not_disturb_one_another(tmp_pat
         )
         async with asyncio.timeout(400), asyncio.TaskGroup() as tasks:
             for name in names:
-                path = replace(play.deployment.git_path, path=name)
-                other = play.at(commit, deployment_id=name)
+                path = replace(runner.deployment.git_path, path=name)
+                other = runner.at(commit, deployment_id=name)
                 other.deployment = replace(other.deployment, application_id=name, git_path=path)
-                tasks.create_task(other.stage("TERRAFORM_SYNC", sync))
+                tasks.create_task(other.run("TERRAFORM_SYNC", sync))
         assert [values(tmp_path / f"{name}.tfstate") for name in names] == [{"a": name} for name in names]
 
 

@@ -1,4 +1,4 @@
-// Registers an application: one that a piped found in Git, or any directory by hand.
+// Registers an application: one that a piped found in Git, or one entered manually.
 
 import { Alert, Button, Group, Select, Skeleton, Stack, TagsInput, Text, TextInput } from "@mantine/core";
 import { IconFolderSearch } from "@tabler/icons-react";
@@ -6,22 +6,22 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useNavigate } from "react-router";
 
-import { sentence, web } from "../api";
+import { errorMessage, webClient } from "../api";
+import { EmptyState } from "../components/empty-state";
+import { ErrorAlert } from "../components/error-alert";
+import { Labels } from "../components/labels";
+import { PageHeader } from "../components/page-header";
+import { Section } from "../components/section";
+import { kindName, KINDS } from "../display-names";
 import { isLabel } from "../filters";
-import { Labels } from "../parts/labels";
-import { NothingHere } from "../parts/nothing-here";
-import { PageHead } from "../parts/page-head";
-import { Problem } from "../parts/problem";
-import { Section } from "../parts/section";
 import { key, pipedsQuery, suggestionsQuery } from "../queries";
 import type { ApplicationInfo } from "../schema/model/application_pb";
 import { ApplicationKind } from "../schema/model/kind_pb";
 import type { Piped } from "../schema/model/piped_pb";
-import { kindName, KINDS } from "../words";
 
 const CONFIG_FILENAME = "app.pipecd.yaml";
 
-interface Wanted {
+interface FormValues {
   name: string;
   pipedId: string;
   kind: ApplicationKind;
@@ -33,7 +33,7 @@ interface Wanted {
   description: string;
 }
 
-const NOTHING: Wanted = {
+const EMPTY_FORM: FormValues = {
   name: "",
   pipedId: "",
   kind: ApplicationKind.TERRAFORM,
@@ -46,18 +46,22 @@ const NOTHING: Wanted = {
 };
 
 export function AddApplicationPage() {
-  const [wanted, setWanted] = useState<Wanted>(NOTHING);
+  const [values, setValues] = useState<FormValues>(EMPTY_FORM);
   const pipeds = useQuery(pipedsQuery);
   return (
     <Stack gap="lg">
-      <PageHead title="Add an application" from={{ text: "Applications", to: "/applications" }} />
+      <PageHeader title="Add application" parent={{ text: "Applications", to: "/applications" }} />
       {pipeds.data ? (
         <>
-          <Suggestions pipeds={pipeds.data} choose={(info) => setWanted(fromSuggestion(info, pipeds.data))} />
-          <Form wanted={wanted} change={(part) => setWanted((before) => ({ ...before, ...part }))} pipeds={pipeds.data} />
+          <Suggestions pipeds={pipeds.data} onSelect={(info) => setValues(fromSuggestion(info, pipeds.data))} />
+          <Form
+            values={values}
+            onChange={(changes) => setValues((current) => ({ ...current, ...changes }))}
+            pipeds={pipeds.data}
+          />
         </>
       ) : pipeds.isError ? (
-        <Problem title="The pipeds could not be loaded" error={pipeds.error} retry={() => pipeds.refetch()} />
+        <ErrorAlert title="The pipeds could not be loaded" error={pipeds.error} retry={() => pipeds.refetch()} />
       ) : (
         <Skeleton height={320} role="status" aria-label="Loading" />
       )}
@@ -65,8 +69,8 @@ export function AddApplicationPage() {
   );
 }
 
-function fromSuggestion(info: ApplicationInfo, pipeds: readonly Piped[]): Wanted {
-  const piped = pipeds.find((each) => each.id === info.pipedId);
+function fromSuggestion(info: ApplicationInfo, pipeds: readonly Piped[]): FormValues {
+  const piped = pipeds.find((candidate) => candidate.id === info.pipedId);
   return {
     name: info.name,
     pipedId: info.pipedId,
@@ -80,25 +84,25 @@ function fromSuggestion(info: ApplicationInfo, pipeds: readonly Piped[]): Wanted
   };
 }
 
-/** The names of a piped's platform providers that fit a kind. */
+/** The names of a piped's platform providers for a kind. */
 function providersFor(piped: Piped | undefined, kind: ApplicationKind): string[] {
   const providers = piped?.platformProviders ?? [];
-  return providers.filter((each) => each.type === ApplicationKind[kind]).map((each) => each.name);
+  return providers.filter((provider) => provider.type === ApplicationKind[kind]).map((provider) => provider.name);
 }
 
-function Suggestions({ pipeds, choose }: { pipeds: readonly Piped[]; choose: (info: ApplicationInfo) => void }) {
-  const found = useQuery(suggestionsQuery);
-  if (!found.data) return null;
+function Suggestions({ pipeds, onSelect }: { pipeds: readonly Piped[]; onSelect: (info: ApplicationInfo) => void }) {
+  const suggestions = useQuery(suggestionsQuery);
+  if (!suggestions.data) return null;
   return (
     <Section title="Found in Git">
-      {found.data.length === 0 ? (
-        <NothingHere title="Nothing new was found" icon={<IconFolderSearch size={32} stroke={1.5} />}>
-          Commit an <span className="mono">{CONFIG_FILENAME}</span> to a repository of a piped, and it is suggested here.
-          Every application that is in Git already is registered.
-        </NothingHere>
+      {suggestions.data.length === 0 ? (
+        <EmptyState title="No new applications found" icon={<IconFolderSearch size={32} stroke={1.5} />}>
+          All applications in Git are registered. When an <span className="mono">{CONFIG_FILENAME}</span> is committed
+          to a repository of a piped, its application is suggested here.
+        </EmptyState>
       ) : (
         <Stack gap="sm">
-          {found.data.map((info) => (
+          {suggestions.data.map((info) => (
             <Group key={`${info.pipedId}/${info.repoId}/${info.path}/${info.configFilename}`} justify="space-between">
               <div style={{ minWidth: 0 }}>
                 <Text fw={600}>{info.name}</Text>
@@ -107,12 +111,12 @@ function Suggestions({ pipeds, choose }: { pipeds: readonly Piped[]; choose: (in
                   <span className="mono">
                     {info.repoId}:{info.path}
                   </span>{" "}
-                  · {pipeds.find((each) => each.id === info.pipedId)?.name ?? info.pipedId}
+                  · {pipeds.find((candidate) => candidate.id === info.pipedId)?.name ?? info.pipedId}
                 </Text>
                 <Labels labels={info.labels} />
               </div>
-              <Button size="xs" variant="default" onClick={() => choose(info)}>
-                Fill in
+              <Button size="xs" variant="default" onClick={() => onSelect(info)}>
+                Fill in form
               </Button>
             </Group>
           ))}
@@ -123,121 +127,131 @@ function Suggestions({ pipeds, choose }: { pipeds: readonly Piped[]; choose: (in
 }
 
 interface FormProps {
-  wanted: Wanted;
-  change: (part: Partial<Wanted>) => void;
+  values: FormValues;
+  onChange: (changes: Partial<FormValues>) => void;
   pipeds: readonly Piped[];
 }
 
-function Form({ wanted, change, pipeds }: FormProps) {
+function Form({ values, onChange, pipeds }: FormProps) {
   const client = useQueryClient();
   const navigate = useNavigate();
-  const piped = pipeds.find((each) => each.id === wanted.pipedId);
-  const providers = providersFor(piped, wanted.kind);
-  const adding = useMutation({
+  const piped = pipeds.find((candidate) => candidate.id === values.pipedId);
+  const providers = providersFor(piped, values.kind);
+  const mutation = useMutation({
     mutationFn: () =>
-      web.addApplication({
-        name: wanted.name.trim(),
-        pipedId: wanted.pipedId,
-        kind: wanted.kind,
-        platformProvider: wanted.platformProvider,
+      webClient.addApplication({
+        name: values.name.trim(),
+        pipedId: values.pipedId,
+        kind: values.kind,
+        platformProvider: values.platformProvider,
         gitPath: {
-          repo: { id: wanted.repoId },
-          path: wanted.path.trim().replace(/^\.?\//, "").replace(/\/$/, ""),
-          configFilename: wanted.configFilename.trim(),
+          repo: { id: values.repoId },
+          path: values.path.trim().replace(/^\.?\//, "").replace(/\/$/, ""),
+          configFilename: values.configFilename.trim(),
         },
-        labels: wanted.labels,
-        description: wanted.description,
+        labels: values.labels,
+        description: values.description,
       }),
-    onSuccess: async (answer) => {
+    onSuccess: async (response) => {
       await client.invalidateQueries({ queryKey: key.applications });
-      await navigate(`/applications/${answer.applicationId}`);
+      await navigate(`/applications/${response.applicationId}`);
     },
   });
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    adding.mutate();
+    mutation.mutate();
   };
-  const complete = wanted.name.trim() && wanted.pipedId && wanted.repoId && wanted.path.trim() && wanted.platformProvider;
+  const complete =
+    values.name.trim() && values.pipedId && values.repoId && values.path.trim() && values.platformProvider;
   return (
-    <Section title="By hand">
+    <Section title="Add manually">
       <form onSubmit={submit}>
         <Stack gap="md" maw={620}>
           <TextInput
             label="Name"
             required
-            value={wanted.name}
-            onChange={(event) => change({ name: event.currentTarget.value })}
+            value={values.name}
+            onChange={(event) => onChange({ name: event.currentTarget.value })}
           />
           <Select
             label="Piped"
-            description={pipeds.length === 0 ? "Register one first, on the page Pipeds." : "The agent that deploys it."}
+            description={
+              pipeds.length === 0
+                ? "Register a piped first, on the Pipeds page."
+                : "The agent that deploys the application."
+            }
             required
             allowDeselect={false}
-            data={pipeds.filter((each) => !each.disabled).map((each) => ({ value: each.id, label: each.name }))}
-            value={wanted.pipedId || null}
-            onChange={(value) => change({ pipedId: value ?? "", repoId: "", platformProvider: "" })}
+            data={pipeds
+              .filter((candidate) => !candidate.disabled)
+              .map((candidate) => ({ value: candidate.id, label: candidate.name }))}
+            value={values.pipedId || null}
+            onChange={(value) => onChange({ pipedId: value ?? "", repoId: "", platformProvider: "" })}
           />
           <Select
             label="Kind"
             required
             allowDeselect={false}
             data={KINDS.map((kind) => ({ value: String(kind), label: kindName(kind) }))}
-            value={String(wanted.kind)}
-            onChange={(value) => change({ kind: Number(value), platformProvider: "" })}
+            value={String(values.kind)}
+            onChange={(value) => onChange({ kind: Number(value), platformProvider: "" })}
           />
           <Select
             label="Platform provider"
             description={
               piped && providers.length === 0
-                ? `${piped.name} has none for ${kindName(wanted.kind)}; add one to its configuration.`
-                : "One of the piped's configuration."
+                ? `${piped.name} has no platform provider for ${kindName(values.kind)}. Add one to its configuration.`
+                : "One of the platform providers in the configuration of the piped."
             }
             required
             allowDeselect={false}
             data={providers}
-            value={wanted.platformProvider || null}
-            onChange={(value) => change({ platformProvider: value ?? "" })}
+            value={values.platformProvider || null}
+            onChange={(value) => onChange({ platformProvider: value ?? "" })}
           />
           <Select
             label="Repository"
             description={
               piped && piped.repositories.length === 0
-                ? `${piped.name} has not reported its repositories yet. Is it running?`
-                : "One of the piped's configuration."
+                ? `${piped.name} has not reported its repositories yet. Check that it is running.`
+                : "One of the repositories in the configuration of the piped."
             }
             required
             allowDeselect={false}
-            data={(piped?.repositories ?? []).map((each) => ({ value: each.id, label: `${each.id} · ${each.branch}` }))}
-            value={wanted.repoId || null}
-            onChange={(value) => change({ repoId: value ?? "" })}
+            data={(piped?.repositories ?? []).map((repository) => ({
+              value: repository.id,
+              label: `${repository.id} · ${repository.branch}`,
+            }))}
+            value={values.repoId || null}
+            onChange={(value) => onChange({ repoId: value ?? "" })}
           />
           <TextInput
             label="Directory"
-            description="From the root of the repository."
+            description="Relative to the root of the repository."
             placeholder="apps/checkout"
             required
-            value={wanted.path}
-            onChange={(event) => change({ path: event.currentTarget.value })}
+            value={values.path}
+            onChange={(event) => onChange({ path: event.currentTarget.value })}
           />
           <TextInput
             label="Configuration file"
             required
-            value={wanted.configFilename}
-            onChange={(event) => change({ configFilename: event.currentTarget.value })}
+            value={values.configFilename}
+            onChange={(event) => onChange({ configFilename: event.currentTarget.value })}
           />
           <TagsInput
             label="Labels"
-            description="Written key:value. The file in Git replaces them once it is read."
-            value={Object.entries(wanted.labels).map(([name, value]) => `${name}:${value}`)}
-            onChange={(values) => change({ labels: labelsOf(values) })}
+            description="In the form key:value. The labels in the configuration file replace them once it is read."
+            value={Object.entries(values.labels).map(([name, value]) => `${name}:${value}`)}
+            onChange={(labels) => onChange({ labels: parseLabels(labels) })}
           />
-          {adding.isError && (
+          {mutation.isError && (
             <Alert color="red" role="alert">
-              {sentence(adding.error)}
+              {errorMessage(mutation.error)}
             </Alert>
           )}
           <Group justify="flex-end">
-            <Button type="submit" loading={adding.isPending} disabled={!complete}>
+            <Button type="submit" loading={mutation.isPending} disabled={!complete}>
               Add
             </Button>
           </Group>
@@ -247,8 +261,8 @@ function Form({ wanted, change, pipeds }: FormProps) {
   );
 }
 
-function labelsOf(values: readonly string[]): Record<string, string> {
-  const pairs = values.filter(isLabel).map((text) => {
+function parseLabels(texts: readonly string[]): Record<string, string> {
+  const pairs = texts.filter(isLabel).map((text) => {
     const colon = text.indexOf(":");
     return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()] as const;
   });

@@ -1,167 +1,129 @@
-// Keys for programs: pipectl, CI, Terraform.
+// The API keys of the project: for pipectl, CI and Terraform.
 
-import { Badge, Button, SegmentedControl, Skeleton, Stack, Table, Text } from "@mantine/core";
-import { IconKey, IconPlus } from "@tabler/icons-react";
+import { Badge, Button, SegmentedControl, Table, Text } from "@mantine/core";
+import { IconKey } from "@tabler/icons-react";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
-import { web } from "../api";
-import { Confirm, useQuestion } from "../parts/confirm";
-import { CopyBlock, CopyText } from "../parts/copy";
-import { NameForm } from "../parts/name-form";
-import { NothingHere } from "../parts/nothing-here";
-import { PageHead } from "../parts/page-head";
-import { Problem } from "../parts/problem";
-import { ShownOnce } from "../parts/shown-once";
-import tableClasses from "../parts/table.module.css";
-import { Ago } from "../parts/time";
+import { webClient } from "../api";
+import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
+import { CreateDialog } from "../components/create-dialog";
+import { KeyOwnerPage } from "../components/key-owner-page";
+import type { OneTimeKey } from "../components/one-time-key-dialog";
+import tableClasses from "../components/table.module.css";
+import { RelativeTime } from "../components/time";
 import { apiKeysQuery, key } from "../queries";
 import { type APIKey, APIKey_Role as Role } from "../schema/model/api_key_pb";
 
-const ROLES = [
-  { value: String(Role.READ_ONLY), label: "May read" },
-  { value: String(Role.READ_WRITE), label: "May read and write" },
+const READ_ONLY = "Read-only";
+const READ_WRITE = "Read and write";
+const ROLE_OPTIONS = [
+  { value: String(Role.READ_ONLY), label: READ_ONLY },
+  { value: String(Role.READ_WRITE), label: READ_WRITE },
 ];
 
 export function ApiKeysPage() {
-  const [adding, setAdding] = useState(false);
-  const [made, setMade] = useState("");
+  const apiKeys = useQuery(apiKeysQuery);
   return (
-    <Stack gap="lg">
-      <PageHead
-        title="API keys"
-        note="For programs that speak with this control plane: pipectl, CI, Terraform."
-        actions={
-          <Button leftSection={<IconPlus size={16} aria-hidden />} onClick={() => setAdding(true)}>
-            Make a key
-          </Button>
-        }
-      />
-      <List onAdd={() => setAdding(true)} />
-      <Make opened={adding} close={() => setAdding(false)} onMade={setMade} />
-      {made && (
-        <ShownOnce title="The new key" loss="for a lost one, make another." close={() => setMade("")}>
-          <CopyText text={made} what="key" />
-          <CopyBlock
-            what="Command"
-            text={`pipectl application list --address=${window.location.hostname}:9080 --api-key-file=key.txt`}
-          />
-        </ShownOnce>
+    <KeyOwnerPage
+      title="API keys"
+      description="API keys authenticate programs that call this control plane: pipectl, CI, Terraform."
+      noun="API keys"
+      query={apiKeys}
+      columns={["Name", "Role", "Created by", "Created", "Last used"]}
+      renderRow={(apiKey) => <Row key={apiKey.id} apiKey={apiKey} />}
+      emptyState={{
+        title: "No API keys yet",
+        icon: <IconKey size={36} stroke={1.5} />,
+        text: "Programs need an API key to call this control plane. Create a separate key for each program.",
+      }}
+      createText="Create key"
+      renderCreateDialog={({ opened, close, showKey }) => (
+        <CreateApiKeyDialog opened={opened} close={close} onCreated={(text) => showKey(oneTimeKey(text))} />
       )}
-    </Stack>
+    />
   );
 }
 
-function List({ onAdd }: { onAdd: () => void }) {
-  const keys = useQuery(apiKeysQuery);
-  if (keys.isPending) return <Skeleton height={180} role="status" aria-label="Loading the keys" />;
-  if (keys.isError && !keys.data) {
-    return <Problem title="The keys could not be loaded" error={keys.error} retry={() => keys.refetch()} />;
-  }
-  if (keys.data.length === 0) {
-    return (
-      <NothingHere
-        title="There is no key yet"
-        icon={<IconKey size={36} stroke={1.5} />}
-        action={
-          <Button variant="default" mt="sm" onClick={onAdd}>
-            Make a key
-          </Button>
-        }
-      >
-        Programs need one to call this control plane. Give each program its own, so that you can take it back.
-      </NothingHere>
-    );
-  }
-  return (
-    <div className="panel" style={{ overflowX: "auto" }}>
-      <Table className={tableClasses.table} verticalSpacing="sm">
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th>Name</Table.Th>
-            <Table.Th>Right</Table.Th>
-            <Table.Th>Made by</Table.Th>
-            <Table.Th>Made</Table.Th>
-            <Table.Th>Last used</Table.Th>
-            <Table.Th aria-label="Actions" />
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {keys.data.map((one) => (
-            <Row key={one.id} one={one} />
-          ))}
-        </Table.Tbody>
-      </Table>
-    </div>
-  );
+function oneTimeKey(text: string): OneTimeKey {
+  return {
+    title: "New API key",
+    replacement: "If you lose it, create another key.",
+    values: [["Key", text]],
+    example: {
+      caption: "Example, with the key stored in key.txt:",
+      label: "Command",
+      text: `pipectl application list --address=${window.location.hostname}:9080 --api-key-file=key.txt`,
+    },
+  };
 }
 
-function Row({ one }: { one: APIKey }) {
-  const question = useQuestion<"disable">();
+function Row({ apiKey }: { apiKey: APIKey }) {
+  const dialog = useDialog<"disable">();
   const client = useQueryClient();
   return (
-    <Table.Tr data-off={one.disabled || undefined}>
+    <Table.Tr data-disabled={apiKey.disabled || undefined}>
       <Table.Td>
-        <Text fw={600}>{one.name}</Text>
+        <Text fw={600}>{apiKey.name}</Text>
       </Table.Td>
-      <Table.Td>{one.role === Role.READ_WRITE ? "Read and write" : "Read"}</Table.Td>
-      <Table.Td>{one.creator}</Table.Td>
-      <Table.Td className={tableClasses.when}>
-        <Ago at={one.createdAt} />
+      <Table.Td>{apiKey.role === Role.READ_WRITE ? READ_WRITE : READ_ONLY}</Table.Td>
+      <Table.Td>{apiKey.creator}</Table.Td>
+      <Table.Td className={tableClasses.time}>
+        <RelativeTime at={apiKey.createdAt} />
       </Table.Td>
-      <Table.Td className={tableClasses.when}>
-        <Ago at={one.lastUsedAt} />
+      <Table.Td className={tableClasses.time}>
+        <RelativeTime at={apiKey.lastUsedAt} />
       </Table.Td>
       <Table.Td>
-        {one.disabled ? (
+        {apiKey.disabled ? (
           <Badge color="gray" variant="light">
             Disabled
           </Badge>
         ) : (
-          <Button size="compact-sm" variant="subtle" color="red" onClick={() => question.ask("disable")}>
+          <Button size="compact-sm" variant="subtle" color="red" onClick={() => dialog.open("disable")}>
             Disable
           </Button>
         )}
-        <Confirm
-          title={`Disable ${one.name}?`}
+        <ConfirmDialog
+          title={`Disable ${apiKey.name}?`}
           verb="Disable"
           dangerous
-          act={() =>
-            web.disableAPIKey({ id: one.id }).then(() => client.invalidateQueries({ queryKey: key.apiKeys }))
+          run={() =>
+            webClient.disableAPIKey({ id: apiKey.id }).then(() => client.invalidateQueries({ queryKey: key.apiKeys }))
           }
-          opened={question.isOpen("disable")}
-          close={question.close}
+          opened={dialog.isOpen("disable")}
+          close={dialog.close}
         >
-          Programs that use it are refused from now on. It cannot be enabled again.
-        </Confirm>
+          Requests with this key are rejected immediately. A disabled key cannot be enabled again.
+        </ConfirmDialog>
       </Table.Td>
     </Table.Tr>
   );
 }
 
-interface MakeProps {
+interface CreateApiKeyDialogProps {
   opened: boolean;
   close: () => void;
-  onMade: (key: string) => void;
+  onCreated: (text: string) => void;
 }
 
-function Make({ opened, close, onMade }: MakeProps) {
+function CreateApiKeyDialog({ opened, close, onCreated }: CreateApiKeyDialogProps) {
   const client = useQueryClient();
   const [role, setRole] = useState(String(Role.READ_ONLY));
-  const make = async (name: string) => {
-    onMade((await web.generateAPIKey({ name, role: Number(role) })).key);
+  const create = async (name: string) => {
+    onCreated((await webClient.generateAPIKey({ name, role: Number(role) })).key);
     await client.invalidateQueries({ queryKey: key.apiKeys });
   };
   return (
-    <NameForm
-      title="Make a key"
-      hint="The program that will use it."
-      verb="Make"
-      make={make}
+    <CreateDialog
+      title="Create API key"
+      nameHint="For example, the program that will use the key."
+      verb="Create"
+      create={create}
       opened={opened}
       close={close}
     >
-      <SegmentedControl aria-label="What it may do" data={ROLES} value={role} onChange={setRole} />
-    </NameForm>
+      <SegmentedControl aria-label="Role" data={ROLE_OPTIONS} value={role} onChange={setRole} />
+    </CreateDialog>
   );
 }

@@ -1,79 +1,85 @@
-// One application: how it stands, what was deployed, and where it comes from.
+// An application: its sync status, live state, deployments and configuration.
 
 import { Anchor, Grid, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
-import { isMissing } from "../api";
-import { ApplicationActions } from "../parts/application-actions";
-import { shownStatus } from "../parts/application-table";
-import { CommitLine } from "../parts/commit";
-import { CopyText } from "../parts/copy";
-import { DeploymentList } from "../parts/deployment-list";
-import { Facts } from "../parts/facts";
-import { Labels } from "../parts/labels";
-import { LiveState } from "../parts/live-state";
-import { NothingHere } from "../parts/nothing-here";
-import { PageHead } from "../parts/page-head";
-import { Pager } from "../parts/pager";
-import { Problem } from "../parts/problem";
-import { Section } from "../parts/section";
-import { StatusBadge } from "../parts/status";
-import { SyncButton } from "../parts/sync-button";
-import { SyncState } from "../parts/sync-state";
-import { Ago } from "../parts/time";
+import { isNotFound } from "../api";
+import { ApplicationActions } from "../components/application-actions";
+import { displayedSyncStatus } from "../components/application-table";
+import { CommitLine } from "../components/commit";
+import { CopyText } from "../components/copy";
+import { DeploymentList } from "../components/deployment-list";
+import { DetailList } from "../components/detail-list";
+import { EmptyState } from "../components/empty-state";
+import { ErrorAlert } from "../components/error-alert";
+import { Labels } from "../components/labels";
+import { LiveState } from "../components/live-state";
+import { PageHeader } from "../components/page-header";
+import { Pagination } from "../components/pagination";
+import { Section } from "../components/section";
+import { StatusBadge } from "../components/status";
+import { SyncButton } from "../components/sync-button";
+import { SyncState } from "../components/sync-state";
+import { RelativeTime } from "../components/time";
+import { kindName, syncStatusDisplay } from "../display-names";
 import { applicationQuery, deploymentsQuery, pipedsQuery } from "../queries";
 import type { Application } from "../schema/model/application_pb";
-import { kindName, syncWord } from "../words";
 
 const DEPLOYMENTS_SHOWN = 15;
-const HOME = { text: "Applications", to: "/applications" };
+const PARENT = { text: "Applications", to: "/applications" };
 
 export function ApplicationPage() {
   const { id = "" } = useParams();
-  const found = useQuery(applicationQuery(id));
-  if (found.data?.deleted) return <Deleted application={found.data} />;
-  if (found.data) return <Shown application={found.data} />;
-  if (found.isPending) return <Skeleton height={320} role="status" aria-label="Loading the application" />;
-  if (found.data === null || isMissing(found.error)) {
+  const application = useQuery(applicationQuery(id));
+  if (application.data?.deleted) return <Deleted application={application.data} />;
+  if (application.data) return <ApplicationDetails application={application.data} />;
+  if (application.isPending) return <Skeleton height={320} role="status" aria-label="Loading application" />;
+  if (application.data === null || isNotFound(application.error)) {
     return (
       <>
-        <PageHead title="Application not found" from={HOME} />
-        <NothingHere title="There is no such application">
+        <PageHeader title="Application not found" parent={PARENT} />
+        <EmptyState title="This application does not exist">
           It may have been deleted, or it belongs to another project.
-        </NothingHere>
+        </EmptyState>
       </>
     );
   }
-  return <Problem title="The application could not be loaded" error={found.error} retry={() => found.refetch()} />;
+  return (
+    <ErrorAlert
+      title="The application could not be loaded"
+      error={application.error}
+      retry={() => application.refetch()}
+    />
+  );
 }
 
 function Deleted({ application }: { application: Application }) {
   return (
     <>
-      <PageHead title={application.name} from={HOME} />
-      <NothingHere
+      <PageHeader title={application.name} parent={PARENT} />
+      <EmptyState
         title="This application was deleted"
         action={
           <Anchor component={Link} to={`/deployments?application=${application.id}`}>
-            Its past deployments
+            View past deployments
           </Anchor>
         }
       >
-        What it deployed goes on running. To deploy it again, add it anew.
-      </NothingHere>
+        The resources it deployed are still running. To deploy it again, add it again.
+      </EmptyState>
     </>
   );
 }
 
-function Shown({ application }: { application: Application }) {
+function ApplicationDetails({ application }: { application: Application }) {
   return (
     <Stack gap="lg">
-      <PageHead
+      <PageHeader
         title={application.name}
-        from={HOME}
-        beside={<StatusBadge word={syncWord(shownStatus(application))} />}
-        note={application.description}
+        parent={PARENT}
+        badge={<StatusBadge status={syncStatusDisplay(displayedSyncStatus(application))} />}
+        description={application.description}
         actions={
           <>
             <SyncButton application={application} />
@@ -84,7 +90,7 @@ function Shown({ application }: { application: Application }) {
       <Grid gap="lg">
         <Grid.Col span={{ base: 12, lg: 8 }}>
           <Stack gap="lg">
-            <Section title="State">
+            <Section title="Sync status">
               <SyncState application={application} />
             </Section>
             <LiveState application={application} />
@@ -93,7 +99,7 @@ function Shown({ application }: { application: Application }) {
         </Grid.Col>
         <Grid.Col span={{ base: 12, lg: 4 }}>
           <Stack gap="lg">
-            <Running application={application} />
+            <RunningVersion application={application} />
             <Configuration application={application} />
           </Stack>
         </Grid.Col>
@@ -111,37 +117,37 @@ function Deployments({ application }: { application: Application }) {
     <Section
       title="Deployments"
       flush
-      beside={
+      aside={
         <Anchor component={Link} size="sm" to={`/deployments?application=${application.id}`}>
-          Filter them
+          View all
         </Anchor>
       }
     >
       {page.isPending && <Skeleton height={120} m="md" />}
-      {page.isError && !page.data && <Problem title="The deployments could not be loaded" error={page.error} />}
+      {page.isError && !page.data && <ErrorAlert title="The deployments could not be loaded" error={page.error} />}
       {page.data && deployments.length === 0 && (
-        <NothingHere title="Not deployed yet">
-          The first commit that the piped sees for this application is deployed by itself. To deploy without a new
-          commit, press Sync.
-        </NothingHere>
+        <EmptyState title="Not deployed yet">
+          The first commit that the piped detects for this application is deployed automatically. To deploy without a
+          new commit, select Sync.
+        </EmptyState>
       )}
-      <DeploymentList deployments={deployments} ofOne />
+      <DeploymentList deployments={deployments} singleApplication />
       <div style={{ padding: "0.5rem 1rem" }}>
-        <Pager next={page.data?.nextCursor ?? ""} words={{ back: "Newer", on: "Older" }} />
+        <Pagination nextCursor={page.data?.nextCursor ?? ""} labels={{ previous: "Newer", next: "Older" }} />
       </div>
     </Section>
   );
 }
 
-function Running({ application }: { application: Application }) {
+function RunningVersion({ application }: { application: Application }) {
   const running = application.mostRecentlySuccessfulDeployment;
   return (
-    <Section title="What runs">
+    <Section title="Running version">
       {running ? (
-        <Facts
-          facts={[
+        <DetailList
+          items={[
             ["Commit", <CommitLine key="commit" commit={running.trigger?.commit} />],
-            ["Deployed", <RunningSince key="since" application={application} />],
+            ["Deployed", <DeployedTime key="deployed" application={application} />],
             [
               "Versions",
               running.versions.length > 0 &&
@@ -163,12 +169,12 @@ function Running({ application }: { application: Application }) {
   );
 }
 
-function RunningSince({ application }: { application: Application }) {
+function DeployedTime({ application }: { application: Application }) {
   const running = application.mostRecentlySuccessfulDeployment;
   if (!running) return null;
   return (
     <Anchor component={Link} to={`/deployments/${running.deploymentId}`} inherit>
-      <Ago at={running.completedAt || running.startedAt} />
+      <RelativeTime at={running.completedAt || running.startedAt} />
     </Anchor>
   );
 }
@@ -176,12 +182,12 @@ function RunningSince({ application }: { application: Application }) {
 function Configuration({ application }: { application: Application }) {
   const pipeds = useQuery(pipedsQuery);
   const git = application.gitPath;
-  const piped = pipeds.data?.find((each) => each.id === application.pipedId);
-  const directory = git && `${git.path}/${git.configFilename || "app.pipecd.yaml"}`;
+  const piped = pipeds.data?.find((candidate) => candidate.id === application.pipedId);
+  const file = git && `${git.path}/${git.configFilename || "app.pipecd.yaml"}`;
   return (
     <Section title="Configuration">
-      <Facts
-        facts={[
+      <DetailList
+        items={[
           ["Kind", kindName(application.kind)],
           ["Platform provider", application.platformProvider],
           [
@@ -191,10 +197,10 @@ function Configuration({ application }: { application: Application }) {
             </Anchor>,
           ],
           ["Repository", git?.repo && [git.repo.remote || git.repo.id, git.repo.branch].filter(Boolean).join(" · ")],
-          ["File", directory && <FileLink url={git.url} text={directory} />],
+          ["File", file && <FileLink url={git.url} text={file} />],
           ["Labels", Object.keys(application.labels).length > 0 && <Labels key="labels" labels={application.labels} />],
-          ["Added", <Ago key="added" at={application.createdAt} />],
-          ["ID", <CopyText key="id" text={application.id} what="ID" />],
+          ["Added", <RelativeTime key="added" at={application.createdAt} />],
+          ["ID", <CopyText key="id" text={application.id} label="ID" />],
         ]}
       />
     </Section>

@@ -1,25 +1,25 @@
-// Where one lands: all applications of the project, how they are, and what a newcomer may try.
+// The start page: all applications of the project with their sync status, and the quickstart guide.
 
 import { Alert, Anchor, Button, Skeleton, Stack } from "@mantine/core";
 import { IconApps, IconFilterOff, IconPlus } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearchParams } from "react-router";
 
+import { ApplicationFilters } from "../components/application-filters";
+import { ApplicationTable } from "../components/application-table";
+import { EmptyState } from "../components/empty-state";
+import { ErrorAlert } from "../components/error-alert";
+import { PageHeader } from "../components/page-header";
+import { Pagination } from "../components/pagination";
+import { QuickstartGuide } from "../components/quickstart-guide";
+import { StatusSummary } from "../components/status-summary";
 import { applicationFilter, isFiltered, withoutFilters } from "../filters";
-import { ApplicationFilters } from "../parts/application-filters";
-import { ApplicationTable } from "../parts/application-table";
-import { Glance } from "../parts/glance";
-import { Newcomer } from "../parts/newcomer";
-import { NothingHere } from "../parts/nothing-here";
-import { PageHead } from "../parts/page-head";
-import { Pager } from "../parts/pager";
-import { Problem } from "../parts/problem";
 import { applicationsQuery, pipedsQuery, suggestionsQuery } from "../queries";
 
 export function ApplicationsPage() {
   return (
     <Stack gap="lg">
-      <PageHead
+      <PageHeader
         title="Applications"
         actions={
           <Button component={Link} to="/applications/add" leftSection={<IconPlus size={16} aria-hidden />}>
@@ -27,25 +27,25 @@ export function ApplicationsPage() {
           </Button>
         }
       />
-      <Newcomer />
-      <Suggested />
-      <Glance />
+      <QuickstartGuide />
+      <SuggestionNotice />
+      <StatusSummary />
       <ApplicationFilters />
       <List />
     </Stack>
   );
 }
 
-function Suggested() {
+function SuggestionNotice() {
   const suggestions = useQuery(suggestionsQuery);
   const count = suggestions.data?.length ?? 0;
   if (count === 0) return null;
   return (
     <Alert variant="light" py="xs">
-      {count === 1 ? "An application" : `${count} applications`} found in Git {count === 1 ? "is" : "are"} not
-      registered yet.{" "}
+      {count === 1 ? "1 application" : `${count} applications`} found in Git {count === 1 ? "is" : "are"} not
+      registered.{" "}
       <Anchor component={Link} to="/applications/add" inherit>
-        Look at {count === 1 ? "it" : "them"}
+        View {count === 1 ? "it" : "them"}
       </Anchor>
     </Alert>
   );
@@ -57,26 +57,27 @@ function List() {
   const pipeds = useQuery(pipedsQuery);
   if (page.isPending) return <Loading />;
   if (page.isError && !page.data) {
-    return <Problem title="The applications could not be loaded" error={page.error} retry={() => page.refetch()} />;
+    return <ErrorAlert title="The applications could not be loaded" error={page.error} retry={() => page.refetch()} />;
   }
   const { applications, nextCursor, total } = page.data;
   if (applications.length === 0) {
-    return isFiltered(params) || params.has("after") ? <NoMatch /> : <NoneYet hasPiped={pipeds.data?.length !== 0} />;
+    if (isFiltered(params) || params.has("after")) return <NoMatches />;
+    return <NoApplications hasPiped={pipeds.data?.length !== 0} />;
   }
-  const nameOf = (id: string) => pipeds.data?.find((piped) => piped.id === id)?.name ?? "";
+  const pipedName = (id: string) => pipeds.data?.find((piped) => piped.id === id)?.name ?? "";
   return (
     <Stack gap="sm" aria-busy={page.isPlaceholderData}>
       <div className="panel" style={{ overflow: "hidden" }}>
-        <ApplicationTable applications={applications} pipedName={nameOf} />
+        <ApplicationTable applications={applications} pipedName={pipedName} />
       </div>
-      <Pager next={nextCursor} note={total === 1n ? "1 application" : `${total.toString()} applications`} />
+      <Pagination nextCursor={nextCursor} note={total === 1n ? "1 application" : `${total.toString()} applications`} />
     </Stack>
   );
 }
 
 function Loading() {
   return (
-    <Stack gap="xs" role="status" aria-label="Loading the applications">
+    <Stack gap="xs" role="status" aria-label="Loading applications">
       {[1, 2, 3, 4].map((row) => (
         <Skeleton key={row} height={52} />
       ))}
@@ -84,11 +85,11 @@ function Loading() {
   );
 }
 
-function NoMatch() {
+function NoMatches() {
   const [params, setParams] = useSearchParams();
   return (
-    <NothingHere
-      title="No application matches"
+    <EmptyState
+      title="No matching applications"
       icon={<IconFilterOff size={36} stroke={1.5} />}
       action={
         <Button variant="default" mt="sm" onClick={() => setParams(withoutFilters(params))}>
@@ -96,40 +97,40 @@ function NoMatch() {
         </Button>
       }
     >
-      The filters above leave nothing over. Take one of them away.
-    </NothingHere>
+      No application matches all filters. Remove a filter.
+    </EmptyState>
   );
 }
 
-function NoneYet({ hasPiped }: { hasPiped: boolean }) {
+function NoApplications({ hasPiped }: { hasPiped: boolean }) {
   if (!hasPiped) {
     return (
-      <NothingHere
-        title="Start with a piped"
+      <EmptyState
+        title="No pipeds registered"
         icon={<IconApps size={36} stroke={1.5} />}
         action={
           <Button component={Link} to="/pipeds" mt="sm">
-            Register a piped
+            Register piped
           </Button>
         }
       >
-        Applications are deployed by an agent called piped, which runs where they do. This project has none yet.
-        Register one, start it, and the applications it finds in Git are suggested here.
-      </NothingHere>
+        A piped is the agent that deploys applications; it runs in your environment. Register a piped and start it. The
+        applications it finds in Git are suggested here.
+      </EmptyState>
     );
   }
   return (
-    <NothingHere
-      title="No application yet"
+    <EmptyState
+      title="No applications yet"
       icon={<IconApps size={36} stroke={1.5} />}
       action={
         <Button component={Link} to="/applications/add" mt="sm">
-          Add an application
+          Add application
         </Button>
       }
     >
-      Put a file <span className="mono">app.pipecd.yaml</span> into a directory of a repository that your piped watches.
-      It is suggested here as soon as the piped has seen the commit; or add it by hand.
-    </NothingHere>
+      Commit an <span className="mono">app.pipecd.yaml</span> to a directory of a repository that your piped watches.
+      The application is suggested here once the piped detects the commit. You can also add it manually.
+    </EmptyState>
   );
 }

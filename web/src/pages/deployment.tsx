@@ -1,108 +1,116 @@
-// One deployment: the way it takes, what its stages say, and what people may ask of it.
+// A deployment: its pipeline, stage logs, details and actions.
 
 import { Alert, Anchor, Group, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
-import { isMissing } from "../api";
+import { isNotFound } from "../api";
+import { CommitLine } from "../components/commit";
+import { CopyText } from "../components/copy";
+import { CancelButton, StageActions } from "../components/deployment-actions";
+import { DetailList } from "../components/detail-list";
+import { EmptyState } from "../components/empty-state";
+import { ErrorAlert } from "../components/error-alert";
+import { Labels } from "../components/labels";
+import { PageHeader } from "../components/page-header";
+import { Pipeline } from "../components/pipeline";
+import { Section } from "../components/section";
+import { StageLogView } from "../components/stage-log";
+import { StatusBadge } from "../components/status";
+import { Duration, RelativeTime } from "../components/time";
+import { deploymentStatusDisplay, isDeploymentCompleted, kindName, stageStatusDisplay } from "../display-names";
 import { withParam } from "../filters";
-import { CommitLine } from "../parts/commit";
-import { CopyText } from "../parts/copy";
-import { CancelButton, StageActions } from "../parts/deployment-actions";
-import { Facts } from "../parts/facts";
-import { Labels } from "../parts/labels";
-import { NothingHere } from "../parts/nothing-here";
-import { PageHead } from "../parts/page-head";
-import { Pipeline } from "../parts/pipeline";
-import { Problem } from "../parts/problem";
-import { Section } from "../parts/section";
-import { StageLogView } from "../parts/stage-log";
-import { StatusBadge } from "../parts/status";
-import { Ago, Lasted } from "../parts/time";
 import { deploymentQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 import type { PipelineStage } from "../schema/model/stage_pb";
-import { approvers, interesting, mayApprove, stageNote } from "../stages";
-import { deploymentWord, isOver, kindName, stageWord } from "../words";
+import { approvers, canApprove, defaultStageId, stageNote } from "../stages";
 
-const HOME = { text: "Deployments", to: "/deployments" };
+const PARENT = { text: "Deployments", to: "/deployments" };
 
 export function DeploymentPage() {
   const { id = "" } = useParams();
-  const found = useQuery(deploymentQuery(id));
-  if (found.data) return <Shown deployment={found.data} />;
-  if (found.isPending) return <Skeleton height={420} role="status" aria-label="Loading the deployment" />;
-  if (found.data === null || isMissing(found.error)) {
+  const deployment = useQuery(deploymentQuery(id));
+  if (deployment.data) return <DeploymentDetails deployment={deployment.data} />;
+  if (deployment.isPending) return <Skeleton height={420} role="status" aria-label="Loading deployment" />;
+  if (deployment.data === null || isNotFound(deployment.error)) {
     return (
       <>
-        <PageHead title="Deployment not found" from={HOME} />
-        <NothingHere title="There is no such deployment">The link may be cut short, or lead to another project.</NothingHere>
+        <PageHeader title="Deployment not found" parent={PARENT} />
+        <EmptyState title="This deployment does not exist">
+          The link may be incomplete, or the deployment belongs to another project.
+        </EmptyState>
       </>
     );
   }
-  return <Problem title="The deployment could not be loaded" error={found.error} retry={() => found.refetch()} />;
+  return (
+    <ErrorAlert
+      title="The deployment could not be loaded"
+      error={deployment.error}
+      retry={() => deployment.refetch()}
+    />
+  );
 }
 
-function Shown({ deployment }: { deployment: Deployment }) {
+function DeploymentDetails({ deployment }: { deployment: Deployment }) {
   const [params, setParams] = useSearchParams();
-  const asked = params.get("stage") ?? "";
+  const requestedStageId = params.get("stage") ?? "";
   const stage =
-    deployment.stages.find((each) => each.id === asked) ??
-    deployment.stages.find((each) => each.id === interesting(deployment));
-  const choose = (stageId: string) =>
+    deployment.stages.find((candidate) => candidate.id === requestedStageId) ??
+    deployment.stages.find((candidate) => candidate.id === defaultStageId(deployment));
+  const selectStage = (stageId: string) =>
     setParams((current) => withParam(withParam(current, "line", []), "stage", [stageId]), { replace: true });
   return (
     <Stack gap="lg">
-      <PageHead
+      <PageHeader
         title={deployment.applicationName}
-        tab={`${deployment.applicationName}: deployment`}
-        from={HOME}
-        beside={<StatusBadge word={deploymentWord(deployment.status)} />}
-        note={deployment.summary}
-        actions={isOver(deployment.status) ? null : <CancelButton deployment={deployment} />}
+        tabTitle={`${deployment.applicationName}: deployment`}
+        parent={PARENT}
+        badge={<StatusBadge status={deploymentStatusDisplay(deployment.status)} />}
+        description={deployment.summary}
+        actions={isDeploymentCompleted(deployment.status) ? null : <CancelButton deployment={deployment} />}
       />
-      <Why deployment={deployment} />
+      <FailureReason deployment={deployment} />
       <Section title="Pipeline">
         {deployment.stages.length > 0 ? (
-          <Pipeline stages={deployment.stages} chosen={stage?.id ?? ""} onChoose={choose} />
+          <Pipeline stages={deployment.stages} selectedId={stage?.id ?? ""} onSelect={selectStage} />
         ) : (
           <Text size="sm" className="faint">
-            {isOver(deployment.status)
-              ? "It ended before it was planned."
-              : "The piped plans this deployment; its stages appear here in a moment."}
+            {isDeploymentCompleted(deployment.status)
+              ? "The deployment ended before it was planned."
+              : "The piped is planning this deployment. Its stages appear here once it is planned."}
           </Text>
         )}
       </Section>
       {stage && <StageSection deployment={deployment} stage={stage} />}
-      <About deployment={deployment} />
+      <Details deployment={deployment} />
     </Stack>
   );
 }
 
-function Why({ deployment }: { deployment: Deployment }) {
-  const bad = deployment.status === DeploymentStatus.DEPLOYMENT_FAILURE;
-  const turned =
+function FailureReason({ deployment }: { deployment: Deployment }) {
+  const failed = deployment.status === DeploymentStatus.DEPLOYMENT_FAILURE;
+  const rolledBackOrCancelled =
     deployment.status === DeploymentStatus.DEPLOYMENT_ROLLING_BACK ||
     deployment.status === DeploymentStatus.DEPLOYMENT_CANCELLED;
-  if (!deployment.statusReason || !(bad || turned)) return null;
+  if (!deployment.statusReason || !(failed || rolledBackOrCancelled)) return null;
   return (
-    <Alert color={bad ? "red" : "orange"} variant="light" title={deploymentWord(deployment.status).text}>
+    <Alert color={failed ? "red" : "orange"} variant="light" title={deploymentStatusDisplay(deployment.status).text}>
       {deployment.statusReason}
     </Alert>
   );
 }
 
 function StageSection({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
-  const named = approvers(stage);
+  const approverNames = approvers(stage);
   return (
     <Section
       title={stage.name}
       flush
-      beside={
+      aside={
         <Group gap="sm">
           <StageActions deployment={deployment} stage={stage} />
-          <StatusBadge word={stageWord(stage.status)} />
+          <StatusBadge status={stageStatusDisplay(stage.status)} />
         </Group>
       }
     >
@@ -113,9 +121,11 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
             {stageNote(stage)}
           </Text>
         )}
-        {mayApprove(stage) && (
+        {canApprove(stage) && (
           <Text size="sm" className="faint">
-            {named.length > 0 ? `May be approved by ${named.join(", ")}.` : "Anybody whose role allows it may approve."}
+            {approverNames.length > 0
+              ? `Can be approved by ${approverNames.join(", ")}.`
+              : "Can be approved by any user whose role allows it."}
           </Text>
         )}
       </Stack>
@@ -124,13 +134,13 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
   );
 }
 
-function About({ deployment }: { deployment: Deployment }) {
+function Details({ deployment }: { deployment: Deployment }) {
   const { trigger } = deployment;
   const commit = trigger?.commit;
   return (
-    <Section title="About">
-      <Facts
-        facts={[
+    <Section title="Details">
+      <DetailList
+        items={[
           [
             "Application",
             <Anchor key="application" component={Link} to={`/applications/${deployment.applicationId}`} inherit>
@@ -140,9 +150,12 @@ function About({ deployment }: { deployment: Deployment }) {
           ["Kind", kindName(deployment.kind)],
           ["Commit", commit && <CommitLine key="commit" commit={commit} />],
           ["Triggered by", trigger && (trigger.commander || commit?.author)],
-          ["Created", <Ago key="created" at={deployment.createdAt} />],
-          ["Took", <Lasted key="took" from={deployment.createdAt} until={deployment.completedAt} />],
-          ["Ran before", deployment.runningCommitHash && <span className="mono">{deployment.runningCommitHash.slice(0, 7)}</span>],
+          ["Created", <RelativeTime key="created" at={deployment.createdAt} />],
+          ["Duration", <Duration key="duration" from={deployment.createdAt} until={deployment.completedAt} />],
+          [
+            "Previous commit",
+            deployment.runningCommitHash && <span className="mono">{deployment.runningCommitHash.slice(0, 7)}</span>,
+          ],
           [
             "Versions",
             deployment.versions.length > 0 &&
@@ -152,14 +165,14 @@ function About({ deployment }: { deployment: Deployment }) {
                 </div>
               )),
           ],
-          ["Outcome", isOver(deployment.status) && deployment.statusReason],
+          ["Status reason", isDeploymentCompleted(deployment.status) && deployment.statusReason],
           [
             "Labels",
             Object.keys(deployment.labels).length > 0 && (
               <Labels key="labels" labels={deployment.labels} list="/deployments" />
             ),
           ],
-          ["ID", <CopyText key="id" text={deployment.id} what="ID" />],
+          ["ID", <CopyText key="id" text={deployment.id} label="ID" />],
         ]}
       />
     </Section>

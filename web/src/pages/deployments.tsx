@@ -1,34 +1,34 @@
-// All deployments of the project, newest first, as they happen.
+// All deployments of the project, newest first.
 
 import { Alert, Button, Group, Skeleton, Stack } from "@mantine/core";
 import { IconFilterOff, IconRocket } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearchParams } from "react-router";
 
+import { DeploymentDays } from "../components/deployment-list";
+import { EmptyState } from "../components/empty-state";
+import { ErrorAlert } from "../components/error-alert";
+import { FilterSelect, LabelFilter } from "../components/filter-select";
+import { PageHeader } from "../components/page-header";
+import { Pagination } from "../components/pagination";
+import { SearchField } from "../components/search-field";
+import { deploymentStatusDisplay, kindName, KINDS } from "../display-names";
 import { deploymentFilter, isFiltered, slug, withoutFilters, withParam } from "../filters";
-import { Choices, LabelChoices } from "../parts/choices";
-import { DeploymentDays } from "../parts/deployment-list";
-import { NothingHere } from "../parts/nothing-here";
-import { PageHead } from "../parts/page-head";
-import { Pager } from "../parts/pager";
-import { Problem } from "../parts/problem";
-import { SearchField } from "../parts/search-field";
 import { applicationQuery, deploymentsQuery } from "../queries";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 import { ApplicationKind } from "../schema/model/kind_pb";
-import { deploymentWord, kindName, KINDS } from "../words";
 
 const STATUSES = Object.values(DeploymentStatus).filter((value) => typeof value === "number");
 const STATUS_OPTIONS = STATUSES.map((status) => ({
   value: slug(DeploymentStatus, status),
-  label: deploymentWord(status).text,
+  label: deploymentStatusDisplay(status).text,
 }));
 const KIND_OPTIONS = KINDS.map((kind) => ({ value: slug(ApplicationKind, kind), label: kindName(kind) }));
 
 export function DeploymentsPage() {
   return (
     <Stack gap="lg">
-      <PageHead title="Deployments" />
+      <PageHeader title="Deployments" />
       <Filters />
       <List />
     </Stack>
@@ -37,25 +37,30 @@ export function DeploymentsPage() {
 
 function Filters() {
   const [params, setParams] = useSearchParams();
-  const choose = (name: string) => (values: string[]) =>
+  const setValues = (name: string) => (values: string[]) =>
     setParams((current) => withParam(current, name, values), { replace: true });
   const application = params.get("application") ?? "";
   return (
     <Stack gap="xs">
-      <Group gap="xs" role="search" aria-label="Filter the deployments">
+      <Group gap="xs" role="search" aria-label="Filter deployments">
         <SearchField
           label="Search by application"
           value={params.get("q") ?? ""}
-          onSearch={(text) => choose("q")([text])}
+          onSearch={(text) => setValues("q")([text])}
         />
-        <Choices
+        <FilterSelect
           label="Any status"
           options={STATUS_OPTIONS}
-          chosen={params.getAll("status")}
-          onChoose={choose("status")}
+          selected={params.getAll("status")}
+          onChange={setValues("status")}
         />
-        <Choices label="Any kind" options={KIND_OPTIONS} chosen={params.getAll("kind")} onChoose={choose("kind")} />
-        <LabelChoices chosen={params.getAll("label")} onChoose={choose("label")} />
+        <FilterSelect
+          label="Any kind"
+          options={KIND_OPTIONS}
+          selected={params.getAll("kind")}
+          onChange={setValues("kind")}
+        />
+        <LabelFilter selected={params.getAll("label")} onChange={setValues("label")} />
         {isFiltered(params) && (
           <Button
             variant="subtle"
@@ -66,16 +71,16 @@ function Filters() {
           </Button>
         )}
       </Group>
-      {application && <OfOne id={application} />}
+      {application && <ApplicationNotice id={application} />}
     </Stack>
   );
 }
 
-function OfOne({ id }: { id: string }) {
+function ApplicationNotice({ id }: { id: string }) {
   const application = useQuery(applicationQuery(id));
   return (
     <Alert variant="light" py="xs">
-      Only deployments of{" "}
+      Showing only deployments of{" "}
       <Link to={`/applications/${id}`} className="link" style={{ fontWeight: 600 }}>
         {application.data?.name ?? id}
       </Link>
@@ -86,16 +91,16 @@ function OfOne({ id }: { id: string }) {
 function List() {
   const [params] = useSearchParams();
   const page = useQuery(deploymentsQuery(deploymentFilter(params), params.get("after") ?? ""));
-  if (page.isPending) return <Skeleton height={320} role="status" aria-label="Loading the deployments" />;
+  if (page.isPending) return <Skeleton height={320} role="status" aria-label="Loading deployments" />;
   if (page.isError && !page.data) {
-    return <Problem title="The deployments could not be loaded" error={page.error} retry={() => page.refetch()} />;
+    return <ErrorAlert title="The deployments could not be loaded" error={page.error} retry={() => page.refetch()} />;
   }
   const { deployments, nextCursor } = page.data;
   if (deployments.length === 0) return <Empty />;
   return (
     <Stack gap="lg" aria-busy={page.isPlaceholderData}>
       <DeploymentDays deployments={deployments} />
-      <Pager next={nextCursor} words={{ back: "Newer", on: "Older" }} />
+      <Pagination nextCursor={nextCursor} labels={{ previous: "Newer", next: "Older" }} />
     </Stack>
   );
 }
@@ -104,8 +109,8 @@ function Empty() {
   const [params, setParams] = useSearchParams();
   if (isFiltered(params) || params.has("after")) {
     return (
-      <NothingHere
-        title="No deployment matches"
+      <EmptyState
+        title="No matching deployments"
         icon={<IconFilterOff size={36} stroke={1.5} />}
         action={
           <Button variant="default" mt="sm" onClick={() => setParams(withoutFilters(params))}>
@@ -113,21 +118,21 @@ function Empty() {
           </Button>
         }
       >
-        The filters above leave nothing over. Take one of them away.
-      </NothingHere>
+        No deployment matches all filters. Remove a filter.
+      </EmptyState>
     );
   }
   return (
-    <NothingHere
-      title="Nothing was deployed yet"
+    <EmptyState
+      title="No deployments yet"
       icon={<IconRocket size={36} stroke={1.5} />}
       action={
         <Button component={Link} to="/applications" variant="default" mt="sm">
-          To the applications
+          View applications
         </Button>
       }
     >
-      A deployment starts when a commit changes a registered application, or when somebody presses Sync on one.
-    </NothingHere>
+      A deployment starts when a commit changes a registered application, or when a user syncs one.
+    </EmptyState>
   );
 }

@@ -1,4 +1,4 @@
-// Signing in: project, user, password.
+// The login page: project, user, password.
 
 import { Alert, Button, Center, Group, PasswordInput, Stack, Text, TextInput, Title } from "@mantine/core";
 import { IconAlertCircle } from "@tabler/icons-react";
@@ -6,22 +6,22 @@ import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useEffect, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 
-import { Logo } from "../parts/logo";
-import { ThemeMenu } from "../parts/theme-menu";
+import { Logo } from "../components/logo";
+import { ThemeMenu } from "../components/theme-menu";
 import { meQuery } from "../queries";
-import { signIn, takeError } from "../sign-in";
+import { consumeErrorCookie, signIn } from "../sign-in";
 
 const LAST_PROJECT = "pipecd.project";
 
-/** Only addresses of this console: a link must not send anybody elsewhere after signing in. */
+/** Accepts only paths of this console, so that a crafted link cannot redirect to another site after login. */
 function safeNext(next: string | null): string {
   return next && /^\/(?![/\\])/.test(next) ? next : "/applications";
 }
 
 export function LoginPage() {
   const [params] = useSearchParams();
-  const [problem, setProblem] = useState(takeError);
-  const [waiting, setWaiting] = useState(false);
+  const [error, setError] = useState(consumeErrorCookie);
+  const [submitting, setSubmitting] = useState(false);
   const client = useQueryClient();
   const navigate = useNavigate();
   const project = params.get("project") ?? localStorage.getItem(LAST_PROJECT) ?? "";
@@ -33,25 +33,25 @@ export function LoginPage() {
   async function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    const typed = (name: string) => {
-      const value = form.get(name);
-      return typeof value === "string" ? value : "";
+    const value = (name: string) => {
+      const entry = form.get(name);
+      return typeof entry === "string" ? entry : "";
     };
-    const text = (name: string) => typed(name).trim();
-    setWaiting(true);
-    const refused = await signIn({
-      project: text("project"),
-      username: text("username"),
-      password: typed("password"),
+    const trimmed = (name: string) => value(name).trim();
+    setSubmitting(true);
+    const loginError = await signIn({
+      project: trimmed("project"),
+      username: trimmed("username"),
+      password: value("password"),
     });
-    setProblem(refused);
-    if (!refused) {
-      localStorage.setItem(LAST_PROJECT, text("project"));
+    setError(loginError);
+    if (!loginError) {
+      localStorage.setItem(LAST_PROJECT, trimmed("project"));
       const me = await client.fetchQuery({ ...meQuery, staleTime: 0 }).catch(() => null);
       if (me) return navigate(safeNext(params.get("next")), { replace: true });
-      setProblem("Signed in, but the browser did not keep the session. Are cookies allowed for this address?");
+      setError("Signed in, but the browser did not store the session cookie. Allow cookies for this address.");
     }
-    setWaiting(false);
+    setSubmitting(false);
     return undefined;
   }
 
@@ -64,11 +64,11 @@ export function LoginPage() {
             Log in to PipeCD
           </Title>
         </Group>
-        <form className="panel" onSubmit={(event) => void submit(event)} aria-busy={waiting}>
+        <form className="panel" onSubmit={(event) => void submit(event)} aria-busy={submitting}>
           <Stack p="lg" gap="md">
-            {problem && (
-              <Alert color="red" role="alert" icon={<IconAlertCircle aria-hidden />} title="Not signed in">
-                {problem}
+            {error && (
+              <Alert color="red" role="alert" icon={<IconAlertCircle aria-hidden />} title="Login failed">
+                {error}
               </Alert>
             )}
             <TextInput
@@ -80,16 +80,23 @@ export function LoginPage() {
               autoCapitalize="none"
               spellCheck={false}
             />
-            <TextInput label="User" name="username" required autoComplete="username" autoCapitalize="none" spellCheck={false} />
+            <TextInput
+              label="User"
+              name="username"
+              required
+              autoComplete="username"
+              autoCapitalize="none"
+              spellCheck={false}
+            />
             <PasswordInput label="Password" name="password" required autoComplete="current-password" />
-            <Button type="submit" loading={waiting} fullWidth>
+            <Button type="submit" loading={submitting} fullWidth>
               Log in
             </Button>
           </Stack>
         </form>
         <Group justify="space-between" wrap="nowrap">
           <Text size="sm" className="faint">
-            Projects and their administrators are named in the configuration of the control plane.
+            Projects and their administrators are defined in the configuration of the control plane.
           </Text>
           <ThemeMenu />
         </Group>

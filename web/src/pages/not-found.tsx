@@ -1,28 +1,27 @@
-// Shown at an address that leads nowhere.
+// Shown at a path without a page.
 
 import { Button } from "@mantine/core";
 import { IconMapOff } from "@tabler/icons-react";
 import { Link } from "react-router";
 
-import { NothingHere } from "../parts/nothing-here";
-import { PageHead } from "../parts/page-head";
+import { EmptyState } from "../components/empty-state";
+import { PageHeader } from "../components/page-header";
 
 export function NotFoundPage() {
   return (
     <>
-      <PageHead title="Page not found" />
-      <NothingHere
-        title="Nothing lives at this address"
+      <PageHeader title="Page not found" />
+      <EmptyState
+        title="There is no page at this address"
         icon={<IconMapOff size={40} stroke={1.4} />}
         action={
           <Button component={Link} to="/applications" variant="default" mt="sm">
-            To the applications
+            View applications
           </Button>
         }
       >
-        The link may be old, or a letter may be missing from it. Applications and deployments can be found by their
-        name in the lists.
-      </NothingHere>
+        The link may be outdated or incomplete. Applications and deployments can be found by name in the lists.
+      </EmptyState>
     </>
   );
 }

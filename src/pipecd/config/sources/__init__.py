@@ -1,7 +1,7 @@
-"""Where a program's configuration comes from: exactly one of several flags.
+"""Configuration sources, selected by exactly one of several flags.
 
-`chosen` turns flags into a `Source`, which `piped` reads once and `launcher` again and again. What a cloud
-needs is imported when its flag is given. Nothing that is read appears in an error.
+`choose_source` converts flags to a `Source`, which `piped` reads once and `launcher` repeatedly. A cloud SDK
+is imported only when its flag is given. Error messages never contain any of the configuration's content.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,45 +13,47 @@ from pipecd.config.sources.local import Data, File
 from pipecd.config.sources.text import Source, Text
 from pipecd.errors import ConfigError
 
-__all__ = ["PIPED_SOURCES", "Kind", "Source", "Text", "chosen", "read"]
+__all__ = ["PIPED_SOURCES", "Source", "SourceType", "Text", "choose_source", "read"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One way to give a configuration: how its flag is shown, and what reads it."""
+class SourceType:
+    """A type of configuration source: the help of its flag, and what opens it for the flag's value."""
 
     metavar: str
     help: str
     open: Callable[[str], Source]
 
 
-PIPED_SOURCES: Mapping[str, Kind] = {
-    "--config-file": Kind(metavar="PATH", help="The agent's configuration file.", open=File),
-    "--config-data": Kind(metavar="BASE64", help="The configuration itself, as base64.", open=Data),
-    "--config-aws-secret": Kind(
-        metavar="ARN", help="A secret of AWS Secrets Manager: its ARN or name.", open=SecretsManager
+PIPED_SOURCES: Mapping[str, SourceType] = {
+    "--config-file": SourceType(metavar="PATH", help="The agent's configuration file.", open=File),
+    "--config-data": SourceType(
+        metavar="BASE64", help="The configuration file's content as base64.", open=Data
     ),
-    "--config-aws-ssm-parameter": Kind(
-        metavar="NAME", help="A parameter of AWS Systems Manager.", open=ParameterStore
+    "--config-aws-secret": SourceType(
+        metavar="ARN", help="ARN or name of a secret in AWS Secrets Manager.", open=SecretsManager
     ),
-    "--config-gcp-secret": Kind(
+    "--config-aws-ssm-parameter": SourceType(
+        metavar="NAME", help="A parameter in AWS Systems Manager.", open=ParameterStore
+    ),
+    "--config-gcp-secret": SourceType(
         metavar="ID",
-        help="A secret of Google Cloud: projects/P/secrets/S/versions/V.",
+        help="A secret in Google Cloud: projects/P/secrets/S/versions/V.",
         open=SecretManager,
     ),
 }
 
 
-def chosen(given: Mapping[str, str], kinds: Mapping[str, Kind] = PIPED_SOURCES) -> Source:
-    """`given` maps flags to their values; empty values count as not given. Raises ConfigError."""
-    filled = {flag: value for flag, value in given.items() if value}
-    if len(filled) != 1:
-        what = f"{' and '.join(filled)} are both given" if filled else "no configuration is given"
-        raise ConfigError(what, remedy=f"give exactly one of {', '.join(kinds)}")
-    flag, value = next(iter(filled.items()))
-    return kinds[flag].open(value)
+def choose_source(given: Mapping[str, str], source_types: Mapping[str, SourceType] = PIPED_SOURCES) -> Source:
+    """The source of the only flag with a value. `given` maps flags to values. Raises ConfigError."""
+    values = {flag: value for flag, value in given.items() if value}
+    if len(values) != 1:
+        what = f"{' and '.join(values)} are both given" if values else "no configuration is given"
+        raise ConfigError(what, remedy=f"give exactly one of {', '.join(source_types)}")
+    flag, value = next(iter(values.items()))
+    return source_types[flag].open(value)
 
 
 async def read(given: Mapping[str, str]) -> Text:
-    """The configuration that the flags name. Raises ConfigError, or Temporary when a cloud is away."""
-    return await chosen(given).read()
+    """Read the configuration of the flags. Raises ConfigError, or Temporary if a cloud is unavailable."""
+    return await choose_source(given).read()

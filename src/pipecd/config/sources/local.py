@@ -1,4 +1,4 @@
-"""A configuration on this machine: in a file, or in the command line itself."""
+"""Reads a configuration from a local file or from the command line."""
 
 import binascii
 from dataclasses import dataclass, field
@@ -10,6 +10,8 @@ from pipecd.errors import ConfigError
 
 @dataclass(frozen=True)
 class File:
+    """A configuration file in UTF-8."""
+
     path: str
 
     async def read(self) -> Text:
@@ -18,15 +20,15 @@ class File:
         except OSError as error:
             raise ConfigError(
                 f"{self.path} cannot be read: {error.strerror}",
-                remedy="give the path of the configuration file",
+                remedy="specify the path of the configuration file",
             ) from error
         except UnicodeDecodeError:
-            raise ConfigError(f"{self.path} is not text", remedy="write it in UTF-8") from None
+            raise ConfigError(f"{self.path} is not text", remedy="save it as UTF-8") from None
 
 
 @dataclass(frozen=True)
 class Data:
-    """Standard base64 with line breaks allowed, and nothing else."""
+    """The configuration as standard base64; line breaks are ignored."""
 
     data: str = field(repr=False)
 
@@ -35,6 +37,6 @@ class Data:
             return Text(text=strict_base64(self.data.encode()).decode(), name="--config-data")
         except (binascii.Error, UnicodeDecodeError, ValueError):
             raise ConfigError(
-                "--config-data is not base64 of a YAML file",
+                "--config-data is not a base64-encoded YAML file",
                 remedy='encode it: --config-data="$(base64 < piped.yaml)"',
             ) from None

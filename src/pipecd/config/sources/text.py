@@ -1,7 +1,7 @@
-"""What every source gives, and how the bytes of a secret become a configuration's text.
+"""The interface of all configuration sources, and the decoding of a secret's value to a configuration.
 
-PipeCD keeps base64 of the file in its secrets; the file itself is accepted too. The two cannot be mistaken
-for one another: a YAML mapping has a colon, which base64 has not.
+PipeCD stores the configuration file in secrets as base64; the file itself is accepted too. The two are
+distinguished by the colon, which a YAML mapping contains and base64 does not.
 """
 
 import base64
@@ -13,31 +13,31 @@ import yaml
 
 from pipecd.errors import ConfigError
 
-_REMEDY = "store the agent's configuration file there, as it is or as base64 of it"
+_REMEDY = "store the agent's configuration file there, as it is or base64-encoded"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """What was read, and what to call it in errors. Its text never shows in a traceback."""
+    """A configuration, and its name in errors. The text does not appear in tracebacks."""
 
     text: str = field(repr=False)
     name: str
 
 
 class Source(Protocol):
-    """One place that a configuration is read from, as often as one likes."""
+    """A configuration source. It can be read repeatedly."""
 
     async def read(self) -> Text:
-        """Raises ConfigError for what somebody can mend, Temporary for what will pass."""
+        """Read the configuration. Raises ConfigError, or Temporary if the source is unavailable."""
 
 
 def strict_base64(value: bytes) -> bytes:
-    """Standard base64 in which only line breaks are skipped. Raises ValueError."""
+    """Decode standard base64, ignoring only line breaks. Raises ValueError."""
     return base64.b64decode(value.replace(b"\r", b"").replace(b"\n", b""), validate=True)
 
 
-def of_secret(value: bytes, name: str) -> Text:
-    """The configuration in a secret's value. The ConfigError says what is wrong and shows none of it."""
+def parse_secret(value: bytes, name: str) -> Text:
+    """Decode a secret's value to a configuration. Raises ConfigError, which contains none of the value."""
     if not value.strip():
         raise ConfigError(f"{name} is empty", remedy=_REMEDY)
     encoded = b":" not in value
@@ -45,31 +45,31 @@ def of_secret(value: bytes, name: str) -> Text:
         try:
             value = strict_base64(value)
         except (binascii.Error, ValueError):
-            raise ConfigError(f"{name} holds neither YAML nor base64", remedy=_REMEDY) from None
-    form = "base64 of something that" if encoded else "something that"
+            raise ConfigError(f"{name} contains neither YAML nor base64", remedy=_REMEDY) from None
+    form = "base64-encoded data that" if encoded else "data that"
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        raise ConfigError(f"{name} holds {form} is not text", remedy=_REMEDY) from None
-    what = _wrong(text)
-    if what:
-        raise ConfigError(f"{name} holds {form} {what}", remedy=_REMEDY)
+        raise ConfigError(f"{name} contains {form} is not text", remedy=_REMEDY) from None
+    problem = _find_problem(text)
+    if problem:
+        raise ConfigError(f"{name} contains {form} {problem}", remedy=_REMEDY)
     return Text(text=text, name=name)
 
 
-def _wrong(text: str) -> str:
-    """Why it cannot be a configuration; which one it is, and whether a good one, is for others to tell."""
+def _find_problem(text: str) -> str:
+    """Why `text` cannot be a configuration file; empty if it can. Its fields are validated later."""
     try:
         document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.MarkedYAMLError as error:
-        # The error itself quotes the text, so only the place is told.
+        # The error's message quotes the text, so only its line is used.
         mark = error.problem_mark or error.context_mark
         return f"is not YAML (line {mark.line + 1})" if mark else "is not YAML"
     except (yaml.YAMLError, ValueError, RecursionError):
         return "is not YAML"
     if not isinstance(document, dict):
         if ":" not in text:
-            return "is base64 once more or plain words"
+            return "is base64-encoded twice or plain text"
         return "is not a YAML mapping"
     if "kind" not in document and "apiVersion" not in document:
         return "has neither apiVersion nor kind"

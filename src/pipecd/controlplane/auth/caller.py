@@ -1,4 +1,7 @@
-"""Who calls. Made by `rpc.identity` from a credential; the project comes from here, never from a request."""
+"""The authenticated caller of an RPC, built by `rpc.identity` from a credential.
+
+Handlers take the project from the caller, never from the request.
+"""
 
 from dataclasses import dataclass
 
@@ -7,9 +10,9 @@ from pipecd.model.access import Policy
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """A piped. `instance` is the process it says it is; empty for PipeCD's own agent.
+    """A piped. `instance` identifies the agent process, as sent by it; empty for PipeCD's own agent.
 
-    `key_hash` is the stored hash that its key fitted: when it is gone, so is the right to call.
+    `key_hash` is the stored hash that its key matched. Once that hash is deleted, the agent loses access.
     """
 
     project_id: str
@@ -24,7 +27,7 @@ class Agent:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """The holder of an API key."""
+    """A client that authenticates with an API key."""
 
     project_id: str
     key_id: str
@@ -38,7 +41,7 @@ class Program:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """Somebody signed in to the console."""
+    """A user signed in to the console."""
 
     project_id: str
     username: str

@@ -1,7 +1,7 @@
-"""Records that credentials are checked against, remembered for a moment.
+"""Short-lived cache of the records that credentials are checked against.
 
-A call a millisecond must not be a query a millisecond. What this process wrote counts at once; what another
-replica wrote counts after `SECONDS` at the latest.
+Avoids one database query per RPC. A write by this process invalidates the cache at once; a write by another
+replica takes effect within `MAX_AGE`.
 """
 
 import time
@@ -12,24 +12,25 @@ from google.protobuf.message import Message
 from pipecd.controlplane.store import Store
 
 M = TypeVar("M", bound=Message)
-SECONDS = 1.0
-_REMEMBERED = 10_000
+#: Maximum age of a cached record, in seconds.
+MAX_AGE = 1.0
+_MAX_RECORDS = 10_000
 
 
-class Credentials:
+class CredentialCache:
     def __init__(self, store: Store) -> None:
         self._store = store
-        #: (kind, id) → when it was read, the kind's writes at that time, the record.
-        self._known: dict[tuple[type[Message], str], tuple[float, int, Message]] = {}
+        #: (kind, id) → monotonic time of the read, the kind's write count before the read, the record.
+        self._cached: dict[tuple[type[Message], str], tuple[float, int, Message]] = {}
 
     async def get(self, kind: type[M], id: str) -> M:
-        """The record, for reading only. Raises NotFound."""
-        known = self._known.get((kind, id))
-        writes = self._store.writes[kind]
-        if known and known[1] == writes and time.monotonic() - known[0] < SECONDS:
-            return known[2]  # type: ignore[return-value]
+        """The record; callers must not modify it. Raises NotFound."""
+        cached = self._cached.get((kind, id))
+        writes = self._store.write_counts[kind]
+        if cached and cached[1] == writes and time.monotonic() - cached[0] < MAX_AGE:
+            return cached[2]  # type: ignore[return-value]
         record = (await self._store.get(kind, id)).message
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[kind, id] = (time.monotonic(), writes, record)
+        if len(self._cached) >= _MAX_RECORDS:
+            self._cached.clear()
+        self._cached[kind, id] = (time.monotonic(), writes, record)
         return record

@@ -1,8 +1,8 @@
-"""Long random keys of agents and programs: made, hashed once, looked up cheaply after that.
+"""Creates, hashes and verifies the random keys of agents and API clients.
 
-A key has 256 bits or more, so it needs no slow hash against guessing; PipeCD's bcrypt hashes are read
-too. A key that was found good is remembered in this process as a keyed digest beside the stored hash
-that it fitted: the next call costs microseconds, and a hash that is no longer stored is worth nothing.
+A key has at least 256 bits of entropy, so it needs no slow hash; PipeCD's bcrypt hashes are accepted too. A
+verified key is cached in this process as a keyed digest together with the stored hash that it matched: later
+checks take microseconds, and deleting the stored hash revokes the key despite the cache.
 """
 
 import asyncio
@@ -18,27 +18,27 @@ import bcrypt
 
 from pipecd.errors import Unauthenticated
 
-_LETTERS = string.ascii_lowercase + string.digits
-#: 50 letters of 36 are 258 bits.
+_ALPHABET = string.ascii_lowercase + string.digits
+#: Characters in a key: 50 characters from an alphabet of 36 have 258 bits.
 LENGTH = 50
 _SCHEME = "sha256$"
-_REMEMBERED = 20_000
-#: Of bcrypt's input only this many bytes count, and newer libraries refuse more.
+_MAX_VERIFIED = 20_000
+#: bcrypt ignores input beyond this many bytes, and newer libraries reject it.
 _BCRYPT_BYTES = 72
 
 
 def new_piped_key() -> str:
-    return "".join(secrets.choice(_LETTERS) for _ in range(LENGTH))
+    return "".join(secrets.choice(_ALPHABET) for _ in range(LENGTH))
 
 
 def new_api_key() -> tuple[str, str]:
-    """The id of the key, and the key that is shown once: `<id>.<secret>`."""
+    """The ID of the key, and the key itself, which is shown once: `<id>.<secret>`."""
     key_id = str(uuid4())
     return key_id, f"{key_id}.{new_piped_key()}"
 
 
-def hashed(key: str) -> str:
-    """What is stored: salted, and no way back."""
+def hash_key(key: str) -> str:
+    """Salted SHA-256 hash of `key`, as it is stored."""
     salt = secrets.token_hex(16)
     return f"{_SCHEME}{salt}${_digest(salt, key)}"
 
@@ -48,32 +48,32 @@ def _digest(salt: str, key: str) -> str:
 
 
 class Keys:
-    """Checks keys against stored hashes."""
+    """Verifies keys against stored hashes."""
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
-        self._good: OrderedDict[bytes, str] = OrderedDict()
+        self._verified: OrderedDict[bytes, str] = OrderedDict()
 
     async def check(self, key: str, hashes: Iterable[str]) -> str:
-        """The one of the stored `hashes` that `key` fits. Raises Unauthenticated when it fits none."""
+        """The hash among the stored `hashes` that `key` matches. Raises Unauthenticated if none does."""
         stored = tuple(hashes)
         digest = hmac.digest(self._secret, key.encode(), "sha256")
-        known = self._good.get(digest)
-        if known is not None and known in stored:
-            return known
+        verified = self._verified.get(digest)
+        if verified is not None and verified in stored:
+            return verified
         for candidate in stored:
-            if await _fits(key, candidate):
-                self._remember(digest, candidate)
+            if await _matches(key, candidate):
+                self._add_verified(digest, candidate)
                 return candidate
-        raise Unauthenticated("the key is wrong, or was replaced")
+        raise Unauthenticated("the key is wrong or has been replaced")
 
-    def _remember(self, digest: bytes, stored: str) -> None:
-        self._good[digest] = stored
-        while len(self._good) > _REMEMBERED:
-            self._good.popitem(last=False)
+    def _add_verified(self, digest: bytes, stored: str) -> None:
+        self._verified[digest] = stored
+        while len(self._verified) > _MAX_VERIFIED:
+            self._verified.popitem(last=False)
 
 
-async def _fits(key: str, stored: str) -> bool:
+async def _matches(key: str, stored: str) -> bool:
     if stored.startswith(_SCHEME):
         salt, _, digest = stored.removeprefix(_SCHEME).partition("$")
         return hmac.compare_digest(_digest(salt, key), digest)

@@ -1,4 +1,4 @@
-"""People's passwords: argon2, and bcrypt where a hash of PipeCD's is stored."""
+"""Hashes and verifies user passwords: argon2, and bcrypt for hashes created by PipeCD."""
 
 import asyncio
 import secrets
@@ -8,8 +8,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 _hasher = PasswordHasher()
-#: Nobody's password. Checked when there is no such user, so that both answers take as long.
-NOBODY = _hasher.hash(secrets.token_urlsafe(32))
+#: Hash of a random password, verified for unknown users so that the response takes equally long.
+DUMMY_HASH = _hasher.hash(secrets.token_urlsafe(32))
 _BCRYPT_BYTES = 72
 
 
@@ -17,12 +17,12 @@ def hash_password(password: str) -> str:
     return _hasher.hash(password)
 
 
-async def fits(password: str, stored: str) -> bool:
-    """Whether `password` is what `stored` was made of. Slow on purpose, and off the event loop."""
-    return await asyncio.to_thread(_fits, password, stored)
+async def verify_password(password: str, stored: str) -> bool:
+    """Whether `password` matches the hash `stored`. Slow by design; runs in a thread."""
+    return await asyncio.to_thread(_verify, password, stored)
 
 
-def _fits(password: str, stored: str) -> bool:
+def _verify(password: str, stored: str) -> bool:
     if stored.startswith("$argon2"):
         try:
             return _hasher.verify(stored, password)

@@ -1,6 +1,6 @@
-"""Sessions of the console: a signed token in a cookie, readable and writable in PipeCD's format.
+"""Console sessions: a signed JSON Web Token in a cookie, in PipeCD's format.
 
-`http.login` issues them, `rpc.identity` reads them. Nothing is stored: a session ends when it expires.
+`http.login` issues them, `rpc.identity` verifies them. Sessions are not stored; they end when they expire.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ COOKIE = "token"
 LIFETIME = timedelta(days=7)
 _ISSUER = "PipeCD"
 _ALGORITHM = "HS256"
-#: Fewer bytes could be guessed.
-SHORTEST_KEY = 32
+#: Minimum length of the signing key, in bytes; shorter keys could be guessed.
+MIN_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What a token says: who, in which project, with which roles' names."""
+    """The claims of a token: the user, the project and the names of the user's roles."""
 
     project_id: str
     username: str
@@ -30,13 +30,13 @@ class Session:
 
 
 class Sessions:
-    """Signs and checks with the bytes of the encryption key file."""
+    """Signs and verifies tokens with the contents of the encryption key file."""
 
     def __init__(self, key: bytes) -> None:
-        if len(key) < SHORTEST_KEY:
+        if len(key) < MIN_KEY_BYTES:
             raise ConfigError(
-                f"the encryption key has {len(key)} bytes, fewer than {SHORTEST_KEY}",
-                remedy="make one with `openssl rand -base64 64` and pass it by --encryption-key-file",
+                f"the encryption key has {len(key)} bytes; at least {MIN_KEY_BYTES} are required",
+                remedy="create one with `openssl rand -base64 64` and pass it with --encryption-key-file",
             )
         self._key = key
 
@@ -54,7 +54,7 @@ class Sessions:
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
     def read(self, token: str) -> Session:
-        """Raises Unauthenticated when the token is not ours, or over."""
+        """Verify `token`. Raises Unauthenticated if it is invalid or has expired."""
         try:
             claims = jwt.decode(
                 token, self._key, algorithms=[_ALGORITHM], issuer=_ISSUER, options={"require": ["exp", "sub"]}
@@ -67,4 +67,4 @@ class Sessions:
                 avatar_url=str(claims.get("avatarUrl", "")),
             )
         except (jwt.InvalidTokenError, KeyError, TypeError, AttributeError):
-            raise Unauthenticated("the session is over or not valid; sign in again") from None
+            raise Unauthenticated("the session is invalid or has expired; sign in again") from None

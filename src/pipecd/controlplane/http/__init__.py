@@ -1,1 +1,1 @@
-"""The HTTP port: pages, sign-in, webhooks."""
+"""The HTTP port: console, sign-in and webhooks."""

@@ -1,4 +1,4 @@
-"""The HTTP port: the console's API and pages, signing in, webhooks. Put together here, once."""
+"""Builds the ASGI application of the HTTP port: the console's API and pages, sign-in and webhooks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from pipecd.controlplane.http.console import BUILT, Assets, Pages
+from pipecd.controlplane.http.console import BUILT_CONSOLE, Assets, Pages
 from pipecd.controlplane.http.login import Login
 from pipecd.controlplane.http.security import SecureHeaders
 from pipecd.controlplane.http.webhooks import Webhooks
@@ -24,16 +24,16 @@ def application(
     https: bool,
     newcomer: Mapping[str, object] | None,
 ) -> ASGIApp:
-    """`api` answers below `/api`; `https` says how browsers reach this port.
+    """`api` is mounted at `/api`; `https` states whether browsers reach this port over HTTPS.
 
-    `newcomer` is what the console's first page shows under a quickstart; elsewhere it
-    is `null`: no error, because every browser asks for it.
+    `newcomer` is the getting-started content of the console's first page in a quickstart. Otherwise
+    `/quickstart.json` returns `null` rather than an error, because every browser requests it.
     """
 
     async def quickstart(_: Request) -> Response:
         return JSONResponse(newcomer)
 
-    root = static_dir or BUILT
+    root = static_dir or BUILT_CONSOLE
     pages = Pages(root)
     app = Starlette(
         routes=[

@@ -1,6 +1,6 @@
-"""The console's files: `/assets/*` for ever, everything else is the one page that routes by itself.
+"""Serves the console: `/assets/*` with an immutable cache, every other path as the single-page application.
 
-The files come from the package (`pipecd/console`, made when it is built) or from `--static-dir`.
+The files come from the package (`pipecd/console`, created by the build) or from `--static-dir`.
 """
 
 from pathlib import Path
@@ -10,18 +10,18 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-BUILT = Path(__file__).parents[2] / "console"
+BUILT_CONSOLE = Path(__file__).parents[2] / "console"
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>PipeCD</title></head>
 <body><h1>The console was not built</h1>
-<p>The control plane works; only the pages are missing. In a clone of the repository run
-<code>make console</code>, then reload. Packages from <code>pip</code> contain the pages.</p>
+<p>The control plane is running; only the console is missing. In a clone of the repository run
+<code>make console</code>, then reload. Packages installed with <code>pip</code> contain the console.</p>
 </body></html>
 """
 
 
 class Assets(StaticFiles):
-    """Files whose names change with their contents."""
+    """Files whose names contain a hash of their contents, so that they can be cached indefinitely."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
@@ -31,13 +31,13 @@ class Assets(StaticFiles):
 
 
 class Pages:
-    """The SPA in `root`."""
+    """The single-page application in `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     async def page(self, request: Request) -> Response:
-        """A file of the root where the path names one, else the page."""
+        """The file in `root` that the path names, otherwise `index.html`."""
         name = request.path_params["path"]
         if name and "/" not in name and not name.startswith(".") and (self._root / name).is_file():
             return FileResponse(self._root / name, headers={"cache-control": "no-cache"})

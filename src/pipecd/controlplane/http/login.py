@@ -1,7 +1,7 @@
-"""Signing in and out of the console: `/auth/*`.
+"""Sign-in and sign-out of the console: `/auth/*`.
 
-A good name and password become the session cookie. Failures look alike whatever was wrong, and are
-slowed down; the page reads their sentence from the cookie `error`.
+A correct user name and password set the session cookie. A failed attempt does not reveal which part was
+wrong, and repeated failures are throttled; the console reads the message from the cookie `error`.
 """
 
 import time
@@ -20,9 +20,10 @@ from pipecd.model.access import ADMIN
 log = structlog.get_logger()
 
 ERROR_COOKIE = "error"
-_ERROR_SECONDS = 600
-#: Longer names and passwords are nobody's; hashing them would be work for an attacker's benefit.
-_LONGEST = 1024
+#: Lifetime of the error cookie, in seconds.
+_ERROR_LIFETIME = 600
+#: Maximum length of each form field, in characters. Hashing longer passwords would let attackers use up CPU.
+_MAX_FIELD_LENGTH = 1024
 
 
 class Login:
@@ -32,27 +33,27 @@ class Login:
         self._throttle = Throttle()
 
     async def static(self, request: Request) -> Response:
-        """The project's own administrator, by name and password."""
+        """Sign in the static administrator of a project with user name and password."""
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return PlainTextResponse("sign in from the console's own page", status_code=403)
+            return PlainTextResponse("sign in on the page of the console itself", status_code=403)
         async with request.form(max_files=0, max_fields=10) as form:
             project, username, password = (
                 str(form.get(name, "")) for name in ("project", "username", "password")
             )
-        if max(map(len, (project, username, password))) > _LONGEST:
-            return self._refused("The name, the password or the project is too long.")
-        who = (request.client.host if request.client else "", project, username)
-        if wait := self._throttle.wait(who, time.monotonic()):
-            return self._refused(f"Too many failed attempts; try again in {int(wait / 60) + 1} min.")
+        if max(map(len, (project, username, password))) > _MAX_FIELD_LENGTH:
+            return self._reject("The user name, the password or the project is too long.")
+        client = (request.client.host if request.client else "", project, username)
+        if wait := self._throttle.wait(client, time.monotonic()):
+            return self._reject(f"Too many failed attempts; try again in {int(wait / 60) + 1} min.")
         try:
             await self._projects.check_static_admin(project, username, password)
         except (NotFound, Unauthenticated):
-            self._throttle.failed(who, time.monotonic())
-            log.warning("sign-in failed", project=project, username=username, peer=who[0])
-            return self._refused("The project, the user name or the password is wrong.")
-        self._throttle.succeeded(who)
-        log.info("signed in", project=project, username=username, peer=who[0])
-        return self._welcome(Session(project_id=project, username=username, roles=(ADMIN,)))
+            self._throttle.record_failure(client, time.monotonic())
+            log.warning("sign_in_failed", project=project, username=username, peer=client[0])
+            return self._reject("The project, the user name or the password is wrong.")
+        self._throttle.record_success(client)
+        log.info("signed_in", project=project, username=username, peer=client[0])
+        return self._start_session(Session(project_id=project, username=username, roles=(ADMIN,)))
 
     async def logout(self, request: Request) -> Response:
         response = RedirectResponse("/", status_code=302)
@@ -60,7 +61,7 @@ class Login:
             response.delete_cookie(name, path="/", secure=self._secure, httponly=True, samesite="strict")
         return response
 
-    def _welcome(self, session: Session) -> Response:
+    def _start_session(self, session: Session) -> Response:
         response = RedirectResponse("/", status_code=302)
         response.set_cookie(
             COOKIE,
@@ -74,12 +75,12 @@ class Login:
         response.delete_cookie(ERROR_COOKIE, path="/")
         return response
 
-    def _refused(self, sentence: str) -> Response:
+    def _reject(self, message: str) -> Response:
         response = RedirectResponse("/", status_code=303)
         response.set_cookie(
             ERROR_COOKIE,
-            quote(sentence),
-            max_age=_ERROR_SECONDS,
+            quote(message),
+            max_age=_ERROR_LIFETIME,
             path="/",
             secure=self._secure,
             samesite="strict",

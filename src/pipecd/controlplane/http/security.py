@@ -1,4 +1,4 @@
-"""Headers that every page carries: the console loads nothing from elsewhere and is framed by nobody."""
+"""Security headers of every response: the console loads no foreign content and cannot be framed."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,11 +16,11 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-STRICT_TRANSPORT = "max-age=31536000"
+STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 
 
 class SecureHeaders:
-    """Adds them to every answer; with `https`, browsers are told to stay there."""
+    """Adds `HEADERS` to every response; with `https`, also Strict-Transport-Security."""
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self._app, self._https = app, https
@@ -36,7 +36,7 @@ class SecureHeaders:
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 if self._https:
-                    headers.setdefault("strict-transport-security", STRICT_TRANSPORT)
+                    headers.setdefault("strict-transport-security", STRICT_TRANSPORT_SECURITY)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

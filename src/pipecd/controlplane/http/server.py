@@ -1,6 +1,6 @@
-"""uvicorn inside our own task group: it opens a port we chose, and stops when we say so.
+"""Runs uvicorn inside a task group, on a socket opened by the caller.
 
-uvicorn likes to take over the signals and to end the process by them; here it may do neither.
+By default uvicorn installs signal handlers and ends the process on a signal; here both are disabled.
 """
 
 import asyncio
@@ -14,20 +14,20 @@ from starlette.types import ASGIApp
 
 from pipecd.errors import ConfigError
 
-#: How long answers that are under way may take once a stop was asked for (seconds).
-GRACE = 2
+#: How long in-flight requests may run after shutdown begins, in seconds.
+GRACE_PERIOD = 2
 
 
-class _Quiet(uvicorn.Server):
+class _ServerWithoutSignals(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
 def open_port(host: str, port: int, purpose: str) -> socket.socket:
-    """A listening socket; port 0 takes any. Raises ConfigError when the port is taken."""
+    """A listening socket; port 0 selects any free port. Raises ConfigError if the port is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named TCP, so that asyncio turns off its waiting for fuller packets.
+    # The protocol must be IPPROTO_TCP for asyncio to disable Nagle's algorithm.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -36,7 +36,7 @@ def open_port(host: str, port: int, purpose: str) -> socket.socket:
         sock.close()
         raise ConfigError(
             f"cannot listen on {host}:{port} for {purpose}: {error.strerror}",
-            remedy="stop what uses the port or choose another",
+            remedy="stop the process that uses the port, or choose another port",
         ) from error
     sock.listen(2048)
     sock.setblocking(False)
@@ -45,7 +45,7 @@ def open_port(host: str, port: int, purpose: str) -> socket.socket:
 
 @asynccontextmanager
 async def serving(app: ASGIApp, sock: socket.socket) -> AsyncGenerator[None]:
-    """Serve `app` on `sock` while the body runs; then stop within `GRACE`."""
+    """Serve `app` on `sock` while the body runs; then stop within `GRACE_PERIOD`."""
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -54,15 +54,15 @@ async def serving(app: ASGIApp, sock: socket.socket) -> AsyncGenerator[None]:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=GRACE_PERIOD,
         timeout_keep_alive=75,
         proxy_headers=False,
     )
-    server = _Quiet(config)
+    server = _ServerWithoutSignals(config)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(server.serve(sockets=[sock]), name="http")
         try:
             yield
         finally:
             server.should_exit = True
-            await asyncio.wait([running], timeout=GRACE * 2)
+            await asyncio.wait([running], timeout=GRACE_PERIOD * 2)

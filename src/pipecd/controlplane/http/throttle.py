@@ -1,12 +1,14 @@
-"""Slows down guessing of passwords: failed attempts are counted per address and name, in bounded memory."""
+"""Throttles password guessing: counts failed attempts per client address and user name, in bounded memory."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
 
-ALLOWED = 10
+#: Failed attempts before further ones are rejected.
+MAX_FAILURES = 10
 #: Seconds after which failures are forgotten.
 WINDOW = 300.0
-REMEMBERED = 10_000
+#: Clients that are tracked; the least recently failed one is dropped first.
+MAX_CLIENTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -16,28 +18,28 @@ class _Failures:
 
 
 class Throttle:
-    """`now` is any monotonic clock's seconds."""
+    """`now` is the time of a monotonic clock, in seconds."""
 
     def __init__(
-        self, *, allowed: int = ALLOWED, window: float = WINDOW, remembered: int = REMEMBERED
+        self, *, max_failures: int = MAX_FAILURES, window: float = WINDOW, max_clients: int = MAX_CLIENTS
     ) -> None:
-        self._allowed, self._window, self._remembered = allowed, window, remembered
+        self._max_failures, self._window, self._max_clients = max_failures, window, max_clients
         self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
 
-    def wait(self, who: tuple[str, ...], now: float) -> float:
-        """Seconds until `who` may try again; 0 when at once."""
-        known = self._failures.get(who)
-        if known is None or known.count < self._allowed:
+    def wait(self, client: tuple[str, ...], now: float) -> float:
+        """Seconds until `client` may try again; 0 means now."""
+        failures = self._failures.get(client)
+        if failures is None or failures.count < self._max_failures:
             return 0.0
-        return max(0.0, known.since + self._window - now)
+        return max(0.0, failures.since + self._window - now)
 
-    def failed(self, who: tuple[str, ...], now: float) -> None:
-        known = self._failures.pop(who, None)
-        if known is None or now - known.since > self._window:
-            known = _Failures(0, now)
-        self._failures[who] = _Failures(known.count + 1, known.since)
-        while len(self._failures) > self._remembered:
+    def record_failure(self, client: tuple[str, ...], now: float) -> None:
+        failures = self._failures.pop(client, None)
+        if failures is None or now - failures.since > self._window:
+            failures = _Failures(0, now)
+        self._failures[client] = _Failures(failures.count + 1, failures.since)
+        while len(self._failures) > self._max_clients:
             self._failures.popitem(last=False)
 
-    def succeeded(self, who: tuple[str, ...]) -> None:
-        self._failures.pop(who, None)
+    def record_success(self, client: tuple[str, ...]) -> None:
+        self._failures.pop(client, None)

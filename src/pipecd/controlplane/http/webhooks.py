@@ -1,7 +1,7 @@
-"""Pushes told by Git hosts: `POST /hooks/{github,gitlab,bitbucket,gitea}`.
+"""Webhooks of Git hosts: `POST /hooks/{github,gitlab,bitbucket,gitea}`.
 
-A genuine notice is a hint to the agents that have that repository, nothing more: they ask Git
-themselves. So a forged one, were its signature found, could make somebody look, not deploy.
+A verified push event only notifies the agents that use the repository; they then check Git themselves. A
+forged event, even with a valid signature, could therefore cause a check but not a deployment.
 """
 
 import hashlib
@@ -17,58 +17,58 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from pipecd.controlplane.rpc.watch import Hints
+from pipecd.controlplane.rpc.watch import RepositoryNotifier
 
 log = structlog.get_logger()
 
-#: GitHub's own limit is 25 MB; what names a repository fits in far less.
+#: In bytes. GitHub's limit is 25 MB; events that name a repository are much smaller.
 MAX_BODY = 5 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Host:
-    """How one kind of Git host proves itself, and where its notices name the repository."""
+class GitHost:
+    """How to verify the events of one kind of Git host, and where they name the repository."""
 
-    genuine: Callable[[Headers, bytes, bytes], bool]
-    #: Paths to the members of the body that name a remote.
+    verify: Callable[[Headers, bytes, bytes], bool]
+    #: Paths to the fields of the body that name a remote.
     remotes: Sequence[Sequence[str]]
 
 
 def _signed(header: str, prefix: str = "") -> Callable[[Headers, bytes, bytes], bool]:
-    """An HMAC-SHA256 of the body in `header`, in hexadecimal."""
+    """Verifies the HMAC-SHA256 of the body in `header`, in hexadecimal."""
 
-    def genuine(headers: Headers, body: bytes, secret: bytes) -> bool:
-        shown = headers.get(header, "")
+    def verify(headers: Headers, body: bytes, secret: bytes) -> bool:
+        signature = headers.get(header, "")
         expected = prefix + hmac.new(secret, body, hashlib.sha256).hexdigest()
-        return hmac.compare_digest(shown.encode(), expected.encode())
+        return hmac.compare_digest(signature.encode(), expected.encode())
 
-    return genuine
+    return verify
 
 
 def _token(header: str) -> Callable[[Headers, bytes, bytes], bool]:
-    """The secret itself in `header`, as GitLab sends it."""
+    """Verifies the secret itself in `header`, as GitLab sends it."""
 
-    def genuine(headers: Headers, body: bytes, secret: bytes) -> bool:
+    def verify(headers: Headers, body: bytes, secret: bytes) -> bool:
         return hmac.compare_digest(headers.get(header, "").encode(), secret)
 
-    return genuine
+    return verify
 
 
-_GITHUB_LIKE = (
+_GITHUB_REMOTES = (
     ("repository", "clone_url"),
     ("repository", "ssh_url"),
     ("repository", "html_url"),
 )
 
-HOSTS: Mapping[str, Host] = {
-    "github": Host(genuine=_signed("x-hub-signature-256", "sha256="), remotes=_GITHUB_LIKE),
-    "gitea": Host(genuine=_signed("x-gitea-signature"), remotes=_GITHUB_LIKE),
-    "gitlab": Host(
-        genuine=_token("x-gitlab-token"),
+HOSTS: Mapping[str, GitHost] = {
+    "github": GitHost(verify=_signed("x-hub-signature-256", "sha256="), remotes=_GITHUB_REMOTES),
+    "gitea": GitHost(verify=_signed("x-gitea-signature"), remotes=_GITHUB_REMOTES),
+    "gitlab": GitHost(
+        verify=_token("x-gitlab-token"),
         remotes=(("project", "git_http_url"), ("project", "git_ssh_url"), ("project", "web_url")),
     ),
-    "bitbucket": Host(
-        genuine=_signed("x-hub-signature", "sha256="),
+    "bitbucket": GitHost(
+        verify=_signed("x-hub-signature", "sha256="),
         remotes=(
             ("repository", "links", "html", "href"),
             ("repository", "links", "clone", "href"),
@@ -78,56 +78,56 @@ HOSTS: Mapping[str, Host] = {
 
 
 class Webhooks:
-    """`secrets` by host; several agree on any of them, so that one can be replaced in peace."""
+    """`secrets` by Git host. With several secrets any one is accepted, so that a secret can be rotated."""
 
-    def __init__(self, secrets: Mapping[str, Sequence[bytes]], hints: Hints) -> None:
-        self._secrets, self._hints = secrets, hints
+    def __init__(self, secrets: Mapping[str, Sequence[bytes]], notifier: RepositoryNotifier) -> None:
+        self._secrets, self._notifier = secrets, notifier
 
     async def receive(self, request: Request) -> Response:
         name = request.path_params["host"]
         secrets = self._secrets.get(name, ())
         if name not in HOSTS or not secrets:
             return PlainTextResponse(
-                f"no webhook of {name} is configured; add one under spec.webhooks", status_code=404
+                f"no webhook for {name} is configured; add one under spec.webhooks", status_code=404
             )
-        body = await _bounded(request)
+        body = await _read_body(request)
         if body is None:
-            return PlainTextResponse("the notice is too large", status_code=413)
+            return PlainTextResponse("the request body is too large", status_code=413)
         host = HOSTS[name]
-        if not any(host.genuine(request.headers, body, secret) for secret in secrets):
-            log.warning("webhook refused", host=name, peer=request.client.host if request.client else "")
-            return PlainTextResponse("the signature does not fit the configured secret", status_code=401)
-        remotes = tuple(dict.fromkeys(remotes_in(body, host)))
-        told = await self._hints.repository_changed(remotes)
-        log.info("webhook", host=name, remotes=remotes, agents=told)
+        if not any(host.verify(request.headers, body, secret) for secret in secrets):
+            log.warning("webhook_rejected", host=name, peer=request.client.host if request.client else "")
+            return PlainTextResponse("the signature does not match the configured secret", status_code=401)
+        remotes = tuple(dict.fromkeys(_extract_remotes(body, host)))
+        notified_agents = await self._notifier.notify_agents(remotes)
+        log.info("webhook_received", host=name, remotes=remotes, agents=notified_agents)
         return PlainTextResponse("ok")
 
 
-def remotes_in(body: bytes, host: Host) -> Iterator[str]:
-    """The remotes that a notice names; none when it is no notice of a repository."""
+def _extract_remotes(body: bytes, host: GitHost) -> Iterator[str]:
+    """The remotes that the event in `body` names; none if the event does not concern a repository."""
     if body.startswith(b"payload="):
-        # GitHub and Gitea send a form when they are not told to send JSON.
+        # GitHub and Gitea send a form unless configured to send JSON.
         body = parse_qs(body)[b"payload"][0]
     try:
-        notice = json.loads(body)
+        event = json.loads(body)
     except (ValueError, RecursionError):
         return
     for path in host.remotes:
-        yield from (value for value in _at(notice, path) if isinstance(value, str) and value)
+        yield from (value for value in _values_at(event, path) if isinstance(value, str) and value)
 
 
-def _at(value: Any, path: Sequence[str]) -> Iterator[Any]:
-    """What stands at `path`; lists on the way are looked into."""
+def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:
+    """The values at `path`; lists along the path are searched element by element."""
     if isinstance(value, list):
         for item in value:
-            yield from _at(item, path)
+            yield from _values_at(item, path)
     elif not path:
         yield value
     elif isinstance(value, dict) and path[0] in value:
-        yield from _at(value[path[0]], path[1:])
+        yield from _values_at(value[path[0]], path[1:])
 
 
-async def _bounded(request: Request) -> bytes | None:
+async def _read_body(request: Request) -> bytes | None:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -1,6 +1,7 @@
-"""What the control plane does by itself, one file a job. One replica at a time does each.
+"""Periodic background jobs of the control plane, one file per job.
 
-`keep` runs inside the server, or alone as `pipecd ops`.
+`run` is called by the server, or by `pipecd ops` alone. A lease ensures that each job runs in at most one
+replica at a time.
 """
 
 import asyncio
@@ -12,47 +13,47 @@ from uuid import uuid4
 import structlog
 from prometheus_client import Counter
 
-from pipecd.controlplane.jobs import carry_chains, expire_commands, forget_outputs, sweep
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.jobs import delete_command_outputs, expire_commands, prune, update_chains
+from pipecd.controlplane.services import Services
 from pipecd.errors import PipecdError
 
 log = structlog.get_logger()
-FAULTS = Counter("pipecd_job_faults_total", "Runs of a job that ended by a fault of ours.", ["job"])
+INTERNAL_ERRORS = Counter("pipecd_job_faults_total", "Job runs that ended with an internal error.", ["job"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """`every` is seconds."""
+    """`interval` is in seconds."""
 
     name: str
-    every: float
-    run: Callable[[Plane], Awaitable[None]]
+    interval: float
+    run: Callable[[Services], Awaitable[None]]
 
 
 JOBS: Sequence[Job] = (
-    Job(name="carry-chains", every=2.0, run=carry_chains.run),
-    Job(name="expire-commands", every=600.0, run=expire_commands.run),
-    Job(name="forget-outputs", every=3600.0, run=forget_outputs.run),
-    Job(name="sweep", every=60.0, run=sweep.run),
+    Job(name="update-chains", interval=2.0, run=update_chains.run),
+    Job(name="expire-commands", interval=600.0, run=expire_commands.run),
+    Job(name="delete-command-outputs", interval=3600.0, run=delete_command_outputs.run),
+    Job(name="prune", interval=60.0, run=prune.run),
 )
 
 
-async def keep(plane: Plane, jobs: Sequence[Job] = JOBS) -> None:
-    """Every job at its own pace, for ever."""
+async def run(services: Services, jobs: Sequence[Job] = JOBS) -> None:
+    """Run every job at its interval, until cancelled."""
     holder = str(uuid4())
     async with asyncio.TaskGroup() as tasks:
         for job in jobs:
-            tasks.create_task(_keep(plane, job, holder), name=f"job {job.name}")
+            tasks.create_task(_run_periodically(services, job, holder), name=f"job {job.name}")
 
 
-async def _keep(plane: Plane, job: Job, holder: str) -> None:
+async def _run_periodically(services: Services, job: Job, holder: str) -> None:
     while True:
         try:
-            if await plane.store.leases.acquire(f"job/{job.name}", holder, job.every * 2 + 30):
-                await job.run(plane)
+            if await services.store.leases.acquire(f"job/{job.name}", holder, job.interval * 2 + 30):
+                await job.run(services)
         except PipecdError as error:
-            log.warning("job paused", job=job.name, why=str(error))
+            log.warning("job_failed", job=job.name, error=str(error))
         except Exception:
-            FAULTS.labels(job.name).inc()
-            log.exception("fault in a job", job=job.name)
-        await asyncio.sleep(job.every * random.uniform(0.9, 1.1))
+            INTERNAL_ERRORS.labels(job.name).inc()
+            log.exception("job_internal_error", job=job.name)
+        await asyncio.sleep(job.interval * random.uniform(0.9, 1.1))

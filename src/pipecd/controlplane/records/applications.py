@@ -1,11 +1,11 @@
-"""Applications: registered, changed and synced by programs and people of their project."""
+"""Registers, changes and syncs applications on behalf of users and API clients of their project."""
 
 from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.records import commands, ownership
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.errors import Conflict, NotFound, PipecdError, Refused
 from pipecd.remotes import directory_url
 from pipecd.schema.model.application_pb2 import Application
@@ -20,7 +20,7 @@ DEFAULT_CONFIG_FILENAME = "app.pipecd.yaml"
 
 
 async def add(
-    plane: Plane,
+    services: Services,
     caller: Caller,
     *,
     name: str,
@@ -32,16 +32,16 @@ async def add(
     labels: Mapping[str, str],
     deploy_targets: Mapping[str, DeployTargets],
 ) -> str:
-    """The new application's id. Its repository is one that its piped reported."""
-    piped = await ownership.get(plane, caller, Piped, piped_id)
-    now = plane.now()
-    made = Application(
+    """Register an application and return its ID. Raises NotFound unless its piped reported the repository."""
+    piped = await ownership.get(services, caller, Piped, piped_id)
+    now = services.now()
+    application = Application(
         id=str(uuid4()),
         name=name,
         piped_id=piped_id,
         project_id=caller.project_id,
         kind=kind,
-        git_path=_resolved(piped, git_path),
+        git_path=_resolve_git_path(piped, git_path),
         platform_provider=platform_provider,
         cloud_provider=platform_provider,
         description=description,
@@ -50,73 +50,76 @@ async def add(
         created_at=now,
         updated_at=now,
     )
-    await plane.store.create(made)
-    return made.id
+    await services.store.create(application)
+    return application.id
 
 
-def _resolved(piped: Piped, wanted: ApplicationGitPath) -> ApplicationGitPath:
-    """`wanted` with remote and branch as its piped knows them, and a link for people."""
+def _resolve_git_path(piped: Piped, git_path: ApplicationGitPath) -> ApplicationGitPath:
+    """`git_path` completed with the remote and branch that the piped reported, and with a web link."""
     for repository in piped.repositories:
-        if repository.id == wanted.repo.id:
-            url = directory_url(repository.remote, repository.branch, wanted.path)
+        if repository.id == git_path.repo.id:
+            url = directory_url(repository.remote, repository.branch, git_path.path)
             return ApplicationGitPath(
                 repo=repository,
-                path=wanted.path,
-                config_filename=wanted.config_filename or DEFAULT_CONFIG_FILENAME,
+                path=git_path.path,
+                config_filename=git_path.config_filename or DEFAULT_CONFIG_FILENAME,
                 url=url,
             )
-    known = ", ".join(repository.id for repository in piped.repositories) or "none yet"
-    raise NotFound(f"piped {piped.name} has no repository {wanted.repo.id}; it reported {known}")
+    reported = ", ".join(repository.id for repository in piped.repositories) or "none yet"
+    raise NotFound(f"piped {piped.name} has no repository {git_path.repo.id}; it reported {reported}")
 
 
 async def change(
-    plane: Plane,
+    services: Services,
     caller: Caller,
     application_id: str,
     alter: Callable[[Application], None],
-    foreign: type[PipecdError] | None = None,
+    foreign_error: type[PipecdError] | None = None,
 ) -> Application:
-    """What was deleted does not change any more."""
+    """Change an application with `alter`. Raises Refused if it was deleted."""
 
-    def alive(record: Application) -> None:
+    def checked(record: Application) -> None:
         if record.deleted:
             raise Refused(f"application {record.id} was deleted")
         alter(record)
 
-    return await ownership.change(plane, caller, Application, application_id, alive, foreign)
+    return await ownership.change(services, caller, Application, application_id, checked, foreign_error)
 
 
-async def enable(plane: Plane, caller: Caller, application_id: str) -> None:
+async def enable(services: Services, caller: Caller, application_id: str) -> None:
     def alter(record: Application) -> None:
         record.disabled = False
 
-    await change(plane, caller, application_id, alter)
+    await change(services, caller, application_id, alter)
 
 
-async def disable(plane: Plane, caller: Caller, application_id: str) -> None:
+async def disable(services: Services, caller: Caller, application_id: str) -> None:
     def alter(record: Application) -> None:
         record.disabled = True
 
-    await change(plane, caller, application_id, alter)
+    await change(services, caller, application_id, alter)
 
 
-async def delete(plane: Plane, caller: Caller, application_id: str) -> None:
-    """The record stays, for the deployments that name it."""
+async def delete(services: Services, caller: Caller, application_id: str) -> None:
+    """Mark the application as deleted. Its record remains, because deployments refer to it."""
 
     def alter(record: Application) -> None:
         record.deleted = record.disabled = True
-        record.deleted_at = plane.now()
+        record.deleted_at = services.now()
 
-    await change(plane, caller, application_id, alter)
+    await change(services, caller, application_id, alter)
 
 
 async def sync(
-    plane: Plane, caller: Caller, application_id: str, strategy: SyncStrategy.ValueType = SyncStrategy.AUTO
+    services: Services,
+    caller: Caller,
+    application_id: str,
+    strategy: SyncStrategy.ValueType = SyncStrategy.AUTO,
 ) -> str:
-    """Asks the application's agent for a deployment; the command's id."""
-    application = await ownership.get(plane, caller, Application, application_id)
+    """Send a sync command to the application's agent and return the command's ID."""
+    application = await ownership.get(services, caller, Application, application_id)
     if application.deleted or application.disabled:
         state = "deleted" if application.deleted else "disabled"
         raise Conflict(f"application {application.name} is {state} and cannot be synced")
     payload = Command.SyncApplication(application_id=application_id, sync_strategy=strategy)
-    return await commands.order(plane, caller, application.piped_id, sync_application=payload)
+    return await commands.create(services, caller, application.piped_id, sync_application=payload)

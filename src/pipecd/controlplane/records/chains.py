@@ -1,11 +1,12 @@
-"""Deployment chains: blocks of deployments that wait for one another, and how far each has come.
+"""Deployment chains: sequences of blocks of deployments, each of which waits for the previous block.
 
-Called when an agent makes a chain or asks for its turn, and by the job that carries statuses over.
+Called when an agent creates a chain, when it asks whether a deployment may be planned, and by the job
+`update_chains`.
 """
 
 from collections.abc import Iterable, Sequence
 
-from pipecd.controlplane.records.enum_names import kinds
+from pipecd.controlplane.records.enum_names import parse_kinds
 from pipecd.errors import NotFound, Refused
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest, InChainDeploymentPlannableResponse
 from pipecd.schema.model.application_pb2 import Application
@@ -26,14 +27,14 @@ _FINAL = (
     ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
     ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED,
 )
-_BLOCK_OF = {
+_BLOCK_STATUS = {
     DeploymentStatus.DEPLOYMENT_FAILURE: ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
     DeploymentStatus.DEPLOYMENT_CANCELLED: ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED,
     DeploymentStatus.DEPLOYMENT_PLANNED: ChainBlockStatus.DEPLOYMENT_BLOCK_RUNNING,
     DeploymentStatus.DEPLOYMENT_RUNNING: ChainBlockStatus.DEPLOYMENT_BLOCK_RUNNING,
     DeploymentStatus.DEPLOYMENT_ROLLING_BACK: ChainBlockStatus.DEPLOYMENT_BLOCK_RUNNING,
 }
-#: What a block, or a chain, is when its parts differ: the first of these that any part is.
+#: Status of a block whose deployments differ: the first of these that any of them has.
 _WORST = (
     ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
     ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED,
@@ -41,31 +42,31 @@ _WORST = (
 )
 
 
-def matching(matcher: Matcher, applications: Iterable[Application]) -> Sequence[Application]:
-    """The applications of a block, by name, kind and labels. Raises Refused for an unknown kind."""
-    (kind,) = kinds([matcher.kind]) if matcher.kind else (None,)
+def match_applications(matcher: Matcher, applications: Iterable[Application]) -> Sequence[Application]:
+    """The applications selected by name, kind and labels. Raises Refused for an unknown kind."""
+    (kind,) = parse_kinds([matcher.kind]) if matcher.kind else (None,)
     return [
-        one
-        for one in applications
-        if (not matcher.name or one.name == matcher.name)
-        and kind in (None, one.kind)
-        and all(one.labels.get(key) == value for key, value in matcher.labels.items())
+        application
+        for application in applications
+        if (not matcher.name or application.name == matcher.name)
+        and kind in (None, application.kind)
+        and all(application.labels.get(key) == value for key, value in matcher.labels.items())
     ]
 
 
-def node(application: Application) -> ChainNode:
+def build_node(application: Application) -> ChainNode:
     return ChainNode(
         application_ref=ChainApplicationRef(application_id=application.id, application_name=application.name)
     )
 
 
-def turn(chain: DeploymentChain, index: int) -> InChainDeploymentPlannableResponse:
-    """May a deployment of block `index` be planned now, or should it end?"""
+def check_plannable(chain: DeploymentChain, index: int) -> InChainDeploymentPlannableResponse:
+    """Whether a deployment of block `index` may be planned now, must wait, or must be cancelled."""
     if index >= len(chain.blocks):
         raise Refused(f"chain {chain.id} has no block {index}")
     if chain.blocks[index].status in _FINAL:
         return InChainDeploymentPlannableResponse(
-            cancel=True, cancel_reason=f"block {index} of the deployment chain is over already"
+            cancel=True, cancel_reason=f"block {index} of the deployment chain has already finished"
         )
     if index == 0:
         return InChainDeploymentPlannableResponse(plannable=True)
@@ -80,16 +81,16 @@ def turn(chain: DeploymentChain, index: int) -> InChainDeploymentPlannableRespon
     return InChainDeploymentPlannableResponse()
 
 
-def carry(chain: DeploymentChain, deployments: Iterable[Deployment], now: int) -> None:
-    """Brings the chain up to date with its deployments."""
-    known = {one.id: one for one in deployments}
+def update_statuses(chain: DeploymentChain, deployments: Iterable[Deployment], now: int) -> None:
+    """Update the statuses of the chain, its blocks and nodes from its deployments."""
+    by_id = {deployment.id: deployment for deployment in deployments}
     for block in chain.blocks:
-        for one in block.nodes:
-            deployment = known.get(one.deployment_ref.deployment_id)
+        for node in block.nodes:
+            deployment = by_id.get(node.deployment_ref.deployment_id)
             if deployment:
-                one.deployment_ref.status = deployment.status
-                one.deployment_ref.status_reason = deployment.status_reason
-        _settle(block, now)
+                node.deployment_ref.status = deployment.status
+                node.deployment_ref.status_reason = deployment.status_reason
+        _update_block(block, now)
     chain.status = _chain_status(chain.blocks)
     if chain.status not in (ChainStatus.DEPLOYMENT_CHAIN_PENDING, ChainStatus.DEPLOYMENT_CHAIN_RUNNING):
         chain.completed_at = chain.completed_at or now
@@ -97,26 +98,26 @@ def carry(chain: DeploymentChain, deployments: Iterable[Deployment], now: int) -
 
 
 def attach(chain: DeploymentChain, deployment: Deployment) -> None:
-    """Notes `deployment` at the node it was made for. Raises NotFound when the chain has none."""
+    """Assign `deployment` to the node of its application. Raises NotFound if the chain has no such node."""
     for block in chain.blocks:
-        for one in block.nodes:
-            if one.application_ref.application_id == deployment.application_id:
-                one.deployment_ref.deployment_id = deployment.id
-                one.deployment_ref.status = deployment.status
+        for node in block.nodes:
+            if node.application_ref.application_id == deployment.application_id:
+                node.deployment_ref.deployment_id = deployment.id
+                node.deployment_ref.status = deployment.status
                 return
     raise NotFound(f"chain {chain.id} has no node for application {deployment.application_id}")
 
 
-def _settle(block: ChainBlock, now: int) -> None:
-    statuses = [one.deployment_ref.status for one in block.nodes if one.deployment_ref.deployment_id]
-    whole = len(statuses) == len(block.nodes)
-    if whole and all(status == DeploymentStatus.DEPLOYMENT_SUCCESS for status in statuses):
+def _update_block(block: ChainBlock, now: int) -> None:
+    statuses = [node.deployment_ref.status for node in block.nodes if node.deployment_ref.deployment_id]
+    complete = len(statuses) == len(block.nodes)
+    if complete and all(status == DeploymentStatus.DEPLOYMENT_SUCCESS for status in statuses):
         block.status = ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS
     else:
-        reached = {_BLOCK_OF.get(status) for status in statuses}
-        begun = any(status == DeploymentStatus.DEPLOYMENT_SUCCESS for status in statuses)
-        worst = next((one for one in _WORST if one in reached), None)
-        if worst is None and begun:
+        block_statuses = {_BLOCK_STATUS.get(status) for status in statuses}
+        any_succeeded = any(status == DeploymentStatus.DEPLOYMENT_SUCCESS for status in statuses)
+        worst = next((status for status in _WORST if status in block_statuses), None)
+        if worst is None and any_succeeded:
             worst = ChainBlockStatus.DEPLOYMENT_BLOCK_RUNNING
         if worst is not None:
             block.status = worst

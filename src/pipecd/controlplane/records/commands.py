@@ -1,26 +1,28 @@
-"""Commands: what people and programs ask of an agent. Made here, stored once, told to the agent at once."""
+"""Creates commands, which users and API clients send to agents. The change feed notifies the agent."""
 
 from typing import Any
 from uuid import uuid4
 
 from pipecd.controlplane.auth.caller import Caller
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.schema.model.command_pb2 import Command
 
 
-async def order(plane: Plane, caller: Caller, piped_id: str, application_id: str = "", **payload: Any) -> str:
-    """Store a command for `piped_id` and return its id.
+async def create(
+    services: Services, caller: Caller, piped_id: str, application_id: str = "", **payload: Any
+) -> str:
+    """Store a command for the agent `piped_id` and return the command's ID.
 
-    `payload` is the one sub-message it carries, such as `sync_application=…`; the ids it names are
-    repeated on the command, where lists are filtered by them.
+    `payload` is the one sub-message of the command, such as `sync_application=…`; the IDs in it are copied to
+    the command itself, because lists are filtered by them.
     """
-    command = new(caller.project_id, piped_id, caller.name, plane.now(), **payload)
+    command = build(caller.project_id, piped_id, caller.name, services.now(), **payload)
     command.application_id = command.application_id or application_id
-    await plane.store.create(command)
+    await services.store.create(command)
     return command.id
 
 
-def new(project_id: str, piped_id: str, commander: str, now: int, **payload: Any) -> Command:
+def build(project_id: str, piped_id: str, commander: str, now: int, **payload: Any) -> Command:
     ((member, message),) = payload.items()
     return Command(
         id=str(uuid4()),

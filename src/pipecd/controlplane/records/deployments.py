@@ -1,8 +1,8 @@
-"""What a report makes of a deployment's record: pure changes, checked against the status tables.
+"""Applies an agent's reports to a deployment's record: pure functions, checked against the status tables.
 
-Called by `rpc.piped.deployments` inside a compare-and-set. Each function changes the record it is
-given or raises `Conflict` naming both states; saying the same twice is no conflict and changes nothing
-that was decided.
+Called by `rpc.piped.deployments` inside a compare-and-set. Each function modifies the given record or raises
+`Conflict` naming both statuses. Repeated reports are idempotent: they raise no error and do not change a
+final status.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from pipecd.schema.model.stage_pb2 import PipelineStage
 
 
 def plan(record: Deployment, report: ReportDeploymentPlannedRequest, now: int) -> None:
-    """The planner's answer: stages, versions and why this strategy."""
+    """Store the result of planning: stages, versions and the reason for the strategy."""
     move(record, DeploymentStatus.PLANNED, report.status_reason)
     record.summary = report.summary
     record.running_commit_hash = report.running_commit_hash
@@ -40,10 +40,12 @@ def change_status(record: Deployment, report: ReportDeploymentStatusChangedReque
 
 
 def complete(record: Deployment, report: ReportDeploymentCompletedRequest, now: int) -> None:
-    """The end. Stages that the report lists go along where that is a legal move."""
+    """Set the final status. Stages listed in the report change too, where the transition is allowed."""
     status = DeploymentStatus(report.status)
     if not status.final:
-        raise Refused(f"a deployment does not end as {status.name}", remedy="SUCCESS, FAILURE or CANCELLED")
+        raise Refused(
+            f"{status.name} is not a final status of a deployment", remedy="use SUCCESS, FAILURE or CANCELLED"
+        )
     if DeploymentStatus(record.status) is status:
         return
     move(record, status, report.status_reason)
@@ -51,12 +53,14 @@ def complete(record: Deployment, report: ReportDeploymentCompletedRequest, now: 
     record.updated_at = now
     for stage in record.stages:
         if stage.id in report.stage_statuses:
-            _carry_along(stage, StageStatus(report.stage_statuses[stage.id]), report.completed_at, now)
+            _set_stage_if_allowed(
+                stage, StageStatus(report.stage_statuses[stage.id]), report.completed_at, now
+            )
 
 
 def change_stage(record: Deployment, report: ReportStageStatusChangedRequest, now: int) -> None:
-    """One stage's new status. After the deployment's end nothing moves any more."""
-    stage = stage_of(record, report.stage_id)
+    """Set one stage's status. Raises Conflict if the transition is not allowed or the deployment ended."""
+    stage = find_stage(record, report.stage_id)
     old, new = StageStatus(stage.status), StageStatus(report.status)
     if old == new and old.final:
         return
@@ -78,13 +82,13 @@ def change_stage(record: Deployment, report: ReportStageStatusChangedRequest, no
 
 
 def add_stage_metadata(record: Deployment, stage_id: str, metadata: Mapping[str, str], now: int) -> None:
-    stage = stage_of(record, stage_id)
+    stage = find_stage(record, stage_id)
     stage.metadata.update(metadata)
     stage.updated_at = record.updated_at = now
 
 
 def move(record: Deployment, status: DeploymentStatus, reason: str) -> None:
-    """Change the status where that is legal."""
+    """Set the status. Raises Conflict if the transition is not allowed."""
     old = DeploymentStatus(record.status)
     if not may_move(old, status):
         raise Conflict(f"deployment {record.id} is {old.name} and cannot become {status.name}")
@@ -92,14 +96,14 @@ def move(record: Deployment, status: DeploymentStatus, reason: str) -> None:
     record.status_reason = reason
 
 
-def stage_of(record: Deployment, stage_id: str) -> PipelineStage:
+def find_stage(record: Deployment, stage_id: str) -> PipelineStage:
     for stage in record.stages:
         if stage.id == stage_id:
             return stage
     raise Refused(f"deployment {record.id} has no stage {stage_id}")
 
 
-def _carry_along(stage: PipelineStage, status: StageStatus, completed_at: int, now: int) -> None:
+def _set_stage_if_allowed(stage: PipelineStage, status: StageStatus, completed_at: int, now: int) -> None:
     old = StageStatus(stage.status)
     if old != status and stage_may_move(old, status):
         _set_stage(stage, status, completed_at, now)

@@ -1,4 +1,4 @@
-"""Names of the schema's enums that programs write, and what is said of one that there is not."""
+"""Parses names of the schema's enum values in API requests."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,20 +7,20 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 
 
-def kinds(names: Iterable[str]) -> list[int]:
-    """The numbers of kinds of applications. Raises Refused."""
-    return _numbers(names, dict(ApplicationKind.items()), "kind of application")
+def parse_kinds(names: Iterable[str]) -> list[int]:
+    """The numbers of application kinds. Raises Refused for an unknown name."""
+    return _parse_names(names, dict(ApplicationKind.items()), "application kind")
 
 
-def statuses(names: Iterable[str]) -> list[int]:
-    """The numbers of statuses of deployments. Raises Refused."""
-    return _numbers(names, dict(DeploymentStatus.items()), "status of a deployment")
+def parse_statuses(names: Iterable[str]) -> list[int]:
+    """The numbers of deployment statuses. Raises Refused for an unknown name."""
+    return _parse_names(names, dict(DeploymentStatus.items()), "deployment status")
 
 
-def _numbers(names: Iterable[str], known: Mapping[str, int], what: str) -> list[int]:
-    found = []
+def _parse_names(names: Iterable[str], known: Mapping[str, int], description: str) -> list[int]:
+    numbers = []
     for name in names:
         if name not in known:
-            raise Refused(f"{name} is no {what}", remedy=f"use one of {', '.join(known)}")
-        found.append(int(known[name]))
-    return found
+            raise Refused(f"{name} is not a valid {description}", remedy=f"use one of {', '.join(known)}")
+        numbers.append(int(known[name]))
+    return numbers

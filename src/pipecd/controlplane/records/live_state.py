@@ -1,4 +1,4 @@
-"""Live state: the newest snapshot of each application, kept up to date by events of its resources."""
+"""Applies resource events to the latest live-state snapshot of an application."""
 
 from pipecd.schema.model.live_state_pb2 import (
     ApplicationLiveStateSnapshot,
@@ -6,27 +6,29 @@ from pipecd.schema.model.live_state_pb2 import (
     KubernetesResourceStateEvent,
 )
 
-#: What the change feed calls a new snapshot; `id` is the application's.
-CHANGED = "live_state"
+#: Kind of a snapshot's change in the change feed; its `id` is the application's.
+CHANGE_KIND = "live_state"
 
 
 def apply_event(snapshot: ApplicationLiveStateSnapshot, event: KubernetesResourceStateEvent) -> bool:
-    """Whether `event`, applied to `snapshot`, changed it; one made before the snapshot does nothing."""
-    if _order(event.snapshot_version) < _order(snapshot.version):
+    """Apply `event` to `snapshot`; return whether it changed. Events older than the snapshot are ignored."""
+    if _sort_key(event.snapshot_version) < _sort_key(snapshot.version):
         return False
     resources = snapshot.kubernetes.resources
-    place = next((index for index, one in enumerate(resources) if one.id == event.state.id), None)
+    position = next(
+        (index for index, resource in enumerate(resources) if resource.id == event.state.id), None
+    )
     if event.type == KubernetesResourceStateEvent.DELETED:
-        if place is None:
+        if position is None:
             return False
-        del resources[place]
-    elif place is None:
+        del resources[position]
+    elif position is None:
         resources.append(event.state)
     else:
-        resources[place].CopyFrom(event.state)
+        resources[position].CopyFrom(event.state)
     snapshot.version.CopyFrom(event.snapshot_version)
     return True
 
 
-def _order(version: ApplicationLiveStateVersion) -> tuple[int, int]:
+def _sort_key(version: ApplicationLiveStateVersion) -> tuple[int, int]:
     return version.timestamp, version.index

@@ -1,6 +1,6 @@
-"""What belongs to the caller's project: looked up, and refused where it is another's.
+"""Reads and changes records of the caller's project, and rejects access to those of other projects.
 
-Called by everything that serves programs and people. (What belongs to an agent: `rpc.piped.owned`.)
+Called by all RPCs for users and API clients. For RPCs of agents see `rpc.piped.owned`.
 """
 
 from collections.abc import Callable
@@ -9,43 +9,46 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from pipecd.controlplane.auth.caller import Caller, Program
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.errors import PermissionDenied, PipecdError, Refused
 
 M = TypeVar("M", bound=Message)
 
 
 async def get(
-    plane: Plane, caller: Caller, kind: type[M], id: str, foreign: type[PipecdError] | None = None
+    services: Services, caller: Caller, kind: type[M], id: str, foreign_error: type[PipecdError] | None = None
 ) -> M:
-    """The record. Raises NotFound, or `foreign` when it is another project's."""
-    found = (await plane.store.get(kind, id)).message
-    check(caller, found, foreign)
-    return found
+    """The record. Raises NotFound, or `foreign_error` if it belongs to another project."""
+    record = (await services.store.get(kind, id)).message
+    check(caller, record, foreign_error)
+    return record
 
 
 async def change(
-    plane: Plane,
+    services: Services,
     caller: Caller,
     kind: type[M],
     id: str,
     alter: Callable[[M], None],
-    foreign: type[PipecdError] | None = None,
+    foreign_error: type[PipecdError] | None = None,
 ) -> M:
-    """The record after `alter`, written by compare-and-set and dated."""
+    """Apply `alter` to the record by compare-and-set, set `updated_at`, and return the new record."""
 
     def checked(record: Any) -> None:
-        check(caller, record, foreign)
+        check(caller, record, foreign_error)
         alter(record)
-        record.updated_at = plane.now()
+        record.updated_at = services.now()
 
-    return (await plane.store.update(kind, id, checked)).message
+    return (await services.store.update(kind, id, checked)).message
 
 
-def check(caller: Caller, found: Any, foreign: type[PipecdError] | None = None) -> None:
-    """Programs of PipeCD know INVALID_ARGUMENT for most of these, people's calls PERMISSION_DENIED."""
-    if found.project_id != caller.project_id:
-        error = foreign or (Refused if isinstance(caller, Program) else PermissionDenied)
+def check(caller: Caller, record: Any, foreign_error: type[PipecdError] | None = None) -> None:
+    """Raises an error if `record` belongs to another project.
+
+    The default is PipeCD's: INVALID_ARGUMENT for API clients, PERMISSION_DENIED for users.
+    """
+    if record.project_id != caller.project_id:
+        error = foreign_error or (Refused if isinstance(caller, Program) else PermissionDenied)
         raise error(
-            f"{found.DESCRIPTOR.name.lower()} {found.id} does not belong to project {caller.project_id}"
+            f"{record.DESCRIPTOR.name.lower()} {record.id} does not belong to project {caller.project_id}"
         )

@@ -1,4 +1,4 @@
-"""Plan previews: asked of every agent that has the repository, gathered when they have answered."""
+"""Plan previews: requested from every agent that has the repository, collected when all have finished."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from pipecd import proto_json
 from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.records import commands
 from pipecd.controlplane.records.pipeds import with_status
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.errors import Conflict, NotFound, PermissionDenied
 from pipecd.schema.api.plan_preview_pb2 import RequestPlanPreviewRequest
@@ -14,75 +14,84 @@ from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 
-#: How long an agent may take when nobody says, and how long its answer is kept (seconds).
-USUAL_TIMEOUT, KEPT = 300, 24 * 3600
+#: How long an agent may take unless the request gives a timeout, in seconds.
+DEFAULT_TIMEOUT = 300
+#: How long a result is available, in seconds.
+RESULT_LIFETIME = 24 * 3600
 
 
-async def request(plane: Plane, caller: Caller, wanted: RequestPlanPreviewRequest) -> Sequence[str]:
-    """A command for each repository of each agent that is the pull request's; their ids."""
-    made = []
-    for piped in await lists.pipeds(plane.store, caller.project_id, enabled=True):
+async def request(services: Services, caller: Caller, preview: RequestPlanPreviewRequest) -> Sequence[str]:
+    """Create a command for each agent's repository that the pull request targets; returns the command IDs."""
+    command_ids = []
+    for piped in await lists.pipeds(services.store, caller.project_id, enabled=True):
         for repository in piped.repositories:
-            if (repository.remote, repository.branch) != (wanted.repo_remote_url, wanted.base_branch):
+            if (repository.remote, repository.branch) != (preview.repo_remote_url, preview.base_branch):
                 continue
             payload = Command.BuildPlanPreview(
                 repository_id=repository.id,
-                head_branch=wanted.head_branch,
-                head_commit=wanted.head_commit,
-                base_branch=wanted.base_branch,
-                timeout=wanted.timeout,
+                head_branch=preview.head_branch,
+                head_commit=preview.head_commit,
+                base_branch=preview.base_branch,
+                timeout=preview.timeout,
             )
-            command = commands.new(
-                caller.project_id, piped.id, "pipectl", plane.now(), build_plan_preview=payload
+            command = commands.build(
+                caller.project_id, piped.id, "pipectl", services.now(), build_plan_preview=payload
             )
-            await plane.store.create(command)
-            made.append(command.id)
-    return made
+            await services.store.create(command)
+            command_ids.append(command.id)
+    return command_ids
 
 
 async def results(
-    plane: Plane, caller: Caller, command_ids: Sequence[str], timeout: int
+    services: Services, caller: Caller, command_ids: Sequence[str], timeout: int
 ) -> Sequence[PlanPreviewCommandResult]:
-    """What the agents answered. Raises NotFound while one of them is still at it."""
-    found = [await _command(plane, caller, command_id) for command_id in command_ids]
-    return [await _result(plane, caller, command, timeout or USUAL_TIMEOUT) for command in found]
+    """The agents' results. Raises NotFound while any agent is still working within its timeout."""
+    preview_commands = [await _get_command(services, caller, command_id) for command_id in command_ids]
+    return [
+        await _get_result(services, caller, command, timeout or DEFAULT_TIMEOUT)
+        for command in preview_commands
+    ]
 
 
-async def _command(plane: Plane, caller: Caller, command_id: str) -> Command:
-    command = (await plane.store.get(Command, command_id)).message
+async def _get_command(services: Services, caller: Caller, command_id: str) -> Command:
+    command = (await services.store.get(Command, command_id)).message
     if command.project_id != caller.project_id:
         raise PermissionDenied(f"command {command_id} does not belong to project {caller.project_id}")
     if command.type != Command.BUILD_PLAN_PREVIEW:
-        raise Conflict(f"command {command_id} asked for no plan preview")
+        raise Conflict(f"command {command_id} is not a plan preview")
     return command
 
 
-async def _result(plane: Plane, caller: Caller, command: Command, timeout: int) -> PlanPreviewCommandResult:
+async def _get_result(
+    services: Services, caller: Caller, command: Command, timeout: int
+) -> PlanPreviewCommandResult:
     (piped,) = await with_status(
-        plane, caller.project_id, [(await plane.store.get(Piped, command.piped_id)).message]
+        services, caller.project_id, [(await services.store.get(Piped, command.piped_id)).message]
     )
     if command.status == CommandStatus.COMMAND_NOT_HANDLED_YET:
-        made = PlanPreviewCommandResult(error=_why_unanswered(plane, command, piped, timeout))
-    elif plane.now() - command.handled_at > KEPT:
-        raise Conflict(f"the answer to command {command.id} is older than a day and is not kept any more")
+        result = PlanPreviewCommandResult(error=_explain_missing_result(services, command, piped, timeout))
+    elif services.now() - command.handled_at > RESULT_LIFETIME:
+        raise Conflict(f"the result of command {command.id} is older than a day and no longer available")
     else:
         try:
-            output = await plane.blobs.command_output(command.id)
-            made = proto_json.loads(PlanPreviewCommandResult, output)
+            output = await services.blobs.command_output(command.id)
+            result = proto_json.loads(PlanPreviewCommandResult, output)
         except NotFound:
-            made = PlanPreviewCommandResult(error="the agent answered nothing")
+            result = PlanPreviewCommandResult(error="the agent reported no result")
         except ValueError:
-            made = PlanPreviewCommandResult(error="the agent's answer cannot be read; is it up to date?")
-    made.command_id, made.piped_id, made.piped_name = command.id, piped.id, piped.name
-    made.piped_url = f"{plane.address}/settings/piped"
-    for result in made.results:
-        result.application_url = f"{plane.address}/applications/{result.application_id}"
-    return made
+            result = PlanPreviewCommandResult(
+                error="the agent's result cannot be parsed; check that the agent is up to date"
+            )
+    result.command_id, result.piped_id, result.piped_name = command.id, piped.id, piped.name
+    result.piped_url = f"{services.address}/settings/piped"
+    for application in result.results:
+        application.application_url = f"{services.address}/applications/{application.application_id}"
+    return result
 
 
-def _why_unanswered(plane: Plane, command: Command, piped: Piped, timeout: int) -> str:
+def _explain_missing_result(services: Services, command: Command, piped: Piped, timeout: int) -> str:
     if piped.status != Piped.ONLINE:
         return f"piped {piped.name} is not online"
-    if plane.now() - command.created_at <= timeout:
-        raise NotFound(f"command {command.id} is not answered yet")
-    return f"piped {piped.name} did not answer within {timeout} s"
+    if services.now() - command.created_at <= timeout:
+        raise NotFound(f"command {command.id} has not been handled yet")
+    return f"piped {piped.name} did not respond within {timeout} s"

@@ -1,1 +1,1 @@
-"""Calls that are served: one table of methods, two doors, and the handlers, one package a service."""
+"""RPC layer: one method table, two servers (gRPC and Connect), and one handler package per service."""

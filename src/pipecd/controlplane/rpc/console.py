@@ -1,4 +1,4 @@
-"""ConsoleService: ours, for the console: change notices and pages of large lists."""
+"""ConsoleService handlers: pipecd's extension for the console. Change notifications and paged lists."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from pipecd.controlplane.records import ownership, pipeds
 from pipecd.controlplane.rpc import watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
 from pipecd.errors import NotFound
@@ -27,12 +27,12 @@ from pipecd.schema.web.logs_pb2 import GetStageLogRequest, GetStageLogResponse
 
 
 async def page_applications(
-    plane: Plane, person: Person, request: PageApplicationsRequest
+    services: Services, person: Person, request: PageApplicationsRequest
 ) -> PageApplicationsResponse:
     enabled = None
     if request.only_enabled != request.only_disabled:
         enabled = request.only_enabled
-    wanted = ApplicationFilter(
+    criteria = ApplicationFilter(
         search=request.search,
         kinds=request.kinds,
         sync_statuses=request.sync_statuses,
@@ -41,15 +41,15 @@ async def page_applications(
         enabled=enabled,
     )
     paging = Paging(size=request.page_size, cursor=request.cursor)
-    page = await lists.applications(plane.store, person.project_id, wanted, paging)
-    total = await lists.count_applications(plane.store, person.project_id, wanted)
+    page = await lists.applications(services.store, person.project_id, criteria, paging)
+    total = await lists.count_applications(services.store, person.project_id, criteria)
     return PageApplicationsResponse(applications=page.records, next_cursor=page.cursor, total=total)
 
 
 async def page_deployments(
-    plane: Plane, person: Person, request: PageDeploymentsRequest
+    services: Services, person: Person, request: PageDeploymentsRequest
 ) -> PageDeploymentsResponse:
-    wanted = DeploymentFilter(
+    criteria = DeploymentFilter(
         statuses=request.statuses,
         kinds=request.kinds,
         application_ids=[request.application_id] if request.application_id else [],
@@ -57,32 +57,36 @@ async def page_deployments(
         labels=request.labels,
     )
     paging = Paging(size=request.page_size, cursor=request.cursor)
-    page = await lists.deployments(plane.store, person.project_id, wanted, paging)
+    page = await lists.deployments(services.store, person.project_id, criteria, paging)
     return PageDeploymentsResponse(deployments=page.records, next_cursor=page.cursor)
 
 
-async def see_pipeds(plane: Plane, person: Person, _: SeePipedsRequest) -> SeePipedsResponse:
-    return SeePipedsResponse(last_seen=await pipeds.last_seen(plane, person.project_id))
+async def see_pipeds(services: Services, person: Person, _: SeePipedsRequest) -> SeePipedsResponse:
+    return SeePipedsResponse(last_seen=await pipeds.last_seen(services, person.project_id))
 
 
-async def see_stage_log(plane: Plane, person: Person, request: GetStageLogRequest) -> GetStageLogResponse:
+async def see_stage_log(
+    services: Services, person: Person, request: GetStageLogRequest
+) -> GetStageLogResponse:
     try:
-        return await deployments.get_stage_log(plane, person, request)
+        return await deployments.get_stage_log(services, person, request)
     except NotFound:
-        await ownership.get(plane, person, Deployment, request.deployment_id)
+        await ownership.get(services, person, Deployment, request.deployment_id)
         return GetStageLogResponse()
 
 
-async def see_live_state(plane: Plane, person: Person, request: SeeLiveStateRequest) -> SeeLiveStateResponse:
-    await ownership.get(plane, person, Application, request.application_id)
+async def see_live_state(
+    services: Services, person: Person, request: SeeLiveStateRequest
+) -> SeeLiveStateResponse:
+    await ownership.get(services, person, Application, request.application_id)
     try:
-        return SeeLiveStateResponse(snapshot=await plane.blobs.live_state(request.application_id))
+        return SeeLiveStateResponse(snapshot=await services.blobs.live_state(request.application_id))
     except NotFound:
         return SeeLiveStateResponse()
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "Watch": watch.console,
+    "Watch": watch.watch_console,
     "PageApplications": page_applications,
     "PageDeployments": page_deployments,
     "SeePipeds": see_pipeds,

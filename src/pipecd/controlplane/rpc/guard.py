@@ -1,7 +1,8 @@
-"""Who may make a call, and what a call must look like: asked before any handler runs.
+"""Access control and validation, applied to every call before its handler runs.
 
-`admit` comes first (credential → caller → right), then `serve` (rules → fence → handler), so that a
-bad credential wins over a bad payload. Both transports use these two and nothing else.
+`authorize` runs first (credential → caller → permission), then `serve` or `stream` (field rules → lease check
+→ handler), so that an invalid credential is reported before an invalid payload. Both transports use these
+functions only.
 """
 
 from collections.abc import AsyncGenerator
@@ -12,17 +13,17 @@ from google.protobuf.message import Message
 
 from pipecd.controlplane.auth.caller import Agent, Caller, Person, Program
 from pipecd.controlplane.rpc import identity
-from pipecd.controlplane.rpc.lease_guard import fence
+from pipecd.controlplane.rpc.lease_guard import check_lease
 from pipecd.controlplane.rpc.method import ApiKey, Member, Method, PipedKey, Right
 from pipecd.controlplane.rpc.validation import validate
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.errors import PermissionDenied
 from pipecd.model.access import allows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What a caller shows besides the message: raw metadata, not yet believed."""
+class CallMetadata:
+    """Metadata of a call as received from the caller; not verified."""
 
     authorization: str = ""
     cookie: str = ""
@@ -30,52 +31,54 @@ class Shown:
     address: str = ""
 
 
-async def admit(plane: Plane, method: Method, shown: Shown) -> Caller:
-    """The caller, who may make this call. Raises Unauthenticated or PermissionDenied."""
+async def authorize(services: Services, method: Method, metadata: CallMetadata) -> Caller:
+    """Authenticate the caller and check its permission. Raises Unauthenticated or PermissionDenied."""
     match method.needs:
         case PipedKey():
-            return await identity.agent(plane, shown.authorization, shown.instance)
+            return await identity.authenticate_agent(services, metadata.authorization, metadata.instance)
         case ApiKey(writes=writes):
-            program = await identity.program(plane, shown.authorization)
+            program = await identity.authenticate_program(services, metadata.authorization)
             _check_role(program, writes)
             return program
         case Right() as right:
-            person = await identity.person(plane, shown.cookie)
+            person = await identity.authenticate_person(services, metadata.cookie)
             _check_right(person, right)
             return person
         case Member():
-            return await identity.person(plane, shown.cookie)
+            return await identity.authenticate_person(services, metadata.cookie)
 
 
-async def serve(plane: Plane, method: Method, caller: Caller, request: Message) -> Message:
-    """The answer to an admitted call."""
-    await _accept(plane, method, caller, request)
-    answer: Message = await method.handler(plane, caller, request)
-    return answer
+async def serve(services: Services, method: Method, caller: Caller, request: Message) -> Message:
+    """Serve an authorized unary call."""
+    await _check_request(services, method, caller, request)
+    response: Message = await method.handler(services, caller, request)
+    return response
 
 
-async def stream(plane: Plane, method: Method, caller: Caller, request: Message) -> AsyncGenerator[Message]:
-    """The stream that answers an admitted call; close it to end it."""
-    await _accept(plane, method, caller, request)
-    async with aclosing(method.handler(plane, caller, request)) as messages:
+async def stream(
+    services: Services, method: Method, caller: Caller, request: Message
+) -> AsyncGenerator[Message]:
+    """Serve an authorized streaming call; closing the generator ends the stream."""
+    await _check_request(services, method, caller, request)
+    async with aclosing(method.handler(services, caller, request)) as messages:
         async for message in messages:
             yield message
 
 
-async def _accept(plane: Plane, method: Method, caller: Caller, request: Message) -> None:
+async def _check_request(services: Services, method: Method, caller: Caller, request: Message) -> None:
     validate(request)
     if isinstance(caller, Agent):
-        await fence(plane, method, caller)
+        await check_lease(services, method, caller)
 
 
 def _check_role(program: Program, writes: bool) -> None:
     if writes and not program.may_write:
-        raise PermissionDenied(f"API key {program.key_name} may only read; use one with the role READ_WRITE")
+        raise PermissionDenied(f"API key {program.key_name} is read-only; use a key with the role READ_WRITE")
 
 
 def _check_right(person: Person, right: Right) -> None:
     if not allows(person.policies, right.resource, right.action):
         raise PermissionDenied(
             f"{person.username} may not {right.action.name} {right.resource.name} in project"
-            f" {person.project_id}; an administrator can give a role that does"
+            f" {person.project_id}; ask an administrator for a role that allows it"
         )

@@ -1,18 +1,18 @@
-"""Keeps a second process of the same piped from reporting while the first holds the lease.
+"""Lease check: prevents a second process of the same piped from reporting while the first holds the lease.
 
-A process that names itself must hold the lease to change anything; while nobody holds it, as after a restart
-of the control plane, it is to come again. One that does not (PipeCD's own agent) is let through only while
-nobody holds it.
+A process that sends its instance must hold the lease to change anything; while no process holds it, as after
+a restart of the control plane, it must retry. A process that sends none (PipeCD's own agent) is accepted only
+while no process holds the lease.
 """
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.rpc.method import Method
-from pipecd.controlplane.services import Plane
-from pipecd.controlplane.store.leases import lease_of
+from pipecd.controlplane.services import Services
+from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import Conflict, Temporary
 
-#: Calls that change what a deployment is. What an agent says of itself needs no lease.
-FENCED = frozenset(
+#: Calls that change deployments, commands or applications. Reports about the agent itself need no lease.
+LEASE_REQUIRED = frozenset(
     {
         "CreateDeployment",
         "CreateDeploymentChain",
@@ -31,13 +31,13 @@ FENCED = frozenset(
 )
 
 
-async def fence(plane: Plane, method: Method, agent: Agent) -> None:
-    """Raises Conflict when another process is the piped's, Temporary when none is yet."""
-    if method.name not in FENCED:
+async def check_lease(services: Services, method: Method, agent: Agent) -> None:
+    """Raises Conflict if another process holds the piped's lease, Temporary if no process holds it yet."""
+    if method.name not in LEASE_REQUIRED:
         return
-    holder = await plane.store.leases.holder(lease_of(agent.piped_id))
+    holder = await services.store.leases.holder(piped_lease_name(agent.piped_id))
     if holder and holder != agent.instance:
-        raise Conflict(f"another agent is at work for piped {agent.piped_id}")
+        raise Conflict(f"another agent process holds the lease of piped {agent.piped_id}")
     if agent.instance and not holder:
-        # What it did is true all the same: refused for good, it would be done a second time.
+        # The reported work was done: a permanent rejection would make the agent repeat it.
         raise Temporary(f"agent {agent.instance} does not hold the lease of piped {agent.piped_id} yet")

@@ -1,6 +1,6 @@
-"""A call that is served: what it takes and gives, who may make it, and what answers it.
+"""Description of an RPC: request and response types, required permission, and handler.
 
-`needs` says who; `table.methods` builds one `Method` for every RPC of every service.
+`needs` is the required permission; `table.methods` builds one `Method` for every RPC of every service.
 """
 
 from collections.abc import Callable
@@ -11,25 +11,25 @@ from google.protobuf.message import Message
 
 from pipecd.model.access import Action, Resource
 
-#: `async def (plane, caller, request) -> response`; a streaming one is an async generator function.
+#: `async def (services, caller, request) -> response`; for a stream, an async generator function.
 Handler = Callable[..., Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipedKey:
-    """A piped's own key."""
+    """Requires a piped key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """An API key; one that may only read will not do where `writes`."""
+    """Requires an API key; if `writes`, one with the role READ_WRITE."""
 
     writes: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Right:
-    """A session whose roles allow this."""
+    """Requires a session whose roles allow `action` on `resource`."""
 
     resource: Resource
     action: Action
@@ -37,7 +37,7 @@ class Right:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """Any session of the project."""
+    """Requires any session of the project."""
 
 
 Needs = PipedKey | ApiKey | Right | Member

@@ -1,7 +1,7 @@
-"""Errors as status codes: the one place where the control plane's exceptions end.
+"""Maps exceptions to status codes: the one place where the control plane's exceptions end.
 
-`failure` is called by both transports. The names are gRPC's, which Connect shares. What is not on
-purpose is our fault: the caller learns nothing but that, the log learns everything.
+Both transports call `to_status`. The code names are gRPC's, which Connect shares. An exception that is not a
+PipecdError is an internal error: the caller gets no details, the log gets the traceback.
 """
 
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class Status:
     code: str
-    text: str
+    message: str
 
 
 CODES: Mapping[type[PipecdError], str] = {
@@ -42,20 +42,20 @@ CODES: Mapping[type[PipecdError], str] = {
 }
 
 
-def code_of(error: Exception) -> str:
-    """The status code that stands for `error`."""
+def status_code(error: Exception) -> str:
+    """Return the name of the status code for `error`."""
     for kind in type(error).__mro__:
         if kind in CODES:
             return CODES[kind]
     return "UNAVAILABLE" if isinstance(error, TimeoutError) else "INTERNAL"
 
 
-def failure(error: Exception, method: str) -> Failure:
-    """What the caller of `method` is told about `error`."""
-    code = code_of(error)
+def to_status(error: Exception, method: str) -> Status:
+    """Return the status sent to the caller of `method`. Logs internal errors."""
+    code = status_code(error)
     if isinstance(error, PipecdError):
-        return Failure(code=code, text=str(error))
-    log.error("rpc failed by a fault of ours", method=method, exc_info=error)
+        return Status(code=code, message=str(error))
+    log.error("rpc_internal_error", method=method, exc_info=error)
     if isinstance(error, TimeoutError):
-        return Failure(code=code, text="the control plane is busy; try again")
-    return Failure(code=code, text="internal error")
+        return Status(code=code, message="the control plane is busy; try again")
+    return Status(code=code, message="internal error")

@@ -1,9 +1,9 @@
-"""Every call that is served, from the descriptors and the handlers: the table a test can walk.
+"""The method table: every served RPC, built from the descriptors and the handlers.
 
-Who may call comes from one place a service: a piped's key for PipedService and AgentService, the list
-below for APIService and ProgramService, the `model.rbac` option beside each RPC for WebService and
-ConsoleService. An RPC without a handler, a handler without an RPC, or a method without needs stops the
-program at its start.
+Permissions are defined once per service: a piped key for PipedService and AgentService, the list `READS` for
+APIService and ProgramService, the `model.rbac` option of each RPC for WebService and ConsoleService. An RPC
+without a handler, a handler without an RPC, or a method without a permission stops the program at start-up.
+Tests iterate over the table.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ HANDLERS: Mapping[ServiceDescriptor, Mapping[str, Handler]] = {
     CONSOLE: console.HANDLERS,
 }
 
-#: What an API key that may only read can call.
+#: RPCs that a read-only API key may call.
 READS = frozenset(
     {
         "GetApplication",
@@ -51,13 +51,13 @@ READS = frozenset(
     }
 )
 
-#: RPCs whose schema names no right; PipeCD refuses them to everybody.
+#: RPCs without a `model.rbac` option in the schema; PipeCD rejects them for every caller.
 UNNAMED_RIGHTS: Mapping[str, Right] = {
     "ListDeploymentChains": Right(resource=Resource.DEPLOYMENT_CHAIN, action=Action.LIST),
     "GetDeploymentChain": Right(resource=Resource.DEPLOYMENT_CHAIN, action=Action.GET),
 }
 
-#: Older clients call the services by these names.
+#: Service names used by older clients.
 LEGACY_PREFIXES: Mapping[ServiceDescriptor, str] = {
     PIPED: "pipe.api.service.pipedservice.PipedService",
     API: "pipe.api.service.apiservice.APIService",
@@ -66,13 +66,15 @@ LEGACY_PREFIXES: Mapping[ServiceDescriptor, str] = {
 
 
 def methods(services: Iterable[ServiceDescriptor] = tuple(HANDLERS)) -> Mapping[str, Method]:
-    """The calls of `services` by path, legacy names included."""
+    """Return the methods of `services` by path, legacy paths included."""
     table: dict[str, Method] = {}
     for service in services:
-        served = {method.name: method for method in service.methods}
-        if odd := served.keys() ^ HANDLERS[service].keys():
-            raise RuntimeError(f"{service.full_name}: no handler or no RPC for {', '.join(sorted(odd))}")
-        for name, descriptor in served.items():
+        descriptors = {method.name: method for method in service.methods}
+        if unmatched := descriptors.keys() ^ HANDLERS[service].keys():
+            raise RuntimeError(
+                f"{service.full_name}: no handler or no RPC for {', '.join(sorted(unmatched))}"
+            )
+        for name, descriptor in descriptors.items():
             method = Method(
                 service=service.full_name,
                 name=name,

@@ -1,7 +1,7 @@
-"""Is a request well formed? The rules stand beside each field in `proto/`; here they are asked.
+"""Request validation. The rules are options of the fields in `proto/`; this module enforces them.
 
-`validate` is called once a call, before any handler. The rules of a message type are looked up in its
-descriptor once and remembered; types whose fields ask for nothing cost one dictionary look-up.
+`guard` calls `validate` once per call, before the handler. The rules of a message type are read from its
+descriptor once and cached; a type without rules costs one dictionary lookup.
 """
 
 import re
@@ -16,12 +16,12 @@ from pipecd.errors import Refused
 from pipecd.schema.pipecd.v1 import rules_pb2
 from pipecd.schema.pipecd.v1.rules_pb2 import Rules
 
-#: Given a value and its path; raises Refused.
+#: Takes a value and its path; raises Refused.
 Check = Callable[[Any, str], None]
 
 
 def validate(message: Message) -> None:
-    """Raises Refused with the path of the first field that breaks its rule."""
+    """Raises Refused with the path of the first field that violates a rule."""
     _check_message(message, "")
 
 
@@ -32,8 +32,8 @@ def _check_message(message: Message, path: str) -> None:
 
 @cache
 def _checks(descriptor: Descriptor) -> Sequence[tuple[str, Check]]:
-    found = ((field.name, _field_check(field)) for field in descriptor.fields)
-    return tuple((name, check) for name, check in found if check)
+    checks = ((field.name, _field_check(field)) for field in descriptor.fields)
+    return tuple((name, check) for name, check in checks if check)
 
 
 def _field_check(field: FieldDescriptor) -> Check | None:
@@ -52,32 +52,32 @@ def _field_check(field: FieldDescriptor) -> Check | None:
 
 def _message_check(field: FieldDescriptor, rules: Rules) -> Check | None:
     required, name = rules.required, field.name
-    if not required and not _asks_anything(field.message_type):
+    if not required and not _has_rules(field.message_type):
         return None
 
     def check(message: Any, path: str) -> None:
         if message.HasField(name):
             _check_message(getattr(message, name), path)
         elif required:
-            raise Refused(f"{path} must be given")
+            raise Refused(f"{path} is required")
 
     return check
 
 
 def _list_check(field: FieldDescriptor, rules: Rules) -> Check | None:
-    name, least, most = field.name, rules.min_items, rules.max_items
+    name, min_items, max_items = field.name, rules.min_items, rules.max_items
     item = _check_message if field.message_type else _value_check(field, rules.items)
-    if field.message_type and not _asks_anything(field.message_type):
+    if field.message_type and not _has_rules(field.message_type):
         item = None
-    if not (least or most or item):
+    if not (min_items or max_items or item):
         return None
 
     def check(message: Any, path: str) -> None:
         values = getattr(message, name)
-        if len(values) < least:
-            raise Refused(f"{path} needs at least {least} item(s)")
-        if most and len(values) > most:
-            raise Refused(f"{path} takes at most {most} item(s)")
+        if len(values) < min_items:
+            raise Refused(f"{path} requires at least {min_items} item(s)")
+        if max_items and len(values) > max_items:
+            raise Refused(f"{path} allows at most {max_items} item(s)")
         if item:
             for index, value in enumerate(values):
                 item(value, f"{path}[{index}]")
@@ -86,25 +86,25 @@ def _list_check(field: FieldDescriptor, rules: Rules) -> Check | None:
 
 
 def _map_check(field: FieldDescriptor, rules: Rules) -> Check | None:
-    name, least = field.name, rules.min_pairs
+    name, min_pairs = field.name, rules.min_pairs
     assert field.message_type
-    key = _value_check(field.message_type.fields_by_name["key"], rules.keys)
+    check_key = _value_check(field.message_type.fields_by_name["key"], rules.keys)
     member = field.message_type.fields_by_name["value"]
-    value = _value_check(member, rules.values)
-    if member.message_type and _asks_anything(member.message_type):
-        value = _check_message
-    if not (least or key or value):
+    check_value = _value_check(member, rules.values)
+    if member.message_type and _has_rules(member.message_type):
+        check_value = _check_message
+    if not (min_pairs or check_key or check_value):
         return None
 
     def check(message: Any, path: str) -> None:
         pairs = getattr(message, name)
-        if len(pairs) < least:
-            raise Refused(f"{path} needs at least {least} pair(s)")
-        for one, other in pairs.items():
-            if key:
-                key(one, f"{path}'s key {one!r}")
-            if value:
-                value(other, f"{path}[{one!r}]")
+        if len(pairs) < min_pairs:
+            raise Refused(f"{path} requires at least {min_pairs} pair(s)")
+        for key, value in pairs.items():
+            if check_key:
+                check_key(key, f"{path}: key {key!r}")
+            if check_value:
+                check_value(value, f"{path}[{key!r}]")
 
     return check
 
@@ -115,8 +115,8 @@ def _value_check(field: FieldDescriptor, rules: Rules) -> Check | None:
         return None
 
     def check(value: Any, path: str) -> None:
-        for one in checks:
-            one(value, path)
+        for check_rule in checks:
+            check_rule(value, path)
 
     return check
 
@@ -128,14 +128,18 @@ def _text(rules: Rules) -> Check | None:
 
     def check(value: str, path: str) -> None:
         if len(value) < rules.min_len:
-            least = rules.min_len
-            raise Refused(f"{path} must not be empty" if least == 1 else f"{path} is shorter than {least}")
+            minimum = rules.min_len
+            raise Refused(
+                f"{path} must not be empty"
+                if minimum == 1
+                else f"{path} is shorter than {minimum} characters"
+            )
         if not pattern.search(value):
             raise Refused(f"{path} does not match {rules.pattern}")
         if not value.startswith(rules.prefix):
-            raise Refused(f"{path} does not begin with {rules.prefix!r}")
+            raise Refused(f"{path} does not start with {rules.prefix!r}")
         if rules.in_words and value not in rules.in_words:
-            raise Refused(f"{path} is none of {', '.join(rules.in_words)}")
+            raise Refused(f"{path} must be one of {', '.join(rules.in_words)}")
 
     return check
 
@@ -164,7 +168,7 @@ def _enum(field: FieldDescriptor, rules: Rules) -> Check | None:
 
     def check(value: int, path: str) -> None:
         if rules.defined_only and value not in known:
-            raise Refused(f"{path}: {value} is no {enum.full_name}")
+            raise Refused(f"{path}: {value} is not a value of {enum.full_name}")
         if allowed and value not in allowed:
             raise Refused(f"{path} must be one of {', '.join(allowed.values())}")
 
@@ -172,17 +176,17 @@ def _enum(field: FieldDescriptor, rules: Rules) -> Check | None:
 
 
 @cache
-def _asks_anything(descriptor: Descriptor) -> bool:
+def _has_rules(descriptor: Descriptor) -> bool:
     return _reaches_rules(descriptor, frozenset())
 
 
-def _reaches_rules(descriptor: Descriptor, above: frozenset[str]) -> bool:
-    if descriptor.full_name in above:
+def _reaches_rules(descriptor: Descriptor, ancestors: frozenset[str]) -> bool:
+    if descriptor.full_name in ancestors:
         return False
     for field in descriptor.fields:
         if field.GetOptions().HasExtension(rules_pb2.rules):
             return True
-        inner = field.message_type
-        if inner and _reaches_rules(inner, above | {descriptor.full_name}):
+        submessage = field.message_type
+        if submessage and _reaches_rules(submessage, ancestors | {descriptor.full_name}):
             return True
     return False

@@ -1,7 +1,7 @@
-"""Tells agents and browsers what changed, as it happens; and knows which agent process is at work.
+"""Change notification streams for agents and browsers, and the lease of each piped.
 
-A stream carries hints only: who hears one looks the thing up. While an agent's stream is open, its process
-holds the piped's lease; a second process is told so and waits.
+A stream carries notifications only: the receiver fetches the changed record. While an agent's stream is open,
+its process holds the piped's lease; a second process gets LEASE_HELD and waits.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ import structlog
 
 from pipecd.controlplane.auth.caller import Agent, Person
 from pipecd.controlplane.records import live_state, suggestions
-from pipecd.controlplane.records.pipeds import LEFT
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.records.pipeds import DISCONNECTED
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import Store, lists, stage_logs
 from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change
-from pipecd.controlplane.store.leases import lease_of
+from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import NotFound, PipecdError, Refused
 from pipecd.remotes import same_repository
 from pipecd.schema.model.piped_pb2 import Piped
@@ -25,13 +25,16 @@ from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchReque
 
 log = structlog.get_logger()
 
-HEARTBEAT = 10.0
-#: A lease outlives its stream's last sign of life by this long; it is renewed far more often (seconds).
-LEASE = 15.0
-RENEW = 4.0
-#: How often a process that waits for the lease asks again (seconds).
-ASK = 1.0
-#: Announcement: a repository was pushed to; `id` is the remote as the agent writes it.
+#: Interval of heartbeats on a browser's stream, in seconds.
+HEARTBEAT_INTERVAL = 10.0
+#: Validity of a lease after its last renewal, in seconds; several times the renewal interval.
+LEASE_DURATION = 15.0
+#: Interval at which an open stream renews its lease, in seconds.
+LEASE_RENEW_INTERVAL = 4.0
+#: Interval at which a waiting process tries to acquire the lease, in seconds.
+LEASE_RETRY_INTERVAL = 1.0
+#: Kind of the change published when a repository was pushed to; its `id` is the remote as the agent's
+#: configuration writes it.
 REPOSITORY = "repository"
 
 _AGENT_KINDS: Mapping[str, AgentChange.Kind.ValueType] = {
@@ -43,76 +46,82 @@ _AGENT_KINDS: Mapping[str, AgentChange.Kind.ValueType] = {
 _CONSOLE_KINDS: Mapping[str, ConsoleChange.Kind.ValueType] = {
     "application": ConsoleChange.APPLICATION,
     "deployment": ConsoleChange.DEPLOYMENT,
-    stage_logs.CHANGED: ConsoleChange.STAGE_LOG,
+    stage_logs.CHANGE_KIND: ConsoleChange.STAGE_LOG,
     "piped": ConsoleChange.PIPED,
     "command": ConsoleChange.COMMAND,
-    suggestions.CHANGED: ConsoleChange.SUGGESTIONS,
+    suggestions.CHANGE_KIND: ConsoleChange.SUGGESTIONS,
     "project": ConsoleChange.PROJECT,
     "event": ConsoleChange.EVENT,
     "api_key": ConsoleChange.API_KEY,
-    live_state.CHANGED: ConsoleChange.LIVE_STATE,
+    live_state.CHANGE_KIND: ConsoleChange.LIVE_STATE,
 }
 
 
-class Hints:
-    """What webhooks are for: they may say where to look, and nothing else."""
+class RepositoryNotifier:
+    """Used by webhooks: notifies agents that a repository changed. Webhooks can do nothing else."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def repository_changed(self, remotes: Sequence[str]) -> int:
-        """Tells every agent that has one of `remotes`; how many those are."""
-        told = 0
+    async def notify_agents(self, remotes: Sequence[str]) -> int:
+        """Notify every agent that has one of `remotes` configured; returns the number of notifications."""
+        notified = 0
         for piped in await lists.all_pipeds(self._store):
             for repository in piped.repositories:
                 if any(same_repository(repository.remote, remote) for remote in remotes):
-                    told += 1
+                    notified += 1
                     await self._store.announce(
                         REPOSITORY, project_id=piped.project_id, id=repository.remote, piped_id=piped.id
                     )
-        return told
+        return notified
 
 
-async def agent(plane: Plane, caller: Agent, request: AgentWatchRequest) -> AsyncGenerator[AgentChange]:
-    """The stream of one agent process, until it goes away or may not call any more."""
-    instance, lease = request.instance, lease_of(caller.piped_id)
+async def watch_agent(
+    services: Services, caller: Agent, request: AgentWatchRequest
+) -> AsyncGenerator[AgentChange]:
+    """Stream of one agent process, until it disconnects, is disabled or its key is revoked."""
+    instance, lease = request.instance, piped_lease_name(caller.piped_id)
     if caller.instance and caller.instance != instance:
-        raise Refused("the metadata names another instance than the request")
+        raise Refused("the instance in the metadata differs from the instance in the request")
     held: bool | None = None
-    with plane.store.feed.listening() as changes:
+    with services.store.feed.subscribe() as changes:
         try:
             while True:
-                if await _revoked(plane, caller):
+                if await _revoked(services, caller):
                     yield AgentChange(kind=AgentChange.REVOKED)
                     return
-                granted = await plane.store.leases.acquire(lease, instance, LEASE)
+                granted = await services.store.leases.acquire(lease, instance, LEASE_DURATION)
                 if granted is not held:
                     held = granted
                     yield AgentChange(kind=AgentChange.LEASE_GRANTED if held else AgentChange.LEASE_HELD)
-                    log.info("agent's stream", piped=caller.piped_id, instance=instance, at_work=held)
-                    await _tell_presence(plane, caller)
-                async for change in _until(changes, RENEW if held else ASK):
-                    for hint in _agent_hints(change, caller):
-                        yield hint
+                    log.info("agent_lease", piped=caller.piped_id, instance=instance, granted=held)
+                    await _publish_presence(services, caller)
+                async for change in _changes_within(
+                    changes, LEASE_RENEW_INTERVAL if held else LEASE_RETRY_INTERVAL
+                ):
+                    for notification in _agent_notifications(change, caller):
+                        yield notification
                     if change.kind == "piped" and change.id == caller.piped_id:
                         break
                 yield AgentChange(kind=AgentChange.HEARTBEAT)
         finally:
-            await plane.store.leases.release(lease, instance)
-            await plane.store.put_fact(LEFT, caller.piped_id, caller.project_id, b"")
-            await _tell_presence(plane, caller)
+            await services.store.leases.release(lease, instance)
+            await services.store.put_metadata(DISCONNECTED, caller.piped_id, caller.project_id, b"")
+            await _publish_presence(services, caller)
 
 
-async def console(plane: Plane, caller: Person, _: ConsoleWatchRequest) -> AsyncGenerator[ConsoleChange]:
-    """The stream of one browser tab: changes of its project."""
-    with plane.store.feed.listening() as changes:
+async def watch_console(
+    services: Services, caller: Person, _: ConsoleWatchRequest
+) -> AsyncGenerator[ConsoleChange]:
+    """Stream of one browser tab: changes in its project."""
+    with services.store.feed.subscribe() as changes:
         while True:
             yield ConsoleChange(kind=ConsoleChange.HEARTBEAT)
-            async for change in _until(changes, HEARTBEAT):
+            async for change in _changes_within(changes, HEARTBEAT_INTERVAL):
                 if change is RESYNC:
                     yield ConsoleChange(kind=ConsoleChange.RESYNC)
                 elif change.project_id == caller.project_id and change.kind in _CONSOLE_KINDS:
-                    is_log = change.kind == stage_logs.CHANGED
+                    is_log = change.kind == stage_logs.CHANGE_KIND
                     yield ConsoleChange(
                         kind=_CONSOLE_KINDS[change.kind],
                         id=change.id,
@@ -120,25 +129,25 @@ async def console(plane: Plane, caller: Person, _: ConsoleWatchRequest) -> Async
                     )
 
 
-async def _until(changes: asyncio.Queue[Change], seconds: float) -> AsyncGenerator[Change]:
-    """The changes of the next `seconds`, each as it comes."""
+async def _changes_within(changes: asyncio.Queue[Change], seconds: float) -> AsyncGenerator[Change]:
+    """Yield changes as they arrive, for `seconds`."""
     deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
+    while (remaining := deadline - time.monotonic()) > 0:
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(remaining):
                 change = await changes.get()
         except TimeoutError:
             return
         yield change
 
 
-def _agent_hints(change: Change, caller: Agent) -> Sequence[AgentChange]:
+def _agent_notifications(change: Change, caller: Agent) -> Sequence[AgentChange]:
     if change is RESYNC:
         return [AgentChange(kind=kind) for kind in (*_AGENT_KINDS.values(), AgentChange.EVENTS)]
     if change.kind == "event":
-        # Events belong to a project, not to one agent.
-        mine = change.project_id == caller.project_id
-        return [AgentChange(kind=AgentChange.EVENTS, id=change.id)] if mine else []
+        # Events belong to a project, not to an agent.
+        in_project = change.project_id == caller.project_id
+        return [AgentChange(kind=AgentChange.EVENTS, id=change.id)] if in_project else []
     kind = _AGENT_KINDS.get(change.kind)
     if kind is None or change.piped_id != caller.piped_id or change.detail == BY_AGENT:
         return []
@@ -147,17 +156,17 @@ def _agent_hints(change: Change, caller: Agent) -> Sequence[AgentChange]:
     return [AgentChange(kind=kind, id=change.id)]
 
 
-async def _revoked(plane: Plane, caller: Agent) -> bool:
+async def _revoked(services: Services, caller: Agent) -> bool:
     try:
-        piped = await plane.credentials.get(Piped, caller.piped_id)
+        piped = await services.credentials.get(Piped, caller.piped_id)
     except NotFound:
         return True
     return piped.disabled or all(key.hash != caller.key_hash for key in piped.keys)
 
 
-async def _tell_presence(plane: Plane, caller: Agent) -> None:
-    """So that the console shows who came and went."""
+async def _publish_presence(services: Services, caller: Agent) -> None:
+    """Publish a change of the piped, so that the console updates its connection status."""
     try:
-        await plane.store.announce("piped", project_id=caller.project_id, id=caller.piped_id)
+        await services.store.announce("piped", project_id=caller.project_id, id=caller.piped_id)
     except PipecdError as error:
-        log.warning("presence was not announced", piped=caller.piped_id, why=str(error))
+        log.warning("presence_not_published", piped=caller.piped_id, error=str(error))

@@ -1,14 +1,14 @@
-"""Records of the control plane: read, made, changed by compare-and-set, listed to the last page.
+"""Record store of the control plane: get, create, update by compare-and-set, and list records.
 
     store = await Store.open("sqlite+aiosqlite:///pipecd.db")
     record = await store.get(Application, id)            # Record(message, version); NotFound
     await store.create(application)                      # AlreadyExists
-    record = await store.update(Application, id, change) # `change(message)` may raise to refuse
+    record = await store.update(Application, id, change) # `change(message)` may raise to abort
     page = await lists.applications(store, project_id, …)
 
-`update` reads, lets `change` alter the message, and writes only if nobody wrote in between, else does
-all of it again; a change that alters nothing writes nothing. Each write leaves a row in the change feed
-in the same transaction (`store.feed`). An application's second deployment at work is a Conflict.
+`update` reads the record, applies `change`, and writes only if the record was not written in between;
+otherwise it retries. If `change` modifies nothing, nothing is written. Each write adds a row to the change
+feed (`store.feed`) in the same transaction. A second active deployment of an application raises Conflict.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from pipecd.controlplane.store.migrate import migrate_database
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Temporary
 
 M = TypeVar("M", bound=Message)
-#: How often a change is tried against others' changes of the same record.
+#: Attempts of an update while other writers change the same record.
 CAS_TRIES = 30
 
 
 @dataclass(frozen=True)
 class Record(Generic[M]):
-    """A message as it is stored. `version` grows by one with every write."""
+    """A stored message. `version` increases by one with every write."""
 
     message: M
     version: int
@@ -51,20 +51,20 @@ class Store:
         self.database = database
         self.feed = Feed(database)
         self.leases = Leases(database)
-        #: How often this process wrote each kind: what is remembered of one is good while this stands.
-        self.writes: Counter[type[Message]] = Counter()
+        #: Writes of this process per kind; cached records of a kind are valid while its count is unchanged.
+        self.write_counts: Counter[type[Message]] = Counter()
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """Brings the schema up to date first. Raises ConfigError or Temporary."""
+        """Migrate the schema, then connect. Raises ConfigError or Temporary."""
         await migrate_database(url)
         return cls(Database(url))
 
     async def close(self) -> None:
         await self.database.close()
 
-    async def healthy(self) -> None:
-        """Raises Temporary when the database does not answer."""
+    async def check_health(self) -> None:
+        """Raises Temporary if the database does not respond."""
         async with self.database.read() as connection:
             await connection.execute(sa.select(sa.literal(1)))
 
@@ -76,11 +76,11 @@ class Store:
                 await connection.execute(sa.select(table.c.data, table.c.version).where(table.c.id == id))
             ).one_or_none()
         if row is None:
-            raise NotFound(f"there is no {KINDS[kind].name} {id}")
+            raise NotFound(f"{KINDS[kind].name} {id} does not exist")
         return Record(kind.FromString(row.data), row.version)
 
     async def create(self, message: Message) -> None:
-        """Raises AlreadyExists for a known id, Conflict for an application's second deployment at work."""
+        """Raises AlreadyExists if the ID exists, Conflict for an application's second active deployment."""
         kind = KINDS[type(message)]
         try:
             async with self._writing(type(message)) as connection:
@@ -88,44 +88,46 @@ class Store:
                 await connection.execute(sa.insert(kind.table).values(row))
                 await self.feed.add(connection, _change(kind, message))
         except IntegrityError as error:
-            raise _broken(kind, message, error) from error
+            raise _constraint_error(kind, message, error) from error
 
     async def update(
         self, type_: type[M], id: str, change: Callable[[M], None], detail: str = ""
     ) -> Record[M]:
-        """The record as it is now. Raises NotFound, Conflict, and whatever `change` raises.
+        """Apply `change` and return the new record. Raises NotFound, Conflict, and any error of `change`.
 
-        `detail` goes along in the change feed.
+        `detail` is stored with the change in the change feed.
         """
         kind = KINDS[type_]
         for attempt in range(CAS_TRIES):
-            record = await self._try(kind, type_, id, change, detail)
+            record = await self._try_update(kind, type_, id, change, detail)
             if record is not None:
                 return record
             await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
-        raise Temporary(f"{kind.name} {id} is being changed by too many at once", after=1.0)
+        raise Temporary(f"{kind.name} {id} is being changed by too many writers at once", after=1.0)
 
     async def announce(
         self, kind: str, *, project_id: str, id: str, piped_id: str = "", detail: str = ""
     ) -> None:
-        """A change that is no record's: a stage's log grew, a repository was pushed to."""
+        """Add a change other than a record's write, such as new stage log lines or a push to a repository."""
         change = Change(kind=kind, project_id=project_id, piped_id=piped_id, id=id, detail=detail)
-        async with self.feed.telling() as connection:
+        async with self.feed.notifying_transaction() as connection:
             await self.feed.add(connection, change)
 
-    async def put_fact(self, kind: str, id: str, project_id: str, data: bytes, announce: str = "") -> None:
-        """Replaces the fact `kind` of `id`; `announce` names a change that watchers hear of."""
+    async def put_metadata(
+        self, kind: str, id: str, project_id: str, data: bytes, announce: str = ""
+    ) -> None:
+        """Replace the metadata `kind` of the record `id`; add a change of kind `announce` unless empty."""
         key = (tables.facts.c.kind == kind) & (tables.facts.c.id == id)
         values = {"project_id": project_id, "data": data, "touched": microseconds()}
-        async with self.feed.telling() if announce else self.database.write() as connection:
-            done = await connection.execute(sa.update(tables.facts).where(key).values(values))
-            if not done.rowcount:
+        async with self.feed.notifying_transaction() if announce else self.database.write() as connection:
+            result = await connection.execute(sa.update(tables.facts).where(key).values(values))
+            if not result.rowcount:
                 await connection.execute(sa.insert(tables.facts).values(kind=kind, id=id, **values))
             if announce:
                 await self.feed.add(connection, Change(kind=announce, project_id=project_id, id=id))
 
-    async def get_fact(self, kind: str, id: str) -> tuple[bytes, int] | None:
-        """The fact and the microsecond it was put, or None."""
+    async def get_metadata(self, kind: str, id: str) -> tuple[bytes, int] | None:
+        """The data and the time it was written (epoch microseconds), or None."""
         where = (tables.facts.c.kind == kind) & (tables.facts.c.id == id)
         async with self.database.read() as connection:
             row = (
@@ -133,8 +135,8 @@ class Store:
             ).one_or_none()
         return (row.data, row.touched) if row else None
 
-    async def facts(self, kind: str, project_id: str) -> dict[str, tuple[bytes, int]]:
-        """Every fact of a kind in a project, by the id it belongs to."""
+    async def list_metadata(self, kind: str, project_id: str) -> dict[str, tuple[bytes, int]]:
+        """Metadata of a kind in a project: record ID → data and time it was written (epoch microseconds)."""
         table = tables.facts
         where = (table.c.kind == kind) & (table.c.project_id == project_id)
         async with self.database.read() as connection:
@@ -143,43 +145,45 @@ class Store:
 
     @asynccontextmanager
     async def _writing(self, kind: type[Message]) -> AsyncIterator[AsyncConnection]:
-        """A transaction that may change records of `kind`, even one whose caller went away."""
+        """A transaction that may write records of `kind`; counts as a write even if it is cancelled."""
         try:
-            async with self.feed.telling() as connection:
+            async with self.feed.notifying_transaction() as connection:
                 yield connection
         finally:
-            self.writes[kind] += 1
+            self.write_counts[kind] += 1
 
-    async def _try(
+    async def _try_update(
         self, kind: Kind, type_: type[M], id: str, change: Callable[[M], None], detail: str
     ) -> Record[M] | None:
-        """One attempt; None when somebody else wrote in between."""
+        """One attempt; None if the record was written in between."""
         table = kind.table
         try:
             async with self._writing(type_) as connection:
-                found = (
+                row = (
                     await connection.execute(sa.select(table.c.data, table.c.version).where(table.c.id == id))
                 ).one_or_none()
-                if found is None:
-                    raise NotFound(f"there is no {kind.name} {id}")
-                message = type_.FromString(found.data)
+                if row is None:
+                    raise NotFound(f"{kind.name} {id} does not exist")
+                message = type_.FromString(row.data)
                 before = type_()
                 before.CopyFrom(message)
                 change(message)
                 if message == before:
-                    return Record(message, found.version)
-                row = {**_row(kind, message), "version": found.version + 1}
-                unchanged = (table.c.id == id) & (table.c.version == found.version)
-                done = await connection.execute(sa.update(table).where(unchanged).values(row))
-                if done.rowcount != 1:
+                    return Record(message, row.version)
+                values = {**_row(kind, message), "version": row.version + 1}
+                unchanged = (table.c.id == id) & (table.c.version == row.version)
+                result = await connection.execute(sa.update(table).where(unchanged).values(values))
+                if result.rowcount != 1:
                     return None
                 await self.feed.add(connection, _change(kind, message, detail))
-                if (was := kind.piped(before)) != kind.piped(message):
-                    moved = Change(kind=kind.name, project_id=kind.project(message), piped_id=was, id=id)
+                if (old_piped := kind.piped(before)) != kind.piped(message):
+                    moved = Change(
+                        kind=kind.name, project_id=kind.project(message), piped_id=old_piped, id=id
+                    )
                     await self.feed.add(connection, moved)
         except IntegrityError as error:
-            raise _broken(kind, message, error) from error
-        return Record(message, found.version + 1)
+            raise _constraint_error(kind, message, error) from error
+        return Record(message, row.version + 1)
 
 
 def microseconds() -> int:
@@ -209,9 +213,9 @@ def _change(kind: Kind, message: Message, detail: str = "") -> Change:
     )
 
 
-def _broken(kind: Kind, message: Message, error: IntegrityError) -> Exception:
+def _constraint_error(kind: Kind, message: Message, error: IntegrityError) -> Exception:
     if "active_application_id" in str(error.orig):
         return Conflict(
-            f"application {getattr(message, 'application_id', '')} has another deployment at work already"
+            f"application {getattr(message, 'application_id', '')} already has another active deployment"
         )
-    return AlreadyExists(f"there is a {kind.name} {_id(message)} already")
+    return AlreadyExists(f"{kind.name} {_id(message)} already exists")

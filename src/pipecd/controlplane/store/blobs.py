@@ -1,6 +1,7 @@
-"""Objects: what is written and read as a whole, in a directory or a bucket.
+"""Object storage in a directory or a bucket; objects are read and written as a whole.
 
-Paths and contents are PipeCD's, so that either control plane reads what the other wrote. Made by `run`.
+Paths and contents are compatible with PipeCD, so that either control plane can read the other's objects.
+Opened by `open_services`.
 """
 
 import re
@@ -31,35 +32,35 @@ class Blobs:
         try:
             return bytes(await (await obstore.get_async(self._store, path)).bytes_async())
         except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"there is no object {path}") from None
+            raise NotFound(f"object {path} does not exist") from None
         except (BaseError, OSError) as error:
-            raise Temporary(f"the object store does not answer for {path}") from error
+            raise Temporary(f"reading {path} from the object store failed") from error
 
     async def write(self, path: str, data: bytes) -> None:
-        """Replaces the object as a whole: a reader sees the old one or the new one."""
+        """Replace the object atomically: readers see either the old or the new contents. Raises Temporary."""
         try:
             await obstore.put_async(self._store, path, data)
         except (BaseError, OSError) as error:
-            raise Temporary(f"the object store does not take {path}: {_why(error)}") from error
+            raise Temporary(f"writing {path} to the object store failed: {_describe_error(error)}") from error
 
     async def live_state(self, application_id: str) -> ApplicationLiveStateSnapshot:
         path = f"application-live-state/{application_id}.json"
-        return await self._message(ApplicationLiveStateSnapshot, path)
+        return await self._read_message(ApplicationLiveStateSnapshot, path)
 
     async def put_live_state(self, snapshot: ApplicationLiveStateSnapshot) -> None:
-        await self._put(f"application-live-state/{segment(snapshot.application_id)}.json", snapshot)
+        await self._write_message(f"application-live-state/{segment(snapshot.application_id)}.json", snapshot)
 
     async def analysis_result(self, application_id: str) -> AnalysisResult:
-        return await self._message(AnalysisResult, f"latest-analysis-result/{application_id}.json")
+        return await self._read_message(AnalysisResult, f"latest-analysis-result/{application_id}.json")
 
     async def put_analysis_result(self, application_id: str, result: AnalysisResult) -> None:
-        await self._put(f"latest-analysis-result/{application_id}.json", result)
+        await self._write_message(f"latest-analysis-result/{application_id}.json", result)
 
     async def shared_object(self, application_id: str, plugin: str, key: str) -> bytes:
-        return await self.read(_shared(application_id, plugin, key))
+        return await self.read(_shared_object_path(application_id, plugin, key))
 
     async def put_shared_object(self, application_id: str, plugin: str, key: str, data: bytes) -> None:
-        await self.write(_shared(application_id, plugin, key), data)
+        await self.write(_shared_object_path(application_id, plugin, key), data)
 
     async def command_output(self, command_id: str) -> bytes:
         return await self.read(f"command-output/{segment(command_id)}.json")
@@ -67,41 +68,41 @@ class Blobs:
     async def write_command_output(self, command_id: str, output: bytes) -> None:
         await self.write(f"command-output/{segment(command_id)}.json", output)
 
-    async def forget_command_outputs(self, before: int) -> int:
-        """Deletes those that were written before that second; how many they were."""
-        forgotten = 0
+    async def delete_command_outputs(self, before: int) -> int:
+        """Delete outputs last written before `before` (epoch seconds); returns their number."""
+        deleted = 0
         try:
-            async for found in obstore.list(self._store, "command-output/"):
-                old = [one["path"] for one in found if one["last_modified"].timestamp() < before]
+            async for page in obstore.list(self._store, "command-output/"):
+                old = [item["path"] for item in page if item["last_modified"].timestamp() < before]
                 if old:
                     await obstore.delete_async(self._store, old)
-                forgotten += len(old)
+                deleted += len(old)
         except (BaseError, OSError) as error:
-            raise Temporary(f"the object store does not answer for command outputs: {_why(error)}") from error
-        return forgotten
+            raise Temporary(f"deleting command outputs failed: {_describe_error(error)}") from error
+        return deleted
 
-    async def _message(self, kind: type[M], path: str) -> M:
+    async def _read_message(self, kind: type[M], path: str) -> M:
         return proto_json.loads(kind, await self.read(path))
 
-    async def _put(self, path: str, message: Message) -> None:
+    async def _write_message(self, path: str, message: Message) -> None:
         await self.write(path, proto_json.dumps(message).encode())
 
 
 def open_blobs(spec: ControlPlaneSpec) -> Blobs:
-    """The configured store. Raises ConfigError when it cannot be used, Temporary when it is away."""
+    """Open the configured store. Raises ConfigError if it is unusable, Temporary if it is unavailable."""
     return Blobs(open_store(spec))
 
 
-def _shared(application_id: str, plugin: str, key: str) -> str:
+def _shared_object_path(application_id: str, plugin: str, key: str) -> str:
     return f"application-shared-objects/{segment(application_id)}/{segment(plugin)}/{segment(key)}.json"
 
 
 def segment(name: str) -> str:
-    """A path's part that cannot climb out of its folder."""
+    """`name`, checked to be a single path segment that cannot leave its directory. Raises Refused."""
     if not _SEGMENT.fullmatch(name) or set(name) == {"."}:
-        raise Refused(f"{name!r} cannot be part of an object's name; use letters, digits and ._@:=+-")
+        raise Refused(f"{name!r} is not a valid part of an object path; use letters, digits and ._@:=+-")
     return name
 
 
-def _why(error: Exception) -> str:
-    return "no space is left" if "No space left" in str(error) else "it cannot be reached or written"
+def _describe_error(error: Exception) -> str:
+    return "no space left" if "No space left" in str(error) else "it is unreachable or not writable"

@@ -1,8 +1,9 @@
-"""The change feed: what changed since, for agents and browsers that watch.
+"""The change feed: notifies watching agents and browsers of changes.
 
-A row a write, in the write's own transaction. Readers in this process are woken at once; writes of
-other replicas are seen by looking every half second. Rows that other transactions commit late may carry
-lower numbers than ones already seen, so a reader looks back a little and skips what it knows.
+Each write adds a row in its own transaction. Writes of this process wake the reader at once; writes of other
+replicas are found by polling every `POLL_INTERVAL`. Transactions that commit late may add rows with lower
+sequence numbers than rows already read, so the reader re-reads the last `OVERLAP` numbers and skips known
+rows.
 """
 
 import asyncio
@@ -22,21 +23,25 @@ from pipecd.errors import Temporary
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 0.5
-LOOK_BACK = 200
-#: A reader that is behind by more rows than this is told to fetch everything anew.
-TOO_FAR_BEHIND = 2000
-KEPT_SECONDS = 600
+#: In seconds.
+POLL_INTERVAL = 0.5
+#: Sequence numbers that are re-read to find rows of transactions that committed late.
+OVERLAP = 200
+#: A subscriber with more unread changes than this receives RESYNC instead and must reload everything.
+MAX_UNREAD = 2000
+#: How long rows are stored, in seconds.
+RETENTION = 600
 
 
+#: `Change.detail` of a change that an agent made to its own record.
 BY_AGENT = "agent"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """`kind` is a record's kind, or a word of `Store.announce`. `detail` is the announcement's.
+    """`kind` is the kind of the record, or a kind passed to `Store.announce`, as is `detail`.
 
-    A record that its own agent changed carries BY_AGENT, so that the agent is not told what it said.
+    `detail` is BY_AGENT if the record's own agent made the change, so that the agent is not notified of it.
     """
 
     kind: str
@@ -46,29 +51,29 @@ class Change:
     detail: str = ""
 
 
-#: Stands for any number of changes that a reader missed.
+#: Replaces any number of changes that a subscriber missed.
 RESYNC = Change(kind="resync", project_id="", id="")
 
 
 class Feed:
-    """One reader of the table serves every watcher of this process."""
+    """One reader of the table serves all subscribers in this process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._woken = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._queues: set[asyncio.Queue[Change]] = set()
 
     @asynccontextmanager
-    async def telling(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction with changes in it: watchers look when it ends, also when its caller has gone."""
+    async def notifying_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A write transaction that adds changes. Wakes the reader when it ends, even if it is cancelled."""
         try:
             async with self._database.write() as connection:
                 yield connection
         finally:
-            self._woken.set()
+            self._wakeup.set()
 
     async def add(self, connection: AsyncConnection, change: Change) -> None:
-        """Within the transaction of the write that it tells of: one of `telling`."""
+        """Add `change` in the transaction of the write itself, from `notifying_transaction`."""
         await connection.execute(
             sa.insert(changes).values(
                 project_id=change.project_id,
@@ -81,37 +86,37 @@ class Feed:
         )
 
     async def run(self) -> None:
-        """Reads the table and hands every change to the watchers, until cancelled."""
+        """Read the table and pass every change to the subscribers, until cancelled."""
         last: int | None = None
         seen: OrderedDict[int, None] = OrderedDict()
         while True:
-            # Before the look: what is written during it is looked for at once.
-            self._woken.clear()
+            # Clear before reading, so that a write during the read triggers another read at once.
+            self._wakeup.clear()
             try:
-                last = await self._newest() if last is None else last
-                rows = await self._after(last)
+                last = await self._load_last_seq() if last is None else last
+                rows = await self._load_after(last)
             except Temporary as error:
-                log.warning("change feed pauses", why=str(error))
+                log.warning("change_feed_read_failed", error=str(error))
                 rows = []
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_INTERVAL)
             for seq, change in rows:
                 if seq in seen:
                     continue
                 seen[seq] = None
                 last = max(last or 0, seq)
-                self._hand_out(change)
-            while len(seen) > 4 * LOOK_BACK:
+                self._publish(change)
+            while len(seen) > 4 * OVERLAP:
                 seen.popitem(last=False)
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._woken.wait()
+                async with asyncio.timeout(POLL_INTERVAL):
+                    await self._wakeup.wait()
             except TimeoutError:
                 continue
 
     @contextmanager
-    def listening(self) -> Iterator[asyncio.Queue[Change]]:
-        """Every change from now on; RESYNC in place of what a slow reader missed."""
-        queue: asyncio.Queue[Change] = asyncio.Queue(TOO_FAR_BEHIND)
+    def subscribe(self) -> Iterator[asyncio.Queue[Change]]:
+        """A queue of every change from now on; RESYNC replaces changes that a slow subscriber missed."""
+        queue: asyncio.Queue[Change] = asyncio.Queue(MAX_UNREAD)
         self._queues.add(queue)
         try:
             yield queue
@@ -119,11 +124,11 @@ class Feed:
             self._queues.discard(queue)
 
     async def prune(self) -> None:
-        """Deletes rows that every reader has long seen."""
+        """Delete rows older than `RETENTION`."""
         async with self._database.write() as connection:
-            await connection.execute(sa.delete(changes).where(changes.c.at < int(time.time()) - KEPT_SECONDS))
+            await connection.execute(sa.delete(changes).where(changes.c.at < int(time.time()) - RETENTION))
 
-    def _hand_out(self, change: Change) -> None:
+    def _publish(self, change: Change) -> None:
         for queue in self._queues:
             if queue.full():
                 while not queue.empty():
@@ -131,13 +136,13 @@ class Feed:
                 queue.put_nowait(RESYNC)
             queue.put_nowait(change)
 
-    async def _newest(self) -> int:
+    async def _load_last_seq(self) -> int:
         async with self._database.read() as connection:
             return (await connection.execute(sa.select(sa.func.max(changes.c.seq)))).scalar() or 0
 
-    async def _after(self, last: int) -> list[tuple[int, Change]]:
-        behind = 0 if self._database.sqlite else LOOK_BACK
-        query = sa.select(changes).where(changes.c.seq > last - behind).order_by(changes.c.seq).limit(5000)
+    async def _load_after(self, last: int) -> list[tuple[int, Change]]:
+        overlap = 0 if self._database.sqlite else OVERLAP
+        query = sa.select(changes).where(changes.c.seq > last - overlap).order_by(changes.c.seq).limit(5000)
         async with self._database.read() as connection:
             return [
                 (

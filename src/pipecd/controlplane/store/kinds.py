@@ -1,4 +1,4 @@
-"""Which table a message goes to, and which of its facts become columns."""
+"""Maps each message type to its table, and to the columns that its fields are copied to."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Columns = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """`name` is what the change feed calls it; `piped` tells whose agent a change concerns."""
+    """`name` is used in the change feed and in errors; `piped` returns the ID of the agent to notify."""
 
     name: str
     table: sa.Table
@@ -33,13 +33,13 @@ class Kind:
     project: Callable[[Any], str] = lambda message: str(message.project_id)
 
 
-def label_words(labels: Mapping[str, str]) -> str:
-    """One line a label, each between line ends, so that a whole label can be searched for."""
+def format_labels(labels: Mapping[str, str]) -> str:
+    """One line per label, each enclosed in newlines, so that a whole label can be searched for."""
     return "\n" + "".join(f"{key}:{value}\n" for key, value in sorted(labels.items())) if labels else ""
 
 
 def _application(message: Application) -> Columns:
-    labels = label_words(message.labels)
+    labels = format_labels(message.labels)
     return {
         "piped_id": message.piped_id,
         "name": message.name,
@@ -59,7 +59,7 @@ def _deployment(message: Deployment) -> Columns:
         "application_id": message.application_id,
         "active_application_id": message.application_id if active else None,
         "words": message.application_name.lower(),
-        "labels": label_words(message.labels),
+        "labels": format_labels(message.labels),
         "trace_commit": message.deployment_trace_commit_hash,
         "kind": message.kind,
         "status": message.status,
@@ -74,7 +74,7 @@ def _event(message: Event) -> Columns:
     return {
         "name": message.name,
         "event_key": message.event_key,
-        "labels": label_words(message.labels),
+        "labels": format_labels(message.labels),
         "status": message.status,
         "created_at": message.created_at,
     }

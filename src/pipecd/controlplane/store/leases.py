@@ -1,4 +1,4 @@
-"""Leases: at most one holder of a name at a time, over any number of replicas."""
+"""Leases: a name has at most one holder at a time, across all replicas."""
 
 import time
 from collections.abc import Collection
@@ -10,31 +10,31 @@ from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.tables import leases
 
 
-def lease_of(piped_id: str) -> str:
-    """The name of the lease that the working process of a piped holds."""
+def piped_lease_name(piped_id: str) -> str:
+    """Name of the lease held by the active process of a piped."""
     return f"piped/{piped_id}"
 
 
 class Leases:
-    """`now` may be given by tests; it is seconds since the epoch."""
+    """`now` is in epoch seconds; tests pass it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def acquire(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
-        """Takes or renews the lease. False while somebody else holds it."""
+        """Acquire or renew the lease for `seconds`. False while another holder has it."""
         at = time.time() if now is None else now
-        mine_or_free = (leases.c.holder == holder) | (leases.c.expires_at <= at)
+        available = (leases.c.holder == holder) | (leases.c.expires_at <= at)
         values = {"holder": holder, "expires_at": at + seconds}
         try:
             async with self._database.write() as connection:
-                done = await connection.execute(
-                    sa.update(leases).where((leases.c.name == name) & mine_or_free).values(values)
+                updated = await connection.execute(
+                    sa.update(leases).where((leases.c.name == name) & available).values(values)
                 )
-                if done.rowcount:
+                if updated.rowcount:
                     return True
-                found = await connection.execute(sa.select(leases.c.name).where(leases.c.name == name))
-                if found.one_or_none():
+                existing = await connection.execute(sa.select(leases.c.name).where(leases.c.name == name))
+                if existing.one_or_none():
                     return False
                 await connection.execute(sa.insert(leases).values(name=name, **values))
         except IntegrityError:
@@ -42,28 +42,28 @@ class Leases:
         return True
 
     async def holder(self, name: str, now: float | None = None) -> str:
-        """Who holds it; empty when nobody does."""
+        """The current holder; empty if there is none."""
         at = time.time() if now is None else now
         query = sa.select(leases.c.holder).where((leases.c.name == name) & (leases.c.expires_at > at))
         async with self._database.read() as connection:
             return (await connection.execute(query)).scalar() or ""
 
-    async def held(self, names: Collection[str], now: float | None = None) -> set[str]:
-        """Those of `names` that somebody holds."""
+    async def find_held(self, names: Collection[str], now: float | None = None) -> set[str]:
+        """The subset of `names` that are held."""
         at = time.time() if now is None else now
         query = sa.select(leases.c.name).where(leases.c.name.in_(names) & (leases.c.expires_at > at))
         async with self._database.read() as connection:
             return set((await connection.execute(query)).scalars())
 
     async def release(self, name: str, holder: str) -> None:
-        """Gives it up, if `holder` has it."""
+        """Release the lease if `holder` has it."""
         async with self._database.write() as connection:
             await connection.execute(
                 sa.delete(leases).where((leases.c.name == name) & (leases.c.holder == holder))
             )
 
-    async def sweep(self, now: float | None = None) -> None:
-        """Deletes leases that expired long ago."""
+    async def prune(self, now: float | None = None) -> None:
+        """Delete leases that expired more than an hour ago."""
         at = (time.time() if now is None else now) - 3600
         async with self._database.write() as connection:
             await connection.execute(sa.delete(leases).where(leases.c.expires_at < at))

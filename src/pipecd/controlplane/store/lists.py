@@ -1,7 +1,7 @@
-"""Lists of records: whole ones, read to their last page, and pages for people.
+"""Lists of records, complete or paginated.
 
-Pages come newest first and go on from a cursor, which only this module reads. Whole lists go by id, which
-never changes, so a record that is written meanwhile is neither skipped nor told twice.
+Pages are ordered newest first and continue from an opaque cursor. Complete lists are read in order of ID,
+which never changes, so that a record written in between is neither skipped nor returned twice.
 """
 
 import base64
@@ -29,10 +29,10 @@ from pipecd.schema.model.trace_pb2 import DeploymentTrace
 M = TypeVar("M", bound=Message)
 Where = Sequence[sa.ColumnElement[bool]]
 
-#: Records in a page where nobody says, and at most.
-PAGE_SIZE, LARGEST_PAGE = 50, 200
-#: Rows a query when a list is read as a whole. Tests set 1.
-CHUNK = 500
+#: Records per page: the default and the maximum.
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
+#: Rows per query when a complete list is read. Tests set it to 1.
+BATCH_SIZE = 500
 
 UNFINISHED = (
     DeploymentStatus.DEPLOYMENT_PENDING,
@@ -44,7 +44,7 @@ UNFINISHED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Paging:
-    """`size` 0 means the usual one. `since` is epoch seconds: nothing older is listed."""
+    """`size` 0 means `DEFAULT_PAGE_SIZE`. Records last written before `since` (epoch seconds) are omitted."""
 
     size: int = 0
     cursor: str = ""
@@ -61,7 +61,7 @@ class Page(Generic[M]):
 
 @dataclass(frozen=True, kw_only=True)
 class ApplicationFilter:
-    """An empty member does not narrow. `search`: words of name or labels; `name`: exactly that one."""
+    """Empty fields match everything. `search`: words in the name or labels; `name`: the exact name."""
 
     search: str = ""
     name: str = ""
@@ -70,13 +70,13 @@ class ApplicationFilter:
     piped_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     enabled: bool | None = None
-    #: Deleted ones are listed where PipeCD's calls do so: among the disabled.
+    #: None includes deleted applications, as PipeCD's RPCs do when they list disabled ones.
     deleted: bool | None = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentFilter:
-    """`search`: words of the application's name; `name`: all of it, in whatever letter case."""
+    """`search`: words in the application's name; `name`: the whole name, case-insensitive."""
 
     name: str = ""
     statuses: Collection[int] = ()
@@ -84,7 +84,7 @@ class DeploymentFilter:
     application_ids: Collection[str] = ()
     search: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    #: The source commit that caused it, where an event told.
+    #: Commit of the source code that caused the deployment, if reported by an event.
     trace_commit: str = ""
 
 
@@ -96,48 +96,50 @@ class EventFilter:
 
 
 async def applications(
-    store: Store, project_id: str, wanted: ApplicationFilter, paging: Paging
+    store: Store, project_id: str, filters: ApplicationFilter, paging: Paging
 ) -> Page[Application]:
-    return await _page(store, Application, _applications(project_id, wanted), paging)
+    return await _load_page(store, Application, _application_conditions(project_id, filters), paging)
 
 
-async def count_applications(store: Store, project_id: str, wanted: ApplicationFilter) -> int:
+async def count_applications(store: Store, project_id: str, filters: ApplicationFilter) -> int:
     table = KINDS[Application].table
-    query = sa.select(sa.func.count()).select_from(table).where(*_applications(project_id, wanted))
+    query = sa.select(sa.func.count()).select_from(table).where(*_application_conditions(project_id, filters))
     async with store.database.read() as connection:
         return int((await connection.execute(query)).scalar_one())
 
 
-async def all_applications(store: Store, project_id: str, wanted: ApplicationFilter) -> Sequence[Application]:
-    return await _all(store, Application, _applications(project_id, wanted))
+async def all_applications(
+    store: Store, project_id: str, filters: ApplicationFilter
+) -> Sequence[Application]:
+    return await _load_all(store, Application, _application_conditions(project_id, filters))
 
 
 async def enabled_applications(store: Store, project_id: str, piped_id: str) -> Sequence[Application]:
-    wanted = ApplicationFilter(piped_id=piped_id, enabled=True)
-    return await all_applications(store, project_id, wanted)
+    filters = ApplicationFilter(piped_id=piped_id, enabled=True)
+    return await all_applications(store, project_id, filters)
 
 
 async def deployments(
-    store: Store, project_id: str, wanted: DeploymentFilter, paging: Paging
+    store: Store, project_id: str, filters: DeploymentFilter, paging: Paging
 ) -> Page[Deployment]:
     column = KINDS[Deployment].table.c
     where = [
         column.project_id == project_id,
-        *_any_of(column.status, wanted.statuses),
-        *_any_of(column.kind, wanted.kinds),
-        *_any_of(column.application_id, wanted.application_ids),
-        *([column.words == wanted.name.lower()] if wanted.name else ()),
-        *([column.trace_commit == wanted.trace_commit] if wanted.trace_commit else ()),
-        *(column.words.contains(word, autoescape=True) for word in wanted.search.lower().split()),
-        *_labels(column.labels, wanted.labels),
+        *_in_condition(column.status, filters.statuses),
+        *_in_condition(column.kind, filters.kinds),
+        *_in_condition(column.application_id, filters.application_ids),
+        *([column.words == filters.name.lower()] if filters.name else ()),
+        *([column.trace_commit == filters.trace_commit] if filters.trace_commit else ()),
+        *(column.words.contains(word, autoescape=True) for word in filters.search.lower().split()),
+        *_label_conditions(column.labels, filters.labels),
     ]
-    return await _page(store, Deployment, where, paging)
+    return await _load_page(store, Deployment, where, paging)
 
 
 async def unfinished_deployments(store: Store, project_id: str, piped_id: str) -> Sequence[Deployment]:
     column = KINDS[Deployment].table.c
     where = [column.piped_id == piped_id, column.project_id == project_id, column.status.in_(UNFINISHED)]
-    return await _all(store, Deployment, where)
+    return await _load_all(store, Deployment, where)
 
 
 async def unhandled_commands(store: Store, project_id: str, piped_id: str) -> Sequence[Command]:
@@ -148,50 +150,52 @@ async def unhandled_commands(store: Store, project_id: str, piped_id: str) -> Se
         column.project_id == project_id,
         column.status == CommandStatus.COMMAND_NOT_HANDLED_YET,
     ]
-    return sorted(await _all(store, Command, where), key=lambda one: (one.created_at, one.id))
+    return sorted(
+        await _load_all(store, Command, where), key=lambda command: (command.created_at, command.id)
+    )
 
 
 async def overdue_commands(store: Store, before: int) -> Sequence[Command]:
-    """Commands of all projects that nobody handled and that were made before `before` (epoch seconds)."""
+    """Unhandled commands of all projects, created before `before` (epoch seconds)."""
     column = KINDS[Command].table.c
     where = [column.status == CommandStatus.COMMAND_NOT_HANDLED_YET, column.created_at < before]
-    return await _all(store, Command, where)
+    return await _load_all(store, Command, where)
 
 
 async def pipeds(store: Store, project_id: str, enabled: bool | None = None) -> Sequence[Piped]:
-    """By name."""
+    """Sorted by name."""
     column = KINDS[Piped].table.c
-    where = [column.project_id == project_id, *_flag(column.disabled, enabled)]
-    return sorted(await _all(store, Piped, where), key=lambda one: (one.name, one.id))
+    where = [column.project_id == project_id, *_enabled_condition(column.disabled, enabled)]
+    return sorted(await _load_all(store, Piped, where), key=lambda piped: (piped.name, piped.id))
 
 
 async def all_pipeds(store: Store) -> Sequence[Piped]:
-    """The enabled ones of all projects."""
-    return await _all(store, Piped, _flag(KINDS[Piped].table.c.disabled, enabled=True))
+    """Enabled agents of all projects."""
+    return await _load_all(store, Piped, _enabled_condition(KINDS[Piped].table.c.disabled, enabled=True))
 
 
 async def api_keys(store: Store, project_id: str) -> Sequence[APIKey]:
     """Newest first."""
     column = KINDS[APIKey].table.c
-    found = await _all(store, APIKey, [column.project_id == project_id])
-    return sorted(found, key=lambda one: (-one.created_at, one.id))
+    keys = await _load_all(store, APIKey, [column.project_id == project_id])
+    return sorted(keys, key=lambda key: (-key.created_at, key.id))
 
 
-async def events(store: Store, project_id: str, wanted: EventFilter, paging: Paging) -> Page[Event]:
+async def events(store: Store, project_id: str, filters: EventFilter, paging: Paging) -> Page[Event]:
     column = KINDS[Event].table.c
     where = [
         column.project_id == project_id,
-        *([column.name == wanted.name] if wanted.name else ()),
-        *_any_of(column.status, wanted.statuses),
-        *_labels(column.labels, wanted.labels),
+        *([column.name == filters.name] if filters.name else ()),
+        *_in_condition(column.status, filters.statuses),
+        *_label_conditions(column.labels, filters.labels),
     ]
-    return await _page(store, Event, where, paging)
+    return await _load_page(store, Event, where, paging)
 
 
 async def events_between(
     store: Store, project_id: str, *, begin: int, end: int, status: int | None, newest_first: bool
 ) -> Sequence[Event]:
-    """Events made in `begin ≤ time < end` (epoch seconds; 0 leaves that side open)."""
+    """Events created in `begin ≤ time < end` (epoch seconds; 0 means unbounded)."""
     column = KINDS[Event].table.c
     where = [
         column.project_id == project_id,
@@ -199,8 +203,8 @@ async def events_between(
         *([column.created_at < end] if end else ()),
         *([column.status == status] if status is not None else ()),
     ]
-    found = await _all(store, Event, where)
-    return sorted(found, key=lambda one: (one.created_at, one.id), reverse=newest_first)
+    records = await _load_all(store, Event, where)
+    return sorted(records, key=lambda event: (event.created_at, event.id), reverse=newest_first)
 
 
 async def latest_event(store: Store, project_id: str, name: str, key: str) -> Event | None:
@@ -220,97 +224,95 @@ async def latest_event(store: Store, project_id: str, name: str, key: str) -> Ev
 async def traces(store: Store, project_id: str, commit_hash: str, paging: Paging) -> Page[DeploymentTrace]:
     column = KINDS[DeploymentTrace].table.c
     by_commit = [column.commit_hash == commit_hash] if commit_hash else []
-    return await _page(store, DeploymentTrace, [column.project_id == project_id, *by_commit], paging)
+    return await _load_page(store, DeploymentTrace, [column.project_id == project_id, *by_commit], paging)
 
 
 async def chains(store: Store, project_id: str, paging: Paging) -> Page[DeploymentChain]:
     column = KINDS[DeploymentChain].table.c
-    return await _page(store, DeploymentChain, [column.project_id == project_id], paging)
+    return await _load_page(store, DeploymentChain, [column.project_id == project_id], paging)
 
 
 async def unfinished_chains(store: Store) -> Sequence[DeploymentChain]:
     """Of all projects."""
     column = KINDS[DeploymentChain].table.c
     running = (ChainStatus.DEPLOYMENT_CHAIN_PENDING, ChainStatus.DEPLOYMENT_CHAIN_RUNNING)
-    return await _all(store, DeploymentChain, [column.status.in_(running)])
+    return await _load_all(store, DeploymentChain, [column.status.in_(running)])
 
 
-def _applications(project_id: str, wanted: ApplicationFilter) -> Where:
+def _application_conditions(project_id: str, filters: ApplicationFilter) -> Where:
     column = KINDS[Application].table.c
     return [
         column.project_id == project_id,
-        *([column.deleted == int(wanted.deleted)] if wanted.deleted is not None else ()),
-        *_flag(column.disabled, wanted.enabled),
-        *([column.piped_id == wanted.piped_id] if wanted.piped_id else ()),
-        *([column.name == wanted.name] if wanted.name else ()),
-        *_any_of(column.kind, wanted.kinds),
-        *_any_of(column.sync_status, wanted.sync_statuses),
-        *(column.words.contains(word, autoescape=True) for word in wanted.search.lower().split()),
-        *_labels(column.labels, wanted.labels),
+        *([column.deleted == int(filters.deleted)] if filters.deleted is not None else ()),
+        *_enabled_condition(column.disabled, filters.enabled),
+        *([column.piped_id == filters.piped_id] if filters.piped_id else ()),
+        *([column.name == filters.name] if filters.name else ()),
+        *_in_condition(column.kind, filters.kinds),
+        *_in_condition(column.sync_status, filters.sync_statuses),
+        *(column.words.contains(word, autoescape=True) for word in filters.search.lower().split()),
+        *_label_conditions(column.labels, filters.labels),
     ]
 
 
-def _flag(disabled: sa.Column[Any], enabled: bool | None) -> Where:
+def _enabled_condition(disabled: sa.Column[Any], enabled: bool | None) -> Where:
     return [] if enabled is None else [disabled == int(not enabled)]
 
 
-def _any_of(column: sa.Column[Any], values: Collection[Any]) -> Where:
+def _in_condition(column: sa.Column[Any], values: Collection[Any]) -> Where:
     chosen = list(values)
     if len(chosen) == 1:
-        # An equality lets the database read an index in its order.
+        # With an equality the database can read an index in sort order.
         return [column == chosen[0]]
     return [column.in_(chosen)] if chosen else []
 
 
-def _labels(column: sa.Column[Any], labels: Mapping[str, str]) -> Where:
+def _label_conditions(column: sa.Column[Any], labels: Mapping[str, str]) -> Where:
     return [column.contains(f"\n{key}:{value}\n", autoescape=True) for key, value in labels.items()]
 
 
-async def _page(store: Store, kind: type[M], where: Where, paging: Paging) -> Page[M]:
-    if paging.size < 0 or paging.size > LARGEST_PAGE:
-        raise Refused(f"a page has 1 to {LARGEST_PAGE} records, not {paging.size}")
-    size = paging.size or PAGE_SIZE
+async def _load_page(store: Store, kind: type[M], where: Where, paging: Paging) -> Page[M]:
+    if paging.size < 0 or paging.size > MAX_PAGE_SIZE:
+        raise Refused(f"the page size must be between 1 and {MAX_PAGE_SIZE}, not {paging.size}")
+    size = paging.size or DEFAULT_PAGE_SIZE
     column = KINDS[kind].table.c
     query = sa.select(column.id, column.data, column.touched).where(*where)
     if paging.since > 0:
         query = query.where(column.touched >= paging.since * 1_000_000)
     if paging.cursor:
-        touched, last_id = _position(paging.cursor)
+        touched, last_id = _decode_cursor(paging.cursor)
         older = column.touched < touched
         query = query.where(sa.or_(older, sa.and_(column.touched == touched, column.id < last_id)))
     query = query.order_by(column.touched.desc(), column.id.desc()).limit(size + 1)
     async with store.database.read() as connection:
         rows = (await connection.execute(query)).all()
-    shown = rows[:size]
+    page_rows = rows[:size]
     more = len(rows) > size
-    cursor = _cursor(shown[-1].touched, shown[-1].id) if more else ""
-    return Page([kind.FromString(row.data) for row in shown], cursor)
+    cursor = _encode_cursor(page_rows[-1].touched, page_rows[-1].id) if more else ""
+    return Page([kind.FromString(row.data) for row in page_rows], cursor)
 
 
-async def _all(store: Store, kind: type[M], where: Where) -> Sequence[M]:
+async def _load_all(store: Store, kind: type[M], where: Where) -> Sequence[M]:
     column = KINDS[kind].table.c
-    found: list[M] = []
+    records: list[M] = []
     after = ""
     async with store.database.read() as connection:
         while True:
             query = sa.select(column.id, column.data).where(*where, column.id > after)
-            rows = (await connection.execute(query.order_by(column.id).limit(CHUNK))).all()
-            found.extend(kind.FromString(row.data) for row in rows)
-            if len(rows) < CHUNK:
-                return found
+            rows = (await connection.execute(query.order_by(column.id).limit(BATCH_SIZE))).all()
+            records.extend(kind.FromString(row.data) for row in rows)
+            if len(rows) < BATCH_SIZE:
+                return records
             after = rows[-1].id
 
 
-def _cursor(touched: int, last_id: str) -> str:
+def _encode_cursor(touched: int, last_id: str) -> str:
     text = json.dumps({"UpdatedAt": touched, "Id": last_id})
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def _position(cursor: str) -> tuple[int, str]:
+def _decode_cursor(cursor: str) -> tuple[int, str]:
     try:
         position = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         return int(position["UpdatedAt"]), str(position["Id"])
     except (ValueError, KeyError, TypeError, binascii.Error):
-        raise Refused(
-            "the cursor is not one that this list gave out", remedy="start at the first page"
-        ) from None
+        raise Refused("the cursor is invalid", remedy="start at the first page") from None

@@ -1,4 +1,4 @@
-"""Brings a database's schema up to date, before anything else touches it."""
+"""Migrates the database schema. Runs before anything else uses the database."""
 
 import asyncio
 from importlib.resources import as_file, files
@@ -11,12 +11,12 @@ from pipecd.controlplane.store.engine import Database
 
 
 async def migrate_database(url: str) -> None:
-    """Runs what is missing; replicas that start at once take turns. Raises ConfigError or Temporary."""
+    """Run missing migrations, one replica at a time. Raises ConfigError or Temporary."""
     database = Database(url)
     try:
         async with database.write() as connection:
             if not database.sqlite:
-                # SQLite's immediate transaction is the lock; PostgreSQL has one for the purpose.
+                # On SQLite the immediate transaction is the lock; PostgreSQL needs an advisory lock.
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(7_351_022)))
             await connection.run_sync(_upgrade)
     finally:

@@ -1,9 +1,10 @@
-"""SQLite's engine, whose operations a cancellation cannot tear apart: `Database` reads and writes with it.
+"""SQLAlchemy engine for SQLite that defers cancellation until a transaction has ended. Used by `Database`.
 
-A connection of aiosqlite is a thread that is handed one operation after another. When the task that waits
-for one is cancelled, the thread works on all the same, and SQLAlchemy must throw the connection away; when it
-is cancelled twice, closing it may never end, with a transaction still open in it. Callers hang up all the
-time, so here every operation is awaited to its end, and the cancellation comes when the transaction is over.
+An aiosqlite connection is a thread that executes operations one by one. If the task that waits for an
+operation is cancelled, the thread continues with it, and SQLAlchemy must discard the connection; if the task
+is cancelled twice, closing the connection may never finish, with a transaction still open in it. Clients
+disconnect often, so every operation is awaited to completion here, and CancelledError is raised after the
+transaction.
 """
 
 import asyncio
@@ -20,89 +21,94 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pipecd.errors import ConfigError
 
-#: How long SQLite itself waits for another process's lock (seconds); so long may an operation take at most.
-PATIENCE = 20
-#: Rows handed over at once where a result is streamed.
-CHUNK = 64
+#: How long SQLite waits for a lock of another process, in seconds; also the longest an operation may take.
+BUSY_TIMEOUT = 20
+#: Rows fetched at once when a result is streamed.
+FETCH_SIZE = 64
 
 
-class Cancellations:
-    """Those that arrived in the middle of an operation, and are due when the transaction has ended."""
+class DeferredCancellations:
+    """Records cancellations that arrive during an operation, to raise them after the transaction."""
 
     def __init__(self) -> None:
-        self._due: set[asyncio.Task[Any] | None] = set()
+        self._deferred: set[asyncio.Task[Any] | None] = set()
 
-    async def outlast(self, operation: Awaitable[Any]) -> Any:
-        """The result of `operation`, which runs to its end whatever happens to the task that waits."""
+    async def complete(self, operation: Awaitable[Any]) -> Any:
+        """The result of `operation`, which runs to completion even if the waiting task is cancelled."""
         running = asyncio.ensure_future(operation)
         while not running.done():
             try:
                 await asyncio.shield(running)
             except asyncio.CancelledError:
-                self._due.add(asyncio.current_task())
+                self._deferred.add(asyncio.current_task())
         return running.result()
 
     @contextmanager
-    def last(self) -> Iterator[None]:
-        """Around a transaction: raises afterwards what `outlast` kept away from it."""
+    def raise_after(self) -> Iterator[None]:
+        """Wraps a transaction; afterwards raises CancelledError if `complete` deferred a cancellation."""
         task = asyncio.current_task()
         try:
             yield
         finally:
-            if task in self._due:
-                self._due.discard(task)
+            if task in self._deferred:
+                self._deferred.discard(task)
                 raise asyncio.CancelledError
 
 
 class _Connection(aiosqlite.Connection):
-    def __init__(self, connector: Callable[[], sqlite3.Connection], cancellations: Cancellations) -> None:
-        super().__init__(connector, CHUNK)
+    def __init__(
+        self, connector: Callable[[], sqlite3.Connection], cancellations: DeferredCancellations
+    ) -> None:
+        super().__init__(connector, FETCH_SIZE)
         self._thread.daemon = True
         self._cancellations = cancellations
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        # All that the driver does passes here: statements, commit, rollback, close.
+        # Every driver operation goes through this method: statements, commit, rollback, close.
         operation = super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-        return await self._cancellations.outlast(operation)
+        return await self._cancellations.complete(operation)
 
 
-def engine(url: sa.URL, begin: str, cancellations: Cancellations, *, pool_size: int) -> AsyncEngine:
-    """One whose transactions begin with the statement `begin`. Raises ConfigError where no file can be."""
+def engine(url: sa.URL, begin: str, cancellations: DeferredCancellations, *, pool_size: int) -> AsyncEngine:
+    """An engine that begins transactions with the statement `begin`.
+
+    Raises ConfigError if the directory of the database cannot be created.
+    """
     if url.database:
         folder = Path(url.database).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
-                f"{folder} cannot be made: {error.strerror}",
-                remedy="give spec.datastore a path that can be written",
+                f"{folder} cannot be created: {error.strerror}",
+                remedy="set spec.datastore.config.path to a writable path",
             ) from error
 
     connect = functools.partial(
-        sqlite3.connect, url.database or ":memory:", timeout=PATIENCE, check_same_thread=False
+        sqlite3.connect, url.database or ":memory:", timeout=BUSY_TIMEOUT, check_same_thread=False
     )
 
     async def connection() -> aiosqlite.Connection:
-        return await cancellations.outlast(_Connection(connect, cancellations))  # type: ignore[no-any-return]
+        return await cancellations.complete(_Connection(connect, cancellations))  # type: ignore[no-any-return]
 
-    made = create_async_engine(url, pool_size=pool_size, max_overflow=0, async_creator=connection)
+    async_engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, async_creator=connection)
 
-    @sa.event.listens_for(made.sync_engine, "connect")
+    @sa.event.listens_for(async_engine.sync_engine, "connect")
     def _settings(connection: Any, _: Any) -> None:
-        # SQLAlchemy, not the driver, says when a transaction begins.
+        # SQLAlchemy, not the driver, begins transactions.
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in (
             "journal_mode=WAL",
             "synchronous=NORMAL",
             "foreign_keys=ON",
-            f"busy_timeout={PATIENCE * 1000}",
+            f"busy_timeout={BUSY_TIMEOUT * 1000}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @sa.event.listens_for(made.sync_engine, "begin")
+    @sa.event.listens_for(async_engine.sync_engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    return made
+    return async_engine

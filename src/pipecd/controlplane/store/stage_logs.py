@@ -1,7 +1,7 @@
-"""Stage logs: lines arrive in parts, are kept from the first moment, and become a file at each checkpoint.
+"""Stage logs: lines are stored as they arrive and merged into the stage's file at each checkpoint.
 
-A part is a row of the database, so any replica can show it at once; a checkpoint merges parts into the
-stage's file and drops them. Lines are merged by index: saying one twice changes nothing.
+Each report is a row in the database (a part), so that every replica can show it at once. A checkpoint merges
+the parts into the file and deletes them. Lines are identified by index; a line reported twice is stored once.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from pipecd.schema.agent.logs_pb2 import ReportStageLogsRequest
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 
-#: Closes a file whose stage is over.
+#: Last line of the file of a completed stage.
 _END = "EOL"
-#: What the change feed calls a log that grew.
-CHANGED = "stage_log"
+#: Kind of the change in the change feed when a log has new lines.
+CHANGE_KIND = "stage_log"
 
 
 class StageLogs:
@@ -31,11 +31,11 @@ class StageLogs:
     async def append(
         self, deployment: Deployment, stage_id: str, retried: int, blocks: Sequence[LogBlock]
     ) -> None:
-        """Lines that no checkpoint has seen yet."""
+        """Store lines that are not part of a checkpoint yet."""
         if not blocks:
             return
         part = ReportStageLogsRequest(blocks=blocks).SerializeToString()
-        async with self._store.feed.telling() as connection:
+        async with self._store.feed.notifying_transaction() as connection:
             values = {"name": _name(deployment.id, stage_id, retried), "data": part}
             await connection.execute(sa.insert(log_parts).values(values))
             await self._store.feed.add(connection, _change(deployment, stage_id))
@@ -43,38 +43,40 @@ class StageLogs:
     async def checkpoint(
         self, deployment: Deployment, stage_id: str, retried: int, blocks: Sequence[LogBlock], completed: bool
     ) -> None:
-        """All lines since the last checkpoint; they and the kept parts become the file."""
+        """Merge `blocks`, all lines since the last checkpoint, and the stored parts into the file."""
         path = _path(deployment.id, stage_id, retried)
-        stored, ended = await self._file(path)
-        parts, last = await self._parts(deployment.id, stage_id, retried)
-        merged = _merged(stored, parts, blocks)
+        stored, already_completed = await self._load_file(path)
+        parts, last = await self._load_parts(deployment.id, stage_id, retried)
+        merged = _merge(stored, parts, blocks)
         if completed or len(merged) != len(stored):
             lines = [proto_json.dumps(block) for block in merged]
-            if completed or ended:
+            if completed or already_completed:
                 lines.append(_END)
             await self._blobs.write(path, "".join(f"{line}\n" for line in lines).encode())
-        mine = log_parts.c.name == _name(deployment.id, stage_id, retried)
-        async with self._store.feed.telling() as connection:
-            await connection.execute(sa.delete(log_parts).where(mine & (log_parts.c.seq <= last)))
+        same_log = log_parts.c.name == _name(deployment.id, stage_id, retried)
+        async with self._store.feed.notifying_transaction() as connection:
+            await connection.execute(sa.delete(log_parts).where(same_log & (log_parts.c.seq <= last)))
             await self._store.feed.add(connection, _change(deployment, stage_id))
 
     async def read(
         self, deployment_id: str, stage_id: str, retried: int, offset: int = 0
     ) -> tuple[Sequence[LogBlock], bool]:
-        """The lines whose index is `offset` or more, and whether these are all there will be.
+        """The lines with index `offset` or greater, and whether the log is complete.
 
-        Raises NotFound when the stage has no log.
+        Raises NotFound if the stage has no log.
         """
-        # Parts first: a checkpoint in between moves lines into the file, never out of sight.
-        parts, _ = await self._parts(deployment_id, stage_id, retried)
-        stored, ended = await self._file(_path(deployment_id, stage_id, retried))
-        blocks = _merged(stored, parts)
-        if not blocks and not ended:
+        # Read the parts before the file: a checkpoint in between only moves lines from parts to the file.
+        parts, _ = await self._load_parts(deployment_id, stage_id, retried)
+        stored, complete = await self._load_file(_path(deployment_id, stage_id, retried))
+        blocks = _merge(stored, parts)
+        if not blocks and not complete:
             raise NotFound(f"stage {stage_id} of deployment {deployment_id} has no log yet")
-        return [block for block in blocks if block.index >= offset], ended
+        return [block for block in blocks if block.index >= offset], complete
 
-    async def _parts(self, deployment_id: str, stage_id: str, retried: int) -> tuple[list[LogBlock], int]:
-        """The kept lines, and the number of the last part."""
+    async def _load_parts(
+        self, deployment_id: str, stage_id: str, retried: int
+    ) -> tuple[list[LogBlock], int]:
+        """The lines of the stored parts, and the sequence number of the last part."""
         name = _name(deployment_id, stage_id, retried)
         query = sa.select(log_parts.c.seq, log_parts.c.data).where(log_parts.c.name == name)
         async with self._store.database.read() as connection:
@@ -82,17 +84,17 @@ class StageLogs:
         blocks = [block for row in rows for block in ReportStageLogsRequest.FromString(row.data).blocks]
         return blocks, rows[-1].seq if rows else 0
 
-    async def _file(self, path: str) -> tuple[list[LogBlock], bool]:
+    async def _load_file(self, path: str) -> tuple[list[LogBlock], bool]:
         try:
             text = (await self._blobs.read(path)).decode()
         except NotFound:
             return [], False
         lines = [line for line in text.split("\n") if line]
-        ended = bool(lines) and lines[-1] == _END
-        return [proto_json.loads(LogBlock, line) for line in (lines[:-1] if ended else lines)], ended
+        complete = bool(lines) and lines[-1] == _END
+        return [proto_json.loads(LogBlock, line) for line in (lines[:-1] if complete else lines)], complete
 
 
-def _merged(*parts: Sequence[LogBlock]) -> list[LogBlock]:
+def _merge(*parts: Sequence[LogBlock]) -> list[LogBlock]:
     by_index: dict[int, LogBlock] = {}
     for part in parts:
         for block in part:
@@ -109,4 +111,4 @@ def _path(deployment_id: str, stage_id: str, retried: int) -> str:
 
 
 def _change(deployment: Deployment, stage_id: str) -> Change:
-    return Change(kind=CHANGED, project_id=deployment.project_id, id=deployment.id, detail=stage_id)
+    return Change(kind=CHANGE_KIND, project_id=deployment.project_id, id=deployment.id, detail=stage_id)

@@ -1,7 +1,8 @@
-"""The tables: a record is its message, a version to compare and set, and columns for what is queried.
+"""Database tables: a record has its message, a version for compare-and-set, and columns for queries.
 
-Every index begins with the columns that are compared for equality and ends with the keyset a list is
-paged by. `touched` is microseconds since the epoch and orders lists; the other times are in the message.
+Every index begins with the columns that are compared for equality and ends with the columns of the list's
+pagination key. `touched` is the time of the last write in epoch microseconds and orders lists; other times
+are in the message.
 """
 
 import sqlalchemy as sa
@@ -45,7 +46,7 @@ applications = _record(
     "applications",
     _key("piped_id"),
     _text("name"),
-    #: Name and labels in small letters, to search in.
+    #: Name and labels in lower case, for searching.
     _text("words"),
     #: `\n<key>:<value>\n` for each label.
     _text("labels"),
@@ -63,7 +64,7 @@ deployments = _record(
     "deployments",
     _key("piped_id"),
     _key("application_id"),
-    #: The application's id while the deployment is at work; unique, so an application has one such at most.
+    #: The application's ID while the deployment is active; unique, so that an application has at most one.
     sa.Column("active_application_id", sa.String(64), nullable=True, unique=True),
     _text("words"),
     _text("labels"),
@@ -98,7 +99,7 @@ api_keys = _record("api_keys", _text("name"), indexes=(("project_id", "touched",
 chains = _record("chains", _number("status"), indexes=(("project_id", "touched", "id"), ("status", "id")))
 traces = _record("traces", _key("commit_hash"), indexes=(("project_id", "touched", "id"),))
 
-#: Small values that belong to a record and are replaced as a whole: what an agent last reported, for one.
+#: Metadata of records: small values that are replaced as a whole, such as the last report of an agent.
 facts = sa.Table(
     "facts",
     metadata,

@@ -1,8 +1,8 @@
-"""One call of one stage: the only place where exceptions become outcomes.
+"""Calls one stage and converts exceptions to outcomes; the only place that does.
 
-`rollout` opens a `Performance` for a running stage, calls it until it is done, and closes it. What a
-person can mend becomes a failure with its remedy; what will pass is tried again, for a while; anything
-else is a fault of ours, which fails the stage and is loud.
+`rollout` opens a `StageRun` for a running stage, calls it until the stage ends, and closes it. User errors
+fail the stage with their remedy. Temporary errors are retried for up to `RETRY_TIMEOUT`. Any other exception
+is an internal error: it fails the stage and is logged with its traceback.
 """
 
 import asyncio
@@ -18,119 +18,120 @@ import structlog
 
 from pipecd.config.application import ApplicationConfig, StageConfig
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary, UserError
-from pipecd.git.foreign import Foreign
+from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.progress import STAGE_STARTED_AT
-from pipecd.model.skip import skips
-from pipecd.model.stage import Again, Done, Failed, Order, Outcome, Source, StageFunction, Work
+from pipecd.model.skip import skip_reason
+from pipecd.model.stage import Again, Done, Failed, Outcome, Source, StageAction, StageFunction, Work
 from pipecd.model.status import StageStatus
-from pipecd.piped.deploy.sealed_objects import Kept
-from pipecd.piped.deploy.stage_logs import Logs, Writer
-from pipecd.piped.metrics import FAULTS
+from pipecd.piped.deploy.sealed_objects import EncryptedObjects
+from pipecd.piped.deploy.stage_logs import StageLogs, StageLogWriter
+from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.notify.log import log_notification
 from pipecd.piped.providers import Providers
 from pipecd.piped.source.checkout import Sources
-from pipecd.platforms import Platform, platform
+from pipecd.platforms import Platform, load_platform
 from pipecd.retry import Retry
 from pipecd.stages import STAGES
 
 log = structlog.get_logger()
 
+#: Timeout of a stage that configures none, in seconds.
 DEFAULT_TIMEOUT = 6 * 3600.0
-#: How a stage that says "it will pass" is called again, and for how long altogether (seconds).
-BETWEEN = Retry(base=1.0, cap=60.0, tries=1_000_000)
-PATIENCE = 30 * 60.0
+#: Delays between calls of a stage that raises `Temporary`, and how long it may keep failing, in seconds.
+RETRY = Retry(base=1.0, cap=60.0, tries=1_000_000)
+RETRY_TIMEOUT = 30 * 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Postponed(Again):
-    """The call came to no end, so the orders it was given are still to be heard."""
+    """The call did not complete, so the stage actions it was given are not handled yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stageworks:
-    """What every stage of this agent is given."""
+class StageServices:
+    """The components that every stage of this agent uses."""
 
     sources: Sources
-    foreign: Foreign
-    logs: Logs
+    other_repositories: OtherRepositories
+    logs: StageLogs
     providers: Providers
-    kept: Kept
+    encrypted_objects: EncryptedObjects
 
     @asynccontextmanager
-    async def opened(
+    async def open_stage(
         self, application: Application, deployment: Deployment, stage: Stage
-    ) -> AsyncIterator["Performance"]:
-        """The stage, ready to be called. Its checkouts are removed at the end."""
-        async with AsyncExitStack() as held:
-            yield Performance(self, application, deployment, stage, held)
+    ) -> AsyncIterator["StageRun"]:
+        """The stage, ready to be called. Its checkouts are removed when the block ends."""
+        async with AsyncExitStack() as exit_stack:
+            yield StageRun(self, application, deployment, stage, exit_stack)
 
 
-class Performance:
+class StageRun:
     """The calls of one stage in this process."""
 
     def __init__(
         self,
-        works: Stageworks,
+        services: StageServices,
         application: Application,
         deployment: Deployment,
         stage: Stage,
-        held: AsyncExitStack,
+        exit_stack: AsyncExitStack,
     ) -> None:
-        self.log: Writer = works.logs.open(deployment.id, stage.id)
-        self._works, self._application, self._held = works, application, held
+        self.log: StageLogWriter = services.logs.open(deployment.id, stage.id)
+        self._services, self._application, self._exit_stack = services, application, exit_stack
         self._stage_id, self._deployment = stage.id, deployment
         self._checkouts: dict[str, Source] = {}
-        self._delays = BETWEEN.delays(random.Random())
+        self._delays = RETRY.delays(random.Random())
         self._failing_since: float | None = None
-        self._first = True
+        self._first_call = True
 
-    async def __call__(self, deployment: Deployment, orders: Sequence[Order]) -> Outcome:
-        """The outcome of one call, whatever happens in it."""
+    async def __call__(self, deployment: Deployment, actions: Sequence[StageAction]) -> Outcome:
+        """Calls the stage once. Returns an outcome even if the stage raises."""
         self._deployment = deployment
         stage = deployment.stage(self._stage_id)
         try:
-            outcome = await self._bounded(stage, orders)
+            outcome = await self._call_within_timeout(stage, actions)
         except Temporary as error:
-            return self._once_more(error)
+            return self._retry(error)
         except UserError as error:
             return self._failed(error.what, error)
         except PipecdError as error:
             return self._failed(str(error), error)
         except Exception:
-            FAULTS.labels(loop="perform").inc()
-            log.exception("fault in a stage", deployment=deployment.id, stage=stage.name)
-            self.log.error("Internal error: this is a fault of the agent; its log has the details")
+            INTERNAL_ERRORS.labels(loop="perform").inc()
+            log.exception("unhandled_error", deployment=deployment.id, stage=stage.name)
+            self.log.error("Internal error of the agent; see the agent's log for details")
             return Failed(
-                reason="internal error", remedy="report it with the agent's log, and sync again to retry"
+                reason="internal error", remedy="report it with the agent's log; sync again to retry"
             )
         self._failing_since = None
         if isinstance(outcome, Failed):
             self.log.error(f"{outcome.reason}; {outcome.remedy}" if outcome.remedy else outcome.reason)
         return outcome
 
-    async def _bounded(self, stage: Stage, orders: Sequence[Order]) -> Outcome:
+    async def _call_within_timeout(self, stage: Stage, actions: Sequence[StageAction]) -> Outcome:
         config = await self._config(stage)
-        settings = _settings(config, stage)
-        limit = _limit(settings)
-        left = limit - (time.time() - float(stage.metadata.get(STAGE_STARTED_AT, time.time())))
+        settings = _stage_config(config, stage)
+        timeout = _stage_timeout(settings)
+        remaining = timeout - (time.time() - float(stage.metadata.get(STAGE_STARTED_AT, time.time())))
         try:
-            async with asyncio.timeout(max(left, 0.0)) as bound:
-                if self._first and settings and (why := await self._skipped(settings)):
-                    self.log.info(why)
-                    return Done(note=why, status=StageStatus.SKIPPED)
-                self._first = False
-                outcome = await self._call(config, settings, stage, orders)
+            async with asyncio.timeout(max(remaining, 0.0)) as deadline:
+                if self._first_call and settings and (reason := await self._skip_reason(settings)):
+                    self.log.info(reason)
+                    return Done(note=reason, status=StageStatus.SKIPPED)
+                self._first_call = False
+                outcome = await self._call(config, settings, stage, actions)
         except TimeoutError:
-            if not bound.expired():
+            if not deadline.expired():
                 raise
             return Failed(
-                reason=f"timed out: the stage did not end within {_words(limit)}",
-                remedy="look at what it waited for in its log, or raise the stage's timeout",
+                reason=f"the stage timed out after {_format_duration(timeout)}",
+                remedy="see its log for what it waited for, or increase the stage's timeout",
             )
         if isinstance(outcome, Again):
-            return replace(outcome, after=min(outcome.after, max(left, 0.0)))
+            return replace(outcome, after=min(outcome.after, max(remaining, 0.0)))
         return outcome
 
     async def _call(
@@ -138,38 +139,39 @@ class Performance:
         config: ApplicationConfig | None,
         settings: StageConfig | None,
         stage: Stage,
-        orders: Sequence[Order],
+        actions: Sequence[StageAction],
     ) -> Outcome:
         deployment = self._deployment
-        chosen = platform(deployment.kind.name)
+        platform = load_platform(deployment.kind.name)
         if self._application.disabled and not stage.rollback:
             return Failed(
-                reason="the application was disabled or deleted", remedy="enable it, then sync it again"
+                reason="the application was disabled or deleted",
+                remedy="enable the application, then sync it again",
             )
         work = Work[Any](
             application=self._application,
             deployment=deployment,
             stage=stage,
-            options=_options(chosen, settings, stage),
-            provider=self._works.providers.config(deployment.platform_provider),
+            options=_options(platform, settings, stage),
+            provider=self._services.providers.config(deployment.platform_provider),
             log=self.log,
             now=time.time(),
             token=f"{deployment.id}/{stage.id}",
-            orders=orders,
+            actions=actions,
             target=self._target,
             running=self._running,
-            elsewhere=self._elsewhere,
+            checkout_repository=self._checkout_repository,
             notify=log_notification,
-            keep=self._keep,
-            kept=self._kept,
+            store_object=self._store_object,
+            load_object=self._load_object,
         )
-        return await _function(chosen, stage)(work)
+        return await _stage_function(platform, stage)(work)
 
-    async def _keep(self, name: str, data: bytes) -> None:
-        await self._works.kept.keep(self._application.id, name, data)
+    async def _store_object(self, name: str, data: bytes) -> None:
+        await self._services.encrypted_objects.store(self._application.id, name, data)
 
-    async def _kept(self, name: str) -> bytes:
-        return await self._works.kept.kept(self._application.id, name)
+    async def _load_object(self, name: str) -> bytes:
+        return await self._services.encrypted_objects.load(self._application.id, name)
 
     async def _target(self) -> Source:
         return await self._checkout(self._deployment.trigger.commit.hash)
@@ -178,49 +180,51 @@ class Performance:
         deployment = self._deployment
         if not deployment.running_commit:
             raise Refused(
-                "nothing was deployed before, so there is nothing to go back to",
-                remedy="mend the application and deploy again",
+                "there is no earlier successful deployment to roll back to",
+                remedy="fix the application and deploy it again",
             )
         filename = deployment.running_config_filename or deployment.git_path.config_filename
         return await self._checkout(deployment.running_commit, filename)
 
-    async def _elsewhere(self, remote: str, ref: str) -> Path:
-        return await self._held.enter_async_context(self._works.foreign.checkout(remote, ref))
+    async def _checkout_repository(self, remote: str, ref: str) -> Path:
+        return await self._exit_stack.enter_async_context(
+            self._services.other_repositories.checkout(remote, ref)
+        )
 
     async def _checkout(self, commit: str, filename: str = "") -> Source:
         if commit not in self._checkouts:
             path = self._deployment.git_path
             path = replace(path, config_filename=filename) if filename else path
-            held = self._held.enter_async_context(self._works.sources.checkout(path, commit))
-            self._checkouts[commit] = await held
+            checkout = self._services.sources.checkout(path, commit)
+            self._checkouts[commit] = await self._exit_stack.enter_async_context(checkout)
         return self._checkouts[commit]
 
     async def _config(self, stage: Stage) -> ApplicationConfig | None:
-        """The file that a forward stage was planned from. A rollback must not depend on its being good."""
+        """The application's config; None for a rollback stage, which must not depend on a valid file."""
         if stage.rollback:
             return None
         deployment = self._deployment
-        return await self._works.sources.config(deployment.git_path, deployment.trigger.commit.hash)
+        return await self._services.sources.load_config(deployment.git_path, deployment.trigger.commit.hash)
 
-    async def _skipped(self, settings: StageConfig) -> str:
-        """Why the stage is skipped; empty when it is not."""
+    async def _skip_reason(self, settings: StageConfig) -> str:
+        """Why the stage is skipped; empty if it is not skipped."""
         deployment = self._deployment
         changed = None
         if deployment.running_commit and settings.skip_on.paths:
-            remote = self._works.sources.repository(deployment.git_path.repo_id).remote
+            remote = self._services.sources.repository(deployment.git_path.repo_id).remote
             commit = deployment.trigger.commit.hash
-            changed = await self._works.sources.mirrors.changed_files(
+            changed = await self._services.sources.mirrors.changed_files(
                 remote, deployment.running_commit, commit
             )
-        return skips(settings.skip_on, deployment.trigger.commit.message, changed)
+        return skip_reason(settings.skip_on, deployment.trigger.commit.message, changed)
 
-    def _once_more(self, error: Temporary) -> Outcome:
+    def _retry(self, error: Temporary) -> Outcome:
         now = time.monotonic()
         self._failing_since = self._failing_since or now
-        if now - self._failing_since > PATIENCE:
-            return self._failed(f"{error} (for {_words(PATIENCE)})", error)
+        if now - self._failing_since > RETRY_TIMEOUT:
+            return self._failed(f"{error} (retried for {_format_duration(RETRY_TIMEOUT)})", error)
         delay = error.after if error.after is not None else next(self._delays)
-        self.log.error(f"{error}; trying again in {delay:.0f} s")
+        self.log.error(f"{error}; retrying in {delay:.0f} s")
         return Postponed(after=delay)
 
     def _failed(self, reason: str, error: PipecdError) -> Failed:
@@ -230,18 +234,18 @@ class Performance:
         return Failed(reason=f"{place}{reason}", remedy=remedy)
 
 
-def _function(chosen: Platform, stage: Stage) -> StageFunction:
-    found = chosen.stages.get(stage.name) or STAGES.get(stage.name)
-    if found is None:
+def _stage_function(platform: Platform, stage: Stage) -> StageFunction:
+    function = platform.stages.get(stage.name) or STAGES.get(stage.name)
+    if function is None:
         raise ConfigError(
-            f"this agent knows no stage {stage.name} for {chosen.config_kind}",
-            remedy="upgrade the agent, or take the stage out of the pipeline",
+            f"this agent has no stage {stage.name} for {platform.config_kind}",
+            remedy="upgrade the agent, or remove the stage from the pipeline",
         )
-    return found
+    return function
 
 
-def _settings(config: ApplicationConfig | None, stage: Stage) -> StageConfig | None:
-    """What the pipeline says about the stage; None for what the planner added."""
+def _stage_config(config: ApplicationConfig | None, stage: Stage) -> StageConfig | None:
+    """The stage's configuration in the pipeline; None for stages that the planner added."""
     if config is None or stage.predefined or stage.rollback:
         return None
     stages: Sequence[StageConfig] = config.spec.pipeline.stages if config.spec.pipeline else ()
@@ -253,20 +257,20 @@ def _settings(config: ApplicationConfig | None, stage: Stage) -> StageConfig | N
     return stages[stage.index]
 
 
-def _options(chosen: Platform, settings: StageConfig | None, stage: Stage) -> Any:
+def _options(platform: Platform, settings: StageConfig | None, stage: Stage) -> Any:
     if settings is not None:
         return settings.options
-    made = chosen.options.get(stage.name)
-    return made() if made else None
+    options_type = platform.options.get(stage.name)
+    return options_type() if options_type else None
 
 
-def _limit(settings: StageConfig | None) -> float:
+def _stage_timeout(settings: StageConfig | None) -> float:
     if settings is None or settings.timeout is None:
         return DEFAULT_TIMEOUT
     return settings.timeout.total_seconds()
 
 
-def _words(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     for unit, name in ((3600, "h"), (60, "m")):
         if seconds >= unit and seconds % unit == 0:
             return f"{seconds / unit:g}{name}"

@@ -1,7 +1,7 @@
-"""A pending deployment → its plan: strategy, versions and stages. Called by `rollout`.
+"""Plans a pending deployment: its strategy, versions and stages. Called by `rollout`.
 
-Gathers what `model.plan` decides on. What a person can mend ends the deployment with its sentence; what will
-pass rises, and is tried again.
+Collects the input of `model.plan`. A user error ends the deployment with its message. `Temporary` is raised,
+and the caller retries.
 """
 
 import asyncio
@@ -18,102 +18,104 @@ from pipecd.model.plan import (
     ROLLBACK,
     NoPipeline,
     Strategy,
+    determine_strategy,
     pipeline_stages,
     quick_sync_stages,
-    strategy,
 )
 from pipecd.model.progress import TIMEOUT, Finish
 from pipecd.model.status import DeploymentStatus
-from pipecd.piped.metrics import FAULTS
+from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.providers import Providers
-from pipecd.piped.session.report import Reports
+from pipecd.piped.session.report import Reporter
 from pipecd.piped.source.checkout import Sources
-from pipecd.platforms import Platform, platform
+from pipecd.platforms import Platform, load_platform
 
 log = structlog.get_logger()
 
-#: A plan holds a checkout; after a change to what a thousand applications share there are many to make.
-AT_ONCE = 4
+#: Each plan uses a checkout, and a change to shared files may trigger a thousand deployments at once.
+MAX_CONCURRENT_PLANS = 4
 PLANNED_REASON = "The deployment was planned"
 
 
 class Planner:
-    def __init__(self, sources: Sources, reports: Reports, providers: Providers) -> None:
-        self._sources, self._reports, self._providers = sources, reports, providers
-        self._few = asyncio.Semaphore(AT_ONCE)
+    def __init__(self, sources: Sources, reporter: Reporter, providers: Providers) -> None:
+        self._sources, self._reporter, self._providers = sources, reporter, providers
+        self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_PLANS)
 
     async def plan(self, deployment: Deployment, application: Application) -> Deployment | Finish | None:
-        """The planned deployment, or its end; None while the turn in its chain has not come."""
+        """The planned deployment, or its end. None while it waits for its turn in a deployment chain."""
         if deployment.chain_id:
-            plannable, given_up = await self._reports.plannable(deployment)
-            if given_up:
-                return Finish(status=DeploymentStatus.CANCELLED, reason=given_up)
+            plannable, cancel_reason = await self._reporter.check_plannable(deployment)
+            if cancel_reason:
+                return Finish(status=DeploymentStatus.CANCELLED, reason=cancel_reason)
             if not plannable:
                 return None
         if application.disabled:
-            return _cannot("the application was disabled or deleted; enable it, then sync it again")
+            return _planning_failed(
+                "the application was disabled or deleted; enable the application, then sync it again"
+            )
         try:
-            async with self._few:
-                return await self._planned(deployment)
+            async with self._semaphore:
+                return await self._create_plan(deployment)
         except Temporary:
             raise
         except (UserError, NotFound) as error:
-            return _cannot(str(error))
+            return _planning_failed(str(error))
         except PipecdError:
             raise
         except Exception:
-            FAULTS.labels(loop="planner").inc()
-            log.exception("fault while planning", deployment=deployment.id)
-            return _cannot("internal error; report it with the agent's log, and sync again to retry")
+            INTERNAL_ERRORS.labels(loop="planner").inc()
+            log.exception("unhandled_error", deployment=deployment.id)
+            return _planning_failed("internal error; report it with the agent's log; sync again to retry")
 
-    async def _planned(self, deployment: Deployment) -> Deployment:
+    async def _create_plan(self, deployment: Deployment) -> Deployment:
         self._providers.config(deployment.platform_provider)
-        chosen = platform(deployment.kind.name)
-        last = await self._reports.last_successful(deployment.application_id)
+        platform = load_platform(deployment.kind.name)
+        last = await self._reporter.get_last_successful(deployment.application_id)
         commit = deployment.trigger.commit.hash
         async with self._sources.checkout(deployment.git_path, commit) as source:
-            target = await chosen.desired(source)
-            how = decided(deployment.trigger, source.config)
-            how = how or await self._asked(chosen, deployment, last, target)
-            versions = tuple(chosen.versions(target))
-            stages = _stages(chosen, source.config, how)
-            limit = source.config.spec.timeout.total_seconds()
+            target = await platform.load_desired_state(source)
+            strategy = configured_strategy(deployment.trigger, source.config)
+            strategy = strategy or await self._platform_strategy(platform, deployment, last, target)
+            versions = tuple(platform.versions(target))
+            stages = _stages(platform, source.config, strategy)
+            timeout = source.config.spec.timeout.total_seconds()
         return replace(
             deployment,
             status=DeploymentStatus.PLANNED,
             reason=PLANNED_REASON,
-            summary=how.why,
-            trigger=replace(deployment.trigger, strategy=how.strategy),
+            summary=strategy.reason,
+            trigger=replace(deployment.trigger, strategy=strategy.strategy),
             versions=versions,
             stages=stages,
             running_commit=last.commit if last else "",
             running_config_filename=last.config_filename if last else "",
-            shared={**deployment.shared, TIMEOUT: f"{limit:g}"},
+            shared={**deployment.shared, TIMEOUT: f"{timeout:g}"},
         )
 
-    async def _asked(
-        self, chosen: Platform, deployment: Deployment, last: DeploymentReference | None, target: Any
+    async def _platform_strategy(
+        self, platform: Platform, deployment: Deployment, last: DeploymentReference | None, target: Any
     ) -> Strategy:
-        """The platform's word, from what runs and what shall run."""
+        """The strategy that the platform chooses by comparing the running and the desired state."""
         if last is None:
-            return chosen.strategy(None, target)
+            return platform.choose_strategy(None, target)
         path: GitPath = replace(deployment.git_path, config_filename=last.config_filename)
         try:
             async with self._sources.checkout(path, last.commit) as source:
-                running = await chosen.desired(source)
+                running = await platform.load_desired_state(source)
         except (UserError, NotFound) as error:
             return Strategy(
                 strategy=SyncStrategy.PIPELINE,
-                why=f"Sync with the pipeline, because what runs now cannot be read: {error}",
+                reason=f"Sync with the pipeline, because the running configuration cannot be loaded: {error}",
             )
-        return chosen.strategy(running, target)
+        return platform.choose_strategy(running, target)
 
 
-def decided(trigger: Trigger, config: ApplicationConfig) -> Strategy | None:
-    """What was asked for or the file decides; None leaves it to the platform."""
+def configured_strategy(trigger: Trigger, config: ApplicationConfig) -> Strategy | None:
+    """The strategy that was requested or that the file sets; None leaves it to the platform."""
     spec = config.spec
     try:
-        return strategy(
+        return determine_strategy(
             trigger,
             pipeline=spec.pipeline.stages if spec.pipeline else (),
             always_use_pipeline=spec.planner.always_use_pipeline,
@@ -121,20 +123,20 @@ def decided(trigger: Trigger, config: ApplicationConfig) -> Strategy | None:
         )
     except NoPipeline as error:
         raise ConfigError(
-            f"{config.file}: {error}", remedy="write spec.pipeline, or choose a quick sync"
+            f"{config.file}: {error}", remedy="define spec.pipeline, or request a quick sync"
         ) from error
 
 
-def _stages(chosen: Platform, config: ApplicationConfig, how: Strategy) -> tuple[Stage, ...]:
-    rolls_back = ROLLBACK.name in chosen.stages
-    automatic = auto_rollback(config.spec, default=chosen.auto_rollback)
-    if how.strategy is SyncStrategy.QUICK_SYNC or not config.spec.pipeline:
-        made = quick_sync_stages(chosen.quick_sync, rolls_back=rolls_back, auto_rollback=automatic)
+def _stages(platform: Platform, config: ApplicationConfig, strategy: Strategy) -> tuple[Stage, ...]:
+    rolls_back = ROLLBACK.name in platform.stages
+    automatic = auto_rollback(config.spec, default=platform.auto_rollback)
+    if strategy.strategy is SyncStrategy.QUICK_SYNC or not config.spec.pipeline:
+        stages = quick_sync_stages(platform.quick_sync, rolls_back=rolls_back, auto_rollback=automatic)
     else:
-        stages = config.spec.pipeline.stages
-        made = pipeline_stages(stages, rolls_back=rolls_back, auto_rollback=automatic)
-    return tuple(made)
+        configured = config.spec.pipeline.stages
+        stages = pipeline_stages(configured, rolls_back=rolls_back, auto_rollback=automatic)
+    return tuple(stages)
 
 
-def _cannot(why: str) -> Finish:
-    return Finish(status=DeploymentStatus.FAILURE, reason=f"The deployment could not be planned: {why}")
+def _planning_failed(reason: str) -> Finish:
+    return Finish(status=DeploymentStatus.FAILURE, reason=f"The deployment could not be planned: {reason}")

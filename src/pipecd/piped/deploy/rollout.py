@@ -1,7 +1,7 @@
-"""Brings one deployment to its end: ask `model.progress` what comes next, do that once, report, ask again.
+"""Runs one deployment to completion: get the next step from `model.progress`, take it, report it, repeat.
 
-Called by `workers`. Killed or shut down anywhere, it reports nothing, and the next process goes on from
-what was reported last.
+Called by `workers`. A kill or shutdown at any point reports nothing; the next process continues from the last
+report.
 """
 
 import asyncio
@@ -25,91 +25,92 @@ from pipecd.model.progress import (
     Run,
     Stop,
     StopKind,
-    advance,
-    after,
+    apply_outcome,
+    apply_step,
     next_step,
 )
-from pipecd.model.stage import Again, Order, Outcome
+from pipecd.model.stage import Again, Outcome, StageAction
 from pipecd.model.status import DeploymentStatus, SyncStatus
-from pipecd.piped.deploy.perform import Performance, Postponed, Stageworks
+from pipecd.piped.deploy.perform import Postponed, StageRun, StageServices
 from pipecd.piped.deploy.planner import Planner
 from pipecd.piped.loop import Wake
-from pipecd.piped.metrics import show_status
+from pipecd.piped.metrics import set_deployment_status
 from pipecd.piped.notify.log import log_notification
 from pipecd.piped.session.lease import Leadership
-from pipecd.piped.session.report import Reports
+from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.retry import Retry
 
 log = structlog.get_logger()
 
+#: Timeout of a deployment whose plan has none, in seconds.
 DEFAULT_TIMEOUT = 6 * 3600
-#: How soon to look again after the control plane said no, or Git was away while planning.
-LATER = Retry(base=0.5, cap=30.0, tries=1_000_000)
-#: How often a deployment that waits for its chain asks whether its turn has come (seconds).
-CHAIN_TURN = 3.0
+#: Delays after the control plane rejected a report, or Git was unreachable during planning.
+RETRY = Retry(base=0.5, cap=30.0, tries=1_000_000)
+#: How often a deployment waiting for its turn in a deployment chain checks for it, in seconds.
+CHAIN_POLL_INTERVAL = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
-    """What every rollout works with."""
+class RolloutServices:
+    """The components that every rollout uses."""
 
     view: View
     leadership: Leadership
-    reports: Reports
+    reporter: Reporter
     planner: Planner
-    works: Stageworks
-    #: Deployments of which a stage is being called, or has ended and is not noted yet.
-    at_work: set[str] = field(default_factory=set)
+    stage_services: StageServices
+    #: Ids of deployments with a stage call in progress, or whose outcome is not reported yet.
+    active_deployments: set[str] = field(default_factory=set)
 
     @contextmanager
-    def busy_with(self, deployment_id: str) -> Iterator[None]:
-        self.at_work.add(deployment_id)
+    def mark_active(self, deployment_id: str) -> Iterator[None]:
+        self.active_deployments.add(deployment_id)
         try:
             yield
         finally:
-            self.at_work.discard(deployment_id)
+            self.active_deployments.discard(deployment_id)
 
 
 class Rollout:
-    def __init__(self, deployment: Deployment, desk: Desk) -> None:
+    def __init__(self, deployment: Deployment, services: RolloutServices) -> None:
         self.deployment = deployment
-        self._desk = desk
+        self._services = services
         self._wake = Wake()
-        self._held = AsyncExitStack()
-        self._performance: tuple[str, Performance] | None = None
-        self._delays = _later()
+        self._exit_stack = AsyncExitStack()
+        self._stage_run: tuple[str, StageRun] | None = None
+        self._delays = _retry_delays()
 
-    async def bring_to_end(self) -> None:
-        """Return when the deployment is over, or is not ours any more."""
+    async def run(self) -> None:
+        """Returns when the deployment is completed, or no longer belongs to this agent."""
         for stage in self.deployment.stages:
-            # A kill may have come between a stage's end and the end of its log.
+            # An earlier process may have been killed between ending a stage and completing its log.
             if stage.status.final:
-                self._desk.works.logs.complete(self.deployment.id, stage.id)
-        with self._desk.view.commands_feed.heard_by(self._wake):
+                self._services.stage_services.logs.complete(self.deployment.id, stage.id)
+        with self._services.view.commands_feed.subscribe(self._wake):
             try:
-                while await self._step_or_reread():
+                while await self._step():
                     pass
             finally:
-                await self._close_performance()
+                await self._close_stage_run()
 
-    async def _step_or_reread(self) -> bool:
-        """Whether there may be more to do."""
+    async def _step(self) -> bool:
+        """Takes one step; returns whether more may follow."""
         try:
-            more = await self._one_step()
+            continues = await self._take_step()
         except Conflict as error:
-            await self._reread(error)
+            await self._reload(error)
             return True
         except Refused as error:
-            return await self._give_up(error)
+            return await self._fail_deployment(error)
         except (NotFound, PermissionDenied) as error:
-            log.error("deployment is not ours any more", deployment=self.deployment.id, why=str(error))
+            log.error("deployment_not_accessible", deployment=self.deployment.id, error=str(error))
             return False
-        self._delays = _later()
-        return more
+        self._delays = _retry_delays()
+        return continues
 
-    async def _one_step(self) -> bool:
-        await self._desk.leadership.may_begin()
+    async def _take_step(self) -> bool:
+        await self._services.leadership.wait_until_may_begin()
         match next_step(self.deployment, self._stop()):
             case None:
                 return False
@@ -118,99 +119,101 @@ class Rollout:
             case Run(stage=stage):
                 await self._call(stage)
             case step:
-                await self._record(advance(self.deployment, step, _now()))
+                await self._record(apply_step(self.deployment, step, _now()))
         return True
 
     async def _plan(self) -> None:
         deployment = self.deployment
         try:
-            await self._desk.reports.deploying(deployment.application_id, deploying=True)
-            planned = await self._desk.planner.plan(deployment, self._application())
+            await self._services.reporter.report_deploying(deployment.application_id, deploying=True)
+            planned = await self._services.planner.plan(deployment, self._application())
         except Temporary as error:
-            log.warning("planning waits", deployment=deployment.id, why=str(error))
+            log.warning("planning_delayed", deployment=deployment.id, error=str(error))
             await self._wake.wait(next(self._delays))
             return
         match planned:
             case None:
-                await self._wake.wait(CHAIN_TURN)
-            case Finish() as end:
-                await self._record(advance(deployment, end, _now()))
+                await self._wake.wait(CHAIN_POLL_INTERVAL)
+            case Finish() as finish:
+                await self._record(apply_step(deployment, finish, _now()))
             case _:
                 await self._record(planned)
 
     async def _call(self, stage: Stage) -> None:
-        performance = await self._opened(stage)
-        orders = self._desk.view.orders(self.deployment.id, stage.id)
-        with self._desk.busy_with(self.deployment.id):
-            outcome = await self._unless_stopped(stage, performance(self.deployment, orders))
+        stage_run = await self._open_stage_run(stage)
+        actions = self._services.view.stage_actions(self.deployment.id, stage.id)
+        with self._services.mark_active(self.deployment.id):
+            outcome = await self._run_until_stopped(stage, stage_run(self.deployment, actions))
             if outcome is None:
-                performance.log.error(self._stop_words())
+                stage_run.log.error(self._stop_message())
                 return
-            await self._record(after(self.deployment, stage, outcome, _now()))
-        for order in () if isinstance(outcome, Postponed) else orders:
-            await self._desk.reports.handled(order.id)
-            self._desk.view.finished(order.id)
+            await self._record(apply_outcome(self.deployment, stage, outcome, _now()))
+        for action in () if isinstance(outcome, Postponed) else actions:
+            await self._services.reporter.report_command_succeeded(action.id)
+            self._services.view.mark_finished(action.id)
         if isinstance(outcome, Again):
-            await self._pause(stage, outcome.after, orders)
+            await self._pause(stage, outcome.after, actions)
 
-    async def _record(self, following: Deployment) -> None:
-        """Report what changed. From here on it is the truth, also for the next process."""
+    async def _record(self, updated: Deployment) -> None:
+        """Reports the changes and adopts `updated` as the current state."""
         ended = [
             now.id
-            for old, now in zip(self.deployment.stages, following.stages, strict=False)
+            for old, now in zip(self.deployment.stages, updated.stages, strict=False)
             if now.status.final and not old.status.final
         ]
         for stage_id in ended:
-            await self._desk.works.logs.store(following.id, stage_id)
-        await self._desk.reports.record(self.deployment, following)
+            await self._services.stage_services.logs.store(updated.id, stage_id)
+        await self._services.reporter.report_changes(self.deployment, updated)
         for stage_id in ended:
-            await self._close_performance()
-            self._desk.works.logs.complete(following.id, stage_id)
-        changed = following.status is not self.deployment.status
-        self.deployment = following
+            await self._close_stage_run()
+            self._services.stage_services.logs.complete(updated.id, stage_id)
+        changed = updated.status is not self.deployment.status
+        self.deployment = updated
         if changed:
-            show_status(following)
-            log_notification(f"DEPLOYMENT_{_EVENTS[following.status]}", _fields(following))
-        if changed and following.status is DeploymentStatus.RUNNING:
-            await self._show_deploying(following)
-        if following.status.final:
-            await self._afterwards(following)
+            set_deployment_status(updated)
+            log_notification(f"DEPLOYMENT_{_EVENT_NAMES[updated.status]}", _fields(updated))
+        if changed and updated.status is DeploymentStatus.RUNNING:
+            await self._report_deploying(updated)
+        if updated.status.final:
+            await self._report_result(updated)
 
-    async def _show_deploying(self, deployment: Deployment) -> None:
-        if deployment.application_id in self._desk.view.applications:
-            await self._desk.reports.sync_state(
+    async def _report_deploying(self, deployment: Deployment) -> None:
+        if deployment.application_id in self._services.view.applications:
+            await self._services.reporter.report_sync_state(
                 deployment.application_id,
                 SyncStatus.DEPLOYING,
-                short="A deployment is under way",
+                short="A deployment is in progress",
                 head=deployment.id,
             )
 
-    async def _afterwards(self, deployment: Deployment) -> None:
-        """What follows from the end: how Git and the platform compare, and the answer to who cancelled."""
-        reports, view = self._desk.reports, self._desk.view
+    async def _report_result(self, deployment: Deployment) -> None:
+        """Reports the application's sync state after the deployment, and the result of a cancel command."""
+        reporter, view = self._services.reporter, self._services.view
         if deployment.status is DeploymentStatus.SUCCESS:
-            status, words = SyncStatus.SYNCED, "The last deployment succeeded"
+            status, message = SyncStatus.SYNCED, "The last deployment succeeded"
         else:
-            status, words = SyncStatus.OUT_OF_SYNC, "The last deployment did not succeed"
+            status, message = SyncStatus.OUT_OF_SYNC, "The last deployment did not succeed"
         if deployment.application_id in view.applications:
-            await reports.sync_state(
+            await reporter.report_sync_state(
                 deployment.application_id,
                 status,
-                short=words,
-                reason=f"{words}: {deployment.reason}",
+                short=message,
+                reason=f"{message}: {deployment.reason}",
                 head=deployment.id,
             )
-        cancel = view.cancel_of(deployment.id)
+        cancel = view.find_cancel(deployment.id)
         if cancel is None:
             return
         if deployment.status is DeploymentStatus.CANCELLED:
-            await reports.handled(cancel.id)
+            await reporter.report_command_succeeded(cancel.id)
         else:
-            await reports.refused(cancel.id, f"the deployment ended by itself: {deployment.reason}")
-        view.finished(cancel.id)
+            await reporter.report_command_failed(
+                cancel.id, f"the deployment ended before it was cancelled: {deployment.reason}"
+            )
+        view.mark_finished(cancel.id)
 
-    async def _unless_stopped(self, stage: Stage, call: Coroutine[None, None, Outcome]) -> Outcome | None:
-        """The call's outcome; None when the deployment was stopped first and the call with it."""
+    async def _run_until_stopped(self, stage: Stage, call: Coroutine[None, None, Outcome]) -> Outcome | None:
+        """The call's outcome; None if the deployment was stopped first and the call was cancelled."""
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(call, name=f"stage {stage.id}")
             guard = tasks.create_task(self._cancel_when_stopped(running))
@@ -219,35 +222,35 @@ class Rollout:
 
     async def _cancel_when_stopped(self, running: asyncio.Task[Outcome]) -> None:
         while not self._stop():
-            await self._wake.wait(self._time_left())
+            await self._wake.wait(self._remaining_seconds())
         running.cancel()
 
-    async def _pause(self, stage: Stage, seconds: float, seen: tuple[Order, ...]) -> None:
-        """Until the stage wants to be called again, or somebody wants something of it."""
+    async def _pause(self, stage: Stage, seconds: float, handled: tuple[StageAction, ...]) -> None:
+        """Waits `seconds`, or until a new stage action arrives or the deployment must stop."""
         until = time.monotonic() + seconds
-        known = {order.id for order in seen}
-        while (left := until - time.monotonic()) > 0:
-            orders = self._desk.view.orders(self.deployment.id, stage.id)
-            if self._stop() or any(order.id not in known for order in orders):
+        handled_ids = {action.id for action in handled}
+        while (remaining := until - time.monotonic()) > 0:
+            actions = self._services.view.stage_actions(self.deployment.id, stage.id)
+            if self._stop() or any(action.id not in handled_ids for action in actions):
                 return
-            await self._wake.wait(min(left, self._time_left()))
+            await self._wake.wait(min(remaining, self._remaining_seconds()))
 
     def _stop(self) -> Stop | None:
-        """Why the stages at work must not go on, if so."""
+        """Why the running stages must stop; None if they may continue."""
         deployment = self.deployment
-        cancel = self._desk.view.cancel_of(deployment.id)
+        cancel = self._services.view.find_cancel(deployment.id)
         if cancel and deployment.status is not DeploymentStatus.ROLLING_BACK:
-            return Stop(kind=StopKind.CANCELLED, by=cancel.commander, rollback=cancel.rollback)
-        return Stop(kind=StopKind.TIMED_OUT) if self._time_left() <= 0 else None
+            return Stop(kind=StopKind.CANCELLED, requested_by=cancel.commander, rollback=cancel.rollback)
+        return Stop(kind=StopKind.TIMED_OUT) if self._remaining_seconds() <= 0 else None
 
-    def _stop_words(self) -> str:
+    def _stop_message(self) -> str:
         stop = self._stop()
         if stop and stop.kind is StopKind.CANCELLED:
-            return f"Cancelled by {stop.by}"
-        return "Stopped: the time for the deployment is up"
+            return f"Cancelled by {stop.requested_by}"
+        return "Stopped: the deployment timed out"
 
-    def _time_left(self) -> float:
-        """Seconds until the stages, or the rollback, must have ended."""
+    def _remaining_seconds(self) -> float:
+        """Seconds until the stages, or the rollback, time out."""
         shared = self.deployment.shared
         rolling_back = self.deployment.status is DeploymentStatus.ROLLING_BACK
         since = shared.get(ROLLBACK_STARTED_AT if rolling_back else STARTED_AT)
@@ -255,44 +258,46 @@ class Rollout:
         return limit if since is None else float(since) + limit - time.time()
 
     def _application(self) -> Application:
-        """The application as it is now; one that is gone is rolled back as it was."""
-        known = self._desk.view.applications.get(self.deployment.application_id)
-        return known or _gone(self.deployment)
+        """The current application. If it was deleted, it is built from the deployment, for a rollback."""
+        application = self._services.view.applications.get(self.deployment.application_id)
+        return application or _deleted_application(self.deployment)
 
-    async def _opened(self, stage: Stage) -> Performance:
-        if self._performance and self._performance[0] == stage.id:
-            return self._performance[1]
-        await self._close_performance()
-        opening = self._desk.works.opened(self._application(), self.deployment, stage)
-        performance = await self._held.enter_async_context(opening)
-        self._performance = (stage.id, performance)
-        return performance
+    async def _open_stage_run(self, stage: Stage) -> StageRun:
+        if self._stage_run and self._stage_run[0] == stage.id:
+            return self._stage_run[1]
+        await self._close_stage_run()
+        stage_context = self._services.stage_services.open_stage(self._application(), self.deployment, stage)
+        stage_run = await self._exit_stack.enter_async_context(stage_context)
+        self._stage_run = (stage.id, stage_run)
+        return stage_run
 
-    async def _close_performance(self) -> None:
-        self._performance = None
-        await self._held.aclose()
-        self._held = AsyncExitStack()
+    async def _close_stage_run(self) -> None:
+        self._stage_run = None
+        await self._exit_stack.aclose()
+        self._exit_stack = AsyncExitStack()
 
-    async def _reread(self, error: Conflict) -> None:
-        """The record is not what we took it for: somebody else moved it, or the lease is gone."""
-        log.warning("report refused", deployment=self.deployment.id, why=str(error))
-        await self._close_performance()
+    async def _reload(self, error: Conflict) -> None:
+        """Reloads the deployment after a conflict: another process changed it, or the lease was lost."""
+        log.warning("report_conflict", deployment=self.deployment.id, error=str(error))
+        await self._close_stage_run()
         await self._wake.wait(next(self._delays))
-        await self._desk.leadership.may_begin()
-        self.deployment = await self._desk.reports.deployment(self.deployment.id)
+        await self._services.leadership.wait_until_may_begin()
+        self.deployment = await self._services.reporter.get_deployment(self.deployment.id)
 
-    async def _give_up(self, error: Refused) -> bool:
-        """A report that no repetition will make acceptable. End the deployment rather than hang."""
-        log.error("report is malformed", deployment=self.deployment.id, why=str(error))
-        end = Finish(status=DeploymentStatus.FAILURE, reason=f"The control plane refused a report: {error}")
+    async def _fail_deployment(self, error: Refused) -> bool:
+        """Ends the deployment when the control plane permanently rejects a report, instead of hanging."""
+        log.error("report_rejected", deployment=self.deployment.id, error=str(error))
+        finish = Finish(
+            status=DeploymentStatus.FAILURE, reason=f"The control plane rejected a report: {error}"
+        )
         try:
-            await self._record(advance(self.deployment, end, _now()))
-        except (Refused, Conflict, NotFound, PermissionDenied) as again:
-            log.error("deployment is left as it is", deployment=self.deployment.id, why=str(again))
+            await self._record(apply_step(self.deployment, finish, _now()))
+        except (Refused, Conflict, NotFound, PermissionDenied) as report_error:
+            log.error("deployment_not_ended", deployment=self.deployment.id, error=str(report_error))
         return False
 
 
-_EVENTS = {
+_EVENT_NAMES = {
     DeploymentStatus.PENDING: "TRIGGERED",
     DeploymentStatus.PLANNED: "PLANNED",
     DeploymentStatus.RUNNING: "STARTED",
@@ -312,7 +317,7 @@ def _fields(deployment: Deployment) -> dict[str, str]:
     }
 
 
-def _gone(deployment: Deployment) -> Application:
+def _deleted_application(deployment: Deployment) -> Application:
     return Application(
         id=deployment.application_id,
         name=deployment.application_name,
@@ -326,8 +331,8 @@ def _gone(deployment: Deployment) -> Application:
     )
 
 
-def _later() -> Iterator[float]:
-    return LATER.delays(random.Random())
+def _retry_delays() -> Iterator[float]:
+    return RETRY.delays(random.Random())
 
 
 def _now() -> int:

@@ -1,4 +1,4 @@
-"""Tells people what happens. Called with an event's name and its fields; today they go to the agent's log."""
+"""Sends notifications, given the event's name and fields. Currently writes them to the agent's log."""
 
 from collections.abc import Mapping
 

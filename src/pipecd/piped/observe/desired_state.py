@@ -1,7 +1,8 @@
-"""What a platform is told when it is asked what runs: Git's side, as it stands at the head of the branch.
+"""Builds the observation requests for platforms: the desired state at the head of the branch.
 
-Used by `live` and `drift`. What the files ask for is decoded once a commit and application; a checkout is
-made only for a platform that wants one. Here it is also known when what runs was last seen to move.
+Used by `live_state` and `drift`. The application's files are decoded once per commit and application; a
+checkout is made only if the platform needs one. Also records when the live state of an application was last
+seen to change.
 """
 
 import time
@@ -12,90 +13,95 @@ from typing import Any
 
 from pipecd.errors import ConfigError
 from pipecd.model.application import Application, GitPath
-from pipecd.model.drift import Clean, Ignored
-from pipecd.model.look import Look
+from pipecd.model.drift import IgnoredFields, Redact
+from pipecd.model.observation import ObservationRequest
 from pipecd.model.stage import Source
 from pipecd.piped.providers import Providers
-from pipecd.piped.source.checkout import Sources, config_file
+from pipecd.piped.source.checkout import Sources, config_file_path
 from pipecd.piped.source.heads import Head, Heads
-from pipecd.piped.trigger.config_status import sound_file
-from pipecd.platforms import platform
+from pipecd.piped.trigger.config_status import find_application_file
+from pipecd.platforms import load_platform
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
+class _DesiredState:
     commit: str
     git_path: GitPath
     desired: Any
-    ignored: Ignored
+    ignored: IgnoredFields
 
 
-class Looks:
-    def __init__(self, heads: Heads, sources: Sources, providers: Providers, clean: Clean) -> None:
-        self._heads, self._sources, self._providers, self._clean = heads, sources, providers, clean
-        self._seen: dict[str, tuple[float, Head]] = {}
-        self._known: dict[str, _Known] = {}
-        self._moved: dict[str, float] = {}
+class ObservationRequests:
+    def __init__(self, heads: Heads, sources: Sources, providers: Providers, redact: Redact) -> None:
+        self._heads, self._sources, self._providers, self._redact = heads, sources, providers, redact
+        #: Repository id → the last loaded head and when it was loaded.
+        self._cached_heads: dict[str, tuple[float, Head]] = {}
+        self._desired_states: dict[str, _DesiredState] = {}
+        self._changed_at: dict[str, float] = {}
 
-    def moved(self, application: Application) -> None:
-        """What runs of it is not what ran at the look before."""
-        self._moved[application.id] = time.monotonic()
+    def mark_changed(self, application: Application) -> None:
+        """Record that the application's live state differs from the previous check."""
+        self._changed_at[application.id] = time.monotonic()
 
-    def moved_since(self, application: Application, at: float) -> bool:
-        """Whether somebody saw it move after `at`."""
-        return self._moved.get(application.id, 0.0) >= at
+    def changed_since(self, application: Application, at: float) -> bool:
+        """Whether the live state was seen to change after `at` (monotonic seconds)."""
+        return self._changed_at.get(application.id, 0.0) >= at
 
     @asynccontextmanager
-    async def at(self, application: Application, *, age: float) -> AsyncIterator[tuple[Look, str] | None]:
-        """The look and its commit; the head may be `age` seconds old.
+    async def build(
+        self, application: Application, *, max_head_age: float
+    ) -> AsyncIterator[tuple[ObservationRequest, str] | None]:
+        """The request and its commit; the head of the branch may have been read `max_head_age` seconds ago.
 
-        None where the application's file cannot be used, which `trigger` tells.
+        None if the application's file is missing or invalid, which `trigger` reports.
         """
-        head = await self._head(application, age)
-        if head is None or isinstance(sound_file(application, head), ConfigError):
+        head = await self._load_head(application, max_head_age)
+        if head is None or isinstance(find_application_file(application, head), ConfigError):
             yield None
             return
-        async with AsyncExitStack() as held:
-            made: list[Source] = []
+        async with AsyncExitStack() as stack:
+            sources: list[Source] = []
 
             async def checkout() -> Source:
-                if not made:
-                    copy = self._sources.checkout(application.git_path, head.commit.hash)
-                    made.append(await held.enter_async_context(copy))
-                return made[0]
+                if not sources:
+                    context = self._sources.checkout(application.git_path, head.commit.hash)
+                    sources.append(await stack.enter_async_context(context))
+                return sources[0]
 
-            known = self._known.get(application.id)
-            if known is None or (known.commit, known.git_path) != (head.commit.hash, application.git_path):
+            state = self._desired_states.get(application.id)
+            if state is None or (state.commit, state.git_path) != (head.commit.hash, application.git_path):
                 source = await checkout()
-                known = _Known(
+                state = _DesiredState(
                     commit=head.commit.hash,
                     git_path=application.git_path,
-                    desired=await platform(application.kind.name).desired(source),
-                    ignored=Ignored(source.config.spec.drift_detection.ignore_fields),
+                    desired=await load_platform(application.kind.name).load_desired_state(source),
+                    ignored=IgnoredFields(source.config.spec.drift_detection.ignore_fields),
                 )
-                self._known[application.id] = known
-            look = Look(
+                self._desired_states[application.id] = state
+            request = ObservationRequest(
                 application=application,
                 provider=self._providers.config(application.platform_provider),
-                desired=known.desired,
-                ignored=known.ignored,
-                clean=self._clean,
-                head=checkout,
+                desired=state.desired,
+                ignored=state.ignored,
+                redact=self._redact,
+                checkout_head=checkout,
             )
-            yield look, head.commit.hash
+            yield request, head.commit.hash
 
-    def forget(self, but: Mapping[str, Application]) -> None:
-        """Applications that are gone take no memory."""
-        self._known = {key: one for key, one in self._known.items() if key in but}
-        self._moved = {key: at for key, at in self._moved.items() if key in but}
+    def prune(self, applications: Mapping[str, Application]) -> None:
+        """Drop cached values of applications that are not in `applications`."""
+        self._desired_states = {
+            key: state for key, state in self._desired_states.items() if key in applications
+        }
+        self._changed_at = {key: at for key, at in self._changed_at.items() if key in applications}
 
-    async def _head(self, application: Application, age: float) -> Head | None:
-        """None where the agent does not have the repository."""
-        repo_id, file = application.git_path.repo_id, config_file(application.git_path)
+    async def _load_head(self, application: Application, max_age: float) -> Head | None:
+        """None if the agent does not have the repository."""
+        repo_id, file = application.git_path.repo_id, config_file_path(application.git_path)
         if repo_id not in self._heads.repositories:
             return None
-        at, head = self._seen.get(repo_id, (0.0, None))
-        if head is None or time.monotonic() - at > age or file not in head.files:
-            head = await self._heads.look(repo_id, also=[file])
-            self._seen[repo_id] = (time.monotonic(), head)
+        at, head = self._cached_heads.get(repo_id, (0.0, None))
+        if head is None or time.monotonic() - at > max_age or file not in head.files:
+            head = await self._heads.load_head(repo_id, also=[file])
+            self._cached_heads[repo_id] = (time.monotonic(), head)
         return head

@@ -1,9 +1,8 @@
-"""Compares what runs with the head of Git, application by application, and tells the control plane.
+"""Compares the live state of each application with the head of Git and reports drift to the control plane.
 
-One of the agent's loops. An application with a deployment under way is left alone: that deployment tells how
-it stands. A change of the answer is reported, not its repetition. Where the live state shows what somebody
-changed by hand, an answer stands for a while unless Git or what runs is seen to have moved, so that
-applications at rest cost few calls.
+One of the agent's loops. An application with a running deployment is skipped: the deployment reports the sync
+status. A result is reported when it changes. If the platform's live state shows manual changes, a result is
+reused for some time unless Git or the live state changed, so that idle applications cost few API calls.
 """
 
 import time
@@ -13,119 +12,132 @@ from pipecd.errors import ConfigError, UserError
 from pipecd.model.application import Application
 from pipecd.model.drift import Drift
 from pipecd.model.status import SyncStatus
-from pipecd.piped.observe.desired_state import Looks
-from pipecd.piped.observe.schedule import Pace, Rounds, installed_platform
+from pipecd.piped.observe.desired_state import ObservationRequests
+from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, installed_platform
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.lease import Leadership
-from pipecd.piped.session.report import Reports
+from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.platforms import Compares, Observes
 
-PACE = Pace(few=2, limit=900.0, soon=30.0)
-#: How old what is known of the branch may be (seconds).
-AGE = 10.0
-#: The console shows a text; of a huge plan its beginning says enough (characters).
-MOST_DETAILS = 200_000
-#: An answer about an application at rest stands for so many of the platform's intervals.
-STANDS = 5
-INCOMPARABLE = "What runs could not be compared with Git"
+CHECK_LIMITS = CheckLimits(concurrency=2, timeout=900.0, initial_delay=30.0)
+#: Maximum age of the cached branch head, in seconds.
+MAX_HEAD_AGE = 10.0
+#: The console shows the details as text; of a huge plan only the beginning is reported (characters).
+MAX_DETAILS_LENGTH = 200_000
+#: How long the result for an idle application is reused, in multiples of the platform's drift interval.
+MAX_REUSE_INTERVALS = 5
+COMPARISON_FAILED = "The live state could not be compared with Git"
 
-Told = tuple[SyncStatus, str]
+ReportedState = tuple[SyncStatus, str]
 
 
-class Drifting:
+class DriftDetector:
     def __init__(
-        self, view: View, leadership: Leadership, reports: Reports, looks: Looks, providers: Providers
+        self,
+        view: View,
+        leadership: Leadership,
+        reporter: Reporter,
+        observation_requests: ObservationRequests,
+        providers: Providers,
     ) -> None:
-        self._view, self._leadership, self._reports = view, leadership, reports
-        self._looks, self._providers = looks, providers
-        #: What this process said last, unless a deployment had its say since.
-        self._told: dict[str, Told] = {}
-        #: Commit of the last comparison that was made, and when it began.
+        self._view, self._leadership, self._reporter = view, leadership, reporter
+        self._observation_requests, self._providers = observation_requests, providers
+        #: What this process last reported, unless a deployment ran since.
+        self._reported: dict[str, ReportedState] = {}
+        #: Commit of the last completed comparison, and when it began (monotonic seconds).
         self._compared: dict[str, tuple[str, float]] = {}
-        self._rounds = Rounds("drift", PACE, self._interval, self._look)
+        self._scheduler = ApplicationScheduler("drift", CHECK_LIMITS, self._interval, self._check)
 
-    async def follow(self) -> None:
-        """For ever."""
-        await self._rounds.follow(self._view, self._leadership)
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        await self._scheduler.run(self._view, self._leadership)
 
     def _interval(self, application: Application) -> float | None:
-        if self._deploying(application):
-            self._told.pop(application.id, None)
+        if self._is_deploying(application):
+            self._reported.pop(application.id, None)
             self._compared.pop(application.id, None)
             return None
-        found = _compares(application.kind.name)
-        return found.drift_interval if found and self._wanted(found, application) else None
+        platform = _comparing_platform(application.kind.name)
+        return platform.drift_interval if platform and self._is_enabled(platform, application) else None
 
-    def _wanted(self, found: Compares, application: Application) -> bool:
+    def _is_enabled(self, platform: Compares, application: Application) -> bool:
         try:
-            return found.drift_enabled(self._providers.config(application.platform_provider))
+            return platform.drift_enabled(self._providers.config(application.platform_provider))
         except ConfigError:
-            # Deployments tell what is wrong with the provider.
+            # Deployments report errors in the provider's configuration.
             return False
 
-    async def _look(self, application: Application) -> None:
-        self._looks.forget(self._view.applications)
+    async def _check(self, application: Application) -> None:
+        self._observation_requests.prune(self._view.applications)
         since = time.monotonic()
         try:
-            async with self._looks.at(application, age=AGE) as found:
-                if found is None:
+            async with self._observation_requests.build(application, max_head_age=MAX_HEAD_AGE) as built:
+                if built is None:
                     return
-                look, commit = found
-                compares = _compares(application.kind.name)
-                assert compares
-                if self._stands(compares, application, commit):
+                request, commit = built
+                platform = _comparing_platform(application.kind.name)
+                assert platform
+                if self._can_reuse_result(platform, application, commit):
                     return
                 self._compared.pop(application.id, None)
-                begun = time.monotonic()
-                drift = await compares.drift(look)
+                started_at = time.monotonic()
+                drift = await platform.detect_drift(request)
         except UserError as error:
-            await self._tell(application, since, SyncStatus.UNKNOWN, INCOMPARABLE, f"{INCOMPARABLE}: {error}")
+            await self._report(
+                application, since, SyncStatus.UNKNOWN, COMPARISON_FAILED, f"{COMPARISON_FAILED}: {error}"
+            )
             raise
-        self._compared[application.id] = (commit, begun)
-        if drift.none:
-            await self._tell(application, since, SyncStatus.SYNCED, drift.summary, drift.summary)
+        self._compared[application.id] = (commit, started_at)
+        if drift.in_sync:
+            await self._report(application, since, SyncStatus.SYNCED, drift.summary, drift.summary)
         else:
             reason = _reason(drift, commit)
-            await self._tell(application, since, SyncStatus.OUT_OF_SYNC, drift.summary, reason)
+            await self._report(application, since, SyncStatus.OUT_OF_SYNC, drift.summary, reason)
 
-    def _stands(self, compares: Compares, application: Application, commit: str) -> bool:
-        """Whether the last answer is still good, as far as can be known without asking the platform."""
-        told, (compared, at) = self._told.get(application.id), self._compared.get(application.id, ("", 0.0))
-        if told is None or told[0] is not application.sync_status or compared != commit:
+    def _can_reuse_result(self, platform: Compares, application: Application, commit: str) -> bool:
+        """Whether the last result is still valid, judged without calling the platform."""
+        reported = self._reported.get(application.id)
+        compared_commit, at = self._compared.get(application.id, ("", 0.0))
+        if reported is None or reported[0] is not application.sync_status or compared_commit != commit:
             return False
-        watched = isinstance(compares, Observes) and compares.live_firsthand
-        moved = self._looks.moved_since(application, at)
-        return watched and not moved and time.monotonic() - at < STANDS * compares.drift_interval
+        observed = isinstance(platform, Observes) and platform.live_shows_manual_changes
+        changed = self._observation_requests.changed_since(application, at)
+        return (
+            observed and not changed and time.monotonic() - at < MAX_REUSE_INTERVALS * platform.drift_interval
+        )
 
-    async def _tell(
+    async def _report(
         self, application: Application, since: float, status: SyncStatus, short: str, reason: str
     ) -> None:
-        """What was looked at from `since` on. It is worth nothing once a deployment came in between."""
+        """Report a comparison that began at `since`, unless a deployment ran in the meantime."""
         current = self._view.applications.get(application.id)
-        if current is None or current.deploying or self._view.deployed_since(current.id, since):
+        if current is None or current.deploying or self._view.had_deployment_since(current.id, since):
             return
-        told = (status, reason)
-        shown = current.sync_status
-        if shown is SyncStatus.INVALID_CONFIG or (self._told.get(application.id) == told and shown is status):
+        state = (status, reason)
+        stored = current.sync_status
+        if stored is SyncStatus.INVALID_CONFIG:
             return
-        await self._reports.sync_state(application.id, status, short=short, reason=reason)
-        self._told[application.id] = told
-        # The trigger goes by what the control plane says.
-        self._view.look_again()
+        if self._reported.get(application.id) == state and stored is status:
+            return
+        await self._reporter.report_sync_state(application.id, status, short=short, reason=reason)
+        self._reported[application.id] = state
+        # The trigger decides from the control plane's record.
+        self._view.request_refresh()
 
-    def _deploying(self, application: Application) -> bool:
-        return self._view.known(application).deploying
+    def _is_deploying(self, application: Application) -> bool:
+        return self._view.with_current_deploying(application).deploying
 
 
 @cache
-def _compares(kind: str) -> Compares | None:
-    found = installed_platform(kind)
-    return found if isinstance(found, Compares) else None
+def _comparing_platform(kind: str) -> Compares | None:
+    platform = installed_platform(kind)
+    return platform if isinstance(platform, Compares) else None
 
 
 def _reason(drift: Drift, commit: str) -> str:
     details = drift.details
-    if len(details) > MOST_DETAILS:
-        details = f"{details[:MOST_DETAILS]}\n… and {len(details) - MOST_DETAILS} characters more"
+    if len(details) > MAX_DETAILS_LENGTH:
+        omitted = len(details) - MAX_DETAILS_LENGTH
+        details = f"{details[:MAX_DETAILS_LENGTH]}\n… and {omitted} characters more"
     return f"{drift.summary} at commit {commit[:7]}\n\n{details}"

@@ -1,8 +1,8 @@
-"""Tells the control plane what runs of each application, and how healthy it is.
+"""Reports the live state of each application, with its health, to the control plane.
 
-One of the agent's loops. What did not change is sent again only now and then, for a control plane that lost
-it; and it is looked at less and less often, so that many applications at rest cost few calls. Once a
-deployment has ended, it is looked at right away.
+One of the agent's loops. An unchanged state is sent again only at long intervals, for a control plane that
+lost it. Idle applications are polled less and less often, so that they cost few API calls. When a deployment
+has ended, its application is checked immediately.
 """
 
 import asyncio
@@ -13,112 +13,131 @@ from functools import cache, partial
 
 from pipecd.client import Client
 from pipecd.model.application import Application
-from pipecd.model.drift import Clean
+from pipecd.model.drift import Redact
 from pipecd.model.resource import Resource
-from pipecd.piped.observe.desired_state import Looks
-from pipecd.piped.observe.schedule import Pace, Rounds, installed_platform
+from pipecd.piped.observe.desired_state import ObservationRequests
+from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, installed_platform
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
 from pipecd.platforms import Observes
 from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateRequest
 from pipecd.wire import snapshot_to
 
-PACE = Pace(few=4, limit=60.0, soon=3.0)
-#: For platforms that run a program: they must keep neither the machine nor the others waiting.
-HEAVY = Pace(few=1, limit=600.0, soon=30.0)
-#: How old what is known of the branch may be (seconds): it only says where to look. After a deployment,
-#: that may be another place.
-AGE = 60.0
-#: When to look at what a deployment has left behind (seconds after its end).
-SETTLED = 1.0
-#: At rest, each look doubles the time until the next one, up to so many times the platform's interval.
-AT_REST = 4
-#: How often to send what did not change (seconds).
-AGAIN = 600.0
+CHECK_LIMITS = CheckLimits(concurrency=4, timeout=60.0, initial_delay=3.0)
+#: For platforms that run a program: they must not exhaust the machine or delay other applications.
+PROGRAM_CHECK_LIMITS = CheckLimits(concurrency=1, timeout=600.0, initial_delay=30.0)
+#: Maximum age of the cached branch head, in seconds; the head only determines which resources to query. After
+#: a deployment, which may have changed that, the head is read again.
+MAX_HEAD_AGE = 60.0
+#: Delay of the check after a deployment's end (seconds).
+AFTER_DEPLOYMENT_DELAY = 1.0
+#: While the state does not change, each check doubles the interval, up to this multiple of the platform's.
+MAX_IDLE_FACTOR = 4
+#: Interval at which an unchanged state is sent again (seconds).
+RESEND_INTERVAL = 600.0
 
-#: The last deployment, and whether one is under way.
-Deployments = tuple[str, bool]
+#: Id of the last triggered deployment, and whether a deployment is running.
+DeploymentState = tuple[str, bool]
 
 
-class Living:
+class LiveStateReporter:
     def __init__(
-        self, view: View, leadership: Leadership, client: Client, looks: Looks, clean: Clean
+        self,
+        view: View,
+        leadership: Leadership,
+        client: Client,
+        observation_requests: ObservationRequests,
+        redact: Redact,
     ) -> None:
         self._view, self._leadership, self._client = view, leadership, client
-        self._looks, self._clean = looks, clean
+        self._observation_requests, self._redact = observation_requests, redact
+        #: When the state was last sent (monotonic seconds), and the state.
         self._sent: dict[str, tuple[float, Sequence[Resource]]] = {}
-        #: By what the platform's interval is stretched.
-        self._rest: dict[str, int] = {}
-        #: Of which deployments the last look could see something.
-        self._saw: dict[str, Deployments] = {}
-        self._rounds = [
-            Rounds("live state", PACE, partial(self._interval, False), self._look),
-            Rounds("live state", HEAVY, partial(self._interval, True), self._look),
+        #: The factor by which the platform's interval is multiplied.
+        self._idle_factor: dict[str, int] = {}
+        #: The deployment state at the last check.
+        self._checked: dict[str, DeploymentState] = {}
+        self._schedulers = [
+            ApplicationScheduler("live state", CHECK_LIMITS, partial(self._interval, False), self._check),
+            ApplicationScheduler(
+                "live state", PROGRAM_CHECK_LIMITS, partial(self._interval, True), self._check
+            ),
         ]
 
-    async def follow(self) -> None:
-        """For ever."""
+    async def run(self) -> None:
+        """Runs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for rounds in self._rounds:
-                tasks.create_task(rounds.follow(self._view, self._leadership), name="live state")
+            for scheduler in self._schedulers:
+                tasks.create_task(scheduler.run(self._view, self._leadership), name="live state")
 
-    def _interval(self, heavy: bool, application: Application) -> float | None:
-        found = _observes(application.kind.name)
-        if found is None or found.live_heavy is not heavy:
+    def _interval(self, runs_program: bool, application: Application) -> float | None:
+        platform = _observing_platform(application.kind.name)
+        if platform is None or platform.live_runs_program is not runs_program:
             return None
-        application = self._view.known(application)
+        application = self._view.with_current_deploying(application)
         if application.deploying:
-            self._rest.pop(application.id, None)
-        return until_next(
-            found, application, saw=self._saw.get(application.id), rest=self._rest.get(application.id, 1)
+            self._idle_factor.pop(application.id, None)
+        return next_check_delay(
+            platform,
+            application,
+            checked=self._checked.get(application.id),
+            idle_factor=self._idle_factor.get(application.id, 1),
         )
 
-    async def _look(self, application: Application) -> None:
-        before, now = self._saw.get(application.id), _deployments(self._view.known(application))
-        self._saw[application.id] = now
-        async with self._looks.at(application, age=AGE if before == now else 0.0) as found:
-            if found is None:
+    async def _check(self, application: Application) -> None:
+        previous = self._checked.get(application.id)
+        current = _deployment_state(self._view.with_current_deploying(application))
+        self._checked[application.id] = current
+        max_head_age = MAX_HEAD_AGE if previous == current else 0.0
+        async with self._observation_requests.build(application, max_head_age=max_head_age) as built:
+            if built is None:
                 return
-            look, _ = found
-            observes = _observes(application.kind.name)
-            assert observes
-            resources = [replace(one, why=self._clean(one.why)) for one in await observes.live(look)]
+            request, _ = built
+            platform = _observing_platform(application.kind.name)
+            assert platform
+            resources = [
+                replace(resource, health_reason=self._redact(resource.health_reason))
+                for resource in await platform.load_live_state(request)
+            ]
         await self._send(application, resources)
 
     async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
         at, sent = self._sent.get(application.id, (0.0, None))
         if sent == resources:
-            self._rest[application.id] = min(AT_REST, 2 * self._rest.get(application.id, 1))
-            if time.monotonic() - at < AGAIN:
+            factor = 2 * self._idle_factor.get(application.id, 1)
+            self._idle_factor[application.id] = min(MAX_IDLE_FACTOR, factor)
+            if time.monotonic() - at < RESEND_INTERVAL:
                 return
         else:
-            self._rest.pop(application.id, None)
-            self._looks.moved(application)
+            self._idle_factor.pop(application.id, None)
+            self._observation_requests.mark_changed(application)
         snapshot = snapshot_to(application, resources, now=int(time.time()))
         request = ReportApplicationLiveStateRequest(snapshot=snapshot)
         await self._client.call(self._client.piped.ReportApplicationLiveState, request)
         self._sent[application.id] = (time.monotonic(), resources)
-        known = self._view.applications
-        self._sent = {key: one for key, one in self._sent.items() if key in known}
-        self._rest = {key: one for key, one in self._rest.items() if key in known}
-        self._saw = {key: one for key, one in self._saw.items() if key in known}
+        applications = self._view.applications
+        self._sent = {key: value for key, value in self._sent.items() if key in applications}
+        self._idle_factor = {key: value for key, value in self._idle_factor.items() if key in applications}
+        self._checked = {key: value for key, value in self._checked.items() if key in applications}
 
 
-def until_next(observes: Observes, application: Application, *, saw: Deployments | None, rest: int) -> float:
-    """How long after one look the next is due (seconds). `saw` is what the last look could see, if any."""
+def next_check_delay(
+    platform: Observes, application: Application, *, checked: DeploymentState | None, idle_factor: int
+) -> float:
+    """Seconds until the next check. `checked` is the deployment state at the last check, if there was one."""
     if application.deploying:
-        return min(observes.live_interval, observes.live_deploying)
-    if saw not in (None, _deployments(application)):
-        return SETTLED
-    return observes.live_interval * rest
+        return min(platform.live_interval, platform.live_interval_deploying)
+    if checked not in (None, _deployment_state(application)):
+        return AFTER_DEPLOYMENT_DELAY
+    return platform.live_interval * idle_factor
 
 
-def _deployments(application: Application) -> Deployments:
+def _deployment_state(application: Application) -> DeploymentState:
     last = application.last_triggered
     return last.deployment_id if last else "", application.deploying
 
 
 @cache
-def _observes(kind: str) -> Observes | None:
-    found = installed_platform(kind)
-    return found if isinstance(found, Observes) else None
+def _observing_platform(kind: str) -> Observes | None:
+    platform = installed_platform(kind)
+    return platform if isinstance(platform, Observes) else None

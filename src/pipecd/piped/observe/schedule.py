@@ -1,7 +1,7 @@
-"""Every application in its turn, again and again, a few at a time.
+"""Runs a check of every application periodically, a few at a time.
 
-Used by `live` and `drift`, which say how often and what to do. One that fails or hangs keeps no other
-waiting.
+Used by `live_state` and `drift`, which provide the interval and the check. A check that fails or hangs does
+not delay the others.
 """
 
 import asyncio
@@ -15,101 +15,103 @@ import structlog
 
 from pipecd.errors import PipecdError
 from pipecd.model.application import Application
-from pipecd.piped.loop import Wake, keep
-from pipecd.piped.metrics import FAULTS
+from pipecd.piped.loop import Wake, repeat
+from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
-from pipecd.platforms import Platform, platform
+from pipecd.platforms import Platform, load_platform
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
-    """`few` at a time; each within `limit` seconds; the first look within `soon` seconds."""
+class CheckLimits:
+    """`timeout` of one check and the longest delay of an application's first check, both in seconds."""
 
-    few: int
-    limit: float
-    soon: float
+    concurrency: int
+    timeout: float
+    initial_delay: float
 
 
-class Rounds:
+class ApplicationScheduler:
     def __init__(
         self,
         name: str,
-        pace: Pace,
+        limits: CheckLimits,
         interval: Callable[[Application], float | None],
-        look: Callable[[Application], Awaitable[None]],
+        check: Callable[[Application], Awaitable[None]],
     ) -> None:
-        """`interval` says how often an application is looked at; None: not now."""
-        self._name, self._pace, self._interval, self._look = name, pace, interval, look
+        """`interval` returns the seconds between two checks of an application; None excludes it for now."""
+        self._name, self._limits, self._interval, self._check = name, limits, interval, check
         self._due: dict[str, float] = {}
-        self._at_work: set[str] = set()
+        self._in_progress: set[str] = set()
         self._failing: set[str] = set()
         self._wake = Wake()
 
-    async def follow(self, view: View, leadership: Leadership) -> None:
-        """For ever."""
-        await view.loaded()
+    async def run(self, view: View, leadership: Leadership) -> None:
+        """Runs until cancelled."""
+        await view.wait_until_loaded()
         async with asyncio.TaskGroup() as tasks:
-            await keep(
+            await repeat(
                 self._name,
-                partial(self._begin, tasks, view, leadership),
+                partial(self._start_due, tasks, view, leadership),
                 interval=1.0,
                 wake=self._wake,
                 feeds=(view.deployments_feed, leadership.feed),
             )
 
-    async def _begin(self, tasks: asyncio.TaskGroup, view: View, leadership: Leadership) -> None:
+    async def _start_due(self, tasks: asyncio.TaskGroup, view: View, leadership: Leadership) -> None:
         if not leadership.lease.may_begin:
             return
         applications = view.applications
-        self._plan(applications)
+        self._update_due(applications)
         now = time.monotonic()
-        waiting = sorted((at, key) for key, at in self._due.items() if at <= now and key not in self._at_work)
-        for _, key in waiting[: self._pace.few - len(self._at_work)]:
-            self._at_work.add(key)
-            task = tasks.create_task(self._once(applications[key]), name=f"{self._name} {key}")
-            task.add_done_callback(partial(self._left, key))
+        waiting = sorted(
+            (at, key) for key, at in self._due.items() if at <= now and key not in self._in_progress
+        )
+        for _, key in waiting[: self._limits.concurrency - len(self._in_progress)]:
+            self._in_progress.add(key)
+            task = tasks.create_task(self._run_check(applications[key]), name=f"{self._name} {key}")
+            task.add_done_callback(partial(self._on_done, key))
 
-    def _plan(self, applications: Mapping[str, Application]) -> None:
+    def _update_due(self, applications: Mapping[str, Application]) -> None:
         now, due = time.monotonic(), {}
         for key, application in applications.items():
             interval = None if application.disabled else self._interval(application)
             if interval is not None:
-                # Many applications that are found at once must not be looked at in one go.
-                soon = random.uniform(0.0, min(interval, self._pace.soon))
-                due[key] = min(self._due.get(key, now + soon), now + interval * 1.1)
+                # Spreads the first checks of applications that were added together.
+                delay = random.uniform(0.0, min(interval, self._limits.initial_delay))
+                due[key] = min(self._due.get(key, now + delay), now + interval * 1.1)
         self._due = due
         self._failing &= applications.keys()
 
-    def _left(self, key: str, _: asyncio.Task[None]) -> None:
-        self._at_work.discard(key)
+    def _on_done(self, key: str, _: asyncio.Task[None]) -> None:
+        self._in_progress.discard(key)
         self._wake()
 
-    async def _once(self, application: Application) -> None:
+    async def _run_check(self, application: Application) -> None:
         try:
-            async with asyncio.timeout(self._pace.limit):
-                await self._look(application)
+            async with asyncio.timeout(self._limits.timeout):
+                await self._check(application)
         except (PipecdError, TimeoutError) as error:
-            # One line an outage, however many looks it lasts.
-            say = log.debug if application.id in self._failing else log.warning
-            why = str(error) or f"it took longer than {self._pace.limit:g} s"
-            say("not looked at", loop=self._name, application=application.name, why=why)
+            # One warning per outage; repeated failures are logged at debug level.
+            log_failure = log.debug if application.id in self._failing else log.warning
+            message = str(error) or f"it took longer than {self._limits.timeout:g} s"
+            log_failure("check_failed", loop=self._name, application=application.name, error=message)
             self._failing.add(application.id)
         except Exception:
-            FAULTS.labels(loop=self._name).inc()
-            log.exception("fault", loop=self._name, application=application.name)
+            INTERNAL_ERRORS.labels(loop=self._name).inc()
+            log.exception("unhandled_error", loop=self._name, application=application.name)
         else:
             self._failing.discard(application.id)
         if application.id in self._due:
-            interval = self._interval(application) or self._pace.soon
+            interval = self._interval(application) or self._limits.initial_delay
             self._due[application.id] = time.monotonic() + interval * random.uniform(0.9, 1.1)
 
 
 def installed_platform(kind: str) -> Platform | None:
-    """The platform; None where none is installed, of which deployments speak."""
+    """The platform, or None if it is not installed; deployments report that error."""
     try:
-        return platform(kind)
+        return load_platform(kind)
     except PipecdError:
         return None

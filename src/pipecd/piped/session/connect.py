@@ -1,4 +1,4 @@
-"""The first words with the control plane: dial, say who we are, or give up with a sentence."""
+"""Connects to the control plane and registers this process."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -13,22 +13,22 @@ from pipecd.errors import ConfigError, NotFound, PermissionDenied, Temporary, Un
 from pipecd.piped.options import Options
 from pipecd.piped.session.meta import Identity, report_meta
 from pipecd.retry import Retry
-from pipecd.retry import call as retried
+from pipecd.retry import call as call_with_retry
 
 log = structlog.get_logger()
 
-#: Each try waits for the connection as long as `client.DIAL_TIMEOUT`.
-DIAL = Retry(base=1.0, cap=10.0, tries=4)
+#: Each attempt waits for the connection as long as `client.DIAL_TIMEOUT`.
+DIAL_RETRY = Retry(base=1.0, cap=10.0, tries=4)
 
 
 @asynccontextmanager
-async def acquainted(
+async def connect_and_register(
     spec: PipedSpec, key: str, options: Options, public_key: str
 ) -> AsyncIterator[tuple[Client, str, Identity]]:
-    """A client that the control plane knows, this process's name for the lease, and who we are to it.
+    """Yield a registered client, this process's instance id for the lease, and the agent's identity.
 
-    `public_key` is what secrets for this agent are sealed with, or empty.
-    Raises ConfigError when the control plane refuses us, Temporary when it stays away.
+    `public_key` is the key that secrets for this agent are encrypted with, or empty.
+    Raises ConfigError when the control plane refuses the agent, Temporary when it stays unreachable.
     """
     instance = uuid.uuid4().hex
     token = PipedToken(project_id=spec.project_id, piped_id=spec.piped_id, key=key)
@@ -38,31 +38,35 @@ async def acquainted(
             spec.api_address, token, options.transport, instance=instance, timeout=options.dial_timeout
         )
 
-    client = await retried(dial, DIAL, before_retry=_again)
+    client = await call_with_retry(dial, DIAL_RETRY, before_retry=_log_retry)
     try:
-        yield client, instance, await _introduced(client, spec, options, public_key)
+        yield client, instance, await _register(client, spec, options, public_key)
     finally:
         await client.close()
 
 
-async def _introduced(client: Client, spec: PipedSpec, options: Options, public_key: str) -> Identity:
-    place = f"the control plane at {client.address}"
+async def _register(client: Client, spec: PipedSpec, options: Options, public_key: str) -> Identity:
+    server = f"the control plane at {client.address}"
     try:
         return await report_meta(
-            client, spec, version=__version__, masked=options.shown_config, public_key=public_key
+            client,
+            spec,
+            version=__version__,
+            masked_config=options.shown_config,
+            public_key=public_key,
         )
     except (Unauthenticated, PermissionDenied, NotFound) as error:
         raise ConfigError(
-            f"{place} refuses this agent: {error}",
+            f"{server} refuses this agent: {error}",
             remedy="check spec.projectID, spec.pipedID and the key against the console's settings, and that"
             " the agent is enabled there",
         ) from error
     except Unsupported as error:
         raise ConfigError(
-            f"{place} does not speak PipeCD's protocol", remedy="correct spec.apiAddress"
+            f"{server} does not speak PipeCD's protocol", remedy="correct spec.apiAddress"
         ) from error
 
 
-def _again(error: Exception, pause: float) -> None:
-    why = str(error) if isinstance(error, Temporary) else repr(error)
-    log.warning("control plane is away", why=why, again_in=round(pause, 1))
+def _log_retry(error: Exception, delay: float) -> None:
+    message = str(error) if isinstance(error, Temporary) else repr(error)
+    log.warning("control_plane_unreachable", error=message, retry_in=round(delay, 1))

@@ -1,7 +1,7 @@
-"""Whether this process may act for its piped: what `watch` learned, for those who act.
+"""Whether this process may act for its piped. `watch` sets the lease; workers and loops read it.
 
-An older control plane knows no leases; then everybody may act. A stream that broke leaves the question
-open: what runs goes on, nothing new begins. Another holder, or a revoked key, ends what runs.
+An older control plane has no leases; then every process may act. After a broken stream the lease is unknown:
+what runs continues, nothing new begins. Another holder, or a revoked key, stops what runs.
 """
 
 import asyncio
@@ -11,34 +11,34 @@ from pipecd.piped.loop import Feed
 
 
 class Lease(Enum):
-    #: Not asked yet, or the stream broke.
-    UNSURE = "unsure"
-    #: The control plane knows no leases.
-    FREE = "free"
+    #: Not received yet, or the stream broke.
+    UNKNOWN = "unknown"
+    #: The control plane has no leases.
+    NOT_REQUIRED = "not required"
     GRANTED = "granted"
-    #: Another process of this piped is at work.
+    #: Another process of this piped holds the lease.
     HELD = "held by another agent"
     #: The piped was disabled or its key revoked.
     REVOKED = "revoked"
 
     @property
     def may_begin(self) -> bool:
-        return self in (Lease.FREE, Lease.GRANTED)
+        return self in (Lease.NOT_REQUIRED, Lease.GRANTED)
 
     @property
-    def must_end(self) -> bool:
+    def must_stop(self) -> bool:
         return self in (Lease.HELD, Lease.REVOKED)
 
 
 class Leadership:
-    """The lease as it stands. `feed` calls at each change."""
+    """The current lease. `feed` is notified of each change."""
 
     def __init__(self) -> None:
-        self.lease = Lease.UNSURE
+        self.lease = Lease.UNKNOWN
         self.feed = Feed()
         self._may_begin = asyncio.Event()
 
-    def now(self, lease: Lease) -> None:
+    def set_lease(self, lease: Lease) -> None:
         if lease is self.lease:
             return
         self.lease = lease
@@ -48,6 +48,6 @@ class Leadership:
             self._may_begin.clear()
         self.feed()
 
-    async def may_begin(self) -> None:
+    async def wait_until_may_begin(self) -> None:
         """Return as soon as new work may begin."""
         await self._may_begin.wait()

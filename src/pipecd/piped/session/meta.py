@@ -1,4 +1,4 @@
-"""Tells the control plane who this agent is: version, repositories, providers and masked configuration."""
+"""Reports the agent to the control plane: version, repositories, providers and masked configuration."""
 
 from dataclasses import dataclass
 
@@ -9,38 +9,41 @@ from pipecd.schema.agent.pipeds_pb2 import ReportPipedMetaRequest
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
 from pipecd.schema.model.piped_pb2 import Piped
 
-#: A start that the control plane does not hear of within about a minute is given up.
-TRIES = Retry(base=1.0, cap=20.0, tries=5)
+#: The start fails when the control plane does not accept the report within about a minute.
+REPORT_META_RETRY = Retry(base=1.0, cap=20.0, tries=5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What the control plane calls this agent, and where people see it."""
+    """The agent's name in the control plane, and the address of the console."""
 
     name: str
     web_address: str
 
 
 async def report_meta(
-    client: Client, spec: PipedSpec, *, version: str, masked: str, public_key: str
+    client: Client, spec: PipedSpec, *, version: str, masked_config: str, public_key: str
 ) -> Identity:
-    """`masked` is the configuration as YAML without its secrets; `public_key` is PEM, or empty.
+    """`masked_config` is the configuration as YAML without its secrets; `public_key` is PEM, or empty.
 
     Raises Unauthenticated for a wrong key.
     """
     request = ReportPipedMetaRequest(
         version=version,
         repositories=[
-            ApplicationGitRepository(id=one.repo_id, remote=one.remote, branch=one.branch)
-            for one in spec.repositories
+            ApplicationGitRepository(
+                id=repository.repo_id, remote=repository.remote, branch=repository.branch
+            )
+            for repository in spec.repositories
         ],
         platform_providers=[
-            Piped.PlatformProvider(name=one.name, type=one.type) for one in spec.platform_providers
+            Piped.PlatformProvider(name=provider.name, type=provider.type)
+            for provider in spec.platform_providers
         ],
         secret_encryption=Piped.SecretEncryption(
             type="KEY_PAIR" if public_key else "NONE", public_key=public_key
         ),
-        config=masked,
+        config=masked_config,
     )
-    answer = await client.call(client.piped.ReportPipedMeta, request, policy=TRIES)
-    return Identity(name=answer.name, web_address=spec.web_address or answer.web_base_url)
+    response = await client.call(client.piped.ReportPipedMeta, request, policy=REPORT_META_RETRY)
+    return Identity(name=response.name, web_address=spec.web_address or response.web_base_url)

@@ -1,8 +1,8 @@
-"""What the agent tells the control plane, each fact until it is accepted.
+"""Reports the agent's state to the control plane; each report is retried until it is accepted.
 
-`rollout` hands over what a deployment was and what it is now; `record` sends the difference, in an
-order that a kill between two calls cannot make a lie of. An outage makes a report wait, and with it
-the work that depends on it: no status is invented. A refusal (Conflict) rises to the caller.
+`rollout` passes a deployment's previous and new value; `report_changes` sends the difference, in an order
+that stays correct when the agent is killed between two calls. During an outage a report waits, and with it
+the work that depends on it: no status is invented. A rejected report (Conflict) raises to the caller.
 """
 
 import time
@@ -58,49 +58,50 @@ log = structlog.get_logger()
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-#: One round of tries; rounds follow one another until the report is accepted.
-ROUND = Retry(base=0.5, cap=10.0, tries=10)
+#: One series of attempts; `_send` repeats the series until the report is accepted.
+REPORT_RETRY = Retry(base=0.5, cap=10.0, tries=10)
 
 
-class Reports:
+class Reporter:
     def __init__(self, client: Client, redactor: Redactor) -> None:
-        self._client, self._clean = client, redactor.text
+        self._client, self._redact = client, redactor.text
         self._piped = client.piped
 
-    async def record(self, old: Deployment, new: Deployment) -> None:
-        """Send what differs. What a status rests on goes before the status."""
-        await self._shared(old, new)
+    async def report_changes(self, old: Deployment, new: Deployment) -> None:
+        """Send what differs. Metadata and stage statuses go before the deployment status that needs them."""
+        await self._save_shared_metadata(old, new)
         if old.status is DeploymentStatus.PENDING and new.status is DeploymentStatus.PLANNED:
-            await self._planned(new)
+            await self._report_planned(new)
             return
-        for before, now in zip(old.stages, new.stages, strict=True):
-            await self._stage(new.id, before, now)
+        for old_stage, new_stage in zip(old.stages, new.stages, strict=True):
+            await self._report_stage_changes(new.id, old_stage, new_stage)
         if new.status is old.status:
             return
         if new.status.final:
-            await self._completed(new)
+            await self._report_completed(new)
         else:
             await self._send(
                 self._piped.ReportDeploymentStatusChanged,
                 ReportDeploymentStatusChangedRequest(
                     deployment_id=new.id,
                     status=deployment_status_to(new.status),
-                    status_reason=self._clean(new.reason),
+                    status_reason=self._redact(new.reason),
                     deployment_chain_id=new.chain_id,
                     deployment_chain_block_index=new.chain_block,
                 ),
             )
 
-    async def deployment(self, deployment_id: str) -> Deployment:
-        answer = await self._send(self._piped.GetDeployment, GetDeploymentRequest(id=deployment_id))
-        return deployment_from(answer.deployment)
+    async def get_deployment(self, deployment_id: str) -> Deployment:
+        response = await self._send(self._piped.GetDeployment, GetDeploymentRequest(id=deployment_id))
+        return deployment_from(response.deployment)
 
-    async def created(
+    async def create_deployment(
         self, deployment: Deployment, chain: CreateDeploymentChainRequest | None = None
     ) -> Deployment:
-        """Make the deployment; with `chain`, as the first of that. The answer is the one that stands.
+        """Create the deployment; with `chain`, as the first deployment of that chain.
 
-        That it exists already means that an earlier try was heard, maybe of another process.
+        Returns the stored deployment. It may exist already: an earlier attempt succeeded, maybe of another
+        process.
         """
         message = deployment_to(deployment, now=int(time.time()))
         try:
@@ -110,12 +111,12 @@ class Reports:
             else:
                 await self._send(self._piped.CreateDeployment, CreateDeploymentRequest(deployment=message))
         except AlreadyExists:
-            log.info("deployment existed already", deployment=deployment.id)
-            return await self.deployment(deployment.id)
+            log.info("deployment_already_exists", deployment=deployment.id)
+            return await self.get_deployment(deployment.id)
         return deployment
 
-    async def most_recent(self, deployment: Deployment, status: DeploymentStatus) -> None:
-        """`status`: PENDING for the last triggered, SUCCESS for the last successful."""
+    async def report_most_recent(self, deployment: Deployment, status: DeploymentStatus) -> None:
+        """`status`: PENDING for the last triggered deployment, SUCCESS for the last successful one."""
         await self._send(
             self._piped.ReportApplicationMostRecentDeployment,
             ReportApplicationMostRecentDeploymentRequest(
@@ -125,111 +126,114 @@ class Reports:
             ),
         )
 
-    async def last_successful(self, application_id: str) -> DeploymentReference | None:
+    async def get_last_successful(self, application_id: str) -> DeploymentReference | None:
         request = GetApplicationMostRecentDeploymentRequest(
             application_id=application_id, status=deployment_status_to(DeploymentStatus.SUCCESS)
         )
         try:
-            answer = await self._send(self._piped.GetApplicationMostRecentDeployment, request)
+            response = await self._send(self._piped.GetApplicationMostRecentDeployment, request)
         except NotFound:
             return None
-        return reference_from(answer.deployment)
+        return reference_from(response.deployment)
 
-    async def deploying(self, application_id: str, *, deploying: bool) -> None:
+    async def report_deploying(self, application_id: str, *, deploying: bool) -> None:
         request = ReportApplicationDeployingStatusRequest(application_id=application_id, deploying=deploying)
         await self._send(self._piped.ReportApplicationDeployingStatus, request)
 
-    async def sync_state(
+    async def report_sync_state(
         self, application_id: str, status: SyncStatus, *, short: str, reason: str = "", head: str = ""
     ) -> None:
         state = ApplicationSyncState(
             status=ApplicationSyncStatus.ValueType(status),
-            short_reason=self._clean(short),
-            reason=self._clean(reason or short),
+            short_reason=self._redact(short),
+            reason=self._redact(reason or short),
             head_deployment_id=head,
             timestamp=int(time.time()),
         )
         request = ReportApplicationSyncStateRequest(application_id=application_id, state=state)
         await self._send(self._piped.ReportApplicationSyncState, request)
 
-    async def plannable(self, deployment: Deployment) -> tuple[bool, str]:
-        """Whether its chain lets it be planned now, and, when it must be given up, why."""
+    async def check_plannable(self, deployment: Deployment) -> tuple[bool, str]:
+        """Whether its chain allows planning now, and why it must be cancelled (empty if it must not)."""
         request = InChainDeploymentPlannableRequest(
             deployment_id=deployment.id,
             deployment_chain_id=deployment.chain_id,
             deployment_chain_block_index=deployment.chain_block,
         )
-        answer = await self._send(self._piped.InChainDeploymentPlannable, request)
-        given_up = answer.cancel_reason or "its deployment chain was given up" if answer.cancel else ""
-        return answer.plannable, given_up
+        response = await self._send(self._piped.InChainDeploymentPlannable, request)
+        cancel_reason = (
+            response.cancel_reason or "its deployment chain was cancelled" if response.cancel else ""
+        )
+        return response.plannable, cancel_reason
 
-    async def handled(
+    async def report_command_succeeded(
         self, command_id: str, *, metadata: Mapping[str, str] | None = None, output: bytes = b""
     ) -> None:
-        await self._answer(command_id, CommandStatus.COMMAND_SUCCEEDED, metadata or {}, output)
+        await self._report_command(command_id, CommandStatus.COMMAND_SUCCEEDED, metadata or {}, output)
 
-    async def refused(self, command_id: str, why: str, *, output: bytes = b"") -> None:
-        await self._answer(command_id, CommandStatus.COMMAND_FAILED, {"reason": self._clean(why)}, output)
+    async def report_command_failed(self, command_id: str, reason: str, *, output: bytes = b"") -> None:
+        metadata = {"reason": self._redact(reason)}
+        await self._report_command(command_id, CommandStatus.COMMAND_FAILED, metadata, output)
 
-    async def _answer(
+    async def _report_command(
         self, command_id: str, status: CommandStatus.ValueType, metadata: Mapping[str, str], output: bytes
     ) -> None:
         request = ReportCommandHandledRequest(
             command_id=command_id,
             status=status,
-            metadata=self._cleaned(metadata),
+            metadata=self._redact_metadata(metadata),
             handled_at=int(time.time()),
             output=output,
         )
         try:
             await self._send(self._piped.ReportCommandHandled, request)
         except NotFound:
-            log.warning("command is gone", command=command_id)
+            log.warning("command_not_found", command=command_id)
 
-    def _cleaned(self, metadata: Mapping[str, str]) -> dict[str, str]:
-        return {key: self._clean(value) for key, value in metadata.items()}
+    def _redact_metadata(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        return {key: self._redact(value) for key, value in metadata.items()}
 
-    def _public(self, version: Version) -> Version:
-        clean = self._clean
+    def _redact_version(self, version: Version) -> Version:
+        redact = self._redact
         return replace(
-            version, version=clean(version.version), name=clean(version.name), url=clean(version.url)
+            version, version=redact(version.version), name=redact(version.name), url=redact(version.url)
         )
 
-    async def _planned(self, new: Deployment) -> None:
+    async def _report_planned(self, new: Deployment) -> None:
         now = int(time.time())
         await self._send(
             self._piped.ReportDeploymentPlanned,
             ReportDeploymentPlannedRequest(
                 deployment_id=new.id,
-                summary=self._clean(new.summary),
-                status_reason=self._clean(new.reason),
+                summary=self._redact(new.summary),
+                status_reason=self._redact(new.reason),
                 running_commit_hash=new.running_commit,
                 running_config_filename=new.running_config_filename,
                 sync_strategy=strategy_to(new.trigger.strategy),
-                versions=[version_to(self._public(version)) for version in new.versions],
+                versions=[version_to(self._redact_version(version)) for version in new.versions],
                 stages=[stage_to(stage, now=now) for stage in new.stages],
                 deployment_chain_id=new.chain_id,
                 deployment_chain_block_index=new.chain_block,
             ),
         )
 
-    async def _shared(self, old: Deployment, new: Deployment) -> None:
-        added = self._cleaned(_added(old.shared, new.shared))
-        if not added:
+    async def _save_shared_metadata(self, old: Deployment, new: Deployment) -> None:
+        changes = self._redact_metadata(_changed_entries(old.shared, new.shared))
+        if not changes:
             return
         try:
-            request = SaveDeploymentSharedMetadataRequest(deployment_id=new.id, metadata=added)
+            request = SaveDeploymentSharedMetadataRequest(deployment_id=new.id, metadata=changes)
             await self._send(self._piped.SaveDeploymentSharedMetadata, request)
         except Unsupported:
-            # PipeCD before 0.53 has one place for it, and `deployment_from` reads both.
-            older = SaveDeploymentMetadataRequest(deployment_id=new.id, metadata=added)
-            await self._send(self._piped.SaveDeploymentMetadata, older)
+            # PipeCD before 0.53 has a single metadata map; `deployment_from` reads both.
+            legacy_request = SaveDeploymentMetadataRequest(deployment_id=new.id, metadata=changes)
+            await self._send(self._piped.SaveDeploymentMetadata, legacy_request)
 
-    async def _stage(self, deployment_id: str, old: Stage, new: Stage) -> None:
-        added = _added(old.metadata, new.metadata)
-        if added:
+    async def _report_stage_changes(self, deployment_id: str, old: Stage, new: Stage) -> None:
+        changes = _changed_entries(old.metadata, new.metadata)
+        if changes:
             request = SaveStageMetadataRequest(
-                deployment_id=deployment_id, stage_id=new.id, metadata=self._cleaned(added)
+                deployment_id=deployment_id, stage_id=new.id, metadata=self._redact_metadata(changes)
             )
             await self._send(self._piped.SaveStageMetadata, request)
         if (old.status, old.reason) != (new.status, new.reason):
@@ -239,23 +243,23 @@ class Reports:
                     deployment_id=deployment_id,
                     stage_id=new.id,
                     status=stage_status_to(new.status),
-                    status_reason=self._clean(new.reason),
+                    status_reason=self._redact(new.reason),
                     requires=new.requires,
                     visible=new.visible,
                     completed_at=new.completed_at or int(time.time()),
                 ),
             )
 
-    async def _completed(self, new: Deployment) -> None:
+    async def _report_completed(self, new: Deployment) -> None:
         if new.status is DeploymentStatus.SUCCESS:
-            await self.most_recent(new, DeploymentStatus.SUCCESS)
-        await self.deploying(new.application_id, deploying=False)
+            await self.report_most_recent(new, DeploymentStatus.SUCCESS)
+        await self.report_deploying(new.application_id, deploying=False)
         await self._send(
             self._piped.ReportDeploymentCompleted,
             ReportDeploymentCompletedRequest(
                 deployment_id=new.id,
                 status=deployment_status_to(new.status),
-                status_reason=self._clean(new.reason),
+                status_reason=self._redact(new.reason),
                 stage_statuses={stage.id: stage_status_to(stage.status) for stage in new.stages},
                 deployment_chain_id=new.chain_id,
                 deployment_chain_block_index=new.chain_block,
@@ -266,15 +270,15 @@ class Reports:
     async def _send(
         self, method: aio.UnaryUnaryMultiCallable[Request, Response], request: Request
     ) -> Response:
-        """The answer, however long the control plane is away. Ends early only by cancellation."""
+        """Retry until there is a response, however long the control plane is unreachable."""
         while True:
             try:
-                return await self._client.call(method, request, policy=ROUND)
+                return await self._client.call(method, request, policy=REPORT_RETRY)
             except Temporary as error:
                 log.warning(
-                    "report waits for the control plane", report=type(request).__name__, why=str(error)
+                    "report_waiting_for_control_plane", report=type(request).__name__, error=str(error)
                 )
 
 
-def _added(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+def _changed_entries(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in new.items() if old.get(key) != value}

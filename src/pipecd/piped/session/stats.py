@@ -1,4 +1,4 @@
-"""Sends the agent's metrics to the control plane, which takes from their age whether the agent is alive."""
+"""Sends the agent's metrics to the control plane, which derives the agent's online state from their age."""
 
 from prometheus_client import generate_latest
 
@@ -6,7 +6,7 @@ from pipecd.client import Client
 from pipecd.piped.metrics import REGISTRY
 from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
 
-#: Seconds. The control plane takes an agent that was silent for two minutes for offline.
+#: Seconds. The control plane shows an agent as offline after two minutes without a report.
 INTERVAL = 60.0
 
 

@@ -1,7 +1,7 @@
-"""Holds the one stream over which the control plane says what to look at again.
+"""Keeps the stream on which the control plane announces changes and the lease.
 
-Turns each hint into a tick of the loop that reads the thing itself. A hint is never a fact: a forged or
-lost one costs a look-up or a poll interval. Against a control plane without the stream, polling is all.
+Each change notification wakes the loop that reads the changed records. Notifications carry no data: a forged
+or lost one costs a read or a poll interval. With a control plane that has no stream, the agent only polls.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
 
 log = structlog.get_logger()
 
-#: The control plane speaks at least every 15 s; longer silence than this is a dead connection (seconds).
-SILENCE = 40.0
-RECONNECT = Retry(base=0.5, cap=10.0, tries=1_000_000)
-#: How often to ask a control plane without the stream whether it was upgraded (seconds).
-ASK_AGAIN = 300.0
+#: The control plane sends something at least every 15 s; a longer silence means a dead connection (seconds).
+SILENCE_TIMEOUT = 40.0
+RECONNECT_RETRY = Retry(base=0.5, cap=10.0, tries=1_000_000)
+#: Interval at which a control plane without the stream is checked for an upgrade (seconds).
+UNSUPPORTED_RETRY_INTERVAL = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hints:
-    """Whom to wake for what. `repository` is given the remote."""
+class ChangeHandlers:
+    """One handler per kind of change. `repository` gets the remote; empty means every repository."""
 
     applications: Callable[[], None]
     deployments: Callable[[], None]
@@ -37,10 +37,10 @@ class Hints:
     events: Callable[[], None]
     repository: Callable[[str], None]
 
-    def all(self) -> None:
-        """Look at everything: something may have happened unheard."""
-        for wake in (self.applications, self.deployments, self.commands, self.events):
-            wake()
+    def notify_all(self) -> None:
+        """Call every handler: notifications may have been missed."""
+        for handler in (self.applications, self.deployments, self.commands, self.events):
+            handler()
         self.repository("")
 
 
@@ -51,52 +51,51 @@ _LEASES: Mapping[int, Lease] = {
 }
 
 
-async def watch(client: Client, instance: str, hints: Hints, leadership: Leadership) -> None:
-    """Keep the stream open, for ever."""
-    delays = RECONNECT.delays(random.Random())
+async def watch(client: Client, instance: str, handlers: ChangeHandlers, leadership: Leadership) -> None:
+    """Keep the stream open. Runs until cancelled."""
+    delays = RECONNECT_RETRY.delays(random.Random())
     while True:
         try:
             async with aclosing(
                 client.stream(client.agent.Watch, AgentWatchRequest(instance=instance))
             ) as stream:
                 while True:
-                    async with asyncio.timeout(SILENCE):
+                    async with asyncio.timeout(SILENCE_TIMEOUT):
                         change = await anext(stream)
-                    delays = RECONNECT.delays(random.Random())
-                    _heed(change, hints, leadership)
+                    delays = RECONNECT_RETRY.delays(random.Random())
+                    _dispatch(change, handlers, leadership)
         except Unsupported:
-            log.info("control plane has no watch stream", instead="polling")
-            leadership.now(Lease.FREE)
-            await asyncio.sleep(ASK_AGAIN)
+            log.info("watch_stream_unsupported", fallback="polling")
+            leadership.set_lease(Lease.NOT_REQUIRED)
+            await asyncio.sleep(UNSUPPORTED_RETRY_INTERVAL)
         except (PipecdError, TimeoutError, StopAsyncIteration) as error:
-            _lost(leadership, error)
+            _handle_disconnect(leadership, error)
             await asyncio.sleep(next(delays))
 
 
-def _heed(change: AgentChange, hints: Hints, leadership: Leadership) -> None:
+def _dispatch(change: AgentChange, handlers: ChangeHandlers, leadership: Leadership) -> None:
     if change.kind in _LEASES:
         lease = _LEASES[change.kind]
-        log.info("lease", lease=lease.value)
-        leadership.now(lease)
+        log.info("lease_changed", lease=lease.value)
+        leadership.set_lease(lease)
         if lease is Lease.GRANTED:
-            hints.all()
+            handlers.notify_all()
         return
     match change.kind:
         case AgentChange.COMMANDS:
-            hints.commands()
+            handlers.commands()
         case AgentChange.APPLICATIONS:
-            hints.applications()
+            handlers.applications()
         case AgentChange.DEPLOYMENTS:
-            hints.deployments()
+            handlers.deployments()
         case AgentChange.EVENTS:
-            hints.events()
+            handlers.events()
         case AgentChange.REPOSITORY:
-            hints.repository(change.remote)
+            handlers.repository(change.remote)
 
 
-def _lost(leadership: Leadership, error: Exception) -> None:
-    """A revoked or held lease stays so until the control plane says otherwise."""
-    why = str(error) or type(error).__name__
-    log.warning("watch stream ended", why=why)
-    if not leadership.lease.must_end:
-        leadership.now(Lease.UNSURE)
+def _handle_disconnect(leadership: Leadership, error: Exception) -> None:
+    """A revoked or held lease stays so until the control plane announces another one."""
+    log.warning("watch_stream_disconnected", error=str(error) or type(error).__name__)
+    if not leadership.lease.must_stop:
+        leadership.set_lease(Lease.UNKNOWN)

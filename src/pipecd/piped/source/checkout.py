@@ -1,8 +1,8 @@
-"""Where a deployment's files come from: configuration by `read`, checkouts by `checkout`.
+"""Loads application files and makes checkouts from the configured Git repositories.
 
-Used by trigger, planner and perform. Remotes and branches come from the agent's own file, by the
-repository's id; a record of the control plane cannot point the agent at another remote. Nothing that a
-repository holds may reach outside the checkout.
+Used by trigger, planner and perform. Remotes and branches come from the agent's configuration, by repository
+id; a control-plane record cannot point the agent at another remote. Content of a repository cannot reach
+outside its checkout.
 """
 
 import asyncio
@@ -17,16 +17,14 @@ from pipecd.errors import ConfigError, NotFound, Place, Refused
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
 from pipecd.model.stage import Source
-from pipecd.piped.source.rendering import Rendering
+from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
-from pipecd.platforms import platform
+from pipecd.platforms import load_platform
 
 
 class Sources:
-    def __init__(
-        self, mirrors: Mirrors, repositories: Mapping[str, Repository], rendering: Rendering
-    ) -> None:
-        self.mirrors, self._rendering = mirrors, rendering
+    def __init__(self, mirrors: Mirrors, repositories: Mapping[str, Repository], renderer: Renderer) -> None:
+        self.mirrors, self._renderer = mirrors, renderer
         self._repositories = repositories
 
     def repository(self, repo_id: str) -> Repository:
@@ -38,94 +36,96 @@ class Sources:
                 remedy="add it to spec.repositories of the agent, or move the application",
             ) from None
 
-    async def config(self, git_path: GitPath, commit: str) -> ApplicationConfig:
-        """The application's file at `commit`. Raises ConfigError with its place."""
-        file = config_file(git_path)
+    async def load_config(self, git_path: GitPath, commit: str) -> ApplicationConfig:
+        """The application's decoded file at `commit`. Raises ConfigError with the file's position."""
+        file = config_file_path(git_path)
         remote = self.repository(git_path.repo_id).remote
-        await self._fetched(remote, commit)
+        await self._ensure_commit(remote, commit)
         try:
-            text = await self.mirrors.read(remote, commit, file)
+            content = await self.mirrors.read(remote, commit, file)
         except NotFound:
             raise ConfigError(
                 "there is no such file in the commit",
                 place=Place(file),
                 remedy="restore the file, or change the application's path or configuration file name",
             ) from None
-        return decoded(text, file)
+        return decode_config(content, file)
 
-    async def _fetched(self, remote: str, commit: str) -> None:
-        """Make sure of the commit: another process may have triggered it, on another disk."""
+    async def _ensure_commit(self, remote: str, commit: str) -> None:
+        """Fetch if the mirror lacks the commit: a process with another disk may have triggered it."""
         try:
             await self.mirrors.commit(remote, commit, "")
         except NotFound:
             await self.mirrors.fetch(remote)
-            await self._still_there(remote, commit)
+            await self._check_commit(remote, commit)
 
-    async def _still_there(self, remote: str, commit: str) -> None:
+    async def _check_commit(self, remote: str, commit: str) -> None:
         try:
             await self.mirrors.commit(remote, commit, "")
         except NotFound:
             raise ConfigError(
-                f"{remote} does not have commit {commit[:7]} any more",
+                f"{remote} no longer has commit {commit[:7]}",
                 remedy="the branch was rewritten: sync the application again",
             ) from None
 
     @asynccontextmanager
     async def checkout(self, git_path: GitPath, commit: str) -> AsyncIterator[Source]:
-        """A copy of the repository at `commit`, for one use; it is removed afterwards.
+        """A copy of the repository at `commit` for one caller; it is removed when the block ends.
 
-        The application's secrets and attachments are in their places.
+        The application's secrets and attachments are rendered into its files.
         """
-        config = await self.config(git_path, commit)
+        config = await self.load_config(git_path, commit)
         remote = self.repository(git_path.repo_id).remote
         async with self.mirrors.worktree(remote, commit) as root:
-            directory = inside(root, git_path.path)
+            directory = resolve_directory(root, git_path.path)
             refuse_escaping_links(root, directory)
             if config.spec.encryption or config.spec.attachment:
-                await asyncio.to_thread(self._rendering.render, root, directory, config)
+                await asyncio.to_thread(self._renderer.render, root, directory, config)
             yield Source(commit=commit, root=root, directory=directory, config=config)
 
 
-def config_file(git_path: GitPath) -> str:
-    """The path of the application's file in its repository. Raises ConfigError when it leaves it."""
-    parts = PurePosixPath(git_path.path, git_path.config_filename)
-    if parts.is_absolute() or ".." in parts.parts:
+def config_file_path(git_path: GitPath) -> str:
+    """The path of the application's file in its repository. Raises ConfigError for a path outside it."""
+    path = PurePosixPath(git_path.path, git_path.config_filename)
+    if path.is_absolute() or ".." in path.parts:
         raise ConfigError(
-            f"{parts} leaves the repository",
+            f"{path} is outside the repository",
             remedy="write the application's path relative to the repository's root, without ..",
         )
-    return str(parts)
+    return str(path)
 
 
-def decoded(text: bytes, file: str) -> ApplicationConfig:
+def decode_config(content: bytes, file: str) -> ApplicationConfig:
     try:
-        words = text.decode()
+        text = content.decode()
     except UnicodeDecodeError:
         raise ConfigError(
             "the file is not UTF-8 text", place=Place(file), remedy="save it as UTF-8"
         ) from None
-    return application.load(words, file, platform)
+    return application.load(text, file, load_platform)
 
 
-def inside(root: Path, path: str) -> Path:
-    """`path` under `root`, which it does not leave, also not through a link."""
+def resolve_directory(root: Path, path: str) -> Path:
+    """The directory `path` under `root`. Raises Refused if a symbolic link leads outside `root`."""
     directory = (root / path).resolve()
     if not directory.is_relative_to(root.resolve()):
-        raise Refused(f"the application's path {path} leads out of the repository", remedy="remove the link")
+        raise Refused(
+            f"the application's path {path} points outside the repository", remedy="remove the link"
+        )
     if not directory.is_dir():
         raise ConfigError(f"the application's path {path} is not a directory", remedy="restore the directory")
     return directory
 
 
 def refuse_escaping_links(root: Path, directory: Path) -> None:
-    """Raise Refused when a link below `directory` leads out of the checkout."""
+    """Raise Refused if a symbolic link below `directory` points outside the checkout."""
     real_root = root.resolve()
     for parent, directories, files in os.walk(directory):
         for name in (*directories, *files):
             link = Path(parent, name)
-            # Not `resolve`, which fails for a link to itself.
+            # `resolve` raises for a link to itself.
             if link.is_symlink() and not Path(os.path.realpath(link)).is_relative_to(real_root):
                 raise Refused(
-                    f"the link {link.relative_to(root)} leads out of the repository",
+                    f"the link {link.relative_to(root)} points outside the repository",
                     remedy="replace it with a file, or with a relative link inside the repository",
                 )

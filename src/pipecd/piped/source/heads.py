@@ -1,8 +1,8 @@
-"""What the head of each repository holds: its commit, and the application files in it.
+"""The head of each repository: its commit and the application files in it.
 
-Asked by `trigger` and `discovery`. A look costs one `ls-remote`; only a new head is fetched, and only
-files whose content changed are read and decoded. Of each file a few facts are kept, never its tree:
-an agent may look after thousands of applications.
+Called by `trigger` and `discovery`. An unchanged head costs one `ls-remote`; only a new head is fetched, and
+only files whose content changed are read and decoded. Only the needed fields of each file are cached, never
+the decoded tree, because an agent may manage thousands of applications.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from pipecd.config.application import Chain, Triggers
 from pipecd.errors import ConfigError, NotFound, Temporary
 from pipecd.git.mirror import Mirrors
 from pipecd.model.deployment import Commit
-from pipecd.piped.source.checkout import decoded
+from pipecd.piped.source.checkout import decode_config
 from pipecd.piped.source.repository import Repositories, Repository
 
 log = structlog.get_logger()
 
 SUFFIXES = (".pipecd.yaml", ".pipe.yaml")
-#: How many files are decoded before other work gets its turn.
-BATCH = 20
-_USUAL = Triggers()
+#: Files decoded in one go; between batches the event loop runs other tasks.
+DECODE_BATCH_SIZE = 20
+_DEFAULT_TRIGGERS = Triggers()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppFile:
-    """What is remembered of a sound application file. `kind` is the platform's name."""
+    """The cached fields of a valid application file. `kind` is the platform's name."""
 
     kind: str
     name: str
@@ -40,7 +40,7 @@ class AppFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """A repository at one commit. A file that does not decode is there as its error."""
+    """A repository at one commit. An invalid application file is present as its ConfigError."""
 
     repository: Repository
     commit: Commit
@@ -50,63 +50,63 @@ class Head:
 class Heads:
     def __init__(self, mirrors: Mirrors, repositories: Repositories) -> None:
         self.mirrors, self.repositories = mirrors, repositories
-        self._known: dict[str, Head] = {}
+        self._heads: dict[str, Head] = {}
         self._decoded: dict[str, dict[tuple[str, str], AppFile | ConfigError]] = {}
         self._locks = {repo_id: asyncio.Lock() for repo_id in repositories}
 
-    async def look(self, repo_id: str, also: Iterable[str] = ()) -> Head:
-        """The repository's head now. `also` names application files that are not called like one.
+    async def load_head(self, repo_id: str, also: Iterable[str] = ()) -> Head:
+        """The repository's current head. `also` names application files without the usual suffix.
 
-        Raises Temporary when the remote is away, ConfigError when it refuses us.
+        Raises Temporary when the remote is unreachable, ConfigError when it denies access.
         """
         repository = self.repositories[repo_id]
-        extra = frozenset(also)
+        extra_paths = frozenset(also)
         async with self._locks[repo_id]:
-            name = await self.mirrors.head(repository.remote, repository.branch)
-            known = self._known.get(repo_id)
-            if known and known.commit.hash == name and extra <= known.files.keys():
-                return known
-            commit = await self._commit(repository, name)
-            head = Head(
-                repository=repository, commit=commit, files=await self._files(repository, commit, extra)
-            )
-            self._known[repo_id] = head
+            commit_hash = await self.mirrors.head(repository.remote, repository.branch)
+            cached = self._heads.get(repo_id)
+            if cached and cached.commit.hash == commit_hash and extra_paths <= cached.files.keys():
+                return cached
+            commit = await self._load_commit(repository, commit_hash)
+            files = await self._load_files(repository, commit, extra_paths)
+            head = Head(repository=repository, commit=commit, files=files)
+            self._heads[repo_id] = head
             return head
 
-    async def _commit(self, repository: Repository, name: str) -> Commit:
+    async def _load_commit(self, repository: Repository, commit_hash: str) -> Commit:
         for _ in range(2):
             try:
-                return await self.mirrors.commit(repository.remote, name, repository.branch)
+                return await self.mirrors.commit(repository.remote, commit_hash, repository.branch)
             except NotFound:
-                # A fetch that was under way already may have begun before the push.
+                # A fetch that was already running may have begun before the push.
                 await self.mirrors.fetch(repository.remote)
         raise Temporary(
-            f"{repository.remote} says that {repository.branch} is at {name[:7]}, and does not give it"
+            f"{repository.remote} reports {repository.branch} at {commit_hash[:7]},"
+            " but does not provide that commit"
         )
 
-    async def _files(
-        self, repository: Repository, commit: Commit, extra: frozenset[str]
+    async def _load_files(
+        self, repository: Repository, commit: Commit, extra_paths: frozenset[str]
     ) -> Mapping[str, AppFile | ConfigError]:
         blobs = await self.mirrors.blobs(repository.remote, commit.hash)
-        wanted = [(path, blob) for path, blob in blobs if path.endswith(SUFFIXES) or path in extra]
-        before = self._decoded.get(repository.id, {})
-        missing = [entry for entry in wanted if entry not in before]
-        fresh: dict[tuple[str, str], AppFile | ConfigError] = {}
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            texts = await self.mirrors.read_blobs(repository.remote, [blob for _, blob in batch])
-            fresh |= {(path, blob): _facts(texts[blob], path) for path, blob in batch}
-        found = {entry: before[entry] if entry in before else fresh[entry] for entry in wanted}
-        self._decoded[repository.id] = found
-        gone = {path: _gone(path) for path in extra}
-        return gone | {path: facts for (path, _), facts in found.items()}
+        entries = [(path, blob) for path, blob in blobs if path.endswith(SUFFIXES) or path in extra_paths]
+        cached = self._decoded.get(repository.id, {})
+        uncached = [entry for entry in entries if entry not in cached]
+        decoded: dict[tuple[str, str], AppFile | ConfigError] = {}
+        for start in range(0, len(uncached), DECODE_BATCH_SIZE):
+            batch = uncached[start : start + DECODE_BATCH_SIZE]
+            contents = await self.mirrors.read_blobs(repository.remote, [blob for _, blob in batch])
+            decoded |= {(path, blob): _decode_app_file(contents[blob], path) for path, blob in batch}
+        files = {entry: cached[entry] if entry in cached else decoded[entry] for entry in entries}
+        self._decoded[repository.id] = files
+        missing = {path: _missing_file_error(path) for path in extra_paths}
+        return missing | {path: file for (path, _), file in files.items()}
 
 
-def _facts(text: bytes, path: str) -> AppFile | ConfigError:
+def _decode_app_file(content: bytes, path: str) -> AppFile | ConfigError:
     try:
-        config = decoded(text, path)
+        config = decode_config(content, path)
     except ConfigError as error:
-        # The traceback would keep the whole decoded tree alive.
+        # A new error: the original's traceback would keep the whole decoded tree in memory.
         return ConfigError(error.what, remedy=error.remedy, place=error.place)
     spec = config.spec
     return AppFile(
@@ -114,12 +114,12 @@ def _facts(text: bytes, path: str) -> AppFile | ConfigError:
         name=spec.name,
         description=spec.description,
         labels=dict(spec.labels),
-        trigger=_USUAL if spec.trigger == _USUAL else spec.trigger,
+        trigger=_DEFAULT_TRIGGERS if spec.trigger == _DEFAULT_TRIGGERS else spec.trigger,
         chain=spec.post_sync.chain,
     )
 
 
-def _gone(path: str) -> ConfigError:
+def _missing_file_error(path: str) -> ConfigError:
     return ConfigError(
         f"{path}: there is no such file at the head of the branch",
         remedy="restore the file, or change the application's path or configuration file name",

@@ -1,7 +1,7 @@
-"""A pull request as it would be merged: the commit, what it changes, and which applications that concerns.
+"""Merges a pull request in the mirror: the merge commit, the changed files, and the affected applications.
 
-Called by `preview`. The base is the head of the configured branch now; what was pushed and not deployed yet
-belongs to the branch and not to the pull request.
+Called by `preview`. The base is the current head of the configured branch; commits that were pushed but not
+yet deployed belong to the branch, not to the pull request.
 """
 
 import asyncio
@@ -15,62 +15,67 @@ from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application
 from pipecd.model.command import BuildPlanPreview
 from pipecd.model.deployment import Commit
-from pipecd.model.paths import touched
+from pipecd.model.paths import find_touched_path
 from pipecd.model.trigger import on_commit
-from pipecd.piped.source.checkout import config_file, decoded
+from pipecd.piped.source.checkout import config_file_path, decode_config
 from pipecd.piped.source.repository import Repository
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merged:
+class MergedPullRequest:
     repository: Repository
     commit: Commit
-    #: Every path that the pull request changes.
+    #: All paths that the pull request changes.
     changed: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concerned:
-    """An application that the pull request would deploy; `error` says why nobody can tell what it does."""
+class AffectedApplication:
+    """An application that merging would deploy. `error` is set when the change cannot be determined."""
 
     application: Application
     config: ApplicationConfig | None = None
     error: str = ""
 
 
-async def merged(mirrors: Mirrors, repository: Repository, asked: BuildPlanPreview) -> Merged:
-    """Raises Refused for a conflict and for what does not fit, Temporary when Git is away."""
+async def merge_pull_request(
+    mirrors: Mirrors, repository: Repository, command: BuildPlanPreview
+) -> MergedPullRequest:
+    """Merge the head commit into the current base branch.
+
+    Raises Refused for a conflict, another base branch or an unknown commit; Temporary if Git is unreachable.
+    """
     remote = repository.remote
-    if asked.base_branch != repository.branch:
+    if command.base_branch != repository.branch:
         raise Refused(
-            f"this agent deploys {repository.branch} of the repository, not {asked.base_branch}",
+            f"this agent deploys {repository.branch} of the repository, not {command.base_branch}",
             remedy=f"preview pull requests into {repository.branch}",
         )
-    if not _COMMIT.fullmatch(asked.head_commit):
-        raise Refused("the head commit is no commit's hash", remedy="give its full hash")
+    if not _COMMIT.fullmatch(command.head_commit):
+        raise Refused("the head commit is not a commit hash", remedy="give its full hash")
     base = await mirrors.head(remote, repository.branch)
     await mirrors.fetch(remote)
-    for revision in (base, asked.head_commit):
-        if not await _known(mirrors, remote, revision):
-            # A fetch that was under way already may have begun before the push.
+    for revision in (base, command.head_commit):
+        if not await _has_commit(mirrors, remote, revision):
+            # A fetch that was already running may have begun before the push.
             await mirrors.fetch(remote)
-    if not await _known(mirrors, remote, asked.head_commit):
+    if not await _has_commit(mirrors, remote, command.head_commit):
         raise Refused(
-            f"no branch of the repository has commit {asked.head_commit[:12]}",
-            remedy=f"push {asked.head_branch} to the repository itself: forks are not looked at",
+            f"no branch of the repository has commit {command.head_commit[:12]}",
+            remedy=f"push {command.head_branch} to the repository itself: forks are not supported",
         )
-    head = await mirrors.commit(remote, asked.head_commit, asked.head_branch)
-    made = await mirrors.merged(remote, base, head.hash)
-    return Merged(
+    head = await mirrors.commit(remote, command.head_commit, command.head_branch)
+    merge_commit = await mirrors.merge(remote, base, head.hash)
+    return MergedPullRequest(
         repository=repository,
-        commit=await mirrors.commit(remote, made, repository.branch),
-        changed=await mirrors.changed_files(remote, base, made),
+        commit=await mirrors.commit(remote, merge_commit, repository.branch),
+        changed=await mirrors.changed_files(remote, base, merge_commit),
     )
 
 
-async def _known(mirrors: Mirrors, remote: str, revision: str) -> bool:
+async def _has_commit(mirrors: Mirrors, remote: str, revision: str) -> bool:
     try:
         await mirrors.commit(remote, revision, "")
     except NotFound:
@@ -78,43 +83,46 @@ async def _known(mirrors: Mirrors, remote: str, revision: str) -> bool:
     return True
 
 
-async def concerned(
-    mirrors: Mirrors, request: Merged, applications: Iterable[Application]
-) -> Sequence[Concerned]:
+async def find_affected_applications(
+    mirrors: Mirrors, pull_request: MergedPullRequest, applications: Iterable[Application]
+) -> Sequence[AffectedApplication]:
     """Those of `applications` that the merge would trigger, by `trigger.onCommit` of their merged files."""
-    if not request.changed:
+    if not pull_request.changed:
         return []
-    remote, commit = request.repository.remote, request.commit.hash
+    remote, commit = pull_request.repository.remote, pull_request.commit.hash
     blobs = dict(await mirrors.blobs(remote, commit))
-    files = {one.id: config_file(one.git_path) for one in applications}
-    wanted = sorted({blobs[file] for file in files.values() if file in blobs})
-    texts = await mirrors.read_blobs(remote, wanted)
-    found = []
+    files = {application.id: config_file_path(application.git_path) for application in applications}
+    file_blobs = sorted({blobs[file] for file in files.values() if file in blobs})
+    contents = await mirrors.read_blobs(remote, file_blobs)
+    affected_applications = []
     for application in applications:
         file = files[application.id]
-        one = await asyncio.to_thread(_looked_at, application, file, texts.get(blobs.get(file, "")), request)
-        if one:
-            found.append(one)
-    return found
+        content = contents.get(blobs.get(file, ""))
+        affected = await asyncio.to_thread(_check_application, application, file, content, pull_request)
+        if affected:
+            affected_applications.append(affected)
+    return affected_applications
 
 
-def _looked_at(application: Application, file: str, text: bytes | None, request: Merged) -> Concerned | None:
+def _check_application(
+    application: Application, file: str, content: bytes | None, pull_request: MergedPullRequest
+) -> AffectedApplication | None:
     directory = application.git_path.path
     try:
-        if text is None:
+        if content is None:
             raise ConfigError(
-                f"{file} would be gone",
+                f"{file} would be deleted",
                 remedy="keep the file, or delete the application in the console after the merge",
             )
-        config = decoded(text, file)
+        config = decode_config(content, file)
     except ConfigError as error:
-        ours = touched(request.changed, directory=directory, paths=(), ignores=())
-        return Concerned(application=application, error=str(error)) if ours else None
+        touched = find_touched_path(pull_request.changed, directory=directory, paths=(), ignores=())
+        return AffectedApplication(application=application, error=str(error)) if touched else None
     decision = on_commit(
         config.spec.trigger.on_commit,
         directory=directory,
         last="the base",
-        head=request.commit.hash,
-        changed=request.changed,
+        head=pull_request.commit.hash,
+        changed=pull_request.changed,
     )
-    return Concerned(application=application, config=config) if decision.triggered else None
+    return AffectedApplication(application=application, config=config) if decision.triggered else None

@@ -1,4 +1,4 @@
-"""The repositories that the agent's own file names."""
+"""The repositories in the agent's configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where people see a commit in their browser, for the hosts whose addresses are known."""
+"""Web page URLs of commits, for well-known Git hosts."""
 
 from collections.abc import Mapping
 
@@ -13,10 +13,10 @@ _COMMIT_PAGES: Mapping[str, str] = {
 
 
 def commit_url(remote: str, commit: str) -> str:
-    """Empty for a remote that is not on a known host."""
-    place = canonical(remote)
-    host = place.split("/", 1)[0]
+    """The URL of the commit's page; empty for a remote on an unknown host."""
+    path = canonical(remote)
+    host = path.split("/", 1)[0]
     for name, page in _COMMIT_PAGES.items():
         if name in host:
-            return f"https://{place}/{page}/{commit}"
+            return f"https://{path}/{page}/{commit}"
     return ""

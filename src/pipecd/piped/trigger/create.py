@@ -1,7 +1,7 @@
-"""Makes a deployment that was decided on: the record, the application's note of it, the word to people.
+"""Creates a deployment: its record, the application's reference to it, and the notification.
 
-Called by `trigger`. Everything here may be done twice: the id is worked out of the cause, so a process that
-was killed half-way is followed by one that ends up with the same deployment.
+Called by the trigger loop. Creation is idempotent: the id is derived from the cause, so after a kill the next
+process creates the same deployment.
 """
 
 import time
@@ -12,7 +12,7 @@ from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.notify.log import log_notification
-from pipecd.piped.session.report import Reports
+from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.source.heads import AppFile, Head
 from pipecd.piped.source.weblinks import commit_url
@@ -22,36 +22,36 @@ from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
-    """Why a deployment is made. `command_id` is empty when nobody asked for it."""
+    """Why a deployment is created. `command_id` is empty unless a command requested it."""
 
     kind: TriggerKind
-    why: str
+    reason: str
     command_id: str = ""
     commander: str = ""
     strategy: SyncStrategy = SyncStrategy.AUTO
-    #: The deployment of the application that was triggered before this one.
+    #: The application's previously triggered deployment.
     previous_id: str = ""
     chain_id: str = ""
     chain_block: int = 0
 
 
-class Creator:
-    def __init__(self, reports: Reports, view: View) -> None:
-        self._reports, self._view = reports, view
+class DeploymentCreator:
+    def __init__(self, reporter: Reporter, view: View) -> None:
+        self._reporter, self._view = reporter, view
 
     async def create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
-        """The deployment as it stands at the control plane; a repetition finds the first one."""
-        made = _deployment(application, head, cause, int(time.time()))
-        # A node of a chain belongs to that chain and begins no other.
+        """The deployment as recorded by the control plane. A repeated call returns the existing one."""
+        deployment = _deployment(application, head, cause, int(time.time()))
+        # A deployment that is part of a chain starts no other chain.
         chain = _chain(file.chain) if file.chain and not cause.chain_id else None
-        stands = await self._reports.created(made, chain)
-        if _newest(stands, application):
-            await self._reports.most_recent(stands, DeploymentStatus.PENDING)
-        if not stands.status.final:
-            self._view.created(stands)
-        self._view.look_again()
-        log_notification("DEPLOYMENT_TRIGGERED", _fields(stands, cause))
-        return stands
+        recorded = await self._reporter.create_deployment(deployment, chain)
+        if _is_latest(recorded, application):
+            await self._reporter.report_most_recent(recorded, DeploymentStatus.PENDING)
+        if not recorded.status.final:
+            self._view.add_deployment(recorded)
+        self._view.request_refresh()
+        log_notification("DEPLOYMENT_TRIGGERED", _fields(recorded, cause))
+        return recorded
 
 
 def deployment_id(application_id: str, commit: str, cause: Cause) -> str:
@@ -75,11 +75,11 @@ def _deployment(application: Application, head: Head, cause: Cause, now: int) ->
             timestamp=now,
             commander=cause.commander,
             strategy=cause.strategy,
-            summary=cause.why if cause.strategy is not SyncStrategy.AUTO else "",
+            summary=cause.reason if cause.strategy is not SyncStrategy.AUTO else "",
         ),
         platform_provider=application.platform_provider,
         labels=application.labels,
-        reason=cause.why,
+        reason=cause.reason,
         chain_id=cause.chain_id,
         chain_block=cause.chain_block,
         created_at=now,
@@ -88,14 +88,16 @@ def _deployment(application: Application, head: Head, cause: Cause, now: int) ->
 
 def _chain(chain: Chain) -> CreateDeploymentChainRequest:
     matchers = [
-        CreateDeploymentChainRequest.ApplicationMatcher(name=one.name, kind=one.kind, labels=dict(one.labels))
-        for one in chain.applications
+        CreateDeploymentChainRequest.ApplicationMatcher(
+            name=matcher.name, kind=matcher.kind, labels=dict(matcher.labels)
+        )
+        for matcher in chain.applications
     ]
     return CreateDeploymentChainRequest(matchers=matchers)
 
 
-def _newest(deployment: Deployment, application: Application) -> bool:
-    """An old deployment that was found again must not pass for the last one."""
+def _is_latest(deployment: Deployment, application: Application) -> bool:
+    """False for an existing older deployment, which must not replace the reference to the latest."""
     last = application.last_triggered
     return last is None or (deployment.created_at or deployment.trigger.timestamp) >= last.started_at
 
@@ -105,5 +107,5 @@ def _fields(deployment: Deployment, cause: Cause) -> dict[str, str]:
         "application": deployment.application_name,
         "deployment": deployment.id,
         "commit": deployment.trigger.commit.hash,
-        "reason": cause.why,
+        "reason": cause.reason,
     }

@@ -1,7 +1,7 @@
-"""Tells the control plane which application files lie in Git: unregistered ones as suggestions, and
-what registered ones now say about their name, description and labels.
+"""Reports application files in Git to the control plane: unregistered applications, and changed names,
+descriptions and labels of registered ones.
 
-Sends only what changed since the last answer; a list that could not be sent is sent the next time.
+Sends only changes since the last successful report; a failed report is repeated at the next check.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from pipecd.errors import ConfigError, Temporary
 from pipecd.model.application import Application, ApplicationKind
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
-from pipecd.piped.source.checkout import config_file
+from pipecd.piped.source.checkout import config_file_path
 from pipecd.piped.source.heads import AppFile, Head, Heads
 from pipecd.schema.agent.applications_pb2 import (
     ReportUnregisteredApplicationConfigurationsRequest,
@@ -33,25 +33,25 @@ class Discovery:
     ) -> None:
         self._client, self._spec, self._view = client, spec, view
         self._leadership, self._heads = leadership, heads
-        self._suggested: Sequence[bytes] | None = None
+        self._reported: Sequence[bytes] | None = None
 
-    async def look(self) -> None:
-        """One look at every repository."""
-        await self._view.loaded()
+    async def check(self) -> None:
+        """Checks every repository once."""
+        await self._view.wait_until_loaded()
         if not self._leadership.lease.may_begin:
             return
         heads = [head for repo_id in self._heads.repositories if (head := await self._head(repo_id))]
         applications = list(self._view.applications.values())
-        await self._update([info for head in heads for info in renamed(head, applications)])
+        await self._update([info for head in heads for info in changed_applications(head, applications)])
         if len(heads) == len(self._heads.repositories):
-            found = [info for head in heads for info in self._unregistered(head, applications)]
-            await self._suggest(found)
+            infos = [info for head in heads for info in self._unregistered(head, applications)]
+            await self._report_unregistered(infos)
 
     async def _head(self, repo_id: str) -> Head | None:
         try:
-            return await self._heads.look(repo_id)
+            return await self._heads.load_head(repo_id)
         except (Temporary, ConfigError) as error:
-            log.warning("repository left out of discovery", repository=repo_id, why=str(error))
+            log.warning("discovery_skipped_repository", repository=repo_id, error=str(error))
             return None
 
     async def _update(self, infos: Sequence[ApplicationInfo]) -> None:
@@ -60,75 +60,83 @@ class Discovery:
             await self._client.call(self._client.piped.UpdateApplicationConfigurations, request)
             await self._view.refresh_applications()
 
-    async def _suggest(self, found: Sequence[ApplicationInfo]) -> None:
-        content = [info.SerializeToString(deterministic=True) for info in found]
-        if content == self._suggested:
+    async def _report_unregistered(self, infos: Sequence[ApplicationInfo]) -> None:
+        content = [info.SerializeToString(deterministic=True) for info in infos]
+        if content == self._reported:
             return
-        request = ReportUnregisteredApplicationConfigurationsRequest(applications=found)
+        request = ReportUnregisteredApplicationConfigurationsRequest(applications=infos)
         await self._client.call(self._client.piped.ReportUnregisteredApplicationConfigurations, request)
-        self._suggested = content
+        self._reported = content
 
     def _unregistered(self, head: Head, applications: Iterable[Application]) -> Iterable[ApplicationInfo]:
-        registered = {file_of(one) for one in applications if one.git_path.repo_id == head.repository.id}
-        for path, facts in sorted(head.files.items()):
-            if path in registered or not isinstance(facts, AppFile) or not facts.name:
+        registered = {
+            config_path(application)
+            for application in applications
+            if application.git_path.repo_id == head.repository.id
+        }
+        for path, app_file in sorted(head.files.items()):
+            if path in registered or not isinstance(app_file, AppFile) or not app_file.name:
                 continue
-            if selected(facts.labels, self._spec.app_selector):
-                yield self._info(head, path, facts)
+            if matches_selector(app_file.labels, self._spec.app_selector):
+                yield self._info(head, path, app_file)
 
-    def _info(self, head: Head, path: str, facts: AppFile) -> ApplicationInfo:
+    def _info(self, head: Head, path: str, app_file: AppFile) -> ApplicationInfo:
         place = PurePosixPath(path)
         return ApplicationInfo(
-            name=facts.name,
-            kind=kind_to(ApplicationKind[facts.kind]),
-            labels=dict(facts.labels),
+            name=app_file.name,
+            kind=kind_to(ApplicationKind[app_file.kind]),
+            labels=dict(app_file.labels),
             repo_id=head.repository.id,
             path=wire_path(str(place.parent)),
             config_filename=place.name,
             piped_id=self._spec.piped_id,
-            description=facts.description,
+            description=app_file.description,
         )
 
 
-def renamed(head: Head, applications: Iterable[Application]) -> Iterable[ApplicationInfo]:
-    """The applications whose file says something else about them than the control plane does."""
-    for one in applications:
-        if one.git_path.repo_id != head.repository.id:
+def changed_applications(head: Head, applications: Iterable[Application]) -> Iterable[ApplicationInfo]:
+    """The applications whose name, description or labels differ from the control plane's record."""
+    for application in applications:
+        if application.git_path.repo_id != head.repository.id:
             continue
-        facts = head.files.get(file_of(one))
-        if not isinstance(facts, AppFile):
+        app_file = head.files.get(config_path(application))
+        if not isinstance(app_file, AppFile):
             continue
-        name = facts.name or one.name
-        if (name, facts.description, dict(facts.labels)) == (one.name, one.description, dict(one.labels)):
+        name = app_file.name or application.name
+        if (name, app_file.description, dict(app_file.labels)) == (
+            application.name,
+            application.description,
+            dict(application.labels),
+        ):
             continue
         yield ApplicationInfo(
-            id=one.id,
+            id=application.id,
             name=name,
-            kind=kind_to(one.kind),
-            labels=dict(facts.labels),
-            repo_id=one.git_path.repo_id,
-            path=one.git_path.path,
-            config_filename=one.git_path.config_filename,
-            piped_id=one.piped_id,
-            description=facts.description,
+            kind=kind_to(application.kind),
+            labels=dict(app_file.labels),
+            repo_id=application.git_path.repo_id,
+            path=application.git_path.path,
+            config_filename=application.git_path.config_filename,
+            piped_id=application.piped_id,
+            description=app_file.description,
         )
 
 
-def file_of(application: Application) -> str:
-    """Where the application's file is; empty when its path leads out of the repository."""
+def config_path(application: Application) -> str:
+    """The path of the application's file; empty if it is outside the repository."""
     try:
-        return config_file(application.git_path)
+        return config_file_path(application.git_path)
     except ConfigError:
         return ""
 
 
-def selected(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
-    """Whether all of `selector` is among `labels`."""
+def matches_selector(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
+    """Whether `labels` contain all labels of `selector`."""
     return all(labels.get(key) == value for key, value in selector.items())
 
 
 def wire_path(directory: str) -> str:
-    """The wire wants at least two characters."""
+    """The directory as sent to the control plane, which requires at least two characters."""
     if directory == ".":
         return "./"
     return directory if len(directory) > 1 else f"./{directory}"

@@ -1,7 +1,8 @@
-"""A commit, a command or drift → deployments. One loop a repository: a slow remote delays no other.
+"""Triggers deployments on commits, commands and drift. Runs one loop per repository, so remotes do not block
+each other.
 
-Facts are gathered here; whether they ask for a deployment is decided in `model.trigger`. What is made is
-made idempotently: a kill between making and hearing so leads to the same deployment again.
+Collects the input of `model.trigger`, which decides whether to deploy. Creating a deployment is idempotent:
+if a process is killed before the response arrives, the next one creates the same deployment.
 """
 
 import asyncio
@@ -16,151 +17,169 @@ from pipecd.model.command import ChainSyncApplication, SyncApplication
 from pipecd.model.deployment import Deployment, SyncStrategy, TriggerKind
 from pipecd.model.status import SyncStatus
 from pipecd.model.trigger import Decision, on_chain, on_command, on_commit, on_out_of_sync
-from pipecd.piped.loop import Wake, keep
-from pipecd.piped.metrics import FAULTS
+from pipecd.piped.loop import Wake, repeat
+from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.session.lease import Leadership
-from pipecd.piped.session.report import Reports
+from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.source.heads import AppFile, Head, Heads
-from pipecd.piped.trigger.config_status import Soundness, sound_file
-from pipecd.piped.trigger.create import Cause, Creator
-from pipecd.piped.trigger.discovery import file_of
+from pipecd.piped.trigger.config_status import ConfigStatus, find_application_file
+from pipecd.piped.trigger.create import Cause, DeploymentCreator
+from pipecd.piped.trigger.discovery import config_path
 from pipecd.remotes import same_repository
 
 log = structlog.get_logger()
 
-Sync = SyncApplication | ChainSyncApplication
-#: Metadata of a handled command: what `pipectl application sync` waits for.
-TRIGGERED = "TriggeredDeploymentID"
+SyncCommand = SyncApplication | ChainSyncApplication
+#: Metadata of a handled sync command; `pipectl application sync` waits for it.
+TRIGGERED_DEPLOYMENT_ID = "TriggeredDeploymentID"
 
 
-class Triggering:
+class TriggerLoop:
     def __init__(
         self,
         view: View,
         leadership: Leadership,
-        reports: Reports,
+        reporter: Reporter,
         heads: Heads,
-        creator: Creator,
+        creator: DeploymentCreator,
         sync_interval: float,
     ) -> None:
-        self._view, self._leadership, self._reports = view, leadership, reports
+        self._view, self._leadership, self._reporter = view, leadership, reporter
         self._heads, self._creator, self._interval = heads, creator, sync_interval
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
         self._route_wake = Wake()
-        #: Application → the head it was last decided at, and the deployment last made, by this process.
-        self._decided: dict[str, str] = {}
-        self._latest: dict[str, str] = {}
-        self._soundness = Soundness(reports, view)
-        self._places: frozenset[tuple[str, str, str]] = frozenset()
-        self._acting = False
+        #: By application: the last commit evaluated and the last deployment created by this process.
+        self._decided_commits: dict[str, str] = {}
+        self._latest_deployments: dict[str, str] = {}
+        self._config_status = ConfigStatus(reporter, view)
+        self._locations: frozenset[tuple[str, str, str]] = frozenset()
+        self._active = False
 
-    def hint(self, remote: str) -> None:
-        """Somebody says that `remote` has changed; empty means: who knows which."""
+    def schedule_check(self, remote: str) -> None:
+        """Schedule a check of `remote`, or of every repository if empty."""
         for repo_id, repository in self._heads.repositories.items():
             if not remote or same_repository(remote, repository.remote):
                 self._wakes[repo_id]()
 
-    async def follow(self) -> None:
-        """A loop for each repository, and one that brings commands and new applications to it, for ever."""
+    async def run(self) -> None:
+        """Runs one loop per repository, and one that routes commands and new applications to them."""
         view, wake = self._view, self._route_wake
-        await view.loaded()
+        await view.wait_until_loaded()
         with (
-            view.applications_feed.heard_by(wake),
-            view.commands_feed.heard_by(wake),
-            self._leadership.feed.heard_by(wake),
+            view.applications_feed.subscribe(wake),
+            view.commands_feed.subscribe(wake),
+            self._leadership.feed.subscribe(wake),
         ):
             async with asyncio.TaskGroup() as tasks:
-                for repo_id, own in self._wakes.items():
+                for repo_id, repository_wake in self._wakes.items():
                     name = f"trigger {repo_id}"
-                    loop = keep(name, self._round_of(repo_id), interval=self._interval, wake=own)
+                    loop = repeat(
+                        name, self._tick_for(repo_id), interval=self._interval, wake=repository_wake
+                    )
                     tasks.create_task(loop, name=name)
-                routing = keep("trigger commands", self._route, interval=self._interval, wake=wake)
+                routing = repeat("trigger commands", self._route, interval=self._interval, wake=wake)
                 tasks.create_task(routing, name="trigger commands")
 
     async def _route(self) -> None:
-        """Wake the repositories that have something to do, and answer who asks for the impossible."""
-        may = self._leadership.lease.may_begin
-        begins, self._acting = may and not self._acting, may
-        if not may:
-            # Another process may decide meanwhile: what we remember is worth nothing afterwards.
-            self._decided.clear()
-            self._latest.clear()
+        """Wakes the loops of repositories with new work, and rejects commands that cannot be handled."""
+        may_begin = self._leadership.lease.may_begin
+        activated, self._active = may_begin and not self._active, may_begin
+        if not may_begin:
+            # Another process may trigger deployments meanwhile, which makes these caches stale.
+            self._decided_commits.clear()
+            self._latest_deployments.clear()
             return
-        if begins:
+        if activated:
             await self._view.refresh_applications()
-        places = frozenset((one.id, one.git_path.repo_id, file_of(one)) for one in self._applications())
-        new = {repo_id for _, repo_id, _ in (places if begins else places - self._places)}
-        self._places = places
+        locations = frozenset(
+            (application.id, application.git_path.repo_id, config_path(application))
+            for application in self._applications()
+        )
+        to_check = {repo_id for _, repo_id, _ in (locations if activated else locations - self._locations)}
+        self._locations = locations
         for command in self._commands():
             application = await self._application(command.application_id)
             if application is None:
-                await self._refuse(command, "this agent has no such application, or it is disabled")
+                await self._reject(command, "the application is disabled, or not assigned to this agent")
             else:
-                new.add(application.git_path.repo_id)
-        # A deployment that ends tells how the application stands, and nothing of its file.
-        new |= {one.git_path.repo_id for one in self._applications() if self._soundness.unsaid(one)}
-        for repo_id in new & self._wakes.keys():
+                to_check.add(application.git_path.repo_id)
+        # A completed deployment reports a sync state, which hides an invalid configuration file.
+        to_check |= {
+            application.git_path.repo_id
+            for application in self._applications()
+            if self._config_status.needs_report(application)
+        }
+        for repo_id in to_check & self._wakes.keys():
             self._wakes[repo_id]()
         for application in self._applications():
             if application.git_path.repo_id not in self._wakes:
-                await self._broken(application, _not_ours(application.git_path.repo_id))
+                await self._report_invalid_config(
+                    application, _unknown_repository(application.git_path.repo_id)
+                )
 
-    def _round_of(self, repo_id: str) -> Callable[[], Awaitable[None]]:
+    def _tick_for(self, repo_id: str) -> Callable[[], Awaitable[None]]:
         async def tick() -> None:
             if self._leadership.lease.may_begin:
-                await self._round(repo_id)
+                await self._check_repository(repo_id)
 
         return tick
 
-    async def _round(self, repo_id: str) -> None:
-        """One look at a repository, and at each of its applications."""
-        mine = [one for one in self._applications() if one.git_path.repo_id == repo_id]
-        if not mine:
+    async def _check_repository(self, repo_id: str) -> None:
+        """Checks a repository and each of its applications."""
+        applications = [
+            application for application in self._applications() if application.git_path.repo_id == repo_id
+        ]
+        if not applications:
             return
         try:
-            head = await self._heads.look(repo_id, also=filter(None, map(file_of, mine)))
+            head = await self._heads.load_head(repo_id, also=filter(None, map(config_path, applications)))
         except ConfigError as error:
-            for application in mine:
-                await self._broken(application, error)
+            for application in applications:
+                await self._report_invalid_config(application, error)
             return
         changes = _Changes(self._heads, head)
-        for application in mine:
+        for application in applications:
             try:
-                await self._consider(application, head, changes)
+                await self._check_application(application, head, changes)
             except PipecdError as error:
-                log.error("application not triggered", application=application.id, why=str(error))
+                log.error("trigger_failed", application=application.id, error=str(error))
             except Exception:
-                FAULTS.labels(loop="trigger").inc()
-                log.exception("fault while deciding on a trigger", application=application.id)
+                INTERNAL_ERRORS.labels(loop="trigger").inc()
+                log.exception("unhandled_error", application=application.id)
 
-    async def _consider(self, application: Application, head: Head, changes: "_Changes") -> None:
-        file = sound_file(application, head)
+    async def _check_application(self, application: Application, head: Head, changes: "_Changes") -> None:
+        file = find_application_file(application, head)
         if isinstance(file, ConfigError):
-            await self._broken(application, file)
+            await self._report_invalid_config(application, file)
             return
-        await self._soundness.healed(application)
-        made = [await self._obey(command, application, head, file) for command in self._of(application)]
-        if any(made):
+        await self._config_status.report_valid(application)
+        deployments = [
+            await self._handle_command(command, application, head, file)
+            for command in self._commands_for(application)
+        ]
+        if any(deployments):
             return
         if not await self._on_commit(application, head, file, changes):
             await self._on_out_of_sync(application, head, file)
 
-    async def _obey(
-        self, command: Sync, application: Application, head: Head, file: AppFile
+    async def _handle_command(
+        self, command: SyncCommand, application: Application, head: Head, file: AppFile
     ) -> Deployment | None:
-        decision, cause = _asked(command, file)
+        decision, cause = _decide_on_command(command, file)
         if not decision.triggered:
-            await self._refuse(command, decision.why)
+            await self._reject(command, decision.reason)
             return None
         try:
-            made = await self._create(application, head, file, cause)
+            deployment = await self._create(application, head, file, cause)
         except UserError as error:
-            await self._refuse(command, str(error))
+            await self._reject(command, str(error))
             return None
-        await self._reports.handled(command.id, metadata={TRIGGERED: made.id})
-        self._view.finished(command.id)
-        return made
+        await self._reporter.report_command_succeeded(
+            command.id, metadata={TRIGGERED_DEPLOYMENT_ID: deployment.id}
+        )
+        self._view.mark_finished(command.id)
+        return deployment
 
     async def _on_commit(
         self, application: Application, head: Head, file: AppFile, changes: "_Changes"
@@ -178,7 +197,7 @@ class Triggering:
         if decision.triggered:
             cause = self._cause(TriggerKind.ON_COMMIT, decision, application)
             await self._create(application, head, file, cause)
-        self._decided[application.id] = head.commit.hash
+        self._decided_commits[application.id] = head.commit.hash
         return decision.triggered
 
     async def _on_out_of_sync(self, application: Application, head: Head, file: AppFile) -> None:
@@ -188,7 +207,7 @@ class Triggering:
         last = await self._last_deployment(application)
         decision = on_out_of_sync(rule, last=last, now=time.time())
         if decision.triggered:
-            # What is known may be older than the end of the last deployment, which has put things right.
+            # The cached state may predate the end of the last deployment, which may have fixed the drift.
             await self._view.refresh_applications()
             if not self._out_of_sync(self._view.applications.get(application.id, application)):
                 return
@@ -196,89 +215,94 @@ class Triggering:
             await self._create(application, head, file, cause)
 
     async def _create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
-        made = await self._creator.create(application, head, file, cause)
-        log.info("triggered", application=application.name, deployment=made.id, why=cause.why)
-        self._decided[application.id] = made.trigger.commit.hash
-        self._latest[application.id] = made.id
-        return made
+        deployment = await self._creator.create(application, head, file, cause)
+        log.info(
+            "deployment_triggered",
+            application=application.name,
+            deployment=deployment.id,
+            reason=cause.reason,
+        )
+        self._decided_commits[application.id] = deployment.trigger.commit.hash
+        self._latest_deployments[application.id] = deployment.id
+        return deployment
 
     def _out_of_sync(self, application: Application) -> bool:
-        at_rest = application.id not in self._view.at_work
-        return at_rest and application.sync_status is SyncStatus.OUT_OF_SYNC
+        idle = application.id not in self._view.deploying_applications
+        return idle and application.sync_status is SyncStatus.OUT_OF_SYNC
 
     def _cause(self, kind: TriggerKind, decision: Decision, application: Application) -> Cause:
-        return Cause(kind=kind, why=decision.why, previous_id=self._previous_id(application))
+        return Cause(kind=kind, reason=decision.reason, previous_id=self._previous_id(application))
 
     def _previous_id(self, application: Application) -> str:
         last = application.last_triggered
-        return self._latest.get(application.id) or (last.deployment_id if last else "")
+        return self._latest_deployments.get(application.id) or (last.deployment_id if last else "")
 
     def _last_commit(self, application: Application) -> str:
         last = application.last_triggered
-        return self._decided.get(application.id) or (last.commit if last else "")
+        return self._decided_commits.get(application.id) or (last.commit if last else "")
 
     async def _last_deployment(self, application: Application) -> Deployment | None:
         previous = self._previous_id(application)
         try:
-            return await self._reports.deployment(previous) if previous else None
+            return await self._reporter.get_deployment(previous) if previous else None
         except NotFound:
             return None
 
-    async def _broken(self, application: Application, error: ConfigError) -> None:
-        """Show what is wrong with the application's file, and tell it to who waits for a sync."""
-        await self._soundness.broken(application, error)
-        for command in self._of(application):
-            await self._refuse(command, str(error))
+    async def _report_invalid_config(self, application: Application, error: ConfigError) -> None:
+        """Reports the error as the application's state, and rejects its pending sync commands."""
+        await self._config_status.report_invalid(application, error)
+        for command in self._commands_for(application):
+            await self._reject(command, str(error))
 
-    async def _refuse(self, command: Sync, why: str) -> None:
-        log.info("command refused", command=command.id, why=why)
-        await self._reports.refused(command.id, why)
-        self._view.finished(command.id)
+    async def _reject(self, command: SyncCommand, reason: str) -> None:
+        log.info("command_rejected", command=command.id, reason=reason)
+        await self._reporter.report_command_failed(command.id, reason)
+        self._view.mark_finished(command.id)
 
     def _applications(self) -> list[Application]:
-        return [one for one in self._view.applications.values() if not one.disabled]
+        return [application for application in self._view.applications.values() if not application.disabled]
 
     async def _application(self, application_id: str) -> Application | None:
-        """Looks again before it says that there is none: it may have been added a moment ago."""
+        """None if it is unknown or disabled. Refreshes the view if needed, for an application just added."""
         if application_id not in self._view.applications:
             await self._view.refresh_applications()
-        found = self._view.applications.get(application_id)
-        return None if found is None or found.disabled else found
+        application = self._view.applications.get(application_id)
+        return None if application is None or application.disabled else application
 
-    def _commands(self) -> list[Sync]:
-        waiting = self._view.commands.values()
-        return [one for one in waiting if isinstance(one, SyncApplication | ChainSyncApplication)]
+    def _commands(self) -> list[SyncCommand]:
+        commands = self._view.commands.values()
+        return [command for command in commands if isinstance(command, SyncCommand)]
 
-    def _of(self, application: Application) -> list[Sync]:
-        return [one for one in self._commands() if one.application_id == application.id]
+    def _commands_for(self, application: Application) -> list[SyncCommand]:
+        return [command for command in self._commands() if command.application_id == application.id]
 
 
 class _Changes:
-    """The files that changed since a commit; many applications of a repository ask the same."""
+    """The files changed since a commit, cached: many applications of a repository need the same."""
 
     def __init__(self, heads: Heads, head: Head) -> None:
         self._heads, self._head = heads, head
-        self._known: dict[str, Sequence[str] | None] = {}
+        self._changed_files: dict[str, Sequence[str] | None] = {}
 
     async def since(self, commit: str) -> Sequence[str] | None:
-        """None when the repository does not have that commit any more."""
-        if commit not in self._known:
+        """None if the repository no longer has that commit."""
+        if commit not in self._changed_files:
             remote = self._head.repository.remote
             try:
                 changed = await self._heads.mirrors.changed_files(remote, commit, self._head.commit.hash)
             except NotFound:
-                self._known[commit] = None
+                self._changed_files[commit] = None
             else:
-                self._known[commit] = changed
-        return self._known[commit]
+                self._changed_files[commit] = changed
+        return self._changed_files[commit]
 
 
-def _asked(command: Sync, file: AppFile) -> tuple[Decision, Cause]:
+def _decide_on_command(command: SyncCommand, file: AppFile) -> tuple[Decision, Cause]:
     match command:
         case SyncApplication():
             cause = Cause(
                 kind=TriggerKind.ON_COMMAND,
-                why=_wish(command),
+                reason=_sync_reason(command),
                 command_id=command.id,
                 commander=command.commander,
                 strategy=command.strategy,
@@ -287,7 +311,7 @@ def _asked(command: Sync, file: AppFile) -> tuple[Decision, Cause]:
         case ChainSyncApplication():
             cause = Cause(
                 kind=TriggerKind.ON_CHAIN,
-                why="It is the application's turn in a deployment chain",
+                reason="It is the application's turn in a deployment chain",
                 command_id=command.id,
                 commander=command.commander,
                 strategy=command.strategy,
@@ -297,18 +321,18 @@ def _asked(command: Sync, file: AppFile) -> tuple[Decision, Cause]:
             return on_chain(file.trigger.on_chain), cause
 
 
-_WISHES = {
-    SyncStrategy.AUTO: "A sync",
-    SyncStrategy.QUICK_SYNC: "A quick sync",
-    SyncStrategy.PIPELINE: "A sync with the pipeline",
+_SYNC_NAMES = {
+    SyncStrategy.AUTO: "Sync",
+    SyncStrategy.QUICK_SYNC: "Quick sync",
+    SyncStrategy.PIPELINE: "Pipeline sync",
 }
 
 
-def _wish(command: SyncApplication) -> str:
-    return f"{_WISHES[command.strategy]} was asked for by {command.commander or 'somebody'}"
+def _sync_reason(command: SyncApplication) -> str:
+    return f"{_SYNC_NAMES[command.strategy]} requested by {command.commander or 'an unknown user'}"
 
 
-def _not_ours(repo_id: str) -> ConfigError:
+def _unknown_repository(repo_id: str) -> ConfigError:
     return ConfigError(
         f"the repository {repo_id} is not in this agent's configuration",
         remedy="add it to spec.repositories of the agent, or move the application",

@@ -1,7 +1,7 @@
-"""Lambda: a function's code and configuration are published as a version, and an alias shifts the traffic.
+"""The Lambda platform: publishes code and configuration as a version, and shifts traffic with an alias.
 
-Found by the entry point LAMBDA. The manifest is read by `source`, AWS is called by `client`, the share of
-each version is a value of `traffic`, and `stages` takes the steps.
+Loaded through the entry point LAMBDA. `source` reads the manifest, `client` calls AWS, `traffic` models the
+traffic split, and `stages` implements the stages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from pipecd.platforms.awslambda.preview import plan_preview
 from pipecd.platforms.awslambda.stages import STAGES
 
 
-class Lambda:
+class LambdaPlatform:
     config_kind = "LambdaApp"
     spec = LambdaApp
     provider: type[BaseModel] = LambdaProvider
     quick_sync = Predefined(
-        id="LambdaSync", name="LAMBDA_SYNC", desc="Publish the new version and give it all the traffic"
+        id="LambdaSync", name="LAMBDA_SYNC", desc="Publish a new version and route all traffic to it"
     )
     auto_rollback = True
     options: Mapping[str, type[BaseModel]] = {
@@ -37,31 +37,31 @@ class Lambda:
 
     plan_preview = staticmethod(plan_preview)
     live_interval = 15.0
-    #: People watch a deployment.
-    live_deploying = 5.0
-    live_heavy = False
-    live_firsthand = True
-    live = staticmethod(load_live_state)
+    #: Shorter, because users watch the console during a deployment.
+    live_interval_deploying = 5.0
+    live_runs_program = False
+    live_shows_manual_changes = True
+    load_live_state = staticmethod(load_live_state)
     drift_interval = 60.0
     drift_enabled = staticmethod(drift_enabled)
-    drift = staticmethod(detect_drift)
+    detect_drift = staticmethod(detect_drift)
 
-    async def desired(self, source: Source) -> LambdaFunction:
-        return files.manifest(source)
+    async def load_desired_state(self, source: Source) -> LambdaFunction:
+        return files.load_manifest(source)
 
     def versions(self, desired: LambdaFunction) -> Sequence[Version]:
         return files.versions(desired)
 
-    def strategy(self, running: LambdaFunction | None, target: LambdaFunction) -> Strategy:
-        """Shares of the traffic need a version to share it with: the first deployment syncs."""
+    def choose_strategy(self, running: LambdaFunction | None, target: LambdaFunction) -> Strategy:
+        """A traffic split needs a previous version, so the first deployment uses quick sync."""
         if running is None:
             why = f"Quick sync of version {target.version}, because this is the first deployment"
-            return Strategy(strategy=SyncStrategy.QUICK_SYNC, why=why)
+            return Strategy(strategy=SyncStrategy.QUICK_SYNC, reason=why)
         if running.version != target.version:
             why = f"Sync with the pipeline, from version {running.version} to {target.version}"
         else:
             why = "Sync with the pipeline"
-        return Strategy(strategy=SyncStrategy.PIPELINE, why=why)
+        return Strategy(strategy=SyncStrategy.PIPELINE, reason=why)
 
 
-platform = Lambda()
+platform = LambdaPlatform()

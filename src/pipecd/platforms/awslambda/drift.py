@@ -1,14 +1,14 @@
-"""Whether the version of a function that gets the traffic is what Git asks for.
+"""Drift of a Lambda application: compares the version that serves the traffic with the manifest.
 
-Called by the agent's drift loop. In `driftDetection.ignoreFields` it is `lambda:Function::<name>`. Where the
-code came from (S3, a repository) AWS does not tell: of the code only an image is compared.
+Called by the agent's drift loop. The key in `driftDetection.ignoreFields` is `lambda:Function::<name>`. AWS
+does not return where code came from (S3, a repository), so code is compared only for images.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from pipecd.model.drift import Drift, Pair, compare
-from pipecd.model.look import Look
+from pipecd.model.observation import ObservationRequest
 from pipecd.platforms.awslambda.client import Function, connect
 from pipecd.platforms.awslambda.function import LambdaFunction, architectures, configuration
 
@@ -17,35 +17,35 @@ def drift_enabled(_: Any) -> bool:
     return True
 
 
-async def detect_drift(look: Look) -> Drift:
-    wanted: LambdaFunction = look.desired
-    async with connect(look.provider) as sdk:
-        latest = await sdk.function(wanted.name)
-        alias = await sdk.alias(wanted.name) if latest else None
-        serving = await sdk.function(wanted.name, alias.traffic.primary) if alias else latest
+async def detect_drift(request: ObservationRequest) -> Drift:
+    desired: LambdaFunction = request.desired
+    async with connect(request.provider) as client:
+        latest = await client.get_function(desired.name)
+        alias = await client.get_alias(desired.name) if latest else None
+        serving = await client.get_function(desired.name, alias.traffic.primary) if alias else latest
     pair = Pair(
-        key=f"lambda:Function::{wanted.name}",
+        key=f"lambda:Function::{desired.name}",
         running=_running(serving, latest.tags) if serving and latest else None,
-        git=_asked(wanted),
+        git=_declared(desired),
     )
-    return compare([pair], look.ignored, look.clean)
+    return compare([pair], request.ignored, request.redact)
 
 
-def _asked(wanted: LambdaFunction) -> Mapping[str, Any]:
-    image = {"ImageUri": wanted.image} if wanted.image else {}
-    fields = {**configuration(wanted), "Architectures": architectures(wanted), "Tags": dict(wanted.tags)}
-    return _settled({**fields, **image})
+def _declared(desired: LambdaFunction) -> Mapping[str, Any]:
+    image = {"ImageUri": desired.image} if desired.image else {}
+    fields = {**configuration(desired), "Architectures": architectures(desired), "Tags": dict(desired.tags)}
+    return _sorted({**fields, **image})
 
 
 def _running(live: Function, tags: Mapping[str, str]) -> Mapping[str, Any]:
-    """In the words of a request. Tags belong to the function, not to its versions."""
+    """In the form of an API request. Tags belong to the function, not to its versions."""
     fields = dict(live.configuration)
-    fields["Layers"] = [one["Arn"] for one in fields.get("Layers") or []]
-    return _settled({**fields, "ImageUri": live.image, "Tags": dict(tags)})
+    fields["Layers"] = [layer["Arn"] for layer in fields.get("Layers") or []]
+    return _sorted({**fields, "ImageUri": live.image, "Tags": dict(tags)})
 
 
-def _settled(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without an order where there is none."""
+def _sorted(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the lists sorted whose order means nothing to AWS."""
     network = fields.get("VpcConfig") or {}
     names = ("SecurityGroupIds", "SubnetIds")
     return {

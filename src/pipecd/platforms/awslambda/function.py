@@ -1,6 +1,6 @@
-"""The function manifest (`kind: LambdaFunction`): what a Lambda application's files ask for.
+"""The function manifest (`kind: LambdaFunction`) of a Lambda application.
 
-Fields and limits are PipeCD's; unknown fields are ignored as there.
+Fields and limits are PipeCD's. Unknown fields are ignored, as in PipeCD.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipecd.config.decode import OpenPart
+from pipecd.config.decode import LenientModel
 from pipecd.config.values import Text
 
 
-class GitSource(OpenPart):
+class GitSource(LenientModel):
     """The agent zips `path` of `git` at `ref`."""
 
     git: str = Field(min_length=1)
@@ -20,21 +20,21 @@ class GitSource(OpenPart):
     path: str = ""
 
 
-class Architecture(OpenPart):
+class Architecture(LenientModel):
     name: Literal["x86_64", "arm64"]
 
 
-class EphemeralStorage(OpenPart):
+class EphemeralStorage(LenientModel):
     #: Megabytes.
     size: int = Field(ge=512, le=10240)
 
 
-class VpcConfig(OpenPart):
+class VpcConfig(LenientModel):
     security_group_ids: Sequence[str] = ()
     subnet_ids: Sequence[str] = ()
 
 
-class LambdaFunction(OpenPart):
+class LambdaFunction(LenientModel):
     """One function. Code: `image`, else S3, else `source`. `memory` is in MB, `timeout` in seconds."""
 
     name: str = Field(min_length=1)
@@ -60,16 +60,16 @@ class LambdaFunction(OpenPart):
         if self.image:
             return self
         if self.s3_bucket and not self.s3_key:
-            raise ValueError("s3Key is missing: s3Bucket needs it")
+            raise ValueError("s3Key is required with s3Bucket")
         if not self.s3_bucket and self.source is None:
-            raise ValueError("one of image, s3Bucket or source must say where the code is")
+            raise ValueError("one of image, s3Bucket or source is required")
         if not self.handler or not self.runtime:
-            raise ValueError("handler and runtime are needed unless image is set")
+            raise ValueError("handler and runtime are required unless image is set")
         return self
 
     @property
     def version(self) -> str:
-        """What people call this version: the image's tag, the S3 object's version, or the Git ref."""
+        """The displayed version: the image's tag, the S3 object's version, or the Git ref."""
         if self.image:
             last = self.image.rsplit("/", 1)[-1]
             return last.split("@")[-1] if "@" in last else last.partition(":")[2] or "latest"
@@ -79,11 +79,11 @@ class LambdaFunction(OpenPart):
 
 
 def configuration(function: LambdaFunction) -> dict[str, object]:
-    """The members that CreateFunction and UpdateFunctionConfiguration share, as AWS names them.
+    """The fields that CreateFunction and UpdateFunctionConfiguration share, as AWS names them.
 
-    Members that Git leaves out are sent empty, so that taking a line out of Git takes it out of AWS.
+    Fields that are absent in Git are sent empty, so that removing a line in Git removes it in AWS.
     """
-    wanted: dict[str, object] = {
+    fields: dict[str, object] = {
         "FunctionName": function.name,
         "Role": function.role,
         "MemorySize": function.memory,
@@ -96,12 +96,12 @@ def configuration(function: LambdaFunction) -> dict[str, object]:
         },
     }
     if not function.image:
-        wanted |= {
+        fields |= {
             "Handler": function.handler,
             "Runtime": function.runtime,
             "Layers": list(function.layers),
         }
-    return wanted
+    return fields
 
 
 def architectures(function: LambdaFunction) -> list[str]:

@@ -1,4 +1,4 @@
-"""What runs of a Lambda application: the function, its alias, and the versions that get traffic.
+"""Live state of a Lambda application: the function, its alias, and the versions that receive traffic.
 
 Called by the agent's live-state loop.
 """
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pipecd.errors import NotFound
-from pipecd.model.look import Look
+from pipecd.model.observation import ObservationRequest
 from pipecd.model.resource import Health, Resource
-from pipecd.platforms.awslambda.client import Alias, Function, Lambda, connect
+from pipecd.platforms.awslambda.client import Alias, Function, LambdaClient, connect
 from pipecd.platforms.awslambda.function import LambdaFunction
 from pipecd.platforms.awslambda.traffic import ALIAS
 
-#: AWS's words of a function's state.
+#: AWS's values of a function's state.
 _STATES = {
     "Active": Health.HEALTHY,
     "Pending": Health.UNHEALTHY,
@@ -22,60 +22,71 @@ _STATES = {
 }
 
 
-async def load_live_state(look: Look) -> Sequence[Resource]:
-    wanted: LambdaFunction = look.desired
-    async with connect(look.provider) as sdk:
-        function = await sdk.function(wanted.name)
+async def load_live_state(request: ObservationRequest) -> Sequence[Resource]:
+    desired: LambdaFunction = request.desired
+    async with connect(request.provider) as client:
+        function = await client.get_function(desired.name)
         if function is None:
             return []
-        alias = await sdk.alias(wanted.name)
-        top = _function(wanted.name, function)
+        alias = await client.get_alias(desired.name)
+        top = _function(desired.name, function)
         if alias is None:
             return [top]
-        name = Resource(
+        alias_resource = Resource(
             id=f"{function.arn}:{ALIAS}",
             kind="Alias",
             name=ALIAS,
             parents=(top.id,),
             health=Health.HEALTHY,
-            why=" and ".join(f"{share:g} % to version {one}" for one, share in alias.traffic.shares.items()),
+            health_reason=" and ".join(
+                f"{share:g} % to version {version}" for version, share in alias.traffic.shares.items()
+            ),
         )
         return [
             top,
-            name,
-            *[await _version(sdk, wanted.name, name.id, alias, one) for one in alias.traffic.shares],
+            alias_resource,
+            *[
+                await _version(client, desired.name, alias_resource.id, alias, version)
+                for version in alias.traffic.shares
+            ],
         ]
 
 
-async def _version(sdk: Lambda, name: str, parent: str, alias: Alias, version: str) -> Resource:
-    found = await sdk.function(name, version)
-    if found is None:
-        raise NotFound(f"version {version} of {name} is gone while it gets traffic")
-    health, why = _health(found)
+async def _version(client: LambdaClient, name: str, parent: str, alias: Alias, version: str) -> Resource:
+    function = await client.get_function(name, version)
+    if function is None:
+        raise NotFound(f"version {version} of {name} was deleted while it receives traffic")
+    health, reason = _health(function)
     share = f"{alias.traffic.shares[version]:g} % of the traffic"
     return Resource(
-        id=found.arn,
+        id=function.arn,
         kind="Version",
         name=version,
         parents=(parent,),
         health=health,
-        why=f"{share}; {why}" if why else share,
-        created_at=_seconds(found),
+        health_reason=f"{share}; {reason}" if reason else share,
+        created_at=_seconds(function),
     )
 
 
 def _function(name: str, function: Function) -> Resource:
-    health, why = _health(function)
-    at = _seconds(function)
-    return Resource(id=function.arn, kind="Function", name=name, health=health, why=why, updated_at=at)
+    health, reason = _health(function)
+    return Resource(
+        id=function.arn,
+        kind="Function",
+        name=name,
+        health=health,
+        health_reason=reason,
+        updated_at=_seconds(function),
+    )
 
 
 def _health(function: Function) -> tuple[Health, str]:
     code = function.configuration.get("StateReasonCode", "")
-    why = " ".join(word for word in (function.state_reason, f"({code})" if code else "") if word)
+    reason = " ".join(word for word in (function.state_reason, f"({code})" if code else "") if word)
     if function.update == "Failed":
-        return Health.UNHEALTHY, function.update_reason or "its last update failed"
-    return _STATES.get(function.state, Health.UNKNOWN), why
+        return Health.UNHEALTHY, function.update_reason or "The last update failed"
+    return _STATES.get(function.state, Health.UNKNOWN), reason
 
 
 def _seconds(function: Function) -> int:

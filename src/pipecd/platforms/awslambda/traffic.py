@@ -1,8 +1,8 @@
-"""Who gets a function's traffic, as a value. Pure.
+"""The traffic split of a function's alias, as a value. Pure.
 
 Every caller goes through the alias `Service`. An alias names one version and at most one other with
-a share; `Traffic` is that, in percent, and its shares always sum to 100: there is no way to write
-down an alias that sends anybody nowhere.
+a weight; `Traffic` is that split in percent. Its shares always sum to 100, so an alias that sends
+traffic nowhere cannot be expressed.
 """
 
 import json
@@ -16,7 +16,7 @@ ALIAS = "Service"
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """`primary` gets what is left by `secondary`'s `percent` (0–100)."""
+    """`secondary` gets `percent` (0–100) of the traffic, `primary` the rest."""
 
     primary: str
     secondary: str = ""
@@ -26,7 +26,7 @@ class Traffic:
         if not 0 <= self.percent <= 100:
             raise ValueError(f"{self.percent} is not a percentage")
         if self.percent and not self.secondary:
-            raise ValueError("a share needs a version to go to")
+            raise ValueError("percent needs a secondary version")
 
     @property
     def shares(self) -> Mapping[str, float]:
@@ -36,7 +36,7 @@ class Traffic:
         return shares
 
     def routing(self) -> dict[str, dict[str, float]]:
-        """As `RoutingConfig`; empty weights clear what an earlier call set."""
+        """The API's `RoutingConfig`; empty weights clear those set by an earlier call."""
         if not self.percent:
             return {"AdditionalVersionWeights": {}}
         return {"AdditionalVersionWeights": {self.secondary: round(self.percent / 100, 4)}}
@@ -45,8 +45,8 @@ class Traffic:
         return json.dumps({"primary": self.primary, "secondary": self.secondary, "percent": self.percent})
 
 
-def load(text: str) -> Traffic:
-    """What `Traffic.dump` wrote, or what PipeCD's agent wrote: a list of versions with percents."""
+def parse_traffic(text: str) -> Traffic:
+    """Parses the output of `Traffic.dump`, or of PipeCD's agent: a list of versions with percentages."""
     data = json.loads(text)
     if isinstance(data, dict):
         return Traffic(**data)
@@ -59,8 +59,8 @@ def load(text: str) -> Traffic:
     return Traffic(primary=rows[0][0], secondary=rows[1][0], percent=rows[1][1])
 
 
-def of_alias(alias: Mapping[str, object]) -> Traffic:
-    """The traffic that AWS's answer to GetAlias describes."""
+def parse_alias(alias: Mapping[str, object]) -> Traffic:
+    """The traffic split in a response to GetAlias."""
     routing = alias.get("RoutingConfig") or {}
     weights = routing.get("AdditionalVersionWeights") if isinstance(routing, dict) else None
     primary = str(alias["FunctionVersion"])
@@ -70,10 +70,9 @@ def of_alias(alias: Mapping[str, object]) -> Traffic:
 
 
 def promote(current: Traffic, version: str, percent: float) -> Traffic:
-    """`version` gets `percent`; the rest stays with whoever had the traffic before it."""
+    """`version` gets `percent`; the rest stays with the version that had the traffic before."""
     others = [name for name in (current.primary, current.secondary) if name and name != version]
     if percent >= 100 or not others:
-        # A commit that changes nothing of the function has the version that serves already.
+        # A commit that does not change the function publishes the version that already serves.
         return Traffic(primary=version)
-    # What served the users before keeps serving the rest.
     return Traffic(primary=version, secondary=others[0], percent=100 - percent)

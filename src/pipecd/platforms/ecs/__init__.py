@@ -1,7 +1,7 @@
-"""ECS: a service's tasks are replaced by task sets, and listener rules shift the traffic between them.
+"""The ECS platform: replaces a service's tasks by task sets, and shifts traffic with listener rules.
 
-Found by the entry point ECS. Files are read by `source`, AWS is called by `client`, `balancer` and
-`autoscaling`, the weights of a rule are values of `weights`, and `stages` takes the steps.
+Loaded through the entry point ECS. `source` reads the files, `client`, `balancer` and `autoscaling` call AWS,
+`weights` models the weights of a rule, and `stages` implements the stages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ from pipecd.platforms.ecs.config import CanaryOptions, EcsApp, NoOptions, Routin
 from pipecd.platforms.ecs.drift import detect_drift, drift_enabled
 from pipecd.platforms.ecs.live import load_live_state
 from pipecd.platforms.ecs.preview import plan_preview
-from pipecd.platforms.ecs.source import Desired
+from pipecd.platforms.ecs.source import DesiredState
 from pipecd.platforms.ecs.stages import STAGES
 
 
-class Ecs:
+class EcsPlatform:
     config_kind = "ECSApp"
     spec = EcsApp
     provider: type[BaseModel] = AwsProvider
     quick_sync = Predefined(
-        id="ECSSync", name="ECS_SYNC", desc="Replace the tasks and give the new ones all the traffic"
+        id="ECSSync", name="ECS_SYNC", desc="Replace the tasks and route all traffic to the new ones"
     )
     auto_rollback = True
     options: Mapping[str, type[BaseModel]] = {
@@ -40,30 +40,30 @@ class Ecs:
 
     plan_preview = staticmethod(plan_preview)
     live_interval = 15.0
-    #: People watch a deployment.
-    live_deploying = 5.0
-    live_heavy = False
-    live_firsthand = True
-    live = staticmethod(load_live_state)
+    #: Shorter, because users watch the console during a deployment.
+    live_interval_deploying = 5.0
+    live_runs_program = False
+    live_shows_manual_changes = True
+    load_live_state = staticmethod(load_live_state)
     drift_interval = 60.0
     drift_enabled = staticmethod(drift_enabled)
-    drift = staticmethod(detect_drift)
+    detect_drift = staticmethod(detect_drift)
 
-    async def desired(self, source: Source) -> Desired:
-        return files.desired(source)
+    async def load_desired_state(self, source: Source) -> DesiredState:
+        return files.load_desired_state(source)
 
-    def versions(self, desired: Desired) -> Sequence[Version]:
+    def versions(self, desired: DesiredState) -> Sequence[Version]:
         return files.versions(desired)
 
-    def strategy(self, running: Desired | None, target: Desired) -> Strategy:
-        """A canary needs something that runs beside it: the first deployment syncs."""
-        new = files.tag(target.task.images[0])
+    def choose_strategy(self, running: DesiredState | None, target: DesiredState) -> Strategy:
+        """A canary needs a primary next to it, so the first deployment uses quick sync."""
+        new = files.image_tag(target.task.images[0])
         if running is None:
             why = f"Quick sync of image {new}, because this is the first deployment"
-            return Strategy(strategy=SyncStrategy.QUICK_SYNC, why=why)
-        old = files.tag(running.task.images[0])
+            return Strategy(strategy=SyncStrategy.QUICK_SYNC, reason=why)
+        old = files.image_tag(running.task.images[0])
         why = "Sync with the pipeline" + (f", from image {old} to {new}" if old != new else "")
-        return Strategy(strategy=SyncStrategy.PIPELINE, why=why)
+        return Strategy(strategy=SyncStrategy.PIPELINE, reason=why)
 
 
-platform = Ecs()
+platform = EcsPlatform()

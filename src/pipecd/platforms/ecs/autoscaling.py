@@ -1,16 +1,16 @@
-"""Whether something else than Git decides how many tasks a service has."""
+"""Detects whether autoscaling, rather than Git, controls the desired count of a service."""
 
 from pipecd.platforms import aws
 
 
-async def owns_the_count(provider: aws.AwsProvider, cluster: str, service: str) -> bool:
+async def autoscaling_enabled(provider: aws.AwsProvider, cluster: str, service: str) -> bool:
     """Whether Application Auto Scaling scales the service."""
     resource = f"service/{cluster.rsplit('/', 1)[-1]}/{service}"
     async with aws.client("application-autoscaling", provider) as sdk:
-        with aws.errors_in_our_words("application-autoscaling"):
-            answer = await sdk.describe_scalable_targets(
+        with aws.translate_errors("application-autoscaling"):
+            response = await sdk.describe_scalable_targets(
                 ServiceNamespace="ecs",
                 ResourceIds=[resource],
                 ScalableDimension="ecs:service:DesiredCount",
             )
-    return bool(answer["ScalableTargets"])
+    return bool(response["ScalableTargets"])

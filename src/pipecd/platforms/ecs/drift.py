@@ -1,19 +1,19 @@
-"""Whether an ECS service, and the task definition that it serves with, are what Git asks for.
+"""Drift of an ECS application: compares the service and its serving task definition with Git.
 
-Called by the agent's drift loop. In `driftDetection.ignoreFields` they are `ecs:Service:<cluster>:<name>` and
-`ecs:TaskDefinition::<family>`. A standalone task is not compared.
+Called by the agent's drift loop. The keys in `driftDetection.ignoreFields` are `ecs:Service:<cluster>:<name>`
+and `ecs:TaskDefinition::<family>`. A standalone task is not compared.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from pipecd.model.drift import NONE, Drift, Pair, compare
-from pipecd.model.look import Look
-from pipecd.platforms.ecs.autoscaling import owns_the_count
-from pipecd.platforms.ecs.client import Ecs, Service, connect
+from pipecd.model.drift import NO_DRIFT, Drift, Pair, compare
+from pipecd.model.observation import ObservationRequest
+from pipecd.platforms.ecs.autoscaling import autoscaling_enabled
+from pipecd.platforms.ecs.client import EcsClient, Service, connect
 from pipecd.platforms.ecs.source import ServiceDefinition
 
-#: Members of the file that no answer has, or that deployments and not the service's own state decide.
+#: Fields that no response contains, or that deployments change rather than the service's file.
 _NOT_COMPARED = {
     "cluster",
     "clientToken",
@@ -23,70 +23,74 @@ _NOT_COMPARED = {
     "taskDefinition",
     "serviceRegistries",
 }
-#: With task sets these are theirs, not the service's.
-_OF_THE_TASK_SET = ("launchType", "networkConfiguration", "platformVersion")
+#: Fields that belong to the task set, if there is one, not to the service.
+_TASK_SET_FIELDS = ("launchType", "networkConfiguration", "platformVersion")
 #: Lists whose order means nothing to AWS.
-_SETS = {"subnets", "securityGroups", "requiresCompatibilities", "dependsOn"}
+_UNORDERED = {"subnets", "securityGroups", "requiresCompatibilities", "dependsOn"}
 
 
 def drift_enabled(_: Any) -> bool:
     return True
 
 
-async def detect_drift(look: Look) -> Drift:
-    wanted = look.desired.service
-    if wanted is None:
-        return NONE
-    cluster = wanted.cluster.rsplit("/", 1)[-1]
-    service_key = f"ecs:Service:{cluster}:{wanted.name}"
-    async with connect(look.provider) as ecs:
-        live = await ecs.service(wanted.cluster, wanted.name)
+async def detect_drift(request: ObservationRequest) -> Drift:
+    desired = request.desired.service
+    if desired is None:
+        return NO_DRIFT
+    cluster = desired.cluster.rsplit("/", 1)[-1]
+    service_key = f"ecs:Service:{cluster}:{desired.name}"
+    async with connect(request.provider) as client:
+        live = await client.get_service(desired.cluster, desired.name)
         if live is None or live.status == "DRAINING":
-            missing = Pair(key=service_key, running=None, git=wanted.fields)
-            return compare([missing], look.ignored, look.clean)
-        sets = await ecs.every_task_set(wanted.cluster, wanted.name) if live.has_task_sets else []
-        primary = next((one for one in sets if one["status"] == "PRIMARY"), {})
-        scaled = not wanted.desired_count or await owns_the_count(look.provider, wanted.cluster, wanted.name)
-        definition = await _definition(ecs, live, primary)
+            missing = Pair(key=service_key, running=None, git=desired.fields)
+            return compare([missing], request.ignored, request.redact)
+        sets = await client.describe_task_sets(desired.cluster, desired.name) if live.has_task_sets else []
+        primary = next((task_set for task_set in sets if task_set["status"] == "PRIMARY"), {})
+        skip_count = not desired.desired_count or await autoscaling_enabled(
+            request.provider, desired.cluster, desired.name
+        )
+        definition = await _definition(client, live, primary)
     pairs = [
         Pair(
             key=service_key,
-            running=_settled(_running(live, primary)),
-            git=_settled(_asked(wanted, skip={"desiredCount"} if scaled else set())),
+            running=_normalize(_running(live, primary)),
+            git=_normalize(_declared(desired, skip={"desiredCount"} if skip_count else set())),
         ),
         Pair(
-            key=f"ecs:TaskDefinition::{look.desired.task.family}",
-            running=_settled(definition) if definition is not None else None,
-            git=_settled(look.desired.task.fields),
+            key=f"ecs:TaskDefinition::{request.desired.task.family}",
+            running=_normalize(definition) if definition is not None else None,
+            git=_normalize(request.desired.task.fields),
         ),
     ]
-    return compare(pairs, look.ignored, look.clean)
+    return compare(pairs, request.ignored, request.redact)
 
 
-async def _definition(ecs: Ecs, live: Service, primary: Mapping[str, Any]) -> Mapping[str, Any] | None:
+async def _definition(
+    client: EcsClient, live: Service, primary: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
     revision = primary.get("taskDefinition") or live.task_definition
-    return await ecs.definition(str(revision)) if revision else None
+    return await client.get_task_definition(str(revision)) if revision else None
 
 
 def _running(live: Service, primary: Mapping[str, Any]) -> Mapping[str, Any]:
-    of_the_set = {name: primary[name] for name in _OF_THE_TASK_SET if name in primary}
-    return {"deploymentController": {"type": live.controller}, **live.fields, **of_the_set}
+    task_set_fields = {name: primary[name] for name in _TASK_SET_FIELDS if name in primary}
+    return {"deploymentController": {"type": live.controller}, **live.fields, **task_set_fields}
 
 
-def _asked(wanted: ServiceDefinition, *, skip: set[str]) -> Mapping[str, Any]:
-    fields = {name: value for name, value in wanted.fields.items() if name not in _NOT_COMPARED | skip}
+def _declared(desired: ServiceDefinition, *, skip: set[str]) -> Mapping[str, Any]:
+    fields = {name: value for name, value in desired.fields.items() if name not in _NOT_COMPARED | skip}
     if str(fields.get("platformVersion", "")).upper() == "LATEST":
-        # AWS answers with the number of it.
+        # AWS returns the version number instead.
         del fields["platformVersion"]
     return fields
 
 
-def _settled(tree: Any, name: str = "") -> Any:
-    """Without what AWS chooses (a host's port) and without an order where there is none."""
+def _normalize(tree: Any, name: str = "") -> Any:
+    """Without fields that AWS chooses (the host port), and with unordered lists sorted."""
     if isinstance(tree, Mapping):
-        kept = {key: value for key, value in tree.items() if key != "hostPort"}
-        return {key: _settled(value, key) for key, value in kept.items()}
+        items_by_key = {key: value for key, value in tree.items() if key != "hostPort"}
+        return {key: _normalize(value, key) for key, value in items_by_key.items()}
     if isinstance(tree, list):
-        items = [_settled(item) for item in tree]
-        return sorted(items, key=str) if name in _SETS else items
+        items = [_normalize(item) for item in tree]
+        return sorted(items, key=str) if name in _UNORDERED else items
     return tree

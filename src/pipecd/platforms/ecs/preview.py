@@ -1,20 +1,20 @@
-"""What a pull request would change in an ECS application: its definitions, and how they are rolled out."""
+"""Plan preview of an ECS application: the changes of its definitions and of its rollout settings."""
 
-from pipecd.model.preview import Preview, PreviewWork
+from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
-from pipecd.platforms.ecs.source import desired
+from pipecd.platforms.ecs.source import load_desired_state
 from pipecd.platforms.file_preview import Files, file_preview
 
 
-async def plan_preview(work: PreviewWork) -> Preview:
-    running = await work.running()
-    return file_preview(_files(running) if running else None, _files(work.head))
+async def plan_preview(request: PreviewRequest) -> Preview:
+    running = await request.running()
+    return file_preview(_files(running) if running else None, _files(request.head))
 
 
 def _files(source: Source) -> Files:
-    wanted = desired(source)
-    said = {wanted.input.task_definition_file: dict(wanted.task.fields)}
-    if wanted.service:
-        said[wanted.input.service_definition_file] = dict(wanted.service.fields)
-    settings = wanted.input.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return {**said, "spec.input": settings}
+    desired = load_desired_state(source)
+    files = {desired.input.task_definition_file: dict(desired.task.fields)}
+    if desired.service:
+        files[desired.input.service_definition_file] = dict(desired.service.fields)
+    settings = desired.input.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {**files, "spec.input": settings}

@@ -1,7 +1,7 @@
-"""A file's mapping → the members of one of AWS's structures, spelt and typed as AWS wants them.
+"""Converts a file's mapping to an AWS request structure, with AWS's spelling and types.
 
-Files are written by hand or copied from AWS's answers: keys in any case, members that a request does not
-have, numbers where AWS wants a text. AWS's own description of the structure decides, member by member.
+Files are written by hand or copied from AWS's responses: keys in any case, fields that a request does not
+have, numbers where AWS requires a string. The SDK's model of the structure determines each field.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from botocore.model import ServiceModel, Shape
 from botocore.session import Session
 
-from pipecd.config.document import dotted
+from pipecd.config.document import dotted_path
 from pipecd.errors import ConfigError, Place
 
 Lines = Mapping[tuple[str | int, ...], int]
@@ -22,13 +22,13 @@ def _ecs() -> ServiceModel:
     return Session().get_service_model("ecs")
 
 
-def fitted(shape: str, data: Mapping[str, Any], file: str, lines: Lines) -> dict[str, Any]:
-    """What of `data` the structure `shape` has. Raises ConfigError with the place of a wrong value."""
-    made: dict[str, Any] = _Fitting(file, lines).value(_ecs().shape_for(shape), data, ())
-    return made
+def fit_to_shape(shape: str, data: Mapping[str, Any], file: str, lines: Lines) -> dict[str, Any]:
+    """The fields of `data` that `shape` has. Raises ConfigError with the place of an invalid value."""
+    fields: dict[str, Any] = _ShapeReader(file, lines).value(_ecs().shape_for(shape), data, ())
+    return fields
 
 
-class _Fitting:
+class _ShapeReader:
     def __init__(self, file: str, lines: Lines) -> None:
         self._file, self._lines = file, lines
 
@@ -55,38 +55,38 @@ class _Fitting:
 
     def _structure(self, shape: Any, data: Any, path: tuple[str | int, ...]) -> dict[str, Any]:
         members: Mapping[str, Shape] = shape.members
-        spelt = {name.lower(): name for name in members}
-        made = {}
+        by_lowercase = {name.lower(): name for name in members}
+        fields = {}
         for key, item in self._expect(data, dict, "a mapping", path).items():
-            name = spelt.get(str(key).lower())
+            name = by_lowercase.get(str(key).lower())
             if name is not None and item is not None:
-                made[name] = self.value(members[name], item, (*path, key))
-        return made
+                fields[name] = self.value(members[name], item, (*path, key))
+        return fields
 
     def _text(self, data: Any, path: tuple[str | int, ...]) -> str:
         if isinstance(data, bool):
             return "true" if data else "false"
         if isinstance(data, str | int | float):
             return str(data)
-        raise self._wrong("a text", path)
+        raise self._error("a string", path)
 
     def _number(self, data: Any, kind: type[int] | type[float], path: tuple[str | int, ...]) -> Any:
         if isinstance(data, bool) or not isinstance(data, str | int | float):
-            raise self._wrong("a number", path)
+            raise self._error("a number", path)
         try:
             return kind(data)
         except ValueError:
-            raise self._wrong("a number", path) from None
+            raise self._error("a number", path) from None
 
-    def _expect(self, data: Any, kind: type, words: str, path: tuple[str | int, ...]) -> Any:
+    def _expect(self, data: Any, kind: type, expected: str, path: tuple[str | int, ...]) -> Any:
         if not isinstance(data, kind):
-            raise self._wrong(words, path)
+            raise self._error(expected, path)
         return data
 
-    def _wrong(self, words: str, path: Sequence[str | int]) -> ConfigError:
+    def _error(self, expected: str, path: Sequence[str | int]) -> ConfigError:
         known = tuple(path)
         while known and known not in self._lines:
             known = known[:-1]
         return ConfigError(
-            f"is not {words}", place=Place(self._file, self._lines.get(known, 1), dotted(path))
+            f"is not {expected}", place=Place(self._file, self._lines.get(known, 1), dotted_path(path))
         )

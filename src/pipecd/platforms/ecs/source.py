@@ -1,7 +1,7 @@
-"""What the files of an ECS application ask for: a task definition, and a service unless it runs alone.
+"""Reads the desired state of an ECS application: a task definition, and a service unless it is standalone.
 
-Called by the planner and by every stage, each with a checkout. Both files are AWS's own structures, in YAML
-or JSON; what of them is used, and what is not, is PipeCD's.
+Called by the planner and by every stage, each with a checkout. Both files are AWS structures, in YAML or
+JSON. Which of their fields are used is the same as in PipeCD.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from pipecd.errors import ConfigError, Place
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source
 from pipecd.platforms.ecs.config import Input
-from pipecd.platforms.ecs.shapes import Lines, fitted
+from pipecd.platforms.ecs.shapes import Lines, fit_to_shape
 
 EXTERNAL, ROLLING = "EXTERNAL", "ECS"
-#: Members of RegisterTaskDefinition that are taken from the file. `tags` are not.
-_REGISTERED = (
+#: Fields of RegisterTaskDefinition that are taken from the file. `tags` is not.
+_REGISTERED_FIELDS = (
     "family",
     "containerDefinitions",
     "requiresCompatibilities",
@@ -36,8 +36,8 @@ _REGISTERED = (
     "placementConstraints",
     "proxyConfiguration",
 )
-#: Names that AWS's answers use for what its requests call otherwise.
-_OTHER_NAMES = {"clusterarn": "cluster", "rolearn": "role"}
+#: Field names that differ between AWS's responses and requests.
+_REQUEST_NAMES = {"clusterarn": "cluster", "rolearn": "role"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class TaskDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceDefinition:
-    """`controller` is empty where the file says nothing; a `desired_count` of 0 leaves AWS's alone."""
+    """`controller` is empty if the file sets none. A `desired_count` of 0 keeps the live count."""
 
     name: str
     cluster: str
@@ -62,45 +62,47 @@ class ServiceDefinition:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desired:
+class DesiredState:
     input: Input
     task: TaskDefinition
-    #: None: a standalone task.
+    #: None for a standalone task.
     service: ServiceDefinition | None
 
 
-def desired(source: Source) -> Desired:
+def load_desired_state(source: Source) -> DesiredState:
     """Raises ConfigError with file, line and key."""
-    given: Input = source.config.spec.input
-    return Desired(
-        input=given,
-        task=_task(source, given.task_definition_file),
-        service=_service(source, given) if given.service_definition_file else None,
+    app_input: Input = source.config.spec.input
+    return DesiredState(
+        input=app_input,
+        task=_task(source, app_input.task_definition_file),
+        service=_service(source, app_input) if app_input.service_definition_file else None,
     )
 
 
-def versions(wanted: Desired) -> Sequence[Version]:
+def versions(desired: DesiredState) -> Sequence[Version]:
     return tuple(
-        Version(kind=VersionKind.CONTAINER_IMAGE, version=tag(image), name=_name(image), url=image)
-        for image in dict.fromkeys(wanted.task.images)
+        Version(
+            kind=VersionKind.CONTAINER_IMAGE, version=image_tag(image), name=_image_name(image), url=image
+        )
+        for image in dict.fromkeys(desired.task.images)
     )
 
 
-def tag(image: str) -> str:
-    """What people call the image's version."""
+def image_tag(image: str) -> str:
+    """The tag or digest of an image, as its displayed version."""
     last = image.rsplit("/", 1)[-1]
     if "@" in last:
         return last.rpartition("@")[2]
     return last.rpartition(":")[2] if ":" in last else "latest"
 
 
-def _name(image: str) -> str:
+def _image_name(image: str) -> str:
     return image.rsplit("/", 1)[-1].partition("@")[0].partition(":")[0]
 
 
 def _task(source: Source, name: str) -> TaskDefinition:
     file, data, lines = _read(source, name, "input.taskDefinitionFile")
-    fields = fitted("RegisterTaskDefinitionRequest", data, file, lines)
+    fields = fit_to_shape("RegisterTaskDefinitionRequest", data, file, lines)
     containers = fields.get("containerDefinitions") or []
     if not fields.get("family"):
         raise _missing("family", file)
@@ -112,17 +114,19 @@ def _task(source: Source, name: str) -> TaskDefinition:
     return TaskDefinition(
         family=fields["family"],
         images=[container["image"] for container in containers],
-        fields={name: fields[name] for name in _REGISTERED if name in fields},
+        fields={name: fields[name] for name in _REGISTERED_FIELDS if name in fields},
     )
 
 
-def _service(source: Source, given: Input) -> ServiceDefinition:
-    file, data, lines = _read(source, given.service_definition_file, "input.serviceDefinitionFile")
-    # Both names may stand in a file that was copied from an answer; the request's own wins.
-    renamed = {_OTHER_NAMES[key.lower()]: value for key, value in data.items() if key.lower() in _OTHER_NAMES}
-    written = {key: value for key, value in data.items() if key.lower() not in _OTHER_NAMES}
-    fields = fitted("CreateServiceRequest", {**renamed, **written}, file, lines)
-    fields.setdefault("cluster", given.cluster_arn)
+def _service(source: Source, app_input: Input) -> ServiceDefinition:
+    file, data, lines = _read(source, app_input.service_definition_file, "input.serviceDefinitionFile")
+    # A file copied from a response may have both names; the request's name takes precedence.
+    renamed = {
+        _REQUEST_NAMES[key.lower()]: value for key, value in data.items() if key.lower() in _REQUEST_NAMES
+    }
+    written = {key: value for key, value in data.items() if key.lower() not in _REQUEST_NAMES}
+    fields = fit_to_shape("CreateServiceRequest", {**renamed, **written}, file, lines)
+    fields.setdefault("cluster", app_input.cluster_arn)
     for key in ("serviceName", "cluster"):
         if not fields.get(key):
             raise _missing(key, file)
@@ -130,7 +134,7 @@ def _service(source: Source, given: Input) -> ServiceDefinition:
     if controller not in ("", EXTERNAL, ROLLING):
         raise ConfigError(
             f"the deployment controller {controller} is not supported",
-            remedy=f"write {EXTERNAL} for canaries, or {ROLLING} to let ECS replace the tasks",
+            remedy=f"set {EXTERNAL} for canaries, or {ROLLING} for rolling updates by ECS",
             place=Place(file, lines.get(("deploymentController",), 1), "deploymentController.type"),
         )
     return ServiceDefinition(
@@ -138,7 +142,7 @@ def _service(source: Source, given: Input) -> ServiceDefinition:
         cluster=fields["cluster"],
         controller=controller,
         desired_count=fields.get("desiredCount", 0),
-        tags={one["key"]: one.get("value", "") for one in fields.get("tags") or [] if "key" in one},
+        tags={tag["key"]: tag.get("value", "") for tag in fields.get("tags") or [] if "key" in tag},
         fields=fields,
     )
 
@@ -150,10 +154,10 @@ def _read(source: Source, name: str, key: str) -> tuple[str, Mapping[str, Any], 
         text = path.read_text()
     except FileNotFoundError:
         raise ConfigError(
-            "there is no such file", remedy=f"write it, or correct {key}", place=Place(file)
+            "file not found", remedy=f"create it, or correct {key}", place=Place(file)
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the file cannot be read: {error}", place=Place(file)) from error
+        raise ConfigError(f"cannot read the file: {error}", place=Place(file)) from error
     data, lines = read(text, file)
     return file, data, lines
 
@@ -166,4 +170,4 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _missing(key: str, file: str) -> ConfigError:
-    return ConfigError("is missing", remedy="write it", place=Place(file, 1, key))
+    return ConfigError("is missing", remedy="add it", place=Place(file, 1, key))

@@ -1,7 +1,7 @@
-"""How a listener rule divides traffic between two target groups, as values. Pure.
+"""The weights of a listener rule that splits traffic between two target groups. Pure.
 
-A rule is ours only if one of its actions forwards to exactly the primary and the canary group. Nothing else
-in it is touched.
+A rule is changed only if one of its actions forwards to exactly the primary and the canary group. Its other
+actions and settings are kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 Action = Mapping[str, Any]
 
 
-def shares(actions: Sequence[Action], primary: str, canary: str) -> tuple[int, int] | None:
+def get_weights(actions: Sequence[Action], primary: str, canary: str) -> tuple[int, int] | None:
     """The weights of primary and canary; None when no action forwards to exactly these two."""
     for action in actions:
         weights = _weights(action)
@@ -19,9 +19,9 @@ def shares(actions: Sequence[Action], primary: str, canary: str) -> tuple[int, i
     return None
 
 
-def shifted(actions: Sequence[Action], weights: Mapping[str, int]) -> list[dict[str, Any]]:
+def with_weights(actions: Sequence[Action], weights: Mapping[str, int]) -> list[dict[str, Any]]:
     """The same actions, with new weights wherever an action forwards to exactly these groups."""
-    return [_shifted(action, weights) for action in actions]
+    return [_action_with_weights(action, weights) for action in actions]
 
 
 def _weights(action: Action) -> dict[str, int]:
@@ -31,9 +31,9 @@ def _weights(action: Action) -> dict[str, int]:
     return {group["TargetGroupArn"]: int(group.get("Weight", 1)) for group in groups}
 
 
-def _shifted(action: Action, weights: Mapping[str, int]) -> dict[str, Any]:
+def _action_with_weights(action: Action, weights: Mapping[str, int]) -> dict[str, Any]:
     if action.get("Type") == "authenticate-oidc":
-        # AWS never tells the secret; without this it would ask for it.
+        # AWS does not return the client secret, and would require it without this setting.
         oidc = {**action["AuthenticateOidcConfig"], "UseExistingClientSecret": True}
         return {**action, "AuthenticateOidcConfig": oidc}
     if set(_weights(action)) != set(weights):

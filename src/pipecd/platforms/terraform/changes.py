@@ -1,4 +1,4 @@
-"""What a plan is going to do, from `terraform show -json`. Pure.
+"""The changes of a plan, from `terraform show -json`. Pure.
 
 Format: https://developer.hashicorp.com/terraform/internals/json-format#plan-representation
 """
@@ -19,18 +19,18 @@ _DONE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One resource. `unknown` marks what in `after` is known only once it is applied."""
+    """The change of one resource. `unknown` marks values in `after` that are known only after the apply."""
 
     address: str
     actions: tuple[str, ...]
     type: str = ""
-    #: Its module's address, empty at the root.
+    #: Address of its module; empty for the root module.
     module: str = ""
     before: Any = None
     after: Any = None
     unknown: Any = None
     imported: bool = False
-    #: A half-made thing that has to be made again.
+    #: Its creation did not complete, so it is replaced.
     tainted: bool = False
 
 
@@ -38,60 +38,62 @@ class Change:
 class Changes:
     resources: Sequence[Change] = ()
     outputs: bool = False
-    #: Whether applying would do anything, be it only to write down in the state that a resource has moved.
+    #: Whether an apply has any effect, even if it only records a moved resource in the state.
     applyable: bool = False
 
     @property
-    def none(self) -> bool:
+    def empty(self) -> bool:
         return not self.applyable
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many resources per word: import, add, change, destroy, forget."""
+        """Number of resources per kind of change: import, add, change, destroy, forget."""
         return {
-            "import": sum(one.imported for one in self.resources),
-            **{word: sum(action in one.actions for one in self.resources) for action, word in _WORDS},
-            "forget": sum("forget" in one.actions for one in self.resources),
+            "import": sum(change.imported for change in self.resources),
+            **{word: sum(action in change.actions for change in self.resources) for action, word in _WORDS},
+            "forget": sum("forget" in change.actions for change in self.resources),
         }
 
     def __str__(self) -> str:
         """`1 to add, 2 to change, 0 to destroy`."""
-        if self.none:
+        if self.empty:
             return "No changes"
-        counted = self._counted({word: f"to {word}" for word in _DONE})
-        return counted or ("Only outputs change" if self.outputs else "Only the state is put in order")
+        summary = self._summarize({word: f"to {word}" for word in _DONE})
+        return summary or ("Only outputs change" if self.outputs else "Only the state changes")
 
     @property
-    def applied(self) -> str:
+    def applied_summary(self) -> str:
         """`1 added, 2 changed, 0 destroyed`."""
-        return self._counted(_DONE) or ("only outputs" if self.outputs else "the state is in order")
+        return self._summarize(_DONE) or ("only outputs" if self.outputs else "only the state")
 
-    def _counted(self, words: Mapping[str, str]) -> str:
-        """Empty where no resource changes."""
+    def _summarize(self, words: Mapping[str, str]) -> str:
+        """Empty if no resource changes."""
         counts = self.counts
         always = [word for _, word in _WORDS]
-        told = [f"{count} {words[word]}" for word, count in counts.items() if count or word in always]
-        return ", ".join(told) if any(counts.values()) else ""
+        parts = [f"{count} {words[word]}" for word, count in counts.items() if count or word in always]
+        return ", ".join(parts) if any(counts.values()) else ""
 
-    def beyond(self, shown: "Changes") -> Sequence[str]:
-        """Addresses that would change otherwise than `shown` says."""
+    def exceeding(self, shown: "Changes") -> Sequence[str]:
+        """Addresses whose changes are not part of `shown`."""
         return [
-            one.address for one in self.resources if not any(_is_rest(one, was) for was in shown.resources)
+            change.address
+            for change in self.resources
+            if not any(_is_remainder(change, other) for other in shown.resources)
         ]
 
-    def unlike(self, shown: "Changes") -> Sequence[str]:
-        """Addresses to which other things would be done than `shown` says.
+    def differing_from(self, shown: "Changes") -> Sequence[str]:
+        """Addresses whose actions differ from `shown`.
 
-        Values are left aside: some differ from plan to plan (`plantimestamp()`, a time of the last backup)
-        and tell nothing of the world, and the plan that was shown brings its own.
+        Values are not compared: some differ between plans (`plantimestamp()`, the time of the last backup)
+        without a change of the infrastructure, and the shown plan contains its own values.
         """
-        done = {(one.address, one.actions) for one in self.resources}
-        said = {(one.address, one.actions) for one in shown.resources}
-        return sorted({address for address, _ in done ^ said})
+        actions = {(change.address, change.actions) for change in self.resources}
+        shown_actions = {(change.address, change.actions) for change in shown.resources}
+        return sorted({address for address, _ in actions ^ shown_actions})
 
 
-def changes(plan: Mapping[str, Any]) -> Changes:
-    found = tuple(
+def parse_plan(plan: Mapping[str, Any]) -> Changes:
+    resources = tuple(
         change
         for resource in plan.get("resource_changes", ())
         if (change := _change(resource)).actions or change.imported
@@ -101,10 +103,10 @@ def changes(plan: Mapping[str, Any]) -> Changes:
         tuple(change["actions"]) != ("no-op",) for change in plan.get("output_changes", {}).values()
     )
     return Changes(
-        resources=found,
+        resources=resources,
         outputs=outputs,
-        # Before Terraform 1.8 and in OpenTofu the plan does not say it.
-        applyable=bool(plan.get("applyable", found or outputs or moved)),
+        # Plans of OpenTofu and of Terraform before 1.8 do not contain `applyable`.
+        applyable=bool(plan.get("applyable", resources or outputs or moved)),
     )
 
 
@@ -123,20 +125,20 @@ def _change(resource: Mapping[str, Any]) -> Change:
     )
 
 
-def _is_rest(one: Change, was: Change) -> bool:
-    """Whether `one` is what an interrupted apply has left of `was`, or all of it."""
-    if one.address != was.address:
+def _is_remainder(change: Change, shown: Change) -> bool:
+    """Whether `change` is all of `shown`, or what an interrupted apply has left of it."""
+    if change.address != shown.address:
         return False
-    if one.actions == ("delete",):
-        return "delete" in was.actions
-    same = one.actions == was.actions
-    half = one.actions == ("create",) and "create" in was.actions
-    again = one.tainted and "create" in was.actions
-    return (same or half or again) and agrees(was.after, was.unknown, one.after)
+    if change.actions == ("delete",):
+        return "delete" in shown.actions
+    same = change.actions == shown.actions
+    deleted = change.actions == ("create",) and "create" in shown.actions
+    recreated = change.tainted and "create" in shown.actions
+    return (same or deleted or recreated) and agrees(shown.after, shown.unknown, change.after)
 
 
 def agrees(shown: Any, unknown: Any, now: Any) -> bool:
-    """Whether `now` is what was shown, wherever something definite was shown."""
+    """Whether `now` equals `shown` wherever the shown value was known."""
     if unknown is True:
         return True
     if isinstance(shown, Mapping):
@@ -150,8 +152,8 @@ def agrees(shown: Any, unknown: Any, now: Any) -> bool:
             isinstance(now, list)
             and len(now) == len(shown)
             and all(
-                agrees(was, marked[index] if index < len(marked) else None, now[index])
-                for index, was in enumerate(shown)
+                agrees(item, marked[index] if index < len(marked) else None, now[index])
+                for index, item in enumerate(shown)
             )
         )
     return bool(shown == now)

@@ -1,4 +1,4 @@
-"""What may stand in a Terraform application's file and in its platform provider."""
+"""Configuration of Terraform: the application file and the platform provider."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -6,38 +6,38 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from pipecd.config.application import ApplicationSpec
-from pipecd.config.decode import OpenPart, Part
+from pipecd.config.decode import LenientModel, StrictModel
 from pipecd.config.values import Text
 
-#: Flags that would take from the agent what it has to know: where it runs, and which plan is which.
-_OURS = ("-chdir", "-out", "-json", "-input", "-detailed-exitcode", "-auto-approve")
+#: Flags that the agent itself controls, such as the working directory and the plan file.
+_RESERVED_FLAGS = ("-chdir", "-out", "-json", "-input", "-detailed-exitcode", "-auto-approve")
 
 
 def _plain(value: str) -> str:
-    """What a program can be given."""
+    """A value that can be passed to a program."""
     if "\0" in value:
-        raise ValueError("holds a zero byte")
+        raise ValueError("contains a zero byte")
     return value
 
 
 def _workspace(value: str) -> str:
     if value.startswith("-") or "/" in value:
-        raise ValueError(f"{value!r} is not the name of a workspace")
+        raise ValueError(f"{value!r} is not a workspace name")
     return value
 
 
 def _pair(value: str) -> str:
     key, equals, _ = value.partition("=")
     if not equals or not key.strip():
-        # Not the value: it may be a secret.
-        raise ValueError("must be written as name=value")
+        # Without the value, which may be a secret.
+        raise ValueError("must have the form name=value")
     return value
 
 
 def _flag(value: str) -> str:
     name = "-" + value.lstrip("-").partition("=")[0]
-    if value.startswith("-") and name in _OURS and value not in ("-auto-approve", "-input=false"):
-        raise ValueError(f"{name} is set by the agent itself; take it out")
+    if value.startswith("-") and name in _RESERVED_FLAGS and value not in ("-auto-approve", "-input=false"):
+        raise ValueError(f"{name} is set by the agent; remove it")
     return value
 
 
@@ -47,8 +47,8 @@ Flag = Annotated[Plain, AfterValidator(_flag)]
 Workspace = Annotated[Plain, AfterValidator(_workspace)]
 
 
-class CommandFlags(Part):
-    """More flags, for every command and for one. They come last, so they win."""
+class CommandFlags(StrictModel):
+    """Additional flags for all commands and for one. They come last, so they take precedence."""
 
     shared: Sequence[Flag] = ()
     init: Sequence[Flag] = ()
@@ -56,8 +56,8 @@ class CommandFlags(Part):
     apply: Sequence[Flag] = ()
 
 
-class CommandEnvs(Part):
-    """More environment, as `NAME=value`."""
+class CommandEnvs(StrictModel):
+    """Additional environment variables, as `NAME=value`."""
 
     shared: Sequence[Pair] = ()
     init: Sequence[Pair] = ()
@@ -65,7 +65,7 @@ class CommandEnvs(Part):
     apply: Sequence[Pair] = ()
 
 
-class Input(Part):
+class Input(StrictModel):
     workspace: Workspace = ""
     terraform_version: Plain = ""
     vars: Sequence[Pair] = ()
@@ -77,19 +77,19 @@ class Input(Part):
 
 class TerraformApp(ApplicationSpec):
     input: Input = Input()
-    quick_sync: OpenPart = OpenPart()
+    quick_sync: LenientModel = LenientModel()
 
 
-class NoOptions(OpenPart):
+class NoOptions(LenientModel):
     """A stage without options."""
 
 
-class PlanOptions(OpenPart):
+class PlanOptions(LenientModel):
     exit_on_no_changes: bool = False
 
 
-class Provider(OpenPart):
-    """`binary` is ours: a program's name or path, or `embedded` for the Terraform inside this package."""
+class Provider(LenientModel):
+    """`binary` (not in PipeCD) is a program's name or path, or `embedded` for the packaged Terraform."""
 
     vars: Sequence[Pair] = ()
     drift_detection_enabled: bool = True

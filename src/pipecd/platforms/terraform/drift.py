@@ -1,14 +1,14 @@
-"""Whether the world is what a Terraform application asks for: a plan, made now, that finds nothing to do.
+"""Drift of a Terraform application: the changes of a new plan.
 
-Called by the agent's drift loop. A change that lies only in fields that `driftDetection.ignoreFields` names
-is none; a resource is `terraform:<type>:<module>:<name>` there, such as `terraform:aws_instance::web#tags`.
+Called by the agent's drift loop. A change only in fields of `driftDetection.ignoreFields` is no drift; the
+keys there are `terraform:<type>:<module>:<name>`, such as `terraform:aws_instance::web#tags`.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipecd.model.drift import NONE, Drift, Ignored, without
-from pipecd.model.look import Look
+from pipecd.model.drift import NO_DRIFT, Drift, IgnoredFields, remove_paths
+from pipecd.model.observation import ObservationRequest
 from pipecd.platforms.terraform.changes import Change, Changes
 from pipecd.platforms.terraform.config import Provider
 from pipecd.platforms.terraform.unlocked import unlocked_plan
@@ -18,39 +18,42 @@ def drift_enabled(provider: Provider | None) -> bool:
     return provider is None or provider.drift_detection_enabled
 
 
-async def detect_drift(look: Look) -> Drift:
-    found, details = await unlocked_plan(look.application, look.provider, await look.head())
-    return judged(found, details, look.ignored)
+async def detect_drift(request: ObservationRequest) -> Drift:
+    head = await request.checkout_head()
+    changes, details = await unlocked_plan(request.application, request.provider, head)
+    return to_drift(changes, details, request.ignored)
 
 
-def judged(found: Changes, details: str, ignored: Ignored) -> Drift:
-    """What of a plan counts. `details` is the plan as Terraform tells it."""
-    if found.none:
-        return NONE
-    left = [one for one in found.resources if not _is_ignored(one, ignored)]
-    aside = len(found.resources) - len(left)
-    if aside and not left and not found.outputs:
-        return NONE
-    told = Changes(resources=left, outputs=found.outputs, applyable=found.applyable)
-    note = f" ({aside} more only in ignored fields)" if aside else ""
-    return Drift(summary=f"Differs from Git: {told}{note}", details=details)
+def to_drift(changes: Changes, details: str, ignored: IgnoredFields) -> Drift:
+    """The drift of a plan's changes that are not ignored. `details` is Terraform's text of the plan."""
+    if changes.empty:
+        return NO_DRIFT
+    relevant = [change for change in changes.resources if not _is_ignored(change, ignored)]
+    ignored_count = len(changes.resources) - len(relevant)
+    if ignored_count and not relevant and not changes.outputs:
+        return NO_DRIFT
+    reported = Changes(resources=relevant, outputs=changes.outputs, applyable=changes.applyable)
+    note = f" ({ignored_count} more only in ignored fields)" if ignored_count else ""
+    return Drift(summary=f"Differs from Git: {reported}{note}", details=details)
 
 
-def _is_ignored(one: Change, ignored: Ignored) -> bool:
-    """Whether an update touches nothing but ignored fields."""
-    if one.actions != ("update",) or one.imported:
+def _is_ignored(change: Change, ignored: IgnoredFields) -> bool:
+    """Whether an update changes only ignored fields."""
+    if change.actions != ("update",) or change.imported:
         return False
-    paths = ignored.paths(key(one))
-    return bool(paths) and without(one.before, paths) == without(_planned(one.after, one.unknown), paths)
+    paths = ignored.paths(resource_key(change))
+    after = _planned(change.after, change.unknown)
+    return bool(paths) and remove_paths(change.before, paths) == remove_paths(after, paths)
 
 
-def key(one: Change) -> str:
-    """How `ignoreFields` names the resource: its module is empty at the root."""
-    return f"terraform:{one.type}:{one.module}:{one.address.removeprefix(f'{one.module}.').partition('.')[2]}"
+def resource_key(change: Change) -> str:
+    """The resource's key in `ignoreFields`; its module is empty for the root module."""
+    name = change.address.removeprefix(f"{change.module}.").partition(".")[2]
+    return f"terraform:{change.type}:{change.module}:{name}"
 
 
 def _planned(after: Any, unknown: Any) -> Any:
-    """`after`, with a mark wherever the value is known only once it is applied: that is a difference too."""
+    """`after` with a placeholder for values known only after the apply, which count as differences."""
     if unknown is True:
         return "(known after apply)"
     if isinstance(unknown, Mapping) and isinstance(after, Mapping):

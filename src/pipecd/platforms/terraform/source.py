@@ -1,6 +1,6 @@
-"""What the files of a Terraform application say, without running Terraform.
+"""Reads the files of a Terraform application without running Terraform.
 
-Called at planning: for the versions that people see, and to refuse early what could never work.
+Called by the planner, to find the displayed versions and to reject invalid configurations early.
 """
 
 import re
@@ -16,12 +16,12 @@ from pipecd.platforms.terraform import hcl
 from pipecd.platforms.terraform.config import Input
 
 _SUFFIXES = (".tf", ".tofu", ".tf.json", ".tofu.json")
-LASTING = "configure a backend that lasts: s3, gcs, azurerm and so on, or local with an absolute path"
+BACKEND_REMEDY = "configure a persistent backend, such as s3, gcs or azurerm, or local with an absolute path"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """A `module` block. `version` is empty where nothing names one."""
+    """A `module` block. `version` is empty if none is set."""
 
     name: str
     source: str
@@ -30,93 +30,93 @@ class Module:
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """What one directory asks for."""
+    """The contents of an application's directory."""
 
     modules: Sequence[Module]
-    #: Whether any stage runs Terraform. Without one there is no configuration to speak of.
+    #: Whether any stage runs Terraform. Otherwise its configuration is not read.
     terraform: bool = True
 
 
-def desired(source: Source) -> Files:
-    """Raises ConfigError or Refused, with the place, for what Terraform could not do."""
+def load_desired_state(source: Source) -> Files:
+    """Raises ConfigError or Refused, with the place, if Terraform could not run."""
     if not _runs_terraform(source):
         return Files(modules=(), terraform=False)
-    found = list(_blocks(source))
+    blocks = list(_blocks(source))
     var_files(source)
-    _refuse_lost_state(source, found)
-    return Files(modules=[_module(block) for _, block in found if block.kind == "module" and block.labels])
+    _refuse_lost_state(source, blocks)
+    return Files(modules=[_module(block) for _, block in blocks if block.kind == "module" and block.labels])
 
 
-def versions(found: Files) -> Sequence[Version]:
-    if not found.modules:
+def versions(files: Files) -> Sequence[Version]:
+    if not files.modules:
         return (Version(kind=VersionKind.UNKNOWN, version="N/A"),)
     return tuple(
         Version(
             kind=VersionKind.TERRAFORM_MODULE,
-            version=one.version or "N/A",
-            name=one.name,
-            url=one.source,
+            version=module.version or "N/A",
+            name=module.name,
+            url=module.source,
         )
-        for one in found.modules
+        for module in files.modules
     )
 
 
 def var_files(source: Source) -> Sequence[str]:
-    """The configured variable files. Each must be a file of the repository; raises ConfigError else."""
-    given: Sequence[str] = source.config.spec.input.var_files
+    """The configured variable files. Raises ConfigError unless each is a file of the repository."""
+    names: Sequence[str] = source.config.spec.input.var_files
     root = source.root.resolve()
-    for index, name in enumerate(given):
+    for index, name in enumerate(names):
         path = (source.directory / name).resolve()
         if PurePosixPath(name).is_absolute() or not path.is_relative_to(root):
-            what, remedy = f"{name} is outside the repository", "keep it in the repository"
+            problem, remedy = f"{name} is outside the repository", "move it into the repository"
         elif not path.is_file():
-            what, remedy = (
-                f"there is no file {name}",
-                "write it relative to the application's directory, or add it",
+            problem, remedy = (
+                f"file {name} not found",
+                "add it, or correct its path relative to the application's directory",
             )
         else:
             continue
-        raise ConfigError(what, remedy=remedy, place=place(source, "varFiles", index))
-    return given
+        raise ConfigError(problem, remedy=remedy, place=input_place(source, "varFiles", index))
+    return names
 
 
-def place(source: Source, *key: str | int) -> Place:
-    """Where `key` of `spec.input` stands in the application's file."""
+def input_place(source: Source, *key: str | int) -> Place:
+    """The place of `key` of `spec.input` in the application's file."""
     file = source.config.file
-    found = document.parse((source.root / file).read_text(), file)
+    parsed = document.parse((source.root / file).read_text(), file)
     classic = ("spec", "input", *key)
     plugin = ("spec", "plugins", "terraform", *key)
-    return found.place(plugin if plugin[:3] in found.lines and classic[:2] not in found.lines else classic)
+    return parsed.place(plugin if plugin[:3] in parsed.lines and classic[:2] not in parsed.lines else classic)
 
 
 def _runs_terraform(source: Source) -> bool:
-    """A pipeline may do without: then its directory needs no configuration of Terraform's."""
+    """False for a pipeline without Terraform stages, whose directory needs no Terraform configuration."""
     pipeline = source.config.spec.pipeline
     return pipeline is None or any(stage.name.startswith("TERRAFORM_") for stage in pipeline.stages)
 
 
 def _blocks(source: Source) -> Iterator[tuple[str, hcl.Block]]:
-    """Each top-level block with the file it stands in."""
+    """Each top-level block with its file."""
     files = sorted(
         file for file in source.directory.iterdir() if file.name.endswith(_SUFFIXES) and file.is_file()
     )
     if not files:
         raise ConfigError(
-            "there is no *.tf file in the application's directory",
+            "no *.tf file in the application's directory",
             remedy="move the configuration there, or correct the application's path",
-            place=Place(_shown(source, source.directory)),
+            place=Place(_relative(source, source.directory)),
         )
     for file in files:
-        name = _shown(source, file)
+        name = _relative(source, file)
         try:
             text = file.read_text()
         except UnicodeDecodeError:
-            raise ConfigError("is not UTF-8 text", remedy="save it as UTF-8", place=Place(name)) from None
+            raise ConfigError("not UTF-8 text", remedy="save it as UTF-8", place=Place(name)) from None
         read = hcl.read_json if file.suffix == ".json" else hcl.read
         yield from ((name, block) for block in read(text, name))
 
 
-def _shown(source: Source, path: Path) -> str:
+def _relative(source: Source, path: Path) -> str:
     return str(path.resolve().relative_to(source.root.resolve()))
 
 
@@ -127,13 +127,13 @@ def _module(block: hcl.Block) -> Module:
     return Module(name=block.labels[0], source=url, version=version)
 
 
-def _refuse_lost_state(source: Source, found: Sequence[tuple[str, hcl.Block]]) -> None:
-    """A state beside the files would be thrown away with the checkout, and everything be made again."""
-    asked: Input = source.config.spec.input
-    flags = (*asked.command_flags.shared, *asked.command_flags.init)
+def _refuse_lost_state(source: Source, blocks: Sequence[tuple[str, hcl.Block]]) -> None:
+    """A state in the checkout would be deleted with it, and all resources created again."""
+    app_input: Input = source.config.spec.input
+    flags = (*app_input.command_flags.shared, *app_input.command_flags.init)
     if any(flag.lstrip("-").startswith(("backend-config", "state=/")) for flag in flags):
         return
-    for file, block in found:
+    for file, block in blocks:
         for backend in block.blocks if block.kind == "terraform" else ():
             if backend.kind == "cloud" or (backend.kind == "backend" and backend.labels != ("local",)):
                 return
@@ -141,13 +141,15 @@ def _refuse_lost_state(source: Source, found: Sequence[tuple[str, hcl.Block]]) -
                 path = backend.attributes.get("path", "terraform.tfstate")
                 if PurePosixPath(path).is_absolute():
                     return
-                raise lost(path, Place(file, backend.line, "terraform.backend.local"))
-    raise lost("terraform.tfstate", Place(_shown(source, source.directory), key="terraform.backend"))
+                raise lost_state_error(path, Place(file, backend.line, "terraform.backend.local"))
+    raise lost_state_error(
+        "terraform.tfstate", Place(_relative(source, source.directory), key="terraform.backend")
+    )
 
 
-def lost(path: str, where: Place) -> Refused:
+def lost_state_error(path: str, place: Place) -> Refused:
     return Refused(
-        f"Terraform's state would be kept in {path}, in a checkout that is thrown away",
-        remedy=LASTING,
-        place=where,
+        f"Terraform's state would be stored in {path}, in a temporary checkout",
+        remedy=BACKEND_REMEDY,
+        place=place,
     )

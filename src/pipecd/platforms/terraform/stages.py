@@ -1,8 +1,8 @@
 """TERRAFORM_SYNC, TERRAFORM_PLAN, TERRAFORM_APPLY and ROLLBACK.
 
-Applying is the one effect, and it is always of a saved plan that the log has shown. TERRAFORM_PLAN keeps its
-plan with the control plane, sealed, until TERRAFORM_APPLY has applied it. After a kill in the middle of that,
-the rest is applied only when it is part of what was shown.
+Only saved plans are applied, after they were shown in the log. TERRAFORM_PLAN stores its plan encrypted in
+the control plane until TERRAFORM_APPLY has applied it. If the agent is killed while applying, the remaining
+changes are applied only if they are part of the shown plan.
 """
 
 import asyncio
@@ -18,60 +18,62 @@ from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
 from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform.changes import Changes
 from pipecd.platforms.terraform.config import PlanOptions
-from pipecd.platforms.terraform.failure import NEW_PLAN, Stale
-from pipecd.platforms.terraform.terraform import Terraform, opened
+from pipecd.platforms.terraform.failure import NEW_PLAN, StalePlan
+from pipecd.platforms.terraform.terraform import Terraform, open_terraform
 
-#: Shared metadata: the stage whose plan is kept, and the plan's digest. Empty once it is applied.
-PLANNED = "pipecd/terraform-plan"
-#: Stage metadata: what the plan counted; and that applying was begun.
-COUNTED = "pipecd/terraform-changes"
-APPLYING = "pipecd/terraform-applying"
+#: Shared metadata: the stage that stored the plan, and the plan's digest. Empty once it is applied.
+PLANNED_KEY = "pipecd/terraform-plan"
+#: Stage metadata: the plan's change counts, and that the apply has started.
+COUNTS_KEY = "pipecd/terraform-changes"
+APPLYING_KEY = "pipecd/terraform-applying"
 #: Stage metadata that the console shows with the stage.
-SHOWN = "pipecd/stage-display-metadata"
-#: The one plan an application has kept.
-KEPT = "terraform-plan"
+DISPLAY_KEY = "pipecd/stage-display-metadata"
+#: Name of the application's stored plan; there is at most one.
+STORED_PLAN = "terraform-plan"
 
 
 async def plan(work: Work[PlanOptions]) -> Outcome:
-    terraform = await opened(work, await work.target())
+    terraform = await open_terraform(work, await work.target())
     await terraform.prepare()
-    found = await terraform.plan()
-    counted = str(found)
-    work.log.success(counted)
-    if found.none and work.options.exit_on_no_changes:
-        note = f"{counted}: the deployment ends here"
-        return Done(note=note, status=StageStatus.EXITED, saved=_counted(found))
-    digest = await _keep(work, terraform)
+    changes = await terraform.plan()
+    summary = str(changes)
+    work.log.success(summary)
+    if changes.empty and work.options.exit_on_no_changes:
+        note = f"{summary}; ending the deployment"
+        return Done(note=note, status=StageStatus.EXITED, saved=_counts_metadata(changes))
+    digest = await _store_plan(work, terraform)
     planned = json.dumps({"stage": work.stage.id, "digest": digest})
-    return Done(note=counted, saved=_counted(found), shared={PLANNED: planned})
+    return Done(note=summary, saved=_counts_metadata(changes), shared={PLANNED_KEY: planned})
 
 
 async def apply(work: Work[BaseModel]) -> Outcome:
-    """The plan of the stage before; without one, a plan of its own."""
-    planned = work.shared.get(PLANNED)
+    """Applies the plan of the preceding TERRAFORM_PLAN; without one, plans first."""
+    planned = work.shared.get(PLANNED_KEY)
     if not planned:
         return await _plan_and_apply(work, await work.target())
-    terraform = await opened(work, await work.target())
-    resumed = APPLYING in work.saved and work.token not in _noted
+    terraform = await open_terraform(work, await work.target())
+    resumed = APPLYING_KEY in work.saved and work.token not in _started_here
     if resumed or not terraform.folder.plan.exists():
-        await _fetch(work, terraform, json.loads(planned))
+        await _load_plan(work, terraform, json.loads(planned))
     await terraform.prepare()
-    shown = await terraform.shown()
-    if shown.none:
+    shown = await terraform.read_plan()
+    if shown.empty:
         work.log.success("No changes")
-        return Done(note="No changes", saved=_counted(shown), shared={PLANNED: ""})
-    if APPLYING not in work.saved:
-        await _refuse_another_world(work, terraform, shown)
-        _noted.add(work.token)
-        work.log.info(f"Applies the plan that was shown: {shown}")
-        return Again(saved={APPLYING: str(shown)}, note=f"Applies: {shown}")
-    _noted.discard(work.token)
+        return Done(note="No changes", saved=_counts_metadata(shown), shared={PLANNED_KEY: ""})
+    if APPLYING_KEY not in work.saved:
+        await _refuse_changed_infrastructure(work, terraform, shown)
+        _started_here.add(work.token)
+        work.log.info(f"Applying the shown plan: {shown}")
+        return Again(saved={APPLYING_KEY: str(shown)}, note=f"Applying: {shown}")
+    _started_here.discard(work.token)
     if not resumed:
         await terraform.apply()
-    elif unlike := await _apply_rest(work, terraform, shown):
-        return unlike
-    work.log.success(f"Applied: {shown.applied}")
-    return Done(note=f"Applied: {shown.applied}", saved=_counted(shown), shared={PLANNED: ""})
+    elif failure := await _apply_rest(work, terraform, shown):
+        return failure
+    work.log.success(f"Applied: {shown.applied_summary}")
+    return Done(
+        note=f"Applied: {shown.applied_summary}", saved=_counts_metadata(shown), shared={PLANNED_KEY: ""}
+    )
 
 
 async def sync(work: Work[BaseModel]) -> Outcome:
@@ -79,95 +81,93 @@ async def sync(work: Work[BaseModel]) -> Outcome:
 
 
 async def rollback(work: Work[Any]) -> Outcome:
-    """Apply the configuration of the commit that ran before."""
+    """Applies the configuration of the running commit."""
     source = await work.running()
-    if APPLYING not in work.saved:
-        work.log.info(f"Going back to commit {source.commit[:12]}")
+    if APPLYING_KEY not in work.saved:
+        work.log.info(f"Rolling back to commit {source.commit[:12]}")
     return await _plan_and_apply(work, source)
 
 
 async def _plan_and_apply(work: Work[Any], source: Source) -> Outcome:
-    """Nobody is asked in between, so a plan that is lost or stale is simply made again."""
-    terraform = await opened(work, source)
+    """No approval happens in between, so a lost or stale plan is replaced by a new one."""
+    terraform = await open_terraform(work, source)
     await terraform.prepare()
     if not terraform.folder.plan.exists():
-        found = await terraform.plan()
-        if found.none:
+        changes = await terraform.plan()
+        if changes.empty:
             work.log.success("No changes")
-            return Done(note="No changes", saved=_counted(found))
-        work.log.info(f"Applies: {found}")
-        return Again(saved={APPLYING: str(found)}, note=f"Applies: {found}")
-    found = await terraform.shown()
+            return Done(note="No changes", saved=_counts_metadata(changes))
+        work.log.info(f"Applying: {changes}")
+        return Again(saved={APPLYING_KEY: str(changes)}, note=f"Applying: {changes}")
+    changes = await terraform.read_plan()
     try:
         await terraform.apply()
-    except Stale:
-        work.log.info("The state has changed since the plan was made; planning again")
-        return Again(note="Planning again: the state has changed meanwhile")
+    except StalePlan:
+        work.log.info("The state changed after the plan was created; planning again")
+        return Again(note="The state changed; planning again")
     finally:
         terraform.folder.plan.unlink(missing_ok=True)
-    work.log.success(f"Applied: {found.applied}")
-    return Done(note=f"Applied: {found.applied}", saved=_counted(found))
+    work.log.success(f"Applied: {changes.applied_summary}")
+    return Done(note=f"Applied: {changes.applied_summary}", saved=_counts_metadata(changes))
 
 
-async def _refuse_another_world(work: Work[Any], terraform: Terraform, shown: Changes) -> None:
-    """Terraform itself looks at the state alone; what is out there may have changed without it."""
-    work.log.info("Looking whether the plan that was shown still fits")
-    if unlike := (await terraform.look()).unlike(shown):
+async def _refuse_changed_infrastructure(work: Work[Any], terraform: Terraform, shown: Changes) -> None:
+    """Terraform itself detects only a changed state, not changes made outside Terraform."""
+    work.log.info("Checking that the shown plan is still up to date")
+    if differing := (await terraform.replan()).differing_from(shown):
         raise Refused(
-            f"the world has changed since this plan was shown: now it would differ in {', '.join(unlike)}",
+            "infrastructure changed after the plan was created;"
+            f" a new plan would differ in {', '.join(differing)}",
             remedy=NEW_PLAN,
         )
 
 
 async def _apply_rest(work: Work[Any], terraform: Terraform, shown: Changes) -> Failed | None:
-    """The agent was stopped while it applied, or just before. None once all that was shown is applied."""
-    work.log.info("The agent was stopped while this was applied; looking at what is left to do")
+    """Continues after the agent stopped while applying, or just before. None when all is applied."""
+    work.log.info("The agent was stopped while applying this plan; checking what is left")
     try:
         await terraform.apply()
-    except Stale:
-        work.log.info("Part of the plan was applied; planning again to see the rest")
+    except StalePlan:
+        work.log.info("Part of the plan was applied; planning again to find the remaining changes")
     else:
         return None
-    left = await terraform.plan()
-    if left.none:
+    remaining = await terraform.plan()
+    if remaining.empty:
         return None
-    if beyond := left.beyond(shown):
+    if exceeding := remaining.exceeding(shown):
         return Failed(
-            reason=f"what is left to do is not what the plan had shown: {', '.join(beyond)}",
+            reason=f"the remaining changes are not part of the shown plan: {', '.join(exceeding)}",
             remedy=NEW_PLAN,
         )
-    work.log.info(f"The rest is part of the plan that was shown: {left}")
+    work.log.info(f"The remaining changes are part of the shown plan: {remaining}")
     await terraform.apply()
     return None
 
 
-def _counted(found: Changes) -> Mapping[str, str]:
-    return {COUNTED: json.dumps(dict(found.counts)), SHOWN: str(found)}
+def _counts_metadata(changes: Changes) -> Mapping[str, str]:
+    return {COUNTS_KEY: json.dumps(dict(changes.counts)), DISPLAY_KEY: str(changes)}
 
 
-#: Tokens of stages whose applying was noted by this process and not begun yet.
-_noted: set[str] = set()
+#: Tokens of stages for which this process has stored APPLYING_KEY, but has not started the apply yet.
+_started_here: set[str] = set()
 
 
-async def _keep(work: Work[Any], terraform: Terraform) -> str:
-    """The digest of what is now kept."""
+async def _store_plan(work: Work[Any], terraform: Terraform) -> str:
+    """Stores the plan encrypted, and returns its digest."""
     packed = await asyncio.to_thread(terraform.folder.pack)
-    head = json.dumps({"deployment": work.deployment.id, "stage": work.stage.id}).encode()
-    await work.keep(KEPT, head + b"\n" + packed)
+    header = json.dumps({"deployment": work.deployment.id, "stage": work.stage.id}).encode()
+    await work.store_object(STORED_PLAN, header + b"\n" + packed)
     return hashlib.sha256(packed).hexdigest()
 
 
-async def _fetch(work: Work[Any], terraform: Terraform, planned: Mapping[str, str]) -> None:
-    """Put the kept plan into the folder. Raises Refused when it is not the one that was shown."""
+async def _load_plan(work: Work[Any], terraform: Terraform, planned: Mapping[str, str]) -> None:
+    """Unpacks the stored plan into the checkout. Raises Refused if it is not the shown plan."""
     try:
-        kept = await work.kept(KEPT)
+        stored = await work.load_object(STORED_PLAN)
     except NotFound:
-        kept = b"{}\n"
-    head, _, packed = kept.partition(b"\n")
-    whose = {"deployment": work.deployment.id, "stage": planned["stage"]}
-    if json.loads(head) != whose or hashlib.sha256(packed).hexdigest() != planned["digest"]:
-        raise Refused(
-            "the plan that was shown is not kept any more",
-            remedy=NEW_PLAN,
-        )
+        stored = b"{}\n"
+    header, _, packed = stored.partition(b"\n")
+    expected = {"deployment": work.deployment.id, "stage": planned["stage"]}
+    if json.loads(header) != expected or hashlib.sha256(packed).hexdigest() != planned["digest"]:
+        raise Refused("the shown plan is no longer stored", remedy=NEW_PLAN)
     await asyncio.to_thread(terraform.folder.unpack, packed)

@@ -1,8 +1,8 @@
-"""What Terraform's state records, as a tree of modules and resources: names and health, never a value.
+"""Converts Terraform's state to a tree of modules and resources: names and health, never values.
 
-Called by `live`, with what `terraform state pull` prints (version 4 of the format). Attributes hold secrets
-in the clear; nothing but addresses, types, providers and marks is read here. A key of `for_each` is part of
-an address: Terraform refuses sensitive ones. Data sources are left out, because nothing was made for them.
+Called by `live`, with the output of `terraform state pull` (version 4 of the format). Attributes contain
+secrets in plain text, so only addresses, types, providers and status marks are read. A key of `for_each` is
+part of an address; Terraform rejects sensitive ones. Data sources are omitted, because they create nothing.
 """
 
 import json
@@ -13,66 +13,67 @@ from itertools import accumulate
 from typing import Any
 
 from pipecd.errors import Refused, Temporary
-from pipecd.model.resource import Health, Resource, health_of
+from pipecd.model.resource import Health, Resource, aggregate_health
 
 FORMAT = 4
-#: A snapshot is one message, of some 4 MiB at most. Of more things the healthy ones are left out.
-MOST = 5000
+#: A snapshot is one message of at most about 4 MiB. Beyond this number, healthy resources are omitted first.
+MAX_RESOURCES = 5000
 MODULE = "module"
-TAINTED = "tainted: it was not made completely, or somebody marked it; the next apply makes it anew"
-DEPOSED = "an object that was to be replaced is still there (deposed); the next apply destroys it"
+TAINTED = "tainted: creation did not complete, or it was marked manually; the next apply replaces it"
+DEPOSED = "the replaced object still exists (deposed); the next apply destroys it"
 
 _STEP = re.compile(r'module\.[^.\[]+(?:\[(?:\d+|"(?:[^"\\]|\\.)*")\])?')
 _PROVIDER = re.compile(r'provider\["(?P<source>[^"]+)"\]')
 
 
-def recorded(state: bytes) -> Sequence[Resource]:
-    """Modules stand before what they hold. Empty where nothing was ever applied."""
+def parse_state(state: bytes) -> Sequence[Resource]:
+    """Modules before their contents. Empty before the first apply."""
     if not state.strip():
         return []
     try:
         document: Mapping[str, Any] = json.loads(state)
     except ValueError:
-        # Not the decoder's words: they may quote the state.
-        raise Temporary("Terraform's state cannot be read; is it being written?") from None
+        # Without the decoder's message, which may quote the state.
+        raise Temporary("Terraform's state is not valid JSON; it may be being written") from None
     if document.get("version") != FORMAT:
         raise Refused(
             f"Terraform's state has format {document.get('version')}, not {FORMAT}",
-            remedy="apply once with Terraform 0.12 or newer, which writes it anew",
+            remedy="apply once with Terraform 0.12 or newer, which upgrades the format",
         )
-    resources = [one for found in document.get("resources") or () for one in _instances(found)]
-    return _most([*_modules(resources), *resources])
+    entries = document.get("resources") or ()
+    resources = [resource for entry in entries for resource in _instances(entry)]
+    return _truncate([*_modules(resources), *resources])
 
 
-def _most(found: Sequence[Resource]) -> Sequence[Resource]:
-    if len(found) <= MOST:
-        return found
-    # Sorting keeps modules before what they hold.
-    ordered = sorted(found, key=lambda one: one.health is Health.HEALTHY)
-    more = f"and {len(found) - MOST} more"
-    rest = Resource(id=more, kind="", name=more, health=health_of(ordered[MOST:]))
-    return [*ordered[:MOST], rest]
+def _truncate(resources: Sequence[Resource]) -> Sequence[Resource]:
+    if len(resources) <= MAX_RESOURCES:
+        return resources
+    # The stable sort keeps modules before their contents.
+    ordered = sorted(resources, key=lambda resource: resource.health is Health.HEALTHY)
+    more = f"and {len(resources) - MAX_RESOURCES} more"
+    rest = Resource(id=more, kind="", name=more, health=aggregate_health(ordered[MAX_RESOURCES:]))
+    return [*ordered[:MAX_RESOURCES], rest]
 
 
-def _instances(found: Mapping[str, Any]) -> Iterator[Resource]:
-    if found.get("mode") != "managed":
+def _instances(entry: Mapping[str, Any]) -> Iterator[Resource]:
+    if entry.get("mode") != "managed":
         return
-    module = found.get("module", "")
-    reasons: dict[str, list[str]] = {}
-    for instance in found.get("instances") or ():
-        # A deposed object stands beside the one that took its place.
-        reasons.setdefault(_key(instance.get("index_key")), []).extend(_marks(instance))
-    provider = _PROVIDER.search(found.get("provider", ""))
-    for key, whys in reasons.items():
-        name = f"{found['name']}{key}"
+    module = entry.get("module", "")
+    reasons_by_key: dict[str, list[str]] = {}
+    for instance in entry.get("instances") or ():
+        # A deposed object is listed next to the one that replaced it.
+        reasons_by_key.setdefault(_key(instance.get("index_key")), []).extend(_marks(instance))
+    provider = _PROVIDER.search(entry.get("provider", ""))
+    for key, reasons in reasons_by_key.items():
+        name = f"{entry['name']}{key}"
         yield Resource(
-            id=".".join(part for part in (module, found["type"], name) if part),
-            kind=found["type"],
+            id=".".join(part for part in (module, entry["type"], name) if part),
+            kind=entry["type"],
             name=name,
             parents=(module,) if module else (),
-            health=Health.UNHEALTHY if whys else Health.HEALTHY,
-            why=_sentence("; ".join(whys)),
-            facts={"provider": provider["source"]} if provider else {},
+            health=Health.UNHEALTHY if reasons else Health.HEALTHY,
+            health_reason=_sentence("; ".join(reasons)),
+            metadata={"provider": provider["source"]} if provider else {},
         )
 
 
@@ -84,32 +85,36 @@ def _marks(instance: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _modules(resources: Sequence[Resource]) -> Iterator[Resource]:
-    """Each module instance that holds something, however deep; as healthy as all of that."""
-    below: dict[str, list[Resource]] = {}
-    for one in resources:
-        for address in _path(one.parents):
-            below.setdefault(address, []).append(one)
-    for address, held in below.items():
+    """Each module instance with resources at any depth, with their aggregated health."""
+    contents: dict[str, list[Resource]] = {}
+    for resource in resources:
+        for address in _path(resource.parents):
+            contents.setdefault(address, []).append(resource)
+    for address, members in contents.items():
         *outer, last = _STEP.findall(address)
         module = Resource(
             id=address,
             kind=MODULE,
             name=last.removeprefix("module."),
             parents=(".".join(outer),) if outer else (),
-            health=health_of(held),
+            health=aggregate_health(members),
         )
-        bad = sum(one.health is Health.UNHEALTHY for one in held)
-        yield replace(module, why=f"{bad} of {len(held)} resources in it are not healthy") if bad else module
+        unhealthy = sum(member.health is Health.UNHEALTHY for member in members)
+        yield (
+            replace(module, health_reason=f"{unhealthy} of {len(members)} resources in it are unhealthy")
+            if unhealthy
+            else module
+        )
 
 
 def _path(parents: Iterable[str]) -> Iterator[str]:
-    """The addresses of the modules that lead to a resource, the outermost first."""
+    """The addresses of the modules that contain a resource, outermost first."""
     for address in parents:
         yield from accumulate(_STEP.findall(address), "{}.{}".format)
 
 
 def _key(index: object) -> str:
-    """As it stands in an address, where Terraform keeps templates from being understood."""
+    """The index as part of an address, with template markers escaped as Terraform does."""
     if isinstance(index, str):
         quoted = json.dumps(index, ensure_ascii=False)
         return f"[{quoted.replace('${', '$${').replace('%{', '%%{')}]"

@@ -1,7 +1,7 @@
-"""Runs Terraform for one application: init, workspace, plan, show, apply, every line into the stage's log.
+"""Runs Terraform for one application: init, workspace, plan, show, apply. Its output goes to the stage log.
 
-Called by `stages`. It has its own data directory and shares nothing with other applications but the cache
-of plug-ins; SIGINT stops it, so that it gives back the lock of its state.
+Called by `stages`. Each application has its own data directory and shares only the plugin cache. Terraform is
+stopped with SIGINT, so that it releases the lock of its state.
 """
 
 import asyncio
@@ -16,21 +16,21 @@ from pipecd import process
 from pipecd.errors import ConfigError, Temporary
 from pipecd.model.stage import Source, StageLog, Work
 from pipecd.platforms.terraform import binary, flags
-from pipecd.platforms.terraform.changes import Changes, changes
+from pipecd.platforms.terraform.changes import Changes, parse_plan
 from pipecd.platforms.terraform.config import Input, Provider
-from pipecd.platforms.terraform.failure import LOGGED, Account
-from pipecd.platforms.terraform.folder import Folder, turn
-from pipecd.platforms.terraform.source import lost, place, var_files
+from pipecd.platforms.terraform.failure import SEE_STAGE_LOG, ErrorOutput
+from pipecd.platforms.terraform.folder import Folder, lock_plugin_cache
+from pipecd.platforms.terraform.source import input_place, lost_state_error, var_files
 
-#: How long Terraform may take to end what it is doing, once it was asked to stop (seconds).
-GRACE = 300.0
-#: How long a command waits for somebody else's lock of the state.
+#: How long Terraform may take to finish its current operations after SIGINT (seconds).
+GRACE_PERIOD = 300.0
+#: How long a command waits for a state lock held by another process.
 LOCK_TIMEOUT = "-lock-timeout=5m"
-_SHOW_SECONDS = 300.0
+_SHOW_TIMEOUT = 300.0
 
 
 class Terraform:
-    """Terraform in `source`, as its application's file configures it."""
+    """Terraform in the checkout `source`, configured by the application's file."""
 
     def __init__(
         self,
@@ -40,109 +40,109 @@ class Terraform:
         folder: Folder,
         log: StageLog,
         *,
-        grace: float = GRACE,
-        remedy: str = LOGGED,
+        grace_period: float = GRACE_PERIOD,
+        remedy: str = SEE_STAGE_LOG,
     ) -> None:
-        self._grace, self._remedy = grace, remedy
+        self._grace_period, self._remedy = grace_period, remedy
         self._command, self._source, self._provider, self._log = command, source, provider, log
         self._input: Input = source.config.spec.input
         self.folder = folder
 
     async def prepare(self) -> None:
-        """`init`, and the workspace. Raises Refused for a state that would be lost with the checkout."""
+        """Runs `init` and selects the workspace. Raises Refused if the state would be lost."""
         if self.folder.prepared:
             return
-        version = await binary.version_of(self._command)
+        version = await binary.detect_version(self._command)
         self._log.info(f"Terraform {version}, at commit {self._source.commit[:12]}")
-        await asyncio.to_thread(self.folder.note_files)
-        async with turn(self.folder.plug_ins) as ours:
-            cache = {"TF_PLUGIN_CACHE_DIR": str(self.folder.plug_ins)} if ours else {}
+        await asyncio.to_thread(self.folder.record_files)
+        async with lock_plugin_cache(self.folder.plugin_cache) as locked:
+            cache = {"TF_PLUGIN_CACHE_DIR": str(self.folder.plugin_cache)} if locked else {}
             environment = {**cache, **self._environment(self._input.command_envs.init)}
-            given = [*self._variables(), *flags.for_init(self._input.command_flags)]
-            await self._run("init", ["-input=false", *given], environment)
+            options = [*self._variables(), *flags.for_init(self._input.command_flags)]
+            await self._run("init", ["-input=false", *options], environment)
         if self._input.workspace:
-            await self._select(self._input.workspace)
+            await self._select_workspace(self._input.workspace)
         self._refuse_lost_state()
-        self.folder.note_prepared()
+        self.folder.mark_prepared()
 
     async def plan(self) -> Changes:
-        """Plans into the folder, under the state's lock."""
-        return await self._planned(self.folder.plan, self._log.info)
+        """Creates the plan file in the folder, holding the state lock."""
+        return await self._plan_to_file(self.folder.plan, self._log.info)
 
-    async def look(self) -> Changes:
-        """What a plan would do that is made now. It is neither logged nor kept."""
-        fresh = self.folder.plan.with_name("look")
+    async def replan(self) -> Changes:
+        """The changes of a new plan, which is neither logged nor stored."""
+        file = self.folder.plan.with_name("replan")
         try:
-            return await self._planned(fresh, _unsaid)
+            return await self._plan_to_file(file, _discard)
         finally:
-            fresh.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
     async def preview(self) -> tuple[Changes, str]:
-        """What a plan would do that is made now, and how Terraform tells it. No lock, and nothing is kept."""
-        fresh = self.folder.plan.with_name("preview")
+        """The changes of a new plan, and Terraform's text of it. Takes no lock and stores nothing."""
+        file = self.folder.plan.with_name("preview")
         try:
-            found = await self._planned(fresh, _unsaid, lock="-lock=false")
-            return found, (await self._show("-no-color", str(fresh))).decode(errors="replace").strip()
+            changes = await self._plan_to_file(file, _discard, lock="-lock=false")
+            return changes, (await self._show("-no-color", str(file))).decode(errors="replace").strip()
         finally:
-            fresh.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
     async def state(self) -> bytes:
-        """The state as it is recorded, secrets and all; empty before the first apply. Takes no lock."""
+        """The recorded state, including secrets; empty before the first apply. Takes no lock."""
         if file := flags.state_file(self._input.command_flags):
-            return await asyncio.to_thread(_content, self.folder.directory / file)
-        return await self._captured("state pull")
+            return await asyncio.to_thread(_read_file, self.folder.directory / file)
+        return await self._capture("state pull")
 
-    async def shown(self) -> Changes:
-        """What the plan in the folder says."""
-        return await self._read(self.folder.plan)
+    async def read_plan(self) -> Changes:
+        """The changes of the plan file in the folder."""
+        return await self._parse_plan_file(self.folder.plan)
 
     async def apply(self) -> None:
-        """Applies the plan in the folder. Raises Stale once the state has moved."""
-        given = flags.for_apply(self._input.command_flags)
-        arguments = ["-input=false", LOCK_TIMEOUT, *given, str(self.folder.plan)]
+        """Applies the plan file in the folder. Raises StalePlan if the state changed since."""
+        options = flags.for_apply(self._input.command_flags)
+        arguments = ["-input=false", LOCK_TIMEOUT, *options, str(self.folder.plan)]
         await self._run("apply", arguments, self._environment(self._input.command_envs.apply))
 
-    async def _planned(self, file: Path, say: process.OnLine, lock: str = LOCK_TIMEOUT) -> Changes:
-        given = [*self._variables(), *flags.for_plan(self._input.command_flags)]
-        arguments = ["-input=false", lock, "-detailed-exitcode", f"-out={file}", *given]
+    async def _plan_to_file(self, file: Path, on_line: process.OnLine, lock: str = LOCK_TIMEOUT) -> Changes:
+        options = [*self._variables(), *flags.for_plan(self._input.command_flags)]
+        arguments = ["-input=false", lock, "-detailed-exitcode", f"-out={file}", *options]
         environment = self._environment(self._input.command_envs.plan)
-        await self._run("plan", arguments, environment, good=(0, 2), say=say)
-        return await self._read(file)
+        await self._run("plan", arguments, environment, success_codes=(0, 2), on_line=on_line)
+        return await self._parse_plan_file(file)
 
-    async def _read(self, file: Path) -> Changes:
+    async def _parse_plan_file(self, file: Path) -> Changes:
         document: Mapping[str, Any] = json.loads(await self._show("-json", str(file)))
-        return changes(document)
+        return parse_plan(document)
 
     async def _show(self, *arguments: str) -> bytes:
-        return await self._captured("show", *arguments)
+        return await self._capture("show", *arguments)
 
-    async def _captured(self, command: str, *arguments: str) -> bytes:
-        captured = await binary.captured(
+    async def _capture(self, command: str, *arguments: str) -> bytes:
+        captured = await binary.capture(
             [*self._command, *command.split(), *arguments],
             cwd=self.folder.directory,
             env=self._environment(self._input.command_envs.plan),
-            timeout=_SHOW_SECONDS,
+            timeout=_SHOW_TIMEOUT,
         )
         if captured.code:
-            account = Account(self._remedy)
+            errors = ErrorOutput(self._remedy)
             for line in captured.stderr.decode(errors="replace").splitlines():
-                account.hear(line)
-            raise account.error(command, captured.code)
+                errors.add_line(line)
+            raise errors.to_error(command, captured.code)
         return captured.stdout
 
-    async def _select(self, workspace: str) -> None:
-        account = Account(self._remedy)
+    async def _select_workspace(self, workspace: str) -> None:
+        errors = ErrorOutput(self._remedy)
         arguments = ["workspace", "select", workspace]
-        code, lines = await self._lines(arguments, self._environment(()), account, self._log.info)
+        code, lines = await self._run_logged(arguments, self._environment(()), errors, self._log.info)
         if not code:
             return
         if any("doesn't exist" in line for line in lines):
             raise ConfigError(
-                f"there is no workspace {workspace}",
-                remedy=f"make it with `terraform workspace new {workspace}`, or correct its name",
-                place=place(self._source, "workspace"),
+                f"the workspace {workspace} does not exist",
+                remedy=f"create it with `terraform workspace new {workspace}`, or correct its name",
+                place=input_place(self._source, "workspace"),
             )
-        raise account.error("workspace select", code)
+        raise errors.to_error("workspace select", code)
 
     async def _run(
         self,
@@ -150,76 +150,78 @@ class Terraform:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         *,
-        good: Sequence[int] = (0,),
-        say: process.OnLine | None = None,
+        success_codes: Sequence[int] = (0,),
+        on_line: process.OnLine | None = None,
     ) -> None:
-        account = Account(self._remedy)
-        code, _ = await self._lines([command, *arguments], environment, account, say or self._log.info)
-        if code not in good:
-            raise account.error(command, code)
+        errors = ErrorOutput(self._remedy)
+        code, _ = await self._run_logged(
+            [command, *arguments], environment, errors, on_line or self._log.info
+        )
+        if code not in success_codes:
+            raise errors.to_error(command, code)
 
-    async def _lines(
+    async def _run_logged(
         self,
         arguments: Sequence[str],
         environment: Mapping[str, str],
-        account: Account,
-        say: process.OnLine,
+        errors: ErrorOutput,
+        on_line: process.OnLine,
     ) -> tuple[int, Sequence[str]]:
-        """The exit code and the last lines, once the command has ended. `say` gets each line as it comes."""
-        say(f"$ terraform {flags.hidden(arguments)}")
-        last: list[str] = []
+        """The exit code and the last ten lines of a command. `on_line` receives each line when printed."""
+        on_line(f"$ terraform {flags.redact_arguments(arguments)}")
+        last_lines: list[str] = []
 
-        def line(text: str) -> None:
-            last[:] = [*last[-9:], text]
-            account.hear(text)
-            say(text)
+        def handle_line(text: str) -> None:
+            last_lines[:] = [*last_lines[-9:], text]
+            errors.add_line(text)
+            on_line(text)
 
-        finished = await process.run(
+        result = await process.run(
             [*self._command, *arguments],
-            on_line=line,
+            on_line=handle_line,
             cwd=self.folder.directory,
             env=environment,
-            grace=self._grace,
+            grace=self._grace_period,
             stop_signal=signal.SIGINT,
         )
-        return finished.code, last
+        return result.code, last_lines
 
     def _variables(self) -> list[str]:
-        """The provider's before the application's, so that an application has the last word."""
-        given = [f"-var={one}" for one in (*self._provider.vars, *self._input.vars)]
-        return [*given, *(f"-var-file={name}" for name in var_files(self._source))]
+        """The provider's variables before the application's, so that the application's take precedence."""
+        variables = [f"-var={pair}" for pair in (*self._provider.vars, *self._input.vars)]
+        return [*variables, *(f"-var-file={name}" for name in var_files(self._source))]
 
     def _environment(self, more: Sequence[str]) -> dict[str, str]:
-        given = [*self._input.command_envs.shared, *more]
+        pairs = [*self._input.command_envs.shared, *more]
         return {
             **os.environ,
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
             "CHECKPOINT_DISABLE": "1",
-            **dict(pair.split("=", 1) for pair in given),
+            **dict(pair.split("=", 1) for pair in pairs),
             "TF_DATA_DIR": str(self.folder.data),
-            # Go believes PWD where it names the directory it runs in: the plan then holds the lasting path.
+            # Go trusts PWD if it names the working directory, so the plan contains the stable path.
             "PWD": str(self.folder.directory),
         }
 
     def _refuse_lost_state(self) -> None:
-        """After `init`, which knows the backend for certain."""
+        """Runs after `init`, which determines the backend definitively."""
         backend = self._backend()
-        everywhere = (*self._input.command_flags.shared, *self._input.command_flags.apply)
+        all_flags = (*self._input.command_flags.shared, *self._input.command_flags.apply)
         if backend.get("type", "local") != "local" or any(
-            flag.lstrip("-").startswith("state=/") for flag in everywhere
+            flag.lstrip("-").startswith("state=/") for flag in all_flags
         ):
             return
         config = backend.get("config") or {}
         if self._input.workspace not in ("", "default"):
-            self._refuse_unless_lasting(config.get("workspace_dir") or "terraform.tfstate.d")
+            self._refuse_temporary_path(config.get("workspace_dir") or "terraform.tfstate.d")
         else:
-            self._refuse_unless_lasting(config.get("path") or "terraform.tfstate")
+            self._refuse_temporary_path(config.get("path") or "terraform.tfstate")
 
-    def _refuse_unless_lasting(self, path: str) -> None:
+    def _refuse_temporary_path(self, path: str) -> None:
         directory, root = self.folder.directory, self._source.root.resolve()
         if not Path(path).is_absolute() or (directory / path).resolve().is_relative_to(root):
-            raise lost(path, place(self._source))
+            raise lost_state_error(path, input_place(self._source))
 
     def _backend(self) -> Mapping[str, Any]:
         try:
@@ -227,24 +229,26 @@ class Terraform:
         except FileNotFoundError:
             return {}
         except ValueError:
-            raise Temporary("Terraform's own notes of its backend are cut short") from None
-        found: Mapping[str, Any] = document.get("backend") or {}
-        return found
+            raise Temporary("Terraform's record of its backend is incomplete") from None
+        backend: Mapping[str, Any] = document.get("backend") or {}
+        return backend
 
 
-def _content(file: Path) -> bytes:
+def _read_file(file: Path) -> bytes:
     return file.read_bytes() if file.exists() else b""
 
 
-def _unsaid(line: str) -> None:
-    """For a run that nobody needs to read."""
+def _discard(line: str) -> None:
+    """For a command whose output is not logged."""
 
 
-async def opened(work: Work[Any], source: Source) -> Terraform:
-    """Terraform for `source`; nothing has run yet."""
+async def open_terraform(work: Work[Any], source: Source) -> Terraform:
+    """Terraform for `source`, before `prepare`."""
     provider = work.provider or Provider()
-    command = await binary.find(
-        provider.binary, source.config.spec.input.terraform_version, lambda: place(source, "terraformVersion")
+    command = await binary.find_command(
+        provider.binary,
+        source.config.spec.input.terraform_version,
+        lambda: input_place(source, "terraformVersion"),
     )
     folder = await asyncio.to_thread(Folder, source, work.application.id)
     return Terraform(command, source, provider, folder, work.log)

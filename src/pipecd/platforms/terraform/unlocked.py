@@ -1,7 +1,7 @@
-"""Terraform that only looks, beside whatever a deployment of the same application does.
+"""Read-only Terraform, which may run concurrently with a deployment of the same application.
 
-Called by `preview`, `drift` and `live`. The state is not locked: looking neither waits for a deployment nor
-holds one up.
+Called by `preview`, `drift` and `live`. The state is not locked, so it neither waits for a deployment nor
+blocks one.
 """
 
 import asyncio
@@ -16,30 +16,36 @@ from pipecd.platforms.terraform import binary
 from pipecd.platforms.terraform.changes import Changes
 from pipecd.platforms.terraform.config import Provider
 from pipecd.platforms.terraform.folder import Folder
-from pipecd.platforms.terraform.source import place
+from pipecd.platforms.terraform.source import input_place
 from pipecd.platforms.terraform.terraform import Terraform
 
-#: There is no lock to give back (seconds).
-GRACE = 3.0
-#: Nobody keeps what such a run says.
-UNLOGGED = "run it in the application's directory, or sync the application, to read all that it says"
+#: Short, because there is no lock to release (seconds).
+GRACE_PERIOD = 3.0
+#: Remedy of errors: such a run has no stage log.
+NO_STAGE_LOG = "run it in the application's directory, or sync the application, to see the full output"
 
 
 async def unlocked_plan(application: Application, provider: Any, source: Source) -> tuple[Changes, str]:
-    """What a plan of `source` would do now, and how Terraform tells it. The plan is thrown away."""
-    async with unlocked(application, provider, source) as terraform:
+    """The changes of a new plan for `source`, and Terraform's text of it. The plan is discarded."""
+    async with unlocked_terraform(application, provider, source) as terraform:
         return await terraform.preview()
 
 
 @asynccontextmanager
-async def unlocked(application: Application, provider: Any, source: Source) -> AsyncIterator[Terraform]:
+async def unlocked_terraform(
+    application: Application, provider: Any, source: Source
+) -> AsyncIterator[Terraform]:
     """Terraform for `source`, initialised."""
-    given = provider or Provider()
+    settings = provider or Provider()
     version = source.config.spec.input.terraform_version
-    command = await binary.find(given.binary, version, lambda: place(source, "terraformVersion"))
-    # A path of its own: a deployment of the same application may be using the lasting one.
+    command = await binary.find_command(
+        settings.binary, version, lambda: input_place(source, "terraformVersion")
+    )
+    # A separate path, because a deployment of the same application may be using the stable one.
     folder = await asyncio.to_thread(Folder, source, f"{application.id} {uuid4()}")
-    terraform = Terraform(command, source, given, folder, _Unread(), grace=GRACE, remedy=UNLOGGED)
+    terraform = Terraform(
+        command, source, settings, folder, _NullLog(), grace_period=GRACE_PERIOD, remedy=NO_STAGE_LOG
+    )
     try:
         await terraform.prepare()
         yield terraform
@@ -47,8 +53,8 @@ async def unlocked(application: Application, provider: Any, source: Source) -> A
         folder.link.unlink(missing_ok=True)
 
 
-class _Unread:
-    """The log of a run of which only what it found is shown; what goes wrong rises as an error."""
+class _NullLog:
+    """The log of a run that shows only its result. Failures are raised as errors."""
 
     def info(self, text: str) -> None: ...
     def success(self, text: str) -> None: ...

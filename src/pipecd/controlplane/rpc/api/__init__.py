@@ -1,4 +1,4 @@
-"""APIService: what programs call with an API key: pipectl, CI, Terraform. One file a noun."""
+"""APIService handlers: calls for programs with an API key (pipectl, CI, Terraform), one file per resource."""
 
 from collections.abc import Mapping
 

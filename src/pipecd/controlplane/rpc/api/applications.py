@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, ownership
-from pipecd.controlplane.records.enum_names import kinds
+from pipecd.controlplane.records.enum_names import parse_kinds
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, Paging
 from pipecd.errors import PermissionDenied
@@ -36,9 +36,9 @@ from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.piped_pb2 import Piped
 
 
-async def add(plane: Plane, program: Program, request: AddApplicationRequest) -> AddApplicationResponse:
-    made = await applications.add(
-        plane,
+async def add(services: Services, program: Program, request: AddApplicationRequest) -> AddApplicationResponse:
+    application_id = await applications.add(
+        services,
         program,
         name=request.name,
         piped_id=request.piped_id,
@@ -49,39 +49,39 @@ async def add(plane: Plane, program: Program, request: AddApplicationRequest) ->
         labels=request.labels,
         deploy_targets={},
     )
-    return AddApplicationResponse(application_id=made)
+    return AddApplicationResponse(application_id=application_id)
 
 
-async def get(plane: Plane, program: Program, request: GetApplicationRequest) -> GetApplicationResponse:
-    found = await ownership.get(plane, program, Application, request.application_id)
-    return GetApplicationResponse(application=found)
+async def get(services: Services, program: Program, request: GetApplicationRequest) -> GetApplicationResponse:
+    application = await ownership.get(services, program, Application, request.application_id)
+    return GetApplicationResponse(application=application)
 
 
 async def list_applications(
-    plane: Plane, program: Program, request: ListApplicationsRequest
+    services: Services, program: Program, request: ListApplicationsRequest
 ) -> ListApplicationsResponse:
-    """Without a limit, all of them. Deleted ones are listed among the disabled."""
-    wanted = ApplicationFilter(
+    """Without a limit, list all. Deleted applications are listed with the disabled ones."""
+    criteria = ApplicationFilter(
         name=request.name,
-        kinds=kinds([request.kind]) if request.kind else (),
+        kinds=parse_kinds([request.kind]) if request.kind else (),
         piped_id=request.piped_id,
         labels=request.labels,
         enabled=not request.disabled,
         deleted=None if request.disabled else False,
     )
     if request.limit <= 0 and not request.cursor:
-        found = await lists.all_applications(plane.store, program.project_id, wanted)
-        newest_first = sorted(found, key=lambda one: (-one.updated_at, one.id))
+        records = await lists.all_applications(services.store, program.project_id, criteria)
+        newest_first = sorted(records, key=lambda record: (-record.updated_at, record.id))
         return ListApplicationsResponse(applications=newest_first)
-    paging = Paging(size=min(request.limit, lists.LARGEST_PAGE), cursor=request.cursor)
-    page = await lists.applications(plane.store, program.project_id, wanted, paging)
+    paging = Paging(size=min(request.limit, lists.MAX_PAGE_SIZE), cursor=request.cursor)
+    page = await lists.applications(services.store, program.project_id, criteria, paging)
     return ListApplicationsResponse(applications=page.records, cursor=page.cursor)
 
 
 async def update(
-    plane: Plane, program: Program, request: UpdateApplicationRequest
+    services: Services, program: Program, request: UpdateApplicationRequest
 ) -> UpdateApplicationResponse:
-    await ownership.get(plane, program, Piped, request.piped_id)
+    await ownership.get(services, program, Piped, request.piped_id)
 
     def alter(record: Application) -> None:
         record.piped_id = request.piped_id
@@ -90,61 +90,63 @@ async def update(
         if request.git_path.config_filename:
             record.git_path.config_filename = request.git_path.config_filename
 
-    await applications.change(plane, program, request.application_id, alter)
+    await applications.change(services, program, request.application_id, alter)
     return UpdateApplicationResponse(application_id=request.application_id)
 
 
 async def delete(
-    plane: Plane, program: Program, request: DeleteApplicationRequest
+    services: Services, program: Program, request: DeleteApplicationRequest
 ) -> DeleteApplicationResponse:
-    await applications.delete(plane, program, request.application_id)
+    await applications.delete(services, program, request.application_id)
     return DeleteApplicationResponse(application_id=request.application_id)
 
 
 async def enable(
-    plane: Plane, program: Program, request: EnableApplicationRequest
+    services: Services, program: Program, request: EnableApplicationRequest
 ) -> EnableApplicationResponse:
-    await applications.enable(plane, program, request.application_id)
+    await applications.enable(services, program, request.application_id)
     return EnableApplicationResponse(application_id=request.application_id)
 
 
 async def disable(
-    plane: Plane, program: Program, request: DisableApplicationRequest
+    services: Services, program: Program, request: DisableApplicationRequest
 ) -> DisableApplicationResponse:
-    await applications.disable(plane, program, request.application_id)
+    await applications.disable(services, program, request.application_id)
     return DisableApplicationResponse(application_id=request.application_id)
 
 
 async def rename_config_file(
-    plane: Plane, program: Program, request: RenameApplicationConfigFileRequest
+    services: Services, program: Program, request: RenameApplicationConfigFileRequest
 ) -> RenameApplicationConfigFileResponse:
-    """All of them or none, as far as whose they are."""
+    """Rename the config file of every application, or of none if the project does not own them all."""
     for application_id in request.application_ids:
-        await ownership.get(plane, program, Application, application_id, PermissionDenied)
+        await ownership.get(services, program, Application, application_id, PermissionDenied)
 
     def alter(record: Application) -> None:
         record.git_path.config_filename = request.new_filename
 
     for application_id in request.application_ids:
-        await applications.change(plane, program, application_id, alter, PermissionDenied)
+        await applications.change(services, program, application_id, alter, PermissionDenied)
     return RenameApplicationConfigFileResponse()
 
 
 async def update_deploy_targets(
-    plane: Plane, program: Program, request: UpdateApplicationDeployTargetsRequest
+    services: Services, program: Program, request: UpdateApplicationDeployTargetsRequest
 ) -> UpdateApplicationDeployTargetsResponse:
     def alter(record: Application) -> None:
         record.deploy_targets_by_plugin.clear()
         for plugin, targets in request.deploy_targets_by_plugin.items():
             record.deploy_targets_by_plugin[plugin].CopyFrom(targets)
 
-    await applications.change(plane, program, request.application_id, alter, PermissionDenied)
+    await applications.change(services, program, request.application_id, alter, PermissionDenied)
     return UpdateApplicationDeployTargetsResponse()
 
 
-async def sync(plane: Plane, program: Program, request: SyncApplicationRequest) -> SyncApplicationResponse:
-    command = await applications.sync(plane, program, request.application_id)
-    return SyncApplicationResponse(command_id=command)
+async def sync(
+    services: Services, program: Program, request: SyncApplicationRequest
+) -> SyncApplicationResponse:
+    command_id = await applications.sync(services, program, request.application_id)
+    return SyncApplicationResponse(command_id=command_id)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -1,12 +1,12 @@
-"""APIService: deployments, their logs, and what became of commands."""
+"""APIService: deployments, stage logs and the status of commands."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import ownership
-from pipecd.controlplane.records.enum_names import kinds, statuses
+from pipecd.controlplane.records.enum_names import parse_kinds, parse_statuses
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, Paging
 from pipecd.errors import NotFound
@@ -22,46 +22,46 @@ from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment
 
 
-async def get(plane: Plane, program: Program, request: GetDeploymentRequest) -> GetDeploymentResponse:
-    found = await ownership.get(plane, program, Deployment, request.deployment_id)
-    return GetDeploymentResponse(deployment=found)
+async def get(services: Services, program: Program, request: GetDeploymentRequest) -> GetDeploymentResponse:
+    deployment = await ownership.get(services, program, Deployment, request.deployment_id)
+    return GetDeploymentResponse(deployment=deployment)
 
 
 async def list_deployments(
-    plane: Plane, program: Program, request: ListDeploymentsRequest
+    services: Services, program: Program, request: ListDeploymentsRequest
 ) -> ListDeploymentsResponse:
-    wanted = DeploymentFilter(
-        statuses=statuses(request.statuses),
-        kinds=kinds(request.kinds),
+    criteria = DeploymentFilter(
+        statuses=parse_statuses(request.statuses),
+        kinds=parse_kinds(request.kinds),
         application_ids=request.application_ids,
         name=request.application_name,
         labels=request.labels,
     )
-    paging = Paging(size=max(0, min(request.limit, lists.LARGEST_PAGE)), cursor=request.cursor)
-    page = await lists.deployments(plane.store, program.project_id, wanted, paging)
+    paging = Paging(size=max(0, min(request.limit, lists.MAX_PAGE_SIZE)), cursor=request.cursor)
+    page = await lists.deployments(services.store, program.project_id, criteria, paging)
     return ListDeploymentsResponse(deployments=page.records, cursor=page.cursor)
 
 
 async def list_stage_logs(
-    plane: Plane, program: Program, request: ListStageLogsRequest
+    services: Services, program: Program, request: ListStageLogsRequest
 ) -> ListStageLogsResponse:
-    """Every stage has an entry; a rollback that said nothing has none."""
-    deployment = await ownership.get(plane, program, Deployment, request.deployment_id)
-    answer = ListStageLogsResponse()
+    """Return an entry for every stage, except for a rollback stage without logs."""
+    deployment = await ownership.get(services, program, Deployment, request.deployment_id)
+    response = ListStageLogsResponse()
     for stage in deployment.stages:
         try:
-            blocks, completed = await plane.logs.read(deployment.id, stage.id, stage.retried_count)
+            blocks, completed = await services.logs.read(deployment.id, stage.id, stage.retried_count)
         except NotFound:
             if stage.name != "ROLLBACK":
-                answer.stage_logs[stage.id].SetInParent()
+                response.stage_logs[stage.id].SetInParent()
             continue
-        answer.stage_logs[stage.id].blocks.extend(blocks)
-        answer.stage_logs[stage.id].completed = completed
-    return answer
+        response.stage_logs[stage.id].blocks.extend(blocks)
+        response.stage_logs[stage.id].completed = completed
+    return response
 
 
-async def get_command(plane: Plane, program: Program, request: GetCommandRequest) -> GetCommandResponse:
-    return GetCommandResponse(command=await ownership.get(plane, program, Command, request.command_id))
+async def get_command(services: Services, program: Program, request: GetCommandRequest) -> GetCommandResponse:
+    return GetCommandResponse(command=await ownership.get(services, program, Command, request.command_id))
 
 
 HANDLERS: Mapping[str, Handler] = {

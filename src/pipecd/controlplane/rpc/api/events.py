@@ -1,4 +1,4 @@
-"""APIService: events, and the traces that lead from a source commit to deployments."""
+"""APIService: events, and the traces that link a source commit to its deployments."""
 
 from collections.abc import Mapping
 from uuid import uuid4
@@ -6,15 +6,17 @@ from uuid import uuid4
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records.events import event_key
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.schema.api.events_pb2 import RegisterEventRequest, RegisterEventResponse
 from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
 
 
-async def register(plane: Plane, program: Program, request: RegisterEventRequest) -> RegisterEventResponse:
-    now = plane.now()
-    made = Event(
+async def register(
+    services: Services, program: Program, request: RegisterEventRequest
+) -> RegisterEventResponse:
+    now = services.now()
+    event = Event(
         id=str(uuid4()),
         name=request.name,
         data=request.data,
@@ -27,9 +29,9 @@ async def register(plane: Plane, program: Program, request: RegisterEventRequest
         created_at=now,
         updated_at=now,
     )
-    await plane.store.create(made)
+    await services.store.create(event)
     if request.commit_hash and request.commit_url:
-        await plane.store.create(
+        await services.store.create(
             DeploymentTrace(
                 id=str(uuid4()),
                 project_id=program.project_id,
@@ -43,7 +45,7 @@ async def register(plane: Plane, program: Program, request: RegisterEventRequest
                 updated_at=now,
             )
         )
-    return RegisterEventResponse(event_id=made.id)
+    return RegisterEventResponse(event_id=event.id)
 
 
 HANDLERS: Mapping[str, Handler] = {"RegisterEvent": register}

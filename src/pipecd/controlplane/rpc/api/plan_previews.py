@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import plan_previews
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.schema.api.plan_preview_pb2 import (
     GetPlanPreviewResultsRequest,
     GetPlanPreviewResultsResponse,
@@ -15,16 +15,16 @@ from pipecd.schema.api.plan_preview_pb2 import (
 
 
 async def request_preview(
-    plane: Plane, program: Program, request: RequestPlanPreviewRequest
+    services: Services, program: Program, request: RequestPlanPreviewRequest
 ) -> RequestPlanPreviewResponse:
-    return RequestPlanPreviewResponse(commands=await plan_previews.request(plane, program, request))
+    return RequestPlanPreviewResponse(commands=await plan_previews.request(services, program, request))
 
 
 async def get_results(
-    plane: Plane, program: Program, request: GetPlanPreviewResultsRequest
+    services: Services, program: Program, request: GetPlanPreviewResultsRequest
 ) -> GetPlanPreviewResultsResponse:
-    found = await plan_previews.results(plane, program, request.commands, request.command_handle_timeout)
-    return GetPlanPreviewResultsResponse(results=found)
+    results = await plan_previews.results(services, program, request.commands, request.command_handle_timeout)
+    return GetPlanPreviewResultsResponse(results=results)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -1,4 +1,4 @@
-"""PipedService: everything an agent of PipeCD's protocol calls, one file a noun."""
+"""PipedService handlers: the calls of PipeCD's agent protocol, one file per resource."""
 
 from collections.abc import Mapping
 

@@ -1,12 +1,12 @@
-"""PipedService: what an agent is told and tells about its applications."""
+"""PipedService: list, update and report applications."""
 
 from collections.abc import Callable, Mapping
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.records import suggestions
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.rpc.piped import owned
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.rpc.piped import ownership
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.errors import NotFound
@@ -31,35 +31,35 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 
 
 async def list_applications(
-    plane: Plane, agent: Agent, _: ListApplicationsRequest
+    services: Services, agent: Agent, _: ListApplicationsRequest
 ) -> ListApplicationsResponse:
-    found = await lists.enabled_applications(plane.store, agent.project_id, agent.piped_id)
-    return ListApplicationsResponse(applications=found)
+    applications = await lists.enabled_applications(services.store, agent.project_id, agent.piped_id)
+    return ListApplicationsResponse(applications=applications)
 
 
 async def report_sync_state(
-    plane: Plane, agent: Agent, request: ReportApplicationSyncStateRequest
+    services: Services, agent: Agent, request: ReportApplicationSyncStateRequest
 ) -> ReportApplicationSyncStateResponse:
     await _change(
-        plane, agent, request.application_id, lambda record: record.sync_state.CopyFrom(request.state)
+        services, agent, request.application_id, lambda record: record.sync_state.CopyFrom(request.state)
     )
     return ReportApplicationSyncStateResponse()
 
 
 async def report_deploying(
-    plane: Plane, agent: Agent, request: ReportApplicationDeployingStatusRequest
+    services: Services, agent: Agent, request: ReportApplicationDeployingStatusRequest
 ) -> ReportApplicationDeployingStatusResponse:
     def change(record: Application) -> None:
         record.deploying = request.deploying
 
-    await _change(plane, agent, request.application_id, change)
+    await _change(services, agent, request.application_id, change)
     return ReportApplicationDeployingStatusResponse()
 
 
 async def report_most_recent(
-    plane: Plane, agent: Agent, request: ReportApplicationMostRecentDeploymentRequest
+    services: Services, agent: Agent, request: ReportApplicationMostRecentDeploymentRequest
 ) -> ReportApplicationMostRecentDeploymentResponse:
-    """A success or a trigger is remembered; of other states nothing is."""
+    """Store the deployment if its status is SUCCESS or PENDING; ignore it otherwise."""
 
     def change(record: Application) -> None:
         if request.status == DeploymentStatus.DEPLOYMENT_SUCCESS:
@@ -67,32 +67,32 @@ async def report_most_recent(
         elif request.status == DeploymentStatus.DEPLOYMENT_PENDING:
             record.most_recently_triggered_deployment.CopyFrom(request.deployment)
 
-    await _change(plane, agent, request.application_id, change)
+    await _change(services, agent, request.application_id, change)
     return ReportApplicationMostRecentDeploymentResponse()
 
 
 async def get_most_recent(
-    plane: Plane, agent: Agent, request: GetApplicationMostRecentDeploymentRequest
+    services: Services, agent: Agent, request: GetApplicationMostRecentDeploymentRequest
 ) -> GetApplicationMostRecentDeploymentResponse:
-    application = await owned.application(plane, agent, request.application_id)
-    known = {
+    application = await ownership.get_application(services, agent, request.application_id)
+    fields = {
         DeploymentStatus.DEPLOYMENT_SUCCESS: "most_recently_successful_deployment",
         DeploymentStatus.DEPLOYMENT_PENDING: "most_recently_triggered_deployment",
     }
-    member = known.get(request.status, "")
-    if not member or not application.HasField(member):  # type: ignore[arg-type]
+    field = fields.get(request.status, "")
+    if not field or not application.HasField(field):  # type: ignore[arg-type]
         raise NotFound(f"application {application.id} has no such deployment yet")
-    return GetApplicationMostRecentDeploymentResponse(deployment=getattr(application, member))
+    return GetApplicationMostRecentDeploymentResponse(deployment=getattr(application, field))
 
 
 async def update_configurations(
-    plane: Plane, agent: Agent, request: UpdateApplicationConfigurationsRequest
+    services: Services, agent: Agent, request: UpdateApplicationConfigurationsRequest
 ) -> UpdateApplicationConfigurationsResponse:
-    """Names, descriptions and labels as Git has them; nothing changes unless all are the agent's."""
+    """Set names, descriptions and labels as configured in Git. Changes none unless the agent owns all."""
     for info in request.applications:
-        await owned.application(plane, agent, info.id)
+        await ownership.get_application(services, agent, info.id)
     for info in request.applications:
-        await _change(plane, agent, info.id, lambda record, info=info: _configure(record, info))  # type: ignore[misc]
+        await _change(services, agent, info.id, lambda record, info=info: _configure(record, info))  # type: ignore[misc]
     return UpdateApplicationConfigurationsResponse()
 
 
@@ -104,22 +104,22 @@ def _configure(record: Application, info: ApplicationInfo) -> None:
 
 
 async def report_unregistered(
-    plane: Plane, agent: Agent, request: ReportUnregisteredApplicationConfigurationsRequest
+    services: Services, agent: Agent, request: ReportUnregisteredApplicationConfigurationsRequest
 ) -> ReportUnregisteredApplicationConfigurationsResponse:
-    """Replaces what this agent suggested before."""
-    await suggestions.replace(plane.store, agent.project_id, agent.piped_id, request.applications)
+    """Replace the unregistered applications that this agent reported before."""
+    await suggestions.replace(services.store, agent.project_id, agent.piped_id, request.applications)
     return ReportUnregisteredApplicationConfigurationsResponse()
 
 
 async def _change(
-    plane: Plane, agent: Agent, application_id: str, change: Callable[[Application], None]
+    services: Services, agent: Agent, application_id: str, change: Callable[[Application], None]
 ) -> None:
-    def checked(record: Application) -> None:
-        owned.check_application(agent, record)
+    def check_and_change(record: Application) -> None:
+        ownership.check_application(agent, record)
         change(record)
-        record.updated_at = plane.now()
+        record.updated_at = services.now()
 
-    await plane.store.update(Application, application_id, checked, BY_AGENT)
+    await services.store.update(Application, application_id, check_and_change, BY_AGENT)
 
 
 HANDLERS: Mapping[str, Handler] = {

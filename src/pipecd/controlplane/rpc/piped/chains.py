@@ -1,4 +1,4 @@
-"""PipedService: deployment chains. The rules are in `controlplane.chains`."""
+"""PipedService: deployment chains. The rules are in `records.chains`."""
 
 from collections.abc import Mapping
 from uuid import uuid4
@@ -6,9 +6,9 @@ from uuid import uuid4
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.records import chains, commands
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.rpc.piped import owned
-from pipecd.controlplane.rpc.piped.deployments import new_deployment
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.rpc.piped import ownership
+from pipecd.controlplane.rpc.piped.deployments import build_deployment
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
 from pipecd.errors import NotFound, Refused
@@ -23,47 +23,49 @@ from pipecd.schema.model.command_pb2 import Command
 
 
 async def create_chain(
-    plane: Plane, agent: Agent, request: CreateDeploymentChainRequest
+    services: Services, agent: Agent, request: CreateDeploymentChainRequest
 ) -> CreateDeploymentChainResponse:
-    """The chain, its first deployment, and a command for each application of the blocks after it."""
-    first = await new_deployment(plane, agent, request.first_deployment)
-    application = await owned.application(plane, agent, first.application_id)
-    enabled = await lists.all_applications(plane.store, agent.project_id, ApplicationFilter(enabled=True))
-    later = [chains.matching(matcher, enabled) for matcher in request.matchers]
-    now = plane.now()
+    """Create the chain, its first deployment, and a command for each application of the later blocks."""
+    first = await build_deployment(services, agent, request.first_deployment)
+    application = await ownership.get_application(services, agent, first.application_id)
+    enabled = await lists.all_applications(services.store, agent.project_id, ApplicationFilter(enabled=True))
+    later_blocks = [chains.match_applications(matcher, enabled) for matcher in request.matchers]
+    now = services.now()
     chain = DeploymentChain(id=str(uuid4()), project_id=agent.project_id, created_at=now, updated_at=now)
-    chain.blocks.append(ChainBlock(nodes=[chains.node(application)]))
-    chain.blocks.extend(ChainBlock(nodes=[chains.node(one) for one in block]) for block in later)
+    chain.blocks.append(ChainBlock(nodes=[chains.build_node(application)]))
+    chain.blocks.extend(
+        ChainBlock(nodes=[chains.build_node(member) for member in block]) for block in later_blocks
+    )
     first.deployment_chain_id, first.deployment_chain_block_index = chain.id, 0
     chains.attach(chain, first)
-    await plane.store.create(chain)
-    await plane.store.create(first)
-    for index, block in enumerate(later, start=1):
-        for one in block:
+    await services.store.create(chain)
+    await services.store.create(first)
+    for index, block in enumerate(later_blocks, start=1):
+        for member in block:
             payload = Command.ChainSyncApplication(
-                deployment_chain_id=chain.id, block_index=index, application_id=one.id
+                deployment_chain_id=chain.id, block_index=index, application_id=member.id
             )
-            command = commands.new(
-                agent.project_id, one.piped_id, chain.id, now, chain_sync_application=payload
+            command = commands.build(
+                agent.project_id, member.piped_id, chain.id, now, chain_sync_application=payload
             )
-            await plane.store.create(command)
+            await services.store.create(command)
     return CreateDeploymentChainResponse()
 
 
-async def plannable(
-    plane: Plane, agent: Agent, request: InChainDeploymentPlannableRequest
+async def check_plannable(
+    services: Services, agent: Agent, request: InChainDeploymentPlannableRequest
 ) -> InChainDeploymentPlannableResponse:
-    await owned.deployment(plane, agent, request.deployment_id)
+    await ownership.get_deployment(services, agent, request.deployment_id)
     try:
-        chain = (await plane.store.get(DeploymentChain, request.deployment_chain_id)).message
+        chain = (await services.store.get(DeploymentChain, request.deployment_chain_id)).message
     except NotFound as error:
         raise Refused(str(error)) from None
     if chain.project_id != agent.project_id:
-        raise Refused(f"there is no chain {request.deployment_chain_id}")
-    return chains.turn(chain, request.deployment_chain_block_index)
+        raise Refused(f"chain {request.deployment_chain_id} does not exist")
+    return chains.check_plannable(chain, request.deployment_chain_block_index)
 
 
 HANDLERS: Mapping[str, Handler] = {
     "CreateDeploymentChain": create_chain,
-    "InChainDeploymentPlannable": plannable,
+    "InChainDeploymentPlannable": check_plannable,
 }

@@ -1,11 +1,11 @@
-"""PipedService: commands an agent has to carry out, and what became of them."""
+"""PipedService: list the commands for an agent, and report their results."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.rpc.piped import owned
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.rpc.piped import ownership
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.errors import Conflict, Refused
@@ -19,32 +19,32 @@ from pipecd.schema.model.command_pb2 import Command, CommandStatus
 
 
 async def list_unhandled(
-    plane: Plane, agent: Agent, _: ListUnhandledCommandsRequest
+    services: Services, agent: Agent, _: ListUnhandledCommandsRequest
 ) -> ListUnhandledCommandsResponse:
-    found = await lists.unhandled_commands(plane.store, agent.project_id, agent.piped_id)
-    return ListUnhandledCommandsResponse(commands=found)
+    commands = await lists.unhandled_commands(services.store, agent.project_id, agent.piped_id)
+    return ListUnhandledCommandsResponse(commands=commands)
 
 
 async def report_handled(
-    plane: Plane, agent: Agent, request: ReportCommandHandledRequest
+    services: Services, agent: Agent, request: ReportCommandHandledRequest
 ) -> ReportCommandHandledResponse:
     if request.status == CommandStatus.COMMAND_NOT_HANDLED_YET:
-        raise Refused("a handled command is SUCCEEDED, FAILED or TIMEOUT")
-    command = (await plane.store.get(Command, request.command_id)).message
-    owned.check_command(agent, command)
+        raise Refused("the status of a handled command must be SUCCEEDED, FAILED or TIMEOUT")
+    command = (await services.store.get(Command, request.command_id)).message
+    ownership.check_command(agent, command)
     if request.output:
-        await plane.blobs.write_command_output(command.id, request.output)
+        await services.blobs.write_command_output(command.id, request.output)
 
     def change(record: Command) -> None:
-        owned.check_command(agent, record)
-        _handle(record, request, plane.now())
+        ownership.check_command(agent, record)
+        _set_handled(record, request, services.now())
 
-    await plane.store.update(Command, command.id, change, BY_AGENT)
+    await services.store.update(Command, command.id, change, BY_AGENT)
     return ReportCommandHandledResponse()
 
 
-def _handle(record: Command, request: ReportCommandHandledRequest, now: int) -> None:
-    """Handled once: the first answer stays, the same answer again is no conflict."""
+def _set_handled(record: Command, request: ReportCommandHandledRequest, now: int) -> None:
+    """Store the result. The first result is final; reporting the same status again is not a conflict."""
     if record.status == request.status:
         return
     if record.status != CommandStatus.COMMAND_NOT_HANDLED_YET:

@@ -1,11 +1,11 @@
-"""PipedService: events an agent writes back to Git."""
+"""PipedService: events for the event watcher, and their statuses."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.records.events import event_key
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.errors import NotFound, PermissionDenied
 from pipecd.schema.agent.events_pb2 import (
@@ -28,43 +28,43 @@ _STATUSES: Mapping[int, EventStatus.ValueType] = {
 
 
 async def get_latest_event(
-    plane: Plane, agent: Agent, request: GetLatestEventRequest
+    services: Services, agent: Agent, request: GetLatestEventRequest
 ) -> GetLatestEventResponse:
     key = event_key(request.name, request.labels)
-    found = await lists.latest_event(plane.store, agent.project_id, request.name, key)
-    if found is None:
-        raise NotFound(f"there is no event {request.name} with these labels")
-    return GetLatestEventResponse(event=found)
+    event = await lists.latest_event(services.store, agent.project_id, request.name, key)
+    if event is None:
+        raise NotFound(f"no event {request.name} with these labels exists")
+    return GetLatestEventResponse(event=event)
 
 
-async def list_events(plane: Plane, agent: Agent, request: ListEventsRequest) -> ListEventsResponse:
-    found = await lists.events_between(
-        plane.store,
+async def list_events(services: Services, agent: Agent, request: ListEventsRequest) -> ListEventsResponse:
+    events = await lists.events_between(
+        services.store,
         agent.project_id,
         begin=getattr(request, "from"),
         end=request.to,
         status=_STATUSES.get(request.status),
         newest_first=request.order == ListOrder.DESC,
     )
-    return ListEventsResponse(events=found)
+    return ListEventsResponse(events=events)
 
 
 async def report_statuses(
-    plane: Plane, agent: Agent, request: ReportEventStatusesRequest
+    services: Services, agent: Agent, request: ReportEventStatusesRequest
 ) -> ReportEventStatusesResponse:
     for report in request.events:
-        await plane.store.update(Event, report.id, _change(plane, agent, report))
+        await services.store.update(Event, report.id, _status_change(services, agent, report))
     return ReportEventStatusesResponse()
 
 
-def _change(plane: Plane, agent: Agent, report: ReportEventStatusesRequest.Event):  # type: ignore[no-untyped-def]
+def _status_change(services: Services, agent: Agent, report: ReportEventStatusesRequest.Event):  # type: ignore[no-untyped-def]
     def change(record: Event) -> None:
         if record.project_id != agent.project_id:
             raise PermissionDenied(f"event {record.id} does not belong to project {agent.project_id}")
         record.status = report.status
         record.status_description = report.status_description
         if report.status in (EventStatus.EVENT_SUCCESS, EventStatus.EVENT_FAILURE):
-            record.handled_at = record.updated_at = plane.now()
+            record.handled_at = record.updated_at = services.now()
 
     return change
 

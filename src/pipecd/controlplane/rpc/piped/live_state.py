@@ -1,13 +1,13 @@
-"""PipedService: what runs on the platform, as agents see it."""
+"""PipedService: live state of applications, as reported by agents."""
 
 from collections import defaultdict
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
-from pipecd.controlplane.records.live_state import CHANGED, apply_event
+from pipecd.controlplane.records.live_state import CHANGE_KIND, apply_event
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.rpc.piped import owned
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.rpc.piped import ownership
+from pipecd.controlplane.services import Services
 from pipecd.errors import NotFound
 from pipecd.schema.agent.live_state_pb2 import (
     ReportApplicationLiveStateEventsRequest,
@@ -19,40 +19,40 @@ from pipecd.schema.model.live_state_pb2 import KubernetesResourceStateEvent
 
 
 async def report_live_state(
-    plane: Plane, agent: Agent, request: ReportApplicationLiveStateRequest
+    services: Services, agent: Agent, request: ReportApplicationLiveStateRequest
 ) -> ReportApplicationLiveStateResponse:
     snapshot = request.snapshot
-    await owned.application(plane, agent, snapshot.application_id)
+    await ownership.get_application(services, agent, snapshot.application_id)
     snapshot.piped_id, snapshot.project_id = agent.piped_id, agent.project_id
-    await plane.blobs.put_live_state(snapshot)
-    await _announce(plane, agent, snapshot.application_id)
+    await services.blobs.put_live_state(snapshot)
+    await _publish_change(services, agent, snapshot.application_id)
     return ReportApplicationLiveStateResponse()
 
 
 async def report_events(
-    plane: Plane, agent: Agent, request: ReportApplicationLiveStateEventsRequest
+    services: Services, agent: Agent, request: ReportApplicationLiveStateEventsRequest
 ) -> ReportApplicationLiveStateEventsResponse:
-    """Events that fit no snapshot are dropped: the next snapshot tells the same."""
+    """Apply events to the stored snapshot. Without one they are dropped: the next snapshot includes them."""
     by_application: dict[str, list[KubernetesResourceStateEvent]] = defaultdict(list)
     for event in request.kubernetes_events:
         by_application[event.application_id].append(event)
     for application_id, events in by_application.items():
-        await owned.application(plane, agent, application_id)
+        await ownership.get_application(services, agent, application_id)
         try:
-            snapshot = await plane.blobs.live_state(application_id)
+            snapshot = await services.blobs.live_state(application_id)
         except NotFound:
             continue
         changes = [apply_event(snapshot, event) for event in events]
         if any(changes):
-            await plane.blobs.put_live_state(snapshot)
-            await _announce(plane, agent, application_id)
+            await services.blobs.put_live_state(snapshot)
+            await _publish_change(services, agent, application_id)
     return ReportApplicationLiveStateEventsResponse()
 
 
-async def _announce(plane: Plane, agent: Agent, application_id: str) -> None:
-    """So that the console shows it at once."""
-    await plane.store.announce(
-        CHANGED, project_id=agent.project_id, id=application_id, piped_id=agent.piped_id
+async def _publish_change(services: Services, agent: Agent, application_id: str) -> None:
+    """Notify the console, so that it shows the new state immediately."""
+    await services.store.announce(
+        CHANGE_KIND, project_id=agent.project_id, id=application_id, piped_id=agent.piped_id
     )
 
 

@@ -1,11 +1,11 @@
-"""PipedService: bytes that the control plane keeps for agents and does not look into."""
+"""PipedService: opaque objects that the control plane stores for agents."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.rpc.piped import owned
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.rpc.piped import ownership
+from pipecd.controlplane.services import Services
 from pipecd.schema.agent.objects_pb2 import (
     GetApplicationSharedObjectRequest,
     GetApplicationSharedObjectResponse,
@@ -19,34 +19,34 @@ from pipecd.schema.agent.objects_pb2 import (
 
 
 async def get_analysis(
-    plane: Plane, agent: Agent, request: GetLatestAnalysisResultRequest
+    services: Services, agent: Agent, request: GetLatestAnalysisResultRequest
 ) -> GetLatestAnalysisResultResponse:
-    await owned.application(plane, agent, request.application_id)
-    found = await plane.blobs.analysis_result(request.application_id)
-    return GetLatestAnalysisResultResponse(analysis_result=found)
+    await ownership.get_application(services, agent, request.application_id)
+    result = await services.blobs.analysis_result(request.application_id)
+    return GetLatestAnalysisResultResponse(analysis_result=result)
 
 
 async def put_analysis(
-    plane: Plane, agent: Agent, request: PutLatestAnalysisResultRequest
+    services: Services, agent: Agent, request: PutLatestAnalysisResultRequest
 ) -> PutLatestAnalysisResultResponse:
-    await owned.application(plane, agent, request.application_id)
-    await plane.blobs.put_analysis_result(request.application_id, request.analysis_result)
+    await ownership.get_application(services, agent, request.application_id)
+    await services.blobs.put_analysis_result(request.application_id, request.analysis_result)
     return PutLatestAnalysisResultResponse()
 
 
 async def get_shared(
-    plane: Plane, agent: Agent, request: GetApplicationSharedObjectRequest
+    services: Services, agent: Agent, request: GetApplicationSharedObjectRequest
 ) -> GetApplicationSharedObjectResponse:
-    await owned.application(plane, agent, request.application_id)
-    found = await plane.blobs.shared_object(request.application_id, request.plugin_name, request.key)
-    return GetApplicationSharedObjectResponse(object=found)
+    await ownership.get_application(services, agent, request.application_id)
+    content = await services.blobs.shared_object(request.application_id, request.plugin_name, request.key)
+    return GetApplicationSharedObjectResponse(object=content)
 
 
 async def put_shared(
-    plane: Plane, agent: Agent, request: PutApplicationSharedObjectRequest
+    services: Services, agent: Agent, request: PutApplicationSharedObjectRequest
 ) -> PutApplicationSharedObjectResponse:
-    await owned.application(plane, agent, request.application_id)
-    await plane.blobs.put_shared_object(
+    await ownership.get_application(services, agent, request.application_id)
+    await services.blobs.put_shared_object(
         request.application_id, request.plugin_name, request.key, request.object
     )
     return PutApplicationSharedObjectResponse()

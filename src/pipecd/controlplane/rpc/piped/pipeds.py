@@ -1,10 +1,10 @@
-"""PipedService: what an agent tells of itself."""
+"""PipedService: metadata and metrics of the agent itself, and the version it should run."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.schema.agent.pipeds_pb2 import (
     GetDesiredVersionRequest,
@@ -16,16 +16,18 @@ from pipecd.schema.agent.pipeds_pb2 import (
 )
 from pipecd.schema.model.piped_pb2 import Piped
 
-#: Seconds between an agent's reports of its figures.
+#: Interval between an agent's metrics reports, in seconds.
 REPORT_INTERVAL = 60
 
 
-async def report_stat(plane: Plane, agent: Agent, request: ReportStatRequest) -> ReportStatResponse:
-    await plane.store.put_fact("stat", agent.piped_id, agent.project_id, request.piped_stats)
+async def report_stat(services: Services, agent: Agent, request: ReportStatRequest) -> ReportStatResponse:
+    await services.store.put_metadata("stat", agent.piped_id, agent.project_id, request.piped_stats)
     return ReportStatResponse(report_interval=REPORT_INTERVAL)
 
 
-async def report_meta(plane: Plane, agent: Agent, request: ReportPipedMetaRequest) -> ReportPipedMetaResponse:
+async def report_meta(
+    services: Services, agent: Agent, request: ReportPipedMetaRequest
+) -> ReportPipedMetaResponse:
     def change(record: Piped) -> None:
         record.version = request.version
         record.config = request.config
@@ -34,22 +36,23 @@ async def report_meta(plane: Plane, agent: Agent, request: ReportPipedMetaReques
         del record.platform_providers[:]
         record.platform_providers.extend(request.platform_providers)
         record.platform_providers.extend(
-            Piped.PlatformProvider(name=one.name, type=one.type) for one in request.cloud_providers
+            Piped.PlatformProvider(name=provider.name, type=provider.type)
+            for provider in request.cloud_providers
         )
         del record.plugins[:]
         record.plugins.extend(request.plugins)
         del record.repositories[:]
         record.repositories.extend(request.repositories)
-        record.started_at = record.updated_at = plane.now()
+        record.started_at = record.updated_at = services.now()
 
-    piped = (await plane.store.update(Piped, agent.piped_id, change, BY_AGENT)).message
-    return ReportPipedMetaResponse(name=piped.name, web_base_url=plane.address)
+    piped = (await services.store.update(Piped, agent.piped_id, change, BY_AGENT)).message
+    return ReportPipedMetaResponse(name=piped.name, web_base_url=services.address)
 
 
 async def get_desired_version(
-    plane: Plane, agent: Agent, _: GetDesiredVersionRequest
+    services: Services, agent: Agent, _: GetDesiredVersionRequest
 ) -> GetDesiredVersionResponse:
-    piped = await plane.credentials.get(Piped, agent.piped_id)
+    piped = await services.credentials.get(Piped, agent.piped_id)
     return GetDesiredVersionResponse(version=piped.desired_version)
 
 

@@ -1,4 +1,4 @@
-"""WebService: everything the console calls of PipeCD's protocol, one file a noun."""
+"""WebService handlers: the calls of PipeCD's console protocol, one file per resource."""
 
 from collections.abc import Mapping
 

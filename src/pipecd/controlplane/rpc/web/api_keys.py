@@ -1,4 +1,4 @@
-"""WebService: API keys. The key itself is shown once, when it is made."""
+"""WebService: API keys. The key itself is returned only once, on creation."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from pipecd.controlplane.auth import keys
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.web.api_keys_pb2 import (
@@ -19,38 +19,40 @@ from pipecd.schema.web.api_keys_pb2 import (
 )
 
 
-async def generate(plane: Plane, person: Person, request: GenerateAPIKeyRequest) -> GenerateAPIKeyResponse:
+async def generate(
+    services: Services, person: Person, request: GenerateAPIKeyRequest
+) -> GenerateAPIKeyResponse:
     key_id, key = keys.new_api_key()
-    now = plane.now()
-    made = APIKey(
+    now = services.now()
+    api_key = APIKey(
         id=key_id,
         name=request.name,
-        key_hash=keys.hashed(key),
+        key_hash=keys.hash_key(key),
         project_id=person.project_id,
         role=request.role,
         creator=person.username,
         created_at=now,
         updated_at=now,
     )
-    await plane.store.create(made)
+    await services.store.create(api_key)
     return GenerateAPIKeyResponse(key=key)
 
 
-async def disable(plane: Plane, person: Person, request: DisableAPIKeyRequest) -> DisableAPIKeyResponse:
+async def disable(services: Services, person: Person, request: DisableAPIKeyRequest) -> DisableAPIKeyResponse:
     def alter(record: APIKey) -> None:
         record.disabled = True
 
-    await ownership.change(plane, person, APIKey, request.id, alter)
+    await ownership.change(services, person, APIKey, request.id, alter)
     return DisableAPIKeyResponse()
 
 
-async def list_keys(plane: Plane, person: Person, request: ListAPIKeysRequest) -> ListAPIKeysResponse:
-    found = await lists.api_keys(plane.store, person.project_id)
+async def list_keys(services: Services, person: Person, request: ListAPIKeysRequest) -> ListAPIKeysResponse:
+    api_keys = await lists.api_keys(services.store, person.project_id)
     if request.options.HasField("enabled"):
-        found = [one for one in found if one.disabled != request.options.enabled.value]
-    for one in found:
-        one.key_hash = "redacted"
-    return ListAPIKeysResponse(keys=found)
+        api_keys = [key for key in api_keys if key.disabled != request.options.enabled.value]
+    for key in api_keys:
+        key.key_hash = "redacted"
+    return ListAPIKeysResponse(keys=api_keys)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -1,11 +1,11 @@
-"""WebService: applications, what agents suggest, and secrets sealed for them."""
+"""WebService: applications, unregistered applications, live state, and encryption of secrets."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.records import applications, ownership, pipeds, suggestions
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
 from pipecd.schema.model.application_pb2 import Application
@@ -35,9 +35,9 @@ from pipecd.schema.web.applications_pb2 import (
 from pipecd.schema.web.live_state_pb2 import GetApplicationLiveStateRequest, GetApplicationLiveStateResponse
 
 
-async def add(plane: Plane, person: Person, request: AddApplicationRequest) -> AddApplicationResponse:
-    made = await applications.add(
-        plane,
+async def add(services: Services, person: Person, request: AddApplicationRequest) -> AddApplicationResponse:
+    application_id = await applications.add(
+        services,
         person,
         name=request.name,
         piped_id=request.piped_id,
@@ -48,13 +48,13 @@ async def add(plane: Plane, person: Person, request: AddApplicationRequest) -> A
         labels=request.labels,
         deploy_targets=request.deploy_targets_by_plugin,
     )
-    return AddApplicationResponse(application_id=made)
+    return AddApplicationResponse(application_id=application_id)
 
 
 async def update(
-    plane: Plane, person: Person, request: UpdateApplicationRequest
+    services: Services, person: Person, request: UpdateApplicationRequest
 ) -> UpdateApplicationResponse:
-    await ownership.get(plane, person, Piped, request.piped_id)
+    await ownership.get(services, person, Piped, request.piped_id)
 
     def alter(record: Application) -> None:
         record.name, record.piped_id, record.kind = request.name, request.piped_id, request.kind
@@ -65,36 +65,36 @@ async def update(
         if request.config_filename:
             record.git_path.config_filename = request.config_filename
 
-    await applications.change(plane, person, request.application_id, alter)
+    await applications.change(services, person, request.application_id, alter)
     return UpdateApplicationResponse()
 
 
 async def enable(
-    plane: Plane, person: Person, request: EnableApplicationRequest
+    services: Services, person: Person, request: EnableApplicationRequest
 ) -> EnableApplicationResponse:
-    await applications.enable(plane, person, request.application_id)
+    await applications.enable(services, person, request.application_id)
     return EnableApplicationResponse()
 
 
 async def disable(
-    plane: Plane, person: Person, request: DisableApplicationRequest
+    services: Services, person: Person, request: DisableApplicationRequest
 ) -> DisableApplicationResponse:
-    await applications.disable(plane, person, request.application_id)
+    await applications.disable(services, person, request.application_id)
     return DisableApplicationResponse()
 
 
 async def delete(
-    plane: Plane, person: Person, request: DeleteApplicationRequest
+    services: Services, person: Person, request: DeleteApplicationRequest
 ) -> DeleteApplicationResponse:
-    await applications.delete(plane, person, request.application_id)
+    await applications.delete(services, person, request.application_id)
     return DeleteApplicationResponse()
 
 
 async def list_applications(
-    plane: Plane, person: Person, request: ListApplicationsRequest
+    services: Services, person: Person, request: ListApplicationsRequest
 ) -> ListApplicationsResponse:
     options = request.options
-    wanted = ApplicationFilter(
+    criteria = ApplicationFilter(
         name=options.name,
         kinds=options.kinds,
         sync_statuses=options.sync_statuses,
@@ -102,42 +102,44 @@ async def list_applications(
         labels=options.labels,
         enabled=options.enabled.value if options.HasField("enabled") else None,
     )
-    found = await lists.all_applications(plane.store, person.project_id, wanted)
-    newest_first = sorted(found, key=lambda one: (-one.updated_at, one.id))
+    records = await lists.all_applications(services.store, person.project_id, criteria)
+    newest_first = sorted(records, key=lambda record: (-record.updated_at, record.id))
     return ListApplicationsResponse(applications=newest_first)
 
 
-async def sync(plane: Plane, person: Person, request: SyncApplicationRequest) -> SyncApplicationResponse:
-    command = await applications.sync(plane, person, request.application_id, request.sync_strategy)
-    return SyncApplicationResponse(command_id=command)
+async def sync(
+    services: Services, person: Person, request: SyncApplicationRequest
+) -> SyncApplicationResponse:
+    command_id = await applications.sync(services, person, request.application_id, request.sync_strategy)
+    return SyncApplicationResponse(command_id=command_id)
 
 
-async def get(plane: Plane, person: Person, request: GetApplicationRequest) -> GetApplicationResponse:
-    found = await ownership.get(plane, person, Application, request.application_id)
-    return GetApplicationResponse(application=found)
+async def get(services: Services, person: Person, request: GetApplicationRequest) -> GetApplicationResponse:
+    application = await ownership.get(services, person, Application, request.application_id)
+    return GetApplicationResponse(application=application)
 
 
 async def list_unregistered(
-    plane: Plane, person: Person, _: ListUnregisteredApplicationsRequest
+    services: Services, person: Person, _: ListUnregisteredApplicationsRequest
 ) -> ListUnregisteredApplicationsResponse:
-    found = await suggestions.of_project(plane.store, person.project_id)
-    return ListUnregisteredApplicationsResponse(applications=found)
+    suggested = await suggestions.list_for_project(services.store, person.project_id)
+    return ListUnregisteredApplicationsResponse(applications=suggested)
 
 
 async def generate_sealed_secret(
-    plane: Plane, person: Person, request: GenerateApplicationSealedSecretRequest
+    services: Services, person: Person, request: GenerateApplicationSealedSecretRequest
 ) -> GenerateApplicationSealedSecretResponse:
-    sealed = await pipeds.sealed(
-        plane, person, request.piped_id, request.data, in_base64=request.base64_encoding
+    ciphertext = await pipeds.encrypt_secret(
+        services, person, request.piped_id, request.data, in_base64=request.base64_encoding
     )
-    return GenerateApplicationSealedSecretResponse(data=sealed)
+    return GenerateApplicationSealedSecretResponse(data=ciphertext)
 
 
 async def get_live_state(
-    plane: Plane, person: Person, request: GetApplicationLiveStateRequest
+    services: Services, person: Person, request: GetApplicationLiveStateRequest
 ) -> GetApplicationLiveStateResponse:
-    await ownership.get(plane, person, Application, request.application_id)
-    snapshot = await plane.blobs.live_state(request.application_id)
+    await ownership.get(services, person, Application, request.application_id)
+    snapshot = await services.blobs.live_state(request.application_id)
     return GetApplicationLiveStateResponse(snapshot=snapshot)
 
 

@@ -1,11 +1,11 @@
-"""WebService: deployments, their logs, and what people ask of them."""
+"""WebService: deployments, stage logs and stage actions (approve, skip, cancel)."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.records import ownership, stage_actions
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, Paging
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -25,10 +25,10 @@ from pipecd.schema.web.logs_pb2 import GetStageLogRequest, GetStageLogResponse
 
 
 async def list_deployments(
-    plane: Plane, person: Person, request: ListDeploymentsRequest
+    services: Services, person: Person, request: ListDeploymentsRequest
 ) -> ListDeploymentsResponse:
     options = request.options
-    wanted = DeploymentFilter(
+    criteria = DeploymentFilter(
         statuses=options.statuses,
         kinds=options.kinds,
         application_ids=options.application_ids,
@@ -36,42 +36,48 @@ async def list_deployments(
         labels=options.labels,
     )
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
-    page = await lists.deployments(plane.store, person.project_id, wanted, paging)
+    page = await lists.deployments(services.store, person.project_id, criteria, paging)
     return ListDeploymentsResponse(deployments=page.records, cursor=page.cursor)
 
 
-async def get(plane: Plane, person: Person, request: GetDeploymentRequest) -> GetDeploymentResponse:
-    found = await ownership.get(plane, person, Deployment, request.deployment_id)
-    return GetDeploymentResponse(deployment=found)
+async def get(services: Services, person: Person, request: GetDeploymentRequest) -> GetDeploymentResponse:
+    deployment = await ownership.get(services, person, Deployment, request.deployment_id)
+    return GetDeploymentResponse(deployment=deployment)
 
 
-async def get_stage_log(plane: Plane, person: Person, request: GetStageLogRequest) -> GetStageLogResponse:
-    await ownership.get(plane, person, Deployment, request.deployment_id)
-    blocks, completed = await plane.logs.read(
+async def get_stage_log(
+    services: Services, person: Person, request: GetStageLogRequest
+) -> GetStageLogResponse:
+    await ownership.get(services, person, Deployment, request.deployment_id)
+    blocks, completed = await services.logs.read(
         request.deployment_id, request.stage_id, request.retried_count, request.offset_index
     )
     return GetStageLogResponse(blocks=blocks, completed=completed)
 
 
-async def cancel(plane: Plane, person: Person, request: CancelDeploymentRequest) -> CancelDeploymentResponse:
-    command = await stage_actions.cancel(
-        plane,
+async def cancel(
+    services: Services, person: Person, request: CancelDeploymentRequest
+) -> CancelDeploymentResponse:
+    command_id = await stage_actions.cancel(
+        services,
         person,
         request.deployment_id,
         force_rollback=request.force_rollback,
         force_no_rollback=request.force_no_rollback,
     )
-    return CancelDeploymentResponse(command_id=command)
+    return CancelDeploymentResponse(command_id=command_id)
 
 
-async def skip_stage(plane: Plane, person: Person, request: SkipStageRequest) -> SkipStageResponse:
-    command = await stage_actions.skip(plane, person, request.deployment_id, request.stage_id)
-    return SkipStageResponse(command_id=command)
+async def skip_stage(services: Services, person: Person, request: SkipStageRequest) -> SkipStageResponse:
+    command_id = await stage_actions.skip(services, person, request.deployment_id, request.stage_id)
+    return SkipStageResponse(command_id=command_id)
 
 
-async def approve_stage(plane: Plane, person: Person, request: ApproveStageRequest) -> ApproveStageResponse:
-    command = await stage_actions.approve(plane, person, request.deployment_id, request.stage_id)
-    return ApproveStageResponse(command_id=command)
+async def approve_stage(
+    services: Services, person: Person, request: ApproveStageRequest
+) -> ApproveStageResponse:
+    command_id = await stage_actions.approve(services, person, request.deployment_id, request.stage_id)
+    return ApproveStageResponse(command_id=command_id)
 
 
 HANDLERS: Mapping[str, Handler] = {

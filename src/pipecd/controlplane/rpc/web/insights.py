@@ -1,11 +1,11 @@
-"""WebService: figures over time, and counts of what there is."""
+"""WebService: insights (delivery metrics over time) and application counts."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
 from pipecd.errors import Unsupported
@@ -19,20 +19,21 @@ from pipecd.schema.web.insights_pb2 import (
 )
 
 
-async def get_data(_: Plane, __: Person, request: GetInsightDataRequest) -> GetInsightDataResponse:
+async def get_data(_: Services, __: Person, request: GetInsightDataRequest) -> GetInsightDataResponse:
     kind = InsightMetricsKind.Name(request.metrics_kind)
     raise Unsupported(f"this control plane does not collect {kind} yet")
 
 
 async def count_applications(
-    plane: Plane, person: Person, _: GetInsightApplicationCountRequest
+    services: Services, person: Person, _: GetInsightApplicationCountRequest
 ) -> GetInsightApplicationCountResponse:
-    found = await lists.all_applications(plane.store, person.project_id, ApplicationFilter())
+    applications = await lists.all_applications(services.store, person.project_id, ApplicationFilter())
     counts = Counter(
-        (ApplicationKind.Name(one.kind), "disabled" if one.disabled else "enabled") for one in found
+        (ApplicationKind.Name(application.kind), "disabled" if application.disabled else "enabled")
+        for application in applications
     )
     return GetInsightApplicationCountResponse(
-        updated_at=plane.now(),
+        updated_at=services.now(),
         counts=[
             InsightApplicationCount(labels={"KIND": kind, "ACTIVE_STATUS": state}, count=count)
             for (kind, state), count in sorted(counts.items())

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.records import commands, ownership, pipeds
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.errors import Refused
 from pipecd.schema.model.command_pb2 import Command
@@ -39,94 +39,96 @@ from pipecd.schema.web.pipeds_pb2 import (
     UpdatePipedResponse,
 )
 
-#: As releases are called, PipeCD's builds between two of them too: v0.52.0-12-g1a2b3c4.
+#: Release versions, including PipeCD's builds between two releases: v0.52.0-12-g1a2b3c4.
 _VERSION = re.compile(r"v\d[0-9A-Za-z.+_-]{0,63}")
 
 
-async def register(plane: Plane, person: Person, request: RegisterPipedRequest) -> RegisterPipedResponse:
-    piped_id, key = await pipeds.register(plane, person, request.name, request.desc, person.username)
+async def register(
+    services: Services, person: Person, request: RegisterPipedRequest
+) -> RegisterPipedResponse:
+    piped_id, key = await pipeds.register(services, person, request.name, request.desc, person.username)
     return RegisterPipedResponse(id=piped_id, key=key)
 
 
-async def update(plane: Plane, person: Person, request: UpdatePipedRequest) -> UpdatePipedResponse:
+async def update(services: Services, person: Person, request: UpdatePipedRequest) -> UpdatePipedResponse:
     def alter(record: Piped) -> None:
         record.name, record.desc = request.name, request.desc
 
-    await pipeds.change(plane, person, request.piped_id, alter)
+    await pipeds.change(services, person, request.piped_id, alter)
     return UpdatePipedResponse()
 
 
 async def recreate_key(
-    plane: Plane, person: Person, request: RecreatePipedKeyRequest
+    services: Services, person: Person, request: RecreatePipedKeyRequest
 ) -> RecreatePipedKeyResponse:
-    key = await pipeds.add_key(plane, person, request.id, person.username)
+    key = await pipeds.add_key(services, person, request.id, person.username)
     return RecreatePipedKeyResponse(key=key)
 
 
 async def delete_old_keys(
-    plane: Plane, person: Person, request: DeleteOldPipedKeysRequest
+    services: Services, person: Person, request: DeleteOldPipedKeysRequest
 ) -> DeleteOldPipedKeysResponse:
-    await pipeds.delete_old_keys(plane, person, request.piped_id)
+    await pipeds.delete_old_keys(services, person, request.piped_id)
     return DeleteOldPipedKeysResponse()
 
 
-async def enable(plane: Plane, person: Person, request: EnablePipedRequest) -> EnablePipedResponse:
-    await pipeds.set_disabled(plane, person, request.piped_id, disabled=False)
+async def enable(services: Services, person: Person, request: EnablePipedRequest) -> EnablePipedResponse:
+    await pipeds.set_disabled(services, person, request.piped_id, disabled=False)
     return EnablePipedResponse()
 
 
-async def disable(plane: Plane, person: Person, request: DisablePipedRequest) -> DisablePipedResponse:
-    await pipeds.set_disabled(plane, person, request.piped_id, disabled=True)
+async def disable(services: Services, person: Person, request: DisablePipedRequest) -> DisablePipedResponse:
+    await pipeds.set_disabled(services, person, request.piped_id, disabled=True)
     return DisablePipedResponse()
 
 
-async def list_pipeds(plane: Plane, person: Person, request: ListPipedsRequest) -> ListPipedsResponse:
+async def list_pipeds(services: Services, person: Person, request: ListPipedsRequest) -> ListPipedsResponse:
     enabled = request.options.enabled.value if request.options.HasField("enabled") else None
-    found = await lists.pipeds(plane.store, person.project_id, enabled)
+    records = await lists.pipeds(services.store, person.project_id, enabled)
     if request.with_status:
-        return ListPipedsResponse(pipeds=await pipeds.with_status(plane, person.project_id, found))
-    return ListPipedsResponse(pipeds=[pipeds.redacted(one) for one in found])
+        return ListPipedsResponse(pipeds=await pipeds.with_status(services, person.project_id, records))
+    return ListPipedsResponse(pipeds=[pipeds.redact(piped) for piped in records])
 
 
-async def get(plane: Plane, person: Person, request: GetPipedRequest) -> GetPipedResponse:
-    piped = await ownership.get(plane, person, Piped, request.piped_id)
-    (shown,) = await pipeds.with_status(plane, person.project_id, [piped])
-    return GetPipedResponse(piped=shown)
+async def get(services: Services, person: Person, request: GetPipedRequest) -> GetPipedResponse:
+    piped = await ownership.get(services, person, Piped, request.piped_id)
+    (with_status,) = await pipeds.with_status(services, person.project_id, [piped])
+    return GetPipedResponse(piped=with_status)
 
 
 async def update_desired_version(
-    plane: Plane, person: Person, request: UpdatePipedDesiredVersionRequest
+    services: Services, person: Person, request: UpdatePipedDesiredVersionRequest
 ) -> UpdatePipedDesiredVersionResponse:
     if not _VERSION.fullmatch(request.version):
-        raise Refused(f"{request.version!r} is not a version", remedy="write it like v0.2.0")
+        raise Refused(f"{request.version!r} is not a version", remedy="use a version such as v0.2.0")
     for piped_id in request.piped_ids:
-        await ownership.get(plane, person, Piped, piped_id)
+        await ownership.get(services, person, Piped, piped_id)
 
     def alter(record: Piped) -> None:
         record.desired_version = request.version
 
     for piped_id in request.piped_ids:
-        await pipeds.change(plane, person, piped_id, alter)
+        await pipeds.change(services, person, piped_id, alter)
     return UpdatePipedDesiredVersionResponse()
 
 
-async def restart(plane: Plane, person: Person, request: RestartPipedRequest) -> RestartPipedResponse:
-    piped = await ownership.get(plane, person, Piped, request.piped_id)
+async def restart(services: Services, person: Person, request: RestartPipedRequest) -> RestartPipedResponse:
+    piped = await ownership.get(services, person, Piped, request.piped_id)
     payload = Command.RestartPiped(piped_id=piped.id)
     return RestartPipedResponse(
-        command_id=await commands.order(plane, person, piped.id, restart_piped=payload)
+        command_id=await commands.create(services, person, piped.id, restart_piped=payload)
     )
 
 
 async def list_released_versions(
-    _: Plane, __: Person, request: ListReleasedVersionsRequest
+    _: Services, __: Person, request: ListReleasedVersionsRequest
 ) -> ListReleasedVersionsResponse:
-    """The version that fits this control plane: its own."""
+    """Return the agent version compatible with this control plane, which is its own version."""
     return ListReleasedVersionsResponse(versions=[f"v{version('pipecd')}"])
 
 
 async def list_deprecated_notes(
-    _: Plane, __: Person, request: ListDeprecatedNotesRequest
+    _: Services, __: Person, request: ListDeprecatedNotesRequest
 ) -> ListDeprecatedNotesResponse:
     return ListDeprecatedNotesResponse()
 

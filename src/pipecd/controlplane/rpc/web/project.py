@@ -1,4 +1,4 @@
-"""WebService: the project, who may do what in it, and who is asking."""
+"""WebService: the project, its roles and user groups, and the current user."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.errors import AlreadyExists, NotFound, Refused, Unsupported
 from pipecd.model.access import BUILT_IN
 from pipecd.schema.model.access_pb2 import ProjectRBACRole, ProjectUserGroup
@@ -41,9 +41,9 @@ from pipecd.schema.web.project_pb2 import (
 _ROLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
-async def get(plane: Plane, person: Person, _: GetProjectRequest) -> GetProjectResponse:
-    """Without hashes and client secrets."""
-    project = await plane.projects.get(person.project_id)
+async def get(services: Services, person: Person, _: GetProjectRequest) -> GetProjectResponse:
+    """Return the project, with password hashes and client secrets redacted."""
+    project = await services.projects.get(person.project_id)
     if project.static_admin.password_hash:
         project.static_admin.password_hash = "redacted"
     for provider in (project.sso.github, project.sso.google, project.sso.oidc):
@@ -52,123 +52,125 @@ async def get(plane: Plane, person: Person, _: GetProjectRequest) -> GetProjectR
     return GetProjectResponse(project=project)
 
 
-async def get_me(plane: Plane, person: Person, _: GetMeRequest) -> GetMeResponse:
+async def get_me(services: Services, person: Person, _: GetMeRequest) -> GetMeResponse:
     return GetMeResponse(subject=person.username, avatar_url=person.avatar_url, project_id=person.project_id)
 
 
 async def update_static_admin(
-    plane: Plane, person: Person, request: UpdateProjectStaticAdminRequest
+    services: Services, person: Person, request: UpdateProjectStaticAdminRequest
 ) -> UpdateProjectStaticAdminResponse:
-    made = passwords.hash_password(request.password)
+    password_hash = passwords.hash_password(request.password)
 
     def alter(project: Project) -> None:
         project.static_admin.username = request.username
-        project.static_admin.password_hash = made
+        project.static_admin.password_hash = password_hash
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return UpdateProjectStaticAdminResponse()
 
 
 async def enable_static_admin(
-    plane: Plane, person: Person, _: EnableStaticAdminRequest
+    services: Services, person: Person, _: EnableStaticAdminRequest
 ) -> EnableStaticAdminResponse:
     def alter(project: Project) -> None:
         project.static_admin_disabled = False
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return EnableStaticAdminResponse()
 
 
 async def disable_static_admin(
-    plane: Plane, person: Person, _: DisableStaticAdminRequest
+    services: Services, person: Person, _: DisableStaticAdminRequest
 ) -> DisableStaticAdminResponse:
     def alter(project: Project) -> None:
         project.static_admin_disabled = True
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return DisableStaticAdminResponse()
 
 
 async def update_sso(
-    _: Plane, __: Person, request: UpdateProjectSSOConfigRequest
+    _: Services, __: Person, request: UpdateProjectSSOConfigRequest
 ) -> UpdateProjectSSOConfigResponse:
-    raise Unsupported("this control plane has no single sign-on yet; sign in as the project's static admin")
+    raise Unsupported(
+        "this control plane does not support single sign-on yet; sign in as the project's static admin"
+    )
 
 
 async def update_rbac(
-    plane: Plane, person: Person, request: UpdateProjectRBACConfigRequest
+    services: Services, person: Person, request: UpdateProjectRBACConfigRequest
 ) -> UpdateProjectRBACConfigResponse:
     def alter(project: Project) -> None:
         project.rbac.CopyFrom(request.rbac)
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return UpdateProjectRBACConfigResponse()
 
 
 async def add_role(
-    plane: Plane, person: Person, request: AddProjectRBACRoleRequest
+    services: Services, person: Person, request: AddProjectRBACRoleRequest
 ) -> AddProjectRBACRoleResponse:
     if not _ROLE_NAME.fullmatch(request.name):
-        raise Refused(f"{request.name!r} is no name for a role; use letters, digits, - and _")
+        raise Refused(f"{request.name!r} is not a valid role name; use letters, digits, - and _")
 
     def alter(project: Project) -> None:
-        if request.name in BUILT_IN or any(one.name == request.name for one in project.rbac_roles):
-            raise AlreadyExists(f"there is a role {request.name} already")
+        if request.name in BUILT_IN or any(role.name == request.name for role in project.rbac_roles):
+            raise AlreadyExists(f"role {request.name} already exists")
         project.rbac_roles.append(ProjectRBACRole(name=request.name, policies=request.policies))
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return AddProjectRBACRoleResponse()
 
 
 async def update_role(
-    plane: Plane, person: Person, request: UpdateProjectRBACRoleRequest
+    services: Services, person: Person, request: UpdateProjectRBACRoleRequest
 ) -> UpdateProjectRBACRoleResponse:
     def alter(project: Project) -> None:
         role = _role(project, request.name)
         del role.policies[:]
         role.policies.extend(request.policies)
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return UpdateProjectRBACRoleResponse()
 
 
 async def delete_role(
-    plane: Plane, person: Person, request: DeleteProjectRBACRoleRequest
+    services: Services, person: Person, request: DeleteProjectRBACRoleRequest
 ) -> DeleteProjectRBACRoleResponse:
     def alter(project: Project) -> None:
         project.rbac_roles.remove(_role(project, request.name))
         if any(group.role == request.name for group in project.user_groups):
-            raise Refused(f"role {request.name} is given to a user group; delete that first")
+            raise Refused(f"role {request.name} is assigned to a user group; delete the group first")
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return DeleteProjectRBACRoleResponse()
 
 
 async def add_group(
-    plane: Plane, person: Person, request: AddProjectUserGroupRequest
+    services: Services, person: Person, request: AddProjectUserGroupRequest
 ) -> AddProjectUserGroupResponse:
     def alter(project: Project) -> None:
         if any(group.sso_group == request.sso_group for group in project.user_groups):
-            raise AlreadyExists(f"group {request.sso_group} has a role already")
+            raise AlreadyExists(f"group {request.sso_group} already has a role")
         if request.role not in BUILT_IN:
             _role(project, request.role)
         project.user_groups.append(ProjectUserGroup(sso_group=request.sso_group, role=request.role))
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return AddProjectUserGroupResponse()
 
 
 async def delete_group(
-    plane: Plane, person: Person, request: DeleteProjectUserGroupRequest
+    services: Services, person: Person, request: DeleteProjectUserGroupRequest
 ) -> DeleteProjectUserGroupResponse:
     def alter(project: Project) -> None:
         for group in project.user_groups:
             if group.sso_group == request.sso_group:
                 project.user_groups.remove(group)
                 return
-        raise NotFound(f"there is no group {request.sso_group}")
+        raise NotFound(f"group {request.sso_group} does not exist")
 
-    await plane.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter)
     return DeleteProjectUserGroupResponse()
 
 
@@ -178,7 +180,7 @@ def _role(project: Project, name: str) -> ProjectRBACRole:
     for role in project.rbac_roles:
         if role.name == name:
             return role
-    raise NotFound(f"there is no role {name}")
+    raise NotFound(f"role {name} does not exist")
 
 
 HANDLERS: Mapping[str, Handler] = {

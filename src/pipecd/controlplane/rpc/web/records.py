@@ -1,11 +1,11 @@
-"""WebService: commands, events, traces and chains: records that the console only looks at."""
+"""WebService: commands, events, traces and chains; the console only reads them."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.services import Plane
+from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, EventFilter, Paging
 from pipecd.schema.model.chain_pb2 import DeploymentChain
@@ -25,50 +25,50 @@ from pipecd.schema.web.events_pb2 import (
 )
 
 
-async def get_command(plane: Plane, person: Person, request: GetCommandRequest) -> GetCommandResponse:
-    return GetCommandResponse(command=await ownership.get(plane, person, Command, request.command_id))
+async def get_command(services: Services, person: Person, request: GetCommandRequest) -> GetCommandResponse:
+    return GetCommandResponse(command=await ownership.get(services, person, Command, request.command_id))
 
 
-async def list_events(plane: Plane, person: Person, request: ListEventsRequest) -> ListEventsResponse:
+async def list_events(services: Services, person: Person, request: ListEventsRequest) -> ListEventsResponse:
     options = request.options
-    wanted = EventFilter(name=options.name, statuses=options.statuses, labels=options.labels)
+    criteria = EventFilter(name=options.name, statuses=options.statuses, labels=options.labels)
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
-    page = await lists.events(plane.store, person.project_id, wanted, paging)
+    page = await lists.events(services.store, person.project_id, criteria, paging)
     return ListEventsResponse(events=page.records, cursor=page.cursor)
 
 
 async def list_traces(
-    plane: Plane, person: Person, request: ListDeploymentTracesRequest
+    services: Services, person: Person, request: ListDeploymentTracesRequest
 ) -> ListDeploymentTracesResponse:
-    """Traces, each with the deployments whose commit names it."""
+    """List traces, each with the deployments triggered by a commit that references it."""
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
-    page = await lists.traces(plane.store, person.project_id, request.options.commit_hash, paging)
-    answer = ListDeploymentTracesResponse(cursor=page.cursor)
+    page = await lists.traces(services.store, person.project_id, request.options.commit_hash, paging)
+    response = ListDeploymentTracesResponse(cursor=page.cursor)
     for trace in page.records:
-        caused = await lists.deployments(
-            plane.store,
+        deployments = await lists.deployments(
+            services.store,
             person.project_id,
             DeploymentFilter(trace_commit=trace.commit_hash),
-            Paging(size=lists.LARGEST_PAGE),
+            Paging(size=lists.MAX_PAGE_SIZE),
         )
-        if caused.records:
-            answer.traces.add(trace=trace, deployments=caused.records)
-    return answer
+        if deployments.records:
+            response.traces.add(trace=trace, deployments=deployments.records)
+    return response
 
 
 async def list_chains(
-    plane: Plane, person: Person, request: ListDeploymentChainsRequest
+    services: Services, person: Person, request: ListDeploymentChainsRequest
 ) -> ListDeploymentChainsResponse:
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
-    page = await lists.chains(plane.store, person.project_id, paging)
+    page = await lists.chains(services.store, person.project_id, paging)
     return ListDeploymentChainsResponse(deployment_chains=page.records, cursor=page.cursor)
 
 
 async def get_chain(
-    plane: Plane, person: Person, request: GetDeploymentChainRequest
+    services: Services, person: Person, request: GetDeploymentChainRequest
 ) -> GetDeploymentChainResponse:
-    found = await ownership.get(plane, person, DeploymentChain, request.deployment_chain_id)
-    return GetDeploymentChainResponse(deployment_chain=found)
+    chain = await ownership.get(services, person, DeploymentChain, request.deployment_chain_id)
+    return GetDeploymentChainResponse(deployment_chain=chain)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -1,4 +1,4 @@
-"""What the Lambda stages do. Traffic is only ever moved by `route`, one fenced call at a time."""
+"""The Lambda stages. Only `route` changes traffic, with one revision-checked call at a time."""
 
 from collections.abc import Mapping
 

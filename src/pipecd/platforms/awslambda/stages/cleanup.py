@@ -1,44 +1,44 @@
-"""Deleting published versions that nobody needs any more.
+"""Deletes published versions that are no longer needed.
 
-Only versions that this agent published (their description says so), that no alias sends traffic to,
-and that are older than the newest few, which stay to go back to by hand.
+Only versions that an agent published (by their description), that receive traffic from no alias, and
+that are older than the newest `KEPT_VERSIONS`, which stay for a manual rollback.
 """
 
 from typing import Any
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Again, Work
-from pipecd.platforms.awslambda.client import TOKEN_PREFIX, Lambda
+from pipecd.platforms.awslambda.client import DESCRIPTION_PREFIX, LambdaClient
 
 KEPT_VERSIONS = 10
-#: Stage metadata: AWS does not let us, so it is not asked again.
-GIVEN_UP = "pipecd/clean-up"
+#: Stage metadata: AWS refused the clean-up, so it is not tried again.
+CLEAN_UP_REFUSED = "pipecd/clean-up"
 
 
-async def clean_up(work: Work[Any], functions: Lambda, name: str) -> Again | None:
-    """Deletes one stale version; None when there is none. Not being allowed to is a line in the log."""
-    if GIVEN_UP in work.saved:
+async def clean_up(work: Work[Any], client: LambdaClient, name: str) -> Again | None:
+    """Deletes one stale version; None when there is none. A refusal is logged and does not fail the stage."""
+    if CLEAN_UP_REFUSED in work.saved:
         return None
     try:
-        version = await _stale(functions, name)
+        version = await _find_stale_version(client, name)
         if version is None:
             return None
-        await functions.delete_version(name, version)
+        await client.delete_version(name, version)
     except Refused as error:
-        work.log.info(f"Old versions were left in place: {error}")
-        return Again(saved={GIVEN_UP: "refused"})
-    work.log.info(f"Deleted version {version}, which nothing used")
-    return Again(note=f"Deleted version {version}, which nothing used")
+        work.log.info(f"Old versions were not deleted: {error}")
+        return Again(saved={CLEAN_UP_REFUSED: "refused"})
+    work.log.info(f"Deleted unused version {version}")
+    return Again(note=f"Deleted unused version {version}")
 
 
-async def _stale(functions: Lambda, name: str) -> str | None:
-    ours = [
+async def _find_stale_version(client: LambdaClient, name: str) -> str | None:
+    published = [
         str(version["Version"])
-        async for version in functions.versions(name)
-        if str(version.get("Description", "")).startswith(TOKEN_PREFIX)
+        async for version in client.list_versions(name)
+        if str(version.get("Description", "")).startswith(DESCRIPTION_PREFIX)
     ]
-    stale = sorted(ours, key=int)[:-KEPT_VERSIONS]
+    stale = sorted(published, key=int)[:-KEPT_VERSIONS]
     if not stale:
         return None
-    routed = await functions.routed_versions(name)
+    routed = await client.list_routed_versions(name)
     return next((version for version in stale if version not in routed), None)

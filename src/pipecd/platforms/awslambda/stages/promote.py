@@ -1,44 +1,44 @@
-"""LAMBDA_PROMOTE: give the new version its share of the traffic."""
+"""LAMBDA_PROMOTE: route a percentage of the traffic to the new version."""
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Done, Outcome, Work
 from pipecd.platforms.awslambda.client import connect
 from pipecd.platforms.awslambda.config import PromoteOptions
-from pipecd.platforms.awslambda.source import manifest
+from pipecd.platforms.awslambda.source import load_manifest
 from pipecd.platforms.awslambda.stages.canary import rollout_key
 from pipecd.platforms.awslambda.stages.cleanup import clean_up
-from pipecd.platforms.awslambda.stages.route import route, route_all, unrecorded
-from pipecd.platforms.awslambda.traffic import promote
+from pipecd.platforms.awslambda.stages.route import record_original_traffic, route, route_all
+from pipecd.platforms.awslambda.traffic import ALIAS, promote
 
 #: Stage metadata that the console shows.
 PERCENTAGE = "promote-percentage"
 
 
 async def promote_stage(work: Work[PromoteOptions]) -> Outcome:
-    wanted = manifest(await work.target())
-    version = work.shared.get(rollout_key(wanted.name))
+    desired = load_manifest(await work.target())
+    version = work.shared.get(rollout_key(desired.name))
     if version is None:
-        raise Refused("no version was rolled out", remedy="put LAMBDA_CANARY_ROLLOUT before LAMBDA_PROMOTE")
+        raise Refused("no version was rolled out", remedy="add LAMBDA_CANARY_ROLLOUT before LAMBDA_PROMOTE")
     percent = float(work.options.percent)
-    async with connect(work.provider) as functions:
-        alias = await functions.alias(wanted.name)
-        if again := unrecorded(work, alias):
-            return again
+    async with connect(work.provider) as client:
+        alias = await client.get_alias(desired.name)
+        if step := record_original_traffic(work, alias):
+            return step
         if alias is None and percent < 100:
             raise Refused(
-                f"the function has no traffic yet, so {percent:g} % cannot be split off",
-                remedy="promote to 100, or deploy once with LAMBDA_SYNC",
+                f"the function has no alias {ALIAS} yet, so {percent:g} % of its traffic cannot be routed",
+                remedy="set percent: 100, or deploy once with LAMBDA_SYNC",
             )
         if percent >= 100:
-            if moved := await route_all(work, functions, wanted.name, alias, version):
-                return moved
-            if deleted := await clean_up(work, functions, wanted.name):
-                return deleted
+            if step := await route_all(work, client, desired.name, alias, version):
+                return step
+            if step := await clean_up(work, client, desired.name):
+                return step
         elif alias is not None:
             traffic = promote(alias.traffic, version, percent)
             if alias.traffic.shares != traffic.shares:
                 record = {f"latest-promote-traffic-{work.deployment.running_commit}": traffic.dump()}
-                return await route(work, functions, wanted.name, alias, traffic, record)
+                return await route(work, client, desired.name, alias, traffic, record)
     return Done(
-        note=f"Version {version} gets {percent:g} % of the traffic", saved={PERCENTAGE: f"{percent:g}"}
+        note=f"Version {version} receives {percent:g} % of the traffic", saved={PERCENTAGE: f"{percent:g}"}
     )

@@ -1,8 +1,8 @@
 """From a manifest to a published version, one AWS call at a time.
 
-`settle` brings the function's unpublished code, configuration and tags to what a manifest says; `release`
-publishes that. Both observe the function first and then take the next missing step, so it does not matter
-which of their calls a kill cut off. No traffic moves here.
+`apply_manifest` updates the function's unpublished code, configuration and tags; `release` publishes them.
+Both observe the function first and then take the next missing step, so an interruption at any call is safe.
+No traffic is moved here.
 """
 
 from collections.abc import Mapping
@@ -11,99 +11,101 @@ from typing import Any
 from pipecd.errors import AlreadyExists
 from pipecd.model.stage import Again, Failed, Work
 from pipecd.platforms import aws
-from pipecd.platforms.awslambda.client import Function, Lambda
+from pipecd.platforms.awslambda.client import Function, LambdaClient
 from pipecd.platforms.awslambda.function import LambdaFunction, configuration
-from pipecd.platforms.awslambda.source import code_of
+from pipecd.platforms.awslambda.source import load_code
 
-#: Stage metadata: code and configuration were sent, under which token; and the version that came of it.
+#: Stage metadata: the token with which code and configuration were sent, and the published version.
 CODE_SENT, CONFIGURATION_SENT, VERSION = (
     "pipecd/code-sent",
     "pipecd/configuration-sent",
     "pipecd/version",
 )
-#: AWS settles a change within seconds; image functions take longest.
-SETTLE_SECONDS = 2.0
+#: Polling interval while AWS applies a change (seconds). Functions with an image take longest.
+POLL_INTERVAL = 2.0
 
 
 async def release(
-    work: Work[Any], functions: Lambda, wanted: LambdaFunction, commit: str
+    work: Work[Any], client: LambdaClient, desired: LambdaFunction, commit: str
 ) -> Again | Failed | str:
-    """The published version, or what to do first."""
+    """The published version, or the step towards it."""
     if version := work.saved.get(VERSION):
         return version
-    if unfinished := await settle(work, functions, wanted, commit):
-        return unfinished
-    version = await functions.publish(wanted.name, work.token)
-    work.log.success(f"Published version {version} of {wanted.name}")
+    if step := await apply_manifest(work, client, desired, commit):
+        return step
+    version = await client.publish_version(desired.name, work.token)
+    work.log.success(f"Published version {version} of {desired.name}")
     return Again(saved={VERSION: version}, note=f"Published version {version}")
 
 
-async def settle(
-    work: Work[Any], functions: Lambda, wanted: LambdaFunction, commit: str
+async def apply_manifest(
+    work: Work[Any], client: LambdaClient, desired: LambdaFunction, commit: str
 ) -> Again | Failed | None:
-    """The next step towards the manifest; None when AWS has all of it. `commit` is what the tag says."""
-    live = await functions.function(wanted.name)
+    """The next step towards the manifest; None when it is applied. `commit` is the commit tag's value."""
+    live = await client.get_function(desired.name)
     if live is None:
-        return await _create(work, functions, wanted, commit)
+        return await _create(work, client, desired, commit)
     if live.state == "Failed":
         return Failed(
             reason=f"Lambda could not create the function: {live.state_reason}",
-            remedy="mend what it says, delete the function, and sync again",
+            remedy="fix the reported error, delete the function, and sync again",
         )
     if live.state == "Pending" or live.update == "InProgress":
-        return Again(after=SETTLE_SECONDS, note="Waiting until Lambda has settled the last change")
+        return Again(after=POLL_INTERVAL, note="Waiting for Lambda to apply the last change")
     if work.saved.get(CODE_SENT) != work.token:
-        await functions.send_code(wanted, await code_of(work, wanted))
-        work.log.info(f"Sent the code of {wanted.name}: {wanted.version or 'the newest'}")
+        await client.update_code(desired, await load_code(work, desired))
+        work.log.info(f"Updated the code of {desired.name} to {desired.version or 'the latest version'}")
         return Again(saved={CODE_SENT: work.token}, note="Updating the code")
-    # Only now: a failure from before this deployment is what the new code may mend.
+    # Checked only now: the new code may fix a failed update from before this deployment.
     if live.update == "Failed":
         return Failed(reason=f"Lambda could not update the function: {live.update_reason}")
-    if work.saved.get(CONFIGURATION_SENT) != work.token and differs(live.configuration, wanted):
-        await functions.send_configuration(wanted)
-        work.log.info(f"Updated the configuration of {wanted.name}")
+    if work.saved.get(CONFIGURATION_SENT) != work.token and _configuration_differs(
+        live.configuration, desired
+    ):
+        await client.update_configuration(desired)
+        work.log.info(f"Updated the configuration of {desired.name}")
         return Again(
-            after=SETTLE_SECONDS,
+            after=POLL_INTERVAL,
             saved={CONFIGURATION_SENT: work.token},
             note="Updating the configuration",
         )
-    return await _tag(work, functions, wanted, live, commit)
+    return await _tag(work, client, desired, live, commit)
 
 
-async def _create(work: Work[Any], functions: Lambda, wanted: LambdaFunction, commit: str) -> Again:
+async def _create(work: Work[Any], client: LambdaClient, desired: LambdaFunction, commit: str) -> Again:
     try:
-        await functions.create(wanted, await code_of(work, wanted), _tags(work, wanted, commit))
+        await client.create_function(desired, await load_code(work, desired), _tags(work, desired, commit))
     except AlreadyExists:
-        # The answer to our own call was lost, or somebody was faster: look again.
-        return Again(after=SETTLE_SECONDS, note="The function appeared in the meantime")
-    work.log.info(f"Created function {wanted.name}")
+        # The response to an earlier call was lost, or the function was created by someone else.
+        return Again(after=POLL_INTERVAL, note="The function already exists; checking again")
+    work.log.info(f"Created function {desired.name}")
     return Again(saved={CODE_SENT: work.token}, note="Creating the function")
 
 
 async def _tag(
-    work: Work[Any], functions: Lambda, wanted: LambdaFunction, live: Function, commit: str
+    work: Work[Any], client: LambdaClient, desired: LambdaFunction, live: Function, commit: str
 ) -> Again | None:
-    tags = _tags(work, wanted, commit)
+    tags = _tags(work, desired, commit)
     if any(live.tags.get(key) != value for key, value in tags.items()):
-        await functions.tag(live.arn, tags)
-        return Again(note="Tagging")
+        await client.tag(live.arn, tags)
+        return Again(note="Updating tags")
     if stale := aws.stale_tags(live.tags, tags):
-        await functions.untag(live.arn, stale)
-        return Again(note="Removing tags that Git no longer has")
+        await client.untag(live.arn, stale)
+        return Again(note="Removing tags that are no longer in Git")
     return None
 
 
-def differs(live: Mapping[str, Any], wanted: LambdaFunction) -> bool:
-    """Whether the configuration would have to change. Architectures are the code's, and sent with it."""
+def _configuration_differs(live: Mapping[str, Any], desired: LambdaFunction) -> bool:
+    """Whether the configuration has to change. Architectures are sent with the code."""
     return any(
-        _plain(key, live.get(key)) != _plain(key, value)
-        for key, value in configuration(wanted).items()
+        _normalize(key, live.get(key)) != _normalize(key, value)
+        for key, value in configuration(desired).items()
         if key != "FunctionName"
     )
 
 
-def _plain(key: str, value: Any) -> Any:
-    """AWS answers with more than was asked for; this keeps what can be asked for, order aside."""
+def _normalize(key: str, value: Any) -> Any:
+    """The part of AWS's response that a request can set, independent of order."""
     match key:
         case "Environment":
             return dict((value or {}).get("Variables") or {})
@@ -118,7 +120,7 @@ def _plain(key: str, value: Any) -> Any:
             return value
 
 
-def _tags(work: Work[Any], wanted: LambdaFunction, commit: str) -> dict[str, str]:
-    return aws.tags(
-        piped=work.deployment.piped_id, application=work.application.id, commit=commit, own=wanted.tags
+def _tags(work: Work[Any], desired: LambdaFunction, commit: str) -> dict[str, str]:
+    return aws.resource_tags(
+        piped=work.deployment.piped_id, application=work.application.id, commit=commit, user_tags=desired.tags
     )

@@ -1,58 +1,58 @@
-"""ROLLBACK: traffic first goes back to where it was, then the function's code and configuration follow.
+"""ROLLBACK: restores the traffic first, then the function's code and configuration.
 
-Old versions are immutable, so giving the traffic back needs nothing to be built: users are served by
-the old version after one call. Which stage moved the traffic does not matter.
+Versions are immutable, so restoring the traffic builds nothing: one call routes users to the old version.
+It does not matter which stage moved the traffic.
 """
 
 from pydantic import BaseModel
 
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
-from pipecd.platforms.awslambda.client import Lambda, connect
+from pipecd.platforms.awslambda.client import LambdaClient, connect
 from pipecd.platforms.awslambda.function import LambdaFunction
-from pipecd.platforms.awslambda.source import manifest
-from pipecd.platforms.awslambda.stages.release import release, settle
+from pipecd.platforms.awslambda.source import load_manifest
+from pipecd.platforms.awslambda.stages.release import apply_manifest, release
 from pipecd.platforms.awslambda.stages.route import NO_ALIAS, original_key, route, route_all
-from pipecd.platforms.awslambda.traffic import load
+from pipecd.platforms.awslambda.traffic import parse_traffic
 
 
 async def lambda_rollback(work: Work[BaseModel]) -> Outcome:
-    wanted = manifest(await work.running())
+    desired = load_manifest(await work.running())
     commit = work.deployment.running_commit
-    async with connect(work.provider) as functions:
-        if moved := await _give_traffic_back(work, functions, wanted):
-            return moved
+    async with connect(work.provider) as client:
+        if step := await _restore_traffic(work, client, desired):
+            return step
         if work.shared.get(original_key(work)) == NO_ALIAS:
-            return await _replace_traffic(work, functions, wanted)
-        if unfinished := await settle(work, functions, wanted, commit):
-            return unfinished
-    return Done(note="The function is as it was before the deployment")
+            return await _replace_traffic(work, client, desired)
+        if step := await apply_manifest(work, client, desired, commit):
+            return step
+    return Done(note="Restored the function to its state before the deployment")
 
 
-async def _give_traffic_back(
-    work: Work[BaseModel], functions: Lambda, wanted: LambdaFunction
+async def _restore_traffic(
+    work: Work[BaseModel], client: LambdaClient, desired: LambdaFunction
 ) -> Again | Failed | None:
-    """One step towards the traffic of before; None when it is there, or never moved."""
+    """One step towards the original traffic; None when it is restored, or never moved."""
     recorded = work.shared.get(original_key(work))
     if recorded is None or recorded == NO_ALIAS:
         return None
-    alias = await functions.alias(wanted.name)
+    alias = await client.get_alias(desired.name)
     if alias is None:
-        return Failed(reason=f"the alias of {wanted.name} is gone", remedy="sync the application again")
-    traffic = load(recorded)
+        return Failed(reason=f"the alias of {desired.name} was deleted", remedy="sync the application again")
+    traffic = parse_traffic(recorded)
     if alias.traffic == traffic:
         return None
-    return await route(work, functions, wanted.name, alias, traffic, {})
+    return await route(work, client, desired.name, alias, traffic, {})
 
 
-async def _replace_traffic(work: Work[BaseModel], functions: Lambda, wanted: LambdaFunction) -> Outcome:
-    """There was no alias before, so no old version is known: publish what ran, and route to that."""
-    alias = await functions.alias(wanted.name)
+async def _replace_traffic(work: Work[BaseModel], client: LambdaClient, desired: LambdaFunction) -> Outcome:
+    """Without an alias before, the old version is unknown: publish the previous manifest and route to it."""
+    alias = await client.get_alias(desired.name)
     if alias is None:
-        unfinished = await settle(work, functions, wanted, work.deployment.running_commit)
-        return unfinished or Done(note="The function is as it was before the deployment")
-    version = await release(work, functions, wanted, work.deployment.running_commit)
+        unfinished = await apply_manifest(work, client, desired, work.deployment.running_commit)
+        return unfinished or Done(note="Restored the function to its state before the deployment")
+    version = await release(work, client, desired, work.deployment.running_commit)
     if not isinstance(version, str):
         return version
-    if moved := await route_all(work, functions, wanted.name, alias, version):
-        return moved
-    return Done(note=f"All traffic goes to version {version}, published from what ran before")
+    if step := await route_all(work, client, desired.name, alias, version):
+        return step
+    return Done(note=f"All traffic goes to version {version}, published from the previous commit")

@@ -1,26 +1,26 @@
-"""LAMBDA_SYNC: publish what Git asks for and give it all the traffic."""
+"""LAMBDA_SYNC: publish a new version and route all traffic to it."""
 
 from pydantic import BaseModel
 
 from pipecd.model.stage import Done, Outcome, Work
 from pipecd.platforms.awslambda.client import connect
-from pipecd.platforms.awslambda.source import manifest
+from pipecd.platforms.awslambda.source import load_manifest
 from pipecd.platforms.awslambda.stages.cleanup import clean_up
 from pipecd.platforms.awslambda.stages.release import release
-from pipecd.platforms.awslambda.stages.route import route_all, unrecorded
+from pipecd.platforms.awslambda.stages.route import record_original_traffic, route_all
 
 
 async def lambda_sync(work: Work[BaseModel]) -> Outcome:
-    wanted = manifest(await work.target())
-    async with connect(work.provider) as functions:
-        version = await release(work, functions, wanted, work.deployment.trigger.commit.hash)
+    desired = load_manifest(await work.target())
+    async with connect(work.provider) as client:
+        version = await release(work, client, desired, work.deployment.trigger.commit.hash)
         if not isinstance(version, str):
             return version
-        alias = await functions.alias(wanted.name)
-        if again := unrecorded(work, alias):
-            return again
-        if moved := await route_all(work, functions, wanted.name, alias, version):
-            return moved
-        if deleted := await clean_up(work, functions, wanted.name):
-            return deleted
+        alias = await client.get_alias(desired.name)
+        if step := record_original_traffic(work, alias):
+            return step
+        if step := await route_all(work, client, desired.name, alias, version):
+            return step
+        if step := await clean_up(work, client, desired.name):
+            return step
     return Done(note=f"All traffic goes to version {version}")

@@ -1,7 +1,7 @@
-"""What the ECS stages do. Each is a row of steps; a step answers what it did, or None for nothing.
+"""The ECS stages. Each is a sequence of steps; a step returns what it did, or None if it had nothing to do.
 
-So a stage that is called again finds its place by looking, and takes one step. Deleting comes after routing,
-everywhere: traffic never points at a task set that is gone.
+A stage that is called again therefore observes how far it got, and takes the next step. Every stage routes
+before it deletes, so that traffic never points at a deleted task set.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""ECS_CANARY_ROLLOUT: some tasks of the new version beside the primary ones, without traffic."""
+"""ECS_CANARY_ROLLOUT: starts tasks of the new version next to the primary ones, without traffic."""
 
 import json
 
@@ -8,10 +8,10 @@ from pipecd.platforms.ecs.client import Service
 from pipecd.platforms.ecs.config import CanaryOptions, TargetGroup
 from pipecd.platforms.ecs.source import EXTERNAL
 from pipecd.platforms.ecs.stages import task_sets
-from pipecd.platforms.ecs.stages.job import Job, registered, service_job
-from pipecd.platforms.ecs.stages.service import applied, stable
+from pipecd.platforms.ecs.stages.job import Job, register_task_definition, service_job
+from pipecd.platforms.ecs.stages.service import apply_service, wait_until_stable
 
-#: Shared metadata: the canary's task set, for the stages that come after.
+#: Shared metadata: the canary's task set, for later stages.
 CANARY = "canary-taskset-object"
 #: Metadata that the console shows.
 SCALE = "canary-scale"
@@ -19,50 +19,51 @@ SCALE = "canary-scale"
 
 async def canary_rollout(work: Work[CanaryOptions]) -> Outcome:
     async with service_job(work, await work.target()) as job:
-        group = _group(job)
-        revision = await registered(work, job.ecs, job.wanted.task, job.commit)
+        group = _canary_group(job)
+        revision = await register_task_definition(work, job.client, job.desired.task, job.commit)
         if isinstance(revision, Again):
             return revision
-        live = await applied(job)
+        live = await apply_service(job)
         if not isinstance(live, Service):
             return live
         refuse_rolling(live)
         scale = float(work.options.scale)
-        new = await task_sets.made(job, revision, scale, group)
+        new = await task_sets.ensure_task_set(job, revision, scale, group)
         if isinstance(new, Again | Failed):
             return new
-        if step := await stable(job):
+        if step := await wait_until_stable(job):
             return step
-    note = f"The canary runs at {scale:g} % of the service's size, and gets no traffic yet"
+    note = f"The canary is running at {scale:g} % of the service's size; it receives no traffic yet"
     work.log.success(note)
-    kept = json.dumps({"taskSetArn": new.arn, "taskDefinition": new.task_definition})
-    return Done(note=note, saved={SCALE: f"{scale:g}"}, shared={CANARY: kept, SCALE: f"{scale:g}"})
+    task_set = json.dumps({"taskSetArn": new.arn, "taskDefinition": new.task_definition})
+    return Done(note=note, saved={SCALE: f"{scale:g}"}, shared={CANARY: task_set, SCALE: f"{scale:g}"})
 
 
 def refuse_rolling(live: Service) -> None:
     if live.controller != EXTERNAL:
         raise Refused(
-            f"a service with the deployment controller {live.controller} has no canaries",
-            remedy="make the service with deploymentController.type: EXTERNAL, or use ECS_SYNC alone",
+            f"the deployment controller {live.controller} does not support canaries",
+            remedy="create the service with deploymentController.type: EXTERNAL, or use only ECS_SYNC",
         )
 
 
-def _group(job: Job) -> TargetGroup | None:
-    given = job.wanted.input
-    if given.access_type != "ELB":
+def _canary_group(job: Job) -> TargetGroup | None:
+    app_input = job.desired.input
+    if app_input.access_type != "ELB":
         return None
-    if given.target_groups.canary is None:
+    if app_input.target_groups.canary is None:
         raise Refused(
-            "ECS_CANARY_ROLLOUT needs the canary target group",
-            remedy="write input.targetGroups.canary, or accessType: SERVICE_DISCOVERY",
+            "ECS_CANARY_ROLLOUT requires the canary target group",
+            remedy="set input.targetGroups.canary, or accessType: SERVICE_DISCOVERY",
         )
-    return given.target_groups.canary
+    return app_input.target_groups.canary
 
 
-async def canary_of(job: Job) -> str:
-    """The task set that ECS_CANARY_ROLLOUT of this deployment left; empty when there is none."""
-    kept = job.work.shared.get(CANARY)
-    if kept is None:
+async def find_canary(job: Job) -> str:
+    """ARN of the task set from this deployment's ECS_CANARY_ROLLOUT; empty if there is none."""
+    stored = job.work.shared.get(CANARY)
+    if stored is None:
         return ""
-    arn = str(json.loads(kept)["taskSetArn"])
-    return arn if any(one.arn == arn for one in await job.ecs.task_sets(*job.where)) else ""
+    arn = str(json.loads(stored)["taskSetArn"])
+    sets = await job.client.list_task_sets(*job.cluster_and_name)
+    return arn if any(task_set.arn == arn for task_set in sets) else ""

@@ -1,4 +1,4 @@
-"""ECS_CANARY_CLEAN: the canary goes; its traffic, if it has any, goes to the primary tasks first."""
+"""ECS_CANARY_CLEAN: deletes the canary, after routing its remaining traffic to the primary tasks."""
 
 import json
 
@@ -9,16 +9,16 @@ from pipecd.model.stage import Done, Outcome, Work
 from pipecd.platforms.ecs.stages import task_sets
 from pipecd.platforms.ecs.stages.canary import CANARY
 from pipecd.platforms.ecs.stages.job import service_job
-from pipecd.platforms.ecs.stages.traffic import all_to_primary
+from pipecd.platforms.ecs.stages.traffic import route_all_to_primary
 
 
 async def canary_clean(work: Work[BaseModel]) -> Outcome:
-    kept = work.shared.get(CANARY)
-    if kept is None:
-        raise Refused("there is no canary", remedy="put ECS_CANARY_ROLLOUT before ECS_CANARY_CLEAN")
-    canary = str(json.loads(kept)["taskSetArn"])
+    stored = work.shared.get(CANARY)
+    if stored is None:
+        raise Refused("there is no canary", remedy="add ECS_CANARY_ROLLOUT before ECS_CANARY_CLEAN")
+    canary = str(json.loads(stored)["taskSetArn"])
     async with service_job(work, await work.target()) as job:
-        sets = await job.ecs.task_sets(*job.where)
-        keep = {one.arn for one in sets} - {canary}
-        step = await all_to_primary(job) or await task_sets.retired(job, keep)
-        return step or Done(note="The canary is gone")
+        sets = await job.client.list_task_sets(*job.cluster_and_name)
+        keep = {task_set.arn for task_set in sets} - {canary}
+        step = await route_all_to_primary(job) or await task_sets.delete_others(job, keep)
+        return step or Done(note="The canary was deleted")

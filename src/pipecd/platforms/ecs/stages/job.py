@@ -1,4 +1,4 @@
-"""What every step is given: the stage's work, the connection, and what is to be deployed."""
+"""The argument of every step: the stage's work, the AWS client, and the desired state."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -9,88 +9,92 @@ from typing import Any
 from pipecd.errors import Refused
 from pipecd.model.stage import Again, Failed, Source, Work
 from pipecd.platforms import aws
-from pipecd.platforms.ecs.client import Ecs, connect
-from pipecd.platforms.ecs.source import Desired, ServiceDefinition, TaskDefinition, desired
+from pipecd.platforms.ecs.client import EcsClient, connect
+from pipecd.platforms.ecs.source import DesiredState, ServiceDefinition, TaskDefinition, load_desired_state
 
-#: Tag of a task definition: the mark of the stage that registered it.
-MARK = "pipecd-dev-mark"
+#: Tag of a task definition: the idempotency token of the stage that registered it.
+TOKEN_TAG = "pipecd-dev-mark"
 #: Stage metadata: the revision that this stage registered.
 REVISION = "pipecd/revision"
-#: ECS needs minutes; asking more often tells nothing sooner.
-POLL_SECONDS = 10.0
-#: How long a service or a task set may take to become stable.
-PATIENCE_SECONDS = 600.0
+#: Polling interval (seconds). ECS takes minutes, so a shorter one gains nothing.
+POLL_INTERVAL = 10.0
+#: How long a service or a task set may take to become stable (seconds).
+STABLE_TIMEOUT = 600.0
 
-#: What a step answers: what it did, or that it failed. None: there was nothing to do.
+#: Result of a step: what it did, or its failure. None if there was nothing to do.
 Step = Again | Failed | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """`commit` is the one that is deployed: a rollback's is the running one."""
+    """`commit` is the commit to deploy; for a rollback the running one."""
 
     work: Work[Any]
-    ecs: Ecs
-    wanted: Desired
+    client: EcsClient
+    desired: DesiredState
     service: ServiceDefinition
     commit: str
 
     @property
-    def mark(self) -> str:
-        return mark(self.work)
+    def idempotency_token(self) -> str:
+        return idempotency_token(self.work)
 
     @property
     def tags(self) -> dict[str, str]:
-        return aws.tags(
+        return aws.resource_tags(
             piped=self.work.deployment.piped_id,
             application=self.work.application.id,
             commit=self.commit,
-            own=self.service.tags,
+            user_tags=self.service.tags,
         )
 
     @property
-    def where(self) -> tuple[str, str]:
-        """The cluster and the service's name, as most calls want them."""
+    def cluster_and_name(self) -> tuple[str, str]:
+        """The first two arguments of most client methods."""
         return self.service.cluster, self.service.name
 
-    def waited_too_long(self, key: str) -> bool:
-        """Whether the wait that began at the time in `saved[key]` has lost its patience."""
-        began = float(self.work.saved.get(key, self.work.now))
-        return self.work.now - began > PATIENCE_SECONDS
+    def wait_timed_out(self, key: str) -> bool:
+        """Whether the wait that started at the time in `saved[key]` exceeds `STABLE_TIMEOUT`."""
+        started = float(self.work.saved.get(key, self.work.now))
+        return self.work.now - started > STABLE_TIMEOUT
 
 
 @asynccontextmanager
 async def service_job(work: Work[Any], source: Source) -> AsyncIterator[Job]:
-    """The job of a stage that works on a service. Raises Refused for a standalone task."""
-    wanted = desired(source)
-    if wanted.service is None:
+    """The job of a stage that requires a service. Raises Refused for a standalone task."""
+    desired = load_desired_state(source)
+    if desired.service is None:
         raise Refused(
-            f"{work.stage.name} needs a service, and this is a standalone task",
-            remedy="write input.serviceDefinitionFile, or deploy by ECS_SYNC alone",
+            f"{work.stage.name} requires a service, and this is a standalone task",
+            remedy="set input.serviceDefinitionFile, or use only ECS_SYNC",
         )
-    async with connect(work.provider) as ecs:
-        yield Job(work=work, ecs=ecs, wanted=wanted, service=wanted.service, commit=source.commit)
+    async with connect(work.provider) as client:
+        yield Job(work=work, client=client, desired=desired, service=desired.service, commit=source.commit)
 
 
-def mark(work: Work[Any]) -> str:
-    """The token in letters and digits, and short enough for every field of AWS's that it goes into."""
+def idempotency_token(work: Work[Any]) -> str:
+    """`work.token` as 32 hexadecimal digits, which fits every AWS field that it is used in."""
     return hashlib.sha256(work.token.encode()).hexdigest()[:32]
 
 
 def revision_tags(work: Work[Any], commit: str) -> dict[str, str]:
     """The tags of a task definition that this stage registers."""
-    own = {MARK: mark(work)}
-    return aws.tags(piped=work.deployment.piped_id, application=work.application.id, commit=commit, own=own)
+    token_tag = {TOKEN_TAG: idempotency_token(work)}
+    return aws.resource_tags(
+        piped=work.deployment.piped_id, application=work.application.id, commit=commit, user_tags=token_tag
+    )
 
 
-async def registered(work: Work[Any], ecs: Ecs, task: TaskDefinition, commit: str) -> Again | str:
-    """The ARN of the task definition's revision, registered once by this stage."""
+async def register_task_definition(
+    work: Work[Any], client: EcsClient, task: TaskDefinition, commit: str
+) -> Again | str:
+    """The ARN of the revision, which this stage registers only once."""
     if arn := work.saved.get(REVISION):
         return arn
-    latest = await ecs.latest(task.family)
-    if latest and latest.tags.get(MARK) == mark(work):
-        return Again(saved={REVISION: latest.arn}, note="Found the revision that was registered before")
-    arn = await ecs.register(task.fields, revision_tags(work, commit))
+    latest = await client.get_latest_revision(task.family)
+    if latest and latest.tags.get(TOKEN_TAG) == idempotency_token(work):
+        return Again(saved={REVISION: latest.arn}, note="Found the revision registered earlier by this stage")
+    arn = await client.register_task_definition(task.fields, revision_tags(work, commit))
     name = arn.rsplit("/", 1)[-1]
     work.log.info(f"Registered task definition {name}")
     return Again(saved={REVISION: arn}, note=f"Registered {name}")

@@ -1,4 +1,4 @@
-"""ECS_PRIMARY_ROLLOUT: the new version replaces the primary task set. A canary stays until it is cleaned."""
+"""ECS_PRIMARY_ROLLOUT: replaces the primary task set. A canary stays until ECS_CANARY_CLEAN."""
 
 from pydantic import BaseModel
 
@@ -8,51 +8,51 @@ from pipecd.platforms.ecs.client import Service
 from pipecd.platforms.ecs.config import TargetGroup
 from pipecd.platforms.ecs.source import ROLLING
 from pipecd.platforms.ecs.stages import task_sets
-from pipecd.platforms.ecs.stages.canary import canary_of
-from pipecd.platforms.ecs.stages.job import Job, Step, registered, service_job
-from pipecd.platforms.ecs.stages.rolling import replaced_by_ecs, rolling
-from pipecd.platforms.ecs.stages.service import applied, scaled_down, scaled_up, stable
-from pipecd.platforms.ecs.stages.traffic import all_to_primary
+from pipecd.platforms.ecs.stages.canary import find_canary
+from pipecd.platforms.ecs.stages.job import Job, Step, register_task_definition, service_job
+from pipecd.platforms.ecs.stages.rolling import rolling_update, uses_rolling_update
+from pipecd.platforms.ecs.stages.service import apply_service, scale_down, scale_up, wait_until_stable
+from pipecd.platforms.ecs.stages.traffic import route_all_to_primary
 
 
 async def primary_rollout(work: Work[BaseModel]) -> Outcome:
     async with service_job(work, await work.target()) as job:
-        given = job.wanted.input
-        if given.access_type == "ELB" and not given.target_groups.primary:
+        app_input = job.desired.input
+        if app_input.access_type == "ELB" and not app_input.target_groups.primary:
             raise Refused(
-                "ECS_PRIMARY_ROLLOUT needs the primary target group",
-                remedy="write input.targetGroups.primary, or accessType: SERVICE_DISCOVERY",
+                "ECS_PRIMARY_ROLLOUT requires the primary target group",
+                remedy="set input.targetGroups.primary, or accessType: SERVICE_DISCOVERY",
             )
-        return await replaced(job) or Done(note="The new version runs")
+        return await replace_primary(job) or Done(note="The new version is running")
 
 
-async def replaced(job: Job, *, recreate: bool = False) -> Step:
-    """The steps that ECS_SYNC and ECS_PRIMARY_ROLLOUT share; None when the new version runs."""
-    revision = await registered(job.work, job.ecs, job.wanted.task, job.commit)
+async def replace_primary(job: Job, *, recreate: bool = False) -> Step:
+    """The steps shared by ECS_SYNC and ECS_PRIMARY_ROLLOUT; None when the new version is running."""
+    revision = await register_task_definition(job.work, job.client, job.desired.task, job.commit)
     if isinstance(revision, Again):
         return revision
-    if await rolling(job):
-        return await replaced_by_ecs(job, revision, recreate=recreate)
-    live = await applied(job)
+    if await uses_rolling_update(job):
+        return await rolling_update(job, revision, recreate=recreate)
+    live = await apply_service(job)
     if not isinstance(live, Service):
         return live
     if live.controller == ROLLING:
-        return await replaced_by_ecs(job, revision, recreate=recreate)
-    if recreate and (step := await scaled_down(job, live)):
+        return await rolling_update(job, revision, recreate=recreate)
+    if recreate and (step := await scale_down(job, live)):
         return step
-    new = await task_sets.made(job, revision, 100.0, primary_group(job))
+    new = await task_sets.ensure_task_set(job, revision, 100.0, primary_group(job))
     if isinstance(new, Again | Failed):
         return new
-    canary = await canary_of(job)
+    canary = await find_canary(job)
     return (
-        await task_sets.primary(job, new)
-        or (None if canary else await all_to_primary(job))
-        or await task_sets.retired(job, {new.arn, canary})
-        or (await scaled_up(job) if recreate else None)
-        or await stable(job)
+        await task_sets.make_primary(job, new)
+        or (None if canary else await route_all_to_primary(job))
+        or await task_sets.delete_others(job, {new.arn, canary})
+        or (await scale_up(job) if recreate else None)
+        or await wait_until_stable(job)
     )
 
 
 def primary_group(job: Job) -> TargetGroup | None:
-    given = job.wanted.input
-    return given.target_groups.primary if given.access_type == "ELB" else None
+    app_input = job.desired.input
+    return app_input.target_groups.primary if app_input.access_type == "ELB" else None

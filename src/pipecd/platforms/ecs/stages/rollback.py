@@ -1,6 +1,6 @@
-"""ROLLBACK: traffic goes back first, then what ran before is made to run again, then the rest is deleted.
+"""ROLLBACK: restores the traffic first, then the previous version, then deletes everything else.
 
-Where the task set from before still runs, it is kept, and nothing has to be started.
+If the previous task set still runs, it is kept and nothing has to be started.
 """
 
 from pydantic import BaseModel
@@ -9,89 +9,99 @@ from pipecd.errors import ConfigError
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 from pipecd.platforms import aws
 from pipecd.platforms.ecs.client import Service, TaskSet, connect
-from pipecd.platforms.ecs.source import ROLLING, desired
+from pipecd.platforms.ecs.source import ROLLING, load_desired_state
 from pipecd.platforms.ecs.stages import task_sets
-from pipecd.platforms.ecs.stages.job import Job, Step, registered, service_job
+from pipecd.platforms.ecs.stages.job import Job, Step, register_task_definition, service_job
 from pipecd.platforms.ecs.stages.primary import primary_group
-from pipecd.platforms.ecs.stages.rolling import replaced_by_ecs, rolling
-from pipecd.platforms.ecs.stages.service import COUNT_BEFORE, applied, stable, with_count
-from pipecd.platforms.ecs.stages.traffic import all_to_primary
+from pipecd.platforms.ecs.stages.rolling import rolling_update, uses_rolling_update
+from pipecd.platforms.ecs.stages.service import COUNT_BEFORE, apply_service, restore_count, wait_until_stable
+from pipecd.platforms.ecs.stages.traffic import route_all_to_primary
 
 
 async def ecs_rollback(work: Work[BaseModel]) -> Outcome:
     source = await work.running()
-    wanted = desired(source)
-    if wanted.service is None:
-        return await _standalone(work)
+    desired = load_desired_state(source)
+    if desired.service is None:
+        return await _roll_back_standalone_task(work)
     async with service_job(work, source) as job:
-        step = await _restored(job) or await _other_service_emptied(job)
-        return step or Done(note="What ran before the deployment runs again")
+        step = await _restore(job) or await _empty_other_service(job)
+        return step or Done(note="The previous version is running again")
 
 
-async def _standalone(work: Work[BaseModel]) -> Outcome:
-    """A task that ran cannot be undone; who starts the family's newest revision gets the old one again."""
+async def _roll_back_standalone_task(work: Work[BaseModel]) -> Outcome:
+    """A finished task cannot be undone; this makes the previous version the newest revision again."""
     source = await work.running()
-    async with connect(work.provider) as ecs:
-        revision = await registered(work, ecs, desired(source).task, source.commit)
+    async with connect(work.provider) as client:
+        revision = await register_task_definition(
+            work, client, load_desired_state(source).task, source.commit
+        )
     if isinstance(revision, Again):
         return revision
-    return Done(note=f"Registered {revision.rsplit('/', 1)[-1]} as before; no task was started")
+    return Done(
+        note=f"Registered {revision.rsplit('/', 1)[-1]} with the previous version; no task was started"
+    )
 
 
-async def _restored(job: Job) -> Step:
-    if step := await all_to_primary(job):
+async def _restore(job: Job) -> Step:
+    if step := await route_all_to_primary(job):
         return step
-    if await rolling(job):
-        return await _rolled_back_by_ecs(job)
-    live = await applied(job)
+    if await uses_rolling_update(job):
+        return await _roll_back_rolling_update(job)
+    live = await apply_service(job)
     if not isinstance(live, Service):
         return live
     if live.controller == ROLLING:
-        return await _rolled_back_by_ecs(job)
-    if step := await with_count(job, int(job.work.shared.get(COUNT_BEFORE, "0"))):
+        return await _roll_back_rolling_update(job)
+    if step := await restore_count(job, int(job.work.shared.get(COUNT_BEFORE, "0"))):
         return step
-    old = await _still_running(job) or await _started_again(job)
+    old = await _find_previous_primary(job) or await _start_again(job)
     if isinstance(old, Again | Failed):
         return old
-    return await task_sets.primary(job, old) or await task_sets.retired(job, {old.arn}) or await stable(job)
+    return (
+        await task_sets.make_primary(job, old)
+        or await task_sets.delete_others(job, {old.arn})
+        or await wait_until_stable(job)
+    )
 
 
-async def _rolled_back_by_ecs(job: Job) -> Step:
-    revision = await registered(job.work, job.ecs, job.wanted.task, job.commit)
+async def _roll_back_rolling_update(job: Job) -> Step:
+    revision = await register_task_definition(job.work, job.client, job.desired.task, job.commit)
     if isinstance(revision, Again):
         return revision
-    if step := await with_count(job, int(job.work.shared.get(COUNT_BEFORE, "0"))):
+    if step := await restore_count(job, int(job.work.shared.get(COUNT_BEFORE, "0"))):
         return step
-    return await replaced_by_ecs(job, revision, recreate=False)
+    return await rolling_update(job, revision, recreate=False)
 
 
-async def _still_running(job: Job) -> TaskSet | None:
+async def _find_previous_primary(job: Job) -> TaskSet | None:
     """The primary task set from before the deployment, if nothing has replaced it yet."""
-    for one in await job.ecs.task_sets(*job.where):
-        of_the_commit = one.tags.get(aws.COMMIT) == job.work.deployment.running_commit
-        if one.status == "PRIMARY" and one.ours and of_the_commit and one.steady:
-            return one
+    for task_set in await job.client.list_task_sets(*job.cluster_and_name):
+        same_commit = task_set.tags.get(aws.COMMIT) == job.work.deployment.running_commit
+        if task_set.status == "PRIMARY" and task_set.managed_by_piped and same_commit and task_set.steady:
+            return task_set
     return None
 
 
-async def _started_again(job: Job) -> Again | Failed | TaskSet:
-    revision = await registered(job.work, job.ecs, job.wanted.task, job.commit)
+async def _start_again(job: Job) -> Again | Failed | TaskSet:
+    revision = await register_task_definition(job.work, job.client, job.desired.task, job.commit)
     if isinstance(revision, Again):
         return revision
-    return await task_sets.made(job, revision, 100.0, primary_group(job))
+    return await task_sets.ensure_task_set(job, revision, 100.0, primary_group(job))
 
 
-async def _other_service_emptied(job: Job) -> Step:
-    """The failed commit may have named another service: what it started there goes too."""
+async def _empty_other_service(job: Job) -> Step:
+    """Deletes what the failed commit started in another service, if it named one."""
     source = await job.work.target()
     try:
-        wanted = desired(source)
+        desired = load_desired_state(source)
     except ConfigError:
         return None
-    if wanted.service is None or (wanted.service.cluster, wanted.service.name) == job.where:
+    if desired.service is None or (desired.service.cluster, desired.service.name) == job.cluster_and_name:
         return None
-    other = Job(work=job.work, ecs=job.ecs, wanted=wanted, service=wanted.service, commit=source.commit)
-    live = await other.ecs.service(*other.where)
+    other = Job(
+        work=job.work, client=job.client, desired=desired, service=desired.service, commit=source.commit
+    )
+    live = await other.client.get_service(*other.cluster_and_name)
     if live is None or live.tags.get(aws.APPLICATION) != job.work.application.id:
         return None
-    return await task_sets.retired(other, set())
+    return await task_sets.delete_others(other, set())

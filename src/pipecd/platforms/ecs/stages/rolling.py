@@ -1,7 +1,7 @@
-"""Services with the deployment controller ECS: ECS itself replaces the tasks, a few at a time.
+"""Rolling updates of services with the deployment controller ECS: ECS itself replaces the tasks.
 
-There are no task sets and no canaries then. The new task definition is given to the service, and ECS is
-waited for; a deployment that ECS gives up, or takes back by its circuit breaker, fails the stage.
+Such services have no task sets and no canaries. The service is updated to the new task definition, and the
+stage waits for ECS. The stage fails if ECS's deployment fails or its circuit breaker rolls back.
 """
 
 from typing import Any
@@ -9,13 +9,20 @@ from typing import Any
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.ecs.client import Service
 from pipecd.platforms.ecs.source import ROLLING
-from pipecd.platforms.ecs.stages.job import POLL_SECONDS, Job, Step
-from pipecd.platforms.ecs.stages.service import count_to_set, existing, scaled_down, scaled_up, stable, tag
+from pipecd.platforms.ecs.stages.job import POLL_INTERVAL, Job, Step
+from pipecd.platforms.ecs.stages.service import (
+    desired_count_change,
+    get_existing_service,
+    scale_down,
+    scale_up,
+    tag_service,
+    wait_until_stable,
+)
 
-#: Stage metadata: the service was given this stage's task definition.
-_GIVEN = "pipecd/revision-given"
-#: Members of UpdateService that are taken from the file, where it has them.
-_CHANGED = (
+#: Stage metadata: the service was updated to this stage's task definition.
+_UPDATED = "pipecd/revision-given"
+#: Fields of UpdateService that are taken from the file, if present.
+_UPDATE_FIELDS = (
     "deploymentConfiguration",
     "enableECSManagedTags",
     "enableExecuteCommand",
@@ -27,8 +34,8 @@ _CHANGED = (
     "propagateTags",
     "serviceRegistries",
 )
-_CREATED = (
-    *_CHANGED,
+_CREATE_FIELDS = (
+    *_UPDATE_FIELDS,
     "cluster",
     "serviceName",
     "desiredCount",
@@ -39,75 +46,77 @@ _CREATED = (
 )
 
 
-async def rolling(job: Job) -> bool:
-    """Whether the file says that ECS replaces the tasks, and no live service says otherwise."""
+async def uses_rolling_update(job: Job) -> bool:
+    """Whether the file sets the controller ECS and the live service, if any, has it too."""
     if job.service.controller != ROLLING:
         return False
-    live = await job.ecs.service(*job.where)
+    live = await job.client.get_service(*job.cluster_and_name)
     return live is None or live.controller == ROLLING
 
 
-async def replaced_by_ecs(job: Job, revision: str, *, recreate: bool) -> Step:
-    live = await existing(job)
+async def rolling_update(job: Job, revision: str, *, recreate: bool) -> Step:
+    live = await get_existing_service(job)
     if isinstance(live, Again):
         return live
     if live is None:
         return await _create(job, revision)
-    if recreate and (step := await scaled_down(job, live)):
+    if recreate and (step := await scale_down(job, live)):
         return step
-    if _GIVEN not in job.work.saved:
-        return await _give(job, live, revision)
+    if _UPDATED not in job.work.saved:
+        return await _update(job, live, revision)
     return (
-        await tag(job, live)
-        or (await scaled_up(job) if recreate else None)
-        or _followed(live, revision)
-        or await stable(job)
+        await tag_service(job, live)
+        or (await scale_up(job) if recreate else None)
+        or _check_rollout(live, revision)
+        or await wait_until_stable(job)
     )
 
 
 async def _create(job: Job, revision: str) -> Again:
-    fields = {name: job.service.fields[name] for name in _CREATED if name in job.service.fields}
-    # A DAEMON has as many tasks as there are instances, and no count.
+    fields = {name: job.service.fields[name] for name in _CREATE_FIELDS if name in job.service.fields}
+    # A DAEMON service runs one task per instance and has no count.
     count = {} if fields.get("schedulingStrategy") == "DAEMON" else {"desiredCount": 0}
-    given = {"taskDefinition": revision, "clientToken": job.mark, **_load_balancers(job)}
-    await job.ecs.create_service({**count, **fields, **given}, job.tags)
+    request = {"taskDefinition": revision, "clientToken": job.idempotency_token, **_load_balancers(job)}
+    await job.client.create_service({**count, **fields, **request}, job.tags)
     job.work.log.info(f"Created service {job.service.name}")
-    return Again(saved={_GIVEN: revision}, note=f"Created service {job.service.name}")
+    return Again(saved={_UPDATED: revision}, note=f"Created service {job.service.name}")
 
 
-async def _give(job: Job, live: Service, revision: str) -> Again:
+async def _update(job: Job, live: Service, revision: str) -> Again:
     if live.task_definition != revision:
-        fields = {name: job.service.fields[name] for name in _CHANGED if name in job.service.fields}
-        count = await count_to_set(job, live)
-        changed = {**fields, "taskDefinition": revision, **_load_balancers(job)}
-        await job.ecs.update_service(
-            *job.where, changed if count is None else {**changed, "desiredCount": count}
+        fields = {name: job.service.fields[name] for name in _UPDATE_FIELDS if name in job.service.fields}
+        count = await desired_count_change(job, live)
+        request = {**fields, "taskDefinition": revision, **_load_balancers(job)}
+        await job.client.update_service(
+            *job.cluster_and_name, request if count is None else {**request, "desiredCount": count}
         )
-        job.work.log.info(f"ECS replaces the tasks by {revision.rsplit('/', 1)[-1]}")
-    return Again(saved={_GIVEN: revision}, note="ECS replaces the tasks")
+        job.work.log.info(f"ECS is replacing the tasks by {revision.rsplit('/', 1)[-1]}")
+    return Again(saved={_UPDATED: revision}, note="ECS is replacing the tasks")
 
 
-def _followed(live: Service, revision: str) -> Step:
-    """Whether ECS has come to the end of what it was given."""
+def _check_rollout(live: Service, revision: str) -> Step:
+    """None when ECS has completed the update."""
     if live.task_definition != revision:
+        current = live.task_definition.rsplit("/", 1)[-1]
         return Failed(
-            reason=f"the service went to {live.task_definition.rsplit('/', 1)[-1]} instead: {live.event}",
-            remedy="look at the events of the service: its circuit breaker, or somebody else, took it back",
+            reason=f"the service was changed to {current} instead: {live.event}",
+            remedy="check the service's events for a circuit breaker rollback or a manual change",
         )
     if live.rollout == "FAILED":
         return Failed(
-            reason=f"ECS gave up: {live.rollout_reason}", remedy="look at why the service's tasks stopped"
+            reason=f"the ECS deployment failed: {live.rollout_reason}",
+            remedy="check the stopped reason of the service's tasks",
         )
     if live.rollout == "IN_PROGRESS":
-        return Again(after=POLL_SECONDS, note=live.rollout_reason or "ECS replaces the tasks")
+        return Again(after=POLL_INTERVAL, note=live.rollout_reason or "ECS is replacing the tasks")
     return None
 
 
 def _load_balancers(job: Job) -> dict[str, Any]:
-    group = job.wanted.input.target_groups.primary
-    if job.wanted.input.access_type != "ELB" or group is None:
+    group = job.desired.input.target_groups.primary
+    if job.desired.input.access_type != "ELB" or group is None:
         return {}
-    made: dict[str, Any] = {"targetGroupArn": group.target_group_arn}
+    balancer: dict[str, Any] = {"targetGroupArn": group.target_group_arn}
     if group.container_name:
-        made |= {"containerName": group.container_name, "containerPort": group.container_port}
-    return {"loadBalancers": [made]}
+        balancer |= {"containerName": group.container_name, "containerPort": group.container_port}
+    return {"loadBalancers": [balancer]}

@@ -1,17 +1,17 @@
-"""Steps that make, change and wait for the service itself. No task set and no traffic is touched here."""
+"""Steps that create, update and wait for the service itself. They change no task set and no traffic."""
 
 from typing import Any
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms import aws
-from pipecd.platforms.ecs.autoscaling import owns_the_count
+from pipecd.platforms.ecs.autoscaling import autoscaling_enabled
 from pipecd.platforms.ecs.client import Service
 from pipecd.platforms.ecs.source import EXTERNAL
-from pipecd.platforms.ecs.stages.job import POLL_SECONDS, Job, Step
+from pipecd.platforms.ecs.stages.job import POLL_INTERVAL, Job, Step
 
-#: Members of CreateService that are taken from the file where the task sets have the rest.
-_CREATED = (
+#: Fields of CreateService taken from the file for a service with task sets, which hold the other fields.
+_CREATE_FIELDS = (
     "cluster",
     "serviceName",
     "desiredCount",
@@ -27,62 +27,64 @@ _CREATED = (
     "role",
     "schedulingStrategy",
 )
-#: Members that can change later, and what AWS takes for them when nothing is said.
-_CHANGED: dict[str, Any] = {
+#: Fields that can be updated later, with AWS's defaults.
+_UPDATE_FIELDS: dict[str, Any] = {
     "enableExecuteCommand": False,
     "enableECSManagedTags": False,
     "propagateTags": "NONE",
     "placementStrategy": [],
 }
 #: Stage metadata.
-_APPLIED, _COUNT, _DOWN, _STABLE_SINCE = (
+_APPLIED, _COUNT, _SCALED_DOWN, _WAIT_STARTED = (
     "pipecd/service-applied",
     "pipecd/desired-count",
     "pipecd/scaled-down",
     "pipecd/stable-since",
 )
-#: Shared metadata: how many tasks there were before `recreate` took them away.
+#: Shared metadata: the desired count before `recreate` stopped the tasks.
 COUNT_BEFORE = "pipecd/ecs-desired-count"
 
 
-async def applied(job: Job) -> Again | Failed | Service:
-    """The service as the file wants it, or the step towards that."""
-    live = await existing(job)
+async def apply_service(job: Job) -> Again | Failed | Service:
+    """The service when it matches the file, or the step towards that."""
+    live = await get_existing_service(job)
     if isinstance(live, Again):
         return live
     if live is None:
         return await _create(job)
     if job.service.controller and live.controller != job.service.controller:
         raise Refused(
-            f"the service {job.service.name} has the deployment controller {live.controller}, and the file"
-            f" says {job.service.controller}: that cannot be changed",
-            remedy=f"write deploymentController.type: {live.controller}, or delete the service first",
+            f"the service {job.service.name} has the deployment controller {live.controller}, which cannot be"
+            f" changed to {job.service.controller}",
+            remedy=f"set deploymentController.type: {live.controller}, or delete the service first",
         )
     if _APPLIED not in job.work.saved:
         fields = await _changes(job, live)
         if fields:
-            await job.ecs.update_service(*job.where, fields)
+            await job.client.update_service(*job.cluster_and_name, fields)
             job.work.log.info(f"Updated service {job.service.name}: {', '.join(sorted(fields))}")
         return Again(saved={_APPLIED: "true"})
-    return await tag(job, live) or live
+    return await tag_service(job, live) or live
 
 
-async def existing(job: Job) -> Again | Service | None:
-    """The service; None when there is none. Waits for one that is being deleted."""
-    live = await job.ecs.service(*job.where)
+async def get_existing_service(job: Job) -> Again | Service | None:
+    """The service; None if it does not exist. Waits while an old one is being deleted."""
+    live = await job.client.get_service(*job.cluster_and_name)
     if live and live.status == "DRAINING":
-        return Again(after=POLL_SECONDS, note="Waiting until the old service of this name is gone")
+        return Again(after=POLL_INTERVAL, note="Waiting for the old service of this name to be deleted")
     return live
 
 
 async def _create(job: Job) -> Again:
     if job.service.controller != EXTERNAL:
         raise Refused(
-            f"there is no service {job.service.name}, and its deployment controller is not said",
-            remedy="write deploymentController.type: EXTERNAL for canaries, or ECS for rolling updates",
+            f"the service {job.service.name} does not exist, and its file sets no deployment controller",
+            remedy="set deploymentController.type: EXTERNAL for canaries, or ECS for rolling updates",
         )
-    fields = {name: job.service.fields[name] for name in _CREATED if name in job.service.fields}
-    await job.ecs.create_service({"desiredCount": 0, **fields, "clientToken": job.mark}, job.tags)
+    fields = {name: job.service.fields[name] for name in _CREATE_FIELDS if name in job.service.fields}
+    await job.client.create_service(
+        {"desiredCount": 0, **fields, "clientToken": job.idempotency_token}, job.tags
+    )
     job.work.log.info(f"Created service {job.service.name}")
     return Again(saved={_APPLIED: "true"}, note=f"Created service {job.service.name}")
 
@@ -90,78 +92,83 @@ async def _create(job: Job) -> Again:
 async def _changes(job: Job, live: Service) -> dict[str, Any]:
     fields = {
         name: job.service.fields.get(name, default)
-        for name, default in _CHANGED.items()
+        for name, default in _UPDATE_FIELDS.items()
         if live.fields.get(name, default) != job.service.fields.get(name, default)
     }
-    count = await count_to_set(job, live)
+    count = await desired_count_change(job, live)
     return fields if count is None else {**fields, "desiredCount": count}
 
 
-async def count_to_set(job: Job, live: Service) -> int | None:
-    """The file's desired count; None where it says none, where it is so, and where autoscaling decides."""
+async def desired_count_change(job: Job, live: Service) -> int | None:
+    """The desired count to set. None if the file has none, it is already set, or autoscaling controls it."""
     count = job.service.desired_count
-    if not count or count == live.desired:
+    if not count or count == live.desired_count:
         return None
-    if await owns_the_count(job.work.provider, *job.where):
-        job.work.log.info(f"Autoscaling owns the desired count: it stays at {live.desired}")
+    if await autoscaling_enabled(job.work.provider, *job.cluster_and_name):
+        job.work.log.info(f"Autoscaling controls the desired count; keeping it at {live.desired_count}")
         return None
     return count
 
 
-async def tag(job: Job, live: Service) -> Step:
-    """The tags that Git asks for, and none that the agent gave before; None once it is so."""
+async def tag_service(job: Job, live: Service) -> Step:
+    """One step towards the tags in Git, without stale ones; None when they match."""
     if any(live.tags.get(key) != value for key, value in job.tags.items()):
-        await job.ecs.tag(live.arn, job.tags)
-        return Again(note="Tagging the service")
+        await job.client.tag(live.arn, job.tags)
+        return Again(note="Updating the tags of the service")
     if stale := aws.stale_tags(live.tags, job.tags):
-        await job.ecs.untag(live.arn, stale)
-        return Again(note="Removing tags that Git no longer has")
+        await job.client.untag(live.arn, stale)
+        return Again(note="Removing tags that are no longer in Git")
     return None
 
 
-async def scaled_down(job: Job, live: Service) -> Step:
-    """No task of the service is left. How many there were is remembered first."""
+async def scale_down(job: Job, live: Service) -> Step:
+    """One step towards stopping all tasks; None when they are stopped. Stores the desired count first."""
     saved = job.work.saved
     if _COUNT not in saved:
-        count = str(live.desired)
-        return Again(saved={_COUNT: count}, shared={COUNT_BEFORE: count}, note=f"There are {count} tasks")
-    if _DOWN in saved:
+        count = str(live.desired_count)
+        note = f"Recorded the desired count of {count}"
+        return Again(saved={_COUNT: count}, shared={COUNT_BEFORE: count}, note=note)
+    if _SCALED_DOWN in saved:
         return None
-    if live.desired:
-        await job.ecs.update_service(*job.where, {"desiredCount": 0})
-        job.work.log.info("Stopping all tasks, as recreate asks for")
+    if live.desired_count:
+        await job.client.update_service(*job.cluster_and_name, {"desiredCount": 0})
+        job.work.log.info("Stopping all tasks, because recreate is set")
         return Again(note="Stopping all tasks")
     if live.running or live.pending:
-        return Again(after=POLL_SECONDS, note=f"Waiting until {live.running} tasks have stopped")
-    return Again(saved={_DOWN: "true"})
+        return Again(after=POLL_INTERVAL, note=f"Waiting for {live.running} tasks to stop")
+    return Again(saved={_SCALED_DOWN: "true"})
 
 
-async def scaled_up(job: Job) -> Step:
-    """As many tasks as there were before `scaled_down`."""
-    return await with_count(job, int(job.work.saved.get(_COUNT, "0")))
+async def scale_up(job: Job) -> Step:
+    """Restores the desired count from before `scale_down`."""
+    return await restore_count(job, int(job.work.saved.get(_COUNT, "0")))
 
 
-async def with_count(job: Job, count: int) -> Step:
-    live = await job.ecs.service(*job.where)
-    if live is None or not count or live.desired:
+async def restore_count(job: Job, count: int) -> Step:
+    """Sets the desired count to `count` if it is 0; None when there is nothing to do."""
+    live = await job.client.get_service(*job.cluster_and_name)
+    if live is None or not count or live.desired_count:
         return None
-    await job.ecs.update_service(*job.where, {"desiredCount": count})
+    await job.client.update_service(*job.cluster_and_name, {"desiredCount": count})
     job.work.log.info(f"Starting {count} tasks again")
     return Again(note=f"Starting {count} tasks")
 
 
-async def stable(job: Job) -> Step:
-    """Every task that is wanted runs."""
-    live = await job.ecs.service(*job.where)
+async def wait_until_stable(job: Job) -> Step:
+    """None when all desired tasks run; fails after `STABLE_TIMEOUT`."""
+    live = await job.client.get_service(*job.cluster_and_name)
     if live is None:
-        return Failed(reason=f"the service {job.service.name} is gone", remedy="sync the application again")
-    if not live.pending and live.running >= live.desired:
-        return None
-    if _STABLE_SINCE not in job.work.saved:
-        return Again(saved={_STABLE_SINCE: str(job.work.now)}, note="Waiting until all tasks run")
-    if job.waited_too_long(_STABLE_SINCE):
         return Failed(
-            reason=f"only {live.running} of {live.desired} tasks run after 10 minutes: {live.event}",
-            remedy="look at the events of the service and at why its tasks stopped",
+            reason=f"the service {job.service.name} was deleted", remedy="sync the application again"
         )
-    return Again(after=POLL_SECONDS, note=f"{live.running} of {live.desired} tasks run")
+    if not live.pending and live.running >= live.desired_count:
+        return None
+    if _WAIT_STARTED not in job.work.saved:
+        return Again(saved={_WAIT_STARTED: str(job.work.now)}, note="Waiting for all tasks to run")
+    if job.wait_timed_out(_WAIT_STARTED):
+        running = f"{live.running} of {live.desired_count} tasks are running"
+        return Failed(
+            reason=f"only {running} after 10 minutes: {live.event}",
+            remedy="check the service's events and the stopped reason of its tasks",
+        )
+    return Again(after=POLL_INTERVAL, note=f"{live.running} of {live.desired_count} tasks are running")

@@ -1,41 +1,43 @@
-"""Applications without a service: a task definition is registered, and one task of it is started."""
+"""Applications without a service: registers a task definition and starts one task of it."""
 
 from typing import Any
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Again, Done, Outcome, Work
-from pipecd.platforms.ecs.client import Ecs
-from pipecd.platforms.ecs.source import Desired
-from pipecd.platforms.ecs.stages.job import mark, registered, revision_tags
+from pipecd.platforms.ecs.client import EcsClient
+from pipecd.platforms.ecs.source import DesiredState
+from pipecd.platforms.ecs.stages.job import idempotency_token, register_task_definition, revision_tags
 
 
-async def started(work: Work[Any], ecs: Ecs, wanted: Desired, commit: str) -> Outcome:
-    """Registers, and starts the task where the file asks for it."""
-    revision = await registered(work, ecs, wanted.task, commit)
+async def run_standalone_task(
+    work: Work[Any], client: EcsClient, desired: DesiredState, commit: str
+) -> Outcome:
+    """Registers the task definition, and starts a task if `runStandaloneTask` is set."""
+    revision = await register_task_definition(work, client, desired.task, commit)
     if isinstance(revision, Again):
         return revision
-    given = wanted.input
-    if not given.run_standalone_task:
+    app_input = desired.input
+    if not app_input.run_standalone_task:
         return Done(note=f"Registered {revision.rsplit('/', 1)[-1]}")
-    if not given.cluster_arn:
-        raise Refused("there is no cluster to run the task in", remedy="write input.clusterArn")
-    running = await ecs.started(given.cluster_arn, mark(work))
+    if not app_input.cluster_arn:
+        raise Refused("no cluster is configured for the task", remedy="set input.clusterArn")
+    running = await client.list_tasks_started_by(app_input.cluster_arn, idempotency_token(work))
     if running:
-        return Done(note=f"Task {running[0].rsplit('/', 1)[-1]} was started")
-    arn = await ecs.run_task(_fields(work, wanted, revision), revision_tags(work, commit))
+        return Done(note=f"Started task {running[0].rsplit('/', 1)[-1]}")
+    arn = await client.run_task(_run_task_request(work, desired, revision), revision_tags(work, commit))
     work.log.success(f"Started task {arn.rsplit('/', 1)[-1]}")
-    return Done(note=f"Task {arn.rsplit('/', 1)[-1]} was started")
+    return Done(note=f"Started task {arn.rsplit('/', 1)[-1]}")
 
 
-def _fields(work: Work[Any], wanted: Desired, revision: str) -> dict[str, Any]:
-    given, network = wanted.input, wanted.input.awsvpc_configuration
+def _run_task_request(work: Work[Any], desired: DesiredState, revision: str) -> dict[str, Any]:
+    app_input, network = desired.input, desired.input.awsvpc_configuration
     fields: dict[str, Any] = {
-        "cluster": given.cluster_arn,
+        "cluster": app_input.cluster_arn,
         "taskDefinition": revision,
-        "launchType": given.launch_type,
+        "launchType": app_input.launch_type,
         "count": 1,
-        "startedBy": mark(work),
-        "clientToken": mark(work),
+        "startedBy": idempotency_token(work),
+        "clientToken": idempotency_token(work),
     }
     if not network.subnets:
         return fields

@@ -1,4 +1,4 @@
-"""Steps that make task sets, choose the primary one, and delete those that are over."""
+"""Steps that create task sets, set the primary one, and delete unused ones."""
 
 from collections.abc import Collection
 from typing import Any
@@ -6,88 +6,92 @@ from typing import Any
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.ecs.client import TaskSet
 from pipecd.platforms.ecs.config import TargetGroup
-from pipecd.platforms.ecs.stages.job import POLL_SECONDS, Job, Step
+from pipecd.platforms.ecs.stages.job import POLL_INTERVAL, Job, Step
 
-#: Stage metadata: when waiting began; task definitions of task sets that were deleted, to deregister.
-_STEADY_SINCE, _RETIRING = "pipecd/steady-since", "pipecd/retiring"
-_OF_THE_SERVICE = ("launchType", "networkConfiguration", "serviceRegistries", "platformVersion")
+#: Stage metadata: when the wait started, and the task definitions of deleted task sets, to deregister.
+_WAIT_STARTED, _TO_DEREGISTER = "pipecd/steady-since", "pipecd/retiring"
+_SERVICE_FIELDS = ("launchType", "networkConfiguration", "serviceRegistries", "platformVersion")
 
 
-async def made(job: Job, revision: str, scale: float, group: TargetGroup | None) -> Again | Failed | TaskSet:
-    """This stage's task set, once its tasks run and are healthy."""
-    found = await _own(job)
-    if found is None:
-        await job.ecs.create_task_set(_fields(job, revision, scale, group), job.tags)
-        job.work.log.info(f"Created a task set of {revision.rsplit('/', 1)[-1]} at {scale:g} %")
-        return Again(saved={_STEADY_SINCE: str(job.work.now)}, note="Created a task set")
-    if found.steady:
-        return found
-    if _STEADY_SINCE not in job.work.saved:
-        return Again(saved={_STEADY_SINCE: str(job.work.now)})
-    if job.waited_too_long(_STEADY_SINCE):
-        live = await job.ecs.service(*job.where)
+async def ensure_task_set(
+    job: Job, revision: str, scale: float, group: TargetGroup | None
+) -> Again | Failed | TaskSet:
+    """This stage's task set when its tasks are running and healthy, or the step towards that."""
+    task_set = await _find_own(job)
+    if task_set is None:
+        await job.client.create_task_set(_fields(job, revision, scale, group), job.tags)
+        job.work.log.info(f"Created a task set for {revision.rsplit('/', 1)[-1]} at {scale:g} %")
+        return Again(saved={_WAIT_STARTED: str(job.work.now)}, note="Created a task set")
+    if task_set.steady:
+        return task_set
+    if _WAIT_STARTED not in job.work.saved:
+        return Again(saved={_WAIT_STARTED: str(job.work.now)})
+    if job.wait_timed_out(_WAIT_STARTED):
+        live = await job.client.get_service(*job.cluster_and_name)
         return Failed(
-            reason=f"the new tasks are not steady after 10 minutes: {live.event if live else ''}",
-            remedy="look at the events of the service and at why its tasks stopped",
+            reason=f"the new tasks are not healthy after 10 minutes: {live.event if live else ''}",
+            remedy="check the service's events and the stopped reason of its tasks",
         )
-    return Again(after=POLL_SECONDS, note="Waiting until the new tasks run and are healthy")
+    return Again(after=POLL_INTERVAL, note="Waiting for the new tasks to be running and healthy")
 
 
-async def _own(job: Job) -> TaskSet | None:
-    sets = await job.ecs.task_sets(*job.where)
-    return next((one for one in sets if one.mark == job.mark), None)
+async def _find_own(job: Job) -> TaskSet | None:
+    sets = await job.client.list_task_sets(*job.cluster_and_name)
+    return next((task_set for task_set in sets if task_set.external_id == job.idempotency_token), None)
 
 
 def _fields(job: Job, revision: str, scale: float, group: TargetGroup | None) -> dict[str, Any]:
-    cluster, service = job.where
-    written = {name: job.service.fields[name] for name in _OF_THE_SERVICE if name in job.service.fields}
+    cluster, service = job.cluster_and_name
+    service_fields = {
+        name: job.service.fields[name] for name in _SERVICE_FIELDS if name in job.service.fields
+    }
     return {
         "cluster": cluster,
         "service": service,
         "taskDefinition": revision,
-        "externalId": job.mark,
-        "clientToken": job.mark,
+        "externalId": job.idempotency_token,
+        "clientToken": job.idempotency_token,
         "scale": {"value": scale, "unit": "PERCENT"},
-        **written,
+        **service_fields,
         **({"loadBalancers": [_load_balancer(group)]} if group else {}),
     }
 
 
 def _load_balancer(group: TargetGroup) -> dict[str, Any]:
-    made: dict[str, Any] = {"targetGroupArn": group.target_group_arn}
+    fields: dict[str, Any] = {"targetGroupArn": group.target_group_arn}
     if group.container_name:
-        made |= {"containerName": group.container_name, "containerPort": group.container_port}
-    return made | ({"loadBalancerName": group.load_balancer_name} if group.load_balancer_name else {})
+        fields |= {"containerName": group.container_name, "containerPort": group.container_port}
+    return fields | ({"loadBalancerName": group.load_balancer_name} if group.load_balancer_name else {})
 
 
-async def primary(job: Job, one: TaskSet) -> Step:
-    if one.status == "PRIMARY":
+async def make_primary(job: Job, task_set: TaskSet) -> Step:
+    if task_set.status == "PRIMARY":
         return None
-    await job.ecs.make_primary(*job.where, one.arn)
-    job.work.log.info("The new task set is the primary one")
-    return Again(note="Made the new task set the primary one")
+    await job.client.make_primary(*job.cluster_and_name, task_set.arn)
+    job.work.log.info("The new task set is now primary")
+    return Again(note="The new task set is now primary")
 
 
-async def retired(job: Job, keep: Collection[str]) -> Step:
-    """Deletes every task set of ours but those in `keep`, and then their task definitions, one a call.
+async def delete_others(job: Job, keep: Collection[str]) -> Step:
+    """Deletes every managed task set except those in `keep`, then their task definitions, one per call.
 
-    What is to be deregistered is stored before the task set is deleted: afterwards nobody could tell.
+    A task definition is stored before its task set is deleted, because it is unknown afterwards.
     """
-    sets = await job.ecs.task_sets(*job.where)
-    over = [one for one in sets if one.ours and one.arn not in keep]
-    # A rollback may do this for two services.
-    key = f"{_RETIRING}/{job.service.name}"
-    retiring = [arn for arn in job.work.saved.get(key, "").split(",") if arn]
-    if over:
-        one = over[0]
-        if one.task_definition and one.task_definition not in retiring:
-            return Again(saved={key: ",".join([*retiring, one.task_definition])})
-        await job.ecs.delete_task_set(*job.where, one.arn)
-        job.work.log.info(f"Deleted task set {one.arn.rsplit('/', 1)[-1]}")
-        return Again(note="Deleted a task set that is over")
-    if not retiring:
+    sets = await job.client.list_task_sets(*job.cluster_and_name)
+    unused = [task_set for task_set in sets if task_set.managed_by_piped and task_set.arn not in keep]
+    # A rollback may call this for two services.
+    key = f"{_TO_DEREGISTER}/{job.service.name}"
+    to_deregister = [arn for arn in job.work.saved.get(key, "").split(",") if arn]
+    if unused:
+        task_set = unused[0]
+        if task_set.task_definition and task_set.task_definition not in to_deregister:
+            return Again(saved={key: ",".join([*to_deregister, task_set.task_definition])})
+        await job.client.delete_task_set(*job.cluster_and_name, task_set.arn)
+        job.work.log.info(f"Deleted task set {task_set.arn.rsplit('/', 1)[-1]}")
+        return Again(note="Deleted an unused task set")
+    if not to_deregister:
         return None
-    first, rest = retiring[0], retiring[1:]
-    if all(one.task_definition != first for one in sets):
-        await job.ecs.deregister(first)
+    first, rest = to_deregister[0], to_deregister[1:]
+    if all(task_set.task_definition != first for task_set in sets):
+        await job.client.deregister_task_definition(first)
     return Again(saved={key: ",".join(rest)})

@@ -1,4 +1,4 @@
-# Refuses a greeting that does not fit on a line.
+# Fails if the greeting does not fit on one line.
 length=$(wc -c < greeting.txt)
-echo "greeting.txt has $length bytes, $LIMIT are allowed"
+echo "greeting.txt has $length bytes; the limit is $LIMIT"
 test "$length" -le "$LIMIT"

@@ -1,8 +1,8 @@
-# A service that breaks down when more than 1000 requests are let in.
+# Simulates a service that fails with more than 1000 requests.
 requests=$(cat "$1")
-echo "the service lets in $requests requests"
+echo "the limit is $requests requests"
 if [ "$requests" -gt 1000 ]; then
-  echo "ERROR: it broke down; take the limit back" >&2
+  echo "ERROR: the service failed; roll back the limit" >&2
   exit 1
 fi
-echo "all is well"
+echo "the service is healthy"

@@ -1,2 +1,2 @@
-# Add one, commit and push.
+# Add a subnet, then commit and push.
 subnets = ["10.0.1.0/24", "10.0.2.0/24"]

@@ -1,4 +1,4 @@
-"""Records, facts, leases and the change feed."""
+"""Tables for records, their metadata (`facts`), leases and the change feed."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,0 +1,136 @@
+"""The gRPC server: serves every service of the method table through one generic handler.
+
+Requests arrive as bytes and are parsed after the credential is checked. Started and stopped by
+`controlplane.serving`.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc import aio
+
+from pipecd.controlplane.rpc import guard
+from pipecd.controlplane.rpc.call_metrics import record_call
+from pipecd.controlplane.rpc.guard import CallMetadata
+from pipecd.controlplane.rpc.method import Method
+from pipecd.controlplane.rpc.status import to_status
+from pipecd.controlplane.services import Services
+from pipecd.errors import ConfigError, Refused
+
+#: Metadata key under which an agent names its process.
+INSTANCE_METADATA_KEY = "pipecd-instance"
+_OPTIONS: Sequence[tuple[str, int]] = (
+    # Agents send pings because proxies and firewalls drop idle connections.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    # A second control plane on the same port must fail to start, not share the port.
+    ("grpc.so_reuseport", 0),
+)
+
+Context = aio.ServicerContext[bytes, bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """Certificate and private key, as PEM bytes."""
+
+    certificate: bytes
+    key: bytes
+
+
+def create_server(services: Services, methods: Mapping[str, Method]) -> aio.Server:
+    """Return a server without a port; see `listen`."""
+    server = aio.server(options=_OPTIONS)
+    handlers = {path: _handler(services, method) for path, method in methods.items()}
+    server.add_generic_rpc_handlers((_MethodHandlers(handlers),))
+    return server
+
+
+def listen(server: aio.Server, address: str, tls: Tls | None) -> int:
+    """Listen on `address` (`host:port`; port 0 means any free port) and return the port.
+
+    Raises ConfigError if the port is in use.
+    """
+    try:
+        if tls is None:
+            return server.add_insecure_port(address)
+        credentials = grpc.ssl_server_credentials([(tls.key, tls.certificate)])
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"cannot listen on {address} for gRPC",
+            remedy="stop the process that uses the port, or choose another port",
+        ) from error
+
+
+class _MethodHandlers(grpc.GenericRpcHandler):
+    """Looks up the handler of a call by its path."""
+
+    def __init__(self, handlers: Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]) -> None:
+        self._handlers = handlers
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        return self._handlers.get(details.method)
+
+
+def _handler(services: Services, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
+    # Without (de)serializers, gRPC passes requests and responses as bytes.
+    if method.streams:
+        return grpc.unary_stream_rpc_method_handler(_streaming(services, method))
+    return grpc.unary_unary_rpc_method_handler(_unary(services, method))
+
+
+def _unary(services: Services, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def handle(data: bytes, context: Context) -> bytes:
+        try:
+            async with record_call(method, context.peer()):
+                caller = await guard.authorize(services, method, _call_metadata(context))
+                request = _parse(method, data)
+                return (await guard.serve(services, method, caller, request)).SerializeToString()
+        except Exception as error:  # noqa: BLE001 RPC boundary: every error becomes a status
+            return await _abort(context, method, error)
+
+    return handle
+
+
+def _streaming(services: Services, method: Method) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
+    async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
+        try:
+            async with record_call(method, context.peer()):
+                caller = await guard.authorize(services, method, _call_metadata(context))
+                request = _parse(method, data)
+                async with aclosing(guard.stream(services, method, caller, request)) as messages:
+                    async for message in messages:
+                        yield message.SerializeToString()
+        except Exception as error:  # noqa: BLE001 RPC boundary: every error becomes a status
+            await _abort(context, method, error)
+
+    return handle
+
+
+async def _abort(context: Context, method: Method, error: Exception) -> bytes:
+    status = to_status(error, method.path)
+    await context.abort(grpc.StatusCode[status.code], status.message)
+    raise AssertionError("abort always raises")
+
+
+def _parse(method: Method, data: bytes) -> Message:
+    try:
+        return method.request.FromString(data)
+    except DecodeError:
+        raise Refused(f"the request is not a valid {method.request.DESCRIPTOR.full_name}") from None
+
+
+def _call_metadata(context: Context) -> CallMetadata:
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return CallMetadata(
+        authorization=metadata.get("authorization", ""),
+        cookie=metadata.get("cookie", ""),
+        instance=metadata.get(INSTANCE_METADATA_KEY, ""),
+        address=context.peer(),
+    )

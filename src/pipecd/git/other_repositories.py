@@ -1,0 +1,88 @@
+"""Checkouts of repositories that an application's files name, in addition to the configured ones.
+
+Called for a Lambda function whose code is in another repository. The author of such a file must not gain
+access through it: the password is sent only to hosts of remotes in the agent's configuration, and local paths
+are not accepted as remotes.
+"""
+
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipecd.errors import ConfigError, NotFound
+from pipecd.git.command import git
+from pipecd.git.credentials import Credentials, User, environment
+from pipecd.remotes import canonical, same_repository
+
+#: Seconds.
+FETCH_TIMEOUT = 300.0
+_WITH_HOST = re.compile(r"^(https?|ssh)://|^[^@/:]+@[^/:]+:")
+_SHORT_COMMIT = re.compile(r"^[0-9a-f]{4,39}$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherRepositories:
+    """`trusted` are the remotes in the agent's configuration."""
+
+    home: Path
+    credentials: Credentials
+    user: User
+    trusted: Collection[str] = ()
+
+    @asynccontextmanager
+    async def checkout(self, remote: str, ref: str) -> AsyncIterator[Path]:
+        """A checkout of a branch, tag or commit, which the caller may change; removed when the block ends.
+
+        Raises ConfigError or Temporary.
+        """
+        self._check(remote, ref)
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (
+            TemporaryDirectory(prefix="pipecd-checkout-", dir=self.home) as directory,
+            environment(self._credentials_for(remote), self.user, self.home) as env,
+        ):
+            files, git_dir = Path(directory, "files"), Path(directory, "store")
+            files.mkdir()
+            await git("init", "--quiet", "--bare", str(git_dir), env=env)
+            options = ("--git-dir", str(git_dir))
+            fetch = (*options, "fetch", "--quiet", "--no-recurse-submodules", "--no-auto-gc")
+            try:
+                if _SHORT_COMMIT.match(ref):
+                    await git(*fetch, "--", remote, "+refs/*:refs/*", env=env, timeout=FETCH_TIMEOUT)
+                    commit = ref
+                else:
+                    await git(*fetch, "--depth=1", "--", remote, ref, env=env, timeout=FETCH_TIMEOUT)
+                    commit = "FETCH_HEAD"
+                await git(*options, "--work-tree", str(files), "read-tree", commit, env=env)
+            except NotFound as error:
+                raise _unknown_ref_error(remote, ref) from error
+            tree_options = (*options, "--work-tree", str(files))
+            await git(
+                *tree_options, "checkout-index", "--all", "--force", env=env, cwd=files, timeout=FETCH_TIMEOUT
+            )
+            yield files
+
+    def _credentials_for(self, remote: str) -> Credentials:
+        if _host(remote) in {_host(trusted_remote) for trusted_remote in self.trusted}:
+            return self.credentials
+        return replace(self.credentials, username="", password="")
+
+    def _check(self, remote: str, ref: str) -> None:
+        configured = any(same_repository(remote, trusted_remote) for trusted_remote in self.trusted)
+        if not configured and not _WITH_HOST.match(remote):
+            raise ConfigError(f"{remote!r} is not a remote repository", remedy="write an https or ssh remote")
+        if ref.startswith("-") or ":" in ref or not ref.strip():
+            raise ConfigError(f"{ref!r} is not a branch, tag or commit")
+
+
+def _host(remote: str) -> str:
+    return canonical(remote).partition("/")[0]
+
+
+def _unknown_ref_error(remote: str, ref: str) -> ConfigError:
+    return ConfigError(
+        f"{remote} has no branch, tag or commit {ref}", remedy="push it, or correct the ref in the file"
+    )

@@ -1,0 +1,227 @@
+"""Calls the stages of a platform as the agent does, against an emulated AWS.
+
+    runner = AwsRunner(platform, provider, running=folder, target=folder)
+    outcome = await runner.run("LAMBDA_SYNC")
+    outcome = await runner.run("LAMBDA_SYNC", killer=Killer(aws, seed))
+
+Metadata returned by a call is stored before the next call, as the agent does, unless the agent is killed
+during the call.
+"""
+
+import asyncio
+import random
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pipecd.config.application import load
+from pipecd.errors import Refused, Temporary, UserError
+from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
+from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
+from tests.platforms.aws.emulator import Call, Emulator
+
+APPLICATION = "app-1"
+#: More calls than any stage needs, so that a stage that never ends fails its test.
+MAX_CALLS = 150
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, text: str) -> None:
+        self.lines.append(text)
+
+    success = error = info
+
+
+class Killer:
+    """Kills the agent at random: before or after a call to AWS takes effect, or after a stage's call."""
+
+    def __init__(self, aws: Emulator, seed: int, times: int = 6) -> None:
+        self._aws, self._random, self._remaining = aws, random.Random(seed), times
+        self.kills = 0
+
+    async def __call__(self, stage: Any, work: Work[Any]) -> Outcome | None:
+        """The outcome; None if the agent was killed during the call."""
+        if not self._remaining or self._random.random() < 0.4:
+            return await stage(work)
+        self._remaining -= 1
+        self.kills += 1
+        if self._random.random() < 0.3:
+            await stage(work)
+            return None
+        return await self._interrupted(stage, work)
+
+    async def _interrupted(self, stage: Any, work: Work[Any]) -> Outcome | None:
+        loop, ended = asyncio.get_running_loop(), threading.Event()
+        countdown = self._random.randint(1, 8)
+        task = asyncio.create_task(stage(work))
+        task.add_done_callback(lambda _: ended.set())
+
+        def intercept(call: Call, after: bool) -> None:
+            nonlocal countdown
+            countdown -= 1
+            if countdown == 0:
+                loop.call_soon_threadsafe(task.cancel)
+                assert ended.wait(240)
+                if not after:
+                    raise ConnectionError("the agent was killed")
+
+        self._aws.intercept = intercept
+        try:
+            await asyncio.wait([task])
+        finally:
+            self._aws.intercept = None
+        return None if task.cancelled() else task.result()
+
+
+@dataclass
+class AwsRunner:
+    """`target` and `running` are checkouts: folders with an `app.pipecd.yaml` inside."""
+
+    platform: Any
+    provider: Any
+    target: Path
+    running: Path | None = None
+    #: Checkouts of other repositories, by remote and ref.
+    repositories: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
+    saved: dict[str, dict[str, str]] = field(default_factory=dict)
+    log: Log = field(default_factory=Log)
+    id: str = "deployment-2"
+    waited: float = 0.0
+
+    @property
+    def commits(self) -> tuple[str, str]:
+        return (_commit(self.running) if self.running else "", _commit(self.target))
+
+    async def run(
+        self,
+        name: str,
+        *,
+        killer: Killer | None = None,
+        calls: int = MAX_CALLS,
+        stage_id: str = "",
+        **options: Any,
+    ) -> Outcome:
+        """The stage's final outcome or, if it is cancelled after `calls` calls, the last one."""
+        stage, outcome = self.platform.stages[name], None
+        stage_id = stage_id or name
+        for _ in range(calls):
+            work = self._work(name, stage_id, options)
+            outcome = await self._call(stage, work, killer)
+            if outcome is None:
+                continue
+            self.saved.setdefault(stage_id, {}).update(outcome.saved)
+            if not isinstance(outcome, Failed):
+                self.shared.update(outcome.shared)
+            if not isinstance(outcome, Again):
+                return outcome
+            self.waited += outcome.after
+        assert calls < MAX_CALLS, f"{name} did not end: {outcome}"
+        assert outcome is not None
+        return outcome
+
+    async def _call(self, stage: Any, work: Work[Any], killer: Killer | None) -> Outcome | None:
+        try:
+            return await killer(stage, work) if killer else await stage(work)
+        except Temporary as error:
+            self.log.error(str(error))
+            return Again(after=1.0)
+        except UserError as error:
+            return Failed(reason=str(error))
+
+    def _work(self, name: str, stage_id: str, options: Mapping[str, Any]) -> Work[Any]:
+        running_commit, commit = self.commits
+        options_type = self.platform.options.get(name)
+        stage = Stage(id=stage_id, name=name, index=0, metadata=dict(self.saved.get(stage_id, {})))
+        deployment = Deployment(
+            id=self.id,
+            application_id=APPLICATION,
+            application_name="shop",
+            piped_id="piped-1",
+            project_id="shop",
+            kind=ApplicationKind.LAMBDA,
+            git_path=GitPath(repo_id="shop", path="."),
+            trigger=Trigger(
+                commit=Commit(hash=commit, message="", author="", branch="main", created_at=1), timestamp=1
+            ),
+            running_commit=running_commit,
+            stages=(stage,),
+            shared=dict(self.shared),
+        )
+        return Work(
+            application=Application(
+                id=APPLICATION,
+                name="shop",
+                piped_id="piped-1",
+                project_id="shop",
+                kind=ApplicationKind.LAMBDA,
+                git_path=deployment.git_path,
+            ),
+            deployment=deployment,
+            stage=stage,
+            options=options_type.model_validate(options) if options_type else None,
+            provider=self.provider,
+            log=self.log,
+            now=1_700_000_000 + self.waited,
+            token=f"{self.id}/{stage_id}",
+            actions=(),
+            target=self._target,
+            running=self._running,
+            checkout_repository=self._checkout_repository,
+            notify=lambda *_: None,
+            store_object=_no_objects,
+            load_object=_no_objects,
+        )
+
+    async def _target(self) -> Source:
+        return load_source(self.platform, self.target)
+
+    async def _running(self) -> Source:
+        if self.running is None:
+            raise Refused("nothing was deployed before")
+        return load_source(self.platform, self.running)
+
+    async def _checkout_repository(self, remote: str, ref: str) -> Path:
+        return self.repositories[remote, ref]
+
+    def next_deployment(self, target: Path) -> "AwsRunner":
+        """The deployment that follows this one."""
+        return replace(
+            self,
+            running=self.target,
+            target=target,
+            shared={},
+            saved={},
+            log=Log(),
+            id=f"deployment-{int(self.id.split('-')[1]) + 1}",
+        )
+
+
+def _commit(folder: Path) -> str:
+    return f"commit-{folder.name}"
+
+
+async def _no_objects(*_: Any) -> Any:
+    raise AssertionError("this platform stores no objects")
+
+
+def load_source(platform: Any, folder: Path) -> Source:
+    text = (folder / "app.pipecd.yaml").read_text()
+    config = load(text, "app.pipecd.yaml", lambda _: platform)
+    return Source(commit=_commit(folder), root=folder, directory=folder, config=config)
+
+
+def assert_succeeded(outcome: Outcome) -> Done:
+    assert isinstance(outcome, Done), outcome
+    return outcome
+
+
+def failure_text(outcome: Outcome) -> str:
+    assert isinstance(outcome, Failed), outcome
+    return f"{outcome.reason}; {outcome.remedy}"

@@ -1,0 +1,30 @@
+"""Makes a plan preview from two folders instead of two checkouts."""
+
+from pathlib import Path
+from typing import Any
+
+from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.preview import Preview, PreviewRequest
+from pipecd.model.stage import Source
+from tests.platforms.aws.stage_runner import load_source
+
+
+async def make_preview(platform: Any, head: Path, running: Path | None) -> Preview:
+    async def checkout() -> Source | None:
+        return load_source(platform, running) if running else None
+
+    work = PreviewRequest(
+        application=Application(
+            id="id",
+            name="shop",
+            piped_id="piped",
+            project_id="project",
+            kind=ApplicationKind.ECS,
+            git_path=GitPath(repo_id="shop", path="shop"),
+        ),
+        provider=None,
+        head=load_source(platform, head),
+        running=checkout,
+    )
+    preview: Preview = await platform.plan_preview(work)
+    return preview

@@ -1,0 +1,45 @@
+"""An agent that plans and applies, to be killed meanwhile: `python -m tests.platforms.terraform.killed_agent DIR`.
+
+What a control plane would have is in `DIR/memory`, as it was after each call.
+"""
+
+import asyncio
+import pickle
+import sys
+from pathlib import Path
+
+from pipecd.model.stage import Again
+from pipecd.platforms.terraform.config import PlanOptions
+from pipecd.platforms.terraform.stages import apply, plan
+from tests.platforms.terraform.shop import shop_runner
+from tests.stages.stage_runner import StageRunner
+
+PIPELINE = (("TERRAFORM_PLAN", plan, PlanOptions()), ("TERRAFORM_APPLY", apply, None))
+
+
+def remember(folder: Path, runner: StageRunner) -> None:
+    fresh = folder / "memory.new"
+    fresh.write_bytes(pickle.dumps((runner.deployment, runner.stored)))
+    fresh.replace(folder / "memory")
+
+
+def recall(folder: Path, runner: StageRunner) -> None:
+    if (folder / "memory").exists():
+        runner.deployment, runner.stored = pickle.loads((folder / "memory").read_bytes())
+
+
+async def main(folder: Path) -> None:
+    async with shop_runner(folder, "") as runner:
+        recall(folder, runner)
+        ended = {stage.name for stage in runner.deployment.stages if stage.status.final}
+        for name, function, options in PIPELINE:
+            if name in ended:
+                continue
+            async with runner.calls(name, function, options) as call:
+                while isinstance(await call(), Again):
+                    remember(folder, runner)
+            remember(folder, runner)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

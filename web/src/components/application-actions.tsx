@@ -1,0 +1,88 @@
+// The actions on an application: encrypt a secret, enable, disable, delete.
+
+import { ActionIcon, Text } from "@mantine/core";
+import { IconDots, IconLock, IconPlayerPause, IconPlayerPlay, IconTrash } from "@tabler/icons-react";
+import { useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { useNavigate } from "react-router";
+
+import { webClient } from "../api";
+import { key } from "../queries";
+import type { Application } from "../schema/model/application_pb";
+import { ActionMenu, type MenuAction } from "./action-menu";
+import { EncryptSecretDialog } from "./encrypt-secret-dialog";
+
+export function ApplicationActions({ application }: { application: Application }) {
+  const [encrypting, setEncrypting] = useState(false);
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const request = { applicationId: application.id };
+  const refresh = () =>
+    Promise.all([
+      client.invalidateQueries({ queryKey: key.application(application.id) }),
+      client.invalidateQueries({ queryKey: key.applications }),
+    ]);
+  const remove = async () => {
+    await webClient.deleteApplication(request);
+    client.removeQueries({ queryKey: key.application(application.id) });
+    await navigate("/applications");
+  };
+  const actions: MenuAction[] = [
+    { text: "Encrypt secret", Icon: IconLock, onSelect: () => setEncrypting(true) },
+    {
+      text: "Enable",
+      Icon: IconPlayerPlay,
+      hidden: !application.disabled,
+      confirmation: {
+        title: `Enable ${application.name}?`,
+        consequences: "The piped compares the application with Git again and deploys commits made in the meantime.",
+        verb: "Enable",
+        run: () => webClient.enableApplication(request).then(refresh),
+      },
+    },
+    {
+      text: "Disable",
+      Icon: IconPlayerPause,
+      hidden: application.disabled,
+      confirmation: {
+        title: `Disable ${application.name}?`,
+        consequences: "New commits are not deployed until it is enabled again. Running resources are not affected.",
+        verb: "Disable",
+        run: () => webClient.disableApplication(request).then(refresh),
+      },
+    },
+    {
+      text: "Delete",
+      Icon: IconTrash,
+      color: "red",
+      confirmation: {
+        title: `Delete ${application.name}?`,
+        consequences: (
+          <>
+            The application is removed from PipeCD. Its past deployments remain accessible by their links.{" "}
+            <Text span fw={600} inherit>
+              The resources it deployed are not deleted
+            </Text>{" "}
+            and keep running.
+          </>
+        ),
+        verb: "Delete",
+        dangerous: true,
+        run: remove,
+      },
+    },
+  ];
+  return (
+    <>
+      <ActionMenu
+        target={
+          <ActionIcon variant="default" size={36} aria-label="More actions">
+            <IconDots size={18} aria-hidden />
+          </ActionIcon>
+        }
+        actions={actions}
+      />
+      <EncryptSecretDialog application={application} opened={encrypting} close={() => setEncrypting(false)} />
+    </>
+  );
+}

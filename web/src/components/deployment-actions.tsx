@@ -1,0 +1,134 @@
+// The actions on a running deployment: cancel it, approve or skip its current stage.
+
+import { Button } from "@mantine/core";
+import { IconCheck, IconPlayerSkipForward, IconX } from "@tabler/icons-react";
+import { useMutation, useQuery } from "@tanstack/react-query";
+
+import { webClient } from "../api";
+import { useSendCommand } from "../commands";
+import { meQuery } from "../queries";
+import type { Deployment } from "../schema/model/deployment_pb";
+import type { PipelineStage } from "../schema/model/stage_pb";
+import { approvers, canApprove, canSkip } from "../stages";
+import { ConfirmDialog, useDialog } from "./confirm-dialog";
+import { SplitButton } from "./split-button";
+
+type CancelMode = "default" | "rollback" | "no-rollback";
+
+interface CancelOption {
+  text: string;
+  hint: string;
+  requestFields: { forceRollback?: true; forceNoRollback?: true };
+}
+
+const CANCEL_OPTIONS: Record<CancelMode, CancelOption> = {
+  default: {
+    text: "Cancel deployment",
+    hint: "Stops the deployment. Rolls back if the application enables automatic rollback.",
+    requestFields: {},
+  },
+  rollback: {
+    text: "Cancel and roll back",
+    hint: "Stops the deployment and restores the previous version.",
+    requestFields: { forceRollback: true },
+  },
+  "no-rollback": {
+    text: "Cancel without rollback",
+    hint: "Stops the deployment and leaves all resources in their current state.",
+    requestFields: { forceNoRollback: true },
+  },
+};
+
+export function CancelButton({ deployment }: { deployment: Deployment }) {
+  const sendCommand = useSendCommand();
+  const dialog = useDialog<CancelMode>();
+  const option = (mode: CancelMode) => ({
+    text: CANCEL_OPTIONS[mode].text,
+    hint: CANCEL_OPTIONS[mode].hint,
+    onSelect: () => dialog.open(mode),
+  });
+  return (
+    <>
+      <SplitButton
+        leftSection={<IconX size={16} aria-hidden />}
+        variant="default"
+        menuLabel="Cancel options"
+        primary={option("default")}
+        others={[option("rollback"), option("no-rollback")]}
+      />
+      {(Object.keys(CANCEL_OPTIONS) as CancelMode[]).map((mode) => (
+        <ConfirmDialog
+          key={mode}
+          title={`${CANCEL_OPTIONS[mode].text}?`}
+          verb={CANCEL_OPTIONS[mode].text}
+          dismissText="Keep running"
+          dangerous
+          opened={dialog.isOpen(mode)}
+          close={dialog.close}
+          run={() =>
+            sendCommand({
+              send: () =>
+                webClient.cancelDeployment({ deploymentId: deployment.id, ...CANCEL_OPTIONS[mode].requestFields }),
+              title: `Cancel deployment of ${deployment.applicationName}`,
+              successMessage: () => "The deployment was cancelled.",
+            })
+          }
+        >
+          {CANCEL_OPTIONS[mode].hint}
+        </ConfirmDialog>
+      ))}
+    </>
+  );
+}
+
+export function StageActions({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
+  const sendCommand = useSendCommand();
+  const me = useQuery(meQuery);
+  const request = { deploymentId: deployment.id, stageId: stage.id };
+  const approve = useMutation({
+    mutationFn: () =>
+      sendCommand({
+        send: () => webClient.approveStage(request),
+        title: `Approve ${stage.name} of ${deployment.applicationName}`,
+        successMessage: () => "Approved.",
+      }),
+  });
+  const skip = useMutation({
+    mutationFn: () =>
+      sendCommand({
+        send: () => webClient.skipStage(request),
+        title: `Skip ${stage.name} of ${deployment.applicationName}`,
+        successMessage: () => "Skipped.",
+      }),
+  });
+  const approverNames = approvers(stage);
+  const allowed = approverNames.length === 0 || approverNames.includes(me.data?.subject ?? "");
+  return (
+    <>
+      {canApprove(stage) && (
+        <Button
+          size="xs"
+          color="green"
+          leftSection={<IconCheck size={15} aria-hidden />}
+          loading={approve.isPending}
+          disabled={!allowed}
+          title={allowed ? undefined : `Only ${approverNames.join(", ")} can approve this stage`}
+          onClick={() => approve.mutate()}
+        >
+          Approve
+        </Button>
+      )}
+      {canSkip(stage) && (
+        <Button
+          size="xs"
+          variant="default"
+          leftSection={<IconPlayerSkipForward size={15} aria-hidden />}
+          loading={skip.isPending}
+          onClick={() => skip.mutate()}
+        >
+          Skip
+        </Button>
+      )}
+    </>
+  );
+}

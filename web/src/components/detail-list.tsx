@@ -1,0 +1,25 @@
+// The details of a record as a list of names and values.
+
+import type { ReactNode } from "react";
+
+import classes from "./detail-list.module.css";
+
+interface DetailListProps {
+  /** Name and value of each item. An item without a value is omitted. */
+  items: [string, ReactNode][];
+}
+
+export function DetailList({ items }: DetailListProps) {
+  return (
+    <dl className={classes.list}>
+      {items
+        .filter(([, value]) => Boolean(value))
+        .map(([name, value]) => (
+          <div key={name} className={classes.item}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+    </dl>
+  );
+}

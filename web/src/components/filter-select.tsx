@@ -1,0 +1,46 @@
+// Filters with several selectable values.
+
+import { MultiSelect, TagsInput } from "@mantine/core";
+
+import { isLabel } from "../filters";
+
+interface FilterSelectProps {
+  label: string;
+  options: { value: string; label: string }[];
+  selected: string[];
+  onChange: (values: string[]) => void;
+}
+
+export function FilterSelect({ label, options, selected, onChange }: FilterSelectProps) {
+  return (
+    <MultiSelect
+      aria-label={label}
+      placeholder={selected.length > 0 ? undefined : label}
+      data={options}
+      value={selected}
+      onChange={onChange}
+      clearable
+      hidePickedOptions
+      clearButtonProps={{ "aria-label": `Clear ${label.toLowerCase()}` }}
+      style={{ flex: "1 1 170px", maxWidth: 320 }}
+    />
+  );
+}
+
+interface LabelFilterProps {
+  selected: string[];
+  onChange: (values: string[]) => void;
+}
+
+export function LabelFilter({ selected, onChange }: LabelFilterProps) {
+  return (
+    <TagsInput
+      aria-label="Labels (key:value)"
+      placeholder={selected.length > 0 ? undefined : "Labels (key:value)"}
+      value={selected}
+      onChange={(values) => onChange(values.filter(isLabel))}
+      clearable
+      style={{ flex: "1 1 170px", maxWidth: 320 }}
+    />
+  );
+}

@@ -1,0 +1,31 @@
+// The labels of an application or deployment. Each links to a list filtered by the label.
+
+import { Group } from "@mantine/core";
+import { Link } from "react-router";
+
+import classes from "./labels.module.css";
+
+interface LabelsProps {
+  labels: Record<string, string>;
+  /** The list that the labels link to. */
+  list?: "/applications" | "/deployments";
+}
+
+export function Labels({ labels, list = "/applications" }: LabelsProps) {
+  const pairs = Object.entries(labels).toSorted(([a], [b]) => a.localeCompare(b));
+  if (pairs.length === 0) return null;
+  return (
+    <Group gap={4}>
+      {pairs.map(([name, value]) => (
+        <Link
+          key={name}
+          to={`${list}?label=${encodeURIComponent(`${name}:${value}`)}`}
+          className={classes.label}
+          aria-label={`Filter by label ${name}:${value}`}
+        >
+          {name}:{value}
+        </Link>
+      ))}
+    </Group>
+  );
+}

@@ -1,0 +1,137 @@
+// The layout of every page after login: header, navigation and the page itself.
+
+import { AppShell, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import { IconApps, IconKey, IconRocket, IconServerBolt } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { Suspense, useEffect, useRef } from "react";
+import { Link, Navigate, Outlet, useLocation } from "react-router";
+
+import { useStartLiveUpdates } from "../live";
+import { meQuery } from "../queries";
+import type { GetMeResponse } from "../schema/web/project_pb";
+import { ConnectionIndicator } from "./connection-indicator";
+import { ErrorAlert } from "./error-alert";
+import { Logo } from "./logo";
+import { ThemeMenu } from "./theme-menu";
+import { UserMenu } from "./user-menu";
+
+const NAVIGATION = [
+  { to: "/applications", text: "Applications", Icon: IconApps },
+  { to: "/deployments", text: "Deployments", Icon: IconRocket },
+  { to: "/pipeds", text: "Pipeds", Icon: IconServerBolt },
+  { to: "/api-keys", text: "API keys", Icon: IconKey },
+];
+
+/** Redirects to the login page unless a user is signed in; the login page redirects back. */
+export function Layout() {
+  const me = useQuery(meQuery);
+  const { pathname, search } = useLocation();
+  if (me.data) return <SignedInLayout me={me.data} />;
+  if (me.data === null) {
+    const next = pathname === "/" ? "" : `?next=${encodeURIComponent(pathname + search)}`;
+    return <Navigate to={`/login${next}`} replace />;
+  }
+  if (me.isError) {
+    return (
+      <Center mih="100vh" p="md">
+        <ErrorAlert title="The current user could not be loaded" error={me.error} retry={() => me.refetch()} />
+      </Center>
+    );
+  }
+  return <Loading />;
+}
+
+function Loading() {
+  return (
+    <Center mih="60vh">
+      <Loader aria-label="Loading" />
+    </Center>
+  );
+}
+
+function SignedInLayout({ me }: { me: GetMeResponse }) {
+  useStartLiveUpdates();
+  const [opened, navigation] = useDisclosure(false);
+  const main = useFocusOnNavigation(navigation.close);
+  const { pathname } = useLocation();
+  return (
+    <>
+      <a className="skip" href="#main">
+        Skip to content
+      </a>
+      <AppShell
+        header={{ height: 56 }}
+        navbar={{ width: 216, breakpoint: "sm", collapsed: { mobile: !opened } }}
+        padding={{ base: "md", md: "xl" }}
+      >
+        <AppShell.Header px="md" bg="var(--surface)">
+          <Group h="100%" justify="space-between" wrap="nowrap" gap="xs">
+            <Group gap="xs" wrap="nowrap" miw={0}>
+              <Burger
+                opened={opened}
+                onClick={navigation.toggle}
+                hiddenFrom="sm"
+                size="sm"
+                aria-label={opened ? "Close navigation" : "Open navigation"}
+                aria-expanded={opened}
+              />
+              <Link to="/applications" className="link" aria-label="PipeCD home">
+                <Group gap={8} wrap="nowrap">
+                  <Logo />
+                  <Text fw={700} size="lg" visibleFrom="xs">
+                    PipeCD
+                  </Text>
+                </Group>
+              </Link>
+              <Text className="faint" size="sm" truncate title="Project">
+                {me.projectId}
+              </Text>
+            </Group>
+            <Group gap="sm" wrap="nowrap">
+              <ConnectionIndicator />
+              <ThemeMenu />
+              <UserMenu me={me} />
+            </Group>
+          </Group>
+        </AppShell.Header>
+        <AppShell.Navbar p="xs" bg="var(--surface)" aria-label="Main">
+          <Stack gap={2}>
+            {NAVIGATION.map(({ to, text, Icon }) => (
+              <NavLink
+                key={to}
+                component={Link}
+                to={to}
+                label={text}
+                leftSection={<Icon size={18} stroke={1.8} aria-hidden />}
+                active={pathname.startsWith(to)}
+                aria-current={pathname.startsWith(to) ? "page" : undefined}
+                style={{ borderRadius: 8 }}
+              />
+            ))}
+          </Stack>
+        </AppShell.Navbar>
+        <AppShell.Main id="main" ref={main} tabIndex={-1}>
+          <Suspense fallback={<Loading />}>
+            <Outlet />
+          </Suspense>
+        </AppShell.Main>
+      </AppShell>
+    </>
+  );
+}
+
+/** Moves the focus to the start of a new page, for keyboard and screen reader users. */
+function useFocusOnNavigation(onNavigation: () => void) {
+  const main = useRef<HTMLElement>(null);
+  const { pathname } = useLocation();
+  const previousPathname = useRef(pathname);
+  useEffect(() => {
+    if (previousPathname.current === pathname) return;
+    previousPathname.current = pathname;
+    onNavigation();
+    main.current?.focus({ preventScroll: true });
+    window.scrollTo(0, 0);
+  }, [pathname, onNavigation]);
+  return main;
+}

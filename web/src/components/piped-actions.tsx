@@ -1,0 +1,117 @@
+// The actions on a piped: enable, disable, add a key, delete the old key, upgrade, restart.
+
+import { ActionIcon } from "@mantine/core";
+import {
+  IconArrowUp,
+  IconDots,
+  IconKey,
+  IconPlayerPause,
+  IconPlayerPlay,
+  IconRefresh,
+  IconTrash,
+} from "@tabler/icons-react";
+import { useQueryClient } from "@tanstack/react-query";
+
+import { webClient } from "../api";
+import { useSendCommand } from "../commands";
+import { key } from "../queries";
+import type { Piped } from "../schema/model/piped_pb";
+import { ActionMenu, type MenuAction } from "./action-menu";
+
+export interface PipedActionsProps {
+  piped: Piped;
+  onKeyCreated: (keyText: string) => void;
+  onUpgrade: () => void;
+}
+
+export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
+  const client = useQueryClient();
+  const sendCommand = useSendCommand();
+  const refresh = () => client.invalidateQueries({ queryKey: key.pipeds });
+  const request = { pipedId: piped.id };
+  const hasTwoKeys = piped.keys.length > 1;
+  const addKey = async () => {
+    const response = await webClient.recreatePipedKey({ id: piped.id });
+    onKeyCreated(response.key);
+    await refresh();
+  };
+  const restart = () =>
+    sendCommand({
+      send: () => webClient.restartPiped(request),
+      title: `Restart ${piped.name}`,
+      successMessage: () => "The piped is restarting.",
+    });
+  const actions: MenuAction[] = [
+    {
+      text: "Enable",
+      Icon: IconPlayerPlay,
+      hidden: !piped.disabled,
+      confirmation: {
+        title: `Enable ${piped.name}?`,
+        consequences: "The piped can connect again and resumes its work.",
+        verb: "Enable",
+        run: () => webClient.enablePiped(request).then(refresh),
+      },
+    },
+    {
+      text: "Disable",
+      Icon: IconPlayerPause,
+      hidden: piped.disabled,
+      confirmation: {
+        title: `Disable ${piped.name}?`,
+        consequences:
+          "The piped is rejected immediately and deploys nothing until it is enabled. Running resources are not affected.",
+        verb: "Disable",
+        dangerous: true,
+        run: () => webClient.disablePiped(request).then(refresh),
+      },
+    },
+    {
+      text: "Add key",
+      Icon: IconKey,
+      disabled: hasTwoKeys,
+      confirmation: {
+        title: `Add a key for ${piped.name}?`,
+        consequences:
+          "Both keys are valid until the old one is deleted. Give the piped the new key, restart it, then delete the old key.",
+        verb: "Create key",
+        run: addKey,
+      },
+    },
+    {
+      text: "Delete old key",
+      Icon: IconTrash,
+      disabled: !hasTwoKeys,
+      confirmation: {
+        title: `Delete the old key of ${piped.name}?`,
+        consequences: "Only the newest key remains valid. A piped that still uses the old key is rejected immediately.",
+        verb: "Delete",
+        dangerous: true,
+        run: () => webClient.deleteOldPipedKeys(request).then(refresh),
+      },
+    },
+    { text: "Upgrade", Icon: IconArrowUp, onSelect: onUpgrade },
+    {
+      text: "Restart",
+      Icon: IconRefresh,
+      disabled: piped.disabled,
+      confirmation: {
+        title: `Restart ${piped.name}?`,
+        consequences:
+          "The piped shuts down gracefully, and its supervisor restarts it. Running deployments continue afterwards.",
+        verb: "Restart",
+        run: restart,
+      },
+    },
+  ];
+  return (
+    <ActionMenu
+      target={
+        <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${piped.name}`}>
+          <IconDots size={18} aria-hidden />
+        </ActionIcon>
+      }
+      actions={actions}
+    />
+  );
+}

@@ -1,0 +1,32 @@
+// The progress of a pipeline as a line of dots, for list rows.
+
+import { VisuallyHidden } from "@mantine/core";
+
+import { isStageCompleted, stageStatusDisplay } from "../display-names";
+import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
+import classes from "./pipeline-dots.module.css";
+
+export function PipelineDots({ stages }: { stages: readonly PipelineStage[] }) {
+  const visible = stages
+    .filter((stage) => !stage.rollback || stage.status !== StageStatus.STAGE_NOT_STARTED_YET)
+    .toSorted((a, b) => Number(a.rollback) - Number(b.rollback) || a.index - b.index);
+  if (visible.length === 0) return null;
+  const completed = visible.filter((stage) => isStageCompleted(stage.status)).length;
+  return (
+    <span className={classes.dots}>
+      <VisuallyHidden>
+        {completed} of {visible.length} stages completed
+      </VisuallyHidden>
+      {visible.map((stage) => (
+        <span
+          key={stage.id}
+          className={classes.dot}
+          data-tone={stageStatusDisplay(stage.status).tone}
+          data-rollback={stage.rollback || undefined}
+          title={`${stage.name}: ${stageStatusDisplay(stage.status).text.toLowerCase()}`}
+          aria-hidden
+        />
+      ))}
+    </span>
+  );
+}

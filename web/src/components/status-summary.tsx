@@ -1,0 +1,56 @@
+// The number of applications per sync status. Selecting a number filters the list.
+
+import { UnstyledButton } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useSearchParams } from "react-router";
+
+import { syncStatusDisplay } from "../display-names";
+import { applicationFilter, slug, withParam } from "../filters";
+import { statusCountsQuery } from "../queries";
+import { ApplicationSyncStatus as Status } from "../schema/model/application_pb";
+import classes from "./status-summary.module.css";
+
+const STATUSES: readonly Status[] = [
+  Status.SYNCED,
+  Status.DEPLOYING,
+  Status.OUT_OF_SYNC,
+  Status.INVALID_CONFIG,
+  Status.UNKNOWN,
+];
+
+export function StatusSummary() {
+  const [params, setParams] = useSearchParams();
+  const filter = applicationFilter(params);
+  const counts = useQuery(statusCountsQuery(filter, STATUSES));
+  const setStatuses = (values: string[]) => setParams(withParam(params, "status", values), { replace: true });
+  return (
+    <div className={classes.row} role="group" aria-label="Applications by sync status">
+      <UnstyledButton
+        className={classes.card}
+        aria-pressed={filter.syncStatuses.length === 0}
+        onClick={() => setStatuses([])}
+      >
+        <span className={classes.count}>{counts.data?.total ?? "–"}</span>
+        <span className={classes.label}>All</span>
+      </UnstyledButton>
+      {STATUSES.map((status, index) => {
+        const count = counts.data?.byStatus[index];
+        const display = syncStatusDisplay(status);
+        const pressed = filter.syncStatuses.includes(status);
+        return (
+          <UnstyledButton
+            key={status}
+            className={classes.card}
+            data-tone={display.tone}
+            data-empty={count === 0 || undefined}
+            aria-pressed={pressed}
+            onClick={() => setStatuses(pressed ? [] : [slug(Status, status)])}
+          >
+            <span className={classes.count}>{count ?? "–"}</span>
+            <span className={classes.label}>{display.text}</span>
+          </UnstyledButton>
+        );
+      })}
+    </div>
+  );
+}

@@ -1,0 +1,44 @@
+// Asks the piped to deploy the head commit of an application with the selected strategy.
+
+import { IconRefresh } from "@tabler/icons-react";
+import { useMutation } from "@tanstack/react-query";
+
+import { webClient } from "../api";
+import { deploymentLink, useSendCommand } from "../commands";
+import { strategyName } from "../display-names";
+import type { Application } from "../schema/model/application_pb";
+import { SyncStrategy } from "../schema/model/strategy_pb";
+import { SplitButton } from "./split-button";
+
+const HINTS: Record<SyncStrategy, string> = {
+  [SyncStrategy.AUTO]: "The planner selects quick sync or pipeline sync, as for a commit.",
+  [SyncStrategy.QUICK_SYNC]: "Applies all changes at once, without the stages of the pipeline.",
+  [SyncStrategy.PIPELINE]: "Runs every stage of the pipeline, regardless of the changes.",
+};
+
+export function SyncButton({ application }: { application: Application }) {
+  const sendCommand = useSendCommand();
+  const syncing = useMutation({
+    mutationFn: (strategy: SyncStrategy) =>
+      sendCommand({
+        send: () => webClient.syncApplication({ applicationId: application.id, syncStrategy: strategy }),
+        title: `${strategyName(strategy)} of ${application.name}`,
+        successMessage: deploymentLink,
+      }),
+  });
+  const option = (strategy: SyncStrategy) => ({
+    text: strategyName(strategy),
+    hint: HINTS[strategy],
+    onSelect: () => syncing.mutate(strategy),
+  });
+  return (
+    <SplitButton
+      leftSection={<IconRefresh size={16} aria-hidden />}
+      loading={syncing.isPending}
+      disabled={application.disabled}
+      menuLabel="Sync options"
+      primary={option(SyncStrategy.AUTO)}
+      others={[option(SyncStrategy.QUICK_SYNC), option(SyncStrategy.PIPELINE)]}
+    />
+  );
+}

@@ -1,0 +1,33 @@
+// The signed-in user, and the logout link.
+
+import { Avatar, Menu, UnstyledButton } from "@mantine/core";
+import { IconLogout } from "@tabler/icons-react";
+
+import type { GetMeResponse } from "../schema/web/project_pb";
+
+export function UserMenu({ me }: { me: GetMeResponse }) {
+  return (
+    <Menu position="bottom-end" width={220}>
+      <Menu.Target>
+        <UnstyledButton aria-label={`Signed in as ${me.subject}`} style={{ borderRadius: "50%" }}>
+          <Avatar
+            src={me.avatarUrl || null}
+            name={me.subject}
+            color="cobalt"
+            variant="filled"
+            size={32}
+            imageProps={{ referrerPolicy: "no-referrer" }}
+          />
+        </UnstyledButton>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>
+          {me.subject}, project {me.projectId}
+        </Menu.Label>
+        <Menu.Item component="a" href="/auth/logout" leftSection={<IconLogout size={16} aria-hidden />}>
+          Log out
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}

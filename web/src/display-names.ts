@@ -1,0 +1,95 @@
+// Names and tones shown for the schema's enum values.
+
+import { ApplicationSyncStatus } from "./schema/model/application_pb";
+import { DeploymentStatus } from "./schema/model/deployment_pb";
+import { ApplicationKind } from "./schema/model/kind_pb";
+import { Piped_ConnectionStatus } from "./schema/model/piped_pb";
+import { StageStatus } from "./schema/model/stage_pb";
+import { SyncStrategy } from "./schema/model/strategy_pb";
+
+/** The meaning of a status; `components/status` maps each tone to a colour and an icon. */
+export type Tone = "good" | "bad" | "busy" | "waiting" | "warning" | "quiet";
+
+export interface StatusDisplay {
+  text: string;
+  tone: Tone;
+}
+
+export const KINDS: readonly ApplicationKind[] = [
+  ApplicationKind.KUBERNETES,
+  ApplicationKind.TERRAFORM,
+  ApplicationKind.LAMBDA,
+  ApplicationKind.CLOUDRUN,
+  ApplicationKind.ECS,
+];
+
+const KIND_NAMES: Record<ApplicationKind, string> = {
+  [ApplicationKind.KUBERNETES]: "Kubernetes",
+  [ApplicationKind.TERRAFORM]: "Terraform",
+  [ApplicationKind.LAMBDA]: "Lambda",
+  [ApplicationKind.CLOUDRUN]: "Cloud Run",
+  [ApplicationKind.ECS]: "ECS",
+};
+
+const SYNC_STATUSES: Record<ApplicationSyncStatus, StatusDisplay> = {
+  [ApplicationSyncStatus.UNKNOWN]: { text: "Unknown", tone: "quiet" },
+  [ApplicationSyncStatus.SYNCED]: { text: "Synced", tone: "good" },
+  [ApplicationSyncStatus.DEPLOYING]: { text: "Deploying", tone: "busy" },
+  [ApplicationSyncStatus.OUT_OF_SYNC]: { text: "Out of sync", tone: "warning" },
+  [ApplicationSyncStatus.INVALID_CONFIG]: { text: "Invalid configuration", tone: "bad" },
+};
+
+const DEPLOYMENT_STATUSES: Record<DeploymentStatus, StatusDisplay> = {
+  [DeploymentStatus.DEPLOYMENT_PENDING]: { text: "Pending", tone: "waiting" },
+  [DeploymentStatus.DEPLOYMENT_PLANNED]: { text: "Planned", tone: "waiting" },
+  [DeploymentStatus.DEPLOYMENT_RUNNING]: { text: "Running", tone: "busy" },
+  [DeploymentStatus.DEPLOYMENT_ROLLING_BACK]: { text: "Rolling back", tone: "warning" },
+  [DeploymentStatus.DEPLOYMENT_SUCCESS]: { text: "Succeeded", tone: "good" },
+  [DeploymentStatus.DEPLOYMENT_FAILURE]: { text: "Failed", tone: "bad" },
+  [DeploymentStatus.DEPLOYMENT_CANCELLED]: { text: "Cancelled", tone: "quiet" },
+};
+
+const STAGE_STATUSES: Record<StageStatus, StatusDisplay> = {
+  [StageStatus.STAGE_NOT_STARTED_YET]: { text: "Not started", tone: "quiet" },
+  [StageStatus.STAGE_RUNNING]: { text: "Running", tone: "busy" },
+  [StageStatus.STAGE_SUCCESS]: { text: "Succeeded", tone: "good" },
+  [StageStatus.STAGE_FAILURE]: { text: "Failed", tone: "bad" },
+  [StageStatus.STAGE_CANCELLED]: { text: "Cancelled", tone: "quiet" },
+  [StageStatus.STAGE_SKIPPED]: { text: "Skipped", tone: "quiet" },
+  [StageStatus.STAGE_EXITED]: { text: "Ended early", tone: "good" },
+};
+
+const CONNECTION_STATUSES: Record<Piped_ConnectionStatus, StatusDisplay> = {
+  [Piped_ConnectionStatus.UNKNOWN]: { text: "Never connected", tone: "waiting" },
+  [Piped_ConnectionStatus.ONLINE]: { text: "Online", tone: "good" },
+  [Piped_ConnectionStatus.OFFLINE]: { text: "Offline", tone: "bad" },
+};
+
+const STRATEGY_NAMES: Record<SyncStrategy, string> = {
+  [SyncStrategy.AUTO]: "Sync",
+  [SyncStrategy.QUICK_SYNC]: "Quick sync",
+  [SyncStrategy.PIPELINE]: "Pipeline sync",
+};
+
+// A newer control plane may send values that this console does not know.
+const UNKNOWN: StatusDisplay = { text: "Unknown", tone: "quiet" };
+
+export const kindName = (kind: ApplicationKind): string => KIND_NAMES[kind] ?? `Kind ${kind}`;
+export const syncStatusDisplay = (status: ApplicationSyncStatus): StatusDisplay => SYNC_STATUSES[status] ?? UNKNOWN;
+export const deploymentStatusDisplay = (status: DeploymentStatus): StatusDisplay =>
+  DEPLOYMENT_STATUSES[status] ?? UNKNOWN;
+export const stageStatusDisplay = (status: StageStatus): StatusDisplay => STAGE_STATUSES[status] ?? UNKNOWN;
+export const connectionStatusDisplay = (status: Piped_ConnectionStatus): StatusDisplay =>
+  CONNECTION_STATUSES[status] ?? UNKNOWN;
+export const strategyName = (strategy: SyncStrategy): string => STRATEGY_NAMES[strategy] ?? "Sync";
+
+const FINAL_STATUSES = new Set([
+  DeploymentStatus.DEPLOYMENT_SUCCESS,
+  DeploymentStatus.DEPLOYMENT_FAILURE,
+  DeploymentStatus.DEPLOYMENT_CANCELLED,
+]);
+
+export const isDeploymentCompleted = (status: DeploymentStatus): boolean => FINAL_STATUSES.has(status);
+
+export const isStageCompleted = (status: StageStatus): boolean =>
+  status !== StageStatus.STAGE_NOT_STARTED_YET && status !== StageStatus.STAGE_RUNNING;
