@@ -1,0 +1,64 @@
+"""Time as an argument: code that waits or compares times receives a `Clock`, and tests give it virtual time.
+
+`SystemClock` is the real one. `timeout` is `asyncio.timeout` on a given clock, and `set_within` waits for an
+event on a given clock.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds since the epoch; may jump when the machine's clock is set."""
+
+    def monotonic(self) -> float:
+        """Seconds since an unspecified start; never goes backwards. For durations and deadlines."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns after `seconds`. Zero or less lets other tasks run once."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def timeout(clock: Clock, seconds: float | None) -> AsyncIterator[None]:
+    """Cancels its block after `seconds` of `clock`. Raises TimeoutError then. None sets no limit."""
+    async with asyncio.timeout(None) as scope:
+        if seconds is None:
+            yield
+            return
+        timer = asyncio.create_task(_expire(scope, clock, seconds), name="timeout")
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+async def _expire(scope: asyncio.Timeout, clock: Clock, seconds: float) -> None:
+    await clock.sleep(seconds)
+    scope.reschedule(asyncio.get_running_loop().time())
+
+
+async def set_within(clock: Clock, event: asyncio.Event, seconds: float | None) -> bool:
+    """Whether `event` is set within `seconds` of `clock`; None waits until it is. Does not clear it."""
+    try:
+        async with timeout(clock, seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""A clock that stands still until a test advances it."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+#: Rounds of the event loop after which tasks that never wait count as a fault of the test.
+MAX_ROUNDS = 10_000
+
+
+class VirtualClock:
+    """A `pipecd.clock.Clock` in virtual time. `now` and `monotonic` advance together.
+
+    Sleepers wake in the order of their due times; those due at the same time in the order in which they went
+    to sleep. Between two wake-ups every task runs until it waits, so that a task that sleeps again within the
+    advanced span wakes again within it. Tasks that wait for real I/O are not waited for: use
+    `until_sleeping`.
+    """
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self._start = now
+        self._elapsed = 0.0
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._changed = asyncio.Event()
+
+    def now(self) -> float:
+        return self._start + self._elapsed
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._order), woken))
+        self._changed.set()
+        await woken
+
+    @property
+    def sleeping(self) -> int:
+        """How many tasks sleep."""
+        return sum(not woken.done() for _, _, woken in self._sleepers)
+
+    async def advance(self, seconds: float) -> None:
+        """Advances by `seconds` and wakes everyone due on the way."""
+        end = self._elapsed + seconds
+        await settle()
+        while (due := self._next_due()) is not None and due <= end:
+            self._wake(due)
+            await settle()
+        self._elapsed = end
+
+    async def until_sleeping(self, count: int = 1) -> None:
+        """Waits, in real time, until at least `count` tasks sleep."""
+        while self.sleeping < count:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Runs `coroutine` to its end and skips all sleeping: time jumps whenever every task waits."""
+        task = asyncio.ensure_future(coroutine)
+        task.add_done_callback(lambda _: self._changed.set())
+        try:
+            while not task.done():
+                await settle()
+                if task.done():
+                    break
+                if (due := self._next_due()) is not None:
+                    self._wake(due)
+                else:
+                    self._changed.clear()
+                    await self._changed.wait()
+            return await task
+        finally:
+            task.cancel()
+
+    def _next_due(self) -> float | None:
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
+    def _wake(self, due: float) -> None:
+        _, _, woken = heapq.heappop(self._sleepers)
+        self._elapsed = max(self._elapsed, due)
+        woken.set_result(None)
+
+
+async def settle() -> None:
+    """Lets every task run until it waits for something."""
+    loop = asyncio.get_running_loop()
+    for _ in range(MAX_ROUNDS):
+        await asyncio.sleep(0)
+        if not loop._ready:  # type: ignore[attr-defined]
+            return
+    raise AssertionError(f"tasks still run after {MAX_ROUNDS} rounds of the event loop")
