@@ -1,10 +1,10 @@
-# `make quickstart` runs everything on this machine; `make test` runs every test. `make help` tells the rest.
+# `make quickstart` runs PipeCD on this machine; `make test` runs all tests; `make help` lists all targets.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
-# Most tests wait for other programs, so more run at once than there are cores.
+# Most tests wait for other programs, so the default is more than the number of cores.
 JOBS ?= 4
 STATE_DIR ?= pipecd-quickstart
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
@@ -14,23 +14,23 @@ PAGES := web/package.json web/package-lock.json $(shell find web/src web/public 
 .PHONY: help quickstart quickstart-aws quickstart-clean test check console lock bench clean
 .DELETE_ON_ERROR:
 
-help: ## This list
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
-quickstart: $(VENV)/.run src/pipecd/console/index.html ## Control plane, agent, Git remote and four applications, here
+quickstart: $(VENV)/.run src/pipecd/console/index.html ## Run control plane, agent, Git remote and four applications
 	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(STATE_DIR)
 
-quickstart-aws: $(VENV)/.aws src/pipecd/console/index.html ## The same with an emulated AWS: Lambda and ECS
+quickstart-aws: $(VENV)/.aws src/pipecd/console/index.html ## Run the quickstart with an emulated AWS: Lambda and ECS
 	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(STATE_DIR) --with-aws-emulator
 
-quickstart-clean: ## Remove what the quickstart made
+quickstart-clean: ## Remove the quickstart's state directory
 	@if [ -x $(BIN)/pipecd ]; then $(BIN)/pipecd quickstart --clean --state-dir $(STATE_DIR); \
 	elif [ -e $(STATE_DIR)/README.txt ]; then rm -r $(STATE_DIR); fi
 
-test: $(VENV)/.dev src/pipecd/console/index.html ## Every test: unit, property, end-to-end, console
+test: $(VENV)/.dev src/pipecd/console/index.html ## Run all tests: unit, property, end-to-end, console
 	$(BIN)/python -m pytest tests --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
-check: $(VENV)/.dev web/node_modules/.installed ## Linters and type checkers
+check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
@@ -39,31 +39,31 @@ check: $(VENV)/.dev web/node_modules/.installed ## Linters and type checkers
 
 console: src/pipecd/console/index.html ## Build the console's pages
 
-bench: $(VENV)/.dev src/pipecd/console/index.html ## Measure, and print the figures
+bench: $(VENV)/.dev src/pipecd/console/index.html ## Run the benchmarks and print the figures
 	$(BIN)/python -m bench $(ARGS)
 
-lock: $(VENV)/.dev ## Pin the newest versions that fit pyproject.toml, with hashes
+lock: $(VENV)/.dev ## Pin the newest versions allowed by pyproject.toml, with hashes
 	$(BIN)/python requirements/lock.py
 
-clean: ## Remove everything that was built or installed
+clean: ## Remove all build and installation output
 	rm -rf $(VENV) web/node_modules web/src/schema src/pipecd/console src/pipecd/schema
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; install Python 3.11 or newer" >&2; exit 1; }
 	@command -v git >/dev/null || { echo "git is not installed; install it first" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than 3.11; choose another: make PYTHON=python3.12 …" >&2; exit 1; }
+		{ echo "$(PYTHON) is older than 3.11; choose another one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@echo "Creating $(VENV)…"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.build: requirements/build.txt | $(BIN)/python
-	@echo "Installing what builds the package…"
+	@echo "Installing build dependencies…"
 	@$(PIP) install --require-hashes -r requirements/build.txt
 	@touch $@
 
-# The versions in requirements/ are the ones the tests ran with; pyproject.toml says which ones fit.
+# requirements/ pins the tested versions; pyproject.toml specifies the supported ranges.
 $(VENV)/.run: requirements/run.txt $(SCHEMA) $(VENV)/.build
-	@echo "Installing PipeCD (a minute the first time)…"
+	@echo "Installing PipeCD (takes about a minute the first time)…"
 	@$(PIP) install --require-hashes -r requirements/run.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -74,12 +74,12 @@ $(VENV)/.aws: requirements/aws.txt $(VENV)/.run
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(SCHEMA) $(VENV)/.build
-	@echo "Installing PipeCD and what its tests need…"
+	@echo "Installing PipeCD and its test dependencies…"
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.run
 
-# Node of this machine when it is new enough, else one from PyPI into the same environment.
+# Use the machine's Node if it is new enough; otherwise install one from PyPI into the virtual environment.
 NODE_OK := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null && echo yes)
 ifneq ($(NODE_OK),yes)
 NODE := $(VENV)/.node
@@ -87,12 +87,12 @@ NODE_PATH_FIRST := $(CURDIR)/$(BIN):
 endif
 
 $(VENV)/.node: requirements/console.txt | $(BIN)/python
-	@echo "Installing Node (there is none that is new enough)…"
+	@echo "Installing Node (no sufficiently new version found)…"
 	@$(PIP) install --require-hashes -r requirements/console.txt
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json | $(NODE)
-	@echo "Installing what builds the console…"
+	@echo "Installing the console's build dependencies…"
 	@cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 

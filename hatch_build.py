@@ -1,7 +1,7 @@
-"""Turns proto/ into typed Python under src/pipecd/schema/ whenever the package is built or installed.
+"""Build hook: generates typed Python in src/pipecd/schema/ from proto/ when the package is built.
 
-Nothing it writes is kept in Git. protoc writes imports as if proto/ were the top of the package
-tree; they are rewritten to live under `pipecd.schema`.
+The generated files are not stored in Git. protoc generates imports relative to proto/; they are rewritten to
+the package `pipecd.schema`.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-TOP_FOLDERS = "agent|api|model|pipecd|plugin|web"
+TOP_LEVEL_PACKAGES = "agent|api|model|pipecd|plugin|web"
 
 
 class SchemaBuildHook(BuildHookInterface):
@@ -27,32 +27,32 @@ class SchemaBuildHook(BuildHookInterface):
 
 
 def generate(proto: Path, out: Path) -> None:
-    """Compiles every file of `proto` into `out`, replacing what was there in one step."""
-    fresh = out.with_name(f".schema-{os.getpid()}")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    """Compile all files of `proto` to a temporary directory, which then replaces `out`."""
+    new_dir = out.with_name(f".schema-{os.getpid()}")
+    shutil.rmtree(new_dir, ignore_errors=True)
+    new_dir.mkdir(parents=True)
     files = sorted(str(path.relative_to(proto)) for path in proto.rglob("*.proto"))
-    plugins = [f"--plugin={name}={_tool(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
-    outputs = [f"--{kind}_out={fresh}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    plugins = [f"--plugin={name}={_find_tool(name)}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
+    outputs = [f"--{kind}_out={new_dir}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{proto}", *plugins, *outputs, *files]
     subprocess.run(command, check=True)
-    for path in [*fresh.rglob("*.py"), *fresh.rglob("*.pyi")]:
+    for path in [*new_dir.rglob("*.py"), *new_dir.rglob("*.pyi")]:
         text = path.read_text()
-        text = re.sub(rf"^from ({TOP_FOLDERS})\b", r"from pipecd.schema.\1", text, flags=re.M)
-        text = re.sub(rf"^import ({TOP_FOLDERS})\b", r"import pipecd.schema.\1", text, flags=re.M)
+        text = re.sub(rf"^from ({TOP_LEVEL_PACKAGES})\b", r"from pipecd.schema.\1", text, flags=re.M)
+        text = re.sub(rf"^import ({TOP_LEVEL_PACKAGES})\b", r"import pipecd.schema.\1", text, flags=re.M)
         path.write_text(text)
-    for folder in [fresh, *(path for path in fresh.rglob("*") if path.is_dir())]:
+    for folder in [new_dir, *(path for path in new_dir.rglob("*") if path.is_dir())]:
         (folder / "__init__.py").touch()
     shutil.rmtree(out, ignore_errors=True)
-    fresh.rename(out)
+    new_dir.rename(out)
 
 
-def _tool(name: str) -> str:
+def _find_tool(name: str) -> str:
     scripts = sysconfig.get_path("scripts")
-    found = shutil.which(name, path=f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}")
-    if not found:
+    path = shutil.which(name, path=f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}")
+    if not path:
         raise RuntimeError(f"{name} is not installed: pip install mypy-protobuf")
-    return found
+    return path
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Figures, not tests: `make bench`, or `python -m bench latency pages …`."""
+"""Benchmarks: run `make bench`, or `python -m bench latency pages …`."""

@@ -1,4 +1,4 @@
-"""Runs the benches by name, all of them without one, and prints a line a figure."""
+"""Runs the benchmarks given by name, or all, and prints one line per figure."""
 
 import asyncio
 import importlib
@@ -9,19 +9,19 @@ from pathlib import Path
 
 import structlog
 
-from bench.figures import machine
+from bench.figures import describe_machine
 
-BENCHES = ("latency", "fleet", "pages", "rpc", "shift", "container", "idle")
+BENCHMARKS = ("latency", "fleet", "pages", "rpc", "shift", "container", "idle")
 
 
 def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    wanted = sys.argv[1:] or BENCHES
-    unknown = set(wanted) - set(BENCHES)
+    selected = sys.argv[1:] or BENCHMARKS
+    unknown = set(selected) - set(BENCHMARKS)
     if unknown:
-        sys.exit(f"there is no bench {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
-    print(machine())
-    for name in wanted:
+        sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; available: {', '.join(BENCHMARKS)}")
+    print(describe_machine())
+    for name in selected:
         with tempfile.TemporaryDirectory(prefix="pipecd-bench-") as folder:
             asyncio.run(importlib.import_module(f"bench.{name}").run(Path(folder)))
 

@@ -1,6 +1,6 @@
-"""One agent with 10 and with 1,000 applications in one repository: memory, and finding what a commit affects.
+"""One agent with 10 and with 1,000 applications in one repository: memory, and time from push to deployment.
 
-The agent is a process of its own, so that its memory is its alone.
+The agent runs as a separate process, so its memory can be measured.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ COMMITS = 10
 
 async def run(folder: Path) -> None:
     for size in SIZES:
-        place = folder / str(size)
-        place.mkdir()
-        async with world(place) as w:
+        subfolder = folder / str(size)
+        subfolder.mkdir()
+        async with world(subfolder) as w:
             await _measure(w, size)
 
 
@@ -46,26 +46,26 @@ async def _measure(w: World, size: int) -> None:
     )
     store = w.plane.server.services.store
     for number in range(size):
-        await store.create(_registered(w, number, head))
-    agent = await _start(w)
+        await store.create(_deployed_application(w, number, head))
+    agent = await _start_agent(w)
     try:
         console = w.console
-        shown = await eventually(lambda: console.call("GetPiped", piped_id=w.piped_id), 60)
-        assert shown.piped
-        await eventually(lambda: _synced(w, agent), 120)
-        times = [await _affected(w, number) for number in range(COMMITS)]
+        response = await eventually(lambda: console.call("GetPiped", piped_id=w.piped_id), 60)
+        assert response.piped
+        await eventually(lambda: _is_synced(w, agent), 120)
+        times = [await _measure_push(w, number) for number in range(COMMITS)]
         report(f"{size} applications: push → created", times, "s", target=1.0)
         memory = psutil.Process(agent.pid).memory_info().rss / 2**20
         report_value(
-            f"{size} applications: memory of the agent", memory, "MB", most=300 if size == 1000 else None
+            f"{size} applications: memory of the agent", memory, "MB", maximum=300 if size == 1000 else None
         )
     finally:
         agent.terminate()
         await agent.wait()
 
 
-def _registered(w: World, number: int, head: str) -> Application:
-    made = Application(
+def _deployed_application(w: World, number: int, head: str) -> Application:
+    application = Application(
         id=f"app-{number}",
         name=f"app-{number}",
         piped_id=w.piped_id,
@@ -80,16 +80,19 @@ def _registered(w: World, number: int, head: str) -> Application:
         created_at=1,
         updated_at=1,
     )
-    for reference in (made.most_recently_triggered_deployment, made.most_recently_successful_deployment):
+    for reference in (
+        application.most_recently_triggered_deployment,
+        application.most_recently_successful_deployment,
+    ):
         reference.deployment_id = f"before-{number}"
         reference.config_filename = "app.pipecd.yaml"
         reference.trigger.commit.hash = head
         reference.trigger.timestamp = 1
         reference.started_at = reference.completed_at = 1
-    return made
+    return application
 
 
-async def _start(w: World) -> asyncio.subprocess.Process:
+async def _start_agent(w: World) -> asyncio.subprocess.Process:
     key = w.folder / "key"
     key.write_text(w.key)
     document = agent_spec(w.plane.address, w.piped_id, key, {"shop": w.git.url("shop")})
@@ -101,23 +104,23 @@ async def _start(w: World) -> asyncio.subprocess.Process:
     )
 
 
-async def _synced(w: World, agent: asyncio.subprocess.Process) -> bool:
-    """The agent has looked at the repository once."""
+async def _is_synced(w: World, agent: asyncio.subprocess.Process) -> bool:
+    """Whether the agent has checked the repository once."""
     assert agent.returncode is None, "the agent ended"
-    answer = await w.console.call("GetPiped", piped_id=w.piped_id)
-    if not answer.piped.repositories:
+    response = await w.console.call("GetPiped", piped_id=w.piped_id)
+    if not response.piped.repositories:
         return False
-    before = time.monotonic()
-    await _affected(w, 10_000)
-    return time.monotonic() - before < 30
+    started = time.monotonic()
+    await _measure_push(w, 10_000)
+    return time.monotonic() - started < 30
 
 
-async def _affected(w: World, number: int) -> float:
-    """Seconds until the deployment of a commit that touches one application was created."""
+async def _measure_push(w: World, number: int) -> float:
+    """Seconds from the push of a commit that changes one application to the creation of its deployment."""
     store = w.plane.server.services.store
     with store.feed.subscribe() as changes:
         commit = await w.push(f"Change {number}", {"apps/7/run.txt": f"{time.time_ns()}\n"})
-        begun = time.monotonic()
+        pushed_at = time.monotonic()
         async with asyncio.timeout(60):
             while True:
                 change = await changes.get()
@@ -125,4 +128,4 @@ async def _affected(w: World, number: int) -> float:
                     continue
                 record = (await store.get(Deployment, change.id)).message
                 if record.trigger.commit.hash == commit:
-                    return time.monotonic() - begun
+                    return time.monotonic() - pushed_at

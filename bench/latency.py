@@ -1,6 +1,6 @@
-"""push → created → planned → running → done, by webhook, by command over the stream, and by polling only.
+"""push → created → planned → running → done, with a webhook, with a streamed command, and with polling only.
 
-The application is one short script. Times are seen in the control plane's own change feed.
+The application runs one short script. Times are measured in the control plane's change feed.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from tests.world import World, pipeline, world
 
 RUNS = 30
-#: Of the polling agent (seconds).
-POLL = 2
+#: Of the polling agent, in seconds.
+POLL_INTERVAL = 2
 STEPS = {
     "created": DeploymentStatus.DEPLOYMENT_PENDING,
     "planned": DeploymentStatus.DEPLOYMENT_PLANNED,
@@ -32,41 +32,41 @@ async def run(folder: Path) -> None:
                 "shop", {"app.pipecd.yaml": pipeline("true", planner={"alwaysUsePipeline": True})}
             )
             await w.wait_for_deployment(app)
-            await _many(w, "webhook", w.push)
-            await _many(w, "stream (sync command)", lambda _, __: _sync(w, app))
-        polling = w.agent(syncInterval=f"{POLL}s")
-        async with polling, _deaf(w):
-            await _many(w, f"polling only, every {POLL} s", super(World, w).push)
+            await _measure(w, "webhook", w.push)
+            await _measure(w, "stream (sync command)", lambda _, __: _sync(w, app))
+        polling = w.agent(syncInterval=f"{POLL_INTERVAL}s")
+        async with polling, _without_webhooks(w):
+            await _measure(w, f"polling only, every {POLL_INTERVAL} s", super(World, w).push)
 
 
-async def _many(w: World, name: str, cause: object) -> None:
+async def _measure(w: World, name: str, trigger: object) -> None:
     times: dict[str, list[float]] = {step: [] for step in STEPS}
     for number in range(RUNS):
-        seen = await _once(w, number, cause)
-        for step, second in seen.items():
-            times[step].append(second)
+        durations = await _measure_once(w, number, trigger)
+        for step, seconds in durations.items():
+            times[step].append(seconds)
     for step, values in times.items():
         target = 2.0 if step == "running" and "polling" not in name else None
         report(f"{name}: push → {step}", values, "s", target=target)
 
 
-async def _once(w: World, number: int, cause: object) -> dict[str, float]:
-    """Seconds from the push's acceptance (or the command) to each step."""
+async def _measure_once(w: World, number: int, trigger: object) -> dict[str, float]:
+    """Seconds from the accepted push (or the command) to each step."""
     store = w.plane.server.services.store
-    seen: dict[str, float] = {}
+    durations: dict[str, float] = {}
     with store.feed.subscribe() as changes:
-        await cause(f"Run {number}", {"shop/run.txt": f"{time.time_ns()}\n"})  # type: ignore[operator]
-        begun = time.monotonic()
+        await trigger(f"Run {number}", {"shop/run.txt": f"{time.time_ns()}\n"})  # type: ignore[operator]
+        started = time.monotonic()
         async with asyncio.timeout(60):
-            while len(seen) < len(STEPS):
+            while len(durations) < len(STEPS):
                 change: Change = await changes.get()
                 if change.kind != "deployment":
                     continue
                 status = (await store.get(Deployment, change.id)).message.status
-                for step, wanted in STEPS.items():
-                    if status >= wanted and step not in seen:
-                        seen[step] = time.monotonic() - begun
-    return seen
+                for step, step_status in STEPS.items():
+                    if status >= step_status and step not in durations:
+                        durations[step] = time.monotonic() - started
+    return durations
 
 
 async def _sync(w: World, app: str) -> None:
@@ -74,7 +74,7 @@ async def _sync(w: World, app: str) -> None:
 
 
 @asynccontextmanager
-async def _deaf(w: World) -> AsyncIterator[None]:
-    """Nobody tells of pushes: the agent must look for itself."""
-    await asyncio.sleep(POLL)
+async def _without_webhooks(w: World) -> AsyncIterator[None]:
+    """Without push notifications, the agent detects pushes only by polling."""
+    await asyncio.sleep(POLL_INTERVAL)
     yield

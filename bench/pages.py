@@ -1,4 +1,4 @@
-"""The first page of 10,000 applications and of 100,000 deployments, as the console asks for it."""
+"""The first page of 10,000 applications and of 100,000 deployments, with the console's requests."""
 
 import time
 from pathlib import Path
@@ -21,8 +21,8 @@ async def run(folder: Path) -> None:
     async with control_plane(folder) as plane:
         store = plane.server.services.store
         await _insert(store, [_application(number) for number in range(APPLICATIONS)])
-        for begin in range(0, DEPLOYMENTS, BATCH):
-            await _insert(store, [_deployment(number) for number in range(begin, begin + BATCH)])
+        for start in range(0, DEPLOYMENTS, BATCH):
+            await _insert(store, [_deployment(number) for number in range(start, start + BATCH)])
         searches: list[tuple[str, str, dict[str, Any]]] = [
             (f"{APPLICATIONS} applications: first page", "PageApplications", {}),
             (f"{APPLICATIONS} applications: a search", "PageApplications", {"search": "shop-99"}),
@@ -34,9 +34,9 @@ async def run(folder: Path) -> None:
         for name, method, fields in searches:
             times = []
             for _ in range(CALLS):
-                begun = time.monotonic()
+                started = time.monotonic()
                 await plane.console.call(method, **fields)
-                times.append((time.monotonic() - begun) * 1000)
+                times.append((time.monotonic() - started) * 1000)
             report(name, times, "ms", target=200.0)
 
 
@@ -63,19 +63,19 @@ def _deployment(number: int) -> Deployment:
 
 
 async def _insert(store: Store, messages: list[Any]) -> None:
-    """As `Store.create` does, in one transaction."""
+    """Like `Store.create`, in one transaction."""
     kind = kinds.KINDS[type(messages[0])]
     now = microseconds()
     rows = [
         {
-            "id": one.id,
+            "id": message.id,
             "version": 1,
             "project_id": PROJECT,
-            "data": one.SerializeToString(),
+            "data": message.SerializeToString(),
             "touched": now + index,
-            **kind.columns(one),
+            **kind.columns(message),
         }
-        for index, one in enumerate(messages)
+        for index, message in enumerate(messages)
     ]
     async with store.database.write() as connection:
         await connection.execute(sa.insert(kind.table), rows)

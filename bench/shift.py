@@ -1,7 +1,7 @@
-"""push → traffic shifted: a Lambda alias turned by a quick sync, and by a canary, as its callers see it.
+"""push → traffic shifted: a Lambda alias updated by a quick sync, and by a canary deployment.
 
-Launcher and agent are the processes of App Runner's container. Times are those at which the emulated AWS has
-turned the alias; Git's push and the webhook's hint go before.
+Launcher and agent run as in App Runner's container. Measured from the accepted push to the update of the
+alias in the emulated AWS.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from pipecd.schema.model.kind_pb2 import LAMBDA
 from tests.deploy.container import AppRunnerEnvironment, apprunner_environment
 from tests.platforms.aws.emulator import REGION, Call, Emulator, emulator
 
-#: Fewer runs than versions are kept: moto gives a number again once an older version is deleted.
+#: Fewer runs than retained versions: moto reuses version numbers after an older version is deleted.
 FUNCTIONS, RUNS = 6, 5
-#: Until the traffic moves at all (seconds).
-MOST = 2.0
+#: Target for the first shift of traffic, in seconds.
+FIRST_SHIFT_TARGET = 2.0
 PROVIDERS = ({"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}},)
 STAGES = (
     {"name": "LAMBDA_CANARY_ROLLOUT"},
@@ -38,12 +38,12 @@ async def run(folder: Path) -> None:
             await container.wait_until_healthy("v0.1.0")
             for name, stages, steps in (
                 ("quick sync", (), ("all traffic",)),
-                ("canary", STAGES, ("first tenth", "all traffic")),
+                ("canary", STAGES, ("first 10%", "all traffic")),
             ):
-                await _many(environment, aws, name, stages, steps)
+                await _measure(environment, aws, name, stages, steps)
 
 
-async def _many(
+async def _measure(
     environment: AppRunnerEnvironment,
     aws: Emulator,
     name: str,
@@ -52,15 +52,15 @@ async def _many(
 ) -> None:
     times: dict[str, list[float]] = {step: [] for step in (*steps, "done")}
     for number in range(FUNCTIONS):
-        function = Function.made(aws, f"{name.replace(' ', '-')}-{number}", stages)
-        for step, values in (await _turned(environment, aws, function, steps)).items():
+        function = Function.create(aws, f"{name.replace(' ', '-')}-{number}", stages)
+        for step, values in (await _measure_function(environment, aws, function, steps)).items():
             times[step] += values
     for step, values in times.items():
-        target = MOST if step == steps[0] else None
+        target = FIRST_SHIFT_TARGET if step == steps[0] else None
         report(f"Lambda, {name}: push → {step}", values, "s", target=target)
 
 
-async def _turned(
+async def _measure_function(
     environment: AppRunnerEnvironment, aws: Emulator, function: "Function", steps: tuple[str, ...]
 ) -> Mapping[str, Sequence[float]]:
     """Seconds from a push to each step."""
@@ -69,15 +69,15 @@ async def _turned(
     await environment.world.wait_for_deployment(app)
     times: dict[str, list[float]] = {step: [] for step in (*steps, "done")}
     for number in range(RUNS):
-        turns = Turns(asyncio.get_running_loop(), function.name)
-        aws.intercept = turns
+        updates = AliasUpdates(asyncio.get_running_loop(), function.name)
+        aws.intercept = updates
         commit = await environment.world.push(f"Run {number}", function.files(f"v{number + 1}"))
-        begun = time.monotonic()
+        pushed_at = time.monotonic()
         for step in steps:
-            times[step].append(await turns.next(with_canary=step != steps[-1]) - begun)
+            times[step].append(await updates.next(with_canary=step != steps[-1]) - pushed_at)
         aws.intercept = None
         await environment.world.wait_for_deployment(app, commit)
-        times["done"].append(time.monotonic() - begun)
+        times["done"].append(time.monotonic() - pushed_at)
     return times
 
 
@@ -88,9 +88,9 @@ class Function:
     stages: tuple[Any, ...]
 
     @classmethod
-    def made(cls, aws: Emulator, name: str, stages: tuple[Any, ...]) -> "Function":
-        made = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")
-        return cls(name=name, role=made["Role"]["Arn"], stages=stages)
+    def create(cls, aws: Emulator, name: str, stages: tuple[Any, ...]) -> "Function":
+        response = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+        return cls(name=name, role=response["Role"]["Arn"], stages=stages)
 
     def files(self, tag: str) -> Mapping[str, str]:
         envelope = {"apiVersion": "pipecd.dev/v1beta1"}
@@ -106,21 +106,22 @@ class Function:
 
 
 @dataclass
-class Turns:
-    """When the alias was turned, and whether two versions have shared its traffic since."""
+class AliasUpdates:
+    """Records when the alias was updated, and whether two versions share its traffic since."""
 
     loop: asyncio.AbstractEventLoop
     function: str
-    seen: asyncio.Queue[tuple[float, bool]] = field(default_factory=asyncio.Queue)
+    updates: asyncio.Queue[tuple[float, bool]] = field(default_factory=asyncio.Queue)
 
     def __call__(self, call: Call, after: bool) -> None:
         if after and call.name == "lambda.UpdateAlias":
             weights = (call.body.get("RoutingConfig") or {}).get("AdditionalVersionWeights")
-            self.loop.call_soon_threadsafe(self.seen.put_nowait, (time.monotonic(), bool(weights)))
+            self.loop.call_soon_threadsafe(self.updates.put_nowait, (time.monotonic(), bool(weights)))
 
     async def next(self, *, with_canary: bool) -> float:
+        """The monotonic time of the next update with or without a second version."""
         async with asyncio.timeout(60):
             while True:
-                at, shared = await self.seen.get()
-                if shared is with_canary:
-                    return at
+                updated_at, has_canary = await self.updates.get()
+                if has_canary is with_canary:
+                    return updated_at

@@ -1,7 +1,7 @@
-"""Pins every dependency with hashes, one file a purpose. No file names where packages come from.
+"""Pins all dependencies with hashes, in one file per purpose. The files contain no index URLs.
 
-Run by `make lock`. Files: build (what builds the package), run (the quickstart), dev (and the tests), agent,
-agent-terraform and server (the images), console (Node, where the machine has none).
+Run by `make lock`. Files: build (build dependencies), run (the quickstart), dev (all, with tests), agent,
+agent-terraform and server (the images), aws (the emulator), console (Node, if the machine has none).
 """
 
 import subprocess
@@ -22,9 +22,9 @@ FILES = {
 
 
 def main() -> None:
-    for name, wanted in FILES.items():
-        only = [word for word in wanted if word != "--only-group"]
-        source = ["--group", only[0]] if "--only-group" in wanted else ["pyproject.toml", *wanted]
+    for name, options in FILES.items():
+        groups = [option for option in options if option != "--only-group"]
+        source = ["--group", groups[0]] if "--only-group" in options else ["pyproject.toml", *options]
         command = [
             *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"),
             *("--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"),

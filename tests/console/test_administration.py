@@ -70,7 +70,7 @@ async def test_an_agents_key_is_rotated(user: BrowserUser, w: World) -> None:
     await page.get_by_role("link", name="Pipeds").click()
     await select_action("Add key")
     await page.get_by_role("dialog").get_by_role("button", name="Create key").click()
-    key_dialog = page.get_by_role("dialog", name="Key for home")
+    key_dialog = page.get_by_role("dialog", name="Key for home", exact=True)
     await expect(key_dialog).to_contain_text(f"pipedID: {w.piped_id}")
     assert await count_keys() == 2
     await key_dialog.get_by_role("button", name="I have copied the key").click()

@@ -102,7 +102,7 @@ class Container:
             return 0, ""
         return code, body.decode()
 
-    async def healthy(self, version: str, within: float = 180.0) -> None:
+    async def wait_until_healthy(self, version: str, within: float = 180.0) -> None:
         """Wait until App Runner's health check succeeds and the agent has that version."""
 
         async def healthy() -> bool:

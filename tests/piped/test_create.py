@@ -80,7 +80,7 @@ async def test_second_process_finds_the_deployment_of_the_first(tmp_path: Path) 
 
 async def test_command_creates_one_deployment_despite_pushes_meanwhile(tmp_path: Path) -> None:
     async with registered_application(tmp_path) as (w, app), process(w) as first, process(w) as second:
-        cause = Cause(kind=TriggerKind.ON_COMMAND, reason="requested", command_id="c", commander="ada")
+        cause = Cause(kind=TriggerKind.ON_COMMAND, reason="requested", command_id="c", requested_by="ada")
         await first.creator.create(await first.application(), head(w, "a"), FILE, cause)
         again = await second.creator.create(await second.application(), head(w, "b", 2), FILE, cause)
         assert again.trigger.commit.hash == "a" * 40
@@ -123,7 +123,7 @@ async def test_drift_fixed_by_the_last_deployment_is_not_deployed_again(tmp_path
 
 KINDS = st.sampled_from([TriggerKind.ON_COMMIT, TriggerKind.ON_OUT_OF_SYNC])
 CAUSES = st.builds(
-    Cause, kind=KINDS, reason=st.text(), previous_id=st.sampled_from(["", "p", "q"]), commander=st.text()
+    Cause, kind=KINDS, reason=st.text(), previous_id=st.sampled_from(["", "p", "q"]), requested_by=st.text()
 )
 
 

@@ -73,7 +73,7 @@ def _explain_os_errors(folder: Path) -> Iterator[None]:
             error = error.exceptions[0]
         raise ConfigError(
             f"the state directory {folder} cannot be used: {error}",
-            remedy="if it is damaged, remove it with `make quickstart-clean` (or `pipecd quickstart --clean`)",
+            remedy="if it is broken, remove it with `make quickstart-clean` (or `pipecd quickstart --clean`)",
         ) from error
 
 
@@ -202,7 +202,7 @@ async def _run_program(
     output = "\n  ".join(last_lines)
     raise ConfigError(
         f"{name} exited with code {result.code}:\n  {output}",
-        remedy=f"see {state.log(name)}; if the state directory is damaged, remove it with"
+        remedy=f"see {state.log(name)}; if the state directory is broken, remove it with"
         " `make quickstart-clean` (or `pipecd quickstart --clean`)",
     )
 

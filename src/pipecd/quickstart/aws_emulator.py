@@ -45,7 +45,7 @@ def environment(port: int) -> dict[str, str]:
 
 
 async def seed(port: int) -> Mapping[str, str]:
-    """Create network, load balancer, cluster and role. Returns the demo files' placeholders and their values."""
+    """Create network, load balancer, cluster and role. Returns the values of the demo files' placeholders."""
     return await asyncio.to_thread(_seed, f"http://127.0.0.1:{port}")
 
 

@@ -43,7 +43,7 @@ def create(git: GitServer, state: State) -> None:
 
 
 async def demonstrate_rollback(git: GitServer, state: State, console: Console) -> None:
-    """Once `limits` is deployed, push a commit that fails and is rolled back. Done once per state directory."""
+    """Once `limits` is deployed, push a commit that fails and is rolled back. Runs once per directory."""
     marker = state.folder / "rollback-shown"
     if marker.exists():
         return

@@ -226,7 +226,7 @@ class State:
         except OSError as error:
             raise ConfigError(
                 f"{error.filename} cannot be read: {error.strerror}",
-                remedy="the state directory is damaged; remove it with `make quickstart-clean`",
+                remedy="the state directory is broken; remove it with `make quickstart-clean`",
             ) from error
 
 

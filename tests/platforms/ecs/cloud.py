@@ -1,4 +1,4 @@
-"""An AWS account for an ECS application: a cluster, a load balancer with target groups, and files for them."""
+"""An AWS account for an ECS application: a cluster, a load balancer with target groups, and files."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""From a push to shifted traffic and back, with a real control plane, agent and Git server, and an emulated AWS."""
+"""From a push to shifted traffic and back: real control plane, agent and Git server, emulated AWS."""
 
 from pathlib import Path
 

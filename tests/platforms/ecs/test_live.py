@@ -58,9 +58,7 @@ async def test_a_task_definition_that_differs_from_git_is_drift(cloud: Cloud, ru
     lines = [line.replace(" ", "") for line in drift.details.splitlines()]
     assert any(line.startswith("-") and "image:other/image:1" in line for line in lines)
     ignored = f"ecs:TaskDefinition::{family}#containerDefinitions.0.image"
-    found = await platform.detect_drift(
-        await observation_request(platform, runner.provider, runner.target, ignored)
-    )
+    drift = await detect_drift(runner, ignored)
     assert "other/image" not in drift.details
 
 

@@ -1,8 +1,8 @@
 """Every ECS stage against an emulated AWS: its calls, their order, and the result of failures.
 
-The tests simulate what moto does not do: tasks of services run or fail (`runningCount`), task sets take time to
-become steady, ECS's own deployments proceed, and calls are refused. After every changing call, `Cloud.check`
-checks that no traffic points at a target group without tasks.
+The tests simulate what moto does not do: tasks of services run or fail (`runningCount`), task sets take time
+to become steady, ECS's own deployments proceed, and calls are refused. After every changing call,
+`Cloud.check` checks that no traffic points at a target group without tasks.
 """
 
 from collections.abc import Callable

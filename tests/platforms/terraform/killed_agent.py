@@ -1,6 +1,6 @@
-"""An agent that plans and applies, to be killed meanwhile: `python -m tests.platforms.terraform.killed_agent DIR`.
+"""An agent that plans and applies, to be killed by a test. Run as a module with a directory as argument.
 
-What a control plane would have is in `DIR/memory`, as it was after each call.
+The state of the control plane after each call is stored in `memory` in that directory.
 """
 
 import asyncio
@@ -17,28 +17,28 @@ from tests.stages.stage_runner import StageRunner
 PIPELINE = (("TERRAFORM_PLAN", plan, PlanOptions()), ("TERRAFORM_APPLY", apply, None))
 
 
-def remember(folder: Path, runner: StageRunner) -> None:
-    fresh = folder / "memory.new"
-    fresh.write_bytes(pickle.dumps((runner.deployment, runner.stored)))
-    fresh.replace(folder / "memory")
+def save_memory(folder: Path, runner: StageRunner) -> None:
+    temporary = folder / "memory.new"
+    temporary.write_bytes(pickle.dumps((runner.deployment, runner.stored)))
+    temporary.replace(folder / "memory")
 
 
-def recall(folder: Path, runner: StageRunner) -> None:
+def load_memory(folder: Path, runner: StageRunner) -> None:
     if (folder / "memory").exists():
         runner.deployment, runner.stored = pickle.loads((folder / "memory").read_bytes())
 
 
 async def main(folder: Path) -> None:
     async with shop_runner(folder, "") as runner:
-        recall(folder, runner)
+        load_memory(folder, runner)
         ended = {stage.name for stage in runner.deployment.stages if stage.status.final}
         for name, function, options in PIPELINE:
             if name in ended:
                 continue
             async with runner.calls(name, function, options) as call:
                 while isinstance(await call(), Again):
-                    remember(folder, runner)
-            remember(folder, runner)
+                    save_memory(folder, runner)
+            save_memory(folder, runner)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A shop's infrastructure of `terraform_data`, and the runner that deploys it with the embedded Terraform."""
+"""An application of `terraform_data` resources, and a stage runner that uses the embedded Terraform."""
 
 import json
 from collections.abc import AsyncIterator
@@ -14,10 +14,12 @@ from tests.stages.stage_runner import StageRunner, open_runner
 EMBEDDED = Provider(binary="embedded")
 
 
-def app_file(stages: list[Any] | None = None, **asked: Any) -> str:
-    spec: dict[str, Any] = {"name": "shop", "input": asked}
+def app_file(stages: list[Any] | None = None, **app_input: Any) -> str:
+    spec: dict[str, Any] = {"name": "shop", "input": app_input}
     if stages:
-        spec["pipeline"] = {"stages": [{"name": one} if isinstance(one, str) else one for one in stages]}
+        spec["pipeline"] = {
+            "stages": [{"name": stage} if isinstance(stage, str) else stage for stage in stages]
+        }
     return yaml.safe_dump({"apiVersion": "pipecd.dev/v1beta1", "kind": "TerraformApp", "spec": spec})
 
 
@@ -30,20 +32,20 @@ def data(name: str, value: str) -> str:
 
 
 def values(state: Path) -> dict[str, Any]:
-    """What the state holds: a resource's input by its name."""
+    """Resource name → input in the state."""
     if not state.exists() or not state.read_text():
         return {}
     resources = json.loads(state.read_text())["resources"]
     return {
-        one["name"]: one["instances"][0]["attributes"]["input"]["value"]
-        for one in resources
-        if one["type"] == "terraform_data"
+        resource["name"]: resource["instances"][0]["attributes"]["input"]["value"]
+        for resource in resources
+        if resource["type"] == "terraform_data"
     }
 
 
 @asynccontextmanager
 async def shop_runner(folder: Path, body: str, *, file: str = "", **more: Any) -> AsyncIterator[StageRunner]:
-    """`body` at its first commit, with its state in `folder/state`."""
+    """A runner of a repository with `body` at its first commit and its state in `folder/state`."""
     files = {"app.pipecd.yaml": file or app_file(), "main.tf": configuration(folder / "state", body)}
     async with open_runner(folder, {**files, **more}, provider=EMBEDDED) as runner:
         yield runner

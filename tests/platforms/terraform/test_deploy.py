@@ -1,4 +1,4 @@
-"""Terraform from push to end, through a real control plane and a real agent."""
+"""Terraform deployments from a push on, with a real control plane and a real agent."""
 
 from pathlib import Path
 from typing import Any
@@ -13,39 +13,39 @@ from tests.world import World, world
 PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
 
 
-def files(folder: Path, body: str, *stages: Any, **asked: Any) -> dict[str, str | None]:
+def files(folder: Path, body: str, *stages: Any, **app_input: Any) -> dict[str, str | None]:
     return {
-        "app.pipecd.yaml": app_file(list(stages), **asked),
+        "app.pipecd.yaml": app_file(list(stages), **app_input),
         "main.tf": configuration(folder / "state", body),
     }
 
 
-async def running(w: World, application: str, stage_id: str) -> Deployment:
-    """The application's last deployment, once that stage of it waits."""
+async def wait_until_running(w: World, application: str, stage_id: str) -> Deployment:
+    """The application's last deployment, when that stage is running."""
 
-    async def look() -> Deployment | None:
-        made = await w.deployments(application)
-        stages = {stage.id: stage.status for stage in made[-1].stages} if made else {}
-        return made[-1] if stages.get(stage_id) == StageStatus.RUNNING else None
+    async def current_deployment() -> Deployment | None:
+        deployments = await w.deployments(application)
+        stages = {stage.id: stage.status for stage in deployments[-1].stages} if deployments else {}
+        return deployments[-1] if stages.get(stage_id) == StageStatus.RUNNING else None
 
-    found = await eventually(look)
-    assert found
-    return found
+    deployment = await eventually(current_deployment)
+    assert deployment
+    return deployment
 
 
-async def test_the_plan_outlives_the_agent_and_is_applied_once_it_is_approved(tmp_path: Path) -> None:
+async def test_the_plan_survives_the_agent_and_is_applied_after_approval(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         async with w.agent(platformProviders=PROVIDERS):
             stages = ("TERRAFORM_PLAN", "WAIT_APPROVAL", "TERRAFORM_APPLY")
             app = await w.add_application("shop", files(tmp_path, data("a", "plain-secret"), *stages))
-            deployment = await running(w, app, "stage-1")
+            deployment = await wait_until_running(w, app, "stage-1")
             assert values(tmp_path / "state") == {}
             assert "will be created" in await w.log(deployment.id, "stage-0")
             assert deployment.stages[0].status_reason == "1 to add, 0 to change, 0 to destroy"
-        kept = list((tmp_path / "plane").rglob("terraform-plan.*"))
-        assert kept
-        assert not any(b"plain-secret" in file.read_bytes() for file in kept)
-        # Another agent on another disk.
+        stored = list((tmp_path / "plane").rglob("terraform-plan.*"))
+        assert stored
+        assert not any(b"plain-secret" in file.read_bytes() for file in stored)
+        # Another agent with another disk.
         async with w.agent(platformProviders=PROVIDERS, home=tmp_path / "elsewhere"):
             await w.console.call("ApproveStage", deployment_id=deployment.id, stage_id="stage-1")
             ended = await w.wait_until_final(deployment.id)
@@ -55,7 +55,7 @@ async def test_the_plan_outlives_the_agent_and_is_applied_once_it_is_approved(tm
             assert ended.stages[2].status_reason == "Applied: 1 added, 0 changed, 0 destroyed"
 
 
-async def test_a_commit_that_fails_after_it_was_applied_is_rolled_back(tmp_path: Path) -> None:
+async def test_a_commit_that_fails_after_its_apply_is_rolled_back(tmp_path: Path) -> None:
     def stages(check: str) -> tuple[Any, ...]:
         return "TERRAFORM_APPLY", {"name": "SCRIPT_RUN", "with": {"run": check}}
 
@@ -69,8 +69,8 @@ async def test_a_commit_that_fails_after_it_was_applied_is_rolled_back(tmp_path:
         ended = await w.wait_for_deployment(app, commit)
         assert ended.status == Status.DEPLOYMENT_FAILURE
         assert values(tmp_path / "state") == {"a": "1"}
-        undone = next(stage for stage in ended.stages if stage.name == "ROLLBACK")
-        assert undone.status_reason == "Applied: 0 added, 1 changed, 1 destroyed"
+        rollback = next(stage for stage in ended.stages if stage.name == "ROLLBACK")
+        assert rollback.status_reason == "Applied: 0 added, 1 changed, 1 destroyed"
 
 
 async def test_a_quick_sync_with_nothing_to_do_succeeds(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ async def test_a_quick_sync_with_nothing_to_do_succeeds(tmp_path: Path) -> None:
         assert (stage.name, stage.status_reason) == ("TERRAFORM_SYNC", "No changes")
 
 
-async def test_a_state_that_would_be_lost_is_refused_before_anything_runs(tmp_path: Path) -> None:
+async def test_a_temporary_state_is_refused_before_anything_runs(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         app = await w.add_application("shop", {"app.pipecd.yaml": app_file(), "main.tf": data("a", "1")})
         ended = await w.wait_for_deployment(app)
         assert ended.status == Status.DEPLOYMENT_FAILURE
-        assert "in a checkout that is thrown away; configure a backend that lasts" in ended.status_reason
+        assert "in a temporary checkout; configure a persistent backend" in ended.status_reason
         assert not ended.stages

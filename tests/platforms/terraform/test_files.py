@@ -1,4 +1,4 @@
-"""What is read from files without running Terraform, and what is refused with its place."""
+"""Reading files without running Terraform, and errors with their place."""
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -43,54 +43,56 @@ locals { a = { b = "}" } }
 
 
 def checked_out(runner: StageRunner, commit: str = "") -> AbstractAsyncContextManager[Source]:
-    return runner.sources.checkout(runner.deployment.git_path, commit or runner.deployment.trigger.commit.hash)
+    return runner.sources.checkout(
+        runner.deployment.git_path, commit or runner.deployment.trigger.commit.hash
+    )
 
 
 def test_modules_are_found_among_comments_heredocs_and_templates() -> None:
-    found = {block.labels[0]: block for block in hcl.read(MODULES, "main.tf") if block.kind == "module"}
-    assert {name: dict(block.attributes) for name, block in found.items()} == {
+    modules = {block.labels[0]: block for block in hcl.read(MODULES, "main.tf") if block.kind == "module"}
+    assert {name: dict(block.attributes) for name, block in modules.items()} == {
         "network": {"source": "terraform-aws-modules/vpc/aws", "version": "5.1.0"},
         "site": {"source": "git::https://git.example/site.git//web?ref=v1.2.0"},
         "here": {"source": "./here"},
         "computed": {"say": 'a "quoted" } word'},
     }
-    assert found["network"].line == 4
-    assert found["here"].line == 16
+    assert modules["network"].line == 4
+    assert modules["here"].line == 16
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        pytest.param('module "a" {\n  x = "1\n}\n', 2, id="a text without its end"),
+        pytest.param('module "a" {\n  x = "1\n}\n', 2, id="an unclosed string"),
         pytest.param('module "a" {\n  x = [1, 2\n}\n', 3, id="a list closed by a brace"),
-        pytest.param('module "a" {\n  x = 1\n', 3, id="a block without its end"),
+        pytest.param('module "a" {\n  x = 1\n', 3, id="an unclosed block"),
         pytest.param("module\n{}\n", 1, id="a brace on the next line"),
-        pytest.param("}\n", 1, id="a brace too many"),
-        pytest.param('module "a" {\n  x = (\n', 2, id="a bracket without its end"),
-        pytest.param('module "a" {\n  x = "${1"\n}\n', 2, id="a template without its end"),
+        pytest.param("}\n", 1, id="an extra brace"),
+        pytest.param('module "a" {\n  x = (\n', 2, id="an unclosed bracket"),
+        pytest.param('module "a" {\n  x = "${1"\n}\n', 2, id="an unclosed template"),
     ],
 )
-def test_what_is_no_configuration_is_told_with_its_line(text: str, line: int) -> None:
+def test_an_invalid_configuration_is_an_error_with_its_line(text: str, line: int) -> None:
     with pytest.raises(ConfigError) as error:
         hcl.read(text, "app/main.tf")
     assert error.value.place and (error.value.place.file, error.value.place.line) == ("app/main.tf", line)
 
 
-def test_brackets_without_end_are_a_mistake_and_no_fault() -> None:
+def test_deep_nesting_is_a_configuration_error() -> None:
     for opening in ("[", "{", "(", '"${'):
         with pytest.raises(ConfigError):
             hcl.read("a = " + opening * 100_000, "main.tf")
 
 
 @given(st.text(alphabet='ab"{}[]()$%=#/*\n\\< -E', max_size=60))
-def test_any_text_is_read_or_refused_with_its_line(text: str) -> None:
+def test_any_text_is_read_or_is_an_error_with_its_line(text: str) -> None:
     try:
         hcl.read(text, "main.tf")
     except ConfigError as error:
         assert error.place and 0 < error.place.line <= text.count("\n") + 1
 
 
-async def test_versions_are_those_of_modules(tmp_path: Path) -> None:
+async def test_versions_are_those_of_the_modules(tmp_path: Path) -> None:
     more = {
         "modules.tf": MODULES,
         "more.tf.json": '{"module": {"cdn": {"source": "example/cdn", "version": "1.0.0"}}}',
@@ -111,7 +113,7 @@ async def test_versions_are_those_of_modules(tmp_path: Path) -> None:
 async def test_without_modules_the_version_is_unknown(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner, checked_out(runner) as source:
         versions = platform.versions(await platform.load_desired_state(source))
-    assert [(one.kind, one.version) for one in versions] == [(VersionKind.UNKNOWN, "N/A")]
+    assert [(version.kind, version.version) for version in versions] == [(VersionKind.UNKNOWN, "N/A")]
 
 
 PLUGIN = """apiVersion: pipecd.dev/v1beta1
@@ -131,35 +133,33 @@ def local(path: str) -> str:
     [
         pytest.param(
             {"main.tf": data("a", "1")},
-            "app: terraform.backend: Terraform's state would be kept in terraform.tfstate, in a checkout",
+            "app: terraform.backend: Terraform's state would be stored in terraform.tfstate, in a temporary",
             id="no backend",
         ),
         pytest.param(
             {"main.tf": local("../state/x")},
-            "app/main.tf:2: terraform.backend.local: Terraform's state would be kept in ../state/x",
+            "app/main.tf:2: terraform.backend.local: Terraform's state would be stored in ../state/x",
             id="a relative path",
         ),
-        pytest.param(
-            {"main.tf": 'module "a" {\n'}, "app/main.tf:2: this is no Terraform", id="a broken file"
-        ),
+        pytest.param({"main.tf": 'module "a" {\n'}, "app/main.tf:2: invalid Terraform", id="a broken file"),
         pytest.param(
             {"app.pipecd.yaml": app_file(varFiles=["prod.tfvars"])},
-            "app/app.pipecd.yaml:6: spec.input.varFiles[0]: there is no file prod.tfvars; write it relative",
-            id="a missing file of variables",
+            "app/app.pipecd.yaml:6: spec.input.varFiles[0]: file prod.tfvars not found; add it",
+            id="a missing variable file",
         ),
         pytest.param(
             {"app.pipecd.yaml": PLUGIN},
-            "app/app.pipecd.yaml:5: spec.plugins.terraform.varFiles[0]: there is no file prod.tfvars",
-            id="the same in a file for plugins",
+            "app/app.pipecd.yaml:5: spec.plugins.terraform.varFiles[0]: file prod.tfvars not found",
+            id="a missing variable file in the plugin format",
         ),
         pytest.param(
             {"app.pipecd.yaml": app_file(varFiles=["../../../etc/passwd"])},
             "app/app.pipecd.yaml:6: spec.input.varFiles[0]: ../../../etc/passwd is outside the repository",
-            id="a file of variables outside",
+            id="a variable file outside the repository",
         ),
     ],
 )
-async def test_what_cannot_work_is_refused_at_planning(
+async def test_an_invalid_configuration_is_refused_by_the_planner(
     tmp_path: Path, files: dict[str, str], message: str
 ) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
@@ -171,7 +171,7 @@ async def test_what_cannot_work_is_refused_at_planning(
     assert error.value.remedy
 
 
-async def test_no_terraform_file_is_needed_where_no_stage_runs_terraform(tmp_path: Path) -> None:
+async def test_no_terraform_file_is_required_if_no_stage_runs_terraform(tmp_path: Path) -> None:
     file = app_file([{"name": "SCRIPT_RUN", "with": {"run": "true"}}])
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         commit = runner.clone.commit_and_push("Go", {"app/main.tf": None, "app/app.pipecd.yaml": file})
@@ -179,46 +179,48 @@ async def test_no_terraform_file_is_needed_where_no_stage_runs_terraform(tmp_pat
             assert not (await platform.load_desired_state(source)).modules
 
 
-async def test_a_backend_that_only_init_knows_is_checked_after_it(tmp_path: Path) -> None:
+async def test_a_backend_configured_by_init_is_checked_after_init(tmp_path: Path) -> None:
     file = app_file(commandFlags={"init": ["-backend-config=path=here.tfstate"]})
     backend = 'terraform {\n  backend "local" {}\n}\n'
     async with shop_runner(tmp_path, "", file=file, **{"main.tf": backend + data("a", "1")}) as runner:
-        with pytest.raises(UserError, match=r"would be kept in here\.tfstate"):
+        with pytest.raises(UserError, match=r"would be stored in here\.tfstate"):
             await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("app_input", "message"),
     [
         pytest.param(
-            {"vars": ["secret"]}, "spec.input.vars[0]: must be written as name=value", id="a variable"
+            {"vars": ["secret"]}, "spec.input.vars[0]: must have the form name=value", id="a variable"
         ),
         pytest.param(
             {"commandEnvs": {"plan": ["=x"]}},
-            "spec.input.commandEnvs.plan[0]: must be written as name=value",
-            id="an environment",
+            "spec.input.commandEnvs.plan[0]: must have the form name=value",
+            id="an environment variable",
         ),
         pytest.param(
             {"commandFlags": {"shared": ["-chdir=/"]}},
-            "spec.input.commandFlags.shared[0]: -chdir is set by the agent itself; take it out",
-            id="a flag of ours",
+            "spec.input.commandFlags.shared[0]: -chdir is set by the agent; remove it",
+            id="a reserved flag",
         ),
         pytest.param(
             {"workspace": "-x"},
-            "spec.input.workspace: '-x' is not the name of a workspace",
+            "spec.input.workspace: '-x' is not a workspace name",
             id="a workspace",
         ),
-        pytest.param({"varFiles": ["a\0"]}, "spec.input.varFiles[0]: holds a zero byte", id="a zero byte"),
+        pytest.param({"varFiles": ["a\0"]}, "spec.input.varFiles[0]: contains a zero byte", id="a zero byte"),
         pytest.param(
             {"workspaces": "x"},
             "spec.input.workspaces: unknown key 'workspaces'; did you mean workspace?",
-            id="a key",
+            id="an unknown key",
         ),
     ],
 )
-def test_a_wrong_application_file_is_told_with_its_place(asked: dict[str, Any], message: str) -> None:
+def test_an_invalid_application_file_is_an_error_with_its_place(
+    app_input: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError) as error:
-        load(app_file(**asked), "app.pipecd.yaml", lambda kind: platform)
+        load(app_file(**app_input), "app.pipecd.yaml", lambda kind: platform)
     place, _, rest = str(error.value).partition(": ")
     assert place.startswith("app.pipecd.yaml:")
     assert rest == message
@@ -228,30 +230,31 @@ def test_a_wrong_application_file_is_told_with_its_place(asked: dict[str, Any], 
 @pytest.mark.parametrize(
     ("provider", "version", "message"),
     [
-        pytest.param(Provider(binary="embedded"), "1.15.5", "", id="the embedded one fits"),
-        pytest.param(Provider(binary="embedded"), "v1.15.5", "", id="with a v"),
+        pytest.param(Provider(binary="embedded"), "1.15.5", "", id="the embedded version"),
+        pytest.param(Provider(binary="embedded"), "v1.15.5", "", id="with a v prefix"),
         pytest.param(
             Provider(binary="embedded"),
             "0.12.0",
-            "app/app.pipecd.yaml:5: spec.input.terraformVersion: version 0.12.0 is asked for, and the"
-            " platform provider's binary is 1.15.5; make the two agree",
-            id="the configured one is another",
+            "app/app.pipecd.yaml:5: spec.input.terraformVersion: version 0.12.0 is required, but the"
+            " platform provider's binary is 1.15.5; configure the same version in both",
+            id="another configured version",
         ),
         pytest.param(
             Provider(),
             "0.12.0",
-            "app/app.pipecd.yaml:5: spec.input.terraformVersion: Terraform 0.12.0 is not installed; there is",
-            id="none is of that version",
+            "app/app.pipecd.yaml:5: spec.input.terraformVersion: Terraform 0.12.0 is not installed;"
+            " installed: ",
+            id="a version that is not installed",
         ),
         pytest.param(
             Provider(binary="/nowhere/tofu"),
             "",
             "/nowhere/tofu is not installed; correct `binary`",
-            id="no program",
+            id="a missing program",
         ),
     ],
 )
-async def test_the_version_that_is_asked_for_runs_or_none(
+async def test_the_required_version_runs_or_the_stage_fails(
     tmp_path: Path, provider: Provider, version: str, message: str
 ) -> None:
     async with shop_runner(tmp_path, data("a", "1"), file=app_file(terraformVersion=version)) as runner:
@@ -265,7 +268,7 @@ async def test_the_version_that_is_asked_for_runs_or_none(
         assert str(error.value).startswith(message)
 
 
-async def test_the_version_of_the_embedded_one_is_taken_over_another_on_the_path(
+async def test_the_required_embedded_version_is_preferred_to_another_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "bin" / "terraform"
@@ -279,10 +282,10 @@ async def test_the_version_of_the_embedded_one_is_taken_over_another_on_the_path
         assert done.note == "1 to add, 0 to change, 0 to destroy"
 
 
-async def test_a_version_may_be_installed_beside_others(
+async def test_a_version_may_be_installed_next_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under `terraform-<version>`, where PipeCD's tools are."""
+    """As `terraform-<version>` in PipeCD's tools directory."""
     old = tmp_path / "tools" / "terraform-1.0.0"
     old.parent.mkdir()
     old.write_text("#!/bin/sh\n")

@@ -1,4 +1,4 @@
-"""What belongs to a plan goes with it, and what applications share is filled by one at a time."""
+"""Files are packed with a plan, and the shared plugin cache is locked."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ def checkout(root: Path) -> Source:
     return Source(commit="c", root=root, directory=root / "app", config=None)
 
 
-def test_files_that_planning_made_or_changed_come_along(tmp_path: Path) -> None:
+def test_files_generated_or_changed_by_planning_are_packed(tmp_path: Path) -> None:
     first = Folder(checkout(tmp_path / "first"), "a")
     first.record_files()
     first.plan.write_bytes(b"plan")
@@ -41,26 +41,26 @@ def test_files_that_planning_made_or_changed_come_along(tmp_path: Path) -> None:
     assert (tmp_path / "second/app/old.zip").read_text() == "new!"
     assert os.access(tmp_path / "second/app/made/run.sh", os.X_OK)
     assert not second.data.exists()
-    assert second.directory == first.directory, "the second checkout stands where the first one stood"
+    assert second.directory == first.directory, "both checkouts have the same path"
     assert (second.directory / "main.tf").samefile(tmp_path / "second/app/main.tf")
 
 
-def test_applications_have_folders_of_their_own(tmp_path: Path) -> None:
+def test_each_application_has_its_own_folder(tmp_path: Path) -> None:
     source = checkout(tmp_path / "one")
     assert Folder(source, "a").directory != Folder(source, "b").directory
 
 
-def test_more_than_can_be_kept_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_generated_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "MAX_GENERATED_BYTES", 1 << 20)
-    made = Folder(checkout(tmp_path / "first"), "a")
-    made.record_files()
-    made.plan.write_bytes(b"plan")
-    (made.directory / "huge").write_bytes(bytes((1 << 20) + 1))
+    folder = Folder(checkout(tmp_path / "first"), "a")
+    folder.record_files()
+    folder.plan.write_bytes(b"plan")
+    (folder.directory / "huge").write_bytes(bytes((1 << 20) + 1))
     with pytest.raises(Refused, match="more than 1 MiB of files"):
-        made.pack()
+        folder.pack()
 
 
-async def test_who_waits_too_long_for_the_cache_goes_without(
+async def test_init_runs_without_the_plugin_cache_after_a_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with lock_plugin_cache(tmp_path / "cache") as first:
@@ -71,8 +71,8 @@ async def test_who_waits_too_long_for_the_cache_goes_without(
         assert third
 
 
-def mirror(folder: Path) -> Path:
-    """The configuration of a Terraform that finds the provider `example/paint` in a directory."""
+def write_mirror(folder: Path) -> Path:
+    """A Terraform CLI configuration with a mirror of the provider `example/paint`."""
     packages = folder / "mirror/registry.terraform.io/example/paint"
     packages.mkdir(parents=True)
     with zipfile.ZipFile(packages / "terraform-provider-paint_1.0.0_linux_amd64.zip", "w") as package:
@@ -85,7 +85,7 @@ def mirror(folder: Path) -> Path:
 
 
 async def prepare(work: Work[Any]) -> Outcome:
-    """A stage that ends after `init`: the provider is no program that could run."""
+    """A stage that ends after `init`, because the provider is not an executable program."""
     terraform = await open_terraform(work, await work.target())
     await terraform.prepare()
     lock = (terraform.folder.directory / ".terraform.lock.hcl").read_text()
@@ -93,17 +93,19 @@ async def prepare(work: Work[Any]) -> Outcome:
     return Done(saved={"lock": lock, "installed": " ".join(installed)})
 
 
-async def test_one_cache_of_providers_serves_all_and_the_lock_file_stays_whole(tmp_path: Path) -> None:
-    needs = (
+async def test_one_plugin_cache_serves_all_applications_and_the_lock_file_is_complete(tmp_path: Path) -> None:
+    requirements = (
         'terraform {\n  required_providers {\n    paint = {\n      source = "example/paint"\n    }\n  }\n}\n'
     )
-    file = app_file(commandEnvs={"init": [f"TF_CLI_CONFIG_FILE={mirror(tmp_path)}"]})
-    async with shop_runner(tmp_path, data("a", "1"), file=file, **{"needs.tf": needs}) as runner:
+    file = app_file(commandEnvs={"init": [f"TF_CLI_CONFIG_FILE={write_mirror(tmp_path)}"]})
+    async with shop_runner(
+        tmp_path, data("a", "1"), file=file, **{"requirements.tf": requirements}
+    ) as runner:
         runners = [runner.at(runner.deployment.trigger.commit.hash, deployment_id=name) for name in "xyz"]
-        for each in runners:
-            each.deployment = replace(each.deployment, application_id=each.deployment.id)
+        for other in runners:
+            other.deployment = replace(other.deployment, application_id=other.deployment.id)
         async with asyncio.timeout(400), asyncio.TaskGroup() as tasks:
-            done = [tasks.create_task(each.run("PREPARE", prepare)) for each in runners]
+            done = [tasks.create_task(other.run("PREPARE", prepare)) for other in runners]
         assert {task.result().saved["installed"] for task in done} == {"registry.terraform.io"}
         locks = {task.result().saved["lock"] for task in done}
         assert len(locks) == 1

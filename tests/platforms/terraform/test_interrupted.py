@@ -1,4 +1,4 @@
-"""An apply that is cut off: by a kill of the agent, by a person, by a shutdown. Nothing stays locked."""
+"""An apply interrupted by a kill of the agent, a cancellation or a shutdown, which unlocks the state."""
 
 import asyncio
 import os
@@ -17,13 +17,13 @@ from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform.config import PlanOptions
 from pipecd.platforms.terraform.stages import apply, plan, sync
 from tests.eventually import eventually
-from tests.platforms.terraform.killed_agent import recall, remember
+from tests.platforms.terraform.killed_agent import load_memory, save_memory
 from tests.platforms.terraform.shop import app_file, data, shop_runner, values
 from tests.stages.stage_runner import StageRunner
 
 
 def slow(folder: Path, value: str = "1") -> str:
-    """`a` counts how often it is made; `b`, after it, hangs the first time that it is made."""
+    """`a` counts its creations; `b` is created after it and hangs the first time."""
     count = f"echo made >> {folder}/count"
     hang = f"if [ -e {folder}/begun ]; then true; else touch {folder}/begun; sleep 600; fi"
     return f"""
@@ -46,18 +46,18 @@ async def exists(path: Path) -> bool:
     return path.exists()
 
 
-async def agent(folder: Path) -> asyncio.subprocess.Process:
+async def start_agent(folder: Path) -> asyncio.subprocess.Process:
     argv = [sys.executable, "-m", "tests.platforms.terraform.killed_agent", str(folder)]
     return await asyncio.create_subprocess_exec(*argv)
 
 
 @asynccontextmanager
 async def killed_while_applying(folder: Path) -> AsyncIterator[StageRunner]:
-    """The runner of the next process. The one before made `a`, and was killed while it made `b`."""
+    """The runner of the next process, after one that created `a` and was killed while creating `b`."""
     async with shop_runner(folder, slow(folder)) as runner:
         await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
-        remember(folder, runner)
-    child = await agent(folder)
+        save_memory(folder, runner)
+    child = await start_agent(folder)
     try:
         await eventually(lambda: exists(folder / "begun"))
     finally:
@@ -65,11 +65,11 @@ async def killed_while_applying(folder: Path) -> AsyncIterator[StageRunner]:
         await asyncio.wait_for(child.wait(), 60)
     assert values(folder / "state") == {"a": "1"}
     async with shop_runner(folder, "") as runner:
-        recall(folder, runner)
+        load_memory(folder, runner)
         yield runner
 
 
-async def test_after_a_kill_the_rest_of_the_shown_plan_is_applied_and_nothing_is_made_twice(
+async def test_after_a_kill_the_remaining_changes_are_applied_and_nothing_is_created_twice(
     tmp_path: Path,
 ) -> None:
     async with killed_while_applying(tmp_path) as runner:
@@ -77,35 +77,35 @@ async def test_after_a_kill_the_rest_of_the_shown_plan_is_applied_and_nothing_is
         assert done.note == "Applied: 2 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1", "b": "1"}
         assert (tmp_path / "count").read_text() == "made\n"
-        assert "The rest is part of the plan that was shown: 1 to add" in runner.log.text
+        assert "The remaining changes are part of the shown plan: 1 to add" in runner.log.text
 
 
-async def test_after_a_kill_what_was_not_shown_is_not_applied(tmp_path: Path) -> None:
+async def test_after_a_kill_changes_that_were_not_shown_are_not_applied(tmp_path: Path) -> None:
     async with killed_while_applying(tmp_path) as runner:
-        # Meanwhile somebody changes `a` by hand: bringing it back would be an update, and none was shown.
+        # `a` is changed manually. Reverting it would be an update, which was not shown.
         state = (tmp_path / "state").read_text().replace('"1"', '"by hand"')
         (tmp_path / "state").write_text(state.replace('"serial": ', '"serial": 1'))
         failed = await runner.run("TERRAFORM_APPLY", apply)
         assert isinstance(failed, Failed)
-        assert failed.reason == "what is left to do is not what the plan had shown: terraform_data.a"
+        assert failed.reason == "the remaining changes are not part of the shown plan: terraform_data.a"
         assert "b" not in values(tmp_path / "state")
 
 
-async def test_killed_when_all_was_applied_ends_well(tmp_path: Path) -> None:
+async def test_killed_after_the_apply_succeeds(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
         async with runner.calls("TERRAFORM_APPLY", apply) as call:
             await call()
-            noted = runner.deployment
+            before_apply = runner.deployment
             assert isinstance(await call(), Done)
-        # The agent was killed before that could be reported: the next one knows only what was noted.
-        runner.deployment = noted
+        # The agent was killed before it could report the result.
+        runner.deployment = before_apply
         done = await runner.run("TERRAFORM_APPLY", apply)
         assert done.note == "Applied: 1 added, 0 changed, 0 destroyed"
         assert values(tmp_path / "state") == {"a": "1"}
 
 
-async def test_cancelling_stops_terraform_which_keeps_what_it_made_and_unlocks_the_state(
+async def test_cancelling_stops_terraform_which_saves_and_unlocks_the_state(
     tmp_path: Path,
 ) -> None:
     file = app_file(commandFlags={"shared": ["-lock-timeout=0s"]})
@@ -119,7 +119,7 @@ async def test_cancelling_stops_terraform_which_keeps_what_it_made_and_unlocks_t
                 await running
         assert "Interrupt received" in runner.log.text
         assert not (tmp_path / ".state.lock.info").exists()
-        # `b` was cut off, and Terraform wrote down that it has to be made again.
+        # `b` was interrupted, and Terraform recorded it as tainted.
         assert values(tmp_path / "state")["a"] == "1"
         done = await runner.at(runner.deployment.trigger.commit.hash, deployment_id="e").stage(
             "TERRAFORM_SYNC", sync
@@ -129,8 +129,8 @@ async def test_cancelling_stops_terraform_which_keeps_what_it_made_and_unlocks_t
         assert (tmp_path / "count").read_text() == "made\n"
 
 
-async def test_a_shutdown_in_the_middle_is_taken_up_by_the_next_process(tmp_path: Path) -> None:
-    """A resource that was cut off is tainted, so that the rest replaces it; making it was shown."""
+async def test_an_apply_interrupted_by_a_shutdown_is_continued_by_the_next_process(tmp_path: Path) -> None:
+    """An interrupted resource is tainted, so the remaining changes replace it; its creation was shown."""
     async with shop_runner(tmp_path, slow(tmp_path)) as runner:
         await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
         async with runner.calls("TERRAFORM_APPLY", apply) as call:
@@ -145,7 +145,7 @@ async def test_a_shutdown_in_the_middle_is_taken_up_by_the_next_process(tmp_path
         assert (tmp_path / "count").read_text() == "made\n"
 
 
-async def test_a_locked_state_says_who_holds_it_and_how_to_free_it(tmp_path: Path) -> None:
+async def test_a_locked_state_error_names_the_holder_and_how_to_unlock(tmp_path: Path) -> None:
     file = app_file(commandFlags={"shared": ["-lock-timeout=0s"]})
     async with shop_runner(tmp_path, slow(tmp_path), file=file) as runner:
         other = runner.at(runner.deployment.trigger.commit.hash, deployment_id="e")
@@ -164,8 +164,8 @@ async def test_a_locked_state_says_who_holds_it_and_how_to_free_it(tmp_path: Pat
 
 @pytest.mark.kill
 @pytest.mark.parametrize("seed", range(2))
-async def test_killed_again_and_again_it_ends_with_all_that_was_shown(tmp_path: Path, seed: int) -> None:
-    """Each resource waits for the one before, so that a kill cuts off one at most."""
+async def test_repeatedly_killed_the_apply_completes_the_shown_plan(tmp_path: Path, seed: int) -> None:
+    """Each resource depends on the previous one, so that a kill interrupts at most one."""
     random, names = Random(seed), "abcdef"
     chain = "".join(
         f'''
@@ -182,7 +182,7 @@ resource "terraform_data" "{name}" {{
         pass
     kills = 0
     async with asyncio.timeout(500):
-        while (child := await agent(tmp_path)) and kills < 8:
+        while (child := await start_agent(tmp_path)) and kills < 8:
             try:
                 await asyncio.wait_for(child.wait(), random.uniform(0.5, 3.5))
                 break
@@ -191,11 +191,11 @@ resource "terraform_data" "{name}" {{
                 await child.wait()
                 kills += 1
         assert await child.wait() == 0
-    made = (tmp_path / "made").read_text().split()
+    created = (tmp_path / "made").read_text().split()
     assert kills
-    assert set(made) == set(names)
-    assert len(made) <= len(names) + kills
+    assert set(created) == set(names)
+    assert len(created) <= len(names) + kills
     assert values(tmp_path / "state")["f"] == names
     async with shop_runner(tmp_path, "") as runner:
-        recall(tmp_path, runner)
+        load_memory(tmp_path, runner)
         assert [stage.status for stage in runner.deployment.stages] == [StageStatus.SUCCESS] * 2

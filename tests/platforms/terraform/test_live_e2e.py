@@ -1,4 +1,4 @@
-"""What Terraform made, message to the console by a real agent through a real control plane."""
+"""Live state of Terraform in the console, with a real control plane and a real agent."""
 
 import sys
 from collections.abc import Sequence
@@ -23,30 +23,30 @@ NET = 'variable "name" {\n}\nresource "terraform_data" "each" {\n  for_each = to
 MODULE = 'module "net" {\n  source = "./net"\n  name   = "x"\n}\n'
 
 
-async def shown(person: ConsoleUser, app: str) -> Sequence[Any]:
+async def load_resources(person: ConsoleUser, app: str) -> Sequence[Any]:
     try:
-        answer = await person.console.call("GetApplicationLiveState", application_id=app)
+        response = await person.console.call("GetApplicationLiveState", application_id=app)
     except CallFailed as error:
         raise AssertionError(error) from error
-    assert CANARY not in str(answer)
-    return list(answer.snapshot.application_live_state.resources)
+    assert CANARY not in str(response)
+    return list(response.snapshot.application_live_state.resources)
 
 
-async def tree(person: ConsoleUser, app: str, *wanted: str) -> Sequence[Any]:
-    """The resources, once they are these."""
+async def wait_for_resources(person: ConsoleUser, app: str, *expected: str) -> Sequence[Any]:
+    """The resources, when they are the expected ones."""
 
-    async def look() -> Sequence[Any] | None:
-        found = await shown(person, app)
-        assert [one.id for one in found] == list(wanted)
-        return found
+    async def current_resources() -> Sequence[Any] | None:
+        resources = await load_resources(person, app)
+        assert [resource.id for resource in resources] == list(expected)
+        return resources
 
-    found = await eventually(look)
-    assert found is not None
-    return found
+    resources = await eventually(current_resources)
+    assert resources is not None
+    return resources
 
 
 async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    # The platform's own interval is minutes: what is seen here, is seen because a deployment ended.
+    # The polling interval is minutes, so changes are seen here only because a deployment ended.
     state = tmp_path / "state"
     with structlog.testing.capture_logs() as logs:
         async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
@@ -58,71 +58,77 @@ async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.Ca
             app = await w.add_application("shop", files)
             assert (await w.wait_for_deployment(app)).status == Status.DEPLOYMENT_SUCCESS
             net = ("module.net", 'module.net.terraform_data.each["a"]', 'module.net.terraform_data.each["b"]')
-            found = await tree(w, app, net[0], "terraform_data.a", *net[1:])
-            assert {(one.resource_type, one.health_status) for one in found} == {
+            resources = await wait_for_resources(w, app, net[0], "terraform_data.a", *net[1:])
+            assert {(resource.resource_type, resource.health_status) for resource in resources} == {
                 ("module", 1),
                 ("terraform_data", 1),
             }
-            assert [list(one.parent_ids) for one in found] == [[], [], ["module.net"], ["module.net"]]
+            assert [list(resource.parent_ids) for resource in resources] == [
+                [],
+                [],
+                ["module.net"],
+                ["module.net"],
+            ]
 
             more = configuration(state, MODULE + data("a", f"{CANARY}-1") + data("b", f"{CANARY}-2"))
             commit = await w.push("Add b", {"shop/main.tf": more})
             assert (await w.wait_for_deployment(app, commit)).status == Status.DEPLOYMENT_SUCCESS
-            await tree(w, app, net[0], "terraform_data.a", "terraform_data.b", *net[1:])
+            await wait_for_resources(w, app, net[0], "terraform_data.a", "terraform_data.b", *net[1:])
 
             broken = data("c", "1").replace("}", 'provisioner "local-exec" {\n    command = "exit 1"\n  }\n}')
             commit = await w.push("Fail", {"shop/main.tf": configuration(state, broken)})
             assert (await w.wait_for_deployment(app, commit)).status == Status.DEPLOYMENT_FAILURE
 
             async def tainted() -> bool:
-                # A look in the middle of the deployment may have found it sound still.
-                found = [
-                    (one.id, one.health_status, one.health_description[:8]) for one in await shown(w, app)
+                # A look in the middle of the deployment may have resources it sound still.
+                resources = [
+                    (resource.id, resource.health_status, resource.health_description[:8])
+                    for resource in await load_resources(w, app)
                 ]
-                assert found == [("terraform_data.c", 2, "Tainted:")], found
+                assert resources == [("terraform_data.c", 2, "Tainted:")], resources
                 return True
 
             await eventually(tainted)
     assert CANARY in state.with_name("state.backup").read_text() + state.read_text()
     assert CANARY not in str(logs)
-    said = capfd.readouterr()
-    assert CANARY not in said.out + said.err
+    output = capfd.readouterr()
+    assert CANARY not in output.out + output.err
 
 
-async def test_what_a_deployment_left_is_seen_also_when_somebody_looked_meanwhile(
+async def test_the_result_of_a_deployment_is_seen_even_if_checked_during_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "live_interval_deploying", 0.2)
-    gate, looks, live = tmp_path / "gate", [], platform.live
+    gate, checks, load_live_state = tmp_path / "gate", [], platform.load_live_state
 
-    async def counted(look: ObservationRequest) -> Sequence[Resource]:
-        looks.append(look)
-        return await live(look)
+    async def counted(request: ObservationRequest) -> Sequence[Resource]:
+        checks.append(request)
+        return await load_live_state(request)
 
-    monkeypatch.setattr(platform, "live", counted)
+    monkeypatch.setattr(platform, "load_live_state", counted)
     waits = {"name": "SCRIPT_RUN", "with": {"run": f"while [ ! -e {gate} ]; do sleep 0.1; done"}}
     file = app_file([waits, "TERRAFORM_APPLY"])
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         main = configuration(tmp_path / "state", data("a", "1"))
         app = await w.add_application("shop", {"app.pipecd.yaml": file, "main.tf": main})
 
-        async def at_work() -> bool:
-            return any(stage.status for one in await w.deployments(app) for stage in one.stages)
+        async def deployment_running() -> bool:
+            return any(stage.status for deployment in await w.deployments(app) for stage in deployment.stages)
 
-        await eventually(at_work)
-        before = len(looks)
+        await eventually(deployment_running)
+        before = len(checks)
 
-        async def looked() -> bool:
-            return len(looks) > before + 1
+        async def checked() -> bool:
+            return len(checks) > before + 1
 
-        await eventually(looked)
-        assert not await shown(w, app)
+        await eventually(checked)
+        assert not await load_resources(w, app)
         gate.touch()
         assert (await w.wait_for_deployment(app)).status == Status.DEPLOYMENT_SUCCESS
-        await tree(w, app, "terraform_data.a")
+        await wait_for_resources(w, app, "terraform_data.a")
 
 
-async def test_what_cannot_be_looked_at_says_so_once_and_is_looked_at_again(
+async def test_a_failed_check_is_logged_once_and_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "live_interval", 0.2)
@@ -141,21 +147,23 @@ async def test_what_cannot_be_looked_at_says_so_once_and_is_looked_at_again(
 
     with structlog.testing.capture_logs() as logs:
         async with world(tmp_path) as w, w.agent(platformProviders=providers):
-            gone = configuration(tmp_path / "state", 'module "gone" {\n  source = "./gone"\n}\n')
-            app = await w.add_application("shop", {"app.pipecd.yaml": app_file(), "main.tf": gone})
+            broken = configuration(tmp_path / "state", 'module "gone" {\n  source = "./gone"\n}\n')
+            app = await w.add_application("shop", {"app.pipecd.yaml": app_file(), "main.tf": broken})
             assert (await w.wait_for_deployment(app)).status == Status.DEPLOYMENT_FAILURE
             before = inits()
 
-            async def looked_again() -> bool:
+            async def checked_again() -> bool:
                 return inits() > before + 2
 
-            await eventually(looked_again)
-            # Once it can be looked at, a later failure would be news.
-            message = [one for one in logs if one["event"] == "check_failed" and one["log_level"] == "warning"]
+            await eventually(checked_again)
+            # Read before a check succeeds, after which a later failure would be logged again.
+            failures = [
+                log for log in logs if log["event"] == "check_failed" and log["log_level"] == "warning"
+            ]
             good = configuration(tmp_path / "state", data("a", "1"))
-            commit = await w.push("Mend", {"shop/main.tf": good})
+            commit = await w.push("Fix", {"shop/main.tf": good})
             assert (await w.wait_for_deployment(app, commit)).status == Status.DEPLOYMENT_SUCCESS
-            await tree(w, app, "terraform_data.a")
-    assert [one["loop"] for one in message] == ["live state"]
-    assert message[0]["error"].startswith("terraform init: Unreadable module directory; run it in ")
-    assert not [one for one in logs if one["event"] == "unhandled_error"]
+            await wait_for_resources(w, app, "terraform_data.a")
+    assert [log["loop"] for log in failures] == ["live state"]
+    assert failures[0]["error"].startswith("terraform init: Unreadable module directory; run it in ")
+    assert not [log for log in logs if log["event"] == "unhandled_error"]

@@ -1,4 +1,4 @@
-"""Pure parts: what a plan's document counts, which flags go where, what an error of Terraform means."""
+"""Pure functions: changes of a plan, assignment of flags, and translation of Terraform's errors."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ def resource(address: str, *actions: str, **more: Any) -> dict[str, Any]:
 
 
 PLANS: dict[str, tuple[dict[str, Any], str]] = {
-    "nothing": ({"applyable": False, "resource_changes": [resource("a", "no-op")]}, "No changes"),
+    "no changes": ({"applyable": False, "resource_changes": [resource("a", "no-op")]}, "No changes"),
     "a replacement is one of each": (
         {"applyable": True, "resource_changes": [resource("a", "delete", "create")]},
         "1 to add, 0 to change, 1 to destroy",
@@ -31,21 +31,21 @@ PLANS: dict[str, tuple[dict[str, Any], str]] = {
         {"resource_changes": [resource("a", "no-op", importing={"id": "x"})]},
         "1 to import, 0 to add, 0 to change, 0 to destroy",
     ),
-    "something that is only forgotten": (
+    "a forgotten resource": (
         {"resource_changes": [resource("a", "forget")]},
         "0 to add, 0 to change, 0 to destroy, 1 to forget",
     ),
     "only an output": ({"output_changes": {"o": {"actions": ["create"]}}}, "Only outputs change"),
-    "a move, message by a Terraform that does not say whether the plan can be applied": (
+    "a move, in a plan without applyable": (
         {"resource_changes": [{**resource("b", "no-op"), "previous_address": "a"}]},
-        "Only the state is put in order",
+        "Only the state changes",
     ),
 }
 
 
-@pytest.mark.parametrize(("plan", "words"), PLANS.values(), ids=PLANS)
-def test_a_plan_is_told_in_words(plan: dict[str, Any], words: str) -> None:
-    assert str(parse_plan(plan)) == words
+@pytest.mark.parametrize(("plan", "summary"), PLANS.values(), ids=PLANS)
+def test_a_plan_is_summarized(plan: dict[str, Any], summary: str) -> None:
+    assert str(parse_plan(plan)) == summary
 
 
 SHOWN = {
@@ -54,27 +54,27 @@ SHOWN = {
     "changed": Change(address="changed", actions=("update",), after={"x": "2"}),
     "gone": Change(address="gone", actions=("delete",)),
 }
-RESTS: dict[str, tuple[Change, bool]] = {
-    "not made yet": (Change(address="made", actions=("create",), after={"x": "1"}), True),
-    "with a value that is known by now": (
+REMAINDERS: dict[str, tuple[Change, bool]] = {
+    "not created yet": (Change(address="made", actions=("create",), after={"x": "1"}), True),
+    "with a value that is now known": (
         Change(address="made", actions=("create",), after={"x": "1", "id": "i"}),
         True,
     ),
-    "made with another value": (Change(address="made", actions=("create",), after={"x": "9"}), False),
-    "half-made, so made again": (
+    "created with another value": (Change(address="made", actions=("create",), after={"x": "9"}), False),
+    "created partially, so replaced": (
         Change(address="made", actions=("delete", "create"), after={"x": "1"}, tainted=True),
         True,
     ),
-    "made, and now replaced for another reason": (
+    "created, and now replaced for another reason": (
         Change(address="made", actions=("delete", "create"), after={"x": "1"}),
         False,
     ),
-    "made, and now deleted": (Change(address="made", actions=("delete",)), False),
-    "deleted, and not made again yet": (
+    "created, and now deleted": (Change(address="made", actions=("delete",)), False),
+    "deleted, and not created again yet": (
         Change(address="replaced", actions=("create",), after={"x": "1"}),
         True,
     ),
-    "made, and the old one not deleted yet": (Change(address="replaced", actions=("delete",)), True),
+    "created, and the old one not deleted yet": (Change(address="replaced", actions=("delete",)), True),
     "not changed yet": (Change(address="changed", actions=("update",), after={"x": "2"}), True),
     "changed otherwise": (Change(address="changed", actions=("update",), after={"x": "3"}), False),
     "not deleted yet": (Change(address="gone", actions=("delete",)), True),
@@ -82,23 +82,23 @@ RESTS: dict[str, tuple[Change, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("left", "fits"), RESTS.values(), ids=RESTS)
-def test_the_rest_of_a_plan_is_told_from_another_plan(left: Change, fits: bool) -> None:
-    beyond = Changes(resources=(left,)).exceeding(Changes(resources=tuple(SHOWN.values())))
-    assert beyond == ([] if fits else [left.address])
+@pytest.mark.parametrize(("remaining", "fits"), REMAINDERS.values(), ids=REMAINDERS)
+def test_the_remainder_of_a_plan_is_distinguished_from_another_plan(remaining: Change, fits: bool) -> None:
+    exceeding = Changes(resources=(remaining,)).exceeding(Changes(resources=tuple(SHOWN.values())))
+    assert exceeding == ([] if fits else [remaining.address])
 
 
-def test_another_world_is_told_by_what_would_be_done_and_not_by_values() -> None:
+def test_changed_infrastructure_is_detected_by_actions_and_not_by_values() -> None:
     shown = Changes(resources=tuple(SHOWN.values()))
     values = replace(SHOWN["made"], after={"x": "later"})
     assert Changes(resources=(values, *list(SHOWN.values())[1:])).differing_from(shown) == []
-    already = Changes(resources=tuple(list(SHOWN.values())[1:]))
-    assert already.differing_from(shown) == ["made"]
-    gone = replace(SHOWN["changed"], actions=("create",))
-    assert Changes(resources=(*SHOWN.values(), gone)).differing_from(shown) == ["changed"]
+    applied = Changes(resources=tuple(list(SHOWN.values())[1:]))
+    assert applied.differing_from(shown) == ["made"]
+    deleted = replace(SHOWN["changed"], actions=("create",))
+    assert Changes(resources=(*SHOWN.values(), deleted)).differing_from(shown) == ["changed"]
 
 
-def test_what_was_shown_agrees_wherever_it_was_definite() -> None:
+def test_values_agree_wherever_the_shown_value_was_known() -> None:
     shown, unknown = {"a": [{"b": 1}, None], "c": "x"}, {"a": [{}, True], "d": True}
     assert agrees(shown, unknown, {"a": [{"b": 1}, "now"], "c": "x", "d": "now"})
     assert not agrees(shown, unknown, {"a": [{"b": 1}], "c": "x"})
@@ -106,7 +106,7 @@ def test_what_was_shown_agrees_wherever_it_was_definite() -> None:
     assert not agrees(shown, unknown, {"a": [{"b": 1}, "now"], "c": "x", "e": "more"})
 
 
-def test_flags_that_shape_a_plan_go_to_plan_alone() -> None:
+def test_flags_that_affect_the_plan_go_only_to_plan() -> None:
     flags = CommandFlags.model_validate(
         {
             "shared": ["-var", "a=b", "-parallelism=3"],
@@ -119,7 +119,7 @@ def test_flags_that_shape_a_plan_go_to_plan_alone() -> None:
     assert for_apply(flags) == ["-parallelism=3", "-compact-warnings"]
 
 
-def test_values_that_may_be_secrets_are_not_shown() -> None:
+def test_values_that_may_be_secrets_are_redacted() -> None:
     arguments = [
         "plan",
         "-var=a=SECRET",
@@ -143,7 +143,7 @@ LOCKED = """\
 │   Created:   2026-11-23 09:00:00 UTC
 ╵
 """
-SAYINGS: dict[str, tuple[str, str, type[PipecdError], str]] = {
+OUTPUTS: dict[str, tuple[str, str, type[PipecdError], str]] = {
     "an error with its place": (
         "plan",
         "Error: \x1b[1mUnsupported argument\x1b[0m\n\n  on main.tf line 3, in x:\n   3: y = SECRET\n",
@@ -156,21 +156,21 @@ SAYINGS: dict[str, tuple[str, str, type[PipecdError], str]] = {
         Refused,
         "terraform plan: One",
     ),
-    "nothing said": ("apply", "Killed\n", Refused, "terraform apply: it ended with code 1"),
+    "no error message": ("apply", "Killed\n", Refused, "terraform apply: exited with code 1"),
     "a lock": ("plan", LOCKED, Refused, "the state is locked by ada@laptop since 2026-11-23 09:00:00 UTC"),
     "a stale plan": (
         "apply",
         "Error: Saved plan is stale\n",
         StalePlan,
-        "the state has changed since this plan was",
+        "the state changed after the plan was created",
     ),
-    "an outage while fetching": (
+    "an outage while downloading": (
         "init",
         "Error: Failed to query available provider packages\n\nGet: dial tcp: i/o timeout\n",
         Temporary,
-        "terraform init could not fetch everything: i/o timeout",
+        "terraform init could not download providers or modules: i/o timeout",
     ),
-    "an outage while planning is message, not repeated": (
+    "an outage while planning is reported, not retried": (
         "plan",
         "Error: reading instance\n\ndial tcp: i/o timeout\n",
         Refused,
@@ -179,23 +179,23 @@ SAYINGS: dict[str, tuple[str, str, type[PipecdError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("command", "output", "kind", "message"), SAYINGS.values(), ids=SAYINGS)
-def test_what_terraform_says_becomes_a_reason(
+@pytest.mark.parametrize(("command", "output", "kind", "message"), OUTPUTS.values(), ids=OUTPUTS)
+def test_terraform_output_becomes_an_error(
     command: str, output: str, kind: type[PipecdError], message: str
 ) -> None:
     errors = ErrorOutput()
     for line in output.splitlines():
         errors.add_line(line)
-    error = errors.error(command, 1)
+    error = errors.to_error(command, 1)
     assert type(error) is kind
     assert str(error).startswith(message)
     assert "SECRET" not in str(error)
 
 
-def test_a_lock_can_be_freed_by_its_id() -> None:
+def test_the_remedy_of_a_lock_contains_its_id() -> None:
     errors = ErrorOutput()
     for line in LOCKED.splitlines():
         errors.add_line(line)
-    error = errors.error("plan", 1)
+    error = errors.to_error("plan", 1)
     assert isinstance(error, Refused)
     assert "`terraform force-unlock 7c1a`" in error.remedy

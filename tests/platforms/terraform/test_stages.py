@@ -1,4 +1,4 @@
-"""What is applied is what was shown, at the commit that was asked for; with real Terraform and real Git."""
+"""The shown plan is applied, at the requested commit; with real Terraform and real Git."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ from tests.platforms.terraform.shop import app_file, configuration, data, shop_r
 from tests.stages.stage_runner import StageRunner
 
 
-async def plan_it(runner: StageRunner, **options: Any) -> Any:
+async def run_plan(runner: StageRunner, **options: Any) -> Any:
     return await runner.run("TERRAFORM_PLAN", plan, PlanOptions.model_validate(options))
 
 
-async def test_a_sync_applies_what_it_plans_and_a_second_one_finds_nothing_to_do(tmp_path: Path) -> None:
+async def test_a_sync_applies_its_plan_and_a_second_one_has_no_changes(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         first = await runner.run("TERRAFORM_SYNC", sync)
         assert first == Done(note="Applied: 1 added, 0 changed, 0 destroyed", saved=first.saved)
@@ -32,13 +32,13 @@ async def test_a_sync_applies_what_it_plans_and_a_second_one_finds_nothing_to_do
         assert (await again.run("TERRAFORM_SYNC", sync)).note == "No changes"
 
 
-async def test_the_plan_that_was_shown_is_applied_in_another_checkout(tmp_path: Path) -> None:
+async def test_the_shown_plan_is_applied_in_another_checkout(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
-        shown = await plan_it(runner)
+        shown = await run_plan(runner)
         assert shown.note == "1 to add, 0 to change, 0 to destroy"
         assert shown.saved[DISPLAY_KEY] == shown.note
         assert values(tmp_path / "state") == {}
-        # The files that the plan was made of are not looked at again.
+        # The files from which the plan was created are not read again.
         assert "will be created" in runner.log.text
         done = await runner.run("TERRAFORM_APPLY", apply)
         assert isinstance(done, Done)
@@ -46,40 +46,40 @@ async def test_the_plan_that_was_shown_is_applied_in_another_checkout(tmp_path: 
         assert runner.log.text.count("$ terraform plan") == 1
 
 
-async def test_a_plan_is_not_applied_once_the_state_has_moved(tmp_path: Path) -> None:
+async def test_a_plan_is_not_applied_after_the_state_changed(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
-        await plan_it(runner)
-        kept = dict(runner.stored)
+        await run_plan(runner)
+        stored = dict(runner.stored)
         other = runner.at(
             runner.clone.commit_and_push(
-                "Else", {"app/main.tf": configuration(tmp_path / "state", data("b", "2"))}
+                "Other", {"app/main.tf": configuration(tmp_path / "state", data("b", "2"))}
             )
         )
         await other.run("TERRAFORM_SYNC", sync, stage_id="other")
-        runner.stored = kept
+        runner.stored = stored
         with pytest.raises(
-            Refused, match=r"changed since this plan was shown: now it would differ in terraform_data\.b"
+            Refused, match=r"changed after the plan was created; a new plan would differ in terraform_data\.b"
         ) as error:
             await runner.run("TERRAFORM_APPLY", apply)
-        assert error.value.remedy == "sync the application again to get a new plan"
+        assert error.value.remedy == "sync the application again to create a new plan"
         assert values(tmp_path / "state") == {"b": "2"}
 
 
-async def test_terraform_refuses_a_plan_of_an_older_state_that_looks_the_same(tmp_path: Path) -> None:
+async def test_terraform_refuses_a_plan_of_an_older_state_with_equal_content(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         await runner.run("TERRAFORM_SYNC", sync)
         changed = configuration(tmp_path / "state", data("a", "2"))
         later = runner.at(runner.clone.commit_and_push("Change", {"app/main.tf": changed}), deployment_id="e")
-        await plan_it(later)
+        await run_plan(later)
         state = json.loads((tmp_path / "state").read_text())
         (tmp_path / "state").write_text(json.dumps({**state, "serial": state["serial"] + 1}))
-        with pytest.raises(Refused, match="the state has changed since this plan was shown"):
+        with pytest.raises(Refused, match="the state changed after the plan was created"):
             await later.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {"a": "1"}
 
 
-def counted_elsewhere(folder: Path) -> str:
-    """As many resources as another state says."""
+def counted_by_remote_state(folder: Path) -> str:
+    """As many resources as the output `count` of another state."""
     return f'''
 data "terraform_remote_state" "elsewhere" {{
   backend = "local"
@@ -92,65 +92,67 @@ resource "terraform_data" "a" {{
 '''
 
 
-def tell(folder: Path, count: int) -> None:
+def set_remote_count(folder: Path, count: int) -> None:
     outputs = {"count": {"value": count, "type": "number"}}
     state = {"version": 4, "terraform_version": "1.15.5", "serial": 1, "lineage": "l", "resources": []}
     (folder / "elsewhere").write_text(json.dumps({**state, "outputs": outputs}))
 
 
-async def test_a_plan_is_not_applied_once_the_world_has_moved_though_the_state_has_not(
+async def test_a_plan_is_not_applied_after_infrastructure_changed_even_if_the_state_did_not(
     tmp_path: Path,
 ) -> None:
-    tell(tmp_path, 1)
-    async with shop_runner(tmp_path, counted_elsewhere(tmp_path)) as runner:
-        await plan_it(runner)
-        tell(tmp_path, 2)
+    set_remote_count(tmp_path, 1)
+    async with shop_runner(tmp_path, counted_by_remote_state(tmp_path)) as runner:
+        await run_plan(runner)
+        set_remote_count(tmp_path, 2)
         with pytest.raises(Refused, match=r"differ in terraform_data.a\[1\]"):
             await runner.run("TERRAFORM_APPLY", apply)
         assert not (tmp_path / "state").exists()
 
 
-async def test_a_plan_is_applied_where_only_the_time_of_planning_differs(tmp_path: Path) -> None:
-    tell(tmp_path, 1)
-    async with shop_runner(tmp_path, counted_elsewhere(tmp_path)) as runner:
-        await plan_it(runner)
+async def test_a_plan_is_applied_if_only_the_time_of_planning_differs(tmp_path: Path) -> None:
+    set_remote_count(tmp_path, 1)
+    async with shop_runner(tmp_path, counted_by_remote_state(tmp_path)) as runner:
+        await run_plan(runner)
         done = await runner.run("TERRAFORM_APPLY", apply)
         assert done.note == "Applied: 1 added, 0 changed, 0 destroyed"
 
 
 async def test_a_plan_of_another_deployment_is_never_applied(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
-        await plan_it(runner)
+        await run_plan(runner)
         other = runner.at(runner.deployment.trigger.commit.hash, deployment_id="other")
-        await plan_it(other)
-        with pytest.raises(Refused, match="not kept any more"):
+        await run_plan(other)
+        with pytest.raises(Refused, match="no longer stored"):
             await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {}
 
 
 async def test_a_plan_that_was_tampered_with_is_never_applied(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
-        await plan_it(runner)
-        runner.stored[STORED_PLAN] = runner.stored[STORED_PLAN][:-1] + bytes([runner.stored[STORED_PLAN][-1] ^ 1])
-        with pytest.raises(Refused, match="not kept any more"):
+        await run_plan(runner)
+        runner.stored[STORED_PLAN] = runner.stored[STORED_PLAN][:-1] + bytes(
+            [runner.stored[STORED_PLAN][-1] ^ 1]
+        )
+        with pytest.raises(Refused, match="no longer stored"):
             await runner.run("TERRAFORM_APPLY", apply)
 
 
 @pytest.mark.parametrize("ends", [True, False])
-async def test_no_changes_end_the_deployment_where_that_is_wanted(tmp_path: Path, ends: bool) -> None:
+async def test_no_changes_end_the_deployment_if_configured(tmp_path: Path, ends: bool) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
-        first = await plan_it(runner, exitOnNoChanges=ends)
+        first = await run_plan(runner, exitOnNoChanges=ends)
         assert first.status is StageStatus.SUCCESS
         await runner.run("TERRAFORM_APPLY", apply)
         again = runner.at(runner.deployment.trigger.commit.hash, deployment_id="e")
-        second = await plan_it(again, exitOnNoChanges=ends)
+        second = await run_plan(again, exitOnNoChanges=ends)
         assert second.status is (StageStatus.EXITED if ends else StageStatus.SUCCESS)
         assert second.note.startswith("No changes")
         if not ends:
             assert (await again.run("TERRAFORM_APPLY", apply)).note == "No changes"
 
 
-async def test_apply_without_a_plan_stage_plans_by_itself(tmp_path: Path) -> None:
+async def test_apply_without_a_plan_stage_plans_first(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         assert isinstance(await runner.run("TERRAFORM_APPLY", apply), Done)
         assert values(tmp_path / "state") == {"a": "1"}
@@ -162,7 +164,7 @@ async def test_changes_are_counted_per_kind(tmp_path: Path) -> None:
         await runner.run("TERRAFORM_SYNC", sync)
         changed = configuration(tmp_path / "state", data("a", "2") + data("b", "1") + data("d", "1"))
         later = runner.at(runner.clone.commit_and_push("Change", {"app/main.tf": changed}), deployment_id="e")
-        shown = await plan_it(later)
+        shown = await run_plan(later)
         assert shown.note == "1 to add, 1 to change, 1 to destroy"
         assert json.loads(shown.saved["pipecd/terraform-changes"]) == {
             "import": 0,
@@ -173,18 +175,18 @@ async def test_changes_are_counted_per_kind(tmp_path: Path) -> None:
         }
 
 
-async def test_moving_a_resource_is_a_change_of_the_state_alone_and_is_applied(tmp_path: Path) -> None:
+async def test_moving_a_resource_changes_only_the_state_and_is_applied(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         await runner.run("TERRAFORM_SYNC", sync)
         moved = data("b", "1") + "moved {\n  from = terraform_data.a\n  to = terraform_data.b\n}\n"
         files = {"app/main.tf": configuration(tmp_path / "state", moved)}
         later = runner.at(runner.clone.commit_and_push("Move", files), deployment_id="e")
-        assert (await plan_it(later, exitOnNoChanges=True)).note == "Only the state is put in order"
+        assert (await run_plan(later, exitOnNoChanges=True)).note == "Only the state changes"
         await later.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {"b": "1"}
 
 
-async def test_rollback_applies_the_commit_that_ran_before(tmp_path: Path) -> None:
+async def test_rollback_applies_the_previous_commit(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         await runner.run("TERRAFORM_SYNC", sync)
         before = runner.deployment.trigger.commit.hash
@@ -196,7 +198,7 @@ async def test_rollback_applies_the_commit_that_ran_before(tmp_path: Path) -> No
         done = await later.run("ROLLBACK", rollback, rollback=True)
         assert done.note == "Applied: 0 added, 1 changed, 1 destroyed"
         assert values(tmp_path / "state") == {"a": "1"}
-        assert f"Going back to commit {before[:12]}" in later.log.text
+        assert f"Rolling back to commit {before[:12]}" in later.log.text
 
 
 async def test_a_first_deployment_has_nothing_to_roll_back_to(tmp_path: Path) -> None:
@@ -218,7 +220,7 @@ async def test_variables_come_from_provider_application_files_and_environment(tm
     )
     async with shop_runner(tmp_path, body, file=file, **{"values.tfvars": 'file = "file"\n'}) as runner:
         runner.provider = Provider(binary="embedded", vars=["given=provider", "both=provider"])
-        await plan_it(runner)
+        await run_plan(runner)
         await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {
             "given": "provider",
@@ -231,15 +233,15 @@ async def test_variables_come_from_provider_application_files_and_environment(tm
         assert "-var=both=…" in runner.log.text
 
 
-async def test_a_target_of_apply_shapes_the_plan_that_is_shown(tmp_path: Path) -> None:
+async def test_a_target_of_apply_affects_the_shown_plan(tmp_path: Path) -> None:
     file = app_file(commandFlags={"apply": ["-target=terraform_data.a", "-parallelism=2"]})
     async with shop_runner(tmp_path, data("a", "1") + data("b", "1"), file=file) as runner:
-        assert (await plan_it(runner)).note == "1 to add, 0 to change, 0 to destroy"
+        assert (await run_plan(runner)).note == "1 to add, 0 to change, 0 to destroy"
         await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {"a": "1"}
 
 
-async def test_workspaces_keep_their_states_apart(tmp_path: Path) -> None:
+async def test_workspaces_have_separate_states(tmp_path: Path) -> None:
     backend = (
         'terraform {\n  backend "local" {\n'
         f'    path = "{tmp_path}/state"\n    workspace_dir = "{tmp_path}/spaces"\n  }}\n}}\n'
@@ -247,40 +249,40 @@ async def test_workspaces_keep_their_states_apart(tmp_path: Path) -> None:
     (tmp_path / "spaces" / "blue").mkdir(parents=True)
     files = {"main.tf": backend + data("a", "${terraform.workspace}")}
     async with shop_runner(tmp_path, "", file=app_file(workspace="blue"), **files) as runner:
-        await plan_it(runner)
+        await run_plan(runner)
         await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "spaces" / "blue" / "terraform.tfstate") == {"a": "blue"}
         assert not (tmp_path / "state").exists()
 
 
-async def test_a_workspace_that_is_missing_is_named_with_its_place(tmp_path: Path) -> None:
+async def test_a_missing_workspace_is_an_error_with_its_place(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1"), file=app_file(workspace="blue")) as runner:
         with pytest.raises(ConfigError) as error:
-            await plan_it(runner)
+            await run_plan(runner)
         assert str(error.value) == (
-            "app/app.pipecd.yaml:5: spec.input.workspace: there is no workspace blue; make it with"
+            "app/app.pipecd.yaml:5: spec.input.workspace: the workspace blue does not exist; create it with"
             " `terraform workspace new blue`, or correct its name"
         )
 
 
-async def test_a_workspace_whose_state_would_be_lost_is_refused(tmp_path: Path) -> None:
+async def test_a_workspace_with_a_temporary_state_is_refused(tmp_path: Path) -> None:
     file = app_file(workspace="blue", commandEnvs={"init": ["TF_WORKSPACE=blue"]})
     async with shop_runner(tmp_path, data("a", "1"), file=file) as runner:
         with pytest.raises((Refused, ConfigError)):
-            await plan_it(runner)
+            await run_plan(runner)
 
 
-async def test_what_planning_made_is_there_when_the_plan_is_applied(tmp_path: Path) -> None:
+async def test_files_generated_by_planning_exist_when_the_plan_is_applied(tmp_path: Path) -> None:
     """An absolute path and the providers' lock file belong to the plan as well."""
     body = 'resource "terraform_data" "a" {\n  input = "${abspath(path.module)}/x"\n}\n'
     async with shop_runner(tmp_path, body) as runner:
-        await plan_it(runner)
+        await run_plan(runner)
         await runner.run("TERRAFORM_APPLY", apply)
         again = runner.at(runner.deployment.trigger.commit.hash, deployment_id="e")
-        assert (await plan_it(again)).note == "No changes"
+        assert (await run_plan(again)).note == "No changes"
 
 
-async def test_a_module_beside_the_application_is_found(tmp_path: Path) -> None:
+async def test_a_module_next_to_the_application_is_found(tmp_path: Path) -> None:
     body = 'module "beside" {\n  source = "../modules/beside"\n  word   = "1"\n}\n'
     module = 'variable "word" {}\n' + data("inner", "${var.word}")
     async with shop_runner(tmp_path, data("a", "1")) as runner:
@@ -289,21 +291,21 @@ async def test_a_module_beside_the_application_is_found(tmp_path: Path) -> None:
             "modules/beside/main.tf": module,
         }
         later = runner.at(runner.clone.commit_and_push("Use a module", files))
-        await plan_it(later)
+        await run_plan(later)
         await later.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {"inner": "1"}
 
 
-async def test_an_error_of_terraform_is_the_reason(tmp_path: Path) -> None:
+async def test_an_error_of_terraform_is_the_failure_reason(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, 'resource "terraform_data" "a" {\n  input = var.missing\n}\n') as runner:
         with pytest.raises(
             Refused, match=r"terraform plan: Reference to undeclared input variable \(main.tf line 7\)"
         ):
-            await plan_it(runner)
+            await run_plan(runner)
         assert "main.tf line 7" in runner.log.text
 
 
-async def test_applications_of_one_repository_do_not_disturb_one_another(tmp_path: Path) -> None:
+async def test_applications_of_one_repository_are_independent(tmp_path: Path) -> None:
     names = ("one", "two", "three")
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         commit = runner.clone.commit_and_push(
@@ -326,5 +328,5 @@ async def test_applications_of_one_repository_do_not_disturb_one_another(tmp_pat
         assert [values(tmp_path / f"{name}.tfstate") for name in names] == [{"a": name} for name in names]
 
 
-async def test_the_platform_knows_its_stages() -> None:
+async def test_the_platform_registers_its_stages() -> None:
     assert set(platform.stages) == {"TERRAFORM_SYNC", "TERRAFORM_PLAN", "TERRAFORM_APPLY", "ROLLBACK"}

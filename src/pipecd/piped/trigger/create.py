@@ -27,7 +27,7 @@ class Cause:
     kind: TriggerKind
     reason: str
     command_id: str = ""
-    commander: str = ""
+    requested_by: str = ""
     strategy: SyncStrategy = SyncStrategy.AUTO
     #: The application's previously triggered deployment.
     previous_id: str = ""
@@ -73,7 +73,7 @@ def _deployment(application: Application, head: Head, cause: Cause, now: int) ->
         trigger=Trigger(
             commit=replace(head.commit, url=url),
             timestamp=now,
-            commander=cause.commander,
+            commander=cause.requested_by,
             strategy=cause.strategy,
             summary=cause.reason if cause.strategy is not SyncStrategy.AUTO else "",
         ),

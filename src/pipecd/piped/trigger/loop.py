@@ -304,7 +304,7 @@ def _decide_on_command(command: SyncCommand, file: AppFile) -> tuple[Decision, C
                 kind=TriggerKind.ON_COMMAND,
                 reason=_sync_reason(command),
                 command_id=command.id,
-                commander=command.commander,
+                requested_by=command.commander,
                 strategy=command.strategy,
             )
             return on_command(file.trigger.on_command), cause
@@ -313,7 +313,7 @@ def _decide_on_command(command: SyncCommand, file: AppFile) -> tuple[Decision, C
                 kind=TriggerKind.ON_CHAIN,
                 reason="It is the application's turn in a deployment chain",
                 command_id=command.id,
-                commander=command.commander,
+                requested_by=command.commander,
                 strategy=command.strategy,
                 chain_id=command.chain_id,
                 chain_block=command.block,
