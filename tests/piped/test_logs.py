@@ -10,6 +10,7 @@ import pytest
 from pipecd.piped.deploy import stage_logs as module
 from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.secrets import Redactor
+from tests.eventually import eventually
 from tests.piped.recorder import Recorder
 
 
@@ -145,4 +146,67 @@ async def test_rejected_log_does_not_block_other_logs(recorder: Recorder) -> Non
         recorder.refuse = None
         logs.open("d", "other").info("fine")
         await logs.store("d", "other")
+    assert recorder.lines() == ["fine"]
+
+
+async def test_dropped_lines_are_counted_over_all_failed_attempts(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BUFFERED", 1_000)
+    client = recorder.client()
+    logs = StageLogs(client, Redactor())
+    writer = logs.open("d", "s")
+    recorder.refuse = grpc.StatusCode.RESOURCE_EXHAUSTED
+    for number in range(300):
+        writer.info(f"line {number:05}")
+        if number % 100 == 50:
+            await logs.flush()
+    recorder.refuse = None
+    await logs.flush()
+    await client.close()
+    assert recorder.lines()[0].startswith("[200 lines were dropped: ")
+
+
+async def test_lines_dropped_while_they_were_being_stored_do_not_count(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BUFFERED", 1_000)
+    recorder.answering.clear()
+    client = recorder.client()
+    logs = StageLogs(client, Redactor())
+    writer = logs.open("d", "s")
+    for number in range(100):
+        writer.info(f"line {number:05}")
+    storing = asyncio.create_task(logs.flush())
+    await recorder.wait_until(lambda r: r.calls == 1)
+    for number in range(100, 250):
+        writer.info(f"line {number:05}")
+    recorder.answering.set()
+    await storing
+    await logs.flush()
+    await client.close()
+    lines = recorder.lines()
+    assert lines[:100] == [f"line {number:05}" for number in range(100)]
+    assert lines[100].startswith("[50 lines were dropped: ")
+    assert len(lines) == 200
+
+
+async def test_rejected_log_with_dropped_lines_is_completed_and_stops_nothing(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BUFFERED", 1_000)
+    recorder.refuse = grpc.StatusCode.FAILED_PRECONDITION
+    async with running_logs(recorder) as logs:
+        for number in range(300):
+            logs.open("d", "s").info(f"line {number:05}")
+
+        async def rejected() -> bool:
+            return recorder.calls > 0
+
+        await eventually(rejected)
+        recorder.refuse = None
+        logs.complete("d", "s")
+        logs.open("d", "other").info("fine")
+        await logs.store("d", "other")
+        await recorder.wait_until(lambda r: r.completed)
     assert recorder.lines() == ["fine"]

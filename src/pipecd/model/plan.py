@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Protocol
 
 from pipecd.model.deployment import ManualOperation, Stage, SyncStrategy, Trigger
-from pipecd.model.progress import BASE_STAGE, ONLY_ON_REQUEST
+from pipecd.model.progress import BASE_STAGE, ONLY_ON_REQUEST, STAGE_TIMEOUT
 
 #: Keys of stage metadata that other programs read: the approvers, and the command and environment of a
 #: script's rollback.
@@ -56,6 +57,9 @@ class ConfiguredStage(Protocol):
 
     @property
     def desc(self) -> str: ...
+
+    @property
+    def timeout(self) -> timedelta | None: ...
 
     @property
     def options(self) -> Any: ...
@@ -139,14 +143,16 @@ def pipeline_stages(
 
 
 def _configured_stage(configured: ConfiguredStage) -> Stage:
-    stage = Stage(id=configured.id, name=configured.name, index=0, desc=configured.desc)
+    timeout = configured.timeout
+    metadata = {} if timeout is None else {STAGE_TIMEOUT: f"{timeout.total_seconds():g}"}
+    stage = Stage(id=configured.id, name=configured.name, index=0, desc=configured.desc, metadata=metadata)
     if configured.name == "WAIT_APPROVAL":
         approvers = tuple(configured.options.approvers)
         return replace(
             stage,
             operation=ManualOperation.APPROVE,
             approvers=approvers,
-            metadata={APPROVERS: ",".join(approvers)},
+            metadata={**metadata, APPROVERS: ",".join(approvers)},
         )
     return replace(stage, operation=ManualOperation.SKIP) if configured.name == "ANALYSIS" else stage
 

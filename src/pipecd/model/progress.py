@@ -16,6 +16,9 @@ STARTED_REASON = "The agent has started this deployment"
 SUCCESS_REASON = "The deployment was completed successfully"
 #: Stage metadata: when the stage first ran (epoch seconds), so that a restart does not extend its timeout.
 STAGE_STARTED_AT = "pipecd/started-at"
+#: Stage metadata, stored with the plan: the timeout that the stage configures (seconds), so that it is known
+#: even while Git is unreachable.
+STAGE_TIMEOUT = "pipecd/timeout"
 #: Shared metadata of a deployment: when it, and its rollback, started (epoch seconds).
 STARTED_AT = "pipecd/started-at"
 ROLLBACK_STARTED_AT = "pipecd/rollback-started-at"

@@ -21,7 +21,7 @@ from pipecd.errors import ConfigError, PipecdError, Refused, Temporary, UserErro
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
-from pipecd.model.progress import STAGE_STARTED_AT
+from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.skip import skip_reason
 from pipecd.model.stage import Again, Done, Failed, Outcome, Source, StageAction, StageFunction, Work
 from pipecd.model.status import StageStatus
@@ -86,6 +86,7 @@ class StageRun:
         self._delays = RETRY.delays(random.Random())
         self._failing_since: float | None = None
         self._first_call = True
+        self._settings: StageConfig | None = None
 
     async def __call__(self, deployment: Deployment, actions: Sequence[StageAction]) -> Outcome:
         """Calls the stage once. Returns an outcome even if the stage raises."""
@@ -94,7 +95,7 @@ class StageRun:
         try:
             outcome = await self._call_within_timeout(stage, actions)
         except Temporary as error:
-            return self._retry(error)
+            return self._retry(error, self._remaining(stage))
         except UserError as error:
             return self._failed(error.what, error)
         except PipecdError as error:
@@ -112,34 +113,30 @@ class StageRun:
         return outcome
 
     async def _call_within_timeout(self, stage: Stage, actions: Sequence[StageAction]) -> Outcome:
-        config = await self._config(stage)
-        settings = _stage_config(config, stage)
-        timeout = _stage_timeout(settings)
-        remaining = timeout - (time.time() - float(stage.metadata.get(STAGE_STARTED_AT, time.time())))
+        """Calls the stage, or skips it. Reading its configuration is part of the stage's timeout."""
         try:
-            async with asyncio.timeout(max(remaining, 0.0)) as deadline:
+            async with asyncio.timeout(self._remaining(stage)) as deadline:
+                settings = await self._load_settings(stage)
+                remaining = self._remaining(stage)
+                if not remaining:
+                    # `asyncio.timeout` alone would not end a stage that returns without waiting.
+                    return self._timed_out(stage)
+                deadline.reschedule(asyncio.get_running_loop().time() + remaining)
                 if self._first_call and settings and (reason := await self._skip_reason(settings)):
                     self.log.info(reason)
                     return Done(note=reason, status=StageStatus.SKIPPED)
                 self._first_call = False
-                outcome = await self._call(config, settings, stage, actions)
+                outcome = await self._call(settings, stage, actions)
         except TimeoutError:
             if not deadline.expired():
                 raise
-            return Failed(
-                reason=f"the stage timed out after {_format_duration(timeout)}",
-                remedy="see its log for what it waited for, or increase the stage's timeout",
-            )
+            return self._timed_out(stage)
         if isinstance(outcome, Again):
-            return replace(outcome, after=min(outcome.after, max(remaining, 0.0)))
+            return replace(outcome, after=min(outcome.after, self._remaining(stage)))
         return outcome
 
     async def _call(
-        self,
-        config: ApplicationConfig | None,
-        settings: StageConfig | None,
-        stage: Stage,
-        actions: Sequence[StageAction],
+        self, settings: StageConfig | None, stage: Stage, actions: Sequence[StageAction]
     ) -> Outcome:
         deployment = self._deployment
         platform = load_platform(deployment.kind.name)
@@ -199,12 +196,37 @@ class StageRun:
             self._checkouts[commit] = await self._exit_stack.enter_async_context(checkout)
         return self._checkouts[commit]
 
-    async def _config(self, stage: Stage) -> ApplicationConfig | None:
-        """The application's config; None for a rollback stage, which must not depend on a valid file."""
-        if stage.rollback:
-            return None
-        deployment = self._deployment
-        return await self._services.sources.load_config(deployment.git_path, deployment.trigger.commit.hash)
+    async def _load_settings(self, stage: Stage) -> StageConfig | None:
+        """The stage's configuration in the pipeline, read once.
+
+        None for stages that the planner added: a rollback must not depend on a valid file.
+        """
+        if self._settings is None and not stage.predefined and not stage.rollback:
+            deployment = self._deployment
+            config = await self._services.sources.load_config(
+                deployment.git_path, deployment.trigger.commit.hash
+            )
+            self._settings = _stage_config(config, stage)
+        return self._settings
+
+    def _timeout(self, stage: Stage) -> float:
+        """The stage's timeout in seconds."""
+        if STAGE_TIMEOUT in stage.metadata:
+            return float(stage.metadata[STAGE_TIMEOUT])
+        # None until the file is read, if another version of the agent planned the deployment.
+        configured = self._settings.timeout if self._settings else None
+        return DEFAULT_TIMEOUT if configured is None else configured.total_seconds()
+
+    def _remaining(self, stage: Stage) -> float:
+        """Seconds until the stage times out."""
+        now = time.time()
+        return max(float(stage.metadata.get(STAGE_STARTED_AT, now)) + self._timeout(stage) - now, 0.0)
+
+    def _timed_out(self, stage: Stage) -> Failed:
+        return Failed(
+            reason=f"the stage timed out after {_format_duration(self._timeout(stage))}",
+            remedy="see its log for what it waited for, or increase the stage's timeout",
+        )
 
     async def _skip_reason(self, settings: StageConfig) -> str:
         """Why the stage is skipped; empty if it is not skipped."""
@@ -218,12 +240,13 @@ class StageRun:
             )
         return skip_reason(settings.skip_on, deployment.trigger.commit.message, changed)
 
-    def _retry(self, error: Temporary) -> Outcome:
+    def _retry(self, error: Temporary, remaining: float) -> Outcome:
+        """Postpones the call by at most `remaining` seconds, after which the stage times out."""
         now = time.monotonic()
         self._failing_since = self._failing_since or now
         if now - self._failing_since > RETRY_TIMEOUT:
             return self._failed(f"{error} (retried for {_format_duration(RETRY_TIMEOUT)})", error)
-        delay = error.after if error.after is not None else next(self._delays)
+        delay = min(error.after if error.after is not None else next(self._delays), remaining)
         self.log.error(f"{error}; retrying in {delay:.0f} s")
         return Postponed(after=delay)
 
@@ -244,10 +267,7 @@ def _stage_function(platform: Platform, stage: Stage) -> StageFunction:
     return function
 
 
-def _stage_config(config: ApplicationConfig | None, stage: Stage) -> StageConfig | None:
-    """The stage's configuration in the pipeline; None for stages that the planner added."""
-    if config is None or stage.predefined or stage.rollback:
-        return None
+def _stage_config(config: ApplicationConfig, stage: Stage) -> StageConfig:
     stages: Sequence[StageConfig] = config.spec.pipeline.stages if config.spec.pipeline else ()
     if stage.index >= len(stages) or stages[stage.index].name != stage.name:
         raise ConfigError(
@@ -262,12 +282,6 @@ def _options(platform: Platform, settings: StageConfig | None, stage: Stage) -> 
         return settings.options
     options_type = platform.options.get(stage.name)
     return options_type() if options_type else None
-
-
-def _stage_timeout(settings: StageConfig | None) -> float:
-    if settings is None or settings.timeout is None:
-        return DEFAULT_TIMEOUT
-    return settings.timeout.total_seconds()
 
 
 def _format_duration(seconds: float) -> str:

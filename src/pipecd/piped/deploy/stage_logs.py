@@ -38,14 +38,23 @@ class _Pending:
     deployment_id: str
     stage_id: str
     next_index: int
+    #: Index of the last line that a checkpoint stored, or that the control plane rejected.
+    stored_index: int = field(init=False)
     blocks: list[LogBlock] = field(default_factory=list)
     size: int = 0
     sent: int = 0
-    dropped_count: int = 0
     completed: bool = False
     checkpoint_at: float = 0.0
     #: Set once the pending lines are stored; None if nothing waits for that.
     store: asyncio.Event | None = None
+
+    def __post_init__(self) -> None:
+        self.stored_index = self.next_index - 1
+
+    @property
+    def dropped_count(self) -> int:
+        """The number of lines missing between the last stored line and the first pending one."""
+        return self.blocks[0].index - self.stored_index - 1 if self.blocks else 0
 
     def add(self, text: str, severity: LogSeverity.ValueType) -> None:
         block = LogBlock(index=self.next_index, log=text, severity=severity, created_at=int(time.time()))
@@ -56,16 +65,17 @@ class _Pending:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self.dropped_count += 1
         dropped = self.blocks.pop(0)
         self.size -= len(dropped.log)
         self.sent = max(0, self.sent - 1)
 
-    def discard(self, count: int) -> None:
-        """Drops the first `count` blocks, which a checkpoint has stored."""
+    def discard_until(self, index: int) -> None:
+        """Discards the lines up to `index`, which were stored or rejected."""
+        count = sum(1 for block in self.blocks if block.index <= index)
         self.size -= sum(len(block.log) for block in self.blocks[:count])
         del self.blocks[:count]
         self.sent = max(0, self.sent - count)
+        self.stored_index = index
 
 
 class StageLogWriter:
@@ -173,36 +183,27 @@ class StageLogs:
 
     async def _checkpoint(self, pending: _Pending) -> None:
         """Stores all pending lines; the last part carries the completed flag."""
-        self._note_dropped_lines(pending)
         while True:
             part = _first_part(pending.blocks)
             is_last_part = len(part) == len(pending.blocks)
+            last = part[-1].index if part else pending.stored_index
             request = ReportStageLogsFromLastCheckpointRequest(
                 deployment_id=pending.deployment_id,
                 stage_id=pending.stage_id,
-                blocks=part,
+                blocks=_with_notice(part, pending.dropped_count),
                 completed=pending.completed and is_last_part,
             )
-            last = part[-1].index if part else 0
             try:
                 if part or pending.completed:
                     await self._client.call(self._client.piped.ReportStageLogsFromLastCheckpoint, request)
             except _PERMANENT_ERRORS as error:
                 self._discard_rejected(pending, error)
                 return
-            pending.discard(sum(1 for block in pending.blocks if block.index <= last))
+            pending.discard_until(last)
             pending.checkpoint_at = time.monotonic() + CHECKPOINT_INTERVAL
             if is_last_part:
                 self._finish_checkpoint(pending, request.completed)
                 return
-
-    def _note_dropped_lines(self, pending: _Pending) -> None:
-        if pending.dropped_count:
-            text = (
-                f"{pending.dropped_count} lines were dropped: the control plane was unreachable for too long"
-            )
-            pending.blocks[0].log = f"[{text}] {pending.blocks[0].log}"
-            pending.dropped_count = 0
 
     def _discard_rejected(self, pending: _Pending, error: PipecdError) -> None:
         """Discards lines that the control plane rejects permanently: the log is closed or not accessible."""
@@ -210,7 +211,7 @@ class StageLogs:
             log.warning(
                 "stage_log_rejected", stage=pending.stage_id, error=str(error), lines=len(pending.blocks)
             )
-        pending.discard(len(pending.blocks))
+        pending.discard_until(pending.next_index - 1)
         self._finish_checkpoint(pending, pending.completed)
 
     def _finish_checkpoint(self, pending: _Pending, completed: bool) -> None:
@@ -232,3 +233,14 @@ def _first_part(blocks: Sequence[LogBlock]) -> list[LogBlock]:
             break
         part.append(block)
     return part
+
+
+def _with_notice(part: Sequence[LogBlock], dropped_count: int) -> Sequence[LogBlock]:
+    """`part`, with a notice of the lines that were dropped before it. The pending blocks do not change."""
+    if not part or not dropped_count:
+        return part
+    notice = f"[{dropped_count} lines were dropped: the control plane was unreachable for too long]"
+    first = LogBlock()
+    first.CopyFrom(part[0])
+    first.log = f"{notice} {first.log}"
+    return [first, *part[1:]]

@@ -1,0 +1,188 @@
+"""Calling one stage: timeouts, errors as outcomes, and what a stage is told about its attempt."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecd.config import piped as config
+from pipecd.git.credentials import Credentials, User
+from pipecd.git.mirror import Mirrors
+from pipecd.git.other_repositories import OtherRepositories
+from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
+from pipecd.model.plan import pipeline_stages
+from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
+from pipecd.model.stage import Again, Failed, Outcome
+from pipecd.model.status import StageStatus
+from pipecd.piped.deploy.perform import Postponed, StageServices
+from pipecd.piped.deploy.sealed_objects import EncryptedObjects
+from pipecd.piped.deploy.stage_logs import StageLogs
+from pipecd.piped.providers import Providers
+from pipecd.piped.source.checkout import Sources, decode_config
+from pipecd.piped.source.rendering import Renderer
+from pipecd.piped.source.repository import Repository
+from pipecd.secrets import Redactor
+from tests.piped.recorder import Recorder
+from tests.ports import free_ports
+from tests.repo import Clone
+from tests.world import agent_spec, pipeline
+
+
+@dataclass
+class Agent:
+    """The stage services of one agent process, and a deployment of a real repository."""
+
+    services: StageServices
+    deployment: Deployment
+
+    async def call(self, stage: Stage, deployment: Deployment | None = None) -> Outcome:
+        """Opens the stage and calls it once."""
+        deployment = replace(deployment or self.deployment, stages=(stage,))
+        async with self.services.open_stage(application(deployment), deployment, stage) as run:
+            return await run(deployment, ())
+
+
+def application(deployment: Deployment) -> Application:
+    return Application(
+        id=deployment.application_id,
+        name=deployment.application_name,
+        piped_id=deployment.piped_id,
+        project_id=deployment.project_id,
+        kind=deployment.kind,
+        git_path=deployment.git_path,
+    )
+
+
+@asynccontextmanager
+async def agent(folder: Path, recorder: Recorder, *, remote: str, commit: str) -> AsyncIterator[Agent]:
+    user = User(name="piped", email="piped@example.com")
+    spec = config.load(json.dumps(agent_spec("x", "p", folder, {"shop": remote})), "piped.yaml")
+    client = recorder.client()
+    async with Mirrors(folder / "agent", Credentials(), user) as mirrors:
+        services = StageServices(
+            sources=Sources(
+                mirrors,
+                {"shop": Repository(id="shop", remote=remote, branch="main")},
+                Renderer(None, Redactor().add),
+            ),
+            other_repositories=OtherRepositories(
+                home=folder / "worktrees", credentials=Credentials(), user=user, trusted=[]
+            ),
+            logs=StageLogs(client, Redactor()),
+            providers=Providers(spec),
+            encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
+        )
+        deployment = Deployment(
+            id="d",
+            application_id="a",
+            application_name="shop",
+            piped_id="p",
+            project_id="j",
+            kind=ApplicationKind.TERRAFORM,
+            git_path=GitPath(repo_id="shop", path="shop"),
+            trigger=Trigger(
+                commit=Commit(hash=commit, message="m", author="Ada", branch="main", created_at=1),
+                timestamp=1,
+            ),
+        )
+        yield Agent(services=services, deployment=deployment)
+    await client.close()
+
+
+def planned_stage(file: str) -> Stage:
+    """The first stage of the file's pipeline as the planner creates it, running since just now."""
+    spec = decode_config(file.encode(), "shop/app.pipecd.yaml").spec
+    stage, *_ = pipeline_stages(spec.pipeline.stages, rolls_back=False, auto_rollback=False)
+    return started(stage, time.time())
+
+
+def started(stage: Stage, at: float) -> Stage:
+    return replace(stage, status=StageStatus.RUNNING, metadata={**stage.metadata, STAGE_STARTED_AT: str(at)})
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    remote = tmp_path / "remote.git"
+    remote.mkdir()
+    clone = Clone(tmp_path / "clone", str(remote))
+    clone.git("init", "--quiet", "--bare", "--initial-branch=main", str(remote), at=tmp_path)
+    return clone
+
+
+async def test_a_remote_that_never_answers_counts_towards_the_stage_s_timeout(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    stage = planned_stage(pipeline({"name": "SCRIPT_RUN", "timeout": "1s", "with": {"run": "true"}}))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        remote = f"http://127.0.0.1:{listener.getsockname()[1]}/shop"
+        async with agent(tmp_path, recorder, remote=remote, commit="c" * 40) as process, asyncio.timeout(30):
+            outcome = await process.call(started(stage, time.time() - 0.8))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "the stage timed out after 1s"
+
+
+async def test_a_stage_that_only_waits_ends_at_its_timeout(
+    tmp_path: Path, recorder: Recorder, clone: Clone
+) -> None:
+    file = pipeline({"name": "WAIT", "timeout": "1m", "with": {"duration": "1h"}})
+    commit = clone.commit_and_push("Add", {"shop/app.pipecd.yaml": file})
+    stage = planned_stage(file)
+    async with agent(tmp_path, recorder, remote=clone.remote, commit=commit) as process:
+        outcome = await process.call(started(stage, time.time() - 61))
+        assert isinstance(outcome, Failed)
+        assert outcome.reason == "the stage timed out after 1m"
+        waiting = replace(stage, metadata={**stage.metadata, "startTime": str(int(time.time()))})
+        outcome = await process.call(started(waiting, time.time() - 58))
+        assert isinstance(outcome, Again)
+        assert outcome.after <= 2.0
+
+
+async def test_a_timeout_that_was_not_stored_with_the_plan_is_read_from_the_file(
+    tmp_path: Path, recorder: Recorder, clone: Clone
+) -> None:
+    """Another version of the agent, or PipeCD's, planned the deployment."""
+    file = pipeline({"name": "WAIT", "timeout": "1m", "with": {"duration": "1h"}})
+    commit = clone.commit_and_push("Add", {"shop/app.pipecd.yaml": file})
+    stage = replace(planned_stage(file), metadata={})
+    async with agent(tmp_path, recorder, remote=clone.remote, commit=commit) as process:
+        outcome = await process.call(started(stage, time.time() - 61))
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == "the stage timed out after 1m"
+
+
+async def test_a_retry_is_not_later_than_the_stage_s_timeout(
+    tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipecd.piped.deploy.perform.RETRY", _ConstantRetry())
+    stage = planned_stage(pipeline({"name": "SCRIPT_RUN", "timeout": "1m", "with": {"run": "true"}}))
+    remote = f"http://127.0.0.1:{free_ports(1)[0]}/shop"
+    async with agent(tmp_path, recorder, remote=remote, commit="c" * 40) as process:
+        outcome = await process.call(started(stage, time.time() - 30))
+    assert isinstance(outcome, Postponed), outcome
+    assert 20 < outcome.after <= 30
+
+
+class _ConstantRetry:
+    def delays(self, rng: Any) -> Any:
+        while True:
+            yield 3600.0
+
+
+STORED: Mapping[str, Mapping[str, str]] = {
+    "a timeout of its own": {"timeout": "90s"},
+    "none": {},
+}
+
+
+@pytest.mark.parametrize("settings", STORED.values(), ids=STORED.keys())
+def test_the_plan_stores_the_timeout_that_a_stage_configures(settings: Mapping[str, str]) -> None:
+    stage = planned_stage(pipeline({"name": "WAIT", "with": {"duration": "1m"}, **settings}))
+    assert stage.metadata.get(STAGE_TIMEOUT) == ("90" if settings else None)
