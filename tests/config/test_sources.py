@@ -266,7 +266,9 @@ async def test_an_error_of_google_is_described(gcp: ReplyServer, status: int, ex
 
 
 async def test_rejected_google_credentials_are_reported(gcp: ReplyServer) -> None:
-    gcp.set_response("/token", {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, status=400)
+    gcp.set_response(
+        "/token", {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, status=400
+    )
     assert "the Google credentials were rejected or have expired" in await read_error(
         "--config-gcp-secret", GCP
     )
