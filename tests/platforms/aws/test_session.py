@@ -102,9 +102,9 @@ async def test_a_role_with_a_web_identity(aws: Emulator, tmp_path: Path) -> None
 
 
 async def test_a_missing_token_file_is_an_error(aws: Emulator) -> None:
-    given = {"region": REGION, "roleARN": "arn:aws:iam::1:role/shop", "tokenFile": "/nonexistent/token"}
+    settings = {"region": REGION, "roleARN": "arn:aws:iam::1:role/shop", "tokenFile": "/nonexistent/token"}
     with pytest.raises(ConfigError, match="tokenFile"):
-        await access_key(AwsProvider.model_validate(given))
+        await access_key(AwsProvider.model_validate(settings))
 
 
 async def test_a_missing_profile_is_an_error(aws: Emulator) -> None:

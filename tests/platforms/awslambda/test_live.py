@@ -81,11 +81,14 @@ async def test_a_failed_function_is_unhealthy(aws: Emulator, runner: AwsRunner) 
     await deploy(runner)
     aws.rewrite(
         "lambda.GetFunction",
-        lambda answer: answer["Configuration"].update(
-            State="Failed", StateReason="The image is gone", StateReasonCode="ImageDeleted"
+        lambda response: response["Configuration"].update(
+            State="Failed", StateReason="The image was deleted", StateReasonCode="ImageDeleted"
         ),
     )
     function, *_ = await platform.load_live_state(
         await observation_request(platform, runner.provider, runner.target)
     )
-    assert (function.health, function.health_reason) == (Health.UNHEALTHY, "The image is gone (ImageDeleted)")
+    assert (function.health, function.health_reason) == (
+        Health.UNHEALTHY,
+        "The image was deleted (ImageDeleted)",
+    )

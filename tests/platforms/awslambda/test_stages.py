@@ -227,10 +227,10 @@ async def test_a_failed_update_fails_the_stage_but_an_earlier_failure_does_not(
     aws: Emulator, runner: AwsRunner, checkout: Callable[..., Path]
 ) -> None:
     await deploy(runner)
-    failure = {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": "the image is gone"}
+    failure = {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": "the image was deleted"}
     aws.rewrite("lambda.GetFunction", lambda response: response["Configuration"].update(failure))
     second = runner.next_deployment(checkout("v2"))
-    assert "the image is gone" in failure_text(await second.run("LAMBDA_SYNC"))
+    assert "the image was deleted" in failure_text(await second.run("LAMBDA_SYNC"))
     assert aws.changes[-1] == "lambda.UpdateFunctionCode", "the new code was sent"
     assert traffic(aws) == {"1": 100}
 

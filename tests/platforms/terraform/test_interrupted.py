@@ -121,7 +121,7 @@ async def test_cancelling_stops_terraform_which_saves_and_unlocks_the_state(
         assert not (tmp_path / ".state.lock.info").exists()
         # `b` was interrupted, and Terraform recorded it as tainted.
         assert values(tmp_path / "state")["a"] == "1"
-        done = await runner.at(runner.deployment.trigger.commit.hash, deployment_id="e").stage(
+        done = await runner.at(runner.deployment.trigger.commit.hash, deployment_id="e").run(
             "TERRAFORM_SYNC", sync
         )
         assert isinstance(done, Done)

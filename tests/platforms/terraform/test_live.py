@@ -65,7 +65,7 @@ async def load_live_state(runner: StageRunner, **changes: Any) -> Sequence[Resou
         async def checkout() -> Any:
             return source
 
-        look = ObservationRequest(
+        request = ObservationRequest(
             application=application(runner.deployment),
             provider=EMBEDDED,
             desired=await platform.load_desired_state(source),
@@ -73,7 +73,7 @@ async def load_live_state(runner: StageRunner, **changes: Any) -> Sequence[Resou
             redact=lambda text: text,
             checkout_head=checkout,
         )
-        return await platform.load_live_state(replace(look, **changes))
+        return await platform.load_live_state(replace(request, **changes))
 
 
 async def sync_application(runner: StageRunner) -> None:
@@ -199,8 +199,8 @@ async def test_the_state_of_the_configured_workspace_is_read(tmp_path: Path) -> 
 
 async def test_a_state_file_set_by_a_flag_is_read(tmp_path: Path) -> None:
     flag = [f"-state={tmp_path}/elsewhere"]
-    asked = app_file(commandFlags={"plan": flag, "apply": flag})
-    async with shop_runner(tmp_path, data("a", "1"), file=asked) as runner:
+    file = app_file(commandFlags={"plan": flag, "apply": flag})
+    async with shop_runner(tmp_path, data("a", "1"), file=file) as runner:
         assert await load_live_state(runner) == []
         await sync_application(runner)
         assert not (tmp_path / "state").exists()
@@ -234,7 +234,7 @@ async def test_a_pipeline_without_terraform_has_no_state_and_starts_no_terraform
         raise AssertionError("no checkout is required")
 
     async with shop_runner(tmp_path, "no HCL", file=app_file([script])) as runner:
-        assert await load_live_state(runner, head=unexpected_checkout) == []
+        assert await load_live_state(runner, checkout_head=unexpected_checkout) == []
 
 
 def test_an_invalid_state_is_an_error_without_its_contents() -> None:

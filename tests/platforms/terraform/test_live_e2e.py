@@ -80,7 +80,7 @@ async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.Ca
             assert (await w.wait_for_deployment(app, commit)).status == Status.DEPLOYMENT_FAILURE
 
             async def tainted() -> bool:
-                # A look in the middle of the deployment may have resources it sound still.
+                # A check during the deployment may still have reported it as healthy.
                 resources = [
                     (resource.id, resource.health_status, resource.health_description[:8])
                     for resource in await load_resources(w, app)

@@ -49,27 +49,27 @@ def test_a_plan_is_summarized(plan: dict[str, Any], summary: str) -> None:
 
 
 SHOWN = {
-    "made": Change(address="made", actions=("create",), after={"x": "1"}, unknown={"id": True}),
+    "created": Change(address="created", actions=("create",), after={"x": "1"}, unknown={"id": True}),
     "replaced": Change(address="replaced", actions=("delete", "create"), after={"x": "1"}),
     "changed": Change(address="changed", actions=("update",), after={"x": "2"}),
-    "gone": Change(address="gone", actions=("delete",)),
+    "deleted": Change(address="deleted", actions=("delete",)),
 }
 REMAINDERS: dict[str, tuple[Change, bool]] = {
-    "not created yet": (Change(address="made", actions=("create",), after={"x": "1"}), True),
+    "not created yet": (Change(address="created", actions=("create",), after={"x": "1"}), True),
     "with a value that is now known": (
-        Change(address="made", actions=("create",), after={"x": "1", "id": "i"}),
+        Change(address="created", actions=("create",), after={"x": "1", "id": "i"}),
         True,
     ),
-    "created with another value": (Change(address="made", actions=("create",), after={"x": "9"}), False),
+    "created with another value": (Change(address="created", actions=("create",), after={"x": "9"}), False),
     "created partially, so replaced": (
-        Change(address="made", actions=("delete", "create"), after={"x": "1"}, tainted=True),
+        Change(address="created", actions=("delete", "create"), after={"x": "1"}, tainted=True),
         True,
     ),
     "created, and now replaced for another reason": (
-        Change(address="made", actions=("delete", "create"), after={"x": "1"}),
+        Change(address="created", actions=("delete", "create"), after={"x": "1"}),
         False,
     ),
-    "created, and now deleted": (Change(address="made", actions=("delete",)), False),
+    "created, and now deleted": (Change(address="created", actions=("delete",)), False),
     "deleted, and not created again yet": (
         Change(address="replaced", actions=("create",), after={"x": "1"}),
         True,
@@ -77,7 +77,7 @@ REMAINDERS: dict[str, tuple[Change, bool]] = {
     "created, and the old one not deleted yet": (Change(address="replaced", actions=("delete",)), True),
     "not changed yet": (Change(address="changed", actions=("update",), after={"x": "2"}), True),
     "changed otherwise": (Change(address="changed", actions=("update",), after={"x": "3"}), False),
-    "not deleted yet": (Change(address="gone", actions=("delete",)), True),
+    "not deleted yet": (Change(address="deleted", actions=("delete",)), True),
     "never shown": (Change(address="other", actions=("create",), after={}), False),
 }
 
@@ -90,10 +90,10 @@ def test_the_remainder_of_a_plan_is_distinguished_from_another_plan(remaining: C
 
 def test_changed_infrastructure_is_detected_by_actions_and_not_by_values() -> None:
     shown = Changes(resources=tuple(SHOWN.values()))
-    values = replace(SHOWN["made"], after={"x": "later"})
+    values = replace(SHOWN["created"], after={"x": "later"})
     assert Changes(resources=(values, *list(SHOWN.values())[1:])).differing_from(shown) == []
     applied = Changes(resources=tuple(list(SHOWN.values())[1:]))
-    assert applied.differing_from(shown) == ["made"]
+    assert applied.differing_from(shown) == ["created"]
     deleted = replace(SHOWN["changed"], actions=("create",))
     assert Changes(resources=(*SHOWN.values(), deleted)).differing_from(shown) == ["changed"]
 
