@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from argon2 import PasswordHasher
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from pipecd import controlplane
 from pipecd.config import controlplane as config
 from pipecd.controlplane import Options, RunningServer
-from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.rpc.table import CONSOLE, WEB
 
 PROJECT, USER, PASSWORD = "shop", "hello", "a long enough password"
+#: The parameters of a hash are stored in it. The usual ones cost half a second of CPU time per control plane.
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 ENCRYPTION_KEY = b"0123456789abcdef0123456789abcdef0123456789abcdef"
 _METHODS = {method.name: (service, method) for service in (WEB, CONSOLE) for method in service.methods}
 
@@ -85,7 +87,7 @@ def spec(folder: Path, **more: Any) -> config.ControlPlaneSpec:
     projects = [
         {
             "id": name,
-            "staticAdmin": {"username": USER, "passwordHash": hash_password(PASSWORD)},
+            "staticAdmin": {"username": USER, "passwordHash": PASSWORD_HASH},
         }
         for name in (PROJECT, "other")
     ]

@@ -21,9 +21,15 @@ from typing import Any
 import httpx
 import yaml
 
-from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.quickstart.git_server import GitServer
-from tests.controlplane.server_fixture import ENCRYPTION_KEY, PASSWORD, PROJECT, USER, CallFailed, Console
+from tests.controlplane.server_fixture import (
+    ENCRYPTION_KEY,
+    PASSWORD_HASH,
+    PROJECT,
+    USER,
+    CallFailed,
+    Console,
+)
 from tests.eventually import eventually
 from tests.ports import free_ports
 from tests.repo import Clone
@@ -143,7 +149,7 @@ def _server(folder: Path, api: int, http: int) -> list[str]:
             "projects": [
                 {
                     "id": PROJECT,
-                    "staticAdmin": {"username": USER, "passwordHash": hash_password(PASSWORD)},
+                    "staticAdmin": {"username": USER, "passwordHash": PASSWORD_HASH},
                 }
             ],
         },
