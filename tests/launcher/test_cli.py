@@ -19,6 +19,7 @@ from pipecd.errors import ConfigError
 from pipecd.launcher import cli
 from pipecd.launcher.git_source import GitLocation, open_git_source
 from pipecd.quickstart.git_server import GitServer
+from tests.programs import run_program
 from tests.repo import Clone
 
 PROGRAM = "from pipecd.__main__ import launcher; launcher()"
@@ -110,7 +111,7 @@ INVALID = [
 def test_an_invalid_command_line_is_reported_in_one_sentence(
     flags: Sequence[str], expected: str, tmp_path: Path
 ) -> None:
-    result = run_launcher(*flags, f"--home-dir={tmp_path}")
+    result = run_program(["launcher", *flags, f"--home-dir={tmp_path}"], tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith(f"launcher: {expected}")
     assert result.stderr.count("\n") == 1
@@ -119,23 +120,17 @@ def test_an_invalid_command_line_is_reported_in_one_sentence(
 def test_the_name_of_the_command_may_be_omitted(tmp_path: Path) -> None:
     """App Runner's start command replaces both the image's entry point and its arguments."""
     for words in ([], ["launcher"]):
-        result = run_launcher(*words, "--config-file=/nowhere", f"--home-dir={tmp_path}")
+        result = run_program(
+            ["launcher", *words, "--config-file=/nowhere", f"--home-dir={tmp_path}"], tmp_path
+        )
         assert result.stderr.startswith("launcher: /nowhere cannot be read")
 
 
 def test_the_version_command_prints_the_version() -> None:
-    result = run_launcher("version")
-    assert (result.returncode, result.stdout) == (0, f"v{pipecd.__version__}\n")
-
-
-def run_launcher(*flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *flags],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "version"], capture_output=True, text=True, timeout=120
     )
+    assert (result.returncode, result.stdout) == (0, f"v{pipecd.__version__}\n")
 
 
 async def test_a_pushed_configuration_is_read_from_git(tmp_path: Path) -> None:
@@ -169,7 +164,7 @@ print("reaped", os.getppid(), flush=True)
 signal.sigwait([signal.SIGTERM])
 sys.exit(7)
 """
-    with run_program(program) as process:
+    with start_python(program) as process:
         assert process.stdout
         assert process.stdout.readline().split() == ["reaped", str(process.pid)]
         process.send_signal(signal.SIGTERM)
@@ -177,7 +172,7 @@ sys.exit(7)
 
 
 @contextmanager
-def run_program(program: str) -> Any:
+def start_python(program: str) -> Any:
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
     )

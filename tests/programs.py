@@ -1,0 +1,132 @@
+"""Runs the programs of this package as processes that start at once.
+
+    agent = start_program(["piped", "piped", "--config-file=piped.yaml"], output=tmp_path / "agent.log")
+    agent.kill()                               # SIGKILL
+    result = run_program(["launcher", "version"], tmp_path)
+
+Each process is forked from one that has already imported the package, because starting an interpreter and
+importing everything takes a second of CPU time or more. Otherwise it is an independent process, with its own
+session. Tests of the start of an interpreter use `sys.executable` instead.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+#: Imported before the fork: the programs, and modules that they import on first use.
+_PRELOADED = (
+    "pipecd.controlplane.cli",
+    "pipecd.launcher.cli",
+    "pipecd.piped.cli",
+    "pipecd.pipectl",
+    "pipecd.platforms.awslambda",
+    "pipecd.platforms.ecs",
+    "pipecd.platforms.terraform",
+    "aiobotocore.session",
+    "uvicorn.protocols.http.httptools_impl",
+    __name__,
+)
+#: Name → function in `pipecd.__main__`, as in pyproject.toml.
+_ENTRY_POINTS = {"pipecd": "main", "piped": "piped", "pipectl": "pipectl", "launcher": "launcher"}
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(list(_PRELOADED))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A running program. Its output, stdout and stderr, is appended to a file."""
+
+    process: BaseProcess
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while the program runs."""
+        return self.process.exitcode
+
+    def wait(self, timeout: float) -> int:
+        """The exit code. Raises AssertionError if the program still runs after `timeout` seconds."""
+        self.process.join(timeout)
+        assert self.process.exitcode is not None, f"the program still runs after {timeout:g} s"
+        return self.process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill the program with SIGKILL and wait for its end."""
+        self.send_signal(signal.SIGKILL)
+        self.wait(60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def start_program(
+    argv: Sequence[str],
+    *,
+    output: Path,
+    errors: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Program:
+    """Start a program: `argv` begins with its name (pipecd, piped, pipectl or launcher).
+
+    Its output is appended to `output`; stderr to `errors`, if given. `env` replaces the environment, which is
+    otherwise inherited.
+    """
+    environment = dict(os.environ if env is None else env)
+    process = _context.Process(
+        target=_run, args=(list(argv), output, errors or output, environment, cwd or Path.cwd())
+    )
+    process.start()
+    return Program(process)
+
+
+def run_program(
+    argv: Sequence[str],
+    folder: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 120.0,
+) -> Completed:
+    """Run a program to its end, as `start_program` does. Creates two files in `folder`."""
+    output, errors = folder / "program.stdout", folder / "program.stderr"
+    for file in (output, errors):
+        file.write_bytes(b"")
+    program = start_program(argv, output=output, errors=errors, env=env, cwd=cwd)
+    try:
+        code = program.wait(timeout)
+    finally:
+        program.kill()
+    return Completed(returncode=code, stdout=output.read_text(), stderr=errors.read_text())
+
+
+def _run(argv: list[str], output: Path, errors: Path, environment: Mapping[str, str], folder: Path) -> None:
+    """Runs in the forked process."""
+    from pipecd import __main__ as programs
+
+    os.setsid()
+    for number, file in ((1, output), (2, errors)):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = argv
+    getattr(programs, _ENTRY_POINTS[argv[0]])()
