@@ -8,10 +8,11 @@ PORT ?= 8080
 JOBS ?= 4
 STATE_DIR ?= pipecd-quickstart
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
+PYTHON_CODE := src tests bench docsite
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help quickstart quickstart-aws quickstart-clean test check console lock bench clean
+.PHONY: help quickstart quickstart-aws quickstart-clean test check console docs docs-reference lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -31,8 +32,8 @@ test: $(VENV)/.dev src/pipecd/console/index.html ## Run all tests: unit, propert
 	$(BIN)/python -m pytest tests --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
-	$(BIN)/ruff format --check src tests bench
-	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check $(PYTHON_CODE)
+	$(BIN)/ruff check $(PYTHON_CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm run --silent check
@@ -42,11 +43,18 @@ console: src/pipecd/console/index.html ## Build the console's pages
 bench: $(VENV)/.dev src/pipecd/console/index.html ## Run the benchmarks and print the figures
 	$(BIN)/python -m bench $(ARGS)
 
+docs: $(VENV)/.docs ## Build the documentation as a site in build/site
+	$(BIN)/python -m docsite site build/pages
+	$(BIN)/zensical build --clean --strict
+
+docs-reference: $(VENV)/.dev ## Rewrite docs/reference from the code
+	$(BIN)/python -m docsite reference
+
 lock: $(VENV)/.dev ## Pin the newest versions allowed by pyproject.toml, with hashes
 	$(BIN)/python requirements/lock.py
 
 clean: ## Remove all build and installation output
-	rm -rf $(VENV) web/node_modules web/src/schema src/pipecd/console src/pipecd/schema
+	rm -rf $(VENV) build web/node_modules web/src/schema src/pipecd/console src/pipecd/schema
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; install Python 3.11 or newer" >&2; exit 1; }
@@ -78,6 +86,11 @@ $(VENV)/.dev: requirements/dev.txt $(SCHEMA) $(VENV)/.build
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.dev
+	@echo "Installing the site generator…"
+	@$(PIP) install --require-hashes -r requirements/docs.txt
+	@touch $@
 
 # Use the machine's Node if it is new enough; otherwise install one from PyPI into the virtual environment.
 NODE_OK := $(shell node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null && echo yes)

@@ -1,7 +1,8 @@
 """Pins all dependencies with hashes, in one file per purpose. The files contain no index URLs.
 
 Run by `make lock`. Files: build (build dependencies), run (the quickstart), dev (all, with tests), agent,
-agent-terraform and server (the images), aws (the emulator), console (Node, if the machine has none).
+agent-terraform and server (the images), aws (the emulator), console (Node, if the machine has none),
+docs (the site generator, installed in addition to dev).
 """
 
 import subprocess
@@ -18,13 +19,17 @@ FILES = {
     "aws": ("--extra", "aws-emulator"),
     "dev": ("--all-extras", "--group", "dev"),
     "console": ("--only-group", "console"),
+    "docs": ("--only-group", "docs"),
 }
+#: Installed into the same environment as dev, so with the same versions.
+WITH_DEV = ("docs",)
 
 
 def main() -> None:
     for name, options in FILES.items():
         groups = [option for option in options if option != "--only-group"]
         source = ["--group", groups[0]] if "--only-group" in options else ["pyproject.toml", *options]
+        source += ["--constraints", str(HERE / "dev.txt")] if name in WITH_DEV else []
         command = [
             *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"),
             *("--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"),

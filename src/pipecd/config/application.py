@@ -38,55 +38,80 @@ PLUGIN_KINDS: Mapping[str, str] = {
 
 class Planner(StrictModel):
     always_use_pipeline: bool = False
-    #: None if not specified; see `auto_rollback`.
+    """Always deploy with the pipeline; the commit message and the platform do not decide."""
     auto_rollback: bool | None = None
+    """Roll back when a deployment fails. Default: true, but false for Terraform."""
 
 
 class CommitMatcher(StrictModel):
     quick_sync: Pattern = ""
+    """A commit whose message matches this regular expression is deployed with a quick sync."""
     pipeline: Pattern = ""
+    """A commit whose message matches this regular expression is deployed with the pipeline. Checked before
+    `quickSync`.
+    """
 
 
 class OnCommit(StrictModel):
     disabled: bool = False
+    """Do not deploy when a commit changes the application."""
     paths: Sequence[PathGlob] = ()
+    """Patterns of further paths that belong to the application, relative to the repository's root. The
+    application's directory always belongs to it.
+    """
     ignores: Sequence[PathGlob] = ()
+    """Patterns of paths whose changes do not trigger a deployment."""
 
 
 class OnCommand(StrictModel):
     disabled: bool = False
+    """Refuse syncs that are requested in the console or with `pipectl`."""
 
 
 class OnOutOfSync(StrictModel):
     disabled: bool = True
+    """Do not deploy when the live state differs from Git."""
     min_window: Duration = timedelta(minutes=5)
+    """Minimum time since the end of the last deployment."""
 
 
 class OnChain(StrictModel):
     disabled: bool = True
+    """Do not take part in deployment chains of other applications."""
 
 
 class Triggers(StrictModel):
     on_commit: OnCommit = OnCommit()
+    """Deployments of new commits."""
     on_command: OnCommand = OnCommand()
+    """Deployments that a user requests."""
     on_out_of_sync: OnOutOfSync = OnOutOfSync()
+    """Deployments that correct drift."""
     on_chain: OnChain = OnChain()
+    """Deployments as part of a deployment chain."""
 
 
 class Encryption(StrictModel):
     encrypted_secrets: Mapping[str, str] = Field(default_factory=dict)
+    """Name of each secret and its encrypted value."""
     decryption_targets: Sequence[InsideApplication] = Field(min_length=1)
+    """Files in which `{{ .encryptedSecrets.name }}` is replaced by the decrypted value."""
 
 
 class Attachment(StrictModel):
     sources: Mapping[str, InsideApplication] = Field(default_factory=dict)
+    """Name of each attachment and its file."""
     targets: Sequence[InsideApplication] = Field(min_length=1)
+    """Files in which `{{ .attachment.name }}` is replaced by the content of the attached file."""
 
 
 class ChainMatcher(StrictModel):
     name: str = ""
+    """Only the application with this name."""
     kind: str = ""
+    """Only applications of this kind, such as `ECSApp`."""
     labels: Mapping[str, Text] = Field(default_factory=dict)
+    """Only applications with all of these labels."""
 
     @model_validator(mode="after")
     def _has_criterion(self) -> Self:
@@ -97,30 +122,43 @@ class ChainMatcher(StrictModel):
 
 class Chain(StrictModel):
     applications: Sequence[ChainMatcher] = Field(min_length=1)
+    """The applications to deploy next, in this order. Each entry may match several."""
 
 
 class PostSync(StrictModel):
     chain: Chain | None = None
+    """Deploy other applications after this one."""
 
 
 class Mention(StrictModel):
     event: str = Field(min_length=1)
+    """Name of the event, such as `DEPLOYMENT_FAILED`; `*` means every event."""
     slack: Sequence[str] = ()
+    """Former name of `slackUsers`; entries of both are used. Deprecated."""
     slack_users: Sequence[str] = ()
+    """Member ids of the Slack users to mention."""
     slack_groups: Sequence[str] = ()
+    """Ids of the Slack user groups to mention."""
     email: Sequence[str] = ()
+    """Not used. Accepted for compatibility with PipeCD."""
 
 
 class Notification(StrictModel):
     mentions: Sequence[Mention] = ()
+    """Whom notifications about this application mention."""
 
 
 class Replacement(StrictModel):
     file: str = Field(min_length=1)
+    """Path of the file to change, relative to the application's directory."""
     yaml_field: str = ""
+    """Path of the field to set in a YAML file, such as `$.spec.image`."""
     json_field: str = ""
+    """Path of the field to set in a JSON file."""
     hcl_field: str = Field("", alias="HCLField")
+    """Path of the attribute to set in an HCL file."""
     regex: Pattern = ""
+    """Regular expression with one group; the text that the group matches is replaced."""
 
     @model_validator(mode="after")
     def _exactly_one_selector(self) -> Self:
@@ -132,23 +170,32 @@ class Replacement(StrictModel):
 
 class EventMatcher(StrictModel):
     name: str = Field(min_length=1)
+    """Name of the event."""
     labels: Mapping[str, Text] = Field(default_factory=dict)
+    """Labels that the event must have."""
 
 
 class EventHandlerConfig(StrictModel):
     commit_message: str = ""
+    """Message of the commit. Empty: a default message."""
     make_pull_request: bool = False
+    """Push the commit to a new branch instead of the deployed one."""
     replacements: Sequence[Replacement] = Field(min_length=1)
+    """Where the event's data is written."""
 
 
 class EventHandler(StrictModel):
     type: Literal["GIT_UPDATE"] = "GIT_UPDATE"
+    """What happens: the files in Git are updated."""
     config: EventHandlerConfig
+    """How the files are updated."""
 
 
 class EventWatch(StrictModel):
     matcher: EventMatcher
+    """Which events are handled."""
     handler: EventHandler
+    """What happens when such an event is registered."""
 
 
 def _check_ignored_field(value: str) -> str:
@@ -159,6 +206,7 @@ def _check_ignored_field(value: str) -> str:
 
 class DriftDetection(StrictModel):
     ignore_fields: Sequence[str] = ()
+    """Fields whose differences are not drift, as `apiVersion:kind:namespace:name#path.to.field`."""
 
     @model_validator(mode="after")
     def _valid_fields(self) -> Self:
@@ -174,35 +222,57 @@ class StageConfig(StrictModel):
     """
 
     id: str = ""
+    """Unique id of the stage in the pipeline. Default: `stage-` and its position."""
     name: str = Field(min_length=1)
+    """Name of the stage, such as `WAIT_APPROVAL`."""
     desc: str = ""
+    """Description, shown in the console."""
     timeout: Duration | None = None
+    """Maximum duration of the stage. Default: `with.timeout`, otherwise the deployment's timeout."""
     options: Any = Field(None, alias="with")
+    """Options of the stage; the keys depend on `name`."""
     skip_on: SkipOn = SkipOn()
+    """When the stage is skipped."""
 
 
 class Pipeline(StrictModel):
     stages: Sequence[StageConfig] = ()
+    """The stages, executed in this order."""
 
 
 class ApplicationSpec(StrictModel):
     """The fields of `spec` common to all kinds. Platforms add their own fields in a subclass."""
 
     name: str = ""
+    """Name of the application; required to register it from Git."""
     labels: Mapping[str, Text] = Field(default_factory=dict)
+    """Labels for selecting and searching applications."""
     description: str = ""
+    """Description of the application, reported to the control plane."""
     planner: Planner = Planner()
+    """How the planner chooses between quick sync and pipeline."""
     commit_matcher: CommitMatcher = CommitMatcher()
+    """Commit messages that decide between quick sync and pipeline."""
     trigger: Triggers = Triggers()
+    """What starts a deployment."""
     pipeline: Pipeline | None = None
+    """The stages of a deployment. Without a pipeline, every deployment is a quick sync."""
     timeout: Duration = SIX_HOURS
+    """Maximum duration of a deployment, without its rollback."""
     encryption: Encryption | None = None
+    """Encrypted secrets and the files that contain them."""
     attachment: Attachment | None = None
+    """Files whose content is inserted into other files."""
     post_sync: PostSync = PostSync()
+    """What happens after a successful deployment."""
     notification: Notification = Notification()
+    """Whom notifications about this application mention. Not implemented yet."""
     event_watcher: Sequence[EventWatch] = ()
+    """Updates of files in Git when an event is registered. Not implemented yet."""
     drift_detection: DriftDetection = DriftDetection()
+    """What is not considered drift."""
     plugins: Any = None
+    """Settings of plugins, for `kind: Application` of PipeCD's plugin architecture; merged into `spec`."""
 
 
 class PlatformTypes(Protocol):

@@ -23,44 +23,62 @@ KIND = "ControlPlane"
 
 class Datastore(StrictModel):
     type: Literal["SQLITE", "POSTGRESQL", "MYSQL", "FIRESTORE"] = "SQLITE"
+    """The database of all records. `MYSQL` and `FIRESTORE` are PipeCD's and not supported."""
     config: Mapping[str, Any] = Field(default_factory=dict)
+    """Settings of the database; the keys depend on `type`."""
 
 
 class SqliteConfig(LenientModel):
     path: str = "pipecd.db"
+    """Path of the database file. It is created if it does not exist."""
 
 
 class SqlServerConfig(LenientModel):
     """`url` contains no credentials, such as `postgresql://db:5432`; they are read from the files."""
 
     url: str = Field(min_length=1)
+    """Address of the server without credentials, such as `postgresql://db:5432`."""
     database: str = "pipecd"
+    """Name of the database."""
     username_file: str = ""
+    """Path of a file that contains the user name."""
     password_file: str = ""
+    """Path of a file that contains the password."""
 
 
 class Filestore(StrictModel):
     type: Literal["LOCAL", "S3", "GCS", "MINIO"] = "LOCAL"
+    """Where objects are stored: stage logs, plans, command outputs."""
     config: Mapping[str, Any] = Field(default_factory=dict)
+    """Settings of the object store; the keys depend on `type`."""
 
 
 class LocalFilesConfig(LenientModel):
     path: str = "pipecd-files"
+    """Path of the directory. It is created if it does not exist."""
 
 
 class S3Config(LenientModel):
     """Without credentials, those of the environment or of the machine's role are used."""
 
     bucket: str = Field(min_length=1)
+    """Name of the bucket."""
     region: str = ""
-    #: URL of an S3-compatible server (not in PipeCD, where `MINIO` is the type for MinIO).
+    """AWS region of the bucket."""
     endpoint: str = ""
+    """URL of an S3-compatible server. Not in PipeCD, where `MINIO` is the type for MinIO."""
     access_key_file: str = ""
+    """Path of a file that contains the access key id."""
     secret_key_file: str = ""
+    """Path of a file that contains the secret access key."""
     profile: str = ""
+    """Profile in the credentials file."""
     credentials_file: str = ""
+    """Path of an AWS credentials file."""
     role_arn: str = Field("", alias="roleARN")
+    """ARN of a role to assume with the token in `tokenFile`."""
     token_file: str = ""
+    """Path of a web identity token (OIDC)."""
 
     @model_validator(mode="after")
     def _complete_pairs(self) -> Self:
@@ -73,27 +91,36 @@ class S3Config(LenientModel):
 
 class MinioConfig(LenientModel):
     endpoint: str = Field(min_length=1)
+    """URL of the MinIO server."""
     bucket: str = Field(min_length=1)
+    """Name of the bucket."""
     access_key_file: str = Field(min_length=1)
+    """Path of a file that contains the access key."""
     secret_key_file: str = Field(min_length=1)
+    """Path of a file that contains the secret key."""
     auto_create_bucket: bool = False
+    """Create the bucket at startup if it does not exist."""
 
 
 class GCSConfig(LenientModel):
     """Without a file, the credentials of the environment or of the machine's service account are used."""
 
     bucket: str = Field(min_length=1)
+    """Name of the bucket."""
     credentials_file: str = ""
+    """Path of a service account's key file (JSON)."""
 
 
 class Cache(LenientModel):
     ttl: Duration = timedelta(minutes=5)
+    """Not used: nothing is cached for a configured time. Accepted for compatibility with PipeCD."""
 
 
 class StaticAdmin(StrictModel):
     username: str = Field(min_length=1)
-    #: An argon2 or bcrypt hash.
+    """User name for signing in."""
     password_hash: str = Field(min_length=1)
+    """Hash (argon2 or bcrypt) of the password; create one with `pipecd hash-password`."""
 
     @model_validator(mode="after")
     def _is_a_hash(self) -> Self:
@@ -104,16 +131,22 @@ class StaticAdmin(StrictModel):
 
 class Project(StrictModel):
     id: str = Field(min_length=1)
+    """Unique id of the project."""
     desc: str = ""
+    """Description of the project."""
     static_admin: StaticAdmin | None = None
+    """A user with the role Admin, who signs in with a password."""
 
 
 class WebhookSource(StrictModel):
     """A Git host that may send webhooks; `secret` is the one configured there."""
 
     provider: Literal["GITHUB", "GITLAB", "BITBUCKET", "GITEA"]
+    """The Git host that sends the webhooks."""
     secret: str = ""
+    """The webhook's secret as configured at the Git host."""
     secret_file: str = ""
+    """Path of a file that contains the webhook's secret."""
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:
@@ -128,14 +161,23 @@ class WebhookSource(StrictModel):
 
 class ControlPlaneSpec(StrictModel):
     address: str = ""
+    """Public URL of the console."""
     state_key: str = ""
+    """Not used: sessions are signed with `--encryption-key-file`. Accepted for compatibility with PipeCD."""
     datastore: Datastore = Datastore()
+    """The database."""
     filestore: Filestore = Filestore()
+    """The object store."""
     cache: Cache = Cache()
+    """Not used. Accepted for compatibility with PipeCD."""
     insight_collector: Mapping[str, Any] = Field(default_factory=dict)
+    """Not used: insights are not collected. Accepted for compatibility with PipeCD."""
     projects: Sequence[Project] = ()
-    shared_sso_configs: Sequence[Mapping[str, Any]] = ()
+    """The projects. Each has its own applications, agents, keys and users."""
+    shared_sso_configs: Sequence[Mapping[str, Any]] = Field((), alias="sharedSSOConfigs")
+    """Not used: single sign-on is not supported. Accepted for compatibility with PipeCD."""
     webhooks: Sequence[WebhookSource] = ()
+    """Git hosts that report pushes. Not in PipeCD."""
 
     @model_validator(mode="after")
     def _unique_project_ids(self) -> Self:

@@ -9,6 +9,7 @@ from pipecd.config.sources import PIPED_SOURCES
 from pipecd.config.values import duration
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+LOG_LEVEL_HELP = "Lowest level that is logged: debug, info, warning or error."
 
 
 class Duration(click.ParamType[float]):

@@ -29,14 +29,21 @@ def decode_base64(value: str, key: str) -> str:
 
 class Git(LenientModel):
     username: str = "piped"
+    """User name for Git over HTTPS, and the author of commits that the agent makes."""
     email: str = "pipecd.dev@gmail.com"
+    """Email address of the author of commits that the agent makes."""
     ssh_config_file_path: str = ""
+    """Path of an SSH client configuration file. Default: the SSH client's own."""
     host: str = "github.com"
+    """Not used: the SSH key is offered to every host. Accepted for compatibility with PipeCD."""
     host_name: str = ""
+    """Not used. Accepted for compatibility with PipeCD."""
     ssh_key_file: str = ""
+    """Path of the private SSH key for SSH remotes."""
     ssh_key_data: str = ""
-    #: base64; for HTTPS remotes. Cannot be combined with an SSH key.
+    """The private SSH key in base64, instead of `sshKeyFile`."""
     password: str = ""
+    """Password or access token for HTTPS remotes, in base64. Cannot be combined with an SSH key."""
 
     @model_validator(mode="after")
     def _at_most_one_credential(self) -> Self:
@@ -49,35 +56,54 @@ class Git(LenientModel):
 
 class Repository(LenientModel):
     repo_id: str = Field(min_length=1)
+    """Unique id of the repository in this file; applications refer to it."""
     remote: str = Field(min_length=1)
+    """URL of the repository, such as `git@github.com:shop/config.git` or `https://…`."""
     branch: str = Field(min_length=1)
+    """The branch that is deployed."""
 
 
 class ChartRepository(LenientModel):
     type: Literal["HTTP", "GIT"] = "HTTP"
+    """How the charts are served: by a Helm repository over HTTP, or from a Git repository."""
     name: str = ""
+    """Name of the repository in Helm commands; required for `HTTP`."""
     address: str = ""
+    """URL of the Helm repository; required for `HTTP`."""
     username: str = ""
+    """User name for the Helm repository."""
     password: str = ""
+    """Password for the Helm repository."""
     insecure: bool = False
+    """Do not verify the TLS certificate of the Helm repository."""
     git_remote: str = ""
+    """URL of the Git repository; required for `GIT`."""
     ssh_key_file: str = ""
+    """Path of the private SSH key for the Git repository."""
 
 
 class ChartRegistry(LenientModel):
     type: Literal["OCI"] = "OCI"
+    """Type of the registry."""
     address: str = Field(min_length=1)
+    """Host name of the registry, such as `registry.example.com`."""
     username: str = ""
+    """User name for the registry."""
     password: str = ""
+    """Password for the registry."""
 
 
 class PlatformProvider(LenientModel):
     """`config` is decoded by the platform of `type`."""
 
     name: str = Field(min_length=1)
+    """Unique name of the provider; applications select it when they are registered."""
     type: Literal["KUBERNETES", "TERRAFORM", "CLOUDRUN", "LAMBDA", "ECS"]
+    """The platform."""
     labels: Mapping[str, Text] = Field(default_factory=dict)
+    """Not used. Accepted for compatibility with PipeCD."""
     config: Mapping[str, Any] = Field(default_factory=dict)
+    """Settings of the platform; the keys depend on `type`."""
 
     @field_validator("config", mode="before")
     @classmethod
@@ -87,56 +113,89 @@ class PlatformProvider(LenientModel):
 
 class AnalysisProvider(LenientModel):
     name: str = Field(min_length=1)
+    """Unique name of the provider; ANALYSIS stages refer to it."""
     type: Literal["PROMETHEUS", "DATADOG", "STACKDRIVER"]
+    """Type of the metrics service."""
     config: Mapping[str, Any] = Field(default_factory=dict)
+    """Settings of the metrics service; the keys depend on `type`."""
 
 
 class Route(LenientModel):
     name: str = ""
+    """Name of the route."""
     receiver: str = Field(min_length=1)
+    """Name of the receiver that gets the notifications of this route."""
     events: Sequence[str] = ()
+    """Only these events, such as `DEPLOYMENT_FAILED`. Empty: all events."""
     ignore_events: Sequence[str] = ()
+    """Not these events."""
     groups: Sequence[str] = ()
+    """Only events of these groups, such as `DEPLOYMENT` or `APPLICATION_SYNC`. Empty: all groups."""
     ignore_groups: Sequence[str] = ()
+    """No events of these groups."""
     apps: Sequence[str] = ()
+    """Only events of applications with these names. Empty: all applications."""
     ignore_apps: Sequence[str] = ()
+    """No events of applications with these names."""
     labels: Mapping[str, Text] = Field(default_factory=dict)
+    """Only events of applications with all of these labels."""
     ignore_labels: Mapping[str, Text] = Field(default_factory=dict)
+    """No events of applications with one of these labels."""
 
 
 class Slack(LenientModel):
-    hook_url: str = ""
+    hook_url: str = Field("", alias="hookURL")
+    """URL of an incoming webhook of Slack. Cannot be combined with an OAuth token."""
     oauth_token: str = ""
+    """OAuth token of a Slack app. Deprecated: use `oauthTokenFile` or `oauthTokenData`."""
     oauth_token_data: str = ""
+    """OAuth token of a Slack app, in base64."""
     oauth_token_file: str = ""
-    channel_id: str = ""
+    """Path of a file that contains the OAuth token of a Slack app."""
+    channel_id: str = Field("", alias="channelID")
+    """Id of the channel that gets the messages; required with an OAuth token."""
     mentioned_accounts: Sequence[str] = ()
+    """Member ids of Slack accounts that every message mentions."""
     mentioned_groups: Sequence[str] = ()
+    """Ids of Slack user groups that every message mentions."""
 
 
 class Webhook(LenientModel):
     url: str = Field(min_length=1)
+    """URL that gets each event as an HTTP POST request."""
     signature_key: str = "PipeCD-Signature"
+    """Name of the HTTP header that carries the signature value."""
     signature_value: str = ""
+    """Value of the signature header; a secret that the receiver compares."""
     signature_value_file: str = ""
+    """Path of a file that contains the value of the signature header."""
 
 
 class Receiver(LenientModel):
     name: str = Field(min_length=1)
+    """Unique name of the receiver; routes refer to it."""
     slack: Slack | None = None
+    """Send messages to Slack."""
     webhook: Webhook | None = None
+    """Send events to an HTTP server."""
 
 
 class Notifications(LenientModel):
     routes: Sequence[Route] = ()
+    """Which events are sent to which receiver."""
     receivers: Sequence[Receiver] = ()
+    """Where notifications can be sent."""
 
 
 class KeyPair(LenientModel):
     private_key_file: str = ""
+    """Path of the RSA private key (PEM) that decrypts secrets."""
     private_key_data: str = ""
+    """The private key (PEM) in base64, instead of `privateKeyFile`."""
     public_key_file: str = ""
+    """Path of the RSA public key (PEM) that the control plane encrypts secrets with."""
     public_key_data: str = ""
+    """The public key (PEM) in base64, instead of `publicKeyFile`."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -149,36 +208,53 @@ class KeyPair(LenientModel):
 
 class SecretManagement(LenientModel):
     type: Literal["KEY_PAIR"]
+    """How secrets are encrypted."""
     config: KeyPair
+    """The agent's key pair."""
 
 
 class EventRepository(LenientModel):
     repo_id: str = Field(min_length=1)
+    """Id of a repository in `repositories`."""
     commit_message: str = ""
+    """Message of the commits that the event watcher makes. Empty: a default message."""
     includes: Sequence[str] = ()
+    """Only event watcher files that match one of these glob patterns. Empty: all files."""
     excludes: Sequence[str] = ()
+    """No event watcher files that match one of these glob patterns; takes precedence over `includes`."""
 
 
 class EventWatcher(LenientModel):
     check_interval: Duration = timedelta(minutes=1)
+    """Interval of checks for new events."""
     git_repos: Sequence[EventRepository] = ()
+    """Repositories with event watcher files in their `.pipe` directory."""
 
 
 class PlanPreview(LenientModel):
     worker_num: int = Field(default=3, ge=0)
+    """Maximum number of plan previews at the same time; 0 means the default."""
     command_queue_buffer_size: int = Field(default=10, ge=0)
+    """Not used: waiting requests stay in the control plane."""
     command_check_interval: Duration = timedelta(seconds=5)
+    """Polling interval of plan preview requests, in addition to change notifications; 0 means 5s."""
     command_handle_timeout: Duration = timedelta(minutes=5)
+    """Timeout of a plan preview that does not specify one itself."""
 
 
 class Access(LenientModel):
     """The fields needed to connect to the control plane as an agent; the only ones the launcher reads."""
 
-    project_id: str = Field(min_length=1)
-    piped_id: str = Field(min_length=1)
+    project_id: str = Field(min_length=1, alias="projectID")
+    """Id of the project that the agent belongs to."""
+    piped_id: str = Field(min_length=1, alias="pipedID")
+    """Id of the agent, shown by the console when the agent is registered."""
     piped_key_file: str = ""
+    """Path of a file that contains the agent's key."""
     piped_key_data: str = ""
+    """The agent's key in base64, instead of `pipedKeyFile`."""
     api_address: str = Field(min_length=1)
+    """Address of the control plane's gRPC port, as `host:port`."""
 
     @model_validator(mode="after")
     def _exactly_one_key(self) -> Self:
@@ -189,22 +265,37 @@ class Access(LenientModel):
 
 class PipedSpec(Access):
     name: str = ""
+    """Not used: the control plane has the agent's name. Accepted for compatibility with PipeCD."""
     web_address: str = ""
+    """URL of the console, for links. Default: the address that the control plane reports."""
     sync_interval: Duration = timedelta(minutes=1)
+    """Polling interval of Git branches, in addition to webhooks."""
     app_config_sync_interval: Duration = timedelta(minutes=1)
+    """Polling interval of application configuration files."""
     git: Git = Git()
+    """Credentials and identity for Git."""
     repositories: Sequence[Repository] = ()
+    """The repositories with the applications that this agent deploys."""
     chart_repositories: Sequence[ChartRepository] = ()
+    """Helm chart repositories. Not implemented yet."""
     chart_registries: Sequence[ChartRegistry] = ()
+    """Helm chart registries. Not implemented yet."""
     platform_providers: Sequence[PlatformProvider] = ()
-    #: Former name of `platformProviders`.
+    """The clouds and clusters that this agent deploys to."""
     cloud_providers: Sequence[PlatformProvider] = ()
+    """Former name of `platformProviders`; entries of both are used. Deprecated."""
     analysis_providers: Sequence[AnalysisProvider] = ()
+    """The metrics services that ANALYSIS stages query. Not implemented yet."""
     notifications: Notifications = Notifications()
+    """Which events are sent to which receivers. Not implemented yet: events are written to the log."""
     secret_management: SecretManagement | None = None
+    """The key pair that decrypts secrets in Git. Without it, encrypted secrets are refused."""
     event_watcher: EventWatcher = EventWatcher()
+    """Settings of the event watcher. Not implemented yet."""
     plan_preview: PlanPreview = PlanPreview()
+    """Settings of plan previews."""
     app_selector: Mapping[str, Text] = Field(default_factory=dict)
+    """Deploy only applications that have all of these labels. Empty: all applications."""
 
     @model_validator(mode="after")
     def _unique_repository_ids(self) -> Self:

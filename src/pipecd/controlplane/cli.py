@@ -9,6 +9,7 @@ import click
 from pipecd import controlplane
 from pipecd.config import controlplane as config
 from pipecd.config.controlplane import ControlPlaneSpec, read_file
+from pipecd.config.flags import LOG_LEVEL_HELP
 from pipecd.controlplane import Options
 from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.rpc.grpc_server import Tls
@@ -48,8 +49,14 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Seconds in-flight calls may run after shutdown begins.",
 )
 @click.option("--without-ops", is_flag=True, help="Do not run background jobs; `pipecd ops` runs them.")
-@click.option("--log-encoding", type=click.Choice(["humanize", "console", "json"]), default="humanize")
-@click.option("--log-level", default="info", show_default=True)
+@click.option(
+    "--log-encoding",
+    type=click.Choice(["humanize", "console", "json"]),
+    default="humanize",
+    show_default=True,
+    help="Log format.",
+)
+@click.option("--log-level", default="info", show_default=True, help=LOG_LEVEL_HELP)
 @click.option("--newcomer-file", type=_FILE, hidden=True, help="JSON for the first page in the quickstart.")
 @click.option("--cache-address", default="", hidden=True, help="Ignored: there is no cache.")
 @click.option("--envoy-authz-port", type=int, hidden=True, help="Ignored: there is no Envoy.")
@@ -97,11 +104,17 @@ def server(
 
 @click.command()
 @click.option("--config-file", type=_FILE, required=True, help="Configuration file (kind: ControlPlane).")
-@click.option("--encryption-key-file", type=_FILE, required=True)
-@click.option("--host", default="0.0.0.0", show_default=True)
+@click.option("--encryption-key-file", type=_FILE, required=True, help="The key file of the servers.")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")
 @click.option("--admin-port", default=9085, show_default=True, help="/healthz, /metrics, /version.")
-@click.option("--log-encoding", type=click.Choice(["humanize", "console", "json"]), default="humanize")
-@click.option("--log-level", default="info", show_default=True)
+@click.option(
+    "--log-encoding",
+    type=click.Choice(["humanize", "console", "json"]),
+    default="humanize",
+    show_default=True,
+    help="Log format.",
+)
+@click.option("--log-level", default="info", show_default=True, help=LOG_LEVEL_HELP)
 def ops(
     config_file: Path,
     encryption_key_file: Path,

@@ -16,7 +16,7 @@ import structlog
 from click.core import ParameterSource
 
 from pipecd.client import Transport
-from pipecd.config.flags import Duration, parameter_name, switch
+from pipecd.config.flags import LOG_LEVEL_HELP, Duration, parameter_name, switch
 from pipecd.config.sources import PIPED_SOURCES, Source, SourceType, choose_source
 from pipecd.errors import ConfigError
 from pipecd.launcher import run
@@ -55,23 +55,34 @@ _LOCAL_SOURCES = {flag: PIPED_SOURCES[flag] for flag in ("--config-file", "--con
     "--config-data", default="", metavar="BASE64", help="The configuration file's content as base64."
 )
 @switch("--config-from-gcp-secret", "Read it from Google Cloud Secret Manager.")
-@click.option("--gcp-secret-id", default="", metavar="ID", help="projects/P/secrets/S/versions/V")
+@click.option(
+    "--gcp-secret-id", default="", metavar="ID", help="Name of the secret: projects/P/secrets/S/versions/V"
+)
 @switch("--config-from-aws-secret", "Read it from AWS Secrets Manager.")
 @click.option("--aws-secret-id", default="", metavar="ARN", help="The secret's ARN or name.")
 @switch("--config-from-aws-ssm-parameter-store", "Read it from AWS Systems Manager.")
 @click.option("--aws-ssm-parameter", default="", metavar="NAME", help="The parameter's name or ARN.")
 @switch("--config-from-git-repo", "Read it from a Git repository.")
-@click.option("--git-repo-url", default="", metavar="URL")
-@click.option("--git-branch", default="", metavar="NAME")
-@click.option("--git-piped-config-file", default="", metavar="PATH", help="Inside the repository.")
-@click.option("--git-ssh-key-file", default="", metavar="PATH")
-@click.option("--git-ssh-key-data", default="", metavar="BASE64")
+@click.option("--git-repo-url", default="", metavar="URL", help="URL of the repository.")
+@click.option("--git-branch", default="", metavar="NAME", help="Branch of the repository.")
+@click.option(
+    "--git-piped-config-file", default="", metavar="PATH", help="Path of the file inside the repository."
+)
+@click.option("--git-ssh-key-file", default="", metavar="PATH", help="Private SSH key for the repository.")
+@click.option("--git-ssh-key-data", default="", metavar="BASE64", help="The private SSH key as base64.")
 @switch("--insecure", "Connect to the control plane without TLS.")
 @click.option("--cert-file", default="", help="Trust these PEM certificates instead of the system's.")
 @click.option(
-    "--home-dir", default=None, type=click.Path(path_type=Path), help="Default: ~/.cache/piped-launcher"
+    "--home-dir",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Directory of installed versions. Default: ~/.cache/piped-launcher",
 )
-@click.option("--default-version", default="", help="Used if the control plane specifies none. Default: own")
+@click.option(
+    "--default-version",
+    default="",
+    help="Used if the control plane specifies none. Default: that of the launcher.",
+)
 @click.option(
     "--releases",
     default="",
@@ -108,8 +119,9 @@ _LOCAL_SOURCES = {flag: PIPED_SOURCES[flag] for flag in ("--config-file", "--con
     default="humanize",
     type=click.Choice(["json", "console", "humanize"]),
     show_default=True,
+    help="Log format.",
 )
-@click.option("--log-level", default="info", show_default=True)
+@click.option("--log-level", default="info", show_default=True, help=LOG_LEVEL_HELP)
 @click.pass_context
 def command(context: click.Context, /, **flags: Any) -> None:
     """Run the agent in the version the control plane specifies, with the current configuration."""

@@ -24,14 +24,19 @@ _ID = click.option("--app-id", required=True, help="Application id.")
 
 @click.command()
 @click.option("--app-name", required=True, help="Application name.")
-@click.option("--app-kind", type=KINDS, required=True)
+@click.option("--app-kind", type=KINDS, required=True, help="Kind of the application.")
 @click.option("--piped-id", required=True, help="Id of the agent that deploys the application.")
 @click.option("--platform-provider", required=True, help="A platform provider configured in the agent.")
 @click.option("--repo-id", required=True, help="Id of a repository configured in the agent.")
 @click.option("--app-dir", required=True, help="Path of the application's directory in the repository.")
-@click.option("--config-file-name", default="app.pipecd.yaml", show_default=True)
-@click.option("--description", default="")
-@click.option("--labels", multiple=True, metavar="K=V,…")
+@click.option(
+    "--config-file-name",
+    default="app.pipecd.yaml",
+    show_default=True,
+    help="Name of the configuration file in the directory.",
+)
+@click.option("--description", default="", help="Description of the application.")
+@click.option("--labels", multiple=True, metavar="K=V,…", help="Labels of the application.")
 @with_client
 async def add(
     client: Client,
@@ -98,13 +103,15 @@ async def get(client: Client, *, app_id: str, output: str) -> None:
 
 
 @click.command("list")
-@click.option("--app-name", default="")
-@click.option("--app-kind", type=KINDS, default=None)
-@click.option("--piped-id", default="")
+@click.option("--app-name", default="", help="Only applications with this name.")
+@click.option("--app-kind", type=KINDS, default=None, help="Only applications of this kind.")
+@click.option("--piped-id", default="", help="Only applications of this agent.")
 @switch("--disabled", "List disabled and deleted applications instead.")
-@click.option("--label", "labels", multiple=True, metavar="KEY:VALUE")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only applications with this label."
+)
 @click.option("--cursor", default="", help="Continue after the previous page.")
-@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 200))
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
 @output_option
 @with_client
 async def list_command(
@@ -153,8 +160,8 @@ async def list_command(
 @click.command()
 @_ID
 @click.option("--wait-status", multiple=True, help="Wait until the deployment has one of these statuses.")
-@click.option("--check-interval", type=Duration(), default="15s", show_default=True)
-@click.option("--timeout", type=Duration(), default="5m", show_default=True)
+@click.option("--check-interval", type=Duration(), default="15s", show_default=True, help="Polling interval.")
+@click.option("--timeout", type=Duration(), default="5m", show_default=True, help="Maximum time to wait.")
 @with_client
 async def sync(
     client: Client, *, app_id: str, wait_status: tuple[str, ...], check_interval: float, timeout: float

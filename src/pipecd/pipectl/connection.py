@@ -91,7 +91,12 @@ def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         help="Address (host:port) of the control plane.",
     )
     @click.option("--api-key", default="", help="API key; prefer --api-key-file or PIPECD_API_KEY.")
-    @click.option("--api-key-file", type=click.Path(dir_okay=False, path_type=Path), default=None)
+    @click.option(
+        "--api-key-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=None,
+        help="File that contains the API key.",
+    )
     @switch("--insecure", "Use plaintext instead of TLS.")
     @click.option("--cert-file", default="", help="PEM file of CA certificates to trust.")
     @functools.wraps(run)

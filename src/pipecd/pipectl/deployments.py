@@ -16,13 +16,15 @@ _ID = click.option("--deployment-id", required=True, help="Deployment id.")
 
 
 @click.command("list")
-@click.option("--status", "status", multiple=True, help="Status, such as RUNNING; repeatable.")
-@click.option("--app-id", "app_ids", multiple=True)
-@click.option("--app-kind", "kinds", type=KINDS, multiple=True)
-@click.option("--app-name", default="")
-@click.option("--label", "labels", multiple=True, metavar="KEY:VALUE")
+@click.option("--status", "status", multiple=True, help="Status, such as RUNNING.")
+@click.option("--app-id", "app_ids", multiple=True, help="Only deployments of this application.")
+@click.option("--app-kind", "kinds", type=KINDS, multiple=True, help="Only applications of this kind.")
+@click.option("--app-name", default="", help="Only applications with this name.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only deployments with this label."
+)
 @click.option("--cursor", default="", help="Continue after the previous page.")
-@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 200))
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
 @output_option
 @with_client
 async def list_command(
@@ -104,9 +106,9 @@ async def get(client: Client, *, deployment_id: str, output: str) -> None:
 
 @click.command("wait-status")
 @_ID
-@click.option("--status", "status", multiple=True, required=True, help="Status, such as SUCCESS; repeatable.")
-@click.option("--check-interval", type=Duration(), default="15s", show_default=True)
-@click.option("--timeout", type=Duration(), default="15m", show_default=True)
+@click.option("--status", "status", multiple=True, required=True, help="Status, such as SUCCESS.")
+@click.option("--check-interval", type=Duration(), default="15s", show_default=True, help="Polling interval.")
+@click.option("--timeout", type=Duration(), default="15m", show_default=True, help="Maximum time to wait.")
 @with_client
 async def wait_status(
     client: Client, *, deployment_id: str, status: tuple[str, ...], check_interval: float, timeout: float

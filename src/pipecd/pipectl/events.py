@@ -13,12 +13,12 @@ from pipecd.schema.api.events_pb2 import RegisterEventRequest
 @click.option("--data", required=True, help="New value, such as an image tag.")
 @click.option("--labels", multiple=True, metavar="K=V,…", help="Labels; event watchers match them.")
 @click.option("--contexts", multiple=True, metavar="K=V,…", help="Added to the commit as trailers.")
-@click.option("--commit-hash", default="")
-@click.option("--commit-title", default="")
-@click.option("--commit-message", default="")
-@click.option("--commit-url", default="")
-@click.option("--commit-author", default="")
-@click.option("--commit-timestamp", type=int, default=0, help="Epoch seconds.")
+@click.option("--commit-hash", default="", help="Hash of the commit that caused the event.")
+@click.option("--commit-title", default="", help="First line of the commit's message.")
+@click.option("--commit-message", default="", help="The commit's message.")
+@click.option("--commit-url", default="", help="URL of the commit's page.")
+@click.option("--commit-author", default="", help="Author of the commit.")
+@click.option("--commit-timestamp", type=int, default=0, help="Time of the commit, in epoch seconds.")
 @with_client
 async def register(
     client: Client, *, labels: tuple[str, ...], contexts: tuple[str, ...], **fields: str | int

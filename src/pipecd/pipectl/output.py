@@ -20,7 +20,8 @@ _UNLIMITED_WIDTH = 100_000
 def output_option(function: Any) -> Any:
     """Add the option `-o table|json`."""
     choice = click.Choice(["table", "json"])
-    return click.option("-o", "--output", type=choice, default="table", show_default=True)(function)
+    option = click.option("-o", "--output", type=choice, default="table", show_default=True, help="Format.")
+    return option(function)
 
 
 def print_json(message: Message) -> None:

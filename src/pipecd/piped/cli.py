@@ -17,7 +17,7 @@ import structlog
 
 from pipecd.client import Transport
 from pipecd.config import piped as config
-from pipecd.config.flags import Duration, config_flags, config_options, switch
+from pipecd.config.flags import LOG_LEVEL_HELP, Duration, config_flags, config_options, switch
 from pipecd.config.sources import read
 from pipecd.piped import run
 from pipecd.piped.options import Options
@@ -46,12 +46,22 @@ _WITHOUT_EFFECT = {
     "--admin-host",
     default="",
     metavar="ADDRESS",
-    help="Address the admin port listens on. Default: all addresses",
+    help="Address the admin port listens on. Default: all addresses.",
 )
-@click.option("--home-dir", default=None, type=click.Path(path_type=Path), help="Default: ~/.piped")
-@click.option("--tools-dir", default=None, type=click.Path(path_type=Path), help="Default: ~/.piped/tools")
+@click.option(
+    "--home-dir",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Directory of mirrors and checkouts. Default: ~/.piped",
+)
+@click.option(
+    "--tools-dir",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="Directory of programs such as Terraform. Default: ~/.piped/tools",
+)
 @click.option("--grace-period", default=30.0, type=Duration(), help="Maximum duration of a shutdown.")
-@click.option("--launcher-version", default="", help="Set by the launcher.")
+@click.option("--launcher-version", default="", help="Version of the launcher, which sets this option.")
 @switch("--add-login-user-to-passwd", "Add this process's user to /etc/passwd, for SSH on OpenShift.")
 @switch("--enable-default-kubernetes-cloud-provider", "No effect.", hidden=True)
 @click.option("--app-manifest-cache-count", default=None, type=int, hidden=True)
@@ -60,8 +70,9 @@ _WITHOUT_EFFECT = {
     default="humanize",
     type=click.Choice(["json", "console", "humanize"]),
     show_default=True,
+    help="Log format.",
 )
-@click.option("--log-level", default="info", show_default=True)
+@click.option("--log-level", default="info", show_default=True, help=LOG_LEVEL_HELP)
 @switch("--metrics", "No effect: metrics are always served.", default=True, hidden=True)
 @switch("--profile", "No effect.", hidden=True)
 @switch("--profile-debug-logging", "No effect.", hidden=True)

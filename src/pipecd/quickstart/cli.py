@@ -16,7 +16,13 @@ DEFAULT_FOLDER = "pipecd-quickstart"
 
 
 @click.command("quickstart")
-@click.option("--state-dir", type=click.Path(path_type=Path), default=DEFAULT_FOLDER, show_default=True)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_FOLDER,
+    show_default=True,
+    help="Directory of the databases, the Git repository and the Terraform states.",
+)
 @click.option(
     "--port",
     default=DEFAULT_PORT,

@@ -12,12 +12,16 @@ from pipecd.platforms.aws import AwsProvider
 
 class Input(StrictModel):
     function_manifest_file: InsideApplication = "function.yaml"
+    """Path of the function manifest, relative to the application's directory."""
     auto_rollback: bool | None = None
+    """Roll back when a deployment fails; takes precedence over `planner.autoRollback`."""
 
 
 class LambdaApp(ApplicationSpec):
     input: Input = Input()
+    """What is deployed."""
     quick_sync: LenientModel = LenientModel()
+    """Options of a quick sync; there are none."""
 
 
 class NoOptions(LenientModel):
@@ -26,7 +30,9 @@ class NoOptions(LenientModel):
 
 class PromoteOptions(LenientModel):
     percent: Percentage = 0
+    """Percentage of the traffic for the new version; the running version gets the rest."""
 
 
 class LambdaProvider(AwsProvider):
     polling_interval: Duration = Field(timedelta(seconds=15), alias="awsAPIPollingInterval")
+    """Not used: the agent chooses its polling intervals. Accepted for compatibility with PipeCD."""

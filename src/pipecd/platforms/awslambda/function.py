@@ -16,44 +16,67 @@ class GitSource(LenientModel):
     """The agent zips `path` of `git` at `ref`."""
 
     git: str = Field(min_length=1)
+    """URL of the repository with the code."""
     ref: str = Field(min_length=1)
+    """Branch, tag or commit."""
     path: str = ""
+    """Directory of the code in the repository. Empty: its root."""
 
 
 class Architecture(LenientModel):
     name: Literal["x86_64", "arm64"]
+    """Name of the instruction set."""
 
 
 class EphemeralStorage(LenientModel):
-    #: Megabytes.
     size: int = Field(ge=512, le=10240)
+    """Size of `/tmp`, in MB."""
 
 
 class VpcConfig(LenientModel):
     security_group_ids: Sequence[str] = ()
+    """Ids of the security groups."""
     subnet_ids: Sequence[str] = ()
+    """Ids of the subnets."""
 
 
 class LambdaFunction(LenientModel):
     """One function. Code: `image`, else S3, else `source`. `memory` is in MB, `timeout` in seconds."""
 
     name: str = Field(min_length=1)
+    """Name of the function."""
     role: str = Field(min_length=1)
+    """ARN of the function's execution role."""
     image: str = ""
+    """URI of a container image in ECR. Takes precedence over the other sources of code."""
     s3_bucket: str = Field("", alias="s3Bucket")
+    """Bucket of a zip archive with the code. Takes precedence over `source`."""
     s3_key: str = Field("", alias="s3Key")
+    """Key of the zip archive; required with `s3Bucket`."""
     s3_object_version: str = Field("", alias="s3ObjectVersion")
+    """Version of the zip archive's object."""
     source: GitSource | None = None
+    """A directory in Git; the agent creates the zip archive."""
     handler: str = ""
+    """Method that handles events; required without an image."""
     runtime: str = ""
+    """Identifier of the runtime, such as `python3.13`; required without an image."""
     architectures: Sequence[Architecture] = ()
+    """The instruction set. Default: `x86_64`."""
     ephemeral_storage: EphemeralStorage | None = None
+    """Size of the function's temporary storage. Default: 512 MB."""
     memory: int = Field(ge=1)
+    """Memory of the function, in MB."""
     timeout: int = Field(ge=1, le=900)
+    """Maximum duration of an invocation, in seconds."""
     tags: Mapping[str, Text] = Field(default_factory=dict)
+    """Tags of the function."""
     environments: Mapping[str, Text] = Field(default_factory=dict)
+    """Environment variables of the function."""
     vpc_config: VpcConfig | None = None
+    """Connect the function to a VPC."""
     layers: Sequence[str] = ()
+    """ARNs of the layer versions."""
 
     @model_validator(mode="after")
     def _has_code(self) -> Self:

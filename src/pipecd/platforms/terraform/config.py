@@ -51,33 +51,50 @@ class CommandFlags(StrictModel):
     """Additional flags for all commands and for one. They come last, so they take precedence."""
 
     shared: Sequence[Flag] = ()
+    """Flags for `init`, `plan` and `apply`."""
     init: Sequence[Flag] = ()
+    """Flags for `terraform init`."""
     plan: Sequence[Flag] = ()
+    """Flags for `terraform plan`."""
     apply: Sequence[Flag] = ()
+    """Flags for `terraform apply`."""
 
 
 class CommandEnvs(StrictModel):
     """Additional environment variables, as `NAME=value`."""
 
     shared: Sequence[Pair] = ()
+    """Environment variables for `init`, `plan` and `apply`."""
     init: Sequence[Pair] = ()
+    """Environment variables for `terraform init`."""
     plan: Sequence[Pair] = ()
+    """Environment variables for `terraform plan`."""
     apply: Sequence[Pair] = ()
+    """Environment variables for `terraform apply`."""
 
 
 class Input(StrictModel):
     workspace: Workspace = ""
+    """Terraform workspace, which must exist. Empty: `default`."""
     terraform_version: Plain = ""
+    """Exact version of Terraform or OpenTofu, such as `1.11.4`. Empty: the installed one."""
     vars: Sequence[Pair] = ()
+    """Variables as `name=value`; they override those of the platform provider."""
     var_files: Sequence[Plain] = ()
+    """Paths of variable files, relative to the application's directory."""
     auto_rollback: bool | None = None
+    """Roll back when a deployment fails. Takes precedence over `planner.autoRollback`. Default: false."""
     command_flags: CommandFlags = CommandFlags()
+    """Additional flags. They come last, so they take precedence."""
     command_envs: CommandEnvs = CommandEnvs()
+    """Additional environment variables, as `NAME=value`."""
 
 
 class TerraformApp(ApplicationSpec):
     input: Input = Input()
+    """What is deployed."""
     quick_sync: LenientModel = LenientModel()
+    """Options of a quick sync; there are none."""
 
 
 class NoOptions(LenientModel):
@@ -86,11 +103,15 @@ class NoOptions(LenientModel):
 
 class PlanOptions(LenientModel):
     exit_on_no_changes: bool = False
+    """End the deployment as a success if the plan contains no changes."""
 
 
 class Provider(LenientModel):
     """`binary` (not in PipeCD) is a program's name or path, or `embedded` for the packaged Terraform."""
 
     vars: Sequence[Pair] = ()
+    """Variables as `name=value`, for all applications of the provider."""
     drift_detection_enabled: bool = True
+    """Detect drift by planning periodically."""
     binary: Plain = ""
+    """Name or path of the program, or `embedded` for the packaged Terraform. Not in PipeCD."""
