@@ -1,7 +1,9 @@
 """The package layout, in addition to the checks of import-linter."""
 
+import ast
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -25,3 +27,23 @@ def test_no_package_attribute_shadows_a_submodule(name: str) -> None:
         attribute = getattr(package, module.name)
         assert isinstance(attribute, ModuleType), f"{name}.{module.name} is shadowed by {attribute!r}"
         assert attribute is submodule
+
+
+#: Packages and modules whose time is that of a `Clock`. Real I/O is bounded in real time elsewhere.
+ON_A_CLOCK = ("piped/**/*.py", "launcher/**/*.py", "client.py", "retry.py", "pipectl/waiting.py")
+REAL_TIME = {
+    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "sleep"},
+    "asyncio": {"sleep", "timeout", "timeout_at", "wait_for"},
+}
+
+
+def test_time_is_read_from_a_clock() -> None:
+    root = Path(pipecd.__file__).parent
+    for file in (file for pattern in ON_A_CLOCK for file in root.glob(pattern)):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Attribute(value=ast.Name(id=module), attr=name):
+                    assert name not in REAL_TIME.get(module, ()), f"{file}:{node.lineno}: {module}.{name}"
+                case ast.ImportFrom(module=str(module), names=names):
+                    imported = {alias.name for alias in names} & REAL_TIME.get(module, set())
+                    assert not imported, f"{file}:{node.lineno}: {module}.{imported}"

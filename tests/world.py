@@ -24,6 +24,7 @@ from pipecd.client import Transport
 from pipecd.config import piped as config
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.options import Options
+from pipecd.piped.settings import ConnectSettings, Settings
 from pipecd.quickstart.git_server import GitServer
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus as WireStatus
@@ -35,6 +36,8 @@ from tests.eventually import eventually
 from tests.repo import Clone
 
 REPOSITORY = "shop"
+#: Of agents in tests: a busy machine may take longer to connect.
+SETTINGS = Settings(connect=ConnectSettings(dial_timeout=30.0))
 
 
 def app_file(name: str = "shop", **spec: Any) -> str:
@@ -215,20 +218,20 @@ class World(ConsoleUser):
         )
         return config.load(json.dumps(document), "piped.yaml")
 
-    def options(self, home: Path | None, admin_port: int, dial_timeout: float) -> Options:
+    def options(self, home: Path | None, admin_port: int, settings: Settings) -> Options:
         return Options(
             transport=Transport(insecure=True),
             admin_host="127.0.0.1",
             admin_port=admin_port,
             home=home or self.folder / "agent",
-            dial_timeout=dial_timeout,
+            settings=settings,
         )
 
     @asynccontextmanager
     async def agent(self, **more: Any) -> AsyncIterator[asyncio.Task[None]]:
         """Run an agent until the block ends; then shut it down, as by SIGTERM."""
         options = self.options(
-            more.pop("home", None), more.pop("admin_port", 0), more.pop("dial_timeout", 30.0)
+            more.pop("home", None), more.pop("admin_port", 0), more.pop("settings", SETTINGS)
         )
         task = asyncio.create_task(piped.run(self.spec(**more), options), name="agent")
         try:

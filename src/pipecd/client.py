@@ -5,9 +5,7 @@ and maps the status code of a failure to an error of `pipecd.errors`. With a `po
 errors.
 """
 
-import asyncio
 import ssl
-import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,8 @@ from typing import NoReturn, TypeVar
 import grpc
 from grpc import aio
 
+from pipecd.clock import SYSTEM_CLOCK, Clock
+from pipecd.clock import timeout as clock_timeout
 from pipecd.errors import (
     AlreadyExists,
     ConfigError,
@@ -108,10 +108,16 @@ class Client:
     """
 
     def __init__(
-        self, address: str, credential: PipedToken | ApiKey, transport: Transport, *, instance: str = ""
+        self,
+        address: str,
+        credential: PipedToken | ApiKey,
+        transport: Transport,
+        *,
+        instance: str = "",
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.address = address
-        #: `time.monotonic()` of the last successful call; None before the first.
+        self.address, self.clock = address, clock
+        #: Monotonic seconds of `clock` at the last successful call; None before the first.
         self.last_success: float | None = None
         self._channel = _channel(address, transport)
         self._metadata = [("authorization", credential.header())]
@@ -125,7 +131,7 @@ class Client:
     async def wait_until_ready(self, timeout: float = DIAL_TIMEOUT) -> None:
         """Wait until connected. Raises Temporary, with the address, after `timeout` seconds."""
         try:
-            async with asyncio.timeout(timeout):
+            async with clock_timeout(self.clock, timeout):
                 await self._channel.channel_ready()
         except TimeoutError:
             raise Temporary(
@@ -148,10 +154,10 @@ class Client:
                 response = await method(request, timeout=timeout, metadata=self._metadata)
             except aio.AioRpcError as error:
                 _raise_mapped(error)
-            self.last_success = time.monotonic()
+            self.last_success = self.clock.monotonic()
             return response
 
-        return await (call_with_retries(call_once, policy) if policy else call_once())
+        return await (call_with_retries(call_once, policy, sleep=self.clock.sleep) if policy else call_once())
 
     async def stream(
         self, method: aio.UnaryStreamMultiCallable[Request, Response], request: Request
@@ -177,9 +183,10 @@ async def connect(
     *,
     instance: str = "",
     timeout: float = DIAL_TIMEOUT,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> Client:
     """Return a connected client. Raises Temporary if the server does not respond within `timeout` seconds."""
-    client = Client(address, credential, transport, instance=instance)
+    client = Client(address, credential, transport, instance=instance, clock=clock)
     try:
         await client.wait_until_ready(timeout)
     except BaseException:

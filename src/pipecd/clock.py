@@ -1,6 +1,6 @@
 """Time as an argument: code that waits or compares times receives a `Clock`, and tests give it virtual time.
 
-`SystemClock` is the real one. `timeout` is `asyncio.timeout` on a given clock, and `set_within` waits for an
+`SYSTEM_CLOCK` is the real one. `timeout` is `asyncio.timeout` on a given clock, and `set_within` waits for an
 event on a given clock.
 """
 
@@ -35,16 +35,23 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+#: The clock of programs; only tests use another one.
+SYSTEM_CLOCK: Clock = SystemClock()
+
+
 @asynccontextmanager
-async def timeout(clock: Clock, seconds: float | None) -> AsyncIterator[None]:
-    """Cancels its block after `seconds` of `clock`. Raises TimeoutError then. None sets no limit."""
+async def timeout(clock: Clock, seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
+    """Cancels its block after `seconds` of `clock`. Raises TimeoutError then. None sets no limit.
+
+    Yields the timeout; its `expired()` tells it from a TimeoutError that was raised in the block.
+    """
     async with asyncio.timeout(None) as scope:
         if seconds is None:
-            yield
+            yield scope
             return
         timer = asyncio.create_task(_expire(scope, clock, seconds), name="timeout")
         try:
-            yield
+            yield scope
         finally:
             timer.cancel()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,14 @@ from pipecd.admin_port import http_get
 from pipecd.controlplane.rpc import lease_guard
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.table import API, CONSOLE, PIPED, WEB, methods
-from pipecd.piped import admin
-from pipecd.piped.session import polling
+from pipecd.piped.settings import PollingSettings
 from pipecd.quickstart.git_server import GitServer
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from tests.controlplane.server_fixture import control_plane
 from tests.eventually import eventually
 from tests.ports import free_ports
-from tests.world import pipeline, world
+from tests.world import SETTINGS, pipeline, world
 
 
 async def test_sync_during_a_git_outage_is_carried_out_afterwards(tmp_path: Path) -> None:
@@ -105,16 +105,14 @@ async def health(admin_port: int) -> int:
     return code
 
 
-async def test_stage_that_ends_during_a_control_plane_outage_is_reported_afterwards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(admin, "UNREACHABLE_TIMEOUT", 0.0)
+async def test_stage_that_ends_during_a_control_plane_outage_is_reported_afterwards(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, unreachable_timeout=0.0)
     admin_port, *ports = free_ports(3)
     started, gate, ran = tmp_path / "started", tmp_path / "gate", tmp_path / "ran"
     script = (
         f"touch {started}; while [ ! -e {gate} ]; do sleep 0.1; done; echo during the outage; echo x >> {ran}"
     )
-    async with world(tmp_path, ports=ports) as w, w.agent(admin_port=admin_port) as agent:
+    async with world(tmp_path, ports=ports) as w, w.agent(admin_port=admin_port, settings=settings) as agent:
         app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
 
         async def stage_started() -> bool:
@@ -160,13 +158,15 @@ def old_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(controlplane, "methods", older_methods)
     monkeypatch.setattr(lease_guard, "LEASE_REQUIRED", frozenset())
-    monkeypatch.setattr(polling, "COMMANDS_POLL_INTERVAL", 0.5)
-    monkeypatch.setattr(polling, "FULL_REFRESH_INTERVAL", 1.0)
+
+
+#: Of an agent that only polls.
+POLLING = replace(SETTINGS, polling=PollingSettings(full_refresh_interval=1.0, commands_interval=0.5))
 
 
 @pytest.mark.usefixtures("old_control_plane")
 async def test_with_an_older_control_plane_the_plan_is_stored_on_the_agents_disk(tmp_path: Path) -> None:
-    async with world(tmp_path) as w, w.agent(syncInterval="1s"):
+    async with world(tmp_path) as w, w.agent(syncInterval="1s", settings=POLLING):
         stages = [{"name": name} for name in ("TERRAFORM_PLAN", "WAIT_APPROVAL", "TERRAFORM_APPLY")]
         app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(*stages)})
 
@@ -190,9 +190,9 @@ async def test_with_an_older_control_plane_the_plan_is_stored_on_the_agents_disk
 @pytest.mark.usefixtures("old_control_plane")
 async def test_polling_suffices_with_a_control_plane_without_the_stream(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        async with w.agent():
+        async with w.agent(settings=POLLING):
             app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
-        async with w.agent(syncInterval="1s"):
+        async with w.agent(syncInterval="1s", settings=POLLING):
             assert (await w.wait_for_deployment(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
             commit = await w.push("Again", {"shop/value": "1"})
             assert (await w.wait_for_deployment(app, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS

@@ -4,7 +4,14 @@ import pytest
 
 from pipecd.errors import ConfigError
 from pipecd.launcher.desired import Target, normalize_version
-from pipecd.launcher.fallback import MAX_FAILURES, AgentRun, History, choose_target, plan_restart
+from pipecd.launcher.fallback import (
+    MAX_GOOD_TARGETS,
+    AgentRun,
+    History,
+    RestartPlan,
+    choose_target,
+)
+from pipecd.launcher.fallback import plan_restart as plan_with
 from pipecd.launcher.options import Timeouts
 
 NOW = 1000.0
@@ -40,35 +47,55 @@ def test_choice_of_target(history: History, expected: Target) -> None:
 
 
 def test_a_target_that_works_is_no_longer_rejected() -> None:
-    history = History(good=[OLD]).reject(NEW, NOW + 600).add_good(NEW)
+    history = History(good=[OLD]).reject(NEW, NOW, seconds=600.0).add_good(NEW)
     assert list(history.good) == [NEW, OLD]
     assert choose_target(NEW, history, NOW, own_version=OWN.version) == NEW
 
 
+def test_only_recent_targets_are_remembered() -> None:
+    """Each holds a configuration, and a launcher runs for months."""
+    history = History()
+    targets = [Target(version="v1.0", config=str(number)) for number in range(50)]
+    for number, target in enumerate(targets):
+        history = history.reject(target, NOW + 1000.0 * number, seconds=600.0)
+    assert list(history.rejected) == targets[-1:]
+    for target in targets:
+        history = history.add_good(target)
+    assert list(history.good) == targets[::-1][:MAX_GOOD_TARGETS]
+
+
+def plan_restart(run: AgentRun, failures: int) -> RestartPlan:
+    return plan_with(run, failures, TIMEOUTS, max_failures=3)
+
+
 def test_a_requested_restart_has_no_delay() -> None:
-    plan = plan_restart(AgentRun(exit_code=0, healthy=True), 5, TIMEOUTS)
+    plan = plan_restart(AgentRun(exit_code=0, healthy=True), 5)
     assert (plan.delay, plan.failures, plan.reject) == (0.0, 0, False)
 
 
 def test_an_exit_with_0_before_the_agent_is_healthy_is_a_failure() -> None:
-    assert plan_restart(AgentRun(exit_code=0), 0, TIMEOUTS).delay == 1.0
+    assert plan_restart(AgentRun(exit_code=0), 0).delay == 1.0
 
 
 def test_restart_delays_double_up_to_a_minute() -> None:
-    delays = [plan_restart(AgentRun(exit_code=1), failures, TIMEOUTS).delay for failures in range(8)]
+    delays = [plan_restart(AgentRun(exit_code=1), failures).delay for failures in range(8)]
     assert delays == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_the_delay_is_limited_however_often_an_agent_failed() -> None:
+    assert plan_restart(AgentRun(exit_code=1), 100_000).delay == 60
 
 
 @pytest.mark.parametrize(
     "run", [AgentRun(exit_code=1), AgentRun(exit_code=-9, healthy=True), AgentRun(exit_code=None)]
 )
 def test_a_target_is_rejected_after_three_unstable_runs(run: AgentRun) -> None:
-    rejected = [plan_restart(run, failures, TIMEOUTS).reject for failures in range(4)]
-    assert rejected == [False] * (MAX_FAILURES - 1) + [True, True]
+    rejected = [plan_restart(run, failures).reject for failures in range(4)]
+    assert rejected == [False, False, True, True]
 
 
 def test_a_target_whose_agent_was_stable_is_never_rejected() -> None:
-    plan = plan_restart(AgentRun(exit_code=-9, healthy=True, stable=True), 10, TIMEOUTS)
+    plan = plan_restart(AgentRun(exit_code=-9, healthy=True, stable=True), 10)
     assert (plan.reject, plan.failures, plan.delay) == (False, 1, 1.0)
 
 

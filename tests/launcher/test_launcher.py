@@ -21,7 +21,6 @@ from pipecd.admin_port import http_get
 from pipecd.client import Transport
 from pipecd.config.sources import Text, choose_source
 from pipecd.errors import ConfigError, Temporary
-from pipecd.launcher.fallback import MAX_FAILURES
 from pipecd.launcher.options import Options, Timeouts
 from pipecd.retry import Retry
 from tests.controlplane.server_fixture import ControlPlane, control_plane
@@ -274,18 +273,15 @@ async def test_a_version_whose_agent_crashes_is_replaced_by_the_previous_one(set
         assert setup.events()[:2] == ["started 9.1.0", "ended 9.1.0"]
         *failed, last = setup.events()[2:]
         # Another run may start while the fallback is being prepared.
-        assert len(failed) >= MAX_FAILURES
+        assert len(failed) >= Options().max_failures
         assert set(failed) == {"started 9.2.0"}
         assert last == "started 9.1.0"
 
 
-async def test_a_version_whose_agent_never_becomes_healthy_is_replaced(
-    setup: LauncherSetup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_version_whose_agent_never_becomes_healthy_is_replaced(setup: LauncherSetup) -> None:
     """A single failure is enough here: each run lasts as long as a healthy agent may take to start."""
-    monkeypatch.setattr("pipecd.launcher.fallback.MAX_FAILURES", 1)
     setup.configure(behaviour="silent v9.2.0")
-    async with setup.start(timeouts={"startup": 30.0}):
+    async with setup.start(timeouts={"startup": 30.0}, max_failures=1):
         await setup.wait_for_agent("9.1.0")
         await setup.wait_until_stable("v9.1.0")
         await setup.set_desired_version("v9.2.0")
@@ -379,7 +375,7 @@ async def test_the_launcher_is_unhealthy_if_every_agent_fails(setup: LauncherSet
     """After three failures the launcher's own version runs; without --insecure it cannot connect."""
     setup.configure(behaviour="crash")
     async with setup.start(timeouts={"startup": 5.0}):
-        await setup.wait_for_starts(MAX_FAILURES)
+        await setup.wait_for_starts(Options().max_failures)
         await setup.wait_for_response("/healthz", 503, "no agent answers: ")
 
 
@@ -431,12 +427,9 @@ async def test_the_launcher_is_healthy_while_the_first_version_is_installed(setu
             await setup.wait_for_agent("9.1.0")
 
 
-async def test_an_agent_that_does_not_stop_is_killed_after_its_grace_period(
-    setup: LauncherSetup, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipecd.launcher.agent.KILL_MARGIN", 0.0)
+async def test_an_agent_that_does_not_stop_is_killed_after_its_grace_period(setup: LauncherSetup) -> None:
     setup.configure(behaviour="ignore-sigterm")
-    async with setup.start(grace_period=2.0):
+    async with setup.start(grace_period=2.0, timeouts={"kill_margin": 0.0}):
         agent = await setup.wait_for_agent("9.1.0")
         setup.configure(label="second")
         await setup.wait_for_agent("9.1.0", starts=2, label="second")
@@ -495,11 +488,11 @@ class UnavailableAtFirst:
 
 
 async def test_the_launcher_waits_for_a_source_that_is_unavailable_at_startup(
-    setup: LauncherSetup, monkeypatch: pytest.MonkeyPatch
+    setup: LauncherSetup,
 ) -> None:
-    monkeypatch.setattr(launcher, "START_RETRY", Retry(base=0.01, cap=0.01, tries=3))
+    options = setup.options(start_retry=Retry(base=0.01, cap=0.01, tries=3))
     source = UnavailableAtFirst(text=setup.config.read_text(), outages=2)
-    task = asyncio.create_task(launcher.run(source, setup.options()))
+    task = asyncio.create_task(launcher.run(source, options))
     try:
         await setup.wait_for_agent("9.1.0")
     finally:
@@ -507,7 +500,7 @@ async def test_the_launcher_waits_for_a_source_that_is_unavailable_at_startup(
         await asyncio.wait([task], timeout=SHUTDOWN_TIMEOUT)
     assert task.done()
     with pytest.raises(Temporary, match="the network is not up yet"):
-        await launcher.run(replace(source, outages=3), setup.options())
+        await launcher.run(replace(source, outages=3), options)
 
 
 async def test_a_rejected_agent_is_an_error_at_startup(setup: LauncherSetup) -> None:

@@ -3,17 +3,13 @@
 import asyncio
 import base64
 import json
-import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-import structlog
-from click.testing import CliRunner
+import structlog.testing
 
 from pipecd.piped import cli
 from pipecd.piped.cli import command
@@ -32,24 +28,16 @@ def document(**more: Any) -> str:
     return json.dumps({"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": {**SPEC, **more}})
 
 
-@pytest.fixture
-def received_options(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Options]]:
-    """The options that the agent is run with. Logging is reset after the test."""
-    received: list[Options] = []
-
-    async def run(spec: Any, options: Options) -> None:
-        received.append(options)
-
-    monkeypatch.setattr(cli, "run", run)
-    handlers = logging.root.handlers[:]
-    yield received
-    logging.root.handlers[:] = handlers
-    structlog.reset_defaults()
+def load(*flags: str) -> Options:
+    """The options of an agent that is started with these flags."""
+    context = command.make_context("piped", list(flags))
+    _, options = cli.load(context.params)
+    return options
 
 
-def test_flags_as_helm_charts_write_them(received_options: list[Options], tmp_path: Path) -> None:
+def test_flags_as_helm_charts_write_them(tmp_path: Path) -> None:
     (tmp_path / "piped.yaml").write_text(document())
-    flags = [
+    options = load(
         f"--config-file={tmp_path / 'piped.yaml'}",
         "--insecure=true",
         "--metrics=true",
@@ -58,36 +46,26 @@ def test_flags_as_helm_charts_write_them(received_options: list[Options], tmp_pa
         "--grace-period=1m30s",
         "--admin-port=0",
         f"--home-dir={tmp_path}",
-    ]
-    result = CliRunner().invoke(command, flags, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    (options,) = received_options
+    )
     assert options.transport.insecure
     assert (options.grace_period, options.home, options.tools_dir) == (90.0, tmp_path, tmp_path / "tools")
     assert "******" in options.shown_config
     assert SPEC["pipedKeyData"] not in options.shown_config
 
 
-def test_switch_without_value_is_on_and_other_flags_have_defaults(received_options: list[Options]) -> None:
+def test_switch_without_value_is_on_and_other_flags_have_defaults() -> None:
     data = base64.b64encode(document().encode()).decode()
-    result = CliRunner().invoke(command, ["--insecure", f"--config-data={data}"], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    (options,) = received_options
+    options = load("--insecure", f"--config-data={data}")
     assert options.transport.insecure
     assert (options.grace_period, options.admin_port) == (30.0, 9085)
 
 
-def test_flag_without_effect_is_accepted_with_a_warning(
-    received_options: list[Options], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_flag_without_effect_is_accepted_with_a_warning() -> None:
     data = base64.b64encode(document().encode()).decode()
-    command.main(
-        [f"--config-data={data}", "--app-manifest-cache-count=10", "--profile"], standalone_mode=False
-    )
-    output = capsys.readouterr().err
-    assert "--app-manifest-cache-count" in output
-    assert "--profile" in output
-    assert len(received_options) == 1
+    with structlog.testing.capture_logs() as logs:
+        load(f"--config-data={data}", "--app-manifest-cache-count=10", "--profile")
+    warnings = [log["flag"] for log in logs if log["event"] == "flag_without_effect"]
+    assert warnings == ["--app-manifest-cache-count", "--profile"]
 
 
 def test_config_error_is_one_line_with_its_location(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipecd.client import Client, PipedToken, Transport
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config.application import Triggers
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
@@ -53,8 +54,8 @@ async def process(w: World) -> AsyncIterator[Process]:
     token = PipedToken(project_id="shop", piped_id=w.piped_id, key=w.key)
     client = Client(w.plane.address, token, Transport(insecure=True))
     try:
-        view, reporter = View(client), Reporter(client, Redactor())
-        yield Process(DeploymentCreator(reporter, view), view, reporter)
+        view, reporter = View(client, SYSTEM_CLOCK), Reporter(client, Redactor(), SYSTEM_CLOCK)
+        yield Process(DeploymentCreator(reporter, view, SYSTEM_CLOCK), view, reporter)
     finally:
         await client.close()
 
@@ -111,7 +112,9 @@ async def test_drift_fixed_by_the_last_deployment_is_not_deployed_again(tmp_path
         rule = {"disabled": False, "minWindow": "0s"}
         file = replace(FILE, trigger=Triggers.model_validate({"onOutOfSync": rule}))
         heads = Heads(Mirrors(tmp_path / "home", Credentials(), User()), {})
-        trigger_loop = TriggerLoop(agent.view, Leadership(), agent.reporter, heads, agent.creator, 60.0)
+        trigger_loop = TriggerLoop(
+            agent.view, Leadership(), agent.reporter, heads, agent.creator, SYSTEM_CLOCK, 60.0
+        )
         await agent.reporter.report_sync_state(app, SyncStatus.SYNCED, short="The last deployment succeeded")
         stale = replace(await agent.application(), sync_status=SyncStatus.OUT_OF_SYNC)
         await trigger_loop._on_out_of_sync(stale, head(w, "a"), file)

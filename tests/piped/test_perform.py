@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped as config
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
@@ -26,14 +27,18 @@ from pipecd.piped.deploy.perform import Postponed, StageServices
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.providers import Providers
+from pipecd.piped.settings import StageLogSettings, StageSettings
 from pipecd.piped.source.checkout import Sources, decode_config
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
+from pipecd.retry import Retry
 from pipecd.secrets import Redactor
 from tests.piped.recorder import Recorder
 from tests.ports import free_ports
 from tests.repo import Clone
 from tests.world import agent_spec, pipeline
+
+SETTINGS = StageSettings()
 
 
 @dataclass
@@ -62,7 +67,14 @@ def application(deployment: Deployment) -> Application:
 
 
 @asynccontextmanager
-async def agent(folder: Path, recorder: Recorder, *, remote: str, commit: str) -> AsyncIterator[Agent]:
+async def agent(
+    folder: Path,
+    recorder: Recorder,
+    *,
+    remote: str,
+    commit: str,
+    settings: StageSettings = SETTINGS,
+) -> AsyncIterator[Agent]:
     user = User(name="piped", email="piped@example.com")
     spec = config.load(json.dumps(agent_spec("x", "p", folder, {"shop": remote})), "piped.yaml")
     client = recorder.client()
@@ -76,9 +88,11 @@ async def agent(folder: Path, recorder: Recorder, *, remote: str, commit: str) -
             other_repositories=OtherRepositories(
                 home=folder / "worktrees", credentials=Credentials(), user=user, trusted=[]
             ),
-            logs=StageLogs(client, Redactor()),
+            logs=StageLogs(client, Redactor(), SYSTEM_CLOCK, StageLogSettings()),
             providers=Providers(spec),
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
+            clock=SYSTEM_CLOCK,
+            settings=settings,
         )
         deployment = Deployment(
             id="d",
@@ -158,19 +172,17 @@ async def test_a_timeout_that_was_not_stored_with_the_plan_is_read_from_the_file
     assert outcome.reason == "the stage timed out after 1m"
 
 
-async def test_a_retry_is_not_later_than_the_stage_s_timeout(
-    tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipecd.piped.deploy.perform.RETRY", _ConstantRetry())
+async def test_a_retry_is_not_later_than_the_stage_s_timeout(tmp_path: Path, recorder: Recorder) -> None:
+    settings = StageSettings(retry=_ConstantRetry())
     stage = planned_stage(pipeline({"name": "SCRIPT_RUN", "timeout": "1m", "with": {"run": "true"}}))
     remote = f"http://127.0.0.1:{free_ports(1)[0]}/shop"
-    async with agent(tmp_path, recorder, remote=remote, commit="c" * 40) as process:
+    async with agent(tmp_path, recorder, remote=remote, commit="c" * 40, settings=settings) as process:
         outcome = await process.call(started(stage, time.time() - 30))
     assert isinstance(outcome, Postponed), outcome
     assert 20 < outcome.after <= 30
 
 
-class _ConstantRetry:
+class _ConstantRetry(Retry):
     def delays(self, rng: Any) -> Any:
         while True:
             yield 3600.0

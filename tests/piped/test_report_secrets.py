@@ -11,6 +11,7 @@ import pytest
 from grpc import aio
 
 from pipecd.client import Client, Transport
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.model.deployment import Stage, Version, VersionKind
 from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
 from pipecd.piped.session.report import Reporter
@@ -46,7 +47,7 @@ async def recording() -> AsyncIterator[tuple[RecordingHandler, Reporter]]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     client = Client(f"127.0.0.1:{port}", TOKEN, Transport(insecure=True))
-    yield handler, Reporter(client, Redactor([SECRET]))
+    yield handler, Reporter(client, Redactor([SECRET]), SYSTEM_CLOCK)
     await client.close()
     await server.stop(grace=None)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ import pytest
 from pipecd.errors import ConfigError, Temporary
 from pipecd.piped import admin
 from pipecd.piped.home_directory import lock_home_directory
-from pipecd.piped.session import connect
+from pipecd.piped.settings import ConnectSettings
 from pipecd.retry import Retry
 from tests.eventually import eventually
-from tests.world import World, pipeline, world
+from tests.world import SETTINGS, World, pipeline, world
 
 
 async def startup_error(w: World, within: float = 240.0, **more: object) -> BaseException:
@@ -43,15 +44,14 @@ async def test_disabled_agent_reports_that_it_must_be_enabled(tmp_path: Path) ->
         assert "the agent is enabled" in str(error)
 
 
-async def test_unreachable_address_fails_after_a_bounded_number_of_attempts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connect, "DIAL_RETRY", Retry(base=0.01, cap=0.01, tries=3))
+async def test_unreachable_address_fails_after_a_bounded_number_of_attempts(tmp_path: Path) -> None:
+    connect = ConnectSettings(dial_timeout=0.3, dial_retry=Retry(base=0.01, cap=0.01, tries=3))
+    settings = replace(SETTINGS, connect=connect)
     async with world(tmp_path) as w:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-            error = await startup_error(w, address=address, dial_timeout=0.3)
+            error = await startup_error(w, address=address, settings=settings)
         assert isinstance(error, Temporary)
         assert address in str(error)
 

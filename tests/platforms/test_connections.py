@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pipecd.platforms.connections import connection_pool, shared_connection
+from tests.virtual_clock import VirtualClock
 
 
 @dataclass
@@ -30,6 +31,11 @@ class Connector:
 
 
 @pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
 def connector() -> Connector:
     return Connector()
 
@@ -45,8 +51,10 @@ async def test_each_use_has_its_own_connection_without_a_pool(connector: Connect
     assert connector.closed == [1, 2]
 
 
-async def test_concurrent_and_successive_uses_share_one_connection(connector: Connector) -> None:
-    async with connection_pool():
+async def test_concurrent_and_successive_uses_share_one_connection(
+    connector: Connector, clock: VirtualClock
+) -> None:
+    async with connection_pool(clock):
         assert await asyncio.gather(*(use(connector.connect) for _ in range(5))) == [1] * 5
         assert await use(connector.connect) == 1
         assert await use(lambda: connector.connect("b")) == 2
@@ -54,8 +62,10 @@ async def test_concurrent_and_successive_uses_share_one_connection(connector: Co
     assert sorted(connector.closed) == [1, 2]
 
 
-async def test_after_a_failed_use_the_next_one_gets_a_new_connection(connector: Connector) -> None:
-    async with connection_pool():
+async def test_after_a_failed_use_the_next_one_gets_a_new_connection(
+    connector: Connector, clock: VirtualClock
+) -> None:
+    async with connection_pool(clock):
         async with connector.connect():
             with pytest.raises(RuntimeError):
                 async with connector.connect():
@@ -67,28 +77,37 @@ async def test_after_a_failed_use_the_next_one_gets_a_new_connection(connector: 
     assert connector.closed == [1, 2]
 
 
-async def test_an_expired_connection_stays_open_for_its_current_users(connector: Connector) -> None:
-    async with connection_pool():
-        async with connector.connect(max_age=0.0) as first:
+async def test_an_expired_connection_stays_open_for_its_current_users(
+    connector: Connector, clock: VirtualClock
+) -> None:
+    async with connection_pool(clock):
+        async with connector.connect(max_age=60.0) as first:
+            await clock.advance(60)
+            assert await use(connector.connect) == 1
+            await clock.advance(1)
             assert await use(connector.connect) == 2
             assert (first, connector.closed) == (1, [])
         assert await use(connector.connect) == 2
         assert connector.closed == [1]
 
 
-async def test_a_connection_that_could_not_be_opened_is_tried_again(connector: Connector) -> None:
+async def test_a_connection_that_could_not_be_opened_is_tried_again(
+    connector: Connector, clock: VirtualClock
+) -> None:
     @asynccontextmanager
     async def broken() -> AsyncIterator[int]:
         raise RuntimeError("no network")
         yield 0
 
-    async with connection_pool():
+    async with connection_pool(clock):
         with pytest.raises(RuntimeError):
             await use(lambda: shared_connection("a", broken, max_age=60.0))
         assert await use(connector.connect) == 1
 
 
-async def test_tasks_started_inside_the_pool_share_its_connections(connector: Connector) -> None:
-    async with connection_pool(), asyncio.TaskGroup() as tasks:
+async def test_tasks_started_inside_the_pool_share_its_connections(
+    connector: Connector, clock: VirtualClock
+) -> None:
+    async with connection_pool(clock), asyncio.TaskGroup() as tasks:
         uses = [tasks.create_task(use(connector.connect)) for _ in range(3)]
     assert [task.result() for task in uses] == [1, 1, 1]

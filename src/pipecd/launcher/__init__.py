@@ -23,9 +23,6 @@ from pipecd.launcher.versions import Versions
 
 log = structlog.get_logger()
 
-#: A container's network may become available only after its first process has started.
-START_RETRY = retry.Retry(base=1.0, cap=5.0, tries=4)
-
 
 async def run(source: Source, options: Options) -> None:
     """Run until cancelled; by the time this returns, the agent has ended too.
@@ -33,23 +30,29 @@ async def run(source: Source, options: Options) -> None:
     Raises ConfigError if there is no valid configuration at startup or the control plane rejects the agent,
     and Temporary if the configuration source stays unavailable.
     """
-    timeouts = options.timeouts
+    timeouts, clock = options.timeouts, options.clock
     async with AsyncExitStack() as stack:
         home = stack.enter_context(lock_home_directory(options.home))
         known_good = KnownGoodVersions(home)
         releases = open_releases(options.releases, options.release_key_file)
-        versions = Versions(home, releases, timeout=timeouts.install)
+        versions = Versions(home, releases, timeout=timeouts.install, clock=clock)
         usable = (
             version
             for version in known_good.versions
             if version == OWN_VERSION or versions.is_installed(version)
         )
         targets = TargetSource(
-            source, options.transport, default=options.default_version, last_version=next(usable, "")
+            source,
+            options.transport,
+            clock,
+            default=options.default_version,
+            last_version=next(usable, ""),
         )
         stack.push_async_callback(targets.close)
-        target = await retry.call(targets.fetch, START_RETRY, before_retry=_log_retry)
-        admin = AdminHandler(unresponsive_timeout=timeouts.unresponsive)
+        target = await retry.call(
+            targets.fetch, options.start_retry, sleep=clock.sleep, before_retry=_log_retry
+        )
+        admin = AdminHandler(unresponsive_timeout=timeouts.unresponsive, clock=clock)
         port = await stack.enter_async_context(serve(admin, options.admin_host, options.admin_port))
         if options.launcher_admin_port:
             await stack.enter_async_context(serve(admin, options.admin_host, options.launcher_admin_port))

@@ -10,17 +10,13 @@ from pathlib import Path
 
 from pipecd import __version__
 from pipecd.admin_port import http_get
+from pipecd.clock import Clock, timeout
 from pipecd.errors import Temporary
 from pipecd.launcher.fallback import AgentRun
 from pipecd.launcher.options import Timeouts
 from pipecd.launcher.versions import Command, agent_environment
 from pipecd.process import ProcessExit, run
 from pipecd.telemetry import redactor
-
-#: Added to the agent's own grace period before it is killed, in seconds.
-KILL_MARGIN = 5.0
-#: Between health checks of a starting agent, in seconds.
-_PROBE_INTERVAL = 0.25
 
 
 @contextmanager
@@ -48,6 +44,7 @@ async def run_agent(
     forwarded: Sequence[str],
     grace: float,
     timeouts: Timeouts,
+    clock: Clock,
     on_stable: Callable[[], Awaitable[None]],
 ) -> AgentRun:
     """Run the agent until its process ends. When cancelled, stop it within `grace` seconds first.
@@ -64,9 +61,10 @@ async def run_agent(
     )
     status = HealthStatus()
     process = asyncio.create_task(
-        run(argv, on_line=_forward_line, env=agent_environment(), grace=grace + KILL_MARGIN), name="agent"
+        run(argv, on_line=_forward_line, env=agent_environment(), grace=grace + timeouts.kill_margin),
+        name="agent",
     )
-    monitor = asyncio.create_task(_monitor(port, status, timeouts), name="monitor")
+    monitor = asyncio.create_task(_monitor(port, status, timeouts, clock), name="monitor")
     try:
         await asyncio.wait({process, monitor}, return_when=asyncio.FIRST_COMPLETED)
         if not process.done():
@@ -88,14 +86,14 @@ class HealthStatus:
     stable: bool = False
 
 
-async def _monitor(port: int, status: HealthStatus, timeouts: Timeouts) -> None:
+async def _monitor(port: int, status: HealthStatus, timeouts: Timeouts, clock: Clock) -> None:
     """Return once the agent is stable, or when it did not become healthy in time."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(timeouts.startup):
-            while not await _is_healthy(port):  # noqa: ASYNC110 - it is another process
-                await asyncio.sleep(_PROBE_INTERVAL)
+        async with timeout(clock, timeouts.startup):
+            while not await _is_healthy(port):
+                await clock.sleep(timeouts.probe_interval)
         status.healthy = True
-        await asyncio.sleep(timeouts.stable)
+        await clock.sleep(timeouts.stable)
         status.stable = True
 
 

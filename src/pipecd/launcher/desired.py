@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from pipecd import __version__
 from pipecd.client import Client, PipedToken, Transport
+from pipecd.clock import Clock
 from pipecd.config.piped import Access, load_access, piped_key, secret_values
 from pipecd.config.sources import Source
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, Temporary, Unauthenticated, Unsupported
@@ -54,8 +55,10 @@ class TargetSource:
     `last_version` the one until it has answered for the first time.
     """
 
-    def __init__(self, source: Source, transport: Transport, *, default: str, last_version: str = "") -> None:
-        self._source, self._transport = source, transport
+    def __init__(
+        self, source: Source, transport: Transport, clock: Clock, *, default: str, last_version: str = ""
+    ) -> None:
+        self._source, self._transport, self._clock = source, transport, clock
         self._default = normalize_version(default) if default else OWN_VERSION
         self._last_version = last_version or self._default
         self._connection: tuple[Access, str, Client] | None = None
@@ -103,6 +106,6 @@ class TargetSource:
         redactor.add(key)
         await self.close()
         token = PipedToken(project_id=access.project_id, piped_id=access.piped_id, key=key)
-        client = Client(access.api_address, token, self._transport)
+        client = Client(access.api_address, token, self._transport, clock=self._clock)
         self._connection = (access, key, client)
         return client

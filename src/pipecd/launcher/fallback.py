@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pipecd.launcher.desired import Target
 from pipecd.launcher.options import Timeouts
 
-#: A target is rejected after this many consecutive runs that ended before they were stable.
-MAX_FAILURES = 3
+#: How many targets that worked are remembered.
+MAX_GOOD_TARGETS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,13 @@ class History:
 
     def add_good(self, target: Target) -> "History":
         rejected = {other: until for other, until in self.rejected.items() if other != target}
-        return History(good=(target, *(other for other in self.good if other != target)), rejected=rejected)
+        good = (target, *(other for other in self.good if other != target))
+        return History(good=good[:MAX_GOOD_TARGETS], rejected=rejected)
 
-    def reject(self, target: Target, until: float) -> "History":
-        return replace(self, rejected={**self.rejected, target: until})
+    def reject(self, target: Target, now: float, *, seconds: float) -> "History":
+        """Rejects the target for `seconds`, and forgets rejections that are over."""
+        rejected = {other: until for other, until in self.rejected.items() if until > now}
+        return replace(self, rejected={**rejected, target: now + seconds})
 
 
 def choose_target(desired: Target, history: History, now: float, *, own_version: str) -> Target:
@@ -66,10 +69,11 @@ class RestartPlan:
     failures: int
 
 
-def plan_restart(run: AgentRun, failures: int, timeouts: Timeouts) -> RestartPlan:
+def plan_restart(run: AgentRun, failures: int, timeouts: Timeouts, *, max_failures: int) -> RestartPlan:
     """What to do after `run`, preceded by `failures` consecutive failures."""
     if run.restart_requested:
         return RestartPlan(reject=False, delay=0.0, failures=0)
     count = 1 if run.stable else failures + 1
-    delay = min(timeouts.max_restart_delay, timeouts.min_restart_delay * 2 ** (count - 1))
-    return RestartPlan(reject=not run.stable and count >= MAX_FAILURES, delay=delay, failures=count)
+    # The exponent is limited, because the number of failures is not.
+    delay = min(timeouts.max_restart_delay, timeouts.min_restart_delay * 2 ** min(count - 1, 30))
+    return RestartPlan(reject=not run.stable and count >= max_failures, delay=delay, failures=count)

@@ -6,12 +6,12 @@ reported as unhealthy.
 """
 
 import json
-import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from pipecd import __version__
 from pipecd.admin_port import http_get
+from pipecd.clock import Clock
 from pipecd.errors import Temporary
 from pipecd.telemetry import AdminResponse
 
@@ -31,18 +31,18 @@ class AdminHandler:
     describes what the launcher is doing, for health responses. `unresponsive_timeout` is in seconds.
     """
 
-    def __init__(self, *, unresponsive_timeout: float) -> None:
+    def __init__(self, *, unresponsive_timeout: float, clock: Clock) -> None:
         self.agent_port, self.agent_version, self.activity = 0, "", "starting"
-        self._unresponsive_timeout = unresponsive_timeout
+        self._unresponsive_timeout, self._clock = unresponsive_timeout, clock
         self._healthy_until = 0.0
 
     def extend_downtime(self, seconds: float) -> None:
         """Report healthy without an agent for at least `seconds`, for a planned operation."""
-        self._healthy_until = max(self._healthy_until, time.monotonic() + seconds)
+        self._healthy_until = max(self._healthy_until, self._clock.monotonic() + seconds)
 
     def limit_downtime(self, seconds: float) -> None:
         """Report unhealthy unless an agent answers within `seconds`: the planned operation is complete."""
-        self._healthy_until = time.monotonic() + seconds
+        self._healthy_until = self._clock.monotonic() + seconds
 
     async def __call__(self, path: str) -> AdminResponse:
         match path.split("?")[0]:
@@ -59,8 +59,8 @@ class AdminHandler:
     async def _healthz(self) -> AdminResponse:
         code, content_type, body = await self._forward("/healthz")
         if code == 200:
-            self._healthy_until = time.monotonic() + self._unresponsive_timeout
-        elif code == 502 and time.monotonic() < self._healthy_until:
+            self._healthy_until = self._clock.monotonic() + self._unresponsive_timeout
+        elif code == 502 and self._clock.monotonic() < self._healthy_until:
             return 200, "text/plain", f"ok: {self.activity}".encode()
         return code if code in (200, 503) else 503, content_type, body
 

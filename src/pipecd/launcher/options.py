@@ -1,4 +1,4 @@
-"""The launcher's options from the command line, except its configuration source."""
+"""The launcher's options, mostly from the command line, except its configuration source."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipecd.client import Transport
+from pipecd.clock import SYSTEM_CLOCK, Clock
+from pipecd.retry import Retry
 
 
 def default_home() -> Path:
@@ -29,6 +31,10 @@ class Timeouts:
     #: First delay before a failed agent is restarted; it doubles with each failure.
     min_restart_delay: float = 1.0
     max_restart_delay: float = 60.0
+    #: Between health checks of a starting agent: the upgrade's downtime grows by at most this.
+    probe_interval: float = 0.25
+    #: Added to the agent's own grace period before it is killed, so that the agent can enforce that itself.
+    kill_margin: float = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +60,11 @@ class Options:
     #: Flags passed on to the agent.
     forwarded: Sequence[str] = ()
     timeouts: Timeouts = field(default_factory=Timeouts)
+    #: A target is rejected after this many consecutive runs that ended before they were stable. More than
+    #: one, because an agent may fail for reasons outside of its version and configuration.
+    max_failures: int = 3
+    #: Reading the configuration at startup: a container's network may become available only after its first
+    #: process has started.
+    start_retry: Retry = Retry(base=1.0, cap=5.0, tries=4)
+    #: For tests.
+    clock: Clock = SYSTEM_CLOCK

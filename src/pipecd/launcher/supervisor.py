@@ -6,13 +6,12 @@ runs; `run_agents` runs one agent process after another. They share only the nex
 
 import asyncio
 import os
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from pipecd.clock import set_within
 from pipecd.errors import PipecdError, Temporary
 from pipecd.launcher.agent import reserve_port, run_agent
 from pipecd.launcher.desired import OWN_VERSION, Target, TargetSource
@@ -44,7 +43,8 @@ class Supervisor:
         known_good: KnownGoodVersions,
         admin: AdminHandler,
     ) -> None:
-        self._options, self._targets, self._versions = options, targets, versions
+        self._options, self._clock = options, options.clock
+        self._targets, self._versions = targets, versions
         self._known_good, self._admin = known_good, admin
         self._history = History()
         self._next: PreparedTarget | None = None
@@ -70,9 +70,7 @@ class Supervisor:
         """
         last_error = ""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._options.check_interval):
-                    await self.check_now.wait()
+            await set_within(self._clock, self.check_now, self._options.check_interval)
             self.check_now.clear()
             try:
                 await self._prepare(await self._targets.fetch())
@@ -99,7 +97,7 @@ class Supervisor:
     async def _prepare(self, desired: Target) -> None:
         """Set the next target: the desired one or its fallback. Raises if their versions are unavailable."""
         while True:
-            target = choose_target(desired, self._history, time.monotonic(), own_version=OWN_VERSION)
+            target = choose_target(desired, self._history, self._clock.monotonic(), own_version=OWN_VERSION)
             if self._next and self._next.target == target:
                 return
             try:
@@ -108,7 +106,9 @@ class Supervisor:
             except PipecdError as error:
                 log.error("version_unavailable", version=target.version, error=str(error))
                 self._reject(target, error)
-                alternative = choose_target(desired, self._history, time.monotonic(), own_version=OWN_VERSION)
+                alternative = choose_target(
+                    desired, self._history, self._clock.monotonic(), own_version=OWN_VERSION
+                )
                 if alternative == target:
                     raise
         log.info("next_target", target=target.name, instead_of=desired.name if target != desired else None)
@@ -140,6 +140,7 @@ class Supervisor:
                 forwarded=options.forwarded,
                 grace=options.grace_period,
                 timeouts=options.timeouts,
+                clock=self._clock,
                 on_stable=on_stable,
             ),
             name="run agent",
@@ -158,7 +159,8 @@ class Supervisor:
 
     async def _handle_exit(self, target: Target, agent_run: AgentRun, failures: int) -> int:
         """Wait before the next run. Returns the consecutive failures of the target that runs next."""
-        plan = plan_restart(agent_run, failures, self._options.timeouts)
+        options = self._options
+        plan = plan_restart(agent_run, failures, options.timeouts, max_failures=options.max_failures)
         if agent_run.restart_requested:
             log.info("agent_restart_requested", target=target.name)
         else:
@@ -174,17 +176,14 @@ class Supervisor:
             self._reject(target, None)
             self.check_now.set()
         self._admin.activity = f"waiting {plan.delay:g} s after {target.version} ended"
-        with suppress(TimeoutError):
-            async with asyncio.timeout(plan.delay):
-                await self._next_changed.wait()
-                return 0
-        return plan.failures
+        changed = await set_within(self._clock, self._next_changed, plan.delay)
+        return 0 if changed else plan.failures
 
     def _reject(self, target: Target, error: PipecdError | None) -> None:
         """Reject the target; after a temporary error only until the next check."""
         transient = isinstance(error, Temporary)
         seconds = self._options.check_interval / 2 if transient else self._options.timeouts.rejection
-        self._history = self._history.reject(target, time.monotonic() + seconds)
+        self._history = self._history.reject(target, self._clock.monotonic(), seconds=seconds)
 
 
 def _write_config(file: Path, config: str) -> Path:

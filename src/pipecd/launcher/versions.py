@@ -18,6 +18,8 @@ from pathlib import Path
 import structlog
 from packaging.requirements import Requirement
 
+from pipecd.clock import SYSTEM_CLOCK, Clock
+from pipecd.clock import timeout as clock_timeout
 from pipecd.errors import ConfigError, Refused
 from pipecd.launcher.desired import OWN_VERSION
 from pipecd.launcher.release import Releases
@@ -38,8 +40,12 @@ Command = Sequence[str]
 
 
 class Versions:
-    def __init__(self, home: Path, releases: Releases, *, timeout: float) -> None:
-        self._home, self._releases, self._timeout = home / "versions", releases, timeout
+    def __init__(
+        self, home: Path, releases: Releases, *, timeout: float, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        """`timeout` of an installation, in seconds."""
+        self._home, self._releases = home / "versions", releases
+        self._timeout, self._clock = timeout, clock
 
     async def command(self, version: str) -> Command:
         """The command that starts the agent in `version`, which is installed first if necessary.
@@ -74,7 +80,7 @@ class Versions:
         wheels.mkdir(parents=True)
         log.info("installing_version", version=version)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with clock_timeout(self._clock, self._timeout):
                 pip_options = await self._releases.fetch(version, wheels)
                 await _run_python("-m", "venv", "--without-pip", str(directory / "env"))
                 await _run_python(

@@ -175,6 +175,7 @@ async def sync(
     interval = min(check_interval, 2.0)
     command = await poll_until(
         lambda: _get_handled_command(client, command_id),
+        client.clock,
         interval=interval,
         timeout=timeout,
         what="the agent did not handle the command",
@@ -214,7 +215,7 @@ async def wait_for_status(
         return None
 
     what = f"deployment {deployment_id} did not reach the requested status"
-    await poll_until(check_status, interval=interval, timeout=timeout, what=what)
+    await poll_until(check_status, client.clock, interval=interval, timeout=timeout, what=what)
     click.echo(f"Deployment {deployment_id} is at {last_status} status")
 
 

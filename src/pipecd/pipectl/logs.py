@@ -78,7 +78,9 @@ async def _follow(client: Client, deployment_id: str, timeout: float) -> None:
         return deployment if deployment.status in FINAL_STATUSES else None
 
     what = f"deployment {deployment_id} did not end"
-    ended = await poll_until(print_new_blocks, interval=FOLLOW_INTERVAL, timeout=timeout, what=what)
+    ended = await poll_until(
+        print_new_blocks, client.clock, interval=FOLLOW_INTERVAL, timeout=timeout, what=what
+    )
     reason = f": {ended.status_reason}" if ended.status_reason else ""
     click.echo(f"Deployment {deployment_id} ended as {status_name(ended.status)}{reason}", err=True)
 

@@ -76,6 +76,7 @@ async def plan_preview(
         click.echo(f"No agent deploys {base_branch} of {repo_remote_url}; see `pipectl piped list`", err=True)
     results = await poll_until(
         lambda: _get_results(client, results_request),
+        client.clock,
         interval=POLL_INTERVAL,
         timeout=timeout,
         what="the agents did not respond",

@@ -12,6 +12,7 @@ import structlog
 
 from pipecd import __version__
 from pipecd.client import Client
+from pipecd.clock import timeout
 from pipecd.config.piped import PipedSpec, piped_key
 from pipecd.git.credentials import User
 from pipecd.git.mirror import Mirrors
@@ -28,7 +29,7 @@ from pipecd.piped.notify.log import log_notification
 from pipecd.piped.options import Options
 from pipecd.piped.session import stats
 from pipecd.piped.session.connect import connect_and_register
-from pipecd.piped.session.polling import FULL_REFRESH_INTERVAL, Wakes, poll
+from pipecd.piped.session.polling import Wakes, poll
 from pipecd.piped.session.watch import ChangeHandlers, watch
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.unsupported_config import unsupported_settings
@@ -39,9 +40,6 @@ from pipecd.telemetry import redactor
 log = structlog.get_logger()
 
 Loop = Coroutine[Any, Any, None]
-
-#: Timeout for sending the remaining stage logs at shutdown, in seconds.
-SHUTDOWN_FLUSH_TIMEOUT = 10.0
 
 
 async def run(spec: PipedSpec, options: Options | None = None) -> None:
@@ -65,7 +63,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         log.warning("unsupported_setting", key=setting, consequence=consequence)
     user = User(name=spec.git.username, email=spec.git.email)
     async with AsyncExitStack() as exit_stack:
-        await exit_stack.enter_async_context(connection_pool())
+        await exit_stack.enter_async_context(connection_pool(options.clock))
         home = exit_stack.enter_context(lock_home_directory(options.home, spec.piped_id))
         mirrors = await exit_stack.enter_async_context(Mirrors(home, credentials, user))
         client, instance, identity = await exit_stack.enter_async_context(
@@ -80,20 +78,34 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         )
         renderer = Renderer(key_pair.decryptor if key_pair else None, redactor.add)
         components = build_components(
-            spec, client, mirrors, other_repositories, EncryptedObjects(client, key, home / "kept"), renderer
+            spec,
+            options,
+            client,
+            mirrors,
+            other_repositories,
+            EncryptedObjects(client, key, home / "kept"),
+            renderer,
         )
-        health = health_check(client, components.rollout_services.active_deployments)
+        health = health_check(
+            client,
+            components.rollout_services.active_deployments,
+            options.clock,
+            options.settings.unreachable_timeout,
+        )
         port = await exit_stack.enter_async_context(serve(health, options.admin_host, options.admin_port))
-        exit_stack.push_async_callback(_flush_logs, components.rollout_services.stage_services.logs)
+        exit_stack.push_async_callback(_flush_logs, components.rollout_services.stage_services.logs, options)
         log.info("agent_started", name=identity.name, version=__version__, admin_port=port)
         fields = {"piped": identity.name or spec.piped_id, "version": __version__}
         log_notification("PIPED_STARTED", fields)
         exit_stack.callback(log_notification, "PIPED_STOPPED", fields)
-        await _run_loops(_loops(spec, client, instance, components), until=components.restart)
+        await _run_loops(_loops(spec, options, client, instance, components), until=components.restart)
 
 
-def _loops(spec: PipedSpec, client: Client, instance: str, components: Components) -> Mapping[str, Loop]:
+def _loops(
+    spec: PipedSpec, options: Options, client: Client, instance: str, components: Components
+) -> Mapping[str, Loop]:
     """The agent's loops by name; each runs until cancelled."""
+    clock, settings = options.clock, options.settings
     view, leadership = components.rollout_services.view, components.rollout_services.leadership
     wakes, discovery_wake = Wakes(view.request_refresh), Wake()
 
@@ -109,14 +121,15 @@ def _loops(spec: PipedSpec, client: Client, instance: str, components: Component
         repository=on_repository_change,
     )
     return {
-        "view": poll(view, leadership, wakes),
-        "watch": watch(client, instance, handlers, leadership),
+        "view": poll(view, leadership, wakes, clock, settings.polling),
+        "watch": watch(client, instance, handlers, leadership, clock, settings.watch),
         "trigger": components.trigger_loop.run(),
         "workers": Workers(components.rollout_services).dispatch(),
         "commands": repeat(
             "commands",
             components.command_responder.answer_pending,
-            interval=FULL_REFRESH_INTERVAL,
+            clock=clock,
+            interval=settings.polling.full_refresh_interval,
             wake=Wake(),
             feeds=(view.commands_feed, leadership.feed),
         ),
@@ -126,11 +139,18 @@ def _loops(spec: PipedSpec, client: Client, instance: str, components: Component
         "discovery": repeat(
             "discovery",
             components.discovery.check,
+            clock=clock,
             interval=spec.app_config_sync_interval.total_seconds(),
             wake=discovery_wake,
             feeds=(leadership.feed,),
         ),
-        "stats": repeat("stats", lambda: stats.report_stat(client), interval=stats.INTERVAL, wake=Wake()),
+        "stats": repeat(
+            "stats",
+            lambda: stats.report_stat(client),
+            clock=clock,
+            interval=stats.INTERVAL,
+            wake=Wake(),
+        ),
         "logs": components.rollout_services.stage_services.logs.run(),
     }
 
@@ -143,13 +163,14 @@ async def _run_loops(loops: Mapping[str, Loop], until: asyncio.Event) -> None:
             task.cancel()
 
 
-async def _flush_logs(logs: StageLogs) -> None:
+async def _flush_logs(logs: StageLogs, options: Options) -> None:
     """Sends the lines that are not stored yet. No stage is reported as failed."""
+    seconds = options.settings.shutdown_flush_timeout
     try:
-        async with asyncio.timeout(SHUTDOWN_FLUSH_TIMEOUT):
+        async with timeout(options.clock, seconds):
             await logs.flush()
     except TimeoutError:
-        log.warning("stage_logs_not_flushed", timeout_seconds=SHUTDOWN_FLUSH_TIMEOUT)
+        log.warning("stage_logs_not_flushed", timeout_seconds=seconds)
     log.info("agent_stopped")
 
 

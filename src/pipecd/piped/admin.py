@@ -1,29 +1,30 @@
 """The agent's admin port: serves `/healthz`, `/metrics` and `/version` to operators and health checks."""
 
-import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from pipecd import admin_port
 from pipecd.client import Client
+from pipecd.clock import Clock
 from pipecd.piped.metrics import REGISTRY
 from pipecd.telemetry import AdminResponse, Health, answer_admin_request
 
-#: An idle agent is unhealthy once the control plane has been unreachable for this many seconds.
-UNREACHABLE_TIMEOUT = 180.0
 
-
-def health_check(client: Client, active_deployments: Collection[str]) -> Health:
-    """Unhealthy once the control plane has been unreachable for too long and no deployment is active.
+def health_check(
+    client: Client, active_deployments: Collection[str], clock: Clock, unreachable_timeout: float
+) -> Health:
+    """Unhealthy once the control plane has been unreachable for `unreachable_timeout` seconds and no
+    deployment is active.
 
     Health checks replace an unhealthy process. That is harmless for an idle agent, but would interrupt a
     running stage, which can continue without the control plane.
     """
-    started = time.monotonic()
+    started = clock.monotonic()
 
     async def check() -> str:
-        unreachable = time.monotonic() - (client.last_success or started)
-        if unreachable < UNREACHABLE_TIMEOUT or active_deployments:
+        last_success = started if client.last_success is None else client.last_success
+        unreachable = clock.monotonic() - last_success
+        if unreachable < unreachable_timeout or active_deployments:
             return ""
         return f"the control plane at {client.address} has been unreachable for {unreachable:.0f} s"
 

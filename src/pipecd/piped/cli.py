@@ -80,13 +80,21 @@ _WITHOUT_EFFECT = {
 def command(**flags: Any) -> None:
     """Run the agent, which deploys applications from Git."""
     configure_logging(flags["log_encoding"], flags["log_level"])
+    spec, options = load(flags)
+    if flags["add_login_user_to_passwd"]:
+        _add_login_user(Path("/etc/passwd"))
+    _prepend_to_path(options.tools_dir)
+    with suppress(asyncio.CancelledError):
+        asyncio.run(_until_signal(spec, options))
+
+
+def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
+    """The configuration and the options that the flags specify. Raises ConfigError."""
     _warn_without_effect(flags)
     document = asyncio.run(read(config_flags(flags)))
     spec = config.load(document.text, document.name)
-    if flags["add_login_user_to_passwd"]:
-        _add_login_user(Path("/etc/passwd"))
     home = flags["home_dir"] or Path.home() / ".piped"
-    options = Options(
+    return spec, Options(
         transport=Transport(insecure=flags["insecure"], cert_file=flags["cert_file"]),
         admin_host=flags["admin_host"],
         admin_port=flags["admin_port"],
@@ -96,9 +104,6 @@ def command(**flags: Any) -> None:
         launcher_version=flags["launcher_version"],
         shown_config=config.mask_secrets(document.text, document.name),
     )
-    _prepend_to_path(options.tools_dir)
-    with suppress(asyncio.CancelledError):
-        asyncio.run(_until_signal(spec, options))
 
 
 async def _until_signal(spec: config.PipedSpec, options: Options) -> None:

@@ -11,10 +11,14 @@ from contextlib import ExitStack, contextmanager
 
 import structlog
 
+from pipecd.clock import Clock, set_within
 from pipecd.errors import PipecdError, Temporary
 from pipecd.piped.metrics import INTERNAL_ERRORS
 
 log = structlog.get_logger()
+
+#: Whatever interval is configured, a loop does not keep a core busy (seconds).
+MIN_INTERVAL = 0.1
 
 
 class Wake:
@@ -26,15 +30,17 @@ class Wake:
     def __call__(self) -> None:
         self._event.set()
 
-    async def wait(self, timeout: float | None = None) -> bool:
-        """Whether it was called within `timeout` seconds; without `timeout`, waits until called."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._event.wait()
-        except TimeoutError:
-            return False
+    async def wait(self) -> None:
+        """Returns once it was called."""
+        await self._event.wait()
         self._event.clear()
-        return True
+
+    async def wait_within(self, clock: Clock, seconds: float) -> bool:
+        """Whether it was called within `seconds`."""
+        called = await set_within(clock, self._event, seconds)
+        if called:
+            self._event.clear()
+        return called
 
 
 class Feed:
@@ -56,18 +62,19 @@ class Feed:
             self._wakes.discard(wake)
 
 
-async def every(interval: float, wake: Wake) -> AsyncIterator[None]:
+async def every(clock: Clock, interval: float, wake: Wake) -> AsyncIterator[None]:
     """Yields now, then every `interval` seconds (± 10 %) or at `wake`, until cancelled."""
     while True:
         yield
         # Jitter, so that agents started together do not poll in step.
-        await wake.wait(interval * random.uniform(0.9, 1.1))
+        await wake.wait_within(clock, max(interval * random.uniform(0.9, 1.1), MIN_INTERVAL))
 
 
 async def repeat(
     name: str,
     tick: Callable[[], Awaitable[None]],
     *,
+    clock: Clock,
     interval: float,
     wake: Wake,
     feeds: Iterable[Feed] = (),
@@ -79,12 +86,14 @@ async def repeat(
     with ExitStack() as subscriptions:
         for feed in feeds:
             subscriptions.enter_context(feed.subscribe(wake))
-        await _repeat(name, tick, interval, wake)
+        await _repeat(name, tick, clock, interval, wake)
 
 
-async def _repeat(name: str, tick: Callable[[], Awaitable[None]], interval: float, wake: Wake) -> None:
+async def _repeat(
+    name: str, tick: Callable[[], Awaitable[None]], clock: Clock, interval: float, wake: Wake
+) -> None:
     failing = False
-    async for _ in every(interval, wake):
+    async for _ in every(clock, interval, wake):
         try:
             await tick()
         except Temporary as error:

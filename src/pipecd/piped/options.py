@@ -1,9 +1,11 @@
-"""Options of the agent that come from the command line, not from its configuration file."""
+"""Options of the agent that do not come from its configuration file: mostly from the command line."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipecd.client import DIAL_TIMEOUT, Transport
+from pipecd.client import Transport
+from pipecd.clock import SYSTEM_CLOCK, Clock
+from pipecd.piped.settings import Settings
 
 
 def _home() -> Path:
@@ -21,8 +23,9 @@ class Options:
     tools_dir: Path = field(default_factory=lambda: _home() / "tools")
     #: Maximum duration of a shutdown, in seconds.
     grace_period: float = 30.0
-    #: Timeout of one attempt to connect to the control plane at startup, in seconds.
-    dial_timeout: float = DIAL_TIMEOUT
     launcher_version: str = ""
     #: The configuration with secrets masked, as shown in the console.
     shown_config: str = ""
+    #: Not on the command line; for tests.
+    clock: Clock = SYSTEM_CLOCK
+    settings: Settings = field(default_factory=Settings)

@@ -6,7 +6,6 @@ checkouts is changed, and all texts pass through the redactor.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any
 import structlog
 
 from pipecd import proto_json
+from pipecd.clock import Clock, timeout
 from pipecd.config.piped import PlanPreview
 from pipecd.errors import NotFound, PipecdError, UserError
 from pipecd.model.application import Application, DeploymentReference
@@ -66,13 +66,20 @@ class PreviewServices:
     providers: Providers
     #: Masks secrets in a text.
     redact: Callable[[str], str]
+    clock: Clock
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Deadline:
     seconds: float
-    #: In the event loop's time.
+    clock: Clock
+    #: In monotonic seconds.
     until: float
+
+    @property
+    def remaining(self) -> float:
+        """Seconds."""
+        return self.until - self.clock.monotonic()
 
     @property
     def message(self) -> str:
@@ -96,6 +103,7 @@ class PlanPreviewLoop:
             await repeat(
                 "plan previews",
                 partial(self._start_pending, tasks),
+                clock=self._services.clock,
                 interval=self._settings.command_check_interval.total_seconds() or 5.0,
                 wake=self._wake,
                 feeds=(view.commands_feed, leadership.feed),
@@ -118,7 +126,8 @@ class PlanPreviewLoop:
         self._wake()
 
     async def _handle(self, command: BuildPlanPreview) -> None:
-        started = time.monotonic()
+        clock = self._services.clock
+        started = clock.monotonic()
         log.info("plan_preview_started", command=command.id, head=command.head_commit[:12])
         result = await self._build_result(command)
         status = "COMMAND_FAILED" if result.error else "COMMAND_SUCCEEDED"
@@ -129,7 +138,7 @@ class PlanPreviewLoop:
             log.warning("plan_preview_result_rejected", command=command.id, error=str(error))
         self._services.view.mark_finished(command.id)
         PREVIEWS_HANDLED.labels(status).inc()
-        PREVIEW_SECONDS.labels(status).observe(time.monotonic() - started)
+        PREVIEW_SECONDS.labels(status).observe(clock.monotonic() - started)
         log.info(
             "plan_preview_completed", command=command.id, results=len(result.results), error=result.error
         )
@@ -143,11 +152,12 @@ class PlanPreviewLoop:
 
     async def _build_result(self, command: BuildPlanPreview) -> PlanPreviewCommandResult:
         """The result; errors become part of it."""
-        timeout = command.timeout or self._settings.command_handle_timeout.total_seconds() or DEFAULT_TIMEOUT
-        deadline = _Deadline(seconds=timeout, until=asyncio.get_running_loop().time() + timeout)
+        clock = self._services.clock
+        seconds = command.timeout or self._settings.command_handle_timeout.total_seconds() or DEFAULT_TIMEOUT
+        deadline = _Deadline(seconds=seconds, clock=clock, until=clock.monotonic() + seconds)
         result = PlanPreviewCommandResult(command_id=command.id)
         try:
-            async with asyncio.timeout_at(deadline.until):
+            async with timeout(clock, deadline.remaining):
                 pull_request, affected = await self._find_affected(command)
             result.results.extend(await self._results(command, pull_request, affected, deadline))
         except TimeoutError:
@@ -165,7 +175,11 @@ class PlanPreviewLoop:
     ) -> tuple[MergedPullRequest, Sequence[AffectedApplication]]:
         sources = self._services.sources
         repository = sources.repository(command.repository_id)
-        pull_request = await retried(lambda: merge_pull_request(sources.mirrors, repository, command), RETRY)
+        pull_request = await retried(
+            lambda: merge_pull_request(sources.mirrors, repository, command),
+            RETRY,
+            sleep=self._services.clock.sleep,
+        )
         applications = [
             application
             for application in self._services.view.applications.values()
@@ -209,13 +223,13 @@ class PlanPreviewLoop:
             labels=dict(application.labels),
             head_branch=command.head_branch,
             head_commit=command.head_commit,
-            created_at=int(time.time()),
+            created_at=int(self._services.clock.now()),
         )
         try:
             if affected.error:
                 result.error = redact(affected.error)
                 return result
-            async with asyncio.timeout_at(deadline.until), self._semaphore:
+            async with timeout(self._services.clock, deadline.remaining), self._semaphore:
                 strategy, preview = await self._preview(application, pull_request)
         except TimeoutError:
             result.error = deadline.message

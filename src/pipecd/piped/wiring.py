@@ -15,6 +15,7 @@ from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
+from pipecd.piped.options import Options
 from pipecd.piped.preview import PlanPreviewLoop, PreviewServices
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.commands import CommandResponder
@@ -46,6 +47,7 @@ class Components:
 
 def build_components(
     spec: PipedSpec,
+    options: Options,
     client: Client,
     mirrors: Mirrors,
     other_repositories: OtherRepositories,
@@ -53,22 +55,25 @@ def build_components(
     renderer: Renderer,
 ) -> Components:
     """Constructs the components without starting any."""
+    clock, settings = options.clock, options.settings
     repositories = {
         repository.repo_id: Repository(
             id=repository.repo_id, remote=repository.remote, branch=repository.branch
         )
         for repository in spec.repositories
     }
-    view, leadership, reporter = View(client), Leadership(), Reporter(client, redactor)
+    view, leadership, reporter = View(client, clock), Leadership(), Reporter(client, redactor, clock)
     heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer)
     providers, restart = Providers(spec), asyncio.Event()
-    observation_requests = ObservationRequests(heads, sources, providers, redactor.text)
+    observation_requests = ObservationRequests(heads, sources, providers, redactor.text, clock)
     stage_services = StageServices(
         sources=sources,
         other_repositories=other_repositories,
-        logs=StageLogs(client, redactor),
+        logs=StageLogs(client, redactor, clock, settings.stage_logs),
         providers=providers,
         encrypted_objects=encrypted_objects,
+        clock=clock,
+        settings=settings.stages,
     )
     return Components(
         rollout_services=RolloutServices(
@@ -77,13 +82,16 @@ def build_components(
             reporter=reporter,
             planner=Planner(sources, reporter, providers),
             stage_services=stage_services,
+            clock=clock,
+            settings=settings.rollout,
         ),
         trigger_loop=TriggerLoop(
             view,
             leadership,
             reporter,
             heads,
-            DeploymentCreator(reporter, view),
+            DeploymentCreator(reporter, view, clock),
+            clock,
             spec.sync_interval.total_seconds(),
         ),
         discovery=Discovery(client, spec, view, leadership, heads),
@@ -96,10 +104,15 @@ def build_components(
                 sources=sources,
                 providers=providers,
                 redact=redactor.text,
+                clock=clock,
             ),
             spec.plan_preview,
         ),
-        drift_detector=DriftDetector(view, leadership, reporter, observation_requests, providers),
-        live_state_reporter=LiveStateReporter(view, leadership, client, observation_requests, redactor.text),
+        drift_detector=DriftDetector(
+            view, leadership, reporter, observation_requests, providers, clock, settings.drift
+        ),
+        live_state_reporter=LiveStateReporter(
+            view, leadership, client, observation_requests, redactor.text, clock
+        ),
         restart=restart,
     )

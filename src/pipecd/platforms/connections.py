@@ -5,7 +5,6 @@ each use opens and closes its own connection.
 """
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -13,10 +12,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from pipecd.clock import Clock
+
 
 @dataclass(kw_only=True)
 class _Connection:
-    """`expires_at` is on the monotonic clock, in seconds."""
+    """`expires_at` is in monotonic seconds."""
 
     client: Any
     exit_stack: AsyncExitStack
@@ -25,7 +26,8 @@ class _Connection:
 
 
 class _Pool:
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._connections: dict[Hashable, _Connection] = {}
         #: No longer handed out; closed once the last user is done.
         self._retired: list[_Connection] = []
@@ -37,14 +39,14 @@ class _Pool:
         await self._close_unused()
         async with self._locks[key]:
             connection = self._connections.get(key)
-            if connection and time.monotonic() > connection.expires_at:
+            if connection and self._clock.monotonic() > connection.expires_at:
                 self.retire(connection)
                 connection = None
             if connection is None:
                 exit_stack = AsyncExitStack()
                 client = await exit_stack.enter_async_context(open_connection())
                 connection = _Connection(
-                    client=client, exit_stack=exit_stack, expires_at=time.monotonic() + max_age
+                    client=client, exit_stack=exit_stack, expires_at=self._clock.monotonic() + max_age
                 )
                 self._connections[key] = connection
             connection.users += 1
@@ -73,9 +75,9 @@ _pool: ContextVar[_Pool | None] = ContextVar("connection_pool", default=None)
 
 
 @asynccontextmanager
-async def connection_pool() -> AsyncIterator[None]:
+async def connection_pool(clock: Clock) -> AsyncIterator[None]:
     """Share connections inside the block, and in tasks started there, until the block ends."""
-    pool = _Pool()
+    pool = _Pool(clock)
     token = _pool.set(pool)
     try:
         yield

@@ -14,6 +14,7 @@ from botocore.exceptions import (
     ParamValidationError,
 )
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
 from pipecd.platforms import aws as aws_platform
 from pipecd.platforms.aws import AwsProvider, stale_tags, translate_errors
@@ -66,7 +67,7 @@ async def test_an_agent_requests_the_role_from_its_container_once(
         role = {"AccessKeyId": "tester", "SecretAccessKey": "tester", "Token": "t"}
         container.set_response("/role", {**role, "Expiration": "2099-01-01T00:00:00Z"})
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{container.url}/role")
-        async with connection_pool():
+        async with connection_pool(SYSTEM_CLOCK):
             for _ in range(3):
                 assert await access_key(provider) == "tester"
             assert len(container.requests) == 1
@@ -83,7 +84,7 @@ async def test_rotated_keys_on_disk_are_read_after_an_error(
     file = tmp_path / "credentials"
     provider = AwsProvider.model_validate({"region": REGION, "credentialsFile": str(file)})
     file.write_text("[default]\naws_access_key_id = A\naws_secret_access_key = a\n")
-    async with connection_pool():
+    async with connection_pool(SYSTEM_CLOCK):
         assert await access_key(provider) == "A"
         file.write_text("[default]\naws_access_key_id = B\naws_secret_access_key = b\n")
         aws.fail("sts.GetCallerIdentity", 403, "ExpiredToken", "the token has expired")

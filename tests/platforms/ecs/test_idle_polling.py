@@ -1,18 +1,19 @@
 """An unchanged service causes few calls, and a change is detected immediately."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipecd.model.status import SyncStatus
-from pipecd.piped.observe import drift
+from pipecd.piped.settings import DriftSettings
 from pipecd.platforms.ecs import platform
 from pipecd.schema.model.kind_pb2 import ECS
 from tests.eventually import eventually
 from tests.platforms.aws.emulator import REGION, Emulator
 from tests.platforms.ecs.cloud import CLUSTER, SERVICE, Cloud, files
-from tests.world import World, world
+from tests.world import SETTINGS, World, world
 
 PROVIDERS = [{"name": "ecs", "type": "ECS", "config": {"region": REGION}}]
 
@@ -32,12 +33,12 @@ async def test_a_drift_result_is_reused_until_the_live_state_changes(
     cloud: Cloud = request.getfixturevalue("cloud")
     monkeypatch.setattr(platform, "live_interval", 0.1)
     monkeypatch.setattr(platform, "drift_interval", 0.1)
-    monkeypatch.setattr(drift, "MAX_REUSE_INTERVALS", 100_000)
+    settings = replace(SETTINGS, drift=DriftSettings(max_reuse_intervals=100_000))
 
     def comparisons() -> int:
         return len(aws.bodies("ecs.DescribeTaskDefinition"))
 
-    async with world(tmp_path / "machines") as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path / "machines") as w, w.agent(platformProviders=PROVIDERS, settings=settings):
         await w.push("Begin", {f"shop/{file}": text for file, text in files(cloud, "v1").items()})
         app = await w.register("shop", kind=ECS, provider="ecs")
         await w.wait_for_deployment(app)

@@ -11,8 +11,7 @@ import pytest
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Done, Outcome, Source, Work
-from pipecd.platforms.terraform import folder as folder_module
-from pipecd.platforms.terraform.folder import Folder, lock_plugin_cache
+from pipecd.platforms.terraform.folder import Folder, FolderLimits, lock_plugin_cache
 from pipecd.platforms.terraform.terraform import open_terraform
 from tests.platforms.terraform.shop import app_file, data, shop_runner
 
@@ -50,9 +49,8 @@ def test_each_application_has_its_own_folder(tmp_path: Path) -> None:
     assert Folder(source, "a").directory != Folder(source, "b").directory
 
 
-def test_too_many_generated_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module, "MAX_GENERATED_BYTES", 1 << 20)
-    folder = Folder(checkout(tmp_path / "first"), "a")
+def test_too_many_generated_files_are_refused(tmp_path: Path) -> None:
+    folder = Folder(checkout(tmp_path / "first"), "a", FolderLimits(max_generated=1 << 20))
     folder.record_files()
     folder.plan.write_bytes(b"plan")
     (folder.directory / "huge").write_bytes(bytes((1 << 20) + 1))
@@ -60,13 +58,13 @@ def test_too_many_generated_files_are_refused(tmp_path: Path, monkeypatch: pytes
         folder.pack()
 
 
-async def test_init_runs_without_the_plugin_cache_after_a_timeout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with lock_plugin_cache(tmp_path / "cache") as first:
-        monkeypatch.setattr(folder_module, "PLUGIN_CACHE_TIMEOUT", 0.2)
-        async with lock_plugin_cache(tmp_path / "cache") as second:
-            assert (first, second) == (True, False)
+async def test_init_runs_without_the_plugin_cache_after_a_timeout(tmp_path: Path) -> None:
+    limits = FolderLimits(plugin_cache_timeout=0.01)
+    async with (
+        lock_plugin_cache(tmp_path / "cache") as first,
+        lock_plugin_cache(tmp_path / "cache", limits) as second,
+    ):
+        assert (first, second) == (True, False)
     async with lock_plugin_cache(tmp_path / "cache") as third:
         assert third
 

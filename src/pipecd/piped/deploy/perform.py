@@ -1,13 +1,10 @@
 """Calls one stage and converts exceptions to outcomes; the only place that does.
 
 `rollout` opens a `StageRun` for a running stage, calls it until the stage ends, and closes it. User errors
-fail the stage with their remedy. Temporary errors are retried for up to `RETRY_TIMEOUT`. Any other exception
-is an internal error: it fails the stage and is logged with its traceback.
+fail the stage with their remedy. Temporary errors are retried for a while (`StageSettings`). Any other
+exception is an internal error: it fails the stage and is logged with its traceback.
 """
 
-import asyncio
-import random
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from pipecd.clock import Clock, timeout
 from pipecd.config.application import ApplicationConfig, StageConfig
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary, UserError
 from pipecd.git.other_repositories import OtherRepositories
@@ -25,23 +23,22 @@ from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.skip import skip_reason
 from pipecd.model.stage import Again, Done, Failed, Outcome, Source, StageAction, StageFunction, Work
 from pipecd.model.status import StageStatus
+from pipecd.piped.deploy.call_limit import CallLimit
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs, StageLogWriter
 from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.notify.log import log_notification
 from pipecd.piped.providers import Providers
+from pipecd.piped.settings import StageSettings
 from pipecd.piped.source.checkout import Sources
 from pipecd.platforms import Platform, load_platform
-from pipecd.retry import Retry
+from pipecd.retry import Backoff
 from pipecd.stages import STAGES
 
 log = structlog.get_logger()
 
 #: Timeout of a stage that configures none, in seconds.
 DEFAULT_TIMEOUT = 6 * 3600.0
-#: Delays between calls of a stage that raises `Temporary`, and how long it may keep failing, in seconds.
-RETRY = Retry(base=1.0, cap=60.0, tries=1_000_000)
-RETRY_TIMEOUT = 30 * 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +55,8 @@ class StageServices:
     logs: StageLogs
     providers: Providers
     encrypted_objects: EncryptedObjects
+    clock: Clock
+    settings: StageSettings
 
     @asynccontextmanager
     async def open_stage(
@@ -83,13 +82,20 @@ class StageRun:
         self._services, self._application, self._exit_stack = services, application, exit_stack
         self._stage_id, self._deployment = stage.id, deployment
         self._checkouts: dict[str, Source] = {}
-        self._delays = RETRY.delays(random.Random())
+        self._backoff = Backoff(services.settings.retry)
+        self._call_limit = CallLimit(services.clock, services.settings)
         self._failing_since: float | None = None
         self._first_call = True
         self._settings: StageConfig | None = None
 
     async def __call__(self, deployment: Deployment, actions: Sequence[StageAction]) -> Outcome:
         """Calls the stage once. Returns an outcome even if the stage raises."""
+        outcome = await self._outcome(deployment, actions)
+        if isinstance(outcome, Again):
+            return replace(outcome, after=max(outcome.after, self._call_limit.delay()))
+        return outcome
+
+    async def _outcome(self, deployment: Deployment, actions: Sequence[StageAction]) -> Outcome:
         self._deployment = deployment
         stage = deployment.stage(self._stage_id)
         try:
@@ -108,20 +114,22 @@ class StageRun:
                 reason="internal error", remedy="report it with the agent's log; sync again to retry"
             )
         self._failing_since = None
+        self._backoff.reset()
         if isinstance(outcome, Failed):
             self.log.error(f"{outcome.reason}; {outcome.remedy}" if outcome.remedy else outcome.reason)
         return outcome
 
     async def _call_within_timeout(self, stage: Stage, actions: Sequence[StageAction]) -> Outcome:
         """Calls the stage, or skips it. Reading its configuration is part of the stage's timeout."""
+        clock = self._services.clock
         try:
-            async with asyncio.timeout(self._remaining(stage)) as deadline:
+            async with timeout(clock, self._remaining(stage)) as deadline:
                 settings = await self._load_settings(stage)
-                remaining = self._remaining(stage)
-                if not remaining:
-                    # `asyncio.timeout` alone would not end a stage that returns without waiting.
-                    return self._timed_out(stage)
-                deadline.reschedule(asyncio.get_running_loop().time() + remaining)
+            remaining = self._remaining(stage)
+            if not remaining:
+                # `timeout` alone would not end a stage that returns without waiting.
+                return self._timed_out(stage)
+            async with timeout(clock, remaining) as deadline:
                 if self._first_call and settings and (reason := await self._skip_reason(settings)):
                     self.log.info(reason)
                     return Done(note=reason, status=StageStatus.SKIPPED)
@@ -152,7 +160,7 @@ class StageRun:
             options=_options(platform, settings, stage),
             provider=self._services.providers.config(deployment.platform_provider),
             log=self.log,
-            now=time.time(),
+            now=self._services.clock.now(),
             token=f"{deployment.id}/{stage.id}",
             actions=actions,
             target=self._target,
@@ -219,7 +227,7 @@ class StageRun:
 
     def _remaining(self, stage: Stage) -> float:
         """Seconds until the stage times out."""
-        now = time.time()
+        now = self._services.clock.now()
         return max(float(stage.metadata.get(STAGE_STARTED_AT, now)) + self._timeout(stage) - now, 0.0)
 
     def _timed_out(self, stage: Stage) -> Failed:
@@ -242,11 +250,11 @@ class StageRun:
 
     def _retry(self, error: Temporary, remaining: float) -> Outcome:
         """Postpones the call by at most `remaining` seconds, after which the stage times out."""
-        now = time.monotonic()
-        self._failing_since = self._failing_since or now
-        if now - self._failing_since > RETRY_TIMEOUT:
-            return self._failed(f"{error} (retried for {_format_duration(RETRY_TIMEOUT)})", error)
-        delay = min(error.after if error.after is not None else next(self._delays), remaining)
+        now, limit = self._services.clock.monotonic(), self._services.settings.retry_timeout
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if now - self._failing_since > limit:
+            return self._failed(f"{error} (retried for {_format_duration(limit)})", error)
+        delay = min(error.after if error.after is not None else self._backoff.next_delay(), remaining)
         self.log.error(f"{error}; retrying in {delay:.0f} s")
         return Postponed(after=delay)
 

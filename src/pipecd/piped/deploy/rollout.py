@@ -5,14 +5,13 @@ report.
 """
 
 import asyncio
-import random
-import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import structlog
 
+from pipecd.clock import Clock
 from pipecd.errors import Conflict, NotFound, PermissionDenied, Refused, Temporary
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
@@ -39,16 +38,13 @@ from pipecd.piped.notify.log import log_notification
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
-from pipecd.retry import Retry
+from pipecd.piped.settings import RolloutSettings
+from pipecd.retry import Backoff
 
 log = structlog.get_logger()
 
 #: Timeout of a deployment whose plan has none, in seconds.
 DEFAULT_TIMEOUT = 6 * 3600
-#: Delays after the control plane rejected a report, or Git was unreachable during planning.
-RETRY = Retry(base=0.5, cap=30.0, tries=1_000_000)
-#: How often a deployment waiting for its turn in a deployment chain checks for it, in seconds.
-CHAIN_POLL_INTERVAL = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +56,8 @@ class RolloutServices:
     reporter: Reporter
     planner: Planner
     stage_services: StageServices
+    clock: Clock
+    settings: RolloutSettings
     #: Ids of deployments with a stage call in progress, or whose outcome is not reported yet.
     active_deployments: set[str] = field(default_factory=set)
 
@@ -79,7 +77,7 @@ class Rollout:
         self._wake = Wake()
         self._exit_stack = AsyncExitStack()
         self._stage_run: tuple[str, StageRun] | None = None
-        self._delays = _retry_delays()
+        self._backoff = Backoff(services.settings.retry)
 
     async def run(self) -> None:
         """Returns when the deployment is completed, or no longer belongs to this agent."""
@@ -97,7 +95,7 @@ class Rollout:
     async def _step(self) -> bool:
         """Takes one step; returns whether more may follow."""
         try:
-            continues = await self._take_step()
+            return await self._take_step()
         except Conflict as error:
             await self._reload(error)
             return True
@@ -106,8 +104,6 @@ class Rollout:
         except (NotFound, PermissionDenied) as error:
             log.error("deployment_not_accessible", deployment=self.deployment.id, error=str(error))
             return False
-        self._delays = _retry_delays()
-        return continues
 
     async def _take_step(self) -> bool:
         await self._services.leadership.wait_until_may_begin()
@@ -119,7 +115,7 @@ class Rollout:
             case Run(stage=stage):
                 await self._call(stage)
             case step:
-                await self._record(apply_step(self.deployment, step, _now()))
+                await self._record(apply_step(self.deployment, step, self._now()))
         return True
 
     async def _plan(self) -> None:
@@ -129,13 +125,13 @@ class Rollout:
             planned = await self._services.planner.plan(deployment, self._application())
         except Temporary as error:
             log.warning("planning_delayed", deployment=deployment.id, error=str(error))
-            await self._wake.wait(next(self._delays))
+            await self._wait(self._backoff.next_delay())
             return
         match planned:
             case None:
-                await self._wake.wait(CHAIN_POLL_INTERVAL)
+                await self._wait(self._services.settings.chain_poll_interval)
             case Finish() as finish:
-                await self._record(apply_step(deployment, finish, _now()))
+                await self._record(apply_step(deployment, finish, self._now()))
             case _:
                 await self._record(planned)
 
@@ -147,7 +143,7 @@ class Rollout:
             if outcome is None:
                 stage_run.log.error(self._stop_message())
                 return
-            await self._record(apply_outcome(self.deployment, stage, outcome, _now()))
+            await self._record(apply_outcome(self.deployment, stage, outcome, self._now()))
         for action in () if isinstance(outcome, Postponed) else actions:
             await self._services.reporter.report_command_succeeded(action.id)
             self._services.view.mark_finished(action.id)
@@ -167,6 +163,8 @@ class Rollout:
         for stage_id in ended:
             await self._close_stage_run()
             self._services.stage_services.logs.complete(updated.id, stage_id)
+        if updated != self.deployment:
+            self._backoff.reset()
         changed = updated.status is not self.deployment.status
         self.deployment = updated
         if changed:
@@ -222,18 +220,25 @@ class Rollout:
 
     async def _cancel_when_stopped(self, running: asyncio.Task[Outcome]) -> None:
         while not self._stop():
-            await self._wake.wait(self._remaining_seconds())
+            await self._wake.wait_within(self._services.clock, self._remaining_seconds())
         running.cancel()
 
     async def _pause(self, stage: Stage, seconds: float, handled: tuple[StageAction, ...]) -> None:
         """Waits `seconds`, or until a new stage action arrives or the deployment must stop."""
-        until = time.monotonic() + seconds
         handled_ids = {action.id for action in handled}
-        while (remaining := until - time.monotonic()) > 0:
+
+        def has_new_action() -> bool:
             actions = self._services.view.stage_actions(self.deployment.id, stage.id)
-            if self._stop() or any(action.id not in handled_ids for action in actions):
-                return
-            await self._wake.wait(min(remaining, self._remaining_seconds()))
+            return any(action.id not in handled_ids for action in actions)
+
+        await self._wait(seconds, has_new_action)
+
+    async def _wait(self, seconds: float, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Waits `seconds`, or until the deployment must stop or a command has `interrupted` the wait."""
+        clock = self._services.clock
+        until = clock.monotonic() + seconds
+        while (remaining := until - clock.monotonic()) > 0 and not (self._stop() or interrupted()):
+            await self._wake.wait_within(clock, min(remaining, self._remaining_seconds()))
 
     def _stop(self) -> Stop | None:
         """Why the running stages must stop; None if they may continue."""
@@ -255,7 +260,10 @@ class Rollout:
         rolling_back = self.deployment.status is DeploymentStatus.ROLLING_BACK
         since = shared.get(ROLLBACK_STARTED_AT if rolling_back else STARTED_AT)
         limit = float(shared.get(TIMEOUT, DEFAULT_TIMEOUT))
-        return limit if since is None else float(since) + limit - time.time()
+        return limit if since is None else float(since) + limit - self._services.clock.now()
+
+    def _now(self) -> int:
+        return int(self._services.clock.now())
 
     def _application(self) -> Application:
         """The current application. If it was deleted, it is built from the deployment, for a rollback."""
@@ -280,7 +288,8 @@ class Rollout:
         """Reloads the deployment after a conflict: another process changed it, or the lease was lost."""
         log.warning("report_conflict", deployment=self.deployment.id, error=str(error))
         await self._close_stage_run()
-        await self._wake.wait(next(self._delays))
+        # Not cut short by a command: the stop that it requests may be what is rejected.
+        await self._services.clock.sleep(self._backoff.next_delay())
         await self._services.leadership.wait_until_may_begin()
         self.deployment = await self._services.reporter.get_deployment(self.deployment.id)
 
@@ -291,7 +300,7 @@ class Rollout:
             status=DeploymentStatus.FAILURE, reason=f"The control plane rejected a report: {error}"
         )
         try:
-            await self._record(apply_step(self.deployment, finish, _now()))
+            await self._record(apply_step(self.deployment, finish, self._now()))
         except (Refused, Conflict, NotFound, PermissionDenied) as report_error:
             log.error("deployment_not_ended", deployment=self.deployment.id, error=str(report_error))
         return False
@@ -329,11 +338,3 @@ def _deleted_application(deployment: Deployment) -> Application:
         labels=deployment.labels,
         disabled=True,
     )
-
-
-def _retry_delays() -> Iterator[float]:
-    return RETRY.delays(random.Random())
-
-
-def _now() -> int:
-    return int(time.time())

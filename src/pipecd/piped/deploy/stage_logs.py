@@ -6,28 +6,23 @@ oldest lines are dropped, and the log says so.
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from pipecd.client import Client
+from pipecd.clock import Clock, set_within
 from pipecd.errors import Conflict, NotFound, PermissionDenied, PipecdError, Refused
 from pipecd.piped.loop import Wake
+from pipecd.piped.settings import StageLogSettings
+from pipecd.retry import Backoff
 from pipecd.schema.agent.logs_pb2 import ReportStageLogsFromLastCheckpointRequest, ReportStageLogsRequest
 from pipecd.schema.model.stage_log_pb2 import LogBlock, LogSeverity
 from pipecd.secrets import Redactor
 
 log = structlog.get_logger()
 
-#: How long lines are collected before they are sent, in seconds.
-BATCH_DELAY = 0.15
-CHECKPOINT_INTERVAL = 120.0
-#: Limits in characters, of a block (PipeCD's reader rejects lines over 64 KiB of JSON), a call, and a stage.
-MAX_BLOCK_LENGTH, MAX_CALL_LENGTH, MAX_BUFFERED = 10_000, 1_000_000, 8_000_000
-#: How long the end of a stage waits for its log to be stored, in seconds.
-STORE_TIMEOUT = 5.0
 _PERMANENT_ERRORS = (Conflict, NotFound, PermissionDenied, Refused)
 
 
@@ -38,13 +33,16 @@ class _Pending:
     deployment_id: str
     stage_id: str
     next_index: int
+    #: Limit of `size`.
+    max_size: int
+    checkpoint_at: float
     #: Index of the last line that a checkpoint stored, or that the control plane rejected.
     stored_index: int = field(init=False)
     blocks: list[LogBlock] = field(default_factory=list)
+    #: In characters.
     size: int = 0
     sent: int = 0
     completed: bool = False
-    checkpoint_at: float = 0.0
     #: Set once the pending lines are stored; None if nothing waits for that.
     store: asyncio.Event | None = None
 
@@ -56,12 +54,12 @@ class _Pending:
         """The number of lines missing between the last stored line and the first pending one."""
         return self.blocks[0].index - self.stored_index - 1 if self.blocks else 0
 
-    def add(self, text: str, severity: LogSeverity.ValueType) -> None:
-        block = LogBlock(index=self.next_index, log=text, severity=severity, created_at=int(time.time()))
+    def add(self, text: str, severity: LogSeverity.ValueType, created_at: int) -> None:
+        block = LogBlock(index=self.next_index, log=text, severity=severity, created_at=created_at)
         self.next_index += 1
         self.blocks.append(block)
         self.size += len(text)
-        while self.size > MAX_BUFFERED and len(self.blocks) > 1:
+        while self.size > self.max_size and len(self.blocks) > 1:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -81,8 +79,16 @@ class _Pending:
 class StageLogWriter:
     """The log of one stage (implements `model.stage.StageLog`)."""
 
-    def __init__(self, pending: _Pending, redactor: Redactor, wake: Wake) -> None:
+    def __init__(
+        self,
+        pending: _Pending,
+        redactor: Redactor,
+        wake: Wake,
+        clock: Clock,
+        max_block_length: int,
+    ) -> None:
         self._pending, self._redactor, self._wake = pending, redactor, wake
+        self._clock, self._max_block_length = clock, max_block_length
 
     def info(self, text: str) -> None:
         self._write(text, LogSeverity.INFO)
@@ -94,16 +100,16 @@ class StageLogWriter:
         self._write(text, LogSeverity.ERROR)
 
     def _write(self, text: str, severity: LogSeverity.ValueType) -> None:
-        clean = self._redactor.text(text)
+        clean, now, length = self._redactor.text(text), int(self._clock.now()), self._max_block_length
         for line in clean.rstrip("\n").split("\n"):
-            for start in range(0, max(len(line), 1), MAX_BLOCK_LENGTH):
-                self._pending.add(line[start : start + MAX_BLOCK_LENGTH] or " ", severity)
+            for start in range(0, max(len(line), 1), length):
+                self._pending.add(line[start : start + length] or " ", severity, now)
         self._wake()
 
 
 class StageLogs:
-    def __init__(self, client: Client, redactor: Redactor) -> None:
-        self._client, self._redactor = client, redactor
+    def __init__(self, client: Client, redactor: Redactor, clock: Clock, settings: StageLogSettings) -> None:
+        self._client, self._redactor, self._clock, self._settings = client, redactor, clock, settings
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._wake = Wake()
 
@@ -113,22 +119,25 @@ class StageLogs:
         pending = self._pending.get(key)
         if pending is None:
             # Microseconds since the epoch: greater than every index of an earlier process.
-            pending = _Pending(deployment_id, stage_id, next_index=time.time_ns() // 1000)
-            pending.checkpoint_at = time.monotonic() + CHECKPOINT_INTERVAL
+            pending = _Pending(
+                deployment_id,
+                stage_id,
+                next_index=int(self._clock.now() * 1_000_000),
+                max_size=self._settings.max_buffered,
+                checkpoint_at=self._next_checkpoint(),
+            )
             self._pending[key] = pending
-        return StageLogWriter(pending, self._redactor, self._wake)
+        max_block_length = self._settings.max_block_length
+        return StageLogWriter(pending, self._redactor, self._wake, self._clock, max_block_length)
 
     async def store(self, deployment_id: str, stage_id: str) -> None:
-        """Stores the lines before the end of the stage is reported. Waits at most STORE_TIMEOUT."""
+        """Stores the lines before the end of the stage is reported. Waits at most `store_timeout`."""
         pending = self._pending.get((deployment_id, stage_id))
         if pending is None or not pending.blocks:
             return
         pending.store = asyncio.Event()
         self._wake()
-        try:
-            async with asyncio.timeout(STORE_TIMEOUT):
-                await pending.store.wait()
-        except TimeoutError:
+        if not await set_within(self._clock, pending.store, self._settings.store_timeout):
             log.warning("stage_log_not_stored_yet", deployment=deployment_id, stage=stage_id)
 
     def complete(self, deployment_id: str, stage_id: str) -> None:
@@ -139,17 +148,20 @@ class StageLogs:
 
     async def run(self) -> None:
         """Sends lines as they are written. Runs until cancelled."""
-        failures = 0
+        clock, settings = self._clock, self._settings
+        backoff = Backoff(settings.retry)
         while True:
-            await self._wake.wait(CHECKPOINT_INTERVAL if not failures else min(10.0, 0.5 * 2**failures))
-            if not failures and not any(pending.store for pending in self._pending.values()):
-                await asyncio.sleep(BATCH_DELAY)
+            await self._wake.wait_within(clock, settings.checkpoint_interval)
+            if not any(pending.store for pending in self._pending.values()):
+                await clock.sleep(settings.batch_delay)
             try:
                 await self._send_all()
-                failures = 0
+                backoff.reset()
             except PipecdError as error:
-                failures = min(failures + 1, 6)
                 log.warning("stage_logs_delayed", error=str(error))
+                # New lines do not cut the delay short: a script may write many a second.
+                await clock.sleep(backoff.next_delay())
+                self._wake()
 
     async def flush(self) -> None:
         """Tries once to store all pending lines; called at shutdown."""
@@ -159,9 +171,14 @@ class StageLogs:
             except PipecdError as error:
                 log.warning("stage_log_not_stored", stage=pending.stage_id, error=str(error))
 
+    def _next_checkpoint(self) -> float:
+        return self._clock.monotonic() + self._settings.checkpoint_interval
+
     async def _send_all(self) -> None:
         for pending in list(self._pending.values()):
-            due = time.monotonic() >= pending.checkpoint_at or pending.size > MAX_CALL_LENGTH
+            due = self._clock.monotonic() >= pending.checkpoint_at or (
+                pending.size > self._settings.max_call_length
+            )
             if pending.completed or pending.store or (due and pending.blocks):
                 await self._checkpoint(pending)
             else:
@@ -169,7 +186,7 @@ class StageLogs:
 
     async def _send_new(self, pending: _Pending) -> None:
         while pending.sent < len(pending.blocks):
-            part = _first_part(pending.blocks[pending.sent :])
+            part = _first_part(pending.blocks[pending.sent :], self._settings.max_call_length)
             request = ReportStageLogsRequest(
                 deployment_id=pending.deployment_id, stage_id=pending.stage_id, blocks=part
             )
@@ -184,7 +201,7 @@ class StageLogs:
     async def _checkpoint(self, pending: _Pending) -> None:
         """Stores all pending lines; the last part carries the completed flag."""
         while True:
-            part = _first_part(pending.blocks)
+            part = _first_part(pending.blocks, self._settings.max_call_length)
             is_last_part = len(part) == len(pending.blocks)
             last = part[-1].index if part else pending.stored_index
             request = ReportStageLogsFromLastCheckpointRequest(
@@ -200,7 +217,7 @@ class StageLogs:
                 self._discard_rejected(pending, error)
                 return
             pending.discard_until(last)
-            pending.checkpoint_at = time.monotonic() + CHECKPOINT_INTERVAL
+            pending.checkpoint_at = self._next_checkpoint()
             if is_last_part:
                 self._finish_checkpoint(pending, request.completed)
                 return
@@ -223,13 +240,13 @@ class StageLogs:
             del self._pending[(pending.deployment_id, pending.stage_id)]
 
 
-def _first_part(blocks: Sequence[LogBlock]) -> list[LogBlock]:
-    """The leading blocks that fit into one call."""
+def _first_part(blocks: Sequence[LogBlock], max_length: int) -> list[LogBlock]:
+    """The leading blocks that fit into one call of `max_length` characters."""
     part: list[LogBlock] = []
     size = 0
     for block in blocks:
         size += len(block.log)
-        if part and size > MAX_CALL_LENGTH:
+        if part and size > max_length:
             break
         part.append(block)
     return part

@@ -5,7 +5,6 @@ once and nothing is reported; regaining the lease starts them again.
 """
 
 import asyncio
-import random
 from collections.abc import Iterable
 from functools import partial
 
@@ -16,12 +15,9 @@ from pipecd.model.deployment import Deployment
 from pipecd.piped.deploy.rollout import Rollout, RolloutServices
 from pipecd.piped.loop import Wake
 from pipecd.piped.metrics import INTERNAL_ERRORS
-from pipecd.retry import Retry
+from pipecd.retry import Backoff
 
 log = structlog.get_logger()
-
-#: Delays before a worker retries a deployment after an error.
-RETRY = Retry(base=1.0, cap=60.0, tries=1_000_000)
 
 
 class Workers:
@@ -68,24 +64,35 @@ class Workers:
 
     async def _run_deployments(self, application_id: str) -> None:
         """Runs the application's deployments one after another. An error affects only this application."""
-        view = self._services.view
-        delays = RETRY.delays(random.Random())
+        view, clock = self._services.view, self._services.clock
+        policy = self._services.settings.worker_retry
+        backoff = Backoff(policy)
         while listed := next_deployment(application_id, view.deployments.values()):
-            try:
-                await Rollout(await self._services.reporter.get_deployment(listed.id), self._services).run()
-            except (NotFound, PermissionDenied) as error:
-                log.error("deployment_not_accessible", deployment=listed.id, error=str(error))
-            except PipecdError as error:
-                log.error("deployment_paused", deployment=listed.id, error=str(error))
-                await asyncio.sleep(next(delays))
+            started = clock.monotonic()
+            if await self._run(listed):
+                backoff.reset()
+                view.mark_finished(listed.id)
+                view.request_refresh()
                 continue
-            except Exception:
-                INTERNAL_ERRORS.labels(loop="worker").inc()
-                log.exception("unhandled_error", deployment=listed.id)
-                await asyncio.sleep(next(delays))
-                continue
-            view.mark_finished(listed.id)
-            view.request_refresh()
+            if clock.monotonic() - started > policy.cap:
+                # It ran for a while: this is another error than the one before.
+                backoff.reset()
+            await clock.sleep(backoff.next_delay())
+
+    async def _run(self, listed: Deployment) -> bool:
+        """Runs the deployment. Returns False if it was interrupted by an error and must be run again."""
+        try:
+            await Rollout(await self._services.reporter.get_deployment(listed.id), self._services).run()
+        except (NotFound, PermissionDenied) as error:
+            log.error("deployment_not_accessible", deployment=listed.id, error=str(error))
+        except PipecdError as error:
+            log.error("deployment_paused", deployment=listed.id, error=str(error))
+            return False
+        except Exception:
+            INTERNAL_ERRORS.labels(loop="worker").inc()
+            log.exception("unhandled_error", deployment=listed.id)
+            return False
+        return True
 
 
 def next_deployment(application_id: str, deployments: Iterable[Deployment]) -> Deployment | None:

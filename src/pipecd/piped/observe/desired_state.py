@@ -5,12 +5,13 @@ checkout is made only if the platform needs one. Also records when the live stat
 seen to change.
 """
 
-import time
-from collections.abc import AsyncIterator, Mapping
+import math
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pipecd.clock import Clock
 from pipecd.errors import ConfigError
 from pipecd.model.application import Application, GitPath
 from pipecd.model.drift import IgnoredFields, Redact
@@ -32,8 +33,11 @@ class _DesiredState:
 
 
 class ObservationRequests:
-    def __init__(self, heads: Heads, sources: Sources, providers: Providers, redact: Redact) -> None:
+    def __init__(
+        self, heads: Heads, sources: Sources, providers: Providers, redact: Redact, clock: Clock
+    ) -> None:
         self._heads, self._sources, self._providers, self._redact = heads, sources, providers, redact
+        self._clock = clock
         #: Repository id → the last loaded head and when it was loaded.
         self._cached_heads: dict[str, tuple[float, Head]] = {}
         self._desired_states: dict[str, _DesiredState] = {}
@@ -41,11 +45,11 @@ class ObservationRequests:
 
     def mark_changed(self, application: Application) -> None:
         """Record that the application's live state differs from the previous check."""
-        self._changed_at[application.id] = time.monotonic()
+        self._changed_at[application.id] = self._clock.monotonic()
 
     def changed_since(self, application: Application, at: float) -> bool:
         """Whether the live state was seen to change after `at` (monotonic seconds)."""
-        return self._changed_at.get(application.id, 0.0) >= at
+        return self._changed_at.get(application.id, -math.inf) >= at
 
     @asynccontextmanager
     async def build(
@@ -88,8 +92,8 @@ class ObservationRequests:
             )
             yield request, head.commit.hash
 
-    def prune(self, applications: Mapping[str, Application]) -> None:
-        """Drop cached values of applications that are not in `applications`."""
+    def prune(self, applications: Collection[str]) -> None:
+        """Drop cached values of applications whose id is not in `applications`."""
         self._desired_states = {
             key: state for key, state in self._desired_states.items() if key in applications
         }
@@ -101,7 +105,7 @@ class ObservationRequests:
         if repo_id not in self._heads.repositories:
             return None
         at, head = self._cached_heads.get(repo_id, (0.0, None))
-        if head is None or time.monotonic() - at > max_age or file not in head.files:
+        if head is None or self._clock.monotonic() - at > max_age or file not in head.files:
             head = await self._heads.load_head(repo_id, also=[file])
-            self._cached_heads[repo_id] = (time.monotonic(), head)
+            self._cached_heads[repo_id] = (self._clock.monotonic(), head)
         return head

@@ -5,9 +5,10 @@ status. A result is reported when it changes. If the platform's live state shows
 reused for some time unless Git or the live state changed, so that idle applications cost few API calls.
 """
 
-import time
+from collections.abc import Collection
 from functools import cache
 
+from pipecd.clock import Clock
 from pipecd.errors import ConfigError, UserError
 from pipecd.model.application import Application
 from pipecd.model.drift import Drift
@@ -18,6 +19,7 @@ from pipecd.piped.providers import Providers
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
+from pipecd.piped.settings import DriftSettings
 from pipecd.platforms import Compares, Observes
 
 CHECK_LIMITS = CheckLimits(concurrency=2, timeout=900.0, initial_delay=30.0)
@@ -25,8 +27,6 @@ CHECK_LIMITS = CheckLimits(concurrency=2, timeout=900.0, initial_delay=30.0)
 MAX_HEAD_AGE = 10.0
 #: The console shows the details as text; of a huge plan only the beginning is reported (characters).
 MAX_DETAILS_LENGTH = 200_000
-#: How long the result for an idle application is reused, in multiples of the platform's drift interval.
-MAX_REUSE_INTERVALS = 5
 COMPARISON_FAILED = "The live state could not be compared with Git"
 
 ReportedState = tuple[SyncStatus, str]
@@ -40,14 +40,19 @@ class DriftDetector:
         reporter: Reporter,
         observation_requests: ObservationRequests,
         providers: Providers,
+        clock: Clock,
+        settings: DriftSettings,
     ) -> None:
         self._view, self._leadership, self._reporter = view, leadership, reporter
         self._observation_requests, self._providers = observation_requests, providers
+        self._clock, self._settings = clock, settings
         #: What this process last reported, unless a deployment ran since.
         self._reported: dict[str, ReportedState] = {}
         #: Commit of the last completed comparison, and when it began (monotonic seconds).
         self._compared: dict[str, tuple[str, float]] = {}
-        self._scheduler = ApplicationScheduler("drift", CHECK_LIMITS, self._interval, self._check)
+        self._scheduler = ApplicationScheduler(
+            "drift", CHECK_LIMITS, self._interval, self._check, self._prune, clock
+        )
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -61,6 +66,11 @@ class DriftDetector:
         platform = _comparing_platform(application.kind.name)
         return platform.drift_interval if platform and self._is_enabled(platform, application) else None
 
+    def _prune(self, applications: Collection[str]) -> None:
+        self._observation_requests.prune(applications)
+        self._reported = {key: state for key, state in self._reported.items() if key in applications}
+        self._compared = {key: at for key, at in self._compared.items() if key in applications}
+
     def _is_enabled(self, platform: Compares, application: Application) -> bool:
         try:
             return platform.drift_enabled(self._providers.config(application.platform_provider))
@@ -69,8 +79,7 @@ class DriftDetector:
             return False
 
     async def _check(self, application: Application) -> None:
-        self._observation_requests.prune(self._view.applications)
-        since = time.monotonic()
+        since = self._clock.monotonic()
         try:
             async with self._observation_requests.build(application, max_head_age=MAX_HEAD_AGE) as built:
                 if built is None:
@@ -81,7 +90,7 @@ class DriftDetector:
                 if self._can_reuse_result(platform, application, commit):
                     return
                 self._compared.pop(application.id, None)
-                started_at = time.monotonic()
+                started_at = self._clock.monotonic()
                 drift = await platform.detect_drift(request)
         except UserError as error:
             await self._report(
@@ -103,9 +112,8 @@ class DriftDetector:
             return False
         observed = isinstance(platform, Observes) and platform.live_shows_manual_changes
         changed = self._observation_requests.changed_since(application, at)
-        return (
-            observed and not changed and time.monotonic() - at < MAX_REUSE_INTERVALS * platform.drift_interval
-        )
+        max_age = self._settings.max_reuse_intervals * platform.drift_interval
+        return observed and not changed and self._clock.monotonic() - at < max_age
 
     async def _report(
         self, application: Application, since: float, status: SyncStatus, short: str, reason: str

@@ -6,12 +6,13 @@ has ended, its application is checked immediately.
 """
 
 import asyncio
-import time
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
 from pipecd.client import Client
+from pipecd.clock import Clock
 from pipecd.model.application import Application
 from pipecd.model.drift import Redact
 from pipecd.model.resource import Resource
@@ -48,8 +49,9 @@ class LiveStateReporter:
         client: Client,
         observation_requests: ObservationRequests,
         redact: Redact,
+        clock: Clock,
     ) -> None:
-        self._view, self._leadership, self._client = view, leadership, client
+        self._view, self._leadership, self._client, self._clock = view, leadership, client, clock
         self._observation_requests, self._redact = observation_requests, redact
         #: When the state was last sent (monotonic seconds), and the state.
         self._sent: dict[str, tuple[float, Sequence[Resource]]] = {}
@@ -58,10 +60,15 @@ class LiveStateReporter:
         #: The deployment state at the last check.
         self._checked: dict[str, DeploymentState] = {}
         self._schedulers = [
-            ApplicationScheduler("live state", CHECK_LIMITS, partial(self._interval, False), self._check),
             ApplicationScheduler(
-                "live state", PROGRAM_CHECK_LIMITS, partial(self._interval, True), self._check
-            ),
+                "live state",
+                limits,
+                partial(self._interval, runs_program),
+                self._check,
+                self._prune,
+                clock,
+            )
+            for runs_program, limits in ((False, CHECK_LIMITS), (True, PROGRAM_CHECK_LIMITS))
         ]
 
     async def run(self) -> None:
@@ -102,20 +109,22 @@ class LiveStateReporter:
         await self._send(application, resources)
 
     async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
-        at, sent = self._sent.get(application.id, (0.0, None))
+        at, sent = self._sent.get(application.id, (-math.inf, None))
         if sent == resources:
             factor = 2 * self._idle_factor.get(application.id, 1)
             self._idle_factor[application.id] = min(MAX_IDLE_FACTOR, factor)
-            if time.monotonic() - at < RESEND_INTERVAL:
+            if self._clock.monotonic() - at < RESEND_INTERVAL:
                 return
         else:
             self._idle_factor.pop(application.id, None)
             self._observation_requests.mark_changed(application)
-        snapshot = snapshot_to(application, resources, now=int(time.time()))
+        snapshot = snapshot_to(application, resources, now=int(self._clock.now()))
         request = ReportApplicationLiveStateRequest(snapshot=snapshot)
         await self._client.call(self._client.piped.ReportApplicationLiveState, request)
-        self._sent[application.id] = (time.monotonic(), resources)
-        applications = self._view.applications
+        self._sent[application.id] = (self._clock.monotonic(), resources)
+
+    def _prune(self, applications: Collection[str]) -> None:
+        self._observation_requests.prune(applications)
         self._sent = {key: value for key, value in self._sent.items() if key in applications}
         self._idle_factor = {key: value for key, value in self._idle_factor.items() if key in applications}
         self._checked = {key: value for key, value in self._checked.items() if key in applications}

@@ -6,13 +6,13 @@ not delay the others.
 
 import asyncio
 import random
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
+from pipecd.clock import Clock, timeout
 from pipecd.errors import PipecdError
 from pipecd.model.application import Application
 from pipecd.piped.loop import Wake, repeat
@@ -40,9 +40,17 @@ class ApplicationScheduler:
         limits: CheckLimits,
         interval: Callable[[Application], float | None],
         check: Callable[[Application], Awaitable[None]],
+        prune: Callable[[Collection[str]], None],
+        clock: Clock,
     ) -> None:
-        """`interval` returns the seconds between two checks of an application; None excludes it for now."""
+        """`interval` returns the seconds between two checks of an application; None excludes it for now.
+
+        `prune` receives the ids of all applications when one was removed, to drop what is cached for others.
+        """
         self._name, self._limits, self._interval, self._check = name, limits, interval, check
+        self._prune, self._clock = prune, clock
+        #: The applications at the last call of `_prune`.
+        self._known: Set[str] = frozenset()
         self._due: dict[str, float] = {}
         self._in_progress: set[str] = set()
         self._failing: set[str] = set()
@@ -55,6 +63,7 @@ class ApplicationScheduler:
             await repeat(
                 self._name,
                 partial(self._start_due, tasks, view, leadership),
+                clock=self._clock,
                 interval=1.0,
                 wake=self._wake,
                 feeds=(view.deployments_feed, leadership.feed),
@@ -64,8 +73,11 @@ class ApplicationScheduler:
         if not leadership.lease.may_begin:
             return
         applications = view.applications
+        if not self._known <= applications.keys():
+            self._prune(applications.keys())
+        self._known = frozenset(applications)
         self._update_due(applications)
-        now = time.monotonic()
+        now = self._clock.monotonic()
         waiting = sorted(
             (at, key) for key, at in self._due.items() if at <= now and key not in self._in_progress
         )
@@ -75,7 +87,7 @@ class ApplicationScheduler:
             task.add_done_callback(partial(self._on_done, key))
 
     def _update_due(self, applications: Mapping[str, Application]) -> None:
-        now, due = time.monotonic(), {}
+        now, due = self._clock.monotonic(), {}
         for key, application in applications.items():
             interval = None if application.disabled else self._interval(application)
             if interval is not None:
@@ -87,11 +99,13 @@ class ApplicationScheduler:
 
     def _on_done(self, key: str, _: asyncio.Task[None]) -> None:
         self._in_progress.discard(key)
+        # A check that ends after its application was removed may have cached a result.
+        self._known |= {key}
         self._wake()
 
     async def _run_check(self, application: Application) -> None:
         try:
-            async with asyncio.timeout(self._limits.timeout):
+            async with timeout(self._clock, self._limits.timeout):
                 await self._check(application)
         except (PipecdError, TimeoutError) as error:
             # One warning per outage; repeated failures are logged at debug level.
@@ -106,7 +120,7 @@ class ApplicationScheduler:
             self._failing.discard(application.id)
         if application.id in self._due:
             interval = self._interval(application) or self._limits.initial_delay
-            self._due[application.id] = time.monotonic() + interval * random.uniform(0.9, 1.1)
+            self._due[application.id] = self._clock.monotonic() + interval * random.uniform(0.9, 1.1)
 
 
 def installed_platform(kind: str) -> Platform | None:

@@ -12,13 +12,9 @@ from pipecd.config.piped import PipedSpec
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, Temporary, Unauthenticated, Unsupported
 from pipecd.piped.options import Options
 from pipecd.piped.session.meta import Identity, report_meta
-from pipecd.retry import Retry
 from pipecd.retry import call as call_with_retry
 
 log = structlog.get_logger()
-
-#: Each attempt waits for the connection as long as `client.DIAL_TIMEOUT`.
-DIAL_RETRY = Retry(base=1.0, cap=10.0, tries=4)
 
 
 @asynccontextmanager
@@ -31,14 +27,20 @@ async def connect_and_register(
     Raises ConfigError when the control plane refuses the agent, Temporary when it stays unreachable.
     """
     instance = uuid.uuid4().hex
+    clock, settings = options.clock, options.settings.connect
     token = PipedToken(project_id=spec.project_id, piped_id=spec.piped_id, key=key)
 
     async def dial() -> Client:
         return await connect(
-            spec.api_address, token, options.transport, instance=instance, timeout=options.dial_timeout
+            spec.api_address,
+            token,
+            options.transport,
+            instance=instance,
+            timeout=settings.dial_timeout,
+            clock=clock,
         )
 
-    client = await call_with_retry(dial, DIAL_RETRY, before_retry=_log_retry)
+    client = await call_with_retry(dial, settings.dial_retry, sleep=clock.sleep, before_retry=_log_retry)
     try:
         yield client, instance, await _register(client, spec, options, public_key)
     finally:

@@ -3,14 +3,11 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from pipecd.clock import Clock
 from pipecd.piped.loop import Wake, every, repeat
 from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.view import View
-
-#: Interval at which everything is read again, in case a change notification was lost (seconds).
-FULL_REFRESH_INTERVAL = 60.0
-#: Polling intervals while there is no stream of changes (seconds).
-COMMANDS_POLL_INTERVAL, DEPLOYMENTS_POLL_INTERVAL = 5.0, 10.0
+from pipecd.piped.settings import PollingSettings
 
 
 @dataclass(frozen=True)
@@ -22,7 +19,9 @@ class Wakes:
     commands: Wake = field(default_factory=Wake)
 
 
-async def poll(view: View, leadership: Leadership, wakes: Wakes) -> None:
+async def poll(
+    view: View, leadership: Leadership, wakes: Wakes, clock: Clock, settings: PollingSettings
+) -> None:
     """Keep the view up to date. Runs until cancelled."""
     async with asyncio.TaskGroup() as tasks:
         for name, tick, wake in (
@@ -31,18 +30,20 @@ async def poll(view: View, leadership: Leadership, wakes: Wakes) -> None:
             ("commands", view.refresh_commands, wakes.commands),
         ):
             tasks.create_task(
-                repeat(name, tick, interval=FULL_REFRESH_INTERVAL, wake=wake), name=f"view {name}"
+                repeat(name, tick, clock=clock, interval=settings.full_refresh_interval, wake=wake),
+                name=f"view {name}",
             )
         tasks.create_task(
-            _wake_without_stream(leadership, wakes.commands, COMMANDS_POLL_INTERVAL), name="poll commands"
+            _wake_without_stream(leadership, wakes.commands, clock, settings.commands_interval),
+            name="poll commands",
         )
         tasks.create_task(
-            _wake_without_stream(leadership, wakes.deployments, DEPLOYMENTS_POLL_INTERVAL),
+            _wake_without_stream(leadership, wakes.deployments, clock, settings.deployments_interval),
             name="poll deployments",
         )
 
 
-async def _wake_without_stream(leadership: Leadership, wake: Wake, interval: float) -> None:
-    async for _ in every(interval, Wake()):
+async def _wake_without_stream(leadership: Leadership, wake: Wake, clock: Clock, interval: float) -> None:
+    async for _ in every(clock, interval, Wake()):
         if leadership.lease is not Lease.GRANTED:
             wake()

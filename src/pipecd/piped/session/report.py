@@ -5,7 +5,6 @@ that stays correct when the agent is killed between two calls. During an outage 
 the work that depends on it: no status is invented. A rejected report (Conflict) raises to the caller.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -14,6 +13,7 @@ import structlog
 from grpc import aio
 
 from pipecd.client import Client
+from pipecd.clock import Clock
 from pipecd.errors import AlreadyExists, NotFound, Temporary, Unsupported
 from pipecd.model.application import DeploymentReference
 from pipecd.model.deployment import Deployment, Stage, Version
@@ -63,8 +63,8 @@ REPORT_RETRY = Retry(base=0.5, cap=10.0, tries=10)
 
 
 class Reporter:
-    def __init__(self, client: Client, redactor: Redactor) -> None:
-        self._client, self._redact = client, redactor.text
+    def __init__(self, client: Client, redactor: Redactor, clock: Clock) -> None:
+        self._client, self._redact, self._clock = client, redactor.text, clock
         self._piped = client.piped
 
     async def report_changes(self, old: Deployment, new: Deployment) -> None:
@@ -103,7 +103,7 @@ class Reporter:
         Returns the stored deployment. It may exist already: an earlier attempt succeeded, maybe of another
         process.
         """
-        message = deployment_to(deployment, now=int(time.time()))
+        message = deployment_to(deployment, now=int(self._clock.now()))
         try:
             if chain is not None:
                 chain.first_deployment.CopyFrom(message)
@@ -148,7 +148,7 @@ class Reporter:
             short_reason=self._redact(short),
             reason=self._redact(reason or short),
             head_deployment_id=head,
-            timestamp=int(time.time()),
+            timestamp=int(self._clock.now()),
         )
         request = ReportApplicationSyncStateRequest(application_id=application_id, state=state)
         await self._send(self._piped.ReportApplicationSyncState, request)
@@ -182,7 +182,7 @@ class Reporter:
             command_id=command_id,
             status=status,
             metadata=self._redact_metadata(metadata),
-            handled_at=int(time.time()),
+            handled_at=int(self._clock.now()),
             output=output,
         )
         try:
@@ -200,7 +200,7 @@ class Reporter:
         )
 
     async def _report_planned(self, new: Deployment) -> None:
-        now = int(time.time())
+        now = int(self._clock.now())
         await self._send(
             self._piped.ReportDeploymentPlanned,
             ReportDeploymentPlannedRequest(
@@ -246,7 +246,7 @@ class Reporter:
                     status_reason=self._redact(new.reason),
                     requires=new.requires,
                     visible=new.visible,
-                    completed_at=new.completed_at or int(time.time()),
+                    completed_at=new.completed_at or int(self._clock.now()),
                 ),
             )
 

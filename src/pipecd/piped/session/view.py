@@ -6,7 +6,7 @@ a response is.
 """
 
 import asyncio
-import time
+import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import TypeVar
@@ -14,6 +14,7 @@ from typing import TypeVar
 import structlog
 
 from pipecd.client import Client
+from pipecd.clock import Clock
 from pipecd.errors import Unsupported
 from pipecd.model.application import Application
 from pipecd.model.command import ApproveStage, CancelDeployment, Command, SkipStage
@@ -35,8 +36,8 @@ MAX_PAGES = 10_000
 
 
 class View:
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client, self._clock = client, clock
         self.applications: Mapping[str, Application] = {}
         self.deployments: Mapping[str, Deployment] = {}
         #: Ids of applications with a running deployment. Their records show it only after the next refresh.
@@ -64,7 +65,7 @@ class View:
         self.applications_feed()
 
     async def refresh_deployments(self) -> None:
-        started_at = time.monotonic()
+        started_at = self._clock.monotonic()
         messages: list[WireDeployment] = []
         cursor = ""
         for _ in range(MAX_PAGES):
@@ -83,7 +84,7 @@ class View:
         newer = {
             deployment_id: deployment
             for deployment_id, deployment in self.deployments.items()
-            if self._created_at.get(deployment_id, 0.0) >= started_at
+            if self._created_at.get(deployment_id, -math.inf) >= started_at
         }
         self._set_deployments(newer | listed)
         self._loaded["deployments"].set()
@@ -103,14 +104,14 @@ class View:
 
     def add_deployment(self, deployment: Deployment) -> None:
         """Add a deployment that this process created, without waiting for the next listing."""
-        self._created_at[deployment.id] = time.monotonic()
+        self._created_at[deployment.id] = self._clock.monotonic()
         if deployment.id not in self._finished_at:
             self._set_deployments({**self.deployments, deployment.id: deployment})
             self.deployments_feed()
 
     def mark_finished(self, record_id: str) -> None:
         """Remove the deployment or command, even if a listing in flight still contains it."""
-        self._finished_at[record_id] = time.monotonic()
+        self._finished_at[record_id] = self._clock.monotonic()
         self._set_deployments({key: value for key, value in self.deployments.items() if key != record_id})
         self.commands = {key: value for key, value in self.commands.items() if key != record_id}
 
@@ -122,7 +123,7 @@ class View:
 
     def had_deployment_since(self, application_id: str, at: float) -> bool:
         """Whether a deployment of the application was running at any time after `at` (monotonic seconds)."""
-        ended_at = self._deployment_ended_at.get(application_id, 0.0)
+        ended_at = self._deployment_ended_at.get(application_id, -math.inf)
         return application_id in self.deploying_applications or ended_at >= at
 
     def find_cancel(self, deployment_id: str) -> CancelDeployment | None:
@@ -150,14 +151,14 @@ class View:
         )
 
     def _set_deployments(self, deployments: Mapping[str, Deployment]) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         ended_ids = self.deployments.keys() - deployments.keys()
         self._deployment_ended_at |= {self.deployments[key].application_id: now for key in ended_ids}
         self.deployments = deployments
         self.deploying_applications = {deployment.application_id for deployment in deployments.values()}
 
     def _prune(self) -> None:
-        limit = time.monotonic() - RETENTION
+        limit = self._clock.monotonic() - RETENTION
         self._finished_at = {key: at for key, at in self._finished_at.items() if at > limit}
         self._created_at = {key: at for key, at in self._created_at.items() if at > limit}
         self._deployment_ended_at = {key: at for key, at in self._deployment_ended_at.items() if at > limit}

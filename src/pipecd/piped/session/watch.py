@@ -4,8 +4,6 @@ Each change notification wakes the loop that reads the changed records. Notifica
 or lost one costs a read or a poll interval. With a control plane that has no stream, the agent only polls.
 """
 
-import asyncio
-import random
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,18 +11,14 @@ from dataclasses import dataclass
 import structlog
 
 from pipecd.client import Client
+from pipecd.clock import Clock, timeout
 from pipecd.errors import PipecdError, Unsupported
 from pipecd.piped.session.lease import Leadership, Lease
-from pipecd.retry import Retry
+from pipecd.piped.settings import WatchSettings
+from pipecd.retry import Backoff
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
 
 log = structlog.get_logger()
-
-#: The control plane sends something at least every 15 s; a longer silence means a dead connection (seconds).
-SILENCE_TIMEOUT = 40.0
-RECONNECT_RETRY = Retry(base=0.5, cap=10.0, tries=1_000_000)
-#: Interval at which a control plane without the stream is checked for an upgrade (seconds).
-UNSUPPORTED_RETRY_INTERVAL = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,26 +45,33 @@ _LEASES: Mapping[int, Lease] = {
 }
 
 
-async def watch(client: Client, instance: str, handlers: ChangeHandlers, leadership: Leadership) -> None:
+async def watch(
+    client: Client,
+    instance: str,
+    handlers: ChangeHandlers,
+    leadership: Leadership,
+    clock: Clock,
+    settings: WatchSettings,
+) -> None:
     """Keep the stream open. Runs until cancelled."""
-    delays = RECONNECT_RETRY.delays(random.Random())
+    backoff = Backoff(settings.reconnect_retry)
     while True:
         try:
             async with aclosing(
                 client.stream(client.agent.Watch, AgentWatchRequest(instance=instance))
             ) as stream:
                 while True:
-                    async with asyncio.timeout(SILENCE_TIMEOUT):
+                    async with timeout(clock, settings.silence_timeout):
                         change = await anext(stream)
-                    delays = RECONNECT_RETRY.delays(random.Random())
+                    backoff.reset()
                     _dispatch(change, handlers, leadership)
         except Unsupported:
             log.info("watch_stream_unsupported", fallback="polling")
             leadership.set_lease(Lease.NOT_REQUIRED)
-            await asyncio.sleep(UNSUPPORTED_RETRY_INTERVAL)
+            await clock.sleep(settings.unsupported_interval)
         except (PipecdError, TimeoutError, StopAsyncIteration) as error:
             _handle_disconnect(leadership, error)
-            await asyncio.sleep(next(delays))
+            await clock.sleep(backoff.next_delay())
 
 
 def _dispatch(change: AgentChange, handlers: ChangeHandlers, leadership: Leadership) -> None:

@@ -4,6 +4,8 @@ Called by the trigger loop at each check. An invalid file is reported as INVALID
 and remedy, even if another state was reported meanwhile; the next valid commit clears it.
 """
 
+from collections.abc import Collection
+
 from pipecd.errors import ConfigError
 from pipecd.model.application import Application
 from pipecd.model.status import SyncStatus
@@ -34,6 +36,10 @@ class ConfigStatus:
         if self._reported.get(application.id) != reason:
             self._reported[application.id] = reason
             log_notification("DEPLOYMENT_TRIGGER_FAILED", {"application": application.name, "reason": reason})
+
+    def prune(self, applications: Collection[str]) -> None:
+        """Drops what was reported for applications whose id is not in `applications`."""
+        self._reported = {key: reason for key, reason in self._reported.items() if key in applications}
 
     def needs_report(self, application: Application) -> bool:
         """Whether its file is known to be invalid, but another state was reported since."""

@@ -4,9 +4,9 @@ Called by the trigger loop. Creation is idempotent: the id is derived from the c
 process creates the same deployment.
 """
 
-import time
 from dataclasses import dataclass, replace
 
+from pipecd.clock import Clock
 from pipecd.config.application import Chain
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind
@@ -36,12 +36,12 @@ class Cause:
 
 
 class DeploymentCreator:
-    def __init__(self, reporter: Reporter, view: View) -> None:
-        self._reporter, self._view = reporter, view
+    def __init__(self, reporter: Reporter, view: View, clock: Clock) -> None:
+        self._reporter, self._view, self._clock = reporter, view, clock
 
     async def create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
         """The deployment as recorded by the control plane. A repeated call returns the existing one."""
-        deployment = _deployment(application, head, cause, int(time.time()))
+        deployment = _deployment(application, head, cause, int(self._clock.now()))
         # A deployment that is part of a chain starts no other chain.
         chain = _chain(file.chain) if file.chain and not cause.chain_id else None
         recorded = await self._reporter.create_deployment(deployment, chain)

@@ -6,11 +6,11 @@ if a process is killed before the response arrives, the next one creates the sam
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from pipecd.clock import Clock
 from pipecd.errors import ConfigError, NotFound, PipecdError, UserError
 from pipecd.model.application import Application
 from pipecd.model.command import ChainSyncApplication, SyncApplication
@@ -43,10 +43,13 @@ class TriggerLoop:
         reporter: Reporter,
         heads: Heads,
         creator: DeploymentCreator,
+        clock: Clock,
         sync_interval: float,
     ) -> None:
+        """`sync_interval` is in seconds."""
         self._view, self._leadership, self._reporter = view, leadership, reporter
-        self._heads, self._creator, self._interval = heads, creator, sync_interval
+        self._heads, self._creator = heads, creator
+        self._clock, self._interval = clock, sync_interval
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
         self._route_wake = Wake()
         #: By application: the last commit evaluated and the last deployment created by this process.
@@ -75,10 +78,16 @@ class TriggerLoop:
                 for repo_id, repository_wake in self._wakes.items():
                     name = f"trigger {repo_id}"
                     loop = repeat(
-                        name, self._tick_for(repo_id), interval=self._interval, wake=repository_wake
+                        name,
+                        self._tick_for(repo_id),
+                        clock=self._clock,
+                        interval=self._interval,
+                        wake=repository_wake,
                     )
                     tasks.create_task(loop, name=name)
-                routing = repeat("trigger commands", self._route, interval=self._interval, wake=wake)
+                routing = repeat(
+                    "trigger commands", self._route, clock=self._clock, interval=self._interval, wake=wake
+                )
                 tasks.create_task(routing, name="trigger commands")
 
     async def _route(self) -> None:
@@ -92,6 +101,7 @@ class TriggerLoop:
             return
         if activated:
             await self._view.refresh_applications()
+        self._prune()
         locations = frozenset(
             (application.id, application.git_path.repo_id, config_path(application))
             for application in self._applications()
@@ -117,6 +127,13 @@ class TriggerLoop:
                 await self._report_invalid_config(
                     application, _unknown_repository(application.git_path.repo_id)
                 )
+
+    def _prune(self) -> None:
+        """Drops what is cached for applications that no longer exist."""
+        known = self._view.applications.keys()
+        self._decided_commits = {key: at for key, at in self._decided_commits.items() if key in known}
+        self._latest_deployments = {key: at for key, at in self._latest_deployments.items() if key in known}
+        self._config_status.prune(known)
 
     def _tick_for(self, repo_id: str) -> Callable[[], Awaitable[None]]:
         async def tick() -> None:
@@ -205,7 +222,7 @@ class TriggerLoop:
         if rule.disabled or not self._out_of_sync(application):
             return
         last = await self._last_deployment(application)
-        decision = on_out_of_sync(rule, last=last, now=time.time())
+        decision = on_out_of_sync(rule, last=last, now=self._clock.now())
         if decision.triggered:
             # The cached state may predate the end of the last deployment, which may have fixed the drift.
             await self._view.refresh_applications()

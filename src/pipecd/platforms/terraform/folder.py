@@ -15,6 +15,7 @@ import tarfile
 from asyncio import sleep, timeout
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
@@ -22,18 +23,27 @@ from uuid import uuid4
 from pipecd.errors import Refused
 from pipecd.model.stage import Source
 
-#: Limit for the files packed with the plan (bytes).
-MAX_GENERATED_BYTES = 64 * 1024 * 1024
-#: How long an `init` waits for the plugin cache before it runs without it (seconds).
-PLUGIN_CACHE_TIMEOUT = 180.0
 _PLAN = "plan"
 _FILES = "files"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderLimits:
+    #: Of the files packed with the plan (bytes): they are encrypted in memory and stored.
+    max_generated: int = 64 * 1024 * 1024
+    #: How long an `init` waits for the plugin cache before it runs without it (seconds): about as long as it
+    #: takes to download large providers again.
+    plugin_cache_timeout: float = 180.0
+
+
+LIMITS = FolderLimits()
 
 
 class Folder:
     """One checkout. `directory` is the application's directory under its stable path."""
 
-    def __init__(self, source: Source, application_id: str) -> None:
+    def __init__(self, source: Source, application_id: str, limits: FolderLimits = LIMITS) -> None:
+        self._limits = limits
         self._root = source.root.resolve()
         shared = self._root.parent / "terraform"
         self._own = source.directory.resolve() / ".terraform" / "pipecd"
@@ -69,9 +79,9 @@ class Folder:
         """The plan and the files generated since `record_files`. Raises Refused if they are too large."""
         before: Mapping[str, list[int]] = json.loads(self._recorded_files.read_text())
         generated = [name for name, stat in self._files().items() if before.get(name) != stat]
-        if sum((self._root / name).stat().st_size for name in generated) > MAX_GENERATED_BYTES:
+        if sum((self._root / name).stat().st_size for name in generated) > self._limits.max_generated:
             raise Refused(
-                f"planning generated more than {MAX_GENERATED_BYTES >> 20} MiB of files,"
+                f"planning generated more than {self._limits.max_generated >> 20} MiB of files,"
                 " the limit for a stored plan",
                 remedy="build large files outside Terraform, and reference them in the configuration",
             )
@@ -120,12 +130,12 @@ class Folder:
 
 
 @asynccontextmanager
-async def lock_plugin_cache(cache: Path) -> AsyncIterator[bool]:
+async def lock_plugin_cache(cache: Path, limits: FolderLimits = LIMITS) -> AsyncIterator[bool]:
     """Locks the plugin cache, which Terraform does not lock itself. Yields False after a timeout."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as lock:
         try:
-            async with timeout(PLUGIN_CACHE_TIMEOUT):
+            async with timeout(limits.plugin_cache_timeout):
                 # Polls, because a thread that blocks in flock cannot be cancelled.
                 while not _try_lock(lock.fileno()):  # noqa: ASYNC110
                     await sleep(0.05)

@@ -1,0 +1,113 @@
+"""Times and limits of the agent that are not part of its configuration file.
+
+One dataclass for each component; `Settings` is given to it through `Options`. Only tests change the defaults.
+"""
+
+from dataclasses import dataclass, field
+
+from pipecd.client import DIAL_TIMEOUT
+from pipecd.retry import Retry
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectSettings:
+    """Connecting at startup (`session.connect`)."""
+
+    #: Timeout of one attempt (seconds).
+    dial_timeout: float = DIAL_TIMEOUT
+    #: About a minute in total; then the process ends, so that its supervisor reports the failure.
+    dial_retry: Retry = Retry(base=1.0, cap=10.0, tries=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchSettings:
+    """The stream of changes (`session.watch`)."""
+
+    #: The control plane sends something at least every 15 s; a longer silence is a dead connection (seconds).
+    silence_timeout: float = 40.0
+    #: Capped low, because the lease expires while the stream is down.
+    reconnect_retry: Retry = Retry(base=0.5, cap=10.0, tries=None)
+    #: Interval at which a control plane without the stream is checked for an upgrade (seconds).
+    unsupported_interval: float = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PollingSettings:
+    """Refreshing the view (`session.polling`)."""
+
+    #: Interval at which everything is read again, in case a change notification was lost (seconds).
+    full_refresh_interval: float = 60.0
+    #: Intervals while there is no stream of changes (seconds): a user waits for commands.
+    commands_interval: float = 5.0
+    deployments_interval: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageLogSettings:
+    """Sending stage logs (`deploy.stage_logs`)."""
+
+    #: How long lines are collected before they are sent (seconds): lines appear within a second.
+    batch_delay: float = 0.15
+    #: Between checkpoints, which store the lines and free the buffer (seconds).
+    checkpoint_interval: float = 120.0
+    #: Delays after a failure. Capped low: users watch the log when the control plane is back.
+    retry: Retry = Retry(base=0.5, cap=5.0, tries=None)
+    #: How long the end of a stage waits for its log to be stored (seconds).
+    store_timeout: float = 5.0
+    #: Limits in characters, of a block (PipeCD's reader rejects lines over 64 KiB of JSON), and of a call
+    #: (gRPC messages are limited to 4 MiB).
+    max_block_length: int = 10_000
+    max_call_length: int = 1_000_000
+    #: Limit in characters of the lines of one stage that are not stored yet: memory during an outage.
+    max_buffered: int = 8_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """Calling stages (`deploy.perform`)."""
+
+    #: Delays between calls of a stage that fails temporarily.
+    retry: Retry = Retry(base=1.0, cap=60.0, tries=None)
+    #: How long a stage may keep failing temporarily before it fails (seconds): longer than most outages.
+    retry_timeout: float = 30 * 60.0
+    #: How often a stage may be called in a row without a delay, for stages that store a result after each
+    #: of their effects.
+    max_immediate_calls: int = 20
+    #: After that, the least delay between two calls (seconds), so that no stage keeps a core busy.
+    min_call_interval: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutSettings:
+    """Running deployments (`deploy.rollout`, `deploy.workers`)."""
+
+    #: Delays after the control plane rejected a report, or Git was unreachable during planning.
+    retry: Retry = Retry(base=0.5, cap=30.0, tries=None)
+    #: Delays before a worker retries a deployment after an error.
+    worker_retry: Retry = Retry(base=1.0, cap=60.0, tries=None)
+    #: How often a deployment that waits for its turn in a deployment chain checks for it (seconds).
+    chain_poll_interval: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftSettings:
+    """Detecting drift (`observe.drift`)."""
+
+    #: How long the result for an idle application is reused, in multiples of the platform's drift interval.
+    max_reuse_intervals: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    connect: ConnectSettings = field(default_factory=ConnectSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    polling: PollingSettings = field(default_factory=PollingSettings)
+    stage_logs: StageLogSettings = field(default_factory=StageLogSettings)
+    stages: StageSettings = field(default_factory=StageSettings)
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
+    #: An idle agent is unhealthy once the control plane has been unreachable for this long (seconds): longer
+    #: than an upgrade of the control plane.
+    unreachable_timeout: float = 180.0
+    #: Timeout for sending the remaining stage logs at shutdown (seconds), within the grace period.
+    shutdown_flush_timeout: float = 10.0
