@@ -8,11 +8,16 @@ PORT ?= 8080
 JOBS ?= 4
 STATE_DIR ?= pipecd-quickstart
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
+# uv does not read pip's settings, so it gets the address of the package index from them, unless it has its own.
+PIP_INDEX = $${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}
+INDEX = $${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(PIP_INDEX)}}
+INSTALL = UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip install --quiet --python $(BIN)/python
+INSTALL_PACKAGE = $(INSTALL) --no-deps --no-build-isolation --editable .
 PYTHON_CODE := src tests bench docsite
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help quickstart quickstart-aws quickstart-clean test check console docs docs-reference lock bench clean
+.PHONY: help install quickstart quickstart-aws quickstart-clean test check console docs docs-reference lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -27,6 +32,8 @@ quickstart-aws: $(VENV)/.aws src/pipecd/console/index.html ## Run the quickstart
 quickstart-clean: ## Remove the quickstart's state directory
 	@if [ -x $(BIN)/pipecd ]; then $(BIN)/pipecd quickstart --clean --state-dir $(STATE_DIR); \
 	elif [ -e $(STATE_DIR)/README.txt ]; then rm -r $(STATE_DIR); fi
+
+install: $(VENV)/.dev web/node_modules/.installed src/pipecd/console/index.html ## Install all that tests and checks need
 
 test: $(VENV)/.dev src/pipecd/console/index.html ## Run all tests: unit, property, end-to-end, console
 	$(BIN)/python -m pytest tests --numprocesses $(JOBS) --dist worksteal $(ARGS)
@@ -64,32 +71,37 @@ $(BIN)/python:
 	@echo "Creating $(VENV)…"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian: apt install python3-venv" >&2; exit 1; }
 
-$(VENV)/.build: requirements/build.txt | $(BIN)/python
+$(BIN)/uv: requirements/installer.txt | $(BIN)/python
+	@echo "Installing uv…"
+	@$(PIP) install --require-hashes -r requirements/installer.txt
+	@touch $@
+
+$(VENV)/.build: requirements/build.txt $(BIN)/uv
 	@echo "Installing build dependencies…"
-	@$(PIP) install --require-hashes -r requirements/build.txt
+	@$(INSTALL) --require-hashes -r requirements/build.txt
 	@touch $@
 
 # requirements/ pins the tested versions; pyproject.toml specifies the supported ranges.
 $(VENV)/.run: requirements/run.txt $(SCHEMA) $(VENV)/.build
-	@echo "Installing PipeCD (takes about a minute the first time)…"
-	@$(PIP) install --require-hashes -r requirements/run.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo "Installing PipeCD…"
+	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@$(INSTALL_PACKAGE)
 	@touch $@
 
 $(VENV)/.aws: requirements/aws.txt $(VENV)/.run
 	@echo "Installing the AWS emulator…"
-	@$(PIP) install --require-hashes -r requirements/aws.txt
+	@$(INSTALL) --require-hashes -r requirements/aws.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(SCHEMA) $(VENV)/.build
 	@echo "Installing PipeCD and its test dependencies…"
-	@$(PIP) install --require-hashes -r requirements/dev.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL_PACKAGE)
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.dev
 	@echo "Installing the site generator…"
-	@$(PIP) install --require-hashes -r requirements/docs.txt
+	@$(INSTALL) --require-hashes -r requirements/docs.txt
 	@touch $@
 
 # Use the machine's Node if it is new enough; otherwise install one from PyPI into the virtual environment.
@@ -99,14 +111,14 @@ NODE := $(VENV)/.node
 NODE_PATH_FIRST := $(CURDIR)/$(BIN):
 endif
 
-$(VENV)/.node: requirements/console.txt | $(BIN)/python
+$(VENV)/.node: requirements/console.txt $(BIN)/uv
 	@echo "Installing Node (no sufficiently new version found)…"
-	@$(PIP) install --require-hashes -r requirements/console.txt
+	@$(INSTALL) --require-hashes -r requirements/console.txt
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json | $(NODE)
 	@echo "Installing the console's build dependencies…"
-	@cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm ci --no-audit --no-fund --loglevel=error
+	@cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm ci --prefer-offline --no-audit --no-fund --loglevel=error
 	@touch $@
 
 src/pipecd/console/index.html: $(PAGES) $(SCHEMA) web/node_modules/.installed
