@@ -17,7 +17,7 @@ PYTHON_CODE := src tests bench docsite
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help install quickstart quickstart-aws quickstart-clean test check console docs docs-reference lock bench clean
+.PHONY: help install quickstart quickstart-aws quickstart-clean test check console docs docs-reference hooks lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -41,6 +41,7 @@ test: $(VENV)/.dev src/pipecd/console/index.html ## Run all tests: unit, propert
 check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
 	$(BIN)/ruff format --check $(PYTHON_CODE)
 	$(BIN)/ruff check $(PYTHON_CODE)
+	SKIP=ruff-check,ruff-format,lint-imports $(BIN)/pre-commit run --all-files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm run --silent check
@@ -56,6 +57,9 @@ docs: $(VENV)/.docs ## Build the documentation as a site in build/site
 
 docs-reference: $(VENV)/.dev ## Rewrite docs/reference from the code
 	$(BIN)/python -m docsite reference
+
+hooks: $(VENV)/.dev ## Install the Git hooks
+	$(BIN)/pre-commit install
 
 lock: $(VENV)/.dev ## Pin the newest versions allowed by pyproject.toml, with hashes
 	$(BIN)/python requirements/lock.py

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Simulates a service that fails with more than 1000 requests.
 requests=$(cat "$1")
 echo "the limit is $requests requests"
