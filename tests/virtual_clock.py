@@ -3,12 +3,13 @@
 import asyncio
 import heapq
 import itertools
+import math
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-#: Rounds of the event loop after which tasks that never wait count as a fault of the test.
+#: Rounds of the event loop, or wake-ups within a microsecond, after which an endless loop is reported.
 MAX_ROUNDS = 10_000
 
 
@@ -27,6 +28,8 @@ class VirtualClock:
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._changed = asyncio.Event()
+        #: Wake-ups since time advanced by at least a microsecond, and when it last did.
+        self._wakes, self._wakes_since = 0, 0.0
 
     def now(self) -> float:
         return self._start + self._elapsed
@@ -39,7 +42,9 @@ class VirtualClock:
             await asyncio.sleep(0)
             return
         woken = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._order), woken))
+        # Later than now, also if `seconds` is too small a number to be added: a caller may wait for a rest.
+        due = max(self._elapsed + seconds, math.nextafter(self._elapsed, math.inf))
+        heapq.heappush(self._sleepers, (due, next(self._order), woken))
         self._changed.set()
         await woken
 
@@ -89,6 +94,11 @@ class VirtualClock:
     def _wake(self, due: float) -> None:
         _, _, woken = heapq.heappop(self._sleepers)
         self._elapsed = max(self._elapsed, due)
+        if self._elapsed >= self._wakes_since + 1e-6:
+            self._wakes, self._wakes_since = 0, self._elapsed
+        self._wakes += 1
+        if self._wakes > MAX_ROUNDS:
+            raise AssertionError(f"tasks woke {MAX_ROUNDS} times at {self._elapsed} s")
         woken.set_result(None)
 
 

@@ -45,13 +45,14 @@ class _Stub:
 class Calls:
     """A servicer that records every call of PipedService, and answers with an empty response.
 
-    `refuse` fails calls of a method, or of all methods ("*"), with a status code.
+    `answers` makes the response from the request. `refuse` fails calls of a method, or of all methods ("*"),
+    with a status code.
     """
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
         self.refuse: dict[str, grpc.StatusCode] = {}
-        self.responses: dict[str, Any] = {}
+        self.answers: dict[str, Callable[[Any], Any]] = {}
 
     def requests(self, name: str) -> list[Any]:
         return [request for called, request in self.calls if called == name]
@@ -64,7 +65,8 @@ class Calls:
             self.calls.append((name, request))
             if code := self.refuse.get(name, self.refuse.get("*")):
                 await context.abort(code, f"{name} is refused")
-            return self.responses.get(name) or METHODS[name].output_type._concrete_class()
+            make = self.answers.get(name) or (lambda _: METHODS[name].output_type._concrete_class())
+            return make(request)
 
         return answer
 

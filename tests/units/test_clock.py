@@ -1,6 +1,7 @@
 """Timeouts on a clock, and the virtual clock that tests use."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -27,6 +28,30 @@ async def test_sleepers_wake_in_the_order_of_their_due_times() -> None:
         assert clock.now() == VirtualClock().now() + 3.5
         await clock.advance(0.5)
     assert woken[-1] == ("quick", 4)
+
+
+async def test_the_smallest_rest_of_a_duration_passes() -> None:
+    clock = VirtualClock()
+    await clock.advance(1e6)
+    until = math.nextafter(clock.monotonic(), math.inf)
+
+    async def wait() -> None:
+        while until - clock.monotonic() > 0:
+            await clock.sleep(1e-300)
+
+    await clock.run(wait())
+
+
+async def test_a_loop_that_never_waits_is_reported() -> None:
+    clock = VirtualClock()
+
+    async def spin(seconds: float) -> None:
+        while True:
+            await clock.sleep(seconds)
+
+    for seconds in (0.0, 1e-12):
+        with pytest.raises(AssertionError, match="tasks "):
+            await clock.run(spin(seconds))
 
 
 async def test_run_skips_all_waiting() -> None:

@@ -1,0 +1,194 @@
+"""One deployment in virtual time: delays after failures, waiting, timeouts and commands."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import grpc
+import pytest
+
+from pipecd.errors import Temporary
+from pipecd.model.application import Application
+from pipecd.model.deployment import Deployment
+from pipecd.model.progress import Finish
+from pipecd.model.status import DeploymentStatus, StageStatus
+from tests.eventually import eventually
+from tests.piped.memory_agent import memory_agent
+from tests.virtual_clock import VirtualClock
+from tests.world import pipeline
+
+WAITS = pipeline({"name": "WAIT", "with": {"duration": "10m"}})
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+async def test_delays_between_attempts_to_plan_grow(tmp_path: Path, clock: VirtualClock) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS, planned=False)
+    async with agent.running():
+        await clock.advance(30)
+        assert len(agent.planner.at) < 20, "in half a minute of an outage of Git"
+        await clock.advance(3600)
+    later = [at for at in agent.planner.at if at > 600]
+    assert len(later) < 3000 / 30 * 2 * 1.5, "15 seconds on average"
+    assert max(after - before for before, after in pairwise(agent.planner.at)) <= 30
+
+
+async def test_a_command_does_not_cut_the_delay_short_unless_it_is_a_cancel(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS, planned=False)
+    async with agent.running() as task:
+        await clock.advance(1800)
+        before = len(agent.planner.at)
+        for _ in range(100):
+            agent.view.commands_feed()
+            await clock.advance(0.1)
+        assert len(agent.planner.at) <= before + 5
+        agent.cancel()
+        await clock.advance(1)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.CANCELLED
+
+
+async def test_a_deployment_that_was_planned_is_delayed_briefly_again(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    """The delays of an outage before do not count for the next one."""
+    outage = True
+
+    async def plan(deployment: Deployment, application: Application) -> Finish:
+        if outage:
+            raise Temporary("Git is away")
+        return Finish(status=DeploymentStatus.FAILURE, reason="planned")
+
+    agent = memory_agent(tmp_path, clock, WAITS, planned=False, plan=plan)
+    async with agent.running() as task:
+        await clock.advance(1800)
+        assert not task.done()
+        outage = False
+        await clock.advance(30)
+        assert task.done()
+    assert agent.rollout._backoff.next_delay() <= 0.5
+
+
+async def test_turns_in_a_chain_are_checked_every_three_seconds(tmp_path: Path, clock: VirtualClock) -> None:
+    async def not_yet(deployment: Deployment, application: Application) -> None:
+        return None
+
+    agent = memory_agent(tmp_path, clock, WAITS, planned=False, plan=not_yet)
+    async with agent.running():
+        await clock.advance(60)
+    assert len(agent.planner.at) == 21
+
+
+async def test_delays_between_rejected_reports_grow(tmp_path: Path, clock: VirtualClock) -> None:
+    """Also if the deployment has timed out, and must stop."""
+    agent = memory_agent(tmp_path, clock, WAITS, shared={"pipecd/started-at": "1", "pipecd/timeout": "60"})
+    agent.calls.refuse["ReportStageStatusChanged"] = grpc.StatusCode.FAILED_PRECONDITION
+    async with agent.running():
+        await clock.advance(3600)
+    reports = len(agent.calls.requests("ReportStageStatusChanged"))
+    assert 100 < reports < 3600 / 15 * 1.5
+
+
+async def test_a_wait_takes_its_duration_and_few_calls(tmp_path: Path, clock: VirtualClock) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS)
+    async with agent.running() as task:
+        await clock.advance(599)
+        assert agent.deployment.stages[0].status is StageStatus.RUNNING
+        await clock.advance(12)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.SUCCESS
+    assert len(agent.log) < 70
+
+
+STAGES = {
+    "WAIT": {"name": "WAIT", "timeout": "1m", "with": {"duration": "1h"}},
+    "WAIT_APPROVAL": {"name": "WAIT_APPROVAL", "timeout": "1m"},
+    "WAIT_APPROVAL with": {"name": "WAIT_APPROVAL", "with": {"timeout": "1m"}},
+}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
+async def test_a_stage_that_waits_ends_at_its_timeout(
+    tmp_path: Path, clock: VirtualClock, stage: dict[str, object]
+) -> None:
+    agent = memory_agent(tmp_path, clock, pipeline(stage))
+    async with agent.running() as task:
+        await clock.advance(58)
+        assert agent.deployment.stages[0].status is StageStatus.RUNNING
+        await clock.advance(3)
+        assert task.done()
+    assert agent.deployment.stages[0].status is StageStatus.FAILURE
+    assert agent.deployment.stages[0].reason.startswith("the stage timed out after 1m; ")
+    assert agent.deployment.status is DeploymentStatus.FAILURE
+    assert agent.sources.uses == 1
+
+
+async def test_an_approval_before_the_timeout_counts_at_once(tmp_path: Path, clock: VirtualClock) -> None:
+    agent = memory_agent(tmp_path, clock, pipeline(STAGES["WAIT_APPROVAL"]))
+    async with agent.running() as task:
+        await clock.advance(50)
+        agent.approve(agent.deployment.stages[0].id)
+        await clock.advance(1)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.SUCCESS
+
+
+async def test_a_script_is_stopped_at_its_timeout(tmp_path: Path, clock: VirtualClock) -> None:
+    """The script is a real process; only its timeout is virtual."""
+    started = tmp_path / "started"
+    stage = {"name": "SCRIPT_RUN", "timeout": "1m", "with": {"run": f"touch {started}; exec sleep 600"}}
+    agent = memory_agent(tmp_path, clock, pipeline(stage))
+    async with agent.running() as task:
+        await clock.advance(1)
+
+        async def script_started() -> bool:
+            return started.exists()
+
+        await eventually(script_started)
+        await clock.advance(57)
+        assert agent.deployment.stages[0].status is StageStatus.RUNNING
+        await clock.advance(3)
+
+        async def ended() -> bool:
+            await clock.advance(1)
+            return task.done()
+
+        await eventually(ended)
+    assert agent.deployment.stages[0].reason.startswith("the stage timed out after 1m; ")
+
+
+async def test_a_deployment_ends_at_its_timeout(tmp_path: Path, clock: VirtualClock) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS, shared={"pipecd/timeout": "60"})
+    async with agent.running() as task:
+        await clock.advance(58)
+        assert not task.done()
+        await clock.advance(3)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.FAILURE
+    assert agent.deployment.stages[0].reason == "The deployment timed out"
+
+
+async def test_an_outage_of_git_fails_a_stage_after_half_an_hour(tmp_path: Path, clock: VirtualClock) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS)
+    agent.sources.outage = Temporary("Git is away")
+    async with agent.running() as task:
+        await clock.advance(29 * 60)
+        assert not task.done()
+        await clock.advance(3 * 60)
+        assert task.done()
+    assert "retried for 30m" in agent.deployment.stages[0].reason
+    assert agent.sources.uses < 100
+
+
+async def test_an_outage_that_requests_no_delay_does_not_make_the_stage_spin(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS)
+    agent.sources.outage = Temporary("throttled", after=0.0)
+    async with agent.running():
+        await clock.advance(600)
+    assert agent.sources.uses < 650
