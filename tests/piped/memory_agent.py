@@ -8,7 +8,7 @@ assert agent.deployment.status is DeploymentStatus.SUCCESS
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from pipecd.model.command import ApproveStage, CancelDeployment, Command
 from pipecd.model.deployment import Deployment
 from pipecd.model.plan import pipeline_stages
 from pipecd.model.progress import Finish
-from pipecd.model.stage import Source
+from pipecd.model.stage import Source, StageFunction
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.deploy.perform import StageServices
 from pipecd.piped.deploy.rollout import Rollout, RolloutServices
@@ -36,6 +36,7 @@ from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import Settings
 from pipecd.piped.source.checkout import decode_config
+from pipecd.platforms import Platform, load_platform
 from pipecd.schema.agent.deployments_pb2 import GetDeploymentRequest, GetDeploymentResponse
 from pipecd.secrets import Redactor
 from pipecd.wire import deployment_to
@@ -46,6 +47,7 @@ from tests.virtual_clock import VirtualClock
 from tests.world import agent_spec
 
 SETTINGS = Settings()
+NO_STAGES: Mapping[str, StageFunction] = {}
 Plan = Callable[[Deployment, Application], Awaitable[Deployment | Finish | None]]
 
 
@@ -67,6 +69,16 @@ class MemorySources:
     async def checkout(self, git_path: GitPath, commit: str, **_: Any) -> AsyncIterator[Source]:
         config = await self.load_config(git_path, commit)
         yield Source(commit=commit, root=self._folder, directory=self._folder, config=config)
+
+
+class AlteredPlatform:
+    """A platform with other stages."""
+
+    def __init__(self, platform: Platform, stages: Mapping[str, StageFunction]) -> None:
+        self._platform, self.stages = platform, {**platform.stages, **stages}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._platform, name)
 
 
 class Planner:
@@ -143,9 +155,13 @@ def memory_agent(
     planned: bool = True,
     plan: Plan = not_planned,
     settings: Settings = SETTINGS,
+    stages: Mapping[str, StageFunction] = NO_STAGES,
     **fields: Any,
 ) -> MemoryAgent:
-    """`file` is the application's file. Unless `planned`, `plan` plans the deployment."""
+    """`file` is the application's file. Unless `planned`, `plan` plans the deployment.
+
+    `stages` replaces stages, of any platform.
+    """
     calls, leadership = Calls(), Leadership()
     leadership.set_lease(Lease.GRANTED)
     client = memory_client(calls, clock)
@@ -153,8 +169,8 @@ def memory_agent(
     deployment = replace(sample(), **fields)
     if planned:
         pipeline = sources._config.spec.pipeline
-        stages = pipeline_stages(pipeline.stages, rolls_back=False, auto_rollback=False)
-        deployment = replace(deployment, status=DeploymentStatus.PLANNED, stages=tuple(stages))
+        planned_stages = pipeline_stages(pipeline.stages, rolls_back=False, auto_rollback=False)
+        deployment = replace(deployment, status=DeploymentStatus.PLANNED, stages=tuple(planned_stages))
 
     def get_deployment(request: GetDeploymentRequest) -> GetDeploymentResponse:
         """Every deployment is as this one was at first."""
@@ -182,6 +198,7 @@ def memory_agent(
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
             clock=clock,
             settings=settings.stages,
+            load_platform=lambda kind: AlteredPlatform(load_platform(kind), stages),
         ),
         clock=clock,
         settings=settings.rollout,

@@ -5,7 +5,7 @@ fail the stage with their remedy. Temporary errors are retried for a while (`Sta
 exception is an internal error: it fails the stage and is logged with its traceback.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +57,8 @@ class StageServices:
     encrypted_objects: EncryptedObjects
     clock: Clock
     settings: StageSettings
+    #: The platform of a kind.
+    load_platform: Callable[[str], Platform] = load_platform
 
     @asynccontextmanager
     async def open_stage(
@@ -92,7 +94,8 @@ class StageRun:
         """Calls the stage once. Returns an outcome even if the stage raises."""
         outcome = await self._outcome(deployment, actions)
         if isinstance(outcome, Again):
-            return replace(outcome, after=max(outcome.after, self._call_limit.delay()))
+            # In this order, the limit also applies to a delay that is not a number.
+            return replace(outcome, after=max(self._call_limit.delay(), outcome.after))
         return outcome
 
     async def _outcome(self, deployment: Deployment, actions: Sequence[StageAction]) -> Outcome:
@@ -147,7 +150,7 @@ class StageRun:
         self, settings: StageConfig | None, stage: Stage, actions: Sequence[StageAction]
     ) -> Outcome:
         deployment = self._deployment
-        platform = load_platform(deployment.kind.name)
+        platform = self._services.load_platform(deployment.kind.name)
         if self._application.disabled and not stage.rollback:
             return Failed(
                 reason="the application was disabled or deleted",
