@@ -7,13 +7,16 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+#: Between two checks, in seconds; and as a share of the time that has passed, so that long waits cost little.
+_MIN_INTERVAL, _MAX_INTERVAL, _SHARE = 0.05, 0.5, 0.05
+
 
 async def eventually(check: Callable[[], Awaitable[Result]], within: float = 120.0) -> Result:
     """Return the first truthy result of `check`.
 
     Raises AssertionError after `within` seconds, with the last AssertionError or result of `check`.
     """
-    deadline = time.monotonic() + within
+    start = time.monotonic()
     while True:
         last_error: AssertionError | None = None
         result: Result | None = None
@@ -23,6 +26,7 @@ async def eventually(check: Callable[[], Awaitable[Result]], within: float = 120
             last_error = error
         if result:
             return result
-        if time.monotonic() > deadline:
+        elapsed = time.monotonic() - start
+        if elapsed > within:
             raise AssertionError(f"not within {within:g} s: {last_error or result!r}") from last_error
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(min(max(_MIN_INTERVAL, _SHARE * elapsed), _MAX_INTERVAL))
