@@ -9,6 +9,7 @@ importing everything takes a second of CPU time or more. Otherwise it is an inde
 session. Tests of the start of an interpreter use `sys.executable` instead.
 """
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 #: Imported before the fork: the programs, and modules that they import on first use.
 _PRELOADED = (
@@ -82,15 +84,17 @@ def start_program(
     errors: Path | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    steps: int = 0,
 ) -> Program:
     """Start a program: `argv` begins with its name (pipecd, piped, pipectl or launcher).
 
     Its output is appended to `output`; stderr to `errors`, if given. `env` replaces the environment, which is
-    otherwise inherited.
+    otherwise inherited. With `steps`, the process kills itself with SIGKILL after so many steps of its event
+    loop: while a task runs, or between two of its awaits.
     """
     environment = dict(os.environ if env is None else env)
     process = _context.Process(
-        target=_run, args=(list(argv), output, errors or output, environment, cwd or Path.cwd())
+        target=_run, args=(list(argv), output, errors or output, environment, cwd or Path.cwd(), steps)
     )
     process.start()
     return Program(process)
@@ -116,7 +120,9 @@ def run_program(
     return Completed(returncode=code, stdout=output.read_text(), stderr=errors.read_text())
 
 
-def _run(argv: list[str], output: Path, errors: Path, environment: Mapping[str, str], folder: Path) -> None:
+def _run(
+    argv: list[str], output: Path, errors: Path, environment: Mapping[str, str], folder: Path, steps: int
+) -> None:
     """Runs in the forked process."""
     from pipecd import __main__ as programs
 
@@ -129,4 +135,32 @@ def _run(argv: list[str], output: Path, errors: Path, environment: Mapping[str, 
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = argv
+    if steps:
+        asyncio.set_event_loop_policy(_KillingPolicy(steps))
     getattr(programs, _ENTRY_POINTS[argv[0]])()
+
+
+class _KillingPolicy(asyncio.DefaultEventLoopPolicy):
+    """Its event loops kill the process at step number `steps`, counted over all of them."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._steps = steps
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return _KillingLoop(self)
+
+    def count(self) -> None:
+        self._steps -= 1
+        if self._steps == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _KillingLoop(asyncio.SelectorEventLoop):
+    def __init__(self, policy: _KillingPolicy) -> None:
+        super().__init__()
+        self._policy = policy
+
+    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+        self._policy.count()
+        return super().call_soon(*args, **kwargs)

@@ -9,6 +9,7 @@
 import asyncio
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -40,7 +41,12 @@ def random_delay(max_delay: float) -> Moment:
 
 
 #: Long enough for some progress.
-ANY_TIME = random_delay(4.0)
+ANY_TIME = random_delay(1.5)
+
+#: An agent starts and carries out a deployment within this many steps of its event loop.
+MAX_STEPS = 1500
+#: How long the agent may take for its steps, in seconds; without work it takes few.
+MAX_STEPS_TIME = 3.0
 
 
 async def kill_until_ended(
@@ -53,20 +59,41 @@ async def kill_until_ended(
     targets: Targets = ANY_PROCESS,
     moment: Moment = ANY_TIME,
 ) -> int:
-    """Kills processes until the deployment has ended; returns the number of kills."""
-    kills = 0
+    """Kills processes until the deployment has ended; returns the number of kills.
+
+    Half of the agents that are started after a kill kill themselves: at a random step of their event loop,
+    which is at any await, however short the time before it. The others are killed at a `moment`.
+    """
+    kills, steps = 0, 0
     while kills < max_kills:
-        killed = rng.choices(list(targets), weights=list(targets.values()))[0]
-        async with moment(rng):
-            for name in killed:
-                m.kill(name)
+        if steps:
+            killed: tuple[str, ...] = (AGENT,)
+            await _wait_for_steps(m, app, commit)
+            m.kill(AGENT)
+        else:
+            killed = rng.choices(list(targets), weights=list(targets.values()))[0]
+            async with moment(rng):
+                for name in killed:
+                    m.kill(name)
         kills += 1
         await asyncio.sleep(rng.choice([0.0, rng.uniform(0.0, 0.5)]))
+        steps = 0
+        if killed == (AGENT,) and kills < max_kills and not await has_ended(m, app, commit):
+            steps = rng.choice([0, rng.randint(1, MAX_STEPS)])
         for name in killed:
-            m.start(name)
-        if await has_ended(m, app, commit):
+            m.start(name, steps=steps if name == AGENT else 0)
+        if not steps and await has_ended(m, app, commit):
             break
     return kills
+
+
+async def _wait_for_steps(m: Processes, app: str, commit: str) -> None:
+    """Returns when the agent has killed itself, or has no more work."""
+    until = time.monotonic() + MAX_STEPS_TIME
+    while m.running[AGENT].poll() is None and time.monotonic() < until:
+        if await has_ended(m, app, commit):
+            break
+        await asyncio.sleep(0.05)
 
 
 async def has_ended(m: Processes, app: str, commit: str) -> bool:

@@ -7,10 +7,7 @@ async with start_processes(tmp_path) as m:
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,6 +29,7 @@ from tests.controlplane.server_fixture import (
 )
 from tests.eventually import eventually
 from tests.ports import free_ports
+from tests.programs import Program, start_program
 from tests.repo import Clone
 from tests.world import REPOSITORY, ConsoleUser, agent_spec
 
@@ -63,32 +61,26 @@ class RetryingConsole(Console):
 class Processes(ConsoleUser):
     git: GitServer
     commands: Mapping[str, Sequence[str]]
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    running: dict[str, Program] = field(default_factory=dict)
     #: The size of each log when its process was started, in bytes.
     log_offsets: dict[str, int] = field(default_factory=dict)
 
-    def start(self, name: str) -> None:
-        log = (self.folder / f"{name}.log").open("ab")
-        with log:
-            self.log_offsets[name] = log.tell()
-            self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", "pipecd", *self.commands[name]],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
-            )
+    def start(self, name: str, *, steps: int = 0) -> None:
+        """Starts the program; with `steps`, it kills itself after so many steps of its event loop."""
+        log = self.folder / f"{name}.log"
+        self.log_offsets[name] = log.stat().st_size if log.exists() else 0
+        self.running[name] = start_program(["pipecd", *self.commands[name]], output=log, steps=steps)
 
     def kill(self, name: str) -> None:
         """Kills the process with SIGKILL: it cleans up nothing."""
-        self.running[name].send_signal(signal.SIGKILL)
-        self.running[name].wait(timeout=60)
+        self.running[name].kill()
 
     async def wait_for_agent(self) -> None:
         """Returns once the agent that was started last is running."""
 
         async def started() -> bool:
-            return b"agent_started" in (self.folder / f"{AGENT}.log").read_bytes()[self.log_offsets[AGENT] :]
+            log = self.folder / f"{AGENT}.log"
+            return log.exists() and b"agent_started" in log.read_bytes()[self.log_offsets[AGENT] :]
 
         await eventually(started)
 
@@ -96,7 +88,7 @@ class Processes(ConsoleUser):
         """Sends SIGTERM once the agent is running (earlier it would exit at once); returns the exit code."""
         await self.wait_for_agent()
         process = self.running[AGENT]
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(process.wait, within)
 
     def lines(self, name: str) -> str:
@@ -191,7 +183,6 @@ async def _sign_in(console: Console) -> None:
             await asyncio.sleep(0.1)
 
 
-def _kill_all(running: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    for process in running.values():
-        process.kill()
-        process.wait(timeout=60)
+def _kill_all(running: Mapping[str, Program]) -> None:
+    for program in running.values():
+        program.kill()

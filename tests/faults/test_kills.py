@@ -15,6 +15,8 @@ from tests.faults.processes import AGENT, start_processes
 from tests.world import pipeline
 
 STAGES = 5
+#: The kills are distributed over several installations, which are tested in parallel.
+PARTS = 3
 
 pytestmark = pytest.mark.kill
 
@@ -42,17 +44,18 @@ def application(ledger: Path, *, fails: bool) -> str:
 
 
 @pytest.mark.timeout(600 + KILLS * 30)
-async def test_kills_at_random_times_do_not_change_the_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_kills_at_random_times_do_not_change_the_result(part: int, tmp_path: Path) -> None:
     print(f"PIPECD_KILL_SEED={SEED}")
-    rng = random.Random(SEED)
-    remaining_kills, cycles = KILLS, 0
+    rng = random.Random(SEED + part)
+    remaining_kills, cycles = KILLS // PARTS + (part < KILLS % PARTS), 0
     async with start_processes(tmp_path) as m:
         app = await m.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
         first = await m.wait_for_deployment(app)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
         while remaining_kills > 0:
             cycles += 1
-            ledger, fails = tmp_path / f"ledger-{cycles}", cycles % 3 == 0
+            ledger, fails = tmp_path / f"ledger-{cycles}", (cycles + part) % PARTS == 0
             ledger.touch()
             commit = await m.push(
                 f"Cycle {cycles}", {"shop/app.pipecd.yaml": application(ledger, fails=fails)}
@@ -87,7 +90,7 @@ def check_ledger(lines: list[str], *, kills: int, fails: bool) -> None:
 
 async def test_wait_continues_after_a_kill(tmp_path: Path) -> None:
     async with start_processes(tmp_path) as m:
-        waiting = pipeline({"name": "WAIT", "with": {"duration": "12s"}})
+        waiting = pipeline({"name": "WAIT", "with": {"duration": "4s"}})
         app = await m.add_application("shop", {"app.pipecd.yaml": waiting})
 
         async def waiting_id() -> str:
@@ -96,7 +99,7 @@ async def test_wait_continues_after_a_kill(tmp_path: Path) -> None:
             return deployments[0].id if stages and "startTime" in stages[0].metadata else ""
 
         deployment_id = await eventually(waiting_id)
-        await m.wait_for_log(deployment_id, "stage-0", "Waiting for 12 s")
+        await m.wait_for_log(deployment_id, "stage-0", "Waiting for 4 s")
         since = (await m.deployment(deployment_id)).stages[0].metadata["startTime"]
         for _ in range(2):
             m.kill(AGENT)
@@ -105,8 +108,8 @@ async def test_wait_continues_after_a_kill(tmp_path: Path) -> None:
         ended = await m.wait_until_final(deployment_id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
         assert ended.stages[0].metadata["startTime"] == since, "the wait was restarted"
-        log = await m.wait_for_log(deployment_id, "stage-0", "Waited for 12 s")
-        assert log.count("Waiting for 12 s") == 1
+        log = await m.wait_for_log(deployment_id, "stage-0", "Waited for 4 s")
+        assert log.count("Waiting for 4 s") == 1
 
 
 async def test_sigterm_stops_in_time_and_reports_no_failure(tmp_path: Path) -> None:

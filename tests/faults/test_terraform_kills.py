@@ -13,8 +13,8 @@ from tests.faults.kills import KILLS, SEED, kill_until_ended, random_delay
 from tests.faults.processes import start_processes
 from tests.world import app_file, terraform
 
-#: Terraform takes seconds to start; a run needs time to make progress.
-MOMENT = random_delay(8.0)
+#: A run of Terraform needs time to make progress.
+MOMENT = random_delay(3.0)
 RESOURCES = 3
 TERRAFORM_KILLS = max(4, KILLS // 5)
 
