@@ -16,6 +16,7 @@ from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import TERRAFORM
+from tests.actors import TESTER
 from tests.eventually import eventually
 from tests.world import World, agent_spec, pipeline, terraform, world
 
@@ -46,7 +47,7 @@ async def _measure(w: World, size: int) -> None:
     )
     store = w.plane.server.services.store
     for number in range(size):
-        await store.create(_deployed_application(w, number, head))
+        await store.create(_deployed_application(w, number, head), by=TESTER)
     agent = await _start_agent(w)
     try:
         console = w.console

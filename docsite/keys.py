@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import BaseModel
+from pydantic import BaseModel, IPvAnyNetwork
 from pydantic.fields import FieldInfo
 
 from docsite.descriptions import field_docstrings
@@ -20,6 +20,7 @@ _SCALARS: Mapping[Any, str] = {
     float: "number",
     timedelta: "duration",
     Any: "any",
+    IPvAnyNetwork: "network",
 }
 #: First validator of an annotated type in `config.values` → the name of its format.
 _FORMATS: Mapping[Any, str] = {

@@ -7,6 +7,7 @@ import pytest
 
 from pipecd.controlplane.store import Store
 from pipecd.schema.model.piped_pb2 import Piped
+from tests.actors import TESTER
 
 ROUNDS = 60
 
@@ -24,14 +25,14 @@ async def test_cancelled_callers_leave_no_connection_or_transaction_behind(url: 
     before = asyncio.all_tasks()
     rng = random.Random(seed)
     store = await Store.open(url)
-    await store.create(Piped(id="shared", project_id="shop", name="shared"))
+    await store.create(Piped(id="shared", project_id="shop", name="shared"), by=TESTER)
     finished = 0
 
     async def work(id: str) -> None:
         nonlocal finished
-        await store.create(Piped(id=id, project_id="shop", name=id))
+        await store.create(Piped(id=id, project_id="shop", name=id), by=TESTER)
         await store.get(Piped, id)
-        await store.update(Piped, "shared", lambda piped: setattr(piped, "desc", id))
+        await store.update(Piped, "shared", lambda piped: setattr(piped, "desc", id), by=TESTER)
         finished += 1
 
     for turn in range(ROUNDS):
@@ -56,11 +57,11 @@ async def test_cancelled_callers_leave_no_connection_or_transaction_behind(url: 
 
 async def test_a_committed_write_is_counted_even_if_its_caller_is_cancelled(store: Store) -> None:
     rng = random.Random(4)
-    await store.create(Piped(id="p", project_id="shop", name="p"))
+    await store.create(Piped(id="p", project_id="shop", name="p"), by=TESTER)
     for turn in range(100):
         written, version = store.write_counts[Piped], (await store.get(Piped, "p")).version
         caller = asyncio.create_task(
-            store.update(Piped, "p", lambda piped, turn=turn: setattr(piped, "desc", str(turn)))  # type: ignore[misc]
+            store.update(Piped, "p", lambda piped, turn=turn: setattr(piped, "desc", str(turn)), by=TESTER)  # type: ignore[misc]
         )
         await asyncio.sleep(rng.random() * 0.004)
         caller.cancel()
@@ -71,7 +72,7 @@ async def test_a_committed_write_is_counted_even_if_its_caller_is_cancelled(stor
 
 async def test_a_timeout_of_the_caller_stays_a_timeout(store: Store) -> None:
     """The caller's own deadline raises TimeoutError, not CancelledError."""
-    await store.create(Piped(id="p", project_id="shop", name="p"))
+    await store.create(Piped(id="p", project_id="shop", name="p"), by=TESTER)
     for _ in range(50):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.002):

@@ -9,6 +9,7 @@ import pytest
 from pipecd.controlplane.store import Store
 from pipecd.errors import Temporary
 from pipecd.schema.model.piped_pb2 import Piped
+from tests.actors import TESTER
 from tests.contracts import postgres
 from tests.eventually import eventually
 
@@ -17,12 +18,12 @@ async def test_the_store_recovers_from_a_postgresql_crash(postgres_url: str) -> 
     """`postgres_url` only ensures that PostgreSQL is installed; the test crashes a cluster of its own."""
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as name, postgres.cluster(Path(name)) as url:
         store = await Store.open(url)
-        await store.create(Piped(id="before", project_id="shop", name="p"))
+        await store.create(Piped(id="before", project_id="shop", name="p"), by=TESTER)
         postgres.crash(Path(name))
         with pytest.raises(Temporary, match=r"does not respond|was lost"):
             await store.get(Piped, "before")
         with pytest.raises(Temporary):
-            await store.create(Piped(id="during", project_id="shop", name="p"))
+            await store.create(Piped(id="during", project_id="shop", name="p"), by=TESTER)
         with pytest.raises(Temporary):
             await store.check_health()
         postgres.restart(Path(name))
@@ -34,7 +35,7 @@ async def test_the_store_recovers_from_a_postgresql_crash(postgres_url: str) -> 
                 raise AssertionError(error) from error
 
         assert await eventually(recovered)
-        await store.create(Piped(id="after", project_id="shop", name="p"))
+        await store.create(Piped(id="after", project_id="shop", name="p"), by=TESTER)
         await store.close()
 
 

@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from pipecd.controlplane.store import Store, lists, tables
+from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, EventFilter, Paging
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused
 from pipecd.schema.model.application_pb2 import Application
@@ -15,6 +16,7 @@ from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.piped_pb2 import Piped
+from tests.actors import TESTER
 
 
 def application(number: int, **fields: object) -> Application:
@@ -40,7 +42,7 @@ async def test_the_migrations_create_the_declared_tables(store: Store) -> None:
 
 
 async def test_opening_twice_changes_nothing(store: Store, url: str) -> None:
-    await store.create(application(1))
+    await store.create(application(1), by=TESTER)
     again = await Store.open(url)
     assert (await again.get(Application, "app-001")).version == 1
     await again.close()
@@ -48,49 +50,49 @@ async def test_opening_twice_changes_nothing(store: Store, url: str) -> None:
 
 async def test_a_record_is_read_as_it_was_written(store: Store) -> None:
     written = application(1, labels={"env": "prod"}, description="ünïcode\n")
-    await store.create(written)
+    await store.create(written, by=TESTER)
     record = await store.get(Application, written.id)
     assert (record.message, record.version) == (written, 1)
     with pytest.raises(NotFound):
         await store.get(Application, "nobody")
     with pytest.raises(AlreadyExists):
-        await store.create(written)
+        await store.create(written, by=TESTER)
 
 
 async def test_concurrent_changes_are_all_applied(store: Store) -> None:
-    await store.create(application(1))
+    await store.create(application(1), by=TESTER)
 
     def describe(record: Application) -> None:
         record.description += "x"
 
-    await asyncio.gather(*(store.update(Application, "app-001", describe) for _ in range(20)))
+    await asyncio.gather(*(store.update(Application, "app-001", describe, by=TESTER) for _ in range(20)))
     record = await store.get(Application, "app-001")
     assert (record.message.description, record.version) == ("x" * 20, 21)
 
 
 async def test_a_change_that_raises_writes_nothing(store: Store) -> None:
-    await store.create(application(1))
+    await store.create(application(1), by=TESTER)
 
     def refuse(record: Application) -> None:
         record.name = "changed"
         raise Conflict("no")
 
     with pytest.raises(Conflict):
-        await store.update(Application, "app-001", refuse)
+        await store.update(Application, "app-001", refuse, by=TESTER)
     assert (await store.get(Application, "app-001")).message.name == "Shop 1"
 
 
 async def test_a_change_that_modifies_nothing_writes_nothing(store: Store) -> None:
-    await store.create(application(1))
-    await store.update(Application, "app-001", lambda record: None)
+    await store.create(application(1), by=TESTER)
+    await store.update(Application, "app-001", lambda record: None, by=TESTER)
     assert (await store.get(Application, "app-001")).version == 1
 
 
 async def test_an_application_has_at_most_one_active_deployment(store: Store) -> None:
     """Invariant 1, enforced by the store: two replicas cannot both start one."""
     status = DeploymentStatus
-    await store.create(deployment("one", "app", status.DEPLOYMENT_PENDING))
-    await store.create(deployment("two", "app", status.DEPLOYMENT_PENDING))
+    await store.create(deployment("one", "app", status.DEPLOYMENT_PENDING), by=TESTER)
+    await store.create(deployment("two", "app", status.DEPLOYMENT_PENDING), by=TESTER)
 
     def plan(record: Deployment) -> None:
         record.status = status.DEPLOYMENT_PLANNED
@@ -98,25 +100,27 @@ async def test_an_application_has_at_most_one_active_deployment(store: Store) ->
     def end(record: Deployment) -> None:
         record.status = status.DEPLOYMENT_SUCCESS
 
-    await store.update(Deployment, "one", plan)
+    await store.update(Deployment, "one", plan, by=TESTER)
     with pytest.raises(Conflict, match="already has another active deployment"):
-        await store.update(Deployment, "two", plan)
-    await store.update(Deployment, "one", end)
-    await store.update(Deployment, "two", plan)
+        await store.update(Deployment, "two", plan, by=TESTER)
+    await store.update(Deployment, "one", end, by=TESTER)
+    await store.update(Deployment, "two", plan, by=TESTER)
 
 
 async def test_lists_are_complete_for_every_page_size(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant 9."""
     monkeypatch.setattr(lists, "BATCH_SIZE", 1)
     for number in range(7):
-        await store.create(application(number))
+        await store.create(application(number), by=TESTER)
         status = DeploymentStatus.DEPLOYMENT_PENDING
-        await store.create(deployment(f"d{number}", f"app-{number:03}", status))
+        await store.create(deployment(f"d{number}", f"app-{number:03}", status), by=TESTER)
         await store.create(
-            Command(id=f"c{number}", project_id="shop", piped_id="home", created_at=100 - number)
+            Command(id=f"c{number}", project_id="shop", piped_id="home", created_at=100 - number), by=TESTER
         )
-        await store.create(Event(id=f"e{number}", project_id="shop", name="n", created_at=number + 1))
-        await store.create(Piped(id=f"p{number}", project_id="shop", name=f"p{number}"))
+        await store.create(
+            Event(id=f"e{number}", project_id="shop", name="n", created_at=number + 1), by=TESTER
+        )
+        await store.create(Piped(id=f"p{number}", project_id="shop", name=f"p{number}"), by=TESTER)
     everything = ApplicationFilter()
     assert len(await lists.all_applications(store, "shop", everything)) == 7
     assert len(await lists.enabled_applications(store, "shop", "home")) == 7
@@ -138,8 +142,10 @@ async def test_lists_are_complete_for_every_page_size(store: Store, monkeypatch:
 
 async def test_consecutive_pages_have_no_gap_or_overlap(store: Store) -> None:
     for number in range(5):
-        await store.create(deployment(f"d{number}", "app", DeploymentStatus.DEPLOYMENT_SUCCESS))
-        await store.create(Event(id=f"e{number}", project_id="shop", name="n", created_at=number + 1))
+        await store.create(deployment(f"d{number}", "app", DeploymentStatus.DEPLOYMENT_SUCCESS), by=TESTER)
+        await store.create(
+            Event(id=f"e{number}", project_id="shop", name="n", created_at=number + 1), by=TESTER
+        )
     first = await lists.deployments(store, "shop", DeploymentFilter(), Paging(size=3))
     second = await lists.deployments(store, "shop", DeploymentFilter(), Paging(size=3, cursor=first.cursor))
     assert [record.id for record in [*first.records, *second.records]] == ["d4", "d3", "d2", "d1", "d0"]
@@ -165,11 +171,11 @@ async def test_consecutive_pages_have_no_gap_or_overlap(store: Store) -> None:
     ],
 )
 async def test_applications_are_filtered(store: Store, filters: ApplicationFilter, ids: list[str]) -> None:
-    await store.create(application(1, labels={"env": "prod"}))
-    await store.create(application(2, labels={"env": "production"}, kind=1))
-    await store.create(application(3, disabled=True))
-    await store.create(application(4, disabled=True, deleted=True))
-    await store.create(Application(id="theirs", name="Shop", project_id="other"))
+    await store.create(application(1, labels={"env": "prod"}), by=TESTER)
+    await store.create(application(2, labels={"env": "production"}, kind=1), by=TESTER)
+    await store.create(application(3, disabled=True), by=TESTER)
+    await store.create(application(4, disabled=True, deleted=True), by=TESTER)
+    await store.create(Application(id="theirs", name="Shop", project_id="other"), by=TESTER)
     applications = await lists.all_applications(store, "shop", filters)
     assert [record.id for record in applications] == ids
 
@@ -191,7 +197,7 @@ async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
         async with asyncio.timeout(60):
             while True:
                 await other.create(
-                    Piped(id=f"{asyncio.get_running_loop().time()}", project_id="shop", name="x")
+                    Piped(id=f"{asyncio.get_running_loop().time()}", project_id="shop", name="x"), by=TESTER
                 )
                 try:
                     async with asyncio.timeout(1):
@@ -200,7 +206,7 @@ async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
                 except TimeoutError:
                     continue
             assert first.project_id == "shop"
-            await other.create(application(1))
+            await other.create(application(1), by=TESTER)
             while (change := await changes.get()).kind != "application":
                 pass
     assert (change.id, change.piped_id) == ("app-001", "home")
@@ -226,18 +232,18 @@ async def test_concurrent_requests_for_a_lease_have_one_winner(store: Store) -> 
 
 
 async def test_metadata_is_replaced_as_a_whole(store: Store) -> None:
-    await store.put_metadata("stat", "p1", "shop", b"one")
-    await store.put_metadata("stat", "p1", "shop", b"two")
-    await store.put_metadata("stat", "p2", "other", b"x")
-    stored = await store.get_metadata("stat", "p1")
+    await store.put_metadata(STATISTICS, "p1", "shop", b"one", by=TESTER)
+    await store.put_metadata(STATISTICS, "p1", "shop", b"two", by=TESTER)
+    await store.put_metadata(STATISTICS, "p2", "other", b"x", by=TESTER)
+    stored = await store.get_metadata(STATISTICS, "p1")
     assert stored is not None and stored[0] == b"two"
-    assert list(await store.list_metadata("stat", "shop")) == ["p1"]
-    assert await store.get_metadata("stat", "nobody") is None
+    assert list(await store.list_metadata(STATISTICS, "shop")) == ["p1"]
+    assert await store.get_metadata(STATISTICS, "nobody") is None
 
 
 async def test_overdue_commands_are_found(store: Store) -> None:
-    await store.create(Command(id="old", project_id="a", created_at=10))
-    await store.create(Command(id="new", project_id="b", created_at=100))
+    await store.create(Command(id="old", project_id="a", created_at=10), by=TESTER)
+    await store.create(Command(id="new", project_id="b", created_at=100), by=TESTER)
     done = CommandStatus.COMMAND_SUCCEEDED
-    await store.create(Command(id="done", project_id="a", created_at=10, status=done))
+    await store.create(Command(id="done", project_id="a", created_at=10, status=done), by=TESTER)
     assert [command.id for command in await lists.overdue_commands(store, 50)] == ["old"]

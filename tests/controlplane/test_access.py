@@ -20,6 +20,7 @@ from pipecd.schema.agent import applications_pb2, deployments_pb2
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
+from tests.actors import TESTER
 from tests.controlplane.server_fixture import (
     PROJECT,
     CallFailed,
@@ -215,7 +216,7 @@ async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio
     piped = await theirs.call("RegisterPiped", name="theirs")
     store = plane.server.services.store
     await store.create(
-        Application(id="app-theirs", name="THEIR-SECRET", piped_id=piped.id, project_id="other")
+        Application(id="app-theirs", name="THEIR-SECRET", piped_id=piped.id, project_id="other"), by=TESTER
     )
     await store.create(
         Deployment(
@@ -224,7 +225,8 @@ async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio
             application_name="THEIR-SECRET",
             piped_id=piped.id,
             project_id="other",
-        )
+        ),
+        by=TESTER,
     )
     before = [(await store.get(kind, id)).version for kind, id in _THEIRS]
     piped_id, key = await plane.register_piped()

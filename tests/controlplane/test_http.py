@@ -13,6 +13,7 @@ import pytest
 from pipecd.controlplane.http.throttle import Throttle
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
 from pipecd.schema.model.piped_pb2 import Piped
+from tests.actors import TESTER
 from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER, ControlPlane, control_plane
 
 SECRET = "the secret of the webhook"
@@ -120,7 +121,7 @@ async def _register_agent(plane: ControlPlane) -> str:
         remote = "git@git.example:shop/config.git"
         record.repositories.append(ApplicationGitRepository(id="config", remote=remote, branch="main"))
 
-    await plane.server.services.store.update(Piped, piped_id, add_repository)
+    await plane.server.services.store.update(Piped, piped_id, add_repository, by=TESTER)
     return piped_id
 
 

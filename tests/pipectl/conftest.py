@@ -9,6 +9,7 @@ from pipecd.client import ApiKey, Client, Transport, connect
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
 from pipecd.schema.model.piped_pb2 import Piped
+from tests.actors import TESTER
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.pipectl.pipectl_process import REMOTE, Pipectl
 
@@ -34,7 +35,7 @@ async def piped_id(plane: ControlPlane) -> str:
     def add_repository(record: Piped) -> None:
         record.repositories.append(ApplicationGitRepository(id="demo", remote=REMOTE, branch="main"))
 
-    await plane.server.services.store.update(Piped, piped_id, add_repository)
+    await plane.server.services.store.update(Piped, piped_id, add_repository, by=TESTER)
     return piped_id
 
 

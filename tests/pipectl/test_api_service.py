@@ -8,6 +8,7 @@ import pytest
 from pipecd import proto_json
 from pipecd.client import Client
 from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.controlplane.store.lists import Paging
 from pipecd.errors import Conflict, NotFound, PermissionDenied, PipecdError, Refused
 from pipecd.schema.api import applications_pb2 as applications
@@ -29,6 +30,7 @@ from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest
+from tests.actors import TESTER
 from tests.controlplane.server_fixture import PROJECT, Console, ControlPlane
 from tests.pipectl.pipectl_process import REMOTE
 
@@ -157,7 +159,9 @@ async def test_config_files_are_renamed_together_or_not_at_all(
         return (await get_application(client, app_id)).git_path.config_filename
 
     own_ids = [await add_application(client, piped_id, name) for name in ("a", "b")]
-    await plane.server.services.store.create(Application(id="foreign", name="t", project_id="other"))
+    await plane.server.services.store.create(
+        Application(id="foreign", name="t", project_id="other"), by=TESTER
+    )
     request = applications.RenameApplicationConfigFileRequest(
         application_ids=[*own_ids, "foreign"], new_filename="x.yaml"
     )
@@ -178,7 +182,7 @@ async def test_every_stage_has_logs_except_a_rollback_without_output(
         PipelineStage(id="Rollback", name="ROLLBACK"),
     ]
     deployment = Deployment(id="d1", application_id="a", piped_id=piped_id, project_id=PROJECT, stages=stages)
-    await plane.server.services.store.create(deployment)
+    await plane.server.services.store.create(deployment, by=TESTER)
     append = plane.server.services.logs.append
     await append(deployment, "stage-1", 0, [LogBlock(index=1, log="the first try", created_at=1)])
     await append(deployment, "stage-1", 1, [LogBlock(index=2, log="the second try", created_at=1)])
@@ -259,10 +263,10 @@ async def test_records_of_another_project_are_rejected_with_pipecds_codes(
     plane: ControlPlane, client: Client
 ) -> None:
     store = plane.server.services.store
-    await store.create(Piped(id="foreign", name="t", project_id="other"))
-    await store.create(Application(id="foreign", name="t", project_id="other", piped_id="foreign"))
-    await store.create(Deployment(id="foreign", application_id="foreign", project_id="other"))
-    await store.create(Command(id="foreign", project_id="other", type=Command.BUILD_PLAN_PREVIEW))
+    await store.create(Piped(id="foreign", name="t", project_id="other"), by=TESTER)
+    await store.create(Application(id="foreign", name="t", project_id="other", piped_id="foreign"), by=TESTER)
+    await store.create(Deployment(id="foreign", application_id="foreign", project_id="other"), by=TESTER)
+    await store.create(Command(id="foreign", project_id="other", type=Command.BUILD_PLAN_PREVIEW), by=TESTER)
     for name, (request, error) in FOREIGN.items():
         with pytest.raises(PipecdError) as raised:
             await client.call(getattr(client.api, name), request)
@@ -282,7 +286,7 @@ async def test_preview_results_can_be_pending_late_invalid_or_missing(
 
     async def command(id: str, **fields: Any) -> None:
         fields = {"type": Command.BUILD_PLAN_PREVIEW, "created_at": now, **fields}
-        await store.create(Command(id=id, project_id=PROJECT, piped_id=piped_id, **fields))
+        await store.create(Command(id=id, project_id=PROJECT, piped_id=piped_id, **fields), by=TESTER)
 
     async def results(*ids: str) -> list[PlanPreviewCommandResult]:
         request = previews.GetPlanPreviewResultsRequest(commands=ids, command_handle_timeout=3600)
@@ -303,7 +307,7 @@ async def test_preview_results_can_be_pending_late_invalid_or_missing(
 
     (offline,) = await results("waits")
     assert offline.error == "piped home is not online"
-    await store.put_metadata("stat", piped_id, PROJECT, b"up 1\n")
+    await store.put_metadata(STATISTICS, piped_id, PROJECT, b"up 1\n", by=TESTER)
     with pytest.raises(NotFound, match="has not been handled yet"):
         await results("waits")
     with pytest.raises(NotFound):
@@ -357,7 +361,8 @@ async def test_deployments_are_listed_by_all_filters_together(
                 project_id=PROJECT,
                 status=status,
                 labels=labels,
-            )
+            ),
+            by=TESTER,
         )
 
     async def list_ids(**filters: Any) -> set[str]:

@@ -27,6 +27,7 @@ from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage
+from tests.actors import TESTER
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.pipectl.pipectl_process import REMOTE, Pipectl, add_application
@@ -86,14 +87,15 @@ async def test_sync_waits_for_the_deployment(plane: ControlPlane, pipectl: Pipec
                 project_id=PROJECT,
                 status=status,
                 status_reason="the agent's reason",
-            )
+            ),
+            by=TESTER,
         )
 
         def handle(record: Command) -> None:
             record.status = CommandStatus.COMMAND_SUCCEEDED
             record.metadata["TriggeredDeploymentID"] = f"d-{change.id}"
 
-        await store.update(Command, change.id, handle)
+        await store.update(Command, change.id, handle, by=TESTER)
 
     for status, code in ((DeploymentStatus.DEPLOYMENT_SUCCESS, 0), (DeploymentStatus.DEPLOYMENT_FAILURE, 1)):
         agent = asyncio.create_task(act_as_agent(status))
@@ -125,7 +127,7 @@ async def test_deployments_are_listed_shown_and_their_logs_printed(
         status=DeploymentStatus.DEPLOYMENT_RUNNING,
         stages=stages,
     )
-    await plane.server.services.store.create(deployment)
+    await plane.server.services.store.create(deployment, by=TESTER)
     lines = [
         LogBlock(index=1, log="hello\n", created_at=1),
         LogBlock(index=2, log="bad", severity=2, created_at=1),
@@ -273,7 +275,7 @@ async def test_an_encrypted_secret_decrypts_to_the_same_bytes(
         record.secret_encryption.type = "KEY_PAIR"
         record.secret_encryption.public_key = public.decode()
 
-    await plane.server.services.store.update(Piped, piped_id, set_public_key)
+    await plane.server.services.store.update(Piped, piped_id, set_public_key, by=TESTER)
     secret = "päss\r\nword\n"
     result = await pipectl("encrypt", f"--piped-id={piped_id}", stdin=secret)
     assert decryptor.decrypt(result.out) == secret.encode(), result.err
@@ -296,7 +298,7 @@ async def test_a_preview_shows_the_results_of_an_agent(
     def add_repository(record: Piped) -> None:
         record.repositories.append(ApplicationGitRepository(id="demo", remote=REMOTE, branch="main"))
 
-    await plane.server.services.store.update(Piped, piped_id, add_repository)
+    await plane.server.services.store.update(Piped, piped_id, add_repository, by=TESTER)
     token = PipedToken(project_id=PROJECT, piped_id=piped_id, key=key)
     agent = await connect(plane.address, token, Transport(insecure=True))
     await agent.call(agent.piped.ReportStat, ReportStatRequest(piped_stats=b"up 1"))
@@ -372,7 +374,7 @@ async def test_followed_logs_are_printed_once_until_the_end(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
     services, deployment = plane.server.services, running_deployment(piped_id)
-    await services.store.create(deployment)
+    await services.store.create(deployment, by=TESTER)
 
     async def append_log(stage: str, index: int, text: str) -> None:
         await services.logs.append(deployment, stage, 0, [LogBlock(index=index, log=text, created_at=1)])
@@ -385,7 +387,7 @@ async def test_followed_logs_are_printed_once_until_the_end(
     await append_log("stage-0", 2, "waited")
     assert await asyncio.wait_for(process.stdout.readline(), 90) == b"waited\n"
     await append_log("stage-1", 1, "it broke")
-    await services.store.update(Deployment, "d1", set_failed)
+    await services.store.update(Deployment, "d1", set_failed, by=TESTER)
     out, err = await asyncio.wait_for(process.communicate(), 90)
     assert out == b"[SCRIPT_RUN]\nit broke\n"
     assert (process.returncode, err.decode()) == (0, "Deployment d1 ended as FAILURE: the script failed\n")
@@ -398,7 +400,7 @@ async def test_long_logs_are_printed_to_their_last_line(
 ) -> None:
     """The response exceeds the limit of 10 MiB that the agent's client has."""
     deployment = running_deployment(piped_id)
-    await plane.server.services.store.create(deployment)
+    await plane.server.services.store.create(deployment, by=TESTER)
     for part in range(11):
         lines = [LogBlock(index=part * 100 + n + 1, log="x" * 10_000, created_at=1) for n in range(100)]
         await plane.server.services.logs.append(deployment, "stage-0", 0, lines)
@@ -409,7 +411,7 @@ async def test_long_logs_are_printed_to_their_last_line(
 async def test_an_interrupted_wait_exits_with_130(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
-    await plane.server.services.store.create(running_deployment(piped_id))
+    await plane.server.services.store.create(running_deployment(piped_id), by=TESTER)
     process = await pipectl.start("deployment", "wait-status", "--deployment-id=d1", "--status=SUCCESS")
     assert process.stderr
     assert await asyncio.wait_for(process.stderr.readline(), 90) == b"Deployment d1 is RUNNING\n"
@@ -426,13 +428,13 @@ async def test_a_wait_survives_a_restart_of_the_control_plane(tmp_path: Path) ->
         api_key = await first.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_ONLY)
         key_file = tmp_path / "api-key"
         key_file.write_text(api_key.key)
-        await first.server.services.store.create(running_deployment("missing"))
+        await first.server.services.store.create(running_deployment("missing"), by=TESTER)
         process = await Pipectl(first, key_file).start(
             *("deployment", "wait-status", "--deployment-id=d1", "--status=FAILURE", "--check-interval=200ms")
         )
         assert process.stderr
         assert await asyncio.wait_for(process.stderr.readline(), 90) == b"Deployment d1 is RUNNING\n"
     async with control_plane(folder, ports=ports) as second:
-        await second.server.services.store.update(Deployment, "d1", set_failed)
+        await second.server.services.store.update(Deployment, "d1", set_failed, by=TESTER)
         out, err = await asyncio.wait_for(process.communicate(), 90)
     assert (process.returncode, out) == (0, b"Deployment d1 is at FAILURE status\n"), err

@@ -1,8 +1,8 @@
 """The control plane's configuration file (`kind: ControlPlane`).
 
 Contains PipeCD's fields, and additional ones: the embedded datastore (`SQLITE`, the default) and filestore
-(`LOCAL`, the default), `POSTGRESQL`, and `webhooks`. Storage types that are known but not supported raise a
-ConfigError at startup.
+(`LOCAL`, the default), `POSTGRESQL`, `webhooks` and `trustedProxies`. Storage types that are known but not
+supported raise a ConfigError at startup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, model_validator
+from pydantic import Field, IPvAnyNetwork, model_validator
 
 from pipecd.config.decode import LenientModel, StrictModel, decode, normalize_keys
 from pipecd.config.document import parse
@@ -178,6 +178,12 @@ class ControlPlaneSpec(StrictModel):
     """Not used: single sign-on is not supported. Accepted for compatibility with PipeCD."""
     webhooks: Sequence[WebhookSource] = ()
     """Git hosts that report pushes. Not in PipeCD."""
+    trusted_proxies: Sequence[IPvAnyNetwork] = ()
+    """Networks of reverse proxies, such as `10.0.0.0/8`. Not in PipeCD.
+
+    The address of a client is recorded in the audit log, and limits failed sign-ins. `X-Forwarded-For` is
+    believed only from these networks; otherwise the client is the other end of the connection.
+    """
 
     @model_validator(mode="after")
     def _unique_project_ids(self) -> Self:

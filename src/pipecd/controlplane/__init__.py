@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.controlplane import jobs
+from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import Sessions
@@ -35,9 +36,13 @@ from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import open_blobs
 from pipecd.controlplane.store.stage_logs import StageLogs
 from pipecd.errors import PipecdError
+from pipecd.model.actor import Actor, ActorKind
 from pipecd.telemetry import Health
 
 log = structlog.get_logger()
+
+#: Actor of changes that take effect when the control plane starts.
+STARTING = Actor(kind=ActorKind.OPERATOR, id="operator", name="operator", action="start")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +88,16 @@ async def open_services(spec: ControlPlaneSpec, encryption_key: bytes) -> AsyncG
     blobs = open_blobs(spec)
     store = await Store.open(database_url(spec))
     try:
+        projects = Projects(store, spec.projects)
+        await projects.record_configured(by=STARTING)
         yield Services(
             store=store,
             blobs=blobs,
             logs=StageLogs(store, blobs),
-            projects=Projects(store, spec.projects),
+            projects=projects,
             sessions=sessions,
             credentials=CredentialCache(store),
+            proxies=TrustedProxies(spec.trusted_proxies),
             address=spec.address.rstrip("/"),
         )
     finally:
@@ -158,8 +166,10 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
         secrets.setdefault(source.provider.lower(), []).append(source.read().encode())
     return application(
         api=ConsoleApplication(services, methods((WEB, CONSOLE))),
-        login=Login(services.projects, services.sessions, insecure_cookie=options.insecure_cookie),
-        webhooks=Webhooks(secrets, RepositoryNotifier(services.store)),
+        login=Login(
+            services.projects, services.sessions, services.proxies, insecure_cookie=options.insecure_cookie
+        ),
+        webhooks=Webhooks(secrets, RepositoryNotifier(services.store), services.proxies),
         static_dir=options.static_dir,
         https=not options.insecure_cookie,
         newcomer=options.newcomer,

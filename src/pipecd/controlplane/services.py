@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import Keys
 from pipecd.controlplane.auth.projects import Projects
@@ -21,6 +22,7 @@ class Services:
     sessions: Sessions
     credentials: CredentialCache
     keys: Keys = field(default_factory=Keys)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
     #: Base URL of the console, without a trailing slash; used in links.
     address: str = ""
 

@@ -1,11 +1,12 @@
 """The authenticated caller of an RPC, built by `rpc.identity` from a credential.
 
-Handlers take the project from the caller, never from the request.
+Handlers take the project from the caller, never from the request, and pass its `actor` to every write.
 """
 
 from dataclasses import dataclass
 
 from pipecd.model.access import Policy
+from pipecd.model.actor import Actor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,7 @@ class Agent:
     `key_hash` is the stored hash that its key matched. Once that hash is deleted, the agent loses access.
     """
 
+    actor: Actor
     project_id: str
     piped_id: str
     instance: str = ""
@@ -29,6 +31,7 @@ class Agent:
 class Program:
     """A client that authenticates with an API key."""
 
+    actor: Actor
     project_id: str
     key_id: str
     key_name: str
@@ -43,6 +46,7 @@ class Program:
 class Person:
     """A user signed in to the console."""
 
+    actor: Actor
     project_id: str
     username: str
     avatar_url: str = ""

@@ -4,13 +4,16 @@ Projects defined in the configuration file cannot be changed through the API. Ca
 `rpc.identity` and by the console's project RPCs.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 from pipecd.config.controlplane import Project as ConfiguredProject
 from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.store import Store
+from pipecd.controlplane.store.kinds import CONFIGURED_PROJECT
 from pipecd.errors import Conflict, NotFound, Unauthenticated
 from pipecd.model.access import BUILT_IN, Action, Policy, Resource, policies_of
+from pipecd.model.actor import Actor
 from pipecd.schema.model.access_pb2 import (
     ProjectRBACPolicy,
     ProjectRBACResource,
@@ -23,6 +26,20 @@ class Projects:
     def __init__(self, store: Store, configured: Sequence[ConfiguredProject]) -> None:
         self._store = store
         self._configured = {project.id: _to_record(project) for project in configured}
+
+    async def record_configured(self, by: Actor) -> None:
+        """Record which projects the configuration file added or changed since the last start.
+
+        Only a digest of a password's hash is stored: the configuration file remains its only place.
+        """
+        for project_id, project in self._configured.items():
+            stored = Project()
+            stored.CopyFrom(project)
+            if stored.static_admin.password_hash:
+                digest = hashlib.sha256(stored.static_admin.password_hash.encode()).hexdigest()
+                stored.static_admin.password_hash = digest
+            data = stored.SerializeToString(deterministic=True)
+            await self._store.put_metadata(CONFIGURED_PROJECT, project_id, project_id, data, by=by)
 
     async def get(self, project_id: str) -> Project:
         """The project with its built-in roles. Raises NotFound."""
@@ -52,13 +69,13 @@ class Projects:
         project = await self.get(project_id)
         return policies_of(roles, {role.name: _parse_policies(role) for role in project.rbac_roles})
 
-    async def change(self, project_id: str, alter: Callable[[Project], None]) -> None:
+    async def change(self, project_id: str, alter: Callable[[Project], None], *, by: Actor) -> None:
         """Raises Conflict for a project defined in the configuration file."""
         if project_id in self._configured:
             raise Conflict(
                 f"project {project_id} is defined in the control plane's configuration file; change it there"
             )
-        await self._store.update(Project, project_id, alter)
+        await self._store.update(Project, project_id, alter, by=by)
 
     async def check_static_admin(self, project_id: str, username: str, password: str) -> None:
         """Raises Unauthenticated. Takes equally long whether the project, user name or password is wrong."""

@@ -11,8 +11,10 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import COOKIE, LIFETIME, Session, Sessions
+from pipecd.controlplane.http.client_address import http_client_address
 from pipecd.controlplane.http.throttle import Throttle
 from pipecd.errors import NotFound, Unauthenticated
 from pipecd.model.access import ADMIN
@@ -27,8 +29,10 @@ _MAX_FIELD_LENGTH = 1024
 
 
 class Login:
-    def __init__(self, projects: Projects, sessions: Sessions, *, insecure_cookie: bool) -> None:
-        self._projects, self._sessions = projects, sessions
+    def __init__(
+        self, projects: Projects, sessions: Sessions, proxies: TrustedProxies, *, insecure_cookie: bool
+    ) -> None:
+        self._projects, self._sessions, self._proxies = projects, sessions, proxies
         self._secure = not insecure_cookie
         self._throttle = Throttle()
 
@@ -42,7 +46,7 @@ class Login:
             )
         if max(map(len, (project, username, password))) > _MAX_FIELD_LENGTH:
             return self._reject("The user name, the password or the project is too long.")
-        client = (request.client.host if request.client else "", project, username)
+        client = (http_client_address(request, self._proxies), project, username)
         if wait := self._throttle.wait(client, time.monotonic()):
             return self._reject(f"Too many failed attempts; try again in {int(wait / 60) + 1} min.")
         try:

@@ -17,6 +17,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from pipecd.controlplane.auth.client_address import TrustedProxies
+from pipecd.controlplane.http.client_address import http_client_address
 from pipecd.controlplane.rpc.watch import RepositoryNotifier
 
 log = structlog.get_logger()
@@ -80,8 +82,13 @@ HOSTS: Mapping[str, GitHost] = {
 class Webhooks:
     """`secrets` by Git host. With several secrets any one is accepted, so that a secret can be rotated."""
 
-    def __init__(self, secrets: Mapping[str, Sequence[bytes]], notifier: RepositoryNotifier) -> None:
-        self._secrets, self._notifier = secrets, notifier
+    def __init__(
+        self,
+        secrets: Mapping[str, Sequence[bytes]],
+        notifier: RepositoryNotifier,
+        proxies: TrustedProxies,
+    ) -> None:
+        self._secrets, self._notifier, self._proxies = secrets, notifier, proxies
 
     async def receive(self, request: Request) -> Response:
         name = request.path_params["host"]
@@ -95,7 +102,7 @@ class Webhooks:
             return PlainTextResponse("the request body is too large", status_code=413)
         host = HOSTS[name]
         if not any(host.verify(request.headers, body, secret) for secret in secrets):
-            log.warning("webhook_rejected", host=name, peer=request.client.host if request.client else "")
+            log.warning("webhook_rejected", host=name, peer=http_client_address(request, self._proxies))
             return PlainTextResponse("the signature does not match the configured secret", status_code=401)
         remotes = tuple(dict.fromkeys(_extract_remotes(body, host)))
         notified_agents = await self._notifier.notify_agents(remotes)

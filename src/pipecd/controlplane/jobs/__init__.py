@@ -16,6 +16,7 @@ from prometheus_client import Counter
 from pipecd.controlplane.jobs import delete_command_outputs, expire_commands, prune, update_chains
 from pipecd.controlplane.services import Services
 from pipecd.errors import PipecdError
+from pipecd.model.actor import Actor, ActorKind
 
 log = structlog.get_logger()
 INTERNAL_ERRORS = Counter("pipecd_job_faults_total", "Job runs that ended with an internal error.", ["job"])
@@ -27,7 +28,11 @@ class Job:
 
     name: str
     interval: float
-    run: Callable[[Services], Awaitable[None]]
+    run: Callable[[Services, Actor], Awaitable[None]]
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(kind=ActorKind.JOB, id=self.name, name=self.name, action=self.name)
 
 
 JOBS: Sequence[Job] = (
@@ -50,7 +55,7 @@ async def _run_periodically(services: Services, job: Job, holder: str) -> None:
     while True:
         try:
             if await services.store.leases.acquire(f"job/{job.name}", holder, job.interval * 2 + 30):
-                await job.run(services)
+                await job.run(services, job.actor)
         except PipecdError as error:
             log.warning("job_failed", job=job.name, error=str(error))
         except Exception:

@@ -2,13 +2,14 @@
 
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
+from pipecd.model.actor import Actor
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 
 #: Age at which an unhandled command times out, in seconds.
 LIFETIME = 24 * 3600
 
 
-async def run(services: Services) -> None:
+async def run(services: Services, by: Actor) -> None:
     now = services.now()
 
     def expire(record: Command) -> None:
@@ -17,4 +18,4 @@ async def run(services: Services) -> None:
             record.handled_at = record.updated_at = now
 
     for command in await lists.overdue_commands(services.store, now - LIFETIME):
-        await services.store.update(Command, command.id, expire)
+        await services.store.update(Command, command.id, expire, by=by)

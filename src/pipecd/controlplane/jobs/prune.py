@@ -1,8 +1,9 @@
 """Deletes old change-feed rows and expired leases."""
 
 from pipecd.controlplane.services import Services
+from pipecd.model.actor import Actor
 
 
-async def run(services: Services) -> None:
+async def run(services: Services, _: Actor) -> None:
     await services.store.feed.prune()
     await services.store.leases.prune()

@@ -4,11 +4,12 @@ from pipecd.controlplane.records import chains
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.errors import NotFound
+from pipecd.model.actor import Actor
 from pipecd.schema.model.chain_pb2 import DeploymentChain
 from pipecd.schema.model.deployment_pb2 import Deployment
 
 
-async def run(services: Services) -> None:
+async def run(services: Services, by: Actor) -> None:
     for chain in await lists.unfinished_chains(services.store):
         deployments = await _load_deployments(services, chain)
         before = DeploymentChain()
@@ -20,6 +21,7 @@ async def run(services: Services) -> None:
                 DeploymentChain,
                 chain.id,
                 lambda record, d=deployments, n=now: chains.update_statuses(record, d, n),  # type: ignore[misc]
+                by=by,
             )
 
 

@@ -50,7 +50,7 @@ async def add(
         created_at=now,
         updated_at=now,
     )
-    await services.store.create(application)
+    await services.store.create(application, by=caller.actor)
     return application.id
 
 

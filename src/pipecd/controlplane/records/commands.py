@@ -18,7 +18,7 @@ async def create(
     """
     command = build(caller.project_id, piped_id, caller.name, services.now(), **payload)
     command.application_id = command.application_id or application_id
-    await services.store.create(command)
+    await services.store.create(command, by=caller.actor)
     return command.id
 
 

@@ -39,7 +39,7 @@ async def change(
         alter(record)
         record.updated_at = services.now()
 
-    return (await services.store.update(kind, id, checked)).message
+    return (await services.store.update(kind, id, checked, by=caller.actor)).message
 
 
 def check(caller: Caller, record: Any, foreign_error: type[PipecdError] | None = None) -> None:

@@ -9,7 +9,9 @@ from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.kinds import DISCONNECTED, STATISTICS
 from pipecd.controlplane.store.leases import piped_lease_name
+from pipecd.controlplane.store.secret_fields import redact
 from pipecd.encryption import encrypt
 from pipecd.errors import Conflict, PermissionDenied, Refused
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
@@ -18,8 +20,6 @@ from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 MAX_KEYS = 2
 #: How long an agent without an open stream counts as online after its last statistics report, in seconds.
 STATS_LIFETIME = 120
-#: Kind of the metadata written when an agent's stream ends: earlier statistics no longer prove it is online.
-DISCONNECTED = "left"
 
 
 async def register(services: Services, caller: Caller, name: str, desc: str, creator: str) -> tuple[str, str]:
@@ -38,7 +38,7 @@ async def register(services: Services, caller: Caller, name: str, desc: str, cre
         created_at=now,
         updated_at=now,
     )
-    await services.store.create(piped)
+    await services.store.create(piped, by=caller.actor)
     return piped.id, key
 
 
@@ -76,7 +76,7 @@ async def change(services: Services, caller: Caller, piped_id: str, alter: Calla
 
 async def with_status(services: Services, project_id: str, pipeds: Iterable[Piped]) -> list[Piped]:
     """Redacted copies of `pipeds` with their current status."""
-    stats = await services.store.list_metadata("stat", project_id)
+    stats = await services.store.list_metadata(STATISTICS, project_id)
     disconnects = await services.store.list_metadata(DISCONNECTED, project_id)
     copies = [redact(piped) for piped in pipeds]
     connected = await _find_connected(services, copies)
@@ -92,7 +92,7 @@ async def with_status(services: Services, project_id: str, pipeds: Iterable[Pipe
 async def last_seen(services: Services, project_id: str) -> dict[str, int]:
     """Piped ID → epoch seconds of the last contact. Agents that never connected are omitted."""
     seen: dict[str, int] = {}
-    for kind in ("stat", DISCONNECTED):
+    for kind in (STATISTICS, DISCONNECTED):
         for piped_id, (_, touched) in (await services.store.list_metadata(kind, project_id)).items():
             seen[piped_id] = max(seen.get(piped_id, 0), touched // 1_000_000)
     connected = await _find_connected(services, await lists.pipeds(services.store, project_id))
@@ -117,12 +117,3 @@ async def encrypt_secret(
         )
     plain = text.encode()
     return encrypt(encryption.public_key, base64.standard_b64encode(plain) if in_base64 else plain)
-
-
-def redact(piped: Piped) -> Piped:
-    """A copy without the hashes of the keys."""
-    copy = Piped()
-    copy.CopyFrom(piped)
-    for key in copy.keys:
-        key.hash = "redacted"
-    return copy

@@ -37,7 +37,7 @@ async def request(services: Services, caller: Caller, preview: RequestPlanPrevie
             command = commands.build(
                 caller.project_id, piped.id, "pipectl", services.now(), build_plan_preview=payload
             )
-            await services.store.create(command)
+            await services.store.create(command, by=caller.actor)
             command_ids.append(command.id)
     return command_ids
 

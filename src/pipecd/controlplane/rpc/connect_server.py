@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.call_metrics import record_call
-from pipecd.controlplane.rpc.guard import CallMetadata
+from pipecd.controlplane.rpc.identity import CallMetadata
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.status import to_status
 from pipecd.controlplane.services import Services
@@ -58,7 +58,7 @@ class _CallInterceptor:
         stack = AsyncExitStack()
         await stack.enter_async_context(record_call(method, ctx.client_address or ""))
         try:
-            _caller.set(await guard.authorize(self._services, method, _call_metadata(ctx)))
+            _caller.set(await guard.authorize(self._services, method, _call_metadata(ctx, method)))
         except Exception as error:
             await stack.__aexit__(type(error), error, error.__traceback__)
             raise _connect_error(error, method) from error
@@ -110,5 +110,11 @@ def _connect_error(error: Exception, method: Method) -> ConnectError:
     return ConnectError(Code[status.code], status.message)
 
 
-def _call_metadata(ctx: Context) -> CallMetadata:
-    return CallMetadata(cookie=ctx.request_headers.get("cookie", ""), address=ctx.client_address or "")
+def _call_metadata(ctx: Context, method: Method) -> CallMetadata:
+    return CallMetadata(
+        action=method.path,
+        cookie=ctx.request_headers.get("cookie", ""),
+        # `<host>:<port>`, also if the host is an IPv6 address.
+        peer=(ctx.client_address or "").rpartition(":")[0],
+        forwarded_for=",".join(ctx.request_headers.getall("x-forwarded-for")),
+    )

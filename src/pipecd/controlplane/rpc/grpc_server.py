@@ -15,7 +15,7 @@ from grpc import aio
 
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.call_metrics import record_call
-from pipecd.controlplane.rpc.guard import CallMetadata
+from pipecd.controlplane.rpc.identity import CallMetadata
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.status import to_status
 from pipecd.controlplane.services import Services
@@ -89,7 +89,7 @@ def _unary(services: Services, method: Method) -> Callable[[bytes, Context], Awa
     async def handle(data: bytes, context: Context) -> bytes:
         try:
             async with record_call(method, context.peer()):
-                caller = await guard.authorize(services, method, _call_metadata(context))
+                caller = await guard.authorize(services, method, _call_metadata(context, method))
                 request = _parse(method, data)
                 return (await guard.serve(services, method, caller, request)).SerializeToString()
         except Exception as error:  # noqa: BLE001 RPC boundary: every error becomes a status
@@ -102,7 +102,7 @@ def _streaming(services: Services, method: Method) -> Callable[[bytes, Context],
     async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
         try:
             async with record_call(method, context.peer()):
-                caller = await guard.authorize(services, method, _call_metadata(context))
+                caller = await guard.authorize(services, method, _call_metadata(context, method))
                 request = _parse(method, data)
                 async with aclosing(guard.stream(services, method, caller, request)) as messages:
                     async for message in messages:
@@ -126,11 +126,14 @@ def _parse(method: Method, data: bytes) -> Message:
         raise Refused(f"the request is not a valid {method.request.DESCRIPTOR.full_name}") from None
 
 
-def _call_metadata(context: Context) -> CallMetadata:
-    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+def _call_metadata(context: Context, method: Method) -> CallMetadata:
+    pairs = [(key, value) for key, value in context.invocation_metadata() or () if isinstance(value, str)]
+    metadata = dict(pairs)
     return CallMetadata(
+        action=method.path,
         authorization=metadata.get("authorization", ""),
         cookie=metadata.get("cookie", ""),
         instance=metadata.get(INSTANCE_METADATA_KEY, ""),
-        address=context.peer(),
+        peer=context.peer(),
+        forwarded_for=",".join(value for key, value in pairs if key == "x-forwarded-for"),
     )

@@ -7,12 +7,12 @@ functions only.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
 from pipecd.controlplane.auth.caller import Agent, Caller, Person, Program
 from pipecd.controlplane.rpc import identity
+from pipecd.controlplane.rpc.identity import CallMetadata
 from pipecd.controlplane.rpc.lease_guard import check_lease
 from pipecd.controlplane.rpc.method import ApiKey, Member, Method, PipedKey, Right
 from pipecd.controlplane.rpc.validation import validate
@@ -21,31 +21,21 @@ from pipecd.errors import PermissionDenied
 from pipecd.model.access import allows
 
 
-@dataclass(frozen=True, kw_only=True)
-class CallMetadata:
-    """Metadata of a call as received from the caller; not verified."""
-
-    authorization: str = ""
-    cookie: str = ""
-    instance: str = ""
-    address: str = ""
-
-
-async def authorize(services: Services, method: Method, metadata: CallMetadata) -> Caller:
+async def authorize(services: Services, method: Method, call: CallMetadata) -> Caller:
     """Authenticate the caller and check its permission. Raises Unauthenticated or PermissionDenied."""
     match method.needs:
         case PipedKey():
-            return await identity.authenticate_agent(services, metadata.authorization, metadata.instance)
+            return await identity.authenticate_agent(services, call)
         case ApiKey(writes=writes):
-            program = await identity.authenticate_program(services, metadata.authorization)
+            program = await identity.authenticate_program(services, call)
             _check_role(program, writes)
             return program
         case Right() as right:
-            person = await identity.authenticate_person(services, metadata.cookie)
+            person = await identity.authenticate_person(services, call)
             _check_right(person, right)
             return person
         case Member():
-            return await identity.authenticate_person(services, metadata.cookie)
+            return await identity.authenticate_person(services, call)
 
 
 async def serve(services: Services, method: Method, caller: Caller, request: Message) -> Message:

@@ -4,10 +4,13 @@ Called by `guard` for every call. A disabled agent or a revoked key is rejected 
 one second if another replica disabled it.
 """
 
+from dataclasses import dataclass
+
 from pipecd.controlplane.auth.caller import Agent, Person, Program
 from pipecd.controlplane.auth.sessions import COOKIE
 from pipecd.controlplane.services import Services
 from pipecd.errors import NotFound, Unauthenticated
+from pipecd.model.actor import Actor, ActorKind
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.piped_pb2 import Piped
 
@@ -17,8 +20,23 @@ API_KEY = "API-KEY"
 LAST_USED_INTERVAL = 300
 
 
-async def authenticate_agent(services: Services, authorization: str, instance: str) -> Agent:
-    token = _credential(authorization, PIPED_TOKEN).split(",")
+@dataclass(frozen=True, kw_only=True)
+class CallMetadata:
+    """Metadata of a call as received from the caller; not verified.
+
+    `action` is the path of the RPC. `peer` and `forwarded_for` as in `TrustedProxies.client_address`.
+    """
+
+    action: str
+    authorization: str = ""
+    cookie: str = ""
+    instance: str = ""
+    peer: str = ""
+    forwarded_for: str = ""
+
+
+async def authenticate_agent(services: Services, call: CallMetadata) -> Agent:
+    token = _credential(call.authorization, PIPED_TOKEN).split(",")
     if len(token) != 3 or not all(token):
         raise Unauthenticated("the piped's token is malformed")
     project_id, piped_id, key = token
@@ -33,11 +51,17 @@ async def authenticate_agent(services: Services, authorization: str, instance: s
     key_hash = await services.keys.check(key, (piped_key.hash for piped_key in piped.keys))
     if piped.disabled:
         raise Unauthenticated(f"piped {piped_id} is disabled; enable it in the console")
-    return Agent(project_id=project_id, piped_id=piped_id, instance=instance, key_hash=key_hash)
+    return Agent(
+        actor=_actor(services, call, ActorKind.PIPED, piped_id, piped.name, project_id),
+        project_id=project_id,
+        piped_id=piped_id,
+        instance=call.instance,
+        key_hash=key_hash,
+    )
 
 
-async def authenticate_program(services: Services, authorization: str) -> Program:
-    key = _credential(authorization, API_KEY)
+async def authenticate_program(services: Services, call: CallMetadata) -> Program:
+    key = _credential(call.authorization, API_KEY)
     key_id, _, secret = key.partition(".")
     if not key_id or not secret or "." in secret:
         raise Unauthenticated("the API key is malformed")
@@ -48,13 +72,19 @@ async def authenticate_program(services: Services, authorization: str) -> Progra
     await services.keys.check(key, (record.key_hash,))
     if record.disabled:
         raise Unauthenticated(f"the API key {record.name} is disabled")
-    await _update_last_used(services, record)
-    may_write = record.role == APIKey.READ_WRITE
-    return Program(project_id=record.project_id, key_id=key_id, key_name=record.name, may_write=may_write)
+    actor = _actor(services, call, ActorKind.API_KEY, key_id, record.name, record.project_id)
+    await _update_last_used(services, record, actor)
+    return Program(
+        actor=actor,
+        project_id=record.project_id,
+        key_id=key_id,
+        key_name=record.name,
+        may_write=record.role == APIKey.READ_WRITE,
+    )
 
 
-async def authenticate_person(services: Services, cookies: str) -> Person:
-    token = _cookie(cookies, COOKIE)
+async def authenticate_person(services: Services, call: CallMetadata) -> Person:
+    token = _cookie(call.cookie, COOKIE)
     if not token:
         raise Unauthenticated("sign in first")
     session = services.sessions.read(token)
@@ -65,15 +95,24 @@ async def authenticate_person(services: Services, cookies: str) -> Person:
         project_exists, policies = False, ()
     if not project_exists:
         raise Unauthenticated(f"project {session.project_id} no longer exists; sign in to another project")
+    username, project_id = session.username, session.project_id
     return Person(
-        project_id=session.project_id,
-        username=session.username,
+        actor=_actor(services, call, ActorKind.PERSON, username, username, project_id),
+        project_id=project_id,
+        username=username,
         avatar_url=session.avatar_url,
         policies=policies,
     )
 
 
-async def _update_last_used(services: Services, record: APIKey) -> None:
+def _actor(
+    services: Services, call: CallMetadata, kind: ActorKind, id: str, name: str, project_id: str
+) -> Actor:
+    address = services.proxies.client_address(call.peer, call.forwarded_for)
+    return Actor(kind=kind, id=id, name=name, action=call.action, project_id=project_id, address=address)
+
+
+async def _update_last_used(services: Services, record: APIKey, actor: Actor) -> None:
     now = services.now()
     if now - record.last_used_at < LAST_USED_INTERVAL:
         return
@@ -81,7 +120,7 @@ async def _update_last_used(services: Services, record: APIKey) -> None:
     def set_last_used(key: APIKey) -> None:
         key.last_used_at = max(key.last_used_at, now)
 
-    await services.store.update(APIKey, record.id, set_last_used)
+    await services.store.update(APIKey, record.id, set_last_used, by=actor)
 
 
 def _credential(authorization: str, scheme: str) -> str:

@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 import structlog
 
 from pipecd.controlplane.auth.caller import Agent, Person
-from pipecd.controlplane.records import live_state, suggestions
-from pipecd.controlplane.records.pipeds import DISCONNECTED
+from pipecd.controlplane.records import live_state
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import Store, lists, stage_logs
 from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change
+from pipecd.controlplane.store.kinds import DISCONNECTED, SUGGESTIONS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import NotFound, PipecdError, Refused
 from pipecd.remotes import same_repository
@@ -49,7 +49,7 @@ _CONSOLE_KINDS: Mapping[str, ConsoleChange.Kind.ValueType] = {
     stage_logs.CHANGE_KIND: ConsoleChange.STAGE_LOG,
     "piped": ConsoleChange.PIPED,
     "command": ConsoleChange.COMMAND,
-    suggestions.CHANGE_KIND: ConsoleChange.SUGGESTIONS,
+    SUGGESTIONS.name: ConsoleChange.SUGGESTIONS,
     "project": ConsoleChange.PROJECT,
     "event": ConsoleChange.EVENT,
     "api_key": ConsoleChange.API_KEY,
@@ -106,7 +106,9 @@ async def watch_agent(
                 yield AgentChange(kind=AgentChange.HEARTBEAT)
         finally:
             await services.store.leases.release(lease, instance)
-            await services.store.put_metadata(DISCONNECTED, caller.piped_id, caller.project_id, b"")
+            await services.store.put_metadata(
+                DISCONNECTED, caller.piped_id, caller.project_id, b"", by=caller.actor
+            )
             await _publish_presence(services, caller)
 
 

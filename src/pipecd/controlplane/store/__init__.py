@@ -2,22 +2,24 @@
 
     store = await Store.open("sqlite+aiosqlite:///pipecd.db")
     record = await store.get(Application, id)            # Record(message, version); NotFound
-    await store.create(application)                      # AlreadyExists
-    record = await store.update(Application, id, change) # `change(message)` may raise to abort
+    await store.create(application, by=actor)            # AlreadyExists
+    record = await store.update(Application, id, change, by=actor)  # `change(message)` may raise to abort
     page = await lists.applications(store, project_id, …)
 
 `update` reads the record, applies `change`, and writes only if the record was not written in between;
-otherwise it retries. If `change` modifies nothing, nothing is written. Each write adds a row to the change
-feed (`store.feed`) in the same transaction. A second active deployment of an application raises Conflict.
+otherwise it retries. If `change` modifies nothing, nothing is written. Each write names its actor, and adds
+a row to the change feed (`store.feed`) and one to the audit log (`store.audit`) in the same transaction. A
+second active deployment of an application raises Conflict.
 """
 
 import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Self, TypeVar
 
 import sqlalchemy as sa
@@ -25,13 +27,14 @@ from google.protobuf.message import Message
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pipecd.controlplane.store import tables
+from pipecd.controlplane.store import audit, tables
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.feed import Change, Feed
-from pipecd.controlplane.store.kinds import KINDS, Kind
+from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
 from pipecd.controlplane.store.leases import Leases
 from pipecd.controlplane.store.migrate import migrate_database
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Temporary
+from pipecd.model.actor import Actor
 
 M = TypeVar("M", bound=Message)
 #: Attempts of an update while other writers change the same record.
@@ -70,28 +73,27 @@ class Store:
 
     async def get(self, kind: type[M], id: str) -> Record[M]:
         """Raises NotFound."""
-        table = KINDS[kind].table
+        select = _statements(KINDS[kind].table).select
         async with self.database.read() as connection:
-            row = (
-                await connection.execute(sa.select(table.c.data, table.c.version).where(table.c.id == id))
-            ).one_or_none()
+            row = (await connection.execute(select, {"record_id": id})).one_or_none()
         if row is None:
             raise NotFound(f"{KINDS[kind].name} {id} does not exist")
         return Record(kind.FromString(row.data), row.version)
 
-    async def create(self, message: Message) -> None:
+    async def create(self, message: Message, *, by: Actor) -> None:
         """Raises AlreadyExists if the ID exists, Conflict for an application's second active deployment."""
         kind = KINDS[type(message)]
         try:
             async with self._writing(type(message)) as connection:
                 row = {**_row(kind, message), "id": _id(message), "version": 1}
-                await connection.execute(sa.insert(kind.table).values(row))
+                await connection.execute(_statements(kind.table).insert, row)
                 await self.feed.add(connection, _change(kind, message))
+                await _audit(connection, by, "create", kind, type(message)(), message)
         except IntegrityError as error:
             raise _constraint_error(kind, message, error) from error
 
     async def update(
-        self, type_: type[M], id: str, change: Callable[[M], None], detail: str = ""
+        self, type_: type[M], id: str, change: Callable[[M], None], *, by: Actor, detail: str = ""
     ) -> Record[M]:
         """Apply `change` and return the new record. Raises NotFound, Conflict, and any error of `change`.
 
@@ -99,7 +101,7 @@ class Store:
         """
         kind = KINDS[type_]
         for attempt in range(CAS_TRIES):
-            record = await self._try_update(kind, type_, id, change, detail)
+            record = await self._try_update(kind, type_, id, change, by, detail)
             if record is not None:
                 return record
             await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
@@ -114,31 +116,54 @@ class Store:
             await self.feed.add(connection, change)
 
     async def put_metadata(
-        self, kind: str, id: str, project_id: str, data: bytes, announce: str = ""
+        self, kind: MetadataKind, id: str, project_id: str, data: bytes, *, by: Actor
     ) -> None:
-        """Replace the metadata `kind` of the record `id`; add a change of kind `announce` unless empty."""
-        key = (tables.facts.c.kind == kind) & (tables.facts.c.id == id)
+        """Replace the metadata `kind` of the record `id`. Audited metadata is written only if it differs."""
+        if kind.message and (stored := await self.get_metadata(kind, id)) and stored[0] == data:
+            return
+        key = (tables.facts.c.kind == kind.name) & (tables.facts.c.id == id)
         values = {"project_id": project_id, "data": data, "touched": microseconds()}
-        async with self.feed.notifying_transaction() if announce else self.database.write() as connection:
+        async with (
+            self.feed.notifying_transaction() if kind.announced else self.database.write() as connection
+        ):
+            before = None
+            if kind.message:
+                before = (await connection.execute(sa.select(tables.facts.c.data).where(key))).scalar()
             result = await connection.execute(sa.update(tables.facts).where(key).values(values))
             if not result.rowcount:
-                await connection.execute(sa.insert(tables.facts).values(kind=kind, id=id, **values))
-            if announce:
-                await self.feed.add(connection, Change(kind=announce, project_id=project_id, id=id))
+                await connection.execute(sa.insert(tables.facts).values(kind=kind.name, id=id, **values))
+            if kind.announced:
+                await self.feed.add(connection, Change(kind=kind.name, project_id=project_id, id=id))
+            if kind.message:
+                operation = "update" if result.rowcount else "create"
+                record = audit.Subject(kind=kind.name, id=id, project_id=project_id)
+                old, new = kind.message.FromString(before or b""), kind.message.FromString(data)
+                await audit.add(connection, by, operation, record, *audit.changed_fields(old, new))
 
-    async def get_metadata(self, kind: str, id: str) -> tuple[bytes, int] | None:
+    async def record_action(
+        self, operation: str, record: audit.Subject, after: Mapping[str, object], *, by: Actor
+    ) -> None:
+        """Add a row to the audit log for a change outside the database, such as a stored object.
+
+        Call it before the change where the change is known, so that no change can be without a row. `after`
+        describes the change.
+        """
+        async with self.database.write() as connection:
+            await audit.add(connection, by, operation, record, {}, after)
+
+    async def get_metadata(self, kind: MetadataKind, id: str) -> tuple[bytes, int] | None:
         """The data and the time it was written (epoch microseconds), or None."""
-        where = (tables.facts.c.kind == kind) & (tables.facts.c.id == id)
+        where = (tables.facts.c.kind == kind.name) & (tables.facts.c.id == id)
         async with self.database.read() as connection:
             row = (
                 await connection.execute(sa.select(tables.facts.c.data, tables.facts.c.touched).where(where))
             ).one_or_none()
         return (row.data, row.touched) if row else None
 
-    async def list_metadata(self, kind: str, project_id: str) -> dict[str, tuple[bytes, int]]:
+    async def list_metadata(self, kind: MetadataKind, project_id: str) -> dict[str, tuple[bytes, int]]:
         """Metadata of a kind in a project: record ID → data and time it was written (epoch microseconds)."""
         table = tables.facts
-        where = (table.c.kind == kind) & (table.c.project_id == project_id)
+        where = (table.c.kind == kind.name) & (table.c.project_id == project_id)
         async with self.database.read() as connection:
             rows = await connection.execute(sa.select(table.c.id, table.c.data, table.c.touched).where(where))
             return {row.id: (row.data, row.touched) for row in rows}
@@ -153,15 +178,13 @@ class Store:
             self.write_counts[kind] += 1
 
     async def _try_update(
-        self, kind: Kind, type_: type[M], id: str, change: Callable[[M], None], detail: str
+        self, kind: Kind, type_: type[M], id: str, change: Callable[[M], None], by: Actor, detail: str
     ) -> Record[M] | None:
         """One attempt; None if the record was written in between."""
-        table = kind.table
+        statements = _statements(kind.table)
         try:
             async with self._writing(type_) as connection:
-                row = (
-                    await connection.execute(sa.select(table.c.data, table.c.version).where(table.c.id == id))
-                ).one_or_none()
+                row = (await connection.execute(statements.select, {"record_id": id})).one_or_none()
                 if row is None:
                     raise NotFound(f"{kind.name} {id} does not exist")
                 message = type_.FromString(row.data)
@@ -171,11 +194,12 @@ class Store:
                 if message == before:
                     return Record(message, row.version)
                 values = {**_row(kind, message), "version": row.version + 1}
-                unchanged = (table.c.id == id) & (table.c.version == row.version)
-                result = await connection.execute(sa.update(table).where(unchanged).values(values))
+                unchanged = {"record_id": id, "unchanged_version": row.version}
+                result = await connection.execute(statements.update, values | unchanged)
                 if result.rowcount != 1:
                     return None
                 await self.feed.add(connection, _change(kind, message, detail))
+                await _audit(connection, by, "update", kind, before, message)
                 if (old_piped := kind.piped(before)) != kind.piped(message):
                     moved = Change(
                         kind=kind.name, project_id=kind.project(message), piped_id=old_piped, id=id
@@ -184,6 +208,26 @@ class Store:
         except IntegrityError as error:
             raise _constraint_error(kind, message, error) from error
         return Record(message, row.version + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Statements:
+    """Statements for the records of one table. They are built once: building costs as much as executing."""
+
+    select: sa.Select[tuple[bytes, int]]
+    insert: sa.Insert
+    update: sa.Update
+
+
+@cache
+def _statements(table: sa.Table) -> _Statements:
+    this_record = table.c.id == sa.bindparam("record_id")
+    unchanged = table.c.version == sa.bindparam("unchanged_version")
+    return _Statements(
+        select=sa.select(table.c.data, table.c.version).where(this_record),
+        insert=sa.insert(table).inline(),
+        update=sa.update(table).where(this_record, unchanged),
+    )
 
 
 def microseconds() -> int:
@@ -211,6 +255,13 @@ def _change(kind: Kind, message: Message, detail: str = "") -> Change:
         id=_id(message),
         detail=detail,
     )
+
+
+async def _audit(
+    connection: AsyncConnection, by: Actor, operation: str, kind: Kind, before: Message, after: Message
+) -> None:
+    record = audit.Subject(kind=kind.name, id=_id(after), project_id=kind.project(after))
+    await audit.add(connection, by, operation, record, *audit.changed_fields(before, after))
 
 
 def _constraint_error(kind: Kind, message: Message, error: IntegrityError) -> Exception:

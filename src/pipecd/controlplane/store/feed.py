@@ -51,6 +51,8 @@ class Change:
     detail: str = ""
 
 
+_INSERT = sa.insert(changes).inline()
+
 #: Replaces any number of changes that a subscriber missed.
 RESYNC = Change(kind="resync", project_id="", id="")
 
@@ -74,16 +76,15 @@ class Feed:
 
     async def add(self, connection: AsyncConnection, change: Change) -> None:
         """Add `change` in the transaction of the write itself, from `notifying_transaction`."""
-        await connection.execute(
-            sa.insert(changes).values(
-                project_id=change.project_id,
-                piped_id=change.piped_id,
-                kind=change.kind,
-                id=change.id,
-                detail=change.detail,
-                at=int(time.time()),
-            )
-        )
+        row = {
+            "project_id": change.project_id,
+            "piped_id": change.piped_id,
+            "kind": change.kind,
+            "id": change.id,
+            "detail": change.detail,
+            "at": int(time.time()),
+        }
+        await connection.execute(_INSERT, row)
 
     async def run(self) -> None:
         """Read the table and pass every change to the subscribers, until cancelled."""

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from pipecd.controlplane.store import tables
 from pipecd.model.status import DeploymentStatus
+from pipecd.schema.agent.applications_pb2 import ReportUnregisteredApplicationConfigurationsRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.chain_pb2 import DeploymentChain
@@ -20,6 +21,31 @@ from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
 
 Columns = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetadataKind:
+    """Small values of a record that are replaced as a whole, such as the last report of an agent.
+
+    `message` is the type of the data, if it is recorded in the audit log; measurements, which replace each
+    other every minute, are not. `announced`: a write adds a change to the change feed.
+    """
+
+    name: str
+    message: type[Message] | None = None
+    announced: bool = False
+
+
+#: The metrics of an agent, as it last reported them.
+STATISTICS = MetadataKind(name="stat")
+#: Written when an agent's stream ends: earlier statistics no longer prove that it is online.
+DISCONNECTED = MetadataKind(name="left")
+#: Unregistered applications that an agent found in Git.
+SUGGESTIONS = MetadataKind(
+    name="suggestions", message=ReportUnregisteredApplicationConfigurationsRequest, announced=True
+)
+#: What the configuration file says about a project.
+CONFIGURED_PROJECT = MetadataKind(name="configured_project", message=Project)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ transaction.
 import asyncio
 import functools
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiosqlite
 import sqlalchemy as sa
@@ -55,6 +55,32 @@ class DeferredCancellations:
                 raise asyncio.CancelledError
 
 
+class _Cursor(aiosqlite.Cursor):
+    """Executes a statement and fetches its rows in one round trip to the connection's thread, not in four.
+
+    A cursor whose rows are fetched holds no statement, so that it can be created and closed in any thread.
+    """
+
+    _rows: Iterable[Any] = ()
+
+    async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Self:
+        # aiosqlite's method is not typed.
+        run: Callable[..., Awaitable[Any]] = self._execute
+        self._rows = await run(self._execute_and_fetch, sql, parameters or ())
+        return self
+
+    def _execute_and_fetch(self, sql: str, parameters: Any) -> Iterable[Any]:
+        self._cursor.execute(sql, parameters)
+        return self._cursor.fetchall() if self._cursor.description else ()
+
+    async def fetchall(self) -> Iterable[Any]:
+        rows, self._rows = self._rows, ()
+        return rows
+
+    async def close(self) -> None:
+        self._cursor.close()
+
+
 class _Connection(aiosqlite.Connection):
     def __init__(
         self, connector: Callable[[], sqlite3.Connection], cancellations: DeferredCancellations
@@ -63,10 +89,16 @@ class _Connection(aiosqlite.Connection):
         self._thread.daemon = True
         self._cancellations = cancellations
 
+    def cursor(self) -> _Cursor:  # type: ignore[override]
+        return _Cursor(self, self._conn.cursor())
+
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         # Every driver operation goes through this method: statements, commit, rollback, close.
-        operation = super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-        return await self._cancellations.complete(operation)
+        if not self._running or not self._connection:
+            raise ValueError("Connection closed")
+        result = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((result, functools.partial(fn, *args, **kwargs)))
+        return await self._cancellations.complete(result)
 
 
 def engine(url: sa.URL, begin: str, cancellations: DeferredCancellations, *, pool_size: int) -> AsyncEngine:

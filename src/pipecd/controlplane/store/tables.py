@@ -134,6 +134,35 @@ changes = sa.Table(
 )
 sa.Index("ix_changes_at", changes.c.at)
 
+#: One row for each write of a record; see `store.audit`. Rows are only added: triggers refuse to change them.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", _BIG, primary_key=True, autoincrement=True),
+    #: Epoch microseconds.
+    sa.Column("at", sa.BigInteger, nullable=False),
+    #: Project of the record; empty if it belongs to none.
+    sa.Column("project_id", sa.Text, nullable=False),
+    sa.Column("actor_kind", sa.String(16), nullable=False),
+    sa.Column("actor_id", sa.Text, nullable=False),
+    sa.Column("actor_name", sa.Text, nullable=False),
+    sa.Column("actor_project_id", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("operation", sa.String(16), nullable=False),
+    sa.Column("record_kind", sa.String(32), nullable=False),
+    sa.Column("record_id", sa.Text, nullable=False),
+    #: Canonical JSON: path of a changed field → value.
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    #: For a hash chain: the hashes of the previous row and of this one. Null while the row is in no chain.
+    sa.Column("prev_hash", sa.LargeBinary, nullable=True),
+    sa.Column("hash", sa.LargeBinary, nullable=True),
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_audit_project_id_seq", audit.c.project_id, audit.c.seq)
+sa.Index("ix_audit_record_kind_record_id_seq", audit.c.record_kind, audit.c.record_id, audit.c.seq)
+
 #: Lines of stage logs since the last checkpoint; `name` is `<deployment>/<stage>/<retried>`.
 log_parts = sa.Table(
     "log_parts",

@@ -29,7 +29,7 @@ async def register(
         created_at=now,
         updated_at=now,
     )
-    await services.store.create(event)
+    await services.store.create(event, by=program.actor)
     if request.commit_hash and request.commit_url:
         await services.store.create(
             DeploymentTrace(
@@ -43,7 +43,8 @@ async def register(
                 author=request.commit_author,
                 created_at=now,
                 updated_at=now,
-            )
+            ),
+            by=program.actor,
         )
     return RegisterEventResponse(event_id=event.id)
 

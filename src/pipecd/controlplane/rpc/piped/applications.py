@@ -107,7 +107,9 @@ async def report_unregistered(
     services: Services, agent: Agent, request: ReportUnregisteredApplicationConfigurationsRequest
 ) -> ReportUnregisteredApplicationConfigurationsResponse:
     """Replace the unregistered applications that this agent reported before."""
-    await suggestions.replace(services.store, agent.project_id, agent.piped_id, request.applications)
+    await suggestions.replace(
+        services.store, agent.project_id, agent.piped_id, request.applications, by=agent.actor
+    )
     return ReportUnregisteredApplicationConfigurationsResponse()
 
 
@@ -119,7 +121,9 @@ async def _change(
         change(record)
         record.updated_at = services.now()
 
-    await services.store.update(Application, application_id, check_and_change, BY_AGENT)
+    await services.store.update(
+        Application, application_id, check_and_change, by=agent.actor, detail=BY_AGENT
+    )
 
 
 HANDLERS: Mapping[str, Handler] = {

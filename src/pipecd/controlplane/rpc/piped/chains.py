@@ -38,8 +38,8 @@ async def create_chain(
     )
     first.deployment_chain_id, first.deployment_chain_block_index = chain.id, 0
     chains.attach(chain, first)
-    await services.store.create(chain)
-    await services.store.create(first)
+    await services.store.create(chain, by=agent.actor)
+    await services.store.create(first, by=agent.actor)
     for index, block in enumerate(later_blocks, start=1):
         for member in block:
             payload = Command.ChainSyncApplication(
@@ -48,7 +48,7 @@ async def create_chain(
             command = commands.build(
                 agent.project_id, member.piped_id, chain.id, now, chain_sync_application=payload
             )
-            await services.store.create(command)
+            await services.store.create(command, by=agent.actor)
     return CreateDeploymentChainResponse()
 
 

@@ -39,7 +39,7 @@ async def report_handled(
         ownership.check_command(agent, record)
         _set_handled(record, request, services.now())
 
-    await services.store.update(Command, command.id, change, BY_AGENT)
+    await services.store.update(Command, command.id, change, by=agent.actor, detail=BY_AGENT)
     return ReportCommandHandledResponse()
 
 

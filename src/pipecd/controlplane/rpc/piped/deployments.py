@@ -55,7 +55,7 @@ async def create_deployment(
     services: Services, agent: Agent, request: CreateDeploymentRequest
 ) -> CreateDeploymentResponse:
     deployment = await build_deployment(services, agent, request.deployment)
-    await services.store.create(deployment)
+    await services.store.create(deployment, by=agent.actor)
     if deployment.deployment_chain_id:
         await _attach_to_chain(services, agent, deployment)
     return CreateDeploymentResponse()
@@ -67,7 +67,7 @@ async def _attach_to_chain(services: Services, agent: Agent, deployment: Deploym
             raise PermissionDenied(f"chain {chain.id} does not belong to project {agent.project_id}")
         chains.attach(chain, deployment)
 
-    await services.store.update(DeploymentChain, deployment.deployment_chain_id, attach)
+    await services.store.update(DeploymentChain, deployment.deployment_chain_id, attach, by=agent.actor)
 
 
 async def build_deployment(services: Services, agent: Agent, requested: Deployment) -> Deployment:
@@ -96,7 +96,11 @@ async def _change(
         ownership.check_deployment(agent, record)
         change(record)
 
-    return (await services.store.update(Deployment, deployment_id, check_and_change, BY_AGENT)).message
+    return (
+        await services.store.update(
+            Deployment, deployment_id, check_and_change, by=agent.actor, detail=BY_AGENT
+        )
+    ).message
 
 
 async def report_planned(

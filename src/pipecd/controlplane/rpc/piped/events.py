@@ -53,7 +53,7 @@ async def report_statuses(
     services: Services, agent: Agent, request: ReportEventStatusesRequest
 ) -> ReportEventStatusesResponse:
     for report in request.events:
-        await services.store.update(Event, report.id, _status_change(services, agent, report))
+        await services.store.update(Event, report.id, _status_change(services, agent, report), by=agent.actor)
     return ReportEventStatusesResponse()
 
 

@@ -1,11 +1,13 @@
 """PipedService: opaque objects that the control plane stores for agents."""
 
+import hashlib
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import ownership
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.store.audit import Subject
 from pipecd.schema.agent.objects_pb2 import (
     GetApplicationSharedObjectRequest,
     GetApplicationSharedObjectResponse,
@@ -30,6 +32,8 @@ async def put_analysis(
     services: Services, agent: Agent, request: PutLatestAnalysisResultRequest
 ) -> PutLatestAnalysisResultResponse:
     await ownership.get_application(services, agent, request.application_id)
+    content = request.analysis_result.SerializeToString(deterministic=True)
+    await _record(services, agent, "analysis_result", request.application_id, content)
     await services.blobs.put_analysis_result(request.application_id, request.analysis_result)
     return PutLatestAnalysisResultResponse()
 
@@ -46,10 +50,19 @@ async def put_shared(
     services: Services, agent: Agent, request: PutApplicationSharedObjectRequest
 ) -> PutApplicationSharedObjectResponse:
     await ownership.get_application(services, agent, request.application_id)
+    id = f"{request.application_id}/{request.plugin_name}/{request.key}"
+    await _record(services, agent, "shared_object", id, request.object)
     await services.blobs.put_shared_object(
         request.application_id, request.plugin_name, request.key, request.object
     )
     return PutApplicationSharedObjectResponse()
+
+
+async def _record(services: Services, agent: Agent, kind: str, id: str, content: bytes) -> None:
+    """Record in the audit log that an object is replaced. Its content is the agent's own, often encrypted."""
+    record = Subject(kind=kind, id=id, project_id=agent.project_id)
+    description = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    await services.store.record_action("update", record, description, by=agent.actor)
 
 
 HANDLERS: Mapping[str, Handler] = {

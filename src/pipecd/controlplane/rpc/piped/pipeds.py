@@ -6,6 +6,7 @@ from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store.feed import BY_AGENT
+from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.schema.agent.pipeds_pb2 import (
     GetDesiredVersionRequest,
     GetDesiredVersionResponse,
@@ -21,7 +22,9 @@ REPORT_INTERVAL = 60
 
 
 async def report_stat(services: Services, agent: Agent, request: ReportStatRequest) -> ReportStatResponse:
-    await services.store.put_metadata("stat", agent.piped_id, agent.project_id, request.piped_stats)
+    await services.store.put_metadata(
+        STATISTICS, agent.piped_id, agent.project_id, request.piped_stats, by=agent.actor
+    )
     return ReportStatResponse(report_interval=REPORT_INTERVAL)
 
 
@@ -45,7 +48,9 @@ async def report_meta(
         record.repositories.extend(request.repositories)
         record.started_at = record.updated_at = services.now()
 
-    piped = (await services.store.update(Piped, agent.piped_id, change, BY_AGENT)).message
+    piped = (
+        await services.store.update(Piped, agent.piped_id, change, by=agent.actor, detail=BY_AGENT)
+    ).message
     return ReportPipedMetaResponse(name=piped.name, web_base_url=services.address)
 
 

@@ -8,6 +8,7 @@ from pipecd.controlplane.records import ownership
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.secret_fields import redact
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.web.api_keys_pb2 import (
     DisableAPIKeyRequest,
@@ -34,7 +35,7 @@ async def generate(
         created_at=now,
         updated_at=now,
     )
-    await services.store.create(api_key)
+    await services.store.create(api_key, by=person.actor)
     return GenerateAPIKeyResponse(key=key)
 
 
@@ -50,9 +51,7 @@ async def list_keys(services: Services, person: Person, request: ListAPIKeysRequ
     api_keys = await lists.api_keys(services.store, person.project_id)
     if request.options.HasField("enabled"):
         api_keys = [key for key in api_keys if key.disabled != request.options.enabled.value]
-    for key in api_keys:
-        key.key_hash = "redacted"
-    return ListAPIKeysResponse(keys=api_keys)
+    return ListAPIKeysResponse(keys=[redact(key) for key in api_keys])
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -9,6 +9,7 @@ from pipecd.controlplane.records import commands, ownership, pipeds
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.secret_fields import redact
 from pipecd.errors import Refused
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.piped_pb2 import Piped
@@ -87,7 +88,7 @@ async def list_pipeds(services: Services, person: Person, request: ListPipedsReq
     records = await lists.pipeds(services.store, person.project_id, enabled)
     if request.with_status:
         return ListPipedsResponse(pipeds=await pipeds.with_status(services, person.project_id, records))
-    return ListPipedsResponse(pipeds=[pipeds.redact(piped) for piped in records])
+    return ListPipedsResponse(pipeds=[redact(piped) for piped in records])
 
 
 async def get(services: Services, person: Person, request: GetPipedRequest) -> GetPipedResponse:

@@ -7,6 +7,7 @@ from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.store.secret_fields import redact
 from pipecd.errors import AlreadyExists, NotFound, Refused, Unsupported
 from pipecd.model.access import BUILT_IN
 from pipecd.schema.model.access_pb2 import ProjectRBACRole, ProjectUserGroup
@@ -43,13 +44,7 @@ _ROLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 async def get(services: Services, person: Person, _: GetProjectRequest) -> GetProjectResponse:
     """Return the project, with password hashes and client secrets redacted."""
-    project = await services.projects.get(person.project_id)
-    if project.static_admin.password_hash:
-        project.static_admin.password_hash = "redacted"
-    for provider in (project.sso.github, project.sso.google, project.sso.oidc):
-        if provider.client_secret:
-            provider.client_id = provider.client_secret = "redacted"
-    return GetProjectResponse(project=project)
+    return GetProjectResponse(project=redact(await services.projects.get(person.project_id)))
 
 
 async def get_me(services: Services, person: Person, _: GetMeRequest) -> GetMeResponse:
@@ -65,7 +60,7 @@ async def update_static_admin(
         project.static_admin.username = request.username
         project.static_admin.password_hash = password_hash
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return UpdateProjectStaticAdminResponse()
 
 
@@ -75,7 +70,7 @@ async def enable_static_admin(
     def alter(project: Project) -> None:
         project.static_admin_disabled = False
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return EnableStaticAdminResponse()
 
 
@@ -85,7 +80,7 @@ async def disable_static_admin(
     def alter(project: Project) -> None:
         project.static_admin_disabled = True
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return DisableStaticAdminResponse()
 
 
@@ -103,7 +98,7 @@ async def update_rbac(
     def alter(project: Project) -> None:
         project.rbac.CopyFrom(request.rbac)
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return UpdateProjectRBACConfigResponse()
 
 
@@ -118,7 +113,7 @@ async def add_role(
             raise AlreadyExists(f"role {request.name} already exists")
         project.rbac_roles.append(ProjectRBACRole(name=request.name, policies=request.policies))
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return AddProjectRBACRoleResponse()
 
 
@@ -130,7 +125,7 @@ async def update_role(
         del role.policies[:]
         role.policies.extend(request.policies)
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return UpdateProjectRBACRoleResponse()
 
 
@@ -142,7 +137,7 @@ async def delete_role(
         if any(group.role == request.name for group in project.user_groups):
             raise Refused(f"role {request.name} is assigned to a user group; delete the group first")
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return DeleteProjectRBACRoleResponse()
 
 
@@ -156,7 +151,7 @@ async def add_group(
             _role(project, request.role)
         project.user_groups.append(ProjectUserGroup(sso_group=request.sso_group, role=request.role))
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return AddProjectUserGroupResponse()
 
 
@@ -170,7 +165,7 @@ async def delete_group(
                 return
         raise NotFound(f"group {request.sso_group} does not exist")
 
-    await services.projects.change(person.project_id, alter)
+    await services.projects.change(person.project_id, alter, by=person.actor)
     return DeleteProjectUserGroupResponse()
 
 

@@ -1,0 +1,269 @@
+"""Invariant 18 through every door: each call that changes something leaves a row that names its caller."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import sqlalchemy as sa
+from google.protobuf.message import Message
+from grpc import aio
+
+from pipecd import controlplane
+from pipecd.controlplane.auth.keys import hash_key, new_api_key, new_piped_key
+from pipecd.controlplane.auth.sessions import COOKIE, Session
+from pipecd.controlplane.jobs import JOBS
+from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey
+from pipecd.controlplane.rpc.table import methods
+from pipecd.controlplane.services import Services
+from pipecd.controlplane.store import tables
+from pipecd.model.access import ADMIN
+from pipecd.schema.model import piped_pb2
+from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.model.command_pb2 import Command
+from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.secrets import MASK
+from tests.actors import TESTER
+from tests.controlplane.server_fixture import (
+    ENCRYPTION_KEY,
+    PROJECT,
+    USER,
+    ControlPlane,
+    control_plane,
+    spec,
+)
+from tests.controlplane.writing_calls import NOT_AUDITED, REPOSITORY, TEAM, WRITES, records
+
+#: Calls that this control plane refuses.
+UNSUPPORTED = {"WebService/UpdateProjectSSOConfig", "WebService/GetInsightData"}
+#: Words with which the names of calls begin that only read.
+READING = ("Get", "List", "InChain", "Encrypt", "GenerateApplicationSealedSecret", "Page", "See")
+
+
+def key_of(method: Method) -> str:
+    return f"{method.service.rpartition('.')[2]}/{method.name}"
+
+
+METHODS = {key_of(method): method for path, method in methods().items() if not path.startswith("/pipe.")}
+
+
+async def rows(services: Services, after: int = 0) -> Sequence[sa.Row[Any]]:
+    query = sa.select(tables.audit).where(tables.audit.c.seq > after).order_by(tables.audit.c.seq)
+    async with services.store.database.read() as connection:
+        return (await connection.execute(query)).all()
+
+
+async def last_row(services: Services) -> sa.Row[Any]:
+    return (await rows(services))[-1]
+
+
+@dataclass
+class Team:
+    """The project of `writing_calls`, with the credentials of an agent, a program and a person."""
+
+    plane: ControlPlane
+    channel: aio.Channel
+    key_id: str
+    credentials: dict[type, tuple[str, str]]
+
+    @property
+    def services(self) -> Services:
+        return self.plane.server.services
+
+    async def call(self, method: Method, fields: dict[str, Any], *metadata: tuple[str, str]) -> Message:
+        kind = type(method.needs) if isinstance(method.needs, PipedKey | ApiKey) else Session
+        request = method.request(**fields)
+        data = await self.channel.unary_unary(method.path)(
+            request.SerializeToString(), metadata=(self.credentials[kind], *metadata), timeout=60
+        )
+        return method.response.FromString(data)
+
+    def actor(self, method: Method) -> tuple[str, str, str]:
+        """Kind, ID and name of the caller of `method`."""
+        if isinstance(method.needs, PipedKey):
+            return ("piped", "home", "Home")
+        if isinstance(method.needs, ApiKey):
+            return ("api_key", self.key_id, "ci")
+        return ("person", "ann", "ann")
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    async with control_plane(tmp_path) as running:
+        yield running
+
+
+async def open_team(plane: ControlPlane, channel: aio.Channel) -> Team:
+    services = plane.server.services
+    piped_key, (key_id, api_key) = new_piped_key(), new_api_key()
+    stored_key = piped_pb2.PipedKey(hash=hash_key(piped_key), creator="me", created_at=1)
+    callers = [
+        Piped(id="home", name="Home", project_id=TEAM, keys=[stored_key], repositories=[REPOSITORY]),
+        APIKey(
+            id=key_id,
+            name="ci",
+            project_id=TEAM,
+            key_hash=hash_key(api_key),
+            role=APIKey.READ_WRITE,
+            # The time of its last use is not stored again during the test.
+            last_used_at=services.now() + 10_000,
+        ),
+    ]
+    for record in [*records(), *callers]:
+        await services.store.create(record, by=TESTER)
+    session = Session(project_id=TEAM, username="ann", roles=(ADMIN,))
+    return Team(
+        plane,
+        channel,
+        key_id,
+        {
+            PipedKey: ("authorization", f"PIPED-TOKEN {TEAM},home,{piped_key}"),
+            ApiKey: ("authorization", f"API-KEY {api_key}"),
+            Session: ("cookie", f"{COOKIE}={services.sessions.issue(session, services.now())}"),
+        },
+    )
+
+
+@pytest.fixture
+async def team(plane: ControlPlane) -> AsyncIterator[Team]:
+    async with aio.insecure_channel(plane.address) as channel:
+        yield await open_team(plane, channel)
+
+
+async def test_every_writing_call_leaves_a_row_with_its_caller(team: Team) -> None:
+    for key, expected in WRITES.items():
+        method = METHODS[key]
+        before = (await last_row(team.services)).seq
+        await team.call(method, dict(expected.fields))
+        added = await rows(team.services, before)
+        assert added, f"{key} left no row"
+        for row in added:
+            assert (row.actor_kind, row.actor_id, row.actor_name) == team.actor(method), key
+            assert (row.actor_project_id, row.address, row.action) == (TEAM, "127.0.0.1", method.path), key
+            assert row.project_id == TEAM, key
+        written = [(row.record_kind, row.record_id) for row in added]
+        if expected.id:
+            assert (expected.kind, expected.id) in written, key
+        else:
+            assert expected.kind in [kind for kind, _ in written], key
+        assert all((row.before, row.after) != ("{}", "{}") for row in added), key
+
+
+async def test_every_call_writes_reads_or_is_known_not_to_be_audited(team: Team) -> None:
+    """Fails for a new call until it is listed; calls that read leave no row."""
+    unlisted = {
+        key
+        for key, method in METHODS.items()
+        if not method.streams and key not in WRITES | NOT_AUDITED.keys() | UNSUPPORTED
+        if not method.name.startswith(READING)
+    }
+    assert unlisted == set(), "add a request for it to tests/controlplane/writing_calls.py"
+    before = (await last_row(team.services)).seq
+    for key, fields in NOT_AUDITED.items():
+        await team.call(METHODS[key], dict(fields))
+    answered = 0
+    for method in METHODS.values():
+        if method.name.startswith(READING) and not method.streams:
+            try:
+                await team.call(method, {"application_id": "app"} if has_application(method) else {})
+                answered += 1
+            except aio.AioRpcError as error:
+                assert error.code() is not grpc.StatusCode.INTERNAL, (method.path, error.details())
+    assert answered > 20
+    assert await rows(team.services, before) == []
+
+
+def has_application(method: Method) -> bool:
+    return "application_id" in method.request.DESCRIPTOR.fields_by_name
+
+
+async def test_a_refused_call_leaves_no_row(team: Team) -> None:
+    before = (await last_row(team.services)).seq
+    for key, fields in {
+        "WebService/ApproveStage": {"deployment_id": "running", "stage_id": "analysis"},
+        "PipedService/ReportStageStatusChanged": {
+            "deployment_id": "running",
+            "stage_id": "stage",
+            "completed_at": 1,
+        },
+        "APIService/DeleteApplication": {"application_id": "nobody"},
+    }.items():
+        with pytest.raises(aio.AioRpcError):
+            await team.call(METHODS[key], fields)
+    assert await rows(team.services, before) == []
+
+
+async def test_the_console_leaves_rows_over_connect(plane: ControlPlane) -> None:
+    await plane.register_piped("home")
+    row = await last_row(plane.server.services)
+    assert (row.actor_kind, row.actor_id, row.address) == ("person", USER, "127.0.0.1")
+    assert row.action.endswith("WebService/RegisterPiped")
+    recorded = json.loads(row.after)
+    assert (recorded["name"], recorded["keys[0].hash"]) == ("home", MASK)
+    assert recorded["keys[0].creator"] == USER
+
+
+async def test_a_job_leaves_rows(plane: ControlPlane) -> None:
+    services = plane.server.services
+    await services.store.create(Command(id="old", project_id="shop", created_at=1), by=TESTER)
+    (job,) = (job for job in JOBS if job.name == "expire-commands")
+    await job.run(services, job.actor)
+    row = await last_row(services)
+    assert (row.actor_kind, row.actor_id, row.action) == ("job", "expire-commands", "expire-commands")
+    assert (row.actor_project_id, row.address, row.project_id) == ("", "", "shop")
+    assert json.loads(row.before) == {} and json.loads(row.after)["status"] == "COMMAND_TIMEOUT"
+
+
+async def test_a_changed_static_admin_in_the_configuration_leaves_a_row(tmp_path: Path) -> None:
+    """The configuration file decides who may sign in: a start that changes this is recorded."""
+    async with control_plane(tmp_path) as plane:
+        started = await rows(plane.server.services)
+    assert [(row.record_kind, row.record_id, row.operation) for row in started] == [
+        ("configured_project", PROJECT, "create"),
+        ("configured_project", "other", "create"),
+    ]
+    (row, _) = started
+    assert (row.actor_kind, row.actor_id, row.action, row.address) == ("operator", "operator", "start", "")
+    assert json.loads(row.after)["static_admin.password_hash"] == MASK
+    password_hash = "$argon2id$of-another-password"
+    projects = [
+        {"id": PROJECT, "staticAdmin": {"username": USER, "passwordHash": password_hash}},
+        {"id": "other", "staticAdmin": {"username": "eve", "passwordHash": password_hash}},
+    ]
+    for _ in range(2):
+        async with controlplane.open_services(spec(tmp_path, projects=projects), ENCRYPTION_KEY) as services:
+            changed = await rows(services, started[-1].seq)
+    before, after = json.loads(changed[1].before), json.loads(changed[1].after)
+    assert (before["static_admin.username"], after["static_admin.username"]) == (USER, "eve")
+    assert json.loads(changed[0].after) == {"static_admin.password_hash": MASK}
+    assert len(changed) == 2, "the second start changed nothing"
+    assert "$argon2" not in str([tuple(row) for row in changed])
+
+
+@pytest.mark.parametrize(
+    ("networks", "forwarded", "expected"),
+    [
+        ([], "203.0.113.9", "127.0.0.1"),
+        (["10.0.0.0/8"], "203.0.113.9", "127.0.0.1"),
+        (["127.0.0.0/8"], "203.0.113.9", "203.0.113.9"),
+        (["127.0.0.0/8"], "198.51.100.66, 203.0.113.9", "203.0.113.9"),
+    ],
+)
+async def test_a_forwarded_address_is_believed_only_from_a_trusted_proxy(
+    tmp_path: Path, networks: list[str], forwarded: str, expected: str
+) -> None:
+    """Over gRPC and over Connect."""
+    async with (
+        control_plane(tmp_path, trustedProxies=networks) as plane,
+        aio.insecure_channel(plane.address) as channel,
+    ):
+        team = await open_team(plane, channel)
+        fields = {"application_id": "app"}
+        await team.call(METHODS["APIService/SyncApplication"], fields, ("x-forwarded-for", forwarded))
+        assert (await last_row(team.services)).address == expected
+        plane.console.http.headers["x-forwarded-for"] = forwarded
+        await plane.register_piped()
+        assert (await last_row(team.services)).address == expected
