@@ -19,6 +19,8 @@ from pipecd.errors import ConfigError
 
 #: In bytes; longer lines are split into pieces of this size.
 MAX_LINE_LENGTH = 64 * 1024
+#: Lines handled in one go; between them the event loop runs other tasks.
+LINES_AT_ONCE = 100
 OnLine = Callable[[str], None]
 
 # The guard waits for end of file on the pipe, then kills its process group. A shell can refer to a descriptor
@@ -180,8 +182,10 @@ async def _read_lines(process: asyncio.subprocess.Process, on_line: OnLine) -> N
     pending = b""
     while chunk := await process.stdout.read(MAX_LINE_LENGTH):
         *lines, pending = (pending + chunk).split(b"\n")
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             on_line(_decode(line))
+            if number % LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)
         if len(pending) >= MAX_LINE_LENGTH:
             on_line(_decode(pending))
             pending = b""

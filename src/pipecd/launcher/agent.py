@@ -15,7 +15,8 @@ from pipecd.errors import Temporary
 from pipecd.launcher.fallback import AgentRun
 from pipecd.launcher.options import Timeouts
 from pipecd.launcher.versions import Command, agent_environment
-from pipecd.process import ProcessExit, run
+from pipecd.process import OnLine, ProcessExit, run
+from pipecd.secrets import RedactedStream
 from pipecd.telemetry import redactor
 
 
@@ -61,7 +62,12 @@ async def run_agent(
     )
     status = HealthStatus()
     process = asyncio.create_task(
-        run(argv, on_line=_forward_line, env=agent_environment(), grace=grace + timeouts.kill_margin),
+        run(
+            argv,
+            on_line=_forward(redactor.stream()),
+            env=agent_environment(),
+            grace=grace + timeouts.kill_margin,
+        ),
         name="agent",
     )
     monitor = asyncio.create_task(_monitor(port, status, timeouts, clock), name="monitor")
@@ -112,6 +118,10 @@ async def _stop(process: asyncio.Task[ProcessExit]) -> None:
             await asyncio.wait({process})
 
 
-def _forward_line(line: str) -> None:
+def _forward(output: RedactedStream) -> OnLine:
     """Forward the agent's output to stderr. The agent redacts its logs; this also covers any other output."""
-    print(redactor.text(line), file=sys.stderr, flush=True)
+
+    def forward_line(line: str) -> None:
+        print(output.line(line), file=sys.stderr, flush=True)
+
+    return forward_line

@@ -19,7 +19,7 @@ from pipecd.piped.settings import StageLogSettings
 from pipecd.retry import Backoff
 from pipecd.schema.agent.logs_pb2 import ReportStageLogsFromLastCheckpointRequest, ReportStageLogsRequest
 from pipecd.schema.model.stage_log_pb2 import LogBlock, LogSeverity
-from pipecd.secrets import Redactor
+from pipecd.secrets import RedactedStream, Redactor
 
 log = structlog.get_logger()
 
@@ -36,6 +36,8 @@ class _Pending:
     #: Limit of `size`.
     max_size: int
     checkpoint_at: float
+    #: A program may print a secret in several lines.
+    redacted: RedactedStream
     #: Index of the last line that a checkpoint stored, or that the control plane rejected.
     stored_index: int = field(init=False)
     blocks: list[LogBlock] = field(default_factory=list)
@@ -82,12 +84,11 @@ class StageLogWriter:
     def __init__(
         self,
         pending: _Pending,
-        redactor: Redactor,
         wake: Wake,
         clock: Clock,
         max_block_length: int,
     ) -> None:
-        self._pending, self._redactor, self._wake = pending, redactor, wake
+        self._pending, self._wake = pending, wake
         self._clock, self._max_block_length = clock, max_block_length
 
     def info(self, text: str) -> None:
@@ -100,7 +101,8 @@ class StageLogWriter:
         self._write(text, LogSeverity.ERROR)
 
     def _write(self, text: str, severity: LogSeverity.ValueType) -> None:
-        clean, now, length = self._redactor.text(text), int(self._clock.now()), self._max_block_length
+        clean = self._pending.redacted.line(text)
+        now, length = int(self._clock.now()), self._max_block_length
         for line in clean.rstrip("\n").split("\n"):
             for start in range(0, max(len(line), 1), length):
                 self._pending.add(line[start : start + length] or " ", severity, now)
@@ -125,10 +127,11 @@ class StageLogs:
                 next_index=int(self._clock.now() * 1_000_000),
                 max_size=self._settings.max_buffered,
                 checkpoint_at=self._next_checkpoint(),
+                redacted=self._redactor.stream(),
             )
             self._pending[key] = pending
         max_block_length = self._settings.max_block_length
-        return StageLogWriter(pending, self._redactor, self._wake, self._clock, max_block_length)
+        return StageLogWriter(pending, self._wake, self._clock, max_block_length)
 
     async def store(self, deployment_id: str, stage_id: str) -> None:
         """Stores the lines before the end of the stage is reported. Waits at most `store_timeout`."""

@@ -1,0 +1,52 @@
+"""Measures how long the event loop is blocked while a test feeds it hostile input.
+
+    async with loop_latency() as latency:
+        await feed(...)
+    assert latency.longest < LIMIT
+
+The time is that of the loop's thread on the processor, so that it does not depend on other programs of the
+machine. Work in other threads counts too if it holds Python's global lock for long, because the loop then
+cannot run although its thread does nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+#: Seconds. Anything that grows faster than its input takes many times as long with the inputs of the tests.
+LIMIT = 0.5
+#: Between two measurements, in seconds.
+_INTERVAL = 0.005
+#: Other programs may delay the loop for this long without counting (seconds of real time).
+_PATIENCE = 8.0
+
+
+@dataclass
+class Latency:
+    """`longest` is in seconds."""
+
+    longest: float = 0.0
+
+
+@asynccontextmanager
+async def loop_latency() -> AsyncIterator[Latency]:
+    latency = Latency()
+    task = asyncio.create_task(_measure(latency), name="loop latency")
+    await asyncio.sleep(0)
+    try:
+        yield latency
+        await asyncio.sleep(2 * _INTERVAL)
+    finally:
+        task.cancel()
+
+
+async def _measure(latency: Latency) -> None:
+    while True:
+        computing, real = time.thread_time(), time.monotonic()
+        await asyncio.sleep(_INTERVAL)
+        blocked = time.thread_time() - computing
+        if time.monotonic() - real > _PATIENCE:
+            blocked = max(blocked, time.monotonic() - real - _PATIENCE)
+        latency.longest = max(latency.longest, blocked)
