@@ -1,26 +1,36 @@
 """Outages of Git, the control plane or its stream: work pauses and resumes; no wrong status is reported."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from pipecd import controlplane
 from pipecd.admin_port import http_get
-from pipecd.controlplane.rpc import lease_guard
-from pipecd.controlplane.rpc.method import Method
-from pipecd.controlplane.rpc.table import API, CONSOLE, PIPED, WEB, methods
 from pipecd.piped.settings import PollingSettings
 from pipecd.quickstart.git_server import GitServer
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from tests.controlplane.server_fixture import control_plane
 from tests.eventually import eventually
+from tests.older_control_plane import older_control_plane
 from tests.ports import free_ports
 from tests.world import SETTINGS, pipeline, world
+
+
+@asynccontextmanager
+async def broken_server(port: int) -> AsyncIterator[list[float]]:
+    """A server that hangs up on every client. Yields when it did."""
+    attempts: list[float] = []
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        attempts.append(time.monotonic())
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", port):
+        yield attempts
 
 
 async def test_sync_during_a_git_outage_is_carried_out_afterwards(tmp_path: Path) -> None:
@@ -34,8 +44,14 @@ async def test_sync_during_a_git_outage_is_carried_out_afterwards(tmp_path: Path
 
         await eventually(synced)
         await asyncio.to_thread(w.git.stop)
-        response = await w.console.call("SyncApplication", application_id=app)
-        await asyncio.sleep(2)  # several checks fail
+        async with broken_server(port) as attempts:
+            response = await w.console.call("SyncApplication", application_id=app)
+            before = len(attempts)
+
+            async def checks_failed() -> bool:
+                return len(attempts) >= before + 3
+
+            await eventually(checks_failed)
         command = (await w.console.call("GetCommand", command_id=response.command_id)).command
         assert command.status == 0, "the outage ended the command"
         assert (await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED, "a wrong status was reported"
@@ -145,28 +161,16 @@ async def test_stage_that_ends_during_a_control_plane_outage_is_reported_afterwa
             await asyncio.wait([agent])
 
 
-#: RPCs that PipeCD's control plane has only since 0.53.
-SINCE_0_53 = ("SaveDeploymentSharedMetadata", "GetApplicationSharedObject", "PutApplicationSharedObject")
-
-
-@pytest.fixture
-def old_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A control plane without the RPCs that PipeCD 0.50 to 0.52 lack."""
-
-    def older_methods(services: Any = (PIPED, API, WEB, CONSOLE)) -> Mapping[str, Method]:
-        return {name: method for name, method in methods(services).items() if not name.endswith(SINCE_0_53)}
-
-    monkeypatch.setattr(controlplane, "methods", older_methods)
-    monkeypatch.setattr(lease_guard, "LEASE_REQUIRED", frozenset())
-
-
 #: Of an agent that only polls.
 POLLING = replace(SETTINGS, polling=PollingSettings(full_refresh_interval=1.0, commands_interval=0.5))
 
 
-@pytest.mark.usefixtures("old_control_plane")
 async def test_with_an_older_control_plane_the_plan_is_stored_on_the_agents_disk(tmp_path: Path) -> None:
-    async with world(tmp_path) as w, w.agent(syncInterval="1s", settings=POLLING):
+    async with (
+        world(tmp_path) as w,
+        older_control_plane(w.plane.address) as address,
+        w.agent(address=address, syncInterval="1s", settings=POLLING),
+    ):
         stages = [{"name": name} for name in ("TERRAFORM_PLAN", "WAIT_APPROVAL", "TERRAFORM_APPLY")]
         app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(*stages)})
 
@@ -187,12 +191,11 @@ async def test_with_an_older_control_plane_the_plan_is_stored_on_the_agents_disk
         assert [oct(path.parent.stat().st_mode)[-3:] for path in stored] == ["700"]
 
 
-@pytest.mark.usefixtures("old_control_plane")
 async def test_polling_suffices_with_a_control_plane_without_the_stream(tmp_path: Path) -> None:
-    async with world(tmp_path) as w:
-        async with w.agent(settings=POLLING):
+    async with world(tmp_path) as w, older_control_plane(w.plane.address) as address:
+        async with w.agent(address=address, settings=POLLING):
             app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
-        async with w.agent(syncInterval="1s", settings=POLLING):
+        async with w.agent(address=address, syncInterval="1s", settings=POLLING):
             assert (await w.wait_for_deployment(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
             commit = await w.push("Again", {"shop/value": "1"})
             assert (await w.wait_for_deployment(app, commit)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
