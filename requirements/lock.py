@@ -1,8 +1,8 @@
 """Pins all dependencies with hashes, in one file per purpose. The files contain no index URLs.
 
 Run by `make lock`. Files: installer (uv, which installs the others), build (build dependencies), run (the
-quickstart), dev (all, with tests), agent, agent-terraform and server (the images), aws (the emulator), console
-(Node, if the machine has none), docs (the site generator, installed in addition to dev).
+quickstart), dev (all, with tests), agent, agent-terraform and server (the images), aws (the emulator), docs
+(the site generator, installed in addition to dev), console (Node, if the machine has none).
 """
 
 import subprocess

@@ -1,18 +1,27 @@
-"""An AWS emulator over HTTP (`moto`), and the SDK settings that point to it."""
+"""An AWS emulator over HTTP (`moto`), and the SDK settings that point to it.
 
-from collections.abc import Iterator
+Each process has one emulator, started on first use. `emulated_aws` gives a test an empty account in it.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+from urllib.request import Request, urlopen
 
-import httpx
 import pytest
 from botocore.session import Session
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.server import ThreadedMotoServer
+from werkzeug.serving import make_server
 
 REGION = "eu-central-1"
-#: Timeout of a request to the emulator's control API (seconds).
-REQUEST_TIMEOUT = 60.0
+#: Timeout of a request to the emulator's control API, and of requests that run after a test's end (seconds).
+REQUEST_TIMEOUT = 120.0
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +29,7 @@ class Aws:
     url: str
 
     def client(self, service: str) -> Any:
-        return Session().create_client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id="tester",
-            aws_secret_access_key="tester",
-        )
+        return sdk_client(service, self.url, "tester")
 
     def environment(self) -> dict[str, str]:
         """The environment variables that direct a process's AWS SDK to the emulator."""
@@ -39,23 +42,122 @@ class Aws:
 
     def enforce_policies(self) -> None:
         """From now on, requests need known access keys and are limited to what their policies allow."""
-        httpx.post(
-            f"{self.url}/moto-api/reset-auth", content=b"0", timeout=REQUEST_TIMEOUT
-        ).raise_for_status()
+        _control(self.url, "reset-auth", b"0")
 
 
 @contextmanager
 def emulated_aws() -> Iterator[Aws]:
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    """An account without resources, which no other test uses at the same time."""
+    with _server().account(_server().emulate) as url:
+        yield Aws(url=url)
+
+
+@contextmanager
+def emulated_account(wrap: Callable[[Application], Application]) -> Iterator[str]:
+    """As `emulated_aws`, with a layer between the test and the emulator. Yields the URL."""
+    with _server().account(wrap(_server().emulate)) as url:
+        yield url
+
+
+def _control(url: str, command: str, content: bytes = b"") -> None:
+    """Call the emulator's own API."""
+    request = Request(f"{url}/moto-api/{command}", data=content, method="POST")
+    request.add_header("Content-Type", "application/octet-stream")
+    with urlopen(request, timeout=REQUEST_TIMEOUT):
+        pass
+
+
+@cache
+def sdk_client(service: str, url: str, access_key: str) -> Any:
+    """A client of the emulator. Cached, because creating one takes longer than most calls."""
+    return _session().create_client(
+        service,
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id=access_key,
+        aws_secret_access_key="tester",
+    )
+
+
+@cache
+def _session() -> Session:
+    return Session()
+
+
+@cache
+def _server() -> "_Server":
+    """This process's emulator. Started once, because it builds the routes of each service on first use."""
+    # No test uses the machine images that each account has; creating them would take longer than most tests.
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+    server = _Server("127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    aws = Aws(url=f"http://{host}:{port}")
-    try:
-        yield aws
-    finally:
-        httpx.post(f"{aws.url}/moto-api/reset-auth", content=b"inf", timeout=REQUEST_TIMEOUT)
-        httpx.post(f"{aws.url}/moto-api/reset", timeout=REQUEST_TIMEOUT)
-        server.stop()
+    return server
+
+
+class _Server(ThreadedMotoServer):
+    """Serves one account at a time: requests outside of `account` fail."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        #: moto is not thread-safe, so calls take effect one after another.
+        self._lock = threading.Lock()
+        self._application: Application | None = None
+        self._running, self._ended = 0, threading.Condition()
+
+    @contextmanager
+    def account(self, application: Application) -> Iterator[str]:
+        assert self._application is None, "another test uses the emulator"
+        host, port = self.get_host_and_port()
+        url = f"http://{host}:{port}"
+        self._application = application
+        try:
+            yield url
+        finally:
+            self._end_account(url)
+
+    def _end_account(self, url: str) -> None:
+        self._application = self.emulate
+        try:
+            with self._ended:
+                assert self._ended.wait_for(lambda: not self._running, REQUEST_TIMEOUT), "requests still run"
+            _control(url, "reset-auth", b"inf")
+            _control(url, "reset")
+        finally:
+            self._application = None
+
+    def emulate(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Sequence[bytes]:
+        """The emulator's response to a request, as a WSGI application."""
+        with self._lock:
+            return list(self._moto(environ, start_response))
+
+    def _respond(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Sequence[bytes]:
+        with self._ended:
+            application = self._application
+            self._running += 1
+        try:
+            if application is None:
+                start_response("503 Service Unavailable", [])
+                return []
+            return list(application(environ, start_response))
+        finally:
+            with self._ended:
+                self._running -= 1
+                self._ended.notify_all()
+
+    def _server_entry(self) -> None:
+        self._server = make_server(
+            self._ip_address, self._port, self._respond, threaded=True, request_handler=_RequestHandler
+        )
+        self._server_ready_event.set()
+        self._server.serve_forever()
+
+
+class _RequestHandler(MotoRequestHandler):
+    #: Connections are reused, because opening one and starting its thread takes longer than most calls.
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, *_: Any, **__: Any) -> None: ...
 
 
 @contextmanager

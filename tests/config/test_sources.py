@@ -35,16 +35,13 @@ def replies() -> Iterator[ReplyServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Aws]:
-    with emulated_aws() as aws:
-        yield aws
-
-
 @pytest.fixture
-def aws(server: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    with credential_chain(monkeypatch, {**server.environment(), "AWS_REGION": REGION}):
-        yield server
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    with (
+        emulated_aws() as aws,
+        credential_chain(monkeypatch, {**aws.environment(), "AWS_REGION": REGION}),
+    ):
+        yield aws
 
 
 def create_secret(aws: Aws, name: str, **value: Any) -> str:

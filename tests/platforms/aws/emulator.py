@@ -12,23 +12,18 @@ Calls through `aws.client` are made by the test itself: they are neither recorde
 import io
 import json
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
-import httpx
 from botocore.session import Session
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from moto.server import ThreadedMotoServer
-from werkzeug.serving import make_server
 
-REGION = "eu-central-1"
-#: Timeout of one response (seconds).
-RESPONSE_TIMEOUT = 120.0
+from tests.aws import REGION as REGION
+from tests.aws import Application, emulated_account, sdk_client
+
 _OBSERVER = "observer"
 _READING = ("Describe", "List", "Get", "AssumeRole")
 
@@ -62,10 +57,7 @@ class Emulator:
     after_change: Callable[[Call], None] | None = None
     #: Called before (False) and after (True) each call takes effect.
     intercept: Callable[[Call, bool], None] | None = None
-    #: moto is not thread-safe, so calls take effect one after another.
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _failures: list[_Failure] = field(default_factory=list)
-    _clients: dict[str, Any] = field(default_factory=dict)
     _rewrites: dict[str, Callable[[Any], None]] = field(default_factory=dict)
 
     @property
@@ -76,15 +68,7 @@ class Emulator:
         return [call.body for call in self.calls if call.name == name]
 
     def client(self, service: str) -> Any:
-        if service not in self._clients:
-            self._clients[service] = _session().create_client(
-                service,
-                region_name=REGION,
-                endpoint_url=self.url,
-                aws_access_key_id=_OBSERVER,
-                aws_secret_access_key="tester",
-            )
-        return self._clients[service]
+        return sdk_client(service, self.url, _OBSERVER)
 
     def environment(self) -> dict[str, str]:
         return {
@@ -103,19 +87,19 @@ class Emulator:
         """Applies `change` to all later JSON responses to `name`, for behaviour that moto lacks."""
         self._rewrites[name] = change
 
-    def wsgi(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    def wsgi(self, inner: Application) -> Application:
         def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             text = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(text)
             login = environ.get("HTTP_AUTHORIZATION", "")
             if f"Credential={_OBSERVER}/" in login or not login:
-                return self._run_locked(environ, start_response, inner)
+                return inner(environ, start_response)
             return self._handle(_call(environ, text), environ, start_response, inner)
 
         return application
 
     def _handle(
-        self, call: Call, environ: dict[str, Any], start_response: Callable[..., Any], inner: Any
+        self, call: Call, environ: dict[str, Any], start_response: Callable[..., Any], inner: Application
     ) -> Iterable[bytes]:
         if self.intercept:
             self.intercept(call, False)
@@ -124,7 +108,7 @@ class Emulator:
                 self._failures.remove(failure)
                 return _error_response(failure, call, start_response)
         started: list[Any] = []
-        body = b"".join(self._run_locked(environ, lambda *arguments: started.append(arguments), inner))
+        body = b"".join(inner(environ, lambda *arguments: started.append(arguments)))
         status, headers = started[0][:2]
         if call.name in self._rewrites and status.startswith("2"):
             content = json.loads(body)
@@ -140,12 +124,6 @@ class Emulator:
         start_response(status, headers)
         return [body]
 
-    def _run_locked(
-        self, environ: dict[str, Any], start_response: Callable[..., Any], inner: Any
-    ) -> Sequence[bytes]:
-        with self._lock:
-            return list(inner(environ, start_response))
-
     def _check_change(self, call: Call) -> None:
         if not self.after_change or not call.changes:
             return
@@ -157,33 +135,10 @@ class Emulator:
 
 @contextmanager
 def emulator() -> Iterator[Emulator]:
+    """An account without resources in this process's emulator."""
     aws = Emulator()
-    server = _Server("127.0.0.1", port=0, verbose=False)
-    server.emulator = aws
-    server.start()
-    host, port = server.get_host_and_port()
-    aws.url = f"http://{host}:{port}"
-    try:
+    with emulated_account(aws.wsgi) as aws.url:
         yield aws
-    finally:
-        httpx.post(f"{aws.url}/moto-api/reset", timeout=RESPONSE_TIMEOUT)
-        server.stop()
-
-
-class _SilentRequestHandler(MotoRequestHandler):
-    def log_request(self, *_: Any, **__: Any) -> None: ...
-
-
-class _Server(ThreadedMotoServer):
-    emulator: Emulator
-
-    def _server_entry(self) -> None:
-        application = self.emulator.wsgi(DomainDispatcherApplication(create_backend_app))
-        self._server = make_server(
-            self._ip_address, self._port, application, threaded=True, request_handler=_SilentRequestHandler
-        )
-        self._server_ready_event.set()
-        self._server.serve_forever()
 
 
 def _call(environ: dict[str, Any], text: bytes) -> Call:
@@ -201,14 +156,9 @@ def _call(environ: dict[str, Any], text: bytes) -> Call:
 
 
 @cache
-def _session() -> Session:
-    return Session()
-
-
-@cache
 def _operations(service: str) -> list[tuple[str, str, re.Pattern[str]]]:
     """REST operations by method and path, the most specific first."""
-    model = _session().get_service_model(service)
+    model = Session().get_service_model(service)
     operations = []
     for name in model.operation_names:
         http = model.operation_model(name).http

@@ -1,15 +1,24 @@
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.platforms.awslambda import platform
 from pipecd.platforms.awslambda.config import LambdaProvider
+from pipecd.platforms.connections import connection_pool
 from tests.aws import credential_chain
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
 from tests.platforms.aws.stage_runner import AwsRunner
 from tests.platforms.awslambda.cloud import Cloud, create_cloud, files
+
+
+@pytest.fixture(autouse=True)
+async def connections() -> AsyncIterator[None]:
+    """SDK clients are shared, as in the agent."""
+    async with connection_pool(SYSTEM_CLOCK):
+        yield
 
 
 @pytest.fixture

@@ -1,17 +1,26 @@
 """An AWS account for every test, and checkouts of an application in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.platforms.aws import AwsProvider
+from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.ecs import platform
 from tests.aws import credential_chain
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
 from tests.platforms.aws.stage_runner import AwsRunner
 from tests.platforms.ecs.cloud import Cloud, create_cloud, files
+
+
+@pytest.fixture(autouse=True)
+async def connections() -> AsyncIterator[None]:
+    """SDK clients are shared, as in the agent."""
+    async with connection_pool(SYSTEM_CLOCK):
+        yield
 
 
 @pytest.fixture
