@@ -5,13 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.deploy.policies import check_policy
+from tests.once import build_once
 
 HERE = Path(__file__).parents[2] / "deploy" / "apprunner" / "cdk"
 SECRET = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:piped-config-AbCdEf"
@@ -33,28 +34,72 @@ NODE = shutil.which("node", path=f"{Path(sys.executable).parent}:{os.environ['PA
 pytestmark = pytest.mark.skipif(NODE is None, reason="CDK needs node")
 
 
-def synth(out: Path, context: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+#: Runs the app with each of the contexts in a file, in one interpreter and one Node process, and writes the
+#: error of each run, or an empty string. Node reads its environment once: only the first context is in it.
+SYNTH = """
+import functools, json, os, runpy, sys
+import aws_cdk
+contexts, errors, app_class = json.load(open(sys.argv[1])), [], aws_cdk.App
+sys.path.insert(0, os.getcwd())
+for context in contexts:
+    try:
+        runpy.run_path("app.py", run_name="__main__")
+        errors.append("")
+    except Exception as error:
+        errors.append(f"{type(error).__name__}: {error}")
+    if len(errors) < len(contexts):
+        aws_cdk.App = functools.partial(app_class, post_cli_context=contexts[len(errors)])
+json.dump(errors, open(sys.argv[2], "w"))
+"""
+INVALID: Sequence[tuple[Mapping[str, Any], str]] = [
+    ({"secret_arn": ""}, "secret_arn: set the secret's ARN"),
+    ({"arguments": "--a b"}, "App Runner splits at blanks; write --flag=value"),
+    ({"ecs_services": "web"}, "ecs_services: 'web': write cluster/service"),
+    ({"ecs_families": []}, "ecs_families: name the families"),
+]
+
+
+def synth(out: Path) -> None:
+    """The app with valid settings, and then with each invalid one, into `out`."""
+    defaults = json.loads((HERE / "cdk.json").read_text())["context"]
+    contexts = [{**defaults, **CONTEXT}, *({**CONTEXT, **setting} for setting, _ in INVALID)]
+    (out / "contexts.json").write_text(json.dumps(contexts))
     environment = {
         "PATH": f"{Path(str(NODE)).parent}:{os.environ['PATH']}",
         "HOME": str(out),
         "CDK_OUTDIR": str(out / "cdk.out"),
-        "CDK_CONTEXT_JSON": json.dumps(context),
+        "CDK_CONTEXT_JSON": json.dumps(contexts[0]),
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     }
-    out.mkdir(exist_ok=True)
-    return subprocess.run(
-        [sys.executable, "app.py"], cwd=HERE, env=environment, capture_output=True, text=True, timeout=200
+    completed = subprocess.run(
+        [sys.executable, "-c", SYNTH, str(out / "contexts.json"), str(out / "errors.json")],
+        cwd=HERE,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
+    assert completed.returncode == 0, completed.stderr
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("synth")
-    defaults = json.loads((HERE / "cdk.json").read_text())["context"]
-    completed = synth(out, {**defaults, **CONTEXT})
-    assert completed.returncode == 0, completed.stderr
-    return out / "cdk.out" / "PipedOnAppRunner.template.json"
+def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_once(tmp_path_factory, "cdk", synth)
+
+
+@pytest.fixture(scope="module")
+def errors(synthesised: Path) -> Sequence[str]:
+    """The error of each context; the first one is valid."""
+    loaded: list[str] = json.loads((synthesised / "errors.json").read_text())
+    assert len(loaded) == 1 + len(INVALID)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def file(synthesised: Path, errors: Sequence[str]) -> Path:
+    assert errors[0] == ""
+    return synthesised / "cdk.out" / "PipedOnAppRunner.template.json"
 
 
 @pytest.fixture(scope="module")
@@ -122,16 +167,7 @@ def test_the_template_contains_no_secret(template: Any) -> None:
     assert not of_type(template, "AWS::SecretsManager::Secret")
 
 
-@pytest.mark.parametrize(
-    ("setting", "expected"),
-    [
-        ({"secret_arn": ""}, "secret_arn: set the secret's ARN"),
-        ({"arguments": "--a b"}, "App Runner splits at blanks; write --flag=value"),
-        ({"ecs_services": "web"}, "ecs_services: 'web': write cluster/service"),
-        ({"ecs_families": []}, "ecs_families: name the families"),
-    ],
-)
-def test_invalid_settings_are_reported(setting: Mapping[str, Any], expected: str, tmp_path: Path) -> None:
-    completed = synth(tmp_path, {**CONTEXT, **setting})
-    assert completed.returncode == 1
-    assert expected in completed.stderr
+@pytest.mark.parametrize(("number", "expected"), list(enumerate((text for _, text in INVALID), start=1)))
+def test_invalid_settings_are_reported(number: int, expected: str, errors: Sequence[str]) -> None:
+    assert errors[number].startswith("ValueError: ")
+    assert expected in errors[number]
