@@ -17,6 +17,7 @@ import pytest
 from pipecd.platforms.terraform import embedded
 from tests.deploy.policies import check_policy, statements
 from tests.deploy.stub_provider import document, stub_provider
+from tests.once import build_once
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SECRET = "apiVersion: pipecd.dev/v1beta1\nkind: Piped\nspec: {pipedKeyData: c2VjcmV0LWNhbmFyeQ==}\n"
@@ -162,6 +163,35 @@ def configuration(tmp_path: Path, provider: Mapping[str, str], text: str) -> Con
     return root
 
 
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory, provider: Mapping[str, str]) -> "Plans":
+    return Plans(tmp_path_factory, provider)
+
+
+@dataclass
+class Plans:
+    """The roots of `ROOTS`, each initialised and planned once per run."""
+
+    factory: pytest.TempPathFactory
+    provider: Mapping[str, str]
+
+    def root(self, name: str) -> Configuration:
+        """The root's directory with `plan.json` and `plan.txt`. It is shared: change nothing in it."""
+
+        def build(folder: Path) -> None:
+            root = configuration(folder, self.provider, ROOTS[name])
+            (folder / "plan.txt").write_text(root.terraform("plan", "-input=false", "-no-color", "-out=plan"))
+            output = root.terraform("show", "-json", "plan")
+            (folder / "plan.json").write_text(
+                next(line for line in output.splitlines() if line.startswith("{"))
+            )
+
+        return Configuration(build_once(self.factory, f"terraform-{name}", build), self.provider)
+
+    def load(self, name: str) -> Any:
+        return json.loads((self.root(name).path / "plan.json").read_text())
+
+
 def modules(parent: Mapping[str, Any]) -> Iterator[Any]:
     """All modules below `parent`, at any depth."""
     for child in parent.get("child_modules", ()):
@@ -197,10 +227,9 @@ def documents(plan: Any) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_modules_are_valid_and_can_be_planned(name: str, tmp_path: Path, provider: Mapping[str, str]) -> None:
-    root = configuration(tmp_path, provider, ROOTS[name])
-    assert "Success! The configuration is valid." in root.terraform("validate", "-no-color")
-    assert resources(root.plan())
+def test_modules_are_valid_and_can_be_planned(name: str, plans: Plans) -> None:
+    assert "Success! The configuration is valid." in plans.root(name).terraform("validate", "-no-color")
+    assert resources(plans.load(name))
 
 
 @pytest.mark.parametrize(("settings", "least"), MINIMAL.items(), ids=range(len(MINIMAL)))
@@ -227,10 +256,8 @@ resource "aws_apprunner_service" "x" {
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_policies_name_their_actions_and_resources(
-    name: str, tmp_path: Path, provider: Mapping[str, str]
-) -> None:
-    plan = configuration(tmp_path, provider, ROOTS[name]).plan()
+def test_policies_name_their_actions_and_resources(name: str, plans: Plans) -> None:
+    plan = plans.load(name)
     count = sum(check_policy(policy, where) for where, policy in documents(plan).items())
     assert count >= 6
     for address, values in resources(plan).items():
@@ -240,10 +267,8 @@ def test_policies_name_their_actions_and_resources(
             )
 
 
-def test_app_runner_runs_one_instance_with_the_start_command(
-    tmp_path: Path, provider: Mapping[str, str]
-) -> None:
-    planned = resources(configuration(tmp_path, provider, ROOTS["apprunner"]).plan())
+def test_app_runner_runs_one_instance_with_the_start_command(plans: Plans) -> None:
+    planned = resources(plans.load("apprunner"))
     service = planned["aws_apprunner_service.piped"]
     source = service["source_configuration"][0]
     repository = source["image_repository"][0]
@@ -265,24 +290,17 @@ def test_app_runner_runs_one_instance_with_the_start_command(
     assert repository["image_identifier"].rpartition(":")[2].startswith("build-")
 
 
-def test_the_image_is_pushed_before_the_service_is_created(
-    tmp_path: Path, provider: Mapping[str, str]
-) -> None:
-    root = configuration(tmp_path, provider, ROOTS["apprunner"])
-    graph = root.terraform("graph", "-type=plan")
+def test_the_image_is_pushed_before_the_service_is_created(plans: Plans) -> None:
+    graph = plans.root("apprunner").terraform("graph", "-type=plan")
     assert (
         '"module.piped.aws_apprunner_service.piped" -> "module.piped.terraform_data.image'
         in graph.replace("[root] ", "").replace(" (expand)", "")
     )
 
 
-def test_the_agents_role_reads_one_secret_and_decrypts_with_one_key(
-    tmp_path: Path, provider: Mapping[str, str]
-) -> None:
+def test_the_agents_role_reads_one_secret_and_decrypts_with_one_key(plans: Plans) -> None:
     for name in ("apprunner", "ecs-fargate"):
-        folder = tmp_path / name
-        folder.mkdir()
-        plan = configuration(folder, provider, ROOTS[name]).plan()
+        plan = plans.load(name)
         address = "module.piped.module.agent_role.data.aws_iam_policy_document.read_config"
         planned, allowed = resources(plan), statements(documents(plan)[address])
         assert [(statement["Action"], statement["Resource"]) for statement in allowed] == [
@@ -294,20 +312,15 @@ def test_the_agents_role_reads_one_secret_and_decrypts_with_one_key(
         ]
 
 
-def test_terraform_does_not_print_the_configuration(tmp_path: Path, provider: Mapping[str, str]) -> None:
+def test_terraform_does_not_print_the_configuration(plans: Plans) -> None:
     for name in ("apprunner", "ecs-fargate"):
-        folder = tmp_path / name
-        folder.mkdir()
-        root = configuration(folder, provider, ROOTS[name])
-        output = root.terraform("plan", "-input=false", "-no-color")
+        output = (plans.root(name).path / "plan.txt").read_text()
         assert CANARY not in output
         assert "(sensitive value)" in output
 
 
-def test_fargate_runs_exactly_one_task_with_the_same_command(
-    tmp_path: Path, provider: Mapping[str, str]
-) -> None:
-    planned = resources(configuration(tmp_path, provider, ROOTS["ecs-fargate"]).plan())
+def test_fargate_runs_exactly_one_task_with_the_same_command(plans: Plans) -> None:
+    planned = resources(plans.load("ecs-fargate"))
     service = planned["aws_ecs_service.agent"]
     assert service["desired_count"] == 1
     assert (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"]) == (0, 100)
@@ -320,12 +333,12 @@ def test_fargate_runs_exactly_one_task_with_the_same_command(
 
 @pytest.mark.parametrize("store", ["PostgreSQL", "SQLite"])
 def test_the_control_plane_container_writes_a_valid_configuration(
-    store: str, tmp_path: Path, provider: Mapping[str, str]
+    store: str, tmp_path: Path, plans: Plans
 ) -> None:
     """Runs the container's command up to `exec` with the task definition's secrets, and reads its files."""
     from pipecd.config import controlplane
 
-    planned = resources(configuration(tmp_path, provider, ROOTS[f"controlplane with {store}"]).plan())
+    planned = resources(plans.load(f"controlplane with {store}"))
     (container,) = json.loads(planned["aws_ecs_task_definition.server"]["container_definitions"])
     secret = json.loads(planned["aws_secretsmanager_secret_version.server"]["secret_string"])
     environment = {"CONFIG": secret["config"], "ENCRYPTION_KEY": secret["encryption_key"]}
