@@ -138,3 +138,34 @@ async def test_an_older_control_plane_is_checked_for_an_upgrade_every_five_minut
         await clock.advance(3600)
         assert w.leadership.lease is Lease.NOT_REQUIRED
         assert w.streams.opened == [300.0 * number for number in range(13)]
+
+
+#: What the control plane announced before the stream breaks, and the lease while it is down.
+LEASES = {
+    "granted": (AgentChange.LEASE_GRANTED, Lease.UNKNOWN),
+    "held by another agent": (AgentChange.LEASE_HELD, Lease.HELD),
+    "revoked": (AgentChange.REVOKED, Lease.REVOKED),
+}
+
+
+@pytest.mark.parametrize("case", LEASES.values(), ids=LEASES.keys())
+async def test_what_must_stop_stays_stopped_while_the_stream_is_down(
+    clock: VirtualClock, case: tuple[AgentChange.Kind.ValueType, Lease]
+) -> None:
+    announced, expected = case
+    available = True
+
+    async def breaks_after_a_minute() -> AsyncGenerator[AgentChange]:
+        if available:
+            yield AgentChange(kind=announced)
+            await clock.sleep(30)
+        raise Temporary("away")
+
+    async with watching(clock, breaks_after_a_minute) as w:
+        await clock.advance(1)
+        available = False
+        await clock.advance(3600)
+        assert w.leadership.lease is expected
+        available = True
+        await clock.advance(11)
+        assert w.leadership.lease.may_begin is (announced == AgentChange.LEASE_GRANTED)
