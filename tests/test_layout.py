@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,11 @@ import pytest
 
 import pipecd
 
+STAGE_MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(pipecd.__path__, "pipecd.")
+    if re.match(r"pipecd\.(stages|platforms\.\w+\.stages)(\.|$)", module.name)
+)
 PACKAGES = sorted(
     module.name
     for module in pkgutil.walk_packages(pipecd.__path__, "pipecd.")
@@ -47,3 +53,10 @@ def test_time_is_read_from_a_clock() -> None:
                 case ast.ImportFrom(module=str(module), names=names):
                     imported = {alias.name for alias in names} & REAL_TIME.get(module, set())
                     assert not imported, f"{file}:{node.lineno}: {module}.{imported}"
+
+
+@pytest.mark.parametrize("name", STAGE_MODULES)
+def test_no_stage_keeps_state_in_its_module(name: str) -> None:
+    """Such state is lost when the agent is killed: `Again.saved` and `Work.interrupted` replace it."""
+    values = vars(importlib.import_module(name)).items()
+    assert [key for key, value in values if isinstance(value, dict | list | set) and not value] == []

@@ -122,9 +122,10 @@ async def test_cancel_ends_the_running_stage_and_names_the_user(tmp_path: Path) 
 async def test_shutdown_reports_no_failure_and_the_next_agent_continues(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         gate = tmp_path / "gate"
-        script = f"echo started; while [ ! -e {gate} ]; do sleep 0.1; done"
+        script = f"echo started $SR_ATTEMPT; while [ ! -e {gate} ]; do sleep 0.1; done"
+        second = "echo attempt $SR_ATTEMPT"
         async with w.agent():
-            app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(script, "true")})
+            app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(script, second)})
 
             async def running_id() -> str:
                 deployments = await w.deployments(app)
@@ -137,6 +138,12 @@ async def test_shutdown_reports_no_failure_and_the_next_agent_continues(tmp_path
         async with w.agent():
             ended = await w.wait_for_deployment(app)
         assert (ended.id, ended.status) == (deployment_id, DeploymentStatus.DEPLOYMENT_SUCCESS)
+        interrupted_log = await w.log(deployment_id, "stage-0")
+        assert [line for line in interrupted_log.split("\n") if line.startswith("started")] == [
+            "started 1",
+            "started 2",
+        ]
+        assert "attempt 1" in (await w.log(deployment_id, "stage-1")).split("\n")
 
 
 async def test_two_agents_of_one_piped_create_one_deployment(tmp_path: Path) -> None:

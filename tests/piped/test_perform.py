@@ -5,15 +5,16 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped as config
+from pipecd.errors import Temporary
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
@@ -21,9 +22,10 @@ from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.plan import pipeline_stages
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
-from pipecd.model.stage import Again, Failed, Outcome
+from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 from pipecd.model.status import StageStatus
-from pipecd.piped.deploy.perform import Postponed, StageServices
+from pipecd.piped.deploy.checkouts import StageCheckouts
+from pipecd.piped.deploy.perform import Postponed, StageRun, StageServices
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.providers import Providers
@@ -33,6 +35,7 @@ from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.retry import Retry
 from pipecd.secrets import Redactor
+from pipecd.stages import STAGES
 from tests.piped.recorder import Recorder
 from tests.ports import free_ports
 from tests.repo import Clone
@@ -51,8 +54,14 @@ class Agent:
     async def call(self, stage: Stage, deployment: Deployment | None = None) -> Outcome:
         """Opens the stage and calls it once."""
         deployment = replace(deployment or self.deployment, stages=(stage,))
-        async with self.services.open_stage(application(deployment), deployment, stage) as run:
+        async with self.open(deployment, stage) as run:
             return await run(deployment, ())
+
+    def open(
+        self, deployment: Deployment, stage: Stage, *, interrupted: bool = False
+    ) -> AbstractAsyncContextManager[StageRun]:
+        app = application(deployment)
+        return self.services.open_stage(app, deployment, stage, interrupted=interrupted)
 
 
 def application(deployment: Deployment) -> Application:
@@ -198,3 +207,71 @@ STORED: Mapping[str, Mapping[str, str]] = {
 def test_the_plan_stores_the_timeout_that_a_stage_configures(settings: Mapping[str, str]) -> None:
     stage = planned_stage(pipeline({"name": "WAIT", "with": {"duration": "1m"}, **settings}))
     assert stage.metadata.get(STAGE_TIMEOUT) == ("90" if settings else None)
+
+
+@dataclass
+class Probe:
+    """A stage that records `interrupted` of each call, and raises or returns what it is given."""
+
+    results: list[Outcome | Exception]
+    interrupted: list[bool] = field(default_factory=list)
+
+    async def __call__(self, work: Work[Any]) -> Outcome:
+        self.interrupted.append(work.interrupted)
+        result = self.results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+INTERRUPTED: dict[str, tuple[bool, list[Outcome | Exception], list[bool]]] = {
+    "a stage that this process started": (False, [Again(), Again(), Done()], [False, False, False]),
+    "a stage that another process started": (True, [Again(), Again(), Done()], [True, False, False]),
+    "after a temporary error": (
+        False,
+        [Again(), Temporary("away"), Again(), Done()],
+        [False, False, True, False],
+    ),
+    "a temporary error does not complete an interrupted call": (
+        True,
+        [Temporary("away"), Temporary("away"), Done()],
+        [True, True, True],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INTERRUPTED.values(), ids=INTERRUPTED.keys())
+async def test_a_stage_is_told_whether_an_earlier_call_may_have_been_cut_short(
+    tmp_path: Path,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[bool, list[Outcome | Exception], list[bool]],
+) -> None:
+    interrupted, results, expected = case
+    probe = Probe(list(results))
+    monkeypatch.setitem(cast(dict[str, Any], STAGES), "PROBE", probe)
+    stage = started(Stage(id="s", name="PROBE", index=0, predefined=True), time.time())
+    async with agent(tmp_path, recorder, remote="unused", commit="c" * 40) as process:
+        deployment = replace(process.deployment, stages=(stage,))
+        async with process.open(deployment, stage, interrupted=interrupted) as run:
+            for _ in results:
+                await run(deployment, ())
+    assert probe.interrupted == expected
+
+
+async def test_checkouts_of_one_commit_with_different_files_differ(
+    tmp_path: Path, recorder: Recorder, clone: Clone
+) -> None:
+    """The running commit may have been deployed from a configuration file with another name."""
+    files = {"app.pipecd.yaml": pipeline("true", name="new"), "old.yaml": pipeline("true", name="old")}
+    commit = clone.commit_and_push("Add", {f"shop/{name}": text for name, text in files.items()})
+    async with (
+        agent(tmp_path, recorder, remote=clone.remote, commit=commit) as process,
+        AsyncExitStack() as stack,
+    ):
+        deployment = replace(process.deployment, running_commit=commit, running_config_filename="old.yaml")
+        services = process.services
+        checkouts = StageCheckouts(services.sources, services.other_repositories, deployment, stack)
+        target, running = await checkouts.target(), await checkouts.running()
+        assert (target.config.spec.name, running.config.spec.name) == ("new", "old")
+        assert await checkouts.target() is target

@@ -7,6 +7,7 @@ from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
 from tests.platforms.aws.stage_runner import load_source
+from tests.stages.stage_runner import no_providers
 
 
 async def make_preview(platform: Any, head: Path, running: Path | None) -> Preview:
@@ -23,6 +24,7 @@ async def make_preview(platform: Any, head: Path, running: Path | None) -> Previ
             git_path=GitPath(repo_id="shop", path="shop"),
         ),
         provider=None,
+        providers=no_providers,
         head=load_source(platform, head),
         running=checkout,
     )

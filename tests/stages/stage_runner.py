@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from pipecd.config.document import Document
-from pipecd.errors import NotFound, Refused
+from pipecd.errors import NotFound
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
+from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.progress import apply_outcome
-from pipecd.model.stage import Again, Outcome, Source, StageAction, StageFunction, Work
+from pipecd.model.provider import NamedProvider
+from pipecd.model.stage import Again, Outcome, StageAction, StageFunction, Work
 from pipecd.model.status import StageStatus
+from pipecd.piped.deploy.checkouts import StageCheckouts
 from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
@@ -110,38 +113,28 @@ class StageRunner:
     ) -> AsyncIterator[Callable[[], Any]]:
         """One call at a time, applied to the deployment. Checkouts exist until the block ends."""
         stage_id = stage_id or name.lower()
+        # An earlier block, which stands for an earlier process, may have ended within a call.
+        interrupted = any(stage.id == stage_id for stage in self.deployment.stages)
         if all(stage.id != stage_id for stage in self.deployment.stages):
             index = len(self.deployment.stages)
             stage = Stage(id=stage_id, name=name, index=index, status=StageStatus.RUNNING, **fields)
             self.deployment = replace(self.deployment, stages=(*self.deployment.stages, stage))
         async with AsyncExitStack() as exit_stack:
-            checkouts: dict[str, Source] = {}
-
-            async def checkout(commit: str) -> Source:
-                if not commit:
-                    raise Refused("nothing was deployed before", remedy="deploy something")
-                if commit not in checkouts:
-                    opening = self.sources.checkout(self.deployment.git_path, commit)
-                    checkouts[commit] = await exit_stack.enter_async_context(opening)
-                return checkouts[commit]
+            checkouts = StageCheckouts(self.sources, _OTHER_REPOSITORIES, self.deployment, exit_stack)
 
             async def call() -> Outcome:
+                nonlocal interrupted
                 stage = self.deployment.stage(stage_id)
-                outcome = await function(self._work(stage, options, checkout))
+                work = self._work(stage, options, checkouts, interrupted=interrupted)
+                interrupted = True
+                outcome = await function(work)
+                interrupted = False
                 self.deployment = apply_outcome(self.deployment, stage, outcome, int(self.now))
                 return outcome
 
             yield call
 
-    async def store_object(self, name: str, data: bytes) -> None:
-        self.stored[name] = data
-
-    async def load_object(self, name: str) -> bytes:
-        if name not in self.stored:
-            raise NotFound(name)
-        return self.stored[name]
-
-    def _work(self, stage: Stage, options: Any, checkout: Callable[[str], Any]) -> Work[Any]:
+    def _work(self, stage: Stage, options: Any, checkouts: StageCheckouts, *, interrupted: bool) -> Work[Any]:
         deployment = self.deployment
         return Work(
             application=application(deployment),
@@ -149,16 +142,15 @@ class StageRunner:
             stage=stage,
             options=options,
             provider=self.provider,
+            providers=no_providers,
             log=self.log,
             now=self.now,
             token=f"{deployment.id}/{stage.id}",
             actions=tuple(self.actions),
-            target=lambda: checkout(deployment.trigger.commit.hash),
-            running=lambda: checkout(deployment.running_commit),
-            checkout_repository=_no_other_repositories,
+            interrupted=interrupted,
+            checkouts=checkouts,
+            storage=MemoryStorage(self.stored),
             notify=lambda event, fields: self.notifications.append((event, fields)),
-            store_object=self.store_object,
-            load_object=self.load_object,
         )
 
 
@@ -211,8 +203,29 @@ def event_names(events: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
     return [event for event, _ in events]
 
 
-async def _no_other_repositories(remote: str, ref: str) -> Path:
-    raise Refused(f"{remote} at {ref} is not available in this test")
+def no_providers(name: str = "", *, labels: Mapping[str, str] | None = None) -> Sequence[NamedProvider]:
+    """For platforms that use only the application's own provider."""
+    raise AssertionError(f"this platform looks up no provider ({name or labels})")
+
+
+@dataclass(frozen=True)
+class MemoryStorage:
+    """`model.stage.Storage` in a dictionary."""
+
+    stored: dict[str, bytes]
+
+    async def store(self, name: str, data: bytes) -> None:
+        self.stored[name] = data
+
+    async def load(self, name: str) -> bytes:
+        if name not in self.stored:
+            raise NotFound(name)
+        return self.stored[name]
+
+
+_OTHER_REPOSITORIES = OtherRepositories(
+    home=Path("/nonexistent"), credentials=Credentials(), user=User(name="piped", email="piped@example.com")
+)
 
 
 def _commit(commit: str) -> Commit:

@@ -247,5 +247,5 @@ async def test_a_custom_sync_cannot_roll_back_to_a_commit_without_custom_sync(tm
         )
         failed = await later.run("CUSTOM_SYNC_ROLLBACK", undo, rollback=True)
         assert isinstance(failed, Failed)
-        with pytest.raises(Refused, match="nothing was deployed before"):
+        with pytest.raises(Refused, match="there is no earlier successful deployment"):
             await runner.run("CUSTOM_SYNC_ROLLBACK", undo, rollback=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipecd.model.application import Application
 from pipecd.model.drift import IgnoredFields, Redact
+from pipecd.model.provider import FindProviders
 from pipecd.model.stage import Source
 
 
@@ -16,6 +17,8 @@ class ObservationRequest:
     application: Application
     #: The platform provider's decoded `config`, or None if the application names no provider.
     provider: Any
+    #: Finds other platform providers of the application's kind.
+    providers: FindProviders
     #: The result of `Platform.load_desired_state` at that commit, cached while the head does not change.
     desired: Any
     ignored: IgnoredFields

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipecd.model.application import Application
+from pipecd.model.provider import FindProviders
 from pipecd.model.stage import Source
 
 
@@ -24,6 +25,8 @@ class PreviewRequest:
     application: Application
     #: The platform provider's decoded `config`, or None if the application names no provider.
     provider: Any
+    #: Finds other platform providers of the application's kind.
+    providers: FindProviders
     head: Source
     #: Returns the checkout at the running commit, None before the first deployment. Raises UserError or
     #: NotFound if it cannot be read.

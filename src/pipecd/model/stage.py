@@ -2,17 +2,19 @@
 
 A stage is a function from its work to an outcome. It is called repeatedly until it returns `Done` or
 `Failed`, with one external effect per call. State that it needs in later calls goes into `Again.saved`, which
-is stored before the next call. A kill at any moment loses at most the effect of one call, and the stage finds
-that effect by reading back under `Work.token`. There is no other mechanism for surviving a restart.
+is stored before the next call. A kill at any moment loses at most the effect of one call. `Work.interrupted`
+tells the stage that this may have happened, and it finds the effect by reading back under `Work.token`. A
+stage keeps no state in its process. There is no other mechanism for surviving a restart.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
+from pipecd.model.provider import FindProviders
 from pipecd.model.status import StageStatus
 
 Options = TypeVar("Options")
@@ -86,35 +88,61 @@ class Source:
     config: Any
 
 
+class Checkouts(Protocol):
+    """Checkouts for one stage. Each is made when it is first needed, and removed when the stage ends."""
+
+    async def target(self) -> Source:
+        """The application at the deployment's commit."""
+        ...
+
+    async def running(self) -> Source:
+        """The application at the running commit. Raises `Refused` if nothing was deployed before."""
+        ...
+
+    async def repository(self, remote: str, ref: str) -> Path:
+        """Another repository at a branch, tag or commit."""
+        ...
+
+
+class Storage(Protocol):
+    """Bytes that a stage stores for later calls of its application, encrypted with the agent's key."""
+
+    async def store(self, name: str, data: bytes) -> None: ...
+
+    async def load(self, name: str) -> bytes:
+        """Raises `NotFound`, or `Refused` if the agent's key was replaced."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work(Generic[Options]):
-    """The input of a stage call. `now` is the time of the call in epoch seconds."""
+    """The input of a stage call: what the work is, the files it needs, and where it stores and reports.
+
+    `now` is the time of the call in epoch seconds.
+    """
 
     application: Application
     deployment: Deployment
     stage: Stage
     #: The stage's decoded `with`.
     options: Options
-    #: The platform provider's decoded `config`, or None if the stage needs none.
+    #: The decoded `config` of the application's platform provider, or None if it names none.
     provider: Any
+    #: Finds other platform providers of the application's kind.
+    providers: FindProviders
     log: StageLog
     now: float
     #: Identical for every call of this stage of this deployment. External effects carry it to be found again.
     token: str
     #: The stage actions requested so far, oldest first.
     actions: Sequence[StageAction]
-    #: Returns the checkout at the deployment's commit.
-    target: Callable[[], Awaitable[Source]]
-    #: Returns the checkout at the running commit. Raises `Refused` if nothing was deployed before.
-    running: Callable[[], Awaitable[Source]]
-    #: Checks out another repository, given its remote and a branch, tag or commit.
-    checkout_repository: Callable[[str, str], Awaitable[Path]]
+    #: Whether an earlier call with the same saved state may have been cut short, because its process ended or
+    #: it raised `Temporary`. Its effect may exist, entirely or in part.
+    interrupted: bool
+    checkouts: Checkouts
+    storage: Storage
     #: Sends a notification, given the event's name (such as `DEPLOYMENT_WAIT_APPROVAL`) and its fields.
     notify: Callable[[str, Mapping[str, str]], None]
-    #: Stores bytes under a name for later calls of this application, encrypted with the agent's key.
-    store_object: Callable[[str, bytes], Awaitable[None]]
-    #: Loads the bytes stored under a name. Raises `NotFound`, or `Refused` if the agent's key was replaced.
-    load_object: Callable[[str], Awaitable[bytes]]
 
     @property
     def saved(self) -> Saved:

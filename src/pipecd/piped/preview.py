@@ -262,7 +262,8 @@ class PlanPreviewLoop:
             strategy = await _determine_strategy(platform, pull_request, head, running)
             request = PreviewRequest(
                 application=application,
-                provider=services.providers.config(application.platform_provider),
+                provider=services.providers.config(application.kind.name, application.platform_provider),
+                providers=services.providers.of_kind(application.kind.name),
                 head=head,
                 running=running,
             )

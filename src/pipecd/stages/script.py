@@ -21,10 +21,9 @@ ATTEMPT = "pipecd/attempt"
 
 
 async def script_run(work: Work[ScriptRunOptions]) -> Outcome:
-    options = work.options
-    if not attempt_started_here(work):
+    options, source = work.options, await work.checkouts.target()
+    if not attempt_started(work):
         return start_attempt(work)
-    source = await work.target()
     return await run_script(work, options.run, source.directory, {**variables(work), **options.env})
 
 
@@ -33,29 +32,27 @@ async def script_run_rollback(work: Work[Any]) -> Outcome:
     script = work.saved.get(ON_ROLLBACK, "")
     if not script:
         return Done(note="Nothing to run")
-    if not attempt_started_here(work):
+    source = await work.checkouts.target()
+    if not attempt_started(work):
         return start_attempt(work)
-    source = await work.target()
     env = json.loads(work.saved.get(ENVIRONMENT) or "{}")
     return await run_script(work, script, source.directory, {**variables(work), **env})
 
 
-def attempt_started_here(work: Work[Any]) -> bool:
-    """Whether the stored attempt was started by the previous call, in this process."""
-    return ATTEMPT in work.saved and work.saved[ATTEMPT] == _started_attempts.get(work.token)
+def attempt_started(work: Work[Any]) -> bool:
+    """Whether the previous call stored the attempt. An interrupted attempt needs another number.
+
+    Callers make their checkouts first: one that fails for a while must not count as an interrupted attempt.
+    """
+    return ATTEMPT in work.saved and not work.interrupted
 
 
 def start_attempt(work: Work[Any]) -> Outcome:
     """Stores the attempt before it is made, so that an interrupted attempt is detected afterwards."""
     attempt = str(int(work.saved.get(ATTEMPT, "0")) + 1)
-    _started_attempts[work.token] = attempt
     if attempt != "1":
         work.log.info(f"The agent was stopped while the script ran; running it again (SR_ATTEMPT={attempt})")
     return Again(saved={ATTEMPT: attempt})
-
-
-#: Stage token → the attempt that this process started.
-_started_attempts: dict[str, str] = {}
 
 
 async def run_script(
@@ -69,15 +66,12 @@ async def run_script(
                 remedy="use letters, digits and underscores in its name, and no zero bytes",
             )
     work.log.info(f"$ {script.strip()}")
-    try:
-        result = await process.run(
-            ["/bin/sh", "-l", "-c", script],
-            on_line=work.log.info,
-            cwd=directory,
-            env={**os.environ, **environment},
-        )
-    finally:
-        _started_attempts.pop(work.token, None)
+    result = await process.run(
+        ["/bin/sh", "-l", "-c", script],
+        on_line=work.log.info,
+        cwd=directory,
+        env={**os.environ, **environment},
+    )
     if result.code:
         exit_reason = (
             f"exited with code {result.code}" if result.code > 0 else f"was killed by signal {-result.code}"

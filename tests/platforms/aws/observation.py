@@ -8,6 +8,7 @@ from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.drift import IgnoredFields
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.stage import Source
+from tests.stages.stage_runner import no_providers
 
 
 async def observation_request(
@@ -32,6 +33,7 @@ async def observation_request(
     return ObservationRequest(
         application=application,
         provider=provider,
+        providers=no_providers,
         desired=await platform.load_desired_state(source),
         ignored=IgnoredFields(ignored),
         redact=lambda text: text.replace("hunter2", "***"),

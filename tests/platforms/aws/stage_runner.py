@@ -21,7 +21,9 @@ from pipecd.errors import Refused, Temporary, UserError
 from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
+from pipecd.piped.deploy.perform import Postponed
 from tests.platforms.aws.emulator import Call, Emulator
+from tests.stages.stage_runner import no_providers
 
 APPLICATION = "app-1"
 #: More calls than any stage needs, so that a stage that never ends fails its test.
@@ -111,9 +113,11 @@ class AwsRunner:
         """The stage's final outcome or, if it is cancelled after `calls` calls, the last one."""
         stage, outcome = self.platform.stages[name], None
         stage_id = stage_id or name
+        interrupted = stage_id in self.saved
         for _ in range(calls):
-            work = self._work(name, stage_id, options)
+            work = self._work(name, stage_id, options, interrupted=interrupted)
             outcome = await self._call(stage, work, killer)
+            interrupted = outcome is None or isinstance(outcome, Postponed)
             if outcome is None:
                 continue
             self.saved.setdefault(stage_id, {}).update(outcome.saved)
@@ -131,11 +135,11 @@ class AwsRunner:
             return await killer(stage, work) if killer else await stage(work)
         except Temporary as error:
             self.log.error(str(error))
-            return Again(after=1.0)
+            return Postponed(after=1.0)
         except UserError as error:
             return Failed(reason=str(error))
 
-    def _work(self, name: str, stage_id: str, options: Mapping[str, Any]) -> Work[Any]:
+    def _work(self, name: str, stage_id: str, options: Mapping[str, Any], *, interrupted: bool) -> Work[Any]:
         running_commit, commit = self.commits
         options_type = self.platform.options.get(name)
         stage = Stage(id=stage_id, name=name, index=0, metadata=dict(self.saved.get(stage_id, {})))
@@ -167,28 +171,16 @@ class AwsRunner:
             stage=stage,
             options=options_type.model_validate(options) if options_type else None,
             provider=self.provider,
+            providers=no_providers,
             log=self.log,
             now=1_700_000_000 + self.waited,
             token=f"{self.id}/{stage_id}",
             actions=(),
-            target=self._target,
-            running=self._running,
-            checkout_repository=self._checkout_repository,
+            interrupted=interrupted,
+            checkouts=_Checkouts(self),
+            storage=_NoStorage(),
             notify=lambda *_: None,
-            store_object=_no_objects,
-            load_object=_no_objects,
         )
-
-    async def _target(self) -> Source:
-        return load_source(self.platform, self.target)
-
-    async def _running(self) -> Source:
-        if self.running is None:
-            raise Refused("nothing was deployed before")
-        return load_source(self.platform, self.running)
-
-    async def _checkout_repository(self, remote: str, ref: str) -> Path:
-        return self.repositories[remote, ref]
 
     def next_deployment(self, target: Path) -> "AwsRunner":
         """The deployment that follows this one."""
@@ -207,8 +199,30 @@ def _commit(folder: Path) -> str:
     return f"commit-{folder.name}"
 
 
-async def _no_objects(*_: Any) -> Any:
-    raise AssertionError("this platform stores no objects")
+@dataclass(frozen=True)
+class _Checkouts:
+    runner: AwsRunner
+
+    async def target(self) -> Source:
+        return load_source(self.runner.platform, self.runner.target)
+
+    async def running(self) -> Source:
+        if self.runner.running is None:
+            raise Refused("nothing was deployed before")
+        return load_source(self.runner.platform, self.runner.running)
+
+    async def repository(self, remote: str, ref: str) -> Path:
+        return self.runner.repositories[remote, ref]
+
+
+class _NoStorage:
+    """These platforms store no objects."""
+
+    async def store(self, name: str, data: bytes) -> None:
+        raise AssertionError(name)
+
+    async def load(self, name: str) -> bytes:
+        raise AssertionError(name)
 
 
 def load_source(platform: Any, folder: Path) -> Source:

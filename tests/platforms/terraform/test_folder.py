@@ -84,7 +84,7 @@ def write_mirror(folder: Path) -> Path:
 
 async def prepare(work: Work[Any]) -> Outcome:
     """A stage that ends after `init`, because the provider is not an executable program."""
-    terraform = await open_terraform(work, await work.target())
+    terraform = await open_terraform(work, await work.checkouts.target())
     await terraform.prepare()
     lock = (terraform.folder.directory / ".terraform.lock.hcl").read_text()
     installed = [path.name for path in (terraform.folder.data / "providers").iterdir()]

@@ -8,22 +8,22 @@ exception is an internal error: it fails the stage and is logged with its traceb
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from pipecd.clock import Clock, timeout
 from pipecd.config.application import ApplicationConfig, StageConfig
-from pipecd.errors import ConfigError, PipecdError, Refused, Temporary, UserError
+from pipecd.errors import ConfigError, PipecdError, Temporary, UserError
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.skip import skip_reason
-from pipecd.model.stage import Again, Done, Failed, Outcome, Source, StageAction, StageFunction, Work
+from pipecd.model.stage import Again, Done, Failed, Outcome, StageAction, StageFunction, Work
 from pipecd.model.status import StageStatus
 from pipecd.piped.deploy.call_limit import CallLimit
+from pipecd.piped.deploy.checkouts import StageCheckouts
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs, StageLogWriter
 from pipecd.piped.metrics import INTERNAL_ERRORS
@@ -62,11 +62,15 @@ class StageServices:
 
     @asynccontextmanager
     async def open_stage(
-        self, application: Application, deployment: Deployment, stage: Stage
+        self, application: Application, deployment: Deployment, stage: Stage, *, interrupted: bool
     ) -> AsyncIterator["StageRun"]:
-        """The stage, ready to be called. Its checkouts are removed when the block ends."""
+        """The stage, ready to be called. Its checkouts are removed when the block ends.
+
+        `interrupted`: the stage may have been called before, and its last outcome may not be stored.
+        """
         async with AsyncExitStack() as exit_stack:
-            yield StageRun(self, application, deployment, stage, exit_stack)
+            checkouts = StageCheckouts(self.sources, self.other_repositories, deployment, exit_stack)
+            yield StageRun(self, application, deployment, stage, checkouts, interrupted=interrupted)
 
 
 class StageRun:
@@ -78,12 +82,14 @@ class StageRun:
         application: Application,
         deployment: Deployment,
         stage: Stage,
-        exit_stack: AsyncExitStack,
+        checkouts: StageCheckouts,
+        *,
+        interrupted: bool,
     ) -> None:
         self.log: StageLogWriter = services.logs.open(deployment.id, stage.id)
-        self._services, self._application, self._exit_stack = services, application, exit_stack
+        self._services, self._application, self._checkouts = services, application, checkouts
         self._stage_id, self._deployment = stage.id, deployment
-        self._checkouts: dict[str, Source] = {}
+        self._interrupted = interrupted
         self._backoff = Backoff(services.settings.retry)
         self._call_limit = CallLimit(services.clock, services.settings)
         self._failing_since: float | None = None
@@ -149,8 +155,9 @@ class StageRun:
     async def _call(
         self, settings: StageConfig | None, stage: Stage, actions: Sequence[StageAction]
     ) -> Outcome:
-        deployment = self._deployment
-        platform = self._services.load_platform(deployment.kind.name)
+        deployment, providers = self._deployment, self._services.providers
+        kind = deployment.kind.name
+        platform = self._services.load_platform(kind)
         if self._application.disabled and not stage.rollback:
             return Failed(
                 reason="the application was disabled or deleted",
@@ -161,51 +168,22 @@ class StageRun:
             deployment=deployment,
             stage=stage,
             options=_options(platform, settings, stage),
-            provider=self._services.providers.config(deployment.platform_provider),
+            provider=providers.config(kind, deployment.platform_provider),
+            providers=providers.of_kind(kind),
             log=self.log,
             now=self._services.clock.now(),
             token=f"{deployment.id}/{stage.id}",
             actions=actions,
-            target=self._target,
-            running=self._running,
-            checkout_repository=self._checkout_repository,
+            interrupted=self._interrupted,
+            checkouts=self._checkouts,
+            storage=self._services.encrypted_objects.of_application(self._application.id),
             notify=log_notification,
-            store_object=self._store_object,
-            load_object=self._load_object,
         )
-        return await _stage_function(platform, stage)(work)
-
-    async def _store_object(self, name: str, data: bytes) -> None:
-        await self._services.encrypted_objects.store(self._application.id, name, data)
-
-    async def _load_object(self, name: str) -> bytes:
-        return await self._services.encrypted_objects.load(self._application.id, name)
-
-    async def _target(self) -> Source:
-        return await self._checkout(self._deployment.trigger.commit.hash)
-
-    async def _running(self) -> Source:
-        deployment = self._deployment
-        if not deployment.running_commit:
-            raise Refused(
-                "there is no earlier successful deployment to roll back to",
-                remedy="fix the application and deploy it again",
-            )
-        filename = deployment.running_config_filename or deployment.git_path.config_filename
-        return await self._checkout(deployment.running_commit, filename)
-
-    async def _checkout_repository(self, remote: str, ref: str) -> Path:
-        return await self._exit_stack.enter_async_context(
-            self._services.other_repositories.checkout(remote, ref)
-        )
-
-    async def _checkout(self, commit: str, filename: str = "") -> Source:
-        if commit not in self._checkouts:
-            path = self._deployment.git_path
-            path = replace(path, config_filename=filename) if filename else path
-            checkout = self._services.sources.checkout(path, commit)
-            self._checkouts[commit] = await self._exit_stack.enter_async_context(checkout)
-        return self._checkouts[commit]
+        function = _stage_function(platform, stage)
+        self._interrupted = True
+        outcome = await function(work)
+        self._interrupted = False
+        return outcome
 
     async def _load_settings(self, stage: Stage) -> StageConfig | None:
         """The stage's configuration in the pipeline, read once.

@@ -69,7 +69,7 @@ class Planner:
             return _planning_failed("internal error; report it with the agent's log; sync again to retry")
 
     async def _create_plan(self, deployment: Deployment) -> Deployment:
-        self._providers.config(deployment.platform_provider)
+        self._providers.config(deployment.kind.name, deployment.platform_provider)
         platform = load_platform(deployment.kind.name)
         last = await self._reporter.get_last_successful(deployment.application_id)
         commit = deployment.trigger.commit.hash

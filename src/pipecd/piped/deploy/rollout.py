@@ -22,6 +22,7 @@ from pipecd.model.progress import (
     Finish,
     Plan,
     Run,
+    Start,
     Stop,
     StopKind,
     apply_outcome,
@@ -78,6 +79,8 @@ class Rollout:
         self._exit_stack = AsyncExitStack()
         self._stage_run: tuple[str, StageRun] | None = None
         self._backoff = Backoff(services.settings.retry)
+        #: Id of the stage that this rollout started and has not called yet.
+        self._started_stage = ""
 
     async def run(self) -> None:
         """Returns when the deployment is completed, or no longer belongs to this agent."""
@@ -116,6 +119,7 @@ class Rollout:
                 await self._call(stage)
             case step:
                 await self._record(apply_step(self.deployment, step, self._now()))
+                self._started_stage = step.stage.id if isinstance(step, Start) else ""
         return True
 
     async def _plan(self) -> None:
@@ -274,7 +278,10 @@ class Rollout:
         if self._stage_run and self._stage_run[0] == stage.id:
             return self._stage_run[1]
         await self._close_stage_run()
-        stage_context = self._services.stage_services.open_stage(self._application(), self.deployment, stage)
+        interrupted, self._started_stage = stage.id != self._started_stage, ""
+        stage_context = self._services.stage_services.open_stage(
+            self._application(), self.deployment, stage, interrupted=interrupted
+        )
         stage_run = await self._exit_stack.enter_async_context(stage_context)
         self._stage_run = (stage.id, stage_run)
         return stage_run

@@ -8,6 +8,7 @@ are stored on the agent's local disk, where another agent does not find them. Ca
 import asyncio
 import os
 import struct
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -42,6 +43,9 @@ class EncryptedObjects:
         self._client, self._directory = client, directory
         derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"pipecd kept objects")
         self._aead = AESGCM(derived.derive(piped_key.encode()))
+
+    def of_application(self, application_id: str) -> "ApplicationStorage":
+        return ApplicationStorage(self, application_id)
 
     async def store(self, application_id: str, name: str, data: bytes) -> None:
         """Replaces the object `name`. The first part, which holds the number of parts, is written last."""
@@ -111,3 +115,17 @@ class EncryptedObjects:
     def _file(self, application_id: str, key: str) -> Path:
         """The name is hashed: ids come from outside and must not escape the directory."""
         return self._directory / sha256(f"{application_id}/{key}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ApplicationStorage:
+    """The objects of one application (implements `model.stage.Storage`)."""
+
+    objects: EncryptedObjects
+    application_id: str
+
+    async def store(self, name: str, data: bytes) -> None:
+        await self.objects.store(self.application_id, name, data)
+
+    async def load(self, name: str) -> bytes:
+        return await self.objects.load(self.application_id, name)

@@ -84,7 +84,8 @@ class ObservationRequests:
                 self._desired_states[application.id] = state
             request = ObservationRequest(
                 application=application,
-                provider=self._providers.config(application.platform_provider),
+                provider=self._providers.config(application.kind.name, application.platform_provider),
+                providers=self._providers.of_kind(application.kind.name),
                 desired=state.desired,
                 ignored=state.ignored,
                 redact=self._redact,

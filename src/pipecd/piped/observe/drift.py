@@ -73,7 +73,8 @@ class DriftDetector:
 
     def _is_enabled(self, platform: Compares, application: Application) -> bool:
         try:
-            return platform.drift_enabled(self._providers.config(application.platform_provider))
+            kind, name = application.kind.name, application.platform_provider
+            return platform.drift_enabled(self._providers.config(kind, name))
         except ConfigError:
             # Deployments report errors in the provider's configuration.
             return False

@@ -33,7 +33,7 @@ STORED_PLAN = "terraform-plan"
 
 
 async def plan(work: Work[PlanOptions]) -> Outcome:
-    terraform = await open_terraform(work, await work.target())
+    terraform = await open_terraform(work, await work.checkouts.target())
     await terraform.prepare()
     changes = await terraform.plan()
     summary = str(changes)
@@ -50,9 +50,9 @@ async def apply(work: Work[BaseModel]) -> Outcome:
     """Applies the plan of the preceding TERRAFORM_PLAN; without one, plans first."""
     planned = work.shared.get(PLANNED_KEY)
     if not planned:
-        return await _plan_and_apply(work, await work.target())
-    terraform = await open_terraform(work, await work.target())
-    resumed = APPLYING_KEY in work.saved and work.token not in _started_here
+        return await _plan_and_apply(work, await work.checkouts.target())
+    terraform = await open_terraform(work, await work.checkouts.target())
+    resumed = APPLYING_KEY in work.saved and work.interrupted
     if resumed or not terraform.folder.plan.exists():
         await _load_plan(work, terraform, json.loads(planned))
     await terraform.prepare()
@@ -62,10 +62,8 @@ async def apply(work: Work[BaseModel]) -> Outcome:
         return Done(note="No changes", saved=_counts_metadata(shown), shared={PLANNED_KEY: ""})
     if APPLYING_KEY not in work.saved:
         await _refuse_changed_infrastructure(work, terraform, shown)
-        _started_here.add(work.token)
         work.log.info(f"Applying the shown plan: {shown}")
         return Again(saved={APPLYING_KEY: str(shown)}, note=f"Applying: {shown}")
-    _started_here.discard(work.token)
     if not resumed:
         await terraform.apply()
     elif failure := await _apply_rest(work, terraform, shown):
@@ -77,12 +75,12 @@ async def apply(work: Work[BaseModel]) -> Outcome:
 
 
 async def sync(work: Work[BaseModel]) -> Outcome:
-    return await _plan_and_apply(work, await work.target())
+    return await _plan_and_apply(work, await work.checkouts.target())
 
 
 async def rollback(work: Work[Any]) -> Outcome:
     """Applies the configuration of the running commit."""
-    source = await work.running()
+    source = await work.checkouts.running()
     if APPLYING_KEY not in work.saved:
         work.log.info(f"Rolling back to commit {source.commit[:12]}")
     return await _plan_and_apply(work, source)
@@ -123,8 +121,8 @@ async def _refuse_changed_infrastructure(work: Work[Any], terraform: Terraform, 
 
 
 async def _apply_rest(work: Work[Any], terraform: Terraform, shown: Changes) -> Failed | None:
-    """Continues after the agent stopped while applying, or just before. None when all is applied."""
-    work.log.info("The agent was stopped while applying this plan; checking what is left")
+    """Continues an apply that was cut short, or never began. None when all is applied."""
+    work.log.info("Applying this plan was interrupted; checking what is left")
     try:
         await terraform.apply()
     except StalePlan:
@@ -148,22 +146,18 @@ def _counts_metadata(changes: Changes) -> Mapping[str, str]:
     return {COUNTS_KEY: json.dumps(dict(changes.counts)), DISPLAY_KEY: str(changes)}
 
 
-#: Tokens of stages for which this process has stored APPLYING_KEY, but has not started the apply yet.
-_started_here: set[str] = set()
-
-
 async def _store_plan(work: Work[Any], terraform: Terraform) -> str:
     """Stores the plan encrypted, and returns its digest."""
     packed = await asyncio.to_thread(terraform.folder.pack)
     header = json.dumps({"deployment": work.deployment.id, "stage": work.stage.id}).encode()
-    await work.store_object(STORED_PLAN, header + b"\n" + packed)
+    await work.storage.store(STORED_PLAN, header + b"\n" + packed)
     return hashlib.sha256(packed).hexdigest()
 
 
 async def _load_plan(work: Work[Any], terraform: Terraform, planned: Mapping[str, str]) -> None:
     """Unpacks the stored plan into the checkout. Raises Refused if it is not the shown plan."""
     try:
-        stored = await work.load_object(STORED_PLAN)
+        stored = await work.storage.load(STORED_PLAN)
     except NotFound:
         stored = b"{}\n"
     header, _, packed = stored.partition(b"\n")

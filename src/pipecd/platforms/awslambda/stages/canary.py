@@ -15,7 +15,7 @@ def rollout_key(function_name: str) -> str:
 
 
 async def canary_rollout(work: Work[BaseModel]) -> Outcome:
-    desired = load_manifest(await work.target())
+    desired = load_manifest(await work.checkouts.target())
     async with connect(work.provider) as client:
         version = await release(work, client, desired, work.deployment.trigger.commit.hash)
         if not isinstance(version, str):

@@ -15,7 +15,7 @@ PERCENTAGE = "promote-percentage"
 
 
 async def promote_stage(work: Work[PromoteOptions]) -> Outcome:
-    desired = load_manifest(await work.target())
+    desired = load_manifest(await work.checkouts.target())
     version = work.shared.get(rollout_key(desired.name))
     if version is None:
         raise Refused("no version was rolled out", remedy="add LAMBDA_CANARY_ROLLOUT before LAMBDA_PROMOTE")

@@ -16,7 +16,7 @@ from pipecd.platforms.awslambda.traffic import parse_traffic
 
 
 async def lambda_rollback(work: Work[BaseModel]) -> Outcome:
-    desired = load_manifest(await work.running())
+    desired = load_manifest(await work.checkouts.running())
     commit = work.deployment.running_commit
     async with connect(work.provider) as client:
         if step := await _restore_traffic(work, client, desired):

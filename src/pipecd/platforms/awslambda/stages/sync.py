@@ -11,7 +11,7 @@ from pipecd.platforms.awslambda.stages.route import record_original_traffic, rou
 
 
 async def lambda_sync(work: Work[BaseModel]) -> Outcome:
-    desired = load_manifest(await work.target())
+    desired = load_manifest(await work.checkouts.target())
     async with connect(work.provider) as client:
         version = await release(work, client, desired, work.deployment.trigger.commit.hash)
         if not isinstance(version, str):

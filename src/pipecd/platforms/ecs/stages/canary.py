@@ -18,7 +18,7 @@ SCALE = "canary-scale"
 
 
 async def canary_rollout(work: Work[CanaryOptions]) -> Outcome:
-    async with service_job(work, await work.target()) as job:
+    async with service_job(work, await work.checkouts.target()) as job:
         group = _canary_group(job)
         revision = await register_task_definition(work, job.client, job.desired.task, job.commit)
         if isinstance(revision, Again):

@@ -17,7 +17,7 @@ async def canary_clean(work: Work[BaseModel]) -> Outcome:
     if stored is None:
         raise Refused("there is no canary", remedy="add ECS_CANARY_ROLLOUT before ECS_CANARY_CLEAN")
     canary = str(json.loads(stored)["taskSetArn"])
-    async with service_job(work, await work.target()) as job:
+    async with service_job(work, await work.checkouts.target()) as job:
         sets = await job.client.list_task_sets(*job.cluster_and_name)
         keep = {task_set.arn for task_set in sets} - {canary}
         step = await route_all_to_primary(job) or await task_sets.delete_others(job, keep)

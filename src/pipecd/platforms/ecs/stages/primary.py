@@ -16,7 +16,7 @@ from pipecd.platforms.ecs.stages.traffic import route_all_to_primary
 
 
 async def primary_rollout(work: Work[BaseModel]) -> Outcome:
-    async with service_job(work, await work.target()) as job:
+    async with service_job(work, await work.checkouts.target()) as job:
         app_input = job.desired.input
         if app_input.access_type == "ELB" and not app_input.target_groups.primary:
             raise Refused(

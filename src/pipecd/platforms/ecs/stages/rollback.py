@@ -19,7 +19,7 @@ from pipecd.platforms.ecs.stages.traffic import route_all_to_primary
 
 
 async def ecs_rollback(work: Work[BaseModel]) -> Outcome:
-    source = await work.running()
+    source = await work.checkouts.running()
     desired = load_desired_state(source)
     if desired.service is None:
         return await _roll_back_standalone_task(work)
@@ -30,7 +30,7 @@ async def ecs_rollback(work: Work[BaseModel]) -> Outcome:
 
 async def _roll_back_standalone_task(work: Work[BaseModel]) -> Outcome:
     """A finished task cannot be undone; this makes the previous version the newest revision again."""
-    source = await work.running()
+    source = await work.checkouts.running()
     async with connect(work.provider) as client:
         revision = await register_task_definition(
             work, client, load_desired_state(source).task, source.commit
@@ -91,7 +91,7 @@ async def _start_again(job: Job) -> Again | Failed | TaskSet:
 
 async def _empty_other_service(job: Job) -> Step:
     """Deletes what the failed commit started in another service, if it named one."""
-    source = await job.work.target()
+    source = await job.work.checkouts.target()
     try:
         desired = load_desired_state(source)
     except ConfigError:

@@ -9,7 +9,7 @@ from pipecd.platforms.ecs.stages.traffic import set_weights_everywhere
 
 async def traffic_routing(work: Work[RoutingOptions]) -> Outcome:
     primary, canary = work.options.shares
-    async with service_job(work, await work.target()) as job:
+    async with service_job(work, await work.checkouts.target()) as job:
         app_input = job.desired.input
         if app_input.access_type != "ELB":
             raise Refused(

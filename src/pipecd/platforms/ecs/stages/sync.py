@@ -10,7 +10,7 @@ from pipecd.platforms.ecs.stages.standalone import run_standalone_task
 
 
 async def ecs_sync(work: Work[SyncOptions]) -> Outcome:
-    source = await work.target()
+    source = await work.checkouts.target()
     desired = load_desired_state(source)
     if desired.service is None:
         async with connect(work.provider) as client:

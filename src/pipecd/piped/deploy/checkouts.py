@@ -1,0 +1,51 @@
+"""The checkouts of one stage. Opened by `perform`, and removed with the stage."""
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from pipecd.errors import Refused
+from pipecd.git.other_repositories import OtherRepositories
+from pipecd.model.deployment import Deployment
+from pipecd.model.stage import Source
+from pipecd.piped.source.checkout import Sources
+
+
+class StageCheckouts:
+    """Implements `model.stage.Checkouts`. Closing `exit_stack` removes the checkouts."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        other_repositories: OtherRepositories,
+        deployment: Deployment,
+        exit_stack: AsyncExitStack,
+    ) -> None:
+        self._sources, self._other_repositories = sources, other_repositories
+        self._deployment, self._exit_stack = deployment, exit_stack
+        #: By commit and name of the configuration file.
+        self._checkouts: dict[tuple[str, str], Source] = {}
+
+    async def target(self) -> Source:
+        deployment = self._deployment
+        return await self._checkout(deployment.trigger.commit.hash, deployment.git_path.config_filename)
+
+    async def running(self) -> Source:
+        deployment = self._deployment
+        if not deployment.running_commit:
+            raise Refused(
+                "there is no earlier successful deployment to roll back to",
+                remedy="fix the application and deploy it again",
+            )
+        filename = deployment.running_config_filename or deployment.git_path.config_filename
+        return await self._checkout(deployment.running_commit, filename)
+
+    async def repository(self, remote: str, ref: str) -> Path:
+        return await self._exit_stack.enter_async_context(self._other_repositories.checkout(remote, ref))
+
+    async def _checkout(self, commit: str, filename: str) -> Source:
+        if (commit, filename) not in self._checkouts:
+            path = replace(self._deployment.git_path, config_filename=filename)
+            checkout = await self._exit_stack.enter_async_context(self._sources.checkout(path, commit))
+            self._checkouts[commit, filename] = checkout
+        return self._checkouts[commit, filename]

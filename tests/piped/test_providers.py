@@ -1,0 +1,70 @@
+"""Platform providers of the agent's file: found by kind and name, or by labels."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipecd.config import piped as config
+from pipecd.errors import ConfigError
+from pipecd.piped.providers import Providers
+
+SPEC: dict[str, Any] = {
+    "projectID": "j",
+    "pipedID": "p",
+    "pipedKeyData": "a2V5",
+    "apiAddress": "plane:443",
+    "platformProviders": [
+        {
+            "name": "main",
+            "type": "TERRAFORM",
+            "config": {"vars": ["a=1"]},
+            "labels": {"env": "demo", "zone": "a"},
+        },
+        {"name": "main", "type": "ECS", "config": {"region": "eu-west-1"}, "labels": {"env": "demo"}},
+        {"name": "second", "type": "TERRAFORM", "config": {"vars": ["a=2"]}, "labels": {"env": "demo"}},
+    ],
+    "cloudProviders": [
+        {"name": "main", "type": "TERRAFORM", "config": {"vars": ["a=3"]}},
+        {"name": "old", "type": "TERRAFORM", "config": {"vars": ["a=4"]}, "labels": {"env": "demo"}},
+        {"name": "broken", "type": "TERRAFORM", "config": {"vars": 7}},
+    ],
+}
+
+
+@pytest.fixture
+def providers() -> Providers:
+    document = {"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": SPEC}
+    return Providers(config.load(json.dumps(document), "piped.yaml"))
+
+
+def test_a_provider_is_identified_by_its_kind_and_name(providers: Providers) -> None:
+    assert list(providers.config("TERRAFORM", "main").vars) == ["a=1"]
+    assert providers.config("ECS", "main").region == "eu-west-1"
+    assert providers.config("ECS", "") is None
+
+
+def test_a_provider_of_another_kind_is_refused(providers: Providers) -> None:
+    with pytest.raises(ConfigError) as error:
+        providers.config("ECS", "second")
+    assert (
+        error.value.what == "this agent has no ECS platform provider second; second is a TERRAFORM provider"
+    )
+    with pytest.raises(ConfigError, match="this agent has no ECS platform provider third; add it"):
+        providers.config("ECS", "third")
+
+
+def test_an_invalid_provider_is_reported_at_its_place(providers: Providers) -> None:
+    with pytest.raises(ConfigError, match=r"spec\.cloudProviders\[2\]\.config\.vars: is not a list"):
+        providers.config("TERRAFORM", "broken")
+
+
+def test_providers_are_found_by_name_or_labels(providers: Providers) -> None:
+    find = providers.of_kind("TERRAFORM")
+    assert [provider.name for provider in find("second", labels={"env": "other"})] == ["second"]
+    assert [provider.name for provider in find(labels={"env": "demo"})] == ["main", "second", "old"]
+    (found,) = find(labels={"env": "demo", "zone": "a"})
+    assert list(found.config.vars) == ["a=1"]
+    assert find(labels={"env": "other"}) == []
+    with pytest.raises(ConfigError, match="no TERRAFORM platform provider third"):
+        find("third")
