@@ -10,6 +10,7 @@ from pipecd.config import application
 from pipecd.config.decode import LenientModel, StrictModel
 from pipecd.config.values import Percentage, duration
 from pipecd.errors import ConfigError
+from pipecd.stages import OPTIONS
 
 
 class Input(StrictModel):
@@ -25,13 +26,11 @@ class Promote(LenientModel):
     percent: Percentage = 0
 
 
-class Types:
-    spec = Spec
-    options = {"PROMOTE": Promote}  # noqa: RUF012
+TYPES = application.ApplicationTypes(spec=Spec, options={**OPTIONS, "PROMOTE": Promote})
 
 
-def load(text: str) -> application.ApplicationConfig:
-    return application.load(text, "app.pipecd.yaml", lambda kind: Types())
+def load(text: str, *, deployed: bool = False) -> application.ApplicationConfig:
+    return application.load(text, "app.pipecd.yaml", lambda kind: TYPES, deployed=deployed)
 
 
 def app(body: str, kind: str = "TerraformApp") -> str:
@@ -105,7 +104,8 @@ def test_a_plugin_of_the_plugin_architecture_is_converted_to_its_kind() -> None:
         ),
         (
             "pipeline: {stages: [{name: PROMOT}]}",
-            "spec.pipeline.stages[0].name: PROMOT is not a stage of this kind; valid stages: ANALYSIS",
+            ":4: spec.pipeline.stages[0].name: this agent has no stage PROMOT for TerraformApp;"
+            " valid stages: CUSTOM_SYNC, PROMOTE, SCRIPT_RUN, WAIT, WAIT_APPROVAL",
         ),
         (
             "pipeline: {stages: [{name: ROLLBACK}]}",
@@ -128,6 +128,18 @@ def test_an_error_names_file_line_key_and_remedy(body: str, message: str) -> Non
     with pytest.raises(ConfigError) as caught:
         load(app(body))
     assert message in str(caught.value)
+
+
+def test_a_stage_of_a_deployed_file_may_be_unknown() -> None:
+    """Another version of the agent deployed it; a rollback needs its other fields."""
+    body = "name: shop\npipeline: {stages: [{name: ANALYSIS, with: {duration: 5m}}, {name: WAIT}]}"
+    with pytest.raises(ConfigError, match="this agent has no stage ANALYSIS"):
+        load(app(body))
+    analysis, wait = load(app(body), deployed=True).spec.pipeline.stages
+    assert (analysis.id, analysis.name, analysis.options) == ("stage-0", "ANALYSIS", None)
+    assert wait.options == OPTIONS["WAIT"]()
+    with pytest.raises(ConfigError, match=r"app\.pipecd\.yaml:4: spec\.nme: unknown key"):
+        load(app("nme: x"), deployed=True)
 
 
 def test_an_error_contains_all_mistakes_of_a_file() -> None:

@@ -13,6 +13,7 @@ from pipecd.config.sources import PIPED_SOURCES
 from pipecd.launcher.cli import command
 from pipecd.platforms import awslambda
 from pipecd.platforms.awslambda.function import LambdaFunction
+from pipecd.platforms.stage_tables import application_types
 
 ROOT = Path(__file__).parents[2]
 GUIDES = [ROOT / "docs" / "guide" / "aws-app-runner.md", *sorted((ROOT / "deploy").rglob("README.md"))]
@@ -34,7 +35,7 @@ def test_example_files_can_be_loaded(where: str, text: str) -> None:
         case "Piped":
             assert piped.load(text, "piped.yaml").repositories
         case "LambdaApp":
-            assert application.load(text, "app.pipecd.yaml", lambda _: awslambda.platform)
+            assert application.load(text, "app.pipecd.yaml", lambda _: application_types(awslambda.platform))
         case "LambdaFunction":
             document = parse(text, "function.yaml")
             assert decode(LambdaFunction, document.spec, document, ("spec",)).name == "shop-hello"

@@ -17,6 +17,11 @@ INVALID_FILES = {
         HEAD + "  pipeline:\n    stages:\n      - name: BAKE\n",
         ":7: spec.pipeline.stages[0]",
     ),
+    "a stage that this agent cannot execute": (
+        HEAD + "  pipeline:\n    stages:\n      - name: WAIT\n      - name: ANALYSIS\n",
+        "shop/app.pipecd.yaml:8: spec.pipeline.stages[1].name: this agent has no stage ANALYSIS for"
+        " TerraformApp; valid stages: CUSTOM_SYNC, SCRIPT_RUN, TERRAFORM_APPLY, ",
+    ),
     "wrong type": (HEAD + "  timeout: [1]\n", ":5: spec.timeout"),
     "duplicate key": (HEAD + "  name: again\n", ":5"),
     "unknown key": (HEAD + "  pipelin: {}\n", "pipeline"),

@@ -21,7 +21,7 @@ from tests import keys
 from tests.eventually import eventually
 from tests.pipectl.pipectl_process import Pipectl
 from tests.platforms.terraform.shop import configuration, data, values
-from tests.world import REPOSITORY, World, app_file, world
+from tests.world import REPOSITORY, World, app_file, pipeline, world
 
 #: Without drift detection, whose plans would be counted too.
 PROVIDERS = [
@@ -185,7 +185,7 @@ async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
         commit = user.branch(
             "mixed",
             {
-                "broken/app.pipecd.yaml": "kind: [",
+                "broken/app.pipecd.yaml": pipeline({"name": "ANALYSIS"}, name="broken"),
                 "gone/app.pipecd.yaml": None,
                 "bad/main.tf": configuration(tmp_path / "bad.state", 'resource "x" {}'),
                 "good/main.tf": configuration(tmp_path / "good.state", data("a", "2")),
@@ -197,7 +197,7 @@ async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
             application["ApplicationName"]: application["Reason"]
             for application in preview["FailureApplications"]
         }
-        assert "broken/app.pipecd.yaml" in reasons["broken"]
+        assert "broken/app.pipecd.yaml:6: spec.pipeline.stages[0].name: " in reasons["broken"]
         assert "would be deleted" in reasons["gone"]
         assert "main.tf" in reasons["bad"]
 

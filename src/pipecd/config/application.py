@@ -1,21 +1,22 @@
 """The application configuration file (`app.pipecd.yaml`): the fields common to all kinds, and its decoding.
 
 Called by the agent for each commit it checks. A platform adds its own fields with a subclass of
-`ApplicationSpec`, and its stages with their option types; `PlatformTypes` supplies both.
+`ApplicationSpec`, and its stages with their option types; `ApplicationTypes` supplies both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from pipecd.config.decode import StrictModel, decode
 from pipecd.config.document import Document, parse
-from pipecd.config.stages import GENERIC, PREDEFINED, SIX_HOURS, SkipOn
+from pipecd.config.stages import SIX_HOURS, SkipOn
 from pipecd.config.values import Duration, InsideApplication, PathGlob, Pattern, Text
 from pipecd.errors import ConfigError
+from pipecd.model.plan import ROLLBACK_NAMES
 
 #: `kind` in a file → name of the platform (of the `ApplicationKind`).
 KINDS: Mapping[str, str] = {
@@ -275,14 +276,14 @@ class ApplicationSpec(StrictModel):
     """Settings of plugins, for `kind: Application` of PipeCD's plugin architecture; merged into `spec`."""
 
 
-class PlatformTypes(Protocol):
-    """What decoding needs from a platform: the type of `spec`, and the option types by stage name."""
+@dataclass(frozen=True, kw_only=True)
+class ApplicationTypes:
+    """The types of one kind of applications."""
 
-    @property
-    def spec(self) -> type[Any]: ...
-
-    @property
-    def options(self) -> Mapping[str, type[BaseModel]]: ...
+    #: The platform's subclass of `ApplicationSpec`.
+    spec: type[Any]
+    #: Stage name → the type of its `with`, for every stage that a pipeline may contain.
+    options: Mapping[str, type[BaseModel]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,8 +296,14 @@ class ApplicationConfig:
     spec: Any
 
 
-def load(text: str, file: str, types: Callable[[str], PlatformTypes]) -> ApplicationConfig:
-    """Decode the configuration file. `types` returns the platform of a given name. Raises ConfigError."""
+def load(
+    text: str, file: str, types: Callable[[str], ApplicationTypes], *, deployed: bool = False
+) -> ApplicationConfig:
+    """Decode the configuration file. `types` returns the types of the platform with a given name.
+
+    Raises ConfigError. With `deployed`, a stage that is not in `types` is accepted, and its options are not
+    decoded: another version of the agent deployed the file, and its pipeline is not executed again.
+    """
     document = _convert_plugin_format(parse(text, file))
     kind = KINDS.get(document.kind)
     if kind is None:
@@ -305,9 +312,10 @@ def load(text: str, file: str, types: Callable[[str], PlatformTypes]) -> Applica
             remedy=f"kind is one of {', '.join([*KINDS, GENERIC_KIND])}",
             place=document.place(("kind",)),
         )
-    platform = types(kind)
-    spec = decode(platform.spec, document.spec, document, ("spec",))
-    spec = spec.model_copy(update={"pipeline": _decode_pipeline(spec, document, platform)})
+    application_types = types(kind)
+    spec = decode(application_types.spec, document.spec, document, ("spec",))
+    stages = _StageDecoder(document, application_types.options, accept_unknown=deployed)
+    spec = spec.model_copy(update={"pipeline": stages.decode(spec.pipeline)})
     return ApplicationConfig(kind=kind, file=file, spec=spec)
 
 
@@ -352,41 +360,49 @@ def _merged_path(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
     return ("spec", "input", *path[3:]) if path[2] == "terraform" else ("spec", *path[3:])
 
 
-def _decode_pipeline(spec: ApplicationSpec, document: Document, platform: PlatformTypes) -> Pipeline | None:
-    if spec.pipeline is None or not spec.pipeline.stages:
-        return None
-    option_types = {**GENERIC, **platform.options}
-    stages: list[StageConfig] = []
-    for index, raw in enumerate(spec.pipeline.stages):
-        path = ("spec", "pipeline", "stages", index)
-        stage = _decode_stage(raw, index, option_types, document, path)
-        if any(other.id == stage.id for other in stages):
-            raise ConfigError(f"two stages have the id {stage.id!r}", place=document.place((*path, "id")))
-        stages.append(stage)
-    return spec.pipeline.model_copy(update={"stages": tuple(stages)})
+class _StageDecoder:
+    """Decodes the stages of a pipeline. `options` are the types of the stages that it may contain."""
 
+    def __init__(
+        self, document: Document, options: Mapping[str, type[BaseModel]], *, accept_unknown: bool
+    ) -> None:
+        self._document, self._options, self._accept_unknown = document, options, accept_unknown
 
-def _decode_stage(
-    raw: StageConfig,
-    index: int,
-    option_types: Mapping[str, type[BaseModel]],
-    document: Document,
-    path: tuple[str | int, ...],
-) -> StageConfig:
-    options_type = option_types.get(raw.name)
-    if options_type is None or raw.name in PREDEFINED:
-        what = "is added by the planner" if raw.name in PREDEFINED else "is not a stage of this kind"
-        raise ConfigError(
-            f"{raw.name} {what}",
-            remedy=f"valid stages: {', '.join(sorted(set(option_types) - PREDEFINED))}",
-            place=document.place((*path, "name")),
+    def decode(self, pipeline: Pipeline | None) -> Pipeline | None:
+        if pipeline is None or not pipeline.stages:
+            return None
+        stages: list[StageConfig] = []
+        for index, raw in enumerate(pipeline.stages):
+            path = ("spec", "pipeline", "stages", index)
+            stage = self._decode_stage(raw, index, path)
+            if any(other.id == stage.id for other in stages):
+                place = self._document.place((*path, "id"))
+                raise ConfigError(f"two stages have the id {stage.id!r}", place=place)
+            stages.append(stage)
+        return pipeline.model_copy(update={"stages": tuple(stages)})
+
+    def _decode_stage(self, raw: StageConfig, index: int, path: tuple[str | int, ...]) -> StageConfig:
+        options_type = self._options.get(raw.name)
+        if options_type is None:
+            if not self._accept_unknown:
+                raise self._unknown_stage(raw.name, path)
+            return raw.model_copy(update={"id": raw.id or f"stage-{index}", "options": None})
+        options = decode(options_type, raw.options, self._document, (*path, "with"))
+        values = {
+            "id": raw.id or f"stage-{index}",
+            "options": options,
+            "timeout": raw.timeout or getattr(options, "timeout", None),
+            # The plugin architecture places skipOn next to `with`, the other kinds inside it.
+            "skip_on": raw.skip_on if raw.skip_on != SkipOn() else getattr(options, "skip_on", SkipOn()),
+        }
+        return raw.model_copy(update=values)
+
+    def _unknown_stage(self, name: str, path: tuple[str | int, ...]) -> ConfigError:
+        kind = self._document.kind
+        planned = name in ROLLBACK_NAMES
+        what = f"{name} is added by the planner" if planned else f"this agent has no stage {name} for {kind}"
+        return ConfigError(
+            what,
+            remedy=f"valid stages: {', '.join(sorted(self._options))}",
+            place=self._document.place((*path, "name")),
         )
-    options = decode(options_type, raw.options, document, (*path, "with"))
-    values = {
-        "id": raw.id or f"stage-{index}",
-        "options": options,
-        "timeout": raw.timeout or getattr(options, "timeout", None),
-        # The plugin architecture places skipOn next to `with`, the other kinds inside it.
-        "skip_on": raw.skip_on if raw.skip_on != SkipOn() else getattr(options, "skip_on", SkipOn()),
-    }
-    return raw.model_copy(update=values)

@@ -192,15 +192,3 @@ class AnalysisOptions(LenientModel):
         if not self.duration:
             raise ValueError("duration is missing: specify how long to analyse")
         return self
-
-
-#: Stages available to all kinds of applications.
-GENERIC: Mapping[str, type[LenientModel]] = {
-    "WAIT": WaitOptions,
-    "WAIT_APPROVAL": WaitApprovalOptions,
-    "ANALYSIS": AnalysisOptions,
-    "SCRIPT_RUN": ScriptRunOptions,
-    "CUSTOM_SYNC": CustomSyncOptions,
-}
-#: Stages added by the planner; they are not allowed in a pipeline.
-PREDEFINED = frozenset({"ROLLBACK", "CUSTOM_SYNC_ROLLBACK", "SCRIPT_RUN_ROLLBACK", "K8S_SYNC"})

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from pipecd.model.deployment import ManualOperation, Stage, SyncStrategy, Trigger
 from pipecd.model.progress import BASE_STAGE, ONLY_ON_REQUEST, STAGE_TIMEOUT
 
+#: Names of stages that the planner treats specially.
+WAIT_APPROVAL, ANALYSIS, SCRIPT_RUN, CUSTOM_SYNC = "WAIT_APPROVAL", "ANALYSIS", "SCRIPT_RUN", "CUSTOM_SYNC"
 #: Keys of stage metadata that other programs read: the approvers, and the command and environment of a
 #: script's rollback.
 APPROVERS, ON_ROLLBACK, ENVIRONMENT = "Approvers", "onRollback", "env"
@@ -36,6 +38,10 @@ CUSTOM_SYNC_ROLLBACK = Predefined(
 SCRIPT_RUN_ROLLBACK = Predefined(
     id="ScriptRunRollback", name="SCRIPT_RUN_ROLLBACK", desc="Run the script stage's rollback command"
 )
+
+
+#: Names of the stages that only the planner adds.
+ROLLBACK_NAMES = frozenset(stage.name for stage in (ROLLBACK, CUSTOM_SYNC_ROLLBACK, SCRIPT_RUN_ROLLBACK))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +139,7 @@ def pipeline_stages(
     forward = [_configured_stage(stage) for stage in pipeline]
     chained = [replace(stage, requires=(previous.id,)) for previous, stage in pairwise(forward)]
     rollback = []
-    if any(stage.name == "CUSTOM_SYNC" for stage in pipeline):
+    if any(stage.name == CUSTOM_SYNC for stage in pipeline):
         rollback = [_rollback_stage(CUSTOM_SYNC_ROLLBACK)]
     elif rolls_back:
         rollback = [_rollback_stage(ROLLBACK)]
@@ -146,7 +152,7 @@ def _configured_stage(configured: ConfiguredStage) -> Stage:
     timeout = configured.timeout
     metadata = {} if timeout is None else {STAGE_TIMEOUT: f"{timeout.total_seconds():g}"}
     stage = Stage(id=configured.id, name=configured.name, index=0, desc=configured.desc, metadata=metadata)
-    if configured.name == "WAIT_APPROVAL":
+    if configured.name == WAIT_APPROVAL:
         approvers = tuple(configured.options.approvers)
         return replace(
             stage,
@@ -154,11 +160,11 @@ def _configured_stage(configured: ConfiguredStage) -> Stage:
             approvers=approvers,
             metadata={**metadata, APPROVERS: ",".join(approvers)},
         )
-    return replace(stage, operation=ManualOperation.SKIP) if configured.name == "ANALYSIS" else stage
+    return replace(stage, operation=ManualOperation.SKIP) if configured.name == ANALYSIS else stage
 
 
 def _script_rollbacks(pipeline: Sequence[ConfiguredStage]) -> Sequence[Stage]:
-    scripts = [stage for stage in pipeline if stage.name == "SCRIPT_RUN" and stage.options.on_rollback]
+    scripts = [stage for stage in pipeline if stage.name == SCRIPT_RUN and stage.options.on_rollback]
     rollback_stages = []
     for number, script in enumerate(scripts):
         metadata = {

@@ -287,7 +287,7 @@ class _RunningSource:
     async def __call__(self) -> Source | None:
         if self._last and not self._source:
             path = replace(self._application.git_path, config_filename=self._last.config_filename)
-            checkout = self._sources.checkout(path, self._last.commit)
+            checkout = self._sources.checkout(path, self._last.commit, deployed=True)
             self._source = await self._exit_stack.enter_async_context(checkout)
         return self._source
 

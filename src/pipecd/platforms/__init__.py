@@ -7,6 +7,7 @@ a platform holds only what differs.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
@@ -36,8 +37,9 @@ class Platform(Protocol):
     quick_sync: Predefined
     #: Default of `autoRollback`: whether a failed deployment is rolled back.
     auto_rollback: bool
-    #: Stage name → the type its `with` is decoded to. ROLLBACK is in `stages` but not here.
+    #: Stage name → the type its `with` is decoded to, for the stages that a pipeline may contain.
     options: Mapping[str, type[BaseModel]]
+    #: The functions of the same stages, of the quick sync, and of ROLLBACK if the platform can roll back.
     stages: Mapping[str, StageFunction]
 
     async def load_desired_state(self, source: Source) -> Any:
@@ -111,3 +113,12 @@ def load_platform(kind: str) -> Platform:
 def installed_platforms() -> Sequence[str]:
     """The names of all installed platforms, without loading any."""
     return sorted(entry_point.name for entry_point in entry_points(group=ENTRY_POINTS))
+
+
+def load_installed_platforms() -> Mapping[str, Platform]:
+    """Every installed platform by name, except those that cannot be loaded: their applications report why."""
+    platforms: dict[str, Platform] = {}
+    for kind in installed_platforms():
+        with suppress(ConfigError):
+            platforms[kind] = load_platform(kind)
+    return platforms

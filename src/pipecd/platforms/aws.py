@@ -2,31 +2,24 @@
 
 Nothing here is specific to one service's resources. The SDK retries throttling and broken connections
 (`standard` mode, bounded); errors that remain after its retries reach the stage as one of `pipecd.errors`.
+The SDK is imported at the first call, because it takes 20 MB of memory and most of a second.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    TokenRetrievalError,
-)
-from botocore.loaders import Loader
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
 from pipecd.platforms.connections import shared_connection
+
+if TYPE_CHECKING:
+    from aiobotocore.session import AioSession
+    from botocore.exceptions import ClientError
+    from botocore.loaders import Loader
 
 #: Tag keys, the same as PipeCD's.
 MANAGED_BY, PIPED, APPLICATION, COMMIT = (
@@ -114,6 +107,9 @@ async def client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def _open_client(service: str, provider: AwsProvider) -> AsyncIterator[Any]:
+    from aiobotocore.config import AioConfig
+    from aiobotocore.session import AioSession
+
     session = AioSession(profile=provider.profile)
     session.register_component("data_loader", _service_models())
     if provider.credentials_file:
@@ -133,13 +129,15 @@ async def _open_client(service: str, provider: AwsProvider) -> AsyncIterator[Any
 
 
 @cache
-def _service_models() -> Loader:
+def _service_models() -> "Loader":
     """The SDK's service models: megabytes of JSON, read once instead of for each client."""
+    from aiobotocore.session import AioSession
+
     loader: Loader = AioSession().get_component("data_loader")
     return loader
 
 
-async def _role_credentials(session: AioSession, provider: AwsProvider) -> Mapping[str, str]:
+async def _role_credentials(session: "AioSession", provider: AwsProvider) -> Mapping[str, str]:
     if not provider.role_arn or not provider.token_file:
         return {}
     try:
@@ -164,6 +162,17 @@ async def _role_credentials(session: AioSession, provider: AwsProvider) -> Mappi
 @contextmanager
 def translate_errors(service: str) -> Iterator[None]:
     """Raise the SDK's errors as `pipecd.errors`; only a missing resource becomes `NotFound`."""
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectionError,
+        HTTPClientError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+        TokenRetrievalError,
+    )
+
     try:
         yield
     except ClientError as error:
@@ -181,7 +190,7 @@ def translate_errors(service: str) -> Iterator[None]:
         raise ConfigError(f"{service}: {error}", remedy="check the platform provider's config") from error
 
 
-def _translate(service: str, error: ClientError) -> Exception:
+def _translate(service: str, error: "ClientError") -> Exception:
     code = error.response.get("Error", {}).get("Code", "")
     message = error.response.get("Error", {}).get("Message", str(error))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipecd.config.stages import CustomSyncOptions
+from pipecd.model.plan import CUSTOM_SYNC
 from pipecd.model.stage import Failed, Outcome, Source, Work
 from pipecd.stages.script import attempt_started, run_script, start_attempt
 
@@ -18,7 +19,7 @@ async def custom_sync(work: Work[CustomSyncOptions]) -> Outcome:
 async def custom_sync_rollback(work: Work[Any]) -> Outcome:
     source = await work.checkouts.running()
     stages: Sequence[Any] = source.config.spec.pipeline.stages if source.config.spec.pipeline else ()
-    if [stage.name for stage in stages] != ["CUSTOM_SYNC"]:
+    if [stage.name for stage in stages] != [CUSTOM_SYNC]:
         return Failed(
             reason="the running commit's pipeline is not a single CUSTOM_SYNC, so it cannot be run again",
             remedy="roll the application back manually, or deploy a working commit",

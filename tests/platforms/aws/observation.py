@@ -8,6 +8,7 @@ from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.drift import IgnoredFields
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.stage import Source
+from pipecd.platforms.stage_tables import application_types
 from tests.stages.stage_runner import no_providers
 
 
@@ -16,7 +17,7 @@ async def observation_request(
 ) -> ObservationRequest:
     """A request at the checkout `folder`."""
     file = "app.pipecd.yaml"
-    config = load((folder / file).read_text(), file, lambda _: platform)
+    config = load((folder / file).read_text(), file, lambda _: application_types(platform))
     source = Source(commit="c" * 40, root=folder, directory=folder, config=config)
 
     async def head() -> Source:

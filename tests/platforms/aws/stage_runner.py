@@ -22,6 +22,7 @@ from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
 from pipecd.piped.deploy.perform import Postponed
+from pipecd.platforms.stage_tables import application_types
 from tests.platforms.aws.emulator import Call, Emulator
 from tests.stages.stage_runner import no_providers
 
@@ -227,7 +228,7 @@ class _NoStorage:
 
 def load_source(platform: Any, folder: Path) -> Source:
     text = (folder / "app.pipecd.yaml").read_text()
-    config = load(text, "app.pipecd.yaml", lambda _: platform)
+    config = load(text, "app.pipecd.yaml", lambda _: application_types(platform))
     return Source(commit=_commit(folder), root=folder, directory=folder, config=config)
 
 

@@ -12,6 +12,7 @@ from pipecd.config.application import load
 from pipecd.errors import ConfigError, Place, UserError
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source
+from pipecd.platforms.stage_tables import application_types
 from pipecd.platforms.terraform import binary, hcl, platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
 from pipecd.platforms.terraform.stages import plan
@@ -220,7 +221,7 @@ def test_an_invalid_application_file_is_an_error_with_its_place(
     app_input: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError) as error:
-        load(app_file(**app_input), "app.pipecd.yaml", lambda kind: platform)
+        load(app_file(**app_input), "app.pipecd.yaml", lambda kind: application_types(platform))
     place, _, rest = str(error.value).partition(": ")
     assert place.startswith("app.pipecd.yaml:")
     assert rest == message

@@ -28,7 +28,8 @@ class StageCheckouts:
 
     async def target(self) -> Source:
         deployment = self._deployment
-        return await self._checkout(deployment.trigger.commit.hash, deployment.git_path.config_filename)
+        filename = deployment.git_path.config_filename
+        return await self._checkout(deployment.trigger.commit.hash, filename, deployed=False)
 
     async def running(self) -> Source:
         deployment = self._deployment
@@ -38,14 +39,14 @@ class StageCheckouts:
                 remedy="fix the application and deploy it again",
             )
         filename = deployment.running_config_filename or deployment.git_path.config_filename
-        return await self._checkout(deployment.running_commit, filename)
+        return await self._checkout(deployment.running_commit, filename, deployed=True)
 
     async def repository(self, remote: str, ref: str) -> Path:
         return await self._exit_stack.enter_async_context(self._other_repositories.checkout(remote, ref))
 
-    async def _checkout(self, commit: str, filename: str) -> Source:
+    async def _checkout(self, commit: str, filename: str, *, deployed: bool) -> Source:
         if (commit, filename) not in self._checkouts:
             path = replace(self._deployment.git_path, config_filename=filename)
-            checkout = await self._exit_stack.enter_async_context(self._sources.checkout(path, commit))
-            self._checkouts[commit, filename] = checkout
+            checkout = self._sources.checkout(path, commit, deployed=deployed)
+            self._checkouts[commit, filename] = await self._exit_stack.enter_async_context(checkout)
         return self._checkouts[commit, filename]

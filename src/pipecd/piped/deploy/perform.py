@@ -20,7 +20,7 @@ from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.skip import skip_reason
-from pipecd.model.stage import Again, Done, Failed, Outcome, StageAction, StageFunction, Work
+from pipecd.model.stage import Again, Done, Failed, Outcome, StageAction, Work
 from pipecd.model.status import StageStatus
 from pipecd.piped.deploy.call_limit import CallLimit
 from pipecd.piped.deploy.checkouts import StageCheckouts
@@ -32,8 +32,8 @@ from pipecd.piped.providers import Providers
 from pipecd.piped.settings import StageSettings
 from pipecd.piped.source.checkout import Sources
 from pipecd.platforms import Platform, load_platform
+from pipecd.platforms.stage_tables import stage_function
 from pipecd.retry import Backoff
-from pipecd.stages import STAGES
 
 log = structlog.get_logger()
 
@@ -179,7 +179,7 @@ class StageRun:
             storage=self._services.encrypted_objects.of_application(self._application.id),
             notify=log_notification,
         )
-        function = _stage_function(platform, stage)
+        function = stage_function(platform, stage.name)
         self._interrupted = True
         outcome = await function(work)
         self._interrupted = False
@@ -244,16 +244,6 @@ class StageRun:
         remedy = error.remedy if isinstance(error, UserError) else ""
         place = f"{error.place}: " if isinstance(error, UserError) and error.place else ""
         return Failed(reason=f"{place}{reason}", remedy=remedy)
-
-
-def _stage_function(platform: Platform, stage: Stage) -> StageFunction:
-    function = platform.stages.get(stage.name) or STAGES.get(stage.name)
-    if function is None:
-        raise ConfigError(
-            f"this agent has no stage {stage.name} for {platform.config_kind}",
-            remedy="upgrade the agent, or remove the stage from the pipeline",
-        )
-    return function
 
 
 def _stage_config(config: ApplicationConfig, stage: Stage) -> StageConfig:

@@ -101,7 +101,7 @@ class Planner:
             return platform.choose_strategy(None, target)
         path: GitPath = replace(deployment.git_path, config_filename=last.config_filename)
         try:
-            async with self._sources.checkout(path, last.commit) as source:
+            async with self._sources.checkout(path, last.commit, deployed=True) as source:
                 running = await platform.load_desired_state(source)
         except (UserError, NotFound) as error:
             return Strategy(

@@ -20,6 +20,7 @@ from pipecd.model.stage import Source
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms import load_platform
+from pipecd.platforms.stage_tables import application_types
 
 
 class Sources:
@@ -36,8 +37,13 @@ class Sources:
                 remedy="add it to spec.repositories of the agent, or move the application",
             ) from None
 
-    async def load_config(self, git_path: GitPath, commit: str) -> ApplicationConfig:
-        """The application's decoded file at `commit`. Raises ConfigError with the file's position."""
+    async def load_config(
+        self, git_path: GitPath, commit: str, *, deployed: bool = False
+    ) -> ApplicationConfig:
+        """The application's decoded file at `commit`. Raises ConfigError with the file's position.
+
+        `deployed`: the commit was deployed before, so its pipeline is not executed; see `application.load`.
+        """
         file = config_file_path(git_path)
         remote = self.repository(git_path.repo_id).remote
         await self._ensure_commit(remote, commit)
@@ -49,7 +55,7 @@ class Sources:
                 place=Place(file),
                 remedy="restore the file, or change the application's path or configuration file name",
             ) from None
-        return decode_config(content, file)
+        return decode_config(content, file, deployed=deployed)
 
     async def _ensure_commit(self, remote: str, commit: str) -> None:
         """Fetch if the mirror lacks the commit: a process with another disk may have triggered it."""
@@ -69,12 +75,14 @@ class Sources:
             ) from None
 
     @asynccontextmanager
-    async def checkout(self, git_path: GitPath, commit: str) -> AsyncIterator[Source]:
+    async def checkout(
+        self, git_path: GitPath, commit: str, *, deployed: bool = False
+    ) -> AsyncIterator[Source]:
         """A copy of the repository at `commit` for one caller; it is removed when the block ends.
 
-        The application's secrets and attachments are rendered into its files.
+        The application's secrets and attachments are rendered into its files. `deployed` as in `load_config`.
         """
-        config = await self.load_config(git_path, commit)
+        config = await self.load_config(git_path, commit, deployed=deployed)
         remote = self.repository(git_path.repo_id).remote
         async with self.mirrors.worktree(remote, commit) as root:
             directory = resolve_directory(root, git_path.path)
@@ -95,14 +103,16 @@ def config_file_path(git_path: GitPath) -> str:
     return str(path)
 
 
-def decode_config(content: bytes, file: str) -> ApplicationConfig:
+def decode_config(content: bytes, file: str, *, deployed: bool = False) -> ApplicationConfig:
     try:
         text = content.decode()
     except UnicodeDecodeError:
         raise ConfigError(
             "the file is not UTF-8 text", place=Place(file), remedy="save it as UTF-8"
         ) from None
-    return application.load(text, file, load_platform)
+    return application.load(
+        text, file, lambda kind: application_types(load_platform(kind)), deployed=deployed
+    )
 
 
 def resolve_directory(root: Path, path: str) -> Path:

@@ -6,19 +6,22 @@ have, numbers where AWS requires a string. The SDK's model of the structure dete
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
-
-from botocore.model import ServiceModel, Shape
-from botocore.session import Session
+from typing import TYPE_CHECKING, Any
 
 from pipecd.config.document import dotted_path
 from pipecd.errors import ConfigError, Place
+
+if TYPE_CHECKING:
+    from botocore.model import ServiceModel, Shape
 
 Lines = Mapping[tuple[str | int, ...], int]
 
 
 @cache
-def _ecs() -> ServiceModel:
+def _ecs() -> "ServiceModel":
+    # Imported on first use: the SDK takes 20 MB of memory.
+    from botocore.session import Session
+
     return Session().get_service_model("ecs")
 
 
