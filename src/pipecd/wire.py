@@ -131,6 +131,7 @@ def application_from(message: application_pb2.Application) -> Application:
         labels=dict(message.labels),
         sync_status=enum_from(SyncStatus, message.sync_state.status),
         sync_reason=message.sync_state.reason or message.sync_state.short_reason,
+        sync_reported_at=message.sync_state.timestamp,
         deploying=message.deploying,
         last_successful=reference_from(successful) if successful.deployment_id else None,
         last_triggered=reference_from(triggered) if triggered.deployment_id else None,

@@ -197,7 +197,7 @@ async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
             application["ApplicationName"]: application["Reason"]
             for application in preview["FailureApplications"]
         }
-        assert "broken/app.pipecd.yaml:6: spec.pipeline.stages[0].name: " in reasons["broken"]
+        assert "broken/app.pipecd.yaml:7: spec.pipeline.stages[0].name: " in reasons["broken"]
         assert "would be deleted" in reasons["gone"]
         assert "main.tf" in reasons["bad"]
 

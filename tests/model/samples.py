@@ -1,7 +1,10 @@
 """Sample values for tests of decision rules."""
 
-from pipecd.model.application import ApplicationKind, GitPath
-from pipecd.model.deployment import Commit, Deployment, SyncStrategy, Trigger
+from dataclasses import replace
+from typing import Any
+
+from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.deployment import Commit, Deployment, Stage, SyncStrategy, Trigger
 
 
 def commit(message: str = "change") -> Commit:
@@ -26,4 +29,19 @@ def deployment() -> Deployment:
         kind=ApplicationKind.TERRAFORM,
         git_path=GitPath(repo_id="r", path="app"),
         trigger=trigger(),
+    )
+
+
+def stage(**changes: Any) -> Stage:
+    return replace(Stage(id="s", name="WAIT", index=0), **changes)
+
+
+def application() -> Application:
+    return Application(
+        id="a",
+        name="app",
+        piped_id="p",
+        project_id="j",
+        kind=ApplicationKind.TERRAFORM,
+        git_path=GitPath(repo_id="r", path="app"),
     )

@@ -22,6 +22,7 @@ from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application, GitPath
 from pipecd.model.command import ApproveStage, CancelDeployment, Command
 from pipecd.model.deployment import Deployment
+from pipecd.model.notification import NotificationEvent
 from pipecd.model.plan import pipeline_stages
 from pipecd.model.progress import Finish
 from pipecd.model.stage import Source, StageFunction
@@ -33,6 +34,7 @@ from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.report import Reporter
+from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import Settings
 from pipecd.piped.source.checkout import decode_config
@@ -102,6 +104,8 @@ class MemoryAgent:
     sources: MemorySources
     planner: Planner
     rollout: Rollout
+    #: The notifications.
+    events: list[NotificationEvent]
 
     @property
     def deployment(self) -> Deployment:
@@ -183,10 +187,12 @@ def memory_agent(
     user = User(name="piped", email="piped@example.com")
     spec = config.load(json.dumps(agent_spec("x", "p", folder / "key", {})), "piped.yaml")
     planner = Planner(clock, plan)
+    events: list[NotificationEvent] = []
     services = RolloutServices(
         view=view,
         leadership=leadership,
         reporter=reporter,
+        sync_states=SyncStates(reporter, clock, events.append),
         planner=planner,
         stage_services=StageServices(
             sources=sources,
@@ -196,11 +202,14 @@ def memory_agent(
             logs=StageLogs(client, Redactor(), clock, settings.stage_logs),
             providers=Providers(spec),
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
+            notify=events.append,
             clock=clock,
             settings=settings.stages,
             load_platform=lambda kind: AlteredPlatform(load_platform(kind), stages),
         ),
+        notify=events.append,
         clock=clock,
         settings=settings.rollout,
     )
-    return MemoryAgent(clock, calls, view, services, sources, planner, Rollout(deployment, services))
+    rollout = Rollout(deployment, services)
+    return MemoryAgent(clock, calls, view, services, sources, planner, rollout, events)

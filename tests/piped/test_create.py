@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hypothesis import given
@@ -15,12 +15,15 @@ from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application
 from pipecd.model.deployment import Commit, TriggerKind
+from pipecd.model.notification import NotificationEvent
 from pipecd.model.status import SyncStatus
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
+from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.source.heads import AppFile, Head, Heads
 from pipecd.piped.source.repository import Repository
+from pipecd.piped.trigger.config_status import ConfigStatus
 from pipecd.piped.trigger.create import Cause, DeploymentCreator, deployment_id
 from pipecd.piped.trigger.loop import TriggerLoop
 from pipecd.secrets import Redactor
@@ -42,6 +45,7 @@ class Process:
     creator: DeploymentCreator
     view: View
     reporter: Reporter
+    events: list[NotificationEvent] = field(default_factory=list)
 
     async def application(self) -> Application:
         await self.view.refresh_applications()
@@ -55,7 +59,9 @@ async def process(w: World) -> AsyncIterator[Process]:
     client = Client(w.plane.address, token, Transport(insecure=True))
     try:
         view, reporter = View(client, SYSTEM_CLOCK), Reporter(client, Redactor(), SYSTEM_CLOCK)
-        yield Process(DeploymentCreator(reporter, view, SYSTEM_CLOCK), view, reporter)
+        events: list[NotificationEvent] = []
+        creator = DeploymentCreator(reporter, view, SYSTEM_CLOCK, events.append)
+        yield Process(creator, view, reporter, events)
     finally:
         await client.close()
 
@@ -77,6 +83,8 @@ async def test_second_process_finds_the_deployment_of_the_first(tmp_path: Path) 
         again = await second.creator.create(stale, head(w, "a"), FILE, cause)
         assert again.id == deployment.id
         assert len(await w.deployments(app)) == 1
+        (event,), (repeated,) = first.events, second.events
+        assert event.key == repeated.key == f"{deployment.id}/DEPLOYMENT_TRIGGERED"
 
 
 async def test_command_creates_one_deployment_despite_pushes_meanwhile(tmp_path: Path) -> None:
@@ -112,14 +120,25 @@ async def test_drift_fixed_by_the_last_deployment_is_not_deployed_again(tmp_path
         rule = {"disabled": False, "minWindow": "0s"}
         file = replace(FILE, trigger=Triggers.model_validate({"onOutOfSync": rule}))
         heads = Heads(Mirrors(tmp_path / "home", Credentials(), User()), {})
+        notify = agent.events.append
+        sync_states = SyncStates(agent.reporter, SYSTEM_CLOCK, notify)
+        config_status = ConfigStatus(sync_states, agent.view, SYSTEM_CLOCK, notify)
         trigger_loop = TriggerLoop(
-            agent.view, Leadership(), agent.reporter, heads, agent.creator, SYSTEM_CLOCK, 60.0
+            agent.view,
+            Leadership(),
+            agent.reporter,
+            heads,
+            agent.creator,
+            config_status,
+            SYSTEM_CLOCK,
+            notify,
+            60.0,
         )
-        await agent.reporter.report_sync_state(app, SyncStatus.SYNCED, short="The last deployment succeeded")
+        await agent.reporter.report_sync_state(app, SyncStatus.SYNCED, short="In sync", at=1)
         stale = replace(await agent.application(), sync_status=SyncStatus.OUT_OF_SYNC)
         await trigger_loop._on_out_of_sync(stale, head(w, "a"), file)
         assert not await w.deployments(app)
-        await agent.reporter.report_sync_state(app, SyncStatus.OUT_OF_SYNC, short="Differs from Git")
+        await agent.reporter.report_sync_state(app, SyncStatus.OUT_OF_SYNC, short="Differs", at=2)
         await trigger_loop._on_out_of_sync(stale, head(w, "a"), file)
         assert len(await w.deployments(app)) == 1
 

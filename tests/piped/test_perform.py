@@ -102,6 +102,7 @@ async def agent(
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
             clock=SYSTEM_CLOCK,
             settings=settings,
+            notify=lambda event: None,
         )
         deployment = Deployment(
             id="d",

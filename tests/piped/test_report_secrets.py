@@ -70,7 +70,7 @@ async def test_no_field_of_a_report_contains_a_secret(recording: tuple[Recording
     running = replace(planned, status=DeploymentStatus.RUNNING, stages=(failed,), shared={"shared": TEXT})
     await reporter.report_changes(planned, running)
     await reporter.report_changes(running, replace(running, status=DeploymentStatus.FAILURE, reason=TEXT))
-    await reporter.report_sync_state("a", SyncStatus.OUT_OF_SYNC, short=TEXT, reason=TEXT)
+    await reporter.report_sync_state("a", SyncStatus.OUT_OF_SYNC, short=TEXT, reason=TEXT, at=1)
     await reporter.report_command_succeeded("c", metadata={"message": TEXT})
     await reporter.report_command_failed("c", TEXT)
     assert handler.received.keys() == {

@@ -2,15 +2,21 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import grpc
 import pytest
 
+from pipecd import stages
 from pipecd.errors import Temporary
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment
+from pipecd.model.notification import DeploymentCancelled, EventGroup
 from pipecd.model.progress import Finish
+from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.model.status import DeploymentStatus, StageStatus
+from pipecd.schema.agent.deployments_pb2 import GetDeploymentRequest, GetDeploymentResponse
+from pipecd.wire import deployment_to
 from tests.eventually import eventually
 from tests.piped.memory_agent import memory_agent
 from tests.virtual_clock import VirtualClock
@@ -192,3 +198,63 @@ async def test_an_outage_that_requests_no_delay_does_not_make_the_stage_spin(
     async with agent.running():
         await clock.advance(600)
     assert agent.sources.uses < 650
+
+
+async def test_a_stage_whose_result_could_not_be_stored_is_told_so(
+    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its effect exists, but the control plane does not know of it."""
+    agent = memory_agent(tmp_path, clock, WAITS)
+    interrupted: list[bool] = []
+
+    async def stage(work: Work[Any]) -> Outcome:
+        interrupted.append(work.interrupted)
+        if len(interrupted) == 2:
+            agent.calls.refuse["SaveStageMetadata"] = grpc.StatusCode.FAILED_PRECONDITION
+        return Again(saved={"call": str(len(interrupted))}) if len(interrupted) < 4 else Done()
+
+    def get_deployment(_: GetDeploymentRequest) -> GetDeploymentResponse:
+        agent.calls.refuse.clear()
+        return GetDeploymentResponse(deployment=deployment_to(agent.deployment, now=1))
+
+    monkeypatch.setitem(cast(dict[str, Any], stages.STAGES), "WAIT", stage)
+    agent.calls.answers["GetDeployment"] = get_deployment
+    async with agent.running() as task:
+        await clock.advance(60)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.SUCCESS
+    assert interrupted == [False, False, True, False]
+
+
+async def test_each_reported_change_is_notified(tmp_path: Path, clock: VirtualClock) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS)
+    async with agent.running():
+        await clock.advance(660)
+    assert [event.key for event in agent.events if event.group is not EventGroup.APPLICATION_SYNC] == [
+        "d/DEPLOYMENT_STARTED",
+        "d/stage-0/STAGE_STARTED",
+        "d/stage-0/STAGE_SUCCEEDED",
+        "d/DEPLOYMENT_SUCCEEDED",
+    ]
+    assert agent.events[-1].name == "APPLICATION_SYNCED"
+
+
+async def test_a_change_that_could_not_be_reported_is_not_notified(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS)
+    agent.calls.refuse["ReportStageStatusChanged"] = grpc.StatusCode.FAILED_PRECONDITION
+    async with agent.running():
+        await clock.advance(60)
+    assert {event.key for event in agent.events} == {"d/DEPLOYMENT_STARTED"}
+
+
+async def test_a_cancelled_deployment_names_who_requested_it(tmp_path: Path, clock: VirtualClock) -> None:
+    agent = memory_agent(tmp_path, clock, WAITS)
+    async with agent.running():
+        await clock.advance(10)
+        agent.cancel()
+        await clock.advance(10)
+    (cancelled,) = [event for event in agent.events if isinstance(event, DeploymentCancelled)]
+    assert cancelled.commander == "ada"
+    assert cancelled.reason.startswith("Cancelled by ada")

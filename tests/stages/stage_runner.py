@@ -21,6 +21,7 @@ from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application, ApplicationKind, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
+from pipecd.model.notification import NotificationEvent
 from pipecd.model.progress import apply_outcome
 from pipecd.model.provider import NamedProvider
 from pipecd.model.stage import Again, Outcome, StageAction, StageFunction, Work
@@ -72,7 +73,7 @@ class StageRunner:
     stored: dict[str, bytes] = field(default_factory=dict)
     log: Log = field(default_factory=Log)
     actions: list[StageAction] = field(default_factory=list)
-    notifications: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    notifications: list[NotificationEvent] = field(default_factory=list)
     now: float = field(default_factory=time.time)
 
     def at(self, commit: str, *, running: str = "", deployment_id: str = "d") -> "StageRunner":
@@ -150,7 +151,7 @@ class StageRunner:
             interrupted=interrupted,
             checkouts=checkouts,
             storage=MemoryStorage(self.stored),
-            notify=lambda event, fields: self.notifications.append((event, fields)),
+            notify=self.notifications.append,
         )
 
 
@@ -197,10 +198,6 @@ def document(**spec: Any) -> Document:
 
 def stage_action(user: str, *, approve: bool = True) -> StageAction:
     return StageAction(id=f"{user}-{approve}", requested_by=user, approve=approve)
-
-
-def event_names(events: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
-    return [event for event, _ in events]
 
 
 def no_providers(name: str = "", *, labels: Mapping[str, str] | None = None) -> Sequence[NamedProvider]:

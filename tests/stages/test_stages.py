@@ -9,11 +9,12 @@ import yaml
 
 from pipecd.config.stages import CustomSyncOptions, ScriptRunOptions, WaitApprovalOptions, WaitOptions
 from pipecd.errors import ConfigError, Refused
+from pipecd.model.notification import ApprovalRequested, DeploymentApproved
 from pipecd.model.stage import Again, Done, Failed
 from pipecd.model.status import StageStatus
 from pipecd.stages import STAGES
 from tests.eventually import eventually
-from tests.stages.stage_runner import StageRunner, event_names, open_runner, stage_action
+from tests.stages.stage_runner import StageRunner, open_runner, stage_action
 
 wait, approval, script = STAGES["WAIT"], STAGES["WAIT_APPROVAL"], STAGES["SCRIPT_RUN"]
 
@@ -65,9 +66,12 @@ async def test_one_approval_is_enough_and_approvers_are_notified_once(tmp_path: 
             runner.actions.append(stage_action("ada"))
             done = await call()
         assert done == Done(note="Approved by ada", saved={"ApprovedBy": "ada"})
-        assert event_names(runner.notifications) == ["DEPLOYMENT_WAIT_APPROVAL", "DEPLOYMENT_APPROVED"]
-        _, fields = runner.notifications[0]
-        assert (fields["application"], fields["deployment"]) == ("shop", "d")
+        requested, approved = runner.notifications
+        assert isinstance(requested, ApprovalRequested)
+        assert (requested.deployment.application_name, requested.approvers) == ("shop", ())
+        assert requested.key == "d/wait_approval/DEPLOYMENT_WAIT_APPROVAL"
+        assert isinstance(approved, DeploymentApproved)
+        assert (approved.approvers, approved.key) == (("ada",), "d/wait_approval/DEPLOYMENT_APPROVED")
 
 
 async def test_approvals_of_different_people_are_counted_and_the_same_person_once(tmp_path: Path) -> None:
@@ -97,7 +101,7 @@ async def test_an_approval_from_before_the_stage_starts_counts(tmp_path: Path) -
             done = await call()
         assert isinstance(done, Done)
         assert done.saved == {"pipecd/asked": "true", "ApprovedBy": "ada"}
-        assert event_names(runner.notifications) == ["DEPLOYMENT_WAIT_APPROVAL", "DEPLOYMENT_APPROVED"]
+        assert [type(event) for event in runner.notifications] == [ApprovalRequested, DeploymentApproved]
 
 
 async def test_an_approval_may_be_skipped_only_by_an_approver(tmp_path: Path) -> None:

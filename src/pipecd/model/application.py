@@ -57,6 +57,8 @@ class Application:
     labels: Mapping[str, str] = field(default_factory=dict)
     sync_status: SyncStatus = SyncStatus.UNKNOWN
     sync_reason: str = ""
+    #: When the sync status was reported (epoch seconds).
+    sync_reported_at: int = 0
     deploying: bool = False
     last_successful: DeploymentReference | None = None
     last_triggered: DeploymentReference | None = None

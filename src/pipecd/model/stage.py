@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
+from pipecd.model.notification import NotificationEvent
 from pipecd.model.provider import FindProviders
 from pipecd.model.status import StageStatus
 
@@ -141,8 +142,8 @@ class Work(Generic[Options]):
     interrupted: bool
     checkouts: Checkouts
     storage: Storage
-    #: Sends a notification, given the event's name (such as `DEPLOYMENT_WAIT_APPROVAL`) and its fields.
-    notify: Callable[[str, Mapping[str, str]], None]
+    #: Sends a notification. Returns immediately.
+    notify: Callable[[NotificationEvent], None]
 
     @property
     def saved(self) -> Saved:

@@ -4,8 +4,8 @@
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import structlog
@@ -17,6 +17,7 @@ from pipecd.config.piped import PipedSpec, piped_key
 from pipecd.git.credentials import User
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
+from pipecd.model.notification import PipedEvent, PipedStarted, PipedStopped
 from pipecd.piped.admin import health_check, serve
 from pipecd.piped.credentials import configured_secrets, git_credentials
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
@@ -25,10 +26,11 @@ from pipecd.piped.deploy.workers import Workers
 from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.key_pair import load_key_pair
 from pipecd.piped.loop import Wake, repeat
-from pipecd.piped.notify.log import log_notification
+from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.options import Options
 from pipecd.piped.session import stats
 from pipecd.piped.session.connect import connect_and_register
+from pipecd.piped.session.meta import Identity
 from pipecd.piped.session.polling import Wakes, poll
 from pipecd.piped.session.watch import ChangeHandlers, watch
 from pipecd.piped.source.rendering import Renderer
@@ -98,10 +100,33 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         port = await exit_stack.enter_async_context(serve(health, options.admin_host, options.admin_port))
         exit_stack.push_async_callback(_flush_logs, components.rollout_services.stage_services.logs, options)
         log.info("agent_started", name=identity.name, version=__version__, admin_port=port)
-        fields = {"piped": identity.name or spec.piped_id, "version": __version__}
-        log_notification("PIPED_STARTED", fields)
-        exit_stack.callback(log_notification, "PIPED_STOPPED", fields)
+        exit_stack.push_async_callback(components.notifier.flush)
+        exit_stack.enter_context(_lifecycle_events(spec, options, identity, instance, components.notifier))
         await _run_loops(_loops(spec, options, client, instance, components), until=components.restart)
+
+
+@contextmanager
+def _lifecycle_events(
+    spec: PipedSpec, options: Options, identity: Identity, instance: str, notifier: Notifier
+) -> Iterator[None]:
+    """Notifies that the agent was started, and at the end of the block that it was stopped."""
+
+    def notify(event_type: type[PipedEvent]) -> None:
+        event = event_type(
+            at=int(options.clock.now()),
+            piped_id=spec.piped_id,
+            piped_name=identity.name or spec.piped_id,
+            project_id=spec.project_id,
+            version=__version__,
+            instance=instance,
+        )
+        notifier(event)
+
+    notify(PipedStarted)
+    try:
+        yield
+    finally:
+        notify(PipedStopped)
 
 
 def _loops(
@@ -155,6 +180,7 @@ def _loops(
             wake=Wake(),
         ),
         "logs": components.rollout_services.stage_services.logs.run(),
+        "notifications": components.notifier.run(),
     }
 
 

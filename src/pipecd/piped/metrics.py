@@ -31,6 +31,12 @@ PREVIEW_SECONDS = Histogram(
     buckets=(1, 10, 30, 60, 120, 300, 600),
     registry=REGISTRY,
 )
+NOTIFICATIONS = Counter(
+    "piped_notifications",
+    "Notifications by sink and outcome: delivered, failed, or lost because too many were queued",
+    ["sink", "outcome"],
+    registry=REGISTRY,
+)
 
 
 def set_deployment_status(deployment: Deployment) -> None:

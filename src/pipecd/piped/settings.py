@@ -90,6 +90,20 @@ class RolloutSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotifierSettings:
+    """Delivering notifications (`notify.notifier`)."""
+
+    #: Events that wait for one sink; of more, the oldest are lost for that sink. Limits memory.
+    max_queued: int = 1000
+    #: Keys of emitted events that are remembered, so that an event is delivered once: about 2 MB.
+    max_remembered_keys: int = 10_000
+    #: Timeout of the delivery of one event by one sink (seconds), so that a sink recovers after it hung.
+    delivery_timeout: float = 30.0
+    #: Timeout for delivering what is queued at shutdown (seconds), within the grace period.
+    flush_timeout: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriftSettings:
     """Detecting drift (`observe.drift`)."""
 
@@ -105,6 +119,7 @@ class Settings:
     stage_logs: StageLogSettings = field(default_factory=StageLogSettings)
     stages: StageSettings = field(default_factory=StageSettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    notifier: NotifierSettings = field(default_factory=NotifierSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     #: An idle agent is unhealthy once the control plane has been unreachable for this long (seconds): longer
     #: than an upgrade of the control plane.

@@ -12,6 +12,8 @@ from pipecd.piped.deploy.planner import Planner
 from pipecd.piped.deploy.rollout import RolloutServices
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs
+from pipecd.piped.notify.notifier import Notifier
+from pipecd.piped.notify.sinks.log import write_to_log
 from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
@@ -21,11 +23,13 @@ from pipecd.piped.providers import Providers
 from pipecd.piped.session.commands import CommandResponder
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
+from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.heads import Heads
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
+from pipecd.piped.trigger.config_status import ConfigStatus
 from pipecd.piped.trigger.create import DeploymentCreator
 from pipecd.piped.trigger.discovery import Discovery
 from pipecd.piped.trigger.loop import TriggerLoop
@@ -41,6 +45,7 @@ class Components:
     plan_preview_loop: PlanPreviewLoop
     drift_detector: DriftDetector
     live_state_reporter: LiveStateReporter
+    notifier: Notifier
     #: Set when a user requests a restart.
     restart: asyncio.Event
 
@@ -65,6 +70,8 @@ def build_components(
     view, leadership, reporter = View(client, clock), Leadership(), Reporter(client, redactor, clock)
     heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer)
     providers, restart = Providers(spec), asyncio.Event()
+    notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier)
+    sync_states = SyncStates(reporter, clock, notifier)
     observation_requests = ObservationRequests(heads, sources, providers, redactor.text, clock)
     stage_services = StageServices(
         sources=sources,
@@ -74,24 +81,29 @@ def build_components(
         encrypted_objects=encrypted_objects,
         clock=clock,
         settings=settings.stages,
+        notify=notifier,
     )
     return Components(
         rollout_services=RolloutServices(
             view=view,
             leadership=leadership,
             reporter=reporter,
+            sync_states=sync_states,
             planner=Planner(sources, reporter, providers),
             stage_services=stage_services,
             clock=clock,
             settings=settings.rollout,
+            notify=notifier,
         ),
         trigger_loop=TriggerLoop(
             view,
             leadership,
             reporter,
             heads,
-            DeploymentCreator(reporter, view, clock),
+            DeploymentCreator(reporter, view, clock, notifier),
+            ConfigStatus(sync_states, view, clock, notifier),
             clock,
+            notifier,
             spec.sync_interval.total_seconds(),
         ),
         discovery=Discovery(client, spec, view, leadership, heads),
@@ -109,10 +121,11 @@ def build_components(
             spec.plan_preview,
         ),
         drift_detector=DriftDetector(
-            view, leadership, reporter, observation_requests, providers, clock, settings.drift
+            view, leadership, sync_states, observation_requests, providers, clock, settings.drift
         ),
         live_state_reporter=LiveStateReporter(
-            view, leadership, client, observation_requests, redactor.text, clock
+            view, leadership, client, observation_requests, redactor.text, clock, notifier
         ),
+        notifier=notifier,
         restart=restart,
     )

@@ -5,6 +5,7 @@ approvers configured in Git are authoritative.
 """
 
 from pipecd.config.stages import WaitApprovalOptions
+from pipecd.model.notification import ApprovalRequested, DeploymentApproved
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.model.status import StageStatus
 
@@ -38,7 +39,11 @@ async def wait_approval(work: Work[WaitApprovalOptions]) -> Outcome:
     names, missing = ", ".join(approved), options.min_approver_num - len(approved)
     saved = notified | ({APPROVED_BY: names} if approved else {})
     if missing <= 0:
-        work.notify("DEPLOYMENT_APPROVED", _fields(work, names))
+        work.notify(
+            DeploymentApproved(
+                at=int(work.now), deployment=work.deployment, stage=work.stage, approvers=tuple(approved)
+            )
+        )
         work.log.success(f"Approved by {names}")
         return Done(note=f"Approved by {names}", saved=saved)
     note = f"Approved by {names}; waiting for {missing} more" if approved else _waiting_note(options)
@@ -48,7 +53,14 @@ async def wait_approval(work: Work[WaitApprovalOptions]) -> Outcome:
 def _notify_approvers(work: Work[WaitApprovalOptions]) -> dict[str, str]:
     """Notifies the approvers; returns the metadata that prevents a second notification after a restart."""
     options = work.options
-    work.notify("DEPLOYMENT_WAIT_APPROVAL", _fields(work, ", ".join(options.approvers)))
+    work.notify(
+        ApprovalRequested(
+            at=int(work.now),
+            deployment=work.deployment,
+            stage=work.stage,
+            approvers=tuple(options.approvers),
+        )
+    )
     work.log.info(_waiting_note(options))
     return {NOTIFIED: "true"}
 
@@ -57,14 +69,3 @@ def _waiting_note(options: WaitApprovalOptions) -> str:
     approvers = f" by {', '.join(options.approvers)}" if options.approvers else ""
     count = options.min_approver_num
     return f"Waiting for approval{approvers}" if count == 1 else f"Waiting for {count} approvals{approvers}"
-
-
-def _fields(work: Work[WaitApprovalOptions], approvers: str) -> dict[str, str]:
-    deployment = work.deployment
-    return {
-        "application": deployment.application_name,
-        "deployment": deployment.id,
-        "commit": deployment.trigger.commit.hash,
-        "stage": work.stage.id,
-        "approvers": approvers,
-    }

@@ -203,7 +203,7 @@ async def test_rollback_applies_the_previous_commit(tmp_path: Path) -> None:
 
 async def test_a_first_deployment_has_nothing_to_roll_back_to(tmp_path: Path) -> None:
     async with shop_runner(tmp_path, data("a", "1")) as runner:
-        with pytest.raises(Refused, match="nothing was deployed before"):
+        with pytest.raises(Refused, match="there is no earlier successful deployment"):
             await runner.run("ROLLBACK", rollback, rollback=True)
 
 

@@ -18,6 +18,7 @@ from pipecd.errors import ConfigError, PipecdError, Temporary, UserError
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
+from pipecd.model.notification import NotificationEvent
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.skip import skip_reason
 from pipecd.model.stage import Again, Done, Failed, Outcome, StageAction, Work
@@ -27,7 +28,6 @@ from pipecd.piped.deploy.checkouts import StageCheckouts
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs, StageLogWriter
 from pipecd.piped.metrics import INTERNAL_ERRORS
-from pipecd.piped.notify.log import log_notification
 from pipecd.piped.providers import Providers
 from pipecd.piped.settings import StageSettings
 from pipecd.piped.source.checkout import Sources
@@ -55,6 +55,7 @@ class StageServices:
     logs: StageLogs
     providers: Providers
     encrypted_objects: EncryptedObjects
+    notify: Callable[[NotificationEvent], None]
     clock: Clock
     settings: StageSettings
     #: The platform of a kind.
@@ -177,7 +178,7 @@ class StageRun:
             interrupted=self._interrupted,
             checkouts=self._checkouts,
             storage=self._services.encrypted_objects.of_application(self._application.id),
-            notify=log_notification,
+            notify=self._services.notify,
         )
         function = stage_function(platform, stage.name)
         self._interrupted = True

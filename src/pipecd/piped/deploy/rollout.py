@@ -15,6 +15,7 @@ from pipecd.clock import Clock
 from pipecd.errors import Conflict, NotFound, PermissionDenied, Refused, Temporary
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
+from pipecd.model.notification import NotificationEvent
 from pipecd.model.progress import (
     ROLLBACK_STARTED_AT,
     STARTED_AT,
@@ -35,9 +36,10 @@ from pipecd.piped.deploy.perform import Postponed, StageRun, StageServices
 from pipecd.piped.deploy.planner import Planner
 from pipecd.piped.loop import Wake
 from pipecd.piped.metrics import set_deployment_status
-from pipecd.piped.notify.log import log_notification
+from pipecd.piped.notify.changes import deployment_events
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
+from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import RolloutSettings
 from pipecd.retry import Backoff
@@ -55,8 +57,10 @@ class RolloutServices:
     view: View
     leadership: Leadership
     reporter: Reporter
+    sync_states: SyncStates
     planner: Planner
     stage_services: StageServices
+    notify: Callable[[NotificationEvent], None]
     clock: Clock
     settings: RolloutSettings
     #: Ids of deployments with a stage call in progress, or whose outcome is not reported yet.
@@ -169,20 +173,27 @@ class Rollout:
             self._services.stage_services.logs.complete(updated.id, stage_id)
         if updated != self.deployment:
             self._backoff.reset()
+        self._notify(self.deployment, updated)
         changed = updated.status is not self.deployment.status
         self.deployment = updated
         if changed:
             set_deployment_status(updated)
-            log_notification(f"DEPLOYMENT_{_EVENT_NAMES[updated.status]}", _fields(updated))
         if changed and updated.status is DeploymentStatus.RUNNING:
             await self._report_deploying(updated)
         if updated.status.final:
             await self._report_result(updated)
 
+    def _notify(self, old: Deployment, new: Deployment) -> None:
+        cancel = self._services.view.find_cancel(new.id)
+        commander = cancel.commander if cancel else ""
+        for event in deployment_events(old, new, commander=commander, at=self._now()):
+            self._services.notify(event)
+
     async def _report_deploying(self, deployment: Deployment) -> None:
-        if deployment.application_id in self._services.view.applications:
-            await self._services.reporter.report_sync_state(
-                deployment.application_id,
+        application = self._services.view.applications.get(deployment.application_id)
+        if application:
+            await self._services.sync_states.report(
+                application,
                 SyncStatus.DEPLOYING,
                 short="A deployment is in progress",
                 head=deployment.id,
@@ -195,9 +206,9 @@ class Rollout:
             status, message = SyncStatus.SYNCED, "The last deployment succeeded"
         else:
             status, message = SyncStatus.OUT_OF_SYNC, "The last deployment did not succeed"
-        if deployment.application_id in view.applications:
-            await reporter.report_sync_state(
-                deployment.application_id,
+        if application := view.applications.get(deployment.application_id):
+            await self._services.sync_states.report(
+                application,
                 status,
                 short=message,
                 reason=f"{message}: {deployment.reason}",
@@ -311,26 +322,6 @@ class Rollout:
         except (Refused, Conflict, NotFound, PermissionDenied) as report_error:
             log.error("deployment_not_ended", deployment=self.deployment.id, error=str(report_error))
         return False
-
-
-_EVENT_NAMES = {
-    DeploymentStatus.PENDING: "TRIGGERED",
-    DeploymentStatus.PLANNED: "PLANNED",
-    DeploymentStatus.RUNNING: "STARTED",
-    DeploymentStatus.ROLLING_BACK: "ROLLING_BACK",
-    DeploymentStatus.SUCCESS: "SUCCEEDED",
-    DeploymentStatus.FAILURE: "FAILED",
-    DeploymentStatus.CANCELLED: "CANCELLED",
-}
-
-
-def _fields(deployment: Deployment) -> dict[str, str]:
-    return {
-        "application": deployment.application_name,
-        "deployment": deployment.id,
-        "commit": deployment.trigger.commit.hash,
-        "reason": deployment.reason,
-    }
 
 
 def _deleted_application(deployment: Deployment) -> Application:

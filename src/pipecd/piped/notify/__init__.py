@@ -1,0 +1,1 @@
+"""Notifications: `notifier` delivers the events of `model.notification` to the functions in `sinks`."""

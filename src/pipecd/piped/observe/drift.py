@@ -17,7 +17,7 @@ from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, installed_platform
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.lease import Leadership
-from pipecd.piped.session.report import Reporter
+from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import DriftSettings
 from pipecd.platforms import Compares, Observes
@@ -37,13 +37,13 @@ class DriftDetector:
         self,
         view: View,
         leadership: Leadership,
-        reporter: Reporter,
+        sync_states: SyncStates,
         observation_requests: ObservationRequests,
         providers: Providers,
         clock: Clock,
         settings: DriftSettings,
     ) -> None:
-        self._view, self._leadership, self._reporter = view, leadership, reporter
+        self._view, self._leadership, self._sync_states = view, leadership, sync_states
         self._observation_requests, self._providers = observation_requests, providers
         self._clock, self._settings = clock, settings
         #: What this process last reported, unless a deployment ran since.
@@ -129,7 +129,7 @@ class DriftDetector:
             return
         if self._reported.get(application.id) == state and stored is status:
             return
-        await self._reporter.report_sync_state(application.id, status, short=short, reason=reason)
+        await self._sync_states.report(current, status, short=short, reason=reason)
         self._reported[application.id] = state
         # The trigger decides from the control plane's record.
         self._view.request_refresh()

@@ -7,7 +7,7 @@ has ended, its application is checked immediately.
 
 import asyncio
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
@@ -15,7 +15,13 @@ from pipecd.client import Client
 from pipecd.clock import Clock
 from pipecd.model.application import Application
 from pipecd.model.drift import Redact
-from pipecd.model.resource import Resource
+from pipecd.model.notification import (
+    ApplicationBecameHealthy,
+    ApplicationBecameUnhealthy,
+    ApplicationEvent,
+    NotificationEvent,
+)
+from pipecd.model.resource import Health, Resource, aggregate_health
 from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, installed_platform
 from pipecd.piped.session.lease import Leadership
@@ -36,6 +42,8 @@ AFTER_DEPLOYMENT_DELAY = 1.0
 MAX_IDLE_FACTOR = 4
 #: Interval at which an unchanged state is sent again (seconds).
 RESEND_INTERVAL = 600.0
+#: A notification names this many unhealthy resources.
+MAX_UNHEALTHY_SHOWN = 20
 
 #: Id of the last triggered deployment, and whether a deployment is running.
 DeploymentState = tuple[str, bool]
@@ -50,8 +58,10 @@ class LiveStateReporter:
         observation_requests: ObservationRequests,
         redact: Redact,
         clock: Clock,
+        notify: Callable[[NotificationEvent], None],
     ) -> None:
         self._view, self._leadership, self._client, self._clock = view, leadership, client, clock
+        self._notify = notify
         self._observation_requests, self._redact = observation_requests, redact
         #: When the state was last sent (monotonic seconds), and the state.
         self._sent: dict[str, tuple[float, Sequence[Resource]]] = {}
@@ -59,6 +69,8 @@ class LiveStateReporter:
         self._idle_factor: dict[str, int] = {}
         #: The deployment state at the last check.
         self._checked: dict[str, DeploymentState] = {}
+        #: The health that was last notified.
+        self._health: dict[str, Health] = {}
         self._schedulers = [
             ApplicationScheduler(
                 "live state",
@@ -106,7 +118,15 @@ class LiveStateReporter:
                 replace(resource, health_reason=self._redact(resource.health_reason))
                 for resource in await platform.load_live_state(request)
             ]
+        self._notify_health(application, resources)
         await self._send(application, resources)
+
+    def _notify_health(self, application: Application, resources: Sequence[Resource]) -> None:
+        # The first observation after a start is a change only if the application is unhealthy.
+        previous = self._health.get(application.id, Health.HEALTHY)
+        if event := health_event(application, resources, previous=previous, at=int(self._clock.now())):
+            self._health[application.id] = aggregate_health(resources)
+            self._notify(event)
 
     async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
         at, sent = self._sent.get(application.id, (-math.inf, None))
@@ -128,6 +148,34 @@ class LiveStateReporter:
         self._sent = {key: value for key, value in self._sent.items() if key in applications}
         self._idle_factor = {key: value for key, value in self._idle_factor.items() if key in applications}
         self._checked = {key: value for key, value in self._checked.items() if key in applications}
+        self._health = {key: value for key, value in self._health.items() if key in applications}
+
+
+def health_event(
+    application: Application, resources: Sequence[Resource], *, previous: Health, at: int
+) -> ApplicationEvent | None:
+    """The event of a change from `previous` to the health of `resources`, observed at `at` (epoch seconds).
+
+    None without a change, or while the health is unknown, for example because a resource is starting.
+    """
+    health = aggregate_health(resources)
+    if health in (Health.UNKNOWN, previous):
+        return None
+    if health is Health.HEALTHY:
+        summary = "All resources are healthy"
+        return ApplicationBecameHealthy(at=at, application=application, summary=summary, reason=summary)
+    unhealthy = [resource for resource in resources if resource.health is Health.UNHEALTHY]
+    reasons = [
+        f"{resource.kind} {resource.name}: {resource.health_reason or 'unhealthy'}" for resource in unhealthy
+    ]
+    if len(reasons) > MAX_UNHEALTHY_SHOWN:
+        reasons[MAX_UNHEALTHY_SHOWN:] = [f"and {len(reasons) - MAX_UNHEALTHY_SHOWN} more"]
+    return ApplicationBecameUnhealthy(
+        at=at,
+        application=application,
+        summary=f"Unhealthy resources: {len(unhealthy)} of {len(resources)}",
+        reason="\n".join(reasons),
+    )
 
 
 def next_check_delay(

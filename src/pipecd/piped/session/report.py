@@ -141,14 +141,21 @@ class Reporter:
         await self._send(self._piped.ReportApplicationDeployingStatus, request)
 
     async def report_sync_state(
-        self, application_id: str, status: SyncStatus, *, short: str, reason: str = "", head: str = ""
+        self,
+        application_id: str,
+        status: SyncStatus,
+        *,
+        short: str,
+        reason: str = "",
+        head: str = "",
+        at: int,
     ) -> None:
         state = ApplicationSyncState(
             status=ApplicationSyncStatus.ValueType(status),
             short_reason=self._redact(short),
             reason=self._redact(reason or short),
             head_deployment_id=head,
-            timestamp=int(self._clock.now()),
+            timestamp=at,
         )
         request = ReportApplicationSyncStateRequest(application_id=application_id, state=state)
         await self._send(self._piped.ReportApplicationSyncState, request)

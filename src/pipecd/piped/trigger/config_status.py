@@ -4,13 +4,15 @@ Called by the trigger loop at each check. An invalid file is reported as INVALID
 and remedy, even if another state was reported meanwhile; the next valid commit clears it.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
+from pipecd.clock import Clock
 from pipecd.errors import ConfigError
 from pipecd.model.application import Application
+from pipecd.model.deployment import Commit
+from pipecd.model.notification import DeploymentTriggerFailed, NotificationEvent
 from pipecd.model.status import SyncStatus
-from pipecd.piped.notify.log import log_notification
-from pipecd.piped.session.report import Reporter
+from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.source.checkout import config_file_path
 from pipecd.piped.source.heads import AppFile, Head
@@ -19,27 +21,37 @@ SHORT_REASON = "The application's configuration is invalid"
 
 
 class ConfigStatus:
-    def __init__(self, reporter: Reporter, view: View) -> None:
-        self._reporter, self._view = reporter, view
+    def __init__(
+        self, sync_states: SyncStates, view: View, clock: Clock, notify: Callable[[NotificationEvent], None]
+    ) -> None:
+        self._sync_states, self._view, self._clock, self._notify = sync_states, view, clock, notify
         #: By application: the error last reported by this process.
         self._reported: dict[str, str] = {}
 
-    async def report_invalid(self, application: Application, error: ConfigError) -> None:
+    async def report_invalid(
+        self, application: Application, error: ConfigError, commit: Commit | None
+    ) -> None:
+        """`commit` is the head of the branch, None if it could not be read."""
         reason = str(error)
         state = (SyncStatus.INVALID_CONFIG, reason)
         if (application.sync_status, application.sync_reason) != state:
-            await self._reporter.report_sync_state(
-                application.id, SyncStatus.INVALID_CONFIG, short=SHORT_REASON, reason=reason
+            await self._sync_states.report(
+                application, SyncStatus.INVALID_CONFIG, short=SHORT_REASON, reason=reason
             )
             if application.sync_status is not SyncStatus.INVALID_CONFIG:
                 self._view.request_refresh()
         if self._reported.get(application.id) != reason:
             self._reported[application.id] = reason
-            log_notification("DEPLOYMENT_TRIGGER_FAILED", {"application": application.name, "reason": reason})
+            self._notify(
+                DeploymentTriggerFailed(
+                    at=int(self._clock.now()), application=application, commit=commit, reason=reason
+                )
+            )
 
     def prune(self, applications: Collection[str]) -> None:
         """Drops what was reported for applications whose id is not in `applications`."""
         self._reported = {key: reason for key, reason in self._reported.items() if key in applications}
+        self._sync_states.prune(applications)
 
     def needs_report(self, application: Application) -> bool:
         """Whether its file is known to be invalid, but another state was reported since."""
@@ -51,8 +63,9 @@ class ConfigStatus:
         if reported is None and application.sync_status is not SyncStatus.INVALID_CONFIG:
             return
         await self._view.refresh_applications()
-        status, message = _state_without_config(self._view.applications.get(application.id, application))
-        await self._reporter.report_sync_state(application.id, status, short=message)
+        application = self._view.applications.get(application.id, application)
+        status, message = _state_without_config(application)
+        await self._sync_states.report(application, status, short=message)
 
 
 def find_application_file(application: Application, head: Head) -> AppFile | ConfigError:

@@ -4,14 +4,15 @@ Called by the trigger loop. Creation is idempotent: the id is derived from the c
 process creates the same deployment.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pipecd.clock import Clock
 from pipecd.config.application import Chain
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind
+from pipecd.model.notification import DeploymentTriggered, NotificationEvent
 from pipecd.model.status import DeploymentStatus
-from pipecd.piped.notify.log import log_notification
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.source.heads import AppFile, Head
@@ -36,12 +37,15 @@ class Cause:
 
 
 class DeploymentCreator:
-    def __init__(self, reporter: Reporter, view: View, clock: Clock) -> None:
-        self._reporter, self._view, self._clock = reporter, view, clock
+    def __init__(
+        self, reporter: Reporter, view: View, clock: Clock, notify: Callable[[NotificationEvent], None]
+    ) -> None:
+        self._reporter, self._view, self._clock, self._notify = reporter, view, clock, notify
 
     async def create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
         """The deployment as recorded by the control plane. A repeated call returns the existing one."""
-        deployment = _deployment(application, head, cause, int(self._clock.now()))
+        now = int(self._clock.now())
+        deployment = _deployment(application, head, cause, now)
         # A deployment that is part of a chain starts no other chain.
         chain = _chain(file.chain) if file.chain and not cause.chain_id else None
         recorded = await self._reporter.create_deployment(deployment, chain)
@@ -50,7 +54,7 @@ class DeploymentCreator:
         if not recorded.status.final:
             self._view.add_deployment(recorded)
         self._view.request_refresh()
-        log_notification("DEPLOYMENT_TRIGGERED", _fields(recorded, cause))
+        self._notify(DeploymentTriggered(at=now, deployment=recorded, reason=cause.reason))
         return recorded
 
 
@@ -100,12 +104,3 @@ def _is_latest(deployment: Deployment, application: Application) -> bool:
     """False for an existing older deployment, which must not replace the reference to the latest."""
     last = application.last_triggered
     return last is None or (deployment.created_at or deployment.trigger.timestamp) >= last.started_at
-
-
-def _fields(deployment: Deployment, cause: Cause) -> dict[str, str]:
-    return {
-        "application": deployment.application_name,
-        "deployment": deployment.id,
-        "commit": deployment.trigger.commit.hash,
-        "reason": cause.reason,
-    }

@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from pipecd.clock import Clock
-from pipecd.errors import ConfigError, NotFound, PipecdError, UserError
+from pipecd.errors import ConfigError, NotFound, PipecdError, Temporary, UserError
 from pipecd.model.application import Application
 from pipecd.model.command import ChainSyncApplication, SyncApplication
-from pipecd.model.deployment import Deployment, SyncStrategy, TriggerKind
+from pipecd.model.deployment import Commit, Deployment, SyncStrategy, TriggerKind
+from pipecd.model.notification import DeploymentTriggerFailed, NotificationEvent
 from pipecd.model.status import SyncStatus
 from pipecd.model.trigger import Decision, on_chain, on_command, on_commit, on_out_of_sync
 from pipecd.piped.loop import Wake, repeat
@@ -43,19 +44,20 @@ class TriggerLoop:
         reporter: Reporter,
         heads: Heads,
         creator: DeploymentCreator,
+        config_status: ConfigStatus,
         clock: Clock,
+        notify: Callable[[NotificationEvent], None],
         sync_interval: float,
     ) -> None:
         """`sync_interval` is in seconds."""
         self._view, self._leadership, self._reporter = view, leadership, reporter
-        self._heads, self._creator = heads, creator
-        self._clock, self._interval = clock, sync_interval
+        self._heads, self._creator, self._config_status = heads, creator, config_status
+        self._clock, self._notify, self._interval = clock, notify, sync_interval
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
         self._route_wake = Wake()
         #: By application: the last commit evaluated and the last deployment created by this process.
         self._decided_commits: dict[str, str] = {}
         self._latest_deployments: dict[str, str] = {}
-        self._config_status = ConfigStatus(reporter, view)
         self._locations: frozenset[tuple[str, str, str]] = frozenset()
         self._active = False
 
@@ -125,7 +127,7 @@ class TriggerLoop:
         for application in self._applications():
             if application.git_path.repo_id not in self._wakes:
                 await self._report_invalid_config(
-                    application, _unknown_repository(application.git_path.repo_id)
+                    application, _unknown_repository(application.git_path.repo_id), None
                 )
 
     def _prune(self) -> None:
@@ -153,22 +155,26 @@ class TriggerLoop:
             head = await self._heads.load_head(repo_id, also=filter(None, map(config_path, applications)))
         except ConfigError as error:
             for application in applications:
-                await self._report_invalid_config(application, error)
+                await self._report_invalid_config(application, error, None)
             return
         changes = _Changes(self._heads, head)
         for application in applications:
             try:
                 await self._check_application(application, head, changes)
+            except Temporary as error:
+                log.error("trigger_delayed", application=application.id, error=str(error))
             except PipecdError as error:
                 log.error("trigger_failed", application=application.id, error=str(error))
+                self._notify_failure(application, head, str(error))
             except Exception:
                 INTERNAL_ERRORS.labels(loop="trigger").inc()
                 log.exception("unhandled_error", application=application.id)
+                self._notify_failure(application, head, "internal error; see the agent's log for details")
 
     async def _check_application(self, application: Application, head: Head, changes: "_Changes") -> None:
         file = find_application_file(application, head)
         if isinstance(file, ConfigError):
-            await self._report_invalid_config(application, file)
+            await self._report_invalid_config(application, file, head.commit)
             return
         await self._config_status.report_valid(application)
         deployments = [
@@ -190,6 +196,7 @@ class TriggerLoop:
         try:
             deployment = await self._create(application, head, file, cause)
         except UserError as error:
+            self._notify_failure(application, head, str(error))
             await self._reject(command, str(error))
             return None
         await self._reporter.report_command_succeeded(
@@ -265,9 +272,18 @@ class TriggerLoop:
         except NotFound:
             return None
 
-    async def _report_invalid_config(self, application: Application, error: ConfigError) -> None:
+    def _notify_failure(self, application: Application, head: Head, reason: str) -> None:
+        self._notify(
+            DeploymentTriggerFailed(
+                at=int(self._clock.now()), application=application, commit=head.commit, reason=reason
+            )
+        )
+
+    async def _report_invalid_config(
+        self, application: Application, error: ConfigError, commit: Commit | None
+    ) -> None:
         """Reports the error as the application's state, and rejects its pending sync commands."""
-        await self._config_status.report_invalid(application, error)
+        await self._config_status.report_invalid(application, error, commit)
         for command in self._commands_for(application):
             await self._reject(command, str(error))
 

@@ -1,0 +1,129 @@
+"""Each event is emitted where it happens; the agent's log shows them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import structlog
+
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from pipecd.schema.model.stage_pb2 import StageStatus
+from tests.eventually import eventually
+from tests.world import World, pipeline, world
+
+Entries = list[Any]
+
+
+@pytest.fixture
+def logs() -> Iterator[Entries]:
+    with structlog.testing.capture_logs() as entries:
+        yield cast(Entries, entries)
+
+
+def notifications(logs: Entries) -> Sequence[Mapping[str, str]]:
+    return [entry for entry in logs if entry["event"] == "notification"]
+
+
+def names(logs: Entries, of: str = "") -> list[str]:
+    """The names of the notified events whose key begins with `of`; of a stage with its id."""
+    return [
+        f"{entry['event_name']} {entry['stage']}" if "stage" in entry else entry["event_name"]
+        for entry in notifications(logs)
+        if entry["key"].startswith(of)
+    ]
+
+
+async def approve(w: World, deployment_id: str, stage_id: str) -> None:
+    async def running() -> bool:
+        stages = {stage.id: stage for stage in (await w.deployment(deployment_id)).stages}
+        return stage_id in stages and stages[stage_id].status == StageStatus.STAGE_RUNNING
+
+    await eventually(running)
+    await w.console.call("ApproveStage", deployment_id=deployment_id, stage_id=stage_id)
+
+
+async def first_deployment(w: World, app: str) -> str:
+    async def deployment_id() -> str:
+        deployments = await w.deployments(app)
+        return deployments[0].id if deployments else ""
+
+    return await eventually(deployment_id)
+
+
+async def test_a_deployment_with_an_approval_is_notified_step_by_step(tmp_path: Path, logs: Entries) -> None:
+    async with world(tmp_path) as w:
+        async with w.agent():
+            file = pipeline({"name": "WAIT_APPROVAL"}, "true")
+            app = await w.add_application("shop", {"app.pipecd.yaml": file})
+            deployment_id = await first_deployment(w, app)
+            await approve(w, deployment_id, "stage-0")
+            assert (await w.wait_for_deployment(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+        assert names(logs, deployment_id) == [
+            "DEPLOYMENT_TRIGGERED",
+            "DEPLOYMENT_PLANNED",
+            "DEPLOYMENT_STARTED",
+            "STAGE_STARTED stage-0",
+            "DEPLOYMENT_WAIT_APPROVAL stage-0",
+            "DEPLOYMENT_APPROVED stage-0",
+            "STAGE_SUCCEEDED stage-0",
+            "STAGE_STARTED stage-1",
+            "STAGE_SUCCEEDED stage-1",
+            "DEPLOYMENT_SUCCEEDED",
+        ]
+        assert names(logs, app) == ["APPLICATION_SYNCED"]
+        assert names(logs, w.piped_id) == ["PIPED_STARTED", "PIPED_STOPPED"]
+        keys = [entry["key"] for entry in notifications(logs)]
+        assert len(keys) == len(set(keys))
+        assert names(logs)[-1] == "PIPED_STOPPED"
+
+
+async def test_failures_and_rollbacks_are_notified(tmp_path: Path, logs: Entries) -> None:
+    async with world(tmp_path) as w, w.agent():
+        failing = {"name": "SCRIPT_RUN", "with": {"run": "exit 3", "onRollback": "true"}}
+        file = pipeline(failing, planner={"autoRollback": True})
+        app = await w.add_application("shop", {"app.pipecd.yaml": file})
+        failed = await w.wait_for_deployment(app)
+        assert failed.status == DeploymentStatus.DEPLOYMENT_FAILURE
+
+        async def notified() -> bool:
+            return names(logs, app) == ["APPLICATION_OUT_OF_SYNC"]
+
+        await eventually(notified)
+        events = names(logs, failed.id)
+        assert events[:5] == [
+            "DEPLOYMENT_TRIGGERED",
+            "DEPLOYMENT_PLANNED",
+            "DEPLOYMENT_STARTED",
+            "STAGE_STARTED stage-0",
+            "STAGE_FAILED stage-0",
+        ]
+        assert events[5] == "DEPLOYMENT_ROLLING_BACK"
+        assert events[-1] == "DEPLOYMENT_FAILED"
+        assert "STAGE_STARTED ScriptRunRollback" in events
+        assert "STAGE_SUCCEEDED ScriptRunRollback" in events
+
+
+async def test_a_cancel_and_an_invalid_file_are_notified(tmp_path: Path, logs: Entries) -> None:
+    async with world(tmp_path) as w, w.agent():
+        app = await w.add_application("shop", {"app.pipecd.yaml": pipeline({"name": "WAIT_APPROVAL"})})
+        deployment_id = await first_deployment(w, app)
+
+        async def waiting() -> bool:
+            return "DEPLOYMENT_WAIT_APPROVAL stage-0" in names(logs, deployment_id)
+
+        await eventually(waiting)
+        await w.console.call("CancelDeployment", deployment_id=deployment_id)
+        await w.wait_until_final(deployment_id)
+        commit = await w.push("Break", {"shop/app.pipecd.yaml": "kind: ["})
+
+        async def trigger_failed() -> Mapping[str, str]:
+            entries = notifications(logs)
+            return next((e for e in entries if e["event_name"] == "DEPLOYMENT_TRIGGER_FAILED"), {})
+
+        failure = await eventually(trigger_failed)
+        assert (failure["application"], failure["commit"]) == ("shop", commit)
+        assert failure["reason"].startswith("shop/app.pipecd.yaml:")
+        cancelled = next(e for e in notifications(logs) if e["event_name"] == "DEPLOYMENT_CANCELLED")
+        assert cancelled["commander"] == "hello"
+        assert "STAGE_CANCELLED stage-0" in names(logs, deployment_id)
