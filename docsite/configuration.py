@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from docsite.keys import Key, keys, models_below, nested_keys
 from docsite.markdown import code, page, slug, table
-from pipecd.config import application, controlplane, piped, stages
+from pipecd import stages
+from pipecd.config import application, controlplane, piped
 from pipecd.platforms import ENTRY_POINTS
 from pipecd.platforms.awslambda.function import LambdaFunction
 
@@ -41,7 +42,7 @@ def documented_models() -> set[type[BaseModel]]:
         *controlplane.DATASTORES.values(),
         *controlplane.FILESTORES.values(),
         application.ApplicationSpec,
-        *stages.GENERIC.values(),
+        *stages.OPTIONS.values(),
         *(model for files in _FILES.values() for model in files.values()),
     ]
     for platform in _platforms().values():
@@ -93,7 +94,7 @@ def _stages() -> str:
         "Stages",
         "Options (`with`) of the stages that every kind of application may use. The stages of a platform are"
         " on its own page.",
-        *_stage_options(stages.GENERIC),
+        *_stage_options(stages.OPTIONS),
     )
 
 
