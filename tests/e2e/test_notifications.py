@@ -59,6 +59,12 @@ async def test_a_deployment_with_an_approval_is_notified_step_by_step(tmp_path: 
             deployment_id = await first_deployment(w, app)
             await approve(w, deployment_id, "stage-0")
             assert (await w.wait_for_deployment(app)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+
+            async def synced() -> bool:
+                return names(logs, app) == ["APPLICATION_SYNCED"]
+
+            # Reported after the end of the deployment.
+            await eventually(synced)
         assert names(logs, deployment_id) == [
             "DEPLOYMENT_TRIGGERED",
             "DEPLOYMENT_PLANNED",
@@ -71,7 +77,6 @@ async def test_a_deployment_with_an_approval_is_notified_step_by_step(tmp_path: 
             "STAGE_SUCCEEDED stage-1",
             "DEPLOYMENT_SUCCEEDED",
         ]
-        assert names(logs, app) == ["APPLICATION_SYNCED"]
         assert names(logs, w.piped_id) == ["PIPED_STARTED", "PIPED_STOPPED"]
         keys = [entry["key"] for entry in notifications(logs)]
         assert len(keys) == len(set(keys))
