@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 # Most tests wait for other programs, so the default is more than the number of cores.
 JOBS ?= 4
+# One queue for all workers, in the order of tests/conftest.py: the longest tests first.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 --durations 25
+FAST_TESTS := tests/config tests/model tests/stages tests/templates tests/units tests/wire $(wildcard tests/test_*.py)
 STATE_DIR ?= pipecd-quickstart
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
 # uv does not read pip's settings, so it gets the address of the package index from them, unless it has its own.
@@ -17,7 +20,7 @@ PYTHON_CODE := src tests bench docsite
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help install quickstart quickstart-aws quickstart-clean test check console docs docs-reference hooks lock bench clean
+.PHONY: help install quickstart quickstart-aws quickstart-clean test test-fast test-durations check console docs docs-reference hooks lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -36,7 +39,13 @@ quickstart-clean: ## Remove the quickstart's state directory
 install: $(VENV)/.dev web/node_modules/.installed src/pipecd/console/index.html ## Install all that tests and checks need
 
 test: $(VENV)/.dev src/pipecd/console/index.html ## Run all tests: unit, property, end-to-end, console
-	$(BIN)/python -m pytest tests --numprocesses $(JOBS) --dist worksteal $(ARGS)
+	$(PYTEST) tests $(ARGS)
+
+test-fast: $(VENV)/.dev ## Run the quick tests: units and tables, without servers and browsers
+	$(PYTEST) $(FAST_TESTS) $(ARGS)
+
+test-durations: $(VENV)/.dev src/pipecd/console/index.html ## Run all tests and record how long each takes
+	$(PYTEST) tests --record-durations $(ARGS)
 
 check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
 	$(BIN)/ruff format --check $(PYTHON_CODE)
