@@ -28,6 +28,7 @@ class TicketServer:
     status: dict[str, str] = field(default_factory=dict)
     #: Answer everything with this HTTP status.
     error: int = 0
+    searches: int = 0
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
         if method == "POST":
@@ -35,6 +36,7 @@ class TicketServer:
             self.references[number] = body["reference"]
             return {"number": int(number)}
         if reference := query.get("reference"):
+            self.searches += 1
             return [{"number": int(key)} for key, value in self.references.items() if value == reference[0]]
         return {"status": self.status.get(path.rsplit("/", 1)[-1], "open")}
 
@@ -89,6 +91,7 @@ async def test_the_stage_waits_until_the_ticket_is_approved(tmp_path: Path, tick
         tickets.status["1"] = "approved"
         assert await call() == Done(note="Ticket 1 is approved")
         assert tickets.references == {"1": "d/ticket"}
+        assert tickets.searches == 0, "only an interrupted call searches"
 
 
 async def test_a_rejected_ticket_fails_the_stage(tmp_path: Path, tickets: TicketServer) -> None:

@@ -32,7 +32,7 @@ async def ticket(work: Work[TicketOptions]) -> Outcome:
     async with httpx.AsyncClient(base_url=work.options.url, timeout=10.0) as client:
         if number := work.saved.get(TICKET):
             return await _check(work, client, number)
-        if number := await _find(client, work.token):
+        if work.interrupted and (number := await _find(client, work.token)):
             work.log.info(f"Found ticket {number} of an earlier call")
         else:
             title = f"Deploy {work.application.name}: {work.deployment.summary}"
