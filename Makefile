@@ -10,6 +10,8 @@ JOBS ?= 4
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 --durations 25
 FAST_TESTS := tests/config tests/model tests/stages tests/templates tests/units tests/wire $(wildcard tests/test_*.py)
 STATE_DIR ?= pipecd-quickstart
+# Each program that a test starts would otherwise compile all modules that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
 # uv does not read pip's settings, so it gets the address of the package index from them, unless it has its own.
 PIP_INDEX = $${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}

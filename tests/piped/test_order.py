@@ -53,7 +53,7 @@ def test_reported_path_has_at_least_two_characters(directory: str, path: str) ->
 
 
 def test_unsupported_settings_are_listed() -> None:
-    spec = {"projectId": "p", "pipedId": "i", "pipedKeyData": "eA==", "apiAddress": "a:1"}
+    spec = {"projectID": "p", "pipedID": "i", "pipedKeyData": "eA==", "apiAddress": "a:1"}
     assert not list(unsupported_settings(PipedSpec.model_validate(spec)))
     routes = {"notifications": {"routes": [{"name": "all", "receiver": "x"}]}}
     settings = unsupported_settings(PipedSpec.model_validate({**spec, **routes}))
