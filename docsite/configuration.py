@@ -14,8 +14,8 @@ from docsite.keys import Key, keys, models_below, nested_keys
 from docsite.markdown import code, page, slug, table
 from pipecd import stages
 from pipecd.config import application, controlplane, piped
-from pipecd.platforms import ENTRY_POINTS
 from pipecd.platforms.awslambda.function import LambdaFunction
+from pipecd.platforms.registry import ENTRY_POINTS
 
 _HEADER = ("Key", "Type", "Default", "Meaning")
 #: Further files of a platform's applications, by kind.

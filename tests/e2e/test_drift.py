@@ -10,8 +10,8 @@ import pytest
 from pipecd.model.drift import Drift
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.status import SyncStatus
-from pipecd.platforms.terraform import platform
 from tests.eventually import eventually
+from tests.platforms.altered import alter_platform
 from tests.platforms.terraform.shop import configuration, data, values
 from tests.world import World, app_file, pipeline, world
 
@@ -20,7 +20,7 @@ PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "em
 
 @pytest.fixture(autouse=True)
 def short_drift_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "drift_interval", 1.0)
+    alter_platform(monkeypatch, "TERRAFORM", compares={"interval": 1.0})
 
 
 def tamper(state: Path, value: str) -> None:
@@ -118,7 +118,7 @@ async def test_drift_result_from_before_a_deployment_is_discarded(
         await checks[-1].wait()
         return Drift(summary="Differs from Git: old state")
 
-    monkeypatch.setattr(platform, "detect_drift", slow_detect_drift)
+    alter_platform(monkeypatch, "TERRAFORM", compares={"detect": slow_detect_drift})
     file = pipeline("true", trigger={"onCommit": {"disabled": True}})
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         app = await w.add_application("shop", {"app.pipecd.yaml": file})

@@ -9,7 +9,7 @@ from pipecd.piped.observe.live_state import (
     DeploymentState,
     next_check_delay,
 )
-from pipecd.platforms import Observes, load_platform
+from pipecd.platforms.registry import load_platform
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_next_check_is_due(
         deploying=deploying,
         last_triggered=DeploymentReference(deployment_id="d1", commit="c"),
     )
-    observes = load_platform(kind)
-    assert isinstance(observes, Observes)
+    observes = load_platform(kind).observes
+    assert observes
     delay = next_check_delay(observes, application, checked=checked, idle_factor=idle_factor)
     assert delay == seconds

@@ -16,7 +16,7 @@ from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.model.status import DeploymentStatus, StageStatus
 from pipecd.piped.settings import StageSettings
-from pipecd.platforms import installed_platforms, load_platform
+from pipecd.platforms.registry import installed_platforms, load_platform
 from pipecd.stages import STAGES
 from tests.piped.memory_agent import memory_agent
 from tests.virtual_clock import VirtualClock

@@ -14,10 +14,12 @@ from pipecd.config.stages import WaitOptions
 from pipecd.errors import ConfigError
 from pipecd.model.plan import Predefined
 from pipecd.piped.options import Options
-from pipecd.platforms import Platform, installed_platforms, load_installed_platforms, terraform
+from pipecd.platforms import Platform, terraform
+from pipecd.platforms.registry import installed_platforms, load_platform, load_platforms
 from pipecd.platforms.stage_tables import application_types, check_tables, stage_function
 from pipecd.stages import OPTIONS, STAGES
 from pipecd.stages.wait import wait_stage
+from tests.platforms.altered import alter_platform
 from tests.world import agent_spec
 
 
@@ -26,9 +28,9 @@ def piped_spec(folder: Path) -> config.PipedSpec:
     return config.load(json.dumps(document), "piped.yaml")
 
 
-def platform(options: Mapping[str, Any], stages: Mapping[str, Any]) -> Platform:
+def platform(options: Mapping[str, Any], stages: Mapping[str, Any]) -> Platform[Any]:
     quick_sync = Predefined(id="BakeSync", name="BAKE_SYNC", desc="Bake")
-    return cast(Platform, SimpleNamespace(quick_sync=quick_sync, options=options, stages=stages))
+    return cast(Platform[Any], SimpleNamespace(quick_sync=quick_sync, options=options, stages=stages))
 
 
 FUNCTIONS = {"BAKE_SYNC": wait_stage, "BAKE": wait_stage, "ROLLBACK": wait_stage}
@@ -78,14 +80,14 @@ def test_the_quick_sync_needs_no_options_but_may_have_some(options: Mapping[str,
 
 
 def test_the_tables_of_all_installed_platforms_agree() -> None:
-    platforms = load_installed_platforms()
+    platforms = load_platforms(installed_platforms())
     assert set(platforms) == set(installed_platforms()) >= {"TERRAFORM", "ECS", "LAMBDA"}
     check_tables(platforms)
 
 
 @pytest.mark.parametrize("kind", ["TERRAFORM", "ECS", "LAMBDA"])
 def test_every_stage_that_a_file_may_contain_can_be_executed(kind: str) -> None:
-    installed = load_installed_platforms()[kind]
+    installed = load_platform(kind)
     for name in application_types(installed).options:
         assert stage_function(installed, name)
     with pytest.raises(ConfigError, match="this agent has no stage ANALYSIS for "):
@@ -96,7 +98,7 @@ async def test_an_agent_with_a_mismatch_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {**terraform.platform.options, "TERRAFORM_BAKE": WaitOptions}
-    monkeypatch.setattr(terraform.platform, "options", options)
+    alter_platform(monkeypatch, "TERRAFORM", options=options)
     spec = piped_spec(tmp_path)
     with pytest.raises(ConfigError, match=r"the platform TERRAFORM .* TERRAFORM_BAKE has options but no"):
         await piped.run(spec, Options(home=tmp_path / "home"))

@@ -21,6 +21,10 @@ class SkipOn(StrictModel):
     """Skip the stage if every changed file matches one of these path patterns."""
 
 
+class NoOptions(LenientModel):
+    """A stage without options."""
+
+
 class WaitOptions(LenientModel):
     duration: Duration = timedelta()
     """How long to wait."""

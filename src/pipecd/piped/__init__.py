@@ -36,8 +36,8 @@ from pipecd.piped.session.watch import ChangeHandlers, watch
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.unsupported_config import unsupported_settings
 from pipecd.piped.wiring import Components, build_components
-from pipecd.platforms import load_installed_platforms
 from pipecd.platforms.connections import connection_pool
+from pipecd.platforms.registry import load_platforms
 from pipecd.platforms.stage_tables import check_tables
 from pipecd.telemetry import redactor
 
@@ -53,7 +53,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     Temporary if the control plane cannot be reached at startup.
     """
     options = options or Options()
-    check_tables(load_installed_platforms())
+    check_tables(load_platforms({provider.type for provider in spec.providers}))
     key = piped_key(spec)
     credentials = git_credentials(spec)
     key_pair = load_key_pair(spec)

@@ -38,7 +38,8 @@ from pipecd.piped.source.pull_request import (
     find_affected_applications,
     merge_pull_request,
 )
-from pipecd.platforms import Platform, Previews, load_platform
+from pipecd.platforms import Platform
+from pipecd.platforms.registry import load_platform
 from pipecd.retry import Retry
 from pipecd.retry import call as retried
 from pipecd.schema.model.plan_preview_pb2 import ApplicationPlanPreviewResult, PlanPreviewCommandResult
@@ -251,7 +252,7 @@ class PlanPreviewLoop:
     ) -> tuple[Strategy, Preview]:
         services = self._services
         platform = load_platform(application.kind.name)
-        if not isinstance(platform, Previews):
+        if platform.plan_preview is None:
             raise _unsupported(platform)
         last = await services.reporter.get_last_successful(application.id)
         async with AsyncExitStack() as exit_stack:
@@ -293,7 +294,7 @@ class _RunningSource:
 
 
 async def _determine_strategy(
-    platform: Platform, pull_request: MergedPullRequest, head: Source, running: _RunningSource
+    platform: Platform[Any], pull_request: MergedPullRequest, head: Source, running: _RunningSource
 ) -> Strategy:
     """The strategy for deploying the merge. Ignores the commit message, which is unknown before the merge."""
     trigger = Trigger(commit=pull_request.commit, timestamp=0, commander="pipectl")
@@ -307,7 +308,7 @@ async def _determine_strategy(
         return Strategy(strategy=SyncStrategy.PIPELINE, reason="the running configuration cannot be loaded")
 
 
-def _unsupported(platform: Platform) -> UserError:
+def _unsupported(platform: Platform[Any]) -> UserError:
     return UserError(f"this version of the agent does not support plan previews of {platform.config_kind}")
 
 

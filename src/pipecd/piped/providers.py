@@ -13,7 +13,7 @@ from pipecd.config.document import Document
 from pipecd.config.piped import PipedSpec, PlatformProvider
 from pipecd.errors import ConfigError
 from pipecd.model.provider import FindProviders, NamedProvider
-from pipecd.platforms import load_platform
+from pipecd.platforms.registry import load_platform
 
 
 class Providers:

@@ -1,20 +1,17 @@
-"""The platform protocols, and the loader for built-in and third-party platforms.
+"""What a platform is. `registry` finds and loads the installed ones, of this and of other packages.
 
-A platform is an object registered under the entry-point group `pipecd.platforms`, by the name of its
-`ApplicationKind`. It is loaded when the first application of that kind appears, so an agent does not import
-SDKs that it does not use. Planning, loops, the start of a rollback and reporting are shared code in `piped`;
-a platform holds only what differs.
+Planning, loops, the start of a rollback and reporting are shared code in `piped`; a platform holds only what
+differs.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import cache
-from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from pipecd.errors import ConfigError
+from pipecd.config.application import ApplicationSpec
 from pipecd.model.deployment import Version
 from pipecd.model.drift import Drift
 from pipecd.model.observation import ObservationRequest
@@ -24,101 +21,75 @@ from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.resource import Resource
 from pipecd.model.stage import Source, StageFunction
 
-ENTRY_POINTS = "pipecd.platforms"
+Desired = TypeVar("Desired")
 
 
-class Platform(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Observes:
+    """Optional capability: reports the live state of an application. The agent sends only changes on."""
+
+    #: Returns all resources of the application that run now, parents before children.
+    load: Callable[[ObservationRequest], Awaitable[Sequence[Resource]]]
+    #: Polling interval (seconds).
+    interval: float = 15.0
+    #: Polling interval while a deployment runs (seconds), shorter because users watch the console then. When
+    #: the deployment ends, the agent polls immediately.
+    interval_deploying: float = 5.0
+    #: Whether `load` runs a program in a checkout, possibly for minutes. Such platforms are polled one
+    #: application at a time.
+    runs_program: bool = False
+    #: Whether the live state shows manual changes. If so, drift is detected less often while it is unchanged.
+    shows_manual_changes: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compares:
+    """Optional capability: compares the live state with Git."""
+
+    #: Takes no lock and changes nothing. Raises UserError when the comparison is impossible.
+    detect: Callable[[ObservationRequest], Awaitable[Drift]]
+    #: Polling interval (seconds).
+    interval: float = 60.0
+    #: Whether the provider's `config` (None without a provider) enables drift detection.
+    enabled: Callable[[Any], bool] = lambda provider: True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform(Generic[Desired]):
+    """How applications of one kind are read, planned and deployed.
+
+    `Desired` is the state that an application's files declare, as the platform models it.
+    """
+
     #: `kind` in application files, such as `TerraformApp`.
     config_kind: str
-    #: Decodes `spec` of such a file; a subclass of `config.application.ApplicationSpec`.
-    spec: type[Any]
+    #: Decodes `spec` of such a file.
+    spec: type[ApplicationSpec]
     #: Decodes `config` of a platform provider in the agent's file.
     provider: type[BaseModel]
     quick_sync: Predefined
     #: Default of `autoRollback`: whether a failed deployment is rolled back.
-    auto_rollback: bool
+    auto_rollback: bool = True
     #: Stage name → the type its `with` is decoded to, for the stages that a pipeline may contain.
     options: Mapping[str, type[BaseModel]]
     #: The functions of the same stages, of the quick sync, and of ROLLBACK if the platform can roll back.
     stages: Mapping[str, StageFunction]
-
-    async def load_desired_state(self, source: Source) -> Any:
-        """The state that the application's files declare. Raises ConfigError with file, line and key."""
-        ...
-
-    def versions(self, desired: Any) -> Sequence[Version]: ...
-
-    def choose_strategy(self, running: Any | None, target: Any) -> Strategy:
-        """How to sync when nothing else decided. `running` is None before the first deployment."""
-        ...
-
-
-@runtime_checkable
-class Previews(Protocol):
-    """Optional: a platform that can preview what a pull request would change."""
-
-    async def plan_preview(self, request: PreviewRequest, /) -> Preview:
-        """Changes nothing outside the checkouts. Raises UserError."""
-        ...
+    #: Reads the state that the application's files declare. Raises ConfigError with file, line and key.
+    load_desired_state: Callable[[Source], Awaitable[Desired]]
+    versions: Callable[[Desired], Sequence[Version]]
+    #: How to sync when nothing else decided: the running state (None before the first deployment) and the
+    #: target.
+    choose_strategy: Callable[[Desired | None, Desired], Strategy]
+    #: Optional: what a pull request would change. Changes nothing outside the checkouts. Raises UserError.
+    plan_preview: Callable[[PreviewRequest], Awaitable[Preview]] | None = None
+    observes: Observes | None = None
+    compares: Compares | None = None
 
 
-@runtime_checkable
-class Observes(Protocol):
-    """Optional: a platform that can report its live state. The agent sends only changes on."""
+def in_thread(load: Callable[[Source], Desired]) -> Callable[[Source], Awaitable[Desired]]:
+    """For `Platform.load_desired_state`: a function that only reads files, run outside the event loop."""
 
-    #: Polling interval (seconds).
-    live_interval: float
-    #: Polling interval while a deployment runs (seconds). When it ends, the agent polls immediately.
-    live_interval_deploying: float
-    #: Whether loading the live state runs a program in a checkout, possibly for minutes. Such platforms are
-    #: polled one application at a time.
-    live_runs_program: bool
-    #: Whether the live state shows manual changes. If so, drift is detected less often while it is unchanged.
-    live_shows_manual_changes: bool
+    async def load_in_thread(source: Source) -> Desired:
+        return await asyncio.to_thread(load, source)
 
-    async def load_live_state(self, request: ObservationRequest, /) -> Sequence[Resource]:
-        """All resources of the application that run now, parents before children."""
-        ...
-
-
-@runtime_checkable
-class Compares(Protocol):
-    """Optional: a platform that can compare the live state with Git."""
-
-    #: Polling interval (seconds).
-    drift_interval: float
-
-    def drift_enabled(self, provider: Any, /) -> bool:
-        """Whether the provider's `config` (None without a provider) enables drift detection."""
-        ...
-
-    async def detect_drift(self, request: ObservationRequest, /) -> Drift:
-        """Takes no lock and changes nothing. Raises UserError when the comparison is impossible."""
-        ...
-
-
-@cache
-def load_platform(kind: str) -> Platform:
-    """The platform named `kind` (an `ApplicationKind`'s name). Raises ConfigError when none is installed."""
-    matches = entry_points(group=ENTRY_POINTS, name=kind)
-    if not matches:
-        raise ConfigError(
-            f"no platform {kind} is installed",
-            remedy=f"install a package that provides the entry point {ENTRY_POINTS}:{kind}",
-        )
-    platform: Platform = next(iter(matches)).load()
-    return platform
-
-
-def installed_platforms() -> Sequence[str]:
-    """The names of all installed platforms, without loading any."""
-    return sorted(entry_point.name for entry_point in entry_points(group=ENTRY_POINTS))
-
-
-def load_installed_platforms() -> Mapping[str, Platform]:
-    """Every installed platform by name, except those that cannot be loaded: their applications report why."""
-    platforms: dict[str, Platform] = {}
-    for kind in installed_platforms():
-        with suppress(ConfigError):
-            platforms[kind] = load_platform(kind)
-    return platforms
+    return load_in_thread

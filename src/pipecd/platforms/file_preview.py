@@ -1,21 +1,34 @@
-"""The plan preview of a platform that is fully described by its files: a diff of their values. Pure.
+"""The plan preview of a platform that is fully described by its files: a diff of their values.
 
 Called by platforms where every change is a change of a file. Values are compared, not text: the order of
 keys, comments and notation make no difference.
 """
 
+import asyncio
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
 
-from pipecd.model.preview import Preview
+from pipecd.model.preview import Preview, PreviewRequest
+from pipecd.model.stage import Source
 
 Files = Mapping[str, Any]
 
 NO_CHANGES = "No changes were detected"
 _HEADER = "--- Last Deploy\n+++ Head Commit\n"
+
+
+def preview_files(files: Callable[[Source], Files]) -> Callable[[PreviewRequest], Awaitable[Preview]]:
+    """`Platform.plan_preview` of a platform whose desired state is what `files` reads from a checkout."""
+
+    async def plan_preview(request: PreviewRequest) -> Preview:
+        running = await request.running()
+        old = await asyncio.to_thread(files, running) if running else None
+        return file_preview(old, await asyncio.to_thread(files, request.head))
+
+    return plan_preview
 
 
 def file_preview(running: Files | None, head: Files) -> Preview:

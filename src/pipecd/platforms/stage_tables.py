@@ -5,6 +5,7 @@ executed. `check_tables` compares them at startup.
 """
 
 from collections.abc import Mapping, Set
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -16,12 +17,12 @@ from pipecd.model.stage import StageFunction
 from pipecd.platforms import Platform
 
 
-def application_types(platform: Platform) -> ApplicationTypes:
+def application_types(platform: Platform[Any]) -> ApplicationTypes:
     """How the file of an application of the platform is decoded."""
     return ApplicationTypes(spec=platform.spec, options={**stages.OPTIONS, **platform.options})
 
 
-def stage_function(platform: Platform, name: str) -> StageFunction:
+def stage_function(platform: Platform[Any], name: str) -> StageFunction:
     """Raises ConfigError for a stage that only another version of the agent, or another agent, has."""
     function = platform.stages.get(name) or stages.STAGES.get(name)
     if function is None:
@@ -32,7 +33,7 @@ def stage_function(platform: Platform, name: str) -> StageFunction:
     return function
 
 
-def check_tables(platforms: Mapping[str, Platform]) -> None:
+def check_tables(platforms: Mapping[str, Platform[Any]]) -> None:
     """Raises ConfigError if option types and functions do not agree. The keys are the names of the kinds."""
     faults = {"pipecd.stages": _disagreements(stages.OPTIONS, stages.STAGES, without_options=ROLLBACK_NAMES)}
     faults |= {f"the platform {kind}": _platform_faults(platform) for kind, platform in platforms.items()}
@@ -44,7 +45,7 @@ def check_tables(platforms: Mapping[str, Platform]) -> None:
             )
 
 
-def _platform_faults(platform: Platform) -> list[str]:
+def _platform_faults(platform: Platform[Any]) -> list[str]:
     quick_sync = platform.quick_sync.name
     faults = _disagreements(
         platform.options, platform.stages, without_options=frozenset({ROLLBACK.name, quick_sync})

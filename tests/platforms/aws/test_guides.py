@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from pipecd.config import piped
-from pipecd.platforms import load_platform
+from pipecd.platforms.registry import load_platform
 from tests.platforms.aws.stage_runner import load_source
 
 GUIDES = Path(__file__).parents[3] / "docs/guide"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pipecd.platforms.awslambda import platform
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import LAMBDA
 from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
+from tests.platforms.altered import alter_platform
 from tests.platforms.aws.emulator import REGION, Emulator
 from tests.platforms.awslambda.cloud import traffic
 from tests.world import REPOSITORY, world
@@ -67,8 +67,7 @@ async def test_commits_become_versions_and_a_failing_stage_restores_the_traffic(
 async def test_live_state_and_manual_changes_are_shown(
     aws: Emulator, role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "live_interval", 0.5)
-    monkeypatch.setattr(platform, "drift_interval", 0.5)
+    alter_platform(monkeypatch, "LAMBDA", observes={"interval": 0.5}, compares={"interval": 0.5})
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
         code = {"code/app.py": "def handler(*_): return 1\n"}
         await w.push("Begin", {**code, **files(role, w.git.url(REPOSITORY), *STAGES)})

@@ -8,9 +8,9 @@ import pytest
 
 from pipecd.model.status import SyncStatus
 from pipecd.piped.settings import DriftSettings
-from pipecd.platforms.ecs import platform
 from pipecd.schema.model.kind_pb2 import ECS
 from tests.eventually import eventually
+from tests.platforms.altered import alter_platform
 from tests.platforms.aws.emulator import REGION, Emulator
 from tests.platforms.ecs.cloud import CLUSTER, SERVICE, Cloud, files
 from tests.world import SETTINGS, World, world
@@ -31,8 +31,7 @@ async def test_a_drift_result_is_reused_until_the_live_state_changes(
     aws: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     cloud: Cloud = request.getfixturevalue("cloud")
-    monkeypatch.setattr(platform, "live_interval", 0.1)
-    monkeypatch.setattr(platform, "drift_interval", 0.1)
+    alter_platform(monkeypatch, "ECS", observes={"interval": 0.1}, compares={"interval": 0.1})
     settings = replace(SETTINGS, drift=DriftSettings(max_reuse_intervals=100_000))
 
     def comparisons() -> int:

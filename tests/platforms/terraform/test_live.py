@@ -74,7 +74,7 @@ async def load_live_state(runner: StageRunner, **changes: Any) -> Sequence[Resou
             redact=lambda text: text,
             checkout_head=checkout,
         )
-        return await platform.load_live_state(replace(request, **changes))
+        return await platform.observes.load(replace(request, **changes))
 
 
 async def sync_application(runner: StageRunner) -> None:

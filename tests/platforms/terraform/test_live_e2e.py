@@ -10,10 +10,12 @@ import structlog
 
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.resource import Resource
-from pipecd.platforms.terraform import binary, platform
+from pipecd.platforms.terraform import binary
+from pipecd.platforms.terraform.live import load_live_state
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus as Status
 from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
+from tests.platforms.altered import alter_platform
 from tests.platforms.terraform.shop import app_file, configuration, data
 from tests.world import ConsoleUser, world
 
@@ -98,14 +100,13 @@ async def test_the_tree_follows_each_deployment(tmp_path: Path, capfd: pytest.Ca
 async def test_the_result_of_a_deployment_is_seen_even_if_checked_during_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "live_interval_deploying", 0.2)
-    gate, checks, load_live_state = tmp_path / "gate", [], platform.load_live_state
+    gate, checks = tmp_path / "gate", []
 
     async def counted(request: ObservationRequest) -> Sequence[Resource]:
         checks.append(request)
         return await load_live_state(request)
 
-    monkeypatch.setattr(platform, "load_live_state", counted)
+    alter_platform(monkeypatch, "TERRAFORM", observes={"interval_deploying": 0.2, "load": counted})
     waits = {"name": "SCRIPT_RUN", "with": {"run": f"while [ ! -e {gate} ]; do sleep 0.1; done"}}
     file = app_file([waits, "TERRAFORM_APPLY"])
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
@@ -131,8 +132,7 @@ async def test_the_result_of_a_deployment_is_seen_even_if_checked_during_it(
 async def test_a_failed_check_is_logged_once_and_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "live_interval", 0.2)
-    monkeypatch.setattr(platform, "drift_interval", 3600.0)
+    alter_platform(monkeypatch, "TERRAFORM", observes={"interval": 0.2}, compares={"interval": 3600.0})
     calls = tmp_path / "calls"
     program = tmp_path / "terraform.sh"
     program.write_text(

@@ -31,7 +31,8 @@ from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.providers import Providers
 from pipecd.piped.settings import StageSettings
 from pipecd.piped.source.checkout import Sources
-from pipecd.platforms import Platform, load_platform
+from pipecd.platforms import Platform
+from pipecd.platforms.registry import load_platform
 from pipecd.platforms.stage_tables import stage_function
 from pipecd.retry import Backoff
 
@@ -59,7 +60,7 @@ class StageServices:
     clock: Clock
     settings: StageSettings
     #: The platform of a kind.
-    load_platform: Callable[[str], Platform] = load_platform
+    load_platform: Callable[[str], Platform[Any]] = load_platform
 
     @asynccontextmanager
     async def open_stage(
@@ -257,7 +258,7 @@ def _stage_config(config: ApplicationConfig, stage: Stage) -> StageConfig:
     return stages[stage.index]
 
 
-def _options(platform: Platform, settings: StageConfig | None, stage: Stage) -> Any:
+def _options(platform: Platform[Any], settings: StageConfig | None, stage: Stage) -> Any:
     if settings is not None:
         return settings.options
     options_type = platform.options.get(stage.name)

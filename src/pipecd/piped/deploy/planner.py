@@ -28,7 +28,8 @@ from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.source.checkout import Sources
-from pipecd.platforms import Platform, load_platform
+from pipecd.platforms import Platform
+from pipecd.platforms.registry import load_platform
 
 log = structlog.get_logger()
 
@@ -94,7 +95,7 @@ class Planner:
         )
 
     async def _platform_strategy(
-        self, platform: Platform, deployment: Deployment, last: DeploymentReference | None, target: Any
+        self, platform: Platform[Any], deployment: Deployment, last: DeploymentReference | None, target: Any
     ) -> Strategy:
         """The strategy that the platform chooses by comparing the running and the desired state."""
         if last is None:
@@ -127,7 +128,7 @@ def configured_strategy(trigger: Trigger, config: ApplicationConfig) -> Strategy
         ) from error
 
 
-def _stages(platform: Platform, config: ApplicationConfig, strategy: Strategy) -> tuple[Stage, ...]:
+def _stages(platform: Platform[Any], config: ApplicationConfig, strategy: Strategy) -> tuple[Stage, ...]:
     rolls_back = ROLLBACK.name in platform.stages
     automatic = auto_rollback(config.spec, default=platform.auto_rollback)
     if strategy.strategy is SyncStrategy.QUICK_SYNC or not config.spec.pipeline:

@@ -21,7 +21,7 @@ from pipecd.piped.providers import Providers
 from pipecd.piped.source.checkout import Sources, config_file_path
 from pipecd.piped.source.heads import Head, Heads
 from pipecd.piped.trigger.config_status import find_application_file
-from pipecd.platforms import load_platform
+from pipecd.platforms.registry import load_platform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ reused for some time unless Git or the live state changed, so that idle applicat
 """
 
 from collections.abc import Collection
-from functools import cache
+from typing import Any
 
 from pipecd.clock import Clock
 from pipecd.errors import ConfigError, UserError
@@ -14,13 +14,13 @@ from pipecd.model.application import Application
 from pipecd.model.drift import Drift
 from pipecd.model.status import SyncStatus
 from pipecd.piped.observe.desired_state import ObservationRequests
-from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, installed_platform
+from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import DriftSettings
-from pipecd.platforms import Compares, Observes
+from pipecd.platforms import Compares, Platform
 
 CHECK_LIMITS = CheckLimits(concurrency=2, timeout=900.0, initial_delay=30.0)
 #: Maximum age of the cached branch head, in seconds.
@@ -63,18 +63,19 @@ class DriftDetector:
             self._reported.pop(application.id, None)
             self._compared.pop(application.id, None)
             return None
-        platform = _comparing_platform(application.kind.name)
-        return platform.drift_interval if platform and self._is_enabled(platform, application) else None
+        platform = find_platform(application)
+        compares = platform.compares if platform else None
+        return compares.interval if compares and self._is_enabled(compares, application) else None
 
     def _prune(self, applications: Collection[str]) -> None:
         self._observation_requests.prune(applications)
         self._reported = {key: state for key, state in self._reported.items() if key in applications}
         self._compared = {key: at for key, at in self._compared.items() if key in applications}
 
-    def _is_enabled(self, platform: Compares, application: Application) -> bool:
+    def _is_enabled(self, compares: Compares, application: Application) -> bool:
         try:
             kind, name = application.kind.name, application.platform_provider
-            return platform.drift_enabled(self._providers.config(kind, name))
+            return compares.enabled(self._providers.config(kind, name))
         except ConfigError:
             # Deployments report errors in the provider's configuration.
             return False
@@ -86,13 +87,13 @@ class DriftDetector:
                 if built is None:
                     return
                 request, commit = built
-                platform = _comparing_platform(application.kind.name)
-                assert platform
+                platform = find_platform(application)
+                assert platform and platform.compares
                 if self._can_reuse_result(platform, application, commit):
                     return
                 self._compared.pop(application.id, None)
                 started_at = self._clock.monotonic()
-                drift = await platform.detect_drift(request)
+                drift = await platform.compares.detect(request)
         except UserError as error:
             await self._report(
                 application, since, SyncStatus.UNKNOWN, COMPARISON_FAILED, f"{COMPARISON_FAILED}: {error}"
@@ -105,16 +106,17 @@ class DriftDetector:
             reason = _reason(drift, commit)
             await self._report(application, since, SyncStatus.OUT_OF_SYNC, drift.summary, reason)
 
-    def _can_reuse_result(self, platform: Compares, application: Application, commit: str) -> bool:
+    def _can_reuse_result(self, platform: Platform[Any], application: Application, commit: str) -> bool:
         """Whether the last result is still valid, judged without calling the platform."""
         reported = self._reported.get(application.id)
         compared_commit, at = self._compared.get(application.id, ("", 0.0))
         if reported is None or reported[0] is not application.sync_status or compared_commit != commit:
             return False
-        observed = isinstance(platform, Observes) and platform.live_shows_manual_changes
+        if not (platform.compares and platform.observes and platform.observes.shows_manual_changes):
+            return False
         changed = self._observation_requests.changed_since(application, at)
-        max_age = self._settings.max_reuse_intervals * platform.drift_interval
-        return observed and not changed and self._clock.monotonic() - at < max_age
+        max_age = self._settings.max_reuse_intervals * platform.compares.interval
+        return not changed and self._clock.monotonic() - at < max_age
 
     async def _report(
         self, application: Application, since: float, status: SyncStatus, short: str, reason: str
@@ -136,12 +138,6 @@ class DriftDetector:
 
     def _is_deploying(self, application: Application) -> bool:
         return self._view.with_current_deploying(application).deploying
-
-
-@cache
-def _comparing_platform(kind: str) -> Compares | None:
-    platform = installed_platform(kind)
-    return platform if isinstance(platform, Compares) else None
 
 
 def _reason(drift: Drift, commit: str) -> str:

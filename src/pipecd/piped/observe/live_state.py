@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 from pipecd.client import Client
 from pipecd.clock import Clock
@@ -23,7 +23,7 @@ from pipecd.model.notification import (
 )
 from pipecd.model.resource import Health, Resource, aggregate_health
 from pipecd.piped.observe.desired_state import ObservationRequests
-from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, installed_platform
+from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
 from pipecd.platforms import Observes
@@ -90,14 +90,14 @@ class LiveStateReporter:
                 tasks.create_task(scheduler.run(self._view, self._leadership), name="live state")
 
     def _interval(self, runs_program: bool, application: Application) -> float | None:
-        platform = _observing_platform(application.kind.name)
-        if platform is None or platform.live_runs_program is not runs_program:
+        observes = _observes(application)
+        if observes is None or observes.runs_program is not runs_program:
             return None
         application = self._view.with_current_deploying(application)
         if application.deploying:
             self._idle_factor.pop(application.id, None)
         return next_check_delay(
-            platform,
+            observes,
             application,
             checked=self._checked.get(application.id),
             idle_factor=self._idle_factor.get(application.id, 1),
@@ -112,11 +112,11 @@ class LiveStateReporter:
             if built is None:
                 return
             request, _ = built
-            platform = _observing_platform(application.kind.name)
-            assert platform
+            observes = _observes(application)
+            assert observes
             resources = [
                 replace(resource, health_reason=self._redact(resource.health_reason))
-                for resource in await platform.load_live_state(request)
+                for resource in await observes.load(request)
             ]
         self._notify_health(application, resources)
         await self._send(application, resources)
@@ -179,14 +179,14 @@ def health_event(
 
 
 def next_check_delay(
-    platform: Observes, application: Application, *, checked: DeploymentState | None, idle_factor: int
+    observes: Observes, application: Application, *, checked: DeploymentState | None, idle_factor: int
 ) -> float:
     """Seconds until the next check. `checked` is the deployment state at the last check, if there was one."""
     if application.deploying:
-        return min(platform.live_interval, platform.live_interval_deploying)
+        return min(observes.interval, observes.interval_deploying)
     if checked not in (None, _deployment_state(application)):
         return AFTER_DEPLOYMENT_DELAY
-    return platform.live_interval * idle_factor
+    return observes.interval * idle_factor
 
 
 def _deployment_state(application: Application) -> DeploymentState:
@@ -194,7 +194,6 @@ def _deployment_state(application: Application) -> DeploymentState:
     return last.deployment_id if last else "", application.deploying
 
 
-@cache
-def _observing_platform(kind: str) -> Observes | None:
-    platform = installed_platform(kind)
-    return platform if isinstance(platform, Observes) else None
+def _observes(application: Application) -> Observes | None:
+    platform = find_platform(application)
+    return platform.observes if platform else None

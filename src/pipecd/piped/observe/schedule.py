@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -19,7 +20,8 @@ from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
-from pipecd.platforms import Platform, load_platform
+from pipecd.platforms import Platform
+from pipecd.platforms.registry import load_platform
 
 log = structlog.get_logger()
 
@@ -123,9 +125,9 @@ class ApplicationScheduler:
             self._due[application.id] = self._clock.monotonic() + interval * random.uniform(0.9, 1.1)
 
 
-def installed_platform(kind: str) -> Platform | None:
-    """The platform, or None if it is not installed; deployments report that error."""
+def find_platform(application: Application) -> Platform[Any] | None:
+    """The application's platform, or None if it cannot be loaded; the trigger loop reports that error."""
     try:
-        return load_platform(kind)
+        return load_platform(application.kind.name)
     except PipecdError:
         return None

@@ -19,7 +19,7 @@ from pipecd.model.application import GitPath
 from pipecd.model.stage import Source
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
-from pipecd.platforms import load_platform
+from pipecd.platforms.registry import load_platform
 from pipecd.platforms.stage_tables import application_types
 
 

@@ -24,10 +24,6 @@ class LambdaApp(ApplicationSpec):
     """Options of a quick sync; there are none."""
 
 
-class NoOptions(LenientModel):
-    """A stage without options."""
-
-
 class PromoteOptions(LenientModel):
     percent: Percentage = 0
     """Percentage of the traffic for the new version; the running version gets the rest."""

@@ -13,10 +13,6 @@ from pipecd.platforms.awslambda.client import Function, connect
 from pipecd.platforms.awslambda.function import LambdaFunction, architectures, configuration
 
 
-def drift_enabled(_: Any) -> bool:
-    return True
-
-
 async def detect_drift(request: ObservationRequest) -> Drift:
     desired: LambdaFunction = request.desired
     async with connect(request.provider) as client:

@@ -1,14 +1,8 @@
 """Plan preview of a Lambda application: the changes of its function manifest."""
 
-from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
 from pipecd.platforms.awslambda.source import load_manifest
-from pipecd.platforms.file_preview import Files, file_preview
-
-
-async def plan_preview(request: PreviewRequest) -> Preview:
-    running = await request.running()
-    return file_preview(_files(running) if running else None, _files(request.head))
+from pipecd.platforms.file_preview import Files, preview_files
 
 
 def _files(source: Source) -> Files:
@@ -16,3 +10,6 @@ def _files(source: Source) -> Files:
     fields = load_manifest(source).model_dump(mode="json", by_alias=True)
     # An empty value means the same as an absent one.
     return {name: {key: value for key, value in fields.items() if value not in (None, "", [], {})}}
+
+
+plan_preview = preview_files(_files)

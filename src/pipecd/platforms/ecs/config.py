@@ -78,10 +78,6 @@ class EcsApp(ApplicationSpec):
     """Options of a quick sync."""
 
 
-class NoOptions(LenientModel):
-    """A stage without options."""
-
-
 class SyncOptions(LenientModel):
     recreate: bool = False
     """Stop the old tasks before the new ones start."""

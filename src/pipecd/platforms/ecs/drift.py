@@ -29,10 +29,6 @@ _TASK_SET_FIELDS = ("launchType", "networkConfiguration", "platformVersion")
 _UNORDERED = {"subnets", "securityGroups", "requiresCompatibilities", "dependsOn"}
 
 
-def drift_enabled(_: Any) -> bool:
-    return True
-
-
 async def detect_drift(request: ObservationRequest) -> Drift:
     desired = request.desired.service
     if desired is None:

@@ -1,14 +1,8 @@
 """Plan preview of an ECS application: the changes of its definitions and of its rollout settings."""
 
-from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
 from pipecd.platforms.ecs.source import load_desired_state
-from pipecd.platforms.file_preview import Files, file_preview
-
-
-async def plan_preview(request: PreviewRequest) -> Preview:
-    running = await request.running()
-    return file_preview(_files(running) if running else None, _files(request.head))
+from pipecd.platforms.file_preview import Files, preview_files
 
 
 def _files(source: Source) -> Files:
@@ -18,3 +12,6 @@ def _files(source: Source) -> Files:
         files[desired.input.service_definition_file] = dict(desired.service.fields)
     settings = desired.input.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return {**files, "spec.input": settings}
+
+
+plan_preview = preview_files(_files)

@@ -4,67 +4,56 @@ Loaded through the entry point TERRAFORM. `source` and `hcl` read the files, `bi
 `folder` run the program, and `stages` implements the stages.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
-
-from pydantic import BaseModel
-
-from pipecd.model.deployment import SyncStrategy, Version
-from pipecd.model.stage import Source, StageFunction
-from pipecd.platforms import Predefined, Strategy
-from pipecd.platforms.terraform import source as files
-from pipecd.platforms.terraform.config import NoOptions, PlanOptions, Provider, TerraformApp
+from pipecd.config.stages import NoOptions
+from pipecd.model.deployment import SyncStrategy
+from pipecd.platforms import Compares, Observes, Platform, Predefined, Strategy, in_thread
+from pipecd.platforms.terraform.config import PlanOptions, Provider, TerraformApp
 from pipecd.platforms.terraform.drift import detect_drift, drift_enabled
 from pipecd.platforms.terraform.live import load_live_state
 from pipecd.platforms.terraform.preview import plan_preview
-from pipecd.platforms.terraform.source import Files
+from pipecd.platforms.terraform.source import Files, load_desired_state, versions
 from pipecd.platforms.terraform.stages import apply, plan, rollback, sync
 
 
-class TerraformPlatform:
-    config_kind = "TerraformApp"
-    spec = TerraformApp
-    provider: type[BaseModel] = Provider
-    quick_sync = Predefined(id="TerraformSync", name="TERRAFORM_SYNC", desc="Plan and apply the changes")
-    #: A rollback may destroy resources created since. As in PipeCD, it has to be enabled.
-    auto_rollback = False
-    options: Mapping[str, type[BaseModel]] = {
+def _choose_strategy(_: Files | None, __: Files) -> Strategy:
+    """A configured pipeline is used for the first deployment too."""
+    return Strategy(
+        strategy=SyncStrategy.PIPELINE, reason="Sync with the pipeline, because the application has one"
+    )
+
+
+platform = Platform(
+    config_kind="TerraformApp",
+    spec=TerraformApp,
+    provider=Provider,
+    quick_sync=Predefined(id="TerraformSync", name="TERRAFORM_SYNC", desc="Plan and apply the changes"),
+    # A rollback may destroy resources created since. As in PipeCD, it has to be enabled.
+    auto_rollback=False,
+    options={
         "TERRAFORM_SYNC": NoOptions,
         "TERRAFORM_PLAN": PlanOptions,
         "TERRAFORM_APPLY": NoOptions,
-    }
-    stages: Mapping[str, StageFunction] = {
+    },
+    stages={
         "TERRAFORM_SYNC": sync,
         "TERRAFORM_PLAN": plan,
         "TERRAFORM_APPLY": apply,
         "ROLLBACK": rollback,
-    }
-
-    plan_preview = staticmethod(plan_preview)
-    #: Each check runs `terraform init` in a checkout, and the state rarely changes outside deployments.
-    live_interval = 300.0
-    #: Not shorter: the state is incomplete during an apply, and an approval may take days.
-    live_interval_deploying = 300.0
-    live_runs_program = True
-    #: The state records what Terraform did, not later manual changes.
-    live_shows_manual_changes = False
-    load_live_state = staticmethod(load_live_state)
-    #: Long, because a plan queries every provider.
-    drift_interval = 600.0
-    drift_enabled = staticmethod(drift_enabled)
-    detect_drift = staticmethod(detect_drift)
-
-    async def load_desired_state(self, source: Source) -> Files:
-        return await asyncio.to_thread(files.load_desired_state, source)
-
-    def versions(self, desired: Files) -> Sequence[Version]:
-        return files.versions(desired)
-
-    def choose_strategy(self, running: Files | None, target: Files) -> Strategy:
-        """A configured pipeline is used for the first deployment too."""
-        return Strategy(
-            strategy=SyncStrategy.PIPELINE, reason="Sync with the pipeline, because the application has one"
-        )
-
-
-platform = TerraformPlatform()
+    },
+    load_desired_state=in_thread(load_desired_state),
+    versions=versions,
+    choose_strategy=_choose_strategy,
+    plan_preview=plan_preview,
+    observes=Observes(
+        load=load_live_state,
+        # Each check runs `terraform init` in a checkout, and the state rarely changes outside deployments.
+        interval=300.0,
+        # Not shorter: the state is incomplete during an apply, and an approval may take days.
+        interval_deploying=300.0,
+        runs_program=True,
+        # The state records what Terraform did, not later manual changes.
+        shows_manual_changes=False,
+    ),
+    # Rarely, because a plan queries every provider.
+    compares=Compares(detect=detect_drift, enabled=drift_enabled, interval=600.0),
+)

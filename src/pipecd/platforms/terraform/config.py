@@ -97,10 +97,6 @@ class TerraformApp(ApplicationSpec):
     """Options of a quick sync; there are none."""
 
 
-class NoOptions(LenientModel):
-    """A stage without options."""
-
-
 class PlanOptions(LenientModel):
     exit_on_no_changes: bool = False
     """End the deployment as a success if the plan contains no changes."""
