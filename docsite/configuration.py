@@ -5,7 +5,6 @@ platform.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,8 +13,9 @@ from docsite.keys import Key, keys, models_below, nested_keys
 from docsite.markdown import code, page, slug, table
 from pipecd import stages
 from pipecd.config import application, controlplane, piped
+from pipecd.platforms import Platform
 from pipecd.platforms.awslambda.function import LambdaFunction
-from pipecd.platforms.registry import ENTRY_POINTS
+from pipecd.platforms.registry import installed_platforms, load_platform
 
 _HEADER = ("Key", "Type", "Default", "Meaning")
 #: Further files of a platform's applications, by kind.
@@ -98,7 +98,7 @@ def _stages() -> str:
     )
 
 
-def _platform(name: str, platform: Any) -> str:
+def _platform(name: str, platform: Platform[Any]) -> str:
     common = {key.path for key in keys(application.ApplicationSpec)}
     own = [key for key in keys(platform.spec) if key.path not in common]
     files = [
@@ -163,10 +163,10 @@ def _row(key: Key, *, link: str = "") -> tuple[str, str, str, str]:
     return link or code(key.path), key.type_name, key.default, key.meaning
 
 
-def _platforms() -> Mapping[str, Any]:
+def _platforms() -> Mapping[str, Platform[Any]]:
     """The platforms of this package; not those that other packages in the environment provide."""
     return {
-        entry.name: entry.load()
-        for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
-        if entry.module.startswith("pipecd.")
+        kind: load_platform(kind)
+        for kind, installed in installed_platforms().items()
+        if installed.package == "pipecd"
     }

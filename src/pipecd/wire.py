@@ -6,15 +6,16 @@ message. An enum number that this version does not know (from a newer control pl
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipecd.errors import Unsupported
 from pipecd.model.application import (
     DEFAULT_CONFIG_FILENAME,
     Application,
-    ApplicationKind,
     DeploymentReference,
     GitPath,
+    kind_of_plugin,
+    plugin_of_kind,
 )
 from pipecd.model.command import (
     ApproveStage,
@@ -66,8 +67,46 @@ def enum_from(kind: type[Number], number: int) -> Number:
         raise Unsupported(f"{kind.__name__} {number} is unknown to this version") from None
 
 
-def kind_to(value: ApplicationKind) -> kind_pb2.ApplicationKind.ValueType:
-    return kind_pb2.ApplicationKind.ValueType(value)
+#: The kind of a record with several plugins; no platform has this name.
+SEVERAL_PLUGINS = "APPLICATION"
+
+
+def kind_from(message: application_pb2.Application | deployment_pb2.Deployment) -> str:
+    """Return the name of the kind. A record of PipeCD's plugin architecture has the kind of its plugin."""
+    plugins = list(message.deploy_targets_by_plugin)
+    if plugins:
+        return kind_of_plugin(plugins[0]) if len(plugins) == 1 else SEVERAL_PLUGINS
+    return kind_name(message.kind)
+
+
+def kind_name(number: int) -> str:
+    """Return the name of a kind that has a number. One that this version does not know has a made-up name."""
+    numbers = kind_pb2.ApplicationKind
+    return numbers.Name(number) if number in numbers.values() else f"KIND_{number}"  # type: ignore[arg-type]
+
+
+def has_number(kind: str) -> bool:
+    """Whether the schema has a number for the kind. All others are transferred as plugins."""
+    return kind in kind_pb2.ApplicationKind.keys()  # noqa: SIM118 - an enum wrapper is no mapping
+
+
+def kind_number(kind: str) -> kind_pb2.ApplicationKind.ValueType:
+    """Return the kind's number; for a kind without one 0, as PipeCD's plugin architecture sends it."""
+    return kind_pb2.ApplicationKind.Value(kind) if has_number(kind) else kind_pb2.ApplicationKind.ValueType(0)
+
+
+def deploy_targets_to(kind: str, platform_provider: str) -> Mapping[str, artifact_pb2.DeployTargets]:
+    """Return the field `deploy_targets_by_plugin`; it is empty for a kind that has a number."""
+    if has_number(kind):
+        return {}
+    targets = [platform_provider] if platform_provider else []
+    return {plugin_of_kind(kind): artifact_pb2.DeployTargets(deploy_targets=targets)}
+
+
+def provider_from(message: application_pb2.Application | deployment_pb2.Deployment) -> str:
+    """Return the name of the platform provider. Several deploy targets become a name that no provider has."""
+    targets = [name for plugin in message.deploy_targets_by_plugin.values() for name in plugin.deploy_targets]
+    return ", ".join(targets) or message.platform_provider or message.cloud_provider
 
 
 def git_path_from(message: git_path_pb2.ApplicationGitPath) -> GitPath:
@@ -123,9 +162,9 @@ def application_from(message: application_pb2.Application) -> Application:
         name=message.name,
         piped_id=message.piped_id,
         project_id=message.project_id,
-        kind=enum_from(ApplicationKind, message.kind),
+        kind=kind_from(message),
         git_path=git_path_from(message.git_path),
-        platform_provider=message.platform_provider or message.cloud_provider,
+        platform_provider=provider_from(message),
         disabled=message.disabled,
         description=message.description,
         labels=dict(message.labels),
@@ -262,10 +301,10 @@ def deployment_from(message: deployment_pb2.Deployment) -> Deployment:
         application_name=message.application_name,
         piped_id=message.piped_id,
         project_id=message.project_id,
-        kind=enum_from(ApplicationKind, message.kind),
+        kind=kind_from(message),
         git_path=git_path_from(message.git_path),
         trigger=trigger_from(message.trigger),
-        platform_provider=message.platform_provider or message.cloud_provider,
+        platform_provider=provider_from(message),
         labels=dict(message.labels),
         status=enum_from(DeploymentStatus, message.status),
         reason=message.status_reason,
@@ -289,6 +328,8 @@ def _shared_from(message: deployment_pb2.Deployment) -> Mapping[str, str]:
 
 def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
     """`now` (epoch seconds) is the creation time of a deployment that has none."""
+    # As in PipeCD, a record has either a provider or plugins.
+    provider = value.platform_provider if has_number(value.kind) else ""
     metadata = deployment_pb2.DeploymentMetadata(
         shared=deployment_pb2.DeploymentMetadata.KeyValues(keyValues=dict(value.shared))
     )
@@ -298,10 +339,11 @@ def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
         application_name=value.application_name,
         piped_id=value.piped_id,
         project_id=value.project_id,
-        kind=kind_to(value.kind),
+        kind=kind_number(value.kind),
         git_path=git_path_to(value.git_path),
-        platform_provider=value.platform_provider,
-        cloud_provider=value.platform_provider,
+        platform_provider=provider,
+        cloud_provider=provider,
+        deploy_targets_by_plugin=deploy_targets_to(value.kind, value.platform_provider),
         labels=dict(value.labels),
         trigger=trigger_to(value.trigger),
         summary=value.summary,
@@ -401,56 +443,58 @@ def snapshot_to(
         application_id=application.id,
         piped_id=application.piped_id,
         project_id=application.project_id,
-        kind=kind_to(application.kind),
+        kind=kind_number(application.kind),
         health_status=live_state_pb2.ApplicationLiveStateSnapshot.Status.ValueType(
             aggregate_health(resources)
         ),
         version=live_state_pb2.ApplicationLiveStateVersion(timestamp=now),
     )
-    match application.kind:
-        case ApplicationKind.ECS:
-            snapshot.ecs.resources.extend(
-                _platform_resources(live_state_pb2.ECSResourceState, resources, now)
-            )
-        case ApplicationKind.LAMBDA:
-            lambda_resources = _platform_resources(live_state_pb2.LambdaResourceState, resources, now)
-            getattr(snapshot, "lambda").resources.extend(lambda_resources)
-        case _:
-            snapshot.application_live_state.resources.extend(
-                _resource_to(resource, now) for resource in resources
-            )
+    own_list = _own_resource_list(snapshot, application.kind)
+    for resource in resources:
+        if own_list is not None:
+            _add_resource(own_list, resource, now)
+        else:
+            snapshot.application_live_state.resources.append(_resource_to(application, resource, now))
     return snapshot
 
 
-AwsState = TypeVar("AwsState", live_state_pb2.ECSResourceState, live_state_pb2.LambdaResourceState)
+def _own_resource_list(snapshot: live_state_pb2.ApplicationLiveStateSnapshot, kind: str) -> Any | None:
+    """Return the resource list that the schema has for the kind alone; None if there is none."""
+    name = plugin_of_kind(kind)
+    if name not in snapshot.DESCRIPTOR.fields_by_name or not has_number(kind):
+        return None
+    return getattr(getattr(snapshot, name), "resources", None)
 
 
-def _platform_resources(message: type[AwsState], resources: Sequence[Resource], now: int) -> list[AwsState]:
-    return [
-        message(
-            id=resource.id,
-            owner_ids=resource.parents,
-            parent_ids=resource.parents,
-            name=resource.name,
-            kind=resource.kind,
-            health_status=message.HealthStatus.ValueType(resource.health),
-            health_description=resource.health_reason,
-            created_at=resource.created_at or now,
-            updated_at=resource.updated_at or resource.created_at or now,
-        )
-        for resource in resources
-    ]
+def _add_resource(own_list: Any, resource: Resource, now: int) -> None:
+    state = own_list.add(
+        id=resource.id,
+        owner_ids=resource.parents,
+        parent_ids=resource.parents,
+        name=resource.name,
+        kind=resource.kind,
+        health_status=int(resource.health),
+        health_description=resource.health_reason,
+        created_at=resource.created_at or now,
+        updated_at=resource.updated_at or resource.created_at or now,
+    )
+    if "api_version" in state.DESCRIPTOR.fields_by_name:
+        state.api_version, state.namespace = resource.api_version, resource.namespace
 
 
-def _resource_to(resource: Resource, now: int) -> live_state_pb2.ResourceState:
+def _resource_to(application: Application, resource: Resource, now: int) -> live_state_pb2.ResourceState:
+    # PipeCD's plugins use the same keys.
+    identity = {"API Version": resource.api_version, "Namespace": resource.namespace}
     return live_state_pb2.ResourceState(
         id=resource.id,
         parent_ids=resource.parents,
         name=resource.name,
         resource_type=resource.kind,
-        resource_metadata=resource.metadata,
+        resource_metadata={key: value for key, value in identity.items() if value} | dict(resource.metadata),
         health_status=live_state_pb2.ResourceState.HealthStatus.ValueType(resource.health),
         health_description=resource.health_reason,
+        deploy_target=application.platform_provider,
+        plugin_name=plugin_of_kind(application.kind),
         created_at=resource.created_at or now,
         updated_at=resource.updated_at or resource.created_at or now,
     )

@@ -26,11 +26,19 @@ class Promote(LenientModel):
     percent: Percentage = 0
 
 
-TYPES = application.ApplicationTypes(spec=Spec, options={**OPTIONS, "PROMOTE": Promote})
+TYPES = application.ApplicationTypes(
+    config_kind="TerraformApp", spec=Spec, plugin_fields="input", options={**OPTIONS, "PROMOTE": Promote}
+)
+
+
+def types(kind: str) -> application.ApplicationTypes:
+    if kind != "TERRAFORM":
+        raise ConfigError(f"this agent has no platform {kind}", remedy="install it")
+    return TYPES
 
 
 def load(text: str, *, deployed: bool = False) -> application.ApplicationConfig:
-    return application.load(text, "app.pipecd.yaml", lambda kind: TYPES, deployed=deployed)
+    return application.load(text, "app.pipecd.yaml", types, deployed=deployed)
 
 
 def app(body: str, kind: str = "TerraformApp") -> str:
@@ -81,10 +89,55 @@ def test_keys_are_case_insensitive() -> None:
     assert load(app("Name: shop\nInput: {Vars: [a=b]}")).spec.input.vars == ("a=b",)
 
 
-def test_a_plugin_of_the_plugin_architecture_is_converted_to_its_kind() -> None:
-    config = load(app("name: shop\nplugins:\n  terraform:\n    vars: [a=b]", kind="Application"))
+@pytest.mark.parametrize(
+    "section",
+    [
+        pytest.param("vars: [a=b]", id="as the plugin reads it"),
+        pytest.param("input: {vars: [a=b]}", id="as PipeCD's migration writes it"),
+    ],
+)
+@pytest.mark.parametrize("others", ["", "  wait: {}\n  wait_approval:\n"])
+def test_a_plugin_of_the_plugin_architecture_is_converted_to_its_kind(section: str, others: str) -> None:
+    body = f"name: shop\nplugins:\n{others}  terraform:\n    {section}"
+    config = load(app(body, kind="Application"))
     assert config.kind == "TERRAFORM"
     assert config.spec.input.vars == ("a=b",)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        ("name: x", "Terraform", "app.pipecd.yaml:2: kind: Terraform is not an application; write the"),
+        ("name: x", "TerraFormApp", "kind: TerraFormApp is not spelled correctly; write kind: TerraformApp"),
+        ("name: x", "FilesApp", "app.pipecd.yaml:2: kind: this agent has no platform FILES; install it"),
+        (
+            "plugins:\n  files: {}",
+            "Application",
+            "app.pipecd.yaml:5: spec.plugins.files: this agent has no platform FILES; install it",
+        ),
+        ("plugins:\n  wait: {}", "Application", "app.pipecd.yaml:4: spec.plugins: no platform is specified"),
+        (
+            "plugins:\n  files: {}\n  terraform: {}",
+            "Application",
+            "app.pipecd.yaml:4: spec.plugins: several platforms: files, terraform",
+        ),
+        ("plugins:\n  terraform: 3", "Application", "app.pipecd.yaml:5: spec.plugins.terraform: is not a"),
+        (
+            "plugins:\n  terraform:\n    vars: [a]\n    vras: [b]",
+            "Application",
+            "app.pipecd.yaml:7: spec.input.vras: unknown key 'vras'; did you mean vars?",
+        ),
+        (
+            "plugins:\n  terraform:\n    input:\n      vras: [b]",
+            "Application",
+            "app.pipecd.yaml:7: spec.input.vras: unknown key 'vras'; did you mean vars?",
+        ),
+    ],
+)
+def test_a_file_without_a_usable_kind_is_refused(body: str, kind: str, message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(app(body, kind))
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(

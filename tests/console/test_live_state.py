@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import expect
 
 from pipecd.client import Client
-from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.application import Application, GitPath
 from pipecd.model.resource import Health, Resource
 from pipecd.schema.agent.applications_pb2 import ReportApplicationSyncStateRequest
 from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateRequest
@@ -36,7 +36,7 @@ async def report_live_state(w: World, agent: Client, shop: str, resources: Seque
         name="shop",
         piped_id=w.piped_id,
         project_id=PROJECT,
-        kind=ApplicationKind.LAMBDA,
+        kind="LAMBDA",
         git_path=GitPath(repo_id="app", path="shop"),
     )
     snapshot = snapshot_to(application, resources, now=int(time.time()))

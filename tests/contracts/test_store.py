@@ -1,6 +1,7 @@
 """Contract of the record store, for SQLite and PostgreSQL."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, EventFilter, Paging
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused
 from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.artifact_pb2 import DeployTargets
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
@@ -19,14 +21,10 @@ from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
 
 
-def application(number: int, **fields: object) -> Application:
-    record = Application(id=f"app-{number:03}", name=f"Shop {number}", project_id="shop", piped_id="home")
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            getattr(record, name).update(value)
-        else:
-            setattr(record, name, value)
-    return record
+def application(number: int, **fields: Any) -> Application:
+    return Application(
+        id=f"app-{number:03}", name=f"Shop {number}", project_id="shop", piped_id="home", **fields
+    )
 
 
 def deployment(id: str, application_id: str, status: DeploymentStatus.ValueType) -> Deployment:
@@ -163,7 +161,9 @@ async def test_consecutive_pages_have_no_gap_or_overlap(store: Store) -> None:
         (ApplicationFilter(name="Shop 2"), ["app-002"]),
         (ApplicationFilter(labels={"env": "prod"}), ["app-001"]),
         (ApplicationFilter(labels={"env": "pro"}), []),
-        (ApplicationFilter(kinds=[1]), ["app-002"]),
+        (ApplicationFilter(kinds=["TERRAFORM"]), ["app-002"]),
+        (ApplicationFilter(kinds=["DIRECTORY"]), ["app-003"]),
+        (ApplicationFilter(kinds=["KUBERNETES", "TERRAFORM"]), ["app-001", "app-002"]),
         (ApplicationFilter(enabled=False), ["app-003"]),
         (ApplicationFilter(enabled=True), ["app-001", "app-002"]),
         (ApplicationFilter(piped_id="elsewhere"), []),
@@ -173,7 +173,8 @@ async def test_consecutive_pages_have_no_gap_or_overlap(store: Store) -> None:
 async def test_applications_are_filtered(store: Store, filters: ApplicationFilter, ids: list[str]) -> None:
     await store.create(application(1, labels={"env": "prod"}), by=TESTER)
     await store.create(application(2, labels={"env": "production"}, kind=1), by=TESTER)
-    await store.create(application(3, disabled=True), by=TESTER)
+    files = {"directory": DeployTargets(deploy_targets=["local"])}
+    await store.create(application(3, disabled=True, deploy_targets_by_plugin=files), by=TESTER)
     await store.create(application(4, disabled=True, deleted=True), by=TESTER)
     await store.create(Application(id="theirs", name="Shop", project_id="other"), by=TESTER)
     applications = await lists.all_applications(store, "shop", filters)

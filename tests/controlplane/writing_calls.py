@@ -132,6 +132,12 @@ WRITES = {
         "home",
         applications=[ApplicationInfo(id="", name="found", repo_id="demo", path="found", piped_id="home")],
     ),
+    "AgentService/ReportUnregisteredApplications": write(
+        "suggestions",
+        "home",
+        applications=[ApplicationInfo(id="", name="other", repo_id="demo", path="other", piped_id="home")],
+        kinds=["DIRECTORY"],
+    ),
     "PipedService/CreateDeployment": write("deployment", "created", deployment=deployment("created")),
     "PipedService/CreateDeploymentChain": write(
         "chain", first_deployment=deployment("first"), matchers=[{"name": "doomed"}]
@@ -199,6 +205,7 @@ WRITES = {
         object=b"content",
     ),
     "APIService/AddApplication": write("application", **NEW_APPLICATION),
+    "ProgramService/AddApplication": write("application", application=NEW_APPLICATION, kind="DIRECTORY"),
     "APIService/SyncApplication": write("command", application_id="app"),
     "APIService/UpdateApplication": write(
         "application",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.application import Application, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, SyncStrategy, Trigger
 
 
@@ -26,7 +26,7 @@ def deployment() -> Deployment:
         application_name="app",
         piped_id="p",
         project_id="j",
-        kind=ApplicationKind.TERRAFORM,
+        kind="TERRAFORM",
         git_path=GitPath(repo_id="r", path="app"),
         trigger=trigger(),
     )
@@ -42,6 +42,6 @@ def application() -> Application:
         name="app",
         piped_id="p",
         project_id="j",
-        kind=ApplicationKind.TERRAFORM,
+        kind="TERRAFORM",
         git_path=GitPath(repo_id="r", path="app"),
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipecd.model.application import ApplicationKind, GitPath
+from pipecd.model.application import GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.progress import (
     BASE_STAGE,
@@ -57,7 +57,7 @@ def deployment(
         application_name="a",
         piped_id="p",
         project_id="j",
-        kind=ApplicationKind.TERRAFORM,
+        kind="TERRAFORM",
         git_path=GitPath(repo_id="r", path="app"),
         trigger=Trigger(commit=commit, timestamp=1),
         status=status,

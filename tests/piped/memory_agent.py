@@ -38,7 +38,8 @@ from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import Settings
 from pipecd.piped.source.checkout import decode_config
-from pipecd.platforms import Platform, load_platform
+from pipecd.platforms import Platform
+from pipecd.platforms.registry import load_platform
 from pipecd.schema.agent.deployments_pb2 import GetDeploymentRequest, GetDeploymentResponse
 from pipecd.secrets import Redactor
 from pipecd.wire import deployment_to
@@ -71,16 +72,6 @@ class MemorySources:
     async def checkout(self, git_path: GitPath, commit: str, **_: Any) -> AsyncIterator[Source]:
         config = await self.load_config(git_path, commit)
         yield Source(commit=commit, root=self._folder, directory=self._folder, config=config)
-
-
-class AlteredPlatform:
-    """A platform with other stages."""
-
-    def __init__(self, platform: Platform, stages: Mapping[str, StageFunction]) -> None:
-        self._platform, self.stages = platform, {**platform.stages, **stages}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._platform, name)
 
 
 class Planner:
@@ -166,6 +157,11 @@ def memory_agent(
 
     `stages` replaces stages, of any platform.
     """
+
+    def altered_platform(kind: str) -> Platform[Any]:
+        platform = load_platform(kind)
+        return replace(platform, stages={**platform.stages, **stages})
+
     calls, leadership = Calls(), Leadership()
     leadership.set_lease(Lease.GRANTED)
     client = memory_client(calls, clock)
@@ -205,7 +201,7 @@ def memory_agent(
             notify=events.append,
             clock=clock,
             settings=settings.stages,
-            load_platform=lambda kind: AlteredPlatform(load_platform(kind), stages),
+            load_platform=altered_platform,
         ),
         notify=events.append,
         clock=clock,

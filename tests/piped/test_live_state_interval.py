@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipecd.model.application import Application, ApplicationKind, DeploymentReference, GitPath
+from pipecd.model.application import Application, DeploymentReference, GitPath
 from pipecd.piped.observe.live_state import (
     AFTER_DEPLOYMENT_DELAY,
     MAX_IDLE_FACTOR,
@@ -50,7 +50,7 @@ def test_the_next_check_is_due(
         name="shop",
         piped_id="p",
         project_id="j",
-        kind=ApplicationKind[kind],
+        kind=kind,
         git_path=GitPath(repo_id="r", path="."),
         deploying=deploying,
         last_triggered=DeploymentReference(deployment_id="d1", commit="c"),

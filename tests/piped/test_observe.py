@@ -11,7 +11,7 @@ import pytest
 import structlog.testing
 
 from pipecd.errors import Temporary, UserError
-from pipecd.model.application import Application, ApplicationKind
+from pipecd.model.application import Application
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits
@@ -34,7 +34,7 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-def apps(*ids: str, kind: ApplicationKind = ApplicationKind.LAMBDA) -> dict[str, Application]:
+def apps(*ids: str, kind: str = "LAMBDA") -> dict[str, Application]:
     sample = application(deployment())
     return {key: replace(sample, id=key, name=key, kind=kind) for key in ids}
 

@@ -18,7 +18,7 @@ from pipecd.errors import Temporary
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
-from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.application import Application, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.plan import pipeline_stages
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
@@ -110,7 +110,7 @@ async def agent(
             application_name="shop",
             piped_id="p",
             project_id="j",
-            kind=ApplicationKind.TERRAFORM,
+            kind="TERRAFORM",
             git_path=GitPath(repo_id="shop", path="shop"),
             trigger=Trigger(
                 commit=Commit(hash=commit, message="m", author="Ada", branch="main", created_at=1),

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from pipecd.errors import Temporary
-from pipecd.model.application import ApplicationKind
 from pipecd.model.deployment import Stage
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.stage import Again, Done, Outcome, Work
@@ -159,7 +158,7 @@ async def test_every_stage_is_stopped_at_its_timeout_and_not_called_after_it(
         WITH_TIMEOUT,
         planned=False,
         stages={name: fake},
-        kind=ApplicationKind[kind],
+        kind=kind,
     )
     agent.rollout.deployment = replace(agent.deployment, status=DeploymentStatus.RUNNING, stages=(stage,))
     async with agent.running() as task:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.application import Application, GitPath
 from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
 from tests.platforms.aws.stage_runner import load_source
@@ -20,7 +20,7 @@ async def make_preview(platform: Any, head: Path, running: Path | None) -> Previ
             name="shop",
             piped_id="piped",
             project_id="project",
-            kind=ApplicationKind.ECS,
+            kind="ECS",
             git_path=GitPath(repo_id="shop", path="shop"),
         ),
         provider=None,

@@ -19,7 +19,7 @@ from pipecd.errors import NotFound
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
-from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.application import Application, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.notification import NotificationEvent
 from pipecd.model.progress import apply_outcome
@@ -236,7 +236,7 @@ def _deployment(commit: str, path: str) -> Deployment:
         application_name="shop",
         piped_id="p",
         project_id="j",
-        kind=ApplicationKind.TERRAFORM,
+        kind="TERRAFORM",
         git_path=GitPath(repo_id="r", path=path, remote="https://git.example/shop"),
         trigger=Trigger(commit=_commit(commit), timestamp=1700000000, commander="ada", summary="as asked"),
         labels={"env": "demo"},

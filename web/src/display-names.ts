@@ -2,7 +2,6 @@
 
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
-import { ApplicationKind } from "./schema/model/kind_pb";
 import { Piped_ConnectionStatus } from "./schema/model/piped_pb";
 import { StageStatus } from "./schema/model/stage_pb";
 import { SyncStrategy } from "./schema/model/strategy_pb";
@@ -14,22 +13,6 @@ export interface StatusDisplay {
   text: string;
   tone: Tone;
 }
-
-export const KINDS: readonly ApplicationKind[] = [
-  ApplicationKind.KUBERNETES,
-  ApplicationKind.TERRAFORM,
-  ApplicationKind.LAMBDA,
-  ApplicationKind.CLOUDRUN,
-  ApplicationKind.ECS,
-];
-
-const KIND_NAMES: Record<ApplicationKind, string> = {
-  [ApplicationKind.KUBERNETES]: "Kubernetes",
-  [ApplicationKind.TERRAFORM]: "Terraform",
-  [ApplicationKind.LAMBDA]: "Lambda",
-  [ApplicationKind.CLOUDRUN]: "Cloud Run",
-  [ApplicationKind.ECS]: "ECS",
-};
 
 const SYNC_STATUSES: Record<ApplicationSyncStatus, StatusDisplay> = {
   [ApplicationSyncStatus.UNKNOWN]: { text: "Unknown", tone: "quiet" },
@@ -74,7 +57,6 @@ const STRATEGY_NAMES: Record<SyncStrategy, string> = {
 // A newer control plane may send values that this console does not know.
 const UNKNOWN: StatusDisplay = { text: "Unknown", tone: "quiet" };
 
-export const kindName = (kind: ApplicationKind): string => KIND_NAMES[kind] ?? `Kind ${kind}`;
 export const syncStatusDisplay = (status: ApplicationSyncStatus): StatusDisplay => SYNC_STATUSES[status] ?? UNKNOWN;
 export const deploymentStatusDisplay = (status: DeploymentStatus): StatusDisplay =>
   DEPLOYMENT_STATUSES[status] ?? UNKNOWN;

@@ -3,7 +3,6 @@
 import type { ApplicationFilter, DeploymentFilter } from "./queries";
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
-import { ApplicationKind } from "./schema/model/kind_pb";
 
 type NumberEnum = Record<string, string | number>;
 
@@ -21,6 +20,8 @@ function parseEnum<Value extends number>(params: URLSearchParams, name: string, 
   return enumValues(enumType).filter((value) => slugs.has(slug(enumType, value))) as Value[];
 }
 
+const parseKinds = (params: URLSearchParams): string[] => params.getAll("kind").map((name) => name.toUpperCase());
+
 /** Parses labels in the form `key:value`; texts without a colon or a key are ignored. */
 export function parseLabels(texts: readonly string[]): Record<string, string> {
   const pairs = texts.map((text) => [text.slice(0, text.indexOf(":")), text.slice(text.indexOf(":") + 1)]);
@@ -37,7 +38,7 @@ export function applicationFilter(params: URLSearchParams): ApplicationFilter {
   const state = params.get("state");
   return {
     search: params.get("q") ?? "",
-    kinds: parseEnum(params, "kind", ApplicationKind),
+    kinds: parseKinds(params),
     syncStatuses: parseEnum(params, "status", ApplicationSyncStatus),
     pipedId: params.get("piped") ?? "",
     labels: parseLabels(params.getAll("label")),
@@ -49,7 +50,7 @@ export function deploymentFilter(params: URLSearchParams): DeploymentFilter {
   return {
     search: params.get("q") ?? "",
     statuses: parseEnum(params, "status", DeploymentStatus),
-    kinds: parseEnum(params, "kind", ApplicationKind),
+    kinds: parseKinds(params),
     applicationId: params.get("application") ?? "",
     labels: parseLabels(params.getAll("label")),
   };

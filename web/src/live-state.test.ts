@@ -6,6 +6,8 @@ import { ApplicationLiveStateSnapshotSchema } from "./schema/model/live_state_pb
 
 const resource = (id: string, ...parents: string[]): Resource => ({
   id,
+  apiVersion: "",
+  namespace: "",
   kind: "Thing",
   name: id,
   parents,
@@ -39,4 +41,19 @@ test("the snapshot's timestamp is not a resource's creation time", () => {
     applicationLiveState: { resources },
   });
   expect(listResources(snapshot).map((resource) => resource.createdAt)).toEqual([0n, 5n]);
+});
+
+test.each([
+  ["of a platform's own list", { kubernetes: { resources: [{ id: "a", apiVersion: "apps/v1", namespace: "shop" }] } }],
+  [
+    "of the generic list",
+    {
+      applicationLiveState: {
+        resources: [{ id: "a", resourceMetadata: { "API Version": "apps/v1", Namespace: "shop" } }],
+      },
+    },
+  ],
+])("a resource %s has its API version and namespace", (_, lists) => {
+  const [resource] = listResources(create(ApplicationLiveStateSnapshotSchema, lists));
+  expect([resource?.apiVersion, resource?.namespace]).toEqual(["apps/v1", "shop"]);
 });

@@ -7,6 +7,9 @@ import { ApplicationLiveStateSnapshot_Status as Status } from "./schema/model/li
 
 export interface Resource {
   id: string;
+  /** Group and version of `kind`, and the namespace; empty on platforms without them. */
+  apiVersion: string;
+  namespace: string;
   kind: string;
   name: string;
   parents: readonly string[];
@@ -42,6 +45,8 @@ export function listResources(snapshot: ApplicationLiveStateSnapshot): Resource[
   if (platformResources) {
     return platformResources.map((resource) => ({
       id: resource.id,
+      apiVersion: "apiVersion" in resource ? resource.apiVersion : "",
+      namespace: "namespace" in resource ? resource.namespace : "",
       kind: resource.kind,
       name: resource.name,
       parents: resource.parentIds,
@@ -52,6 +57,9 @@ export function listResources(snapshot: ApplicationLiveStateSnapshot): Resource[
   }
   return (snapshot.applicationLiveState?.resources ?? []).map((resource) => ({
     id: resource.id,
+    // PipeCD's plugins use the same keys.
+    apiVersion: resource.resourceMetadata["API Version"] ?? "",
+    namespace: resource.resourceMetadata["Namespace"] ?? "",
     kind: resource.resourceType,
     name: resource.name,
     parents: resource.parentIds,

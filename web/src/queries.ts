@@ -5,11 +5,10 @@ import { type QueryClient, queryOptions } from "@tanstack/react-query";
 import { consoleClient, isUnauthenticated, webClient } from "./api";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import type { DeploymentStatus } from "./schema/model/deployment_pb";
-import type { ApplicationKind } from "./schema/model/kind_pb";
 
 export interface ApplicationFilter {
   search: string;
-  kinds: ApplicationKind[];
+  kinds: string[];
   syncStatuses: ApplicationSyncStatus[];
   pipedId: string;
   labels: Record<string, string>;
@@ -19,7 +18,7 @@ export interface ApplicationFilter {
 export interface DeploymentFilter {
   search: string;
   statuses: DeploymentStatus[];
-  kinds: ApplicationKind[];
+  kinds: string[];
   applicationId: string;
   labels: Record<string, string>;
 }
@@ -165,9 +164,10 @@ export const apiKeysQuery = queryOptions({
   queryFn: async ({ signal }) => (await webClient.listAPIKeys({}, { signal })).keys,
 });
 
+/** The applications found in Git that are not registered. */
 export const suggestionsQuery = queryOptions({
   queryKey: key.suggestions,
-  queryFn: async ({ signal }) => (await webClient.listUnregisteredApplications({}, { signal })).applications,
+  queryFn: async ({ signal }) => (await consoleClient.listSuggestions({}, { signal })).suggestions,
 });
 
 export interface Quickstart {

@@ -13,28 +13,14 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipecd.config.decode import StrictModel, decode
 from pipecd.config.document import Document, parse
-from pipecd.config.stages import SIX_HOURS, SkipOn
+from pipecd.config.stages import SIX_HOURS, SkipOn, is_stage_plugin
 from pipecd.config.values import Duration, InsideApplication, PathGlob, Pattern, Text
 from pipecd.errors import ConfigError
+from pipecd.model.application import is_kind, kind_of_plugin
 from pipecd.model.plan import ROLLBACK_NAMES
 
-#: `kind` in a file → name of the platform (of the `ApplicationKind`).
-KINDS: Mapping[str, str] = {
-    "KubernetesApp": "KUBERNETES",
-    "TerraformApp": "TERRAFORM",
-    "ECSApp": "ECS",
-    "LambdaApp": "LAMBDA",
-    "CloudRunApp": "CLOUDRUN",
-}
-#: The kind of PipeCD's plugin architecture, and the plugins that correspond to a kind in `KINDS`.
+#: `kind` of PipeCD's plugin architecture: the platform is named under `plugins`.
 GENERIC_KIND = "Application"
-PLUGIN_KINDS: Mapping[str, str] = {
-    "kubernetes": "KubernetesApp",
-    "terraform": "TerraformApp",
-    "ecs": "ECSApp",
-    "lambda": "LambdaApp",
-    "cloudrun": "CloudRunApp",
-}
 
 
 class Planner(StrictModel):
@@ -280,15 +266,19 @@ class ApplicationSpec(StrictModel):
 class ApplicationTypes:
     """The types of one kind of applications."""
 
+    #: `kind` of its files: the name of the kind in any case, followed by `App`.
+    config_kind: str
     #: The platform's subclass of `ApplicationSpec`.
     spec: type[Any]
+    #: The key of `spec` that the fields below `plugins.<name>` belong to; empty for `spec` itself.
+    plugin_fields: str = ""
     #: Stage name → the type of its `with`, for every stage that a pipeline may contain.
     options: Mapping[str, type[BaseModel]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApplicationConfig:
-    """A decoded configuration file. `kind` is the platform's name, such as `TERRAFORM`."""
+    """A decoded configuration file. `kind` is the name of the kind, such as `TERRAFORM`."""
 
     kind: str
     file: str
@@ -299,20 +289,26 @@ class ApplicationConfig:
 def load(
     text: str, file: str, types: Callable[[str], ApplicationTypes], *, deployed: bool = False
 ) -> ApplicationConfig:
-    """Decode the configuration file. `types` returns the types of the platform with a given name.
+    """Decode the configuration file. `types` returns the types of the file's kind.
 
     Raises ConfigError. With `deployed`, a stage that is not in `types` is accepted, and its options are not
     decoded: another version of the agent deployed the file, and its pipeline is not executed again.
     """
-    document = _convert_plugin_format(parse(text, file))
-    kind = KINDS.get(document.kind)
-    if kind is None:
-        raise ConfigError(
-            f"{document.kind} is not an application",
-            remedy=f"kind is one of {', '.join([*KINDS, GENERIC_KIND])}",
-            place=document.place(("kind",)),
-        )
-    application_types = types(kind)
+    document = parse(text, file)
+    if document.kind == GENERIC_KIND:
+        plugin = _platform_plugin(document)
+        kind = kind_of_plugin(plugin)
+        application_types = _types(types, kind, document, ("spec", "plugins", plugin))
+        document = _merge_plugins(document, plugin, application_types.plugin_fields)
+    else:
+        kind = _kind(document)
+        application_types = _types(types, kind, document, ("kind",))
+        if document.kind != application_types.config_kind:
+            raise ConfigError(
+                f"{document.kind} is not spelled correctly",
+                remedy=f"write kind: {application_types.config_kind}",
+                place=document.place(("kind",)),
+            )
     spec = decode(application_types.spec, document.spec, document, ("spec",))
     stages = _StageDecoder(document, application_types.options, accept_unknown=deployed)
     spec = spec.model_copy(update={"pipeline": stages.decode(spec.pipeline)})
@@ -327,37 +323,67 @@ def auto_rollback(spec: ApplicationSpec, *, default: bool) -> bool:
     return default if configured is None else bool(configured)
 
 
-def _convert_plugin_format(document: Document) -> Document:
-    """Convert `kind: Application` with one known plugin to the kind that corresponds to the plugin."""
-    if document.kind != GENERIC_KIND:
-        return document
+def _kind(document: Document) -> str:
+    """`TerraformApp` → `TERRAFORM`."""
+    name = document.kind.removesuffix("App")
+    if name == document.kind or not is_kind(name.upper()):
+        raise ConfigError(
+            f"{document.kind} is not an application",
+            remedy=f"write the platform's name followed by App, such as TerraformApp, or {GENERIC_KIND}",
+            place=document.place(("kind",)),
+        )
+    return name.upper()
+
+
+def _types(
+    types: Callable[[str], ApplicationTypes], kind: str, document: Document, path: tuple[str | int, ...]
+) -> ApplicationTypes:
+    try:
+        return types(kind)
+    except ConfigError as error:
+        raise ConfigError(error.what, remedy=error.remedy, place=document.place(path)) from None
+
+
+def _platform_plugin(document: Document) -> str:
+    """The name under `plugins` that is a platform's."""
     plugins = document.spec.get("plugins") or {}
     if not isinstance(plugins, Mapping):
         raise ConfigError("is not a mapping", place=document.place(("spec", "plugins")))
-    known = [name for name in plugins if name in PLUGIN_KINDS]
-    if len(known) != 1:
-        what = f"several platforms: {', '.join(known)}" if known else "no platform is specified"
+    platforms = [str(name) for name in plugins if not is_stage_plugin(str(name))]
+    if len(platforms) != 1:
+        what = f"several platforms: {', '.join(platforms)}" if platforms else "no platform is specified"
         raise ConfigError(
             what,
-            remedy=f"specify exactly one of {', '.join(PLUGIN_KINDS)} under plugins",
+            remedy="specify exactly one platform under plugins, such as terraform",
             place=document.place(("spec", "plugins")),
         )
+    return platforms[0]
+
+
+def _merge_plugins(document: Document, plugin: str, nested: str) -> Document:
+    """The document with the fields of its plugins where the classic format has them.
+
+    The fields of `plugin` are keys of `spec.<nested>`, or of `spec` if `nested` is empty.
+    """
+    plugins: Mapping[str, Any] = document.spec["plugins"]
     merged = {key: value for key, value in document.spec.items() if key != "plugins"}
-    for name in plugins:
-        plugin_spec = plugins[name] or {}
-        if name == "terraform" and isinstance(plugin_spec, Mapping):
-            plugin_spec = {"input": plugin_spec} if "input" not in plugin_spec else plugin_spec
-        merged |= plugin_spec if isinstance(plugin_spec, Mapping) else {}
-    lines = {_merged_path(path): line for path, line in document.lines.items()}
-    kind = PLUGIN_KINDS[known[0]]
-    return Document(file=document.file, kind=kind, spec=merged, lines={**lines, **document.lines})
+    for name, section in plugins.items():
+        if not isinstance(section or {}, Mapping):
+            raise ConfigError("is not a mapping", place=document.place(("spec", "plugins", name)))
+        fields = section or {}
+        if name == plugin and nested in fields:
+            # PipeCD's migration writes the fields one level deeper than its plugin reads them.
+            nested = ""
+        merged |= {nested: fields} if name == plugin and nested else fields
+    lines = {_merged_path(path, plugin, nested): line for path, line in document.lines.items()}
+    return Document(file=document.file, kind=document.kind, spec=merged, lines={**lines, **document.lines})
 
 
-def _merged_path(path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _merged_path(path: tuple[str | int, ...], plugin: str, nested: str) -> tuple[str | int, ...]:
     """The path of a plugin's key after the plugin's keys are merged into `spec`."""
     if len(path) <= 3 or path[:2] != ("spec", "plugins"):
         return path
-    return ("spec", "input", *path[3:]) if path[2] == "terraform" else ("spec", *path[3:])
+    return ("spec", nested, *path[3:]) if nested and path[2] == plugin else ("spec", *path[3:])
 
 
 class _StageDecoder:

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel, decode
 from pipecd.config.document import Document, parse
-from pipecd.config.values import Duration, Text
+from pipecd.config.values import Duration, KindName, Text
 from pipecd.errors import ConfigError, Place
 
 KIND = "Piped"
@@ -98,8 +98,8 @@ class PlatformProvider(LenientModel):
 
     name: str = Field(min_length=1)
     """Unique name of the provider; applications select it when they are registered."""
-    type: Literal["KUBERNETES", "TERRAFORM", "CLOUDRUN", "LAMBDA", "ECS"]
-    """The platform."""
+    type: KindName
+    """Name of the platform, such as `TERRAFORM`."""
     labels: Mapping[str, Text] = Field(default_factory=dict)
     """Not used. Accepted for compatibility with PipeCD."""
     config: Mapping[str, Any] = Field(default_factory=dict)

@@ -72,3 +72,11 @@ class CustomSyncOptions(LenientModel):
     """Maximum duration of the stage."""
     skip_on: SkipOn = SkipOn()
     """When the stage is skipped."""
+
+
+#: PipeCD's plugins that consist of stages. Every other plugin in a file is a platform.
+_STAGE_PLUGINS = frozenset({"analysis", "scriptrun", "wait", "waitapproval"})
+
+
+def is_stage_plugin(name: str) -> bool:
+    return name.lower().replace("_", "").replace("-", "") in _STAGE_PLUGINS

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
+from pipecd.model.application import is_kind
 from pipecd.model.paths import compile_pattern
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -98,10 +99,17 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _kind_name(value: str) -> str:
+    if not is_kind(value):
+        raise ValueError(f"{value!r} is not the name of a platform, such as TERRAFORM")
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(duration), AfterValidator(_not_negative)]
 Percentage = Annotated[int, BeforeValidator(percentage)]
 Replicas = Annotated[str, BeforeValidator(_replicas)]
 PathGlob = Annotated[str, AfterValidator(_path_glob)]
+KindName = Annotated[str, AfterValidator(_kind_name)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 InsideApplication = Annotated[str, AfterValidator(_inside_application)]
 Text = Annotated[str, BeforeValidator(_text)]

@@ -1,20 +1,32 @@
-"""Applications and their location in Git."""
+"""Applications, their kind, and their location in Git.
 
+The kind of an application is the name of the platform that deploys it, such as `TERRAFORM`: the name of the
+platform's entry point. Any package can provide a platform, so there is no list of kinds. In PipeCD's plugin
+architecture a kind is a plugin, whose name is the kind's in lower case.
+"""
+
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from pipecd.model.status import SyncStatus
 
+_KIND = re.compile(r"[A-Z][A-Z0-9_-]{0,62}")
 
-class ApplicationKind(IntEnum):
-    """The platform of an application. The name is also the key of the platform's entry point."""
 
-    KUBERNETES = 0
-    TERRAFORM = 1
-    LAMBDA = 3
-    CLOUDRUN = 4
-    ECS = 5
+def is_kind(name: str) -> bool:
+    """Whether `name` can be the name of a kind."""
+    return _KIND.fullmatch(name) is not None
+
+
+def kind_of_plugin(plugin: str) -> str:
+    """`terraform` → `TERRAFORM`."""
+    return plugin.upper()
+
+
+def plugin_of_kind(kind: str) -> str:
+    """`TERRAFORM` → `terraform`."""
+    return kind.lower()
 
 
 DEFAULT_CONFIG_FILENAME = "app.pipecd.yaml"
@@ -49,7 +61,7 @@ class Application:
     name: str
     piped_id: str
     project_id: str
-    kind: ApplicationKind
+    kind: str
     git_path: GitPath
     platform_provider: str = ""
     disabled: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from pipecd.model.application import ApplicationKind, GitPath
+from pipecd.model.application import GitPath
 from pipecd.model.status import DeploymentStatus, StageStatus
 
 
@@ -105,7 +105,8 @@ class Deployment:
     application_name: str
     piped_id: str
     project_id: str
-    kind: ApplicationKind
+    #: The application's kind.
+    kind: str
     git_path: GitPath
     trigger: Trigger
     platform_provider: str = ""

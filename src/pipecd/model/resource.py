@@ -20,6 +20,9 @@ class Resource:
     id: str
     kind: str
     name: str
+    #: Group and version of `kind`, and the namespace; empty on platforms without them.
+    api_version: str = ""
+    namespace: str = ""
     parents: Sequence[str] = ()
     health: Health = Health.UNKNOWN
     health_reason: str = ""

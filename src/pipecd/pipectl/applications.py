@@ -6,10 +6,10 @@ import click
 
 from pipecd.client import Client
 from pipecd.config.flags import Duration, switch
-from pipecd.errors import Conflict
+from pipecd.errors import Conflict, Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import format_age, output_option, print_fields, print_json, print_table
-from pipecd.pipectl.values import FINAL_STATUSES, KINDS, parse_pairs, parse_statuses, status_name
+from pipecd.pipectl.values import FINAL_STATUSES, parse_kind, parse_pairs, parse_statuses, status_name
 from pipecd.pipectl.waiting import poll_until
 from pipecd.schema.api import applications_pb2 as api
 from pipecd.schema.api.commands_pb2 import GetCommandRequest
@@ -17,14 +17,15 @@ from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest
 from pipecd.schema.model.application_pb2 import Application, ApplicationSyncStatus
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
-from pipecd.schema.model.kind_pb2 import ApplicationKind
+from pipecd.schema.pipecd.v1.program_pb2 import AddApplicationRequest
+from pipecd.wire import has_number, kind_from, kind_number, provider_from
 
 _ID = click.option("--app-id", required=True, help="Application id.")
 
 
 @click.command()
 @click.option("--app-name", required=True, help="Application name.")
-@click.option("--app-kind", type=KINDS, required=True, help="Kind of the application.")
+@click.option("--app-kind", required=True, help="Kind of the application, such as TERRAFORM.")
 @click.option("--piped-id", required=True, help="Id of the agent that deploys the application.")
 @click.option("--platform-provider", required=True, help="A platform provider configured in the agent.")
 @click.option("--repo-id", required=True, help="Id of a repository configured in the agent.")
@@ -56,6 +57,7 @@ async def add(
         raise click.UsageError(
             f"--app-dir: {app_dir!r} must be a directory relative to the repository root, such as apps/shop"
         )
+    kind = parse_kind(app_kind, "--app-kind")
     path = ApplicationGitPath(
         repo=ApplicationGitRepository(id=repo_id), path=app_dir, config_filename=config_file_name
     )
@@ -63,13 +65,27 @@ async def add(
         name=app_name,
         piped_id=piped_id,
         git_path=path,
-        kind=ApplicationKind.Value(app_kind),
+        kind=kind_number(kind),
         platform_provider=platform_provider,
         description=description,
         labels=parse_pairs(labels, "=", "--labels"),
     )
-    response = await client.call(client.api.AddApplication, request)
+    response = await _add(client, request, kind)
     click.echo(f"Successfully added application id = {response.application_id}")
+
+
+async def _add(client: Client, request: api.AddApplicationRequest, kind: str) -> api.AddApplicationResponse:
+    if has_number(kind):
+        return await client.call(client.api.AddApplication, request)
+    try:
+        return await client.call(
+            client.program.AddApplication, AddApplicationRequest(application=request, kind=kind)
+        )
+    except Unsupported:
+        raise Unsupported(
+            f"this control plane cannot add {kind} applications for an API key; add it in its console,"
+            " as an application with plugins"
+        ) from None
 
 
 @click.command()
@@ -87,9 +103,9 @@ async def get(client: Client, *, app_id: str, output: str) -> None:
         [
             ("Name", application.name),
             ("Id", application.id),
-            ("Kind", ApplicationKind.Name(application.kind)),
+            ("Kind", kind_from(application)),
             ("Piped", application.piped_id),
-            ("Provider", application.platform_provider),
+            ("Provider", provider_from(application)),
             ("Repository", application.git_path.repo.id),
             ("Directory", application.git_path.path),
             ("Labels", _labels(application)),
@@ -104,7 +120,7 @@ async def get(client: Client, *, app_id: str, output: str) -> None:
 
 @click.command("list")
 @click.option("--app-name", default="", help="Only applications with this name.")
-@click.option("--app-kind", type=KINDS, default=None, help="Only applications of this kind.")
+@click.option("--app-kind", default="", help="Only applications of this kind, such as TERRAFORM.")
 @click.option("--piped-id", default="", help="Only applications of this agent.")
 @switch("--disabled", "List disabled and deleted applications instead.")
 @click.option(
@@ -118,7 +134,7 @@ async def list_command(
     client: Client,
     *,
     app_name: str,
-    app_kind: str | None,
+    app_kind: str,
     piped_id: str,
     disabled: bool,
     labels: tuple[str, ...],
@@ -129,7 +145,7 @@ async def list_command(
     """List applications, most recently changed first."""
     request = api.ListApplicationsRequest(
         name=app_name,
-        kind=app_kind or "",
+        kind=parse_kind(app_kind, "--app-kind") if app_kind else "",
         piped_id=piped_id,
         disabled=disabled,
         labels=parse_pairs(labels, ":", "--label"),
@@ -144,7 +160,7 @@ async def list_command(
         (
             application.id,
             application.name,
-            ApplicationKind.Name(application.kind),
+            kind_from(application),
             _status(application),
             _labels(application),
             format_age(application.updated_at),

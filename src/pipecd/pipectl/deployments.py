@@ -7,7 +7,7 @@ from pipecd.config.flags import Duration
 from pipecd.pipectl.applications import wait_for_status
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import format_age, output_option, print_fields, print_json, print_table
-from pipecd.pipectl.values import KINDS, parse_list, parse_pairs, parse_statuses, status_name
+from pipecd.pipectl.values import parse_kinds, parse_list, parse_pairs, parse_statuses, status_name
 from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest, ListDeploymentsRequest
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
@@ -18,7 +18,7 @@ _ID = click.option("--deployment-id", required=True, help="Deployment id.")
 @click.command("list")
 @click.option("--status", "status", multiple=True, help="Status, such as RUNNING.")
 @click.option("--app-id", "app_ids", multiple=True, help="Only deployments of this application.")
-@click.option("--app-kind", "kinds", type=KINDS, multiple=True, help="Only applications of this kind.")
+@click.option("--app-kind", "kinds", multiple=True, help="Only applications of this kind, such as TERRAFORM.")
 @click.option("--app-name", default="", help="Only applications with this name.")
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only deployments with this label."
@@ -42,7 +42,7 @@ async def list_command(
     """List deployments, most recently changed first."""
     request = ListDeploymentsRequest(
         statuses=[DeploymentStatus.Name(number) for number in parse_statuses(status, "--status")],
-        kinds=kinds,
+        kinds=parse_kinds(kinds, "--app-kind"),
         application_ids=parse_list(app_ids),
         application_name=app_name,
         labels=parse_pairs(labels, ":", "--label"),

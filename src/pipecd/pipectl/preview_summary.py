@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipecd import proto_json
-from pipecd.schema.model.kind_pb2 import ApplicationKind
+from pipecd.model.application import kind_of_plugin
 from pipecd.schema.model.plan_preview_pb2 import ApplicationPlanPreviewResult, PlanPreviewCommandResult
 from pipecd.schema.model.strategy_pb2 import SyncStrategy
+from pipecd.wire import kind_name
 
 Summary = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -81,12 +82,17 @@ def _application_fields(application: ApplicationPlanPreviewResult) -> dict[str, 
         "ApplicationID": application.application_id,
         "ApplicationName": application.application_name,
         "ApplicationURL": application.application_url,
-        "ApplicationKind": ApplicationKind.Name(application.application_kind),
+        "ApplicationKind": _kind(application),
         "ApplicationDirectory": application.application_directory,
         "Env": application.labels.get("env", ""),
         "PlannedPluginNames": ", ".join(planned),
         "AllPluginNames": ", ".join(application.plugin_names),
     }
+
+
+def _kind(application: ApplicationPlanPreviewResult) -> str:
+    plugins = application.plugin_names
+    return kind_of_plugin(plugins[0]) if len(plugins) == 1 else kind_name(application.application_kind)
 
 
 def _plan_fields(application: ApplicationPlanPreviewResult) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import click
 
+from pipecd.model.application import is_kind
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
-from pipecd.schema.model.kind_pb2 import ApplicationKind
 
 _PREFIX = "DEPLOYMENT_"
 #: Statuses of a deployment that has ended.
@@ -14,7 +14,6 @@ FINAL_STATUSES = (
     DeploymentStatus.DEPLOYMENT_FAILURE,
     DeploymentStatus.DEPLOYMENT_CANCELLED,
 )
-KINDS = click.Choice(list(ApplicationKind.keys()))
 
 
 def parse_pairs(texts: Iterable[str], separator: str, flag: str) -> Mapping[str, str]:
@@ -31,6 +30,23 @@ def parse_pairs(texts: Iterable[str], separator: str, flag: str) -> Mapping[str,
 def parse_list(texts: Iterable[str]) -> list[str]:
     """Parse `a,b`, also spread over repeated flags, into a list."""
     return [item.strip() for text in texts for item in text.split(",") if item.strip()]
+
+
+def parse_kinds(texts: Iterable[str], flag: str) -> list[str]:
+    """Parse names of kinds. Any platform that an agent has is a kind. Raises click's UsageError."""
+    kinds = [item.upper() for item in parse_list(texts)]
+    for kind in kinds:
+        if not is_kind(kind):
+            raise click.UsageError(f"{flag}: {kind!r} is not the name of a kind, such as TERRAFORM")
+    return kinds
+
+
+def parse_kind(text: str, flag: str) -> str:
+    """Parse the name of one kind. Raises click's UsageError."""
+    kinds = parse_kinds([text], flag)
+    if len(kinds) != 1:
+        raise click.UsageError(f"{flag}: {text!r} is not one kind")
+    return kinds[0]
 
 
 def parse_statuses(texts: Iterable[str], flag: str) -> list[DeploymentStatus.ValueType]:

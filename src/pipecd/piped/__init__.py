@@ -28,6 +28,7 @@ from pipecd.piped.key_pair import load_key_pair
 from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.options import Options
+from pipecd.piped.platform_availability import check_provider_types, log_platforms
 from pipecd.piped.session import stats
 from pipecd.piped.session.connect import connect_and_register
 from pipecd.piped.session.meta import Identity
@@ -53,6 +54,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     Temporary if the control plane cannot be reached at startup.
     """
     options = options or Options()
+    check_provider_types(spec)
     check_tables(load_platforms({provider.type for provider in spec.providers}))
     key = piped_key(spec)
     credentials = git_credentials(spec)
@@ -66,6 +68,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         redactor.add(secret)
     for setting, consequence in unsupported_settings(spec):
         log.warning("unsupported_setting", key=setting, consequence=consequence)
+    log_platforms(spec)
     user = User(name=spec.git.username, email=spec.git.email)
     async with AsyncExitStack() as exit_stack:
         await exit_stack.enter_async_context(connection_pool(options.clock))

@@ -46,7 +46,7 @@ def set_deployment_status(deployment: Deployment) -> None:
             deployment.id,
             deployment.application_id,
             deployment.application_name,
-            deployment.kind.name,
+            deployment.kind,
             deployment.platform_provider,
             f"DEPLOYMENT_{status.name}",
         )

@@ -18,7 +18,7 @@ from pipecd import proto_json
 from pipecd.clock import Clock, timeout
 from pipecd.config.piped import PlanPreview
 from pipecd.errors import NotFound, PipecdError, UserError
-from pipecd.model.application import Application, DeploymentReference
+from pipecd.model.application import Application, DeploymentReference, plugin_of_kind
 from pipecd.model.command import BuildPlanPreview
 from pipecd.model.deployment import SyncStrategy, Trigger
 from pipecd.model.plan import Strategy
@@ -43,7 +43,7 @@ from pipecd.platforms.registry import load_platform
 from pipecd.retry import Retry
 from pipecd.retry import call as retried
 from pipecd.schema.model.plan_preview_pb2 import ApplicationPlanPreviewResult, PlanPreviewCommandResult
-from pipecd.wire import kind_to, strategy_to
+from pipecd.wire import has_number, kind_number, strategy_to
 
 log = structlog.get_logger()
 
@@ -217,7 +217,8 @@ class PlanPreviewLoop:
         result = ApplicationPlanPreviewResult(
             application_id=application.id,
             application_name=application.name,
-            application_kind=kind_to(application.kind),
+            application_kind=kind_number(application.kind),
+            plugin_names=[] if has_number(application.kind) else [plugin_of_kind(application.kind)],
             application_directory=application.git_path.path,
             piped_id=application.piped_id,
             project_id=application.project_id,
@@ -251,7 +252,7 @@ class PlanPreviewLoop:
         self, application: Application, pull_request: MergedPullRequest
     ) -> tuple[Strategy, Preview]:
         services = self._services
-        platform = load_platform(application.kind.name)
+        platform = load_platform(application.kind)
         if platform.plan_preview is None:
             raise _unsupported(platform)
         last = await services.reporter.get_last_successful(application.id)
@@ -263,8 +264,8 @@ class PlanPreviewLoop:
             strategy = await _determine_strategy(platform, pull_request, head, running)
             request = PreviewRequest(
                 application=application,
-                provider=services.providers.config(application.kind.name, application.platform_provider),
-                providers=services.providers.of_kind(application.kind.name),
+                provider=services.providers.config(application.kind, application.platform_provider),
+                providers=services.providers.of_kind(application.kind),
                 head=head,
                 running=running,
             )

@@ -61,10 +61,13 @@ class Platform(Generic[Desired]):
     `Desired` is the state that an application's files declare, as the platform models it.
     """
 
-    #: `kind` in application files, such as `TerraformApp`.
+    #: `kind` in application files: the name of the kind in any case, followed by `App`.
     config_kind: str
     #: Decodes `spec` of such a file.
     spec: type[ApplicationSpec]
+    #: The key of `spec` that the fields below `plugins.<name>` belong to in a file of PipeCD's plugin
+    #: architecture; empty if they are keys of `spec`.
+    plugin_fields: str = ""
     #: Decodes `config` of a platform provider in the agent's file.
     provider: type[BaseModel]
     quick_sync: Predefined

@@ -105,9 +105,10 @@ def _load(kind: str) -> Platform[Any] | ConfigError:
         packages = " and ".join(_check(kind, candidate).package for candidate in candidates)
         return ConfigError(f"the platform {kind} is provided by {packages}", remedy="uninstall one of them")
     if not candidates:
+        names = ", ".join(sorted(_entry_points())) or "none"
         return ConfigError(
             f"this agent has no platform {kind}",
-            remedy=f"install the package that provides it; installed: {', '.join(_entry_points()) or 'none'}",
+            remedy=f"install the package that provides it; installed: {names}",
         )
     installed = _check(kind, candidates[0])
     if installed.missing:
@@ -127,6 +128,11 @@ def _load(kind: str) -> Platform[Any] | ConfigError:
     if not isinstance(platform, Platform):
         return ConfigError(
             f"the platform {kind} of {installed.package} is a {type(platform).__name__}, not a Platform",
+            remedy=f"upgrade {installed.package} to a version that supports this agent",
+        )
+    if platform.config_kind.upper() != f"{kind}APP":
+        return ConfigError(
+            f"the platform {kind} of {installed.package} reads files of another kind, {platform.config_kind}",
             remedy=f"upgrade {installed.package} to a version that supports this agent",
         )
     return platform

@@ -19,7 +19,12 @@ from pipecd.platforms import Platform
 
 def application_types(platform: Platform[Any]) -> ApplicationTypes:
     """How the file of an application of the platform is decoded."""
-    return ApplicationTypes(spec=platform.spec, options={**stages.OPTIONS, **platform.options})
+    return ApplicationTypes(
+        config_kind=platform.config_kind,
+        spec=platform.spec,
+        plugin_fields=platform.plugin_fields,
+        options={**stages.OPTIONS, **platform.options},
+    )
 
 
 def stage_function(platform: Platform[Any], name: str) -> StageFunction:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipecd.config.application import load
-from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.application import Application, GitPath
 from pipecd.model.drift import IgnoredFields
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.stage import Source
@@ -28,7 +28,7 @@ async def observation_request(
         name="shop",
         piped_id="piped-1",
         project_id="shop",
-        kind=ApplicationKind.ECS,
+        kind="ECS",
         git_path=GitPath(repo_id="shop", path="."),
     )
     return ObservationRequest(

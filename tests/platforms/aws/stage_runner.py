@@ -18,7 +18,7 @@ from typing import Any
 
 from pipecd.config.application import load
 from pipecd.errors import Refused, Temporary, UserError
-from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.application import Application, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
 from pipecd.piped.deploy.perform import Postponed
@@ -150,7 +150,7 @@ class AwsRunner:
             application_name="shop",
             piped_id="piped-1",
             project_id="shop",
-            kind=ApplicationKind.LAMBDA,
+            kind="LAMBDA",
             git_path=GitPath(repo_id="shop", path="."),
             trigger=Trigger(
                 commit=Commit(hash=commit, message="", author="", branch="main", created_at=1), timestamp=1
@@ -165,7 +165,7 @@ class AwsRunner:
                 name="shop",
                 piped_id="piped-1",
                 project_id="shop",
-                kind=ApplicationKind.LAMBDA,
+                kind="LAMBDA",
                 git_path=deployment.git_path,
             ),
             deployment=deployment,

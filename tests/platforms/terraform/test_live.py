@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
-from pipecd.model.application import Application, ApplicationKind, GitPath
+from pipecd.model.application import Application, GitPath
 from pipecd.model.drift import IgnoredFields
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.resource import Health, Resource, aggregate_health
@@ -289,7 +289,7 @@ def test_a_huge_state_is_truncated_to_the_unhealthy_resources_first() -> None:
         name="shop",
         piped_id="p",
         project_id="j",
-        kind=ApplicationKind.TERRAFORM,
+        kind="TERRAFORM",
         git_path=GitPath(repo_id="r", path="."),
     )
     assert snapshot_to(application, shown, now=5).ByteSize() < 4 * 1024 * 1024

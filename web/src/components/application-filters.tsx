@@ -4,14 +4,12 @@ import { Button, Group, Select } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useSearchParams } from "react-router";
 
-import { kindName, KINDS } from "../display-names";
-import { isFiltered, slug, withoutFilters, withParam } from "../filters";
+import { isFiltered, withoutFilters, withParam } from "../filters";
+import { kindOptions } from "../kinds";
 import { pipedsQuery } from "../queries";
-import { ApplicationKind } from "../schema/model/kind_pb";
 import { FilterSelect, LabelFilter } from "./filter-select";
 import { SearchField } from "./search-field";
 
-const KIND_OPTIONS = KINDS.map((kind) => ({ value: slug(ApplicationKind, kind), label: kindName(kind) }));
 const STATE_OPTIONS = [
   { value: "enabled", label: "Enabled" },
   { value: "disabled", label: "Disabled" },
@@ -28,7 +26,7 @@ export function ApplicationFilters() {
       <SearchField label="Search by name or label" value={params.get("q") ?? ""} onSearch={setValue("q")} />
       <FilterSelect
         label="Any kind"
-        options={KIND_OPTIONS}
+        options={kindOptions(pipeds.data ?? [])}
         selected={params.getAll("kind")}
         onChange={setValues("kind")}
       />

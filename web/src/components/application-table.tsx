@@ -3,7 +3,8 @@
 import { Table, Text } from "@mantine/core";
 import { Link } from "react-router";
 
-import { kindName, syncStatusDisplay } from "../display-names";
+import { syncStatusDisplay } from "../display-names";
+import { kindName, kindOf } from "../kinds";
 import type { Application } from "../schema/model/application_pb";
 import { ApplicationSyncStatus } from "../schema/model/application_pb";
 import { CommitLine } from "./commit";
@@ -69,7 +70,7 @@ function Row({ application, piped }: { application: Application; piped: string }
         )}
         <Labels labels={application.labels} />
       </Table.Td>
-      <Table.Td visibleFrom="md">{kindName(application.kind)}</Table.Td>
+      <Table.Td visibleFrom="md">{kindName(kindOf(application))}</Table.Td>
       <Table.Td visibleFrom="sm" className={classes.commit}>
         {running ? <CommitLine commit={running.trigger?.commit} /> : <span className="faint">Never deployed</span>}
       </Table.Td>

@@ -3,7 +3,8 @@
 import { Text } from "@mantine/core";
 import { Link } from "react-router";
 
-import { deploymentStatusDisplay, isDeploymentCompleted, kindName } from "../display-names";
+import { deploymentStatusDisplay, isDeploymentCompleted } from "../display-names";
+import { kindName, kindOf } from "../kinds";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { formatDay } from "../time";
 import { CommitLine } from "./commit";
@@ -69,7 +70,7 @@ function Row({ deployment, singleApplication }: { deployment: Deployment; single
       </div>
       <div className={classes.progress}>
         <PipelineDots stages={deployment.stages} />
-        {!singleApplication && <span className="faint">{kindName(deployment.kind)}</span>}
+        {!singleApplication && <span className="faint">{kindName(kindOf(deployment))}</span>}
       </div>
       <div className={classes.time}>
         <RelativeTime at={deployment.createdAt} />

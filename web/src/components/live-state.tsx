@@ -54,11 +54,11 @@ function ResourceLine({ resource }: { resource: Resource }) {
       <StatusIcon status={healthDisplay(resource.health)} />
       <Stack gap={0} miw={0}>
         <Group gap="xs">
-          <Text size="sm" className="faint">
+          <Text size="sm" className="faint" title={resource.apiVersion || undefined}>
             {resource.kind}
           </Text>
           <Text size="sm" className={classes.name} title={resource.id}>
-            {resource.name}
+            {resource.namespace ? `${resource.namespace}/${resource.name}` : resource.name}
           </Text>
           {resource.createdAt > 0n && (
             <Text size="xs" className="faint">

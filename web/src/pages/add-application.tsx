@@ -12,19 +12,18 @@ import { ErrorAlert } from "../components/error-alert";
 import { Labels } from "../components/labels";
 import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
-import { kindName, KINDS } from "../display-names";
 import { isLabel } from "../filters";
+import { kindFields, kindName, kindsOf, providersFor } from "../kinds";
 import { key, pipedsQuery, suggestionsQuery } from "../queries";
-import type { ApplicationInfo } from "../schema/model/application_pb";
-import { ApplicationKind } from "../schema/model/kind_pb";
 import type { Piped } from "../schema/model/piped_pb";
+import type { Suggestion } from "../schema/pipecd/v1/console_pb";
 
 const CONFIG_FILENAME = "app.pipecd.yaml";
 
 interface FormValues {
   name: string;
   pipedId: string;
-  kind: ApplicationKind;
+  kind: string;
   platformProvider: string;
   repoId: string;
   path: string;
@@ -36,7 +35,7 @@ interface FormValues {
 const EMPTY_FORM: FormValues = {
   name: "",
   pipedId: "",
-  kind: ApplicationKind.TERRAFORM,
+  kind: "TERRAFORM",
   platformProvider: "",
   repoId: "",
   path: "",
@@ -53,7 +52,7 @@ export function AddApplicationPage() {
       <PageHeader title="Add application" parent={{ text: "Applications", to: "/applications" }} />
       {pipeds.data ? (
         <>
-          <Suggestions pipeds={pipeds.data} onSelect={(info) => setValues(fromSuggestion(info, pipeds.data))} />
+          <Suggestions pipeds={pipeds.data} onSelect={(suggestion) => setValues(fromSuggestion(suggestion, pipeds.data))} />
           <Form
             values={values}
             onChange={(changes) => setValues((current) => ({ ...current, ...changes }))}
@@ -69,28 +68,27 @@ export function AddApplicationPage() {
   );
 }
 
-function fromSuggestion(info: ApplicationInfo, pipeds: readonly Piped[]): FormValues {
-  const piped = pipeds.find((candidate) => candidate.id === info.pipedId);
+function fromSuggestion({ application: info, kind }: Suggestion, pipeds: readonly Piped[]): FormValues {
+  const piped = pipeds.find((candidate) => candidate.id === info?.pipedId);
   return {
-    name: info.name,
-    pipedId: info.pipedId,
-    kind: info.kind,
-    platformProvider: providersFor(piped, info.kind)[0] ?? "",
-    repoId: info.repoId,
-    path: info.path,
-    configFilename: info.configFilename || CONFIG_FILENAME,
-    labels: info.labels,
-    description: info.description,
+    name: info?.name ?? "",
+    pipedId: info?.pipedId ?? "",
+    kind,
+    platformProvider: providersFor(piped, kind)[0] ?? "",
+    repoId: info?.repoId ?? "",
+    path: info?.path ?? "",
+    configFilename: info?.configFilename || CONFIG_FILENAME,
+    labels: info?.labels ?? {},
+    description: info?.description ?? "",
   };
 }
 
-/** The names of a piped's platform providers for a kind. */
-function providersFor(piped: Piped | undefined, kind: ApplicationKind): string[] {
-  const providers = piped?.platformProviders ?? [];
-  return providers.filter((provider) => provider.type === ApplicationKind[kind]).map((provider) => provider.name);
+interface SuggestionsProps {
+  pipeds: readonly Piped[];
+  onSelect: (suggestion: Suggestion) => void;
 }
 
-function Suggestions({ pipeds, onSelect }: { pipeds: readonly Piped[]; onSelect: (info: ApplicationInfo) => void }) {
+function Suggestions({ pipeds, onSelect }: SuggestionsProps) {
   const suggestions = useQuery(suggestionsQuery);
   if (!suggestions.data) return null;
   return (
@@ -102,27 +100,49 @@ function Suggestions({ pipeds, onSelect }: { pipeds: readonly Piped[]; onSelect:
         </EmptyState>
       ) : (
         <Stack gap="sm">
-          {suggestions.data.map((info) => (
-            <Group key={`${info.pipedId}/${info.repoId}/${info.path}/${info.configFilename}`} justify="space-between">
-              <div style={{ minWidth: 0 }}>
-                <Text fw={600}>{info.name}</Text>
-                <Text size="sm" className="faint">
-                  {kindName(info.kind)} ·{" "}
-                  <span className="mono">
-                    {info.repoId}:{info.path}
-                  </span>{" "}
-                  · {pipeds.find((candidate) => candidate.id === info.pipedId)?.name ?? info.pipedId}
-                </Text>
-                <Labels labels={info.labels} />
-              </div>
-              <Button size="xs" variant="default" onClick={() => onSelect(info)}>
-                Fill in form
-              </Button>
-            </Group>
+          {suggestions.data.map((suggestion) => (
+            <SuggestionRow
+              key={suggestionKey(suggestion)}
+              suggestion={suggestion}
+              pipeds={pipeds}
+              onSelect={() => onSelect(suggestion)}
+            />
           ))}
         </Stack>
       )}
     </Section>
+  );
+}
+
+function suggestionKey({ application: info }: Suggestion): string {
+  return `${info?.pipedId}/${info?.repoId}/${info?.path}/${info?.configFilename}`;
+}
+
+interface SuggestionRowProps {
+  suggestion: Suggestion;
+  pipeds: readonly Piped[];
+  onSelect: () => void;
+}
+
+function SuggestionRow({ suggestion: { application: info, kind }, pipeds, onSelect }: SuggestionRowProps) {
+  if (!info) return null;
+  return (
+    <Group justify="space-between">
+      <div style={{ minWidth: 0 }}>
+        <Text fw={600}>{info.name}</Text>
+        <Text size="sm" className="faint">
+          {kindName(kind)} ·{" "}
+          <span className="mono">
+            {info.repoId}:{info.path}
+          </span>{" "}
+          · {pipeds.find((candidate) => candidate.id === info.pipedId)?.name ?? info.pipedId}
+        </Text>
+        <Labels labels={info.labels} />
+      </div>
+      <Button size="xs" variant="default" onClick={onSelect}>
+        Fill in form
+      </Button>
+    </Group>
   );
 }
 
@@ -142,8 +162,7 @@ function Form({ values, onChange, pipeds }: FormProps) {
       webClient.addApplication({
         name: values.name.trim(),
         pipedId: values.pipedId,
-        kind: values.kind,
-        platformProvider: values.platformProvider,
+        ...kindFields(values.kind, values.platformProvider),
         gitPath: {
           repo: { id: values.repoId },
           path: values.path.trim().replace(/^\.?\//, "").replace(/\/$/, ""),
@@ -192,9 +211,9 @@ function Form({ values, onChange, pipeds }: FormProps) {
             label="Kind"
             required
             allowDeselect={false}
-            data={KINDS.map((kind) => ({ value: String(kind), label: kindName(kind) }))}
-            value={String(values.kind)}
-            onChange={(value) => onChange({ kind: Number(value), platformProvider: "" })}
+            data={kindsOf(piped ? [piped] : pipeds).map((kind) => ({ value: kind, label: kindName(kind) }))}
+            value={values.kind}
+            onChange={(value) => onChange({ kind: value ?? "", platformProvider: "" })}
           />
           <Select
             label="Platform provider"

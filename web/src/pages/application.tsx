@@ -22,7 +22,8 @@ import { StatusBadge } from "../components/status";
 import { SyncButton } from "../components/sync-button";
 import { SyncState } from "../components/sync-state";
 import { RelativeTime } from "../components/time";
-import { kindName, syncStatusDisplay } from "../display-names";
+import { syncStatusDisplay } from "../display-names";
+import { kindName, kindOf, providerOf } from "../kinds";
 import { applicationQuery, deploymentsQuery, pipedsQuery } from "../queries";
 import type { Application } from "../schema/model/application_pb";
 
@@ -188,8 +189,8 @@ function Configuration({ application }: { application: Application }) {
     <Section title="Configuration">
       <DetailList
         items={[
-          ["Kind", kindName(application.kind)],
-          ["Platform provider", application.platformProvider],
+          ["Kind", kindName(kindOf(application))],
+          ["Platform provider", providerOf(application)],
           [
             "Piped",
             <Anchor key="piped" component={Link} to="/pipeds" inherit>

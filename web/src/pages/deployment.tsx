@@ -18,7 +18,8 @@ import { Section } from "../components/section";
 import { StageLogView } from "../components/stage-log";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
-import { deploymentStatusDisplay, isDeploymentCompleted, kindName, stageStatusDisplay } from "../display-names";
+import { deploymentStatusDisplay, isDeploymentCompleted, stageStatusDisplay } from "../display-names";
+import { kindName, kindOf } from "../kinds";
 import { withParam } from "../filters";
 import { deploymentQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
@@ -147,7 +148,7 @@ function Details({ deployment }: { deployment: Deployment }) {
               {deployment.applicationName}
             </Anchor>,
           ],
-          ["Kind", kindName(deployment.kind)],
+          ["Kind", kindName(kindOf(deployment))],
           ["Commit", commit && <CommitLine key="commit" commit={commit} />],
           ["Triggered by", trigger && (trigger.commander || commit?.author)],
           ["Created", <RelativeTime key="created" at={deployment.createdAt} />],

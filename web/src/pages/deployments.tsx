@@ -12,18 +12,17 @@ import { FilterSelect, LabelFilter } from "../components/filter-select";
 import { PageHeader } from "../components/page-header";
 import { Pagination } from "../components/pagination";
 import { SearchField } from "../components/search-field";
-import { deploymentStatusDisplay, kindName, KINDS } from "../display-names";
+import { deploymentStatusDisplay } from "../display-names";
 import { deploymentFilter, isFiltered, slug, withoutFilters, withParam } from "../filters";
-import { applicationQuery, deploymentsQuery } from "../queries";
+import { kindOptions } from "../kinds";
+import { applicationQuery, deploymentsQuery, pipedsQuery } from "../queries";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
-import { ApplicationKind } from "../schema/model/kind_pb";
 
 const STATUSES = Object.values(DeploymentStatus).filter((value) => typeof value === "number");
 const STATUS_OPTIONS = STATUSES.map((status) => ({
   value: slug(DeploymentStatus, status),
   label: deploymentStatusDisplay(status).text,
 }));
-const KIND_OPTIONS = KINDS.map((kind) => ({ value: slug(ApplicationKind, kind), label: kindName(kind) }));
 
 export function DeploymentsPage() {
   return (
@@ -37,6 +36,7 @@ export function DeploymentsPage() {
 
 function Filters() {
   const [params, setParams] = useSearchParams();
+  const pipeds = useQuery(pipedsQuery);
   const setValues = (name: string) => (values: string[]) =>
     setParams((current) => withParam(current, name, values), { replace: true });
   const application = params.get("application") ?? "";
@@ -56,7 +56,7 @@ function Filters() {
         />
         <FilterSelect
           label="Any kind"
-          options={KIND_OPTIONS}
+          options={kindOptions(pipeds.data ?? [])}
           selected={params.getAll("kind")}
           onChange={setValues("kind")}
         />

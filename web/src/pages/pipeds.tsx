@@ -17,6 +17,7 @@ import tableClasses from "../components/table.module.css";
 import { RelativeTime } from "../components/time";
 import { UpgradeDialog } from "../components/upgrade-dialog";
 import { connectionStatusDisplay, type StatusDisplay } from "../display-names";
+import { kindName, kindsOf, providersWithoutPlatform } from "../kinds";
 import { key, lastSeenQuery, meQuery, pipedsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 
@@ -43,7 +44,7 @@ export function PipedsPage() {
         description="A piped is an agent that runs in your environment, watches Git and deploys applications."
         noun="pipeds"
         query={pipeds}
-        columns={["Status", "Piped", "Version", "Repositories", "Last seen"]}
+        columns={["Status", "Piped", "Version", "Platforms", "Repositories", "Last seen"]}
         renderRow={(piped, showKey) => (
           <Row
             key={piped.id}
@@ -101,6 +102,9 @@ function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
         <PipedVersion piped={piped} />
       </Table.Td>
       <Table.Td>
+        <Platforms piped={piped} />
+      </Table.Td>
+      <Table.Td>
         {piped.repositories.length > 0
           ? piped.repositories.map((repository) => (
               <div key={repository.id} className="mono">
@@ -116,6 +120,20 @@ function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
         <PipedActions piped={piped} onKeyCreated={onKeyCreated} onUpgrade={onUpgrade} />
       </Table.Td>
     </Table.Tr>
+  );
+}
+
+function Platforms({ piped }: { piped: Piped }) {
+  if (piped.plugins.length === 0) return "–";
+  return (
+    <>
+      {kindsOf([piped]).map(kindName).join(", ")}
+      {providersWithoutPlatform(piped).map(({ name, kind }) => (
+        <Text key={name} size="sm" c="red">
+          {name}: {kindName(kind)} is not installed
+        </Text>
+      ))}
+    </>
   );
 }
 

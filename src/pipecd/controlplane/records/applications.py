@@ -15,6 +15,7 @@ from pipecd.schema.model.git_path_pb2 import ApplicationGitPath
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.strategy_pb2 import SyncStrategy
+from pipecd.wire import deploy_targets_to, kind_from, kind_number
 
 DEFAULT_CONFIG_FILENAME = "app.pipecd.yaml"
 
@@ -52,6 +53,17 @@ async def add(
     )
     await services.store.create(application, by=caller.actor)
     return application.id
+
+
+def set_provider(record: Application, platform_provider: str) -> None:
+    """Set the platform provider. The kind stays the same, also if it is a plugin's."""
+    kind = kind_from(record)
+    targets = deploy_targets_to(kind, platform_provider)
+    record.platform_provider = record.cloud_provider = "" if targets else platform_provider
+    record.kind = kind_number(kind)
+    record.deploy_targets_by_plugin.clear()
+    for plugin, deploy_targets in targets.items():
+        record.deploy_targets_by_plugin[plugin].CopyFrom(deploy_targets)
 
 
 def _resolve_git_path(piped: Piped, git_path: ApplicationGitPath) -> ApplicationGitPath:

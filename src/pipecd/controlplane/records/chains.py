@@ -6,7 +6,7 @@ Called when an agent creates a chain, when it asks whether a deployment may be p
 
 from collections.abc import Iterable, Sequence
 
-from pipecd.controlplane.records.enum_names import parse_kinds
+from pipecd.controlplane.records.kinds import check_kind_of_applications
 from pipecd.errors import NotFound, Refused
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest, InChainDeploymentPlannableResponse
 from pipecd.schema.model.application_pb2 import Application
@@ -19,6 +19,7 @@ from pipecd.schema.model.chain_pb2 import (
     DeploymentChain,
 )
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from pipecd.wire import kind_from
 
 Matcher = CreateDeploymentChainRequest.ApplicationMatcher
 
@@ -44,12 +45,14 @@ _WORST = (
 
 def match_applications(matcher: Matcher, applications: Iterable[Application]) -> Sequence[Application]:
     """The applications selected by name, kind and labels. Raises Refused for an unknown kind."""
-    (kind,) = parse_kinds([matcher.kind]) if matcher.kind else (None,)
+    applications = list(applications)
+    if matcher.kind:
+        check_kind_of_applications(matcher.kind, applications)
     return [
         application
         for application in applications
         if (not matcher.name or application.name == matcher.name)
-        and kind in (None, application.kind)
+        and matcher.kind in ("", kind_from(application))
         and all(application.labels.get(key) == value for key, value in matcher.labels.items())
     ]
 

@@ -4,12 +4,6 @@ from collections.abc import Iterable, Mapping
 
 from pipecd.errors import Refused
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
-from pipecd.schema.model.kind_pb2 import ApplicationKind
-
-
-def parse_kinds(names: Iterable[str]) -> list[int]:
-    """The numbers of application kinds. Raises Refused for an unknown name."""
-    return _parse_names(names, dict(ApplicationKind.items()), "application kind")
 
 
 def parse_statuses(names: Iterable[str]) -> list[int]:

@@ -5,27 +5,42 @@ from collections.abc import Iterable, Sequence
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.kinds import SUGGESTIONS
 from pipecd.model.actor import Actor
-from pipecd.schema.agent.applications_pb2 import ReportUnregisteredApplicationConfigurationsRequest
 from pipecd.schema.model.application_pb2 import ApplicationInfo
+from pipecd.schema.pipecd.v1.agent_pb2 import ReportUnregisteredApplicationsRequest
+from pipecd.schema.pipecd.v1.console_pb2 import Suggestion
+from pipecd.wire import kind_name
 
 
 async def replace(
-    store: Store, project_id: str, piped_id: str, applications: Iterable[ApplicationInfo], *, by: Actor
+    store: Store,
+    project_id: str,
+    piped_id: str,
+    applications: Iterable[ApplicationInfo],
+    kinds: Iterable[str] = (),
+    *,
+    by: Actor,
 ) -> None:
-    """Replace what the agent reported. An identical report creates no change notification."""
-    data = ReportUnregisteredApplicationConfigurationsRequest(applications=applications).SerializeToString(
-        deterministic=True
-    )
+    """Replace what the agent reported. An identical report creates no change notification.
+
+    `kinds` are the names of the applications' kinds; none means that every kind has a number.
+    """
+    report = ReportUnregisteredApplicationsRequest(applications=applications, kinds=kinds)
+    data = report.SerializeToString(deterministic=True)
     await store.put_metadata(SUGGESTIONS, piped_id, project_id, data, by=by)
 
 
-async def list_for_project(store: Store, project_id: str) -> Sequence[ApplicationInfo]:
+async def list_for_project(store: Store, project_id: str) -> Sequence[Suggestion]:
     """Sorted by repository and path; `piped_id` is the agent that reported the application."""
-    applications: list[ApplicationInfo] = []
+    suggestions: list[Suggestion] = []
     for piped_id, (data, _) in (await store.list_metadata(SUGGESTIONS, project_id)).items():
-        for info in ReportUnregisteredApplicationConfigurationsRequest.FromString(data).applications:
+        report = ReportUnregisteredApplicationsRequest.FromString(data)
+        kinds = report.kinds or [kind_name(info.kind) for info in report.applications]
+        for info, kind in zip(report.applications, kinds, strict=True):
             info.piped_id = piped_id
-            applications.append(info)
-    return sorted(
-        applications, key=lambda info: (info.repo_id, info.path, info.config_filename, info.piped_id)
-    )
+            suggestions.append(Suggestion(application=info, kind=kind))
+    return sorted(suggestions, key=_sort_key)
+
+
+def _sort_key(suggestion: Suggestion) -> tuple[str, ...]:
+    info = suggestion.application
+    return info.repo_id, info.path, info.config_filename, info.piped_id

@@ -2,7 +2,36 @@
 
 from collections.abc import Mapping
 
+from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.records import suggestions
 from pipecd.controlplane.rpc import watch
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.services import Services
+from pipecd.errors import Refused
+from pipecd.schema.pipecd.v1.agent_pb2 import (
+    ReportUnregisteredApplicationsRequest,
+    ReportUnregisteredApplicationsResponse,
+)
 
-HANDLERS: Mapping[str, Handler] = {"Watch": watch.watch_agent}
+
+async def report_unregistered(
+    services: Services, agent: Agent, request: ReportUnregisteredApplicationsRequest
+) -> ReportUnregisteredApplicationsResponse:
+    """Replace the unregistered applications that this agent reported before."""
+    if len(request.kinds) != len(request.applications):
+        raise Refused(f"{len(request.kinds)} kinds for {len(request.applications)} applications")
+    await suggestions.replace(
+        services.store,
+        agent.project_id,
+        agent.piped_id,
+        request.applications,
+        request.kinds,
+        by=agent.actor,
+    )
+    return ReportUnregisteredApplicationsResponse()
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "Watch": watch.watch_agent,
+    "ReportUnregisteredApplications": report_unregistered,
+}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Person
-from pipecd.controlplane.records import ownership, pipeds
+from pipecd.controlplane.records import ownership, pipeds, suggestions
 from pipecd.controlplane.rpc import watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
@@ -14,6 +14,8 @@ from pipecd.errors import NotFound
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.pipecd.v1.console_pb2 import (
+    ListSuggestionsRequest,
+    ListSuggestionsResponse,
     PageApplicationsRequest,
     PageApplicationsResponse,
     PageDeploymentsRequest,
@@ -61,6 +63,13 @@ async def page_deployments(
     return PageDeploymentsResponse(deployments=page.records, next_cursor=page.cursor)
 
 
+async def list_suggestions(
+    services: Services, person: Person, _: ListSuggestionsRequest
+) -> ListSuggestionsResponse:
+    suggested = await suggestions.list_for_project(services.store, person.project_id)
+    return ListSuggestionsResponse(suggestions=suggested)
+
+
 async def see_pipeds(services: Services, person: Person, _: SeePipedsRequest) -> SeePipedsResponse:
     return SeePipedsResponse(last_seen=await pipeds.last_seen(services, person.project_id))
 
@@ -87,6 +96,7 @@ async def see_live_state(
 
 HANDLERS: Mapping[str, Handler] = {
     "Watch": watch.watch_console,
+    "ListSuggestions": list_suggestions,
     "PageApplications": page_applications,
     "PageDeployments": page_deployments,
     "SeePipeds": see_pipeds,

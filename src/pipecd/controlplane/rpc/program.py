@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Program
-from pipecd.controlplane.records import pipeds
+from pipecd.controlplane.records import applications, pipeds
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
-from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
+from pipecd.schema.api.applications_pb2 import AddApplicationResponse
+from pipecd.schema.pipecd.v1.program_pb2 import AddApplicationRequest, ListPipedsRequest, ListPipedsResponse
+from pipecd.wire import deploy_targets_to, has_number, kind_number
 
 
 async def list_pipeds(services: Services, program: Program, request: ListPipedsRequest) -> ListPipedsResponse:
@@ -16,4 +18,23 @@ async def list_pipeds(services: Services, program: Program, request: ListPipedsR
     return ListPipedsResponse(pipeds=await pipeds.with_status(services, program.project_id, records))
 
 
-HANDLERS: Mapping[str, Handler] = {"ListPipeds": list_pipeds}
+async def add_application(
+    services: Services, program: Program, request: AddApplicationRequest
+) -> AddApplicationResponse:
+    fields, kind = request.application, request.kind
+    application_id = await applications.add(
+        services,
+        program,
+        name=fields.name,
+        piped_id=fields.piped_id,
+        git_path=fields.git_path,
+        kind=kind_number(kind),
+        platform_provider=fields.platform_provider if has_number(kind) else "",
+        description=fields.description,
+        labels=fields.labels,
+        deploy_targets=deploy_targets_to(kind, fields.platform_provider),
+    )
+    return AddApplicationResponse(application_id=application_id)
+
+
+HANDLERS: Mapping[str, Handler] = {"ListPipeds": list_pipeds, "AddApplication": add_application}

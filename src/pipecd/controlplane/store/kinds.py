@@ -19,6 +19,7 @@ from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
+from pipecd.wire import kind_from
 
 Columns = dict[str, Any]
 
@@ -71,7 +72,7 @@ def _application(message: Application) -> Columns:
         "name": message.name,
         "words": (message.name + labels).lower(),
         "labels": labels,
-        "kind": message.kind,
+        "kind_name": kind_from(message),
         "sync_status": message.sync_state.status,
         "disabled": int(message.disabled),
         "deleted": int(message.deleted),
@@ -87,7 +88,7 @@ def _deployment(message: Deployment) -> Columns:
         "words": message.application_name.lower(),
         "labels": format_labels(message.labels),
         "trace_commit": message.deployment_trace_commit_hash,
-        "kind": message.kind,
+        "kind_name": kind_from(message),
         "status": message.status,
     }
 

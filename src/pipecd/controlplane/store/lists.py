@@ -65,7 +65,8 @@ class ApplicationFilter:
 
     search: str = ""
     name: str = ""
-    kinds: Collection[int] = ()
+    #: Names of kinds, such as `TERRAFORM`.
+    kinds: Collection[str] = ()
     sync_statuses: Collection[int] = ()
     piped_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +81,8 @@ class DeploymentFilter:
 
     name: str = ""
     statuses: Collection[int] = ()
-    kinds: Collection[int] = ()
+    #: Names of kinds, such as `TERRAFORM`.
+    kinds: Collection[str] = ()
     application_ids: Collection[str] = ()
     search: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -126,7 +128,7 @@ async def deployments(
     where = [
         column.project_id == project_id,
         *_in_condition(column.status, filters.statuses),
-        *_in_condition(column.kind, filters.kinds),
+        *_in_condition(column.kind_name, filters.kinds),
         *_in_condition(column.application_id, filters.application_ids),
         *([column.words == filters.name.lower()] if filters.name else ()),
         *([column.trace_commit == filters.trace_commit] if filters.trace_commit else ()),
@@ -247,7 +249,7 @@ def _application_conditions(project_id: str, filters: ApplicationFilter) -> Wher
         *_enabled_condition(column.disabled, filters.enabled),
         *([column.piped_id == filters.piped_id] if filters.piped_id else ()),
         *([column.name == filters.name] if filters.name else ()),
-        *_in_condition(column.kind, filters.kinds),
+        *_in_condition(column.kind_name, filters.kinds),
         *_in_condition(column.sync_status, filters.sync_statuses),
         *(column.words.contains(word, autoescape=True) for word in filters.search.lower().split()),
         *_label_conditions(column.labels, filters.labels),

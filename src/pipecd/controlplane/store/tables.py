@@ -50,7 +50,8 @@ applications = _record(
     _text("words"),
     #: `\n<key>:<value>\n` for each label.
     _text("labels"),
-    _number("kind"),
+    #: Name of the kind, such as `TERRAFORM`.
+    _text("kind_name"),
     _number("sync_status"),
     _number("disabled"),
     _number("deleted"),
@@ -69,7 +70,8 @@ deployments = _record(
     _text("words"),
     _text("labels"),
     _key("trace_commit"),
-    _number("kind"),
+    #: Name of the kind, such as `TERRAFORM`.
+    _text("kind_name"),
     _number("status"),
     indexes=(
         ("project_id", "touched", "id"),

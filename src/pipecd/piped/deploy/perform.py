@@ -158,7 +158,7 @@ class StageRun:
         self, settings: StageConfig | None, stage: Stage, actions: Sequence[StageAction]
     ) -> Outcome:
         deployment, providers = self._deployment, self._services.providers
-        kind = deployment.kind.name
+        kind = deployment.kind
         platform = self._services.load_platform(kind)
         if self._application.disabled and not stage.rollback:
             return Failed(

@@ -70,8 +70,8 @@ class Planner:
             return _planning_failed("internal error; report it with the agent's log; sync again to retry")
 
     async def _create_plan(self, deployment: Deployment) -> Deployment:
-        self._providers.config(deployment.kind.name, deployment.platform_provider)
-        platform = load_platform(deployment.kind.name)
+        self._providers.config(deployment.kind, deployment.platform_provider)
+        platform = load_platform(deployment.kind)
         last = await self._reporter.get_last_successful(deployment.application_id)
         commit = deployment.trigger.commit.hash
         async with self._sources.checkout(deployment.git_path, commit) as source:

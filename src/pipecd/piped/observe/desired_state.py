@@ -78,14 +78,14 @@ class ObservationRequests:
                 state = _DesiredState(
                     commit=head.commit.hash,
                     git_path=application.git_path,
-                    desired=await load_platform(application.kind.name).load_desired_state(source),
+                    desired=await load_platform(application.kind).load_desired_state(source),
                     ignored=IgnoredFields(source.config.spec.drift_detection.ignore_fields),
                 )
                 self._desired_states[application.id] = state
             request = ObservationRequest(
                 application=application,
-                provider=self._providers.config(application.kind.name, application.platform_provider),
-                providers=self._providers.of_kind(application.kind.name),
+                provider=self._providers.config(application.kind, application.platform_provider),
+                providers=self._providers.of_kind(application.kind),
                 desired=state.desired,
                 ignored=state.ignored,
                 redact=self._redact,

@@ -74,7 +74,7 @@ class DriftDetector:
 
     def _is_enabled(self, compares: Compares, application: Application) -> bool:
         try:
-            kind, name = application.kind.name, application.platform_provider
+            kind, name = application.kind, application.platform_provider
             return compares.enabled(self._providers.config(kind, name))
         except ConfigError:
             # Deployments report errors in the provider's configuration.

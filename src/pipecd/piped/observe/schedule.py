@@ -128,6 +128,6 @@ class ApplicationScheduler:
 def find_platform(application: Application) -> Platform[Any] | None:
     """The application's platform, or None if it cannot be loaded; the trigger loop reports that error."""
     try:
-        return load_platform(application.kind.name)
+        return load_platform(application.kind)
     except PipecdError:
         return None

@@ -1,9 +1,10 @@
-"""Reports the agent to the control plane: version, repositories, providers and masked configuration."""
+"""Reports the agent to the control plane: version, repositories, platforms and masked configuration."""
 
 from dataclasses import dataclass
 
 from pipecd.client import Client
 from pipecd.config.piped import PipedSpec
+from pipecd.piped.platform_availability import reported_platforms
 from pipecd.retry import Retry
 from pipecd.schema.agent.pipeds_pb2 import ReportPipedMetaRequest
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
@@ -40,6 +41,7 @@ async def report_meta(
             Piped.PlatformProvider(name=provider.name, type=provider.type)
             for provider in spec.platform_providers
         ],
+        plugins=reported_platforms(spec),
         secret_encryption=Piped.SecretEncryption(
             type="KEY_PAIR" if public_key else "NONE", public_key=public_key
         ),

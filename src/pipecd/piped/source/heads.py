@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from pipecd.config.application import Chain, Triggers
-from pipecd.errors import ConfigError, NotFound, Temporary
+from pipecd.errors import ConfigError, NotFound, Place, Temporary
 from pipecd.git.mirror import Mirrors
 from pipecd.model.deployment import Commit
 from pipecd.piped.source.checkout import decode_config
@@ -108,6 +108,14 @@ def _decode_app_file(content: bytes, path: str) -> AppFile | ConfigError:
     except ConfigError as error:
         # A new error: the original's traceback would keep the whole decoded tree in memory.
         return ConfigError(error.what, remedy=error.remedy, place=error.place)
+    except Exception as error:
+        # A platform's types may raise anything; the other applications of the repository do not depend on it.
+        log.exception("unhandled_error", file=path)
+        return ConfigError(
+            f"internal error while the file was decoded: {type(error).__name__}",
+            remedy="report it with the agent's log",
+            place=Place(path),
+        )
     spec = config.spec
     return AppFile(
         kind=config.kind,

@@ -75,9 +75,9 @@ def find_application_file(application: Application, head: Head) -> AppFile | Con
     except ConfigError as error:
         return error
     file = head.files[path]
-    if isinstance(file, AppFile) and file.kind != application.kind.name:
+    if isinstance(file, AppFile) and file.kind != application.kind:
         return ConfigError(
-            f"{path} defines a {file.kind} application, but it is registered as {application.kind.name}",
+            f"{path} defines a {file.kind} application, but it is registered as {application.kind}",
             remedy="fix the kind in the file, or register the application again",
         )
     return file

@@ -11,8 +11,8 @@ import structlog
 
 from pipecd.client import Client
 from pipecd.config.piped import PipedSpec
-from pipecd.errors import ConfigError, Temporary
-from pipecd.model.application import Application, ApplicationKind
+from pipecd.errors import ConfigError, Temporary, Unsupported
+from pipecd.model.application import Application
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
 from pipecd.piped.source.checkout import config_file_path
@@ -22,9 +22,13 @@ from pipecd.schema.agent.applications_pb2 import (
     UpdateApplicationConfigurationsRequest,
 )
 from pipecd.schema.model.application_pb2 import ApplicationInfo
-from pipecd.wire import kind_to
+from pipecd.schema.pipecd.v1.agent_pb2 import ReportUnregisteredApplicationsRequest
+from pipecd.wire import has_number, kind_number
 
 log = structlog.get_logger()
+
+#: An unregistered application and the name of its kind.
+Suggestion = tuple[ApplicationInfo, str]
 
 
 class Discovery:
@@ -33,7 +37,7 @@ class Discovery:
     ) -> None:
         self._client, self._spec, self._view = client, spec, view
         self._leadership, self._heads = leadership, heads
-        self._reported: Sequence[bytes] | None = None
+        self._reported: bytes | None = None
 
     async def check(self) -> None:
         """Checks every repository once."""
@@ -44,8 +48,8 @@ class Discovery:
         applications = list(self._view.applications.values())
         await self._update([info for head in heads for info in changed_applications(head, applications)])
         if len(heads) == len(self._heads.repositories):
-            infos = [info for head in heads for info in self._unregistered(head, applications)]
-            await self._report_unregistered(infos)
+            suggestions = [pair for head in heads for pair in self._unregistered(head, applications)]
+            await self._report_unregistered(suggestions)
 
     async def _head(self, repo_id: str) -> Head | None:
         try:
@@ -60,15 +64,22 @@ class Discovery:
             await self._client.call(self._client.piped.UpdateApplicationConfigurations, request)
             await self._view.refresh_applications()
 
-    async def _report_unregistered(self, infos: Sequence[ApplicationInfo]) -> None:
-        content = [info.SerializeToString(deterministic=True) for info in infos]
+    async def _report_unregistered(self, suggestions: Sequence[Suggestion]) -> None:
+        infos, kinds = [info for info, _ in suggestions], [kind for _, kind in suggestions]
+        request = ReportUnregisteredApplicationsRequest(applications=infos, kinds=kinds)
+        content = request.SerializeToString(deterministic=True)
         if content == self._reported:
             return
-        request = ReportUnregisteredApplicationConfigurationsRequest(applications=infos)
-        await self._client.call(self._client.piped.ReportUnregisteredApplicationConfigurations, request)
+        try:
+            await self._client.call(self._client.agent.ReportUnregisteredApplications, request)
+        except Unsupported:
+            # PipeCD's control plane would suggest kinds without a number as Kubernetes applications.
+            known = [info for info, kind in suggestions if has_number(kind)]
+            fallback = ReportUnregisteredApplicationConfigurationsRequest(applications=known)
+            await self._client.call(self._client.piped.ReportUnregisteredApplicationConfigurations, fallback)
         self._reported = content
 
-    def _unregistered(self, head: Head, applications: Iterable[Application]) -> Iterable[ApplicationInfo]:
+    def _unregistered(self, head: Head, applications: Iterable[Application]) -> Iterable[Suggestion]:
         registered = {
             config_path(application)
             for application in applications
@@ -78,13 +89,13 @@ class Discovery:
             if path in registered or not isinstance(app_file, AppFile) or not app_file.name:
                 continue
             if matches_selector(app_file.labels, self._spec.app_selector):
-                yield self._info(head, path, app_file)
+                yield self._info(head, path, app_file), app_file.kind
 
     def _info(self, head: Head, path: str, app_file: AppFile) -> ApplicationInfo:
         place = PurePosixPath(path)
         return ApplicationInfo(
             name=app_file.name,
-            kind=kind_to(ApplicationKind[app_file.kind]),
+            kind=kind_number(app_file.kind),
             labels=dict(app_file.labels),
             repo_id=head.repository.id,
             path=wire_path(str(place.parent)),
@@ -112,7 +123,7 @@ def changed_applications(head: Head, applications: Iterable[Application]) -> Ite
         yield ApplicationInfo(
             id=application.id,
             name=name,
-            kind=kind_to(application.kind),
+            kind=kind_number(application.kind),
             labels=dict(app_file.labels),
             repo_id=application.git_path.repo_id,
             path=application.git_path.path,

@@ -25,6 +25,7 @@ def _choose_strategy(_: Files | None, __: Files) -> Strategy:
 platform = Platform(
     config_kind="TerraformApp",
     spec=TerraformApp,
+    plugin_fields="input",
     provider=Provider,
     quick_sync=Predefined(id="TerraformSync", name="TERRAFORM_SYNC", desc="Plan and apply the changes"),
     # A rollback may destroy resources created since. As in PipeCD, it has to be enabled.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, ownership
-from pipecd.controlplane.records.enum_names import parse_kinds
+from pipecd.controlplane.records.kinds import check_kinds
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
@@ -61,9 +61,10 @@ async def list_applications(
     services: Services, program: Program, request: ListApplicationsRequest
 ) -> ListApplicationsResponse:
     """Without a limit, list all. Deleted applications are listed with the disabled ones."""
+    kinds = [request.kind] if request.kind else []
     criteria = ApplicationFilter(
         name=request.name,
-        kinds=parse_kinds([request.kind]) if request.kind else (),
+        kinds=await check_kinds(services.store, program.project_id, kinds),
         piped_id=request.piped_id,
         labels=request.labels,
         enabled=not request.disabled,
@@ -85,8 +86,7 @@ async def update(
 
     def alter(record: Application) -> None:
         record.piped_id = request.piped_id
-        record.platform_provider = record.cloud_provider = request.platform_provider
-        record.deploy_targets_by_plugin.clear()
+        applications.set_provider(record, request.platform_provider)
         if request.git_path.config_filename:
             record.git_path.config_filename = request.git_path.config_filename
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import ownership
-from pipecd.controlplane.records.enum_names import parse_kinds, parse_statuses
+from pipecd.controlplane.records.enum_names import parse_statuses
+from pipecd.controlplane.records.kinds import check_kinds
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
@@ -32,7 +33,7 @@ async def list_deployments(
 ) -> ListDeploymentsResponse:
     criteria = DeploymentFilter(
         statuses=parse_statuses(request.statuses),
-        kinds=parse_kinds(request.kinds),
+        kinds=await check_kinds(services.store, program.project_id, request.kinds),
         application_ids=request.application_ids,
         name=request.application_name,
         labels=request.labels,

@@ -33,6 +33,7 @@ from pipecd.schema.web.applications_pb2 import (
     UpdateApplicationResponse,
 )
 from pipecd.schema.web.live_state_pb2 import GetApplicationLiveStateRequest, GetApplicationLiveStateResponse
+from pipecd.wire import has_number, kind_name
 
 
 async def add(services: Services, person: Person, request: AddApplicationRequest) -> AddApplicationResponse:
@@ -96,7 +97,7 @@ async def list_applications(
     options = request.options
     criteria = ApplicationFilter(
         name=options.name,
-        kinds=options.kinds,
+        kinds=[kind_name(kind) for kind in options.kinds],
         sync_statuses=options.sync_statuses,
         piped_id=options.piped_id,
         labels=options.labels,
@@ -122,8 +123,11 @@ async def get(services: Services, person: Person, request: GetApplicationRequest
 async def list_unregistered(
     services: Services, person: Person, _: ListUnregisteredApplicationsRequest
 ) -> ListUnregisteredApplicationsResponse:
+    """Without applications of kinds that PipeCD's schema has no number for."""
     suggested = await suggestions.list_for_project(services.store, person.project_id)
-    return ListUnregisteredApplicationsResponse(applications=suggested)
+    return ListUnregisteredApplicationsResponse(
+        applications=[suggestion.application for suggestion in suggested if has_number(suggestion.kind)]
+    )
 
 
 async def generate_sealed_secret(

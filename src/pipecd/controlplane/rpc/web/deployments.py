@@ -22,6 +22,7 @@ from pipecd.schema.web.deployments_pb2 import (
     SkipStageResponse,
 )
 from pipecd.schema.web.logs_pb2 import GetStageLogRequest, GetStageLogResponse
+from pipecd.wire import kind_name
 
 
 async def list_deployments(
@@ -30,7 +31,7 @@ async def list_deployments(
     options = request.options
     criteria = DeploymentFilter(
         statuses=options.statuses,
-        kinds=options.kinds,
+        kinds=[kind_name(kind) for kind in options.kinds],
         application_ids=options.application_ids,
         search=options.application_name,
         labels=options.labels,

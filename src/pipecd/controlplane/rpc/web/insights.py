@@ -10,13 +10,13 @@ from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
 from pipecd.errors import Unsupported
 from pipecd.schema.model.insight_pb2 import InsightApplicationCount, InsightMetricsKind
-from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.web.insights_pb2 import (
     GetInsightApplicationCountRequest,
     GetInsightApplicationCountResponse,
     GetInsightDataRequest,
     GetInsightDataResponse,
 )
+from pipecd.wire import kind_from
 
 
 async def get_data(_: Services, __: Person, request: GetInsightDataRequest) -> GetInsightDataResponse:
@@ -29,7 +29,7 @@ async def count_applications(
 ) -> GetInsightApplicationCountResponse:
     applications = await lists.all_applications(services.store, person.project_id, ApplicationFilter())
     counts = Counter(
-        (ApplicationKind.Name(application.kind), "disabled" if application.disabled else "enabled")
+        (kind_from(application), "disabled" if application.disabled else "enabled")
         for application in applications
     )
     return GetInsightApplicationCountResponse(

@@ -1,0 +1,60 @@
+"""Which platforms the agent has: checked, logged at startup, and reported to the control plane.
+
+A platform that is missing concerns its applications alone: each shows what to install. Called by `run`.
+"""
+
+import difflib
+from collections.abc import Sequence
+
+import structlog
+
+from pipecd.config.piped import PipedSpec
+from pipecd.errors import ConfigError
+from pipecd.model.application import plugin_of_kind
+from pipecd.platforms.registry import installed_platforms
+from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.wire import has_number
+
+log = structlog.get_logger()
+
+
+def check_provider_types(spec: PipedSpec) -> None:
+    """Raises ConfigError for a type that is neither installed nor known to PipeCD: a spelling mistake."""
+    installed = installed_platforms()
+    for index, provider in enumerate(spec.providers):
+        if provider.type in installed or has_number(provider.type):
+            continue
+        near = difflib.get_close_matches(provider.type, installed, 1)
+        raise ConfigError(
+            f"spec.platformProviders[{index}].type: this agent has no platform {provider.type}",
+            remedy=f"did you mean {near[0]}?"
+            if near
+            else f"install the package that provides it; installed: {', '.join(installed)}",
+        )
+
+
+def log_platforms(spec: PipedSpec) -> None:
+    """Log the platforms that can be used, and the providers whose platform cannot."""
+    installed = installed_platforms()
+    log.info(
+        "platforms",
+        available=[kind for kind, platform in installed.items() if not platform.missing],
+        unavailable={kind: platform.remedy for kind, platform in installed.items() if platform.missing},
+    )
+    for provider in spec.providers:
+        platform = installed.get(provider.type)
+        if platform is None or platform.missing:
+            remedy = f"install {platform.remedy}" if platform else "install the package that provides it"
+            log.warning("platform_unavailable", provider=provider.name, type=provider.type, remedy=remedy)
+
+
+def reported_platforms(spec: PipedSpec) -> Sequence[Piped.Plugin]:
+    """The platforms that can be used, each with its providers, as PipeCD's agents report their plugins."""
+    return [
+        Piped.Plugin(
+            name=plugin_of_kind(kind),
+            deploy_targets=[provider.name for provider in spec.providers if provider.type == kind],
+        )
+        for kind, platform in installed_platforms().items()
+        if not platform.missing
+    ]
