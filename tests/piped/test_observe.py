@@ -12,11 +12,13 @@ import structlog.testing
 
 from pipecd.errors import Temporary, UserError
 from pipecd.model.application import Application
+from pipecd.model.notification import NotificationEvent
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits
 from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.report import Reporter
+from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import DriftSettings
 from pipecd.secrets import Redactor
@@ -186,16 +188,21 @@ class Requests:
         self.pruned.append(set(applications))
 
 
+def ignore_event(event: NotificationEvent) -> None:
+    """No notification is under test."""
+
+
 class NoProviders:
-    def config(self, name: str) -> None:
+    def config(self, kind: str, name: str) -> None:
         return None
 
 
 async def test_a_registered_again_application_is_compared_and_reported_anew(clock: VirtualClock) -> None:
     observer, requests = Observer(clock), Requests(UserError("no permission"))
     reporter = Reporter(observer.client, Redactor(), clock)
+    sync_states = SyncStates(reporter, clock, ignore_event)
     drift = DriftDetector(
-        observer.view, observer.leadership, reporter, requests, NoProviders(), clock, DriftSettings()
+        observer.view, observer.leadership, sync_states, requests, NoProviders(), clock, DriftSettings()
     )
 
     def reports() -> list[str]:
@@ -218,7 +225,7 @@ async def test_live_state_keeps_nothing_of_a_removed_application_that_was_never_
 ) -> None:
     observer, requests = Observer(clock), Requests()
     reporter = LiveStateReporter(
-        observer.view, observer.leadership, observer.client, requests, lambda text: text, clock
+        observer.view, observer.leadership, observer.client, requests, lambda text: text, clock, ignore_event
     )
     async with observer.running(reporter.run(), "a", "b"):
         await clock.advance(60)
