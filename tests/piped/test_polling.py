@@ -9,13 +9,16 @@ import grpc
 import pytest
 
 from pipecd.errors import ConfigError, Temporary
+from pipecd.model.notification import NotificationEvent
 from pipecd.piped.admin import health_check
 from pipecd.piped.loop import Wake
 from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.polling import Wakes, poll
 from pipecd.piped.session.report import Reporter
+from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import PollingSettings
+from pipecd.piped.trigger.config_status import ConfigStatus
 from pipecd.piped.trigger.create import DeploymentCreator
 from pipecd.piped.trigger.loop import TriggerLoop
 from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
@@ -108,21 +111,26 @@ async def test_the_trigger_keeps_nothing_of_removed_applications(clock: VirtualC
     view, reporter = View(client, clock), Reporter(client, Redactor(), clock)
     for event in view._loaded.values():
         event.set()
+    events: list[NotificationEvent] = []
+    config_status = ConfigStatus(SyncStates(reporter, clock, events.append), view, clock, events.append)
     trigger = TriggerLoop(
         view,
         leadership,
         reporter,
         SimpleNamespace(repositories={}),
-        DeploymentCreator(reporter, view, clock),
+        DeploymentCreator(reporter, view, clock, events.append),
+        config_status,
         clock,
+        events.append,
         60.0,
     )
     removed = application(deployment())
-    await trigger._config_status.report_invalid(removed, ConfigError("wrong"))
+    await config_status.report_invalid(removed, ConfigError("wrong"), None)
+    assert config_status._reported
     trigger._decided_commits[removed.id] = trigger._latest_deployments[removed.id] = "x"
     task = asyncio.create_task(trigger.run())
     await clock.advance(1)
     task.cancel()
     assert not trigger._decided_commits
     assert not trigger._latest_deployments
-    assert not trigger._config_status._reported
+    assert not config_status._reported
