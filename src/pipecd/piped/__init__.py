@@ -167,6 +167,7 @@ def _loops(
         "plan previews": components.plan_preview_loop.run(),
         "live state": components.live_state_reporter.run(),
         "drift": components.drift_detector.run(),
+        "platform watches": components.platform_watches.run(),
         "discovery": repeat(
             "discovery",
             components.discovery.check,

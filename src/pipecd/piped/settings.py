@@ -112,6 +112,20 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlatformWatchSettings:
+    """Following platforms in the background (`observe.watches`)."""
+
+    #: How often it is checked which providers are to be watched, besides at every change (seconds).
+    interval: float = 60.0
+    #: Delays before a watch that failed is started again.
+    retry: Retry = Retry(base=1.0, cap=60.0, tries=None)
+    #: The least of these delays (seconds), so that a watch that fails at once does not keep a core busy.
+    min_delay: float = 0.5
+    #: A watch that ran for this long had been successful (seconds): the delays begin again.
+    reset_after: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     connect: ConnectSettings = field(default_factory=ConnectSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
@@ -121,6 +135,7 @@ class Settings:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     notifier: NotifierSettings = field(default_factory=NotifierSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
+    platform_watches: PlatformWatchSettings = field(default_factory=PlatformWatchSettings)
     #: An idle agent is unhealthy once the control plane has been unreachable for this long (seconds): longer
     #: than an upgrade of the control plane.
     unreachable_timeout: float = 180.0

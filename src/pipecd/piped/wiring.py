@@ -7,6 +7,7 @@ from pipecd.client import Client
 from pipecd.config.piped import PipedSpec
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
+from pipecd.model.application import Application
 from pipecd.piped.deploy.perform import StageServices
 from pipecd.piped.deploy.planner import Planner
 from pipecd.piped.deploy.rollout import RolloutServices
@@ -17,6 +18,7 @@ from pipecd.piped.notify.sinks.log import write_to_log
 from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
+from pipecd.piped.observe.watches import PlatformWatches
 from pipecd.piped.options import Options
 from pipecd.piped.preview import PlanPreviewLoop, PreviewServices
 from pipecd.piped.providers import Providers
@@ -45,6 +47,7 @@ class Components:
     plan_preview_loop: PlanPreviewLoop
     drift_detector: DriftDetector
     live_state_reporter: LiveStateReporter
+    platform_watches: PlatformWatches
     notifier: Notifier
     #: Set when a user requests a restart.
     restart: asyncio.Event
@@ -83,6 +86,18 @@ def build_components(
         settings=settings.stages,
         notify=notifier,
     )
+    drift_detector = DriftDetector(
+        view, leadership, sync_states, observation_requests, providers, clock, settings.drift
+    )
+    live_state_reporter = LiveStateReporter(
+        view, leadership, client, observation_requests, redactor.text, clock, notifier
+    )
+
+    def on_platform_change(application: Application) -> None:
+        observation_requests.mark_changed(application)
+        live_state_reporter.check_soon(application)
+        drift_detector.check_soon(application)
+
     return Components(
         rollout_services=RolloutServices(
             view=view,
@@ -120,11 +135,10 @@ def build_components(
             ),
             spec.plan_preview,
         ),
-        drift_detector=DriftDetector(
-            view, leadership, sync_states, observation_requests, providers, clock, settings.drift
-        ),
-        live_state_reporter=LiveStateReporter(
-            view, leadership, client, observation_requests, redactor.text, clock, notifier
+        drift_detector=drift_detector,
+        live_state_reporter=live_state_reporter,
+        platform_watches=PlatformWatches(
+            view, leadership, providers, on_platform_change, clock, settings.platform_watches
         ),
         notifier=notifier,
         restart=restart,

@@ -5,7 +5,7 @@ differs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -54,6 +54,12 @@ class Compares:
     enabled: Callable[[Any], bool] = lambda provider: True
 
 
+#: Optional capability: follows the platform in the background, given the decoded `config` of a provider (None
+#: without one). Calls its second argument with the id of every application whose live state may have changed;
+#: others are ignored. Runs until cancelled; when it raises, it is started again after a delay.
+Watch = Callable[[Any, Callable[[str], None]], Coroutine[Any, Any, None]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Platform(Generic[Desired]):
     """How applications of one kind are read, planned and deployed.
@@ -87,6 +93,7 @@ class Platform(Generic[Desired]):
     plan_preview: Callable[[PreviewRequest], Awaitable[Preview]] | None = None
     observes: Observes | None = None
     compares: Compares | None = None
+    watch: Watch | None = None
 
 
 def in_thread(load: Callable[[Source], Desired]) -> Callable[[Source], Awaitable[Desired]]:

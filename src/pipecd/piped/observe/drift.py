@@ -58,6 +58,10 @@ class DriftDetector:
         """Runs until cancelled."""
         await self._scheduler.run(self._view, self._leadership)
 
+    def check_soon(self, application: Application) -> None:
+        """Compare the application now: its live state may have changed."""
+        self._scheduler.check_soon(application.id)
+
     def _interval(self, application: Application) -> float | None:
         if self._is_deploying(application):
             self._reported.pop(application.id, None)

@@ -89,6 +89,11 @@ class LiveStateReporter:
             for scheduler in self._schedulers:
                 tasks.create_task(scheduler.run(self._view, self._leadership), name="live state")
 
+    def check_soon(self, application: Application) -> None:
+        """Check the application now: its live state may have changed."""
+        for scheduler in self._schedulers:
+            scheduler.check_soon(application.id)
+
     def _interval(self, runs_program: bool, application: Application) -> float | None:
         observes = _observes(application)
         if observes is None or observes.runs_program is not runs_program:

@@ -1,10 +1,11 @@
-"""Runs a check of every application periodically, a few at a time.
+"""Runs a check of every application periodically, a few at a time, and early when it may have changed.
 
 Used by `live_state` and `drift`, which provide the interval and the check. A check that fails or hangs does
 not delay the others.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Set
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from pipecd.platforms import Platform
 from pipecd.platforms.registry import load_platform
 
 log = structlog.get_logger()
+
+
+#: However often a platform reports changes, an application is not checked more often (seconds).
+MIN_CHECK_INTERVAL = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,23 @@ class ApplicationScheduler:
         self._due: dict[str, float] = {}
         self._in_progress: set[str] = set()
         self._failing: set[str] = set()
+        #: Applications to check again after the check in progress, which may not have seen the change.
+        self._again: set[str] = set()
+        #: When the last check of each application ended (monotonic seconds).
+        self._ended_at: dict[str, float] = {}
         self._wake = Wake()
+
+    def check_soon(self, application_id: str) -> None:
+        """Check the application now, or `MIN_CHECK_INTERVAL` after its last check."""
+        if application_id in self._in_progress:
+            self._again.add(application_id)
+        elif application_id in self._due:
+            self._due[application_id] = min(self._due[application_id], self._earliest(application_id))
+            self._wake()
+
+    def _earliest(self, application_id: str) -> float:
+        ended_at = self._ended_at.get(application_id, -math.inf)
+        return max(self._clock.monotonic(), ended_at + MIN_CHECK_INTERVAL)
 
     async def run(self, view: View, leadership: Leadership) -> None:
         """Runs until cancelled."""
@@ -98,14 +119,19 @@ class ApplicationScheduler:
                 due[key] = min(self._due.get(key, now + delay), now + interval * 1.1)
         self._due = due
         self._failing &= applications.keys()
+        self._ended_at = {key: at for key, at in self._ended_at.items() if key in applications}
 
     def _on_done(self, key: str, _: asyncio.Task[None]) -> None:
         self._in_progress.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.check_soon(key)
         # A check that ends after its application was removed may have cached a result.
         self._known |= {key}
         self._wake()
 
     async def _run_check(self, application: Application) -> None:
+        self._again.discard(application.id)
         try:
             async with timeout(self._clock, self._limits.timeout):
                 await self._check(application)
@@ -122,6 +148,7 @@ class ApplicationScheduler:
             self._failing.discard(application.id)
         if application.id in self._due:
             interval = self._interval(application) or self._limits.initial_delay
+            self._ended_at[application.id] = self._clock.monotonic()
             self._due[application.id] = self._clock.monotonic() + interval * random.uniform(0.9, 1.1)
 
 
