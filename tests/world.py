@@ -26,6 +26,7 @@ from pipecd.model.status import DeploymentStatus
 from pipecd.piped.options import Options
 from pipecd.piped.settings import ConnectSettings, Settings
 from pipecd.quickstart.git_server import GitServer
+from pipecd.schema.model.artifact_pb2 import DeployTargets
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus as WireStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
@@ -108,13 +109,20 @@ class ConsoleUser:
 
     async def register(self, name: str, *, kind: int, provider: str = "terraform") -> str:
         """Register the application that was pushed below `name/` with the agent. Returns its id."""
+        return await self._register(name, kind=kind, platform_provider=provider)
+
+    async def register_plugin(self, name: str, *, plugin: str, provider: str) -> str:
+        """Register an application of a kind that has no number."""
+        targets = {plugin: DeployTargets(deploy_targets=[provider])}
+        return await self._register(name, deploy_targets_by_plugin=targets)
+
+    async def _register(self, name: str, **fields: Any) -> str:
         await eventually(self.has_repositories)
         response = await self.console.call(
             "AddApplication",
             name=name,
             piped_id=self.piped_id,
-            kind=kind,
-            platform_provider=provider,
+            **fields,
             git_path=ApplicationGitPath(
                 repo=ApplicationGitRepository(id=REPOSITORY), path=name, config_filename="app.pipecd.yaml"
             ),

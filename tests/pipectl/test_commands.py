@@ -56,6 +56,24 @@ async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl
     assert again.code == 1 and "was deleted" in again.err
 
 
+async def test_an_application_of_a_kind_without_a_number_is_added_and_shown(
+    pipectl: Pipectl, piped_id: str
+) -> None:
+    await add_application(pipectl, piped_id)
+    flags = [f"--piped-id={piped_id}", "--platform-provider=local", "--repo-id=demo", "--app-dir=web"]
+    added = await pipectl("application", "add", "--app-name=web", "--app-kind=directory", *flags)
+    assert added.code == 0, added.err
+    app_id = added.out.split()[-1]
+    fields = (await pipectl("application", "get", f"--app-id={app_id}")).out
+    assert "DIRECTORY" in fields and "local" in fields
+    listed = (await pipectl("application", "list", "--app-kind=DIRECTORY")).out
+    assert app_id in listed and listed.count("DIRECTORY") == 1 and "TERRAFORM" not in listed
+    stored = (await pipectl("application", "get", f"--app-id={app_id}", "-o", "json")).json
+    # As PipeCD's console and pipectl show an application with plugins.
+    assert stored["deploy_targets_by_plugin"] == {"directory": {"deploy_targets": ["local"]}}
+    assert not stored.get("platform_provider")
+
+
 async def test_the_cursor_continues_after_the_previous_page(pipectl: Pipectl, piped_id: str) -> None:
     ids = [await add_application(pipectl, piped_id, f"shop-{number}") for number in range(3)]
     first = (await pipectl("application", "list", "--limit=2", "-o", "json")).json
