@@ -18,7 +18,7 @@ PIP_INDEX = $${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-ur
 INDEX = $${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(PIP_INDEX)}}
 INSTALL = UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_PACKAGE = $(INSTALL) --no-deps --no-build-isolation --editable .
-PYTHON_CODE := src tests bench docsite
+PYTHON_CODE := src tests bench docsite examples
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
