@@ -150,14 +150,18 @@ def test_killing_this_process_during_a_grace_period_ends_the_program() -> None:
 
 
 def ignores_stop_signal(group: int) -> bool:
-    """Whether both the program and its guard ignore SIGTERM already."""
-    ignoring = 0
+    """Whether both the program and its guard ignore SIGTERM already.
+
+    They differ by their command lines. A child that the program has just forked has the program's own.
+    """
+    ignoring = set()
     for running in psutil.process_iter():
         with suppress(OSError, psutil.Error):
             if os.getpgid(running.pid) == group and "sleep" not in running.name():
                 ignored = re.search(r"SigIgn:\s*(\w+)", Path(f"/proc/{running.pid}/status").read_text())
-                ignoring += bool(ignored and int(ignored[1], 16) >> (signal.SIGTERM - 1) & 1)
-    return ignoring == 2
+                if ignored and int(ignored[1], 16) >> (signal.SIGTERM - 1) & 1:
+                    ignoring.add(tuple(running.cmdline()))
+    return len(ignoring) == 2
 
 
 async def test_a_cancelled_start_leaves_no_process_and_no_open_file(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def edit(state: Path, name: str, **attributes: Any) -> None:
 
 
 async def test_before_the_first_deployment_nothing_runs(tmp_path: Path) -> None:
-    assert isinstance(platform, Observes)
+    assert isinstance(platform.observes, Observes)
     async with shop_runner(tmp_path, data("a", "1")) as runner:
         assert await load_live_state(runner) == []
     assert not (tmp_path / "state").exists()
