@@ -36,7 +36,14 @@ def test_no_package_attribute_shadows_a_submodule(name: str) -> None:
 
 
 #: Packages and modules whose time is that of a `Clock`. Real I/O is bounded in real time elsewhere.
-ON_A_CLOCK = ("piped/**/*.py", "launcher/**/*.py", "client.py", "retry.py", "pipectl/waiting.py")
+ON_A_CLOCK = (
+    "piped/**/*.py",
+    "controlplane/**/*.py",
+    "launcher/**/*.py",
+    "client.py",
+    "retry.py",
+    "pipectl/waiting.py",
+)
 REAL_TIME = {
     "time": {"time", "time_ns", "monotonic", "monotonic_ns", "sleep"},
     "asyncio": {"sleep", "timeout", "timeout_at", "wait_for"},

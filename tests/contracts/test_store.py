@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from pipecd.controlplane.settings import FeedSettings, StoreSettings
 from pipecd.controlplane.store import Store, lists, tables
 from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, EventFilter, Paging
@@ -19,6 +20,7 @@ from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
+from tests.virtual_clock import VirtualClock
 
 
 def application(number: int, **fields: Any) -> Application:
@@ -105,9 +107,9 @@ async def test_an_application_has_at_most_one_active_deployment(store: Store) ->
     await store.update(Deployment, "two", plan, by=TESTER)
 
 
-async def test_lists_are_complete_for_every_page_size(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lists_are_complete_for_every_page_size(url: str) -> None:
     """Invariant 9."""
-    monkeypatch.setattr(lists, "BATCH_SIZE", 1)
+    store = await Store.open(url, settings=StoreSettings(list_batch_size=1))
     for number in range(7):
         await store.create(application(number), by=TESTER)
         status = DeploymentStatus.DEPLOYMENT_PENDING
@@ -136,6 +138,7 @@ async def test_lists_are_complete_for_every_page_size(store: Store, monkeypatch:
             break
     assert listed == [f"app-{number:03}" for number in range(6, -1, -1)]
     assert await lists.count_applications(store, "shop", everything) == 7
+    await store.close()
 
 
 async def test_consecutive_pages_have_no_gap_or_overlap(store: Store) -> None:
@@ -215,16 +218,48 @@ async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
     await other.close()
 
 
-async def test_a_lease_has_one_holder(store: Store) -> None:
+async def test_a_lease_has_one_holder(url: str) -> None:
+    clock = VirtualClock()
+    store = await Store.open(url, clock)
     leases = store.leases
-    assert await leases.acquire("x", "a", 10, now=100.0)
-    assert not await leases.acquire("x", "b", 10, now=105.0)
-    assert await leases.acquire("x", "a", 10, now=105.0)
-    assert await leases.holder("x", now=114.0) == "a"
-    assert await leases.holder("x", now=116.0) == ""
-    assert await leases.acquire("x", "b", 10, now=116.0)
+    assert await leases.acquire("x", "a", 10)
+    await clock.advance(5)
+    assert not await leases.acquire("x", "b", 10)
+    assert await leases.acquire("x", "a", 10), "renewed"
+    await clock.advance(9)
+    assert await leases.holder("x") == "a"
+    assert await leases.find_held(["x", "y"]) == {"x"}
+    await clock.advance(2)
+    assert await leases.holder("x") == ""
+    assert await leases.acquire("x", "b", 10), "it has expired"
     await leases.release("x", "a")
-    assert await leases.holder("x", now=117.0) == "b"
+    assert await leases.holder("x") == "b"
+    await store.close()
+
+
+async def test_old_changes_and_leases_are_deleted(url: str) -> None:
+    clock = VirtualClock()
+    store = await Store.open(url, clock, StoreSettings(feed=FeedSettings(retention=600)))
+
+    async def count(table: sa.Table) -> int:
+        async with store.database.read() as connection:
+            return int((await connection.execute(sa.select(sa.func.count()).select_from(table))).scalar_one())
+
+    await store.leases.acquire("x", "a", 10)
+    await store.create(application(1), by=TESTER)
+    await clock.advance(599)
+    await store.create(application(2), by=TESTER)
+    await store.feed.prune()
+    assert await count(tables.changes) == 2
+    await clock.advance(2)
+    await store.feed.prune()
+    await store.leases.prune()
+    assert (await count(tables.changes), await count(tables.leases)) == (1, 1)
+    await clock.advance(3600)
+    await store.leases.prune()
+    assert await count(tables.leases) == 0
+    assert await count(tables.audit) == 2, "the audit log is not deleted with the changes"
+    await store.close()
 
 
 async def test_concurrent_requests_for_a_lease_have_one_winner(store: Store) -> None:

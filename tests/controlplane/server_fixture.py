@@ -18,13 +18,16 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from pipecd import controlplane
+from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.config import controlplane as config
 from pipecd.controlplane import Options, RunningServer
 from pipecd.controlplane.rpc.table import CONSOLE, WEB
+from pipecd.controlplane.settings import Settings
 
 PROJECT, USER, PASSWORD = "shop", "hello", "a long enough password"
 #: The parameters of a hash are stored in it. The usual ones cost half a second of CPU time per control plane.
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+DEFAULT_SETTINGS = Settings()
 ENCRYPTION_KEY = b"0123456789abcdef0123456789abcdef0123456789abcdef"
 _METHODS = {method.name: (service, method) for service in (WEB, CONSOLE) for method in service.methods}
 
@@ -111,6 +114,8 @@ async def control_plane(
     *,
     ports: Sequence[int] = (0, 0),
     newcomer: Mapping[str, object] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    settings: Settings = DEFAULT_SETTINGS,
     **more: Any,
 ) -> AsyncIterator[ControlPlane]:
     """Run a control plane, with a signed-in console. `ports` are gRPC and HTTP; `more` goes to `spec`."""
@@ -123,6 +128,8 @@ async def control_plane(
         insecure_cookie=True,
         grace_period=0.2,
         newcomer=newcomer,
+        clock=clock,
+        settings=settings,
     )
     async with controlplane.serving(spec(folder, **more), options) as server:
         console = Console(f"http://127.0.0.1:{server.ports.http}")

@@ -184,7 +184,7 @@ def required_right(method: Method) -> tuple[Resource, Action] | None:
 async def test_every_call_requires_its_right(plane: ControlPlane, channel: aio.Channel, role: str) -> None:
     """Invariant 14 for users: every method, every built-in role."""
     session = Session(project_id=PROJECT, username="user", roles=(role,))
-    cookie = "token=" + plane.server.services.sessions.issue(session, now=plane.server.services.now())
+    cookie = "token=" + plane.server.services.sessions.issue(session)
     for path, method in methods((WEB, CONSOLE)).items():
         if method.streams or not (right := required_right(method)):
             continue
@@ -202,7 +202,7 @@ async def test_every_call_requires_its_right(plane: ControlPlane, channel: aio.C
 
 async def test_a_deleted_role_grants_nothing(plane: ControlPlane, channel: aio.Channel) -> None:
     session = Session(project_id=PROJECT, username="user", roles=("Deleted",))
-    cookie = "token=" + plane.server.services.sessions.issue(session, now=plane.server.services.now())
+    cookie = "token=" + plane.server.services.sessions.issue(session)
     with pytest.raises(aio.AioRpcError) as rejected:
         path = "/pipecd.v1.ConsoleService/PageApplications"
         await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=60)  # type: ignore[arg-type]
@@ -232,7 +232,7 @@ async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio
     piped_id, key = await plane.register_piped()
     api_key = (await plane.console.call("GenerateAPIKey", name="w", role=APIKey.READ_WRITE)).key
     session = Session(project_id=PROJECT, username="user", roles=(ADMIN,))
-    cookie = "token=" + plane.server.services.sessions.issue(session, now=plane.server.services.now())
+    cookie = "token=" + plane.server.services.sessions.issue(session)
     answered = 0
     for path, method in methods().items():
         if method.streams or path.startswith("/pipe."):

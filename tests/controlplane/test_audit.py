@@ -122,7 +122,7 @@ async def open_team(plane: ControlPlane, channel: aio.Channel) -> Team:
         {
             PipedKey: ("authorization", f"PIPED-TOKEN {TEAM},home,{piped_key}"),
             ApiKey: ("authorization", f"API-KEY {api_key}"),
-            Session: ("cookie", f"{COOKIE}={services.sessions.issue(session, services.now())}"),
+            Session: ("cookie", f"{COOKIE}={services.sessions.issue(session)}"),
         },
     )
 
@@ -234,7 +234,8 @@ async def test_a_changed_static_admin_in_the_configuration_leaves_a_row(tmp_path
         {"id": "other", "staticAdmin": {"username": "eve", "passwordHash": password_hash}},
     ]
     for _ in range(2):
-        async with controlplane.open_services(spec(tmp_path, projects=projects), ENCRYPTION_KEY) as services:
+        options = controlplane.Options(encryption_key=ENCRYPTION_KEY)
+        async with controlplane.open_services(spec(tmp_path, projects=projects), options) as services:
             changed = await rows(services, started[-1].seq)
     before, after = json.loads(changed[1].before), json.loads(changed[1].after)
     assert (before["static_admin.username"], after["static_admin.username"]) == (USER, "eve")

@@ -11,10 +11,12 @@ import httpx
 import pytest
 
 from pipecd.controlplane.http.throttle import Throttle
+from pipecd.controlplane.settings import AuthSettings, Settings
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
 from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER, ControlPlane, control_plane
+from tests.virtual_clock import VirtualClock
 
 SECRET = "the secret of the webhook"
 HOOKS = [{"provider": name, "secret": SECRET} for name in ("GITHUB", "GITLAB", "BITBUCKET", "GITEA")]
@@ -70,16 +72,39 @@ async def test_signing_out_ends_the_session(plane: ControlPlane) -> None:
     assert response.status_code == 401
 
 
-def test_password_guessing_is_throttled() -> None:
-    throttle = Throttle(max_failures=3, window=60.0, max_clients=2)
+async def test_password_guessing_is_throttled() -> None:
+    clock = VirtualClock()
+    throttle = Throttle(clock, AuthSettings(max_failures=3, failure_window=60.0, max_clients=2))
     for _ in range(3):
-        assert throttle.wait(("a",), 0.0) == 0.0
-        throttle.record_failure(("a",), 0.0)
-    assert throttle.wait(("a",), 10.0) == 50.0
-    assert throttle.wait(("b",), 10.0) == 0.0
-    assert throttle.wait(("a",), 61.0) == 0.0
+        assert throttle.wait(("a",)) == 0.0
+        throttle.record_failure(("a",))
+    await clock.advance(10)
+    assert throttle.wait(("a",)) == 50.0
+    assert throttle.wait(("b",)) == 0.0
     throttle.record_success(("a",))
-    assert throttle.wait(("a",), 10.0) == 0.0
+    assert throttle.wait(("a",)) == 0.0
+    for _ in range(3):
+        throttle.record_failure(("a",))
+    await clock.advance(61)
+    assert throttle.wait(("a",)) == 0.0
+    throttle.record_failure(("a",))
+    assert throttle.wait(("a",)) == 0.0, "earlier failures are not counted any more"
+    for client in "bc":
+        throttle.record_failure((client,))
+    assert len(throttle._failures) == 2, "memory is bounded"
+
+
+async def test_failed_sign_ins_behind_a_trusted_proxy_are_counted_by_client(tmp_path: Path) -> None:
+    settings = Settings(auth=AuthSettings(max_failures=1))
+    for networks, throttled in ([], True), (["127.0.0.0/8"], False):
+        async with control_plane(tmp_path, settings=settings, trustedProxies=networks) as plane:
+            for client in ("203.0.113.1", "203.0.113.2"):
+                response = await plane.console.http.post(
+                    f"{plane.url}/auth/login/static",
+                    data={"project": PROJECT, "username": USER, "password": "wrong"},
+                    headers={"x-forwarded-for": client},
+                )
+            assert ("Too%20many" in response.headers["set-cookie"]) == throttled
 
 
 async def test_every_page_has_security_headers(http: httpx.AsyncClient) -> None:

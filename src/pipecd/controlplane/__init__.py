@@ -8,12 +8,13 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from starlette.types import ASGIApp
 
+from pipecd.clock import SYSTEM_CLOCK, Clock, timeout
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.controlplane import jobs
 from pipecd.controlplane.auth.client_address import TrustedProxies
@@ -25,6 +26,7 @@ from pipecd.controlplane.http.app import application
 from pipecd.controlplane.http.login import Login
 from pipecd.controlplane.http.server import open_port
 from pipecd.controlplane.http.server import serving as http_serving
+from pipecd.controlplane.http.throttle import Throttle
 from pipecd.controlplane.http.webhooks import Webhooks
 from pipecd.controlplane.rpc import grpc_server
 from pipecd.controlplane.rpc.connect_server import ConsoleApplication
@@ -32,6 +34,7 @@ from pipecd.controlplane.rpc.grpc_server import Tls
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
 from pipecd.controlplane.rpc.watch import RepositoryNotifier
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.settings import Settings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import open_blobs
 from pipecd.controlplane.store.stage_logs import StageLogs
@@ -64,6 +67,9 @@ class Options:
     with_jobs: bool = True
     #: Getting-started content of the console's first page (quickstart only).
     newcomer: Mapping[str, object] | None = None
+    #: Not on the command line; for tests.
+    clock: Clock = SYSTEM_CLOCK
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +88,12 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def open_services(spec: ControlPlaneSpec, encryption_key: bytes) -> AsyncGenerator[Services]:
+async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Services]:
     """Open the object store and the database, and migrate its schema. Raises ConfigError or Temporary."""
-    sessions = Sessions(encryption_key)
+    clock, settings = options.clock, options.settings
+    sessions = Sessions(options.encryption_key, clock, settings.auth.session_lifetime)
     blobs = open_blobs(spec)
-    store = await Store.open(database_url(spec))
+    store = await Store.open(database_url(spec), clock, settings.store)
     try:
         projects = Projects(store, spec.projects)
         await projects.record_configured(by=STARTING)
@@ -96,7 +103,9 @@ async def open_services(spec: ControlPlaneSpec, encryption_key: bytes) -> AsyncG
             logs=StageLogs(store, blobs),
             projects=projects,
             sessions=sessions,
-            credentials=CredentialCache(store),
+            credentials=CredentialCache(store, clock, settings.auth),
+            clock=clock,
+            settings=settings,
             proxies=TrustedProxies(spec.trusted_proxies),
             address=spec.address.rstrip("/"),
         )
@@ -108,7 +117,7 @@ async def open_services(spec: ControlPlaneSpec, encryption_key: bytes) -> AsyncG
 async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[RunningServer]:
     """Run the control plane while the block runs."""
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(spec, options.encryption_key))
+        services = await stack.enter_async_context(open_services(spec, options))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [tasks.create_task(services.store.feed.run(), name="change feed")]
         if options.with_jobs:
@@ -151,7 +160,7 @@ async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:
     """`pipecd ops`: run only the jobs and the admin port, until SIGINT or SIGTERM."""
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(spec, options.encryption_key))
+        services = await stack.enter_async_context(open_services(spec, options))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(_cancel, [tasks.create_task(jobs.run(services), name="jobs")])
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
@@ -167,7 +176,11 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
     return application(
         api=ConsoleApplication(services, methods((WEB, CONSOLE))),
         login=Login(
-            services.projects, services.sessions, services.proxies, insecure_cookie=options.insecure_cookie
+            services.projects,
+            services.sessions,
+            services.proxies,
+            Throttle(options.clock, options.settings.auth),
+            insecure_cookie=options.insecure_cookie,
         ),
         webhooks=Webhooks(secrets, RepositoryNotifier(services.store), services.proxies),
         static_dir=options.static_dir,
@@ -179,7 +192,7 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
 def _health(services: Services) -> Health:
     async def problem() -> str:
         try:
-            async with asyncio.timeout(5):
+            async with timeout(services.clock, 5):
                 await services.store.check_health()
         except (PipecdError, TimeoutError) as error:
             return str(error) or "the database does not respond"

@@ -1,13 +1,14 @@
 """The services that every RPC handler and job receives. Created once, by `serving`."""
 
-import time
 from dataclasses import dataclass, field
 
+from pipecd.clock import Clock
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import Keys
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import Sessions
+from pipecd.controlplane.settings import Settings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import Blobs
 from pipecd.controlplane.store.stage_logs import StageLogs
@@ -21,6 +22,8 @@ class Services:
     projects: Projects
     sessions: Sessions
     credentials: CredentialCache
+    clock: Clock
+    settings: Settings
     keys: Keys = field(default_factory=Keys)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     #: Base URL of the console, without a trailing slash; used in links.
@@ -28,4 +31,4 @@ class Services:
 
     def now(self) -> int:
         """The current time in epoch seconds."""
-        return int(time.time())
+        return int(self.clock.now())

@@ -4,7 +4,6 @@ A correct user name and password set the session cookie. A failed attempt does n
 wrong, and repeated failures are throttled; the console reads the message from the cookie `error`.
 """
 
-import time
 from urllib.parse import quote
 
 import structlog
@@ -13,7 +12,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.projects import Projects
-from pipecd.controlplane.auth.sessions import COOKIE, LIFETIME, Session, Sessions
+from pipecd.controlplane.auth.sessions import COOKIE, Session, Sessions
 from pipecd.controlplane.http.client_address import http_client_address
 from pipecd.controlplane.http.throttle import Throttle
 from pipecd.errors import NotFound, Unauthenticated
@@ -30,11 +29,17 @@ _MAX_FIELD_LENGTH = 1024
 
 class Login:
     def __init__(
-        self, projects: Projects, sessions: Sessions, proxies: TrustedProxies, *, insecure_cookie: bool
+        self,
+        projects: Projects,
+        sessions: Sessions,
+        proxies: TrustedProxies,
+        throttle: Throttle,
+        *,
+        insecure_cookie: bool,
     ) -> None:
         self._projects, self._sessions, self._proxies = projects, sessions, proxies
         self._secure = not insecure_cookie
-        self._throttle = Throttle()
+        self._throttle = throttle
 
     async def static(self, request: Request) -> Response:
         """Sign in the static administrator of a project with user name and password."""
@@ -47,12 +52,12 @@ class Login:
         if max(map(len, (project, username, password))) > _MAX_FIELD_LENGTH:
             return self._reject("The user name, the password or the project is too long.")
         client = (http_client_address(request, self._proxies), project, username)
-        if wait := self._throttle.wait(client, time.monotonic()):
+        if wait := self._throttle.wait(client):
             return self._reject(f"Too many failed attempts; try again in {int(wait / 60) + 1} min.")
         try:
             await self._projects.check_static_admin(project, username, password)
         except (NotFound, Unauthenticated):
-            self._throttle.record_failure(client, time.monotonic())
+            self._throttle.record_failure(client)
             log.warning("sign_in_failed", project=project, username=username, peer=client[0])
             return self._reject("The project, the user name or the password is wrong.")
         self._throttle.record_success(client)
@@ -69,8 +74,8 @@ class Login:
         response = RedirectResponse("/", status_code=302)
         response.set_cookie(
             COOKIE,
-            self._sessions.issue(session, time.time()),
-            max_age=int(LIFETIME.total_seconds()),
+            self._sessions.issue(session),
+            max_age=self._sessions.lifetime,
             path="/",
             secure=self._secure,
             httponly=True,

@@ -3,12 +3,8 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-#: Failed attempts before further ones are rejected.
-MAX_FAILURES = 10
-#: Seconds after which failures are forgotten.
-WINDOW = 300.0
-#: Clients that are tracked; the least recently failed one is dropped first.
-MAX_CLIENTS = 10_000
+from pipecd.clock import Clock
+from pipecd.controlplane.settings import AuthSettings
 
 
 @dataclass(frozen=True)
@@ -18,27 +14,24 @@ class _Failures:
 
 
 class Throttle:
-    """`now` is the time of a monotonic clock, in seconds."""
-
-    def __init__(
-        self, *, max_failures: int = MAX_FAILURES, window: float = WINDOW, max_clients: int = MAX_CLIENTS
-    ) -> None:
-        self._max_failures, self._window, self._max_clients = max_failures, window, max_clients
+    def __init__(self, clock: Clock, settings: AuthSettings) -> None:
+        self._clock, self._settings = clock, settings
         self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
 
-    def wait(self, client: tuple[str, ...], now: float) -> float:
+    def wait(self, client: tuple[str, ...]) -> float:
         """Seconds until `client` may try again; 0 means now."""
         failures = self._failures.get(client)
-        if failures is None or failures.count < self._max_failures:
+        if failures is None or failures.count < self._settings.max_failures:
             return 0.0
-        return max(0.0, failures.since + self._window - now)
+        return max(0.0, failures.since + self._settings.failure_window - self._clock.monotonic())
 
-    def record_failure(self, client: tuple[str, ...], now: float) -> None:
+    def record_failure(self, client: tuple[str, ...]) -> None:
+        now = self._clock.monotonic()
         failures = self._failures.pop(client, None)
-        if failures is None or now - failures.since > self._window:
+        if failures is None or now - failures.since > self._settings.failure_window:
             failures = _Failures(0, now)
         self._failures[client] = _Failures(failures.count + 1, failures.since)
-        while len(self._failures) > self._max_clients:
+        while len(self._failures) > self._settings.max_clients:
             self._failures.popitem(last=False)
 
     def record_success(self, client: tuple[str, ...]) -> None:

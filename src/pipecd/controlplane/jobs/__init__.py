@@ -61,4 +61,4 @@ async def _run_periodically(services: Services, job: Job, holder: str) -> None:
         except Exception:
             INTERNAL_ERRORS.labels(job.name).inc()
             log.exception("job_internal_error", job=job.name)
-        await asyncio.sleep(job.interval * random.uniform(0.9, 1.1))
+        await services.clock.sleep(job.interval * random.uniform(0.9, 1.1))

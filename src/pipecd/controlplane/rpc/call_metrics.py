@@ -1,13 +1,13 @@
 """Log line and metrics of every call: both servers wrap each call in `record_call`."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import structlog
 from prometheus_client import Counter, Histogram
 
+from pipecd.clock import Clock
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.status import status_code
 
@@ -23,9 +23,9 @@ CALL_SECONDS = Histogram(
 
 
 @asynccontextmanager
-async def record_call(method: Method, peer: str) -> AsyncGenerator[None]:
+async def record_call(clock: Clock, method: Method, peer: str) -> AsyncGenerator[None]:
     """Log and count the result of the block; its exceptions propagate."""
-    started = time.monotonic()
+    started = clock.monotonic()
     code = "OK"
     try:
         yield
@@ -36,7 +36,7 @@ async def record_call(method: Method, peer: str) -> AsyncGenerator[None]:
         code = status_code(error)
         raise
     finally:
-        seconds = time.monotonic() - started
+        seconds = clock.monotonic() - started
         CALLS.labels(method.path, code).inc()
         if not method.streams:
             CALL_SECONDS.labels(method.service).observe(seconds)

@@ -56,7 +56,7 @@ class _CallInterceptor:
     async def on_start(self, ctx: Context) -> AsyncExitStack:
         method = self._methods[f"/{ctx.method.service_name}/{ctx.method.name}"]
         stack = AsyncExitStack()
-        await stack.enter_async_context(record_call(method, ctx.client_address or ""))
+        await stack.enter_async_context(record_call(self._services.clock, method, ctx.client_address or ""))
         try:
             _caller.set(await guard.authorize(self._services, method, _call_metadata(ctx, method)))
         except Exception as error:

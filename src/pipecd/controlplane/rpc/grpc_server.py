@@ -88,7 +88,7 @@ def _handler(services: Services, method: Method) -> "grpc.RpcMethodHandler[Any, 
 def _unary(services: Services, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def handle(data: bytes, context: Context) -> bytes:
         try:
-            async with record_call(method, context.peer()):
+            async with record_call(services.clock, method, context.peer()):
                 caller = await guard.authorize(services, method, _call_metadata(context, method))
                 request = _parse(method, data)
                 return (await guard.serve(services, method, caller, request)).SerializeToString()
@@ -101,7 +101,7 @@ def _unary(services: Services, method: Method) -> Callable[[bytes, Context], Awa
 def _streaming(services: Services, method: Method) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
     async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
         try:
-            async with record_call(method, context.peer()):
+            async with record_call(services.clock, method, context.peer()):
                 caller = await guard.authorize(services, method, _call_metadata(context, method))
                 request = _parse(method, data)
                 async with aclosing(guard.stream(services, method, caller, request)) as messages:

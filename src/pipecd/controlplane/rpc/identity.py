@@ -16,8 +16,6 @@ from pipecd.schema.model.piped_pb2 import Piped
 
 PIPED_TOKEN = "PIPED-TOKEN"
 API_KEY = "API-KEY"
-#: Minimum interval between two writes of an API key's `last_used_at`, in seconds.
-LAST_USED_INTERVAL = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +112,7 @@ def _actor(
 
 async def _update_last_used(services: Services, record: APIKey, actor: Actor) -> None:
     now = services.now()
-    if now - record.last_used_at < LAST_USED_INTERVAL:
+    if now - record.last_used_at < services.settings.auth.last_used_interval:
         return
 
     def set_last_used(key: APIKey) -> None:

@@ -5,11 +5,11 @@ its process holds the piped's lease; a second process gets LEASE_HELD and waits.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 import structlog
 
+from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.caller import Agent, Person
 from pipecd.controlplane.records import live_state
 from pipecd.controlplane.services import Services
@@ -25,14 +25,6 @@ from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchReque
 
 log = structlog.get_logger()
 
-#: Interval of heartbeats on a browser's stream, in seconds.
-HEARTBEAT_INTERVAL = 10.0
-#: Validity of a lease after its last renewal, in seconds; several times the renewal interval.
-LEASE_DURATION = 15.0
-#: Interval at which an open stream renews its lease, in seconds.
-LEASE_RENEW_INTERVAL = 4.0
-#: Interval at which a waiting process tries to acquire the lease, in seconds.
-LEASE_RETRY_INTERVAL = 1.0
 #: Kind of the change published when a repository was pushed to; its `id` is the remote as the agent's
 #: configuration writes it.
 REPOSITORY = "repository"
@@ -80,7 +72,7 @@ async def watch_agent(
     services: Services, caller: Agent, request: AgentWatchRequest
 ) -> AsyncGenerator[AgentChange]:
     """Stream of one agent process, until it disconnects, is disabled or its key is revoked."""
-    instance, lease = request.instance, piped_lease_name(caller.piped_id)
+    instance, lease, times = request.instance, piped_lease_name(caller.piped_id), services.settings.watch
     if caller.instance and caller.instance != instance:
         raise Refused("the instance in the metadata differs from the instance in the request")
     held: bool | None = None
@@ -90,15 +82,14 @@ async def watch_agent(
                 if await _revoked(services, caller):
                     yield AgentChange(kind=AgentChange.REVOKED)
                     return
-                granted = await services.store.leases.acquire(lease, instance, LEASE_DURATION)
+                granted = await services.store.leases.acquire(lease, instance, times.lease_duration)
                 if granted is not held:
                     held = granted
                     yield AgentChange(kind=AgentChange.LEASE_GRANTED if held else AgentChange.LEASE_HELD)
                     log.info("agent_lease", piped=caller.piped_id, instance=instance, granted=held)
                     await _publish_presence(services, caller)
-                async for change in _changes_within(
-                    changes, LEASE_RENEW_INTERVAL if held else LEASE_RETRY_INTERVAL
-                ):
+                interval = times.lease_renew_interval if held else times.lease_retry_interval
+                async for change in _changes_within(services.clock, changes, interval):
                     for notification in _agent_notifications(change, caller):
                         yield notification
                     if change.kind == "piped" and change.id == caller.piped_id:
@@ -119,7 +110,9 @@ async def watch_console(
     with services.store.feed.subscribe() as changes:
         while True:
             yield ConsoleChange(kind=ConsoleChange.HEARTBEAT)
-            async for change in _changes_within(changes, HEARTBEAT_INTERVAL):
+            async for change in _changes_within(
+                services.clock, changes, services.settings.watch.heartbeat_interval
+            ):
                 if change is RESYNC:
                     yield ConsoleChange(kind=ConsoleChange.RESYNC)
                 elif change.project_id == caller.project_id and change.kind in _CONSOLE_KINDS:
@@ -131,15 +124,20 @@ async def watch_console(
                     )
 
 
-async def _changes_within(changes: asyncio.Queue[Change], seconds: float) -> AsyncGenerator[Change]:
+async def _changes_within(
+    clock: Clock, changes: asyncio.Queue[Change], seconds: float
+) -> AsyncGenerator[Change]:
     """Yield changes as they arrive, for `seconds`."""
-    deadline = time.monotonic() + seconds
-    while (remaining := deadline - time.monotonic()) > 0:
-        try:
-            async with asyncio.timeout(remaining):
-                change = await changes.get()
-        except TimeoutError:
-            return
+    deadline = clock.monotonic() + seconds
+    while (remaining := deadline - clock.monotonic()) > 0:
+        if changes.empty():
+            try:
+                async with timeout(clock, remaining):
+                    change = await changes.get()
+            except TimeoutError:
+                return
+        else:
+            change = changes.get_nowait()
         yield change
 
 

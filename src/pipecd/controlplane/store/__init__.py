@@ -12,9 +12,7 @@ a row to the change feed (`store.feed`) and one to the audit log (`store.audit`)
 second active deployment of an application raises Conflict.
 """
 
-import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +25,8 @@ from google.protobuf.message import Message
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pipecd.clock import SYSTEM_CLOCK, Clock
+from pipecd.controlplane.settings import StoreSettings
 from pipecd.controlplane.store import audit, tables
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.feed import Change, Feed
@@ -37,8 +37,7 @@ from pipecd.errors import AlreadyExists, Conflict, NotFound, Temporary
 from pipecd.model.actor import Actor
 
 M = TypeVar("M", bound=Message)
-#: Attempts of an update while other writers change the same record.
-CAS_TRIES = 30
+DEFAULT_SETTINGS = StoreSettings()
 
 
 @dataclass(frozen=True)
@@ -50,18 +49,22 @@ class Record(Generic[M]):
 
 
 class Store:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock, settings: StoreSettings) -> None:
         self.database = database
-        self.feed = Feed(database)
-        self.leases = Leases(database)
+        self.feed = Feed(database, clock, settings.feed)
+        self.leases = Leases(database, clock)
+        self.settings = settings
+        self._clock = clock
         #: Writes of this process per kind; cached records of a kind are valid while its count is unchanged.
         self.write_counts: Counter[type[Message]] = Counter()
 
     @classmethod
-    async def open(cls, url: str) -> Self:
+    async def open(
+        cls, url: str, clock: Clock = SYSTEM_CLOCK, settings: StoreSettings = DEFAULT_SETTINGS
+    ) -> Self:
         """Migrate the schema, then connect. Raises ConfigError or Temporary."""
         await migrate_database(url)
-        return cls(Database(url))
+        return cls(Database(url), clock, settings)
 
     async def close(self) -> None:
         await self.database.close()
@@ -85,10 +88,11 @@ class Store:
         kind = KINDS[type(message)]
         try:
             async with self._writing(type(message)) as connection:
-                row = {**_row(kind, message), "id": _id(message), "version": 1}
+                at = self._microseconds()
+                row = {**_row(kind, message, at), "id": _id(message), "version": 1}
                 await connection.execute(_statements(kind.table).insert, row)
                 await self.feed.add(connection, _change(kind, message))
-                await _audit(connection, by, "create", kind, type(message)(), message)
+                await _audit(connection, by, at, "create", kind, type(message)(), message)
         except IntegrityError as error:
             raise _constraint_error(kind, message, error) from error
 
@@ -100,11 +104,11 @@ class Store:
         `detail` is stored with the change in the change feed.
         """
         kind = KINDS[type_]
-        for attempt in range(CAS_TRIES):
+        for attempt in range(self.settings.update_tries):
             record = await self._try_update(kind, type_, id, change, by, detail)
             if record is not None:
                 return record
-            await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
+            await self._clock.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
         raise Temporary(f"{kind.name} {id} is being changed by too many writers at once", after=1.0)
 
     async def announce(
@@ -122,7 +126,7 @@ class Store:
         if kind.message and (stored := await self.get_metadata(kind, id)) and stored[0] == data:
             return
         key = (tables.facts.c.kind == kind.name) & (tables.facts.c.id == id)
-        values = {"project_id": project_id, "data": data, "touched": microseconds()}
+        values = {"project_id": project_id, "data": data, "touched": self._microseconds()}
         async with (
             self.feed.notifying_transaction() if kind.announced else self.database.write() as connection
         ):
@@ -138,7 +142,9 @@ class Store:
                 operation = "update" if result.rowcount else "create"
                 record = audit.Subject(kind=kind.name, id=id, project_id=project_id)
                 old, new = kind.message.FromString(before or b""), kind.message.FromString(data)
-                await audit.add(connection, by, operation, record, *audit.changed_fields(old, new))
+                await audit.add(
+                    connection, by, self._microseconds(), operation, record, *audit.changed_fields(old, new)
+                )
 
     async def record_action(
         self, operation: str, record: audit.Subject, after: Mapping[str, object], *, by: Actor
@@ -149,7 +155,7 @@ class Store:
         describes the change.
         """
         async with self.database.write() as connection:
-            await audit.add(connection, by, operation, record, {}, after)
+            await audit.add(connection, by, self._microseconds(), operation, record, {}, after)
 
     async def get_metadata(self, kind: MetadataKind, id: str) -> tuple[bytes, int] | None:
         """The data and the time it was written (epoch microseconds), or None."""
@@ -167,6 +173,10 @@ class Store:
         async with self.database.read() as connection:
             rows = await connection.execute(sa.select(table.c.id, table.c.data, table.c.touched).where(where))
             return {row.id: (row.data, row.touched) for row in rows}
+
+    def _microseconds(self) -> int:
+        """The time in epoch microseconds."""
+        return int(self._clock.now() * 1_000_000)
 
     @asynccontextmanager
     async def _writing(self, kind: type[Message]) -> AsyncIterator[AsyncConnection]:
@@ -193,13 +203,14 @@ class Store:
                 change(message)
                 if message == before:
                     return Record(message, row.version)
-                values = {**_row(kind, message), "version": row.version + 1}
+                at = self._microseconds()
+                values = {**_row(kind, message, at), "version": row.version + 1}
                 unchanged = {"record_id": id, "unchanged_version": row.version}
                 result = await connection.execute(statements.update, values | unchanged)
                 if result.rowcount != 1:
                     return None
                 await self.feed.add(connection, _change(kind, message, detail))
-                await _audit(connection, by, "update", kind, before, message)
+                await _audit(connection, by, at, "update", kind, before, message)
                 if (old_piped := kind.piped(before)) != kind.piped(message):
                     moved = Change(
                         kind=kind.name, project_id=kind.project(message), piped_id=old_piped, id=id
@@ -230,19 +241,15 @@ def _statements(table: sa.Table) -> _Statements:
     )
 
 
-def microseconds() -> int:
-    return time.time_ns() // 1000
-
-
 def _id(message: Any) -> str:
     return str(message.id)
 
 
-def _row(kind: Kind, message: Message) -> dict[str, Any]:
+def _row(kind: Kind, message: Message, at: int) -> dict[str, Any]:
     return {
         "project_id": kind.project(message),
         "data": message.SerializeToString(deterministic=True),
-        "touched": microseconds(),
+        "touched": at,
         **kind.columns(message),
     }
 
@@ -258,10 +265,16 @@ def _change(kind: Kind, message: Message, detail: str = "") -> Change:
 
 
 async def _audit(
-    connection: AsyncConnection, by: Actor, operation: str, kind: Kind, before: Message, after: Message
+    connection: AsyncConnection,
+    by: Actor,
+    at: int,
+    operation: str,
+    kind: Kind,
+    before: Message,
+    after: Message,
 ) -> None:
     record = audit.Subject(kind=kind.name, id=_id(after), project_id=kind.project(after))
-    await audit.add(connection, by, operation, record, *audit.changed_fields(before, after))
+    await audit.add(connection, by, at, operation, record, *audit.changed_fields(before, after))
 
 
 def _constraint_error(kind: Kind, message: Message, error: IntegrityError) -> Exception:

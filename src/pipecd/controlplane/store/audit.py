@@ -6,7 +6,6 @@ are masked by the schema (`store.secret_fields`), not by the callers. Rows are n
 
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -52,14 +51,18 @@ class Subject:
 async def add(
     connection: AsyncConnection,
     by: Actor,
+    at: int,
     operation: str,
     record: Subject,
     before: Mapping[str, object],
     after: Mapping[str, object],
 ) -> None:
-    """Add a row in the transaction of the change that it describes. `operation`: create, update or delete."""
+    """Add a row in the transaction of the change that it describes.
+
+    `at` is in epoch microseconds; `operation` is create, update or delete.
+    """
     row = {
-        "at": time.time_ns() // 1000,
+        "at": at,
         "project_id": record.project_id,
         "actor_kind": by.kind.value,
         "actor_id": by.id,

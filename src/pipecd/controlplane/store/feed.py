@@ -1,13 +1,12 @@
 """The change feed: notifies watching agents and browsers of changes.
 
 Each write adds a row in its own transaction. Writes of this process wake the reader at once; writes of other
-replicas are found by polling every `POLL_INTERVAL`. Transactions that commit late may add rows with lower
-sequence numbers than rows already read, so the reader re-reads the last `OVERLAP` numbers and skips known
+replicas are found by polling. Transactions that commit late may add rows with lower
+sequence numbers than rows already read, so the reader re-reads the last numbers and skips known
 rows.
 """
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,21 +16,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pipecd.clock import Clock, set_within
+from pipecd.controlplane.settings import FeedSettings
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.tables import changes
 from pipecd.errors import Temporary
 
 log = structlog.get_logger()
-
-#: In seconds.
-POLL_INTERVAL = 0.5
-#: Sequence numbers that are re-read to find rows of transactions that committed late.
-OVERLAP = 200
-#: A subscriber with more unread changes than this receives RESYNC instead and must reload everything.
-MAX_UNREAD = 2000
-#: How long rows are stored, in seconds.
-RETENTION = 600
-
 
 #: `Change.detail` of a change that an agent made to its own record.
 BY_AGENT = "agent"
@@ -60,8 +51,8 @@ RESYNC = Change(kind="resync", project_id="", id="")
 class Feed:
     """One reader of the table serves all subscribers in this process."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, clock: Clock, settings: FeedSettings) -> None:
+        self._database, self._clock, self._settings = database, clock, settings
         self._wakeup = asyncio.Event()
         self._queues: set[asyncio.Queue[Change]] = set()
 
@@ -82,7 +73,7 @@ class Feed:
             "kind": change.kind,
             "id": change.id,
             "detail": change.detail,
-            "at": int(time.time()),
+            "at": int(self._clock.now()),
         }
         await connection.execute(_INSERT, row)
 
@@ -99,25 +90,21 @@ class Feed:
             except Temporary as error:
                 log.warning("change_feed_read_failed", error=str(error))
                 rows = []
-                await asyncio.sleep(POLL_INTERVAL)
+                await self._clock.sleep(self._settings.poll_interval)
             for seq, change in rows:
                 if seq in seen:
                     continue
                 seen[seq] = None
                 last = max(last or 0, seq)
                 self._publish(change)
-            while len(seen) > 4 * OVERLAP:
+            while len(seen) > 4 * self._settings.overlap:
                 seen.popitem(last=False)
-            try:
-                async with asyncio.timeout(POLL_INTERVAL):
-                    await self._wakeup.wait()
-            except TimeoutError:
-                continue
+            await set_within(self._clock, self._wakeup, self._settings.poll_interval)
 
     @contextmanager
     def subscribe(self) -> Iterator[asyncio.Queue[Change]]:
         """A queue of every change from now on; RESYNC replaces changes that a slow subscriber missed."""
-        queue: asyncio.Queue[Change] = asyncio.Queue(MAX_UNREAD)
+        queue: asyncio.Queue[Change] = asyncio.Queue(self._settings.max_unread)
         self._queues.add(queue)
         try:
             yield queue
@@ -125,9 +112,10 @@ class Feed:
             self._queues.discard(queue)
 
     async def prune(self) -> None:
-        """Delete rows older than `RETENTION`."""
+        """Delete rows that every reader has read."""
         async with self._database.write() as connection:
-            await connection.execute(sa.delete(changes).where(changes.c.at < int(time.time()) - RETENTION))
+            oldest = int(self._clock.now() - self._settings.retention)
+            await connection.execute(sa.delete(changes).where(changes.c.at < oldest))
 
     def _publish(self, change: Change) -> None:
         for queue in self._queues:
@@ -142,7 +130,7 @@ class Feed:
             return (await connection.execute(sa.select(sa.func.max(changes.c.seq)))).scalar() or 0
 
     async def _load_after(self, last: int) -> list[tuple[int, Change]]:
-        overlap = 0 if self._database.sqlite else OVERLAP
+        overlap = 0 if self._database.sqlite else self._settings.overlap
         query = sa.select(changes).where(changes.c.seq > last - overlap).order_by(changes.c.seq).limit(5000)
         async with self._database.read() as connection:
             return [

@@ -1,11 +1,11 @@
 """Leases: a name has at most one holder at a time, across all replicas."""
 
-import time
 from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from pipecd.clock import Clock
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.tables import leases
 
@@ -16,14 +16,12 @@ def piped_lease_name(piped_id: str) -> str:
 
 
 class Leases:
-    """`now` is in epoch seconds; tests pass it."""
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database, self._clock = database, clock
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def acquire(self, name: str, holder: str, seconds: float, now: float | None = None) -> bool:
+    async def acquire(self, name: str, holder: str, seconds: float) -> bool:
         """Acquire or renew the lease for `seconds`. False while another holder has it."""
-        at = time.time() if now is None else now
+        at = self._clock.now()
         available = (leases.c.holder == holder) | (leases.c.expires_at <= at)
         values = {"holder": holder, "expires_at": at + seconds}
         try:
@@ -41,16 +39,16 @@ class Leases:
             return False
         return True
 
-    async def holder(self, name: str, now: float | None = None) -> str:
+    async def holder(self, name: str) -> str:
         """The current holder; empty if there is none."""
-        at = time.time() if now is None else now
+        at = self._clock.now()
         query = sa.select(leases.c.holder).where((leases.c.name == name) & (leases.c.expires_at > at))
         async with self._database.read() as connection:
             return (await connection.execute(query)).scalar() or ""
 
-    async def find_held(self, names: Collection[str], now: float | None = None) -> set[str]:
+    async def find_held(self, names: Collection[str]) -> set[str]:
         """The subset of `names` that are held."""
-        at = time.time() if now is None else now
+        at = self._clock.now()
         query = sa.select(leases.c.name).where(leases.c.name.in_(names) & (leases.c.expires_at > at))
         async with self._database.read() as connection:
             return set((await connection.execute(query)).scalars())
@@ -62,8 +60,8 @@ class Leases:
                 sa.delete(leases).where((leases.c.name == name) & (leases.c.holder == holder))
             )
 
-    async def prune(self, now: float | None = None) -> None:
+    async def prune(self) -> None:
         """Delete leases that expired more than an hour ago."""
-        at = (time.time() if now is None else now) - 3600
+        at = self._clock.now() - 3600
         async with self._database.write() as connection:
             await connection.execute(sa.delete(leases).where(leases.c.expires_at < at))

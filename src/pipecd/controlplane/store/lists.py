@@ -31,8 +31,6 @@ Where = Sequence[sa.ColumnElement[bool]]
 
 #: Records per page: the default and the maximum.
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
-#: Rows per query when a complete list is read. Tests set it to 1.
-BATCH_SIZE = 500
 
 UNFINISHED = (
     DeploymentStatus.DEPLOYMENT_PENDING,
@@ -295,14 +293,15 @@ async def _load_page(store: Store, kind: type[M], where: Where, paging: Paging) 
 
 async def _load_all(store: Store, kind: type[M], where: Where) -> Sequence[M]:
     column = KINDS[kind].table.c
+    size = store.settings.list_batch_size
     records: list[M] = []
     after = ""
     async with store.database.read() as connection:
         while True:
             query = sa.select(column.id, column.data).where(*where, column.id > after)
-            rows = (await connection.execute(query.order_by(column.id).limit(BATCH_SIZE))).all()
+            rows = (await connection.execute(query.order_by(column.id).limit(size))).all()
             records.extend(kind.FromString(row.data) for row in rows)
-            if len(rows) < BATCH_SIZE:
+            if len(rows) < size:
                 return records
             after = rows[-1].id
 

@@ -1,6 +1,5 @@
 """Migrates the database schema. Runs before anything else uses the database."""
 
-import asyncio
 from importlib.resources import as_file, files
 
 import sqlalchemy as sa
@@ -21,7 +20,6 @@ async def migrate_database(url: str, revision: str = "head") -> None:
             await connection.run_sync(_upgrade, revision)
     finally:
         await database.close()
-    await asyncio.sleep(0)
 
 
 def _upgrade(connection: sa.Connection, revision: str) -> None:

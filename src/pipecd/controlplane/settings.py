@@ -1,0 +1,72 @@
+"""Times and limits of the control plane that are not part of its configuration file.
+
+One dataclass for each component; `Settings` is given to it through `Options`. Only tests change the defaults.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedSettings:
+    """The change feed (`store.feed`)."""
+
+    #: Interval at which writes of other replicas are read (seconds): a user waits for them.
+    poll_interval: float = 0.5
+    #: Sequence numbers that are read again to find rows of transactions that committed late.
+    overlap: int = 200
+    #: Changes that a slow subscriber may have unread; then it must reload everything.
+    max_unread: int = 2000
+    #: How long rows are stored (seconds); far longer than any reader is behind.
+    retention: float = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """Records and lists (`store`)."""
+
+    feed: FeedSettings = FeedSettings()
+    #: Attempts of an update while other writers change the same record. Each waits up to 128 ms longer.
+    update_tries: int = 30
+    #: Rows per query when a complete list is read: bounds the memory of one result.
+    list_batch_size: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchSettings:
+    """Streams of agents and browsers (`rpc.watch`)."""
+
+    #: Validity of a lease after its last renewal (seconds): several times the renewal interval.
+    lease_duration: float = 15.0
+    #: Interval at which an open stream renews its lease and sends a heartbeat (seconds).
+    lease_renew_interval: float = 4.0
+    #: Interval at which a waiting process tries to acquire the lease (seconds).
+    lease_retry_interval: float = 1.0
+    #: Interval of heartbeats on a browser's stream (seconds): proxies end silent connections.
+    heartbeat_interval: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthSettings:
+    """Credentials and sessions (`auth`, `http.login`)."""
+
+    #: Maximum age of a cached credential (seconds): how long a key that another replica revoked still works.
+    credential_max_age: float = 1.0
+    #: Credentials that are cached; bounds memory.
+    max_credentials: int = 10_000
+    #: Minimum interval between two writes of an API key's `last_used_at` (seconds).
+    last_used_interval: int = 300
+    #: Lifetime of a console session (seconds); the same as in PipeCD.
+    session_lifetime: int = 7 * 24 * 3600
+    #: Failed sign-ins of one address as one user before further ones are rejected.
+    max_failures: int = 10
+    #: How long failed sign-ins are counted, and rejected (seconds).
+    failure_window: float = 300.0
+    #: Pairs of address and user that are counted; the least recently failed one is dropped first.
+    max_clients: int = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    store: StoreSettings = StoreSettings()
+    watch: WatchSettings = WatchSettings()
+    auth: AuthSettings = AuthSettings()

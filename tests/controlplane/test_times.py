@@ -1,0 +1,173 @@
+"""Leases, sessions, cached credentials and jobs in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pipecd import controlplane
+from pipecd.controlplane import jobs
+from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.auth.credential_cache import CredentialCache
+from pipecd.controlplane.auth.sessions import Session, Sessions
+from pipecd.controlplane.jobs import Job
+from pipecd.controlplane.rpc.watch import watch_agent
+from pipecd.controlplane.services import Services
+from pipecd.controlplane.settings import AuthSettings
+from pipecd.controlplane.store.leases import piped_lease_name
+from pipecd.errors import Conflict, Unauthenticated
+from pipecd.model.actor import Actor
+from pipecd.schema.model.piped_pb2 import Piped, PipedKey
+from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
+from tests.actors import TESTER
+from tests.controlplane.server_fixture import ENCRYPTION_KEY, spec
+from tests.virtual_clock import VirtualClock
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+async def services(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Services]:
+    options = controlplane.Options(encryption_key=ENCRYPTION_KEY, clock=clock)
+    async with controlplane.open_services(spec(tmp_path), options) as opened:
+        yield opened
+
+
+async def test_a_lease_of_a_killed_process_passes_on_when_it_expires(
+    services: Services, clock: VirtualClock
+) -> None:
+    """The first process neither renews nor releases its lease, as after SIGKILL of both programs."""
+    piped = Piped(id="home", name="home", project_id="shop", keys=[PipedKey(hash="h")])
+    await services.store.create(piped, by=TESTER)
+    caller = Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h")
+    killed = watch_agent(services, caller, AgentWatchRequest(instance="killed"))
+    assert (await anext(killed)).kind == AgentChange.LEASE_GRANTED
+    started = clock.monotonic()
+    successor = watch_agent(services, caller, AgentWatchRequest(instance="successor"))
+    assert (await anext(successor)).kind == AgentChange.LEASE_HELD
+
+    async def granted() -> None:
+        while (await anext(successor)).kind != AgentChange.LEASE_GRANTED:
+            pass
+
+    waiting = asyncio.create_task(granted())
+    while not waiting.done():
+        sleeping = asyncio.create_task(clock.until_sleeping())
+        await asyncio.wait([waiting, sleeping], return_when=asyncio.FIRST_COMPLETED)
+        sleeping.cancel()
+        await clock.advance(1.0)
+    await waiting
+    times = services.settings.watch
+    assert times.lease_duration <= clock.monotonic() - started <= times.lease_duration + 2
+    assert await services.store.leases.holder(piped_lease_name("home")) == "successor"
+    await killed.aclose()
+    assert await services.store.leases.holder(piped_lease_name("home")) == "successor"
+    await successor.aclose()
+    assert await services.store.leases.holder(piped_lease_name("home")) == ""
+
+
+async def test_an_open_stream_keeps_its_lease_for_days(services: Services, clock: VirtualClock) -> None:
+    piped = Piped(id="home", name="home", project_id="shop", keys=[PipedKey(hash="h")])
+    await services.store.create(piped, by=TESTER)
+    caller = Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h")
+    stream = watch_agent(services, caller, AgentWatchRequest(instance="one"))
+    assert (await anext(stream)).kind == AgentChange.LEASE_GRANTED
+    for _ in range(50):
+        # The next heartbeat, after one interval of renewal.
+        assert (await clock.run(anext(stream))).kind == AgentChange.HEARTBEAT
+        assert not await services.store.leases.acquire(piped_lease_name("home"), "two", 1)
+    assert clock.monotonic() >= 49 * services.settings.watch.lease_renew_interval
+    await stream.aclose()
+
+
+async def test_a_session_ends_after_its_lifetime(clock: VirtualClock) -> None:
+    sessions = Sessions(ENCRYPTION_KEY, clock, lifetime=3600)
+    token = sessions.issue(Session(project_id="shop", username="ann", roles=("Admin",)))
+    await clock.advance(3599)
+    assert sessions.read(token).username == "ann"
+    await clock.advance(1)
+    with pytest.raises(Unauthenticated, match="expired"):
+        sessions.read(token)
+
+
+async def test_a_session_is_not_valid_before_it_was_issued() -> None:
+    """The clocks of two replicas may differ; a token from the future is refused."""
+    token = Sessions(ENCRYPTION_KEY, VirtualClock(now=2_000.0), 3600).issue(
+        Session(project_id="shop", username="ann", roles=())
+    )
+    with pytest.raises(Unauthenticated):
+        Sessions(ENCRYPTION_KEY, VirtualClock(now=1_000.0), 3600).read(token)
+
+
+async def test_a_credential_that_another_replica_changes_is_cached_for_a_second(
+    services: Services, clock: VirtualClock
+) -> None:
+    await services.store.create(Piped(id="p", project_id="shop", name="old"), by=TESTER)
+    cache = CredentialCache(services.store, clock, AuthSettings(credential_max_age=1.0))
+    assert (await cache.get(Piped, "p")).name == "old"
+    writes = services.store.write_counts.copy()
+    await services.store.update(Piped, "p", lambda piped: setattr(piped, "name", "new"), by=TESTER)
+    assert (await cache.get(Piped, "p")).name == "new", "a write of this process"
+    await services.store.update(Piped, "p", lambda piped: setattr(piped, "name", "newer"), by=TESTER)
+    # As if another replica had written.
+    services.store.write_counts = writes
+    cache._cached[Piped, "p"] = (clock.monotonic(), writes[Piped], Piped(name="cached"))
+    await clock.advance(0.9)
+    assert (await cache.get(Piped, "p")).name == "cached"
+    await clock.advance(0.2)
+    assert (await cache.get(Piped, "p")).name == "newer"
+
+
+async def test_a_job_runs_at_its_interval_and_survives_its_errors(
+    services: Services, clock: VirtualClock
+) -> None:
+    runs: list[float] = []
+
+    async def run(_: Services, by: Actor) -> None:
+        assert (by.kind, by.id, by.action) == ("job", "count", "count")
+        runs.append(clock.monotonic())
+        if len(runs) == 1:
+            raise Conflict("expected")
+        if len(runs) == 2:
+            raise ZeroDivisionError
+
+    job = Job(name="count", interval=600.0, run=run)
+    task = asyncio.create_task(jobs.run(services, [job]))
+    for number in range(1, 5):
+        await clock.until_sleeping()
+        assert len(runs) == number
+        await clock.advance(660.0)
+    await cancel(task)
+    assert all(540 <= later - earlier <= 660 for earlier, later in pairwise(runs))
+
+
+async def test_a_job_runs_in_one_replica(services: Services, clock: VirtualClock) -> None:
+    runs: list[str] = []
+
+    def job(name: str) -> Job:
+        async def run(_: Services, by: Actor) -> None:
+            runs.append(name)
+
+        return Job(name="count", interval=10.0, run=run)
+
+    tasks = []
+    for name in ("first", "second"):
+        tasks.append(asyncio.create_task(jobs.run(services, [job(name)])))
+        await clock.until_sleeping(len(tasks))
+    assert runs == ["first"]
+    await cancel(tasks[0])
+    while runs[-1] != "second":
+        await clock.advance(11.0)
+        await clock.until_sleeping()
+    assert clock.monotonic() <= 70, "the lease of the first one expires after 50 s"
+    await cancel(tasks[1])
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
