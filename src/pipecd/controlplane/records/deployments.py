@@ -5,8 +5,6 @@ Called by `rpc.piped.deployments` inside a compare-and-set. Each function modifi
 final status.
 """
 
-from collections.abc import Mapping
-
 from pipecd.errors import Conflict, Refused
 from pipecd.model.status import DeploymentStatus, StageStatus, may_move, stage_may_move
 from pipecd.schema.agent.deployments_pb2 import (
@@ -14,6 +12,10 @@ from pipecd.schema.agent.deployments_pb2 import (
     ReportDeploymentPlannedRequest,
     ReportDeploymentStatusChangedRequest,
     ReportStageStatusChangedRequest,
+    SaveDeploymentMetadataRequest,
+    SaveDeploymentPluginMetadataRequest,
+    SaveDeploymentSharedMetadataRequest,
+    SaveStageMetadataRequest,
 )
 from pipecd.schema.model import deployment_pb2, stage_pb2
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -81,9 +83,24 @@ def change_stage(record: Deployment, report: ReportStageStatusChangedRequest, no
     record.updated_at = now
 
 
-def add_stage_metadata(record: Deployment, stage_id: str, metadata: Mapping[str, str], now: int) -> None:
-    stage = find_stage(record, stage_id)
-    stage.metadata.update(metadata)
+def add_metadata(record: Deployment, report: SaveDeploymentMetadataRequest, now: int) -> None:
+    record.metadata.update(report.metadata)
+    record.updated_at = now
+
+
+def add_shared_metadata(record: Deployment, report: SaveDeploymentSharedMetadataRequest, now: int) -> None:
+    record.metadata_v2.shared.keyValues.update(report.metadata)
+    record.updated_at = now
+
+
+def add_plugin_metadata(record: Deployment, report: SaveDeploymentPluginMetadataRequest, now: int) -> None:
+    record.metadata_v2.plugins[report.plugin_name].keyValues.update(report.metadata)
+    record.updated_at = now
+
+
+def add_stage_metadata(record: Deployment, report: SaveStageMetadataRequest, now: int) -> None:
+    stage = find_stage(record, report.stage_id)
+    stage.metadata.update(report.metadata)
     stage.updated_at = record.updated_at = now
 
 

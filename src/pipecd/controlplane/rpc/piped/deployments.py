@@ -1,6 +1,9 @@
 """PipedService: deployments and their stages. The rules are in `records.deployments`."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.records import chains, deployments
@@ -17,21 +20,13 @@ from pipecd.schema.agent.deployments_pb2 import (
     GetDeploymentResponse,
     ListNotCompletedDeploymentsRequest,
     ListNotCompletedDeploymentsResponse,
-    ReportDeploymentCompletedRequest,
     ReportDeploymentCompletedResponse,
-    ReportDeploymentPlannedRequest,
     ReportDeploymentPlannedResponse,
-    ReportDeploymentStatusChangedRequest,
     ReportDeploymentStatusChangedResponse,
-    ReportStageStatusChangedRequest,
     ReportStageStatusChangedResponse,
-    SaveDeploymentMetadataRequest,
     SaveDeploymentMetadataResponse,
-    SaveDeploymentPluginMetadataRequest,
     SaveDeploymentPluginMetadataResponse,
-    SaveDeploymentSharedMetadataRequest,
     SaveDeploymentSharedMetadataResponse,
-    SaveStageMetadataRequest,
     SaveStageMetadataResponse,
 )
 from pipecd.schema.model.chain_pb2 import DeploymentChain
@@ -87,118 +82,43 @@ async def build_deployment(services: Services, agent: Agent, requested: Deployme
     return deployment
 
 
-async def _change(
-    services: Services, agent: Agent, deployment_id: str, change: Callable[[Deployment], None]
-) -> Deployment:
-    """Apply `change` by compare-and-set, after checking that the agent owns the deployment."""
+def _report(response: type[Message], apply: Callable[[Deployment, Any, int], None]) -> Handler:
+    """A handler that applies a report to the deployment by compare-and-set, if the agent owns it.
 
-    def check_and_change(record: Deployment) -> None:
-        ownership.check_deployment(agent, record)
-        change(record)
+    `apply` takes the record, the request and the current time (epoch seconds).
+    """
 
-    return (
+    async def handle(services: Services, agent: Agent, request: Any) -> Message:
+        now = services.now()
+
+        def change(record: Deployment) -> None:
+            ownership.check_deployment(agent, record)
+            apply(record, request, now)
+
         await services.store.update(
-            Deployment, deployment_id, check_and_change, by=agent.actor, detail=BY_AGENT
+            Deployment, request.deployment_id, change, by=agent.actor, detail=BY_AGENT
         )
-    ).message
+        return response()
 
-
-async def report_planned(
-    services: Services, agent: Agent, request: ReportDeploymentPlannedRequest
-) -> ReportDeploymentPlannedResponse:
-    now = services.now()
-    await _change(
-        services, agent, request.deployment_id, lambda record: deployments.plan(record, request, now)
-    )
-    return ReportDeploymentPlannedResponse()
-
-
-async def report_status_changed(
-    services: Services, agent: Agent, request: ReportDeploymentStatusChangedRequest
-) -> ReportDeploymentStatusChangedResponse:
-    now = services.now()
-    await _change(
-        services, agent, request.deployment_id, lambda record: deployments.change_status(record, request, now)
-    )
-    return ReportDeploymentStatusChangedResponse()
-
-
-async def report_completed(
-    services: Services, agent: Agent, request: ReportDeploymentCompletedRequest
-) -> ReportDeploymentCompletedResponse:
-    now = services.now()
-    await _change(
-        services, agent, request.deployment_id, lambda record: deployments.complete(record, request, now)
-    )
-    return ReportDeploymentCompletedResponse()
-
-
-async def save_metadata(
-    services: Services, agent: Agent, request: SaveDeploymentMetadataRequest
-) -> SaveDeploymentMetadataResponse:
-    def merge(record: Deployment) -> None:
-        record.metadata.update(request.metadata)
-        record.updated_at = services.now()
-
-    await _change(services, agent, request.deployment_id, merge)
-    return SaveDeploymentMetadataResponse()
-
-
-async def save_shared_metadata(
-    services: Services, agent: Agent, request: SaveDeploymentSharedMetadataRequest
-) -> SaveDeploymentSharedMetadataResponse:
-    def merge(record: Deployment) -> None:
-        record.metadata_v2.shared.keyValues.update(request.metadata)
-        record.updated_at = services.now()
-
-    await _change(services, agent, request.deployment_id, merge)
-    return SaveDeploymentSharedMetadataResponse()
-
-
-async def save_plugin_metadata(
-    services: Services, agent: Agent, request: SaveDeploymentPluginMetadataRequest
-) -> SaveDeploymentPluginMetadataResponse:
-    def merge(record: Deployment) -> None:
-        record.metadata_v2.plugins[request.plugin_name].keyValues.update(request.metadata)
-        record.updated_at = services.now()
-
-    await _change(services, agent, request.deployment_id, merge)
-    return SaveDeploymentPluginMetadataResponse()
-
-
-async def save_stage_metadata(
-    services: Services, agent: Agent, request: SaveStageMetadataRequest
-) -> SaveStageMetadataResponse:
-    now = services.now()
-    await _change(
-        services,
-        agent,
-        request.deployment_id,
-        lambda record: deployments.add_stage_metadata(record, request.stage_id, request.metadata, now),
-    )
-    return SaveStageMetadataResponse()
-
-
-async def report_stage_status(
-    services: Services, agent: Agent, request: ReportStageStatusChangedRequest
-) -> ReportStageStatusChangedResponse:
-    now = services.now()
-    await _change(
-        services, agent, request.deployment_id, lambda record: deployments.change_stage(record, request, now)
-    )
-    return ReportStageStatusChangedResponse()
+    return handle
 
 
 HANDLERS: Mapping[str, Handler] = {
     "GetDeployment": get_deployment,
     "ListNotCompletedDeployments": list_not_completed,
     "CreateDeployment": create_deployment,
-    "ReportDeploymentPlanned": report_planned,
-    "ReportDeploymentStatusChanged": report_status_changed,
-    "ReportDeploymentCompleted": report_completed,
-    "SaveDeploymentMetadata": save_metadata,
-    "SaveDeploymentSharedMetadata": save_shared_metadata,
-    "SaveDeploymentPluginMetadata": save_plugin_metadata,
-    "SaveStageMetadata": save_stage_metadata,
-    "ReportStageStatusChanged": report_stage_status,
+    "ReportDeploymentPlanned": _report(ReportDeploymentPlannedResponse, deployments.plan),
+    "ReportDeploymentStatusChanged": _report(
+        ReportDeploymentStatusChangedResponse, deployments.change_status
+    ),
+    "ReportDeploymentCompleted": _report(ReportDeploymentCompletedResponse, deployments.complete),
+    "SaveDeploymentMetadata": _report(SaveDeploymentMetadataResponse, deployments.add_metadata),
+    "SaveDeploymentSharedMetadata": _report(
+        SaveDeploymentSharedMetadataResponse, deployments.add_shared_metadata
+    ),
+    "SaveDeploymentPluginMetadata": _report(
+        SaveDeploymentPluginMetadataResponse, deployments.add_plugin_metadata
+    ),
+    "SaveStageMetadata": _report(SaveStageMetadataResponse, deployments.add_stage_metadata),
+    "ReportStageStatusChanged": _report(ReportStageStatusChangedResponse, deployments.change_stage),
 }

@@ -1,7 +1,10 @@
 """WebService: the project, its roles and user groups, and the current user."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
 
 from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.auth.caller import Person
@@ -51,6 +54,18 @@ async def get_me(services: Services, person: Person, _: GetMeRequest) -> GetMeRe
     return GetMeResponse(subject=person.username, avatar_url=person.avatar_url, project_id=person.project_id)
 
 
+def _change(response: type[Message], alter: Callable[[Project, Any], None]) -> Handler:
+    """A handler that changes the person's project; `alter` takes the project and the request."""
+
+    async def handle(services: Services, person: Person, request: Any) -> Message:
+        await services.projects.change(
+            person.project_id, lambda project: alter(project, request), by=person.actor
+        )
+        return response()
+
+    return handle
+
+
 async def update_static_admin(
     services: Services, person: Person, request: UpdateProjectStaticAdminRequest
 ) -> UpdateProjectStaticAdminResponse:
@@ -64,24 +79,12 @@ async def update_static_admin(
     return UpdateProjectStaticAdminResponse()
 
 
-async def enable_static_admin(
-    services: Services, person: Person, _: EnableStaticAdminRequest
-) -> EnableStaticAdminResponse:
-    def alter(project: Project) -> None:
-        project.static_admin_disabled = False
-
-    await services.projects.change(person.project_id, alter, by=person.actor)
-    return EnableStaticAdminResponse()
+def enable_static_admin(project: Project, _: EnableStaticAdminRequest) -> None:
+    project.static_admin_disabled = False
 
 
-async def disable_static_admin(
-    services: Services, person: Person, _: DisableStaticAdminRequest
-) -> DisableStaticAdminResponse:
-    def alter(project: Project) -> None:
-        project.static_admin_disabled = True
-
-    await services.projects.change(person.project_id, alter, by=person.actor)
-    return DisableStaticAdminResponse()
+def disable_static_admin(project: Project, _: DisableStaticAdminRequest) -> None:
+    project.static_admin_disabled = True
 
 
 async def update_sso(
@@ -92,81 +95,44 @@ async def update_sso(
     )
 
 
-async def update_rbac(
-    services: Services, person: Person, request: UpdateProjectRBACConfigRequest
-) -> UpdateProjectRBACConfigResponse:
-    def alter(project: Project) -> None:
-        project.rbac.CopyFrom(request.rbac)
-
-    await services.projects.change(person.project_id, alter, by=person.actor)
-    return UpdateProjectRBACConfigResponse()
+def update_rbac(project: Project, request: UpdateProjectRBACConfigRequest) -> None:
+    project.rbac.CopyFrom(request.rbac)
 
 
-async def add_role(
-    services: Services, person: Person, request: AddProjectRBACRoleRequest
-) -> AddProjectRBACRoleResponse:
+def add_role(project: Project, request: AddProjectRBACRoleRequest) -> None:
     if not _ROLE_NAME.fullmatch(request.name):
         raise Refused(f"{request.name!r} is not a valid role name; use letters, digits, - and _")
-
-    def alter(project: Project) -> None:
-        if request.name in BUILT_IN or any(role.name == request.name for role in project.rbac_roles):
-            raise AlreadyExists(f"role {request.name} already exists")
-        project.rbac_roles.append(ProjectRBACRole(name=request.name, policies=request.policies))
-
-    await services.projects.change(person.project_id, alter, by=person.actor)
-    return AddProjectRBACRoleResponse()
+    if request.name in BUILT_IN or any(role.name == request.name for role in project.rbac_roles):
+        raise AlreadyExists(f"role {request.name} already exists")
+    project.rbac_roles.append(ProjectRBACRole(name=request.name, policies=request.policies))
 
 
-async def update_role(
-    services: Services, person: Person, request: UpdateProjectRBACRoleRequest
-) -> UpdateProjectRBACRoleResponse:
-    def alter(project: Project) -> None:
-        role = _role(project, request.name)
-        del role.policies[:]
-        role.policies.extend(request.policies)
-
-    await services.projects.change(person.project_id, alter, by=person.actor)
-    return UpdateProjectRBACRoleResponse()
+def update_role(project: Project, request: UpdateProjectRBACRoleRequest) -> None:
+    role = _role(project, request.name)
+    del role.policies[:]
+    role.policies.extend(request.policies)
 
 
-async def delete_role(
-    services: Services, person: Person, request: DeleteProjectRBACRoleRequest
-) -> DeleteProjectRBACRoleResponse:
-    def alter(project: Project) -> None:
-        project.rbac_roles.remove(_role(project, request.name))
-        if any(group.role == request.name for group in project.user_groups):
-            raise Refused(f"role {request.name} is assigned to a user group; delete the group first")
-
-    await services.projects.change(person.project_id, alter, by=person.actor)
-    return DeleteProjectRBACRoleResponse()
+def delete_role(project: Project, request: DeleteProjectRBACRoleRequest) -> None:
+    project.rbac_roles.remove(_role(project, request.name))
+    if any(group.role == request.name for group in project.user_groups):
+        raise Refused(f"role {request.name} is assigned to a user group; delete the group first")
 
 
-async def add_group(
-    services: Services, person: Person, request: AddProjectUserGroupRequest
-) -> AddProjectUserGroupResponse:
-    def alter(project: Project) -> None:
-        if any(group.sso_group == request.sso_group for group in project.user_groups):
-            raise AlreadyExists(f"group {request.sso_group} already has a role")
-        if request.role not in BUILT_IN:
-            _role(project, request.role)
-        project.user_groups.append(ProjectUserGroup(sso_group=request.sso_group, role=request.role))
-
-    await services.projects.change(person.project_id, alter, by=person.actor)
-    return AddProjectUserGroupResponse()
+def add_group(project: Project, request: AddProjectUserGroupRequest) -> None:
+    if any(group.sso_group == request.sso_group for group in project.user_groups):
+        raise AlreadyExists(f"group {request.sso_group} already has a role")
+    if request.role not in BUILT_IN:
+        _role(project, request.role)
+    project.user_groups.append(ProjectUserGroup(sso_group=request.sso_group, role=request.role))
 
 
-async def delete_group(
-    services: Services, person: Person, request: DeleteProjectUserGroupRequest
-) -> DeleteProjectUserGroupResponse:
-    def alter(project: Project) -> None:
-        for group in project.user_groups:
-            if group.sso_group == request.sso_group:
-                project.user_groups.remove(group)
-                return
-        raise NotFound(f"group {request.sso_group} does not exist")
-
-    await services.projects.change(person.project_id, alter, by=person.actor)
-    return DeleteProjectUserGroupResponse()
+def delete_group(project: Project, request: DeleteProjectUserGroupRequest) -> None:
+    for group in project.user_groups:
+        if group.sso_group == request.sso_group:
+            project.user_groups.remove(group)
+            return
+    raise NotFound(f"group {request.sso_group} does not exist")
 
 
 def _role(project: Project, name: str) -> ProjectRBACRole:
@@ -182,13 +148,13 @@ HANDLERS: Mapping[str, Handler] = {
     "GetProject": get,
     "GetMe": get_me,
     "UpdateProjectStaticAdmin": update_static_admin,
-    "EnableStaticAdmin": enable_static_admin,
-    "DisableStaticAdmin": disable_static_admin,
+    "EnableStaticAdmin": _change(EnableStaticAdminResponse, enable_static_admin),
+    "DisableStaticAdmin": _change(DisableStaticAdminResponse, disable_static_admin),
     "UpdateProjectSSOConfig": update_sso,
-    "UpdateProjectRBACConfig": update_rbac,
-    "AddProjectRBACRole": add_role,
-    "UpdateProjectRBACRole": update_role,
-    "DeleteProjectRBACRole": delete_role,
-    "AddProjectUserGroup": add_group,
-    "DeleteProjectUserGroup": delete_group,
+    "UpdateProjectRBACConfig": _change(UpdateProjectRBACConfigResponse, update_rbac),
+    "AddProjectRBACRole": _change(AddProjectRBACRoleResponse, add_role),
+    "UpdateProjectRBACRole": _change(UpdateProjectRBACRoleResponse, update_role),
+    "DeleteProjectRBACRole": _change(DeleteProjectRBACRoleResponse, delete_role),
+    "AddProjectUserGroup": _change(AddProjectUserGroupResponse, add_group),
+    "DeleteProjectUserGroup": _change(DeleteProjectUserGroupResponse, delete_group),
 }
