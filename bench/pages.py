@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench.figures import report
-from pipecd.controlplane.store import Store, kinds, microseconds
+from pipecd.controlplane.store import Store, kinds
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import PipelineStage
@@ -65,7 +65,7 @@ def _deployment(number: int) -> Deployment:
 async def _insert(store: Store, messages: list[Any]) -> None:
     """Like `Store.create`, in one transaction."""
     kind = kinds.KINDS[type(messages[0])]
-    now = microseconds()
+    now = time.time_ns() // 1000
     rows = [
         {
             "id": message.id,
