@@ -10,6 +10,7 @@ from bench.figures import report
 from pipecd.controlplane.store import Store, kinds
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from pipecd.schema.model.kind_pb2 import TERRAFORM
 from pipecd.schema.model.stage_pb2 import PipelineStage
 from tests.controlplane.server_fixture import PROJECT, control_plane
 
@@ -43,7 +44,12 @@ async def run(folder: Path) -> None:
 def _application(number: int) -> Application:
     labels = {"env": f"e{number % 10}", "team": f"t{number % 50}"}
     return Application(
-        id=f"a{number}", name=f"shop-{number}", project_id=PROJECT, piped_id="p", labels=labels, kind=1
+        id=f"a{number}",
+        name=f"shop-{number}",
+        project_id=PROJECT,
+        piped_id="p",
+        labels=labels,
+        kind=TERRAFORM,
     )
 
 
@@ -58,7 +64,7 @@ def _deployment(number: int) -> Deployment:
         piped_id="p",
         status=status,
         stages=stages,
-        kind=1,
+        kind=TERRAFORM,
     )
 
 

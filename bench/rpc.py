@@ -28,7 +28,7 @@ async def run(folder: Path) -> None:
 async def _measure(address: str, credential: str) -> None:
     times: list[float] = []
     async with aio.insecure_channel(address) as channel:
-        stub = PipedServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = PipedServiceStub(channel)
         end = time.monotonic() + DURATION
 
         async def call() -> None:
