@@ -5,6 +5,7 @@ import base64
 import functools
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -22,11 +23,15 @@ from pipecd.client import Transport
 from pipecd.config.sources import Text, choose_source
 from pipecd.errors import ConfigError, Temporary
 from pipecd.launcher.options import Options, Timeouts
+from pipecd.launcher.release import open_releases
+from pipecd.launcher.versions import Versions
 from pipecd.retry import Retry
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
 from tests.launcher.releases import publish
+from tests.once import build_once
 from tests.ports import free_ports
+from tests.skippable_clock import SkippableClock
 
 pytestmark = pytest.mark.timeout(400)
 PASSWORD = "c4n4ry-of-the-repository"
@@ -170,8 +175,28 @@ class LauncherSetup:
         await eventually(check)
 
 
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home directory in which v9.1.0 is installed."""
+
+    def install(folder: Path) -> None:
+        publish(folder / "releases", "v9.1.0")
+        versions = Versions(folder / "home", open_releases(str(folder / "releases"), ""), timeout=200)
+        asyncio.run(versions.command("v9.1.0"))
+
+    return build_once(tmp_path_factory, "launcher", install) / "home"
+
+
 @pytest.fixture
-async def setup(tmp_path: Path) -> AsyncIterator[LauncherSetup]:
+async def setup(empty: LauncherSetup, installed: Path) -> LauncherSetup:
+    """With v9.1.0 installed, because most tests need an agent and not its installation."""
+    await asyncio.to_thread(shutil.copytree, installed, empty.folder / "home", symlinks=True)
+    return empty
+
+
+@pytest.fixture
+async def empty(tmp_path: Path) -> AsyncIterator[LauncherSetup]:
+    """With no version installed."""
     for version in ("v9.1.0", "v9.2.0"):
         publish(tmp_path / "releases", version)
     async with control_plane(tmp_path / "plane") as plane:
@@ -181,13 +206,13 @@ async def setup(tmp_path: Path) -> AsyncIterator[LauncherSetup]:
         yield launcher_setup
 
 
-async def test_the_default_version_runs_if_no_other_is_specified(setup: LauncherSetup) -> None:
-    async with setup.start(forwarded=["--insecure=true", "--tools-dir=/tools"]):
-        agent = await setup.wait_for_agent("9.1.0")
+async def test_the_default_version_runs_if_no_other_is_specified(empty: LauncherSetup) -> None:
+    async with empty.start(forwarded=["--insecure=true", "--tools-dir=/tools"]):
+        agent = await empty.wait_for_agent("9.1.0")
         assert agent["argv"][0] == "piped"
         assert {"--insecure=true", "--tools-dir=/tools", "--admin-host=127.0.0.1"} <= set(agent["argv"])
         assert any(part.startswith("--launcher-version=") for part in agent["argv"])
-        assert await setup.agent_version() == "v9.1.0"
+        assert await empty.agent_version() == "v9.1.0"
 
 
 async def test_an_upgrade_in_the_console_stops_the_old_agent_and_starts_the_new_one(
@@ -203,13 +228,13 @@ async def test_an_upgrade_in_the_console_stops_the_old_agent_and_starts_the_new_
     assert setup.events()[-2:] == ["started 9.1.0", "ended 9.1.0"]
 
 
-async def test_a_version_is_downloaded_once(setup: LauncherSetup) -> None:
-    async with setup.start():
-        await setup.wait_for_agent("9.1.0")
-        await setup.wait_until_stable("v9.1.0")
-    (setup.folder / "releases" / "v9.1.0" / "SHA256SUMS").unlink()
-    async with setup.start():
-        await setup.wait_for_agent("9.1.0", starts=2)
+async def test_a_version_is_downloaded_once(empty: LauncherSetup) -> None:
+    async with empty.start():
+        await empty.wait_for_agent("9.1.0")
+        await empty.wait_until_stable("v9.1.0")
+    (empty.folder / "releases" / "v9.1.0" / "SHA256SUMS").unlink()
+    async with empty.start():
+        await empty.wait_for_agent("9.1.0", starts=2)
 
 
 async def test_a_new_configuration_restarts_the_agent_gracefully(setup: LauncherSetup) -> None:
@@ -279,12 +304,19 @@ async def test_a_version_whose_agent_crashes_is_replaced_by_the_previous_one(set
 
 
 async def test_a_version_whose_agent_never_becomes_healthy_is_replaced(setup: LauncherSetup) -> None:
-    """A single failure is enough here: each run lasts as long as a healthy agent may take to start."""
+    """A single failure is enough here. The agent is given time to start, which passes at once."""
+    clock = SkippableClock()
     setup.configure(behaviour="silent v9.2.0")
-    async with setup.start(timeouts={"startup": 30.0}, max_failures=1):
+    async with setup.start(clock=clock, max_failures=1):
         await setup.wait_for_agent("9.1.0")
         await setup.wait_until_stable("v9.1.0")
         await setup.set_desired_version("v9.2.0")
+
+        async def started() -> bool:
+            return "started 9.2.0" in setup.events()
+
+        await eventually(started)
+        clock.skip(TIMEOUTS.startup)
         await setup.wait_for_agent("9.1.0", starts=3)
         *failed, last = setup.events()[2:]
         assert failed[:2] == ["started 9.2.0", "ended 9.2.0"]
@@ -294,8 +326,9 @@ async def test_a_version_whose_agent_never_becomes_healthy_is_replaced(setup: La
 
 async def test_a_rejected_target_is_tried_again_after_a_while(setup: LauncherSetup) -> None:
     """The target is unchanged; the cause of its failures has been fixed elsewhere."""
+    clock = SkippableClock()
     setup.configure(behaviour="crash v9.2.0")
-    async with setup.start(timeouts={"rejection": 5.0}):
+    async with setup.start(clock=clock):
         await setup.wait_for_agent("9.1.0")
         await setup.wait_until_stable("v9.1.0")
         await setup.set_desired_version("v9.2.0")
@@ -306,6 +339,7 @@ async def test_a_rejected_target_is_tried_again_after_a_while(setup: LauncherSet
 
         await eventually(fell_back)
         (setup.folder / "fixed").touch()
+        clock.skip(TIMEOUTS.rejection)
         await setup.wait_for_agent("9.2.0")
         await setup.wait_until_stable("v9.2.0")
 
@@ -419,12 +453,12 @@ def delayed_releases(releases: Path) -> Iterator[tuple[str, threading.Event]]:
         server.server_close()
 
 
-async def test_the_launcher_is_healthy_while_the_first_version_is_installed(setup: LauncherSetup) -> None:
-    with delayed_releases(setup.folder / "releases") as (releases, go):
-        async with setup.start(releases=releases):
-            assert await setup.wait_for_response("/healthz", 200) == "ok: installing v9.1.0"
+async def test_the_launcher_is_healthy_while_the_first_version_is_installed(empty: LauncherSetup) -> None:
+    with delayed_releases(empty.folder / "releases") as (releases, go):
+        async with empty.start(releases=releases):
+            assert await empty.wait_for_response("/healthz", 200) == "ok: installing v9.1.0"
             go.set()
-            await setup.wait_for_agent("9.1.0")
+            await empty.wait_for_agent("9.1.0")
 
 
 async def test_an_agent_that_does_not_stop_is_killed_after_its_grace_period(setup: LauncherSetup) -> None:
