@@ -61,6 +61,11 @@ def set_provider(record: Application, platform_provider: str) -> None:
     targets = deploy_targets_to(kind, platform_provider)
     record.platform_provider = record.cloud_provider = "" if targets else platform_provider
     record.kind = kind_number(kind)
+    set_deploy_targets(record, targets)
+
+
+def set_deploy_targets(record: Application, targets: Mapping[str, DeployTargets]) -> None:
+    """Replace the deploy targets; `targets` are by plugin."""
     record.deploy_targets_by_plugin.clear()
     for plugin, deploy_targets in targets.items():
         record.deploy_targets_by_plugin[plugin].CopyFrom(deploy_targets)

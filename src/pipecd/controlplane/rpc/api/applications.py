@@ -11,22 +11,10 @@ from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, Paging
 from pipecd.errors import PermissionDenied
 from pipecd.schema.api.applications_pb2 import (
-    AddApplicationRequest,
-    AddApplicationResponse,
-    DeleteApplicationRequest,
-    DeleteApplicationResponse,
-    DisableApplicationRequest,
-    DisableApplicationResponse,
-    EnableApplicationRequest,
-    EnableApplicationResponse,
-    GetApplicationRequest,
-    GetApplicationResponse,
     ListApplicationsRequest,
     ListApplicationsResponse,
     RenameApplicationConfigFileRequest,
     RenameApplicationConfigFileResponse,
-    SyncApplicationRequest,
-    SyncApplicationResponse,
     UpdateApplicationDeployTargetsRequest,
     UpdateApplicationDeployTargetsResponse,
     UpdateApplicationRequest,
@@ -34,27 +22,6 @@ from pipecd.schema.api.applications_pb2 import (
 )
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.piped_pb2 import Piped
-
-
-async def add(services: Services, program: Program, request: AddApplicationRequest) -> AddApplicationResponse:
-    application_id = await applications.add(
-        services,
-        program,
-        name=request.name,
-        piped_id=request.piped_id,
-        git_path=request.git_path,
-        kind=request.kind,
-        platform_provider=request.platform_provider,
-        description=request.description,
-        labels=request.labels,
-        deploy_targets={},
-    )
-    return AddApplicationResponse(application_id=application_id)
-
-
-async def get(services: Services, program: Program, request: GetApplicationRequest) -> GetApplicationResponse:
-    application = await ownership.get(services, program, Application, request.application_id)
-    return GetApplicationResponse(application=application)
 
 
 async def list_applications(
@@ -94,27 +61,6 @@ async def update(
     return UpdateApplicationResponse(application_id=request.application_id)
 
 
-async def delete(
-    services: Services, program: Program, request: DeleteApplicationRequest
-) -> DeleteApplicationResponse:
-    await applications.delete(services, program, request.application_id)
-    return DeleteApplicationResponse(application_id=request.application_id)
-
-
-async def enable(
-    services: Services, program: Program, request: EnableApplicationRequest
-) -> EnableApplicationResponse:
-    await applications.enable(services, program, request.application_id)
-    return EnableApplicationResponse(application_id=request.application_id)
-
-
-async def disable(
-    services: Services, program: Program, request: DisableApplicationRequest
-) -> DisableApplicationResponse:
-    await applications.disable(services, program, request.application_id)
-    return DisableApplicationResponse(application_id=request.application_id)
-
-
 async def rename_config_file(
     services: Services, program: Program, request: RenameApplicationConfigFileRequest
 ) -> RenameApplicationConfigFileResponse:
@@ -134,30 +80,15 @@ async def update_deploy_targets(
     services: Services, program: Program, request: UpdateApplicationDeployTargetsRequest
 ) -> UpdateApplicationDeployTargetsResponse:
     def alter(record: Application) -> None:
-        record.deploy_targets_by_plugin.clear()
-        for plugin, targets in request.deploy_targets_by_plugin.items():
-            record.deploy_targets_by_plugin[plugin].CopyFrom(targets)
+        applications.set_deploy_targets(record, request.deploy_targets_by_plugin)
 
     await applications.change(services, program, request.application_id, alter, PermissionDenied)
     return UpdateApplicationDeployTargetsResponse()
 
 
-async def sync(
-    services: Services, program: Program, request: SyncApplicationRequest
-) -> SyncApplicationResponse:
-    command_id = await applications.sync(services, program, request.application_id)
-    return SyncApplicationResponse(command_id=command_id)
-
-
 HANDLERS: Mapping[str, Handler] = {
-    "AddApplication": add,
-    "GetApplication": get,
     "ListApplications": list_applications,
     "UpdateApplication": update,
-    "DeleteApplication": delete,
-    "EnableApplication": enable,
-    "DisableApplication": disable,
     "RenameApplicationConfigFile": rename_config_file,
     "UpdateApplicationDeployTargets": update_deploy_targets,
-    "SyncApplication": sync,
 }

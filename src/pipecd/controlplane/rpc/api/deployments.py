@@ -11,21 +11,12 @@ from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, Paging
 from pipecd.errors import NotFound
-from pipecd.schema.api.commands_pb2 import GetCommandRequest, GetCommandResponse
 from pipecd.schema.api.deployments_pb2 import (
-    GetDeploymentRequest,
-    GetDeploymentResponse,
     ListDeploymentsRequest,
     ListDeploymentsResponse,
 )
 from pipecd.schema.api.logs_pb2 import ListStageLogsRequest, ListStageLogsResponse
-from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment
-
-
-async def get(services: Services, program: Program, request: GetDeploymentRequest) -> GetDeploymentResponse:
-    deployment = await ownership.get(services, program, Deployment, request.deployment_id)
-    return GetDeploymentResponse(deployment=deployment)
 
 
 async def list_deployments(
@@ -61,13 +52,7 @@ async def list_stage_logs(
     return response
 
 
-async def get_command(services: Services, program: Program, request: GetCommandRequest) -> GetCommandResponse:
-    return GetCommandResponse(command=await ownership.get(services, program, Command, request.command_id))
-
-
 HANDLERS: Mapping[str, Handler] = {
-    "GetDeployment": get,
     "ListDeployments": list_deployments,
     "ListStageLogs": list_stage_logs,
-    "GetCommand": get_command,
 }

@@ -11,45 +11,17 @@ from pipecd.controlplane.store.lists import ApplicationFilter
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.web.applications_pb2 import (
-    AddApplicationRequest,
-    AddApplicationResponse,
-    DeleteApplicationRequest,
-    DeleteApplicationResponse,
-    DisableApplicationRequest,
-    DisableApplicationResponse,
-    EnableApplicationRequest,
-    EnableApplicationResponse,
     GenerateApplicationSealedSecretRequest,
     GenerateApplicationSealedSecretResponse,
-    GetApplicationRequest,
-    GetApplicationResponse,
     ListApplicationsRequest,
     ListApplicationsResponse,
     ListUnregisteredApplicationsRequest,
     ListUnregisteredApplicationsResponse,
-    SyncApplicationRequest,
-    SyncApplicationResponse,
     UpdateApplicationRequest,
     UpdateApplicationResponse,
 )
 from pipecd.schema.web.live_state_pb2 import GetApplicationLiveStateRequest, GetApplicationLiveStateResponse
 from pipecd.wire import has_number, kind_name
-
-
-async def add(services: Services, person: Person, request: AddApplicationRequest) -> AddApplicationResponse:
-    application_id = await applications.add(
-        services,
-        person,
-        name=request.name,
-        piped_id=request.piped_id,
-        git_path=request.git_path,
-        kind=request.kind,
-        platform_provider=request.platform_provider,
-        description=request.description,
-        labels=request.labels,
-        deploy_targets=request.deploy_targets_by_plugin,
-    )
-    return AddApplicationResponse(application_id=application_id)
 
 
 async def update(
@@ -60,35 +32,12 @@ async def update(
     def alter(record: Application) -> None:
         record.name, record.piped_id, record.kind = request.name, request.piped_id, request.kind
         record.platform_provider = record.cloud_provider = request.platform_provider
-        record.deploy_targets_by_plugin.clear()
-        for plugin, targets in request.deploy_targets_by_plugin.items():
-            record.deploy_targets_by_plugin[plugin].CopyFrom(targets)
+        applications.set_deploy_targets(record, request.deploy_targets_by_plugin)
         if request.config_filename:
             record.git_path.config_filename = request.config_filename
 
     await applications.change(services, person, request.application_id, alter)
     return UpdateApplicationResponse()
-
-
-async def enable(
-    services: Services, person: Person, request: EnableApplicationRequest
-) -> EnableApplicationResponse:
-    await applications.enable(services, person, request.application_id)
-    return EnableApplicationResponse()
-
-
-async def disable(
-    services: Services, person: Person, request: DisableApplicationRequest
-) -> DisableApplicationResponse:
-    await applications.disable(services, person, request.application_id)
-    return DisableApplicationResponse()
-
-
-async def delete(
-    services: Services, person: Person, request: DeleteApplicationRequest
-) -> DeleteApplicationResponse:
-    await applications.delete(services, person, request.application_id)
-    return DeleteApplicationResponse()
 
 
 async def list_applications(
@@ -106,18 +55,6 @@ async def list_applications(
     records = await lists.all_applications(services.store, person.project_id, criteria)
     newest_first = sorted(records, key=lambda record: (-record.updated_at, record.id))
     return ListApplicationsResponse(applications=newest_first)
-
-
-async def sync(
-    services: Services, person: Person, request: SyncApplicationRequest
-) -> SyncApplicationResponse:
-    command_id = await applications.sync(services, person, request.application_id, request.sync_strategy)
-    return SyncApplicationResponse(command_id=command_id)
-
-
-async def get(services: Services, person: Person, request: GetApplicationRequest) -> GetApplicationResponse:
-    application = await ownership.get(services, person, Application, request.application_id)
-    return GetApplicationResponse(application=application)
 
 
 async def list_unregistered(
@@ -148,14 +85,8 @@ async def get_live_state(
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "AddApplication": add,
     "UpdateApplication": update,
-    "EnableApplication": enable,
-    "DisableApplication": disable,
-    "DeleteApplication": delete,
     "ListApplications": list_applications,
-    "SyncApplication": sync,
-    "GetApplication": get,
     "ListUnregisteredApplications": list_unregistered,
     "GenerateApplicationSealedSecret": generate_sealed_secret,
     "GetApplicationLiveState": get_live_state,

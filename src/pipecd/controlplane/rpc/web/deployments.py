@@ -14,8 +14,6 @@ from pipecd.schema.web.deployments_pb2 import (
     ApproveStageResponse,
     CancelDeploymentRequest,
     CancelDeploymentResponse,
-    GetDeploymentRequest,
-    GetDeploymentResponse,
     ListDeploymentsRequest,
     ListDeploymentsResponse,
     SkipStageRequest,
@@ -39,11 +37,6 @@ async def list_deployments(
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
     page = await lists.deployments(services.store, person.project_id, criteria, paging)
     return ListDeploymentsResponse(deployments=page.records, cursor=page.cursor)
-
-
-async def get(services: Services, person: Person, request: GetDeploymentRequest) -> GetDeploymentResponse:
-    deployment = await ownership.get(services, person, Deployment, request.deployment_id)
-    return GetDeploymentResponse(deployment=deployment)
 
 
 async def get_stage_log(
@@ -83,7 +76,6 @@ async def approve_stage(
 
 HANDLERS: Mapping[str, Handler] = {
     "ListDeployments": list_deployments,
-    "GetDeployment": get,
     "GetStageLog": get_stage_log,
     "CancelDeployment": cancel,
     "SkipStage": skip_stage,

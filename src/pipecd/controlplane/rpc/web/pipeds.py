@@ -16,12 +16,6 @@ from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.web.pipeds_pb2 import (
     DeleteOldPipedKeysRequest,
     DeleteOldPipedKeysResponse,
-    DisablePipedRequest,
-    DisablePipedResponse,
-    EnablePipedRequest,
-    EnablePipedResponse,
-    GetPipedRequest,
-    GetPipedResponse,
     ListDeprecatedNotesRequest,
     ListDeprecatedNotesResponse,
     ListPipedsRequest,
@@ -30,33 +24,14 @@ from pipecd.schema.web.pipeds_pb2 import (
     ListReleasedVersionsResponse,
     RecreatePipedKeyRequest,
     RecreatePipedKeyResponse,
-    RegisterPipedRequest,
-    RegisterPipedResponse,
     RestartPipedRequest,
     RestartPipedResponse,
     UpdatePipedDesiredVersionRequest,
     UpdatePipedDesiredVersionResponse,
-    UpdatePipedRequest,
-    UpdatePipedResponse,
 )
 
 #: Release versions, including PipeCD's builds between two releases: v0.52.0-12-g1a2b3c4.
 _VERSION = re.compile(r"v\d[0-9A-Za-z.+_-]{0,63}")
-
-
-async def register(
-    services: Services, person: Person, request: RegisterPipedRequest
-) -> RegisterPipedResponse:
-    piped_id, key = await pipeds.register(services, person, request.name, request.desc, person.username)
-    return RegisterPipedResponse(id=piped_id, key=key)
-
-
-async def update(services: Services, person: Person, request: UpdatePipedRequest) -> UpdatePipedResponse:
-    def alter(record: Piped) -> None:
-        record.name, record.desc = request.name, request.desc
-
-    await pipeds.change(services, person, request.piped_id, alter)
-    return UpdatePipedResponse()
 
 
 async def recreate_key(
@@ -73,28 +48,12 @@ async def delete_old_keys(
     return DeleteOldPipedKeysResponse()
 
 
-async def enable(services: Services, person: Person, request: EnablePipedRequest) -> EnablePipedResponse:
-    await pipeds.set_disabled(services, person, request.piped_id, disabled=False)
-    return EnablePipedResponse()
-
-
-async def disable(services: Services, person: Person, request: DisablePipedRequest) -> DisablePipedResponse:
-    await pipeds.set_disabled(services, person, request.piped_id, disabled=True)
-    return DisablePipedResponse()
-
-
 async def list_pipeds(services: Services, person: Person, request: ListPipedsRequest) -> ListPipedsResponse:
     enabled = request.options.enabled.value if request.options.HasField("enabled") else None
     records = await lists.pipeds(services.store, person.project_id, enabled)
     if request.with_status:
         return ListPipedsResponse(pipeds=await pipeds.with_status(services, person.project_id, records))
     return ListPipedsResponse(pipeds=[redact(piped) for piped in records])
-
-
-async def get(services: Services, person: Person, request: GetPipedRequest) -> GetPipedResponse:
-    piped = await ownership.get(services, person, Piped, request.piped_id)
-    (with_status,) = await pipeds.with_status(services, person.project_id, [piped])
-    return GetPipedResponse(piped=with_status)
 
 
 async def update_desired_version(
@@ -135,14 +94,9 @@ async def list_deprecated_notes(
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "RegisterPiped": register,
-    "UpdatePiped": update,
     "RecreatePipedKey": recreate_key,
     "DeleteOldPipedKeys": delete_old_keys,
-    "EnablePiped": enable,
-    "DisablePiped": disable,
     "ListPipeds": list_pipeds,
-    "GetPiped": get,
     "UpdatePipedDesiredVersion": update_desired_version,
     "RestartPiped": restart,
     "ListReleasedVersions": list_released_versions,

@@ -9,24 +9,18 @@ from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, EventFilter, Paging
 from pipecd.schema.model.chain_pb2 import DeploymentChain
-from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.web.chains_pb2 import (
     GetDeploymentChainRequest,
     GetDeploymentChainResponse,
     ListDeploymentChainsRequest,
     ListDeploymentChainsResponse,
 )
-from pipecd.schema.web.commands_pb2 import GetCommandRequest, GetCommandResponse
 from pipecd.schema.web.events_pb2 import (
     ListDeploymentTracesRequest,
     ListDeploymentTracesResponse,
     ListEventsRequest,
     ListEventsResponse,
 )
-
-
-async def get_command(services: Services, person: Person, request: GetCommandRequest) -> GetCommandResponse:
-    return GetCommandResponse(command=await ownership.get(services, person, Command, request.command_id))
 
 
 async def list_events(services: Services, person: Person, request: ListEventsRequest) -> ListEventsResponse:
@@ -72,7 +66,6 @@ async def get_chain(
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "GetCommand": get_command,
     "ListEvents": list_events,
     "ListDeploymentTraces": list_traces,
     "ListDeploymentChains": list_chains,
