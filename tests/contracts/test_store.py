@@ -59,6 +59,36 @@ async def test_a_record_is_read_as_it_was_written(store: Store) -> None:
         await store.create(written, by=TESTER)
 
 
+async def test_several_records_are_created_together_or_not_at_all(store: Store) -> None:
+    await store.create(application(2), by=TESTER)
+    with pytest.raises(AlreadyExists, match="app-002"):
+        await store.create(application(1), application(2), by=TESTER)
+    with pytest.raises(NotFound):
+        await store.get(Application, "app-001")
+    await store.create(application(1), Piped(id="p", project_id="shop"), by=TESTER)
+    assert (await store.get(Piped, "p")).version == (await store.get(Application, "app-001")).version == 1
+
+
+async def test_a_record_is_created_together_with_a_change_or_not_at_all(store: Store) -> None:
+    await store.create(application(1), by=TESTER)
+
+    def describe(record: Application) -> None:
+        record.description = "changed"
+
+    await store.update(Application, "app-001", describe, by=TESTER, creating=[application(2)])
+    assert (await store.get(Application, "app-002")).version == 1
+    with pytest.raises(AlreadyExists):
+        await store.update(
+            Application,
+            "app-001",
+            lambda record: record.ClearField("name"),
+            by=TESTER,
+            creating=[application(2)],
+        )
+    record = await store.get(Application, "app-001")
+    assert (record.message.name, record.message.description, record.version) == ("Shop 1", "changed", 2)
+
+
 async def test_concurrent_changes_are_all_applied(store: Store) -> None:
     await store.create(application(1), by=TESTER)
 
@@ -105,6 +135,17 @@ async def test_an_application_has_at_most_one_active_deployment(store: Store) ->
         await store.update(Deployment, "two", plan, by=TESTER)
     await store.update(Deployment, "one", end, by=TESTER)
     await store.update(Deployment, "two", plan, by=TESTER)
+
+
+async def test_records_are_found_by_their_ids(url: str) -> None:
+    store = await Store.open(url, settings=StoreSettings(list_batch_size=2))
+    for number in range(5):
+        await store.create(application(number), by=TESTER)
+    ids = [f"app-{number:03}" for number in (4, 0, 2, 0)]
+    found = await lists.by_ids(store, Application, [*ids, "nobody"])
+    assert {record.id for record in found} == set(ids)
+    assert len(found) == 3
+    await store.close()
 
 
 async def test_lists_are_complete_for_every_page_size(url: str) -> None:

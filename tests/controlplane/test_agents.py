@@ -12,7 +12,6 @@ from grpc import aio
 from pipecd.controlplane.settings import Settings, WatchSettings
 from pipecd.schema.agent import (
     applications_pb2,
-    chains_pb2,
     commands_pb2,
     deployments_pb2,
     logs_pb2,
@@ -21,8 +20,7 @@ from pipecd.schema.agent import (
     service_pb2_grpc,
 )
 from pipecd.schema.model.application_pb2 import Application, ApplicationInfo
-from pipecd.schema.model.chain_pb2 import ChainStatus, DeploymentChain
-from pipecd.schema.model.command_pb2 import Command, CommandStatus
+from pipecd.schema.model.command_pb2 import CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import ApplicationKind
@@ -32,7 +30,6 @@ from pipecd.schema.model.trigger_pb2 import Commit, DeploymentTrigger
 from pipecd.schema.pipecd.v1 import agent_pb2, agent_pb2_grpc
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange
 from tests.controlplane.server_fixture import PROJECT, CallFailed, ControlPlane, control_plane
-from tests.eventually import eventually
 
 
 class Agent:
@@ -344,50 +341,6 @@ async def test_unregistered_applications_are_replaced_by_each_report(
     assert [(info.name, info.piped_id) for info in listed.applications] == [("a", agent.id), ("b", agent.id)]
     await agent.call(name, report())
     assert not (await plane.console.call("ListUnregisteredApplications")).applications
-
-
-async def test_a_chain_proceeds_block_by_block(plane: ControlPlane, agent: Agent) -> None:
-    first = await application(plane, agent, "first")
-    later = await application(plane, agent, "later")
-    matcher = chains_pb2.CreateDeploymentChainRequest.ApplicationMatcher(name="later")
-    request = chains_pb2.CreateDeploymentChainRequest(
-        first_deployment=deployment(agent, first), matchers=[matcher]
-    )
-    await agent.call("CreateDeploymentChain", request)
-    listed = await agent.call("ListUnhandledCommands", commands_pb2.ListUnhandledCommandsRequest())
-    (command,) = listed.commands
-    assert command.type == Command.CHAIN_SYNC_APPLICATION
-    sync = command.chain_sync_application
-    assert (sync.application_id, sync.block_index) == (later, 1)
-    second = deployment(agent, later, "d2")
-    second.deployment_chain_id, second.deployment_chain_block_index = sync.deployment_chain_id, 1
-    await agent.call("CreateDeployment", deployments_pb2.CreateDeploymentRequest(deployment=second))
-
-    async def plannable(index: int) -> Any:
-        return await agent.call(
-            "InChainDeploymentPlannable",
-            chains_pb2.InChainDeploymentPlannableRequest(
-                deployment_id="d2",
-                deployment_chain_id=sync.deployment_chain_id,
-                deployment_chain_block_index=index,
-            ),
-        )
-
-    assert (await plannable(0)).plannable
-    assert not (await plannable(1)).plannable
-    report = deployments_pb2.ReportDeploymentPlannedRequest(deployment_id="d1")
-    await agent.call("ReportDeploymentPlanned", report)
-    await agent.call(
-        "ReportDeploymentCompleted", completion_report("d1", DeploymentStatus.DEPLOYMENT_SUCCESS)
-    )
-
-    async def second_block_plannable() -> bool:
-        return bool((await plannable(1)).plannable)
-
-    assert await eventually(second_block_plannable)
-    store = plane.server.services.store
-    chain = (await store.get(DeploymentChain, sync.deployment_chain_id)).message
-    assert chain.status == ChainStatus.DEPLOYMENT_CHAIN_RUNNING
 
 
 async def test_a_deleted_application_is_not_listed_for_agents(plane: ControlPlane, agent: Agent) -> None:

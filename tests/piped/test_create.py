@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipecd.client import Client, PipedToken, Transport
 from pipecd.clock import SYSTEM_CLOCK
-from pipecd.config.application import Triggers
+from pipecd.config.application import Chain, Triggers
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application
@@ -25,7 +26,8 @@ from pipecd.piped.source.heads import AppFile, Head, Heads
 from pipecd.piped.source.repository import Repository
 from pipecd.piped.trigger.config_status import ConfigStatus
 from pipecd.piped.trigger.create import Cause, DeploymentCreator, deployment_id
-from pipecd.piped.trigger.loop import TriggerLoop
+from pipecd.piped.trigger.loop import TriggerLoop, _Changes
+from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.secrets import Redactor
 from tests.world import REPOSITORY, World, app_file, world
 
@@ -49,7 +51,7 @@ class Process:
 
     async def application(self) -> Application:
         await self.view.refresh_applications()
-        (application,) = self.view.applications.values()
+        (application,) = [one for one in self.view.applications.values() if one.name == "shop"]
         return application
 
 
@@ -114,26 +116,30 @@ async def test_existing_old_deployment_does_not_replace_the_latest(tmp_path: Pat
         assert last.deployment_id == deployment.id
 
 
+def loop_of(agent: Process, folder: Path) -> TriggerLoop:
+    heads = Heads(Mirrors(folder / "home", Credentials(), User()), {})
+    notify = agent.events.append
+    sync_states = SyncStates(agent.reporter, SYSTEM_CLOCK, notify)
+    config_status = ConfigStatus(sync_states, agent.view, SYSTEM_CLOCK, notify)
+    return TriggerLoop(
+        agent.view,
+        Leadership(),
+        agent.reporter,
+        heads,
+        agent.creator,
+        config_status,
+        SYSTEM_CLOCK,
+        notify,
+        60.0,
+    )
+
+
 async def test_drift_fixed_by_the_last_deployment_is_not_deployed_again(tmp_path: Path) -> None:
     """A check by the trigger loop may have started before that deployment ended."""
     async with registered_application(tmp_path) as (w, app), process(w) as agent:
         rule = {"disabled": False, "minWindow": "0s"}
         file = replace(FILE, trigger=Triggers.model_validate({"onOutOfSync": rule}))
-        heads = Heads(Mirrors(tmp_path / "home", Credentials(), User()), {})
-        notify = agent.events.append
-        sync_states = SyncStates(agent.reporter, SYSTEM_CLOCK, notify)
-        config_status = ConfigStatus(sync_states, agent.view, SYSTEM_CLOCK, notify)
-        trigger_loop = TriggerLoop(
-            agent.view,
-            Leadership(),
-            agent.reporter,
-            heads,
-            agent.creator,
-            config_status,
-            SYSTEM_CLOCK,
-            notify,
-            60.0,
-        )
+        trigger_loop = loop_of(agent, tmp_path)
         await agent.reporter.report_sync_state(app, SyncStatus.SYNCED, short="In sync", at=1)
         stale = replace(await agent.application(), sync_status=SyncStatus.OUT_OF_SYNC)
         await trigger_loop._on_out_of_sync(stale, head(w, "a"), file)
@@ -153,3 +159,25 @@ CAUSES = st.builds(
 def test_ids_differ_exactly_if_the_causes_differ(one: Cause, other: Cause, c1: str, c2: str) -> None:
     same = (one.kind, one.previous_id, c1) == (other.kind, other.previous_id, c2)
     assert (deployment_id("app", c1, one) == deployment_id("app", c2, other)) is same
+
+
+async def test_a_chain_that_the_control_plane_refuses_is_shown_with_the_application(tmp_path: Path) -> None:
+    """Until the file is corrected, or the application that it names is registered."""
+    async with registered_application(tmp_path) as (w, app), process(w) as agent:
+        trigger_loop = loop_of(agent, tmp_path)
+        chain = Chain.model_validate({"applications": [{"name": "later"}]})
+        at_head = replace(head(w, "a"), files={"shop/app.pipecd.yaml": replace(FILE, chain=chain)})
+
+        async def check() -> Application:
+            await trigger_loop._check_application(await agent.application(), at_head, cast(_Changes, None))
+            return await agent.application()
+
+        for _ in range(3):
+            refused = await check()
+            assert refused.sync_status is SyncStatus.INVALID_CONFIG
+            assert "app.pipecd.yaml: postSync.chain.applications[0] matches no" in refused.sync_reason
+        assert [event.name for event in agent.events] == ["DEPLOYMENT_TRIGGER_FAILED"]
+        assert not await w.deployments(app)
+        await w.register("later", kind=ApplicationKind.TERRAFORM)
+        assert (await check()).sync_status is not SyncStatus.INVALID_CONFIG
+        assert len(await w.deployments(app)) == 1

@@ -29,6 +29,13 @@ ORDERS = {
         [pending_deployment("old", 1, 1), pending_deployment("new", 2, 2, DeploymentStatus.RUNNING)],
         "new",
     ),
+    "the earlier block of a chain": (
+        [
+            replace(pending_deployment("later", 1, 1), chain_id="chain", chain_block=2),
+            replace(pending_deployment("earlier", 2, 2), chain_id="chain", chain_block=1),
+        ],
+        "earlier",
+    ),
     "nothing": ([], None),
 }
 

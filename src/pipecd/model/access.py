@@ -49,7 +49,9 @@ def _policy(resources: Iterable[Resource], actions: Iterable[Action]) -> Policy:
 
 _READ = (Action.GET, Action.LIST)
 _DEPLOYMENT_RESOURCES = (Resource.APPLICATION, Resource.DEPLOYMENT)
+#: PipeCD refuses deployment chains to everyone. They show nothing that deployments do not.
 _COMMON = (
+    _policy((Resource.DEPLOYMENT_CHAIN,), _READ),
     _policy((Resource.PIPED,), _READ),
     _policy((Resource.PROJECT, Resource.INSIGHT), (Action.GET,)),
     _policy((Resource.EVENT,), (Action.LIST,)),

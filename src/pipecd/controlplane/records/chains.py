@@ -2,12 +2,18 @@
 
 Called when an agent creates a chain, when it asks whether a deployment may be planned, and by the job
 `update_chains`.
+
+A chain ends with the first block that does not succeed: the blocks after it are cancelled. Its own status
+becomes final when every block has a final status and no deployment of the chain is unfinished. The ids of a
+chain and of its commands are derived from the first deployment, so that a repeated creation is recognized.
 """
 
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipecd.controlplane.records.kinds import check_kind_of_applications
-from pipecd.errors import NotFound, Refused
+from pipecd.errors import Refused
+from pipecd.model.status import DeploymentStatus as Status
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest, InChainDeploymentPlannableResponse
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.chain_pb2 import (
@@ -18,15 +24,30 @@ from pipecd.schema.model.chain_pb2 import (
     ChainStatus,
     DeploymentChain,
 )
+from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.wire import kind_from
 
 Matcher = CreateDeploymentChainRequest.ApplicationMatcher
 
+#: Applications in the later blocks of one chain; each costs a command.
+MAX_NODES = 1_000
+#: Must never change: another version of the control plane must derive the same ids.
+_NAMESPACE = uuid.UUID("0d6d6a52-54a6-5d36-8f3e-0c1f7b8e3a90")
+
 _FINAL = (
     ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS,
     ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
     ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED,
+)
+_ENDED_EARLY = (
+    ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
+    ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED,
+)
+_FINAL_CHAIN = (
+    ChainStatus.DEPLOYMENT_CHAIN_SUCCESS,
+    ChainStatus.DEPLOYMENT_CHAIN_FAILURE,
+    ChainStatus.DEPLOYMENT_CHAIN_CANCELLED,
 )
 _BLOCK_STATUS = {
     DeploymentStatus.DEPLOYMENT_FAILURE: ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
@@ -43,18 +64,62 @@ _WORST = (
 )
 
 
-def match_applications(matcher: Matcher, applications: Iterable[Application]) -> Sequence[Application]:
-    """The applications selected by name, kind and labels. Raises Refused for an unknown kind."""
+def match_blocks(
+    matchers: Sequence[Matcher], applications: Iterable[Application]
+) -> Sequence[Sequence[Application]]:
+    """The applications of each later block.
+
+    Raises Refused for an unknown kind, for a matcher that matches no application, and if there are too many
+    applications.
+    """
     applications = list(applications)
+    blocks = [_match_applications(number, matcher, applications) for number, matcher in enumerate(matchers)]
+    if (count := sum(map(len, blocks))) > MAX_NODES:
+        raise Refused(
+            f"the deployment chain has {count} applications; at most {MAX_NODES} are allowed",
+            remedy="use narrower matchers in postSync.chain.applications",
+        )
+    return blocks
+
+
+def _match_applications(
+    number: int, matcher: Matcher, applications: Sequence[Application]
+) -> Sequence[Application]:
     if matcher.kind:
         check_kind_of_applications(matcher.kind, applications)
-    return [
+    matched = [
         application
         for application in applications
         if (not matcher.name or application.name == matcher.name)
         and matcher.kind in ("", kind_from(application))
         and all(application.labels.get(key) == value for key, value in matcher.labels.items())
     ]
+    if not matched:
+        raise Refused(
+            f"postSync.chain.applications[{number}] matches no enabled application of the project"
+            f" ({_describe(matcher)})",
+            remedy="correct it, or register and enable the application",
+        )
+    return matched
+
+
+def _describe(matcher: Matcher) -> str:
+    criteria = [
+        *([f"name: {matcher.name}"] if matcher.name else ()),
+        *([f"kind: {matcher.kind}"] if matcher.kind else ()),
+        *(f"label {key}: {value}" for key, value in sorted(matcher.labels.items())),
+    ]
+    return ", ".join(criteria) or "no criterion"
+
+
+def chain_id(first: Deployment) -> str:
+    """The id of the chain whose first deployment is `first`."""
+    return str(uuid.uuid5(_NAMESPACE, f"chain/{first.project_id}/{first.id}"))
+
+
+def command_id(chain: str, block: int, application_id: str) -> str:
+    """The id of the command that asks for the deployment of `application_id` in `block`."""
+    return str(uuid.uuid5(_NAMESPACE, f"command/{chain}/{block}/{application_id}"))
 
 
 def build_node(application: Application) -> ChainNode:
@@ -84,35 +149,81 @@ def check_plannable(chain: DeploymentChain, index: int) -> InChainDeploymentPlan
     return InChainDeploymentPlannableResponse()
 
 
-def update_statuses(chain: DeploymentChain, deployments: Iterable[Deployment], now: int) -> None:
-    """Update the statuses of the chain, its blocks and nodes from its deployments."""
+def update_statuses(
+    chain: DeploymentChain, deployments: Iterable[Deployment], commands: Mapping[str, Command], now: int
+) -> None:
+    """Update the statuses of the chain, its blocks and nodes from its deployments and commands (by id)."""
     by_id = {deployment.id: deployment for deployment in deployments}
-    for block in chain.blocks:
+    failed = False
+    for index, block in enumerate(chain.blocks):
         for node in block.nodes:
             deployment = by_id.get(node.deployment_ref.deployment_id)
             if deployment:
                 node.deployment_ref.status = deployment.status
                 node.deployment_ref.status_reason = deployment.status_reason
+            elif not node.deployment_ref.deployment_id:
+                command = commands.get(command_id(chain.id, index, node.application_ref.application_id))
+                if command:
+                    _end_without_deployment(node, command)
         _update_block(block, now)
+        if failed and block.status not in _FINAL:
+            block.status = ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED
+            block.completed_at = now
+        if block.status in _ENDED_EARLY:
+            failed = True
+            for node in block.nodes:
+                if not node.HasField("deployment_ref"):
+                    _cancel(node, "another deployment of the chain did not succeed")
     chain.status = _chain_status(chain.blocks)
-    if chain.status not in (ChainStatus.DEPLOYMENT_CHAIN_PENDING, ChainStatus.DEPLOYMENT_CHAIN_RUNNING):
+    if chain.status in _FINAL_CHAIN:
         chain.completed_at = chain.completed_at or now
     chain.updated_at = now
 
 
+def _end_without_deployment(node: ChainNode, command: Command) -> None:
+    """Cancel the node if its command was handled: the agent refused it, or did not answer in time."""
+    match command.status:
+        case CommandStatus.COMMAND_NOT_HANDLED_YET:
+            return
+        case CommandStatus.COMMAND_TIMEOUT:
+            reason = "its agent did not respond to the command"
+        case _:
+            reason = command.metadata.get("reason", "") or "its agent created no deployment"
+    _cancel(node, reason)
+
+
+def _cancel(node: ChainNode, reason: str) -> None:
+    """For a node without a deployment."""
+    node.deployment_ref.status = DeploymentStatus.DEPLOYMENT_CANCELLED
+    node.deployment_ref.status_reason = reason
+
+
 def attach(chain: DeploymentChain, deployment: Deployment) -> None:
-    """Assign `deployment` to the node of its application. Raises NotFound if the chain has no such node."""
-    for block in chain.blocks:
-        for node in block.nodes:
-            if node.application_ref.application_id == deployment.application_id:
-                node.deployment_ref.deployment_id = deployment.id
+    """Assign `deployment` to the node of its application in its block.
+
+    Raises Refused if the block has no such node, or if the node has another deployment.
+    """
+    index = deployment.deployment_chain_block_index
+    nodes = chain.blocks[index].nodes if index < len(chain.blocks) else ()
+    for node in nodes:
+        if node.application_ref.application_id == deployment.application_id:
+            if node.deployment_ref.deployment_id not in ("", deployment.id):
+                raise Refused(
+                    f"application {deployment.application_id} already has a deployment in block {index} of"
+                    f" chain {chain.id}"
+                )
+            node.deployment_ref.deployment_id = deployment.id
+            if chain.blocks[index].status not in _FINAL:
+                # Otherwise the deployment will be cancelled, as the node was.
                 node.deployment_ref.status = deployment.status
-                return
-    raise NotFound(f"chain {chain.id} has no node for application {deployment.application_id}")
+            return
+    raise Refused(f"block {index} of chain {chain.id} has no application {deployment.application_id}")
 
 
 def _update_block(block: ChainBlock, now: int) -> None:
-    statuses = [node.deployment_ref.status for node in block.nodes if node.deployment_ref.deployment_id]
+    if block.status in _FINAL:
+        return
+    statuses = [node.deployment_ref.status for node in block.nodes if node.HasField("deployment_ref")]
     complete = len(statuses) == len(block.nodes)
     if complete and all(status == DeploymentStatus.DEPLOYMENT_SUCCESS for status in statuses):
         block.status = ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS
@@ -132,12 +243,18 @@ def _update_block(block: ChainBlock, now: int) -> None:
 
 def _chain_status(blocks: Sequence[ChainBlock]) -> ChainStatus.ValueType:
     statuses = [block.status for block in blocks]
-    if all(status == ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS for status in statuses):
-        return ChainStatus.DEPLOYMENT_CHAIN_SUCCESS
+    if not all(status in _FINAL for status in statuses) or any(map(_has_unfinished_deployment, blocks)):
+        pending = all(status == ChainBlockStatus.DEPLOYMENT_BLOCK_PENDING for status in statuses)
+        return ChainStatus.DEPLOYMENT_CHAIN_PENDING if pending else ChainStatus.DEPLOYMENT_CHAIN_RUNNING
     if ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE in statuses:
         return ChainStatus.DEPLOYMENT_CHAIN_FAILURE
     if ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED in statuses:
         return ChainStatus.DEPLOYMENT_CHAIN_CANCELLED
-    if any(status != ChainBlockStatus.DEPLOYMENT_BLOCK_PENDING for status in statuses):
-        return ChainStatus.DEPLOYMENT_CHAIN_RUNNING
-    return ChainStatus.DEPLOYMENT_CHAIN_PENDING
+    return ChainStatus.DEPLOYMENT_CHAIN_SUCCESS
+
+
+def _has_unfinished_deployment(block: ChainBlock) -> bool:
+    return any(
+        node.deployment_ref.deployment_id and not Status(node.deployment_ref.status).final
+        for node in block.nodes
+    )

@@ -14,7 +14,7 @@ second active deployment of an application raises Conflict.
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -83,29 +83,33 @@ class Store:
             raise NotFound(f"{KINDS[kind].name} {id} does not exist")
         return Record(kind.FromString(row.data), row.version)
 
-    async def create(self, message: Message, *, by: Actor) -> None:
-        """Raises AlreadyExists if the ID exists, Conflict for an application's second active deployment."""
-        kind = KINDS[type(message)]
-        try:
-            async with self._writing(type(message)) as connection:
-                at = self._microseconds()
-                row = {**_row(kind, message, at), "id": _id(message), "version": 1}
-                await connection.execute(_statements(kind.table).insert, row)
-                await self.feed.add(connection, _change(kind, message))
-                await _audit(connection, by, at, "create", kind, type(message)(), message)
-        except IntegrityError as error:
-            raise _constraint_error(kind, message, error) from error
+    async def create(self, *messages: Message, by: Actor) -> None:
+        """Create all records or none.
+
+        Raises AlreadyExists if an ID exists, Conflict for an application's second active deployment.
+        """
+        async with self._writing(*{type(message) for message in messages}) as connection:
+            for message in messages:
+                await self._insert(connection, message, by)
 
     async def update(
-        self, type_: type[M], id: str, change: Callable[[M], None], *, by: Actor, detail: str = ""
+        self,
+        type_: type[M],
+        id: str,
+        change: Callable[[M], None],
+        *,
+        by: Actor,
+        detail: str = "",
+        creating: Sequence[Message] = (),
     ) -> Record[M]:
         """Apply `change` and return the new record. Raises NotFound, Conflict, and any error of `change`.
 
-        `detail` is stored with the change in the change feed.
+        `detail` is stored with the change in the change feed. The records `creating` are created in the same
+        transaction; errors as for `create`.
         """
         kind = KINDS[type_]
         for attempt in range(self.settings.update_tries):
-            record = await self._try_update(kind, type_, id, change, by, detail)
+            record = await self._try_update(kind, type_, id, change, by, detail, creating)
             if record is not None:
                 return record
             await self._clock.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
@@ -179,21 +183,38 @@ class Store:
         return int(self._clock.now() * 1_000_000)
 
     @asynccontextmanager
-    async def _writing(self, kind: type[Message]) -> AsyncIterator[AsyncConnection]:
-        """A transaction that may write records of `kind`; counts as a write even if it is cancelled."""
+    async def _writing(self, *kinds: type[Message]) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write records of `kinds`; counts as a write even if it is cancelled."""
         try:
             async with self.feed.notifying_transaction() as connection:
                 yield connection
         finally:
-            self.write_counts[kind] += 1
+            self.write_counts.update(kinds)
+
+    async def _insert(self, connection: AsyncConnection, message: Message, by: Actor) -> None:
+        kind, at = KINDS[type(message)], self._microseconds()
+        row = {**_row(kind, message, at), "id": _id(message), "version": 1}
+        try:
+            await connection.execute(_statements(kind.table).insert, row)
+        except IntegrityError as error:
+            raise _constraint_error(kind, message, error) from error
+        await self.feed.add(connection, _change(kind, message))
+        await _audit(connection, by, at, "create", kind, type(message)(), message)
 
     async def _try_update(
-        self, kind: Kind, type_: type[M], id: str, change: Callable[[M], None], by: Actor, detail: str
+        self,
+        kind: Kind,
+        type_: type[M],
+        id: str,
+        change: Callable[[M], None],
+        by: Actor,
+        detail: str,
+        creating: Sequence[Message],
     ) -> Record[M] | None:
         """One attempt; None if the record was written in between."""
         statements = _statements(kind.table)
         try:
-            async with self._writing(type_) as connection:
+            async with self._writing(type_, *map(type, creating)) as connection:
                 row = (await connection.execute(statements.select, {"record_id": id})).one_or_none()
                 if row is None:
                     raise NotFound(f"{kind.name} {id} does not exist")
@@ -201,6 +222,8 @@ class Store:
                 before = type_()
                 before.CopyFrom(message)
                 change(message)
+                for created in creating:
+                    await self._insert(connection, created, by)
                 if message == before:
                     return Record(message, row.version)
                 at = self._microseconds()

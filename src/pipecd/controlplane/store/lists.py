@@ -7,7 +7,7 @@ which never changes, so that a record written in between is neither skipped nor 
 import base64
 import binascii
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -237,6 +237,18 @@ async def unfinished_chains(store: Store) -> Sequence[DeploymentChain]:
     column = KINDS[DeploymentChain].table.c
     running = (ChainStatus.DEPLOYMENT_CHAIN_PENDING, ChainStatus.DEPLOYMENT_CHAIN_RUNNING)
     return await _load_all(store, DeploymentChain, [column.status.in_(running)])
+
+
+async def by_ids(store: Store, kind: type[M], ids: Iterable[str]) -> list[M]:
+    """The records with these ids, in any order; ids that do not exist are ignored."""
+    column = KINDS[kind].table.c
+    wanted, size = list(dict.fromkeys(ids)), store.settings.list_batch_size
+    records: list[M] = []
+    async with store.database.read() as connection:
+        for at in range(0, len(wanted), size):
+            query = sa.select(column.data).where(column.id.in_(wanted[at : at + size]))
+            records.extend(kind.FromString(row.data) for row in await connection.execute(query))
+    return records
 
 
 def _application_conditions(project_id: str, filters: ApplicationFilter) -> Where:

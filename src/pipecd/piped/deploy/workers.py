@@ -96,8 +96,12 @@ class Workers:
 
 
 def next_deployment(application_id: str, deployments: Iterable[Deployment]) -> Deployment | None:
-    """The deployment to run next: an active one, then the oldest commit, then the earliest trigger."""
-    candidates = [deployment for deployment in deployments if deployment.application_id == application_id]
+    """The deployment to run next: an active one, then the oldest commit, then the earliest trigger.
+
+    Within a deployment chain, the order of the blocks counts: a later one waits for the earlier ones.
+    """
+    own = [deployment for deployment in deployments if deployment.application_id == application_id]
+    candidates = [deployment for deployment in own if not any(_precedes(other, deployment) for other in own)]
     return min(
         candidates,
         key=lambda deployment: (
@@ -107,4 +111,11 @@ def next_deployment(application_id: str, deployments: Iterable[Deployment]) -> D
             deployment.id,
         ),
         default=None,
+    )
+
+
+def _precedes(first: Deployment, second: Deployment) -> bool:
+    """Whether `second` waits for `first` in the same deployment chain."""
+    return (
+        bool(first.chain_id) and first.chain_id == second.chain_id and first.chain_block < second.chain_block
     )

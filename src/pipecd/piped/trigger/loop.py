@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from pipecd.clock import Clock
-from pipecd.errors import ConfigError, NotFound, PipecdError, Temporary, UserError
+from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary, UserError
 from pipecd.model.application import Application
 from pipecd.model.command import ChainSyncApplication, SyncApplication
 from pipecd.model.deployment import Commit, Deployment, SyncStrategy, TriggerKind
@@ -58,6 +58,8 @@ class TriggerLoop:
         #: By application: the last commit evaluated and the last deployment created by this process.
         self._decided_commits: dict[str, str] = {}
         self._latest_deployments: dict[str, str] = {}
+        #: By application: the commit whose deployment the control plane refused.
+        self._refused: dict[str, str] = {}
         self._locations: frozenset[tuple[str, str, str]] = frozenset()
         self._active = False
 
@@ -135,6 +137,7 @@ class TriggerLoop:
         known = self._view.applications.keys()
         self._decided_commits = {key: at for key, at in self._decided_commits.items() if key in known}
         self._latest_deployments = {key: at for key, at in self._latest_deployments.items() if key in known}
+        self._refused = {key: at for key, at in self._refused.items() if key in known}
         self._config_status.prune(known)
 
     def _tick_for(self, repo_id: str) -> Callable[[], Awaitable[None]]:
@@ -176,15 +179,26 @@ class TriggerLoop:
         if isinstance(file, ConfigError):
             await self._report_invalid_config(application, file, head.commit)
             return
-        await self._config_status.report_valid(application)
+        if self._refused.get(application.id) != head.commit.hash:
+            await self._config_status.report_valid(application)
         deployments = [
             await self._handle_command(command, application, head, file)
             for command in self._commands_for(application)
         ]
         if any(deployments):
             return
-        if not await self._on_commit(application, head, file, changes):
-            await self._on_out_of_sync(application, head, file)
+        try:
+            if not await self._on_commit(application, head, file, changes):
+                await self._on_out_of_sync(application, head, file)
+        except UserError as error:
+            # For example, its deployment chain names an application that does not exist.
+            self._refused[application.id] = head.commit.hash
+            place = Place(file=config_path(application) or application.name)
+            error = ConfigError(error.what, remedy=error.remedy, place=error.place or place)
+            await self._report_invalid_config(application, error, head.commit)
+            return
+        if self._refused.pop(application.id, None):
+            await self._config_status.report_valid(application)
 
     async def _handle_command(
         self, command: SyncCommand, application: Application, head: Head, file: AppFile
@@ -195,7 +209,7 @@ class TriggerLoop:
             return None
         try:
             deployment = await self._create(application, head, file, cause)
-        except UserError as error:
+        except (UserError, NotFound) as error:
             self._notify_failure(application, head, str(error))
             await self._reject(command, str(error))
             return None

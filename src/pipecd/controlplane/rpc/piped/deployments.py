@@ -50,19 +50,24 @@ async def create_deployment(
     services: Services, agent: Agent, request: CreateDeploymentRequest
 ) -> CreateDeploymentResponse:
     deployment = await build_deployment(services, agent, request.deployment)
-    await services.store.create(deployment, by=agent.actor)
     if deployment.deployment_chain_id:
-        await _attach_to_chain(services, agent, deployment)
+        await _create_in_chain(services, agent, deployment)
+    else:
+        await services.store.create(deployment, by=agent.actor)
     return CreateDeploymentResponse()
 
 
-async def _attach_to_chain(services: Services, agent: Agent, deployment: Deployment) -> None:
+async def _create_in_chain(services: Services, agent: Agent, deployment: Deployment) -> None:
+    """Create the deployment and assign it to its node, or do neither."""
+
     def attach(chain: DeploymentChain) -> None:
         if chain.project_id != agent.project_id:
             raise PermissionDenied(f"chain {chain.id} does not belong to project {agent.project_id}")
         chains.attach(chain, deployment)
 
-    await services.store.update(DeploymentChain, deployment.deployment_chain_id, attach, by=agent.actor)
+    await services.store.update(
+        DeploymentChain, deployment.deployment_chain_id, attach, by=agent.actor, creating=[deployment]
+    )
 
 
 async def build_deployment(services: Services, agent: Agent, requested: Deployment) -> Deployment:

@@ -29,7 +29,7 @@ async def count_applications(
 ) -> GetInsightApplicationCountResponse:
     applications = await lists.all_applications(services.store, person.project_id, ApplicationFilter())
     counts = Counter(
-        (kind_from(application), "disabled" if application.disabled else "enabled")
+        (kind_from(application), "DISABLED" if application.disabled else "ENABLED")
         for application in applications
     )
     return GetInsightApplicationCountResponse(

@@ -34,7 +34,7 @@ async def list_events(services: Services, person: Person, request: ListEventsReq
 async def list_traces(
     services: Services, person: Person, request: ListDeploymentTracesRequest
 ) -> ListDeploymentTracesResponse:
-    """List traces, each with the deployments triggered by a commit that references it."""
+    """List traces, each with the deployments triggered by a commit that references it; maybe none yet."""
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
     page = await lists.traces(services.store, person.project_id, request.options.commit_hash, paging)
     response = ListDeploymentTracesResponse(cursor=page.cursor)
@@ -45,8 +45,7 @@ async def list_traces(
             DeploymentFilter(trace_commit=trace.commit_hash),
             Paging(size=lists.MAX_PAGE_SIZE),
         )
-        if deployments.records:
-            response.traces.add(trace=trace, deployments=deployments.records)
+        response.traces.add(trace=trace, deployments=deployments.records)
     return response
 
 

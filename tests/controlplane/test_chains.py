@@ -1,0 +1,250 @@
+"""Deployment chains: created once with all commands, and ended by whatever does not succeed."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecd.controlplane.jobs import update_chains
+from pipecd.controlplane.records import chains
+from pipecd.controlplane.store import Store, lists
+from pipecd.schema.agent import chains_pb2, commands_pb2, deployments_pb2
+from pipecd.schema.model.chain_pb2 import ChainBlockStatus, ChainStatus, DeploymentChain
+from pipecd.schema.model.command_pb2 import Command, CommandStatus
+from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from tests.actors import TESTER
+from tests.controlplane.server_fixture import PROJECT, ControlPlane
+from tests.controlplane.test_agents import Agent, agent, application, completion_report, deployment, plane
+
+__all__ = ["agent", "plane"]
+
+Matcher = chains_pb2.CreateDeploymentChainRequest.ApplicationMatcher
+Node, Block = DeploymentStatus, ChainBlockStatus
+
+
+def chain_request(first: Deployment, *matchers: Matcher) -> chains_pb2.CreateDeploymentChainRequest:
+    return chains_pb2.CreateDeploymentChainRequest(first_deployment=first, matchers=matchers)
+
+
+class Chain:
+    """A chain of the applications `names`, one in each block; the first deployment has the id `d0`."""
+
+    def __init__(self, plane: ControlPlane, agent: Agent, applications: list[str]) -> None:
+        self.plane, self.agent, self.applications = plane, agent, applications
+        self.id = chains.chain_id(Deployment(id="d0", project_id=PROJECT))
+
+    @classmethod
+    async def create(cls, plane: ControlPlane, agent: Agent, *names: str) -> "Chain":
+        ids = {name: await application(plane, agent, name) for name in dict.fromkeys(names)}
+        matchers = [Matcher(name=name) for name in names[1:]]
+        await agent.call(
+            "CreateDeploymentChain", chain_request(deployment(agent, ids[names[0]], "d0"), *matchers)
+        )
+        return cls(plane, agent, [ids[name] for name in names])
+
+    async def commands(self) -> list[Command]:
+        """In the order of the blocks."""
+        listed = await self.agent.call("ListUnhandledCommands", commands_pb2.ListUnhandledCommandsRequest())
+        return sorted(listed.commands, key=lambda command: int(command.chain_sync_application.block_index))
+
+    def deployment(self, block: int, id: str = "") -> Deployment:
+        made = deployment(self.agent, self.applications[block], id or f"d{block}")
+        made.deployment_chain_id, made.deployment_chain_block_index = self.id, block
+        return made
+
+    async def deploy(self, block: int) -> None:
+        request = deployments_pb2.CreateDeploymentRequest(deployment=self.deployment(block))
+        await self.agent.call("CreateDeployment", request)
+
+    async def complete(self, id: str, status: DeploymentStatus.ValueType) -> None:
+        if status == Node.DEPLOYMENT_SUCCESS:
+            report = deployments_pb2.ReportDeploymentPlannedRequest(deployment_id=id)
+            await self.agent.call("ReportDeploymentPlanned", report)
+        await self.agent.call("ReportDeploymentCompleted", completion_report(id, status))
+
+    async def answer(self, command: Command, status: CommandStatus.ValueType, reason: str = "") -> None:
+        report = commands_pb2.ReportCommandHandledRequest(
+            command_id=command.id, status=status, handled_at=2, metadata={"reason": reason} if reason else {}
+        )
+        await self.agent.call("ReportCommandHandled", report)
+
+    async def plannable(self, block: int) -> Any:
+        return await self.agent.call(
+            "InChainDeploymentPlannable",
+            chains_pb2.InChainDeploymentPlannableRequest(
+                deployment_id="d0", deployment_chain_id=self.id, deployment_chain_block_index=block
+            ),
+        )
+
+    async def updated(self) -> DeploymentChain:
+        """The chain after the job."""
+        services = self.plane.server.services
+        await update_chains.run(services, TESTER)
+        return (await services.store.get(DeploymentChain, self.id)).message
+
+
+async def test_a_chain_proceeds_block_by_block(plane: ControlPlane, agent: Agent) -> None:
+    chain = await Chain.create(plane, agent, "first", "later")
+    (command,) = await chain.commands()
+    assert command.type == Command.CHAIN_SYNC_APPLICATION
+    sync = command.chain_sync_application
+    assert (sync.application_id, sync.block_index) == (chain.applications[1], 1)
+    await chain.deploy(1)
+    assert (await chain.plannable(0)).plannable
+    assert not (await chain.plannable(1)).plannable
+    await chain.complete("d0", Node.DEPLOYMENT_SUCCESS)
+    assert (await chain.updated()).status == ChainStatus.DEPLOYMENT_CHAIN_RUNNING
+    assert (await chain.plannable(1)).plannable
+    await chain.complete("d1", Node.DEPLOYMENT_SUCCESS)
+    record = await chain.updated()
+    assert record.status == ChainStatus.DEPLOYMENT_CHAIN_SUCCESS
+    assert record.completed_at
+
+
+async def test_a_refused_command_ends_the_chain(plane: ControlPlane, agent: Agent) -> None:
+    """`trigger.onChain` is disabled unless an application enables it."""
+    chain = await Chain.create(plane, agent, "first", "second", "third", "fourth")
+    _, command, last = await chain.commands()
+    reason = "trigger.onChain is not enabled in the application's file"
+    await chain.answer(command, CommandStatus.COMMAND_FAILED, reason)
+    for block in (1, 3):
+        await chain.deploy(block)
+    assert not (await chain.plannable(3)).cancel
+    record = await chain.updated()
+    assert [block.status for block in record.blocks[2:]] == [Block.DEPLOYMENT_BLOCK_CANCELLED] * 2
+    assert record.blocks[2].nodes[0].deployment_ref.status_reason == reason
+    assert (await chain.plannable(3)).cancel, "it would wait indefinitely"
+    assert record.status == ChainStatus.DEPLOYMENT_CHAIN_RUNNING, "deployments of the chain are unfinished"
+    for id in ("d0", "d1"):
+        await chain.complete(id, Node.DEPLOYMENT_SUCCESS)
+        await chain.updated()
+    await chain.complete("d3", Node.DEPLOYMENT_CANCELLED)
+    record = await chain.updated()
+    assert record.status == ChainStatus.DEPLOYMENT_CHAIN_CANCELLED
+    assert record.blocks[3].nodes[0].deployment_ref.status == Node.DEPLOYMENT_CANCELLED
+    assert not await lists.unfinished_chains(plane.server.services.store)
+    assert last.chain_sync_application.block_index == 3
+
+
+@pytest.mark.parametrize("status", [CommandStatus.COMMAND_TIMEOUT, CommandStatus.COMMAND_SUCCEEDED])
+async def test_a_command_without_a_deployment_ends_the_chain(
+    plane: ControlPlane, agent: Agent, status: CommandStatus.ValueType
+) -> None:
+    chain = await Chain.create(plane, agent, "first", "second")
+    (command,) = await chain.commands()
+    await chain.answer(command, status)
+    await chain.complete("d0", Node.DEPLOYMENT_SUCCESS)
+    record = await chain.updated()
+    assert record.status == ChainStatus.DEPLOYMENT_CHAIN_CANCELLED
+    assert record.blocks[1].nodes[0].deployment_ref.status_reason
+
+
+async def test_a_failure_cancels_all_later_blocks(plane: ControlPlane, agent: Agent) -> None:
+    chain = await Chain.create(plane, agent, "first", "second", "third")
+    await chain.deploy(2)
+    await chain.complete("d0", Node.DEPLOYMENT_FAILURE)
+    record = await chain.updated()
+    assert [block.status for block in record.blocks] == [
+        Block.DEPLOYMENT_BLOCK_FAILURE,
+        Block.DEPLOYMENT_BLOCK_CANCELLED,
+        Block.DEPLOYMENT_BLOCK_CANCELLED,
+    ]
+    assert (await chain.plannable(2)).cancel, "not only the block after the failed one"
+    await chain.complete("d2", Node.DEPLOYMENT_CANCELLED)
+    assert (await chain.updated()).status == ChainStatus.DEPLOYMENT_CHAIN_FAILURE
+    # A deployment that is created only now is cancelled, and does not reopen the chain.
+    await chain.deploy(1)
+    assert (await chain.plannable(1)).cancel
+    record = await chain.updated()
+    assert record.status == ChainStatus.DEPLOYMENT_CHAIN_FAILURE
+    assert record.blocks[1].nodes[0].deployment_ref.status == Node.DEPLOYMENT_CANCELLED
+
+
+async def test_a_chain_is_created_once_with_all_its_commands(
+    plane: ControlPlane, agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in between and repeated: one chain, every command."""
+    names = ("first", "second", "third")
+    ids = {name: await application(plane, agent, name) for name in names}
+    request = chain_request(
+        deployment(agent, ids["first"], "d0"), Matcher(name="second"), Matcher(name="third")
+    )
+    insert = Store._insert
+
+    async def interrupted(store: Store, connection: Any, message: Any, by: Any) -> None:
+        if isinstance(message, Command):
+            raise RuntimeError("killed")
+        await insert(store, connection, message, by)
+
+    monkeypatch.setattr(Store, "_insert", interrupted)
+    assert await agent.code("CreateDeploymentChain", request) == "INTERNAL"
+    monkeypatch.undo()
+    counts = "select (select count(*) from chains), (select count(*) from deployments)"
+    with sqlite3.connect(tmp_path / "pipecd.db") as database:
+        assert database.execute(counts).fetchone() == (0, 0), "all or nothing"
+        assert await agent.code("CreateDeploymentChain", request) == "OK"
+        assert await agent.code("CreateDeploymentChain", request) == "ALREADY_EXISTS"
+        assert database.execute(counts).fetchone() == (1, 1)
+    listed = await agent.call("ListUnhandledCommands", commands_pb2.ListUnhandledCommandsRequest())
+    assert len(listed.commands) == 2
+
+
+async def test_an_application_in_two_blocks_has_a_deployment_in_each(
+    plane: ControlPlane, agent: Agent
+) -> None:
+    chain = await Chain.create(plane, agent, "first", "second", "first")
+    assert chain.applications[0] == chain.applications[2]
+    assert [command.chain_sync_application.block_index for command in await chain.commands()] == [1, 2]
+    await chain.deploy(2)
+    await chain.deploy(1)
+    record = await chain.updated()
+    deployments = [block.nodes[0].deployment_ref.deployment_id for block in record.blocks]
+    assert deployments == ["d0", "d1", "d2"]
+
+
+async def test_a_deployment_is_created_only_if_its_chain_has_a_node_for_it(
+    plane: ControlPlane, agent: Agent
+) -> None:
+    chain = await Chain.create(plane, agent, "first", "second")
+    await chain.deploy(1)
+    second, nowhere, beyond = chain.deployment(1, "other"), chain.deployment(1, "x"), chain.deployment(1, "y")
+    nowhere.deployment_chain_block_index, beyond.deployment_chain_block_index = 0, 7
+    for refused in (second, nowhere, beyond):
+        request = deployments_pb2.CreateDeploymentRequest(deployment=refused)
+        assert await agent.code("CreateDeployment", request) == "INVALID_ARGUMENT"
+        assert await agent.code("GetDeployment", deployments_pb2.GetDeploymentRequest(id=refused.id)) != "OK"
+    repeated = deployments_pb2.CreateDeploymentRequest(deployment=chain.deployment(1))
+    assert await agent.code("CreateDeployment", repeated) == "ALREADY_EXISTS"
+
+
+@pytest.mark.parametrize(
+    ("matcher", "message"),
+    [
+        (Matcher(name="nothing"), r"applications\[1\] matches no enabled application.*name: nothing"),
+        (Matcher(kind="ECS", labels={"env": "prod"}), r"applications\[1\].*kind: ECS, label env: prod"),
+        (Matcher(kind="ECSApp"), "not a valid application kind"),
+    ],
+)
+async def test_a_matcher_that_matches_nothing_is_refused(
+    plane: ControlPlane, agent: Agent, matcher: Matcher, message: str
+) -> None:
+    first = await application(plane, agent, "first")
+    second = await application(plane, agent, "second")
+    request = chain_request(deployment(agent, first, "d0"), Matcher(name="second"), matcher)
+    with pytest.raises(Exception, match=message):
+        await agent.call("CreateDeploymentChain", request)
+    await plane.console.call("DisableApplication", application_id=second)
+    assert await agent.code("CreateDeploymentChain", chain_request(deployment(agent, first, "d0"))) == "OK"
+    again = chain_request(deployment(agent, first, "d1"), Matcher(name="second"))
+    assert await agent.code("CreateDeploymentChain", again) == "INVALID_ARGUMENT", "a disabled application"
+
+
+async def test_a_chain_has_a_limit(
+    plane: ControlPlane, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "MAX_NODES", 1)
+    first = await application(plane, agent, "first")
+    await application(plane, agent, "second")
+    request = chain_request(deployment(agent, first, "d0"), Matcher(kind="TERRAFORM"))
+    assert await agent.code("CreateDeploymentChain", request) == "INVALID_ARGUMENT"
