@@ -11,7 +11,7 @@ import structlog
 
 from bench.figures import describe_machine
 
-BENCHMARKS = ("latency", "fleet", "pages", "rpc", "writes", "shift", "container", "idle")
+BENCHMARKS = ("latency", "fleet", "pages", "rpc", "writes", "recheck", "shift", "container", "idle")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ class ObservationRequest:
     provider: Any
     #: Finds other platform providers of the application's kind.
     providers: FindProviders
-    #: The result of `Platform.load_desired_state` at that commit, cached while the head does not change.
+    #: The result of `Platform.load_desired_state`, cached while no commit changes what it was made of.
     desired: Any
     ignored: IgnoredFields
     #: Removes known secrets from a text.

@@ -112,6 +112,14 @@ class DriftSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DesiredStateSettings:
+    """Reading desired states for live state and drift (`observe.desired_state`)."""
+
+    #: Memory for packed desired states (bytes): several thousand applications of usual size.
+    max_cache_bytes: int = 32 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlatformWatchSettings:
     """Following platforms in the background (`observe.watches`)."""
 
@@ -135,6 +143,7 @@ class Settings:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     notifier: NotifierSettings = field(default_factory=NotifierSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
+    desired_states: DesiredStateSettings = field(default_factory=DesiredStateSettings)
     platform_watches: PlatformWatchSettings = field(default_factory=PlatformWatchSettings)
     #: An idle agent is unhealthy once the control plane has been unreachable for this long (seconds): longer
     #: than an upgrade of the control plane.

@@ -75,7 +75,9 @@ def build_components(
     providers, restart = Providers(spec), asyncio.Event()
     notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier)
     sync_states = SyncStates(reporter, clock, notifier)
-    observation_requests = ObservationRequests(heads, sources, providers, redactor.text, clock)
+    observation_requests = ObservationRequests(
+        heads, sources, providers, redactor.text, clock, settings.desired_states
+    )
     stage_services = StageServices(
         sources=sources,
         other_repositories=other_repositories,

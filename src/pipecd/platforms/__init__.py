@@ -5,8 +5,9 @@ differs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -85,6 +86,9 @@ class Platform(Generic[Desired]):
     stages: Mapping[str, StageFunction]
     #: Reads the state that the application's files declare. Raises ConfigError with file, line and key.
     load_desired_state: Callable[[Source], Awaitable[Desired]]
+    #: What else `load_desired_state` reads, besides the application's directory: files and directories in
+    #: the checkout; None if that is unknown. A commit that changes none of them changes no desired state.
+    reads: Callable[[Source], Collection[Path] | None] = lambda source: ()
     versions: Callable[[Desired], Sequence[Version]]
     #: How to sync when nothing else decided: the running state (None before the first deployment) and the
     #: target.

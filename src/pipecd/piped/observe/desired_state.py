@@ -1,23 +1,27 @@
 """Builds the observation requests for platforms: the desired state at the head of the branch.
 
-Used by `live_state` and `drift`. The application's files are decoded once per commit and application; a
-checkout is made only if the platform needs one. Also records when the live state of an application was last
-seen to change.
+Used by `live_state` and `drift`. An application's files are read again only if a commit changed something
+that they are made of; a checkout is made only then, or if the platform needs one. Also records when the live
+state of an application was last seen to change.
 """
 
+import asyncio
 import math
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from pipecd.clock import Clock
 from pipecd.errors import ConfigError
-from pipecd.model.application import Application, GitPath
+from pipecd.model.application import Application
 from pipecd.model.drift import IgnoredFields, Redact
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.stage import Source
+from pipecd.piped.observe.content_digest import content_digest, find_read_paths
+from pipecd.piped.observe.desired_cache import DesiredStateCache
 from pipecd.piped.providers import Providers
+from pipecd.piped.settings import DesiredStateSettings
 from pipecd.piped.source.checkout import Sources, config_file_path
 from pipecd.piped.source.heads import Head, Heads
 from pipecd.piped.trigger.config_status import find_application_file
@@ -25,22 +29,81 @@ from pipecd.platforms.registry import load_platform
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DesiredState:
-    commit: str
-    git_path: GitPath
-    desired: Any
-    ignored: IgnoredFields
+class _Read:
+    """When an application's files were last read: the directories they are made of, and their digest."""
+
+    paths: Sequence[str] | None
+    digest: bytes
+
+
+class Observation:
+    """One check of an application at the head of its branch."""
+
+    def __init__(
+        self, requests: "ObservationRequests", application: Application, head: Head, stack: AsyncExitStack
+    ) -> None:
+        self._requests, self._application, self._head = requests, application, head
+        self._stack = stack
+        self._source: Source | None = None
+        #: Identifies the content of the application's files; None until `request` has read new ones.
+        self.digest = requests.known_digest(application, head)
+
+    @property
+    def commit(self) -> str:
+        return self._head.commit.hash
+
+    async def request(self) -> ObservationRequest:
+        """The request for the platform. Raises ConfigError if the files are invalid."""
+        desired, ignored = await self._load()
+        providers, application = self._requests.providers, self._application
+        return ObservationRequest(
+            application=application,
+            provider=providers.config(application.kind, application.platform_provider),
+            providers=providers.of_kind(application.kind),
+            desired=desired,
+            ignored=ignored,
+            redact=self._requests.redact,
+            checkout_head=self._checkout,
+        )
+
+    async def _load(self) -> tuple[Any, IgnoredFields]:
+        cache, key = self._requests.cache, self._application.id
+        stored = await cache.load(key, self.digest) if self.digest else None
+        if stored is None:
+            source = await self._checkout()
+            platform = load_platform(self._application.kind)
+            desired = await platform.load_desired_state(source)
+            stored = (desired, IgnoredFields(source.config.spec.drift_detection.ignore_fields))
+            path = self._application.git_path.path
+            paths = await asyncio.to_thread(lambda: find_read_paths(path, source, platform.reads(source)))
+            self.digest = self._requests.record(self._application, self._head, paths)
+            await cache.store(key, self.digest, stored)
+        desired, ignored = stored
+        return desired, ignored
+
+    async def _checkout(self) -> Source:
+        if self._source is None:
+            context = self._requests.sources.checkout(self._application.git_path, self.commit)
+            self._source = await self._stack.enter_async_context(context)
+        return self._source
 
 
 class ObservationRequests:
     def __init__(
-        self, heads: Heads, sources: Sources, providers: Providers, redact: Redact, clock: Clock
+        self,
+        heads: Heads,
+        sources: Sources,
+        providers: Providers,
+        redact: Redact,
+        clock: Clock,
+        settings: DesiredStateSettings,
     ) -> None:
-        self._heads, self._sources, self._providers, self._redact = heads, sources, providers, redact
-        self._clock = clock
+        self._heads, self._clock = heads, clock
+        self.sources, self.providers, self.redact = sources, providers, redact
+        self.cache = DesiredStateCache(settings.max_cache_bytes)
         #: Repository id → the last loaded head and when it was loaded.
         self._cached_heads: dict[str, tuple[float, Head]] = {}
-        self._desired_states: dict[str, _DesiredState] = {}
+        self._reads: dict[str, _Read] = {}
         self._changed_at: dict[str, float] = {}
 
     def mark_changed(self, application: Application) -> None:
@@ -54,8 +117,8 @@ class ObservationRequests:
     @asynccontextmanager
     async def build(
         self, application: Application, *, max_head_age: float
-    ) -> AsyncIterator[tuple[ObservationRequest, str] | None]:
-        """The request and its commit; the head of the branch may have been read `max_head_age` seconds ago.
+    ) -> AsyncIterator[Observation | None]:
+        """The observation; the head of the branch may have been read `max_head_age` seconds ago.
 
         None if the application's file is missing or invalid, which `trigger` reports.
         """
@@ -64,40 +127,25 @@ class ObservationRequests:
             yield None
             return
         async with AsyncExitStack() as stack:
-            sources: list[Source] = []
+            yield Observation(self, application, head, stack)
 
-            async def checkout() -> Source:
-                if not sources:
-                    context = self._sources.checkout(application.git_path, head.commit.hash)
-                    sources.append(await stack.enter_async_context(context))
-                return sources[0]
+    def known_digest(self, application: Application, head: Head) -> bytes | None:
+        """The digest of the application's files at `head`; None unless they are as they were last read."""
+        read = self._reads.get(application.id)
+        if read is None or content_digest(application, head, read.paths) != read.digest:
+            return None
+        return read.digest
 
-            state = self._desired_states.get(application.id)
-            if state is None or (state.commit, state.git_path) != (head.commit.hash, application.git_path):
-                source = await checkout()
-                state = _DesiredState(
-                    commit=head.commit.hash,
-                    git_path=application.git_path,
-                    desired=await load_platform(application.kind).load_desired_state(source),
-                    ignored=IgnoredFields(source.config.spec.drift_detection.ignore_fields),
-                )
-                self._desired_states[application.id] = state
-            request = ObservationRequest(
-                application=application,
-                provider=self._providers.config(application.kind, application.platform_provider),
-                providers=self._providers.of_kind(application.kind),
-                desired=state.desired,
-                ignored=state.ignored,
-                redact=self._redact,
-                checkout_head=checkout,
-            )
-            yield request, head.commit.hash
+    def record(self, application: Application, head: Head, paths: Sequence[str] | None) -> bytes:
+        """Record what the application's files at `head` are made of. Returns their digest."""
+        read = _Read(paths=paths, digest=content_digest(application, head, paths))
+        self._reads[application.id] = read
+        return read.digest
 
     def prune(self, applications: Collection[str]) -> None:
         """Drop cached values of applications whose id is not in `applications`."""
-        self._desired_states = {
-            key: state for key, state in self._desired_states.items() if key in applications
-        }
+        self.cache.prune(applications)
+        self._reads = {key: read for key, read in self._reads.items() if key in applications}
         self._changed_at = {key: at for key, at in self._changed_at.items() if key in applications}
 
     async def _load_head(self, application: Application, max_age: float) -> Head | None:

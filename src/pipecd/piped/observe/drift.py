@@ -48,8 +48,8 @@ class DriftDetector:
         self._clock, self._settings = clock, settings
         #: What this process last reported, unless a deployment ran since.
         self._reported: dict[str, ReportedState] = {}
-        #: Commit of the last completed comparison, and when it began (monotonic seconds).
-        self._compared: dict[str, tuple[str, float]] = {}
+        #: Digest of the files at the last completed comparison, and when it began (monotonic seconds).
+        self._compared: dict[str, tuple[bytes, float]] = {}
         self._scheduler = ApplicationScheduler(
             "drift", CHECK_LIMITS, self._interval, self._check, self._prune, clock
         )
@@ -87,15 +87,17 @@ class DriftDetector:
     async def _check(self, application: Application) -> None:
         since = self._clock.monotonic()
         try:
-            async with self._observation_requests.build(application, max_head_age=MAX_HEAD_AGE) as built:
-                if built is None:
+            async with self._observation_requests.build(
+                application, max_head_age=MAX_HEAD_AGE
+            ) as observation:
+                if observation is None:
                     return
-                request, commit = built
                 platform = find_platform(application)
                 assert platform and platform.compares
-                if self._can_reuse_result(platform, application, commit):
+                if self._can_reuse_result(platform, application, observation.digest):
                     return
                 self._compared.pop(application.id, None)
+                request = await observation.request()
                 started_at = self._clock.monotonic()
                 drift = await platform.compares.detect(request)
         except UserError as error:
@@ -103,18 +105,21 @@ class DriftDetector:
                 application, since, SyncStatus.UNKNOWN, COMPARISON_FAILED, f"{COMPARISON_FAILED}: {error}"
             )
             raise
-        self._compared[application.id] = (commit, started_at)
+        assert observation.digest
+        self._compared[application.id] = (observation.digest, started_at)
         if drift.in_sync:
             await self._report(application, since, SyncStatus.SYNCED, drift.summary, drift.summary)
         else:
-            reason = _reason(drift, commit)
+            reason = _reason(drift, observation.commit)
             await self._report(application, since, SyncStatus.OUT_OF_SYNC, drift.summary, reason)
 
-    def _can_reuse_result(self, platform: Platform[Any], application: Application, commit: str) -> bool:
+    def _can_reuse_result(
+        self, platform: Platform[Any], application: Application, digest: bytes | None
+    ) -> bool:
         """Whether the last result is still valid, judged without calling the platform."""
         reported = self._reported.get(application.id)
-        compared_commit, at = self._compared.get(application.id, ("", 0.0))
-        if reported is None or reported[0] is not application.sync_status or compared_commit != commit:
+        compared, at = self._compared.get(application.id, (b"", 0.0))
+        if reported is None or reported[0] is not application.sync_status or compared != digest:
             return False
         if not (platform.compares and platform.observes and platform.observes.shows_manual_changes):
             return False

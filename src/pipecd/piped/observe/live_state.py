@@ -6,6 +6,7 @@ has ended, its application is checked immediately.
 """
 
 import asyncio
+import hashlib
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -63,8 +64,8 @@ class LiveStateReporter:
         self._view, self._leadership, self._client, self._clock = view, leadership, client, clock
         self._notify = notify
         self._observation_requests, self._redact = observation_requests, redact
-        #: When the state was last sent (monotonic seconds), and the state.
-        self._sent: dict[str, tuple[float, Sequence[Resource]]] = {}
+        #: When the state was last sent (monotonic seconds), and its digest.
+        self._sent: dict[str, tuple[float, bytes]] = {}
         #: The factor by which the platform's interval is multiplied.
         self._idle_factor: dict[str, int] = {}
         #: The deployment state at the last check.
@@ -113,15 +114,14 @@ class LiveStateReporter:
         current = _deployment_state(self._view.with_current_deploying(application))
         self._checked[application.id] = current
         max_head_age = MAX_HEAD_AGE if previous == current else 0.0
-        async with self._observation_requests.build(application, max_head_age=max_head_age) as built:
-            if built is None:
+        async with self._observation_requests.build(application, max_head_age=max_head_age) as observation:
+            if observation is None:
                 return
-            request, _ = built
             observes = _observes(application)
             assert observes
             resources = [
                 replace(resource, health_reason=self._redact(resource.health_reason))
-                for resource in await observes.load(request)
+                for resource in await observes.load(await observation.request())
             ]
         self._notify_health(application, resources)
         await self._send(application, resources)
@@ -135,7 +135,8 @@ class LiveStateReporter:
 
     async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
         at, sent = self._sent.get(application.id, (-math.inf, None))
-        if sent == resources:
+        digest = _digest(application, resources)
+        if sent == digest:
             factor = 2 * self._idle_factor.get(application.id, 1)
             self._idle_factor[application.id] = min(MAX_IDLE_FACTOR, factor)
             if self._clock.monotonic() - at < RESEND_INTERVAL:
@@ -146,7 +147,7 @@ class LiveStateReporter:
         snapshot = snapshot_to(application, resources, now=int(self._clock.now()))
         request = ReportApplicationLiveStateRequest(snapshot=snapshot)
         await self._client.call(self._client.piped.ReportApplicationLiveState, request)
-        self._sent[application.id] = (self._clock.monotonic(), resources)
+        self._sent[application.id] = (self._clock.monotonic(), digest)
 
     def _prune(self, applications: Collection[str]) -> None:
         self._observation_requests.prune(applications)
@@ -154,6 +155,12 @@ class LiveStateReporter:
         self._idle_factor = {key: value for key, value in self._idle_factor.items() if key in applications}
         self._checked = {key: value for key, value in self._checked.items() if key in applications}
         self._health = {key: value for key, value in self._health.items() if key in applications}
+
+
+def _digest(application: Application, resources: Sequence[Resource]) -> bytes:
+    """Identifies a state, so that no state of all applications is kept."""
+    snapshot = snapshot_to(application, resources, now=1)
+    return hashlib.sha256(snapshot.SerializeToString(deterministic=True)).digest()
 
 
 def health_event(

@@ -6,14 +6,14 @@ the decoded tree, because an agent may manage thousands of applications.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from pipecd.config.application import Chain, Triggers
 from pipecd.errors import ConfigError, NotFound, Place, Temporary
-from pipecd.git.mirror import Mirrors
+from pipecd.git.mirror import Entry, Mirrors
 from pipecd.model.deployment import Commit
 from pipecd.piped.source.checkout import decode_config
 from pipecd.piped.source.repository import Repositories, Repository
@@ -21,6 +21,8 @@ from pipecd.piped.source.repository import Repositories, Repository
 log = structlog.get_logger()
 
 SUFFIXES = (".pipecd.yaml", ".pipe.yaml")
+#: Names of files that change how other files are checked out.
+CHECKOUT_SETTINGS = (".gitattributes", ".gitmodules")
 #: Files decoded in one go; between batches the event loop runs other tasks.
 DECODE_BATCH_SIZE = 20
 _DEFAULT_TRIGGERS = Triggers()
@@ -45,6 +47,10 @@ class Head:
     repository: Repository
     commit: Commit
     files: Mapping[str, AppFile | ConfigError] = field(repr=False)
+    #: Path of every directory, without the root → the hash of its contents, as Git computes it.
+    directories: Mapping[str, str] = field(repr=False, default_factory=dict)
+    #: Path of every file that changes how others are checked out (attributes, submodules) → its hash.
+    checkout_settings: Mapping[str, str] = field(repr=False, default_factory=dict)
 
 
 class Heads:
@@ -67,8 +73,19 @@ class Heads:
             if cached and cached.commit.hash == commit_hash and extra_paths <= cached.files.keys():
                 return cached
             commit = await self._load_commit(repository, commit_hash)
-            files = await self._load_files(repository, commit, extra_paths)
-            head = Head(repository=repository, commit=commit, files=files)
+            entries = await self.mirrors.entries(repository.remote, commit.hash)
+            files = await self._load_files(repository, entries, extra_paths)
+            head = Head(
+                repository=repository,
+                commit=commit,
+                files=files,
+                directories={entry.path: entry.hash for entry in entries if entry.mode == "040000"},
+                checkout_settings={
+                    entry.path: entry.hash
+                    for entry in entries
+                    if entry.path.rpartition("/")[2] in CHECKOUT_SETTINGS
+                },
+            )
             self._heads[repo_id] = head
             return head
 
@@ -85,10 +102,13 @@ class Heads:
         )
 
     async def _load_files(
-        self, repository: Repository, commit: Commit, extra_paths: frozenset[str]
+        self, repository: Repository, all_entries: Sequence[Entry], extra_paths: frozenset[str]
     ) -> Mapping[str, AppFile | ConfigError]:
-        blobs = await self.mirrors.blobs(repository.remote, commit.hash)
-        entries = [(path, blob) for path, blob in blobs if path.endswith(SUFFIXES) or path in extra_paths]
+        entries = [
+            (entry.path, entry.hash)
+            for entry in all_entries
+            if entry.is_file and (entry.path.endswith(SUFFIXES) or entry.path in extra_paths)
+        ]
         cached = self._decoded.get(repository.id, {})
         uncached = [entry for entry in entries if entry not in cached]
         decoded: dict[tuple[str, str], AppFile | ConfigError] = {}

@@ -11,7 +11,7 @@ from pipecd.platforms.terraform.config import PlanOptions, Provider, TerraformAp
 from pipecd.platforms.terraform.drift import detect_drift, drift_enabled
 from pipecd.platforms.terraform.live import load_live_state
 from pipecd.platforms.terraform.preview import plan_preview
-from pipecd.platforms.terraform.source import Files, load_desired_state, versions
+from pipecd.platforms.terraform.source import Files, load_desired_state, var_file_paths, versions
 from pipecd.platforms.terraform.stages import apply, plan, rollback, sync
 
 
@@ -42,6 +42,7 @@ platform = Platform(
         "ROLLBACK": rollback,
     },
     load_desired_state=in_thread(load_desired_state),
+    reads=var_file_paths,
     versions=versions,
     choose_strategy=_choose_strategy,
     plan_preview=plan_preview,

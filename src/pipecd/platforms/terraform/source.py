@@ -80,6 +80,11 @@ def var_files(source: Source) -> Sequence[str]:
     return names
 
 
+def var_file_paths(source: Source) -> Sequence[Path]:
+    """The configured variable files, which may be outside the application's directory."""
+    return [source.directory / name for name in source.config.spec.input.var_files]
+
+
 def input_place(source: Source, *key: str | int) -> Place:
     """The place of `key` of `spec.input` in the application's file."""
     file = source.config.file

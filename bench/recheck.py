@@ -1,0 +1,143 @@
+"""Checking 1,000 applications again after a push to one of them: time, and memory of their desired states.
+
+Each application has 20 manifests of a usual Deployment. No platform is called: what is measured is finding
+out that nothing changed, which happens at every live-state and drift check. The first checks, which are not
+measured, share a checkout.
+"""
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.figures import report_value
+from pipecd.clock import SYSTEM_CLOCK
+from pipecd.config import piped
+from pipecd.git.credentials import Credentials, User
+from pipecd.git.mirror import Mirrors
+from pipecd.model.application import Application, GitPath
+from pipecd.model.stage import Source
+from pipecd.piped.observe.desired_state import ObservationRequests
+from pipecd.piped.providers import Providers
+from pipecd.piped.settings import DesiredStateSettings
+from pipecd.piped.source.checkout import Sources, config_file_path, decode_config
+from pipecd.piped.source.heads import Heads
+from pipecd.piped.source.rendering import Renderer
+from pipecd.piped.source.repository import Repository
+from pipecd.platforms import registry
+from pipecd.quickstart.git_server import GitServer
+from pipecd.secrets import Redactor
+from tests.repo import Clone
+from tests.world import agent_spec, app_file
+
+APPLICATIONS = 1000
+MANIFESTS = 20
+#: Goals: seconds for all applications, and megabytes for their desired states.
+MAX_SECONDS, MAX_MEGABYTES = 1.0, 32.0
+
+
+async def run(folder: Path) -> None:
+    (folder / "git").mkdir()
+    clone = Clone(folder / "clone", str(GitServer(folder / "git").create("r")))
+    files: dict[str, str | None] = {
+        f"app-{number}/app.pipecd.yaml": app_file(f"app-{number}") for number in range(APPLICATIONS)
+    }
+    await asyncio.to_thread(clone.commit_and_push, "Add", files)
+    registry._loaded["TERRAFORM"] = replace(
+        registry.load_platform("TERRAFORM"), load_desired_state=_manifests
+    )
+    async with Mirrors(folder / "home", Credentials(), User()) as mirrors:
+        repositories = {"r": Repository(id="r", remote=clone.remote, branch="main")}
+        spec = piped.load(str(agent_spec("x", "p", folder / "key", {})).replace("'", '"'), "piped.yaml")
+        requests = ObservationRequests(
+            Heads(mirrors, repositories),
+            _OneCheckout(clone.path, mirrors, repositories),
+            Providers(spec),
+            lambda text: text,
+            SYSTEM_CLOCK,
+            DesiredStateSettings(),
+        )
+        applications = [_application(f"app-{number}") for number in range(APPLICATIONS)]
+        tracemalloc.start()
+        for application in applications:
+            await _check(requests, application, max_head_age=3600.0)
+        megabytes = tracemalloc.get_traced_memory()[0] / 2**20
+        tracemalloc.stop()
+        await asyncio.to_thread(clone.commit_and_push, "Change", {"app-0/file": "1"})
+        await _check(requests, applications[0], max_head_age=0.0)
+        started, used = time.perf_counter(), time.process_time()
+        for application in applications:
+            assert await _check(requests, application, max_head_age=3600.0)
+        seconds = time.perf_counter() - started
+        report_value(
+            f"check of {APPLICATIONS} applications after a push to one", seconds, "s", maximum=MAX_SECONDS
+        )
+        report_value("CPU of that check", time.process_time() - used, "s", maximum=MAX_SECONDS)
+        report_value("memory of everything kept", megabytes, "MB", maximum=MAX_MEGABYTES)
+        report_value(
+            "of which packed desired states", requests.cache.size / 2**20, "MB", maximum=MAX_MEGABYTES
+        )
+
+
+class _OneCheckout(Sources):
+    def __init__(self, root: Path, mirrors: Mirrors, repositories: Mapping[str, Repository]) -> None:
+        super().__init__(mirrors, repositories, Renderer(None, Redactor().add))
+        self._root = root
+
+    @asynccontextmanager
+    async def checkout(self, git_path: GitPath, commit: str) -> AsyncIterator[Source]:
+        directory = self._root / git_path.path
+        file = config_file_path(git_path)
+        config = decode_config((self._root / file).read_bytes(), file)
+        yield Source(commit=commit, root=self._root, directory=directory, config=config)
+
+
+async def _check(requests: ObservationRequests, application: Application, *, max_head_age: float) -> bool:
+    """Whether nothing had changed."""
+    async with requests.build(application, max_head_age=max_head_age) as observation:
+        assert observation
+        unchanged = observation.digest is not None
+        await observation.request()
+        return unchanged
+
+
+async def _manifests(source: Source) -> list[Mapping[str, Any]]:
+    return [_deployment(f"{source.directory.name}-{number}") for number in range(MANIFESTS)]
+
+
+def _deployment(name: str) -> Mapping[str, Any]:
+    labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "shop"}
+    container = {
+        "name": name,
+        "image": f"registry.example.com/shop/{name}:v1.2.3",
+        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+        "env": [{"name": f"SETTING_{index}", "value": f"{name}-{index}"} for index in range(20)],
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10},
+        "volumeMounts": [{"name": "config", "mountPath": "/etc/shop", "readOnly": True}],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "shop", "labels": dict(labels)},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": dict(labels)},
+            "template": {
+                "metadata": {"labels": dict(labels), "annotations": {"checksum/config": name * 3}},
+                "spec": {
+                    "containers": [container],
+                    "volumes": [{"name": "config", "configMap": {"name": name}}],
+                },
+            },
+        },
+    }
+
+
+def _application(name: str) -> Application:
+    git_path = GitPath(repo_id="r", path=name)
+    return Application(id=name, name=name, piped_id="p", project_id="j", kind="TERRAFORM", git_path=git_path)
