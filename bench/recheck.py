@@ -77,7 +77,7 @@ async def run(folder: Path) -> None:
             f"check of {APPLICATIONS} applications after a push to one", seconds, "s", maximum=MAX_SECONDS
         )
         report_value("CPU of that check", time.process_time() - used, "s", maximum=MAX_SECONDS)
-        report_value("memory of everything kept", megabytes, "MB", maximum=MAX_MEGABYTES)
+        report_value("memory of everything cached", megabytes, "MB", maximum=MAX_MEGABYTES)
         report_value(
             "of which packed desired states", requests.cache.size / 2**20, "MB", maximum=MAX_MEGABYTES
         )
@@ -89,7 +89,9 @@ class _OneCheckout(Sources):
         self._root = root
 
     @asynccontextmanager
-    async def checkout(self, git_path: GitPath, commit: str) -> AsyncIterator[Source]:
+    async def checkout(
+        self, git_path: GitPath, commit: str, *, deployed: bool = False
+    ) -> AsyncIterator[Source]:
         directory = self._root / git_path.path
         file = config_file_path(git_path)
         config = decode_config((self._root / file).read_bytes(), file)
