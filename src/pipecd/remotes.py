@@ -26,7 +26,10 @@ def canonical(remote: str) -> str:
 
 def _split(remote: str) -> tuple[str, str]:
     if "://" in remote:
-        parts = urlsplit(remote)
+        try:
+            parts = urlsplit(remote)
+        except ValueError:
+            return "", remote
         return parts.hostname or "", parts.path
     if scp := _SCP.match(remote):
         return scp["host"], scp["path"]

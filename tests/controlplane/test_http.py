@@ -16,6 +16,7 @@ from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
 from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import PASSWORD, PROJECT, USER, ControlPlane, control_plane
+from tests.loop_latency import LIMIT, loop_latency
 from tests.virtual_clock import VirtualClock
 
 SECRET = "the secret of the webhook"
@@ -176,13 +177,33 @@ async def test_a_forged_push_is_rejected(plane: ControlPlane, http: httpx.AsyncC
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"null", b"{", b"payload=%7B", b'{"repository": 3}', b"[" * 9000]
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"\xff\xfe", 400),
+        (b"payload=", 400),
+        (b"payload=%7B", 400),
+        (b"payload=x&" * 100_000, 400),
+        (b"[" * 1_000_000, 400),
+        (b"[]", 200),
+        (b"null", 200),
+        (b"payload=%7B%7D", 200),
+        (b'{"repository": 3}', 200),
+        (b'{"repository": {"clone_url": "http://[", "ssh_url": "\\u0000\\ud800"}}', 200),
+        (b'{"repository": {"clone_url": "' + b"a" * 3_000_000 + b'"}}', 200),
+        (json.dumps({"repository": [{"clone_url": f"u{number}"} for number in range(100)]}).encode(), 400),
+    ],
+    ids=lambda value: repr(value[:20]) if isinstance(value, bytes) else None,
 )
-async def test_malformed_events_are_accepted_without_error(
-    plane: ControlPlane, http: httpx.AsyncClient, body: bytes
+async def test_a_malformed_event_is_answered(
+    plane: ControlPlane, http: httpx.AsyncClient, body: bytes, status: int
 ) -> None:
-    response = await http.post("/hooks/gitea", content=body, headers=_sign("gitea", body, SECRET))
-    assert response.status_code == 200
+    await _register_agent(plane)
+    async with loop_latency() as latency:
+        response = await http.post("/hooks/gitea", content=body, headers=_sign("gitea", body, SECRET))
+    assert response.status_code == status, response.text
+    assert latency.longest < LIMIT
 
 
 async def test_an_unknown_host_and_an_oversized_event_are_rejected(http: httpx.AsyncClient) -> None:

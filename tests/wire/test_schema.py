@@ -58,6 +58,9 @@ def format_rules(rules: rules_pb2.Rules) -> set[str]:
     formatted = set()
     for member, value in rules.ListFields():
         match member.name:
+            case "max_len" | "max_pairs" | "max_words" | "lte" | "allow_nul":
+                # Limits of size are ours: PipeCD has none.
+                continue
             case "required" | "defined_only":
                 formatted.add(member.name)
             case "pattern" | "prefix":
@@ -65,7 +68,8 @@ def format_rules(rules: rules_pb2.Rules) -> set[str]:
             case "in" | "in_words":
                 formatted.add(f"in={list(value)!r}")
             case "keys" | "values" | "items":
-                formatted.add(f"{member.name}({', '.join(sorted(format_rules(value)))})")
+                if inner := format_rules(value):
+                    formatted.add(f"{member.name}({', '.join(sorted(inner))})")
             case _:
                 formatted.add(f"{member.name}={value}")
     return formatted
@@ -93,7 +97,10 @@ def test_a_message_has_the_same_fields(message: dict[str, Any]) -> None:
 def test_a_field_has_the_same_rules(message: dict[str, Any]) -> None:
     descriptor: Descriptor = POOL.FindMessageTypeByName(message["name"])
     for field in message["fields"]:
-        assert rules_of(descriptor.fields_by_number[field["number"]]) == expected_rules(field), field["name"]
+        rules, expected = rules_of(descriptor.fields_by_number[field["number"]]), expected_rules(field)
+        if not any(rule.startswith("max_items") for rule in expected):
+            rules = {rule for rule in rules if not rule.startswith("max_items")}
+        assert rules == expected, field["name"]
 
 
 @pytest.mark.parametrize("enum", params_of("enums"))

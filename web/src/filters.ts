@@ -22,16 +22,19 @@ function parseEnum<Value extends number>(params: URLSearchParams, name: string, 
 
 const parseKinds = (params: URLSearchParams): string[] => params.getAll("kind").map((name) => name.toUpperCase());
 
-/** Parses labels in the form `key:value`; texts without a colon or a key are ignored. */
+/** Parses labels in the form `key:value`; texts without a colon, a key or a value are ignored. */
 export function parseLabels(texts: readonly string[]): Record<string, string> {
-  const pairs = texts.map((text) => [text.slice(0, text.indexOf(":")), text.slice(text.indexOf(":") + 1)]);
-  return Object.fromEntries(
-    pairs.filter((pair): pair is [string, string] => Boolean(pair[0]) && Boolean(pair[1])),
-  );
+  return Object.fromEntries(texts.map(splitLabel).filter(([key, value]) => key && value));
 }
 
 export function isLabel(text: string): boolean {
-  return /^[^:]+:.+$/.test(text);
+  const [key, value] = splitLabel(text);
+  return Boolean(key) && Boolean(value);
+}
+
+function splitLabel(text: string): [string, string] {
+  const colon = text.indexOf(":");
+  return colon < 0 ? ["", ""] : [text.slice(0, colon).trim(), text.slice(colon + 1).trim()];
 }
 
 export function applicationFilter(params: URLSearchParams): ApplicationFilter {

@@ -20,10 +20,10 @@ def parse_pairs(texts: Iterable[str], separator: str, flag: str) -> Mapping[str,
     """Parse `a=1,b=2`, also spread over repeated flags, into a mapping. Raises click's UsageError."""
     mapping = {}
     for item in parse_list(texts):
-        key, found_separator, value = item.partition(separator)
+        key, found_separator, value = (part.strip() for part in item.partition(separator))
         if not found_separator or not key:
             raise click.UsageError(f"{flag}: {item!r} must have the form key{separator}value")
-        mapping[key.strip()] = value.strip()
+        mapping[key] = value
     return mapping
 
 

@@ -12,7 +12,7 @@ import { ErrorAlert } from "../components/error-alert";
 import { Labels } from "../components/labels";
 import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
-import { isLabel } from "../filters";
+import { isLabel, parseLabels } from "../filters";
 import { kindFields, kindName, kindsOf, providersFor } from "../kinds";
 import { key, pipedsQuery, suggestionsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
@@ -278,12 +278,4 @@ function Form({ values, onChange, pipeds }: FormProps) {
       </form>
     </Section>
   );
-}
-
-function parseLabels(texts: readonly string[]): Record<string, string> {
-  const pairs = texts.filter(isLabel).map((text) => {
-    const colon = text.indexOf(":");
-    return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()] as const;
-  });
-  return Object.fromEntries(pairs);
 }

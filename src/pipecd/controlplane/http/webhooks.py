@@ -4,13 +4,14 @@ A verified push event only notifies the agents that use the repository; they the
 forged event, even with a valid signature, could therefore cause a check but not a deployment.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import unquote_to_bytes
 
 import structlog
 from starlette.datastructures import Headers
@@ -25,6 +26,10 @@ log = structlog.get_logger()
 
 #: In bytes. GitHub's limit is 25 MB; events that name a repository are much smaller.
 MAX_BODY = 5 * 1024 * 1024
+#: Of an event: Bitbucket names up to five addresses of one repository.
+MAX_REMOTES = 20
+#: In characters; longer remotes cannot be those of an agent.
+MAX_REMOTE_LENGTH = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,23 +109,37 @@ class Webhooks:
         if not any(host.verify(request.headers, body, secret) for secret in secrets):
             log.warning("webhook_rejected", host=name, peer=http_client_address(request, self._proxies))
             return PlainTextResponse("the signature does not match the configured secret", status_code=401)
-        remotes = tuple(dict.fromkeys(_extract_remotes(body, host)))
+        try:
+            remotes = await asyncio.to_thread(extract_remotes, body, host)
+        except ValueError as error:
+            log.info("webhook_invalid", host=name, error=str(error))
+            return PlainTextResponse(str(error), status_code=400)
         notified_agents = await self._notifier.notify_agents(remotes)
         log.info("webhook_received", host=name, remotes=remotes, agents=notified_agents)
         return PlainTextResponse("ok")
 
 
-def _extract_remotes(body: bytes, host: GitHost) -> Iterator[str]:
-    """The remotes that the event in `body` names; none if the event does not concern a repository."""
+def extract_remotes(body: bytes, host: GitHost) -> Sequence[str]:
+    """The remotes that the event in `body` names; none if the event does not concern a repository.
+
+    Raises ValueError if the body is no event or names too many.
+    """
     if body.startswith(b"payload="):
         # GitHub and Gitea send a form unless configured to send JSON.
-        body = parse_qs(body)[b"payload"][0]
+        body = unquote_to_bytes(body.removeprefix(b"payload=").partition(b"&")[0].replace(b"+", b" "))
     try:
         event = json.loads(body)
     except (ValueError, RecursionError):
-        return
-    for path in host.remotes:
-        yield from (value for value in _values_at(event, path) if isinstance(value, str) and value)
+        raise ValueError("the body is not a JSON document") from None
+    remotes = {
+        value: None
+        for path in host.remotes
+        for value in _values_at(event, path)
+        if isinstance(value, str) and 0 < len(value) <= MAX_REMOTE_LENGTH
+    }
+    if len(remotes) > MAX_REMOTES:
+        raise ValueError(f"the event names more than {MAX_REMOTES} remotes")
+    return tuple(remotes)
 
 
 def _values_at(value: Any, path: Sequence[str]) -> Iterator[Any]:

@@ -27,6 +27,9 @@ from pipecd.controlplane.services import Services
 
 Context = RequestContext[Any, Any]
 
+#: In bytes. The console sends small requests, and the library parses them, JSON included, on the event loop.
+MAX_CONSOLE_REQUEST_SIZE = 256 * 1024
+
 #: The caller of the call this task serves: set on authorization, read after the body is parsed.
 _caller: ContextVar[Caller] = ContextVar("caller")
 
@@ -40,6 +43,7 @@ class ConsoleApplication(ConnectASGIApplication[None]):
             endpoints=lambda _: {path: _endpoint(services, method) for path, method in methods.items()},
             interceptors=(_CallInterceptor(services, methods),),
             codecs=google_protobuf_codecs(),
+            read_max_bytes=MAX_CONSOLE_REQUEST_SIZE,
         )
 
     @property

@@ -4,6 +4,7 @@ Requests arrive as bytes and are parsed after the credential is checked. Started
 `controlplane.serving`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from pipecd.controlplane.rpc.call_metrics import record_call
 from pipecd.controlplane.rpc.identity import CallMetadata
 from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.status import to_status
+from pipecd.controlplane.rpc.validation import MAX_REQUEST_SIZE, MAX_SIZE_ON_LOOP
 from pipecd.controlplane.services import Services
 from pipecd.errors import ConfigError, Refused
 
 #: Metadata key under which an agent names its process.
 INSTANCE_METADATA_KEY = "pipecd-instance"
 _OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_SIZE),
     # Agents send pings because proxies and firewalls drop idle connections.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -90,7 +93,7 @@ def _unary(services: Services, method: Method) -> Callable[[bytes, Context], Awa
         try:
             async with record_call(services.clock, method, context.peer()):
                 caller = await guard.authorize(services, method, _call_metadata(context, method))
-                request = _parse(method, data)
+                request = await _parse(method, data)
                 return (await guard.serve(services, method, caller, request)).SerializeToString()
         except Exception as error:  # noqa: BLE001 RPC boundary: every error becomes a status
             return await _abort(context, method, error)
@@ -103,7 +106,7 @@ def _streaming(services: Services, method: Method) -> Callable[[bytes, Context],
         try:
             async with record_call(services.clock, method, context.peer()):
                 caller = await guard.authorize(services, method, _call_metadata(context, method))
-                request = _parse(method, data)
+                request = await _parse(method, data)
                 async with aclosing(guard.stream(services, method, caller, request)) as messages:
                     async for message in messages:
                         yield message.SerializeToString()
@@ -119,8 +122,10 @@ async def _abort(context: Context, method: Method, error: Exception) -> bytes:
     raise AssertionError("abort always raises")
 
 
-def _parse(method: Method, data: bytes) -> Message:
+async def _parse(method: Method, data: bytes) -> Message:
     try:
+        if len(data) > MAX_SIZE_ON_LOOP:
+            return await asyncio.to_thread(method.request.FromString, data)
         return method.request.FromString(data)
     except DecodeError:
         raise Refused(f"the request is not a valid {method.request.DESCRIPTOR.full_name}") from None

@@ -15,7 +15,7 @@ from pipecd.controlplane.rpc import identity
 from pipecd.controlplane.rpc.identity import CallMetadata
 from pipecd.controlplane.rpc.lease_guard import check_lease
 from pipecd.controlplane.rpc.method import ApiKey, Member, Method, PipedKey, Right
-from pipecd.controlplane.rpc.validation import validate
+from pipecd.controlplane.rpc.validation import validate_request
 from pipecd.controlplane.services import Services
 from pipecd.errors import PermissionDenied
 from pipecd.model.access import allows
@@ -56,7 +56,7 @@ async def stream(
 
 
 async def _check_request(services: Services, method: Method, caller: Caller, request: Message) -> None:
-    validate(request)
+    await validate_request(request)
     if isinstance(caller, Agent):
         await check_lease(services, method, caller)
 

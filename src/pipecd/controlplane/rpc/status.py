@@ -11,6 +11,7 @@ import structlog
 
 from pipecd.errors import (
     AlreadyExists,
+    ConfigError,
     Conflict,
     NotFound,
     PermissionDenied,
@@ -23,6 +24,10 @@ from pipecd.errors import (
 
 log = structlog.get_logger()
 
+#: Longest message sent to a caller, in bytes: it is a header of the response, and clients limit these. Errors
+#: may quote values of the request.
+MAX_MESSAGE_BYTES = 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
@@ -32,6 +37,8 @@ class Status:
 
 CODES: Mapping[type[PipecdError], str] = {
     UserError: "INVALID_ARGUMENT",
+    # While calls are served, only the control plane's own configuration can be wrong: the caller may retry.
+    ConfigError: "UNAVAILABLE",
     NotFound: "NOT_FOUND",
     AlreadyExists: "ALREADY_EXISTS",
     Conflict: "FAILED_PRECONDITION",
@@ -53,9 +60,17 @@ def status_code(error: Exception) -> str:
 def to_status(error: Exception, method: str) -> Status:
     """Return the status sent to the caller of `method`. Logs internal errors."""
     code = status_code(error)
+    if isinstance(error, ConfigError):
+        log.error("rpc_configuration_error", method=method, error=str(error))
+        return Status(code=code, message="the control plane is misconfigured; see its log")
     if isinstance(error, PipecdError):
-        return Status(code=code, message=str(error))
+        return Status(code=code, message=_shorten(str(error)))
     log.error("rpc_internal_error", method=method, exc_info=error)
     if isinstance(error, TimeoutError):
         return Status(code=code, message="the control plane is busy; try again")
     return Status(code=code, message="internal error")
+
+
+def _shorten(text: str) -> str:
+    data = text.encode(errors="replace")
+    return text if len(data) <= MAX_MESSAGE_BYTES else f"{data[:MAX_MESSAGE_BYTES].decode(errors='ignore')}…"

@@ -18,7 +18,7 @@ from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change
 from pipecd.controlplane.store.kinds import DISCONNECTED, SUGGESTIONS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import NotFound, PipecdError, Refused
-from pipecd.remotes import same_repository
+from pipecd.remotes import canonical
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
@@ -57,15 +57,22 @@ class RepositoryNotifier:
 
     async def notify_agents(self, remotes: Sequence[str]) -> int:
         """Notify every agent that has one of `remotes` configured; returns the number of notifications."""
-        notified = 0
-        for piped in await lists.all_pipeds(self._store):
-            for repository in piped.repositories:
-                if any(same_repository(repository.remote, remote) for remote in remotes):
-                    notified += 1
-                    await self._store.announce(
-                        REPOSITORY, project_id=piped.project_id, id=repository.remote, piped_id=piped.id
-                    )
-        return notified
+        pipeds = await lists.all_pipeds(self._store)
+        matches = await asyncio.to_thread(_find_repositories, pipeds, remotes)
+        for piped, remote in matches:
+            await self._store.announce(REPOSITORY, project_id=piped.project_id, id=remote, piped_id=piped.id)
+        return len(matches)
+
+
+def _find_repositories(pipeds: Sequence[Piped], remotes: Sequence[str]) -> list[tuple[Piped, str]]:
+    """Each agent that has one of `remotes` configured, with the remote as it writes it."""
+    wanted = {canonical(remote) for remote in remotes if remote}
+    return [
+        (piped, repository.remote)
+        for piped in pipeds
+        for repository in piped.repositories
+        if repository.remote and canonical(repository.remote) in wanted
+    ]
 
 
 async def watch_agent(

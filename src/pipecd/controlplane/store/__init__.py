@@ -33,11 +33,13 @@ from pipecd.controlplane.store.feed import Change, Feed
 from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
 from pipecd.controlplane.store.leases import Leases
 from pipecd.controlplane.store.migrate import migrate_database
-from pipecd.errors import AlreadyExists, Conflict, NotFound, Temporary
+from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused, Temporary
 from pipecd.model.actor import Actor
 
 M = TypeVar("M", bound=Message)
 DEFAULT_SETTINGS = StoreSettings()
+#: In bytes. Larger records could not be returned by one call; an agent that adds metadata reaches it.
+MAX_RECORD_SIZE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -269,9 +271,12 @@ def _id(message: Any) -> str:
 
 
 def _row(kind: Kind, message: Message, at: int) -> dict[str, Any]:
+    data = message.SerializeToString(deterministic=True)
+    if len(data) > MAX_RECORD_SIZE:
+        raise Refused(f"{kind.name} {_id(message)} would be larger than {MAX_RECORD_SIZE >> 20} MiB")
     return {
         "project_id": kind.project(message),
-        "data": message.SerializeToString(deterministic=True),
+        "data": data,
         "touched": at,
         **kind.columns(message),
     }

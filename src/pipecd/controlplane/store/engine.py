@@ -6,12 +6,24 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from pipecd.controlplane.store import sqlite
-from pipecd.errors import ConfigError, Temporary
+from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
+
+log = structlog.get_logger()
+
+#: Primary result codes of SQLite. BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, PROTOCOL: it may work later.
+_SQLITE_OUTAGES = frozenset({5, 6, 7, 9, 10, 13, 15})
+#: PERM, READONLY, CORRUPT, CANTOPEN, AUTH, NOTADB: an operator must act.
+_SQLITE_UNUSABLE = frozenset({3, 8, 11, 14, 23, 26})
+#: Classes of SQLSTATE. Data exception, and program limit exceeded: a value cannot be stored.
+_SQLSTATES_OF_VALUES = frozenset({"22", "54"})
+#: Connection, transaction rollback (deadlock), resources, operator intervention (shutdown), system error.
+_SQLSTATES_OF_OUTAGES = frozenset({"08", "40", "53", "57", "58"})
 
 
 class Database:
@@ -63,7 +75,7 @@ class _translate_errors:
     """Translates driver errors to PipecdError, except constraint violations: callers interpret those."""
 
     def __init__(self, url: sa.URL) -> None:
-        self._url = url
+        self._url, self._sqlite = url, url.get_backend_name() == "sqlite"
 
     def __enter__(self) -> None:
         return None
@@ -71,14 +83,39 @@ class _translate_errors:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, IntegrityError):
             return
-        database = self._url.database or str(self._url.host)
-        text = str(getattr(error, "orig", None) or error)
-        if any(word in text for word in ("not a database", "malformed", "readonly", "unable to open")):
-            raise ConfigError(
-                f"the database {database} cannot be used: {text}",
-                remedy="restore it from a backup, or check its path and permissions",
-            ) from error
-        if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError):
-            raise Temporary(f"the database {database} does not respond: {text}") from error
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise Temporary(f"the connection to the database {database} was lost") from error
+        if isinstance(error, OSError | PoolTimeout):
+            raise _outage(error) from error
+        if isinstance(error, DBAPIError):
+            translated = _sqlite_error(error, self._url) if self._sqlite else _postgresql_error(error)
+            if translated:
+                raise translated from error
+
+
+def _sqlite_error(error: DBAPIError, url: sa.URL) -> PipecdError | None:
+    """None if the statement is wrong, which is an error of this program."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is None:
+        return _outage(error) if isinstance(error, OperationalError | InterfaceError) else None
+    if (code & 0xFF) in _SQLITE_UNUSABLE:
+        return ConfigError(
+            f"the database {url.database} cannot be used: {error.orig}",
+            remedy="restore it from a backup, or check its path and permissions",
+        )
+    # Unlike those of PostgreSQL, the messages of SQLite never name the database.
+    return _outage(error, f": {error.orig}") if (code & 0xFF) in _SQLITE_OUTAGES else None
+
+
+def _postgresql_error(error: DBAPIError) -> PipecdError | None:
+    """None if the statement is wrong, which is an error of this program."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state[:2] in _SQLSTATES_OF_VALUES:
+        log.info("value_rejected_by_database", error=str(error.orig))
+        return Refused("the database cannot store a value of the request: it is too long or malformed")
+    outage = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    return _outage(error) if outage or state[:2] in _SQLSTATES_OF_OUTAGES else None
+
+
+def _outage(error: Exception, reason: str = "") -> Temporary:
+    # Only the log names the database: its path or host is not for the callers.
+    log.warning("database_unavailable", error=str(getattr(error, "orig", None) or error))
+    return Temporary(f"the database does not respond{reason}")

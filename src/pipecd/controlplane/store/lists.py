@@ -5,9 +5,9 @@ which never changes, so that a record written in between is neither skipped nor 
 """
 
 import base64
-import binascii
+import itertools
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -31,6 +31,11 @@ Where = Sequence[sa.ColumnElement[bool]]
 
 #: Records per page: the default and the maximum.
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
+#: Size of the records of a page, in bytes; a page with larger records is shorter. A client of gRPC accepts
+#: messages up to 4 MiB.
+MAX_PAGE_BYTES = 2 * 1024 * 1024
+#: Epoch microseconds: the largest number that databases store.
+_MAX_TOUCHED = 2**63 - 1
 
 UNFINISHED = (
     DeploymentStatus.DEPLOYMENT_PENDING,
@@ -297,10 +302,16 @@ async def _load_page(store: Store, kind: type[M], where: Where, paging: Paging) 
     query = query.order_by(column.touched.desc(), column.id.desc()).limit(size + 1)
     async with store.database.read() as connection:
         rows = (await connection.execute(query)).all()
-    page_rows = rows[:size]
-    more = len(rows) > size
+    page_rows = rows[: _count_fitting([len(row.data) for row in rows[:size]])]
+    more = len(rows) > len(page_rows)
     cursor = _encode_cursor(page_rows[-1].touched, page_rows[-1].id) if more else ""
     return Page([kind.FromString(row.data) for row in page_rows], cursor)
+
+
+def _count_fitting(sizes: Sequence[int]) -> int:
+    """How many of the leading records have at most `MAX_PAGE_BYTES` together; at least one."""
+    totals = itertools.accumulate(sizes)
+    return max(min(len(sizes), 1), sum(1 for total in totals if total <= MAX_PAGE_BYTES))
 
 
 async def _load_all(store: Store, kind: type[M], where: Where) -> Sequence[M]:
@@ -324,8 +335,14 @@ def _encode_cursor(touched: int, last_id: str) -> str:
 
 
 def _decode_cursor(cursor: str) -> tuple[int, str]:
+    """Raises Refused if the cursor is none of ours: what it contains is part of a query."""
     try:
         position = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return int(position["UpdatedAt"]), str(position["Id"])
-    except (ValueError, KeyError, TypeError, binascii.Error):
-        raise Refused("the cursor is invalid", remedy="start at the first page") from None
+        touched, last_id = position["UpdatedAt"], position["Id"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        touched = last_id = None
+    if type(touched) is not int or not 0 <= touched <= _MAX_TOUCHED:
+        raise Refused("the cursor is invalid", remedy="start at the first page")
+    if not isinstance(last_id, str) or not last_id.isprintable():
+        raise Refused("the cursor is invalid", remedy="start at the first page")
+    return touched, last_id
