@@ -12,7 +12,7 @@ import { ErrorAlert } from "../components/error-alert";
 import { Labels } from "../components/labels";
 import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
-import { isLabel, parseLabels } from "../filters";
+import { parseLabels } from "../filters";
 import { kindFields, kindName, kindsOf, providersFor } from "../kinds";
 import { key, pipedsQuery, suggestionsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";

@@ -7,7 +7,7 @@ which never changes, so that a record written in between is neither skipped nor 
 import base64
 import itertools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
