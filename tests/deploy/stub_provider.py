@@ -23,6 +23,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 RECORDED = json.loads((Path(__file__).parent / "aws_provider.json").read_text())
 ACCOUNT, REGION = "111111111111", "eu-central-1"
+#: In this region the account's default VPC has been deleted.
+REGION_WITHOUT_DEFAULT_VPC = "eu-central-2"
 SOURCE = "registry.terraform.io/hashicorp/aws"
 
 #: Terraform's plugin protocol 6, as far as a plan without a prior state needs it: name, number, type.
@@ -169,10 +171,10 @@ def _arn(kind: str, name: str) -> str:
     return "arn:aws:" + form.format(region=REGION, account=ACCOUNT, name=name)
 
 
-def _data(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+def _data(kind: str, config: dict[str, Any], region: str) -> dict[str, Any]:
     match kind:
         case "aws_region":
-            return {**config, "id": REGION, "name": REGION, "region": REGION}
+            return {**config, "id": region, "name": region, "region": region}
         case "aws_caller_identity":
             return {
                 **config,
@@ -184,6 +186,18 @@ def _data(kind: str, config: dict[str, Any]) -> dict[str, Any]:
             return {**config, "id": "aws", "partition": "aws", "dns_suffix": "amazonaws.com"}
         case "aws_iam_policy_document":
             return {**config, "id": "policy", "json": json.dumps(document(config))}
+        case "aws_availability_zones":
+            return {**config, "id": region, "names": [f"{region}{zone}" for zone in "abc"]}
+        case "aws_vpcs":
+            ids = [] if region == REGION_WITHOUT_DEFAULT_VPC else ["vpc-default"]
+            return {**config, "id": region, "ids": ids}
+        case "aws_subnets":
+            vpcs = next(item["values"] for item in config["filter"] if item["name"] == "vpc-id")
+            return {
+                **config,
+                "id": region,
+                "ids": ["subnet-a", "subnet-b"] if vpcs == ["vpc-default"] else [],
+            }
     raise AssertionError(f"the stub does not support {kind}")
 
 
@@ -235,22 +249,33 @@ def _plan(request: Any) -> Any:
     return M["PlanAnswer"](planned_state=_pack(value), legacy_type_system=True)
 
 
-def _read(request: Any) -> Any:
-    members = RECORDED["data"][request.type_name]
-    values = _data(request.type_name, _unpack(request.config))
-    return M["ReadAnswer"](state=_pack({name: values.get(name) for name in members}))
+class _Provider:
+    """The provider as configured last. Terraform configures it before it reads or plans anything."""
 
+    def __init__(self) -> None:
+        self._region = REGION
 
-_METHODS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "GetProviderSchema": ("Empty", _schemas),
-    "ValidateProviderConfig": ("Empty", lambda _: M["Empty"]()),
-    "ValidateResourceConfig": ("ConfigRequest", lambda _: M["Empty"]()),
-    "ValidateDataResourceConfig": ("ConfigRequest", lambda _: M["Empty"]()),
-    "ConfigureProvider": ("Empty", lambda _: M["Empty"]()),
-    "PlanResourceChange": ("PlanRequest", _plan),
-    "ReadDataSource": ("ConfigRequest", _read),
-    "StopProvider": ("Empty", lambda _: M["Empty"]()),
-}
+    def configure(self, request: Any) -> Any:
+        self._region = _unpack(request.config)["region"] or REGION
+        return M["Empty"]()
+
+    def read(self, request: Any) -> Any:
+        members = RECORDED["data"][request.type_name]
+        values = _data(request.type_name, _unpack(request.config), self._region)
+        return M["ReadAnswer"](state=_pack({name: values.get(name) for name in members}))
+
+    def methods(self) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
+        """Method of the protocol → the type of its request, and its handler."""
+        return {
+            "GetProviderSchema": ("Empty", _schemas),
+            "ValidateProviderConfig": ("Empty", lambda _: M["Empty"]()),
+            "ValidateResourceConfig": ("ConfigRequest", lambda _: M["Empty"]()),
+            "ValidateDataResourceConfig": ("ConfigRequest", lambda _: M["Empty"]()),
+            "ConfigureProvider": ("ConfigRequest", self.configure),
+            "PlanResourceChange": ("PlanRequest", _plan),
+            "ReadDataSource": ("ConfigRequest", self.read),
+            "StopProvider": ("Empty", lambda _: M["Empty"]()),
+        }
 
 
 @contextmanager
@@ -263,7 +288,7 @@ def stub_provider() -> Iterator[dict[str, str]]:
             request_deserializer=M[kind].FromString,
             response_serializer=lambda message: message.SerializeToString(),
         )
-        for name, (kind, answer) in _METHODS.items()
+        for name, (kind, answer) in _Provider().methods().items()
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tfplugin6.Provider", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PUSH_IMAGE = ROOT / "deploy" / "modules" / "launcher-image" / "push-image.sh"
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 BIN = Path(sys.executable).parent
 COMPONENTS = ("controlplane", "piped", "launcher", "pipectl")
@@ -107,10 +108,14 @@ def test_shellcheck_reports_nothing(script: Path) -> None:
 
 
 def test_pushing_an_image_without_docker_prints_a_remedy(tmp_path: Path) -> None:
-    script = ROOT / "deploy" / "apprunner" / "terraform" / "push-image.sh"
-    settings = {"AWS_REGION": "eu-central-1", "TARGET_IMAGE": "x/y:z", "REPOSITORY": str(ROOT)}
+    settings = {
+        "AWS_REGION": "eu-central-1",
+        "PLATFORM": "linux/amd64",
+        "TARGET_IMAGE": "x/y:z",
+        "REPOSITORY": str(ROOT),
+    }
     completed = subprocess.run(
-        ["/bin/sh", str(script)],
+        ["/bin/sh", str(PUSH_IMAGE)],
         env={"PATH": str(tmp_path), **settings},
         capture_output=True,
         text=True,
@@ -123,7 +128,8 @@ def test_pushing_an_image_without_docker_prints_a_remedy(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"), [("", "build --platform"), ("ghcr.io/x/launcher:v1", "pull --platform")]
+    ("source", "expected"),
+    [("", "build --platform linux/arm64"), ("ghcr.io/x/launcher:v1", "pull --platform linux/arm64")],
 )
 def test_the_image_is_built_or_copied_and_then_pushed(source: str, expected: str, tmp_path: Path) -> None:
     """`docker` and `aws` are stubs that record their arguments."""
@@ -133,13 +139,13 @@ def test_the_image_is_built_or_copied_and_then_pushed(source: str, expected: str
         (tmp_path / name).chmod(0o755)
     settings = {
         "AWS_REGION": "eu-central-1",
+        "PLATFORM": "linux/arm64",
         "TARGET_IMAGE": "1.dkr.ecr.eu-central-1.amazonaws.com/piped:v1",
         "REPOSITORY": str(ROOT),
         "SOURCE_IMAGE": source,
     }
-    script = ROOT / "deploy" / "apprunner" / "terraform" / "push-image.sh"
     subprocess.run(
-        ["/bin/sh", str(script)],
+        ["/bin/sh", str(PUSH_IMAGE)],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", **settings},
         check=True,
         timeout=60,

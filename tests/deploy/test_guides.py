@@ -1,4 +1,4 @@
-"""YAML examples and flags in the App Runner guide and the READMEs of deploy/ are valid."""
+"""YAML examples and flags in the guide to the agent on AWS and the READMEs of deploy/ are valid."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipecd.platforms.awslambda.function import LambdaFunction
 from pipecd.platforms.stage_tables import application_types
 
 ROOT = Path(__file__).parents[2]
-GUIDES = [ROOT / "docs" / "guide" / "aws-app-runner.md", *sorted((ROOT / "deploy").rglob("README.md"))]
+GUIDES = [ROOT / "docs" / "guide" / "agent-on-aws.md", *sorted((ROOT / "deploy").rglob("README.md"))]
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -79,7 +79,7 @@ def test_terraform_and_cdk_allow_the_same_actions() -> None:
     terraform = "".join(
         (ROOT / "deploy" / "policies" / f"{name}.tf").read_text() for name in ("lambda", "ecs")
     )
-    cdk = (ROOT / "deploy" / "apprunner" / "cdk" / "policies.py").read_text()
+    cdk = (ROOT / "deploy" / "cdk" / "policies.py").read_text()
     for sid, text in _by_sid(cdk, r'sid="(\w+)"', r"\n {12}\),?\n").items():
         statement = _by_sid(terraform, r'sid\s*= "(\w+)"', r"\n  \}\n").get(sid)
         assert statement is not None, sid

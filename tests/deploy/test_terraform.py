@@ -5,6 +5,8 @@ Whether AWS accepts the planned resources is not tested.
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +18,7 @@ import pytest
 
 from pipecd.platforms.terraform import embedded
 from tests.deploy.policies import check_policy, statements
-from tests.deploy.stub_provider import document, stub_provider
+from tests.deploy.stub_provider import REGION, REGION_WITHOUT_DEFAULT_VPC, document, stub_provider
 from tests.once import build_once
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -49,14 +51,29 @@ module "piped" {
 """
 FARGATE = """
 module "piped" {
+  source             = "DEPLOY/ecs-fargate/terraform"
+  piped_config       = file("piped.yaml")
+  deploy_policy_arns = module.policies.policy_arns
+  kms_key_arn        = "arn:aws:kms:eu-central-1:111111111111:key/0123"
+}
+"""
+OWN_VPC = """
+module "piped" {
+  source           = "DEPLOY/ecs-fargate/terraform"
+  piped_config     = file("piped.yaml")
+  create_vpc       = true
+  cpu_architecture = "ARM64"
+  spot             = true
+}
+"""
+GIVEN_SUBNETS = """
+module "piped" {
   source               = "DEPLOY/ecs-fargate/terraform"
   piped_config         = file("piped.yaml")
   image                = "111111111111.dkr.ecr.eu-central-1.amazonaws.com/piped-launcher:v0.1.0"
   image_repository_arn = "arn:aws:ecr:eu-central-1:111111111111:repository/piped-launcher"
   vpc_id               = "vpc-1"
   subnet_ids           = ["subnet-1", "subnet-2"]
-  deploy_policy_arns   = module.policies.policy_arns
-  kms_key_arn          = "arn:aws:kms:eu-central-1:111111111111:key/0123"
 }
 """
 CONTROL_PLANE = """
@@ -78,6 +95,8 @@ module "pipecd" {
 ROOTS = {
     "apprunner": POLICIES + APP_RUNNER,
     "ecs-fargate": POLICIES + FARGATE,
+    "ecs-fargate in its own VPC": OWN_VPC,
+    "ecs-fargate in given subnets": GIVEN_SUBNETS,
     "controlplane with PostgreSQL": CONTROL_PLANE.replace("DATASTORE", "POSTGRESQL"),
     "controlplane with SQLite": CONTROL_PLANE.replace("DATASTORE", "SQLITE"),
 }
@@ -103,6 +122,7 @@ MINIMAL = {
       push_image   = false
       image_tag    = "v0.1.0"
     """: 10,
+    'source = "DEPLOY/ecs-fargate/terraform"\npiped_config = "kind: Piped"': 12,
     """
       source       = "DEPLOY/ecs-fargate/terraform"
       piped_config = "kind: Piped"
@@ -259,7 +279,7 @@ resource "aws_apprunner_service" "x" {
 def test_policies_name_their_actions_and_resources(name: str, plans: Plans) -> None:
     plan = plans.load(name)
     count = sum(check_policy(policy, where) for where, policy in documents(plan).items())
-    assert count >= 6
+    assert count >= 5
     for address, values in resources(plan).items():
         if "aws_iam_role_policy_attachment." in address:
             assert ":aws:policy/" not in values["policy_arn"], (
@@ -290,12 +310,16 @@ def test_app_runner_runs_one_instance_with_the_start_command(plans: Plans) -> No
     assert repository["image_identifier"].rpartition(":")[2].startswith("build-")
 
 
-def test_the_image_is_pushed_before_the_service_is_created(plans: Plans) -> None:
-    graph = plans.root("apprunner").terraform("graph", "-type=plan")
-    assert (
-        '"module.piped.aws_apprunner_service.piped" -> "module.piped.terraform_data.image'
-        in graph.replace("[root] ", "").replace(" (expand)", "")
-    )
+@pytest.mark.parametrize(
+    ("name", "service"),
+    [("apprunner", "aws_apprunner_service.piped"), ("ecs-fargate", "aws_ecs_service.agent")],
+)
+def test_the_image_is_pushed_before_the_service_is_created(name: str, service: str, plans: Plans) -> None:
+    graph = plans.root(name).terraform("graph", "-type=plan")
+    edges = set(re.findall(r'"([^"]+)" -> "([^"]+)"', graph.replace("[root] ", "").replace(" (expand)", "")))
+    image = "module.piped.module.image"
+    assert (f"module.piped.{service}", f"{image} (close)") in edges
+    assert (f"{image} (close)", f"{image}.terraform_data.image") in edges
 
 
 def test_the_agents_role_reads_one_secret_and_decrypts_with_one_key(plans: Plans) -> None:
@@ -313,14 +337,18 @@ def test_the_agents_role_reads_one_secret_and_decrypts_with_one_key(plans: Plans
 
 
 def test_terraform_does_not_print_the_configuration(plans: Plans) -> None:
-    for name in ("apprunner", "ecs-fargate"):
+    for name in ("apprunner", *FARGATE_ROOTS):
         output = (plans.root(name).path / "plan.txt").read_text()
         assert CANARY not in output
         assert "(sensitive value)" in output
 
 
-def test_fargate_runs_exactly_one_task_with_the_same_command(plans: Plans) -> None:
-    planned = resources(plans.load("ecs-fargate"))
+FARGATE_ROOTS = [name for name in ROOTS if name.startswith("ecs-fargate")]
+
+
+@pytest.mark.parametrize("name", FARGATE_ROOTS)
+def test_fargate_runs_exactly_one_task_with_the_same_command(name: str, plans: Plans) -> None:
+    planned = resources(plans.load(name))
     service = planned["aws_ecs_service.agent"]
     assert service["desired_count"] == 1
     assert (service["deployment_minimum_healthy_percent"], service["deployment_maximum_percent"]) == (0, 100)
@@ -328,7 +356,58 @@ def test_fargate_runs_exactly_one_task_with_the_same_command(plans: Plans) -> No
     secret = planned["aws_secretsmanager_secret.config"]["arn"]
     assert container["command"] == ["launcher", "--config-from-aws-secret=true", f"--aws-secret-id={secret}"]
     assert "/healthz" in " ".join(container["healthCheck"]["command"])
-    assert not any(address.startswith("aws_vpc_security_group_ingress_rule") for address in planned)
+
+
+@pytest.mark.parametrize("name", FARGATE_ROOTS)
+def test_fargate_accepts_no_inbound_traffic(name: str, plans: Plans) -> None:
+    planned = resources(plans.load(name))
+    (network,) = planned["aws_ecs_service.agent"]["network_configuration"]
+    assert network["security_groups"] == [planned["aws_security_group.agent"]["id"]]
+    assert not planned["aws_security_group.agent"].get("ingress")
+    kinds = {address.split(".")[0] for address in planned}
+    assert not kinds & {"aws_vpc_security_group_ingress_rule", "aws_security_group_rule", "aws_lb"}
+
+
+def test_fargate_runs_in_the_default_vpc_with_an_image_of_the_module(plans: Plans) -> None:
+    planned = resources(plans.load("ecs-fargate"))
+    assert planned["aws_security_group.agent"]["vpc_id"] == "vpc-default"
+    (network,) = planned["aws_ecs_service.agent"]["network_configuration"]
+    assert (network["subnets"], network["assign_public_ip"]) == (["subnet-a", "subnet-b"], True)
+    assert planned["aws_ecs_service.agent"]["launch_type"] == "FARGATE"
+    (container,) = json.loads(planned["aws_ecs_task_definition.agent"]["container_definitions"])
+    assert re.fullmatch(r".*/piped-launcher:build-[0-9a-f]{12}", container["image"])
+    assert not any(address.startswith("aws_vpc.") for address in planned)
+
+
+def test_fargate_in_its_own_vpc_on_spot_with_arm(plans: Plans) -> None:
+    planned = resources(plans.load("ecs-fargate in its own VPC"))
+    subnets = [planned[f"aws_subnet.agent[{index}]"] for index in range(2)]
+    assert [subnet["cidr_block"] for subnet in subnets] == ["10.96.0.0/28", "10.96.0.16/28"]
+    assert [subnet["availability_zone"] for subnet in subnets] == ["eu-central-1a", "eu-central-1b"]
+    assert planned["aws_route.internet[0]"]["destination_cidr_block"] == "0.0.0.0/0"
+    assert planned["aws_route.internet[0]"]["gateway_id"] == planned["aws_internet_gateway.agent[0]"]["id"]
+    assert not any(address.startswith("aws_nat_gateway") for address in planned)
+    service = planned["aws_ecs_service.agent"]
+    (strategy,) = service["capacity_provider_strategy"]
+    assert (strategy["capacity_provider"], service["launch_type"]) == ("FARGATE_SPOT", None)
+    task = planned["aws_ecs_task_definition.agent"]
+    assert task["runtime_platform"][0]["cpu_architecture"] == "ARM64"
+    (container,) = json.loads(task["container_definitions"])
+    assert container["image"].endswith("-arm64")
+
+
+def test_fargate_with_an_existing_image_and_subnets_creates_neither(plans: Plans) -> None:
+    planned = resources(plans.load("ecs-fargate in given subnets"))
+    assert planned["aws_security_group.agent"]["vpc_id"] == "vpc-1"
+    assert not [address for address in planned if "ecr_repository" in address or "aws_vpc." in address]
+
+
+def test_a_region_without_default_vpc_is_reported(tmp_path: Path, provider: Mapping[str, str]) -> None:
+    root = configuration(tmp_path, provider, FARGATE.replace("module.policies.policy_arns", "{}"))
+    main = tmp_path / "main.tf"
+    main.write_text(main.read_text().replace(REGION, REGION_WITHOUT_DEFAULT_VPC, 1))
+    output = unwrapped(root.terraform("plan", "-input=false", "-no-color", fails=True))
+    assert "no default VPC with default subnets: set create_vpc = true" in output
 
 
 @pytest.mark.parametrize("store", ["PostgreSQL", "SQLite"])
@@ -369,7 +448,14 @@ INVALID = [
     ("apprunner", 'name = "-"', "name must be 2 to 23"),
     ("apprunner", 'launcher_arguments = ["--a b"]', "App Runner splits its start command at blanks"),
     ("apprunner", 'memory = "700"', "App Runner offers 512"),
-    ("ecs-fargate", "subnet_ids = []", "Name at least one subnet"),
+    ("ecs-fargate", 'vpc_id = "vpc-1"', "name at least one subnet of the VPC"),
+    ("ecs-fargate", 'subnet_ids = ["subnet-1"]', "set vpc_id to the VPC of the subnets"),
+    (
+        "ecs-fargate in its own VPC",
+        'subnet_ids = ["subnet-1"]',
+        "create_vpc and subnet_ids exclude each other",
+    ),
+    ("ecs-fargate in its own VPC", 'vpc_cidr = "10.0.0.0/30"', "from /16 to /27"),
     ("controlplane with SQLite", 'address = "http://x"', "address must start with https://"),
     ("controlplane with SQLite", 'encryption_key = "short"', "encryption_key is too short"),
 ]
@@ -390,11 +476,12 @@ def test_invalid_settings_fail_the_plan(
 def test_a_source_without_the_rest_of_the_repository_cannot_build_the_image(
     tmp_path: Path, provider: Mapping[str, str]
 ) -> None:
-    """`//` makes deploy/ the package, so that Terraform copies it without the sources of the image."""
-    text = POLICIES + APP_RUNNER.replace("DEPLOY", f"{DEPLOY}/")
-    root = configuration(tmp_path, provider, text)
+    for part in ("apprunner", "modules"):
+        shutil.copytree(DEPLOY / part, tmp_path / "copy" / part)
+    source = APP_RUNNER.replace("DEPLOY", "./copy").replace("module.policies.policy_arns", "{}")
+    root = configuration(tmp_path, provider, source)
     output = root.terraform("plan", "-input=false", "-no-color", fails=True)
-    assert "an absolute source copies the module alone" in unwrapped(output)
+    assert "the module was copied without the rest of the repository" in unwrapped(output)
 
 
 def unwrapped(output: str) -> str:

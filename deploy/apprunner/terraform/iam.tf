@@ -25,7 +25,7 @@ data "aws_iam_policy_document" "pull" {
       "ecr:DescribeImages",
       "ecr:GetDownloadUrlForLayer",
     ]
-    resources = [aws_ecr_repository.launcher.arn]
+    resources = [module.image.repository_arn]
   }
 
   statement {

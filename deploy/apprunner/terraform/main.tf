@@ -1,24 +1,6 @@
 # One always-on agent on App Runner: no VPC, no cluster, no inbound traffic.
 
-data "aws_region" "current" {}
-
 locals {
-  region     = data.aws_region.current.id
-  repository = abspath("${path.module}/../../..")
-  image      = "${aws_ecr_repository.launcher.repository_url}:${local.tag}"
-
-  # All files that go into the image. The tag is derived from them, so changed sources are deployed as a new image.
-  dockerfile  = "deploy/docker/Dockerfile"
-  build_image = var.source_image == "" && var.push_image
-  has_sources = fileexists("${local.repository}/${local.dockerfile}")
-  sources = local.build_image && local.has_sources ? sort(concat(
-    [for file in fileset(local.repository, "{src,proto,requirements}/**") : file if length(regexall("__pycache__|/schema/|/console/", file)) == 0],
-    ["pyproject.toml", "hatch_build.py", local.dockerfile],
-  )) : []
-  source_hash = substr(sha256(join("", [for file in local.sources : filesha256("${local.repository}/${file}")])), 0, 12)
-  source_tag  = replace(try(regex(":([^:/@]+)$", var.source_image)[0], "latest"), "/[^A-Za-z0-9_.-]/", "-")
-  tag         = var.image_tag != "" ? var.image_tag : var.source_image != "" ? local.source_tag : "build-${local.source_hash}"
-
   # App Runner runs this without a shell and expands no variables.
   start_command = join(" ", concat(
     ["launcher", "--config-from-aws-secret=true", "--aws-secret-id=${aws_secretsmanager_secret.config.arn}"],
@@ -26,50 +8,31 @@ locals {
   ))
 }
 
-resource "aws_ecr_repository" "launcher" {
-  name                 = "${var.name}-launcher"
-  image_tag_mutability = "MUTABLE"
-  force_delete         = true
-  tags                 = var.tags
-
-  image_scanning_configuration {
-    scan_on_push = true
-  }
-}
-
-resource "aws_ecr_lifecycle_policy" "launcher" {
-  repository = aws_ecr_repository.launcher.name
-  policy = jsonencode({
-    rules = [{
-      rulePriority = 1
-      description  = "Keep the newest ten images"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
-      action       = { type = "expire" }
-    }]
-  })
-}
-
 # App Runner fails to create a service whose image does not exist.
-resource "terraform_data" "image" {
-  count            = var.push_image ? 1 : 0
-  triggers_replace = [local.image]
+module "image" {
+  source       = "../../modules/launcher-image"
+  name         = var.name
+  module       = "apprunner/terraform"
+  source_image = var.source_image
+  push_image   = var.push_image
+  image_tag    = var.image_tag
+  tags         = var.tags
+}
 
-  provisioner "local-exec" {
-    command = "sh ${path.module}/push-image.sh"
-    environment = {
-      AWS_REGION   = local.region
-      REPOSITORY   = local.repository
-      SOURCE_IMAGE = var.source_image
-      TARGET_IMAGE = local.image
-    }
-  }
+# The image was part of this module before it moved to deploy/modules.
+moved {
+  from = aws_ecr_repository.launcher
+  to   = module.image.aws_ecr_repository.launcher
+}
 
-  lifecycle {
-    precondition {
-      condition     = !local.build_image || local.has_sources
-      error_message = "The sources of the image are missing: an absolute source copies the module alone. Give the module's source as a relative path or as git::https://…//deploy/apprunner/terraform, or set source_image."
-    }
-  }
+moved {
+  from = aws_ecr_lifecycle_policy.launcher
+  to   = module.image.aws_ecr_lifecycle_policy.launcher
+}
+
+moved {
+  from = terraform_data.image
+  to   = module.image.terraform_data.image
 }
 
 resource "aws_secretsmanager_secret" "config" {
@@ -109,7 +72,7 @@ resource "aws_apprunner_service" "piped" {
     }
 
     image_repository {
-      image_identifier      = local.image
+      image_identifier      = module.image.image
       image_repository_type = "ECR"
 
       image_configuration {
@@ -145,7 +108,7 @@ resource "aws_apprunner_service" "piped" {
   }
 
   depends_on = [
-    terraform_data.image,
+    module.image,
     aws_secretsmanager_secret_version.config,
     module.agent_role,
     aws_iam_role_policy.pull,

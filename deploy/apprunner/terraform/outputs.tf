@@ -15,5 +15,5 @@ output "secret_arn" {
 
 output "repository_url" {
   description = "The ECR repository of the launcher image."
-  value       = aws_ecr_repository.launcher.repository_url
+  value       = module.image.repository_url
 }

@@ -4,7 +4,7 @@ module "execution_role" {
   source               = "../../modules/ecs-execution-role"
   name                 = var.name
   log_group_arn        = aws_cloudwatch_log_group.agent.arn
-  image_repository_arn = var.image_repository_arn
+  image_repository_arn = var.image == "" ? module.image[0].repository_arn : var.image_repository_arn
   tags                 = var.tags
 }
 

@@ -5,6 +5,7 @@ data "aws_region" "current" {}
 locals {
   region  = data.aws_region.current.id
   cluster = var.cluster_arn != "" ? var.cluster_arn : aws_ecs_cluster.agent[0].arn
+  image   = var.image == "" ? module.image[0].image : var.image
 
   command = concat(
     ["launcher", "--config-from-aws-secret=true", "--aws-secret-id=${aws_secretsmanager_secret.config.arn}"],
@@ -37,23 +38,23 @@ resource "aws_ecs_cluster" "agent" {
   tags  = var.tags
 }
 
-# Outbound traffic only: there is no ingress rule.
-resource "aws_security_group" "agent" {
-  name_prefix = "${var.name}-"
-  description = "The PipeCD agent ${var.name}: outbound only"
-  vpc_id      = var.vpc_id
-  tags        = var.tags
-
-  lifecycle {
-    create_before_destroy = true
-  }
+resource "aws_ecs_cluster_capacity_providers" "agent" {
+  count              = var.cluster_arn == "" ? 1 : 0
+  cluster_name       = aws_ecs_cluster.agent[0].name
+  capacity_providers = ["FARGATE", "FARGATE_SPOT"]
 }
 
-resource "aws_vpc_security_group_egress_rule" "agent" {
-  security_group_id = aws_security_group.agent.id
-  description       = "Git, AWS and the control plane"
-  cidr_ipv4         = "0.0.0.0/0"
-  ip_protocol       = "-1"
+# Without `image`, the module has its own registry and image.
+module "image" {
+  count        = var.image == "" ? 1 : 0
+  source       = "../../modules/launcher-image"
+  name         = var.name
+  module       = "ecs-fargate/terraform"
+  source_image = ""
+  push_image   = var.push_image
+  image_tag    = var.image_tag
+  platform     = var.cpu_architecture == "ARM64" ? "linux/arm64" : "linux/amd64"
+  tags         = var.tags
 }
 
 resource "aws_ecs_task_definition" "agent" {
@@ -73,7 +74,7 @@ resource "aws_ecs_task_definition" "agent" {
 
   container_definitions = jsonencode([{
     name      = "launcher"
-    image     = var.image
+    image     = local.image
     command   = local.command
     essential = true
     # The agent has 30 seconds to shut down, the launcher 5 more.
@@ -101,7 +102,7 @@ resource "aws_ecs_service" "agent" {
   name            = var.name
   cluster         = local.cluster
   task_definition = aws_ecs_task_definition.agent.arn
-  launch_type     = "FARGATE"
+  launch_type     = var.spot ? null : "FARGATE"
   # Never more than one, not even during a replacement: a second agent with the same key waits until the first
   # has ended.
   desired_count                      = 1
@@ -110,8 +111,16 @@ resource "aws_ecs_service" "agent" {
   propagate_tags                     = "SERVICE"
   tags                               = var.tags
 
+  dynamic "capacity_provider_strategy" {
+    for_each = var.spot ? [1] : []
+    content {
+      capacity_provider = "FARGATE_SPOT"
+      weight            = 1
+    }
+  }
+
   network_configuration {
-    subnets          = var.subnet_ids
+    subnets          = local.subnet_ids
     security_groups  = [aws_security_group.agent.id]
     assign_public_ip = var.assign_public_ip
   }
@@ -125,6 +134,10 @@ resource "aws_ecs_service" "agent" {
     aws_secretsmanager_secret_version.config,
     module.agent_role,
     module.execution_role,
+    module.image,
+    aws_ecs_cluster_capacity_providers.agent,
+    aws_route.internet,
+    aws_route_table_association.agent,
     aws_vpc_security_group_egress_rule.agent,
   ]
 }

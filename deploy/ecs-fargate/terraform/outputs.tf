@@ -22,3 +22,8 @@ output "log_group" {
   description = "CloudWatch log group of the agent."
   value       = aws_cloudwatch_log_group.agent.name
 }
+
+output "repository_url" {
+  description = "The ECR repository of the module's image; empty if `image` is set."
+  value       = var.image == "" ? module.image[0].repository_url : ""
+}

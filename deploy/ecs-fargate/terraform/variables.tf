@@ -21,29 +21,56 @@ variable "piped_config" {
 }
 
 variable "image" {
-  description = "The launcher image, as registry/repository:tag or with a digest. Fargate must be able to pull it."
-  type        = string
-}
-
-variable "image_repository_arn" {
-  description = "ARN of the ECR repository of the image; empty if the image is public."
+  description = "A launcher image that exists already, as registry/repository:tag or with a digest. If empty, the image is built from this repository and pushed to a registry of the module."
   type        = string
   default     = ""
 }
 
-variable "subnet_ids" {
-  description = "Subnets of the task. They need a route to the internet: an internet gateway (with assign_public_ip) or a NAT gateway."
-  type        = list(string)
+variable "image_repository_arn" {
+  description = "ARN of the ECR repository of `image`; empty if that image is public."
+  type        = string
+  default     = ""
+}
+
+variable "push_image" {
+  description = "Build the image with docker on this machine and push it. If false, a pipeline must push it with the tag image_tag before the first apply ends. Without effect if `image` is set."
+  type        = bool
+  default     = true
+}
+
+variable "image_tag" {
+  description = "Tag of the image in the module's registry. If empty, it is derived from the image's sources. Without effect if `image` is set."
+  type        = string
+  default     = ""
+}
+
+variable "create_vpc" {
+  description = "Create a VPC for the agent. If false, the agent runs in subnet_ids or, if that is empty, in the default VPC."
+  type        = bool
+  default     = false
+}
+
+variable "vpc_cidr" {
+  description = "Addresses of the VPC that create_vpc creates."
+  type        = string
+  default     = "10.96.0.0/27"
 
   validation {
-    condition     = length(var.subnet_ids) > 0
-    error_message = "Name at least one subnet. The subnets of the default VPC are suitable: they have an internet gateway."
+    condition     = can(cidrsubnet(var.vpc_cidr, 1, 1)) && try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 27, false)
+    error_message = "vpc_cidr must be an IPv4 range from /16 to /27, such as 10.96.0.0/27."
   }
 }
 
+variable "subnet_ids" {
+  description = "Subnets of the task. They need a route to the internet: an internet gateway (with assign_public_ip) or a NAT gateway. If empty, those of the default VPC."
+  type        = list(string)
+  default     = []
+}
+
 variable "vpc_id" {
-  description = "The VPC of the subnets."
+  description = "The VPC of subnet_ids."
   type        = string
+  default     = ""
 }
 
 variable "assign_public_ip" {
@@ -71,7 +98,7 @@ variable "memory" {
 }
 
 variable "cpu_architecture" {
-  description = "Architecture of the image: X86_64 or ARM64."
+  description = "Architecture of the image and the task: X86_64, or ARM64, which costs a fifth less."
   type        = string
   default     = "X86_64"
 
@@ -79,6 +106,12 @@ variable "cpu_architecture" {
     condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
     error_message = "cpu_architecture must be X86_64 or ARM64."
   }
+}
+
+variable "spot" {
+  description = "Run on spare capacity, which costs about 70 % less. AWS may stop the task with two minutes' notice and start another; running deployments are resumed. A cluster of your own (cluster_arn) needs the capacity provider FARGATE_SPOT."
+  type        = bool
+  default     = false
 }
 
 variable "log_retention_days" {

@@ -1,4 +1,4 @@
-"""Managed policies: what the agent may deploy. Used by `piped_on_apprunner.py`.
+"""Managed policies: what the agent may deploy. Used by `agent_role.py`.
 
 The statements are the same as in the Terraform module deploy/policies.
 """
