@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from pipecd.config.decode import StrictModel, decode
+from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document, parse
 from pipecd.config.stages import SIX_HOURS, SkipOn, is_stage_plugin
 from pipecd.config.values import Duration, InsideApplication, PathGlob, Pattern, Text
@@ -202,8 +202,8 @@ class DriftDetection(StrictModel):
         return self
 
 
-class StageConfig(StrictModel):
-    """One stage of a pipeline, with defaults applied.
+class StageConfig(LenientModel):
+    """One stage of a pipeline, with defaults applied. Unknown keys are ignored, as in PipeCD.
 
     `options` is the decoded `with`. With `timeout` None, the deployment's timeout applies.
     """

@@ -1,11 +1,13 @@
 """Decodes a document's mapping to a typed, frozen value, or reports all errors in it at once.
 
 The models define what is allowed; this module converts pydantic's errors to messages with file, line, key
-and remedy. Keys are matched case-insensitively, as in PipeCD.
+and remedy. As in PipeCD, keys are matched case-insensitively, a key without a value counts as absent, and so
+does a zero (`0`, `0s`, an empty string) where the default is another value.
 """
 
 import difflib
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -13,6 +15,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
 from pipecd.config.document import Document
+from pipecd.config.spelling import SpelledBool
+from pipecd.config.values import duration
 from pipecd.errors import ConfigError
 
 
@@ -57,19 +61,43 @@ def normalize_keys(model: type[BaseModel], data: Any) -> Any:
     normalized: dict[Any, Any] = {}
     for key, value in data.items():
         alias, info = fields.get(str(key).lower(), (key, None))
-        normalized[alias] = _normalize_value(info.annotation, value) if info else value
+        if info is None:
+            normalized[alias] = value
+        elif not _means_default(info, value):
+            normalized[alias] = _normalize_value(info.annotation, value)
     return normalized
+
+
+def _means_default(info: FieldInfo, value: Any) -> bool:
+    """Whether the field has its default although the file names it."""
+    if value is None:
+        return True
+    default = info.default
+    if isinstance(value, bool | SpelledBool) or isinstance(default, bool) or not default:
+        return False
+    if isinstance(default, timedelta):
+        return _is_zero_duration(value)
+    return (isinstance(default, int) and value == 0) or (isinstance(default, str) and value == "")
+
+
+def _is_zero_duration(value: Any) -> bool:
+    try:
+        return not duration(value)
+    except ValueError:
+        return False
 
 
 def _normalize_value(annotation: Any, value: Any) -> Any:
     """Normalize the keys of models inside lists, mappings and unions."""
     for candidate in _models(annotation):
         if isinstance(value, Mapping) and get_origin(annotation) in (dict, Mapping):
-            return {key: normalize_keys(candidate, item) for key, item in value.items()}
+            return {
+                key: normalize_keys(candidate, {} if item is None else item) for key, item in value.items()
+            }
         if isinstance(value, Mapping):
             return normalize_keys(candidate, value)
         if isinstance(value, list):
-            return [normalize_keys(candidate, item) for item in value]
+            return [normalize_keys(candidate, {} if item is None else item) for item in value]
     if isinstance(value, Mapping) and annotation is not None:
         for part in get_args(annotation):
             return _normalize_value(part, value) if _models(part) else value

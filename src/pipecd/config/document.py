@@ -1,8 +1,11 @@
 """Parses a configuration file to a mapping and the line number of each key.
 
-The first step of reading any configuration file. Accepts YAML and JSON; one document; no duplicate keys;
-only `true` and `false` are booleans (YAML 1.1 also reads `on`, `off`, `yes` and `no` as booleans, which
-would convert a branch name). Type checking is the second step, in `decode`.
+The first step of reading any configuration file. Accepts YAML and JSON; the first document of a file; no
+duplicate keys; only `true` and `false` are booleans (YAML 1.1 also reads `on`, `off`, `yes` and `no` as
+booleans, which would convert a branch name). Type checking is the second step, in `decode`.
+
+The author of a file may be hostile: its size, its depth and the number of its values, with aliases expanded,
+are limited before anything is built.
 """
 
 import re
@@ -10,26 +13,52 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 import yaml
 
+from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.errors import ConfigError, Place
+
+log = structlog.get_logger()
 
 API_VERSION = "pipecd.dev/v1beta1"
 ENVELOPE = ("apiVersion", "kind", "spec")
+#: Limits of a file: characters, nesting, and values with all aliases expanded.
+MAX_SIZE, MAX_DEPTH, MAX_VALUES = 1024 * 1024, 64, 50_000
+
+#: A character that JSON escapes as two halves, which YAML does not know.
+_SURROGATE_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 
 Path = tuple[str | int, ...]
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_REPLACED_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "timestamp", "int"))
+_REPLACED_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "timestamp", "int", "float"))
 
 
 class _Loader(_SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader without YAML 1.1's implicit types: `yes`/`no` booleans, dates, base-60 numbers."""
+    """PyYAML's safe loader without YAML 1.1's implicit types: `yes`/`no` booleans, dates, base-60 numbers.
+
+    Numbers and booleans remember how they were written, and keys are strings, as written.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED_TAGS]
         for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        self.flatten_mapping(node)
+        return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
+
+    def spelled_bool(self, node: Any) -> Any:
+        value = self.construct_yaml_bool(node)
+        return value if node.value in ("true", "false") else SpelledBool(value, node.value)
+
+    def spelled_int(self, node: Any) -> Any:
+        return SpelledInt(self.construct_yaml_int(node), node.value)
+
+    def spelled_float(self, node: Any) -> Any:
+        return SpelledFloat(self.construct_yaml_float(node), node.value)
 
 
 _Loader.add_implicit_resolver(
@@ -38,6 +67,14 @@ _Loader.add_implicit_resolver(
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")
 )
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+_Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.spelled_bool)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.spelled_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.spelled_float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,45 +134,132 @@ def parse(text: str, file: str) -> Document:
 
 
 def read(text: str, file: str) -> tuple[dict[str, Any], dict[Path, int]]:
-    """Parse a single YAML mapping, without an envelope. Returns it with the line of each of its keys."""
-    loader = _Loader(text)
+    """Parse the mapping that is the first document. Returns it with the line of each of its keys."""
+    text = text.removeprefix("\ufeff")
+    if text.lstrip().startswith("{"):
+        text = _SURROGATE_PAIR.sub(_character, text)
     try:
-        nodes = []
-        while loader.check_node():
-            nodes.append(loader.get_node())
-        if len(nodes) > 1:
-            line = nodes[1].start_mark.line + 1
-            raise ConfigError(
-                "a second document begins here",
-                remedy="write one document per file",
-                place=Place(file, line),
-            )
-        if not nodes or not isinstance(nodes[0], yaml.MappingNode):
-            what = "is not a mapping" if nodes else "is empty"
-            raise ConfigError(
-                f"the file {what}", remedy="start with apiVersion, kind and spec", place=Place(file)
-            )
-        lines: dict[Path, int] = {}
-        _index_lines(nodes[0], (), lines, file, set())
-        data = loader.construct_document(nodes[0])
+        if ignored_from := check_limits(text, file):
+            log.warning("further_yaml_documents_ignored", file=file, line=ignored_from)
+        return _build(text, file)
     except yaml.YAMLError as error:
         raise _syntax_error(error, file) from error
     except (RecursionError, ValueError, OverflowError) as error:
         raise ConfigError(f"the file cannot be read: {error}", place=Place(file)) from error
+
+
+def _build(text: str, file: str) -> tuple[dict[str, Any], dict[Path, int]]:
+    loader = _Loader(text)
+    try:
+        node = loader.get_node() if loader.check_node() else None
+        if not isinstance(node, yaml.MappingNode):
+            what = "is not a mapping" if node else "is empty"
+            raise ConfigError(
+                f"the file {what}", remedy="start with apiVersion, kind and spec", place=Place(file)
+            )
+        lines: dict[Path, int] = {}
+        _index_lines(node, (), lines, file)
+        return loader.construct_document(node), lines
     finally:
         loader.dispose()
-    return data, lines
 
 
-def _index_lines(node: Any, path: Path, lines: dict[Path, int], file: str, ancestors: set[int]) -> None:
+def first_document(text: str, file: str) -> Any:
+    """The value of the first document, whatever it is. Raises ConfigError, and yaml.YAMLError."""
+    check_limits(text, file)
+    loader = _Loader(text)
+    try:
+        return loader.get_data() if loader.check_data() else None
+    finally:
+        loader.dispose()
+
+
+def check_limits(text: str, file: str) -> int:
+    """Raise ConfigError if the first document is too large. Returns the line of a second one, or 0.
+
+    Takes time proportional to the text, because it builds nothing. Raises yaml.YAMLError.
+    """
+    if len(text) > MAX_SIZE:
+        raise ConfigError(f"the file has {len(text)} characters; the limit is {MAX_SIZE}", place=Place(file))
+    counter = _Counter(file)
+    documents = 0
+    for event in yaml.parse(text, Loader=_SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        match event:
+            case yaml.DocumentStartEvent():
+                documents += 1
+                if documents > 1:
+                    return line
+            case yaml.AliasEvent():
+                counter.add_alias(event.anchor, line)
+            case yaml.ScalarEvent():
+                counter.open(event.anchor, line)
+                counter.close()
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                counter.open(event.anchor, line)
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                counter.close()
+    return 0
+
+
+@dataclass
+class _Part:
+    """A value, with the number of values in it and its depth, both with aliases expanded."""
+
+    anchor: str | None
+    values: int = 1
+    depth: int = 1
+
+
+class _Counter:
+    """Counts the values of a document as its parts begin and end."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._open: list[_Part] = []
+        self._closed: dict[str, _Part] = {}
+        self._total = 0
+
+    def open(self, anchor: str | None, line: int) -> None:
+        self._open.append(_Part(anchor))
+        self._add(values=1, depth=1, line=line)
+
+    def close(self) -> None:
+        part = self._open.pop()
+        if part.anchor:
+            self._closed[part.anchor] = part
+        if self._open:
+            self._open[-1].values += part.values
+            self._open[-1].depth = max(self._open[-1].depth, part.depth + 1)
+
+    def add_alias(self, anchor: str | None, line: int) -> None:
+        if any(part.anchor == anchor for part in self._open):
+            raise ConfigError("an alias refers to itself", place=Place(self._file, line))
+        part = self._closed.get(anchor or "", _Part(None))
+        self._add(values=part.values, depth=part.depth + 1, line=line)
+        self._open.append(_Part(None, part.values, part.depth))
+        self.close()
+
+    def _add(self, *, values: int, depth: int, line: int) -> None:
+        self._total += values
+        if self._total > MAX_VALUES:
+            raise ConfigError(
+                f"the file has more than {MAX_VALUES} values",
+                remedy="split it, or use fewer aliases: each one counts as what it refers to",
+                place=Place(self._file, line),
+            )
+        if len(self._open) + depth - 1 > MAX_DEPTH:
+            raise ConfigError(
+                f"the file is nested more than {MAX_DEPTH} levels deep", place=Place(self._file, line)
+            )
+
+
+def _index_lines(node: Any, path: Path, lines: dict[Path, int], file: str) -> None:
     """Record the line of each key and item in `lines`. Raises ConfigError for an invalid or duplicate key."""
-    if id(node) in ancestors:
-        raise ConfigError("an alias refers to itself", place=Place(file, node.start_mark.line + 1))
     lines.setdefault(path, node.start_mark.line + 1)
-    ancestors = ancestors | {id(node)}
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _index_lines(item, (*path, index), lines, file, ancestors)
+            _index_lines(item, (*path, index), lines, file)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[str, int] = {}
@@ -151,7 +275,11 @@ def _index_lines(node: Any, path: Path, lines: dict[Path, int], file: str, ances
             )
         seen[key.value] = line
         lines[(*path, key.value)] = line
-        _index_lines(value, (*path, key.value), lines, file, ancestors)
+        _index_lines(value, (*path, key.value), lines, file)
+
+
+def _character(pair: re.Match[str]) -> str:
+    return bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be")
 
 
 def _syntax_error(error: yaml.YAMLError, file: str) -> ConfigError:

@@ -12,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel, decode
 from pipecd.config.document import Document, parse
-from pipecd.config.values import Duration, KindName, Text
+from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
+from pipecd.config.values import Duration, Interval, KindName, Text
 from pipecd.errors import ConfigError, Place
 
 KIND = "Piped"
@@ -225,7 +226,7 @@ class EventRepository(LenientModel):
 
 
 class EventWatcher(LenientModel):
-    check_interval: Duration = timedelta(minutes=1)
+    check_interval: Interval = timedelta(minutes=1)
     """Interval of checks for new events."""
     git_repos: Sequence[EventRepository] = ()
     """Repositories with event watcher files in their `.pipe` directory."""
@@ -236,7 +237,7 @@ class PlanPreview(LenientModel):
     """Maximum number of plan previews at the same time; 0 means the default."""
     command_queue_buffer_size: int = Field(default=10, ge=0)
     """Not used: waiting requests stay in the control plane."""
-    command_check_interval: Duration = timedelta(seconds=5)
+    command_check_interval: Interval = timedelta(seconds=5)
     """Polling interval of plan preview requests, in addition to change notifications; 0 means 5s."""
     command_handle_timeout: Duration = timedelta(minutes=5)
     """Timeout of a plan preview that does not specify one itself."""
@@ -268,9 +269,9 @@ class PipedSpec(Access):
     """Not used: the control plane has the agent's name. Accepted for compatibility with PipeCD."""
     web_address: str = ""
     """URL of the console, for links. Default: the address that the control plane reports."""
-    sync_interval: Duration = timedelta(minutes=1)
+    sync_interval: Interval = timedelta(minutes=1)
     """Polling interval of Git branches, in addition to webhooks."""
-    app_config_sync_interval: Duration = timedelta(minutes=1)
+    app_config_sync_interval: Interval = timedelta(minutes=1)
     """Polling interval of application configuration files."""
     git: Git = Git()
     """Credentials and identity for Git."""
@@ -355,7 +356,22 @@ _NOT_SECRET = ("signaturekey", "publickeydata", "publickeyfile", "keyname")
 def mask_secrets(text: str, file: str) -> str:
     """The file as YAML with every secret masked, for display in the console."""
     document = parse(text, file)
-    return yaml.safe_dump({"kind": document.kind, "spec": _mask(document.spec)}, sort_keys=False)
+    return yaml.dump({"kind": document.kind, "spec": _mask(document.spec)}, Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes numbers and booleans as they were written."""
+
+
+_Dumper.add_representer(
+    SpelledBool, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:bool", value.text)
+)
+_Dumper.add_representer(
+    SpelledInt, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:int", value.text)
+)
+_Dumper.add_representer(
+    SpelledFloat, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:float", value.text)
+)
 
 
 def secret_values(text: str, file: str) -> list[str]:

@@ -7,9 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
+from pipecd.config.spelling import SpelledBool
 from pipecd.model.application import is_kind
 from pipecd.model.paths import compile_pattern
 
+SHORTEST_INTERVAL = timedelta(seconds=1)
+#: In characters: the search for parts takes quadratic time.
+_MAX_DURATION_LENGTH = 100
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 
@@ -22,7 +26,7 @@ def duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
     try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool | SpelledBool):
             return timedelta(seconds=value * 1e-9)
         if isinstance(value, str):
             return _parse_duration(value)
@@ -32,6 +36,8 @@ def duration(value: Any) -> timedelta:
 
 
 def _parse_duration(text: str) -> timedelta:
+    if len(text) > _MAX_DURATION_LENGTH:
+        raise ValueError(f"has {len(text)} characters, which is no duration: write it like 30s, 5m or 1h30m")
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if rest == "0":
         return timedelta()
@@ -78,22 +84,25 @@ def _path_glob(value: str) -> str:
 
 
 def _inside_application(value: str) -> str:
-    """Check that `value` is a relative path that does not leave its starting directory."""
-    path = PurePosixPath(value)
-    if path.is_absolute():
-        raise ValueError(f"{value!r} is absolute: write it relative to the application's directory")
+    """Check that `value` is a path that does not leave its starting directory.
+
+    As in PipeCD, an absolute path begins there too.
+    """
+    if "\0" in value:
+        raise ValueError("contains a null byte")
+    value = value.lstrip("/")
     depth = 0
-    for part in path.parts:
+    for part in PurePosixPath(value).parts:
         depth += -1 if part == ".." else 1
         if depth < 0:
             raise ValueError(f"{value!r} leaves the application's directory")
-    if "\0" in value:
-        raise ValueError("contains a null byte")
     return value
 
 
 def _text(value: Any) -> Any:
-    """Convert a number or boolean to its string where a string is expected."""
+    """The text as written, where a string is expected and a number or boolean is given."""
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
@@ -105,7 +114,13 @@ def _kind_name(value: str) -> str:
     return value
 
 
+def _interval(value: timedelta) -> timedelta:
+    return max(value, SHORTEST_INTERVAL)
+
+
 Duration = Annotated[timedelta, BeforeValidator(duration), AfterValidator(_not_negative)]
+#: Of a loop. A shorter one is lengthened: a number without a unit is nanoseconds.
+Interval = Annotated[Duration, AfterValidator(_interval)]
 Percentage = Annotated[int, BeforeValidator(percentage)]
 Replicas = Annotated[str, BeforeValidator(_replicas)]
 PathGlob = Annotated[str, AfterValidator(_path_glob)]

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import yaml
 
+from pipecd.config.document import first_document
 from pipecd.errors import ConfigError
 
 _REMEDY = "store the agent's configuration file there, as it is or base64-encoded"
@@ -60,12 +61,14 @@ def parse_secret(value: bytes, name: str) -> Text:
 def _find_problem(text: str) -> str:
     """Why `text` cannot be a configuration file; empty if it can. Its fields are validated later."""
     try:
-        document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = first_document(text.removeprefix("\ufeff"), "")
+    except ConfigError as error:
+        return f"cannot be read: {error.what}"
     except yaml.MarkedYAMLError as error:
         # The error's message quotes the text, so only its line is used.
         mark = error.problem_mark or error.context_mark
         return f"is not YAML (line {mark.line + 1})" if mark else "is not YAML"
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError):
         return "is not YAML"
     if not isinstance(document, dict):
         if ":" not in text:

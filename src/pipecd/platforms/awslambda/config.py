@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import LenientModel, StrictModel
-from pipecd.config.values import Duration, InsideApplication, Percentage
+from pipecd.config.values import InsideApplication, Interval, Percentage
 from pipecd.platforms.aws import AwsProvider
 
 
@@ -30,5 +30,5 @@ class PromoteOptions(LenientModel):
 
 
 class LambdaProvider(AwsProvider):
-    polling_interval: Duration = Field(timedelta(seconds=15), alias="awsAPIPollingInterval")
+    polling_interval: Interval = Field(timedelta(seconds=15), alias="awsAPIPollingInterval")
     """Not used: the agent chooses its polling intervals. Accepted for compatibility with PipeCD."""

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pipecd.config.document import dotted_path
+from pipecd.config.spelling import SpelledBool
 from pipecd.errors import ConfigError, Place
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class _ShapeReader:
             case "string":
                 return self._text(data, path)
             case "boolean":
+                if isinstance(data, SpelledBool):
+                    return bool(data)
                 return self._expect(data, bool, "true or false", path)
             case "integer" | "long":
                 return self._number(data, int, path)
@@ -67,6 +70,9 @@ class _ShapeReader:
         return fields
 
     def _text(self, data: Any, path: tuple[str | int, ...]) -> str:
+        """The text as written. A key of a mapping without a value has an empty one."""
+        if data is None:
+            return ""
         if isinstance(data, bool):
             return "true" if data else "false"
         if isinstance(data, str | int | float):
@@ -78,7 +84,7 @@ class _ShapeReader:
             raise self._error("a number", path)
         try:
             return kind(data)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise self._error("a number", path) from None
 
     def _expect(self, data: Any, kind: type, expected: str, path: tuple[str | int, ...]) -> Any:
