@@ -1,33 +1,23 @@
 """gRPC client of the control plane: a channel, a credential, and the mapping of status codes to errors.
 
-Used by piped and pipectl. `connect` opens the channel or raises Temporary; `Client.call` makes one unary call
-and maps the status code of a failure to an error of `pipecd.errors`. With a `policy`, it retries Temporary
-errors.
+Used by piped and pipectl. `connect` opens the channel or raises Temporary; `Client.call` makes one unary
+call, whose failure becomes an error of `pipecd.errors` in `grpc_errors`. With a `policy`, it retries
+Temporary errors.
 """
 
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import grpc
 from grpc import aio
 
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.clock import timeout as clock_timeout
-from pipecd.errors import (
-    AlreadyExists,
-    ConfigError,
-    Conflict,
-    NotFound,
-    PermissionDenied,
-    PipecdError,
-    Refused,
-    Temporary,
-    Unauthenticated,
-    Unsupported,
-)
+from pipecd.errors import ConfigError, Temporary
+from pipecd.grpc_errors import to_error
 from pipecd.retry import Retry
 from pipecd.retry import call as call_with_retries
 from pipecd.schema.agent.service_pb2_grpc import PipedServiceStub
@@ -42,6 +32,8 @@ Response = TypeVar("Response")
 DIAL_TIMEOUT = 15.0
 #: Default timeout of a call, in seconds.
 CALL_TIMEOUT = 30.0
+#: For a call that only asks why a channel does not connect, in seconds.
+_REASON_TIMEOUT = 1.0
 #: Metadata key under which an agent names its process.
 INSTANCE_METADATA_KEY = "pipecd-instance"
 #: Default size limit of a message, in bytes.
@@ -58,15 +50,6 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     # Retries follow the `policy` of `Client.call`, not gRPC's.
     ("grpc.enable_retries", 0),
 )
-_ERRORS: dict[grpc.StatusCode, type[PipecdError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: Refused,
-    grpc.StatusCode.NOT_FOUND: NotFound,
-    grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
-    grpc.StatusCode.FAILED_PRECONDITION: Conflict,
-    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-    grpc.StatusCode.UNIMPLEMENTED: Unsupported,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +111,34 @@ class Client:
         self.agent = AgentServiceStub(self._channel)
         self.program = ProgramServiceStub(self._channel)
 
-    async def wait_until_ready(self, timeout: float = DIAL_TIMEOUT) -> None:
-        """Wait until connected. Raises Temporary, with the address, after `timeout` seconds."""
+    async def wait_until_ready(self, timeout: float = DIAL_TIMEOUT, *, fail_fast: bool = False) -> None:
+        """Wait until connected. Raises Temporary, with the address and the reason, after `timeout` seconds.
+
+        With `fail_fast`, raises when all addresses of the host have failed once, without further attempts.
+        """
         try:
             async with clock_timeout(self.clock, timeout):
-                await self._channel.channel_ready()
+                state = self._channel.get_state(try_to_connect=True)
+                while state is not grpc.ChannelConnectivity.READY:
+                    if fail_fast and state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                        raise await self._connection_error(timeout)
+                    await self._channel.wait_for_state_change(state)
+                    state = self._channel.get_state(try_to_connect=True)
         except TimeoutError:
-            raise Temporary(
-                f"the control plane at {self.address} did not respond within {timeout:g} s; check the"
-                " address, the network and whether the port uses plaintext (--insecure) or TLS"
-            ) from None
+            raise await self._connection_error(timeout) from None
+
+    async def _connection_error(self, timeout: float) -> Temporary:
+        """Why the channel does not connect. gRPC says it to a call only, which then fails at once."""
+        if self._channel.get_state() is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+            try:
+                await self._channel.unary_unary("/", request_serializer=bytes)(b"", timeout=_REASON_TIMEOUT)
+            except aio.AioRpcError as error:
+                if isinstance(reason := to_error(error, self.address), Temporary):
+                    return reason
+        return Temporary(
+            f"the control plane at {self.address} did not respond within {timeout:g} s; check the"
+            " address, the network and whether the port uses plaintext (--insecure) or TLS"
+        )
 
     async def call(
         self,
@@ -153,7 +154,7 @@ class Client:
             try:
                 response = await method(request, timeout=timeout, metadata=self._metadata)
             except aio.AioRpcError as error:
-                _raise_mapped(error)
+                raise to_error(error, self.address) from error
             self.last_success = self.clock.monotonic()
             return response
 
@@ -168,7 +169,7 @@ class Client:
             async for response in call:
                 yield response
         except aio.AioRpcError as error:
-            _raise_mapped(error)
+            raise to_error(error, self.address) from error
         finally:
             call.cancel()
 
@@ -183,12 +184,16 @@ async def connect(
     *,
     instance: str = "",
     timeout: float = DIAL_TIMEOUT,
+    fail_fast: bool = False,
     clock: Clock = SYSTEM_CLOCK,
 ) -> Client:
-    """Return a connected client. Raises Temporary if the server does not respond within `timeout` seconds."""
+    """Return a connected client. Raises Temporary if the server does not respond within `timeout` seconds.
+
+    `fail_fast`: as in `Client.wait_until_ready`.
+    """
     client = Client(address, credential, transport, instance=instance, clock=clock)
     try:
-        await client.wait_until_ready(timeout)
+        await client.wait_until_ready(timeout, fail_fast=fail_fast)
     except BaseException:
         await client.close()
         raise
@@ -215,11 +220,3 @@ def _root_certificates(cert_file: str) -> bytes | None:
             ) from error
     system_file = ssl.get_default_verify_paths().cafile
     return Path(system_file).read_bytes() if system_file and Path(system_file).is_file() else None
-
-
-def _raise_mapped(error: aio.AioRpcError) -> NoReturn:
-    kind = _ERRORS.get(error.code())
-    details = error.details() or error.code().name
-    if kind is None:
-        raise Temporary(f"{error.code().name}: {details}") from error
-    raise kind(details) from error
