@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipecd import proto_json
+from pipecd import __version__, proto_json
 from pipecd.client import Client
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.kinds import STATISTICS
@@ -29,7 +29,7 @@ from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage
-from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest
+from pipecd.schema.pipecd.v1.program_pb2 import GetControlPlaneRequest, ListPipedsRequest
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import PROJECT, Console, ControlPlane
 from tests.pipectl.pipectl_process import REMOTE
@@ -92,6 +92,38 @@ async def test_a_deleted_application_is_listed_with_the_disabled_and_cannot_be_c
         await client.call(
             client.api.SyncApplication, applications.SyncApplicationRequest(application_id=app_id)
         )
+
+
+async def test_deleting_a_deleted_application_changes_nothing(
+    plane: ControlPlane, client: Client, piped_id: str
+) -> None:
+    app_id = await add_application(client, piped_id)
+    request = applications.DeleteApplicationRequest(application_id=app_id)
+    await client.call(client.api.DeleteApplication, request)
+    deleted = await get_application(client, app_id)
+    await client.call(client.api.DeleteApplication, request)
+    await plane.console.call("DeleteApplication", application_id=app_id)
+    assert await get_application(client, app_id) == deleted
+    with pytest.raises(NotFound):
+        await client.call(
+            client.api.DeleteApplication, applications.DeleteApplicationRequest(application_id="missing")
+        )
+
+
+async def test_applications_of_several_kinds_are_listed(client: Client, piped_id: str) -> None:
+    await add_application(client, piped_id)
+    for kind, count in (("TERRAFORM,ECS", 1), ("ECS,LAMBDA", 0), ("TERRAFORM", 1), (",", 1)):
+        request = applications.ListApplicationsRequest(kind=kind, limit=10)
+        assert len((await client.call(client.api.ListApplications, request)).applications) == count, kind
+    with pytest.raises(Refused, match="CASTLE is not a valid application kind"):
+        await client.call(
+            client.api.ListApplications, applications.ListApplicationsRequest(kind="ECS,CASTLE", limit=1)
+        )
+
+
+async def test_the_control_plane_tells_its_version_and_its_consoles_address(client: Client) -> None:
+    response = await client.call(client.program.GetControlPlane, GetControlPlaneRequest())
+    assert (response.version, response.console_url) == (__version__, "http://console.example")
 
 
 async def test_pages_contain_only_matches_and_have_no_gaps(client: Client, piped_id: str) -> None:

@@ -118,13 +118,18 @@ async def disable(services: Services, caller: Caller, application_id: str) -> No
 
 
 async def delete(services: Services, caller: Caller, application_id: str) -> None:
-    """Mark the application as deleted. Its record remains, because deployments refer to it."""
+    """Mark the application as deleted. Its record remains, because deployments refer to it.
+
+    Deleting a deleted application changes nothing.
+    """
+    if (await ownership.get(services, caller, Application, application_id)).deleted:
+        return
 
     def alter(record: Application) -> None:
         record.deleted = record.disabled = True
-        record.deleted_at = services.now()
+        record.deleted_at = record.deleted_at or services.now()
 
-    await change(services, caller, application_id, alter)
+    await ownership.change(services, caller, Application, application_id, alter)
 
 
 async def sync(

@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping
 
+from pipecd import __version__
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, pipeds
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.schema.api.applications_pb2 import AddApplicationResponse
-from pipecd.schema.pipecd.v1.program_pb2 import AddApplicationRequest, ListPipedsRequest, ListPipedsResponse
+from pipecd.schema.pipecd.v1.program_pb2 import (
+    AddApplicationRequest,
+    GetControlPlaneRequest,
+    GetControlPlaneResponse,
+    ListPipedsRequest,
+    ListPipedsResponse,
+)
 from pipecd.wire import deploy_targets_to, has_number, kind_number
 
 
@@ -37,4 +44,14 @@ async def add_application(
     return AddApplicationResponse(application_id=application_id)
 
 
-HANDLERS: Mapping[str, Handler] = {"ListPipeds": list_pipeds, "AddApplication": add_application}
+async def get_control_plane(
+    services: Services, program: Program, request: GetControlPlaneRequest
+) -> GetControlPlaneResponse:
+    return GetControlPlaneResponse(version=__version__, console_url=services.address)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "ListPipeds": list_pipeds,
+    "AddApplication": add_application,
+    "GetControlPlane": get_control_plane,
+}

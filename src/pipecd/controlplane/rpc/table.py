@@ -48,6 +48,7 @@ READS = frozenset(
         "GetPiped",
         "Encrypt",
         "ListPipeds",
+        "GetControlPlane",
     }
 )
 

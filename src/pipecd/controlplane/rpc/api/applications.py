@@ -27,8 +27,11 @@ from pipecd.schema.model.piped_pb2 import Piped
 async def list_applications(
     services: Services, program: Program, request: ListApplicationsRequest
 ) -> ListApplicationsResponse:
-    """Without a limit, list all. Deleted applications are listed with the disabled ones."""
-    kinds = [request.kind] if request.kind else []
+    """Without a limit, list all. Deleted applications are listed with the disabled ones.
+
+    `kind` is one kind, as PipeCD's clients send it, or several, separated by commas.
+    """
+    kinds = list(dict.fromkeys(kind for kind in request.kind.split(",") if kind))
     criteria = ApplicationFilter(
         name=request.name,
         kinds=await check_kinds(services.store, program.project_id, kinds),
