@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from docsite.keys import Key, keys, models_below, nested_keys
 from docsite.markdown import code, page, slug, table
 from pipecd import stages
-from pipecd.config import application, controlplane, piped
+from pipecd.config import application, controlplane, pipectl, piped
 from pipecd.platforms import Platform
 from pipecd.platforms.awslambda.function import LambdaFunction
 from pipecd.platforms.registry import installed_platforms, load_platform
@@ -27,6 +27,7 @@ def pages() -> Mapping[str, str]:
     texts = {
         "piped": _piped(),
         "control-plane": _control_plane(),
+        "pipectl": _pipectl(),
         "application": _application(),
         "stages": _stages(),
         **{name.lower(): _platform(name, platform) for name, platform in _platforms().items()},
@@ -39,6 +40,7 @@ def documented_models() -> set[type[BaseModel]]:
     roots: list[type[BaseModel]] = [
         piped.PipedSpec,
         controlplane.ControlPlaneSpec,
+        pipectl.PipectlSpec,
         *controlplane.DATASTORES.values(),
         *controlplane.FILESTORES.values(),
         application.ApplicationSpec,
@@ -72,6 +74,15 @@ def _control_plane() -> str:
         " unknown key is an error, but ignored in `datastore.config` and `filestore.config`.",
         _sections(controlplane.ControlPlaneSpec),
         *parts,
+    )
+
+
+def _pipectl() -> str:
+    return page(
+        "pipectl configuration",
+        "The configuration file of `pipectl` (`kind: Pipectl`), described in its"
+        " [guide](../../guide/pipectl.md#profiles). An unknown key is an error.",
+        _sections(pipectl.PipectlSpec),
     )
 
 

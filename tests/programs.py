@@ -26,6 +26,10 @@ _PRELOADED = (
     "pipecd.launcher.cli",
     "pipecd.piped.cli",
     "pipecd.pipectl",
+    "pipecd.pipectl.logs",
+    "pipecd.pipectl.pipeds",
+    "pipecd.pipectl.previews",
+    "pipecd.pipectl.secrets",
     "pipecd.platforms.awslambda",
     "pipecd.platforms.ecs",
     "pipecd.platforms.terraform",
@@ -82,19 +86,29 @@ def start_program(
     *,
     output: Path,
     errors: Path | None = None,
+    stdin: Path | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     steps: int = 0,
 ) -> Program:
     """Start a program: `argv` begins with its name (pipecd, piped, pipectl or launcher).
 
-    Its output is appended to `output`; stderr to `errors`, if given. `env` replaces the environment, which is
-    otherwise inherited. With `steps`, the process kills itself with SIGKILL after so many steps of its event
-    loop: while a task runs, or between two of its awaits.
+    Its output is appended to `output`; stderr to `errors`, if given. Its standard input is `stdin`, or empty.
+    `env` replaces the environment, which is otherwise inherited. With `steps`, the process kills itself with
+    SIGKILL after so many steps of its event loop: while a task runs, or between two of its awaits.
     """
     environment = dict(os.environ if env is None else env)
     process = _context.Process(
-        target=_run, args=(list(argv), output, errors or output, environment, cwd or Path.cwd(), steps)
+        target=_run,
+        args=(
+            list(argv),
+            stdin or Path(os.devnull),
+            output,
+            errors or output,
+            environment,
+            cwd or Path.cwd(),
+            steps,
+        ),
     )
     process.start()
     return Program(process)
@@ -121,16 +135,24 @@ def run_program(
 
 
 def _run(
-    argv: list[str], output: Path, errors: Path, environment: Mapping[str, str], folder: Path, steps: int
+    argv: list[str],
+    stdin: Path,
+    output: Path,
+    errors: Path,
+    environment: Mapping[str, str],
+    folder: Path,
+    steps: int,
 ) -> None:
     """Runs in the forked process."""
     from pipecd import __main__ as programs
 
     os.setsid()
-    for number, file in ((1, output), (2, errors)):
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    writing = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    for number, file, flags in ((0, stdin, os.O_RDONLY), (1, output, writing), (2, errors, writing)):
+        descriptor = os.open(file, flags, 0o644)
         os.dup2(descriptor, number)
         os.close(descriptor)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -42,6 +42,8 @@ async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl
     assert shown["git_path"]["config_filename"] == "app.pipecd.yaml"
     table = await pipectl("application", "get", f"--app-id={app_id}")
     assert "env:prod,team:a" in table.out and "sells things" in table.out
+    assert f"Console      http://console.example/applications/{app_id}" in table.out
+    assert (await pipectl("application", "get", "--app-id=shop")).out == table.out
     listed = await pipectl("application", "list", "--label", "env:prod")
     assert listed.out.splitlines()[0].split() == ["ID", "NAME", "KIND", "STATUS", "LABELS", "CHANGED"]
     assert app_id in listed.out
@@ -51,6 +53,7 @@ async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl
     assert app_id not in (await pipectl("application", "list")).out
     assert "DISABLED" in (await pipectl("application", "list", "--disabled")).out
     assert (await pipectl("application", "enable", f"--app-id={app_id}")).code == 0
+    assert (await pipectl("application", "delete", f"--app-id={app_id}")).code == 0
     assert (await pipectl("application", "delete", f"--app-id={app_id}")).code == 0
     again = await pipectl("application", "enable", f"--app-id={app_id}")
     assert again.code == 1 and "was deleted" in again.err
@@ -122,7 +125,8 @@ async def test_sync_waits_for_the_deployment(plane: ControlPlane, pipectl: Pipec
         )
         await agent
         assert result.code == code, result.err
-        assert "Successfully triggered deployment d-" in result.out
+        assert result.out.startswith("Successfully triggered deployment d-")
+        assert "See http://console.example/deployments/d-" in result.err
     assert "ended as FAILURE: the agent's reason" in result.err
 
 
@@ -157,6 +161,7 @@ async def test_deployments_are_listed_shown_and_their_logs_printed(
     assert "d1" not in (await pipectl("deployment", "list", "--status=SUCCESS")).out
     shown = await pipectl("deployment", "get", "--deployment-id=d1")
     assert "stage-0" in shown.out and "ROLLBACK" not in shown.out
+    assert "http://console.example/deployments/d1" in shown.out
     logs = await pipectl("deployment", "logs", "--deployment-id=d1")
     assert logs.out.splitlines()[:3] == ["[WAIT] NOT_STARTED_YET", "hello", "ERROR bad"]
     waited = await pipectl("deployment", "wait-status", "--deployment-id=d1", "--status=RUNNING")
@@ -209,6 +214,7 @@ async def test_a_preview_reports_offline_agents(pipectl: Pipectl, piped_id: str,
             1,
             "use one of CLOUDRUN, ECS, KUBERNETES, LAMBDA, TERRAFORM",
         ),
+        (["application", "list", "--app-kind=TERRAFORM,NOPE"], 1, "NOPE is not a valid application kind"),
         (["application", "list", "--app-kind=a b"], 2, "'A B' is not the name of a kind, such as TERRAFORM"),
         (["deployment", "list", "--app-kind=ECS,NOPE"], 1, "NOPE is not a valid application kind"),
         (["application", "list", "--label=env"], 2, "key:value"),
@@ -223,6 +229,9 @@ async def test_a_preview_reports_offline_agents(pipectl: Pipectl, piped_id: str,
             "cannot be combined with -o json",
         ),
         (["deployment", "wait-status", "--deployment-id=d", "--status=GREAT"], 2, "use one of PENDING"),
+        (["deployment", "get"], 2, "use --deployment-id, or --app-id"),
+        (["deployment", "get", "--app-id=a", "-w", "-o", "json"], 2, "cannot be combined with -o json"),
+        (["piped", "list", "--profile=prod"], 1, "there is no profile prod"),
         (["application", "sync", "--app-id=a", "--timeout=soon"], 2, "--timeout"),
         (["event", "register", "--name=n", "--data=d", "--contexts=a b=1"], 1, "contexts"),
     ],
@@ -242,14 +251,18 @@ async def test_a_missing_key_or_control_plane_is_reported_with_a_remedy(pipectl:
     wrong = await pipectl("application", "list", address, "--insecure", "--api-key=a.b", connected=False)
     assert wrong.code == 1 and "the API key is wrong" in wrong.err
     both = await pipectl("application", "list", "--api-key=a.b")
-    assert both.code == 1 and "both --api-key and --api-key-file are set" in both.err
+    assert both.code == 1 and "both an API key and a file with an API key are set" in both.err
     url = f"--address=http://{pipectl.plane.address}"
     web = await pipectl("application", "list", url, "--api-key=a.b", connected=False)
     assert web.code == 1 and f"use --address={pipectl.plane.address}" in web.err
     nowhere = await pipectl(
         "application", "list", "--address=127.0.0.1:1", "--insecure", "--api-key=a.b", connected=False
     )
-    assert nowhere.code == 1 and "did not respond within 15 s" in nowhere.err
+    assert (nowhere.code, nowhere.err) == (
+        1,
+        "pipectl: cannot connect to the control plane: nothing listens at 127.0.0.1:1; check that the control"
+        " plane runs, and the address\n",
+    )
 
 
 async def test_environment_variables_are_used_for_flags_not_set(pipectl: Pipectl, piped_id: str) -> None:
@@ -266,6 +279,56 @@ async def test_environment_variables_are_used_for_flags_not_set(pipectl: Pipectl
     assert piped_id in (await pipectl("piped", "list", env=wrong)).out
     flag = ("--insecure", f"--api-key={key}")
     assert piped_id in (await pipectl("piped", "list", *flag, connected=False, env=wrong)).out
+
+
+async def test_every_connection_flag_can_be_set_in_the_environment_or_a_profile(
+    pipectl: Pipectl, piped_id: str, tmp_path: Path
+) -> None:
+    environment = {
+        "PIPECD_HOST": pipectl.plane.address,
+        "PIPECD_API_KEY_FILE": str(pipectl.key_file),
+        "PIPECD_INSECURE": "true",
+        "PIPECD_CERT_FILE": "",
+    }
+    result = await pipectl("piped", "list", connected=False, env=environment)
+    assert piped_id in result.out, result.err
+    profiles = tmp_path / "pipectl.yaml"
+    profiles.write_text(f"""apiVersion: pipecd.dev/v1beta1
+kind: Pipectl
+spec:
+  defaultProfile: local
+  profiles:
+    local: {{address: "{pipectl.plane.address}", apiKeyFile: {pipectl.key_file.name}, insecure: true}}
+    other: {{address: "127.0.0.1:1", apiKeyFile: {pipectl.key_file.name}, insecure: true}}
+""")
+    environment = {"PIPECTL_CONFIG": str(profiles)}
+    result = await pipectl("piped", "list", connected=False, env=environment)
+    assert piped_id in result.out, result.err
+    for flags, variables in ((["--profile=other"], {}), ([], {"PIPECD_PROFILE": "other"})):
+        result = await pipectl("piped", "list", *flags, connected=False, env={**environment, **variables})
+        assert result.code == 1 and "nothing listens at 127.0.0.1:1" in result.err
+    result = await pipectl("piped", "list", "--address=localhost:1", connected=False, env=environment)
+    assert result.code == 1 and "no API key is set" in result.err, "the key belongs to another control plane"
+    result = await pipectl(
+        "piped", "list", "--profile=other", "--address=localhost:1", connected=False, env=environment
+    )
+    assert result.code == 2 and "name different control planes" in result.err
+    result = await pipectl("piped", "list", connected=False)
+    assert result.code == 2 and "no control plane is set: use --address, PIPECD_HOST" in result.err
+
+
+async def test_a_watched_deployment_is_shown_until_it_ends(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    app_id = await add_application(pipectl, piped_id)
+    deployment = running_deployment(piped_id)
+    deployment.application_id = app_id
+    await plane.server.services.store.create(deployment, by=TESTER)
+    command = pipectl.start("deployment", "get", "--app-id=shop", "--watch")
+    assert "RUNNING" in await command.output(lines=3)
+    await plane.server.services.store.update(Deployment, "d1", set_failed, by=TESTER)
+    result = await command.wait()
+    assert result.code == 0 and "FAILURE" in result.out and "the script failed" in result.out
 
 
 @pytest.mark.parametrize(
@@ -404,17 +467,15 @@ async def test_followed_logs_are_printed_once_until_the_end(
         await services.logs.append(deployment, stage, 0, [LogBlock(index=index, log=text, created_at=1)])
 
     await append_log("stage-0", 1, "waiting")
-    process = await pipectl.start("deployment", "logs", "--deployment-id=d1", "--follow")
-    assert process.stdout
-    lines = [await asyncio.wait_for(process.stdout.readline(), 90) for _ in range(2)]
-    assert lines == [b"[WAIT]\n", b"waiting\n"]
+    command = pipectl.start("deployment", "logs", "--deployment-id=d1", "--follow")
+    assert await command.output(lines=2) == "[WAIT]\nwaiting\n"
     await append_log("stage-0", 2, "waited")
-    assert await asyncio.wait_for(process.stdout.readline(), 90) == b"waited\n"
+    assert (await command.output(lines=3)).endswith("\nwaited\n")
     await append_log("stage-1", 1, "it broke")
     await services.store.update(Deployment, "d1", set_failed, by=TESTER)
-    out, err = await asyncio.wait_for(process.communicate(), 90)
-    assert out == b"[SCRIPT_RUN]\nit broke\n"
-    assert (process.returncode, err.decode()) == (0, "Deployment d1 ended as FAILURE: the script failed\n")
+    result = await command.wait()
+    assert result.out == "[WAIT]\nwaiting\nwaited\n[SCRIPT_RUN]\nit broke\n"
+    assert (result.code, result.err) == (0, "Deployment d1 ended as FAILURE: the script failed\n")
     all_logs = (await pipectl("deployment", "logs", "--deployment-id=d1", "-o", "json")).json
     assert [block["log"] for block in all_logs["stage_logs"]["stage-0"]["blocks"]] == ["waiting", "waited"]
 
@@ -436,12 +497,11 @@ async def test_an_interrupted_wait_exits_with_130(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
     await plane.server.services.store.create(running_deployment(piped_id), by=TESTER)
-    process = await pipectl.start("deployment", "wait-status", "--deployment-id=d1", "--status=SUCCESS")
-    assert process.stderr
-    assert await asyncio.wait_for(process.stderr.readline(), 90) == b"Deployment d1 is RUNNING\n"
-    process.send_signal(signal.SIGINT)
-    _, err = await asyncio.wait_for(process.communicate(), 90)
-    assert (process.returncode, err) == (130, b"")
+    command = pipectl.start("deployment", "wait-status", "--deployment-id=d1", "--status=SUCCESS")
+    assert await command.errors(lines=1) == "Deployment d1 is RUNNING\n"
+    command.program.send_signal(signal.SIGINT)
+    result = await command.wait()
+    assert (result.code, result.err) == (130, "Deployment d1 is RUNNING\n")
 
 
 async def test_a_wait_survives_a_restart_of_the_control_plane(tmp_path: Path) -> None:
@@ -453,12 +513,11 @@ async def test_a_wait_survives_a_restart_of_the_control_plane(tmp_path: Path) ->
         key_file = tmp_path / "api-key"
         key_file.write_text(api_key.key)
         await first.server.services.store.create(running_deployment("missing"), by=TESTER)
-        process = await Pipectl(first, key_file).start(
+        command = Pipectl(first, key_file).start(
             *("deployment", "wait-status", "--deployment-id=d1", "--status=FAILURE", "--check-interval=200ms")
         )
-        assert process.stderr
-        assert await asyncio.wait_for(process.stderr.readline(), 90) == b"Deployment d1 is RUNNING\n"
+        assert await command.errors(lines=1) == "Deployment d1 is RUNNING\n"
     async with control_plane(folder, ports=ports) as second:
         await second.server.services.store.update(Deployment, "d1", set_failed, by=TESTER)
-        out, err = await asyncio.wait_for(process.communicate(), 90)
-    assert (process.returncode, out) == (0, b"Deployment d1 is at FAILURE status\n"), err
+        result = await command.wait()
+    assert (result.code, result.out) == (0, "Deployment d1 is at FAILURE status\n"), result.err

@@ -10,7 +10,7 @@ from pipecd.pipectl import command
 
 GUIDE = (Path(__file__).parents[2] / "docs/guide/pipectl.md").read_text()
 #: Flags of other programs in the guide's examples, and click's own.
-OTHER_FLAGS = {"--help"}
+OTHER_FLAGS = {"--help", "--version"}
 
 
 def list_commands(group: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:

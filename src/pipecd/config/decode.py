@@ -172,10 +172,15 @@ def _describe(detail: Any, model: type[BaseModel], path: tuple[str | int, ...]) 
 def _valid_keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
     """The keys allowed at `path` inside `model`."""
     current: type[BaseModel] | None = model
+    is_key_of_mapping = False
     for part in path:
         if isinstance(part, int) or current is None:
             continue
+        if is_key_of_mapping:
+            is_key_of_mapping = False
+            continue
         info = next((i for n, i in current.model_fields.items() if _alias(n, i) == part), None)
         models = _models(info.annotation) if info else []
+        is_key_of_mapping = info is not None and get_origin(info.annotation) in (dict, Mapping)
         current = models[0] if models else None
     return [_alias(name, info) for name, info in current.model_fields.items()] if current else []

@@ -27,7 +27,7 @@ class Duration(click.ParamType[float]):
 
 
 def switch(
-    name: str, help: str, *, default: bool = False, hidden: bool = False
+    name: str, help: str, *, default: bool = False, hidden: bool = False, envvar: str | None = None
 ) -> Callable[[Function], Function]:
     """A boolean option: `--name` alone is true; `--name=true` and `--name=false`, as in charts, also work."""
     return click.option(
@@ -39,6 +39,8 @@ def switch(
         show_default=True,
         help=help,
         hidden=hidden,
+        envvar=envvar,
+        show_envvar=True,
     )
 
 

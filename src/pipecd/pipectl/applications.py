@@ -8,8 +8,28 @@ from pipecd.client import Client
 from pipecd.config.flags import Duration, switch
 from pipecd.errors import Conflict, Unsupported
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.output import format_age, output_option, print_fields, print_json, print_table
-from pipecd.pipectl.values import FINAL_STATUSES, parse_kind, parse_pairs, parse_statuses, status_name
+from pipecd.pipectl.console_url import console_url
+from pipecd.pipectl.names import find_application, find_piped
+from pipecd.pipectl.output import (
+    Output,
+    View,
+    fields,
+    format_age,
+    list_view,
+    printable,
+    show,
+    view_options,
+)
+from pipecd.pipectl.values import (
+    FINAL_STATUSES,
+    complete_kinds,
+    complete_statuses,
+    parse_kind,
+    parse_kinds,
+    parse_pairs,
+    parse_statuses,
+    status_name,
+)
 from pipecd.pipectl.waiting import poll_until
 from pipecd.schema.api import applications_pb2 as api
 from pipecd.schema.api.commands_pb2 import GetCommandRequest
@@ -20,13 +40,18 @@ from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitR
 from pipecd.schema.pipecd.v1.program_pb2 import AddApplicationRequest
 from pipecd.wire import has_number, kind_from, kind_number, provider_from
 
-_ID = click.option("--app-id", required=True, help="Application id.")
+_ID = click.option("--app-id", required=True, help="Application id or name.")
 
 
 @click.command()
 @click.option("--app-name", required=True, help="Application name.")
-@click.option("--app-kind", required=True, help="Kind of the application, such as TERRAFORM.")
-@click.option("--piped-id", required=True, help="Id of the agent that deploys the application.")
+@click.option(
+    "--app-kind",
+    required=True,
+    shell_complete=complete_kinds,
+    help="Kind of the application, such as TERRAFORM.",
+)
+@click.option("--piped-id", required=True, help="Id or name of the agent that deploys the application.")
 @click.option("--platform-provider", required=True, help="A platform provider configured in the agent.")
 @click.option("--repo-id", required=True, help="Id of a repository configured in the agent.")
 @click.option("--app-dir", required=True, help="Path of the application's directory in the repository.")
@@ -63,7 +88,7 @@ async def add(
     )
     request = api.AddApplicationRequest(
         name=app_name,
-        piped_id=piped_id,
+        piped_id=await find_piped(client, piped_id),
         git_path=path,
         kind=kind_number(kind),
         platform_provider=platform_provider,
@@ -72,6 +97,7 @@ async def add(
     )
     response = await _add(client, request, kind)
     click.echo(f"Successfully added application id = {response.application_id}")
+    await _echo_console_url(client, f"/applications/{response.application_id}")
 
 
 async def _add(client: Client, request: api.AddApplicationRequest, kind: str) -> api.AddApplicationResponse:
@@ -90,92 +116,117 @@ async def _add(client: Client, request: api.AddApplicationRequest, kind: str) ->
 
 @click.command()
 @_ID
-@output_option
+@view_options
 @with_client
-async def get(client: Client, *, app_id: str, output: str) -> None:
+async def get(client: Client, *, app_id: str, output: Output) -> None:
     """Show one application."""
-    request = api.GetApplicationRequest(application_id=app_id)
-    application = (await client.call(client.api.GetApplication, request)).application
-    if output == "json":
-        print_json(application)
-        return
-    print_fields(
-        [
-            ("Name", application.name),
-            ("Id", application.id),
-            ("Kind", kind_from(application)),
-            ("Piped", application.piped_id),
-            ("Provider", provider_from(application)),
-            ("Repository", application.git_path.repo.id),
-            ("Directory", application.git_path.path),
-            ("Labels", _labels(application)),
-            ("Description", application.description),
-            ("Status", _status(application)),
-            ("Reason", application.sync_state.short_reason),
-            ("Running commit", application.most_recently_successful_deployment.trigger.commit.hash),
-            ("Last deployment", application.most_recently_triggered_deployment.deployment_id),
-        ]
-    )
+    request = api.GetApplicationRequest(application_id=await find_application(client, app_id))
+    url = await console_url(client, f"/applications/{request.application_id}")
+
+    async def fetch() -> Application:
+        return (await client.call(client.api.GetApplication, request)).application
+
+    await show(client.clock, fetch, lambda application: _details(application, url), output)
+
+
+def _details(application: Application, url: str) -> View:
+    details = [
+        ("Name", application.name),
+        ("Id", application.id),
+        ("Kind", kind_from(application)),
+        ("Piped", application.piped_id),
+        ("Provider", provider_from(application)),
+        ("Repository", application.git_path.repo.id),
+        ("Directory", application.git_path.path),
+        ("Labels", _labels(application)),
+        ("Description", application.description),
+        ("Status", _status(application)),
+        ("Reason", application.sync_state.short_reason),
+        ("Running commit", application.most_recently_successful_deployment.trigger.commit.hash),
+        ("Last deployment", application.most_recently_triggered_deployment.deployment_id),
+        ("Console", url),
+    ]
+    return View(parts=[fields(details)])
 
 
 @click.command("list")
 @click.option("--app-name", default="", help="Only applications with this name.")
-@click.option("--app-kind", default="", help="Only applications of this kind, such as TERRAFORM.")
-@click.option("--piped-id", default="", help="Only applications of this agent.")
+@click.option(
+    "--app-kind",
+    "kinds",
+    multiple=True,
+    shell_complete=complete_kinds,
+    help="Only applications of these kinds, such as TERRAFORM,ECS.",
+)
+@click.option("--piped-id", default="", help="Only applications of the agent with this id or name.")
 @switch("--disabled", "List disabled and deleted applications instead.")
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only applications with this label."
 )
 @click.option("--cursor", default="", help="Continue after the previous page.")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
-@output_option
+@view_options
 @with_client
 async def list_command(
     client: Client,
     *,
     app_name: str,
-    app_kind: str,
+    kinds: tuple[str, ...],
     piped_id: str,
     disabled: bool,
     labels: tuple[str, ...],
     cursor: str,
     limit: int,
-    output: str,
+    output: Output,
 ) -> None:
     """List applications, most recently changed first."""
     request = api.ListApplicationsRequest(
         name=app_name,
-        kind=parse_kind(app_kind, "--app-kind") if app_kind else "",
-        piped_id=piped_id,
+        # The field is one kind; pipecd's control plane accepts a list too.
+        kind=",".join(parse_kinds(kinds, "--app-kind")),
+        piped_id=await find_piped(client, piped_id),
         disabled=disabled,
         labels=parse_pairs(labels, ":", "--label"),
         limit=limit,
         cursor=cursor,
     )
-    response = await client.call(client.api.ListApplications, request)
-    if output == "json":
-        print_json(response)
-        return
-    rows = (
-        (
-            application.id,
+
+    async def fetch() -> api.ListApplicationsResponse:
+        return await client.call(client.api.ListApplications, request)
+
+    await show(client.clock, fetch, lambda response: _list_view(response, output), output)
+
+
+def _list_view(response: api.ListApplicationsResponse, output: Output) -> View:
+    columns = ["ID", "NAME", "KIND", "STATUS", "LABELS", "CHANGED"]
+    rows = [
+        [
+            output.id(application.id),
             application.name,
             kind_from(application),
             _status(application),
             _labels(application),
             format_age(application.updated_at),
-        )
+        ]
         for application in response.applications
-    )
+    ]
+    if output.wide:
+        columns += ["PIPED", "PROVIDER", "REPOSITORY", "DIRECTORY"]
+        for row, application in zip(rows, response.applications, strict=True):
+            path = application.git_path
+            row += [application.piped_id, provider_from(application), path.repo.id, path.path]
     empty = "No applications match. Register one with `pipectl application add`."
-    print_table(("ID", "NAME", "KIND", "STATUS", "LABELS", "CHANGED"), rows, empty=empty)
-    if response.cursor:
-        click.echo(f"\nNext page: --cursor={response.cursor}", err=True)
+    return list_view(columns, rows, empty=empty, cursor=response.cursor)
 
 
 @click.command()
 @_ID
-@click.option("--wait-status", multiple=True, help="Wait until the deployment has one of these statuses.")
+@click.option(
+    "--wait-status",
+    multiple=True,
+    shell_complete=complete_statuses,
+    help="Wait until the deployment has one of these statuses.",
+)
 @click.option("--check-interval", type=Duration(), default="15s", show_default=True, help="Polling interval.")
 @click.option("--timeout", type=Duration(), default="5m", show_default=True, help="Maximum time to wait.")
 @with_client
@@ -184,7 +235,7 @@ async def sync(
 ) -> None:
     """Deploy the head commit and print the deployment id."""
     targets = parse_statuses(wait_status, "--wait-status")
-    request = api.SyncApplicationRequest(application_id=app_id)
+    request = api.SyncApplicationRequest(application_id=await find_application(client, app_id))
     command_id = (await client.call(client.api.SyncApplication, request)).command_id
     click.echo(f"Requested a sync (command {command_id}), waiting for the agent", err=True)
     # pipecd's agent handles the command within a second, PipeCD's within ten.
@@ -198,9 +249,10 @@ async def sync(
     )
     if command.status != CommandStatus.COMMAND_SUCCEEDED:
         reason = command.metadata.get("reason") or CommandStatus.Name(command.status)
-        raise Conflict(f"the sync failed: {reason}")
+        raise Conflict(f"the sync failed: {printable(reason)}")
     deployment_id = command.metadata["TriggeredDeploymentID"]
     click.echo(f"Successfully triggered deployment {deployment_id}")
+    await _echo_console_url(client, f"/deployments/{deployment_id}")
     if targets:
         await wait_for_status(client, deployment_id, targets, interval=check_interval, timeout=timeout)
 
@@ -227,7 +279,8 @@ async def wait_for_status(
         if deployment.status in targets:
             return True
         if deployment.status in FINAL_STATUSES:
-            raise Conflict(f"deployment {deployment_id} ended as {name}: {deployment.status_reason}")
+            reason = printable(deployment.status_reason)
+            raise Conflict(f"deployment {deployment_id} ended as {name}: {reason}")
         return None
 
     what = f"deployment {deployment_id} did not reach the requested status"
@@ -240,9 +293,9 @@ async def wait_for_status(
 @with_client
 async def enable(client: Client, *, app_id: str) -> None:
     """Enable an application: the agent deploys it."""
-    request = api.EnableApplicationRequest(application_id=app_id)
+    request = api.EnableApplicationRequest(application_id=await find_application(client, app_id))
     await client.call(client.api.EnableApplication, request)
-    click.echo(f"Successfully enabled application id = {app_id}")
+    click.echo(f"Successfully enabled application id = {request.application_id}")
 
 
 @click.command()
@@ -250,19 +303,25 @@ async def enable(client: Client, *, app_id: str) -> None:
 @with_client
 async def disable(client: Client, *, app_id: str) -> None:
     """Disable an application: the agent stops deploying it."""
-    request = api.DisableApplicationRequest(application_id=app_id)
+    request = api.DisableApplicationRequest(application_id=await find_application(client, app_id))
     await client.call(client.api.DisableApplication, request)
-    click.echo(f"Successfully disabled application id = {app_id}")
+    click.echo(f"Successfully disabled application id = {request.application_id}")
 
 
 @click.command()
 @_ID
 @with_client
 async def delete(client: Client, *, app_id: str) -> None:
-    """Delete an application. Its deployed resources are kept."""
-    request = api.DeleteApplicationRequest(application_id=app_id)
+    """Delete an application. Its deployed resources are kept. Deleting it again is no error."""
+    request = api.DeleteApplicationRequest(application_id=await find_application(client, app_id))
     await client.call(client.api.DeleteApplication, request)
-    click.echo(f"Successfully deleted application id = {app_id}")
+    click.echo(f"Successfully deleted application id = {request.application_id}")
+
+
+async def _echo_console_url(client: Client, path: str) -> None:
+    """Print the page's URL to standard error: standard output contains only the result."""
+    if url := await console_url(client, path):
+        click.echo(f"See {url}", err=True)
 
 
 def _labels(application: Application) -> str:

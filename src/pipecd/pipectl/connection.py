@@ -2,71 +2,167 @@
 
 import asyncio
 import functools
-import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pipecd.client import ApiKey, Client, Transport, connect
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError
+from pipecd.pipectl.profiles import Settings, combine, configuration_file, load_profile
 
 #: Size limit of a response, in bytes; the logs of all stages of a deployment are one response.
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
-API_KEY_VARIABLE = "PIPECD_API_KEY"
+#: How long to wait for the connection, in seconds, as PipeCD's pipectl. A refused one fails at once.
+DIAL_TIMEOUT = 5.0
 #: Exit code of an interrupted program, by shell convention (128 + SIGINT).
 EXIT_INTERRUPTED = 130
 
 
-@dataclass(frozen=True, kw_only=True)
-class Connection:
-    address: str
-    api_key: str
-    api_key_file: Path | None
-    #: API key from the environment, used if no flag sets one.
-    default_key: str
-    transport: Transport
+def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Turn `run(client, …)` into a click callback that connects first, and add the connection flags."""
 
-    @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """Yield a connected client. Raises ConfigError or Temporary."""
-        if "://" in self.address:
-            host = self.address.partition("://")[2].rstrip("/")
-            raise ConfigError(f"{self.address} is not a host:port address", remedy=f"use --address={host}")
-        key = ApiKey(key=_validate_key(self._key()))
-        client = await connect(self.address, key, self.transport)
+    @click.option(
+        "--address",
+        default="",
+        envvar="PIPECD_HOST",
+        show_envvar=True,
+        help="Address (host:port) of the control plane.",
+    )
+    @click.option(
+        "--api-key",
+        default="",
+        envvar="PIPECD_API_KEY",
+        show_envvar=True,
+        help="API key; on the command line other users can see it.",
+    )
+    @click.option(
+        "--api-key-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        default=None,
+        envvar="PIPECD_API_KEY_FILE",
+        show_envvar=True,
+        help="File that contains the API key.",
+    )
+    @switch("--insecure", "Use plaintext instead of TLS.", envvar="PIPECD_INSECURE")
+    @click.option(
+        "--cert-file",
+        default="",
+        envvar="PIPECD_CERT_FILE",
+        show_envvar=True,
+        help="PEM file of CA certificates to trust.",
+    )
+    @click.option(
+        "--profile",
+        default="",
+        envvar="PIPECD_PROFILE",
+        show_envvar=True,
+        help="Profile of the configuration file, instead of its default.",
+    )
+    @functools.wraps(run)
+    def callback(
+        address: str,
+        api_key: str,
+        api_key_file: Path | None,
+        insecure: bool,
+        cert_file: str,
+        profile: str,
+        **options: Any,
+    ) -> None:
+        given = {
+            "address": address,
+            "api_key": api_key,
+            "api_key_file": api_key_file,
+            "insecure": insecure,
+            "cert_file": cert_file,
+        }
+        settings = find_settings(given, profile)
+
+        async def main() -> None:
+            async with _client(settings) as client:
+                await run(client, **options)
+
         try:
-            yield client
-        finally:
-            await client.close()
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)
 
-    def _key(self) -> str:
-        if self.api_key and self.api_key_file:
-            raise ConfigError("both --api-key and --api-key-file are set", remedy="use one of them")
-        if self.api_key_file:
-            return _read_key_file(self.api_key_file)
-        if key := self.api_key or self.default_key:
-            return key
-        raise ConfigError(
-            "no API key is set",
-            remedy="set --api-key-file, --api-key or PIPECD_API_KEY; create a key in the console",
+    return callback
+
+
+def find_settings(given: Mapping[str, Any], profile_name: str) -> Settings:
+    """Combine `given`, the values of the options, with the profile. Raises ConfigError or UsageError.
+
+    A flag comes first. A profile that is named by a flag precedes the environment, as the more explicit one.
+    """
+    context = click.get_current_context()
+
+    def from_source(source: ParameterSource) -> Settings:
+        return Settings(
+            **{name: value for name, value in given.items() if context.get_parameter_source(name) is source}
         )
+
+    flags, environment = (
+        from_source(source) for source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    )
+    file = configuration_file()
+    profile = load_profile(profile_name, file)
+    explicit = context.get_parameter_source("profile") is ParameterSource.COMMANDLINE
+    if profile is None:
+        settings = combine([flags, environment])
+    elif explicit:
+        if flags.address and flags.address != profile.address:
+            raise click.UsageError(f"--address and --profile {profile_name} name different control planes")
+        settings = combine([flags, profile, environment], profile)
+    else:
+        settings = combine([flags, environment, profile], profile)
+    if not settings.address:
+        raise click.UsageError(f"no control plane is set: use --address, PIPECD_HOST or a profile in {file}")
+    return settings
+
+
+@asynccontextmanager
+async def _client(settings: Settings) -> AsyncIterator[Client]:
+    """Yield a connected client. Raises ConfigError or Temporary."""
+    if "://" in settings.address:
+        host = settings.address.partition("://")[2].rstrip("/")
+        raise ConfigError(f"{settings.address} is not a host:port address", remedy=f"use --address={host}")
+    transport = Transport(
+        insecure=bool(settings.insecure), cert_file=settings.cert_file, max_response_bytes=MAX_RESPONSE_BYTES
+    )
+    key = ApiKey(key=_validate_key(_read_key(settings)))
+    client = await connect(settings.address, key, transport, timeout=DIAL_TIMEOUT, fail_fast=True)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+def _read_key(settings: Settings) -> str:
+    if settings.api_key_file:
+        return _read_key_file(settings.api_key_file)
+    if settings.api_key:
+        return settings.api_key
+    raise ConfigError(
+        "no API key is set",
+        remedy="set --api-key-file, PIPECD_API_KEY or a profile; create a key in the console",
+    )
 
 
 def _read_key_file(file: Path) -> str:
     try:
         key = file.read_text().strip()
     except OSError as error:
-        raise ConfigError(f"--api-key-file: {file}: {error.strerror}") from error
+        raise ConfigError(f"API key file {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"--api-key-file: {file} is not text") from error
+        raise ConfigError(f"API key file {file} is not text") from error
     if not key:
-        raise ConfigError(f"--api-key-file: {file} is empty", remedy="write the API key to it")
+        raise ConfigError(f"API key file {file} is empty", remedy="write the API key to it")
     return key
 
 
@@ -78,53 +174,3 @@ def _validate_key(key: str) -> str:
             "the API key is not one line of ASCII characters without spaces", remedy="copy it again"
         )
     return key
-
-
-def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Turn `run(client, …)` into a click callback that connects first, and add the connection flags."""
-
-    @click.option(
-        "--address",
-        envvar="PIPECD_HOST",
-        show_envvar=True,
-        required=True,
-        help="Address (host:port) of the control plane.",
-    )
-    @click.option("--api-key", default="", help="API key; prefer --api-key-file or PIPECD_API_KEY.")
-    @click.option(
-        "--api-key-file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        default=None,
-        help="File that contains the API key.",
-    )
-    @switch("--insecure", "Use plaintext instead of TLS.")
-    @click.option("--cert-file", default="", help="PEM file of CA certificates to trust.")
-    @functools.wraps(run)
-    def callback(
-        address: str,
-        api_key: str,
-        api_key_file: Path | None,
-        insecure: bool,
-        cert_file: str,
-        **options: Any,
-    ) -> None:
-        connection = Connection(
-            address=address,
-            api_key=api_key,
-            api_key_file=api_key_file,
-            default_key=os.environ.get(API_KEY_VARIABLE, ""),
-            transport=Transport(
-                insecure=insecure, cert_file=cert_file, max_response_bytes=MAX_RESPONSE_BYTES
-            ),
-        )
-
-        async def main() -> None:
-            async with connection.client() as client:
-                await run(client, **options)
-
-        try:
-            asyncio.run(main())
-        except KeyboardInterrupt:
-            sys.exit(EXIT_INTERRUPTED)
-
-    return callback

@@ -8,6 +8,8 @@ import click
 from pipecd.client import Client
 from pipecd.config.flags import Duration
 from pipecd.pipectl.connection import with_client
+from pipecd.pipectl.deployments import deployment_options
+from pipecd.pipectl.names import find_deployment
 from pipecd.pipectl.output import output_option, print_json
 from pipecd.pipectl.values import FINAL_STATUSES, status_name
 from pipecd.pipectl.waiting import poll_until
@@ -22,15 +24,18 @@ FOLLOW_INTERVAL = 1.0
 
 
 @click.command()
-@click.option("--deployment-id", required=True, help="Deployment id.")
+@deployment_options
 @click.option("-f", "--follow", is_flag=True, help="Keep printing until the deployment ends.")
 @click.option("--timeout", type=Duration(), default="6h", show_default=True, help="Maximum time to follow.")
-@output_option
+@output_option("table", "json")
 @with_client
-async def logs(client: Client, *, deployment_id: str, follow: bool, timeout: float, output: str) -> None:
+async def logs(
+    client: Client, *, deployment_id: str, app_id: str, follow: bool, timeout: float, output: str
+) -> None:
     """Print the logs of a deployment's stages, in order."""
     if follow and output == "json":
         raise click.UsageError("--follow cannot be combined with -o json")
+    deployment_id = await find_deployment(client, deployment_id, app_id)
     if follow:
         await _follow(client, deployment_id, timeout)
         return

@@ -6,36 +6,44 @@ from pipecd.client import Client
 from pipecd.config.flags import switch
 from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.output import format_age, output_option, print_json, print_table
+from pipecd.pipectl.names import find_piped
+from pipecd.pipectl.output import Output, View, format_age, list_view, show, view_options
 from pipecd.schema.api.pipeds_pb2 import DisablePipedRequest, EnablePipedRequest
 from pipecd.schema.model.piped_pb2 import Piped
-from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest
+from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
 
-_ID = click.option("--piped-id", required=True, help="Agent id.")
+_ID = click.option("--piped-id", required=True, help="Agent id or name.")
 
 
 @click.command("list")
 @switch("--all", "Include disabled agents.")
-@output_option
+@view_options
 @with_client
-async def list_command(client: Client, *, all: bool, output: str) -> None:
+async def list_command(client: Client, *, all: bool, output: Output) -> None:
     """List the project's agents."""
-    try:
-        response = await client.call(client.program.ListPipeds, ListPipedsRequest(with_disabled=all))
-    except Unsupported:
-        raise Unsupported("this control plane cannot list agents for an API key; use its console") from None
-    if output == "json":
-        print_json(response)
-        return
-    rows = (
-        (piped.id, piped.name, _status(piped), piped.version, format_age(piped.started_at))
+
+    async def fetch() -> ListPipedsResponse:
+        try:
+            return await client.call(client.program.ListPipeds, ListPipedsRequest(with_disabled=all))
+        except Unsupported:
+            raise Unsupported(
+                "this control plane cannot list agents for an API key; use its console"
+            ) from None
+
+    await show(client.clock, fetch, lambda response: _list_view(response, output), output)
+
+
+def _list_view(response: ListPipedsResponse, output: Output) -> View:
+    columns = ["ID", "NAME", "STATUS", "VERSION", "STARTED"]
+    rows = [
+        [output.id(piped.id), piped.name, _status(piped), piped.version, format_age(piped.started_at)]
         for piped in response.pipeds
-    )
-    print_table(
-        ("ID", "NAME", "STATUS", "VERSION", "STARTED"),
-        rows,
-        empty="No agents are registered. Register one in the console.",
-    )
+    ]
+    if output.wide:
+        columns += ["REPOSITORIES", "DESCRIPTION"]
+        for row, piped in zip(rows, response.pipeds, strict=True):
+            row += [",".join(repository.id for repository in piped.repositories), piped.desc]
+    return list_view(columns, rows, empty="No agents are registered. Register one in the console.")
 
 
 @click.command()
@@ -43,6 +51,7 @@ async def list_command(client: Client, *, all: bool, output: str) -> None:
 @with_client
 async def enable(client: Client, *, piped_id: str) -> None:
     """Enable an agent."""
+    piped_id = await find_piped(client, piped_id)
     await client.call(client.api.EnablePiped, EnablePipedRequest(piped_id=piped_id))
     click.echo(f"Successfully enabled piped id = {piped_id}")
 
@@ -52,6 +61,7 @@ async def enable(client: Client, *, piped_id: str) -> None:
 @with_client
 async def disable(client: Client, *, piped_id: str) -> None:
     """Disable an agent. It stops immediately."""
+    piped_id = await find_piped(client, piped_id)
     await client.call(client.api.DisablePiped, DisablePipedRequest(piped_id=piped_id))
     click.echo(f"Successfully disabled piped id = {piped_id}")
 

@@ -76,9 +76,11 @@ event = _group(
         "event": ("pipecd.pipectl.root:event", "Register events."),
         "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),
         "plan-preview": ("pipecd.pipectl.previews:plan_preview", "Show what a pull request would change."),
+        "completion": ("pipecd.pipectl.completion:completion", "Print a completion script for a shell."),
         "version": ("pipecd.pipectl.root:version", "Print the version."),
     },
 )
+@click.version_option(__version__, prog_name="pipectl")
 def command() -> None:
     """The command line of PipeCD, for people and CI.
 

@@ -8,11 +8,12 @@ from pipecd.client import Client
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError
 from pipecd.pipectl.connection import with_client
+from pipecd.pipectl.names import find_piped
 from pipecd.schema.api.pipeds_pb2 import EncryptRequest
 
 
 @click.command()
-@click.option("--piped-id", required=True, help="Id of the agent that can decrypt the secret.")
+@click.option("--piped-id", required=True, help="Id or name of the agent that can decrypt the secret.")
 @click.option(
     "--input-file", type=click.File("rb"), default="-", help="File with the secret. Default: standard input."
 )
@@ -21,7 +22,9 @@ from pipecd.schema.api.pipeds_pb2 import EncryptRequest
 async def encrypt(client: Client, *, piped_id: str, input_file: BinaryIO, use_base64_encoding: bool) -> None:
     """Encrypt a secret for one agent and print the ciphertext, which can be committed to Git."""
     request = EncryptRequest(
-        plaintext=_decode_secret(input_file.read()), piped_id=piped_id, base64_encoding=use_base64_encoding
+        plaintext=_decode_secret(input_file.read()),
+        piped_id=await find_piped(client, piped_id),
+        base64_encoding=use_base64_encoding,
     )
     click.echo((await client.call(client.api.Encrypt, request)).ciphertext)
 

@@ -1,11 +1,13 @@
-"""Parsing of flag values: labels, lists, statuses, kinds."""
+"""Parsing of flag values, and their completion by a shell: labels, lists, statuses, kinds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import click
+from click.shell_completion import CompletionItem
 
 from pipecd.model.application import is_kind
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from pipecd.schema.model.kind_pb2 import ApplicationKind
 
 _PREFIX = "DEPLOYMENT_"
 #: Statuses of a deployment that has ended.
@@ -63,3 +65,22 @@ def parse_statuses(texts: Iterable[str], flag: str) -> list[DeploymentStatus.Val
 
 def status_name(status: DeploymentStatus.ValueType) -> str:
     return DeploymentStatus.Name(status).removeprefix(_PREFIX)
+
+
+def _complete_list(
+    values: Iterable[str],
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Complete the last item of a list that is written `a,b`."""
+    known = list(values)
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        before, comma, last = incomplete.rpartition(",")
+        return [
+            CompletionItem(f"{before}{comma}{value}") for value in known if value.startswith(last.upper())
+        ]
+
+    return complete
+
+
+complete_statuses = _complete_list(key.removeprefix(_PREFIX) for key in DeploymentStatus.keys())  # noqa: SIM118
+complete_kinds = _complete_list(ApplicationKind.keys())
