@@ -46,6 +46,7 @@ _NOT_FOUND_CODES = {
     "TargetGroupNotFound",
     "NoSuchKey",
     "ParameterNotFound",
+    "ProvisionedConcurrencyConfigNotFoundException",
 }
 #: ECS has no separate error code for a missing task definition.
 _TASK_DEFINITION_NOT_FOUND = ("Unable to describe task definition", "task definition does not exist")

@@ -12,11 +12,11 @@ Calls through `aws.client` are made by the test itself: they are neither recorde
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from botocore.session import Session
@@ -30,10 +30,11 @@ _READING = ("Describe", "List", "Get", "AssumeRole")
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """`name` is like `ecs.CreateService`. `body` is the decoded request body."""
+    """`name` is like `ecs.CreateService`. `body` is the decoded request body, `query` that of the URL."""
 
     name: str
     body: dict[str, Any]
+    query: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changes(self) -> bool:
@@ -41,23 +42,44 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Failure:
+class Failure:
     name: str
     status: int
     code: str
     message: str
 
 
+class Rules(Protocol):
+    """What AWS's documentation demands and moto does not do. Methods see only the calls of the agent."""
+
+    def refuse(self, call: Call) -> Failure | None:
+        """The error that AWS returns to the call."""
+        ...
+
+    def answer(self, call: Call) -> Any:
+        """A response instead of moto's; None if moto can answer."""
+        ...
+
+    def amend(self, call: Call, response: Any) -> None:
+        """Changes the decoded response of a call that took effect."""
+        ...
+
+    def violations(self, call: Call) -> Sequence[str]:
+        """What AWS accepts, and an agent must not do."""
+        ...
+
+
 @dataclass
 class Emulator:
     url: str = ""
+    rules: Sequence[Rules] = ()
     calls: list[Call] = field(default_factory=list)
     #: Assertion errors of `after_change`.
     violations: list[str] = field(default_factory=list)
     after_change: Callable[[Call], None] | None = None
     #: Called before (False) and after (True) each call takes effect.
     intercept: Callable[[Call, bool], None] | None = None
-    _failures: list[_Failure] = field(default_factory=list)
+    _failures: list[Failure] = field(default_factory=list)
     _rewrites: dict[str, Callable[[Any], None]] = field(default_factory=dict)
 
     @property
@@ -81,7 +103,7 @@ class Emulator:
 
     def fail(self, name: str, status: int, code: str, message: str = "no") -> None:
         """Makes the next call of `name` return an error without taking effect."""
-        self._failures.append(_Failure(name=name, status=status, code=code, message=message))
+        self._failures.append(Failure(name=name, status=status, code=code, message=message))
 
     def rewrite(self, name: str, change: Callable[[Any], None]) -> None:
         """Applies `change` to all later JSON responses to `name`, for behaviour that moto lacks."""
@@ -107,12 +129,16 @@ class Emulator:
             if failure.name == call.name:
                 self._failures.remove(failure)
                 return _error_response(failure, call, start_response)
-        started: list[Any] = []
-        body = b"".join(inner(environ, lambda *arguments: started.append(arguments)))
-        status, headers = started[0][:2]
-        if call.name in self._rewrites and status.startswith("2"):
+        for rules in self.rules:
+            if refused := rules.refuse(call):
+                return _error_response(refused, call, start_response)
+        status, headers, body = self._response(call, environ, inner)
+        if status.startswith("2") and "Action" not in call.body and body:
             content = json.loads(body)
-            self._rewrites[call.name](content)
+            for rules in self.rules:
+                self.violations += rules.violations(call)
+                rules.amend(call, content)
+            self._rewrites.get(call.name, lambda _: None)(content)
             body = json.dumps(content, default=str).encode()
             headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
             headers.append(("Content-Length", str(len(body))))
@@ -124,6 +150,17 @@ class Emulator:
         start_response(status, headers)
         return [body]
 
+    def _response(
+        self, call: Call, environ: dict[str, Any], inner: Application
+    ) -> tuple[str, list[tuple[str, str]], bytes]:
+        for rules in self.rules:
+            if (answer := rules.answer(call)) is not None:
+                return "200 OK", [("Content-Type", "application/json")], json.dumps(answer).encode()
+        started: list[Any] = []
+        body = b"".join(inner(environ, lambda *arguments: started.append(arguments)))
+        status, headers = started[0][:2]
+        return status, headers, body
+
     def _check_change(self, call: Call) -> None:
         if not self.after_change or not call.changes:
             return
@@ -134,15 +171,16 @@ class Emulator:
 
 
 @contextmanager
-def emulator() -> Iterator[Emulator]:
-    """An account without resources in this process's emulator."""
-    aws = Emulator()
+def emulator(*rules: Rules) -> Iterator[Emulator]:
+    """An account without resources in this process's emulator, with AWS's own rules for some services."""
+    aws = Emulator(rules=rules)
     with emulated_account(aws.wsgi) as aws.url:
         yield aws
 
 
 def _call(environ: dict[str, Any], text: bytes) -> Call:
     service = environ["HTTP_AUTHORIZATION"].split("/")[3]
+    query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return Call(name=f"{service}.{target.rsplit('.', 1)[1]}", body=json.loads(text or b"{}"))
     if text.startswith(b"Action="):
@@ -151,7 +189,7 @@ def _call(environ: dict[str, Any], text: bytes) -> Call:
     path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
     for name, verb, pattern in _operations(service):
         if verb == method and pattern.fullmatch(path.rstrip("/")):
-            return Call(name=f"{service}.{name}", body=json.loads(text or b"{}"))
+            return Call(name=f"{service}.{name}", body=json.loads(text or b"{}"), query=query)
     return Call(name=f"{service}.{method} {path}", body={})
 
 
@@ -170,7 +208,7 @@ def _operations(service: str) -> list[tuple[str, str, re.Pattern[str]]]:
     ]
 
 
-def _error_response(failure: _Failure, call: Call, start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _error_response(failure: Failure, call: Call, start_response: Callable[..., Any]) -> Iterable[bytes]:
     if "Action" in call.body:
         text = (
             f"<ErrorResponse><Error><Type>Sender</Type><Code>{failure.code}</Code>"

@@ -108,14 +108,18 @@ class AwsRunner:
         *,
         killer: Killer | None = None,
         calls: int = MAX_CALLS,
+        limit: int = 0,
         stage_id: str = "",
         **options: Any,
     ) -> Outcome:
-        """The stage's final outcome or, if it is cancelled after `calls` calls, the last one."""
+        """The stage's final outcome or, if it is cancelled after `calls` calls, the last one.
+
+        `limit`: how many calls the stage may need, if more than `MAX_CALLS`.
+        """
         stage, outcome = self.platform.stages[name], None
         stage_id = stage_id or name
         interrupted = stage_id in self.saved
-        for _ in range(calls):
+        for _ in range(limit or calls):
             work = self._work(name, stage_id, options, interrupted=interrupted)
             outcome = await self._call(stage, work, killer)
             interrupted = outcome is None or isinstance(outcome, Postponed)
@@ -127,7 +131,7 @@ class AwsRunner:
             if not isinstance(outcome, Again):
                 return outcome
             self.waited += outcome.after
-        assert calls < MAX_CALLS, f"{name} did not end: {outcome}"
+        assert calls < MAX_CALLS and not limit, f"{name} did not end: {outcome}"
         assert outcome is not None
         return outcome
 

@@ -10,6 +10,7 @@ from pipecd.platforms.awslambda.config import LambdaProvider
 from pipecd.platforms.connections import connection_pool
 from tests.aws import credential_chain
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
+from tests.platforms.aws.lambda_rules import LambdaRules
 from tests.platforms.aws.stage_runner import AwsRunner
 from tests.platforms.awslambda.cloud import Cloud, create_cloud, files
 
@@ -22,8 +23,13 @@ async def connections() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with emulator() as aws, credential_chain(monkeypatch, aws.environment()):
+def rules() -> LambdaRules:
+    return LambdaRules()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, rules: LambdaRules) -> Iterator[Emulator]:
+    with emulator(rules) as aws, credential_chain(monkeypatch, aws.environment()):
         s3 = aws.client("s3")
         s3.create_bucket(Bucket="code", CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket="code", VersioningConfiguration={"Status": "Enabled"})

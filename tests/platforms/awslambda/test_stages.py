@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from pipecd.platforms.awslambda.traffic import Traffic
 from tests.platforms.aws.emulator import Emulator
+from tests.platforms.aws.lambda_rules import LambdaRules
 from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded, failure_text
 from tests.platforms.awslambda.cloud import image, traffic
 
@@ -263,3 +265,156 @@ async def test_a_refused_deletion_of_old_versions_does_not_fail_the_stage(
     second = runner.next_deployment(checkout("v2"))
     assert_succeeded(await second.run("LAMBDA_SYNC"))
     assert any("were not deleted" in line for line in second.log.lines)
+
+
+async def test_no_traffic_goes_to_a_version_before_it_is_active(
+    aws: Emulator, rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    """`LambdaRules` records a violation otherwise."""
+    rules.reads = 12
+    await deploy(runner)
+    second = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await second.run("LAMBDA_CANARY_ROLLOUT"))
+    rules._pending["2"] = 3
+    assert_succeeded(await second.run("LAMBDA_PROMOTE", percent=10))
+    assert traffic(aws) == {"2": 10, "1": 90} and second.waited >= 60
+
+
+@pytest.mark.parametrize("stage", ["LAMBDA_SYNC", "LAMBDA_CANARY_ROLLOUT"])
+async def test_a_version_that_fails_fails_the_stage_with_its_reason(
+    aws: Emulator, rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path], stage: str
+) -> None:
+    await deploy(runner)
+    rules.failing["2"] = "The image manifest is not supported."
+    second = runner.next_deployment(checkout("v2"))
+    reason = failure_text(await second.run(stage))
+    assert reason.startswith(
+        "version 2 of shop failed: The image manifest is not supported. (InvalidImage); "
+    )
+    assert traffic(aws) == {"1": 100} and "lambda.UpdateAlias" not in aws.changes
+    assert_succeeded(await second.run("ROLLBACK"))
+    assert traffic(aws) == {"1": 100}
+
+
+async def test_a_version_that_failed_for_an_earlier_deployment_is_replaced(
+    aws: Emulator, rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    """AWS publishes no second version of unchanged code, so the failed one would fail every deployment."""
+    await deploy(runner)
+    rules.failing["2"] = "Access to the key was denied."
+    second = runner.next_deployment(checkout("v2"))
+    failure_text(await second.run("LAMBDA_SYNC"))
+    second.id, second.saved = "deployment-3", {}
+    second.saved["LAMBDA_SYNC"] = {"pipecd/code-sent": "deployment-3/LAMBDA_SYNC"}
+    del aws.calls[:]
+    assert_succeeded(await second.run("LAMBDA_SYNC"))
+    # moto publishes version 1 again, which has the traffic.
+    assert aws.changes == ["lambda.PublishVersion", "lambda.DeleteFunction", "lambda.PublishVersion"]
+
+
+async def test_a_version_that_stays_pending_fails_the_stage(
+    rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    await deploy(runner)
+    second = runner.next_deployment(checkout("v2"))
+    rules._published.add("2")
+    rules._pending["2"] = 1000
+    reason = failure_text(await second.run("LAMBDA_SYNC", limit=1000))
+    assert "waited 26 minutes for version 2 to become active; it is Pending" in reason
+    assert 1560 < second.waited < 1600
+
+
+async def test_a_change_that_never_completes_fails_the_stage(
+    rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    await deploy(runner)
+    rules._updating = 2000
+    second = runner.next_deployment(checkout("v2"))
+    reason = failure_text(await second.run("LAMBDA_SYNC", limit=1000))
+    assert "waited 26 minutes for Lambda to apply the last change; see the function's state" in reason
+
+
+@pytest.mark.parametrize("reads", [1, 40])
+async def test_provisioned_concurrency_of_the_alias_is_awaited(
+    aws: Emulator, rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path], reads: int
+) -> None:
+    """AWS keeps the traffic on the old version, by weights of its own, until the new one has capacity."""
+    rules.provisioned_reads = reads
+    await deploy(runner)
+    second = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await second.run("LAMBDA_SYNC"))
+    assert aws.changes.count("lambda.UpdateAlias") == 1
+    assert second.waited >= 5 * (reads - 1)
+    assert '"secondary": ""' in second.shared["original-traffic-commit-v1"]
+
+
+async def test_weights_of_aws_are_not_recorded_as_the_original_traffic(
+    aws: Emulator, rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    rules.provisioned_reads = 1
+    await deploy(runner)
+    second = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await second.run("LAMBDA_SYNC"))
+    rules._moving = ("1", 4)
+    third = second.next_deployment(checkout("v3"))
+    assert_succeeded(await third.run("LAMBDA_CANARY_ROLLOUT"))
+    assert third.shared["original-traffic-commit-v2"] == Traffic(primary="2").dump()
+
+
+async def test_provisioned_concurrency_that_cannot_be_allocated_fails_and_is_rolled_back(
+    aws: Emulator, rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    rules.provisioned_reads = 3
+    await deploy(runner)
+    second = runner.next_deployment(checkout("v2"))
+    rules.provisioned_failure = "FUNCTION_ERROR_INIT_FAILURE"
+    reason = failure_text(await second.run("LAMBDA_SYNC"))
+    assert "could not allocate the provisioned concurrency of the alias: FUNCTION_ERROR" in reason
+    rules.provisioned_failure = ""
+    assert_succeeded(await second.run("ROLLBACK"))
+    assert traffic(aws) == {"1": 100}
+
+
+async def test_another_writer_of_the_alias_is_not_fought_without_end(
+    aws: Emulator, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    await deploy(runner)
+    weights = {"AdditionalVersionWeights": {"1": 0.5}}
+
+    def overwritten(response: Any) -> None:
+        if response["FunctionVersion"] == "2":
+            response["RoutingConfig"] = weights
+
+    aws.rewrite("lambda.GetAlias", overwritten)
+    second = runner.next_deployment(checkout("v2"))
+    reason = failure_text(await second.run("LAMBDA_SYNC"))
+    assert "after 5 updates of the alias Service of shop to version 2 100 %" in reason
+    assert "find out what else changes the alias" in reason
+    assert aws.changes.count("lambda.UpdateAlias") == 5 and second.waited >= 20
+
+
+async def test_an_agent_that_may_not_read_provisioned_concurrency_waits_too(
+    aws: Emulator, rules: LambdaRules, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    rules.provisioned_reads = 3
+    await deploy(runner)
+    for _ in range(3):
+        aws.fail("lambda.GetProvisionedConcurrencyConfig", 403, "AccessDeniedException")
+    second = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await second.run("LAMBDA_SYNC"))
+    assert aws.changes.count("lambda.UpdateAlias") == 1
+
+
+async def test_a_package_type_that_aws_cannot_change_is_refused_before_any_change(
+    aws: Emulator, runner: AwsRunner, checkout: Callable[..., Path]
+) -> None:
+    await deploy(runner)
+    archive = {"s3Bucket": "code", "s3Key": "a.zip", "handler": "app.handler", "runtime": "python3.13"}
+    second = runner.next_deployment(checkout("v2", **archive))
+    del aws.calls[:]
+    reason = failure_text(await second.run("LAMBDA_SYNC"))
+    assert "cannot change the package type of the function shop from Image to Zip" in reason
+    assert "give the function another name, or delete it and sync again" in reason
+    assert aws.changes == []
+    assert_succeeded(await second.run("ROLLBACK"))
+    assert traffic(aws) == {"1": 100}

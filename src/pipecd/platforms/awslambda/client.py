@@ -20,9 +20,11 @@ DESCRIPTION_PREFIX = "pipecd "
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """The live function. `state` (Active) and `update` (Successful, InProgress) are AWS's values."""
+    """The live function or a version of it. `state` and `update` are AWS's `State` and `LastUpdateStatus`."""
 
     arn: str
+    #: `Zip` or `Image`. AWS cannot change it.
+    package_type: str
     state: str
     state_reason: str
     update: str
@@ -30,6 +32,14 @@ class Function:
     configuration: Mapping[str, Any]
     image: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvisionedConcurrency:
+    """Provisioned concurrency of the alias. `status` is AWS's value (IN_PROGRESS, READY, FAILED)."""
+
+    status: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +71,7 @@ class LambdaClient:
         live = response["Configuration"]
         return Function(
             arn=live["FunctionArn"],
+            package_type=live.get("PackageType", "Zip"),
             state=live.get("State", "Active"),
             state_reason=live.get("StateReason", ""),
             update=live.get("LastUpdateStatus", "Successful"),
@@ -77,7 +88,7 @@ class LambdaClient:
             await self._sdk.create_function(
                 **configuration(desired),
                 Code=dict(code),
-                PackageType="Image" if desired.image else "Zip",
+                PackageType=desired.package_type,
                 Architectures=architectures(desired),
                 Tags=dict(tags),
             )
@@ -139,6 +150,17 @@ class LambdaClient:
         except NotFound:
             return None
         return Alias(traffic=parse_alias(response), revision=response.get("RevisionId", ""))
+
+    async def get_provisioned_concurrency(self, name: str) -> ProvisionedConcurrency | None:
+        """None if the alias has none."""
+        try:
+            with aws.translate_errors("lambda"):
+                response = await self._sdk.get_provisioned_concurrency_config(
+                    FunctionName=name, Qualifier=ALIAS
+                )
+        except NotFound:
+            return None
+        return ProvisionedConcurrency(status=response["Status"], reason=response.get("StatusReason", ""))
 
     async def create_alias(self, name: str, version: str) -> None:
         with aws.translate_errors("lambda"):

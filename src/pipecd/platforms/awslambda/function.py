@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from pipecd.config.decode import LenientModel
 from pipecd.config.values import Text
 
+PACKAGE_TYPE_REMEDY = "give the function another name, or delete it and sync again"
+
 
 class GitSource(LenientModel):
     """The agent zips `path` of `git` at `ref`."""
@@ -91,6 +93,11 @@ class LambdaFunction(LenientModel):
         return self
 
     @property
+    def package_type(self) -> str:
+        """AWS's `PackageType`."""
+        return "Image" if self.image else "Zip"
+
+    @property
     def version(self) -> str:
         """The displayed version: the image's tag, the S3 object's version, or the Git ref."""
         if self.image:
@@ -129,3 +136,17 @@ def configuration(function: LambdaFunction) -> dict[str, object]:
 
 def architectures(function: LambdaFunction) -> list[str]:
     return [architecture.name for architecture in function.architectures] or ["x86_64"]
+
+
+def refused_changes(running: LambdaFunction, target: LambdaFunction) -> Sequence[str]:
+    """Changes that AWS does not allow for an existing function, as sentences that end in a remedy."""
+    if running.name != target.name or running.package_type == target.package_type:
+        return ()
+    return (f"{package_type_change(target, running.package_type)}; {PACKAGE_TYPE_REMEDY}",)
+
+
+def package_type_change(desired: LambdaFunction, live: str) -> str:
+    return (
+        f"AWS cannot change the package type of the function {desired.name} from {live}"
+        f" to {desired.package_type}"
+    )

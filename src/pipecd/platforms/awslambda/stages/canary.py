@@ -20,7 +20,8 @@ async def canary_rollout(work: Work[BaseModel]) -> Outcome:
         version = await release(work, client, desired, work.deployment.trigger.commit.hash)
         if not isinstance(version, str):
             return version
-        if step := record_original_traffic(work, await client.get_alias(desired.name)):
+        alias = await client.get_alias(desired.name)
+        if step := await record_original_traffic(work, client, desired.name, alias):
             return step
     note = f"Published version {version}; it receives no traffic yet"
     work.log.success(note)

@@ -8,6 +8,7 @@ from pipecd.platforms.awslambda.source import load_manifest
 from pipecd.platforms.awslambda.stages.canary import rollout_key
 from pipecd.platforms.awslambda.stages.cleanup import clean_up
 from pipecd.platforms.awslambda.stages.route import record_original_traffic, route, route_all
+from pipecd.platforms.awslambda.stages.waiting import wait_until_active
 from pipecd.platforms.awslambda.traffic import ALIAS, promote
 
 #: Stage metadata that the console shows.
@@ -21,8 +22,10 @@ async def promote_stage(work: Work[PromoteOptions]) -> Outcome:
         raise Refused("no version was rolled out", remedy="add LAMBDA_CANARY_ROLLOUT before LAMBDA_PROMOTE")
     percent = float(work.options.percent)
     async with connect(work.provider) as client:
+        if step := await wait_until_active(work, client, desired.name, version):
+            return step
         alias = await client.get_alias(desired.name)
-        if step := record_original_traffic(work, alias):
+        if step := await record_original_traffic(work, client, desired.name, alias):
             return step
         if alias is None and percent < 100:
             raise Refused(
@@ -36,9 +39,9 @@ async def promote_stage(work: Work[PromoteOptions]) -> Outcome:
                 return step
         elif alias is not None:
             traffic = promote(alias.traffic, version, percent)
-            if alias.traffic.shares != traffic.shares:
-                record = {f"latest-promote-traffic-{work.deployment.running_commit}": traffic.dump()}
-                return await route(work, client, desired.name, alias, traffic, record)
+            record = {f"latest-promote-traffic-{work.deployment.running_commit}": traffic.dump()}
+            if step := await route(work, client, desired.name, alias, traffic, record):
+                return step
     return Done(
         note=f"Version {version} receives {percent:g} % of the traffic", saved={PERCENTAGE: f"{percent:g}"}
     )

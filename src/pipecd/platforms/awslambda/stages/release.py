@@ -8,19 +8,21 @@ No traffic is moved here.
 from collections.abc import Mapping
 from typing import Any
 
-from pipecd.errors import AlreadyExists
+from pipecd.errors import AlreadyExists, Refused
 from pipecd.model.stage import Again, Failed, Work
 from pipecd.platforms import aws
 from pipecd.platforms.awslambda.client import Function, LambdaClient
-from pipecd.platforms.awslambda.function import LambdaFunction, configuration
-from pipecd.platforms.awslambda.source import load_code
-
-#: Stage metadata: the token with which code and configuration were sent, and the published version.
-CODE_SENT, CONFIGURATION_SENT, VERSION = (
-    "pipecd/code-sent",
-    "pipecd/configuration-sent",
-    "pipecd/version",
+from pipecd.platforms.awslambda.function import (
+    PACKAGE_TYPE_REMEDY,
+    LambdaFunction,
+    configuration,
+    package_type_change,
 )
+from pipecd.platforms.awslambda.source import load_code
+from pipecd.platforms.awslambda.stages.waiting import VERSION, wait, wait_until_active
+
+#: Stage metadata: the token with which code and configuration were sent.
+CODE_SENT, CONFIGURATION_SENT = "pipecd/code-sent", "pipecd/configuration-sent"
 #: Polling interval while AWS applies a change (seconds). Functions with an image take longest.
 POLL_INTERVAL = 2.0
 
@@ -28,9 +30,9 @@ POLL_INTERVAL = 2.0
 async def release(
     work: Work[Any], client: LambdaClient, desired: LambdaFunction, commit: str
 ) -> Again | Failed | str:
-    """The published version, or the step towards it."""
+    """The published version when it can be called, or the step towards it."""
     if version := work.saved.get(VERSION):
-        return version
+        return await wait_until_active(work, client, desired.name, version, replace_failed=True) or version
     if step := await apply_manifest(work, client, desired, commit):
         return step
     version = await client.publish_version(desired.name, work.token)
@@ -45,20 +47,26 @@ async def apply_manifest(
     live = await client.get_function(desired.name)
     if live is None:
         return await _create(work, client, desired, commit)
+    if live.package_type != desired.package_type:
+        raise Refused(package_type_change(desired, live.package_type), remedy=PACKAGE_TYPE_REMEDY)
     if live.state == "Failed":
         return Failed(
             reason=f"Lambda could not create the function: {live.state_reason}",
             remedy="fix the reported error, delete the function, and sync again",
         )
     if live.state == "Pending" or live.update == "InProgress":
-        return Again(after=POLL_INTERVAL, note="Waiting for Lambda to apply the last change")
+        sent = [key for key in (CODE_SENT, CONFIGURATION_SENT) if work.saved.get(key) == work.token]
+        return wait(work, f"change-{len(sent)}", "Lambda to apply the last change", POLL_INTERVAL)
     if work.saved.get(CODE_SENT) != work.token:
         await client.update_code(desired, await load_code(work, desired))
         work.log.info(f"Updated the code of {desired.name} to {desired.version or 'the latest version'}")
         return Again(saved={CODE_SENT: work.token}, note="Updating the code")
     # Checked only now: the new code may fix a failed update from before this deployment.
     if live.update == "Failed":
-        return Failed(reason=f"Lambda could not update the function: {live.update_reason}")
+        return Failed(
+            reason=f"Lambda could not update the function: {live.update_reason}",
+            remedy="fix the reported error, and sync again",
+        )
     if work.saved.get(CONFIGURATION_SENT) != work.token and _configuration_differs(
         live.configuration, desired
     ):

@@ -38,10 +38,7 @@ async def _restore_traffic(
     alias = await client.get_alias(desired.name)
     if alias is None:
         return Failed(reason=f"the alias of {desired.name} was deleted", remedy="sync the application again")
-    traffic = parse_traffic(recorded)
-    if alias.traffic == traffic:
-        return None
-    return await route(work, client, desired.name, alias, traffic, {})
+    return await route(work, client, desired.name, alias, parse_traffic(recorded), {})
 
 
 async def _replace_traffic(work: Work[BaseModel], client: LambdaClient, desired: LambdaFunction) -> Outcome:

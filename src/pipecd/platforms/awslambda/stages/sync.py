@@ -17,7 +17,7 @@ async def lambda_sync(work: Work[BaseModel]) -> Outcome:
         if not isinstance(version, str):
             return version
         alias = await client.get_alias(desired.name)
-        if step := record_original_traffic(work, alias):
+        if step := await record_original_traffic(work, client, desired.name, alias):
             return step
         if step := await route_all(work, client, desired.name, alias, version):
             return step
