@@ -37,6 +37,7 @@ class LambdaPolicy(iam.ManagedPolicy):
                     "lambda:GetAlias",
                     "lambda:GetFunction",
                     "lambda:GetFunctionConfiguration",
+                    "lambda:GetProvisionedConcurrencyConfig",
                     "lambda:ListAliases",
                     "lambda:ListTags",
                     "lambda:ListVersionsByFunction",

@@ -23,6 +23,7 @@ data "aws_iam_policy_document" "lambda" {
       "lambda:GetAlias",
       "lambda:GetFunction",
       "lambda:GetFunctionConfiguration",
+      "lambda:GetProvisionedConcurrencyConfig",
       "lambda:ListAliases",
       "lambda:ListTags",
       "lambda:ListVersionsByFunction",

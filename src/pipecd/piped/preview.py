@@ -20,11 +20,11 @@ from pipecd.config.piped import PlanPreview
 from pipecd.errors import NotFound, PipecdError, UserError
 from pipecd.model.application import Application, DeploymentReference, plugin_of_kind
 from pipecd.model.command import BuildPlanPreview
-from pipecd.model.deployment import SyncStrategy, Trigger
+from pipecd.model.deployment import Trigger
 from pipecd.model.plan import Strategy
 from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
-from pipecd.piped.deploy.planner import configured_strategy
+from pipecd.piped.deploy.planner import configured_strategy, platform_strategy, refused_changes
 from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.metrics import INTERNAL_ERRORS, PREVIEW_SECONDS, PREVIEWS_HANDLED, PREVIEWS_RECEIVED
 from pipecd.piped.providers import Providers
@@ -261,7 +261,7 @@ class PlanPreviewLoop:
                 services.sources.checkout(application.git_path, pull_request.commit.hash)
             )
             running = _RunningSource(application, last, services.sources, exit_stack)
-            strategy = await _determine_strategy(platform, pull_request, head, running)
+            strategy, refused = await _determine_strategy(platform, pull_request, head, running)
             request = PreviewRequest(
                 application=application,
                 provider=services.providers.config(application.kind, application.platform_provider),
@@ -269,7 +269,7 @@ class PlanPreviewLoop:
                 head=head,
                 running=running,
             )
-            return strategy, await platform.plan_preview(request)
+            return strategy, with_refused_changes(await platform.plan_preview(request), refused)
 
 
 class _RunningSource:
@@ -296,17 +296,32 @@ class _RunningSource:
 
 async def _determine_strategy(
     platform: Platform[Any], pull_request: MergedPullRequest, head: Source, running: _RunningSource
-) -> Strategy:
-    """The strategy for deploying the merge. Ignores the commit message, which is unknown before the merge."""
+) -> tuple[Strategy, Sequence[str]]:
+    """The strategy for deploying the merge, and the changes that the platform does not allow.
+
+    Ignores the commit message, which is unknown before the merge.
+    """
     trigger = Trigger(commit=pull_request.commit, timestamp=0, commander="pipectl")
-    if strategy := configured_strategy(trigger, head.config):
-        return strategy
+    strategy = configured_strategy(trigger, head.config)
+    if strategy and platform.refused_changes is None:
+        return strategy, ()
     target: Any = await platform.load_desired_state(head)
+    state: Any = None
     try:
-        source = await running()
-        return platform.choose_strategy(await platform.load_desired_state(source) if source else None, target)
-    except (UserError, NotFound):
-        return Strategy(strategy=SyncStrategy.PIPELINE, reason="the running configuration cannot be loaded")
+        if source := await running():
+            state = await platform.load_desired_state(source)
+    except (UserError, NotFound) as error:
+        state = error
+    strategy = strategy or platform_strategy(platform, state, target)
+    return strategy, refused_changes(platform, state, target)
+
+
+def with_refused_changes(preview: Preview, refused: Sequence[str]) -> Preview:
+    """The preview, which names the changes that the platform does not allow first."""
+    if not refused:
+        return preview
+    details = "\n".join([*(f"! {sentence}" for sentence in refused), preview.details])
+    return replace(preview, summary=". ".join([preview.summary, *refused]), details=details)
 
 
 def _unsupported(platform: Platform[Any]) -> UserError:

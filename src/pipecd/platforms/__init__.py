@@ -93,6 +93,10 @@ class Platform(Generic[Desired]):
     #: How to sync when nothing else decided: the running state (None before the first deployment) and the
     #: target.
     choose_strategy: Callable[[Desired | None, Desired], Strategy]
+    #: Optional: changes from the running to the target state that the platform refuses for existing
+    #: resources, as sentences that end in a remedy. The plan and the plan preview show them. Stages refuse
+    #: them if the resources still exist.
+    refused_changes: Callable[[Desired, Desired], Sequence[str]] | None = None
     #: Optional: what a pull request would change. Changes nothing outside the checkouts. Raises UserError.
     plan_preview: Callable[[PreviewRequest], Awaitable[Preview]] | None = None
     observes: Observes | None = None

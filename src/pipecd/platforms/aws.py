@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Refused, Temporary
+from pipecd.errors import ConfigError, Temporary, UserError
+from pipecd.platforms.aws_errors import meaning
 from pipecd.platforms.connections import shared_connection
 
 if TYPE_CHECKING:
@@ -33,47 +34,6 @@ MANAGED_BY, PIPED, APPLICATION, COMMIT = (
 CLIENT_MAX_AGE = 600.0
 #: All deployments of an agent share a client.
 MAX_POOL_CONNECTIONS = 50
-
-_NOT_FOUND_CODES = {
-    "ResourceNotFoundException",
-    "NoSuchEntity",
-    "ServiceNotFoundException",
-    "ServiceNotActiveException",
-    "ClusterNotFoundException",
-    "TaskSetNotFoundException",
-    "ListenerNotFound",
-    "RuleNotFound",
-    "TargetGroupNotFound",
-    "NoSuchKey",
-    "ParameterNotFound",
-    "ProvisionedConcurrencyConfigNotFoundException",
-}
-#: ECS has no separate error code for a missing task definition.
-_TASK_DEFINITION_NOT_FOUND = ("Unable to describe task definition", "task definition does not exist")
-_CONFLICT_CODES = {"ResourceConflictException", "ResourceExistsException"}
-#: Lambda uses the same code while another change is in progress.
-_CHANGE_IN_PROGRESS = ("in progress", "cannot be performed at this time", "Pending")
-_PRECONDITION_CODES = {"PreconditionFailedException", "ConditionalCheckFailedException"}
-_TEMPORARY_CODES = {
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "TooManyRequestsException",
-    "RequestLimitExceeded",
-    "ServiceException",
-    "ServerException",
-    "InternalFailure",
-    "InternalError",
-    "ServiceUnavailable",
-    "UpdateInProgressException",
-}
-_ACCESS_DENIED_CODES = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"}
-_EXPIRED_CREDENTIALS_CODES = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-}
 
 
 class AwsProvider(BaseModel):
@@ -195,24 +155,12 @@ def _translate(service: str, error: "ClientError") -> Exception:
     code = error.response.get("Error", {}).get("Code", "")
     message = error.response.get("Error", {}).get("Message", str(error))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    found = meaning(code, message, status)
     text = f"{service} {error.operation_name}: {message}"
-    if code in _NOT_FOUND_CODES:
-        return NotFound(text)
-    if code == "ClientException" and any(phrase in message for phrase in _TASK_DEFINITION_NOT_FOUND):
-        return NotFound(text)
-    if code in _CONFLICT_CODES and any(phrase in message for phrase in _CHANGE_IN_PROGRESS):
-        return Temporary(text)
-    if code in _CONFLICT_CODES:
-        return AlreadyExists(text)
-    if code in _PRECONDITION_CODES:
-        return Conflict(text)
-    if code in _TEMPORARY_CODES or status >= 500:
-        return Temporary(text)
-    if code in _EXPIRED_CREDENTIALS_CODES:
-        return Refused(text, remedy="the credentials have expired; renew them or use a role")
-    if code in _ACCESS_DENIED_CODES or status == 403:
-        return Refused(text, remedy=f"allow the agent's role to call {service}:{error.operation_name}")
-    return Refused(text)
+    remedy = found.remedy.format(call=f"{service}:{error.operation_name}")
+    if issubclass(found.error, UserError):
+        return found.error(text, remedy=remedy)
+    return found.error(f"{text}; {remedy}")
 
 
 def resource_tags(

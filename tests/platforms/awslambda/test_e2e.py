@@ -104,3 +104,23 @@ async def test_live_state_and_manual_changes_are_shown(
 
         reason = await eventually(drift_reason)
         assert "-Timeout: 77\n+Timeout: 5" in reason
+
+
+async def test_a_change_that_aws_refuses_is_named_in_the_plan_and_changes_nothing(
+    aws: Emulator, role: str, tmp_path: Path
+) -> None:
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+        code = {"code/app.py": "def handler(*_): return 1\n"}
+        first = files(role, w.git.url(REPOSITORY))
+        await w.push("Begin", {**code, **first})
+        app = await w.register("shop", kind=LAMBDA, provider="lambda")
+        await w.wait_for_deployment(app)
+        manifest = yaml.safe_load(first["shop/function.yaml"])
+        del manifest["spec"]["source"]
+        manifest["spec"]["image"] = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/shop:v2"
+        commit = await w.push("As an image", {"shop/function.yaml": yaml.safe_dump(manifest)})
+        second = await w.wait_for_deployment(app, commit)
+        refused = "AWS cannot change the package type of the function shop from Zip to Image"
+        assert refused in second.summary and "give the function another name" in second.summary
+        assert second.status == DeploymentStatus.DEPLOYMENT_FAILURE and refused in second.status_reason
+        assert traffic(aws) == {"1": 100}

@@ -5,7 +5,10 @@ from typing import Any
 
 import yaml
 
+from pipecd.piped.deploy.planner import refused_changes
+from pipecd.piped.preview import with_refused_changes
 from pipecd.platforms.awslambda import platform
+from tests.platforms.aws.stage_runner import load_source
 from tests.platforms.make_preview import make_preview
 
 
@@ -45,3 +48,18 @@ async def test_notation_is_no_change(tmp_path: Path) -> None:
         write_application(tmp_path / "now", environments={"COUNT": 1}),
     )
     assert preview.no_change and preview.summary == "No changes were detected"
+
+
+async def test_a_change_that_aws_refuses_is_named_first(tmp_path: Path) -> None:
+    archive = {"image": "", "s3Bucket": "b", "s3Key": "k", "handler": "a.b", "runtime": "python3.13"}
+    now = write_application(tmp_path / "now")
+    head = write_application(tmp_path / "head", **archive)
+    running, target = [await platform.load_desired_state(load_source(platform, at)) for at in (now, head)]
+    preview = with_refused_changes(
+        await make_preview(platform, head, now), refused_changes(platform, running, target)
+    )
+    first, second, *_ = preview.details.splitlines()
+    assert first.startswith("! AWS cannot change the package type of the function shop from Image to Zip; ")
+    assert second == "--- Last Deploy" and "AWS cannot change the package type" in preview.summary
+    assert refused_changes(platform, running, running) == ()
+    assert refused_changes(platform, None, target) == ()

@@ -5,6 +5,7 @@ and the caller retries.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,7 +78,10 @@ class Planner:
         async with self._sources.checkout(deployment.git_path, commit) as source:
             target = await platform.load_desired_state(source)
             strategy = configured_strategy(deployment.trigger, source.config)
-            strategy = strategy or await self._platform_strategy(platform, deployment, last, target)
+            if strategy is None or platform.refused_changes:
+                running = await self._load_running(platform, deployment, last)
+                strategy = strategy or platform_strategy(platform, running, target)
+                strategy = with_refused_changes(strategy, platform, running, target)
             versions = tuple(platform.versions(target))
             stages = _stages(platform, source.config, strategy)
             timeout = source.config.spec.timeout.total_seconds()
@@ -94,22 +98,40 @@ class Planner:
             shared={**deployment.shared, TIMEOUT: f"{timeout:g}"},
         )
 
-    async def _platform_strategy(
-        self, platform: Platform[Any], deployment: Deployment, last: DeploymentReference | None, target: Any
-    ) -> Strategy:
-        """The strategy that the platform chooses by comparing the running and the desired state."""
+    async def _load_running(
+        self, platform: Platform[Any], deployment: Deployment, last: DeploymentReference | None
+    ) -> Any:
+        """The running state: None before the first deployment, an error if it cannot be loaded."""
         if last is None:
-            return platform.choose_strategy(None, target)
+            return None
         path: GitPath = replace(deployment.git_path, config_filename=last.config_filename)
         try:
             async with self._sources.checkout(path, last.commit, deployed=True) as source:
-                running = await platform.load_desired_state(source)
+                return await platform.load_desired_state(source)
         except (UserError, NotFound) as error:
-            return Strategy(
-                strategy=SyncStrategy.PIPELINE,
-                reason=f"Sync with the pipeline, because the running configuration cannot be loaded: {error}",
-            )
-        return platform.choose_strategy(running, target)
+            return error
+
+
+def platform_strategy(platform: Platform[Any], running: Any, target: Any) -> Strategy:
+    """The strategy that the platform chooses. `running` is the result of `_load_running`."""
+    if isinstance(running, PipecdError):
+        return Strategy(
+            strategy=SyncStrategy.PIPELINE,
+            reason=f"Sync with the pipeline, because the running configuration cannot be loaded: {running}",
+        )
+    return platform.choose_strategy(running, target)
+
+
+def with_refused_changes(strategy: Strategy, platform: Platform[Any], running: Any, target: Any) -> Strategy:
+    """The strategy, whose reason also names the changes that the platform does not allow."""
+    sentences = refused_changes(platform, running, target)
+    return replace(strategy, reason=". ".join([strategy.reason, *sentences])) if sentences else strategy
+
+
+def refused_changes(platform: Platform[Any], running: Any, target: Any) -> Sequence[str]:
+    if platform.refused_changes is None or running is None or isinstance(running, PipecdError):
+        return ()
+    return platform.refused_changes(running, target)
 
 
 def configured_strategy(trigger: Trigger, config: ApplicationConfig) -> Strategy | None:

@@ -9,7 +9,7 @@ from pipecd.model.deployment import SyncStrategy
 from pipecd.platforms import Compares, Observes, Platform, Predefined, Strategy, in_thread
 from pipecd.platforms.awslambda.config import LambdaApp, LambdaProvider, PromoteOptions
 from pipecd.platforms.awslambda.drift import detect_drift
-from pipecd.platforms.awslambda.function import LambdaFunction
+from pipecd.platforms.awslambda.function import LambdaFunction, refused_changes
 from pipecd.platforms.awslambda.live import load_live_state
 from pipecd.platforms.awslambda.preview import plan_preview
 from pipecd.platforms.awslambda.source import load_manifest, versions
@@ -44,6 +44,7 @@ platform = Platform(
     load_desired_state=in_thread(load_manifest),
     versions=versions,
     choose_strategy=_choose_strategy,
+    refused_changes=refused_changes,
     plan_preview=plan_preview,
     observes=Observes(load=load_live_state),
     compares=Compares(detect=detect_drift),
