@@ -24,6 +24,11 @@ async def test_login_shows_errors_and_redirects_to_the_requested_page(browser: B
         await expect(user.page.get_by_role("alert")).to_contain_text("wrong")
         await user.sign_in()
         await expect(user.page.get_by_role("heading", name="Pipeds", level=1)).to_be_visible()
+        await user.page.get_by_role("button", name="Signed in as").click()
+        await user.page.get_by_role("menuitem", name="Log out").click()
+        await expect(user.page).to_have_url(re.compile("/login"))
+        await user.go("/pipeds")
+        await expect(user.page).to_have_url(re.compile("/login"))
 
 
 async def test_an_empty_project_shows_what_to_do(user: BrowserUser) -> None:

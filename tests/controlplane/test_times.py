@@ -16,6 +16,7 @@ from pipecd.controlplane.jobs import Job
 from pipecd.controlplane.rpc.watch import watch_agent
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.settings import AuthSettings
+from pipecd.controlplane.store.kinds import ENDED_SESSION
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import Conflict, Unauthenticated
 from pipecd.model.actor import Actor
@@ -85,23 +86,56 @@ async def test_an_open_stream_keeps_its_lease_for_days(services: Services, clock
     await stream.aclose()
 
 
-async def test_a_session_ends_after_its_lifetime(clock: VirtualClock) -> None:
-    sessions = Sessions(ENCRYPTION_KEY, clock, lifetime=3600)
+async def test_a_session_ends_after_its_lifetime(services: Services, clock: VirtualClock) -> None:
+    sessions = Sessions(ENCRYPTION_KEY, services.store, clock, AuthSettings(session_lifetime=3600))
     token = sessions.issue(Session(project_id="shop", username="ann", roles=("Admin",)))
     await clock.advance(3599)
-    assert sessions.read(token).username == "ann"
+    session = sessions.read(token)
+    assert session.username == "ann"
+    await sessions.check(session)
     await clock.advance(1)
     with pytest.raises(Unauthenticated, match="expired"):
         sessions.read(token)
+    with pytest.raises(Unauthenticated, match="expired"):
+        await sessions.check(session)
 
 
-async def test_a_session_is_not_valid_before_it_was_issued() -> None:
+async def test_a_session_is_not_valid_before_it_was_issued(services: Services) -> None:
     """The clocks of two replicas may differ; a token from the future is refused."""
-    token = Sessions(ENCRYPTION_KEY, VirtualClock(now=2_000.0), 3600).issue(
-        Session(project_id="shop", username="ann", roles=())
-    )
+
+    def at(now: float) -> Sessions:
+        return Sessions(ENCRYPTION_KEY, services.store, VirtualClock(now=now), AuthSettings())
+
+    token = at(2_000.0).issue(Session(project_id="shop", username="ann", roles=()))
     with pytest.raises(Unauthenticated):
-        Sessions(ENCRYPTION_KEY, VirtualClock(now=1_000.0), 3600).read(token)
+        at(1_000.0).read(token)
+
+
+async def test_a_session_that_another_replica_ended_is_rejected_within_a_second(
+    services: Services, clock: VirtualClock
+) -> None:
+    here, there = services.sessions, Sessions(ENCRYPTION_KEY, services.store, clock, AuthSettings())
+    session = here.read(here.issue(Session(project_id="shop", username="ann", roles=())))
+    await there.check(session)
+    await here.end(session, by=TESTER)
+    with pytest.raises(Unauthenticated):
+        await here.check(session)
+    await clock.advance(1)
+    with pytest.raises(Unauthenticated, match="signed out"):
+        await there.check(session)
+
+
+async def test_ended_sessions_are_forgotten_once_they_would_have_expired(
+    services: Services, clock: VirtualClock
+) -> None:
+    session = services.sessions.read(
+        services.sessions.issue(Session(project_id="shop", username="ann", roles=()))
+    )
+    await services.sessions.end(session, by=TESTER)
+    for days, remaining in ((6, 1), (2, 0)):
+        await clock.advance(days * 24 * 3600)
+        await services.sessions.prune()
+        assert len(await services.store.list_metadata(ENDED_SESSION, "shop")) == remaining
 
 
 async def test_a_credential_that_another_replica_changes_is_cached_for_a_second(

@@ -20,7 +20,7 @@ from pipecd.controlplane import jobs
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.projects import Projects
-from pipecd.controlplane.auth.sessions import Sessions
+from pipecd.controlplane.auth.sessions import Sessions, check_key
 from pipecd.controlplane.http import admin
 from pipecd.controlplane.http.app import application
 from pipecd.controlplane.http.login import Login
@@ -91,7 +91,7 @@ class RunningServer:
 async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Services]:
     """Open the object store and the database, and migrate its schema. Raises ConfigError or Temporary."""
     clock, settings = options.clock, options.settings
-    sessions = Sessions(options.encryption_key, clock, settings.auth.session_lifetime)
+    check_key(options.encryption_key)
     blobs = open_blobs(spec)
     store = await Store.open(database_url(spec), clock, settings.store)
     try:
@@ -102,7 +102,7 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             blobs=blobs,
             logs=StageLogs(store, blobs),
             projects=projects,
-            sessions=sessions,
+            sessions=Sessions(options.encryption_key, store, clock, settings.auth),
             credentials=CredentialCache(store, clock, settings.auth),
             clock=clock,
             settings=settings,
@@ -185,6 +185,7 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
         webhooks=Webhooks(secrets, RepositoryNotifier(services.store), services.proxies),
         static_dir=options.static_dir,
         https=not options.insecure_cookie,
+        address=services.address,
         newcomer=options.newcomer,
     )
 

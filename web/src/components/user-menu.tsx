@@ -1,4 +1,4 @@
-// The signed-in user, and the logout link.
+// The signed-in user, and the logout button.
 
 import { Avatar, Menu, UnstyledButton } from "@mantine/core";
 import { IconLogout } from "@tabler/icons-react";
@@ -24,9 +24,11 @@ export function UserMenu({ me }: { me: GetMeResponse }) {
         <Menu.Label>
           {me.subject}, project {me.projectId}
         </Menu.Label>
-        <Menu.Item component="a" href="/auth/logout" leftSection={<IconLogout size={16} aria-hidden />}>
-          Log out
-        </Menu.Item>
+        <form method="post" action="/auth/logout">
+          <Menu.Item type="submit" leftSection={<IconLogout size={16} aria-hidden />}>
+            Log out
+          </Menu.Item>
+        </form>
       </Menu.Dropdown>
     </Menu>
   );

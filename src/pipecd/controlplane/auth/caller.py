@@ -5,6 +5,7 @@ Handlers take the project from the caller, never from the request, and pass its 
 
 from dataclasses import dataclass
 
+from pipecd.controlplane.auth.sessions import Session
 from pipecd.model.access import Policy
 from pipecd.model.actor import Actor
 
@@ -49,7 +50,7 @@ class Person:
     actor: Actor
     project_id: str
     username: str
-    avatar_url: str = ""
+    session: Session
     policies: tuple[Policy, ...] = ()
 
     @property

@@ -5,6 +5,7 @@ Projects defined in the configuration file cannot be changed through the API. Ca
 """
 
 import hashlib
+import hmac
 from collections.abc import Callable, Sequence
 
 from pipecd.config.controlplane import Project as ConfiguredProject
@@ -77,20 +78,38 @@ class Projects:
             )
         await self._store.update(Project, project_id, alter, by=by)
 
-    async def check_static_admin(self, project_id: str, username: str, password: str) -> None:
-        """Raises Unauthenticated. Takes equally long whether the project, user name or password is wrong."""
-        admin = ProjectStaticUser()
-        try:
-            project = await self.get(project_id)
-            if not project.static_admin_disabled:
-                admin = project.static_admin
-        except NotFound:
-            project = Project()
+    async def check_static_admin(self, project_id: str, username: str, password: str) -> str:
+        """Verify a password. Returns the `credential` of a session.
+
+        Raises Unauthenticated. Takes equally long whether the project, user name or password is wrong.
+        """
+        admin = await self._static_admin(project_id)
         known_user = bool(admin.username) and admin.username == username
         password_hash = admin.password_hash if known_user else passwords.DUMMY_HASH
         correct = await passwords.verify_password(password, password_hash)
         if not (known_user and correct):
             raise Unauthenticated("the project, the user name or the password is wrong")
+        return _credential(admin)
+
+    async def check_credential(self, project_id: str, credential: str) -> None:
+        """Raises Unauthenticated if the static admin was disabled or renamed, or has another password."""
+        if not hmac.compare_digest(_credential(await self._static_admin(project_id)), credential):
+            raise Unauthenticated("the password was changed, or access was revoked; sign in again")
+
+    async def _static_admin(self, project_id: str) -> ProjectStaticUser:
+        """Empty if the project does not exist, or its static admin is disabled."""
+        try:
+            project = await self.get(project_id)
+        except NotFound:
+            return ProjectStaticUser()
+        return ProjectStaticUser() if project.static_admin_disabled else project.static_admin
+
+
+def _credential(admin: ProjectStaticUser) -> str:
+    """Differs for each user name and password. The hash is salted, so that nothing can be guessed from it."""
+    if not admin.username:
+        return ""
+    return hashlib.sha256(f"{admin.username}\0{admin.password_hash}".encode()).hexdigest()
 
 
 def _to_record(project: ConfiguredProject) -> Project:

@@ -6,11 +6,12 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
 from pipecd.controlplane.http.console import BUILT_CONSOLE, Assets, Pages
 from pipecd.controlplane.http.login import Login
+from pipecd.controlplane.http.origin import RefuseForeign
 from pipecd.controlplane.http.security import SecureHeaders
 from pipecd.controlplane.http.webhooks import Webhooks
 
@@ -22,10 +23,12 @@ def application(
     webhooks: Webhooks,
     static_dir: Path | None,
     https: bool,
+    address: str,
     newcomer: Mapping[str, object] | None,
 ) -> ASGIApp:
     """`api` is mounted at `/api`; `https` states whether browsers reach this port over HTTPS.
 
+    `address` is the configured URL of the console; empty if there is none.
     `newcomer` is the getting-started content of the console's first page in a quickstart. Otherwise
     `/quickstart.json` returns `null` rather than an error, because every browser requests it.
     """
@@ -33,13 +36,18 @@ def application(
     async def quickstart(_: Request) -> Response:
         return JSONResponse(newcomer)
 
+    authentication = Router(
+        routes=[
+            Route("/login/static", login.static, methods=["POST"]),
+            Route("/logout", login.logout, methods=["POST"]),
+        ]
+    )
     root = static_dir or BUILT_CONSOLE
     pages = Pages(root)
     app = Starlette(
         routes=[
-            Mount("/api", app=api),
-            Route("/auth/login/static", login.static, methods=["POST"]),
-            Route("/auth/logout", login.logout, methods=["GET", "POST"]),
+            Mount("/api", app=RefuseForeign(api, address=address)),
+            Mount("/auth", app=RefuseForeign(authentication, address=address)),
             Route("/hooks/{host}", webhooks.receive, methods=["POST"]),
             Route("/quickstart.json", quickstart),
             Mount("/assets", app=Assets(directory=root / "assets", check_dir=False)),

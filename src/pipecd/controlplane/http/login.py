@@ -1,22 +1,24 @@
 """Sign-in and sign-out of the console: `/auth/*`.
 
 A correct user name and password set the session cookie. A failed attempt does not reveal which part was
-wrong, and repeated failures are throttled; the console reads the message from the cookie `error`.
+wrong, and repeated failures are throttled; the console reads the message from the cookie `error`. Starting
+and ending a session write rows of the audit log. `http.origin` refuses requests that other sites cause.
 """
 
 from urllib.parse import quote
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import COOKIE, Session, Sessions
 from pipecd.controlplane.http.client_address import http_client_address
 from pipecd.controlplane.http.throttle import Throttle
-from pipecd.errors import NotFound, Unauthenticated
+from pipecd.errors import PipecdError, Unauthenticated
 from pipecd.model.access import ADMIN
+from pipecd.model.actor import Actor, ActorKind
 
 log = structlog.get_logger()
 
@@ -43,8 +45,6 @@ class Login:
 
     async def static(self, request: Request) -> Response:
         """Sign in the static administrator of a project with user name and password."""
-        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return PlainTextResponse("sign in on the page of the console itself", status_code=403)
         async with request.form(max_files=0, max_fields=10) as form:
             project, username, password = (
                 str(form.get(name, "")) for name in ("project", "username", "password")
@@ -52,29 +52,43 @@ class Login:
         if max(map(len, (project, username, password))) > _MAX_FIELD_LENGTH:
             return self._reject("The user name, the password or the project is too long.")
         client = (http_client_address(request, self._proxies), project, username)
-        if wait := self._throttle.wait(client):
+        if wait := self._throttle.begin(client):
             return self._reject(f"Too many failed attempts; try again in {int(wait / 60) + 1} min.")
         try:
-            await self._projects.check_static_admin(project, username, password)
-        except (NotFound, Unauthenticated):
-            self._throttle.record_failure(client)
+            credential = await self._projects.check_static_admin(project, username, password)
+        except Unauthenticated:
             log.warning("sign_in_failed", project=project, username=username, peer=client[0])
             return self._reject("The project, the user name or the password is wrong.")
+        except PipecdError:
+            self._throttle.withdraw(client)
+            raise
         self._throttle.record_success(client)
         log.info("signed_in", project=project, username=username, peer=client[0])
-        return self._start_session(Session(project_id=project, username=username, roles=(ADMIN,)))
+        session = Session(project_id=project, username=username, roles=(ADMIN,), credential=credential)
+        return await self._start_session(session, client[0])
 
     async def logout(self, request: Request) -> Response:
-        response = RedirectResponse("/", status_code=302)
+        """End the session, if there is one, and delete its cookie."""
+        response = RedirectResponse("/", status_code=303)
         for name in (COOKIE, "state"):
             response.delete_cookie(name, path="/", secure=self._secure, httponly=True, samesite="strict")
+        try:
+            session = self._sessions.read(request.cookies.get(COOKIE, ""))
+            await self._sessions.check(session)
+        except Unauthenticated:
+            return response
+        address = http_client_address(request, self._proxies)
+        await self._sessions.end(session, by=_actor(session, "sign-out", address))
+        log.info("signed_out", project=session.project_id, username=session.username, peer=address)
         return response
 
-    def _start_session(self, session: Session) -> Response:
+    async def _start_session(self, session: Session, address: str) -> Response:
+        token = self._sessions.issue(session)
+        await self._sessions.record_start(token, by=_actor(session, "sign-in", address))
         response = RedirectResponse("/", status_code=302)
         response.set_cookie(
             COOKIE,
-            self._sessions.issue(session),
+            token,
             max_age=self._sessions.lifetime,
             path="/",
             secure=self._secure,
@@ -95,3 +109,14 @@ class Login:
             samesite="strict",
         )
         return response
+
+
+def _actor(session: Session, action: str, address: str) -> Actor:
+    return Actor(
+        kind=ActorKind.PERSON,
+        id=session.username,
+        name=session.username,
+        action=action,
+        project_id=session.project_id,
+        address=address,
+    )

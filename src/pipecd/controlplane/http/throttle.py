@@ -18,21 +18,27 @@ class Throttle:
         self._clock, self._settings = clock, settings
         self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
 
-    def wait(self, client: tuple[str, ...]) -> float:
-        """Seconds until `client` may try again; 0 means now."""
-        failures = self._failures.get(client)
-        if failures is None or failures.count < self._settings.max_failures:
-            return 0.0
-        return max(0.0, failures.since + self._settings.failure_window - self._clock.monotonic())
+    def begin(self, client: tuple[str, ...]) -> float:
+        """Begin an attempt. Returns the seconds until `client` may try again; 0 means that it may try now.
 
-    def record_failure(self, client: tuple[str, ...]) -> None:
-        now = self._clock.monotonic()
-        failures = self._failures.pop(client, None)
-        if failures is None or now - failures.since > self._settings.failure_window:
+        The attempt counts as failed until `record_success`, so that many attempts at once count too.
+        """
+        now, settings = self._clock.monotonic(), self._settings
+        failures = self._failures.get(client)
+        if failures is None or now - failures.since >= settings.failure_window:
             failures = _Failures(0, now)
+        if failures.count >= settings.max_failures:
+            return failures.since + settings.failure_window - now
         self._failures[client] = _Failures(failures.count + 1, failures.since)
-        while len(self._failures) > self._settings.max_clients:
+        self._failures.move_to_end(client)
+        while len(self._failures) > settings.max_clients:
             self._failures.popitem(last=False)
+        return 0.0
+
+    def withdraw(self, client: tuple[str, ...]) -> None:
+        """An attempt that began could not be evaluated; it does not count."""
+        if failures := self._failures.get(client):
+            self._failures[client] = _Failures(failures.count - 1, failures.since)
 
     def record_success(self, client: tuple[str, ...]) -> None:
         self._failures.pop(client, None)

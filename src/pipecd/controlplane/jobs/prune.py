@@ -1,4 +1,4 @@
-"""Deletes old change-feed rows and expired leases."""
+"""Deletes old change-feed rows, expired leases, and ended sessions that have expired."""
 
 from pipecd.controlplane.services import Services
 from pipecd.model.actor import Actor
@@ -7,3 +7,4 @@ from pipecd.model.actor import Actor
 async def run(services: Services, _: Actor) -> None:
     await services.store.feed.prune()
     await services.store.leases.prune()
+    await services.sessions.prune()

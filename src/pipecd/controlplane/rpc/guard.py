@@ -32,7 +32,7 @@ async def authorize(services: Services, method: Method, call: CallMetadata) -> C
             return program
         case Right() as right:
             person = await identity.authenticate_person(services, call)
-            _check_right(person, right)
+            check_right(person, right)
             return person
         case Member():
             return await identity.authenticate_person(services, call)
@@ -66,7 +66,8 @@ def _check_role(program: Program, writes: bool) -> None:
         raise PermissionDenied(f"API key {program.key_name} is read-only; use a key with the role READ_WRITE")
 
 
-def _check_right(person: Person, right: Right) -> None:
+def check_right(person: Person, right: Right) -> None:
+    """Raises PermissionDenied unless the person's roles allow it."""
     if not allows(person.policies, right.resource, right.action):
         raise PermissionDenied(
             f"{person.username} may not {right.action.name} {right.resource.name} in project"

@@ -4,10 +4,10 @@ Called by `guard` for every call. A disabled agent or a revoked key is rejected 
 one second if another replica disabled it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipecd.controlplane.auth.caller import Agent, Person, Program
-from pipecd.controlplane.auth.sessions import COOKIE
+from pipecd.controlplane.auth.sessions import COOKIE, Session
 from pipecd.controlplane.services import Services
 from pipecd.errors import NotFound, Unauthenticated
 from pipecd.model.actor import Actor, ActorKind
@@ -82,10 +82,29 @@ async def authenticate_program(services: Services, call: CallMetadata) -> Progra
 
 
 async def authenticate_person(services: Services, call: CallMetadata) -> Person:
-    token = _cookie(call.cookie, COOKIE)
+    session = read_session(services, call.cookie)
+    username, project_id = session.username, session.project_id
+    person = Person(
+        actor=_actor(services, call, ActorKind.PERSON, username, username, project_id),
+        project_id=project_id,
+        username=username,
+        session=session,
+    )
+    return await refresh_person(services, person)
+
+
+def read_session(services: Services, cookies: str) -> Session:
+    """The session of the cookie. Raises Unauthenticated if there is none, or it is invalid or expired."""
+    token = _cookie(cookies, COOKIE)
     if not token:
         raise Unauthenticated("sign in first")
-    session = services.sessions.read(token)
+    return services.sessions.read(token)
+
+
+async def refresh_person(services: Services, person: Person) -> Person:
+    """`person` with its current policies. Raises Unauthenticated if its session has ended."""
+    session = person.session
+    await services.sessions.check(session)
     try:
         policies = await services.projects.policies(session.project_id, session.roles)
         project_exists = await services.projects.exists(session.project_id)
@@ -93,14 +112,9 @@ async def authenticate_person(services: Services, call: CallMetadata) -> Person:
         project_exists, policies = False, ()
     if not project_exists:
         raise Unauthenticated(f"project {session.project_id} no longer exists; sign in to another project")
-    username, project_id = session.username, session.project_id
-    return Person(
-        actor=_actor(services, call, ActorKind.PERSON, username, username, project_id),
-        project_id=project_id,
-        username=username,
-        avatar_url=session.avatar_url,
-        policies=policies,
-    )
+    if session.credential:
+        await services.projects.check_credential(session.project_id, session.credential)
+    return replace(person, policies=policies)
 
 
 def _actor(

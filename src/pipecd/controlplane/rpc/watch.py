@@ -12,12 +12,16 @@ import structlog
 from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.caller import Agent, Person
 from pipecd.controlplane.records import live_state
+from pipecd.controlplane.rpc.guard import check_right
+from pipecd.controlplane.rpc.identity import refresh_person
+from pipecd.controlplane.rpc.method import Right
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import Store, lists, stage_logs
 from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change
-from pipecd.controlplane.store.kinds import DISCONNECTED, SUGGESTIONS
+from pipecd.controlplane.store.kinds import DISCONNECTED, ENDED_SESSION, SUGGESTIONS
 from pipecd.controlplane.store.leases import piped_lease_name
-from pipecd.errors import NotFound, PipecdError, Refused
+from pipecd.errors import NotFound, PipecdError, Refused, Unauthenticated
+from pipecd.model.access import Action, Resource
 from pipecd.remotes import canonical
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
@@ -34,6 +38,9 @@ _AGENT_KINDS: Mapping[str, AgentChange.Kind.ValueType] = {
     "application": AgentChange.APPLICATIONS,
     REPOSITORY: AgentChange.REPOSITORY,
 }
+
+#: The right that `watch_console` needs, as the schema says.
+WATCH_CONSOLE = Right(resource=Resource.APPLICATION, action=Action.LIST)
 
 _CONSOLE_KINDS: Mapping[str, ConsoleChange.Kind.ValueType] = {
     "application": ConsoleChange.APPLICATION,
@@ -113,13 +120,17 @@ async def watch_agent(
 async def watch_console(
     services: Services, caller: Person, _: ConsoleWatchRequest
 ) -> AsyncGenerator[ConsoleChange]:
-    """Stream of one browser tab: changes in its project."""
+    """Stream of one browser tab: changes in its project.
+
+    Ends with Unauthenticated or PermissionDenied when the session ends or no longer has the right.
+    """
+    interval = services.settings.watch.heartbeat_interval
     with services.store.feed.subscribe() as changes:
         while True:
+            caller = await refresh_person(services, caller)
+            check_right(caller, WATCH_CONSOLE)
             yield ConsoleChange(kind=ConsoleChange.HEARTBEAT)
-            async for change in _changes_within(
-                services.clock, changes, services.settings.watch.heartbeat_interval
-            ):
+            async for change in _changes_within(services.clock, changes, interval):
                 if change is RESYNC:
                     yield ConsoleChange(kind=ConsoleChange.RESYNC)
                 elif change.project_id == caller.project_id and change.kind in _CONSOLE_KINDS:
@@ -129,6 +140,11 @@ async def watch_console(
                         id=change.id,
                         stage_id=change.detail if is_log else "",
                     )
+                if change.kind == ENDED_SESSION.name and change.id == caller.session.id:
+                    raise Unauthenticated("you have signed out; sign in again")
+                if change.kind == "project" and change.project_id == caller.project_id:
+                    # Its roles or its static admin may have changed.
+                    break
 
 
 async def _changes_within(

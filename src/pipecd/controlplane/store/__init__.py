@@ -180,6 +180,13 @@ class Store:
             rows = await connection.execute(sa.select(table.c.id, table.c.data, table.c.touched).where(where))
             return {row.id: (row.data, row.touched) for row in rows}
 
+    async def prune_metadata(self, kind: MetadataKind, before: float) -> None:
+        """Delete the metadata of a kind that was last written before `before` (epoch seconds)."""
+        table = tables.facts
+        old = (table.c.kind == kind.name) & (table.c.touched < int(before * 1_000_000))
+        async with self.database.write() as connection:
+            await connection.execute(sa.delete(table).where(old))
+
     def _microseconds(self) -> int:
         """The time in epoch microseconds."""
         return int(self._clock.now() * 1_000_000)

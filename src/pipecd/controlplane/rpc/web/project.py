@@ -1,5 +1,6 @@
 """WebService: the project, its roles and user groups, and the current user."""
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -51,7 +52,9 @@ async def get(services: Services, person: Person, _: GetProjectRequest) -> GetPr
 
 
 async def get_me(services: Services, person: Person, _: GetMeRequest) -> GetMeResponse:
-    return GetMeResponse(subject=person.username, avatar_url=person.avatar_url, project_id=person.project_id)
+    return GetMeResponse(
+        subject=person.username, avatar_url=person.session.avatar_url, project_id=person.project_id
+    )
 
 
 def _change(response: type[Message], alter: Callable[[Project, Any], None]) -> Handler:
@@ -69,7 +72,7 @@ def _change(response: type[Message], alter: Callable[[Project, Any], None]) -> H
 async def update_static_admin(
     services: Services, person: Person, request: UpdateProjectStaticAdminRequest
 ) -> UpdateProjectStaticAdminResponse:
-    password_hash = passwords.hash_password(request.password)
+    password_hash = await asyncio.to_thread(passwords.hash_password, request.password)
 
     def alter(project: Project) -> None:
         project.static_admin.username = request.username

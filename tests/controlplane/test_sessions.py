@@ -1,0 +1,225 @@
+"""Sessions of the console end on the server, and other sites can neither start nor end one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from grpc import aio
+
+from pipecd.controlplane.auth import passwords
+from pipecd.controlplane.auth.sessions import Session
+from pipecd.controlplane.http.origin import is_foreign
+from pipecd.controlplane.store.tables import audit
+from pipecd.model.access import ADMIN
+from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
+from pipecd.schema.model.project_pb2 import Project
+from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
+from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
+from tests.actors import TESTER
+from tests.controlplane.server_fixture import (
+    PASSWORD,
+    PASSWORD_HASH,
+    PROJECT,
+    USER,
+    CallFailed,
+    Console,
+    ControlPlane,
+    control_plane,
+)
+
+#: A project in the store, which the API can change.
+STORED = "stored"
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    async with control_plane(tmp_path) as running:
+        project = Project(id=STORED, created_at=1, updated_at=1)
+        project.static_admin.username, project.static_admin.password_hash = USER, PASSWORD_HASH
+        await running.server.services.store.create(project, by=TESTER)
+        yield running
+
+
+@asynccontextmanager
+async def signed_in(
+    plane: ControlPlane, project: str = STORED, password: str = PASSWORD
+) -> AsyncIterator[Console]:
+    console = Console(plane.url)
+    async with console.http:
+        await console.sign_in(project=project, password=password)
+        yield console
+
+
+async def is_signed_in(console: Console) -> bool:
+    try:
+        await console.call("GetMe")
+    except CallFailed as error:
+        assert error.code == "unauthenticated"
+        return False
+    return True
+
+
+async def test_signing_out_ends_the_session_on_the_server(plane: ControlPlane) -> None:
+    """A stolen cookie is worthless afterwards."""
+    async with signed_in(plane) as console, signed_in(plane) as other:
+        token = console.http.cookies["token"]
+        response = await console.http.post(f"{plane.url}/auth/logout")
+        assert (response.status_code, response.headers["location"]) == (303, "/")
+        assert "token" not in console.http.cookies
+        console.http.cookies.set("token", token)
+        assert not await is_signed_in(console)
+        assert (await console.http.post(f"{plane.url}/auth/logout")).status_code == 303, "again"
+        assert await is_signed_in(other), "another session of the same user"
+
+
+async def change_password(console: Console) -> None:
+    await console.call("UpdateProjectStaticAdmin", username=USER, password="another long password")
+
+
+async def rename(console: Console) -> None:
+    await console.call("UpdateProjectStaticAdmin", username="another", password=PASSWORD)
+
+
+async def disable(console: Console) -> None:
+    await console.call("DisableStaticAdmin")
+
+
+REVOCATIONS = [change_password, rename, disable]
+Revocation = Callable[[Console], Awaitable[None]]
+
+
+@pytest.mark.parametrize("revoke", REVOCATIONS, ids=lambda revoke: revoke.__name__)
+async def test_revoked_access_ends_every_session(
+    plane: ControlPlane, revoke: Revocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "hash_password", lambda _: PASSWORD_HASH.replace("m=8", "m=9"))
+    async with signed_in(plane) as console, signed_in(plane) as other, signed_in(plane, PROJECT) as elsewhere:
+        await revoke(console)
+        assert not await is_signed_in(console)
+        assert not await is_signed_in(other)
+        assert await is_signed_in(elsewhere)
+
+
+async def test_a_new_password_in_the_configuration_file_ends_the_sessions(tmp_path: Path) -> None:
+    def projects(password_hash: str) -> list[object]:
+        admin = {"username": USER, "passwordHash": password_hash}
+        return [{"id": PROJECT, "staticAdmin": admin}]
+
+    async with control_plane(tmp_path) as plane:
+        token = plane.console.http.cookies["token"]
+    for password_hash, valid in ((PASSWORD_HASH, True), (passwords.hash_password(PASSWORD), False)):
+        async with control_plane(tmp_path, projects=projects(password_hash)) as plane:
+            plane.console.http.cookies.clear()
+            plane.console.http.cookies.set("token", token)
+            assert await is_signed_in(plane.console) is valid
+
+
+async def delete_role(admin: Console, colleague: str) -> None:
+    await admin.call("DeleteProjectRBACRole", name="watcher")
+
+
+async def sign_out(admin: Console, colleague: str) -> None:
+    await admin.http.post(f"{admin.base}/auth/logout", headers={"cookie": f"token={colleague}"})
+
+
+@pytest.mark.parametrize(
+    ("revoke", "code"),
+    [(sign_out, "UNAUTHENTICATED"), (delete_role, "PERMISSION_DENIED")],
+    ids=["signed out", "role deleted"],
+)
+async def test_an_open_stream_ends_with_its_session(
+    plane: ControlPlane, revoke: Callable[[Console, str], Awaitable[None]], code: str
+) -> None:
+    """At once: the next heartbeat would be ten seconds later."""
+    services = plane.server.services
+    resource = ProjectRBACResource(type=ProjectRBACResource.APPLICATION)
+    policy = ProjectRBACPolicy(resources=[resource], actions=[ProjectRBACPolicy.LIST])
+
+    def add_role(project: Project) -> None:
+        project.rbac_roles.append(ProjectRBACRole(name="watcher", policies=[policy]))
+
+    await services.store.update(Project, STORED, add_role, by=TESTER)
+    colleague = services.sessions.issue(Session(project_id=STORED, username="ann", roles=("watcher",)))
+    async with signed_in(plane) as admin, aio.insecure_channel(plane.address) as channel:
+        stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+        stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", f"token={colleague}"),))
+        assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
+        await revoke(admin, colleague)
+        with pytest.raises(aio.AioRpcError) as ended:
+            async with asyncio.timeout(8):
+                while await stream.read() is not aio.EOF:
+                    pass
+        assert ended.value.code().name == code
+
+
+FOREIGN = [
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://127.0.0.1:1"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+async def test_another_site_can_neither_sign_in_nor_sign_out_nor_call(
+    plane: ControlPlane, headers: dict[str, str]
+) -> None:
+    form = {"project": PROJECT, "username": USER, "password": PASSWORD}
+    async with httpx.AsyncClient(base_url=plane.url) as http, signed_in(plane) as console:
+        response = await http.post("/auth/login/static", data=form, headers=headers)
+        assert response.status_code == 403
+        assert "set-cookie" not in response.headers
+        cookies = {"cookie": f"token={console.http.cookies['token']}"}
+        response = await http.post("/auth/logout", headers=headers | cookies)
+        assert response.status_code == 403
+        assert "set-cookie" not in response.headers, "it would delete the cookie"
+        method = "/api/grpc.service.webservice.WebService/GetMe"
+        assert (await http.post(method, json={}, headers=headers | cookies)).status_code == 403
+        assert await is_signed_in(console)
+
+
+async def test_signing_out_by_a_link_is_impossible(plane: ControlPlane) -> None:
+    async with signed_in(plane) as console:
+        response = await console.http.get(
+            f"{plane.url}/auth/logout", headers={"sec-fetch-site": "same-origin"}
+        )
+        assert response.status_code == 405
+        assert await is_signed_in(console)
+
+
+@pytest.mark.parametrize(
+    ("headers", "foreign"),
+    [
+        ({}, False),
+        ({"sec-fetch-site": "same-origin", "origin": "https://a.example", "host": "backend:9082"}, False),
+        ({"sec-fetch-site": "none"}, False),
+        ({"origin": "https://Console.example", "host": "console.example"}, False),
+        ({"origin": "https://console.example:8443", "host": "console.example:8443"}, False),
+        ({"origin": "https://console.example", "host": "backend:9082"}, False),
+        ({"origin": "https://console.example.evil.example", "host": "console.example"}, True),
+        ({"origin": "https://[", "host": "console.example"}, True),
+        ({"origin": "null", "host": "null"}, True),
+    ],
+)
+def test_the_origin_decides_where_the_browser_does_not_say(headers: dict[str, str], foreign: bool) -> None:
+    assert is_foreign(headers, "https://console.example") is foreign
+
+
+async def test_starting_and_ending_a_session_is_recorded(plane: ControlPlane) -> None:
+    store = plane.server.services.store
+    async with signed_in(plane) as console:
+        await console.http.post(f"{plane.url}/auth/logout")
+    query = sa.select(audit).where(audit.c.record_kind == "session", audit.c.project_id == STORED)
+    async with store.database.read() as connection:
+        rows = (await connection.execute(query.order_by(audit.c.seq))).all()
+    assert [(row.operation, row.action, row.actor_id, row.address) for row in rows] == [
+        ("create", "sign-in", USER, "127.0.0.1"),
+        ("delete", "sign-out", USER, "127.0.0.1"),
+    ]
+    assert ADMIN in rows[0].after
+    assert rows[0].record_id == rows[1].record_id
