@@ -22,7 +22,7 @@ PYTHON_CODE := src tests bench docsite examples
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help install quickstart quickstart-aws quickstart-clean test test-fast test-durations check console docs docs-reference hooks lock bench clean
+.PHONY: help install quickstart quickstart-aws quickstart-clean test test-fast test-durations check console package docs docs-reference hooks lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -58,6 +58,10 @@ check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
 	cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm run --silent check
 
 console: src/pipecd/console/index.html ## Build the console's pages
+
+package: $(VENV)/.build src/pipecd/console/index.html ## Build wheel and source distribution in dist
+	@rm -f dist/pipecd-*
+	$(BIN)/python -m hatchling build --directory dist
 
 bench: $(VENV)/.dev src/pipecd/console/index.html ## Run the benchmarks and print the figures
 	$(BIN)/python -m bench $(ARGS)

@@ -1,7 +1,8 @@
 """Build hook: generates typed Python in src/pipecd/schema/ from proto/ when the package is built.
 
-The generated files are not stored in Git. protoc generates imports relative to proto/; they are rewritten to
-the package `pipecd.schema`.
+A wheel or source distribution must contain the console, which `make console` builds: without it, the build
+fails. The generated files are not stored in Git. protoc generates imports relative to proto/; they are
+rewritten to the package `pipecd.schema`.
 """
 
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+CONSOLE = "src/pipecd/console/index.html"
 TOP_LEVEL_PACKAGES = "agent|api|model|pipecd|plugin|web"
 
 
@@ -22,6 +24,10 @@ class SchemaBuildHook(BuildHookInterface):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        # An editable installation serves the console from the work tree, where it may be built later.
+        if version != "editable" and not (Path(self.root) / CONSOLE).is_file():
+            remedy = "the package must contain the console: run `make console` first"
+            raise RuntimeError(f"{CONSOLE} does not exist, and {remedy}")
         if self.target_name == "wheel":
             generate(Path(self.root) / "proto", Path(self.root) / "src" / "pipecd" / "schema")
 

@@ -29,6 +29,8 @@ if [ -e "$directory/$version" ]; then
   exit 1
 fi
 
+[ -f src/pipecd/console/index.html ] || make console
+
 unfinished="$directory/.$version.unfinished"
 rm -rf "$unfinished"
 mkdir -p "$unfinished"
