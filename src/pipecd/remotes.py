@@ -6,6 +6,7 @@ check of the repository, and an unnecessary check is harmless.
 """
 
 import re
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 _SCP = re.compile(r"^(?:[^@/]+@)?(?P<host>[^/:]+):(?!//)(?P<path>.+)$")
@@ -34,6 +35,53 @@ def _split(remote: str) -> tuple[str, str]:
     if scp := _SCP.match(remote):
         return scp["host"], scp["path"]
     return "", remote
+
+
+def host_name(remote: str) -> str:
+    """The host of a remote in lower case; empty for a local path."""
+    return _split(remote.strip())[0].casefold()
+
+
+def http_origin(remote: str) -> str:
+    """The HTTP server of a remote, as `https://host:port`. Empty for a local path.
+
+    For a remote over SSH it is the HTTPS server of the same host.
+    """
+    remote = remote.strip()
+    name = host_name(remote)
+    scheme = remote.partition("://")[0].lower() if "://" in remote else "ssh"
+    if not name or scheme not in ("http", "https", "ssh"):
+        return ""
+    return f"https://{name}" if scheme == "ssh" else f"{scheme}://{_address(remote)}"
+
+
+def _address(url: str) -> str:
+    """Host and port, as written."""
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshAddress:
+    """`login` is `user@host` or `host`; `port` is empty for the default one."""
+
+    login: str
+    port: str
+    path: str
+
+
+def ssh_address(remote: str) -> SshAddress | None:
+    """Where `ssh` connects to for a remote; None unless it is a remote over SSH."""
+    if remote.lower().startswith("ssh://"):
+        try:
+            parts = urlsplit(remote)
+            port = str(parts.port or "")
+        except ValueError:
+            return None
+        user = f"{parts.username}@" if parts.username else ""
+        return SshAddress(login=f"{user}{parts.hostname or ''}", port=port, path=parts.path)
+    if "://" not in remote and "::" not in remote and (scp := _SCP.match(remote)):
+        return SshAddress(login=remote.partition(":")[0], port="", path=scp["path"])
+    return None
 
 
 #: Path of a directory view, by a word in the host name.

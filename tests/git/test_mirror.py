@@ -33,6 +33,81 @@ def clone(server: GitServer, tmp_path: Path) -> Clone:
     return clone
 
 
+SSH_OUTPUTS: dict[str, tuple[str, type[Exception], str]] = {
+    "an unknown host key": (
+        "No ED25519 host key is known for git.example.com and you have requested strict checking.\n"
+        "Host key verification failed.",
+        ConfigError,
+        "is not known: add the key",
+    ),
+    "a changed host key": (
+        "@@@@@@@@@@@@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@@@@@@@@@@@@@@\n"
+        "IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!\n"
+        "Offending ED25519 key in /home/piped/.ssh/known_hosts:3\nHost key verification failed.",
+        ConfigError,
+        "known_hosts:3 Host key verification failed.; the host's SSH key is not the known one",
+    ),
+    "a refused key": (
+        "git@git.example.com: Permission denied (publickey).",
+        ConfigError,
+        "Permission denied (publickey).; the credentials were refused",
+    ),
+    "a key that cannot be read": (
+        'Load key "/k": invalid format\ngit@git.example.com: Permission denied (publickey).',
+        ConfigError,
+        "the SSH key cannot be used",
+    ),
+    "an unknown host": (
+        "ssh: Could not resolve hostname git.example.com: Name or service not known",
+        Temporary,
+        "Name or service not known; check the host name of the remote",
+    ),
+    "a port that is closed": (
+        "ssh: connect to host git.example.com port 22: Connection refused",
+        Temporary,
+        "port 22: Connection refused; check that the agent can reach the host",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SSH_OUTPUTS)
+def test_what_ssh_says_is_reported_with_a_remedy(case: str) -> None:
+    output, error_type, text = SSH_OUTPUTS[case]
+    end = (
+        "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights"
+    )
+    error = error_from_output("ls-remote", f"{output}\n{end}\nand the repository exists.")
+    assert type(error) is error_type and text in str(error)
+    assert "NASTY" not in str(error) and "Could not read from remote" not in str(error)
+
+
+def test_a_long_output_of_git_is_shortened() -> None:
+    error = error_from_output("fetch", "\n".join(f"remote: {'x' * 5000}" for _ in range(5000)))
+    assert len(str(error)) < 2000
+
+
+async def test_git_uses_every_proxy_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        for other in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.delenv(other, raising=False)
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        async with Mirrors(tmp_path / name, Credentials(), User()) as mirrors:
+            with pytest.raises(Temporary, match=r"127\.0\.0\.1 port 9"):
+                await mirrors.head("https://git.example.com/shop.git", "main")
+
+
+async def test_a_branch_may_become_a_directory_of_branches(mirrors: Mirrors, clone: Clone) -> None:
+    clone.git("push", "--quiet", "origin", "HEAD:refs/heads/release", "HEAD:refs/heads/fix/1")
+    await mirrors.fetch(clone.remote)
+    clone.git("push", "--quiet", "origin", ":release", ":fix/1")
+    clone.git("push", "--quiet", "origin", "HEAD:refs/heads/release/1", "HEAD:refs/heads/fix")
+    new = clone.commit_and_push("Second")
+    await mirrors.fetch(clone.remote)
+    assert (await mirrors.commit(clone.remote, new, "main")).hash == new
+
+
 @pytest.fixture
 async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
     async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
@@ -125,19 +200,6 @@ async def test_an_unreachable_remote_is_a_temporary_error(mirrors: Mirrors) -> N
 async def test_commands_are_rejected_as_remotes(mirrors: Mirrors) -> None:
     with pytest.raises(ConfigError):
         await mirrors.head("ext::sh -c true", "main")
-
-
-async def test_a_submodule_is_not_fetched(mirrors: Mirrors, clone: Clone) -> None:
-    clone.write({".gitmodules": '[submodule "x"]\n path = x\n url = http://127.0.0.1:9/evil.git\n'})
-    clone.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},x")
-    clone.git("add", ".gitmodules")
-    clone.git("commit", "--quiet", "--message", "With a submodule")
-    head = clone.git("rev-parse", "HEAD")
-    clone.push()
-    await mirrors.fetch(clone.remote)
-    async with mirrors.worktree(clone.remote, head) as root:
-        assert (root / ".gitmodules").exists()
-        assert not any((root / "x").rglob("*"))
 
 
 async def test_a_password_is_never_in_an_argument_or_an_error(tmp_path: Path) -> None:

@@ -1,14 +1,18 @@
 """Checkouts of other repositories from a real Git remote over HTTP."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, UserError
+from pipecd.git.access import Access
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.other_repositories import OtherRepositories
+from pipecd.git.tree import Trees
 from pipecd.quickstart.git_server import GitServer
+from tests.lfs_server import lfs_server
 from tests.repo import Clone
 
 
@@ -23,7 +27,8 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
 
 def other_repositories(home: Path, *trusted: str, password: str = "") -> OtherRepositories:
     credentials = Credentials(username="agent", password=password)
-    return OtherRepositories(home=home / "home", credentials=credentials, user=User(), trusted=trusted)
+    access = Access(credentials=credentials, remotes=trusted)
+    return OtherRepositories(home=home / "home", user=User(), trees=Trees(home / "cache", access))
 
 
 async def content(repositories: OtherRepositories, remote: str, ref: str) -> str:
@@ -48,6 +53,33 @@ async def test_a_missing_ref_is_reported(clone: Clone, tmp_path: Path) -> None:
     for ref in ("v9", "0123abc"):
         with pytest.raises(ConfigError, match=f"has no branch, tag or commit {ref}"):
             await content(other_repositories(tmp_path), clone.remote, ref)
+
+
+async def test_submodules_and_lfs_files_are_complete_in_the_directory_that_is_needed(
+    clone: Clone, tmp_path: Path
+) -> None:
+    with lfs_server() as lfs:
+        lib = Clone(tmp_path / "lib", clone.remote.replace("code", "lib"))
+        subprocess.run(["git", "init", "--quiet", "--bare", tmp_path / "remote/lib.git"], check=True)
+        commit = lib.commit_and_push("Lib", {"lib.py": "lib"})
+        clone.write({".gitattributes": "*.bin filter=lfs\n", ".lfsconfig": f"[lfs]\n\turl = {lfs.url}\n"})
+        clone.write({"src/model.bin": lfs.add(b"model"), "other/none.bin": lfs.add(b"none")})
+        modules = '[submodule "x"]\n\tpath = src/lib\n\turl = ../lib.git\n'
+        clone.write({".gitmodules": f'{modules}[submodule "y"]\n\tpath = other/y\n\turl = /etc\n'})
+        clone.git("add", "--all")
+        clone.git("update-index", "--add", "--cacheinfo", f"160000,{commit},src/lib")
+        clone.git("update-index", "--add", "--cacheinfo", f"160000,{commit},other/y")
+        clone.git("commit", "--quiet", "--message", "Parts")
+        clone.push()
+        repositories = other_repositories(tmp_path, clone.remote, lfs.url)
+        async with repositories.checkout(clone.remote, "main", "src") as files:
+            assert (files / "src/model.bin").read_bytes() == b"model"
+            assert (files / "src/lib/lib.py").read_text() == "lib"
+        assert len(lfs.downloads) == 1
+        for path in ("", "other"):
+            with pytest.raises(UserError, match="other/y"):
+                async with repositories.checkout(clone.remote, "main", path):
+                    pass
 
 
 async def test_local_paths_and_commands_are_rejected_as_remotes(clone: Clone, tmp_path: Path) -> None:

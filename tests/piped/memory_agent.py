@@ -17,8 +17,10 @@ from typing import Any
 from pipecd.config import piped as config
 from pipecd.config.application import ApplicationConfig
 from pipecd.errors import Temporary
+from pipecd.git.access import Access
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.other_repositories import OtherRepositories
+from pipecd.git.tree import Trees
 from pipecd.model.application import Application, GitPath
 from pipecd.model.command import ApproveStage, CancelDeployment, Command
 from pipecd.model.deployment import Deployment
@@ -193,7 +195,7 @@ def memory_agent(
         stage_services=StageServices(
             sources=sources,
             other_repositories=OtherRepositories(
-                home=folder / "worktrees", credentials=Credentials(), user=user, trusted=[]
+                home=folder / "worktrees", user=user, trees=Trees(folder, Access(credentials=Credentials()))
             ),
             logs=StageLogs(client, Redactor(), clock, settings.stage_logs),
             providers=Providers(spec),

@@ -94,9 +94,7 @@ async def agent(
                 {"shop": Repository(id="shop", remote=remote, branch="main")},
                 Renderer(None, Redactor().add),
             ),
-            other_repositories=OtherRepositories(
-                home=folder / "worktrees", credentials=Credentials(), user=user, trusted=[]
-            ),
+            other_repositories=OtherRepositories(home=folder / "worktrees", user=user, trees=mirrors.trees),
             logs=StageLogs(client, Redactor(), SYSTEM_CLOCK, StageLogSettings()),
             providers=Providers(spec),
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),

@@ -16,9 +16,11 @@ from typing import Any
 
 from pipecd.config.document import Document
 from pipecd.errors import NotFound
+from pipecd.git.access import Access
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
+from pipecd.git.tree import Trees
 from pipecd.model.application import Application, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.notification import NotificationEvent
@@ -221,7 +223,9 @@ class MemoryStorage:
 
 
 _OTHER_REPOSITORIES = OtherRepositories(
-    home=Path("/nonexistent"), credentials=Credentials(), user=User(name="piped", email="piped@example.com")
+    home=Path("/nonexistent"),
+    user=User(name="piped", email="piped@example.com"),
+    trees=Trees(Path("/nonexistent"), Access(credentials=Credentials())),
 )
 
 

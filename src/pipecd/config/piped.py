@@ -45,6 +45,8 @@ class Git(LenientModel):
     """The private SSH key in base64, instead of `sshKeyFile`."""
     password: str = ""
     """Password or access token for HTTPS remotes, in base64. Cannot be combined with an SSH key."""
+    submodule_hosts: Sequence[str] = ()
+    """Hosts, besides those of `repositories`, that submodules and LFS files of a repository may be on."""
 
     @model_validator(mode="after")
     def _at_most_one_credential(self) -> Self:

@@ -1,5 +1,6 @@
 """Runs `git` and maps its failures to PipecdError types."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,18 +8,56 @@ from pipecd import process
 from pipecd.errors import ConfigError, NotFound, PipecdError, Temporary
 from pipecd.secrets import strip_credentials
 
-#: Phrases in git's output, with the error type and remedy. The first match decides.
+#: Phrases in the output of git and ssh, with the error type and remedy. The first match decides.
 _ERRORS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
+    (
+        ("REMOTE HOST IDENTIFICATION HAS CHANGED", "Host key for"),
+        ConfigError,
+        "the host's SSH key is not the known one: compare it with the one that the host publishes, and"
+        " replace its line in the known_hosts file",
+    ),
+    (
+        ("Host key verification failed",),
+        ConfigError,
+        "the host's SSH key is not known: add the key that the host publishes to the known_hosts file of the"
+        " agent's user, or to the one that spec.git.sshConfigFilePath names",
+    ),
+    (
+        ("invalid format", "error in libcrypto", "UNPROTECTED PRIVATE KEY FILE", "No such identity"),
+        ConfigError,
+        "the SSH key cannot be used: check spec.git.sshKeyFile or sshKeyData of the agent; it must be a"
+        " private key without a passphrase",
+    ),
     (
         (
             "Authentication failed",
             "could not read Username",
-            "Permission denied (publickey",
+            "Permission denied (",
             "error: 403",
             "error: 401",
         ),
         ConfigError,
         "the credentials were refused: check spec.git of the agent and the permissions of its key or token",
+    ),
+    (
+        ("Could not resolve proxy", "from proxy after CONNECT", "CONNECT tunnel failed"),
+        Temporary,
+        "check HTTPS_PROXY, ALL_PROXY and NO_PROXY of the agent",
+    ),
+    (
+        ("Could not resolve host", "Name or service not known", "Temporary failure in name resolution"),
+        Temporary,
+        "check the host name of the remote, and the name server and proxy of the agent",
+    ),
+    (
+        ("SSL certificate problem", "certificate verification failed", "certificate verify failed"),
+        ConfigError,
+        "the server's certificate is not trusted: set GIT_SSL_CAINFO of the agent to the file of its CA",
+    ),
+    (
+        ("Connection refused", "Connection timed out", "Failed to connect", "Network is unreachable"),
+        Temporary,
+        "check that the agent can reach the host, directly or with HTTPS_PROXY",
     ),
     (
         ("not found", "does not appear to be a git repository", "Repository not found", "does not exist"),
@@ -34,6 +73,14 @@ _ERRORS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
     (("couldn't find remote ref", "unadvertised object", "not our ref"), NotFound, ""),
     (("transport", "is not allowed"), ConfigError, "use an https or ssh remote"),
 )
+#: Lines that say nothing about the cause.
+_NOISE = re.compile(
+    r"hint:|@|IT IS POSSIBLE|Someone could be|It is also possible|Please |Add correct host key|Cloning into"
+    r"|and the repository exists|Warning: Permanently added|fatal: Could not read from remote repository"
+    r"|debug\d: |Connection to \S+ closed|remote: (?:Enumerating|Counting|Compressing|Total) "
+)
+#: Of an error's text: lines, and characters of each.
+_MAX_LINES, _MAX_LINE_LENGTH = 6, 300
 
 
 async def git(
@@ -68,13 +115,18 @@ def _subcommand(arguments: Sequence[str]) -> str:
 
 
 def error_from_output(subcommand: str, output: str) -> PipecdError:
-    """The error for the output of a failed `git`; an unknown failure is Temporary."""
+    """The error for the output of a failed `git`, with the lines of ssh. An unknown failure is Temporary."""
     output = strip_credentials(output).strip()
-    lines = [line for line in output.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
-    message = f"git {subcommand}: {' '.join(lines or output.splitlines()[-1:])}"
+    message = f"git {subcommand}: {' '.join(_causes(output))}"
     for phrases, error_type, remedy in _ERRORS:
         if any(phrase in output for phrase in phrases):
             if issubclass(error_type, ConfigError):
                 return ConfigError(message, remedy=remedy)
-            return error_type(message)
+            return error_type(f"{message}; {remedy}" if remedy else message)
     return Temporary(message)
+
+
+def _causes(output: str) -> Sequence[str]:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    causes = [line[:_MAX_LINE_LENGTH] for line in lines if not _NOISE.match(line)]
+    return causes[-_MAX_LINES:] or lines[-1:]

@@ -1,17 +1,19 @@
 """Passes credentials to Git: always through the environment, never in a URL, an argument or a log.
 
-A password is sent as an HTTP header that is set through the environment. An SSH key is written to a file that
-only this process can read, and `GIT_SSH_COMMAND` names the file.
+A password is sent as an HTTP header that is set through the environment, to the servers of named remotes
+only. An SSH key is written to a file that only this process can read, and `GIT_SSH_COMMAND` names the file.
 """
 
 import base64
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipecd.remotes import http_origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,23 +38,29 @@ class Credentials:
         """The texts to redact from all output."""
         if not self.password:
             return [self.ssh_key] if self.ssh_key else []
-        return [self.password, _basic_auth(self)]
+        return [self.password, self.basic_auth]
+
+    @property
+    def basic_auth(self) -> str:
+        """User name and password as the `Authorization` header has them; empty without a password."""
+        if not self.password:
+            return ""
+        return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-def _basic_auth(credentials: Credentials) -> str:
-    return base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
-
-
-#: Environment variables that Git and SSH may need; no others are passed on.
+#: Environment variables that Git and SSH may need; no others are passed on. curl knows `http_proxy` in lower
+#: case only.
 _INHERITED = (
     "PATH",
     "LANG",
     "SSH_AUTH_SOCK",
     "HTTPS_PROXY",
     "HTTP_PROXY",
+    "ALL_PROXY",
     "NO_PROXY",
     "https_proxy",
     "http_proxy",
+    "all_proxy",
     "no_proxy",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -63,13 +71,23 @@ _INHERITED = (
 
 @contextmanager
 def environment(credentials: Credentials, user: User, home: Path) -> Iterator[Mapping[str, str]]:
-    """The environment of every `git` process. The key's file exists only inside the block."""
+    """The environment of every `git` process, without the password. The key's file exists inside the block.
+
+    `with_password` adds the password for particular remotes.
+    """
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    if "SSL_CERT_FILE" in inherited:
+        # Git may be built with a TLS library that does not read the variable.
+        inherited.setdefault("GIT_SSL_CAINFO", inherited["SSL_CERT_FILE"])
     settings = {
         # The configuration of the machine and the user has no effect.
         "core.hooksPath": os.devnull,
         "core.fsmonitor": "false",
         "gc.autoDetach": "false",
+        # A checkout is what Git makes of the commit on Linux by default.
+        "core.autocrlf": "false",
+        "core.eol": "lf",
+        "core.symlinks": "true",
         "submodule.recurse": "false",
         "protocol.allow": "never",
         "protocol.http.allow": "always",
@@ -89,22 +107,37 @@ def environment(credentials: Credentials, user: User, home: Path) -> Iterator[Ma
             "HOME": private_directory,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_ATTR_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "true",
             "GIT_LFS_SKIP_SMUDGE": "1",
             "LC_ALL": "C.UTF-8",
             "GIT_SSH_COMMAND": _ssh_command(credentials, Path(private_directory)),
         }
-        if credentials.password:
-            settings["http.extraHeader"] = f"Authorization: Basic {_basic_auth(credentials)}"
-        yield {**base, **_config_variables(settings)}
+        yield _with_settings(base, settings.items())
 
 
-def _config_variables(settings: Mapping[str, str]) -> dict[str, str]:
-    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for index, (key, value) in enumerate(settings.items()):
-        variables |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
-    return variables
+def with_password(
+    env: Mapping[str, str], credentials: Credentials, remotes: Iterable[str]
+) -> Mapping[str, str]:
+    """`env` with the password for the servers of `remotes`: over HTTPS, or as the remote is written.
+
+    Git sends it to no other scheme, host or port.
+    """
+    if not credentials.password:
+        return env
+    origins = sorted({origin for remote in remotes if (origin := http_origin(remote))})
+    header = f"Authorization: Basic {credentials.basic_auth}"
+    return _with_settings(env, [(f"http.{origin}/.extraHeader", header) for origin in origins])
+
+
+def _with_settings(env: Mapping[str, str], settings: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """`env` with more settings of Git, after those that it has."""
+    variables, added = dict(env), list(settings)
+    first = int(variables.get("GIT_CONFIG_COUNT") or 0)
+    for number, (key, value) in enumerate(added, start=first):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables | {"GIT_CONFIG_COUNT": str(first + len(added))}
 
 
 def _ssh_command(credentials: Credentials, private_directory: Path) -> str:

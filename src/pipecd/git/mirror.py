@@ -1,4 +1,4 @@
-"""One bare mirror per repository, shared by all readers.
+"""One bare mirror per repository, shared by all readers. The remotes are those of the agent's configuration.
 
 The agent asks a remote for its head (one cheap call), fetches when the head is new, and reads files directly
 from the mirror. Concurrent fetches of a remote share one `git fetch`. A mirror whose creation was interrupted
@@ -8,7 +8,7 @@ is created again. Mirrors are a cache: the directory may be deleted at any time.
 import asyncio
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import Self
 from uuid import uuid4
 
 from pipecd.errors import ConfigError, NotFound
+from pipecd.git.access import Access
 from pipecd.git.command import git
-from pipecd.git.credentials import Credentials, User, environment
+from pipecd.git.credentials import Credentials, User, environment, with_password
 from pipecd.git.merge import merge_commits
+from pipecd.git.tree import Trees, refuse_excluded
 from pipecd.model.deployment import Commit
 
 #: Seconds.
@@ -45,8 +47,19 @@ class Entry:
 class Mirrors:
     """An async context manager: the environment with the credentials exists only inside the block."""
 
-    def __init__(self, home: Path, credentials: Credentials, user: User) -> None:
+    def __init__(
+        self,
+        home: Path,
+        credentials: Credentials,
+        user: User,
+        *,
+        remotes: Collection[str] = (),
+        submodule_hosts: Collection[str] = (),
+    ) -> None:
+        """`remotes` and `submodule_hosts` are those of `Access`."""
         self._home, self._credentials, self._user = home, credentials, user
+        access = Access(credentials=credentials, remotes=remotes, submodule_hosts=submodule_hosts)
+        self.trees = Trees(home, access)
         self._fetches: dict[str, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
         #: Limits the `git` processes that read mirrors, independent of the number of applications.
@@ -75,7 +88,11 @@ class Mirrors:
 
     async def head(self, remote: str, branch: str) -> str:
         """The hash of the commit that `branch` points at on the remote, without fetching it."""
-        output = await self._git("ls-remote", "--", remote, f"refs/heads/{branch}", timeout=NETWORK_TIMEOUT)
+        output = await git(
+            *("ls-remote", "--", remote, f"refs/heads/{branch}"),
+            env=self._network_env(remote),
+            timeout=NETWORK_TIMEOUT,
+        )
         if not output.strip():
             raise ConfigError(
                 f"{remote} has no branch {branch}",
@@ -162,20 +179,22 @@ class Mirrors:
             return await merge_commits(self.path(remote), base, head, self._env)
 
     @asynccontextmanager
-    async def worktree(self, remote: str, commit: str) -> AsyncIterator[Path]:
-        """A copy of a commit's files, which the caller may change; removed when the block ends."""
+    async def worktree(self, remote: str, commit: str, required: str = "") -> AsyncIterator[Path]:
+        """A copy of a commit's files, which the caller may change; removed when the block ends.
+
+        Raises Refused if the repository excludes something in the directory `required` from checkouts.
+        """
         directory = self._home / "worktrees" / uuid4().hex
         await asyncio.to_thread(directory.mkdir, parents=True)
         try:
             # A plain copy instead of `git worktree`: it shares no state with other copies.
-            env = {**self._env, "GIT_INDEX_FILE": str(directory) + ".index"}
-            options = ["--git-dir", str(self.path(remote)), "--work-tree", str(directory)]
             async with self._local:
-                await git(*options, "read-tree", commit, env=env)
-                await git(*options, "checkout-index", "--all", "--force", env=env, cwd=directory, timeout=300)
+                excluded = await self.trees.write(
+                    self.path(remote), commit, directory, remote=remote, env=self._env
+                )
+            refuse_excluded(excluded, required)
             yield directory
         finally:
-            Path(str(directory) + ".index").unlink(missing_ok=True)
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     def path(self, remote: str) -> Path:
@@ -189,9 +208,10 @@ class Mirrors:
             mirror.mkdir(parents=True)
             await self._git("init", "--quiet", "--bare", str(mirror))
         first = not (mirror / "complete").exists()
-        await self._git(
+        await git(
             *("--git-dir", str(mirror), "fetch", "--quiet", "--prune", "--no-tags", "--force"),
             *("--no-recurse-submodules", "--no-auto-gc", "--", remote, "+refs/heads/*:refs/heads/*"),
+            env=self._network_env(remote),
             timeout=FIRST_FETCH_TIMEOUT if first else NETWORK_TIMEOUT,
         )
         (mirror / "complete").touch()
@@ -202,6 +222,9 @@ class Mirrors:
             await self.fetch(remote)
         async with self._local:
             return await self._git("--git-dir", str(mirror), *arguments, stdin=stdin)
+
+    def _network_env(self, remote: str) -> Mapping[str, str]:
+        return with_password(self._env, self._credentials, [remote])
 
     async def _git(self, *arguments: str, timeout: float = 60.0, stdin: bytes = b"") -> bytes:
         return await git(*arguments, env=self._env, timeout=timeout, stdin=stdin)

@@ -6,16 +6,17 @@ are not accepted as remotes.
 """
 
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipecd.errors import ConfigError, NotFound
 from pipecd.git.command import git
-from pipecd.git.credentials import Credentials, User, environment
-from pipecd.remotes import canonical, same_repository
+from pipecd.git.credentials import User, environment
+from pipecd.git.tree import Trees, refuse_excluded
+from pipecd.remotes import same_repository
 
 #: Seconds.
 FETCH_TIMEOUT = 300.0
@@ -25,25 +26,24 @@ _SHORT_COMMIT = re.compile(r"^[0-9a-f]{4,39}$")
 
 @dataclass(frozen=True, kw_only=True)
 class OtherRepositories:
-    """`trusted` are the remotes in the agent's configuration."""
-
     home: Path
-    credentials: Credentials
     user: User
-    trusted: Collection[str] = ()
+    trees: Trees
 
     @asynccontextmanager
-    async def checkout(self, remote: str, ref: str) -> AsyncIterator[Path]:
+    async def checkout(self, remote: str, ref: str, path: str = "") -> AsyncIterator[Path]:
         """A checkout of a branch, tag or commit, which the caller may change; removed when the block ends.
 
-        Raises ConfigError or Temporary.
+        Submodules and LFS files are fetched in the directory `path` only. Raises ConfigError, Refused or
+        Temporary.
         """
         self._check(remote, ref)
         self.home.mkdir(parents=True, exist_ok=True)
         with (
             TemporaryDirectory(prefix="pipecd-checkout-", dir=self.home) as directory,
-            environment(self._credentials_for(remote), self.user, self.home) as env,
+            environment(self.trees.access.credentials, self.user, self.home) as env,
         ):
+            network_env = self.trees.access.environment(env, remote)
             files, git_dir = Path(directory, "files"), Path(directory, "store")
             files.mkdir()
             await git("init", "--quiet", "--bare", str(git_dir), env=env)
@@ -51,35 +51,32 @@ class OtherRepositories:
             fetch = (*options, "fetch", "--quiet", "--no-recurse-submodules", "--no-auto-gc")
             try:
                 if _SHORT_COMMIT.match(ref):
-                    await git(*fetch, "--", remote, "+refs/*:refs/*", env=env, timeout=FETCH_TIMEOUT)
+                    await git(
+                        *(*fetch, "--", remote, "+refs/*:refs/*"), env=network_env, timeout=FETCH_TIMEOUT
+                    )
                     commit = ref
                 else:
-                    await git(*fetch, "--depth=1", "--", remote, ref, env=env, timeout=FETCH_TIMEOUT)
+                    await git(
+                        *(*fetch, "--depth=1", "--", remote, ref), env=network_env, timeout=FETCH_TIMEOUT
+                    )
                     commit = "FETCH_HEAD"
-                await git(*options, "--work-tree", str(files), "read-tree", commit, env=env)
+                hash_output = await git(*options, "rev-parse", f"{commit}^{{commit}}", env=env)
             except NotFound as error:
                 raise _unknown_ref_error(remote, ref) from error
-            tree_options = (*options, "--work-tree", str(files))
-            await git(
-                *tree_options, "checkout-index", "--all", "--force", env=env, cwd=files, timeout=FETCH_TIMEOUT
+            excluded = await self.trees.write(
+                git_dir, hash_output.decode().strip(), files, remote=remote, env=env, under=path
             )
+            refuse_excluded(excluded, path)
             yield files
 
-    def _credentials_for(self, remote: str) -> Credentials:
-        if _host(remote) in {_host(trusted_remote) for trusted_remote in self.trusted}:
-            return self.credentials
-        return replace(self.credentials, username="", password="")
-
     def _check(self, remote: str, ref: str) -> None:
-        configured = any(same_repository(remote, trusted_remote) for trusted_remote in self.trusted)
+        configured = any(
+            same_repository(remote, trusted_remote) for trusted_remote in self.trees.access.remotes
+        )
         if not configured and not _WITH_HOST.match(remote):
             raise ConfigError(f"{remote!r} is not a remote repository", remedy="write an https or ssh remote")
         if ref.startswith("-") or ":" in ref or not ref.strip():
             raise ConfigError(f"{ref!r} is not a branch, tag or commit")
-
-
-def _host(remote: str) -> str:
-    return canonical(remote).partition("/")[0]
 
 
 def _unknown_ref_error(remote: str, ref: str) -> ConfigError:

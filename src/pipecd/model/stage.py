@@ -100,8 +100,8 @@ class Checkouts(Protocol):
         """The application at the running commit. Raises `Refused` if nothing was deployed before."""
         ...
 
-    async def repository(self, remote: str, ref: str) -> Path:
-        """Another repository at a branch, tag or commit."""
+    async def repository(self, remote: str, ref: str, path: str = "") -> Path:
+        """Another repository at a branch, tag or commit, of which the directory `path` is needed."""
         ...
 
 

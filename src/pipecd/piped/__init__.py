@@ -73,17 +73,15 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     async with AsyncExitStack() as exit_stack:
         await exit_stack.enter_async_context(connection_pool(options.clock))
         home = exit_stack.enter_context(lock_home_directory(options.home, spec.piped_id))
-        mirrors = await exit_stack.enter_async_context(Mirrors(home, credentials, user))
+        remotes = [repository.remote for repository in spec.repositories]
+        mirrors = await exit_stack.enter_async_context(
+            Mirrors(home, credentials, user, remotes=remotes, submodule_hosts=spec.git.submodule_hosts)
+        )
         client, instance, identity = await exit_stack.enter_async_context(
             connect_and_register(spec, key, options, key_pair.public if key_pair else "")
         )
-        other_repositories = OtherRepositories(
-            # Emptied at startup, which removes the checkouts of a killed process.
-            home=home / "worktrees",
-            credentials=credentials,
-            user=user,
-            trusted=[repository.remote for repository in spec.repositories],
-        )
+        # The directory is emptied at startup, which removes the checkouts of a killed process.
+        other_repositories = OtherRepositories(home=home / "worktrees", user=user, trees=mirrors.trees)
         renderer = Renderer(key_pair.decryptor if key_pair else None, redactor.add)
         components = build_components(
             spec,

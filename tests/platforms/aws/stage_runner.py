@@ -216,7 +216,7 @@ class _Checkouts:
             raise Refused("nothing was deployed before")
         return load_source(self.runner.platform, self.runner.running)
 
-    async def repository(self, remote: str, ref: str) -> Path:
+    async def repository(self, remote: str, ref: str, path: str = "") -> Path:
         return self.runner.repositories[remote, ref]
 
 

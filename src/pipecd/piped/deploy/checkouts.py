@@ -41,8 +41,9 @@ class StageCheckouts:
         filename = deployment.running_config_filename or deployment.git_path.config_filename
         return await self._checkout(deployment.running_commit, filename, deployed=True)
 
-    async def repository(self, remote: str, ref: str) -> Path:
-        return await self._exit_stack.enter_async_context(self._other_repositories.checkout(remote, ref))
+    async def repository(self, remote: str, ref: str, path: str = "") -> Path:
+        checkout = self._other_repositories.checkout(remote, ref, path)
+        return await self._exit_stack.enter_async_context(checkout)
 
     async def _checkout(self, commit: str, filename: str, *, deployed: bool) -> Source:
         if (commit, filename) not in self._checkouts:

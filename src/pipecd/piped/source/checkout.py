@@ -84,7 +84,7 @@ class Sources:
         """
         config = await self.load_config(git_path, commit, deployed=deployed)
         remote = self.repository(git_path.repo_id).remote
-        async with self.mirrors.worktree(remote, commit) as root:
+        async with self.mirrors.worktree(remote, commit, required=git_path.path) as root:
             directory = resolve_directory(root, git_path.path)
             refuse_escaping_links(root, directory)
             if config.spec.encryption or config.spec.attachment:

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 SUFFIXES = (".pipecd.yaml", ".pipe.yaml")
 #: Names of files that change how other files are checked out.
-CHECKOUT_SETTINGS = (".gitattributes", ".gitmodules")
+CHECKOUT_SETTINGS = (".gitattributes", ".gitmodules", ".lfsconfig")
 #: Files decoded in one go; between batches the event loop runs other tasks.
 DECODE_BATCH_SIZE = 20
 _DEFAULT_TRIGGERS = Triggers()

@@ -73,7 +73,7 @@ async def load_code(work: Work[Any], desired: LambdaFunction) -> Mapping[str, An
         code = {"S3Bucket": desired.s3_bucket, "S3Key": desired.s3_key}
         return code | ({"S3ObjectVersion": desired.s3_object_version} if desired.s3_object_version else {})
     assert desired.source
-    root = await work.checkouts.repository(desired.source.git, desired.source.ref)
+    root = await work.checkouts.repository(desired.source.git, desired.source.ref, desired.source.path)
     return {"ZipFile": await asyncio.to_thread(build_zip, root, desired.source)}
 
 
