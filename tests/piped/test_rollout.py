@@ -79,6 +79,20 @@ async def test_a_deployment_that_was_planned_is_delayed_briefly_again(
     assert agent.rollout._backoff.next_delay() <= 0.5
 
 
+async def test_a_deployment_fails_with_the_cause_if_git_cannot_be_read_for_hours(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    async def plan(deployment: Deployment, application: Application) -> Finish:
+        raise Temporary("ssh: Could not resolve hostname git.example.com")
+
+    agent = memory_agent(tmp_path, clock, WAITS, planned=False, plan=plan)
+    async with agent.running() as task:
+        await clock.advance(4 * 3600)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.FAILURE
+    assert "could not be planned: ssh: Could not resolve hostname" in agent.deployment.reason
+
+
 async def test_turns_in_a_chain_are_checked_every_three_seconds(tmp_path: Path, clock: VirtualClock) -> None:
     async def not_yet(deployment: Deployment, application: Application) -> None:
         return None

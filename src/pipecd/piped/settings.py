@@ -83,10 +83,21 @@ class RolloutSettings:
 
     #: Delays after the control plane rejected a report, or Git was unreachable during planning.
     retry: Retry = Retry(base=0.5, cap=30.0, tries=None)
+    #: How often planning is tried while Git cannot be read; with these delays, for about an hour.
+    max_planning_attempts: int = 240
     #: Delays before a worker retries a deployment after an error.
     worker_retry: Retry = Retry(base=1.0, cap=60.0, tries=None)
     #: How often a deployment that waits for its turn in a deployment chain checks for it (seconds).
     chain_poll_interval: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerSettings:
+    """Checking repositories (`trigger.loop`)."""
+
+    #: After this long, a repository that cannot be read is shown on its applications, and requests to sync
+    #: them are rejected (seconds): longer than the restart of a Git server.
+    unreadable_timeout: float = 45.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +152,7 @@ class Settings:
     stage_logs: StageLogSettings = field(default_factory=StageLogSettings)
     stages: StageSettings = field(default_factory=StageSettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    trigger: TriggerSettings = field(default_factory=TriggerSettings)
     notifier: NotifierSettings = field(default_factory=NotifierSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     desired_states: DesiredStateSettings = field(default_factory=DesiredStateSettings)

@@ -122,6 +122,7 @@ def build_components(
             clock,
             notifier,
             spec.sync_interval.total_seconds(),
+            settings.trigger,
         ),
         discovery=Discovery(client, spec, view, leadership, heads),
         command_responder=CommandResponder(view, leadership, reporter, restart),

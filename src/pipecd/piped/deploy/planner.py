@@ -53,7 +53,7 @@ class Planner:
             if not plannable:
                 return None
         if application.disabled:
-            return _planning_failed(
+            return planning_failed(
                 "the application was disabled or deleted; enable the application, then sync it again"
             )
         try:
@@ -62,13 +62,13 @@ class Planner:
         except Temporary:
             raise
         except (UserError, NotFound) as error:
-            return _planning_failed(str(error))
+            return planning_failed(str(error))
         except PipecdError:
             raise
         except Exception:
             INTERNAL_ERRORS.labels(loop="planner").inc()
             log.exception("unhandled_error", deployment=deployment.id)
-            return _planning_failed("internal error; report it with the agent's log; sync again to retry")
+            return planning_failed("internal error; report it with the agent's log; sync again to retry")
 
     async def _create_plan(self, deployment: Deployment) -> Deployment:
         self._providers.config(deployment.kind, deployment.platform_provider)
@@ -161,5 +161,5 @@ def _stages(platform: Platform[Any], config: ApplicationConfig, strategy: Strate
     return tuple(stages)
 
 
-def _planning_failed(reason: str) -> Finish:
+def planning_failed(reason: str) -> Finish:
     return Finish(status=DeploymentStatus.FAILURE, reason=f"The deployment could not be planned: {reason}")

@@ -33,7 +33,7 @@ from pipecd.model.progress import (
 from pipecd.model.stage import Again, Outcome, StageAction
 from pipecd.model.status import DeploymentStatus, SyncStatus
 from pipecd.piped.deploy.perform import Postponed, StageRun, StageServices
-from pipecd.piped.deploy.planner import Planner
+from pipecd.piped.deploy.planner import Planner, planning_failed
 from pipecd.piped.loop import Wake
 from pipecd.piped.metrics import set_deployment_status
 from pipecd.piped.notify.changes import deployment_events
@@ -83,6 +83,7 @@ class Rollout:
         self._exit_stack = AsyncExitStack()
         self._stage_run: tuple[str, StageRun] | None = None
         self._backoff = Backoff(services.settings.retry)
+        self._planning_attempts = 0
         #: Id of the stage that this rollout started and has not called yet.
         self._started_stage = ""
 
@@ -132,9 +133,12 @@ class Rollout:
             await self._services.reporter.report_deploying(deployment.application_id, deploying=True)
             planned = await self._services.planner.plan(deployment, self._application())
         except Temporary as error:
-            log.warning("planning_delayed", deployment=deployment.id, error=str(error))
-            await self._wait(self._backoff.next_delay())
-            return
+            self._planning_attempts += 1
+            if self._planning_attempts < self._services.settings.max_planning_attempts:
+                log.warning("planning_delayed", deployment=deployment.id, error=str(error))
+                await self._wait(self._backoff.next_delay())
+                return
+            planned = planning_failed(str(error))
         match planned:
             case None:
                 await self._wait(self._services.settings.chain_poll_interval)

@@ -7,7 +7,7 @@ and remedy, even if another state was reported meanwhile; the next valid commit 
 from collections.abc import Callable, Collection
 
 from pipecd.clock import Clock
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, Temporary
 from pipecd.model.application import Application
 from pipecd.model.deployment import Commit
 from pipecd.model.notification import DeploymentTriggerFailed, NotificationEvent
@@ -18,6 +18,7 @@ from pipecd.piped.source.checkout import config_file_path
 from pipecd.piped.source.heads import AppFile, Head
 
 SHORT_REASON = "The application's configuration is invalid"
+UNREADABLE = "The Git repository cannot be read"
 
 
 class ConfigStatus:
@@ -48,6 +49,18 @@ class ConfigStatus:
                 )
             )
 
+    async def report_unreadable(self, application: Application, error: Temporary) -> None:
+        """The repository cannot be read for now, so that whether the application is in sync is unknown.
+
+        A state that says more is left: a running deployment, an invalid file.
+        """
+        reason = f"{UNREADABLE}: {error}"
+        if application.sync_status in (SyncStatus.DEPLOYING, SyncStatus.INVALID_CONFIG):
+            return
+        if (application.sync_status, application.sync_reason) != (SyncStatus.UNKNOWN, reason):
+            await self._sync_states.report(application, SyncStatus.UNKNOWN, short=UNREADABLE, reason=reason)
+            self._view.request_refresh()
+
     def prune(self, applications: Collection[str]) -> None:
         """Drops what was reported for applications whose id is not in `applications`."""
         self._reported = {key: reason for key, reason in self._reported.items() if key in applications}
@@ -58,9 +71,10 @@ class ConfigStatus:
         return application.id in self._reported and application.sync_status is not SyncStatus.INVALID_CONFIG
 
     async def report_valid(self, application: Application) -> None:
-        """Clears INVALID_CONFIG if this process or an earlier one reported it."""
+        """Clears an invalid file or an unreadable repository that this or an earlier process reported."""
         reported = self._reported.pop(application.id, None)
-        if reported is None and application.sync_status is not SyncStatus.INVALID_CONFIG:
+        unreadable = application.sync_reason.startswith(UNREADABLE)
+        if reported is None and application.sync_status is not SyncStatus.INVALID_CONFIG and not unreadable:
             return
         await self._view.refresh_applications()
         application = self._view.applications.get(application.id, application)

@@ -23,14 +23,16 @@ from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
+from pipecd.piped.settings import TriggerSettings
 from pipecd.piped.source.heads import AppFile, Head, Heads
-from pipecd.piped.trigger.config_status import ConfigStatus, find_application_file
+from pipecd.piped.trigger.config_status import UNREADABLE, ConfigStatus, find_application_file
 from pipecd.piped.trigger.create import Cause, DeploymentCreator
 from pipecd.piped.trigger.discovery import config_path
 from pipecd.remotes import same_repository
 
 log = structlog.get_logger()
 
+DEFAULT_SETTINGS = TriggerSettings()
 SyncCommand = SyncApplication | ChainSyncApplication
 #: Metadata of a handled sync command; `pipectl application sync` waits for it.
 TRIGGERED_DEPLOYMENT_ID = "TriggeredDeploymentID"
@@ -48,11 +50,15 @@ class TriggerLoop:
         clock: Clock,
         notify: Callable[[NotificationEvent], None],
         sync_interval: float,
+        settings: TriggerSettings = DEFAULT_SETTINGS,
     ) -> None:
         """`sync_interval` is in seconds."""
         self._view, self._leadership, self._reporter = view, leadership, reporter
         self._heads, self._creator, self._config_status = heads, creator, config_status
         self._clock, self._notify, self._interval = clock, notify, sync_interval
+        self._settings = settings
+        #: By repository that cannot be read: since when (monotonic seconds).
+        self._unreadable_since: dict[str, float] = {}
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
         self._route_wake = Wake()
         #: By application: the last commit evaluated and the last deployment created by this process.
@@ -160,6 +166,10 @@ class TriggerLoop:
             for application in applications:
                 await self._report_invalid_config(application, error, None)
             return
+        except Temporary as error:
+            await self._report_unreadable(repo_id, applications, error)
+            raise
+        self._unreadable_since.pop(repo_id, None)
         changes = _Changes(self._heads, head)
         for application in applications:
             try:
@@ -300,6 +310,18 @@ class TriggerLoop:
         await self._config_status.report_invalid(application, error, commit)
         for command in self._commands_for(application):
             await self._reject(command, str(error))
+
+    async def _report_unreadable(
+        self, repo_id: str, applications: Sequence[Application], error: Temporary
+    ) -> None:
+        """When the repository has been unreadable for a while, reports it, and rejects sync commands."""
+        since = self._unreadable_since.setdefault(repo_id, self._clock.monotonic())
+        if self._clock.monotonic() - since < self._settings.unreadable_timeout:
+            return
+        for application in applications:
+            await self._config_status.report_unreadable(application, error)
+            for command in self._commands_for(application):
+                await self._reject(command, f"{UNREADABLE}: {error}")
 
     async def _reject(self, command: SyncCommand, reason: str) -> None:
         log.info("command_rejected", command=command.id, reason=reason)
