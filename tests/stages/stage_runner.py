@@ -35,6 +35,7 @@ from pipecd.piped.source.repository import Repository
 from pipecd.secrets import Redactor
 from tests.repo import Clone
 
+NO_CREDENTIALS = Credentials()
 MAX_CALLS = 20
 
 
@@ -159,9 +160,18 @@ class StageRunner:
 
 @asynccontextmanager
 async def open_runner(
-    folder: Path, files: Mapping[str, str | None], *, provider: Any = None, path: str = "app"
+    folder: Path,
+    files: Mapping[str, str | None],
+    *,
+    provider: Any = None,
+    path: str = "app",
+    credentials: Credentials = NO_CREDENTIALS,
+    remotes: Sequence[str] = (),
 ) -> AsyncIterator[StageRunner]:
-    """A repository with `files` below `path`, and a deployment of its first commit. May be reopened."""
+    """A repository with `files` below `path`, and a deployment of its first commit. May be reopened.
+
+    `credentials` and `remotes` are those of the agent's configuration.
+    """
     remote = folder / "remote.git"
     first = not remote.exists()
     clone = Clone.__new__(Clone)
@@ -173,7 +183,7 @@ async def open_runner(
     else:
         clone.path, clone.remote, clone.branch = folder / "clone", str(remote), "main"
     user = User(name="piped", email="piped@example.com")
-    async with Mirrors(folder / "agent", Credentials(), user) as mirrors:
+    async with Mirrors(folder / "agent", credentials, user, remotes=remotes) as mirrors:
         repository = Repository(id="r", remote=str(remote), branch="main")
         yield StageRunner(
             sources=Sources(mirrors, {"r": repository}, Renderer(None, Redactor().add)),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipecd import process
-from pipecd.errors import ConfigError, NotFound, PipecdError, Temporary
+from pipecd.errors import ConfigError, NotFound, PipecdError, Refused, Temporary
 from pipecd.secrets import strip_credentials
 
 #: Phrases in the output of git and ssh, with the error type and remedy. The first match decides.
@@ -73,12 +73,17 @@ _ERRORS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
     (("couldn't find remote ref", "unadvertised object", "not our ref"), NotFound, ""),
     (("transport", "is not allowed"), ConfigError, "use an https or ssh remote"),
 )
+SOURCE_REMEDY = "correct the source of the module"
 #: Lines that say nothing about the cause.
 _NOISE = re.compile(
     r"hint:|@|IT IS POSSIBLE|Someone could be|It is also possible|Please |Add correct host key|Cloning into"
     r"|and the repository exists|Warning: Permanently added|fatal: Could not read from remote repository"
     r"|debug\d: |Connection to \S+ closed|remote: (?:Enumerating|Counting|Compressing|Total) "
 )
+#: Git's output inside that of another program; its beginning and end say nothing about the cause.
+_GIT_FAILED = re.compile(r"git exited with \d+: (.+)")
+_CLONING = re.compile(r"^Cloning into '[^']*'\.\.\. ")
+_CAUSE_END = re.compile(r"fatal: Could not read from remote repository|Please make sure you have|╵")
 #: Of an error's text: lines, and characters of each.
 _MAX_LINES, _MAX_LINE_LENGTH = 6, 300
 
@@ -118,12 +123,35 @@ def error_from_output(subcommand: str, output: str) -> PipecdError:
     """The error for the output of a failed `git`, with the lines of ssh. An unknown failure is Temporary."""
     output = strip_credentials(output).strip()
     message = f"git {subcommand}: {' '.join(_causes(output))}"
+    error_type, remedy = _classify(output)
+    if issubclass(error_type, ConfigError):
+        return ConfigError(message, remedy=remedy)
+    return error_type(f"{message}; {remedy}" if remedy else message)
+
+
+def download_error(program: str, output: str) -> PipecdError | None:
+    """The error for the output of a program that ran git; None if git did not fail.
+
+    The program may have broken the lines of git.
+    """
+    failed = _GIT_FAILED.search(" ".join(output.split()))
+    if failed is None:
+        return None
+    text = strip_credentials(failed[1])
+    error_type, remedy = _classify(text)
+    cause = _CAUSE_END.split(_CLONING.sub("", text))[0].strip()[:_MAX_LINE_LENGTH]
+    message = f"{program}: git: {cause}"
+    if error_type is Temporary:
+        return Temporary(f"{message}; {remedy}" if remedy else message)
+    return Refused(message, remedy=remedy or SOURCE_REMEDY)
+
+
+def _classify(output: str) -> tuple[type[PipecdError], str]:
+    """The error type and remedy. An unknown failure is Temporary."""
     for phrases, error_type, remedy in _ERRORS:
         if any(phrase in output for phrase in phrases):
-            if issubclass(error_type, ConfigError):
-                return ConfigError(message, remedy=remedy)
-            return error_type(f"{message}; {remedy}" if remedy else message)
-    return Temporary(message)
+            return error_type, remedy
+    return Temporary, ""
 
 
 def _causes(output: str) -> Sequence[str]:

@@ -6,12 +6,14 @@ only. An SSH key is written to a file that only this process can read, and `GIT_
 
 import base64
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipecd.remotes import http_origin
 
@@ -129,6 +131,34 @@ def with_password(
     origins = sorted({origin for remote in remotes if (origin := http_origin(remote))})
     header = f"Authorization: Basic {credentials.basic_auth}"
     return _with_settings(env, [(f"http.{origin}/.extraHeader", header) for origin in origins])
+
+
+def program_environment(
+    env: Mapping[str, str], credentials: Credentials, remotes: Iterable[str]
+) -> Mapping[str, str]:
+    """Variables, besides those of this process, for programs that run Git or download from its servers.
+
+    `env` is that of `environment`. Such a program keeps its own configuration of Git, and gets the key and
+    the password. The password is also written to a netrc file, for downloads without Git.
+    """
+    names = ("GIT_TERMINAL_PROMPT", "GIT_SSL_CAINFO")
+    variables = {name: env[name] for name in names if name in env}
+    if credentials.ssh_key or credentials.ssh_config:
+        variables["GIT_SSH_COMMAND"] = env["GIT_SSH_COMMAND"]
+    if not credentials.password:
+        return variables
+    count = os.environ.get("GIT_CONFIG_COUNT", "0")
+    variables = {**with_password({**variables, "GIT_CONFIG_COUNT": count}, credentials, remotes)}
+    hosts = sorted({urlsplit(origin).hostname or "" for remote in remotes if (origin := http_origin(remote))})
+    words = (credentials.username, credentials.password)
+    # A netrc file cannot quote spaces.
+    if "NETRC" not in os.environ and not any(re.search(r"\s", word) for word in words):
+        netrc = Path(env["HOME"], "netrc")
+        netrc.touch(mode=0o600)
+        lines = [f"machine {host} login {words[0]} password {words[1]}\n" for host in hosts]
+        netrc.write_text("".join(lines))
+        variables["NETRC"] = str(netrc)
+    return variables
 
 
 def _with_settings(env: Mapping[str, str], settings: Iterable[tuple[str, str]]) -> dict[str, str]:

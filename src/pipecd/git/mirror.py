@@ -18,7 +18,7 @@ from uuid import uuid4
 from pipecd.errors import ConfigError, NotFound
 from pipecd.git.access import Access
 from pipecd.git.command import git
-from pipecd.git.credentials import Credentials, User, environment, with_password
+from pipecd.git.credentials import Credentials, User, environment, program_environment, with_password
 from pipecd.git.merge import merge_commits
 from pipecd.git.tree import Trees, refuse_excluded
 from pipecd.model.deployment import Commit
@@ -65,11 +65,15 @@ class Mirrors:
         #: Limits the `git` processes that read mirrors, independent of the number of applications.
         self._local = asyncio.Semaphore(MAX_LOCAL_PROCESSES)
         self._env: Mapping[str, str] = {}
+        #: Variables with which other programs read from Git with the agent's credentials. Contains secrets.
+        self.download_env: Mapping[str, str] = {}
 
     async def __aenter__(self) -> Self:
         try:
             self._home.mkdir(parents=True, exist_ok=True)
             self._env = self._stack.enter_context(environment(self._credentials, self._user, self._home))
+            access = self.trees.access
+            self.download_env = program_environment(self._env, self._credentials, access.remotes)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to {self._home}: {error.strerror}",

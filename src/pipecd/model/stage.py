@@ -87,6 +87,9 @@ class Source:
     root: Path
     directory: Path
     config: Any
+    #: Variables with which a program reads from Git, and from its servers, with the agent's credentials. They
+    #: contain secrets: pass them only to what downloads.
+    download_env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Checkouts(Protocol):

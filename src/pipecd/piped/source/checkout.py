@@ -89,7 +89,13 @@ class Sources:
             refuse_escaping_links(root, directory)
             if config.spec.encryption or config.spec.attachment:
                 await asyncio.to_thread(self._renderer.render, root, directory, config)
-            yield Source(commit=commit, root=root, directory=directory, config=config)
+            yield Source(
+                commit=commit,
+                root=root,
+                directory=directory,
+                config=config,
+                download_env=self.mirrors.download_env,
+            )
 
 
 def config_file_path(git_path: GitPath) -> str:

@@ -4,6 +4,7 @@ import itertools
 import re
 
 from pipecd.errors import PipecdError, Refused, Temporary
+from pipecd.git.command import download_error
 
 SEE_STAGE_LOG = "see the stage log for the full output"
 NEW_PLAN = "sync the application again to create a new plan"
@@ -67,6 +68,8 @@ class ErrorOutput:
             )
         if self.contains("Error acquiring the state lock"):
             return self._locked_error()
+        if command == "init" and (error := download_error("terraform init", "\n".join(self._lines))):
+            return error
         if command == "init" and (temporary := _TEMPORARY.search("\n".join(self._lines))):
             return Temporary(f"terraform init could not download providers or modules: {temporary[0]}")
         exit_reason = f"killed by signal {-code}" if code < 0 else f"exited with code {code}"

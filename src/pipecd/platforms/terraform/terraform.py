@@ -27,6 +27,7 @@ GRACE_PERIOD = 300.0
 #: How long a command waits for a state lock held by another process.
 LOCK_TIMEOUT = "-lock-timeout=5m"
 _SHOW_TIMEOUT = 300.0
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 class Terraform:
@@ -57,7 +58,9 @@ class Terraform:
         await asyncio.to_thread(self.folder.record_files)
         async with lock_plugin_cache(self.folder.plugin_cache) as locked:
             cache = {"TF_PLUGIN_CACHE_DIR": str(self.folder.plugin_cache)} if locked else {}
-            environment = {**cache, **self._environment(self._input.command_envs.init)}
+            # Only `init` downloads modules, so that no other command gets the agent's credentials.
+            downloads = {**self._source.download_env, **cache}
+            environment = self._environment(self._input.command_envs.init, downloads)
             options = [*self._variables(), *flags.for_init(self._input.command_flags)]
             await self._run("init", ["-input=false", *options], environment)
         if self._input.workspace:
@@ -191,10 +194,12 @@ class Terraform:
         variables = [f"-var={pair}" for pair in (*self._provider.vars, *self._input.vars)]
         return [*variables, *(f"-var-file={name}" for name in var_files(self._source))]
 
-    def _environment(self, more: Sequence[str]) -> dict[str, str]:
+    def _environment(self, more: Sequence[str], defaults: Mapping[str, str] = NO_VARIABLES) -> dict[str, str]:
+        """The variables of `commandEnvs` take precedence over `defaults`."""
         pairs = [*self._input.command_envs.shared, *more]
         return {
             **os.environ,
+            **defaults,
             "TF_IN_AUTOMATION": "1",
             "TF_INPUT": "0",
             "CHECKPOINT_DISABLE": "1",
