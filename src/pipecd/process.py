@@ -25,10 +25,14 @@ OnLine = Callable[[str], None]
 
 # The guard waits for end of file on the pipe, then kills its process group. A shell can refer to a descriptor
 # above 9 only by its path. `exec` keeps the program the group leader, so its PID is the group's ID. The guard
-# ignores the stop signals sent to the group, because the program may ignore them as well.
+# ignores the stop signals sent to the group, because the program may ignore them as well. It inherits this,
+# so that there is no moment without, and no signal is sent before the program has its signals back.
 _GUARD = """
 pgid=$$
-( trap '' HUP INT TERM; exec >/dev/null 2>&1 </dev/fd/{pipe}; read -r _; kill -s KILL -- "-$pgid" ) &
+trap '' HUP INT TERM
+( exec >/dev/null 2>&1 </dev/fd/{pipe}; read -r _; kill -s KILL -- "-$pgid" ) &
+trap - HUP INT TERM
+echo >/dev/fd/{ready}
 exec "$@"
 """
 
@@ -128,14 +132,16 @@ class _GuardedProcess:
         if shutil.which(self._argv[0], path=search_path) is None:
             raise ConfigError(f"{self._argv[0]} is not installed", remedy="install it, or put it on PATH")
         read_end, write_end = os.pipe()
-        with ExitStack() as on_failure:
+        ready_end, starting_end = os.pipe()
+        with ExitStack() as on_exit, ExitStack() as on_failure:
+            on_exit.callback(os.close, ready_end)
             # Needed also when the task is cancelled here: the guard waits for this end to close.
             on_failure.callback(os.close, write_end)
             try:
                 self.process = await asyncio.create_subprocess_exec(
                     "/bin/sh",
                     "-c",
-                    _GUARD.format(pipe=read_end),
+                    _GUARD.format(pipe=read_end, ready=starting_end),
                     "guard",
                     *self._argv,
                     cwd=self._cwd,
@@ -144,13 +150,15 @@ class _GuardedProcess:
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT if self._merge else asyncio.subprocess.PIPE,
                     start_new_session=True,
-                    pass_fds=(read_end,),
+                    pass_fds=(read_end, starting_end),
                     limit=MAX_LINE_LENGTH,
                 )
             except OSError as error:
                 raise ConfigError(f"{self._argv[0]} cannot be started: {error.strerror}") from error
             finally:
                 os.close(read_end)
+                os.close(starting_end)
+            await _readable(ready_end)
             on_failure.pop_all()
         self._write_end = write_end
         return self
@@ -174,6 +182,16 @@ class _GuardedProcess:
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, number)
+
+
+async def _readable(descriptor: int) -> None:
+    """Returns once there is something to read, or the other end is closed."""
+    event, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(descriptor, event.set)
+    try:
+        await event.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 async def _read_lines(process: asyncio.subprocess.Process, on_line: OnLine) -> None:

@@ -164,6 +164,25 @@ def ignores_stop_signal(group: int) -> bool:
     return len(ignoring) == 2
 
 
+async def test_the_guard_survives_a_signal_that_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise what the program started would outlive a killed agent. Here setting a trap takes a while."""
+    monkeypatch.setattr(process, "_GUARD", f"alias trap='sleep 0.1; trap'{process._GUARD}")
+    async with process._GuardedProcess(["sleep", "1000"], cwd=None, env=None, merge=False) as child:
+        group = child.process.pid
+        os.killpg(group, signal.SIGTERM)
+        await asyncio.wait_for(child.process.wait(), 60)
+        guards = [running for running in psutil.process_iter() if _in_group(running.pid, group)]
+        assert len(guards) == 1, "the guard was ended"
+        assert child.process.returncode == -signal.SIGTERM, "the program did not get the signal"
+    assert wait_until_gone(guards[0].pid)
+
+
+def _in_group(pid: int, group: int) -> bool:
+    with suppress(OSError):
+        return os.getpgid(pid) == group and alive(pid)
+    return False
+
+
 async def test_a_cancelled_start_leaves_no_process_and_no_open_file(tmp_path: Path) -> None:
     duration = "1000.0625"
     before = set(Path("/proc/self/fd").iterdir())
