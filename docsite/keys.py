@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from docsite.descriptions import field_docstrings
 from pipecd.config import values
+from pipecd.patterns import PathPattern, Regex
 
 _SCALARS: Mapping[Any, str] = {
     str: "string",
@@ -20,6 +21,8 @@ _SCALARS: Mapping[Any, str] = {
     float: "number",
     timedelta: "duration",
     Any: "any",
+    PathPattern: "path pattern",
+    Regex: "regular expression",
     IPvAnyNetwork: "network",
 }
 #: First validator of an annotated type in `config.values` → the name of its format.
@@ -29,8 +32,6 @@ _FORMATS: Mapping[Any, str] = {
         (values.Duration, "duration"),
         (values.Percentage, "percentage"),
         (values.Replicas, "replicas"),
-        (values.PathGlob, "path pattern"),
-        (values.Pattern, "regular expression"),
         (values.InsideApplication, "path"),
         (values.Text, "string"),
     )

@@ -74,7 +74,7 @@ pipeline:
     ).spec.pipeline.stages
     assert [stage.id for stage in stages] == ["stage-0", "first", "stage-2"]
     assert stages[0].options.duration == timedelta(seconds=90)
-    assert stages[0].skip_on.paths == ["docs/**"]
+    assert [pattern.text for pattern in stages[0].skip_on.paths] == ["docs/**"]
     assert stages[1].options.percent == 20 and stages[1].timeout == timedelta(minutes=5)
     assert stages[2].timeout == timedelta(minutes=10)
     assert stages[2].options.env == {"N": "3"}

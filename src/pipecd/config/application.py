@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, model_validator
 from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document, parse
 from pipecd.config.stages import SIX_HOURS, SkipOn, is_stage_plugin
-from pipecd.config.values import Duration, InsideApplication, PathGlob, Pattern, Text
+from pipecd.config.values import MAX_PATH_PATTERNS, Duration, InsideApplication, PathGlob, Pattern, Text
 from pipecd.errors import ConfigError
 from pipecd.model.application import is_kind, kind_of_plugin
 from pipecd.model.plan import ROLLBACK_NAMES
@@ -31,9 +31,9 @@ class Planner(StrictModel):
 
 
 class CommitMatcher(StrictModel):
-    quick_sync: Pattern = ""
+    quick_sync: Pattern = None
     """A commit whose message matches this regular expression is deployed with a quick sync."""
-    pipeline: Pattern = ""
+    pipeline: Pattern = None
     """A commit whose message matches this regular expression is deployed with the pipeline. Checked before
     `quickSync`.
     """
@@ -42,11 +42,11 @@ class CommitMatcher(StrictModel):
 class OnCommit(StrictModel):
     disabled: bool = False
     """Do not deploy when a commit changes the application."""
-    paths: Sequence[PathGlob] = ()
+    paths: Sequence[PathGlob] = Field(default=(), max_length=MAX_PATH_PATTERNS)
     """Patterns of further paths that belong to the application, relative to the repository's root. The
     application's directory always belongs to it.
     """
-    ignores: Sequence[PathGlob] = ()
+    ignores: Sequence[PathGlob] = Field(default=(), max_length=MAX_PATH_PATTERNS)
     """Patterns of paths whose changes do not trigger a deployment."""
 
 
@@ -144,7 +144,7 @@ class Replacement(StrictModel):
     """Path of the field to set in a JSON file."""
     hcl_field: str = Field("", alias="HCLField")
     """Path of the attribute to set in an HCL file."""
-    regex: Pattern = ""
+    regex: Pattern = None
     """Regular expression with one group; the text that the group matches is replaced."""
 
     @model_validator(mode="after")

@@ -149,7 +149,8 @@ def _describe(detail: Any, model: type[BaseModel], path: tuple[str | int, ...]) 
         case "missing":
             return "is missing", "add it"
         case "value_error":
-            return str(context.get("error", detail["msg"])), ""
+            problem = context.get("error", detail["msg"])
+            return str(problem), getattr(problem, "remedy", "")
         case "literal_error" | "enum":
             return f"is not one of {context.get('expected', 'the valid values')}", ""
         case "bool_type" | "bool_parsing":

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pipecd.config.decode import LenientModel, StrictModel
-from pipecd.config.values import Duration, PathGlob, Text
+from pipecd.config.values import MAX_PATH_PATTERNS, Duration, PathGlob, Text
 
 SIX_HOURS = timedelta(hours=6)
 
@@ -17,7 +17,7 @@ class SkipOn(StrictModel):
 
     commit_message_prefixes: Sequence[str] = ()
     """Skip the stage if the commit message starts with one of these."""
-    paths: Sequence[PathGlob] = ()
+    paths: Sequence[PathGlob] = Field(default=(), max_length=MAX_PATH_PATTERNS)
     """Skip the stage if every changed file matches one of these path patterns."""
 
 

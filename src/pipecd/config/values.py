@@ -9,8 +9,10 @@ from pydantic import AfterValidator, BeforeValidator
 
 from pipecd.config.spelling import SpelledBool
 from pipecd.model.application import is_kind
-from pipecd.model.paths import compile_pattern
+from pipecd.patterns import PathPattern, Regex
 
+#: Of one list.
+MAX_PATH_PATTERNS = 200
 SHORTEST_INTERVAL = timedelta(seconds=1)
 #: In characters: the search for parts takes quadratic time.
 _MAX_DURATION_LENGTH = 100
@@ -70,16 +72,20 @@ def _replicas(value: Any) -> str:
     return text
 
 
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise ValueError(f"{value!r} is not a regular expression: {error}") from error
-    return value
+def _regex(value: Any) -> Any:
+    """None for an empty text. Raises PatternError."""
+    value = _string(value)
+    return Regex.parse(value) if value else None
 
 
-def _path_glob(value: str) -> str:
-    compile_pattern(value)
+def _path_glob(value: Any) -> Any:
+    """Raises PatternError."""
+    return PathPattern.parse(_string(value))
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is not a string: put it in quotes")
     return value
 
 
@@ -123,8 +129,8 @@ Duration = Annotated[timedelta, BeforeValidator(duration), AfterValidator(_not_n
 Interval = Annotated[Duration, AfterValidator(_interval)]
 Percentage = Annotated[int, BeforeValidator(percentage)]
 Replicas = Annotated[str, BeforeValidator(_replicas)]
-PathGlob = Annotated[str, AfterValidator(_path_glob)]
+PathGlob = Annotated[PathPattern, BeforeValidator(_path_glob)]
 KindName = Annotated[str, AfterValidator(_kind_name)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
+Pattern = Annotated[Regex | None, BeforeValidator(_regex)]
 InsideApplication = Annotated[str, AfterValidator(_inside_application)]
 Text = Annotated[str, BeforeValidator(_text)]

@@ -5,7 +5,6 @@ Pure: `piped.deploy.planner` collects the inputs. If neither the trigger nor the
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -71,12 +70,21 @@ class ConfiguredStage(Protocol):
     def options(self) -> Any: ...
 
 
-class CommitMatcher(Protocol):
-    @property
-    def quick_sync(self) -> str: ...
+class Regex(Protocol):
+    """`patterns.Regex`."""
 
     @property
-    def pipeline(self) -> str: ...
+    def text(self) -> str: ...
+
+    def matches(self, text: str) -> bool: ...
+
+
+class CommitMatcher(Protocol):
+    @property
+    def quick_sync(self) -> Regex | None: ...
+
+    @property
+    def pipeline(self) -> Regex | None: ...
 
 
 class NoPipeline(ValueError):
@@ -116,8 +124,8 @@ def _match_commit_message(message: str, matcher: CommitMatcher) -> Strategy | No
         (matcher.pipeline, SyncStrategy.PIPELINE, "Sync with the pipeline"),
         (matcher.quick_sync, SyncStrategy.QUICK_SYNC, "Quick sync"),
     ):
-        if regex and re.search(regex, message):
-            reason = f'{label}, because the commit message matches "{regex}"'
+        if regex and regex.matches(message):
+            reason = f'{label}, because the commit message matches "{regex.text}"'
             return Strategy(strategy=strategy, reason=reason)
     return None
 

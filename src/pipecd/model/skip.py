@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pipecd.model.paths import matches
+from pipecd.model.paths import PathPattern, match_paths
 
 
 class SkipOn(Protocol):
@@ -13,7 +13,7 @@ class SkipOn(Protocol):
     def commit_message_prefixes(self) -> Sequence[str]: ...
 
     @property
-    def paths(self) -> Sequence[str]: ...
+    def paths(self) -> Sequence[PathPattern]: ...
 
 
 def skip_reason(rule: SkipOn, message: str, changed: Sequence[str] | None) -> str:
@@ -22,7 +22,7 @@ def skip_reason(rule: SkipOn, message: str, changed: Sequence[str] | None) -> st
     `changed` are the files that differ between the running and the target commit; None before the first
     deployment, when paths never skip.
     """
-    if rule.paths and changed and all(matches(rule.paths, path) for path in changed):
+    if rule.paths and changed and match_paths(rule.paths, changed) >= set(changed):
         return "Skipped: the change touches only files that match skipOn.paths"
     for prefix in rule.commit_message_prefixes:
         if prefix and message.startswith(prefix):

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from pipecd.model.deployment import Deployment
-from pipecd.model.paths import find_touched_path
+from pipecd.model.paths import PathPattern, find_touched_path
 
 
 class Switch(Protocol):
@@ -22,10 +22,10 @@ class Switch(Protocol):
 
 class OnCommit(Switch, Protocol):
     @property
-    def paths(self) -> Sequence[str]: ...
+    def paths(self) -> Sequence[PathPattern]: ...
 
     @property
-    def ignores(self) -> Sequence[str]: ...
+    def ignores(self) -> Sequence[PathPattern]: ...
 
 
 class OnOutOfSync(Switch, Protocol):

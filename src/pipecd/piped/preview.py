@@ -302,7 +302,7 @@ async def _determine_strategy(
     Ignores the commit message, which is unknown before the merge.
     """
     trigger = Trigger(commit=pull_request.commit, timestamp=0, commander="pipectl")
-    strategy = configured_strategy(trigger, head.config)
+    strategy = await configured_strategy(trigger, head.config)
     if strategy and platform.refused_changes is None:
         return strategy, ()
     target: Any = await platform.load_desired_state(head)

@@ -5,6 +5,7 @@ fail the stage with their remedy. Temporary errors are retried for a while (`Sta
 exception is an internal error: it fails the stage and is logged with its traceback.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -229,7 +230,10 @@ class StageRun:
             changed = await self._services.sources.mirrors.changed_files(
                 remote, deployment.running_commit, commit
             )
-        return skip_reason(settings.skip_on, deployment.trigger.commit.message, changed)
+        message = deployment.trigger.commit.message
+        if not changed:
+            return skip_reason(settings.skip_on, message, None)
+        return await asyncio.to_thread(skip_reason, settings.skip_on, message, changed)
 
     def _retry(self, error: Temporary, remaining: float) -> Outcome:
         """Postpones the call by at most `remaining` seconds, after which the stage times out."""

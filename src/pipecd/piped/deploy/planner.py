@@ -77,7 +77,7 @@ class Planner:
         commit = deployment.trigger.commit.hash
         async with self._sources.checkout(deployment.git_path, commit) as source:
             target = await platform.load_desired_state(source)
-            strategy = configured_strategy(deployment.trigger, source.config)
+            strategy = await configured_strategy(deployment.trigger, source.config)
             if strategy is None or platform.refused_changes:
                 running = await self._load_running(platform, deployment, last)
                 strategy = strategy or platform_strategy(platform, running, target)
@@ -134,11 +134,13 @@ def refused_changes(platform: Platform[Any], running: Any, target: Any) -> Seque
     return platform.refused_changes(running, target)
 
 
-def configured_strategy(trigger: Trigger, config: ApplicationConfig) -> Strategy | None:
+async def configured_strategy(trigger: Trigger, config: ApplicationConfig) -> Strategy | None:
     """The strategy that was requested or that the file sets; None leaves it to the platform."""
     spec = config.spec
     try:
-        return determine_strategy(
+        # In a thread: patterns of a repository's author are matched.
+        return await asyncio.to_thread(
+            determine_strategy,
             trigger,
             pipeline=spec.pipeline.stages if spec.pipeline else (),
             always_use_pipeline=spec.planner.always_use_pipeline,

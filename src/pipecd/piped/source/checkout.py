@@ -55,7 +55,7 @@ class Sources:
                 place=Place(file),
                 remedy="restore the file, or change the application's path or configuration file name",
             ) from None
-        return decode_config(content, file, deployed=deployed)
+        return await asyncio.to_thread(decode_config, content, file, deployed=deployed)
 
     async def _ensure_commit(self, remote: str, commit: str) -> None:
         """Fetch if the mirror lacks the commit: a process with another disk may have triggered it."""
@@ -110,6 +110,7 @@ def config_file_path(git_path: GitPath) -> str:
 
 
 def decode_config(content: bytes, file: str, *, deployed: bool = False) -> ApplicationConfig:
+    """Raises ConfigError. A file of the size limit takes a second: call it in a thread."""
     try:
         text = content.decode()
     except UnicodeDecodeError:

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 SUFFIXES = (".pipecd.yaml", ".pipe.yaml")
 #: Names of files that change how other files are checked out.
 CHECKOUT_SETTINGS = (".gitattributes", ".gitmodules", ".lfsconfig")
-#: Files decoded in one go; between batches the event loop runs other tasks.
+#: Files read and decoded in one go.
 DECODE_BATCH_SIZE = 20
 _DEFAULT_TRIGGERS = Triggers()
 
@@ -115,11 +115,17 @@ class Heads:
         for start in range(0, len(uncached), DECODE_BATCH_SIZE):
             batch = uncached[start : start + DECODE_BATCH_SIZE]
             contents = await self.mirrors.read_blobs(repository.remote, [blob for _, blob in batch])
-            decoded |= {(path, blob): _decode_app_file(contents[blob], path) for path, blob in batch}
+            decoded |= await asyncio.to_thread(_decode_app_files, batch, contents)
         files = {entry: cached[entry] if entry in cached else decoded[entry] for entry in entries}
         self._decoded[repository.id] = files
         missing = {path: _missing_file_error(path) for path in extra_paths}
         return missing | {path: file for (path, _), file in files.items()}
+
+
+def _decode_app_files(
+    entries: Iterable[tuple[str, str]], contents: Mapping[str, bytes]
+) -> dict[tuple[str, str], AppFile | ConfigError]:
+    return {(path, blob): _decode_app_file(contents[blob], path) for path, blob in entries}
 
 
 def _decode_app_file(content: bytes, path: str) -> AppFile | ConfigError:

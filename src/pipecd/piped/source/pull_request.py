@@ -116,7 +116,7 @@ def _check_application(
             )
         config = decode_config(content, file)
     except ConfigError as error:
-        touched = find_touched_path(pull_request.changed, directory=directory, paths=(), ignores=())
+        touched = find_touched_path(pull_request.changed, directory=directory)
         return AffectedApplication(application=application, error=str(error)) if touched else None
     decision = on_commit(
         config.spec.trigger.on_commit,

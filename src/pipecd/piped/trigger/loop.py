@@ -235,7 +235,9 @@ class TriggerLoop:
         rule = file.trigger.on_commit
         last = self._last_commit(application)
         unchanged = rule.disabled or not last or last == head.commit.hash
-        decision = on_commit(
+        # In a thread: patterns of a repository's author are matched.
+        decision = await asyncio.to_thread(
+            on_commit,
             rule,
             directory=application.git_path.path,
             last=last,
