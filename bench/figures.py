@@ -23,13 +23,19 @@ def report(name: str, values: Sequence[float], unit: str, *, target: float | Non
 
 
 def report_value(
-    name: str, value: float, unit: str, *, maximum: float | None = None, minimum: float | None = None
+    name: str,
+    value: float,
+    unit: str,
+    *,
+    maximum: float | None = None,
+    minimum: float | None = None,
+    digits: int = 1,
 ) -> None:
     """Print a single value, with its target `maximum` or `minimum` if given."""
     verdict = _verdict(value, maximum, unit)
     if minimum is not None:
         verdict = f"   target ≥ {minimum:g} {unit}: {'met' if value >= minimum else 'MISSED'}"
-    print(f"{name:<58} {value:15.1f} {unit}{verdict}", flush=True)
+    print(f"{name:<58} {value:15.{digits}f} {unit}{verdict}", flush=True)
 
 
 def _verdict(value: float, target: float | None, unit: str) -> str:

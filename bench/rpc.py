@@ -1,44 +1,273 @@
-"""Authenticated RPCs per second. The server runs in one process, the callers in another."""
+"""What the calls of agents cost: rate, duration, and CPU time of the control plane, with both databases.
+
+The control plane runs as one process with everything switched on: authentication, leases, change feed, audit
+log, metrics and jobs. The callers, each with the credential of another agent in turn, run in this process.
+"""
 
 import asyncio
+import itertools
+import json
+import os
+import statistics
+import tempfile
 import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import yaml
+import psutil
 from grpc import aio
 
 from bench.figures import report, report_value
-from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest
+from bench.records import application, finished_deployment, insert, stages
+from pipecd.config import controlplane as config
+from pipecd.controlplane.auth import keys
+from pipecd.controlplane.rpc.grpc_server import INSTANCE_METADATA_KEY
+from pipecd.controlplane.store import Store
+from pipecd.controlplane.store.leases import piped_lease_name
+from pipecd.schema.agent.applications_pb2 import ListApplicationsRequest
+from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest
+from pipecd.schema.agent.deployments_pb2 import (
+    GetDeploymentRequest,
+    ListNotCompletedDeploymentsRequest,
+    ReportStageStatusChangedRequest,
+)
+from pipecd.schema.agent.logs_pb2 import ReportStageLogsRequest
 from pipecd.schema.agent.service_pb2_grpc import PipedServiceStub
-from tests.controlplane.server_fixture import PROJECT
-from tests.faults.processes import start_processes
+from pipecd.schema.api.deployments_pb2 import ListDeploymentsRequest
+from pipecd.schema.api.service_pb2_grpc import APIServiceStub
+from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.model.command_pb2 import Command
+from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from pipecd.schema.model.piped_pb2 import Piped, PipedKey
+from pipecd.schema.model.stage_log_pb2 import LogBlock
+from pipecd.schema.model.stage_pb2 import StageStatus
+from tests.contracts import postgres
+from tests.controlplane.server_fixture import ENCRYPTION_KEY, PASSWORD_HASH, PROJECT, USER
+from tests.ports import free_ports
+from tests.programs import start_program
 
-#: How long to measure, in seconds.
-DURATION = 8.0
-CALLERS = 32
+#: How long each call is measured, in seconds.
+DURATION = 4.0
+CALLERS = 16
+#: Each agent has so many applications and running deployments, and one unhandled command.
+AGENTS, APPLICATIONS, RUNNING = 100, 20, 3
+FINISHED = 100_000
+INSTANCE = "bench"
+#: Minimum rates (calls/s), maximum CPU time of a call that reads (ms), maximum median of a page (ms).
+READ_RATE, WRITE_RATE, READ_CPU, PAGE_MEDIAN = 2000, 1000, 0.8, 3.0
+
+Call = Callable[[int], Awaitable[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    address: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        times = psutil.Process(self.pid).cpu_times()
+        return times.user + times.system
 
 
 async def run(folder: Path) -> None:
-    async with start_processes(folder) as processes:
-        spec = yaml.safe_load((folder / "piped.yaml").read_text())["spec"]
-        key = (folder / "piped.key").read_text()
-        await _measure(spec["apiAddress"], f"PIPED-TOKEN {PROJECT},{processes.piped_id},{key}")
+    datastore = {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}}
+    await _measure("SQLite", folder, datastore)
+    if postgres.binary("initdb") is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as cluster, postgres.cluster(Path(cluster)) as url:
+        user = folder / "user"
+        user.write_text("postgres")
+        # The cluster listens on a socket only, which is a parameter of the URL.
+        database = url.rpartition("/postgres?")[2]
+        datastore = {
+            "type": "POSTGRESQL",
+            "config": {
+                "url": "postgresql:///",
+                "database": f"postgres?{database}",
+                "usernameFile": str(user),
+            },
+        }
+        await _measure("PostgreSQL", folder, datastore)
 
 
-async def _measure(address: str, credential: str) -> None:
-    times: list[float] = []
-    async with aio.insecure_channel(address) as channel:
-        stub = PipedServiceStub(channel)
-        end = time.monotonic() + DURATION
+async def _measure(name: str, folder: Path, datastore: Mapping[str, Any]) -> None:
+    file = _configuration(folder, datastore)
+    piped_key, (key_id, api_key) = keys.new_piped_key(), keys.new_api_key()
+    store = await Store.open(config.database_url(config.load(file.read_text(), file.name)))
+    await _insert_records(store, piped_key, key_id, api_key)
+    await store.close()
+    with _server(folder, file) as server:
+        async with aio.insecure_channel(server.address) as channel:
+            stub = PipedServiceStub(channel)
+            credentials = [f"PIPED-TOKEN {PROJECT},p{n},{piped_key}" for n in range(AGENTS)]
+            await _await_start(stub, credentials[0])
+            print(f"{name}: load of the machine before {os.getloadavg()[0]:.1f}", flush=True)
+            for method, (request, rate) in _CALLS.items():
 
-        async def call() -> None:
-            while (started := time.monotonic()) < end:
-                request = GetDesiredVersionRequest()
-                await stub.GetDesiredVersion(request, metadata=(("authorization", credential),))
-                times.append((time.monotonic() - started) * 1000)
+                async def call(
+                    number: int, method: str = method, request: Callable[[int], Any] = request
+                ) -> None:
+                    agent = number % AGENTS
+                    metadata = (("authorization", credentials[agent]), (INSTANCE_METADATA_KEY, INSTANCE))
+                    await getattr(stub, method)(request(number), metadata=metadata)
 
-        await asyncio.gather(*(call() for _ in range(CALLERS)))
-    report_value(
-        "authenticated RPCs (GetDesiredVersion, 32 at a time)", len(times) / DURATION, "/s", minimum=1000
-    )
+                await _measure_call(f"{name}: {method}", server, call, CALLERS, rate)
+            await _measure_page(name, server, channel, api_key)
+            print(f"{name}: load of the machine after {os.getloadavg()[0]:.1f}", flush=True)
+
+
+async def _measure_call(name: str, server: Server, call: Call, callers: int, rate: float) -> None:
+    times, seconds, cpu = await _repeat(server, call, callers)
+    report_value(f"{name} ({callers} at a time)", len(times) / seconds, "/s", minimum=rate)
     report("… duration of each", times, "ms")
+    maximum = READ_CPU if rate == READ_RATE else None
+    report_value(
+        "… CPU of the control plane for each", cpu / len(times) * 1000, "ms", maximum=maximum, digits=3
+    )
+
+
+async def _measure_page(name: str, server: Server, channel: aio.Channel, api_key: str) -> None:
+    stub = APIServiceStub(channel)
+    metadata = (("authorization", f"API-KEY {api_key}"),)
+
+    async def call(_: int) -> None:
+        await stub.ListDeployments(ListDeploymentsRequest(limit=50), metadata=metadata)
+
+    times, _, cpu = await _repeat(server, call, 1)
+    report(f"{name}: first page of {FINISHED} deployments", times, "ms")
+    report_value("… median", statistics.median(times), "ms", maximum=PAGE_MEDIAN, digits=3)
+    report_value("… CPU of the control plane for each", cpu / len(times) * 1000, "ms", digits=3)
+
+
+async def _repeat(server: Server, call: Call, callers: int) -> tuple[list[float], float, float]:
+    """Durations of the calls (ms); the seconds of all, and the CPU seconds of the server."""
+    numbers = itertools.count()
+    for _ in range(AGENTS):
+        await call(next(numbers))
+    times: list[float] = []
+    cpu, started = server.cpu_seconds(), time.monotonic()
+
+    async def repeat() -> None:
+        while (before := time.monotonic()) < started + DURATION:
+            await call(next(numbers))
+            times.append((time.monotonic() - before) * 1000)
+
+    await asyncio.gather(*(repeat() for _ in range(callers)))
+    return times, time.monotonic() - started, server.cpu_seconds() - cpu
+
+
+def _stage_status(number: int) -> ReportStageStatusChangedRequest:
+    deployment_id, stage = _deployment_of(number), number // AGENTS % 5
+    return ReportStageStatusChangedRequest(
+        deployment_id=deployment_id,
+        stage_id=f"stage-{stage}",
+        status=StageStatus.STAGE_RUNNING,
+        status_reason=f"report {number}",
+        completed_at=1,
+        visible=True,
+    )
+
+
+def _stage_log(number: int) -> ReportStageLogsRequest:
+    text = "Apply complete! Resources: 1 added, 0 changed, 0 destroyed."
+    blocks = [LogBlock(index=number * 5 + line, log=text, created_at=1) for line in range(5)]
+    return ReportStageLogsRequest(deployment_id=_deployment_of(number), stage_id="stage-0", blocks=blocks)
+
+
+def _deployment_of(number: int) -> str:
+    agent = number % AGENTS
+    return f"r{agent * RUNNING + number // AGENTS % RUNNING}"
+
+
+#: Method → request for the n-th call, and the minimum rate.
+_CALLS: Mapping[str, tuple[Callable[[int], Any], float]] = {
+    "ListUnhandledCommands": (lambda _: ListUnhandledCommandsRequest(), READ_RATE),
+    "ListNotCompletedDeployments": (lambda _: ListNotCompletedDeploymentsRequest(), READ_RATE),
+    "ListApplications": (lambda _: ListApplicationsRequest(), READ_RATE),
+    "GetDeployment": (lambda number: GetDeploymentRequest(id=_deployment_of(number)), READ_RATE),
+    "ReportStageStatusChanged": (_stage_status, WRITE_RATE),
+    "ReportStageLogs": (_stage_log, WRITE_RATE),
+}
+
+
+async def _insert_records(store: Store, piped_key: str, key_id: str, api_key: str) -> None:
+    piped_keys = [PipedKey(hash=keys.hash_key(piped_key))]
+    pipeds = [Piped(id=f"p{n}", name=f"p{n}", project_id=PROJECT, keys=piped_keys) for n in range(AGENTS)]
+    await insert(store, pipeds)
+    program = APIKey(id=key_id, project_id=PROJECT, key_hash=keys.hash_key(api_key), role=APIKey.READ_ONLY)
+    await insert(store, [program])
+    count = AGENTS * APPLICATIONS
+    await insert(store, [application(n, f"p{n // APPLICATIONS}") for n in range(count)])
+    await insert(store, [finished_deployment(n, count) for n in range(FINISHED)])
+    await insert(store, [_running_deployment(n) for n in range(AGENTS * RUNNING)])
+    sync = Command.SyncApplication(application_id="a0")
+    commands = [
+        Command(id=f"c{n}", project_id=PROJECT, piped_id=f"p{n}", sync_application=sync)
+        for n in range(AGENTS)
+    ]
+    now = int(time.time())
+    for command in commands:
+        command.created_at = now
+    await insert(store, commands)
+    for n in range(AGENTS):
+        await store.leases.acquire(piped_lease_name(f"p{n}"), INSTANCE, 3600)
+
+
+def _running_deployment(number: int) -> Deployment:
+    agent, turn = divmod(number, RUNNING)
+    return Deployment(
+        id=f"r{number}",
+        application_id=f"a{agent * APPLICATIONS + turn}",
+        project_id=PROJECT,
+        piped_id=f"p{agent}",
+        status=DeploymentStatus.DEPLOYMENT_RUNNING,
+        stages=stages(5, status=StageStatus.STAGE_RUNNING),
+    )
+
+
+def _configuration(folder: Path, datastore: Mapping[str, Any]) -> Path:
+    user = {"username": USER, "passwordHash": PASSWORD_HASH}
+    document = {
+        "apiVersion": "pipecd.dev/v1beta1",
+        "kind": "ControlPlane",
+        "spec": {
+            "address": "http://127.0.0.1",
+            "datastore": datastore,
+            "filestore": {"type": "LOCAL", "config": {"path": str(folder / "objects")}},
+            "projects": [{"id": PROJECT, "staticAdmin": user}],
+        },
+    }
+    file = folder / "control-plane.yaml"
+    file.write_text(json.dumps(document))
+    (folder / "encryption-key").write_bytes(ENCRYPTION_KEY)
+    return file
+
+
+@contextmanager
+def _server(folder: Path, file: Path) -> Iterator[Server]:
+    api, http = free_ports(2)
+    options = [
+        f"--config-file={file}",
+        f"--encryption-key-file={folder / 'encryption-key'}",
+        "--host=127.0.0.1",
+        f"--piped-api-port={api}",
+        f"--http-port={http}",
+        "--admin-port=0",
+        "--insecure-cookie",
+    ]
+    program = start_program(["pipecd", "server", *options], output=folder / "server.log")
+    try:
+        yield Server(address=f"127.0.0.1:{api}", pid=program.pid)
+    finally:
+        program.kill()
+
+
+async def _await_start(stub: PipedServiceStub, credential: str) -> None:
+    request, metadata = ListUnhandledCommandsRequest(), (("authorization", credential),)
+    call: Awaitable[object] = stub.ListUnhandledCommands(  # type: ignore[assignment]
+        request, metadata=metadata, wait_for_ready=True, timeout=60
+    )
+    await call

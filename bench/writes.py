@@ -25,7 +25,7 @@ AGENT = Actor(
 
 
 async def run(folder: Path) -> None:
-    await _measure("SQLite", f"sqlite+aiosqlite:///{folder / 'pipecd.db'}")
+    await _measure("SQLite", f"sqlite:///{folder / 'pipecd.db'}")
     if postgres.binary("initdb") is None:
         return
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as cluster, postgres.cluster(Path(cluster)) as url:

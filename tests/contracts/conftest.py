@@ -28,7 +28,7 @@ def postgres_url() -> Iterator[str]:
 async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """URL of an empty database."""
     if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'pipecd.db'}"
+        yield f"sqlite:///{tmp_path / 'pipecd.db'}"
         return
     server = request.getfixturevalue("postgres_url")
     name = f"t{secrets.token_hex(8)}"

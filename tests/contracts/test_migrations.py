@@ -4,9 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from pipecd.controlplane.store import Store, lists
-from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
-from pipecd.controlplane.store.migrate import migrate_database
+from pipecd.controlplane.store.migrate import migrate_database, run_in_transaction
 from pipecd.controlplane.store.migrations.versions import v0003_kind_names
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.artifact_pb2 import DeployTargets
@@ -26,8 +25,8 @@ async def test_stored_numbers_of_kinds_become_names(url: str, monkeypatch: pytes
         Application(id="a3", project_id="shop"),
     ]
     deployment = Deployment(id="d1", project_id="shop", deploy_targets_by_plugin=plugin)
-    database = Database(url)
-    async with database.write() as connection:
+
+    def insert(connection: sa.Connection) -> None:
         for table, records in (("applications", applications), ("deployments", [deployment])):
             for record in records:
                 row = {
@@ -38,8 +37,9 @@ async def test_stored_numbers_of_kinds_become_names(url: str, monkeypatch: pytes
                     "touched": 1,
                     "kind": record.kind,
                 }
-                await connection.execute(sa.table(table, *map(sa.column, COLUMNS)).insert().values(row))
-    await database.close()
+                connection.execute(sa.table(table, *map(sa.column, COLUMNS)).insert().values(row))
+
+    await run_in_transaction(sa.make_url(url), insert)
     store = await Store.open(url)
     try:
         for kind, expected in (("ECS", "a1"), ("DIRECTORY", "a2"), ("KUBERNETES", "a3")):

@@ -12,6 +12,7 @@ from pipecd.controlplane.settings import FeedSettings, StoreSettings
 from pipecd.controlplane.store import Store, lists, tables
 from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, EventFilter, Paging
+from pipecd.controlplane.store.migrate import run_in_transaction
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.artifact_pb2 import DeployTargets
@@ -34,11 +35,10 @@ def deployment(id: str, application_id: str, status: DeploymentStatus.ValueType)
 
 
 async def test_the_migrations_create_the_declared_tables(store: Store) -> None:
-    def differences(connection: sa.Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), tables.metadata))
+    def check(connection: sa.Connection) -> None:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
 
-    async with store.database.write() as connection:
-        assert await connection.run_sync(differences) == []
+    await run_in_transaction(store.database.url, check)
 
 
 async def test_opening_twice_changes_nothing(store: Store, url: str) -> None:
@@ -283,8 +283,8 @@ async def test_old_changes_and_leases_are_deleted(url: str) -> None:
     store = await Store.open(url, clock, StoreSettings(feed=FeedSettings(retention=600)))
 
     async def count(table: sa.Table) -> int:
-        async with store.database.read() as connection:
-            return int((await connection.execute(sa.select(sa.func.count()).select_from(table))).scalar_one())
+        ((number,),) = await store.database.rows(sa.select(sa.func.count()).select_from(table))
+        return int(number)
 
     await store.leases.acquire("x", "a", 10)
     await store.create(application(1), by=TESTER)

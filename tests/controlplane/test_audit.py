@@ -50,13 +50,12 @@ def key_of(method: Method) -> str:
 METHODS = {key_of(method): method for path, method in methods().items() if not path.startswith("/pipe.")}
 
 
-async def rows(services: Services, after: int = 0) -> Sequence[sa.Row[Any]]:
+async def rows(services: Services, after: int = 0) -> Sequence[Any]:
     query = sa.select(tables.audit).where(tables.audit.c.seq > after).order_by(tables.audit.c.seq)
-    async with services.store.database.read() as connection:
-        return (await connection.execute(query)).all()
+    return await services.store.database.rows(query)
 
 
-async def last_row(services: Services) -> sa.Row[Any]:
+async def last_row(services: Services) -> Any:
     return (await rows(services))[-1]
 
 

@@ -172,10 +172,10 @@ async def test_a_chain_is_created_once_with_all_its_commands(
     )
     insert = Store._insert
 
-    async def interrupted(store: Store, connection: Any, message: Any, by: Any) -> None:
+    def interrupted(store: Store, connection: Any, message: Any, by: Any) -> None:
         if isinstance(message, Command):
             raise RuntimeError("killed")
-        await insert(store, connection, message, by)
+        insert(store, connection, message, by)
 
     monkeypatch.setattr(Store, "_insert", interrupted)
     assert await agent.code("CreateDeploymentChain", request) == "INTERNAL"

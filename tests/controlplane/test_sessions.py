@@ -215,8 +215,7 @@ async def test_starting_and_ending_a_session_is_recorded(plane: ControlPlane) ->
     async with signed_in(plane) as console:
         await console.http.post(f"{plane.url}/auth/logout")
     query = sa.select(audit).where(audit.c.record_kind == "session", audit.c.project_id == STORED)
-    async with store.database.read() as connection:
-        rows = (await connection.execute(query.order_by(audit.c.seq))).all()
+    rows = await store.database.rows(query.order_by(audit.c.seq))
     assert [(row.operation, row.action, row.actor_id, row.address) for row in rows] == [
         ("create", "sign-in", USER, "127.0.0.1"),
         ("delete", "sign-out", USER, "127.0.0.1"),

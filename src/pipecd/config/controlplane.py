@@ -241,7 +241,7 @@ def database_url(spec: ControlPlaneSpec) -> str:
     """The SQLAlchemy URL of the configured database. Raises ConfigError for an invalid address."""
     server = _store_config(spec.datastore, DATASTORES)
     if isinstance(server, SqliteConfig):
-        return f"sqlite+aiosqlite:///{Path(server.path).absolute()}"
+        return f"sqlite:///{Path(server.path).absolute()}"
     assert isinstance(server, SqlServerConfig)
     scheme, _, rest = server.url.partition("://")
     if scheme not in ("postgresql", "postgres") or not rest:

@@ -12,6 +12,8 @@ class FeedSettings:
 
     #: Interval at which writes of other replicas are read (seconds): a user waits for them.
     poll_interval: float = 0.5
+    #: Minimum interval between two reads (seconds): writes that follow one another are read together.
+    min_interval: float = 0.02
     #: Sequence numbers that are read again to find rows of transactions that committed late.
     overlap: int = 200
     #: Changes that a slow subscriber may have unread; then it must reload everything.

@@ -1,6 +1,6 @@
 """Record store of the control plane: get, create, update by compare-and-set, and list records.
 
-    store = await Store.open("sqlite+aiosqlite:///pipecd.db")
+    store = await Store.open("sqlite:///pipecd.db")
     record = await store.get(Application, id)            # Record(message, version); NotFound
     await store.create(application, by=actor)            # AlreadyExists
     record = await store.update(Application, id, change, by=actor)  # `change(message)` may raise to abort
@@ -14,16 +14,14 @@ second active deployment of an application raises Conflict.
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Self, TypeVar
 
 import sqlalchemy as sa
 from google.protobuf.message import Message
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.controlplane.settings import StoreSettings
@@ -33,13 +31,24 @@ from pipecd.controlplane.store.feed import Change, Feed
 from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
 from pipecd.controlplane.store.leases import Leases
 from pipecd.controlplane.store.migrate import migrate_database
+from pipecd.controlplane.store.statements import Connection, ConstraintViolated
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused, Temporary
 from pipecd.model.actor import Actor
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 DEFAULT_SETTINGS = StoreSettings()
 #: In bytes. Larger records could not be returned by one call; an agent that adds metadata reaches it.
 MAX_RECORD_SIZE = 4 * 1024 * 1024
+
+_FACTS = tables.facts.c
+_OF_RECORD = (_FACTS.kind == sa.bindparam("of_kind"), _FACTS.id == sa.bindparam("of_id"))
+_METADATA = sa.select(_FACTS.data, _FACTS.touched).where(*_OF_RECORD)
+_UPDATE_METADATA = sa.update(tables.facts).where(*_OF_RECORD)
+_INSERT_METADATA = sa.insert(tables.facts)
+_METADATA_OF_PROJECT = sa.select(_FACTS.id, _FACTS.data, _FACTS.touched).where(
+    _FACTS.kind == sa.bindparam("kind"), _FACTS.project_id == sa.bindparam("project_id")
+)
 
 
 @dataclass(frozen=True)
@@ -73,26 +82,26 @@ class Store:
 
     async def check_health(self) -> None:
         """Raises Temporary if the database does not respond."""
-        async with self.database.read() as connection:
-            await connection.execute(sa.select(sa.literal(1)))
+        await self.database.rows(sa.select(sa.literal(1)))
 
     async def get(self, kind: type[M], id: str) -> Record[M]:
         """Raises NotFound."""
-        select = _statements(KINDS[kind].table).select
-        async with self.database.read() as connection:
-            row = (await connection.execute(select, {"record_id": id})).one_or_none()
-        if row is None:
+        rows = await self.database.rows(_statements(KINDS[kind].table).select, {"record_id": id})
+        if not rows:
             raise NotFound(f"{KINDS[kind].name} {id} does not exist")
-        return Record(kind.FromString(row.data), row.version)
+        return Record(kind.FromString(rows[0].data), rows[0].version)
 
     async def create(self, *messages: Message, by: Actor) -> None:
         """Create all records or none.
 
         Raises AlreadyExists if an ID exists, Conflict for an application's second active deployment.
         """
-        async with self._writing(*{type(message) for message in messages}) as connection:
+
+        def create(connection: Connection) -> None:
             for message in messages:
-                await self._insert(connection, message, by)
+                self._insert(connection, message, by)
+
+        await self._write(create, *{type(message) for message in messages})
 
     async def update(
         self,
@@ -106,51 +115,34 @@ class Store:
     ) -> Record[M]:
         """Apply `change` and return the new record. Raises NotFound, Conflict, and any error of `change`.
 
+        `change` changes the record and nothing else: it may run in another thread, and more than once.
         `detail` is stored with the change in the change feed. The records `creating` are created in the same
         transaction; errors as for `create`.
         """
-        kind = KINDS[type_]
+
+        def update(connection: Connection) -> Record[M] | None:
+            return self._try_update(connection, type_, id, change, by, detail, creating)
+
         for attempt in range(self.settings.update_tries):
-            record = await self._try_update(kind, type_, id, change, by, detail, creating)
+            record = await self._write(update, type_, *map(type, creating))
             if record is not None:
                 return record
             await self._clock.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
-        raise Temporary(f"{kind.name} {id} is being changed by too many writers at once", after=1.0)
+        raise Temporary(f"{KINDS[type_].name} {id} is being changed by too many writers at once", after=1.0)
 
     async def announce(
         self, kind: str, *, project_id: str, id: str, piped_id: str = "", detail: str = ""
     ) -> None:
         """Add a change other than a record's write, such as new stage log lines or a push to a repository."""
         change = Change(kind=kind, project_id=project_id, piped_id=piped_id, id=id, detail=detail)
-        async with self.feed.notifying_transaction() as connection:
-            await self.feed.add(connection, change)
+        await self.feed.write(lambda connection: self.feed.add(connection, change))
 
     async def put_metadata(
         self, kind: MetadataKind, id: str, project_id: str, data: bytes, *, by: Actor
     ) -> None:
         """Replace the metadata `kind` of the record `id`. Audited metadata is written only if it differs."""
-        if kind.message and (stored := await self.get_metadata(kind, id)) and stored[0] == data:
-            return
-        key = (tables.facts.c.kind == kind.name) & (tables.facts.c.id == id)
-        values = {"project_id": project_id, "data": data, "touched": self._microseconds()}
-        async with (
-            self.feed.notifying_transaction() if kind.announced else self.database.write() as connection
-        ):
-            before = None
-            if kind.message:
-                before = (await connection.execute(sa.select(tables.facts.c.data).where(key))).scalar()
-            result = await connection.execute(sa.update(tables.facts).where(key).values(values))
-            if not result.rowcount:
-                await connection.execute(sa.insert(tables.facts).values(kind=kind.name, id=id, **values))
-            if kind.announced:
-                await self.feed.add(connection, Change(kind=kind.name, project_id=project_id, id=id))
-            if kind.message:
-                operation = "update" if result.rowcount else "create"
-                record = audit.Subject(kind=kind.name, id=id, project_id=project_id)
-                old, new = kind.message.FromString(before or b""), kind.message.FromString(data)
-                await audit.add(
-                    connection, by, self._microseconds(), operation, record, *audit.changed_fields(old, new)
-                )
+        write = self.feed.write if kind.announced else self.database.write
+        await write(lambda connection: self._put_metadata(connection, kind, id, project_id, data, by))
 
     async def record_action(
         self, operation: str, record: audit.Subject, after: Mapping[str, object], *, by: Actor
@@ -160,59 +152,49 @@ class Store:
         Call it before the change where the change is known, so that no change can be without a row. `after`
         describes the change.
         """
-        async with self.database.write() as connection:
-            await audit.add(connection, by, self._microseconds(), operation, record, {}, after)
+        at = self._microseconds()
+        await self.database.write(
+            lambda connection: audit.add(connection, by, at, operation, record, {}, after)
+        )
 
     async def get_metadata(self, kind: MetadataKind, id: str) -> tuple[bytes, int] | None:
         """The data and the time it was written (epoch microseconds), or None."""
-        where = (tables.facts.c.kind == kind.name) & (tables.facts.c.id == id)
-        async with self.database.read() as connection:
-            row = (
-                await connection.execute(sa.select(tables.facts.c.data, tables.facts.c.touched).where(where))
-            ).one_or_none()
-        return (row.data, row.touched) if row else None
+        rows = await self.database.rows(_METADATA, {"of_kind": kind.name, "of_id": id})
+        return (rows[0].data, rows[0].touched) if rows else None
 
     async def list_metadata(self, kind: MetadataKind, project_id: str) -> dict[str, tuple[bytes, int]]:
         """Metadata of a kind in a project: record ID → data and time it was written (epoch microseconds)."""
-        table = tables.facts
-        where = (table.c.kind == kind.name) & (table.c.project_id == project_id)
-        async with self.database.read() as connection:
-            rows = await connection.execute(sa.select(table.c.id, table.c.data, table.c.touched).where(where))
-            return {row.id: (row.data, row.touched) for row in rows}
+        rows = await self.database.rows(_METADATA_OF_PROJECT, {"kind": kind.name, "project_id": project_id})
+        return {row.id: (row.data, row.touched) for row in rows}
 
     async def prune_metadata(self, kind: MetadataKind, before: float) -> None:
         """Delete the metadata of a kind that was last written before `before` (epoch seconds)."""
         table = tables.facts
         old = (table.c.kind == kind.name) & (table.c.touched < int(before * 1_000_000))
-        async with self.database.write() as connection:
-            await connection.execute(sa.delete(table).where(old))
+        await self.database.write(lambda connection: connection.execute(sa.delete(table).where(old)))
 
     def _microseconds(self) -> int:
         """The time in epoch microseconds."""
         return int(self._clock.now() * 1_000_000)
 
-    @asynccontextmanager
-    async def _writing(self, *kinds: type[Message]) -> AsyncIterator[AsyncConnection]:
-        """A transaction that may write records of `kinds`; counts as a write even if it is cancelled."""
-        try:
-            async with self.feed.notifying_transaction() as connection:
-                yield connection
-        finally:
-            self.write_counts.update(kinds)
+    async def _write(self, function: Callable[[Connection], T], *kinds: type[Message]) -> T:
+        """The result of `function`, which may write records of `kinds` in a transaction."""
+        # Counted before and after, also if the caller is cancelled: a record that is read after the first
+        # count may be the old one, and one that is read after the commit may be the new one.
+        self.write_counts.update(kinds)
+        return await self.feed.write(function, lambda: self.write_counts.update(kinds))
 
-    async def _insert(self, connection: AsyncConnection, message: Message, by: Actor) -> None:
+    def _insert(self, connection: Connection, message: Message, by: Actor) -> None:
         kind, at = KINDS[type(message)], self._microseconds()
         row = {**_row(kind, message, at), "id": _id(message), "version": 1}
-        try:
-            await connection.execute(_statements(kind.table).insert, row)
-        except IntegrityError as error:
-            raise _constraint_error(kind, message, error) from error
-        await self.feed.add(connection, _change(kind, message))
-        await _audit(connection, by, at, "create", kind, type(message)(), message)
+        with _constraint_errors(kind, message):
+            connection.execute(_statements(kind.table).insert, row)
+        self.feed.add(connection, _change(kind, message))
+        _audit(connection, by, at, "create", kind, type(message)(), message)
 
-    async def _try_update(
+    def _try_update(
         self,
-        kind: Kind,
+        connection: Connection,
         type_: type[M],
         id: str,
         change: Callable[[M], None],
@@ -220,37 +202,61 @@ class Store:
         detail: str,
         creating: Sequence[Message],
     ) -> Record[M] | None:
-        """One attempt; None if the record was written in between."""
+        """One attempt; None, and nothing is written, if another writer changed the record in between."""
+        kind = KINDS[type_]
         statements = _statements(kind.table)
-        try:
-            async with self._writing(type_, *map(type, creating)) as connection:
-                row = (await connection.execute(statements.select, {"record_id": id})).one_or_none()
-                if row is None:
-                    raise NotFound(f"{kind.name} {id} does not exist")
-                message = type_.FromString(row.data)
-                before = type_()
-                before.CopyFrom(message)
-                change(message)
-                for created in creating:
-                    await self._insert(connection, created, by)
-                if message == before:
-                    return Record(message, row.version)
-                at = self._microseconds()
-                values = {**_row(kind, message, at), "version": row.version + 1}
-                unchanged = {"record_id": id, "unchanged_version": row.version}
-                result = await connection.execute(statements.update, values | unchanged)
-                if result.rowcount != 1:
-                    return None
-                await self.feed.add(connection, _change(kind, message, detail))
-                await _audit(connection, by, at, "update", kind, before, message)
-                if (old_piped := kind.piped(before)) != kind.piped(message):
-                    moved = Change(
-                        kind=kind.name, project_id=kind.project(message), piped_id=old_piped, id=id
-                    )
-                    await self.feed.add(connection, moved)
-        except IntegrityError as error:
-            raise _constraint_error(kind, message, error) from error
-        return Record(message, row.version + 1)
+        row = connection.execute(statements.select, {"record_id": id}).one_or_none()
+        if row is None:
+            raise NotFound(f"{kind.name} {id} does not exist")
+        before, message = type_.FromString(row.data), type_.FromString(row.data)
+        change(message)
+        record = Record(message, row.version)
+        if message != before:
+            at = self._microseconds()
+            values = {**_row(kind, message, at), "version": row.version + 1}
+            unchanged = {"record_id": id, "unchanged_version": row.version}
+            with _constraint_errors(kind, message):
+                result = connection.execute(statements.update, values | unchanged)
+            if result.rowcount != 1:
+                return None
+            record = Record(message, row.version + 1)
+            self.feed.add(connection, _change(kind, message, detail))
+            _audit(connection, by, at, "update", kind, before, message)
+            if (old_piped := kind.piped(before)) != kind.piped(message):
+                project_id = kind.project(message)
+                moved = Change(kind=kind.name, project_id=project_id, piped_id=old_piped, id=id)
+                self.feed.add(connection, moved)
+        for created in creating:
+            self._insert(connection, created, by)
+        return record
+
+    def _put_metadata(
+        self,
+        connection: Connection,
+        kind: MetadataKind,
+        id: str,
+        project_id: str,
+        data: bytes,
+        by: Actor,
+    ) -> None:
+        at = self._microseconds()
+        row = connection.execute(_METADATA, {"of_kind": kind.name, "of_id": id}).one_or_none()
+        if kind.message and row and row.data == data:
+            return
+        values = {"project_id": project_id, "data": data, "touched": at}
+        if row:
+            key = {"of_kind": kind.name, "of_id": id}
+            connection.execute(_UPDATE_METADATA, {**key, **values})
+        else:
+            connection.execute(_INSERT_METADATA, {"kind": kind.name, "id": id, **values})
+        if kind.announced:
+            self.feed.add(connection, Change(kind=kind.name, project_id=project_id, id=id))
+        if kind.message:
+            operation = "update" if row else "create"
+            record = audit.Subject(kind=kind.name, id=id, project_id=project_id)
+            old = kind.message.FromString(row.data if row else b"")
+            changed = audit.changed_fields(old, kind.message.FromString(data))
+            audit.add(connection, by, at, operation, record, *changed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,8 +305,8 @@ def _change(kind: Kind, message: Message, detail: str = "") -> Change:
     )
 
 
-async def _audit(
-    connection: AsyncConnection,
+def _audit(
+    connection: Connection,
     by: Actor,
     at: int,
     operation: str,
@@ -309,11 +315,20 @@ async def _audit(
     after: Message,
 ) -> None:
     record = audit.Subject(kind=kind.name, id=_id(after), project_id=kind.project(after))
-    await audit.add(connection, by, at, operation, record, *audit.changed_fields(before, after))
+    audit.add(connection, by, at, operation, record, *audit.changed_fields(before, after))
 
 
-def _constraint_error(kind: Kind, message: Message, error: IntegrityError) -> Exception:
-    if "active_application_id" in str(error.orig):
+@contextmanager
+def _constraint_errors(kind: Kind, message: Message) -> Iterator[None]:
+    """Raises AlreadyExists or Conflict for a violated constraint."""
+    try:
+        yield
+    except ConstraintViolated as error:
+        raise _constraint_error(kind, message, error) from error
+
+
+def _constraint_error(kind: Kind, message: Message, error: ConstraintViolated) -> Exception:
+    if "active_application_id" in str(error):
         return Conflict(
             f"application {getattr(message, 'application_id', '')} already has another active deployment"
         )

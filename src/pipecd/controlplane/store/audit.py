@@ -6,7 +6,7 @@ are masked by the schema (`store.secret_fields`), not by the callers. Rows are n
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 import sqlalchemy as sa
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipecd.controlplane.store.secret_fields import secret_fields
+from pipecd.controlplane.store.statements import Connection
 from pipecd.controlplane.store.tables import audit
 from pipecd.model.actor import Actor
 from pipecd.secrets import MASK
@@ -48,8 +48,8 @@ class Subject:
     project_id: str
 
 
-async def add(
-    connection: AsyncConnection,
+def add(
+    connection: Connection,
     by: Actor,
     at: int,
     operation: str,
@@ -76,7 +76,7 @@ async def add(
         "before": _canonical(before),
         "after": _canonical(after),
     }
-    await connection.execute(_INSERT, row)
+    connection.execute(_INSERT, row)
 
 
 def changed_fields(before: Message, after: Message) -> tuple[dict[str, object], dict[str, object]]:
@@ -85,7 +85,13 @@ def changed_fields(before: Message, after: Message) -> tuple[dict[str, object], 
     Paths look like `stages[0].status` and `labels[env]`. Both messages have the same type. Bounded in size
     and time; what does not fit is replaced by a note under `LEFT_OUT`.
     """
-    return _bounded(_differences(before, after, ""))
+    differences = _Differences()
+    try:
+        _compare_messages(differences, before, after, "")
+    except _TooMany:
+        for side in (differences.before, differences.after):
+            side[LEFT_OUT] = "further fields may have changed"
+    return differences.before, differences.after
 
 
 def _canonical(values: Mapping[str, object]) -> str:
@@ -93,90 +99,100 @@ def _canonical(values: Mapping[str, object]) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-#: A path with its values before and after; None if it is not set. A path of None stands for a comparison
-#: without a difference.
-_Difference = tuple[str | None, object, object]
+class _TooMany(Exception):
+    """The differences do not fit into a row, or comparing takes too long."""
 
 
-def _bounded(differences: Iterator[_Difference]) -> tuple[dict[str, object], dict[str, object]]:
-    sides: tuple[dict[str, object], dict[str, object]] = ({}, {})
-    sizes = [0, 0]
-    for compared, (path, *values) in enumerate(differences):
-        if compared >= MAX_COMPARED or (path is not None and max(sizes) >= MAX_TOTAL_LENGTH):
-            for side in sides:
-                side[LEFT_OUT] = "further fields may have changed"
-            break
-        if path is None:
-            continue
-        for number, value in enumerate(values):
-            if value is not None:
-                sides[number][path] = value
-                sizes[number] += len(path) + len(str(value))
-    return sides
+class _Differences:
+    """Path → value, before and after. Raises _TooMany when a limit is reached."""
+
+    def __init__(self) -> None:
+        self.before: dict[str, object] = {}
+        self.after: dict[str, object] = {}
+        self._size_before = self._size_after = self._compared = 0
+
+    def count(self) -> None:
+        """Call it for each comparison."""
+        self._compared += 1
+        if self._compared > MAX_COMPARED:
+            raise _TooMany
+
+    def add(self, path: str, before: object, after: object) -> None:
+        """None stands for a value that is not set."""
+        if self._size_before >= MAX_TOTAL_LENGTH or self._size_after >= MAX_TOTAL_LENGTH:
+            raise _TooMany
+        if before is not None:
+            self.before[path] = before
+            self._size_before += len(path) + len(str(before))
+        if after is not None:
+            self.after[path] = after
+            self._size_after += len(path) + len(str(after))
+
+    def add_masked(self, path: str, before: object, after: object) -> None:
+        self.add(path, None if before is None else MASK, None if after is None else MASK)
 
 
-def _differences(before: Message, after: Message, path: str) -> Iterator[_Difference]:
+def _compare_messages(differences: _Differences, before: Message, after: Message, path: str) -> None:
     old = {field.number: value for field, value in before.ListFields()}
     new = {field.number: value for field, value in after.ListFields()}
     for number in sorted(old.keys() | new.keys()):
-        yield None, None, None
+        differences.count()
         was, is_ = old.get(number), new.get(number)
         if was == is_:
             continue
         field = _fields(after.DESCRIPTOR)[number]
         name = f"{path}.{field.name}" if path else field.name
         if number in secret_fields(after.DESCRIPTOR):
-            yield name, None if was is None else MASK, None if is_ is None else MASK
+            differences.add_masked(name, was, is_)
         elif _is_map(field):
-            yield from _map_differences(field, was or {}, is_ or {}, name)
+            _compare_maps(differences, field, was or {}, is_ or {}, name)
         elif field.is_repeated:
-            yield from _list_differences(field, was or (), is_ or (), name)
-        elif field.message_type:
-            yield from _message_differences(was, is_, name)
+            _compare_lists(differences, field, was or (), is_ or (), name)
         else:
-            yield name, _format(field, was), _format(field, is_)
+            _compare_values(differences, field, was, is_, name)
 
 
-def _message_differences(before: Message | None, after: Message | None, path: str) -> Iterator[_Difference]:
+def _compare_values(
+    differences: _Differences, field: FieldDescriptor, before: Any, after: Any, path: str
+) -> None:
+    """Two values of a field that differ; None stands for one that is not set."""
+    if not field.message_type:
+        differences.add(path, _format(field, before), _format(field, after))
+        return
     present = after if after is not None else before
-    assert present is not None
     if before is None or after is None:
         # Also recorded if no field of the sub-message is set.
-        yield path, "" if before is not None else None, "" if after is not None else None
+        differences.add(path, "" if before is not None else None, "" if after is not None else None)
     empty = type(present)()
-    yield from _differences(before or empty, after or empty, path)
+    _compare_messages(differences, before or empty, after or empty, path)
 
 
-def _map_differences(field: FieldDescriptor, before: Any, after: Any, path: str) -> Iterator[_Difference]:
+def _compare_maps(
+    differences: _Differences, field: FieldDescriptor, before: Any, after: Any, path: str
+) -> None:
     assert field.message_type
     value_field = _fields(field.message_type)[2]
     for key in {**dict.fromkeys(before), **dict.fromkeys(after)}:
-        yield None, None, None
-        was = before.get(key)
-        is_ = after.get(key)
-        name = f"{path}[{_cut(str(key))}]"
+        differences.count()
+        was, is_ = before.get(key), after.get(key)
         if was == is_:
             continue
-        if value_field.message_type:
-            yield from _message_differences(was, is_, name)
-        elif _SECRET_KEY.search(str(key)[:MAX_VALUE_LENGTH]):
-            yield name, None if was is None else MASK, None if is_ is None else MASK
+        name = f"{path}[{_cut(str(key))}]"
+        if not value_field.message_type and _SECRET_KEY.search(str(key)[:MAX_VALUE_LENGTH]):
+            differences.add_masked(name, was, is_)
         else:
-            yield name, _format(value_field, was), _format(value_field, is_)
+            _compare_values(differences, value_field, was, is_, name)
 
 
-def _list_differences(field: FieldDescriptor, before: Any, after: Any, path: str) -> Iterator[_Difference]:
+def _compare_lists(
+    differences: _Differences, field: FieldDescriptor, before: Any, after: Any, path: str
+) -> None:
     for index in range(max(len(before), len(after))):
-        yield None, None, None
+        differences.count()
         was = before[index] if index < len(before) else None
         is_ = after[index] if index < len(after) else None
-        name = f"{path}[{index}]"
-        if was == is_:
-            continue
-        if field.message_type:
-            yield from _message_differences(was, is_, name)
-        else:
-            yield name, _format(field, was), _format(field, is_)
+        if was != is_:
+            _compare_values(differences, field, was, is_, f"{path}[{index}]")
 
 
 def _format(field: FieldDescriptor, value: Any) -> object:

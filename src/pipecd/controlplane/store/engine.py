@@ -1,121 +1,83 @@
-"""Database connections: one engine for reads, one for writes; driver errors are translated to PipecdError."""
+"""Executes transactions, and translates errors of the drivers to PipecdError. See `sqlite` and `postgresql`.
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any
+    rows = await database.rows(query, parameters)
+    await database.write(lambda connection: connection.execute(statement), after)
+
+A transaction is a function of a connection. It runs to its end even if its caller is cancelled meanwhile, and
+is not begun if the caller is cancelled before. With SQLite it runs in another thread: it uses only the
+connection and what is given to it, and returns values, not results that still read from the connection.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
-import structlog
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from pipecd.controlplane.store import sqlite
-from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
+from pipecd.controlplane.store.statements import Connection
 
-log = structlog.get_logger()
+T = TypeVar("T")
 
-#: Primary result codes of SQLite. BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, PROTOCOL: it may work later.
-_SQLITE_OUTAGES = frozenset({5, 6, 7, 9, 10, 13, 15})
-#: PERM, READONLY, CORRUPT, CANTOPEN, AUTH, NOTADB: an operator must act.
-_SQLITE_UNUSABLE = frozenset({3, 8, 11, 14, 23, 26})
-#: Classes of SQLSTATE. Data exception, and program limit exceeded: a value cannot be stored.
-_SQLSTATES_OF_VALUES = frozenset({"22", "54"})
-#: Connection, transaction rollback (deadlock), resources, operator intervention (shutdown), system error.
-_SQLSTATES_OF_OUTAGES = frozenset({"08", "40", "53", "57", "58"})
+
+class Backend(Protocol):
+    async def read(self, function: Callable[[Connection], T]) -> T: ...
+
+    async def write(self, function: Callable[[Connection], T], after: Callable[[], None]) -> T: ...
+
+    async def close(self) -> None: ...
 
 
 class Database:
-    """SQLite allows one writer at a time, so writers wait for a lock here instead of failing in SQLite."""
-
     def __init__(self, url: str) -> None:
         self.url = sa.make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        self._cancellations = sqlite.DeferredCancellations()
-        if self.sqlite:
-            self._reader = sqlite.engine(self.url, "BEGIN", self._cancellations, pool_size=2)
-            self._writer = sqlite.engine(self.url, "BEGIN IMMEDIATE", self._cancellations, pool_size=1)
-            self._write_lock: AbstractAsyncContextManager[Any] = asyncio.Lock()
-        else:
-            pool: dict[str, Any] = {
-                "pool_size": 8,
-                "max_overflow": 0,
-                "pool_timeout": 10,
-                "pool_pre_ping": True,
-            }
-            self._reader = self._writer = create_async_engine(self.url, **pool)
-            self._write_lock = nullcontext()
+        self._backend: Backend = _backend_module(self.url).Backend(self.url)
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        with self._cancellations.raise_after(), _translate_errors(self.url):
-            async with self._reader.connect() as connection:
-                yield connection
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        """The result of `function`. Each of its statements sees what was committed before it."""
+        with translate_errors(self.url):
+            return await self._backend.read(function)
 
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction. A violated constraint raises SQLAlchemy's IntegrityError.
+    async def rows(
+        self, query: sa.Executable, parameters: Mapping[str, object] | None = None
+    ) -> Sequence[Any]:
+        """The rows of one query, as named tuples."""
+        return await self.read(lambda connection: connection.execute(query, parameters).all())
 
-        The transaction may be committed even if CancelledError is raised.
+    async def write(self, function: Callable[[Connection], T], after: Callable[[], None] = lambda: None) -> T:
+        """The result of `function`, which runs in a transaction. Its exceptions undo the transaction.
+
+        Then `after` is called on the event loop, before the caller continues. The transaction may be
+        committed even if CancelledError is raised.
         """
-        with self._cancellations.raise_after():
-            async with self._write_lock:
-                with _translate_errors(self.url):
-                    async with self._writer.begin() as connection:
-                        yield connection
+        with translate_errors(self.url):
+            return await self._backend.write(function, after)
 
     async def close(self) -> None:
-        with self._cancellations.raise_after():
-            await self._reader.dispose()
-            await self._writer.dispose()
+        """Complete the transactions that have begun, and close the connections."""
+        await self._backend.close()
 
 
-class _translate_errors:
-    """Translates driver errors to PipecdError, except constraint violations: callers interpret those."""
+@contextmanager
+def translate_errors(url: sa.URL) -> Iterator[None]:
+    """Translates errors of the driver to PipecdError, also those that SQLAlchemy has wrapped.
 
-    def __init__(self, url: sa.URL) -> None:
-        self._url, self._sqlite = url, url.get_backend_name() == "sqlite"
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, IntegrityError):
-            return
-        if isinstance(error, OSError | PoolTimeout):
-            raise _outage(error) from error
-        if isinstance(error, DBAPIError):
-            translated = _sqlite_error(error, self._url) if self._sqlite else _postgresql_error(error)
-            if translated:
-                raise translated from error
+    A violated constraint, which callers interpret, and a wrong statement, which is an error of this program,
+    are raised as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        wrapped = getattr(error, "orig", None)
+        cause = error if wrapped is None else wrapped.__cause__ or wrapped
+        translated = _backend_module(url).translate_error(cause, url)
+        if translated is None:
+            raise
+        raise translated from error
 
 
-def _sqlite_error(error: DBAPIError, url: sa.URL) -> PipecdError | None:
-    """None if the statement is wrong, which is an error of this program."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is None:
-        return _outage(error) if isinstance(error, OperationalError | InterfaceError) else None
-    if (code & 0xFF) in _SQLITE_UNUSABLE:
-        return ConfigError(
-            f"the database {url.database} cannot be used: {error.orig}",
-            remedy="restore it from a backup, or check its path and permissions",
-        )
-    # Unlike those of PostgreSQL, the messages of SQLite never name the database.
-    return _outage(error, f": {error.orig}") if (code & 0xFF) in _SQLITE_OUTAGES else None
-
-
-def _postgresql_error(error: DBAPIError) -> PipecdError | None:
-    """None if the statement is wrong, which is an error of this program."""
-    state = getattr(error.orig, "sqlstate", None) or ""
-    if state[:2] in _SQLSTATES_OF_VALUES:
-        log.info("value_rejected_by_database", error=str(error.orig))
-        return Refused("the database cannot store a value of the request: it is too long or malformed")
-    outage = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return _outage(error) if outage or state[:2] in _SQLSTATES_OF_OUTAGES else None
-
-
-def _outage(error: Exception, reason: str = "") -> Temporary:
-    # Only the log names the database: its path or host is not for the callers.
-    log.warning("database_unavailable", error=str(getattr(error, "orig", None) or error))
-    return Temporary(f"the database does not respond{reason}")
+def _backend_module(url: sa.URL) -> ModuleType:
+    """Imported when it is used: asyncpg is an extra."""
+    return import_module(f"pipecd.controlplane.store.{url.get_backend_name()}")

@@ -8,21 +8,24 @@ rows.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pipecd.clock import Clock, set_within
 from pipecd.controlplane.settings import FeedSettings
 from pipecd.controlplane.store.engine import Database
+from pipecd.controlplane.store.statements import Connection
 from pipecd.controlplane.store.tables import changes
 from pipecd.errors import Temporary
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 #: `Change.detail` of a change that an agent made to its own record.
 BY_AGENT = "agent"
@@ -43,6 +46,8 @@ class Change:
 
 
 _INSERT = sa.insert(changes).inline()
+_LAST_SEQ = sa.select(sa.func.max(changes.c.seq))
+_AFTER = sa.select(changes).where(changes.c.seq > sa.bindparam("last")).order_by(changes.c.seq).limit(5000)
 
 #: Replaces any number of changes that a subscriber missed.
 RESYNC = Change(kind="resync", project_id="", id="")
@@ -56,17 +61,17 @@ class Feed:
         self._wakeup = asyncio.Event()
         self._queues: set[asyncio.Queue[Change]] = set()
 
-    @asynccontextmanager
-    async def notifying_transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A write transaction that adds changes. Wakes the reader when it ends, even if it is cancelled."""
-        try:
-            async with self._database.write() as connection:
-                yield connection
-        finally:
+    async def write(self, function: Callable[[Connection], T], after: Callable[[], None] = lambda: None) -> T:
+        """Like `Database.write`, for a transaction that adds changes: wakes the reader when it has ended."""
+
+        def notify() -> None:
+            after()
             self._wakeup.set()
 
-    async def add(self, connection: AsyncConnection, change: Change) -> None:
-        """Add `change` in the transaction of the write itself, from `notifying_transaction`."""
+        return await self._database.write(function, notify)
+
+    def add(self, connection: Connection, change: Change) -> None:
+        """Add `change` in the transaction of the write itself; see `write`."""
         row = {
             "project_id": change.project_id,
             "piped_id": change.piped_id,
@@ -75,7 +80,7 @@ class Feed:
             "detail": change.detail,
             "at": int(self._clock.now()),
         }
-        await connection.execute(_INSERT, row)
+        connection.execute(_INSERT, row)
 
     async def run(self) -> None:
         """Read the table and pass every change to the subscribers, until cancelled."""
@@ -91,15 +96,18 @@ class Feed:
                 log.warning("change_feed_read_failed", error=str(error))
                 rows = []
                 await self._clock.sleep(self._settings.poll_interval)
-            for seq, change in rows:
-                if seq in seen:
+            for row in rows:
+                if row.seq in seen:
                     continue
-                seen[seq] = None
-                last = max(last or 0, seq)
-                self._publish(change)
+                seen[row.seq] = None
+                last = max(last or 0, row.seq)
+                self._publish(_change(row))
             while len(seen) > 4 * self._settings.overlap:
                 seen.popitem(last=False)
+            next_read = self._clock.monotonic() + self._settings.min_interval
             await set_within(self._clock, self._wakeup, self._settings.poll_interval)
+            if (remaining := next_read - self._clock.monotonic()) > 0:
+                await self._clock.sleep(remaining)
 
     @contextmanager
     def subscribe(self) -> Iterator[asyncio.Queue[Change]]:
@@ -113,9 +121,9 @@ class Feed:
 
     async def prune(self) -> None:
         """Delete rows that every reader has read."""
-        async with self._database.write() as connection:
-            oldest = int(self._clock.now() - self._settings.retention)
-            await connection.execute(sa.delete(changes).where(changes.c.at < oldest))
+        oldest = int(self._clock.now() - self._settings.retention)
+        statement = sa.delete(changes).where(changes.c.at < oldest)
+        await self._database.write(lambda connection: connection.execute(statement))
 
     def _publish(self, change: Change) -> None:
         for queue in self._queues:
@@ -126,23 +134,15 @@ class Feed:
             queue.put_nowait(change)
 
     async def _load_last_seq(self) -> int:
-        async with self._database.read() as connection:
-            return (await connection.execute(sa.select(sa.func.max(changes.c.seq)))).scalar() or 0
+        ((last,),) = await self._database.rows(_LAST_SEQ)
+        return last or 0
 
-    async def _load_after(self, last: int) -> list[tuple[int, Change]]:
+    async def _load_after(self, last: int) -> Sequence[Any]:
         overlap = 0 if self._database.sqlite else self._settings.overlap
-        query = sa.select(changes).where(changes.c.seq > last - overlap).order_by(changes.c.seq).limit(5000)
-        async with self._database.read() as connection:
-            return [
-                (
-                    row.seq,
-                    Change(
-                        kind=row.kind,
-                        project_id=row.project_id,
-                        piped_id=row.piped_id,
-                        id=row.id,
-                        detail=row.detail,
-                    ),
-                )
-                for row in await connection.execute(query)
-            ]
+        return await self._database.rows(_AFTER, {"last": last - overlap})
+
+
+def _change(row: Any) -> Change:
+    return Change(
+        kind=row.kind, project_id=row.project_id, piped_id=row.piped_id, id=row.id, detail=row.detail
+    )

@@ -3,11 +3,22 @@
 from collections.abc import Collection
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from pipecd.clock import Clock
 from pipecd.controlplane.store.engine import Database
+from pipecd.controlplane.store.statements import Connection, ConstraintViolated
 from pipecd.controlplane.store.tables import leases
+
+_NAME = leases.c.name == sa.bindparam("lease")
+_AT: sa.BindParameter[float] = sa.bindparam("at")
+_HOLDER = sa.select(leases.c.holder).where(_NAME, leases.c.expires_at > _AT)
+_EXISTS = sa.select(leases.c.name).where(_NAME)
+_RENEW = sa.update(leases).where(
+    _NAME, sa.or_(leases.c.holder == sa.bindparam("by"), leases.c.expires_at <= _AT)
+)
+_INSERT = sa.insert(leases)
+_RELEASE = sa.delete(leases).where(_NAME, leases.c.holder == sa.bindparam("by"))
+_PRUNE = sa.delete(leases).where(leases.c.expires_at < _AT)
 
 
 def piped_lease_name(piped_id: str) -> str:
@@ -22,46 +33,38 @@ class Leases:
     async def acquire(self, name: str, holder: str, seconds: float) -> bool:
         """Acquire or renew the lease for `seconds`. False while another holder has it."""
         at = self._clock.now()
-        available = (leases.c.holder == holder) | (leases.c.expires_at <= at)
         values = {"holder": holder, "expires_at": at + seconds}
+
+        def acquire(connection: Connection) -> bool:
+            if connection.execute(_RENEW, {"lease": name, "by": holder, "at": at, **values}).rowcount:
+                return True
+            if connection.execute(_EXISTS, {"lease": name}).one_or_none():
+                return False
+            connection.execute(_INSERT, {"name": name, **values})
+            return True
+
         try:
-            async with self._database.write() as connection:
-                updated = await connection.execute(
-                    sa.update(leases).where((leases.c.name == name) & available).values(values)
-                )
-                if updated.rowcount:
-                    return True
-                existing = await connection.execute(sa.select(leases.c.name).where(leases.c.name == name))
-                if existing.one_or_none():
-                    return False
-                await connection.execute(sa.insert(leases).values(name=name, **values))
-        except IntegrityError:
+            return await self._database.write(acquire)
+        except ConstraintViolated:
             return False
-        return True
 
     async def holder(self, name: str) -> str:
         """The current holder; empty if there is none."""
-        at = self._clock.now()
-        query = sa.select(leases.c.holder).where((leases.c.name == name) & (leases.c.expires_at > at))
-        async with self._database.read() as connection:
-            return (await connection.execute(query)).scalar() or ""
+        rows = await self._database.rows(_HOLDER, {"lease": name, "at": self._clock.now()})
+        return str(rows[0].holder) if rows else ""
 
     async def find_held(self, names: Collection[str]) -> set[str]:
         """The subset of `names` that are held."""
         at = self._clock.now()
         query = sa.select(leases.c.name).where(leases.c.name.in_(names) & (leases.c.expires_at > at))
-        async with self._database.read() as connection:
-            return set((await connection.execute(query)).scalars())
+        return {row.name for row in await self._database.rows(query)}
 
     async def release(self, name: str, holder: str) -> None:
         """Release the lease if `holder` has it."""
-        async with self._database.write() as connection:
-            await connection.execute(
-                sa.delete(leases).where((leases.c.name == name) & (leases.c.holder == holder))
-            )
+        parameters = {"lease": name, "by": holder}
+        await self._database.write(lambda connection: connection.execute(_RELEASE, parameters))
 
     async def prune(self) -> None:
         """Delete leases that expired more than an hour ago."""
-        at = self._clock.now() - 3600
-        async with self._database.write() as connection:
-            await connection.execute(sa.delete(leases).where(leases.c.expires_at < at))
+        parameters = {"at": self._clock.now() - 3600}
+        await self._database.write(lambda connection: connection.execute(_PRUNE, parameters))

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.kinds import KINDS
+from pipecd.controlplane.store.statements import Connection
 from pipecd.errors import Refused
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
@@ -109,8 +110,8 @@ async def applications(
 async def count_applications(store: Store, project_id: str, filters: ApplicationFilter) -> int:
     table = KINDS[Application].table
     query = sa.select(sa.func.count()).select_from(table).where(*_application_conditions(project_id, filters))
-    async with store.database.read() as connection:
-        return int((await connection.execute(query)).scalar_one())
+    ((count,),) = await store.database.rows(query)
+    return int(count)
 
 
 async def all_applications(
@@ -120,8 +121,7 @@ async def all_applications(
 
 
 async def enabled_applications(store: Store, project_id: str, piped_id: str) -> Sequence[Application]:
-    filters = ApplicationFilter(piped_id=piped_id, enabled=True)
-    return await all_applications(store, project_id, filters)
+    return await _load_complete(store, _ENABLED_APPLICATIONS, project_id=project_id, piped_id=piped_id)
 
 
 async def deployments(
@@ -142,22 +142,13 @@ async def deployments(
 
 
 async def unfinished_deployments(store: Store, project_id: str, piped_id: str) -> Sequence[Deployment]:
-    column = KINDS[Deployment].table.c
-    where = [column.piped_id == piped_id, column.project_id == project_id, column.status.in_(UNFINISHED)]
-    return await _load_all(store, Deployment, where)
+    return await _load_complete(store, _UNFINISHED_DEPLOYMENTS, project_id=project_id, piped_id=piped_id)
 
 
 async def unhandled_commands(store: Store, project_id: str, piped_id: str) -> Sequence[Command]:
     """Oldest first."""
-    column = KINDS[Command].table.c
-    where = [
-        column.piped_id == piped_id,
-        column.project_id == project_id,
-        column.status == CommandStatus.COMMAND_NOT_HANDLED_YET,
-    ]
-    return sorted(
-        await _load_all(store, Command, where), key=lambda command: (command.created_at, command.id)
-    )
+    commands = await _load_complete(store, _UNHANDLED_COMMANDS, project_id=project_id, piped_id=piped_id)
+    return sorted(commands, key=lambda command: (command.created_at, command.id))
 
 
 async def overdue_commands(store: Store, before: int) -> Sequence[Command]:
@@ -221,9 +212,8 @@ async def latest_event(store: Store, project_id: str, name: str, key: str) -> Ev
         .order_by(column.created_at.desc(), column.id.desc())
         .limit(1)
     )
-    async with store.database.read() as connection:
-        data = (await connection.execute(query)).scalar()
-    return Event.FromString(data) if data is not None else None
+    rows = await store.database.rows(query)
+    return Event.FromString(rows[0].data) if rows else None
 
 
 async def traces(store: Store, project_id: str, commit_hash: str, paging: Paging) -> Page[DeploymentTrace]:
@@ -249,10 +239,9 @@ async def by_ids(store: Store, kind: type[M], ids: Iterable[str]) -> list[M]:
     column = KINDS[kind].table.c
     wanted, size = list(dict.fromkeys(ids)), store.settings.list_batch_size
     records: list[M] = []
-    async with store.database.read() as connection:
-        for at in range(0, len(wanted), size):
-            query = sa.select(column.data).where(column.id.in_(wanted[at : at + size]))
-            records.extend(kind.FromString(row.data) for row in await connection.execute(query))
+    for at in range(0, len(wanted), size):
+        query = sa.select(column.data).where(column.id.in_(wanted[at : at + size]))
+        records.extend(kind.FromString(row.data) for row in await store.database.rows(query))
     return records
 
 
@@ -300,8 +289,7 @@ async def _load_page(store: Store, kind: type[M], where: Where, paging: Paging) 
         older = column.touched < touched
         query = query.where(sa.or_(older, sa.and_(column.touched == touched, column.id < last_id)))
     query = query.order_by(column.touched.desc(), column.id.desc()).limit(size + 1)
-    async with store.database.read() as connection:
-        rows = (await connection.execute(query)).all()
+    rows = await store.database.rows(query)
     page_rows = rows[: _count_fitting([len(row.data) for row in rows[:size]])]
     more = len(rows) > len(page_rows)
     cursor = _encode_cursor(page_rows[-1].touched, page_rows[-1].id) if more else ""
@@ -315,18 +303,58 @@ def _count_fitting(sizes: Sequence[int]) -> int:
 
 
 async def _load_all(store: Store, kind: type[M], where: Where) -> Sequence[M]:
+    return await _load_complete(store, _complete(kind, *where))
+
+
+@dataclass(frozen=True)
+class _Complete(Generic[M]):
+    """A complete list, read in batches. `query` has the parameters `after` and `size`, and its own."""
+
+    kind: type[M]
+    query: sa.Select[tuple[str, bytes]]
+
+
+def _complete(kind: type[M], *where: sa.ColumnElement[bool]) -> _Complete[M]:
     column = KINDS[kind].table.c
+    query = sa.select(column.id, column.data).where(*where, column.id > sa.bindparam("after", ""))
+    return _Complete(kind, query.order_by(column.id).limit(sa.bindparam("size", 0)))
+
+
+async def _load_complete(store: Store, complete: _Complete[M], **parameters: object) -> Sequence[M]:
     size = store.settings.list_batch_size
-    records: list[M] = []
-    after = ""
-    async with store.database.read() as connection:
+
+    def load(connection: Connection) -> Sequence[M]:
+        records: list[M] = []
+        after = ""
         while True:
-            query = sa.select(column.id, column.data).where(*where, column.id > after)
-            rows = (await connection.execute(query.order_by(column.id).limit(size))).all()
-            records.extend(kind.FromString(row.data) for row in rows)
+            rows = connection.execute(complete.query, {**parameters, "after": after, "size": size}).all()
+            records.extend(complete.kind.FromString(row.data) for row in rows)
             if len(rows) < size:
                 return records
             after = rows[-1].id
+
+    return await store.database.read(load)
+
+
+def _of_piped(kind: type[M], *where: sa.ColumnElement[bool]) -> _Complete[M]:
+    """With the parameters `piped_id` and `project_id`. Built once: agents poll these lists."""
+    column = KINDS[kind].table.c
+    owned = (
+        column.piped_id == sa.bindparam("piped_id", ""),
+        column.project_id == sa.bindparam("project_id", ""),
+    )
+    return _complete(kind, *owned, *where)
+
+
+_ENABLED_APPLICATIONS = _of_piped(
+    Application,
+    KINDS[Application].table.c.deleted == 0,
+    KINDS[Application].table.c.disabled == 0,
+)
+_UNFINISHED_DEPLOYMENTS = _of_piped(Deployment, KINDS[Deployment].table.c.status.in_(UNFINISHED))
+_UNHANDLED_COMMANDS = _of_piped(
+    Command, KINDS[Command].table.c.status == CommandStatus.COMMAND_NOT_HANDLED_YET
+)
 
 
 def _encode_cursor(touched: int, last_id: str) -> str:

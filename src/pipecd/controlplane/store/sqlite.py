@@ -1,146 +1,248 @@
-"""SQLAlchemy engine for SQLite that defers cancellation until a transaction has ended. Used by `Database`.
+"""SQLite: reads in two threads, writes in one, each with its own connection. Used by `Database`.
 
-An aiosqlite connection is a thread that executes operations one by one. If the task that waits for an
-operation is cancelled, the thread continues with it, and SQLAlchemy must discard the connection; if the task
-is cancelled twice, closing the connection may never finish, with a transaction still open in it. Clients
-disconnect often, so every operation is awaited to completion here, and CancelledError is raised after the
-transaction.
+A thread executes a whole transaction, so that a call costs one change of thread, and a caller that is
+cancelled leaves no transaction open: one that has begun is completed without it.
+
+SQLite allows one writer at a time, so writers wait for their thread here instead of failing in SQLite. Those
+that wait at the same time are committed together, each in a savepoint: a commit writes to the disk, and costs
+more than the statements before it.
 """
 
 import asyncio
-import functools
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
-import aiosqlite
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+import structlog
+from sqlalchemy.dialects.sqlite import dialect
 
-from pipecd.errors import ConfigError
+from pipecd.controlplane.store.statements import (
+    Command,
+    Compile,
+    Connection,
+    ConstraintViolated,
+    Result,
+    compiler,
+)
+from pipecd.errors import ConfigError, PipecdError, Temporary
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
 
 #: How long SQLite waits for a lock of another process, in seconds; also the longest an operation may take.
 BUSY_TIMEOUT = 20
-#: Rows fetched at once when a result is streamed.
-FETCH_SIZE = 64
+#: Threads that read. Statements of two calls run at the same time, also while one waits for the disk.
+READERS = 2
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    f"busy_timeout={BUSY_TIMEOUT * 1000}",
+)
+#: Primary result codes. BUSY, LOCKED, NOMEM, INTERRUPT, IOERR, FULL, PROTOCOL: it may work later.
+_OUTAGES = frozenset({5, 6, 7, 9, 10, 13, 15})
+#: PERM, READONLY, CORRUPT, CANTOPEN, AUTH, NOTADB: an operator must act.
+_UNUSABLE = frozenset({3, 8, 11, 14, 23, 26})
+#: Transactions that are committed together; bounds how long the first one waits for the last one.
+MAX_BATCH = 64
 
 
-class DeferredCancellations:
-    """Records cancellations that arrive during an operation, to raise them after the transaction."""
+class Backend:
+    def __init__(self, url: sa.URL) -> None:
+        self._url, self._compile = url, compiler(dialect())
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
+        #: The connection of each thread that reads, and all of them.
+        self._open = threading.local()
+        self._connections: list[_Connection] = []
+        self._writer = _Writer(url, self._compile)
+        self._closed = False
 
-    def __init__(self) -> None:
-        self._deferred: set[asyncio.Task[Any] | None] = set()
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        self._require_open()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, function)
 
-    async def complete(self, operation: Awaitable[Any]) -> Any:
-        """The result of `operation`, which runs to completion even if the waiting task is cancelled."""
-        running = asyncio.ensure_future(operation)
-        while not running.done():
-            try:
-                await asyncio.shield(running)
-            except asyncio.CancelledError:
-                self._deferred.add(asyncio.current_task())
-        return running.result()
-
-    @contextmanager
-    def raise_after(self) -> Iterator[None]:
-        """Wraps a transaction; afterwards raises CancelledError if `complete` deferred a cancellation."""
-        task = asyncio.current_task()
-        try:
-            yield
-        finally:
-            if task in self._deferred:
-                self._deferred.discard(task)
-                raise asyncio.CancelledError
-
-
-class _Cursor(aiosqlite.Cursor):
-    """Executes a statement and fetches its rows in one round trip to the connection's thread, not in four.
-
-    A cursor whose rows are fetched holds no statement, so that it can be created and closed in any thread.
-    """
-
-    _rows: Iterable[Any] = ()
-
-    async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Self:
-        # aiosqlite's method is not typed.
-        run: Callable[..., Awaitable[Any]] = self._execute
-        self._rows = await run(self._execute_and_fetch, sql, parameters or ())
-        return self
-
-    def _execute_and_fetch(self, sql: str, parameters: Any) -> Iterable[Any]:
-        self._cursor.execute(sql, parameters)
-        return self._cursor.fetchall() if self._cursor.description else ()
-
-    async def fetchall(self) -> Iterable[Any]:
-        rows, self._rows = self._rows, ()
-        return rows
+    async def write(self, function: Callable[[Connection], T], after: Callable[[], None]) -> T:
+        self._require_open()
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.jobs.put(_Job(function, after, result))
+        return await result
 
     async def close(self) -> None:
-        self._cursor.close()
+        self._closed = True
+        await asyncio.to_thread(self._close)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Temporary("the database is closed: the control plane is shutting down")
+
+    def _read(self, function: Callable[[Connection], T]) -> T:
+        connection = getattr(self._open, "connection", None)
+        if connection is None:
+            connection = self._open.connection = _Connection(self._url, self._compile)
+            self._connections.append(connection)
+        return function(connection)
+
+    def _close(self) -> None:
+        self._readers.shutdown()
+        for connection in self._connections:
+            connection.driver.close()
+        self._writer.close()
 
 
-class _Connection(aiosqlite.Connection):
-    def __init__(
-        self, connector: Callable[[], sqlite3.Connection], cancellations: DeferredCancellations
-    ) -> None:
-        super().__init__(connector, FETCH_SIZE)
-        self._thread.daemon = True
-        self._cancellations = cancellations
+class _Connection(Connection):
+    def __init__(self, url: sa.URL, compile: Compile) -> None:
+        super().__init__(compile)
+        self.driver = connect(url)
 
-    def cursor(self) -> _Cursor:  # type: ignore[override]
-        return _Cursor(self, self._conn.cursor())
-
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        # Every driver operation goes through this method: statements, commit, rollback, close.
-        if not self._running or not self._connection:
-            raise ValueError("Connection closed")
-        result = asyncio.get_running_loop().create_future()
-        self._tx.put_nowait((result, functools.partial(fn, *args, **kwargs)))
-        return await self._cancellations.complete(result)
-
-
-def engine(url: sa.URL, begin: str, cancellations: DeferredCancellations, *, pool_size: int) -> AsyncEngine:
-    """An engine that begins transactions with the statement `begin`.
-
-    Raises ConfigError if the directory of the database cannot be created.
-    """
-    if url.database:
-        folder = Path(url.database).parent
+    def _run(self, command: Command, values: Sequence[object]) -> Result:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"{folder} cannot be created: {error.strerror}",
-                remedy="set spec.datastore.config.path to a writable path",
-            ) from error
+            cursor = self.driver.execute(command.text, values)
+        except sqlite3.IntegrityError as error:
+            raise ConstraintViolated(str(error)) from error
+        if command.make_row is None:
+            return Result(rowcount=cursor.rowcount)
+        return Result(rows=[command.make_row(row) for row in cursor.fetchall()])
 
-    connect = functools.partial(
-        sqlite3.connect, url.database or ":memory:", timeout=BUSY_TIMEOUT, check_same_thread=False
-    )
 
-    async def connection() -> aiosqlite.Connection:
-        return await cancellations.complete(_Connection(connect, cancellations))  # type: ignore[no-any-return]
+@dataclass(frozen=True)
+class _Job:
+    function: Callable[[Connection], Any]
+    #: Called on the event loop before the result is set.
+    after: Callable[[], None]
+    result: "asyncio.Future[Any]"
 
-    async_engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, async_creator=connection)
 
-    @sa.event.listens_for(async_engine.sync_engine, "connect")
-    def _settings(connection: Any, _: Any) -> None:
-        # SQLAlchemy, not the driver, begins transactions.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            f"busy_timeout={BUSY_TIMEOUT * 1000}",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+@dataclass(frozen=True)
+class _Outcome:
+    value: object = None
+    error: BaseException | None = None
 
-    @sa.event.listens_for(async_engine.sync_engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
 
-    return async_engine
+class _Writer:
+    """The thread that writes: takes jobs until `close`."""
+
+    def __init__(self, url: sa.URL, compile: Compile) -> None:
+        self._url, self._compile = url, compile
+        self._open: _Connection | None = None
+        #: None ends the thread.
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Execute the jobs that wait, and end the thread."""
+        self.jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            batch = [job]
+            with suppress(Empty):
+                while len(batch) < MAX_BATCH and (job := self.jobs.get_nowait()) is not None:
+                    batch.append(job)
+            # The caller of a job that has not begun may have been cancelled.
+            batch = [job for job in batch if not job.result.cancelled()]
+            if batch:
+                outcomes = self._execute(batch)
+                # The loop is closed if its program ended without `close`.
+                with suppress(RuntimeError):
+                    batch[0].result.get_loop().call_soon_threadsafe(_finish, batch, outcomes)
+            if job is None:
+                break
+        if self._open is not None:
+            self._open.driver.close()
+
+    def _execute(self, batch: Sequence[_Job]) -> Sequence[_Outcome]:
+        try:
+            if self._open is None:
+                self._open = _Connection(self._url, self._compile)
+            return _commit(self._open, [job.function for job in batch])
+        except BaseException as error:  # noqa: BLE001 raised to each caller
+            return [_Outcome(error=error)] * len(batch)
+
+
+def _commit(connection: _Connection, functions: Sequence[Callable[[Connection], Any]]) -> list[_Outcome]:
+    """Execute all `functions` in one transaction. An error of one that is not alone undoes it alone."""
+    driver = connection.driver
+    driver.execute("BEGIN IMMEDIATE")
+    try:
+        if len(functions) == 1:
+            outcomes = [_Outcome(functions[0](connection))]
+        else:
+            outcomes = [_execute_in_savepoint(connection, function) for function in functions]
+        driver.execute("COMMIT")
+    except BaseException:
+        # After some errors, such as a full disk, SQLite has undone the transaction itself.
+        if driver.in_transaction:
+            driver.execute("ROLLBACK")
+        raise
+    return outcomes
+
+
+def _execute_in_savepoint(connection: _Connection, function: Callable[[Connection], Any]) -> _Outcome:
+    driver = connection.driver
+    driver.execute("SAVEPOINT job")
+    try:
+        outcome = _Outcome(function(connection))
+    except Exception as error:
+        if not driver.in_transaction:
+            raise
+        driver.execute("ROLLBACK TO job")
+        outcome = _Outcome(error=error)
+    driver.execute("RELEASE job")
+    return outcome
+
+
+def _finish(batch: Sequence[_Job], outcomes: Sequence[_Outcome]) -> None:
+    for job, outcome in zip(batch, outcomes, strict=True):
+        job.after()
+        if job.result.cancelled():
+            continue
+        if outcome.error is None:
+            job.result.set_result(outcome.value)
+        else:
+            job.result.set_exception(outcome.error)
+
+
+def connect(url: sa.URL) -> sqlite3.Connection:
+    """Open the database. Raises ConfigError if its directory cannot be created."""
+    path = url.database or ":memory:"
+    folder = Path(path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be created: {error.strerror}",
+            remedy="set spec.datastore.config.path to a writable path",
+        ) from error
+    # The driver begins no transaction by itself: outside one, a statement sees all that is committed.
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def translate_error(error: BaseException, url: sa.URL) -> PipecdError | None:
+    """None for an error that is not the database's."""
+    if not isinstance(error, sqlite3.Error):
+        return None
+    # The last 8 bits of an extended result code are the primary one.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _UNUSABLE:
+        return ConfigError(
+            f"the database {url.database} cannot be used: {error}",
+            remedy="restore it from a backup, or check its path and permissions",
+        )
+    if code in _OUTAGES:
+        log.warning("database_unavailable", error=str(error))
+        # Unlike those of PostgreSQL, the messages of SQLite never name the database.
+        return Temporary(f"the database does not respond: {error}")
+    return None

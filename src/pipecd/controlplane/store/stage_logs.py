@@ -4,7 +4,7 @@ Each report is a row in the database (a part), so that every replica can show it
 the parts into the file and deletes them. Lines are identified by index; a line reported twice is stored once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -12,6 +12,7 @@ from pipecd import proto_json
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import Blobs, segment
 from pipecd.controlplane.store.feed import Change
+from pipecd.controlplane.store.statements import Connection
 from pipecd.controlplane.store.tables import log_parts
 from pipecd.errors import NotFound
 from pipecd.schema.agent.logs_pb2 import ReportStageLogsRequest
@@ -22,6 +23,12 @@ from pipecd.schema.model.stage_log_pb2 import LogBlock
 _END = "EOL"
 #: Kind of the change in the change feed when a log has new lines.
 CHANGE_KIND = "stage_log"
+
+
+_SAME_LOG = log_parts.c.name == sa.bindparam("log")
+_PARTS = sa.select(log_parts.c.seq, log_parts.c.data).where(_SAME_LOG).order_by(log_parts.c.seq)
+_INSERT = sa.insert(log_parts).inline()
+_DELETE = sa.delete(log_parts).where(_SAME_LOG, log_parts.c.seq <= sa.bindparam("last"))
 
 
 class StageLogs:
@@ -35,10 +42,8 @@ class StageLogs:
         if not blocks:
             return
         part = ReportStageLogsRequest(blocks=blocks).SerializeToString()
-        async with self._store.feed.notifying_transaction() as connection:
-            values = {"name": _name(deployment.id, stage_id, retried), "data": part}
-            await connection.execute(sa.insert(log_parts).values(values))
-            await self._store.feed.add(connection, _change(deployment, stage_id))
+        values = {"name": _name(deployment.id, stage_id, retried), "data": part}
+        await self._write(_INSERT, values, _change(deployment, stage_id))
 
     async def checkpoint(
         self, deployment: Deployment, stage_id: str, retried: int, blocks: Sequence[LogBlock], completed: bool
@@ -53,10 +58,8 @@ class StageLogs:
             if completed or already_completed:
                 lines.append(_END)
             await self._blobs.write(path, "".join(f"{line}\n" for line in lines).encode())
-        same_log = log_parts.c.name == _name(deployment.id, stage_id, retried)
-        async with self._store.feed.notifying_transaction() as connection:
-            await connection.execute(sa.delete(log_parts).where(same_log & (log_parts.c.seq <= last)))
-            await self._store.feed.add(connection, _change(deployment, stage_id))
+        merged_parts = {"log": _name(deployment.id, stage_id, retried), "last": last}
+        await self._write(_DELETE, merged_parts, _change(deployment, stage_id))
 
     async def read(
         self, deployment_id: str, stage_id: str, retried: int, offset: int = 0
@@ -73,14 +76,22 @@ class StageLogs:
             raise NotFound(f"stage {stage_id} of deployment {deployment_id} has no log yet")
         return [block for block in blocks if block.index >= offset], complete
 
+    async def _write(
+        self, statement: sa.Executable, parameters: Mapping[str, object], change: Change
+    ) -> None:
+        """Execute `statement` and add `change` to the change feed in one transaction."""
+
+        def write(connection: Connection) -> None:
+            connection.execute(statement, parameters)
+            self._store.feed.add(connection, change)
+
+        await self._store.feed.write(write)
+
     async def _load_parts(
         self, deployment_id: str, stage_id: str, retried: int
     ) -> tuple[list[LogBlock], int]:
         """The lines of the stored parts, and the sequence number of the last part."""
-        name = _name(deployment_id, stage_id, retried)
-        query = sa.select(log_parts.c.seq, log_parts.c.data).where(log_parts.c.name == name)
-        async with self._store.database.read() as connection:
-            rows = (await connection.execute(query.order_by(log_parts.c.seq))).all()
+        rows = await self._store.database.rows(_PARTS, {"log": _name(deployment_id, stage_id, retried)})
         blocks = [block for row in rows for block in ReportStageLogsRequest.FromString(row.data).blocks]
         return blocks, rows[-1].seq if rows else 0
 

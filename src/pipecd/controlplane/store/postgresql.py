@@ -1,0 +1,150 @@
+"""PostgreSQL: a pool of connections. Used by `Database`.
+
+A transaction runs in a task of its own, so that a caller that is cancelled does not cancel a statement:
+asyncpg would close the connection, after asking the server through another one to end the statement.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.util import await_only, greenlet_spawn
+
+from pipecd.controlplane.store.statements import (
+    Command,
+    Compile,
+    Connection,
+    ConstraintViolated,
+    Result,
+    compiler,
+)
+from pipecd.errors import PipecdError, Refused, Temporary
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_DIALECT: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+#: Connections, and how long a transaction waits for one (seconds).
+POOL_SIZE, POOL_TIMEOUT = 8, 10.0
+#: Maximum duration of a statement, in seconds: bounds how long a lost connection is waited for.
+STATEMENT_TIMEOUT = 20.0
+#: Classes of SQLSTATE. Data exception, and program limit exceeded: a value cannot be stored.
+_VALUES = frozenset({"22", "54"})
+#: Connection, transaction rollback (deadlock), resources, operator intervention (shutdown), system error.
+_OUTAGES = frozenset({"08", "40", "53", "57", "58"})
+
+
+class Backend:
+    def __init__(self, url: sa.URL) -> None:
+        self._url, self._compile = url, compiler(_DIALECT)
+        self._opening = asyncio.Lock()
+        self._pool: Any = None
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def read(self, function: Callable[[Connection], T]) -> T:
+        return await self._complete(lambda driver: self._execute(driver, function), lambda: None)
+
+    async def write(self, function: Callable[[Connection], T], after: Callable[[], None]) -> T:
+        async def run(driver: Any) -> T:
+            async with driver.transaction():
+                return await self._execute(driver, function)
+
+        return await self._complete(run, after)
+
+    async def close(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running)
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def _execute(self, driver: Any, function: Callable[[Connection], T]) -> T:
+        result: T = await greenlet_spawn(function, _Connection(driver, self._compile))
+        return result
+
+    async def _complete(self, run: Callable[[Any], Awaitable[T]], after: Callable[[], None]) -> T:
+        """Run a transaction to its end, even if the caller is cancelled; then call `after`."""
+
+        async def complete() -> T:
+            try:
+                driver = await self._acquire()
+                try:
+                    return await run(driver)
+                finally:
+                    await self._pool.release(driver)
+            finally:
+                after()
+
+        task = asyncio.get_running_loop().create_task(complete())
+        self._running.add(task)
+        task.add_done_callback(self._remove)
+        return await asyncio.shield(task)
+
+    async def _acquire(self) -> Any:
+        if self._pool is None:
+            async with self._opening:
+                self._pool = self._pool or await _create_pool(self._url)
+        # A time limit costs as much as a statement; only one that has to wait needs it.
+        idle = self._pool.get_idle_size() or self._pool.get_size() < POOL_SIZE
+        return await self._pool.acquire(timeout=None if idle else POOL_TIMEOUT)
+
+    def _remove(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        # The error of a transaction whose caller was cancelled concerns nobody else.
+        if not task.cancelled():
+            task.exception()
+
+
+class _Connection(Connection):
+    """Statements wait for the server in a greenlet, so that a transaction is a plain function."""
+
+    def __init__(self, driver: Any, compile: Compile) -> None:
+        super().__init__(compile)
+        self._driver = driver
+
+    def _run(self, command: Command, values: Sequence[object]) -> Result:
+        try:
+            if command.make_row is None:
+                status: str = await_only(self._driver.execute(command.text, *values))
+                # Such as `UPDATE 1`.
+                count = status.rpartition(" ")[2]
+                return Result(rowcount=int(count) if count.isdigit() else 0)
+            records = await_only(self._driver.fetch(command.text, *values))
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise ConstraintViolated(str(error)) from error
+        return Result(rows=[command.make_row(record) for record in records])
+
+
+async def _create_pool(url: sa.URL) -> Any:
+    _, arguments = _DIALECT.create_connect_args(url)
+    return await asyncpg.create_pool(
+        **arguments,
+        min_size=0,
+        max_size=POOL_SIZE,
+        timeout=POOL_TIMEOUT,
+        command_timeout=STATEMENT_TIMEOUT,
+        reset=_keep_state,
+    )
+
+
+async def _keep_state(_: Any) -> None:
+    """Transactions change no setting of a connection, so that nothing is reset: a round trip saved."""
+
+
+def translate_error(error: BaseException, _: sa.URL) -> PipecdError | None:
+    """None for an error that is not the database's. Only the log names the database."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = (error.sqlstate or "")[:2]
+        if state in _VALUES:
+            log.info("value_rejected_by_database", error=str(error))
+            return Refused("the database cannot store a value of the request: it is too long or malformed")
+        if state not in _OUTAGES:
+            return None
+    elif not isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return None
+    log.warning("database_unavailable", error=str(error))
+    return Temporary("the database does not respond")
