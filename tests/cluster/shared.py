@@ -1,0 +1,85 @@
+"""The cluster that all tests of one run share. Tests separate their objects by namespaces.
+
+The first worker of pytest-xdist that needs the cluster starts a process that starts and owns it. Each worker
+that uses the cluster holds a lock until it ends, so the process knows when the last one has ended, even by
+SIGKILL, and ends the cluster.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.build import binary_path
+from tests.cluster.control_plane import START_TIMEOUT, Cluster, ControlPlane
+
+#: The locks that this process holds until it ends.
+_locks: list[int] = []
+
+
+def shared_cluster(factory: pytest.TempPathFactory, name: str = "cluster") -> Cluster:
+    """The cluster `name` of this run."""
+    # Each worker of pytest-xdist has its own directory below that of the run.
+    root = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    return _shared_cluster(root / name)
+
+
+@cache
+def _shared_cluster(directory: Path) -> Cluster:
+    binary = binary_path()
+    if not binary.exists():
+        pytest.fail(f"the test cluster is not built: run `make cluster` ({binary} is missing)", pytrace=False)
+    directory.mkdir(exist_ok=True)
+    _hold(directory / "users", fcntl.LOCK_SH)
+    with (directory / "starting").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ready = directory / "ready.json"
+        if not ready.exists():
+            _start(binary, directory, ready)
+    return Cluster.from_json(ready.read_text())
+
+
+def _start(binary: Path, directory: Path, ready: Path) -> None:
+    with (directory / "owner.log").open("wb") as log:
+        owner = subprocess.Popen(
+            [sys.executable, "-m", "tests.cluster.shared", str(binary), str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=Path(__file__).parents[2],
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + 2 * START_TIMEOUT
+    while not ready.exists():
+        if owner.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the test cluster did not start: {(directory / 'owner.log').read_text()}")
+        time.sleep(0.05)
+
+
+def _own(binary: Path, directory: Path) -> None:
+    """Starts the cluster, and ends it when no process holds the lock of its users."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ControlPlane(binary, directory / "state") as cluster:
+        unfinished = directory / "ready.unfinished"
+        unfinished.write_text(cluster.to_json())
+        unfinished.rename(directory / "ready.json")
+        _hold(directory / "users", fcntl.LOCK_EX)
+
+
+def _hold(file: Path, kind: int) -> None:
+    """Takes a lock that this process keeps until it ends."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, kind)
+    _locks.append(descriptor)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        _own(Path(sys.argv[1]), Path(sys.argv[2]))
