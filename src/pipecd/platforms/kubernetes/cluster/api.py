@@ -1,0 +1,386 @@
+"""Sends requests to the API server of one cluster.
+
+Objects are plain dicts, as the API has them: nothing is lost that this agent does not know. Raises the errors
+of `pipecd.errors`, and `errors.Rejected` with the server's reasons.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import aiohttp
+from multidict import CIMultiDict
+
+from pipecd import __version__
+from pipecd.clock import SYSTEM_CLOCK, Clock
+from pipecd.errors import ConfigError, PipecdError, Temporary
+from pipecd.platforms.kubernetes.cluster.credentials import Credentials, Login
+from pipecd.platforms.kubernetes.cluster.errors import Expired, error_of, read_status
+from pipecd.platforms.kubernetes.cluster.kubeconfig import Access
+from pipecd.platforms.kubernetes.cluster.pace import Pace
+from pipecd.platforms.kubernetes.cluster.proxy import find_proxy
+from pipecd.platforms.kubernetes.cluster.types import ResourceType
+
+#: Of one answer, decompressed, in bytes. A page of 500 objects of the largest size etcd stores is 750 MB, but
+#: a usual one is below 10 MB.
+MAX_RESPONSE_SIZE = 128 * 1024 * 1024
+#: Larger answers are decoded outside the event loop (bytes).
+_DECODE_IN_THREAD = 256 * 1024
+#: Objects in a page of a list.
+PAGE_SIZE = 500
+#: Seconds.
+REQUEST_TIMEOUT = 60.0
+CONNECT_TIMEOUT = 10.0
+#: A list is begun again when its pages expired, but not without end.
+_LIST_ATTEMPTS = 3
+_MAX_WARNINGS = 20
+
+Object = dict[str, Any]
+Propagation = Literal["Background", "Foreground", "Orphan"]
+_METADATA = "as={};g=meta.k8s.io;v=v1"
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """`warnings` are the server's, such as of a deprecated version."""
+
+    object: Object
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """A complete answer, not decoded."""
+
+    code: int
+    body: bytes
+    headers: Mapping[str, str]
+    warnings: Sequence[str]
+
+
+class ApiClient:
+    """Created by `open_client`. Requests wait for their turn in the cluster's `Pace`."""
+
+    def __init__(self, access: Access, session: aiohttp.ClientSession, clock: Clock, *, pace: Pace) -> None:
+        self.access = access
+        self._session, self._pace = session, pace
+        self._credentials = Credentials(access, clock)
+        self._proxy = find_proxy(access)
+        self.clock = clock
+
+    @property
+    def name(self) -> str:
+        """The cluster, for messages."""
+        return self.access.server
+
+    async def get_json(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """Any path of the API, such as `/version`."""
+        return await self.decode(await self.send("GET", path, params=params))
+
+    async def get(self, resource: ResourceType, namespace: str, name: str) -> Object:
+        """Raises NotFound."""
+        answer: Object = await self.get_json(resource.path(namespace, name))
+        return answer
+
+    async def list(
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        metadata_only: bool = False,
+    ) -> list[Object]:
+        """All objects, to the last page."""
+        for _ in range(_LIST_ATTEMPTS):
+            try:
+                pages = self.list_pages(
+                    resource, namespace, label_selector=label_selector, metadata_only=metadata_only
+                )
+                return [item for _, items in [page async for page in pages] for item in items]
+            except Expired:
+                continue
+        raise Temporary(f"{self.name}: the list of {resource.plural} expired while it was read")
+
+    async def list_pages(
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        metadata_only: bool = False,
+        resource_version: str = "",
+    ) -> AsyncGenerator[tuple[str, Sequence[Object]], None]:
+        """Pairs of the list's resource version and the objects of one page. Raises Expired between pages.
+
+        `resource_version` "0" accepts what the server has in memory, which is cheap and may be old.
+        """
+        params = {"limit": str(PAGE_SIZE)}
+        if label_selector:
+            params["labelSelector"] = label_selector
+        if resource_version:
+            params["resourceVersion"] = resource_version
+        headers = {"Accept": accept_metadata("PartialObjectMetadataList")} if metadata_only else None
+        while True:
+            response = await self.send("GET", resource.path(namespace), params=params, headers=headers)
+            page = await self.decode(response)
+            metadata = page.get("metadata") or {}
+            # The items of a list do not name their kind.
+            kind = {"apiVersion": resource.api_version, "kind": resource.kind}
+            yield (
+                str(metadata.get("resourceVersion", "")),
+                [{**kind, **item} for item in page.get("items") or ()],
+            )
+            if not metadata.get("continue"):
+                return
+            params = {**params, "continue": str(metadata["continue"])}
+            params.pop("resourceVersion", None)
+
+    async def apply(
+        self,
+        resource: ResourceType,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        manager: str,
+        force: bool = True,
+        dry_run: bool = False,
+    ) -> Answer:
+        """Server-side apply. Unknown fields are refused. Raises Conflict without `force`."""
+        params = {"fieldManager": manager, "fieldValidation": "Strict", "force": "true" if force else "false"}
+        return await self._change(
+            "PATCH",
+            resource.path(namespace, name),
+            body,
+            params=params,
+            content_type="application/apply-patch+yaml",
+            dry_run=dry_run,
+        )
+
+    async def create(
+        self,
+        resource: ResourceType,
+        namespace: str,
+        body: Mapping[str, Any],
+        *,
+        manager: str,
+        dry_run: bool = False,
+    ) -> Answer:
+        """Raises AlreadyExists."""
+        params = {"fieldManager": manager, "fieldValidation": "Strict"}
+        return await self._change("POST", resource.path(namespace), body, params=params, dry_run=dry_run)
+
+    async def replace(
+        self,
+        resource: ResourceType,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        manager: str,
+        dry_run: bool = False,
+    ) -> Answer:
+        """Raises Conflict if the object changed since `metadata.resourceVersion`, where `body` has one."""
+        params = {"fieldManager": manager, "fieldValidation": "Strict"}
+        return await self._change("PUT", resource.path(namespace, name), body, params=params, dry_run=dry_run)
+
+    async def json_patch(
+        self, resource: ResourceType, namespace: str, name: str, operations: Sequence[Mapping[str, Any]]
+    ) -> Answer:
+        return await self._change(
+            "PATCH",
+            resource.path(namespace, name),
+            operations,
+            params={},
+            content_type="application/json-patch+json",
+        )
+
+    async def delete(
+        self,
+        resource: ResourceType,
+        namespace: str,
+        name: str,
+        *,
+        uid: str,
+        propagation: Propagation = "Background",
+    ) -> None:
+        """Deletes the object with this uid. Raises NotFound, and Conflict if the name is another object's."""
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": propagation,
+        }
+        await self.send("DELETE", resource.path(namespace, name), body=options)
+
+    async def _change(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        *,
+        params: Mapping[str, str],
+        content_type: str = "application/json",
+        dry_run: bool = False,
+    ) -> Answer:
+        params = {**params, "dryRun": "All"} if dry_run else params
+        response = await self.send(method, path, params=params, body=body, content_type=content_type)
+        return Answer(object=await self.decode(response), warnings=response.warnings)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        accepted: Sequence[int] = (),
+    ) -> Response:
+        """One request. Raises the error of an answer above 299, unless its code is in `accepted`."""
+        for attempt in (1, 2):
+            login = await self._credentials.login()
+            async with self._open(
+                method, path, login, params, headers, body, content_type, REQUEST_TIMEOUT
+            ) as response:
+                answer = Response(
+                    code=response.status,
+                    body=await _read_body(response),
+                    headers=response.headers,
+                    warnings=_warnings(response.headers.getall("Warning", [])),
+                )
+            if answer.code == 401 and attempt == 1 and self._credentials.reject(login):
+                continue
+            if answer.code > 299 and answer.code not in accepted:
+                raise self._error(answer)
+            return answer
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        silence: float,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The chunks of an answer as they come. Raises Temporary when none comes for `silence` seconds."""
+        login = await self._credentials.login()
+        async with self._open("GET", path, login, params, headers, None, "", None, silence) as response:
+            if response.status > 299:
+                if response.status == 401:
+                    self._credentials.reject(login)
+                body = await _read_body(response)
+                raise self._error(
+                    Response(code=response.status, body=body, headers=response.headers, warnings=())
+                )
+            yield response.content.iter_any()
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        login: Login,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        body: Any,
+        content_type: str,
+        total: float | None,
+        silence: float | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        all_headers = CIMultiDict([*(headers or {}).items(), *login.headers])
+        all_headers.setdefault("Accept", "application/json")
+        data = None
+        if body is not None:
+            all_headers["Content-Type"] = content_type
+            data = json.dumps(body, separators=(",", ":")).encode()
+        await self._pace.wait()
+        timeout = aiohttp.ClientTimeout(
+            total=total, connect=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence
+        )
+        try:
+            async with self._session.request(
+                method,
+                self.access.server + path,
+                params=params,
+                headers=all_headers,
+                data=data,
+                ssl=login.tls,
+                server_hostname=self.access.tls_server_name or None,
+                proxy=self._proxy,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                yield response
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise ConfigError(
+                f"{self.name}: the API server's certificate is not trusted: {error.certificate_error}",
+                remedy=f"correct the certificate authority or the address in {self.access.origin}",
+            ) from error
+        except aiohttp.InvalidURL as error:
+            raise ConfigError(
+                f"{self.name} is not a valid address", remedy=f"correct {self.access.origin}"
+            ) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Temporary(f"the API server {self.name} cannot be reached: {_describe(error)}") from error
+
+    def _error(self, response: Response) -> PipecdError:
+        status = read_status(response.code, response.body, response.headers.get("Retry-After"))
+        return error_of(status, self.name)
+
+    async def decode(self, response: Response) -> Any:
+        """The JSON of an answer."""
+        try:
+            if len(response.body) > _DECODE_IN_THREAD:
+                return await asyncio.to_thread(json.loads, response.body)
+            return json.loads(response.body)
+        except ValueError as error:
+            raise Temporary(f"{self.name} did not answer with JSON: is it an API server?") from error
+
+
+@asynccontextmanager
+async def open_client(
+    access: Access, *, clock: Clock = SYSTEM_CLOCK, per_second: float = 50.0, burst: int = 100
+) -> AsyncIterator[ApiClient]:
+    """A client of the cluster, with its connections."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        headers={"User-Agent": f"pipecd/{__version__}"},
+        # Cookies would be kept between requests of different users.
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        yield ApiClient(access, session, clock, pace=Pace(clock, per_second=per_second, burst=burst))
+
+
+def accept_metadata(kind: str) -> str:
+    """The Accept header for answers without specs and statuses."""
+    return f"application/json;{_METADATA.format(kind)},application/json"
+
+
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_RESPONSE_SIZE:
+            raise Temporary(f"an answer of {response.url.host} is larger than {MAX_RESPONSE_SIZE >> 20} MiB")
+    return bytes(body)
+
+
+def _warnings(headers: Sequence[str]) -> Sequence[str]:
+    texts = [text for header in headers for text in _WARNING.findall(header)]
+    return [re.sub(r"\\(.)", r"\1", text) for text in dict.fromkeys(texts)][:_MAX_WARNINGS]
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    return str(error) or type(error).__name__

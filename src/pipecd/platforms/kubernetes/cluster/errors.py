@@ -1,0 +1,132 @@
+"""Turns answers of the API server into the errors of `pipecd.errors`.
+
+The server's own sentence is kept, because it names the object, the field and the rule. Secrets are not in it:
+the server names fields, and values of fields that it validates.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipecd.errors import (
+    AlreadyExists,
+    Conflict,
+    NotFound,
+    PermissionDenied,
+    PipecdError,
+    Refused,
+    Temporary,
+    Unauthenticated,
+)
+
+#: Of a message of the server, in characters. A strict validation names every unknown field.
+MAX_MESSAGE_LENGTH = 4000
+_RETRY_AFTER = 5.0
+#: Server-side apply of an object that does not fit the schema is answered with the status 500.
+_INVALID = ("failed to create typed patch object", "field not declared in schema")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """One of the reasons for a refusal. `field` is a path such as `spec.selector`."""
+
+    reason: str
+    message: str
+    field: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The API's description of a failure. `reason` is a word such as `Invalid`."""
+
+    code: int
+    reason: str
+    message: str
+    causes: Sequence[Cause] = ()
+    retry_after: float | None = None
+
+
+class Rejected(Refused):
+    """The API server refuses the object: it is invalid, or a policy, a quota or a webhook forbids it."""
+
+    def __init__(self, status: Status, *, remedy: str = "") -> None:
+        super().__init__(status.message, remedy=remedy)
+        self.status = status
+
+
+class Expired(PipecdError):
+    """The resource version is too old to continue from: list again."""
+
+
+def read_status(code: int, body: bytes, retry_after: str | None = None) -> Status:
+    """The status in an answer. A proxy in front of the API server may answer with any text instead."""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        data = None
+    if not isinstance(data, Mapping) or data.get("kind") != "Status":
+        text = body[:200].decode(errors="replace").strip()
+        message = f"HTTP status {code}" + (f": {text}" if text else "")
+        return Status(code=code, reason="", message=message, retry_after=_seconds(retry_after))
+    return status_of(data, retry_after=retry_after)
+
+
+def status_of(data: Mapping[str, Any], *, retry_after: str | None = None) -> Status:
+    """From an object of the kind Status."""
+    details = data.get("details") or {}
+    causes = [
+        Cause(
+            reason=str(cause.get("reason", "")),
+            message=str(cause.get("message", "")),
+            field=str(cause.get("field", "")),
+        )
+        for cause in details.get("causes") or ()
+    ]
+    seconds = _seconds(retry_after)
+    if seconds is None and details.get("retryAfterSeconds"):
+        seconds = float(details["retryAfterSeconds"])
+    return Status(
+        code=int(data.get("code") or 0),
+        reason=str(data.get("reason") or ""),
+        message=str(data.get("message") or data.get("reason") or "unknown error")[:MAX_MESSAGE_LENGTH],
+        causes=causes,
+        retry_after=seconds,
+    )
+
+
+def error_of(status: Status, cluster: str) -> PipecdError:
+    """The error for a failed request. `cluster` names the cluster in messages."""
+    message = status.message
+    match status.code:
+        case 401:
+            return Unauthenticated(f"the API server of {cluster} rejects the agent's credentials: {message}")
+        case 404:
+            return NotFound(message)
+        case 409 if status.reason == "AlreadyExists":
+            return AlreadyExists(message)
+        case 409:
+            return Conflict(message)
+        case 410:
+            return Expired(message)
+        case 403 if _lacks_permission(status):
+            return PermissionDenied(f"{message}; grant the agent this permission in {cluster}")
+        case 429:
+            after = _RETRY_AFTER if status.retry_after is None else status.retry_after
+            return Temporary(f"the API server of {cluster} is busy: {message}", after=after)
+        case code if code >= 500 and not any(text in message for text in _INVALID):
+            return Temporary(f"the API server of {cluster} failed: {message}", after=status.retry_after)
+        case _:
+            return Rejected(status)
+
+
+def _lacks_permission(status: Status) -> bool:
+    """False for a refusal by a quota, a policy or a webhook, which is about the object, not the agent."""
+    return 'User "' in status.message and " cannot " in status.message
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:
+        return None
