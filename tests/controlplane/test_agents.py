@@ -213,16 +213,18 @@ async def test_log_lines_are_merged_and_none_is_lost(plane: ControlPlane, agent:
     assert await _log(plane) == ([10, 11, 12, 13, 14], True)
 
 
-async def test_the_log_file_has_the_format_of_pipecd(
-    plane: ControlPlane, agent: Agent, tmp_path: Path
-) -> None:
+async def test_a_log_file_of_pipecd_is_read(plane: ControlPlane, agent: Agent, tmp_path: Path) -> None:
+    """Earlier versions wrote the same files."""
     await create_planned_deployment(plane, agent)
+    file = tmp_path / "objects" / "log" / "d1" / "stage-0" / "0.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"index":1,"log":"line 1\\n","created_at":1}\nEOL\n')
+    assert await _log(plane) == ([1], True)
     request = logs_pb2.ReportStageLogsFromLastCheckpointRequest(
-        deployment_id="d1", stage_id="stage-0", blocks=blocks(1), completed=True
+        deployment_id="d1", stage_id="stage-0", blocks=blocks(1, 2), completed=True
     )
     await agent.call("ReportStageLogsFromLastCheckpoint", request)
-    text = (tmp_path / "objects" / "log" / "d1" / "stage-0" / "0.txt").read_text()
-    assert text == '{"index":1,"log":"line 1\\n","created_at":1}\nEOL\n'
+    assert await _log(plane) == ([1, 2], True)
 
 
 async def test_shared_objects_belong_to_their_application(plane: ControlPlane, agent: Agent) -> None:

@@ -54,6 +54,8 @@ export function useStageLog(deploymentId: string, stageId: string, active: boole
           const response = await consoleClient.seeStageLog(request, { signal: controller.signal });
           log = appendBlocks(log, response.blocks, response.completed);
           dispatch({ kind: "loaded", log });
+          // A response has one page; the last one is empty or complete.
+          if (response.blocks.length > 0 && !response.completed) fetchAgain = true;
         } catch (error) {
           if (controller.signal.aborted) break;
           dispatch({ kind: "failed", error: errorMessage(error) });

@@ -100,7 +100,7 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
         yield Services(
             store=store,
             blobs=blobs,
-            logs=StageLogs(store, blobs),
+            logs=StageLogs(store, blobs, settings.stage_logs),
             projects=projects,
             sessions=Sessions(options.encryption_key, store, clock, settings.auth),
             credentials=CredentialCache(store, clock, settings.auth),

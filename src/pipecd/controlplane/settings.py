@@ -34,6 +34,22 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StageLogSettings:
+    """Stage logs (`store.stage_logs`). Sizes in bytes."""
+
+    #: Of the log of one stage; more is left out in its middle. A browser loads all of it.
+    max_size: int = 32 * 1024 * 1024
+    #: Of one object. A page reads whole objects, so larger ones make pages slower.
+    chunk_size: int = 512 * 1024
+    #: Of the lines in one response: a browser shows the first page while it loads the next one.
+    page_size: int = 1024 * 1024
+    #: Lines in one response: building it takes a microsecond for each.
+    page_lines: int = 10_000
+    #: Of the lines since the last checkpoint. A checkpoint has all of them, in messages of at most 4 MiB.
+    max_unmerged_size: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
 class WatchSettings:
     """Streams of agents and browsers (`rpc.watch`)."""
 
@@ -70,5 +86,6 @@ class AuthSettings:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     store: StoreSettings = StoreSettings()
+    stage_logs: StageLogSettings = StageLogSettings()
     watch: WatchSettings = WatchSettings()
     auth: AuthSettings = AuthSettings()

@@ -6,6 +6,7 @@ from pipecd import __version__
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, pipeds
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.schema.api.applications_pb2 import AddApplicationResponse
@@ -54,4 +55,5 @@ HANDLERS: Mapping[str, Handler] = {
     "ListPipeds": list_pipeds,
     "AddApplication": add_application,
     "GetControlPlane": get_control_plane,
+    "GetStageLog": deployments.get_stage_log,
 }

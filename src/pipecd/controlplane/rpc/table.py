@@ -44,6 +44,7 @@ READS = frozenset(
         "GetDeployment",
         "ListDeployments",
         "ListStageLogs",
+        "GetStageLog",
         "GetCommand",
         "GetPiped",
         "Encrypt",

@@ -43,6 +43,15 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise Temporary(f"writing {path} to the object store failed: {_describe_error(error)}") from error
 
+    async def delete(self, path: str) -> None:
+        """Delete the object, if it exists. Raises Temporary."""
+        try:
+            await obstore.delete_async(self._store, path)
+        except (NotFoundError, FileNotFoundError):
+            return
+        except (BaseError, OSError) as error:
+            raise Temporary(f"deleting {path} failed: {_describe_error(error)}") from error
+
     async def live_state(self, application_id: str) -> ApplicationLiveStateSnapshot:
         path = f"application-live-state/{application_id}.json"
         return await self._read_message(ApplicationLiveStateSnapshot, path)

@@ -172,6 +172,34 @@ log_parts = sa.Table(
     sa.Column("seq", _BIG, primary_key=True, autoincrement=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
+    _number("first_index"),
+    _number("last_index"),
+    #: Bytes of `data`.
+    _number("size"),
     sqlite_autoincrement=True,
 )
 sa.Index("ix_log_parts_name_seq", log_parts.c.name, log_parts.c.seq)
+
+#: Chunks of stage logs, whose lines are objects. `name` as in `log_parts`.
+log_chunks = sa.Table(
+    "log_chunks",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("first_index", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("last_index", sa.BigInteger, nullable=False),
+    sa.Column("line_count", sa.BigInteger, nullable=False),
+    #: Bytes of the object.
+    sa.Column("size", sa.BigInteger, nullable=False),
+)
+
+#: Stage logs with a checkpoint, and what was left out of those that were too long. `name` as in `log_parts`.
+stage_logs = sa.Table(
+    "stage_logs",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    _number("completed"),
+    _number("left_out_lines"),
+    _number("left_out_size"),
+    #: Index of the last line that was left out.
+    _number("left_out_index"),
+)

@@ -18,6 +18,10 @@ from pipecd.schema.api.deployments_pb2 import (
 from pipecd.schema.api.logs_pb2 import ListStageLogsRequest, ListStageLogsResponse
 from pipecd.schema.model.deployment_pb2 import Deployment
 
+#: Of all logs in one response, in bytes: clients of gRPC accept messages of up to 4 MiB.
+MAX_LOGS_SIZE = 3 * 1024 * 1024
+_CUT = "[earlier lines are left out: the console and ProgramService.GetStageLog return the whole log]"
+
 
 async def list_deployments(
     services: Services, program: Program, request: ListDeploymentsRequest
@@ -37,18 +41,24 @@ async def list_deployments(
 async def list_stage_logs(
     services: Services, program: Program, request: ListStageLogsRequest
 ) -> ListStageLogsResponse:
-    """Return an entry for every stage, except for a rollback stage without logs."""
+    """Return an entry for every stage, except for a rollback stage without logs.
+
+    The response has no pages, so that of logs that are too long for it only the end is returned.
+    """
     deployment = await ownership.get(services, program, Deployment, request.deployment_id)
     response = ListStageLogsResponse()
+    max_size = MAX_LOGS_SIZE // max(1, len(deployment.stages))
     for stage in deployment.stages:
         try:
-            blocks, completed = await services.logs.read(deployment.id, stage.id, stage.retried_count)
+            page, cut = await services.logs.read_end(deployment.id, stage.id, stage.retried_count, max_size)
         except NotFound:
             if stage.name != "ROLLBACK":
                 response.stage_logs[stage.id].SetInParent()
             continue
-        response.stage_logs[stage.id].blocks.extend(blocks)
-        response.stage_logs[stage.id].completed = completed
+        if cut:
+            response.stage_logs[stage.id].blocks.add(index=page.blocks[0].index - 1, log=_CUT, created_at=1)
+        response.stage_logs[stage.id].blocks.extend(page.blocks)
+        response.stage_logs[stage.id].completed = page.completed
     return response
 
 

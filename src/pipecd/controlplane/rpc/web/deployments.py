@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.auth.caller import Caller, Person
 from pipecd.controlplane.records import ownership, stage_actions
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
@@ -40,13 +40,14 @@ async def list_deployments(
 
 
 async def get_stage_log(
-    services: Services, person: Person, request: GetStageLogRequest
+    services: Services, caller: Caller, request: GetStageLogRequest
 ) -> GetStageLogResponse:
-    await ownership.get(services, person, Deployment, request.deployment_id)
-    blocks, completed = await services.logs.read(
+    """Return one page of the log. `completed` is set on the last page, so that callers read on until then."""
+    await ownership.get(services, caller, Deployment, request.deployment_id)
+    page = await services.logs.read(
         request.deployment_id, request.stage_id, request.retried_count, request.offset_index
     )
-    return GetStageLogResponse(blocks=blocks, completed=completed)
+    return GetStageLogResponse(blocks=page.blocks, completed=page.completed)
 
 
 async def cancel(
