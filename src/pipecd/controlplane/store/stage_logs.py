@@ -58,7 +58,7 @@ def _ranges() -> sa.Select[Any]:
     ).limit(_MAX_RANGES)
 
 
-_FIRST, _LAST, _SEQ = sa.column("first"), sa.column("last", sa.BigInteger()), sa.column("seq")
+_FIRST, _LAST, _SEQ = (sa.column(name, sa.BigInteger()) for name in ("first", "last", "seq"))
 _RANGES = _ranges().where(sa.bindparam("offset") <= _LAST).order_by(_FIRST, _SEQ)
 _LAST_RANGES = _ranges().order_by(_FIRST.desc(), _SEQ.desc())
 _SAME_CHUNKS = log_chunks.c.name == sa.bindparam("log")
@@ -265,9 +265,8 @@ class StageLogs:
         return state, ranges
 
     async def _load_ranges(self, name: str, offset: int | None) -> tuple[_State | None, list[_Range]]:
-        query, parameters = _LAST_RANGES, {"log": name}
-        if offset is not None:
-            query, parameters = _RANGES, {"log": name, "offset": offset}
+        query = _LAST_RANGES if offset is None else _RANGES
+        parameters: dict[str, object] = {"log": name, **({} if offset is None else {"offset": offset})}
 
         def read(connection: Connection) -> tuple[_State | None, Sequence[Any]]:
             # The state comes first: a log that is complete has all its lines afterwards.
