@@ -71,7 +71,9 @@ class PipedOnAppRunner(cdk.Stack):
                 image_identifier=repository.repository_uri_for_tag(settings.image_tag),
                 image_repository_type="ECR",
                 image_configuration=apprunner.CfnService.ImageConfigurationProperty(
-                    port="9085", start_command=" ".join(settings.command())
+                    port="9085",
+                    # App Runner checks the admin port from outside the container.
+                    start_command=" ".join(settings.command("--admin-host=0.0.0.0")),
                 ),
             ),
         )

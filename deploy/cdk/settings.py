@@ -62,10 +62,11 @@ class Settings:
         settings.setdefault("secret_arn", "")
         return cls(**settings)
 
-    def command(self) -> list[str]:
+    def command(self, *flags: str) -> list[str]:
         """The container's command: the configuration is read from the secret at startup."""
         return [
             "launcher",
+            *flags,
             "--config-from-aws-secret=true",
             f"--aws-secret-id={self.secret_arn}",
             *self.arguments,

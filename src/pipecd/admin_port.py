@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 #: Request path → status, content type and body.
 RequestHandler = Callable[[str], Awaitable[AdminResponse]]
+#: Default listen address: only programs of this machine reach the port.
+LOOPBACK = "127.0.0.1"
 #: For reading a request and sending its response, in seconds.
 _REQUEST_TIMEOUT = 10.0
 #: In bytes; longer responses are truncated.

@@ -278,6 +278,21 @@ async def test_a_lease_has_one_holder(url: str) -> None:
     await store.close()
 
 
+async def test_a_lease_belongs_to_the_latest_stream_of_its_holder(store: Store) -> None:
+    leases = store.leases
+    assert await leases.acquire("x", "a", 10, stream="old")
+    assert not await leases.is_replaced("x", "a", stream="old")
+    assert await leases.acquire("x", "a", 10, stream="new")
+    assert await leases.is_replaced("x", "a", stream="old")
+    assert not await leases.renew("x", "a", 10, stream="old")
+    assert not await leases.release("x", "a", stream="old")
+    assert await leases.renew("x", "a", 10, stream="new")
+    assert not await leases.acquire("x", "b", 10, stream="other")
+    assert await leases.release("x", "a", stream="new")
+    assert await leases.acquire("x", "b", 10, stream="other")
+    assert not await leases.is_replaced("x", "a", stream="new"), "another holder is no later stream"
+
+
 async def test_old_changes_and_leases_are_deleted(url: str) -> None:
     clock = VirtualClock()
     store = await Store.open(url, clock, StoreSettings(feed=FeedSettings(retention=600)))

@@ -313,15 +313,23 @@ async def test_a_command_is_handled_once(plane: ControlPlane, agent: Agent) -> N
     application_id = await application(plane, agent)
     sync = await plane.console.call("SyncApplication", application_id=application_id)
 
-    def handled(status: CommandStatus.ValueType) -> Any:
+    def handled(status: CommandStatus.ValueType, output: bytes) -> Any:
         return commands_pb2.ReportCommandHandledRequest(
-            command_id=sync.command_id, status=status, handled_at=1, metadata={"TriggeredDeploymentID": "d"}
+            command_id=sync.command_id,
+            status=status,
+            handled_at=1,
+            metadata={"TriggeredDeploymentID": "d"},
+            output=output,
         )
 
-    assert await agent.code("ReportCommandHandled", handled(CommandStatus.COMMAND_SUCCEEDED)) == "OK"
-    assert await agent.code("ReportCommandHandled", handled(CommandStatus.COMMAND_SUCCEEDED)) == "OK"
-    late = handled(CommandStatus.COMMAND_FAILED)
+    first = handled(CommandStatus.COMMAND_SUCCEEDED, b"first")
+    assert await agent.code("ReportCommandHandled", first) == "OK"
+    assert await agent.code("ReportCommandHandled", first) == "OK"
+    late = handled(CommandStatus.COMMAND_FAILED, b"late")
     assert await agent.code("ReportCommandHandled", late) == "FAILED_PRECONDITION"
+    repeated = handled(CommandStatus.COMMAND_SUCCEEDED, b"another")
+    assert await agent.code("ReportCommandHandled", repeated) == "OK"
+    assert await plane.server.services.blobs.command_output(sync.command_id) == b"first"
     stored = await plane.console.call("GetCommand", command_id=sync.command_id)
     assert stored.command.metadata["TriggeredDeploymentID"] == "d"
 

@@ -1,7 +1,7 @@
 """Leases, sessions, cached credentials and jobs in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from pipecd.controlplane.jobs import Job
 from pipecd.controlplane.rpc.watch import watch_agent
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.settings import AuthSettings
-from pipecd.controlplane.store.kinds import ENDED_SESSION
+from pipecd.controlplane.store import tables
+from pipecd.controlplane.store.kinds import DISCONNECTED, ENDED_SESSION
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import Conflict, Unauthenticated
 from pipecd.model.actor import Actor
@@ -70,6 +71,42 @@ async def test_a_lease_of_a_killed_process_passes_on_when_it_expires(
     assert await services.store.leases.holder(piped_lease_name("home")) == "successor"
     await successor.aclose()
     assert await services.store.leases.holder(piped_lease_name("home")) == ""
+
+
+async def test_the_end_of_an_old_stream_leaves_the_lease_to_the_new_one(
+    services: Services, clock: VirtualClock
+) -> None:
+    """An agent reconnects before its broken connection is noticed; a standby must not take over."""
+    piped = Piped(id="home", name="home", project_id="shop", keys=[PipedKey(hash="h")])
+    await services.store.create(piped, by=TESTER)
+    caller, lease = (
+        Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h"),
+        piped_lease_name("home"),
+    )
+
+    async def noticed(old: AsyncGenerator[AgentChange]) -> None:
+        await old.aclose()
+
+    async def renewed(old: AsyncGenerator[AgentChange]) -> None:
+        with pytest.raises(StopAsyncIteration):
+            for _ in range(5):
+                await clock.run(anext(old))
+
+    for end in (noticed, renewed):
+        old, new = (watch_agent(services, caller, AgentWatchRequest(instance="one")) for _ in range(2))
+        assert (await anext(old)).kind == AgentChange.LEASE_GRANTED
+        assert (await anext(new)).kind == AgentChange.LEASE_GRANTED
+        await end(old)
+        assert await services.store.leases.holder(lease) == "one", end.__name__
+        assert not await services.store.get_metadata(DISCONNECTED, "home"), "the agent is connected"
+        standby = watch_agent(services, caller, AgentWatchRequest(instance="two"))
+        assert (await anext(standby)).kind == AgentChange.LEASE_HELD
+        await standby.aclose()
+        assert await services.store.leases.holder(lease) == "one"
+        await new.aclose()
+        assert await services.store.leases.holder(lease) == ""
+        assert await services.store.get_metadata(DISCONNECTED, "home")
+        await services.store.database.write(lambda connection: connection.execute(tables.facts.delete()))
 
 
 async def test_an_open_stream_keeps_its_lease_for_days(services: Services, clock: VirtualClock) -> None:

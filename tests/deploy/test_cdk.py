@@ -154,7 +154,8 @@ def test_app_runner_runs_one_instance_with_the_start_command(apprunner: Any) -> 
     repository = properties["SourceConfiguration"]["ImageRepository"]
     assert repository["ImageConfiguration"] == {
         "Port": "9085",
-        "StartCommand": f"launcher --config-from-aws-secret=true --aws-secret-id={SECRET}"
+        "StartCommand": "launcher --admin-host=0.0.0.0"
+        f" --config-from-aws-secret=true --aws-secret-id={SECRET}"
         " --default-version=v0.2.0 --log-encoding=json",
     }
     assert repository["ImageRepositoryType"] == "ECR"

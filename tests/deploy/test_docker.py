@@ -48,6 +48,12 @@ def test_every_server_image_has_a_health_check(component: str) -> None:
     assert check == "NONE" if component == "pipectl" else "http://127.0.0.1:9085/healthz" in check
 
 
+@pytest.mark.parametrize("component", ["piped", "launcher"])
+def test_the_admin_port_of_an_agent_is_reached_from_outside_its_container(component: str) -> None:
+    """By default it listens on loopback."""
+    assert ("ENV", "PIPECD_ADMIN_HOST=0.0.0.0") in inherited(component)
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_the_entry_point_is_a_program_of_the_package(component: str) -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]

@@ -295,7 +295,8 @@ def test_app_runner_runs_one_instance_with_the_start_command(plans: Plans) -> No
     image = repository["image_configuration"][0]
     secret = planned["aws_secretsmanager_secret.config"]["arn"]
     assert image["start_command"] == (
-        f"launcher --config-from-aws-secret=true --aws-secret-id={secret} --default-version=v0.2.0"
+        "launcher --admin-host=0.0.0.0"
+        f" --config-from-aws-secret=true --aws-secret-id={secret} --default-version=v0.2.0"
     )
     assert (image["port"], repository["image_repository_type"]) == ("9085", "ECR")
     health = service["health_check_configuration"][0]

@@ -18,6 +18,7 @@ import pipecd
 from pipecd.errors import ConfigError
 from pipecd.launcher import cli
 from pipecd.launcher.git_source import GitLocation, open_git_source
+from pipecd.launcher.options import Options
 from pipecd.quickstart.git_server import GitServer
 from tests.programs import run_program
 from tests.repo import Clone
@@ -62,6 +63,16 @@ def test_shared_flags_are_passed_to_the_agent_if_given() -> None:
         "--log-encoding=json",
     ]
     assert agent_flags("--config-file=piped.yaml") == []
+
+
+def test_the_admin_port_is_open_to_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PIPECD_ADMIN_HOST", raising=False)
+    for value, expected in ((None, "127.0.0.1"), ("0.0.0.0", "0.0.0.0")):
+        if value:
+            monkeypatch.setenv("PIPECD_ADMIN_HOST", value)
+        with cli.command.make_context("launcher", ["--config-file=a"]) as context:
+            assert context.params["admin_host"] == expected
+    assert Options().admin_host == "127.0.0.1"
 
 
 def test_a_switch_is_accepted_with_and_without_a_value() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog.testing
 
 from pipecd.piped import cli
@@ -58,6 +59,15 @@ def test_switch_without_value_is_on_and_other_flags_have_defaults() -> None:
     options = load("--insecure", f"--config-data={data}")
     assert options.transport.insecure
     assert (options.grace_period, options.admin_port) == (30.0, 9085)
+
+
+def test_the_admin_port_is_open_to_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = base64.b64encode(document().encode()).decode()
+    monkeypatch.delenv("PIPECD_ADMIN_HOST", raising=False)
+    assert load(f"--config-data={data}").admin_host == Options().admin_host == "127.0.0.1"
+    monkeypatch.setenv("PIPECD_ADMIN_HOST", "0.0.0.0")
+    assert load(f"--config-data={data}").admin_host == "0.0.0.0", "as in a container"
+    assert load(f"--config-data={data}", "--admin-host=127.0.0.1").admin_host == "127.0.0.1"
 
 
 def test_flag_without_effect_is_accepted_with_a_warning() -> None:

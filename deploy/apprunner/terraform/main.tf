@@ -3,7 +3,9 @@
 locals {
   # App Runner runs this without a shell and expands no variables.
   start_command = join(" ", concat(
-    ["launcher", "--config-from-aws-secret=true", "--aws-secret-id=${aws_secretsmanager_secret.config.arn}"],
+    # App Runner checks the admin port from outside the container.
+    ["launcher", "--admin-host=0.0.0.0"],
+    ["--config-from-aws-secret=true", "--aws-secret-id=${aws_secretsmanager_secret.config.arn}"],
     var.launcher_arguments,
   ))
 }

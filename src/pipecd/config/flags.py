@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from pipecd.admin_port import LOOPBACK
 from pipecd.config.sources import PIPED_SOURCES
 from pipecd.config.values import duration
 
@@ -42,6 +43,19 @@ def switch(
         envvar=envvar,
         show_envvar=True,
     )
+
+
+def admin_host_option(command: Function) -> Function:
+    """Images of containers set the variable: there, the port is reached from outside."""
+    return click.option(
+        "--admin-host",
+        default=LOOPBACK,
+        show_default=True,
+        envvar="PIPECD_ADMIN_HOST",
+        show_envvar=True,
+        metavar="ADDRESS",
+        help="Address the admin port listens on; 0.0.0.0 for all.",
+    )(command)
 
 
 def config_options(command: Function) -> Function:

@@ -16,7 +16,7 @@ import structlog
 from click.core import ParameterSource
 
 from pipecd.client import Transport
-from pipecd.config.flags import LOG_LEVEL_HELP, Duration, parameter_name, switch
+from pipecd.config.flags import LOG_LEVEL_HELP, Duration, admin_host_option, parameter_name, switch
 from pipecd.config.sources import PIPED_SOURCES, Source, SourceType, choose_source
 from pipecd.errors import ConfigError
 from pipecd.launcher import run
@@ -92,7 +92,7 @@ _LOCAL_SOURCES = {flag: PIPED_SOURCES[flag] for flag in ("--config-file", "--con
 @click.option(
     "--release-key-file", default="", metavar="PATH", help="Run only releases signed with this key (PEM)."
 )
-@click.option("--admin-host", default="", metavar="ADDRESS", help="Listen address of the admin port.")
+@admin_host_option
 @click.option(
     "--admin-port",
     default=9085,

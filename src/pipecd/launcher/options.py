@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipecd.admin_port import LOOPBACK
 from pipecd.client import Transport
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.retry import Retry
@@ -49,7 +50,7 @@ class Options:
     #: A PEM file with the Ed25519 public key of signed releases; empty accepts unsigned releases.
     release_key_file: str = ""
     #: Admin port of launcher and agent together. 0 lets the system choose a port; for tests only.
-    admin_host: str = ""
+    admin_host: str = LOOPBACK
     admin_port: int = 9085
     #: A second port with the same endpoints, for compatibility with PipeCD; 0 for none.
     launcher_admin_port: int = 0

@@ -17,7 +17,14 @@ import structlog
 
 from pipecd.client import Transport
 from pipecd.config import piped as config
-from pipecd.config.flags import LOG_LEVEL_HELP, Duration, config_flags, config_options, switch
+from pipecd.config.flags import (
+    LOG_LEVEL_HELP,
+    Duration,
+    admin_host_option,
+    config_flags,
+    config_options,
+    switch,
+)
 from pipecd.config.sources import read
 from pipecd.piped import run
 from pipecd.piped.options import Options
@@ -42,12 +49,7 @@ _WITHOUT_EFFECT = {
 @click.option(
     "--admin-port", default=9085, show_default=True, help="Port of /healthz, /metrics and /version."
 )
-@click.option(
-    "--admin-host",
-    default="",
-    metavar="ADDRESS",
-    help="Address the admin port listens on. Default: all addresses.",
-)
+@admin_host_option
 @click.option(
     "--home-dir",
     default=None,

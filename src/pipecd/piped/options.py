@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipecd.admin_port import LOOPBACK
 from pipecd.client import Transport
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.piped.settings import Settings
@@ -15,7 +16,7 @@ def _home() -> Path:
 @dataclass(frozen=True, kw_only=True)
 class Options:
     transport: Transport = field(default_factory=Transport)
-    admin_host: str = ""
+    admin_host: str = LOOPBACK
     #: 0 lets the system choose a port; for tests.
     admin_port: int = 9085
     #: Contains mirrors of repositories, and checkouts in use.

@@ -59,9 +59,10 @@ class Login:
         except Unauthenticated:
             log.warning("sign_in_failed", project=project, username=username, peer=client[0])
             return self._reject("The project, the user name or the password is wrong.")
-        except PipecdError:
+        except PipecdError as error:
             self._throttle.withdraw(client)
-            raise
+            log.error("sign_in_unavailable", error=str(error))
+            return self._reject("The control plane cannot check the password now; try again in a moment.")
         self._throttle.record_success(client)
         log.info("signed_in", project=project, username=username, peer=client[0])
         session = Session(project_id=project, username=username, roles=(ADMIN,), credential=credential)

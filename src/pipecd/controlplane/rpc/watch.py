@@ -6,6 +6,7 @@ its process holds the piped's lease; a second process gets LEASE_HELD and waits.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from uuid import uuid4
 
 import structlog
 
@@ -85,10 +86,15 @@ def _find_repositories(pipeds: Sequence[Piped], remotes: Sequence[str]) -> list[
 async def watch_agent(
     services: Services, caller: Agent, request: AgentWatchRequest
 ) -> AsyncGenerator[AgentChange]:
-    """Stream of one agent process, until it disconnects, is disabled or its key is revoked."""
+    """Stream of one agent process, until it disconnects, is disabled or its key is revoked.
+
+    It also ends when the process has opened another stream, which then has the lease. The connection of the
+    earlier one may be broken without having been noticed.
+    """
     instance, lease, times = request.instance, piped_lease_name(caller.piped_id), services.settings.watch
     if caller.instance and caller.instance != instance:
         raise Refused("the instance in the metadata differs from the instance in the request")
+    leases, stream = services.store.leases, str(uuid4())
     held: bool | None = None
     with services.store.feed.subscribe() as changes:
         try:
@@ -96,7 +102,12 @@ async def watch_agent(
                 if await _revoked(services, caller):
                     yield AgentChange(kind=AgentChange.REVOKED)
                     return
-                granted = await services.store.leases.acquire(lease, instance, times.lease_duration)
+                granted = held and await leases.renew(lease, instance, times.lease_duration, stream=stream)
+                if held and not granted and await leases.is_replaced(lease, instance, stream=stream):
+                    log.info("agent_stream_replaced", piped=caller.piped_id, instance=instance)
+                    return
+                if not granted:
+                    granted = await leases.acquire(lease, instance, times.lease_duration, stream=stream)
                 if granted is not held:
                     held = granted
                     yield AgentChange(kind=AgentChange.LEASE_GRANTED if held else AgentChange.LEASE_HELD)
@@ -110,10 +121,10 @@ async def watch_agent(
                         break
                 yield AgentChange(kind=AgentChange.HEARTBEAT)
         finally:
-            await services.store.leases.release(lease, instance)
-            await services.store.put_metadata(
-                DISCONNECTED, caller.piped_id, caller.project_id, b"", by=caller.actor
-            )
+            if await leases.release(lease, instance, stream=stream):
+                await services.store.put_metadata(
+                    DISCONNECTED, caller.piped_id, caller.project_id, b"", by=caller.actor
+                )
             await _publish_presence(services, caller)
 
 

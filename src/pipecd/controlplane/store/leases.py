@@ -13,11 +13,21 @@ _NAME = leases.c.name == sa.bindparam("lease")
 _AT: sa.BindParameter[float] = sa.bindparam("at")
 _HOLDER = sa.select(leases.c.holder).where(_NAME, leases.c.expires_at > _AT)
 _EXISTS = sa.select(leases.c.name).where(_NAME)
-_RENEW = sa.update(leases).where(
+_BY_STREAM = sa.and_(
+    _NAME, leases.c.holder == sa.bindparam("by"), leases.c.stream == sa.bindparam("by_stream")
+)
+_ACQUIRE = sa.update(leases).where(
     _NAME, sa.or_(leases.c.holder == sa.bindparam("by"), leases.c.expires_at <= _AT)
 )
 _INSERT = sa.insert(leases)
-_RELEASE = sa.delete(leases).where(_NAME, leases.c.holder == sa.bindparam("by"))
+_RENEW = sa.update(leases).where(_BY_STREAM)
+_IS_REPLACED = sa.select(leases.c.name).where(
+    _NAME,
+    leases.c.holder == sa.bindparam("by"),
+    leases.c.stream != sa.bindparam("by_stream"),
+    leases.c.expires_at > _AT,
+)
+_RELEASE = sa.delete(leases).where(_BY_STREAM)
 _PRUNE = sa.delete(leases).where(leases.c.expires_at < _AT)
 
 
@@ -30,13 +40,16 @@ class Leases:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database, self._clock = database, clock
 
-    async def acquire(self, name: str, holder: str, seconds: float) -> bool:
-        """Acquire or renew the lease for `seconds`. False while another holder has it."""
+    async def acquire(self, name: str, holder: str, seconds: float, *, stream: str = "") -> bool:
+        """Acquire or renew the lease for `seconds`. False while another holder has it.
+
+        `stream` is the connection of the holder that will renew it; it replaces an earlier one.
+        """
         at = self._clock.now()
-        values = {"holder": holder, "expires_at": at + seconds}
+        values = {"holder": holder, "expires_at": at + seconds, "stream": stream}
 
         def acquire(connection: Connection) -> bool:
-            if connection.execute(_RENEW, {"lease": name, "by": holder, "at": at, **values}).rowcount:
+            if connection.execute(_ACQUIRE, {"lease": name, "by": holder, "at": at, **values}).rowcount:
                 return True
             if connection.execute(_EXISTS, {"lease": name}).one_or_none():
                 return False
@@ -47,6 +60,19 @@ class Leases:
             return await self._database.write(acquire)
         except ConstraintViolated:
             return False
+
+    async def renew(self, name: str, holder: str, seconds: float, *, stream: str) -> bool:
+        """Renew the lease for `seconds`. False if `holder` no longer has it by `stream`."""
+        expires_at = self._clock.now() + seconds
+        parameters = {"lease": name, "by": holder, "by_stream": stream, "expires_at": expires_at}
+        return await self._database.write(
+            lambda connection: bool(connection.execute(_RENEW, parameters).rowcount)
+        )
+
+    async def is_replaced(self, name: str, holder: str, *, stream: str) -> bool:
+        """Whether a later stream of the same holder has the lease."""
+        parameters = {"lease": name, "by": holder, "by_stream": stream, "at": self._clock.now()}
+        return bool(await self._database.rows(_IS_REPLACED, parameters))
 
     async def holder(self, name: str) -> str:
         """The current holder; empty if there is none."""
@@ -59,10 +85,12 @@ class Leases:
         query = sa.select(leases.c.name).where(leases.c.name.in_(names) & (leases.c.expires_at > at))
         return {row.name for row in await self._database.rows(query)}
 
-    async def release(self, name: str, holder: str) -> None:
-        """Release the lease if `holder` has it."""
-        parameters = {"lease": name, "by": holder}
-        await self._database.write(lambda connection: connection.execute(_RELEASE, parameters))
+    async def release(self, name: str, holder: str, *, stream: str = "") -> bool:
+        """Release the lease if `holder` has it by `stream`. Returns whether it had."""
+        parameters = {"lease": name, "by": holder, "by_stream": stream}
+        return await self._database.write(
+            lambda connection: bool(connection.execute(_RELEASE, parameters).rowcount)
+        )
 
     async def prune(self) -> None:
         """Delete leases that expired more than an hour ago."""

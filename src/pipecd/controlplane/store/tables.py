@@ -118,6 +118,8 @@ leases = sa.Table(
     metadata,
     sa.Column("name", sa.String(96), primary_key=True),
     sa.Column("holder", sa.String(96), nullable=False),
+    #: The latest of the holder's streams; empty for a job.
+    sa.Column("stream", sa.String(64), nullable=False, server_default=""),
     #: Seconds since the epoch.
     sa.Column("expires_at", sa.Float, nullable=False),
 )

@@ -32,7 +32,8 @@ async def report_handled(
         raise Refused("the status of a handled command must be SUCCEEDED, FAILED or TIMEOUT")
     command = (await services.store.get(Command, request.command_id)).message
     ownership.check_command(agent, command)
-    if request.output:
+    if request.output and command.status == CommandStatus.COMMAND_NOT_HANDLED_YET:
+        # Before the status: whoever sees that the command was handled reads the output.
         await services.blobs.write_command_output(command.id, request.output)
 
     def change(record: Command) -> None:
