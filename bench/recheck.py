@@ -1,15 +1,14 @@
-"""Checking 1,000 applications again after a push to one of them: time, and memory of their desired states.
+"""Checking 1,000 applications, after a start and after a push to one of them: time, and memory for them.
 
-Each application has 20 manifests of a usual Deployment. No platform is called: what is measured is finding
-out that nothing changed, which happens at every live-state and drift check. The first checks, which are not
-measured, share a checkout.
+Each application has 20 manifests of a usual Deployment. No platform is called. After a start, the files of
+each application are read. Then finding out that nothing changed is measured, which happens at each live-state
+and drift check.
 """
 
 import asyncio
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from pipecd.model.stage import Source
 from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.providers import Providers
 from pipecd.piped.settings import DesiredStateSettings
-from pipecd.piped.source.checkout import Sources, config_file_path, decode_config
+from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.heads import Heads
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
@@ -36,8 +35,10 @@ from tests.world import agent_spec, app_file
 
 APPLICATIONS = 1000
 MANIFESTS = 20
+#: With an attachment, so that files are rendered into a copy of the application's directory.
+ATTACHED = 100
 #: Goals: seconds for all applications, and megabytes for their desired states.
-MAX_SECONDS, MAX_MEGABYTES = 1.0, 32.0
+MAX_FIRST_SECONDS, MAX_SECONDS, MAX_MEGABYTES = 30.0, 1.0, 32.0
 
 
 async def run(folder: Path) -> None:
@@ -46,6 +47,10 @@ async def run(folder: Path) -> None:
     files: dict[str, str | None] = {
         f"app-{number}/app.pipecd.yaml": app_file(f"app-{number}") for number in range(APPLICATIONS)
     }
+    for number in range(ATTACHED):
+        attachment = {"sources": {"x": "x"}, "targets": ["y"]}
+        files[f"attached-{number}/app.pipecd.yaml"] = app_file(f"attached-{number}", attachment=attachment)
+        files |= {f"attached-{number}/x": "x", f"attached-{number}/y": "{{ .attachment.x }}"}
     await asyncio.to_thread(clone.commit_and_push, "Add", files)
     registry._loaded["TERRAFORM"] = replace(
         registry.load_platform("TERRAFORM"), load_desired_state=_manifests
@@ -53,15 +58,20 @@ async def run(folder: Path) -> None:
     async with Mirrors(folder / "home", Credentials(), User()) as mirrors:
         repositories = {"r": Repository(id="r", remote=clone.remote, branch="main")}
         spec = piped.load(str(agent_spec("x", "p", folder / "key", {})).replace("'", '"'), "piped.yaml")
-        requests = ObservationRequests(
-            Heads(mirrors, repositories),
-            _OneCheckout(clone.path, mirrors, repositories),
-            Providers(spec),
-            lambda text: text,
-            SYSTEM_CLOCK,
-            DesiredStateSettings(),
-        )
+        sources = Sources(mirrors, repositories, Renderer(None, Redactor().add))
+
+        def new_requests() -> ObservationRequests:
+            heads, settings = Heads(mirrors, repositories), DesiredStateSettings()
+            return ObservationRequests(
+                heads, sources, Providers(spec), lambda text: text, SYSTEM_CLOCK, settings
+            )
+
         applications = [_application(f"app-{number}") for number in range(APPLICATIONS)]
+        requests = new_requests()
+        await _measure_first(requests, applications, f"{APPLICATIONS} applications", MAX_FIRST_SECONDS)
+        attached = [_application(f"attached-{number}") for number in range(ATTACHED)]
+        await _measure_first(requests, attached, f"{ATTACHED} more with attachments", MAX_FIRST_SECONDS)
+        requests = new_requests()
         tracemalloc.start()
         for application in applications:
             await _check(requests, application, max_head_age=3600.0)
@@ -83,19 +93,13 @@ async def run(folder: Path) -> None:
         )
 
 
-class _OneCheckout(Sources):
-    def __init__(self, root: Path, mirrors: Mirrors, repositories: Mapping[str, Repository]) -> None:
-        super().__init__(mirrors, repositories, Renderer(None, Redactor().add))
-        self._root = root
-
-    @asynccontextmanager
-    async def checkout(
-        self, git_path: GitPath, commit: str, *, deployed: bool = False
-    ) -> AsyncIterator[Source]:
-        directory = self._root / git_path.path
-        file = config_file_path(git_path)
-        config = decode_config((self._root / file).read_bytes(), file)
-        yield Source(commit=commit, root=self._root, directory=directory, config=config)
+async def _measure_first(
+    requests: ObservationRequests, applications: Sequence[Application], what: str, maximum: float
+) -> None:
+    started = time.perf_counter()
+    for application in applications:
+        assert not await _check(requests, application, max_head_age=3600.0)
+    report_value(f"first check of {what}", time.perf_counter() - started, "s", maximum=maximum)
 
 
 async def _check(requests: ObservationRequests, application: Application, *, max_head_age: float) -> bool:

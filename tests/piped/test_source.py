@@ -1,7 +1,9 @@
 """Content of a repository cannot reach outside its application's checkout."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,9 +11,11 @@ from pipecd.errors import ConfigError, PipecdError, Refused
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
+from pipecd.model.stage import Source
 from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
+from pipecd.platforms.registry import load_platform
 from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import Redactor
 from tests.repo import Clone
@@ -116,3 +120,66 @@ async def test_a_missing_file_is_named_in_the_error(sources: Sources, clone: Clo
     commit = clone.commit_and_push("Add", {"README.md": "x"})
     with pytest.raises(ConfigError, match=r"shop/app\.pipecd\.yaml: there is no such file"):
         await sources.load_config(at("shop"), commit)
+
+
+async def read(sources: Sources, commit: str, *, path: str = "shop", **platform: Any) -> tuple[Source, str]:
+    """The source while it was read, and the content of the file `value`."""
+    kind = replace(load_platform("TERRAFORM"), **platform)
+    async with sources.read(at(path), commit, kind) as source:
+        return source, (source.directory / "value").read_text()
+
+
+ATTACHED = {"sources": {"x": "x"}, "targets": ["value"]}
+
+
+async def test_readers_of_a_commit_share_a_checkout(sources: Sources, clone: Clone) -> None:
+    files: dict[str, str | None] = {"a/app.pipecd.yaml": app_file("a"), "a/value": "1"}
+    commit = clone.commit_and_push("Add", {**files, "b/app.pipecd.yaml": app_file("b"), "b/value": "2"})
+    first, second = await read(sources, commit, path="a"), await read(sources, commit, path="b")
+    assert (first[1], second[1]) == ("1", "2") and first[0].root == second[0].root
+    assert first[0].config.spec.name == "a"
+
+
+async def test_secrets_and_attachments_are_rendered_into_a_copy(sources: Sources, clone: Clone) -> None:
+    """Of the application's directory, or of the repository if the platform reads other files."""
+    template = "{{ .attachment.x }}"
+    files: dict[str, str | None] = {"shop/app.pipecd.yaml": app_file(attachment=ATTACHED), "other/y": "y"}
+    commit = clone.commit_and_push("Add", {**files, "shop/x": "plain", "shop/value": template})
+    source, value = await read(sources, commit)
+    assert value == "plain" and not (source.root / "other").exists()
+    async with sources.mirrors.shared_checkouts.open(clone.remote, commit) as shared:
+        assert (shared.root / "shop/value").read_text() == template
+    seen: list[bool] = []
+
+    def others(source: Source) -> list[Path]:
+        return [Path("../other/y")]
+
+    for platform in ({"reads": others}, {"reads": lambda source: None}, {"writes_files": True}):
+        kind = replace(load_platform("TERRAFORM"), **platform)
+        async with sources.read(at("shop"), commit, kind) as source:
+            seen.append((source.root / "other/y").exists() and (source.root / "shop/value").exists())
+            assert (source.directory / "value").read_text() == "plain"
+    assert seen == [True] * 3
+    (clone.path / "shop/link").symlink_to("../other/y")
+    commit = clone.commit_and_push("Link")
+    kind = load_platform("TERRAFORM")
+    async with sources.read(at("shop"), commit, kind) as source:
+        assert (source.directory / "link").read_text() == "y"
+
+
+async def test_a_reader_is_refused_what_a_checkout_is_refused(sources: Sources, clone: Clone) -> None:
+    commit = clone.commit_and_push("Add", {"shop/app.pipecd.yaml": app_file(), "shop/value": "1"})
+    with pytest.raises(ConfigError, match="there is no such file in the commit"):
+        await read(sources, commit, path="none")
+    with pytest.raises(ConfigError, match="is outside the repository"):
+        await read(sources, commit, path="../shop")
+    with pytest.raises(ConfigError, match="no longer has commit"):
+        await read(sources, "1" * 40)
+    (clone.path / "shop/link").symlink_to("/etc/passwd")
+    with pytest.raises(Refused, match="points outside the repository"):
+        await read(sources, clone.commit_and_push("Link"))
+    (clone.path / "shop/link").unlink()
+    (clone.path / "shop/app.pipecd.yaml").unlink()
+    (clone.path / "shop/app.pipecd.yaml").symlink_to("/etc/passwd")
+    with pytest.raises(ConfigError, match="there is no such file in the commit"):
+        await read(sources, clone.commit_and_push("Linked file"))

@@ -20,6 +20,7 @@ from pipecd.git.access import Access
 from pipecd.git.command import git
 from pipecd.git.credentials import Credentials, User, environment, program_environment, with_password
 from pipecd.git.merge import merge_commits
+from pipecd.git.shared_checkouts import Checkout, SharedCheckouts
 from pipecd.git.tree import Trees, refuse_excluded
 from pipecd.model.deployment import Commit
 
@@ -60,6 +61,7 @@ class Mirrors:
         self._home, self._credentials, self._user = home, credentials, user
         access = Access(credentials=credentials, remotes=remotes, submodule_hosts=submodule_hosts)
         self.trees = Trees(home, access)
+        self.shared_checkouts = SharedCheckouts(self._write_checkout)
         self._fetches: dict[str, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
         #: Limits the `git` processes that read mirrors, independent of the number of applications.
@@ -87,6 +89,7 @@ class Mirrors:
         for fetch in self._fetches.values():
             fetch.cancel()
         await asyncio.gather(*self._fetches.values(), return_exceptions=True)
+        await self.shared_checkouts.close()
         await self._stack.aclose()
         shutil.rmtree(self._home / "worktrees", ignore_errors=True)
 
@@ -188,18 +191,39 @@ class Mirrors:
 
         Raises Refused if the repository excludes something in the directory `required` from checkouts.
         """
+        checkout = await self._write_checkout(remote, commit)
+        try:
+            refuse_excluded(checkout.excluded, required)
+            yield checkout.root
+        finally:
+            await asyncio.to_thread(shutil.rmtree, checkout.root, ignore_errors=True)
+
+    @asynccontextmanager
+    async def empty_directory(self) -> AsyncIterator[Path]:
+        """A directory beside the checkouts; removed when the block ends."""
+        directory = await self._make_directory()
+        try:
+            yield directory
+        finally:
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def _make_directory(self) -> Path:
         directory = self._home / "worktrees" / uuid4().hex
         await asyncio.to_thread(directory.mkdir, parents=True)
+        return directory
+
+    async def _write_checkout(self, remote: str, commit: str) -> Checkout:
+        directory = await self._make_directory()
         try:
             # A plain copy instead of `git worktree`: it shares no state with other copies.
             async with self._local:
                 excluded = await self.trees.write(
                     self.path(remote), commit, directory, remote=remote, env=self._env
                 )
-            refuse_excluded(excluded, required)
-            yield directory
-        finally:
+        except BaseException:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            raise
+        return Checkout(directory, excluded)
 
     def path(self, remote: str) -> Path:
         """The directory of the mirror of `remote`."""

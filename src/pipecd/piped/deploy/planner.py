@@ -75,7 +75,7 @@ class Planner:
         platform = load_platform(deployment.kind)
         last = await self._reporter.get_last_successful(deployment.application_id)
         commit = deployment.trigger.commit.hash
-        async with self._sources.checkout(deployment.git_path, commit) as source:
+        async with self._sources.read(deployment.git_path, commit, platform) as source:
             target = await platform.load_desired_state(source)
             strategy = await configured_strategy(deployment.trigger, source.config)
             if strategy is None or platform.refused_changes:
@@ -106,7 +106,7 @@ class Planner:
             return None
         path: GitPath = replace(deployment.git_path, config_filename=last.config_filename)
         try:
-            async with self._sources.checkout(path, last.commit, deployed=True) as source:
+            async with self._sources.read(path, last.commit, platform, deployed=True) as source:
                 return await platform.load_desired_state(source)
         except (UserError, NotFound) as error:
             return error

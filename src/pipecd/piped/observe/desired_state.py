@@ -70,12 +70,13 @@ class Observation:
         cache, key = self._requests.cache, self._application.id
         stored = await cache.load(key, self.digest) if self.digest else None
         if stored is None:
-            source = await self._checkout()
-            platform = load_platform(self._application.kind)
-            desired = await platform.load_desired_state(source)
-            stored = (desired, IgnoredFields(source.config.spec.drift_detection.ignore_fields))
-            path = self._application.git_path.path
-            paths = await asyncio.to_thread(lambda: find_read_paths(path, source, platform.reads(source)))
+            platform, git_path = load_platform(self._application.kind), self._application.git_path
+            async with self._requests.sources.read(git_path, self.commit, platform) as source:
+                desired = await platform.load_desired_state(source)
+                stored = (desired, IgnoredFields(source.config.spec.drift_detection.ignore_fields))
+                paths = await asyncio.to_thread(
+                    lambda: find_read_paths(git_path.path, source, platform.reads(source))
+                )
             self.digest = self._requests.record(self._application, self._head, paths)
             await cache.store(key, self.digest, stored)
         desired, ignored = stored

@@ -7,18 +7,22 @@ outside its checkout.
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipecd.config import application
 from pipecd.config.application import ApplicationConfig
-from pipecd.errors import ConfigError, NotFound, Place, Refused
+from pipecd.errors import ConfigError, NotFound, Place, Refused, UserError
 from pipecd.git.mirror import Mirrors
+from pipecd.git.tree import refuse_excluded
 from pipecd.model.application import GitPath
 from pipecd.model.stage import Source
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
+from pipecd.platforms import Platform
 from pipecd.platforms.registry import load_platform
 from pipecd.platforms.stage_tables import application_types
 
@@ -50,11 +54,7 @@ class Sources:
         try:
             content = await self.mirrors.read(remote, commit, file)
         except NotFound:
-            raise ConfigError(
-                "there is no such file in the commit",
-                place=Place(file),
-                remedy="restore the file, or change the application's path or configuration file name",
-            ) from None
+            raise _no_config_file(file) from None
         return await asyncio.to_thread(decode_config, content, file, deployed=deployed)
 
     async def _ensure_commit(self, remote: str, commit: str) -> None:
@@ -75,6 +75,63 @@ class Sources:
             ) from None
 
     @asynccontextmanager
+    async def read(
+        self, git_path: GitPath, commit: str, platform: Platform[Any], *, deployed: bool = False
+    ) -> AsyncIterator[Source]:
+        """The repository at `commit` for `platform.load_desired_state`. Otherwise as `checkout`.
+
+        The checkout is shared with other readers. An application with secrets or attachments gets a copy of
+        its directory, if that is all that the platform reads.
+        """
+        if platform.writes_files:
+            async with self.checkout(git_path, commit, deployed=deployed) as source:
+                yield source
+            return
+        remote, file = self.repository(git_path.repo_id).remote, config_file_path(git_path)
+        if (remote, commit) not in self.mirrors.shared_checkouts:
+            await self._ensure_commit(remote, commit)
+        async with AsyncExitStack() as stack:
+            shared = await stack.enter_async_context(self.mirrors.shared_checkouts.open(remote, commit))
+            content = await asyncio.to_thread(_read_config_file, shared.root, file)
+            config = await asyncio.to_thread(decode_config, content, file, deployed=deployed)
+            refuse_excluded(shared.excluded, git_path.path)
+            directory = resolve_directory(shared.root, git_path.path)
+            await asyncio.to_thread(refuse_escaping_links, shared.root, directory)
+            source = self._source(commit, shared.root, directory, config)
+            if config.spec.encryption or config.spec.attachment:
+                copy = await self._render_copy(source, git_path, platform, stack)
+                if copy is None:
+                    context = self.checkout(git_path, commit, deployed=deployed)
+                    copy = await stack.enter_async_context(context)
+                source = copy
+            yield source
+
+    async def _render_copy(
+        self, source: Source, git_path: GitPath, platform: Platform[Any], stack: AsyncExitStack
+    ) -> Source | None:
+        """A copy of the application's directory with secrets; None if the platform reads other files too."""
+        if source.directory == source.root.resolve():
+            return None
+        root = await stack.enter_async_context(self.mirrors.empty_directory())
+        directory = root / git_path.path
+
+        def render() -> Source | None:
+            if _has_link(source.directory):
+                return None
+            shutil.copytree(source.directory, directory)
+            self._renderer.render(root, directory, source.config)
+            copy = self._source(source.commit, root, directory.resolve(), source.config)
+            try:
+                others = platform.reads(copy)
+            except UserError:
+                return None
+            places = [Path(os.path.normpath(copy.directory / other)) for other in others or ()]
+            inside = all(place.is_relative_to(copy.directory) for place in places)
+            return copy if others is not None and inside else None
+
+        return await asyncio.to_thread(render)
+
+    @asynccontextmanager
     async def checkout(
         self, git_path: GitPath, commit: str, *, deployed: bool = False
     ) -> AsyncIterator[Source]:
@@ -89,13 +146,16 @@ class Sources:
             refuse_escaping_links(root, directory)
             if config.spec.encryption or config.spec.attachment:
                 await asyncio.to_thread(self._renderer.render, root, directory, config)
-            yield Source(
-                commit=commit,
-                root=root,
-                directory=directory,
-                config=config,
-                download_env=self.mirrors.download_env,
-            )
+            yield self._source(commit, root, directory, config)
+
+    def _source(self, commit: str, root: Path, directory: Path, config: ApplicationConfig) -> Source:
+        return Source(
+            commit=commit,
+            root=root,
+            directory=directory,
+            config=config,
+            download_env=self.mirrors.download_env,
+        )
 
 
 def config_file_path(git_path: GitPath) -> str:
@@ -107,6 +167,30 @@ def config_file_path(git_path: GitPath) -> str:
             remedy="write the application's path relative to the repository's root, without ..",
         )
     return str(path)
+
+
+def _read_config_file(root: Path, file: str) -> bytes:
+    """The application's file in a checkout. Raises ConfigError unless it is a file, as `load_config` does."""
+    path = root / file
+    if Path(os.path.realpath(path)) != root.resolve() / file or not path.is_file():
+        raise _no_config_file(file)
+    return path.read_bytes()
+
+
+def _no_config_file(file: str) -> ConfigError:
+    return ConfigError(
+        "there is no such file in the commit",
+        place=Place(file),
+        remedy="restore the file, or change the application's path or configuration file name",
+    )
+
+
+def _has_link(directory: Path) -> bool:
+    return any(
+        Path(parent, name).is_symlink()
+        for parent, directories, files in os.walk(directory)
+        for name in (*directories, *files)
+    )
 
 
 def decode_config(content: bytes, file: str, *, deployed: bool = False) -> ApplicationConfig:

@@ -1,0 +1,117 @@
+"""Readers of a commit share one checkout, which is removed when it is not used any more."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pipecd.errors import Temporary
+from pipecd.git import shared_checkouts
+from pipecd.git.shared_checkouts import Checkout, SharedCheckouts
+from tests.eventually import eventually
+
+
+class Writer:
+    """Makes checkouts in `folder`, when `proceed` is set."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.error: Exception | None = None
+        self.made: list[str] = []
+        self.proceed = asyncio.Event()
+        self.proceed.set()
+
+    async def __call__(self, remote: str, commit: str) -> Checkout:
+        await self.proceed.wait()
+        if self.error:
+            raise self.error
+        self.made.append(commit)
+        root = self.folder / f"{commit}-{len(self.made)}"
+        root.mkdir()
+        return Checkout(root, ())
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    return Writer(tmp_path)
+
+
+async def remaining(writer: Writer, *expected: str) -> None:
+    async def as_expected() -> bool:
+        return sorted(path.name for path in writer.folder.iterdir()) == sorted(expected)
+
+    await eventually(as_expected)
+
+
+async def test_a_hundred_readers_share_one_checkout(writer: Writer) -> None:
+    shared = SharedCheckouts(writer)
+
+    async def read() -> Path:
+        async with shared.open("r", "a") as checkout:
+            await asyncio.sleep(0)
+            return checkout.root
+
+    assert len({*await asyncio.gather(*(read() for _ in range(100)))}) == 1
+    assert ("r", "a") in shared
+    await shared.close()
+    await remaining(writer)
+
+
+async def test_few_unused_checkouts_are_kept_and_a_used_one_is_never_removed(writer: Writer) -> None:
+    shared = SharedCheckouts(writer)
+    async with shared.open("r", "used"):
+        for commit in "abcd":
+            async with shared.open("r", commit):
+                pass
+        await remaining(writer, "used-1", "d-5", "c-4")
+    await remaining(writer, "used-1", "d-5")
+    await shared.close()
+    await remaining(writer)
+
+
+async def test_an_unused_checkout_is_removed_after_a_while(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_checkouts, "UNUSED_SECONDS", 0.0)
+    shared = SharedCheckouts(writer)
+    async with shared.open("r", "a"):
+        pass
+    await remaining(writer)
+    assert ("r", "a") not in shared
+
+
+async def test_a_checkout_that_failed_is_made_again(writer: Writer) -> None:
+    shared = SharedCheckouts(writer)
+    writer.error = Temporary("no space left")
+    for _ in range(2):
+        with pytest.raises(Temporary):
+            async with shared.open("r", "a"):
+                pass
+    writer.error = None
+    async with shared.open("r", "a") as checkout:
+        assert checkout.root.exists()
+    await shared.close()
+
+
+async def test_a_reader_that_is_cancelled_does_not_disturb_others(writer: Writer) -> None:
+    shared = SharedCheckouts(writer)
+
+    async def read() -> Path:
+        async with shared.open("r", "a") as checkout:
+            return checkout.root
+
+    writer.proceed.clear()
+    first, second = asyncio.create_task(read()), asyncio.create_task(read())
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    writer.proceed.set()
+    assert await second
+    writer.proceed.clear()
+    alone = asyncio.create_task(shared.open("r", "b").__aenter__())
+    await asyncio.sleep(0)
+    alone.cancel()
+    await asyncio.wait([alone])
+    assert ("r", "b") not in shared
+    await shared.close()
+    await remaining(writer)
