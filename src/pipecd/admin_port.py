@@ -61,7 +61,7 @@ async def http_get(port: int, path: str, *, timeout: float = 3.0) -> AdminRespon
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-                head, _, body = (await reader.read(-1))[:_MAX_RESPONSE_SIZE].partition(b"\r\n\r\n")
+                head, _, body = (await _read(reader)).partition(b"\r\n\r\n")
             finally:
                 writer.close()
         status, *headers = head.decode("latin-1").split("\r\n")
@@ -69,6 +69,14 @@ async def http_get(port: int, path: str, *, timeout: float = 3.0) -> AdminRespon
         return int(status.split(" ", 2)[1]), fields.get("content-type", "text/plain"), body
     except (TimeoutError, OSError, ValueError, IndexError) as error:
         raise Temporary(f"port {port} does not answer") from error
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """The response, cut to `_MAX_RESPONSE_SIZE`."""
+    response = b""
+    while len(response) < _MAX_RESPONSE_SIZE and (piece := await reader.read(_MAX_RESPONSE_SIZE)):
+        response += piece
+    return response[:_MAX_RESPONSE_SIZE]
 
 
 async def _response(handler: RequestHandler, request: bytes) -> bytes:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 import signal
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from pipecd.errors import ConfigError
 MAX_LINE_LENGTH = 64 * 1024
 #: Lines handled in one go; between them the event loop runs other tasks.
 LINES_AT_ONCE = 100
+#: Of a program whose output is kept, in bytes.
+MAX_OUTPUT, MAX_ERRORS = 64 * 1024 * 1024, 1024 * 1024
 OnLine = Callable[[str], None]
 
 # The guard waits for end of file on the pipe, then kills its process group. A shell can refer to a descriptor
@@ -101,20 +104,75 @@ async def capture(
     stdin: bytes = b"",
     timeout: float | None = None,
     grace: float = 5.0,
+    max_output: int = MAX_OUTPUT,
 ) -> CapturedOutput:
-    """Run `argv` and return its output.
+    """Run `argv` and return its output. Of the errors it prints, at most the last `MAX_ERRORS` bytes.
 
     `timeout` and `grace` are in seconds. Raises TimeoutError, after the process group has ended, and
-    ConfigError if the program cannot be started.
+    ConfigError if the program cannot be started or prints more than `max_output` bytes.
     """
     async with _GuardedProcess(argv, cwd=cwd, env=env, merge=False) as child:
+        process = child.process
+        assert process.stdin and process.stdout and process.stderr
+        output, errors = _Output(max_output), _Output(MAX_ERRORS)
         try:
             async with asyncio.timeout(timeout):
-                stdout, stderr = await child.process.communicate(stdin)
+                await asyncio.gather(
+                    _write(process.stdin, stdin),
+                    _read_output(process.stdout, output, on_overflow=child.kill),
+                    _read_output(process.stderr, errors, on_overflow=errors.drop_oldest),
+                )
+                await process.wait()
         except (TimeoutError, asyncio.CancelledError):
             await child.stop(signal.SIGTERM, grace)
             raise
-        return CapturedOutput(code=child.process.returncode or 0, stdout=stdout, stderr=stderr)
+        if output.overflowed:
+            raise ConfigError(
+                f"{Path(argv[0]).name} printed more than {max_output >> 20} MiB",
+                remedy="a repository, a plan or a state of this size cannot be processed: split it",
+            )
+        return CapturedOutput(code=process.returncode or 0, stdout=output.content, stderr=errors.content)
+
+
+class _Output:
+    """What a program printed, in pieces as they were read. `limit` is in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._pieces: deque[bytes] = deque()
+
+    def add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._size += len(piece)
+
+    @property
+    def overflowed(self) -> bool:
+        return self._size > self._limit
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self._pieces)
+
+    def drop_oldest(self) -> None:
+        while self.overflowed:
+            self._size -= len(self._pieces.popleft())
+
+
+async def _write(stream: asyncio.StreamWriter, data: bytes) -> None:
+    """Write `data` and close the stream. A program need not read it."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(data)
+        await stream.drain()
+    stream.close()
+
+
+async def _read_output(
+    stream: asyncio.StreamReader, output: _Output, on_overflow: Callable[[], None]
+) -> None:
+    while piece := await stream.read(MAX_LINE_LENGTH):
+        output.add(piece)
+        if output.overflowed:
+            on_overflow()
 
 
 class _GuardedProcess:
@@ -178,6 +236,9 @@ class _GuardedProcess:
         except (TimeoutError, asyncio.CancelledError):
             self._signal(signal.SIGKILL)
             await exit_future
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):

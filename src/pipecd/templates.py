@@ -20,6 +20,8 @@ Value = str | int | Mapping[str, "Value"]
 #: A value, and the names in `data` that it was derived from.
 _TracedValue = tuple[Value, frozenset[str]]
 
+#: Of a rendered file, and of every text on the way to it, in characters.
+MAX_LENGTH = 10 * 1024 * 1024
 #: Whitespace in Go templates.
 _SPACE = " \t\r\n"
 _TOKEN = re.compile(
@@ -28,7 +30,7 @@ _TOKEN = re.compile(
     | (?P<dot>\.)
     | (?P<text>"(?:[^"\\\n]|\\.)*")
     | (?P<raw>`[^`]*`)
-    | (?P<number>-?\d+)
+    | (?P<number>-?\d{1,9}+)
     | (?P<name>[^\W\d]\w*)
     | (?P<sign>[|()])
     )""",
@@ -52,10 +54,11 @@ def render(text: str, data: Data, file: str) -> Rendered:
     """Render `text`. Raises ConfigError with `file` and the line; the message contains no value of `data`."""
     pieces: list[str] = []
     inserted: dict[str, set[str]] = {name: set() for name in data}
-    position = 0
+    position, line, size, counted = 0, 1, 0, 0
     trim_next = False
     while (start := text.find("{{", position)) >= 0:
-        location = _Location(place=Place(file, text.count("\n", 0, start) + 1))
+        line += text.count("\n", position, start)
+        location = _Location(place=Place(file, line))
         action, end, trims_before, trims_after = _parse_action(text, start, location)
         before = text[position:start]
         before = before.lstrip(_SPACE) if trim_next else before
@@ -63,6 +66,11 @@ def render(text: str, data: Data, file: str) -> Rendered:
         if action is not None:
             evaluation = _Evaluation(data, location, _tokenize(action, location), inserted)
             pieces.append(evaluation.evaluate())
+        size += sum(map(len, pieces[counted:]))
+        counted = len(pieces)
+        if size > MAX_LENGTH:
+            raise location.error(f"the file would have more than {MAX_LENGTH} characters", "insert less text")
+        line += text.count("\n", start, end)
         trim_next, position = trims_after, end
     rest = text[position:]
     pieces.append(rest.lstrip(_SPACE) if trim_next else rest)
@@ -99,11 +107,13 @@ def _parse_action(text: str, start: int, location: _Location) -> tuple[str | Non
 
 def _find_end(text: str, position: int, location: _Location) -> int:
     """The position of the next `}}` outside quoted strings."""
-    part = re.compile(r"\}\}|\"(?:[^\"\\\n]|\\.)*\"|`[^`]*`|.", re.DOTALL)
+    part = re.compile(r"\}\}|\"(?:[^\"\\\n]|\\.)*+\"|`[^`]*`|[^\"`}]++|\}", re.DOTALL)
     while match := part.match(text, position):
         if match[0] == "}}":
             return position
         position = match.end()
+    if position < len(text):
+        raise location.error("a quoted text is not closed", f"end it with {text[position]}")
     raise location.error("{{ is not closed", 'end it with }}, or write a literal {{ as {{ "{{" }}')
 
 
@@ -143,7 +153,10 @@ class _Evaluation:
     position: int = field(default=0)
 
     def evaluate(self) -> str:
-        value, _ = self._pipeline()
+        try:
+            value, _ = self._pipeline()
+        except RecursionError:
+            raise self.location.error("too many parentheses", "split the expression") from None
         if self.position < len(self.tokens):
             raise self.location.error(f"unexpected {self.tokens[self.position].text!r}")
         if isinstance(value, Mapping):
@@ -199,6 +212,7 @@ class _Evaluation:
         except TypeError:
             raise self.location.error(f"wrong number of arguments for {name}: {len(arguments)}") from None
         try:
+            _check_length(name, values)
             result = function(*values)
         except _FunctionError as error:
             raise self.location.error(f"{name}: {error}") from None
@@ -267,6 +281,19 @@ class _Evaluation:
 
 class _FunctionError(Exception):
     """A template function cannot process its arguments. The message contains no value."""
+
+
+def _check_length(function: str, values: Sequence[Value]) -> None:
+    """Raises _FunctionError before a result of more than `MAX_LENGTH` characters is built."""
+    texts = [value for value in values if isinstance(value, str)]
+    length = sum(map(len, texts))
+    if function == "replace" and len(texts) == 3:
+        old, new, text = texts
+        length = len(text) + text.count(old) * len(new)
+    elif function in ("indent", "nindent") and isinstance(values[0], int):
+        length += max(values[0], 0) * sum(text.count("\n") + 1 for text in texts)
+    if length > MAX_LENGTH:
+        raise _FunctionError(f"the text would have more than {MAX_LENGTH} characters")
 
 
 def _text(value: Value) -> str:

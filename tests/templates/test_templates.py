@@ -1,5 +1,7 @@
 """Templates render as in Go; unsupported syntax raises an error with file and line."""
 
+import time
+
 import pytest
 
 from pipecd.errors import ConfigError
@@ -82,7 +84,7 @@ ERRORS = {
     "a huge number": ("{{ .attachment.motd | indent 1000000 }}", "a number of spaces"),
     "not base64": ("{{ .attachment.motd | b64dec }}", "the value is not base64"),
     "an invalid escape": (r'{{ "\q" }}', "is not a valid escape"),
-    "a string over two lines": ('{{ "a\nb" }}', "unexpected '\"'"),
+    "a string over two lines": ('{{ "a\nb" }}', "a quoted text is not closed"),
     "a function as a value": ("{{ quote upper }}", "'upper' is not a value"),
 }
 
@@ -106,3 +108,33 @@ def test_a_string_derived_from_two_values_is_recorded_for_both() -> None:
     rendered = render('{{ index . "attachment" "motd" | default .encryptedSecrets.empty }}', DATA, "x")
     assert rendered.inserted["encryptedSecrets"] == {"", "  Hello \n"}
     assert rendered.inserted["attachment"] == {"  Hello \n"}
+
+
+HOSTILE = {
+    "escaped quotes in an open text": ('{{ "' + '\\"' * 500_000, "not closed"),
+    "many open texts": ("{{ ` " * 200_000, "not closed|unexpected"),
+    "an error after many actions": ("{{ 1 }}\n" * 100_000 + "{{ x }}", "unknown function x"),
+    "many parentheses": ("{{ " + "(" * 100_000 + "1" + ")" * 100_000 + " }}", "too many parentheses"),
+    "replace that multiplies": (
+        '{{ "aaaa"' + ' | replace "a" "aaaaaaaaaaaaaaaa"' * 30 + " }}",
+        "would have more",
+    ),
+    "replace of nothing": ('{{ "aaaa"' + ' | replace "" "aaaaaaaaaaaaaaaa"' * 30 + " }}", "would have more"),
+    "indented lines": ('{{ "' + "\\n" * 50_000 + '" | indent 1000 }}', "would have more"),
+    "one text many times": ("{{ .attachment.large }}" * 100, "would have more"),
+    "a large number": ("{{ " + "1" * 100_000 + " }}", "cannot be called|not a value"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_template_is_refused_quickly(name: str) -> None:
+    text, message = HOSTILE[name]
+    started = time.thread_time()
+    with pytest.raises(ConfigError, match=message):
+        render(text, {"attachment": {"large": "x" * 1_000_000}}, "app.yaml")
+    assert time.thread_time() - started < 5
+
+
+def test_a_line_after_many_actions_is_counted() -> None:
+    with pytest.raises(ConfigError, match=r"^app\.yaml:4: "):
+        render("{{ 1 -}}\n\n{{ 2\n}}{{ x }}", {}, "app.yaml")

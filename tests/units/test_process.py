@@ -16,6 +16,7 @@ import pytest
 from pipecd import process
 from pipecd.errors import ConfigError
 from tests.eventually import eventually
+from tests.loop_latency import LIMIT, loop_latency
 
 
 def alive(pid: int) -> bool:
@@ -212,3 +213,25 @@ async def test_a_missing_program_is_named_in_the_error() -> None:
 async def test_capture_separates_stdout_and_stderr() -> None:
     result = await process.capture(["sh", "-c", "cat; echo err >&2; exit 2"], stdin=b"in")
     assert result == process.CapturedOutput(code=2, stdout=b"in", stderr=b"err\n")
+
+
+async def test_a_program_that_prints_too_much_is_ended() -> None:
+    endless = [sys.executable, "-c", "while True: print('x' * 100_000)"]
+    async with loop_latency() as latency:
+        with pytest.raises(ConfigError, match=r"python\S* printed more than 8 MiB"):
+            await process.capture(endless, max_output=8 << 20)
+    assert latency.longest < LIMIT
+
+
+async def test_the_end_of_what_a_program_prints_as_errors_is_kept() -> None:
+    script = "import sys; sys.stderr.write('x' * 5_000_000 + 'the cause'); print('done')"
+    result = await process.capture([sys.executable, "-c", script])
+    assert result.stdout == b"done\n" and result.stderr.endswith(b"the cause")
+    assert len(result.stderr) <= process.MAX_ERRORS
+
+
+async def test_input_that_is_not_read_is_no_error() -> None:
+    result = await process.capture(["true"], stdin=b"x" * 1_000_000)
+    assert result.code == 0
+    result = await process.capture(["cat"], stdin=b"x" * 1_000_000)
+    assert len(result.stdout) == 1_000_000

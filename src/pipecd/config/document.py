@@ -11,6 +11,7 @@ are limited before anything is built.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import Any
 
 import structlog
@@ -25,6 +26,9 @@ API_VERSION = "pipecd.dev/v1beta1"
 ENVELOPE = ("apiVersion", "kind", "spec")
 #: Limits of a file: characters, nesting, and values with all aliases expanded.
 MAX_SIZE, MAX_DEPTH, MAX_VALUES = 1024 * 1024, 64, 50_000
+
+#: Bytes of a file. Not all of them need be characters of their own.
+MAX_FILE_SIZE = 2 * MAX_SIZE
 
 #: A character that JSON escapes as two halves, which YAML does not know.
 _SURROGATE_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
@@ -172,6 +176,25 @@ def first_document(text: str, file: str) -> Any:
         return loader.get_data() if loader.check_data() else None
     finally:
         loader.dispose()
+
+
+def read_file(path: FilePath, file: str, *, missing: str, max_size: int = MAX_FILE_SIZE) -> str:
+    """The text of a file of a checkout, called `file` in errors. `max_size` is in bytes.
+
+    Raises ConfigError; `missing` is the remedy if there is no such file.
+    """
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(max_size + 1)
+        if len(content) > max_size:
+            raise ConfigError(f"the file has more than {max_size >> 20} MiB", place=Place(file))
+        return content.decode()
+    except FileNotFoundError:
+        raise ConfigError("file not found", remedy=missing, place=Place(file)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8 text", remedy="save it as UTF-8", place=Place(file)) from None
+    except OSError as error:
+        raise ConfigError(f"cannot read the file: {error.strerror}", place=Place(file)) from error
 
 
 def check_limits(text: str, file: str) -> int:

@@ -7,15 +7,16 @@ is created again. Mirrors are a cache: the directory may be deleted at any time.
 
 import asyncio
 import hashlib
+import io
 import shutil
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 from uuid import uuid4
 
-from pipecd.errors import ConfigError, NotFound
+from pipecd.errors import ConfigError, NotFound, PipecdError
 from pipecd.git.access import Access
 from pipecd.git.command import git
 from pipecd.git.credentials import Credentials, User, environment, program_environment, with_password
@@ -28,6 +29,10 @@ from pipecd.model.deployment import Commit
 NETWORK_TIMEOUT = 60.0
 #: For the fetch that creates a mirror (seconds).
 FIRST_FETCH_TIMEOUT = 900.0
+#: Bytes of a file that is read into memory, and how many such files are read in one call.
+MAX_FILE_SIZE, BLOBS_AT_ONCE = 2 * 1024 * 1024, 20
+#: Characters of a commit message; the rest of a longer one is not used.
+MAX_MESSAGE_LENGTH = 64 * 1024
 #: Number of concurrent `git` processes that read mirrors.
 MAX_LOCAL_PROCESSES = 8
 
@@ -43,6 +48,10 @@ class Entry:
     @property
     def is_file(self) -> bool:
         return self.mode.startswith("100")
+
+    @property
+    def is_link(self) -> bool:
+        return self.mode == "120000"
 
 
 class Mirrors:
@@ -125,7 +134,7 @@ class Mirrors:
         return Commit(
             hash=commit_hash.strip(),
             author=author,
-            message=message.strip(),
+            message=message[:MAX_MESSAGE_LENGTH].strip(),
             branch=branch,
             created_at=int(seconds),
         )
@@ -156,17 +165,51 @@ class Mirrors:
         return await asyncio.to_thread(_parse_entries, output)
 
     async def read(self, remote: str, commit: str, path: str) -> bytes:
-        """The content of a file in a commit. Raises NotFound; symbolic links are not followed."""
-        output = await self._git_in_mirror(remote, "ls-tree", "-z", "--full-tree", commit, "--", path)
-        entry = output.split(b"\t")[0].split()
-        if len(entry) != 3 or not entry[0].startswith(b"100"):
-            raise NotFound(f"{path} is not a file of commit {commit[:7]}")
-        return await self._git_in_mirror(remote, "cat-file", "blob", entry[2].decode())
+        """The content of a file in a commit, at most `MAX_FILE_SIZE`. Follows links inside the repository.
+
+        Raises NotFound, or ConfigError if the file is too large or a link points outside the repository.
+        """
+        (blob,) = (await self.find_files(remote, commit, [path])).values()
+        if isinstance(blob, PipecdError):
+            raise blob
+        return await self._git_in_mirror(remote, "cat-file", "blob", blob)
+
+    async def find_files(
+        self, remote: str, commit: str, paths: Sequence[str]
+    ) -> dict[str, str | ConfigError | NotFound]:
+        """The blob hash of each file, or the error that `read` raises for it."""
+        if not paths:
+            return {}
+        # Git reads one path a line, so that it cannot be asked for others.
+        found: dict[str, str | ConfigError | NotFound] = {
+            path: NotFound(f"{path!r} contains a line break") for path in paths if "\n" in path
+        }
+        readable = [path for path in paths if path not in found]
+        stdin = "".join(f"{commit}:{path}\n" for path in readable).encode(errors="surrogateescape")
+        output = await self._git_in_mirror(
+            remote, "cat-file", "--batch-check", "--follow-symlinks", stdin=stdin
+        )
+        reader = io.BytesIO(output)
+        return found | {path: _parse_object(reader, path, commit) for path in readable}
 
     async def read_blobs(self, remote: str, hashes: Sequence[str]) -> dict[str, bytes]:
-        """The contents of several blobs by their hash, in one call."""
+        """The contents of several blobs by their hash, except those of more than `MAX_FILE_SIZE`."""
         if not hashes:
             return {}
+        stdin = "".join(f"{blob_hash}\n" for blob_hash in hashes).encode()
+        output = await self._git_in_mirror(remote, "cat-file", "--batch-check", stdin=stdin)
+        sizes = [line.split()[-1] for line in output.splitlines()]
+        small = [
+            blob_hash
+            for blob_hash, size in zip(hashes, sizes, strict=True)
+            if not size.isdigit() or int(size) <= MAX_FILE_SIZE
+        ]
+        contents: dict[str, bytes] = {}
+        for start in range(0, len(small), BLOBS_AT_ONCE):
+            contents |= await self._read_blobs(remote, small[start : start + BLOBS_AT_ONCE])
+        return contents
+
+    async def _read_blobs(self, remote: str, hashes: Sequence[str]) -> dict[str, bytes]:
         stdin = "".join(f"{blob_hash}\n" for blob_hash in hashes).encode()
         output = await self._git_in_mirror(remote, "cat-file", "--batch", stdin=stdin)
         contents, position = {}, 0
@@ -256,6 +299,26 @@ class Mirrors:
 
     async def _git(self, *arguments: str, timeout: float = 60.0, stdin: bytes = b"") -> bytes:
         return await git(*arguments, env=self._env, timeout=timeout, stdin=stdin)
+
+
+def _parse_object(reader: BinaryIO, path: str, commit: str) -> str | ConfigError | NotFound:
+    """The next answer of `cat-file --batch-check --follow-symlinks`."""
+    line = reader.readline()
+    kind, _, rest = line.partition(b" ")
+    if kind in (b"symlink", b"dangling", b"loop", b"notdir"):
+        reader.read(int(rest) + 1)
+        if kind == b"symlink":
+            return ConfigError(
+                f"the link {path} points outside the repository",
+                remedy="replace it with a file, or with a relative link inside the repository",
+            )
+        return NotFound(f"{path} is a link to something that is not in commit {commit[:7]}")
+    fields = line.split()
+    if len(fields) != 3 or fields[1] != b"blob":
+        return NotFound(f"{path} is not a file of commit {commit[:7]}")
+    if int(fields[2]) > MAX_FILE_SIZE:
+        return ConfigError(f"{path} has {int(fields[2])} bytes; the limit is {MAX_FILE_SIZE}")
+    return fields[0].decode()
 
 
 def _parse_entries(output: bytes) -> list[Entry]:

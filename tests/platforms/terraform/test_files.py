@@ -1,5 +1,7 @@
 """Reading files without running Terraform, and errors with their place."""
 
+import re
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -293,3 +295,43 @@ async def test_a_version_may_be_installed_next_to_others(
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{old.parent}:/usr/bin:/bin")
     assert await binary.find_command("", "v1.0.0", lambda: Place("app.pipecd.yaml")) == (str(old),)
+
+
+HOSTILE = {
+    "open comments": ("/* " * 200_000, "a comment is not closed"),
+    "open texts": ("a = <<A\n" * 100_000, "A is not closed"),
+    "many tags": (
+        "".join(f"a{n} = <<T{n}\nx\nT{n}\n" for n in range(20_000)) + "b = <<X\n",
+        "X is not closed",
+    ),
+    "a long tag": ("a = <<" + "x" * 1_000_000, "not allowed|line|"),
+    "escaped quotes": ('a = "' + '\\"' * 500_000, "no closing quote"),
+    "open templates": ('a = "' + "${" * 200_000, "deeply|closing"),
+    "deep JSON": ("[" * 200_000, "invalid JSON"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_configuration_is_read_quickly(name: str) -> None:
+    text, message = HOSTILE[name]
+    started = time.thread_time()
+    try:
+        (hcl.read_json if "JSON" in name else hcl.read)(text, "main.tf")
+    except ConfigError as error:
+        assert re.search(message, str(error))
+    assert time.thread_time() - started < 5
+
+
+def test_texts_and_comments_end_where_terraform_ends_them() -> None:
+    text = """
+a = <<-END
+  ENDING
+  not END
+  } module "no" {
+  END
+/* one */ module "two" { source = "x" } /* # */
+b = <<A
+A
+module "three" { source = "y" }
+"""
+    assert [block.labels for block in hcl.read(text, "main.tf")] == [("two",), ("three",)]

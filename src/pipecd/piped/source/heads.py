@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from pipecd.config.application import Chain, Triggers
-from pipecd.errors import ConfigError, NotFound, Place, Temporary
-from pipecd.git.mirror import Entry, Mirrors
+from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary
+from pipecd.git.mirror import MAX_FILE_SIZE, Entry, Mirrors
 from pipecd.model.deployment import Commit
 from pipecd.piped.source.checkout import decode_config
 from pipecd.piped.source.repository import Repositories, Repository
@@ -74,7 +74,7 @@ class Heads:
                 return cached
             commit = await self._load_commit(repository, commit_hash)
             entries = await self.mirrors.entries(repository.remote, commit.hash)
-            files = await self._load_files(repository, entries, extra_paths)
+            files = await self._load_files(repository, commit, entries, extra_paths)
             head = Head(
                 repository=repository,
                 commit=commit,
@@ -102,13 +102,19 @@ class Heads:
         )
 
     async def _load_files(
-        self, repository: Repository, all_entries: Sequence[Entry], extra_paths: frozenset[str]
+        self,
+        repository: Repository,
+        commit: Commit,
+        all_entries: Sequence[Entry],
+        extra_paths: frozenset[str],
     ) -> Mapping[str, AppFile | ConfigError]:
-        entries = [
-            (entry.path, entry.hash)
-            for entry in all_entries
-            if entry.is_file and (entry.path.endswith(SUFFIXES) or entry.path in extra_paths)
+        wanted = [
+            entry for entry in all_entries if entry.path.endswith(SUFFIXES) or entry.path in extra_paths
         ]
+        entries = [(entry.path, entry.hash) for entry in wanted if entry.is_file]
+        links = [entry.path for entry in wanted if entry.is_link]
+        targets = await self.mirrors.find_files(repository.remote, commit.hash, links)
+        entries += [(path, target) for path, target in targets.items() if isinstance(target, str)]
         cached = self._decoded.get(repository.id, {})
         uncached = [entry for entry in entries if entry not in cached]
         decoded: dict[tuple[str, str], AppFile | ConfigError] = {}
@@ -118,14 +124,21 @@ class Heads:
             decoded |= await asyncio.to_thread(_decode_app_files, batch, contents)
         files = {entry: cached[entry] if entry in cached else decoded[entry] for entry in entries}
         self._decoded[repository.id] = files
-        missing = {path: _missing_file_error(path) for path in extra_paths}
-        return missing | {path: file for (path, _), file in files.items()}
+        errors = {path: _missing_file_error(path) for path in extra_paths} | {
+            path: ConfigError(str(target), place=Place(path))
+            for path, target in targets.items()
+            if isinstance(target, PipecdError)
+        }
+        return errors | {path: file for (path, _), file in files.items()}
 
 
 def _decode_app_files(
     entries: Iterable[tuple[str, str]], contents: Mapping[str, bytes]
 ) -> dict[tuple[str, str], AppFile | ConfigError]:
-    return {(path, blob): _decode_app_file(contents[blob], path) for path, blob in entries}
+    return {
+        (path, blob): _decode_app_file(contents[blob], path) if blob in contents else _too_large_error(path)
+        for path, blob in entries
+    }
 
 
 def _decode_app_file(content: bytes, path: str) -> AppFile | ConfigError:
@@ -151,6 +164,10 @@ def _decode_app_file(content: bytes, path: str) -> AppFile | ConfigError:
         trigger=_DEFAULT_TRIGGERS if spec.trigger == _DEFAULT_TRIGGERS else spec.trigger,
         chain=spec.post_sync.chain,
     )
+
+
+def _too_large_error(path: str) -> ConfigError:
+    return ConfigError(f"the file has more than {MAX_FILE_SIZE >> 20} MiB", place=Place(path))
 
 
 def _missing_file_error(path: str) -> ConfigError:

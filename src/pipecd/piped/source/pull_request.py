@@ -90,14 +90,16 @@ async def find_affected_applications(
     if not pull_request.changed:
         return []
     remote, commit = pull_request.repository.remote, pull_request.commit.hash
-    blobs = dict(await mirrors.blobs(remote, commit))
     files = {application.id: config_file_path(application.git_path) for application in applications}
-    file_blobs = sorted({blobs[file] for file in files.values() if file in blobs})
-    contents = await mirrors.read_blobs(remote, file_blobs)
+    blobs = await mirrors.find_files(remote, commit, sorted(set(files.values())))
+    contents = await mirrors.read_blobs(
+        remote, sorted({blob for blob in blobs.values() if isinstance(blob, str)})
+    )
     affected_applications = []
     for application in applications:
         file = files[application.id]
-        content = contents.get(blobs.get(file, ""))
+        blob = blobs[file]
+        content = contents[blob] if isinstance(blob, str) else blob
         affected = await asyncio.to_thread(_check_application, application, file, content, pull_request)
         if affected:
             affected_applications.append(affected)
@@ -105,11 +107,16 @@ async def find_affected_applications(
 
 
 def _check_application(
-    application: Application, file: str, content: bytes | None, pull_request: MergedPullRequest
+    application: Application,
+    file: str,
+    content: bytes | ConfigError | NotFound,
+    pull_request: MergedPullRequest,
 ) -> AffectedApplication | None:
     directory = application.git_path.path
     try:
-        if content is None:
+        if isinstance(content, ConfigError):
+            raise content
+        if isinstance(content, NotFound):
             raise ConfigError(
                 f"{file} would be deleted",
                 remedy="keep the file, or delete the application in the console after the merge",

@@ -14,7 +14,7 @@ from pipecd.config.application import ApplicationConfig
 from pipecd.config.document import parse
 from pipecd.encryption import Decryptor
 from pipecd.errors import ConfigError, Place, Refused
-from pipecd.templates import render
+from pipecd.templates import MAX_LENGTH, render
 
 Values = dict[str, Mapping[str, str]]
 
@@ -82,7 +82,14 @@ class _Files:
         self._root, self._directory, self._config = root, directory.resolve(), config
 
     def read(self, name: str, key: Sequence[str | int]) -> str:
-        return self._path(name, key).read_bytes().decode(errors="surrogateescape")
+        path = self._path(name, key)
+        if path.stat().st_size > MAX_LENGTH:
+            raise Refused(
+                f"{name} has more than {MAX_LENGTH >> 20} MiB",
+                remedy="render secrets and attachments into smaller files",
+                place=self.place(key),
+            )
+        return path.read_bytes().decode(errors="surrogateescape")
 
     def write(self, name: str, key: Sequence[str | int], text: str) -> None:
         self._path(name, key).write_bytes(text.encode(errors="surrogateescape"))

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipecd.config.decode import decode
-from pipecd.config.document import parse
-from pipecd.errors import ConfigError, Place
+from pipecd.config.document import parse, read_file
+from pipecd.errors import ConfigError
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source, Work
 from pipecd.platforms.awslambda.function import GitSource, LambdaFunction
@@ -22,6 +22,8 @@ from pipecd.remotes import directory_url
 MANIFEST_KIND = "LambdaFunction"
 #: Limit of UpdateFunctionCode for a package sent inline (bytes).
 MAX_PACKAGE_BYTES = 50 * 1024 * 1024
+#: Limit of Lambda for the files of a package (bytes).
+MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
 #: The earliest time in a zip file. Every file has it, so that the same sources give the same bytes.
 _TIME = (1980, 1, 1, 0, 0, 0)
 
@@ -31,17 +33,8 @@ def load_manifest(source: Source) -> LambdaFunction:
     name = source.config.spec.input.function_manifest_file
     path = source.directory / name
     file = str(path.relative_to(source.root.resolve() if path.is_absolute() else source.root))
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        raise ConfigError(
-            "file not found",
-            remedy="create the function manifest there, or correct input.functionManifestFile",
-            place=Place(file),
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the file: {error}", place=Place(file)) from error
-    document = parse(text, file)
+    missing = "create the function manifest there, or correct input.functionManifestFile"
+    document = parse(read_file(path, file, missing=missing), file)
     if document.kind != MANIFEST_KIND:
         raise ConfigError(
             f"{document.kind} is not a function manifest",
@@ -84,6 +77,11 @@ def build_zip(root: Path, source: GitSource) -> bytes:
         raise ConfigError(
             f"{source.git} has no directory {source.path or '.'} at {source.ref}",
             remedy="correct source.path in the function's manifest",
+        )
+    if sum(file.stat().st_size for file in _files(folder)) > MAX_UNZIPPED_BYTES:
+        raise ConfigError(
+            f"the files of {source.git} have more than {MAX_UNZIPPED_BYTES >> 20} MB, the limit of Lambda",
+            remedy="build an image, and set it in the function's manifest",
         )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as package:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipecd.config.document import read
+from pipecd.config.document import read, read_file
 from pipecd.errors import ConfigError, Place
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source
@@ -150,15 +150,7 @@ def _service(source: Source, app_input: Input) -> ServiceDefinition:
 def _read(source: Source, name: str, key: str) -> tuple[str, Mapping[str, Any], Lines]:
     path = source.directory / name
     file = _relative(path, source.root)
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        raise ConfigError(
-            "file not found", remedy=f"create it, or correct {key}", place=Place(file)
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the file: {error}", place=Place(file)) from error
-    data, lines = read(text, file)
+    data, lines = read(read_file(path, file, missing=f"create it, or correct {key}"), file)
     return file, data, lines
 
 

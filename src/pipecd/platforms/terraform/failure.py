@@ -21,6 +21,8 @@ _LOCATION = re.compile(r"on (\S+ line \d+)")
 _ANNOUNCEMENT = "Terraform encountered problems during initiali"
 #: Lines beyond this do not belong to the first error.
 _MAX_LINES = 200
+#: In characters; a longer line is cut.
+_MAX_LINE_LENGTH = 1000
 
 
 class StalePlan(Refused):
@@ -35,7 +37,7 @@ class ErrorOutput:
         self._lines: list[str] = []
 
     def add_line(self, line: str) -> None:
-        plain = _COLOUR.sub("", line).strip("╷│╵ \t")
+        plain = _COLOUR.sub("", line[:_MAX_LINE_LENGTH]).strip("╷│╵ \t")
         if (self._lines or plain.startswith("Error: ")) and len(self._lines) < _MAX_LINES:
             self._lines.append(plain)
 

@@ -70,12 +70,14 @@ class _Token:
     line: int
 
 
+#: The end of what may be long is searched for separately, once: each token takes time proportional to it.
 _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\r\ufeff]+)
   | (?P<newline>\n)
-  | (?P<comment>\#[^\n]*|//[^\n]*|/\*.*?\*/)
-  | (?P<heredoc><<-?(?P<tag>[\w-]+)[ \t]*\r?\n.*?^[ \t]*(?P=tag)(?=[ \t\r]*$))
+  | (?P<comment>\#[^\n]*|//[^\n]*)
+  | (?P<block_comment>/\*)
+  | (?P<heredoc><<-?(?P<tag>[\w-]++)[ \t]*+\r?\n)
   | (?P<word>[^\W\d][\w-]*)
   | (?P<open>[{(\[])
   | (?P<close>[})\]])
@@ -83,7 +85,7 @@ _TOKEN = re.compile(
   | (?P<equals>=(?![=>]))
   | (?P<other>.)
     """,
-    re.VERBOSE | re.DOTALL | re.MULTILINE,
+    re.VERBOSE | re.DOTALL,
 )
 _CLOSES = {"{": "}", "(": ")", "[": "]"}
 
@@ -170,16 +172,34 @@ class _Reader:
             match = _TOKEN.match(self._text, at)
             assert match is not None
             kind, end = match.lastgroup or "", match.end()
-            if kind == "tag":
-                kind = "heredoc"
+            if match["heredoc"]:
+                kind, end = "heredoc", self._heredoc_end(end, match["tag"], line)
+            elif kind == "block_comment":
+                end = self._comment_end(end, line)
             if kind == "quote":
                 end = self._string_end(at, line)
                 yield _string(self._text[at + 1 : end - 1], line)
-            elif kind not in ("space", "comment"):
+            elif kind not in ("space", "comment", "block_comment"):
                 yield _Token(kind, match[0], line)
             line += self._text.count("\n", at, end)
             at = end
         yield _Token("end", "", line)
+
+    def _comment_end(self, at: int, line: int) -> int:
+        end = self._text.find("*/", at)
+        if end < 0:
+            raise self._error(_Token("comment", "/*", line), "a comment is not closed")
+        return end + 2
+
+    def _heredoc_end(self, at: int, tag: str, line: int) -> int:
+        """The position after the tag that is alone in its line."""
+        while at < len(self._text):
+            end = self._text.find("\n", at)
+            end = len(self._text) if end < 0 else end
+            if self._text[at:end].strip(" \t\r") == tag:
+                return self._text.index(tag, at) + len(tag)
+            at = end + 1
+        raise self._error(_Token("heredoc", tag, line), f"the text {tag} is not closed")
 
     def _string_end(self, at: int, line: int) -> int:
         """The position after the closing quote. Templates inside the string may contain quotes."""

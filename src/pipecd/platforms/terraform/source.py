@@ -15,6 +15,8 @@ from pipecd.model.stage import Source
 from pipecd.platforms.terraform import hcl
 from pipecd.platforms.terraform.config import Input
 
+#: Bytes of a Terraform file. Generated ones are large.
+MAX_FILE_SIZE = 16 * 1024 * 1024
 _SUFFIXES = (".tf", ".tofu", ".tf.json", ".tofu.json")
 BACKEND_REMEDY = "configure a persistent backend, such as s3, gcs or azurerm, or local with an absolute path"
 
@@ -113,10 +115,7 @@ def _blocks(source: Source) -> Iterator[tuple[str, hcl.Block]]:
         )
     for file in files:
         name = _relative(source, file)
-        try:
-            text = file.read_text()
-        except UnicodeDecodeError:
-            raise ConfigError("not UTF-8 text", remedy="save it as UTF-8", place=Place(name)) from None
+        text = document.read_file(file, name, missing="add it", max_size=MAX_FILE_SIZE)
         read = hcl.read_json if file.suffix == ".json" else hcl.read
         yield from ((name, block) for block in read(text, name))
 

@@ -32,7 +32,7 @@ def parse_state(state: bytes) -> Sequence[Resource]:
         return []
     try:
         document: Mapping[str, Any] = json.loads(state)
-    except ValueError:
+    except (ValueError, RecursionError):
         # Without the decoder's message, which may quote the state.
         raise Temporary("Terraform's state is not valid JSON; it may be being written") from None
     if document.get("version") != FORMAT:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipecd import process
-from pipecd.errors import ConfigError, Temporary
+from pipecd.errors import ConfigError, Refused, Temporary
 from pipecd.model.stage import Source, StageLog, Work
 from pipecd.platforms.terraform import binary, flags
 from pipecd.platforms.terraform.changes import Changes, parse_plan
@@ -113,8 +113,9 @@ class Terraform:
         return await self._parse_plan_file(file)
 
     async def _parse_plan_file(self, file: Path) -> Changes:
-        document: Mapping[str, Any] = json.loads(await self._show("-json", str(file)))
-        return parse_plan(document)
+        output = await self._show("-json", str(file))
+        # In a thread: the plan of a large configuration has many megabytes.
+        return await asyncio.to_thread(_parse_plan, output)
 
     async def _show(self, *arguments: str) -> bytes:
         return await self._capture("show", *arguments)
@@ -239,8 +240,25 @@ class Terraform:
         return backend
 
 
+def _parse_plan(output: bytes) -> Changes:
+    try:
+        document: Mapping[str, Any] = json.loads(output)
+    except (ValueError, RecursionError):
+        # Without the decoder's message, which may quote the plan.
+        raise Refused("terraform show did not print a plan in JSON", remedy="check the binary") from None
+    return parse_plan(document)
+
+
 def _read_file(file: Path) -> bytes:
-    return file.read_bytes() if file.exists() else b""
+    if not file.exists():
+        return b""
+    with file.open("rb") as opened:
+        content = opened.read(process.MAX_OUTPUT + 1)
+    if len(content) > process.MAX_OUTPUT:
+        raise Refused(
+            f"the state {file.name} has more than {process.MAX_OUTPUT >> 20} MiB", remedy="split the state"
+        )
+    return content
 
 
 def _discard(line: str) -> None:
