@@ -23,6 +23,7 @@ from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import Sessions, check_key
 from pipecd.controlplane.http import admin
 from pipecd.controlplane.http.app import application
+from pipecd.controlplane.http.connections import Connections, raise_file_limit
 from pipecd.controlplane.http.login import Login
 from pipecd.controlplane.http.server import open_port
 from pipecd.controlplane.http.server import serving as http_serving
@@ -132,8 +133,12 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
         stack.callback(http_socket.close)
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
         stack.callback(admin_socket.close)
-        await stack.enter_async_context(http_serving(admin.application(_health(services)), admin_socket))
-        await stack.enter_async_context(http_serving(_http_application(spec, options, services), http_socket))
+        await stack.enter_async_context(
+            http_serving(admin.application(_health(services)), admin_socket, _connections(services))
+        )
+        await stack.enter_async_context(
+            http_serving(_http_application(spec, options, services), http_socket, _connections(services))
+        )
         await grpc.start()
         stack.push_async_callback(grpc.stop, options.grace_period)
         yield RunningServer(
@@ -149,6 +154,7 @@ async def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = _stop_on_signals()
+    raise_file_limit()
     async with serving(spec, options) as server:
         log.info("control_plane_ready", grpc=server.ports.grpc, http=server.ports.http)
         ready(server.ports)
@@ -165,7 +171,9 @@ async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:
         stack.callback(_cancel, [tasks.create_task(jobs.run(services), name="jobs")])
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
         stack.callback(admin_socket.close)
-        await stack.enter_async_context(http_serving(admin.application(_health(services)), admin_socket))
+        await stack.enter_async_context(
+            http_serving(admin.application(_health(services)), admin_socket, _connections(services))
+        )
         await stop.wait()
 
 
@@ -188,6 +196,10 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
         address=services.address,
         newcomer=options.newcomer,
     )
+
+
+def _connections(services: Services) -> Connections:
+    return Connections(services.settings.connections, services.proxies.is_proxy)
 
 
 def _health(services: Services) -> Health:

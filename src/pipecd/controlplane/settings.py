@@ -64,6 +64,31 @@ class WatchSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConnectionSettings:
+    """Connections of one HTTP port (`http.connections`), and of the gRPC ports."""
+
+    #: Connections of all clients; fewer if the limit of open files is low. A browser tab has up to six.
+    max_connections: int = 4000
+    #: Connections of one address. An office with a common address has one for some hundred people. Trusted
+    #: proxies have no limit of their own.
+    max_per_address: int = 1000
+    #: How long a client may take to send the headers of a request, or to begin the first one (seconds).
+    head_timeout: float = 10.0
+    #: How long a client may take to send the body of a request (seconds): webhooks have up to 5 MiB.
+    body_timeout: float = 60.0
+    #: How long a client may not read a response that is being sent (seconds).
+    read_timeout: float = 60.0
+    #: Size of the headers of a request (bytes).
+    max_head_size: int = 64 * 1024
+    #: How long a client of gRPC may take to set up its connection (seconds).
+    grpc_handshake_timeout: float = 10.0
+    #: How long a connection of gRPC may have no call (seconds). Agents have a stream, or poll.
+    grpc_idle_timeout: float = 300.0
+    #: Interval at which gRPC checks that the other side of a silent connection exists (seconds).
+    grpc_keepalive_interval: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuthSettings:
     """Credentials and sessions (`auth`, `http.login`)."""
 
@@ -89,3 +114,4 @@ class Settings:
     stage_logs: StageLogSettings = StageLogSettings()
     watch: WatchSettings = WatchSettings()
     auth: AuthSettings = AuthSettings()
+    connections: ConnectionSettings = ConnectionSettings()

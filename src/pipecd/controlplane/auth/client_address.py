@@ -35,6 +35,11 @@ class TrustedProxies:
             address = previous
         return str(address)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether `peer`, as in `client_address`, is a trusted proxy."""
+        address = _parse(peer)
+        return address is not None and self._trusts(address)
+
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 

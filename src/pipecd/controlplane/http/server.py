@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from pipecd.controlplane.http.connections import Connections, limited_protocol
 from pipecd.errors import ConfigError
 
 #: How long in-flight requests may run after shutdown begins, in seconds.
@@ -44,11 +45,11 @@ def open_port(host: str, port: int, purpose: str) -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, sock: socket.socket) -> AsyncGenerator[None]:
+async def serving(app: ASGIApp, sock: socket.socket, connections: Connections) -> AsyncGenerator[None]:
     """Serve `app` on `sock` while the body runs; then stop within `GRACE_PERIOD`."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=limited_protocol(connections),
         loop="none",
         lifespan="off",
         log_config=None,

@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
+from pipecd.controlplane.http.connections import max_connections
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.call_metrics import record_call
 from pipecd.controlplane.rpc.identity import CallMetadata
@@ -21,6 +22,7 @@ from pipecd.controlplane.rpc.method import Method
 from pipecd.controlplane.rpc.status import to_status
 from pipecd.controlplane.rpc.validation import MAX_REQUEST_SIZE, MAX_SIZE_ON_LOOP
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.settings import ConnectionSettings
 from pipecd.errors import ConfigError, Refused
 
 #: Metadata key under which an agent names its process.
@@ -48,7 +50,7 @@ class Tls:
 
 def create_server(services: Services, methods: Mapping[str, Method]) -> aio.Server:
     """Return a server without a port; see `listen`."""
-    server = aio.server(options=_OPTIONS)
+    server = aio.server(options=(*_OPTIONS, *_connection_options(services.settings.connections)))
     handlers = {path: _handler(services, method) for path, method in methods.items()}
     server.add_generic_rpc_handlers((_MethodHandlers(handlers),))
     return server
@@ -69,6 +71,16 @@ def listen(server: aio.Server, address: str, tls: Tls | None) -> int:
             f"cannot listen on {address} for gRPC",
             remedy="stop the process that uses the port, or choose another port",
         ) from error
+
+
+def _connection_options(settings: ConnectionSettings) -> Sequence[tuple[str, int]]:
+    return (
+        ("grpc.max_allowed_incoming_connections", max_connections(settings.max_connections)),
+        ("grpc.server_handshake_timeout_ms", int(settings.grpc_handshake_timeout * 1000)),
+        ("grpc.max_connection_idle_ms", int(settings.grpc_idle_timeout * 1000)),
+        ("grpc.keepalive_time_ms", int(settings.grpc_keepalive_interval * 1000)),
+        ("grpc.keepalive_timeout_ms", int(settings.grpc_handshake_timeout * 1000)),
+    )
 
 
 class _MethodHandlers(grpc.GenericRpcHandler):
