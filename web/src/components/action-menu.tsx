@@ -1,7 +1,7 @@
 // A menu of actions on a record. An action with a confirmation asks in a dialog before it runs.
 
 import { Menu } from "@mantine/core";
-import type { Icon } from "@tabler/icons-react";
+import type { Icon } from "../icons";
 import type { ReactElement, ReactNode } from "react";
 
 import { ConfirmDialog, useDialog } from "./confirm-dialog";

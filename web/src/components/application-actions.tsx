@@ -1,7 +1,7 @@
 // The actions on an application: encrypt a secret, enable, disable, delete.
 
 import { ActionIcon, Text } from "@mantine/core";
-import { IconDots, IconLock, IconPlayerPause, IconPlayerPlay, IconTrash } from "@tabler/icons-react";
+import { IconDots, IconLock, IconPlayerPause, IconPlayerPlay, IconTrash } from "../icons";
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useNavigate } from "react-router";

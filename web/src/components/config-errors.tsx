@@ -1,7 +1,7 @@
 // The errors of an application's configuration file: location, message and remedy.
 
 import { Alert, Text } from "@mantine/core";
-import { IconFileAlert } from "@tabler/icons-react";
+import { IconFileAlert } from "../icons";
 
 import { parseConfigErrors } from "../config-errors";
 import classes from "./config-errors.module.css";

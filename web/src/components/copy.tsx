@@ -1,7 +1,7 @@
 // Texts with a copy button: an ID, a key, commands.
 
 import { ActionIcon, CopyButton, Group, Tooltip, VisuallyHidden } from "@mantine/core";
-import { IconCheck, IconCopy } from "@tabler/icons-react";
+import { IconCheck, IconCopy } from "../icons";
 
 import classes from "./copy.module.css";
 

@@ -1,7 +1,7 @@
 // The actions on a running deployment: cancel it, approve or skip its current stage.
 
 import { Button } from "@mantine/core";
-import { IconCheck, IconPlayerSkipForward, IconX } from "@tabler/icons-react";
+import { IconCheck, IconPlayerSkipForward, IconX } from "../icons";
 import { useMutation, useQuery } from "@tanstack/react-query";
 
 import { webClient } from "../api";

@@ -1,7 +1,7 @@
 // An error with its message and, optionally, a retry button.
 
 import { Alert, Button } from "@mantine/core";
-import { IconAlertCircle } from "@tabler/icons-react";
+import { IconAlertCircle } from "../icons";
 
 import { errorMessage } from "../api";
 

@@ -2,7 +2,7 @@
 // shows a new key once. The caller defines the columns, the rows and the fields of the create dialog.
 
 import { Button, Group, Skeleton, Stack, Table } from "@mantine/core";
-import { IconPlus } from "@tabler/icons-react";
+import { IconPlus } from "../icons";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
 

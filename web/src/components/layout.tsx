@@ -2,7 +2,7 @@
 
 import { AppShell, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconApps, IconKey, IconRocket, IconServerBolt } from "@tabler/icons-react";
+import { IconApps, IconKey, IconRocket, IconServerBolt } from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";

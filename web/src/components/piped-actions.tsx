@@ -9,7 +9,7 @@ import {
   IconPlayerPlay,
   IconRefresh,
   IconTrash,
-} from "@tabler/icons-react";
+} from "../icons";
 import { useQueryClient } from "@tanstack/react-query";
 
 import { webClient } from "../api";

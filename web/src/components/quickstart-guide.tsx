@@ -2,7 +2,7 @@
 
 import { ActionIcon, Button, Group, Stack, Text, Title, Tooltip } from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
-import { IconSparkles, IconX } from "@tabler/icons-react";
+import { IconSparkles, IconX } from "../icons";
 import { useQuery } from "@tanstack/react-query";
 
 import { quickstartQuery } from "../queries";

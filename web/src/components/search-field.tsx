@@ -2,7 +2,7 @@
 
 import { CloseButton, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
-import { IconSearch } from "@tabler/icons-react";
+import { IconSearch } from "../icons";
 import { useState } from "react";
 
 const DEBOUNCE_MS = 250;

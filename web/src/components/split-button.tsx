@@ -1,7 +1,7 @@
 // A button for the primary option, with a menu of all options beside it.
 
 import { Button, type ButtonProps, Menu, Text } from "@mantine/core";
-import { IconChevronDown } from "@tabler/icons-react";
+import { IconChevronDown } from "../icons";
 
 interface Option {
   text: string;

@@ -1,7 +1,7 @@
 // The log of a stage: follows new lines, supports search, jumps to the first error, and links to each line.
 
 import { ActionIcon, Button, Group, Text, TextInput, Tooltip } from "@mantine/core";
-import { IconAlertTriangle, IconArrowDown, IconArrowUp, IconSearch } from "@tabler/icons-react";
+import { IconAlertTriangle, IconArrowDown, IconArrowUp, IconSearch } from "../icons";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";

@@ -8,7 +8,7 @@ import {
   IconCircleX,
   IconClock,
   IconLoader2,
-} from "@tabler/icons-react";
+} from "../icons";
 
 import type { StatusDisplay, Tone } from "../display-names";
 import classes from "./status.module.css";

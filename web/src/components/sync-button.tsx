@@ -1,6 +1,6 @@
 // Asks the piped to deploy the head commit of an application with the selected strategy.
 
-import { IconRefresh } from "@tabler/icons-react";
+import { IconRefresh } from "../icons";
 import { useMutation } from "@tanstack/react-query";
 
 import { webClient } from "../api";

@@ -1,7 +1,7 @@
 // The sync status of an application, with its reason.
 
 import { Alert, Group, Spoiler, Stack, Text } from "@mantine/core";
-import { IconPlayerPause } from "@tabler/icons-react";
+import { IconPlayerPause } from "../icons";
 
 import { syncStatusDisplay } from "../display-names";
 import type { Application } from "../schema/model/application_pb";

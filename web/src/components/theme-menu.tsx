@@ -1,7 +1,7 @@
 // Selects the colour scheme: light, dark or the system's.
 
 import { ActionIcon, type MantineColorScheme, Menu, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
-import { IconDeviceDesktop, IconMoon, IconSun } from "@tabler/icons-react";
+import { IconDeviceDesktop, IconMoon, IconSun } from "../icons";
 
 const SCHEMES: { scheme: MantineColorScheme; text: string; Icon: typeof IconSun }[] = [
   { scheme: "auto", text: "System", Icon: IconDeviceDesktop },

@@ -1,7 +1,7 @@
 // The signed-in user, and the logout button.
 
 import { Avatar, Menu, UnstyledButton } from "@mantine/core";
-import { IconLogout } from "@tabler/icons-react";
+import { IconLogout } from "../icons";
 
 import type { GetMeResponse } from "../schema/web/project_pb";
 

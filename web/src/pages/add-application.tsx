@@ -1,7 +1,7 @@
 // Registers an application: one that a piped found in Git, or one entered manually.
 
 import { Alert, Button, Group, Select, Skeleton, Stack, TagsInput, Text, TextInput } from "@mantine/core";
-import { IconFolderSearch } from "@tabler/icons-react";
+import { IconFolderSearch } from "../icons";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { useNavigate } from "react-router";

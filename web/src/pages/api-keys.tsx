@@ -1,7 +1,7 @@
 // The API keys of the project: for pipectl, CI and Terraform.
 
 import { Badge, Button, SegmentedControl, Table, Text } from "@mantine/core";
-import { IconKey } from "@tabler/icons-react";
+import { IconKey } from "../icons";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 

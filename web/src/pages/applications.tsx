@@ -1,7 +1,7 @@
 // The start page: all applications of the project with their sync status, and the quickstart guide.
 
 import { Alert, Anchor, Button, Skeleton, Stack } from "@mantine/core";
-import { IconApps, IconFilterOff, IconPlus } from "@tabler/icons-react";
+import { IconApps, IconFilterOff, IconPlus } from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearchParams } from "react-router";
 

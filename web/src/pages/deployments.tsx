@@ -1,7 +1,7 @@
 // All deployments of the project, newest first.
 
 import { Alert, Button, Group, Skeleton, Stack } from "@mantine/core";
-import { IconFilterOff, IconRocket } from "@tabler/icons-react";
+import { IconFilterOff, IconRocket } from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearchParams } from "react-router";
 

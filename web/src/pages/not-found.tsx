@@ -1,7 +1,7 @@
 // Shown at a path without a page.
 
 import { Button } from "@mantine/core";
-import { IconMapOff } from "@tabler/icons-react";
+import { IconMapOff } from "../icons";
 import { Link } from "react-router";
 
 import { EmptyState } from "../components/empty-state";

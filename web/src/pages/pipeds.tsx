@@ -1,7 +1,7 @@
 // The pipeds of the project: their status, versions and keys.
 
 import { Button, Code, Table, Text, Textarea } from "@mantine/core";
-import { IconArrowUp, IconServer } from "@tabler/icons-react";
+import { IconArrowUp, IconServer } from "../icons";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 

@@ -1,0 +1,105 @@
+/**
+ * The console's icons: outlines on a grid of 24 × 24, drawn with lines, circles and boxes.
+ *
+ * Packages of icons have thousands of files, of which the console would use forty.
+ */
+
+import type { JSX, SVGProps } from "react";
+
+export interface IconProps extends Omit<SVGProps<SVGSVGElement>, "stroke"> {
+  /** Width and height, in pixels. */
+  size?: number;
+  /** Width of the lines, on the grid. */
+  stroke?: number;
+}
+
+export type Icon = (props: IconProps) => JSX.Element;
+
+function icon(...paths: string[]): Icon {
+  return function OutlineIcon({ size = 24, stroke = 2, ...rest }) {
+    return (
+      <svg
+        xmlns="http://www.w3.org/2000/svg"
+        width={size}
+        height={size}
+        viewBox="0 0 24 24"
+        fill="none"
+        stroke="currentColor"
+        strokeWidth={stroke}
+        strokeLinecap="round"
+        strokeLinejoin="round"
+        {...rest}
+      >
+        {paths.map((path) => (
+          <path key={path} d={path} />
+        ))}
+      </svg>
+    );
+  };
+}
+
+/** A line through points: x and y of each. */
+const line = (...points: number[]): string => `M${points.join(" ")}`;
+/** A closed line through points. */
+const shape = (...points: number[]): string => `${line(...points)}z`;
+const dot = (x: number, y: number): string => `M${x} ${y}h.01`;
+const circle = (x: number, y: number, r: number): string => `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
+/** A rectangle with round corners of radius `r`. */
+const box = (x: number, y: number, width: number, height: number, r: number): string =>
+  `M${x + r} ${y}h${width - 2 * r}q${r} 0 ${r} ${r}v${height - 2 * r}q0 ${r} ${-r} ${r}h${2 * r - width}q${-r} 0 ${-r} ${-r}v${2 * r - height}q0 ${-r} ${r} ${-r}`;
+/** `count` short lines from radius `inner` to `outer` around the centre, the first one upwards. */
+const rays = (count: number, inner: number, outer: number): string[] =>
+  Array.from({ length: count }, (_, index) => {
+    const angle = (2 * Math.PI * index) / count;
+    const [x, y] = [Math.sin(angle), -Math.cos(angle)];
+    const at = (radius: number) => [12 + radius * x, 12 + radius * y].map((value) => Number(value.toFixed(2)));
+    return line(...at(inner), ...at(outer));
+  });
+
+const CIRCLE = circle(12, 12, 9);
+const CROSS = [line(6.5, 6.5, 17.5, 17.5), line(17.5, 6.5, 6.5, 17.5)];
+
+export const IconAlertCircle = icon(CIRCLE, line(12, 7.5, 12, 12.5), dot(12, 16));
+export const IconAlertTriangle = icon(shape(12, 4, 21, 20, 3, 20), line(12, 10, 12, 14), dot(12, 17));
+export const IconApps = icon(box(4, 4, 6, 6, 1.5), box(14, 4, 6, 6, 1.5), box(4, 14, 6, 6, 1.5), box(14, 14, 6, 6, 1.5));
+export const IconArrowDown = icon(line(12, 5, 12, 19), line(6.5, 13.5, 12, 19, 17.5, 13.5));
+export const IconArrowUp = icon(line(12, 19, 12, 5), line(6.5, 10.5, 12, 5, 17.5, 10.5));
+export const IconCheck = icon(line(5, 12.5, 10, 17.5, 19.5, 7));
+export const IconChevronDown = icon(line(6, 9.5, 12, 15.5, 18, 9.5));
+export const IconCircleCheck = icon(CIRCLE, line(8, 12.2, 11, 15.2, 16.2, 9));
+export const IconCircleDashed = icon(
+  "M9 3.5a9 9 0 0 1 6 0",
+  "M18.4 5.6a9 9 0 0 1 2.5 4.4",
+  "M20.6 14.8a9 9 0 0 1 -3 4.2",
+  "M14 20.8a9 9 0 0 1 -5 -.3",
+  "M5.4 18.1a9 9 0 0 1 -2.2 -4.2",
+  "M3.3 9.8a9 9 0 0 1 2.5 -4.3",
+);
+export const IconCircleX = icon(CIRCLE, line(9, 9, 15, 15), line(15, 9, 9, 15));
+export const IconClock = icon(CIRCLE, line(12, 7, 12, 12, 15.5, 14));
+export const IconCopy = icon(box(8, 8, 12, 12, 2), "M16 5.5v-.5q0 -1 -1 -1h-10q-1 0 -1 1v10q0 1 1 1h.5");
+export const IconDeviceDesktop = icon(box(3, 4, 18, 12, 1.5), line(12, 16, 12, 20), line(8, 20, 16, 20));
+export const IconDots = icon(circle(5, 12, 0.6), circle(12, 12, 0.6), circle(19, 12, 0.6));
+export const IconFileAlert = icon(shape(6, 3, 14, 3, 19, 8, 19, 21, 6, 21), line(14, 3, 14, 8, 19, 8), line(12.5, 11.5, 12.5, 15), dot(12.5, 18));
+export const IconFilterOff = icon(shape(4, 5, 20, 5, 14, 12, 14, 17, 10, 20, 10, 12), line(3, 2.5, 21, 21.5));
+export const IconFolderSearch = icon("M10 19h-5q-2 0 -2 -2v-11q0 -1 1 -1h5l3 3h8q1 0 1 1v1", circle(16, 16, 3.5), line(18.7, 18.7, 21.5, 21.5));
+export const IconKey = icon(circle(8, 16, 4), line(11, 13, 20, 4), line(16, 8, 19, 11));
+export const IconLoader = icon("M12 3a9 9 0 1 0 9 9");
+export const IconLock = icon(box(5, 11, 14, 10, 2), "M8 11v-3.5a4 4 0 0 1 8 0v3.5", dot(12, 16));
+export const IconLogout = icon("M13 20h-7q-2 0 -2 -2v-12q0 -2 2 -2h7", line(10, 12, 21, 12), line(17.5, 8.5, 21, 12, 17.5, 15.5));
+export const IconMapOff = icon(shape(3, 6.5, 9, 4, 15, 6.5, 21, 4, 21, 17.5, 15, 20, 9, 17.5, 3, 20), line(3, 2.5, 21, 21.5));
+export const IconMoon = icon("M20 14.5a8.5 8.5 0 1 1 -10.5 -10.5a7 7 0 0 0 10.5 10.5z");
+export const IconPlayerPause = icon(box(6, 5, 4, 14, 1), box(14, 5, 4, 14, 1));
+export const IconPlayerPlay = icon(shape(7.5, 5, 19, 12, 7.5, 19));
+export const IconPlayerSkipForward = icon(shape(5, 5, 15.5, 12, 5, 19), line(19, 5, 19, 19));
+export const IconPlugOff = icon(line(9, 3, 9, 7), line(15, 3, 15, 7), "M6 7h12v4a6 6 0 0 1 -12 0z", line(12, 17, 12, 21), line(3, 4, 20, 21));
+export const IconPlus = icon(line(12, 5, 12, 19), line(5, 12, 19, 12));
+export const IconRefresh = icon("M19.5 10a8 8 0 0 0 -14.3 -2.5l-1.2 1.5", line(4, 4.5, 4, 9, 8.5, 9), "M4.5 14a8 8 0 0 0 14.3 2.5l1.2 -1.5", line(20, 19.5, 20, 15, 15.5, 15));
+export const IconRocket = icon("M12 3q5 4 4 10l-1.5 3h-5l-1.5 -3q-1 -6 4 -10z", circle(12, 9.5, 1.5), line(8, 12, 5, 15, 5, 19, 9, 16), line(16, 12, 19, 15, 19, 19, 15, 16), line(12, 19, 12, 21));
+export const IconSearch = icon(circle(10.5, 10.5, 6.5), line(15.4, 15.4, 20.5, 20.5));
+export const IconServer = icon(box(3, 4, 18, 7, 2), box(3, 13, 18, 7, 2), dot(7, 7.5), dot(7, 16.5));
+export const IconServerBolt = icon(box(3, 4, 18, 7, 2), "M13 20h-8q-2 0 -2 -2v-3q0 -2 2 -2h9", dot(7, 7.5), dot(7, 16.5), line(19.5, 14, 17, 18, 20.5, 18, 18, 22));
+export const IconSparkles = icon("M10 4q1 6 6.5 7.5q-5.5 1.5 -6.5 7.5q-1 -6 -6.5 -7.5q5.5 -1.5 6.5 -7.5z", line(18.5, 3.5, 18.5, 7.5), line(16.5, 5.5, 20.5, 5.5), line(18.5, 17, 18.5, 20), line(17, 18.5, 20, 18.5));
+export const IconSun = icon(circle(12, 12, 4), ...rays(8, 7, 9));
+export const IconTrash = icon(line(4, 7, 20, 7), line(9, 7, 9.5, 4, 14.5, 4, 15, 7), line(6, 7, 7, 20.5, 17, 20.5, 18, 7), line(10, 11, 10, 16.5), line(14, 11, 14, 16.5));
+export const IconX = icon(...CROSS);
