@@ -16,22 +16,27 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtua
 # uv does not read pip's settings, so it gets the address of the package index from them, unless it has its own.
 PIP_INDEX = $${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}
 INDEX = $${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(PIP_INDEX)}}
-INSTALL = UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip install --quiet --python $(BIN)/python
+INSTALL = env UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_PACKAGE = $(INSTALL) --no-deps --no-build-isolation --editable .
-PYTHON_CODE := src tests bench docsite examples
+PYTHON_CODE := src tests bench docsite examples tools
+# Each step is named, with the seconds that it usually takes.
+STEP := $(PYTHON) tools/progress.py step
+PREPARE = $(PYTHON) tools/progress.py show $(MAKE) --no-print-directory --jobs=2
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help install quickstart quickstart-aws quickstart-clean cluster test test-fast test-durations check console package docs docs-reference hooks lock bench clean
+.PHONY: help programs install quickstart quickstart-aws quickstart-clean cluster test test-fast test-durations check console package docs docs-reference hooks lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
-quickstart: $(VENV)/.run src/pipecd/console/index.html ## Run control plane, agent, Git remote and four applications
+quickstart: programs ## Run control plane, agent, Git remote and four applications
+	@$(PREPARE) $(VENV)/.run src/pipecd/console/index.html
 	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(STATE_DIR)
 
-quickstart-aws: $(VENV)/.aws src/pipecd/console/index.html ## Run the quickstart with an emulated AWS: Lambda and ECS
+quickstart-aws: programs ## Run the quickstart with an emulated AWS: Lambda and ECS
+	@$(PREPARE) $(VENV)/.aws src/pipecd/console/index.html
 	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(STATE_DIR) --with-aws-emulator
 
 quickstart-clean: ## Remove the quickstart's state directory
@@ -87,45 +92,43 @@ lock: $(VENV)/.dev ## Pin the newest versions allowed by pyproject.toml, with ha
 clean: ## Remove all build and installation output
 	rm -rf $(VENV) build web/node_modules web/src/schema src/pipecd/console src/pipecd/schema
 
-$(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; install Python 3.11 or newer" >&2; exit 1; }
-	@command -v git >/dev/null || { echo "git is not installed; install it first" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than 3.11; choose another one: make PYTHON=python3.12 …" >&2; exit 1; }
-	@echo "Creating $(VENV)…"
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian: apt install python3-venv" >&2; exit 1; }
+# What must be on the machine; checked once.
+programs:
+	@[ -x $(BIN)/python ] || { \
+		command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; install Python 3.11 or newer" >&2; exit 1; }; \
+		command -v git >/dev/null || { echo "git is not installed; install it first" >&2; exit 1; }; \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+			{ echo "$(PYTHON) is older than 3.11; choose another one: make PYTHON=python3.12 …" >&2; exit 1; }; }
+
+$(BIN)/python: | programs
+	@$(STEP) "Creating $(VENV)" 4 $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "on Debian: apt install python3-venv" >&2; exit 1; }
 
 $(BIN)/uv: requirements/installer.txt | $(BIN)/python
-	@echo "Installing uv…"
-	@$(PIP) install --require-hashes -r requirements/installer.txt
+	@$(STEP) "Installing uv" 3 $(PIP) install --require-hashes -r requirements/installer.txt
 	@touch $@
 
 $(VENV)/.build: requirements/build.txt $(BIN)/uv
-	@echo "Installing build dependencies…"
-	@$(INSTALL) --require-hashes -r requirements/build.txt
+	@$(STEP) "Installing build dependencies" 2 $(INSTALL) --require-hashes -r requirements/build.txt
 	@touch $@
 
 # requirements/ pins the tested versions; pyproject.toml specifies the supported ranges.
 $(VENV)/.run: requirements/run.txt $(SCHEMA) $(VENV)/.build
-	@echo "Installing PipeCD…"
-	@$(INSTALL) --require-hashes -r requirements/run.txt
-	@$(INSTALL_PACKAGE)
+	@$(STEP) "Installing PipeCD's dependencies" 8 $(INSTALL) --require-hashes -r requirements/run.txt
+	@$(STEP) "Installing PipeCD" 3 $(INSTALL_PACKAGE)
 	@touch $@
 
 $(VENV)/.aws: requirements/aws.txt $(VENV)/.run
-	@echo "Installing the AWS emulator…"
-	@$(INSTALL) --require-hashes -r requirements/aws.txt
+	@$(STEP) "Installing the AWS emulator" 8 $(INSTALL) --require-hashes -r requirements/aws.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(SCHEMA) $(VENV)/.build
-	@echo "Installing PipeCD and its test dependencies…"
-	@$(INSTALL) --require-hashes -r requirements/dev.txt
-	@$(INSTALL_PACKAGE)
+	@$(STEP) "Installing test dependencies" 20 $(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(STEP) "Installing PipeCD" 3 $(INSTALL_PACKAGE)
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.dev
-	@echo "Installing the site generator…"
-	@$(INSTALL) --require-hashes -r requirements/docs.txt
+	@$(STEP) "Installing the site generator" 3 $(INSTALL) --require-hashes -r requirements/docs.txt
 	@touch $@
 
 # Use the machine's Node if it is new enough; otherwise install one from PyPI into the virtual environment.
@@ -136,16 +139,22 @@ NODE_PATH_FIRST := $(CURDIR)/$(BIN):
 endif
 
 $(VENV)/.node: requirements/console.txt $(BIN)/uv
-	@echo "Installing Node (no sufficiently new version found)…"
-	@$(INSTALL) --require-hashes -r requirements/console.txt
+	@$(STEP) "Installing Node (none is new enough)" 5 $(INSTALL) --require-hashes -r requirements/console.txt
+	@touch $@
+
+NPM := env PATH="$(NODE_PATH_FIRST)$(PATH)" npm --prefix web
+NPM_INSTALL = $(NPM) ci --prefer-offline --no-audit --no-fund --loglevel=error
+
+# A build needs a third of the packages; checks and tests need all of them.
+web/node_modules/.run: web/package.json web/package-lock.json | $(NODE)
+	@$(STEP) "Installing what builds the console" 10 $(NPM_INSTALL) --omit=dev
 	@touch $@
 
 web/node_modules/.installed: web/package.json web/package-lock.json | $(NODE)
-	@echo "Installing the console's build dependencies…"
-	@cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm ci --prefer-offline --no-audit --no-fund --loglevel=error
+	@$(STEP) "Installing what checks the console" 20 $(NPM_INSTALL)
 	@touch $@
 
-src/pipecd/console/index.html: $(PAGES) $(SCHEMA) web/node_modules/.installed
-	@echo "Building the console…"
-	@cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm run --silent build
+NEEDS_ALL_PACKAGES := $(filter install check test test-durations bench,$(MAKECMDGOALS))$(wildcard web/node_modules/.installed)
+src/pipecd/console/index.html: $(PAGES) $(SCHEMA) web/node_modules/$(if $(NEEDS_ALL_PACKAGES),.installed,.run)
+	@$(STEP) "Building the console" 6 $(NPM) run --silent build
 	@touch $@
