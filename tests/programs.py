@@ -26,6 +26,7 @@ _PRELOADED = (
     "pipecd.launcher.cli",
     "pipecd.piped.cli",
     "pipecd.pipectl",
+    "pipecd.quickstart.cli",
     "pipecd.pipectl.logs",
     "pipecd.pipectl.pipeds",
     "pipecd.pipectl.previews",

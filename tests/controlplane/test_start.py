@@ -14,6 +14,7 @@ import pytest
 
 from pipecd.controlplane.auth.passwords import hash_password
 from tests.ports import free_ports
+from tests.programs import Completed, run_program, start_program
 
 VALID_CONFIG = f"""apiVersion: pipecd.dev/v1beta1
 kind: ControlPlane
@@ -32,19 +33,15 @@ spec:
 """
 
 
-def start(
-    folder: Path, text: str, *arguments: str, key: bytes = b"k" * 64
-) -> subprocess.CompletedProcess[str]:
+def start(folder: Path, text: str, *arguments: str, key: bytes = b"k" * 64) -> Completed:
     (folder / "key").write_bytes(key)
     (folder / "cp.yaml").write_text(text)
-    return subprocess.run(
-        [*command(folder), *arguments], capture_output=True, text=True, timeout=300, check=False, cwd=folder
-    )
+    return run_program([*command(folder), *arguments], folder, cwd=folder, timeout=300)
 
 
 def command(folder: Path) -> list[str]:
     return [
-        *(sys.executable, "-m", "pipecd", "server", "--config-file=cp.yaml"),
+        *("pipecd", "server", "--config-file=cp.yaml"),
         *(f"--encryption-key-file={folder / 'key'}", "--host=127.0.0.1", "--insecure-cookie"),
         *("--piped-api-port=0", "--http-port=0", "--admin-port=0"),
     ]
@@ -110,7 +107,8 @@ async def test_a_signal_shuts_down_gracefully(tmp_path: Path, number: signal.Sig
     (port,) = free_ports(1)
     (tmp_path / "key").write_bytes(b"k" * 64)
     (tmp_path / "cp.yaml").write_text(VALID_CONFIG)
-    process = subprocess.Popen([*command(tmp_path), f"--admin-port={port}"], cwd=tmp_path)
+    log = tmp_path / "log"
+    program = start_program([*command(tmp_path), f"--admin-port={port}"], output=log, cwd=tmp_path)
     try:
         async with httpx.AsyncClient() as http:
             deadline = time.monotonic() + 120
@@ -124,9 +122,9 @@ async def test_a_signal_shuts_down_gracefully(tmp_path: Path, number: signal.Sig
         assert [response.status_code for response in responses] == [200, 200, 200]
         assert responses[0].text == "ok" and b"pipecd_rpc_calls" in responses[2].content
     finally:
-        process.send_signal(number)
-        code = await asyncio.to_thread(process.wait, 120)
-    assert code == 0
+        program.send_signal(number)
+        code = await asyncio.to_thread(program.wait, 120)
+    assert code == 0, log.read_text()
 
 
 PAGES = ("healthz", "version", "metrics")
@@ -142,7 +140,16 @@ async def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     (tmp_path / "key").write_bytes(b"k" * 64)
     (tmp_path / "cp.yaml").write_text(VALID_CONFIG)
-    limited = ["sh", "-c", 'ulimit -f 700; exec "$@"', "sh", *command(tmp_path), f"--http-port={port}"]
+    python = [sys.executable, "-m"]
+    limited = [
+        "sh",
+        "-c",
+        'ulimit -f 700; exec "$@"',
+        "sh",
+        *python,
+        *command(tmp_path),
+        f"--http-port={port}",
+    ]
     process = subprocess.Popen(limited, cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     console = Console(f"http://127.0.0.1:{port}")
     try:

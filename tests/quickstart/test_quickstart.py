@@ -4,11 +4,8 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
+from pipecd.errors import Temporary
 from pipecd.quickstart.console import Console
+from pipecd.quickstart.state import State
 from tests.eventually import eventually
 from tests.ports import free_ports
+from tests.programs import Completed, run_program, start_program
 from tests.repo import Clone
 
 pytestmark = pytest.mark.timeout(1200)
@@ -33,27 +34,27 @@ class Quickstart:
         self.output = folder.parent / "output.txt"
 
     def command(self, *flags: str) -> list[str]:
-        return [
-            *(sys.executable, "-m", "pipecd", "quickstart"),
-            *(f"--state-dir={self.folder}", f"--port={self.port}", *flags),
-        ]
+        return ["pipecd", "quickstart", f"--state-dir={self.folder}", f"--port={self.port}", *flags]
 
     @asynccontextmanager
     async def start(self, *flags: str) -> AsyncIterator[Console]:
         """Run the quickstart until the block ends, then stop it with SIGINT (Ctrl-C)."""
-        with self.output.open("w") as output:
-            process = subprocess.Popen(
-                self.command(*flags), stdout=output, stderr=output, env={**os.environ, "COLUMNS": "200"}
-            )
+        self.output.write_bytes(b"")
+        environment = {**os.environ, "COLUMNS": "200"}
+        program = start_program(self.command(*flags), output=self.output, env=environment)
         try:
             await eventually(self._ready, 300)
             async with Console(f"http://127.0.0.1:{self.port}") as console:
                 await console.sign_in("quickstart", "hello", self.printed("password"))
                 yield console
         finally:
-            process.send_signal(signal.SIGINT)
-            code = await asyncio.to_thread(process.wait, 180)
+            program.send_signal(signal.SIGINT)
+            code = await asyncio.to_thread(program.wait, 180)
         assert code == 0, self.output.read_text()
+
+    def run(self, *flags: str) -> Completed:
+        """Run the command to its end."""
+        return run_program(self.command(*flags), self.folder.parent, timeout=300)
 
     async def _ready(self) -> bool:
         return "PipeCD is ready" in self.output.read_text()
@@ -62,6 +63,18 @@ class Quickstart:
         match = re.search(rf"{label}\s+(\S+)", self.output.read_text())
         assert match, self.output.read_text()
         return match[1]
+
+    def kill(self, program: str) -> None:
+        """Kill a program (`server`, `piped`) with SIGKILL."""
+        own = f"={self.folder}{os.sep}"
+        (process,) = (
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if process.info["cmdline"]
+            and process.info["cmdline"][1:4] == ["-m", "pipecd", program]
+            and any(own in argument for argument in process.info["cmdline"])
+        )
+        process.kill()
 
 
 @pytest.fixture
@@ -100,8 +113,9 @@ async def wait_for_deployment(console: Console, name: str, number: int) -> dict[
     return deployment
 
 
-async def test_the_demo_and_a_push_are_deployed(quickstart: Quickstart) -> None:
+async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quickstart: Quickstart) -> None:
     async with quickstart.start() as console:
+        password = quickstart.printed("password")
         assert set(await applications_by_name(console)) == APPLICATIONS
         assert (await wait_for_deployment(console, "network", 1))["status"] == "DEPLOYMENT_SUCCESS"
         assert (await wait_for_deployment(console, "greeting", 1))["status"] == "DEPLOYMENT_SUCCESS"
@@ -134,6 +148,35 @@ async def test_the_demo_and_a_push_are_deployed(quickstart: Quickstart) -> None:
         await eventually(running)
         print(f"push → running: {time.monotonic() - pushed_at:.2f} s")
         assert (await wait_for_deployment(console, "network", 2))["status"] == "DEPLOYMENT_SUCCESS"
+        deployed_ids = [deployment["id"] for deployment in await list_deployments(console, "network")]
+    async with quickstart.start() as console:
+        assert quickstart.printed("password") == password
+        assert [deployment["id"] for deployment in await list_deployments(console, "network")] == deployed_ids
+        await _kill_programs_and_push(quickstart, console, clone)
+    assert "Removed" in quickstart.run("--clean").stdout
+    assert not quickstart.folder.exists()
+
+
+async def _kill_programs_and_push(quickstart: Quickstart, console: Console, clone: Clone) -> None:
+    """Killed programs are started again, and nothing is deployed twice."""
+    for program, name in (("piped", "agent"), ("server", "control plane")):
+        quickstart.kill(program)
+
+        async def is_started_again(name: str = name) -> bool:
+            sentence = f"The {name} was killed (signal 9); starting it again"
+            return sentence in quickstart.output.read_text()
+
+        await eventually(is_started_again)
+
+    async def is_back() -> bool:
+        try:
+            return len(await list_deployments(console, "network")) == 2
+        except Temporary:
+            return False
+
+    await eventually(is_back)
+    clone.commit_and_push("A third subnet", {"network/terraform.tfvars": 'subnets = ["10.0.8.0/24"]\n'})
+    assert (await wait_for_deployment(console, "network", 3))["status"] == "DEPLOYMENT_SUCCESS"
 
 
 async def _awaiting_approval(console: Console) -> dict[str, Any] | None:
@@ -141,19 +184,6 @@ async def _awaiting_approval(console: Console) -> dict[str, Any] | None:
     stages = deployments[0].get("stages", []) if deployments else []
     awaiting = any(stage.get("status") == "STAGE_RUNNING" and stage["id"] == "stage-1" for stage in stages)
     return deployments[0] if awaiting else None
-
-
-async def test_a_restart_continues_with_the_same_state_until_it_is_removed(quickstart: Quickstart) -> None:
-    async with quickstart.start() as console:
-        first = await wait_for_deployment(console, "network", 1)
-        password = quickstart.printed("password")
-    async with quickstart.start() as console:
-        assert quickstart.printed("password") == password
-        deployments = await list_deployments(console, "network")
-        assert [deployment["id"] for deployment in deployments] == [first["id"]], "nothing is deployed twice"
-    result = subprocess.run(quickstart.command("--clean"), capture_output=True, text=True, check=True)
-    assert "Removed" in result.stdout
-    assert not quickstart.folder.exists()
 
 
 async def test_traffic_is_routed_in_the_emulated_aws(quickstart: Quickstart) -> None:
@@ -189,47 +219,40 @@ def test_the_error_for_a_port_in_use_contains_the_remedy(quickstart: Quickstart)
     with socket.socket() as other:
         other.bind(("127.0.0.1", quickstart.port + 2))
         other.listen()
-        result = subprocess.run(
-            quickstart.command(), capture_output=True, text=True, timeout=300, check=False
-        )
+        result = quickstart.run()
     assert result.returncode == 1
     assert f"port {quickstart.port + 2} is in use" in result.stderr
     assert "make quickstart PORT=" in result.stderr
     assert "Traceback" not in result.stderr
 
 
+def test_another_directory_is_neither_used_nor_removed(quickstart: Quickstart) -> None:
+    quickstart.folder.mkdir()
+    (quickstart.folder / "thesis.txt").write_text("years of work")
+    for flags, message in (([], "--state-dir"), (["--clean"], "was not removed")):
+        result = quickstart.run(*flags)
+        assert result.returncode == 1 and message in result.stderr, result.stderr
+        assert "Traceback" not in result.stderr
+    assert (quickstart.folder / "thesis.txt").exists()
+
+
 @pytest.mark.parametrize(
-    "damage",
-    ["another directory", "a corrupted database", "a missing secret", "a file instead of a directory"],
+    "damage", ["a corrupted database", "a missing secret", "a file instead of a directory"]
 )
-async def test_the_error_for_a_damaged_state_directory_contains_the_remedy(
+def test_the_error_for_a_damaged_state_directory_contains_the_remedy(
     quickstart: Quickstart, damage: str
 ) -> None:
-    remedy = "make quickstart-clean"
-    if damage == "a file instead of a directory":
-        async with quickstart.start():
-            pass
-        shutil.rmtree(quickstart.folder / ".registered")
-        (quickstart.folder / ".registered").write_text("not a directory")
-    elif damage == "another directory":
-        quickstart.folder.mkdir()
-        (quickstart.folder / "thesis.txt").write_text("years of work")
-        remedy = "--state-dir"
-    else:
-        async with quickstart.start() as console:
-            await wait_for_deployment(console, "network", 1)
-        if damage == "a corrupted database":
-            database = quickstart.folder / "control-plane" / "pipecd.db"
-            for journal in database.parent.glob("pipecd.db-*"):
-                journal.unlink()
-            database.write_bytes(b"not a database " * 500)
-        else:
-            (quickstart.folder / "secrets" / "piped-key").unlink()
-    result = subprocess.run(quickstart.command(), capture_output=True, text=True, timeout=300, check=False)
+    """The directory is one that the quickstart created, but has not used."""
+    state = State.open(quickstart.folder)
+    match damage:
+        case "a corrupted database":
+            (state.folder / "control-plane" / "pipecd.db").write_bytes(b"not a database " * 500)
+        case "a missing secret":
+            state.store_agent("an-agent", "its key")
+            (state.folder / "secrets" / "piped-key").unlink()
+        case "a file instead of a directory":
+            (state.folder / ".registered").write_text("not a directory")
+    result = quickstart.run()
     assert result.returncode == 1
-    assert remedy in result.stderr, result.stderr
+    assert "make quickstart-clean" in result.stderr, result.stderr
     assert "Traceback" not in result.stderr
-    if damage == "another directory":
-        clean = subprocess.run(quickstart.command("--clean"), capture_output=True, text=True, check=False)
-        assert clean.returncode == 1 and "was not removed" in clean.stderr
-        assert (quickstart.folder / "thesis.txt").exists()

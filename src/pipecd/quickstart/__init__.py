@@ -6,14 +6,12 @@ agent and the applications through the console's API. It uses no interface that 
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from pipecd import process
 from pipecd.admin_port import http_get
 from pipecd.errors import ConfigError, Temporary
 from pipecd.quickstart import aws_emulator, demo_repository
@@ -21,10 +19,9 @@ from pipecd.quickstart.console import Console
 from pipecd.quickstart.git_server import GitServer
 from pipecd.quickstart.polling import poll_until
 from pipecd.quickstart.ports import Ports
+from pipecd.quickstart.programs import Print, Program, run_program
 from pipecd.quickstart.state import PROJECT, USERNAME, State
 
-#: Prints one line to the terminal.
-Print = Callable[[str], None]
 #: Until a program is ready, in seconds.
 READY_TIMEOUT = 180.0
 APPLICATIONS = dict.fromkeys(("network", "website", "greeting", "limits"), "TERRAFORM")
@@ -80,26 +77,30 @@ def _explain_os_errors(folder: Path) -> Iterator[None]:
 async def _run_programs(
     state: State, ports: Ports, git: GitServer, print_line: Print, ready: Callable[[State, Ports], None]
 ) -> None:
-    """Run all programs until cancelled or until one of them ends, which raises its error."""
+    """Run all programs until cancelled or until one of them fails, which raises its error."""
     async with asyncio.TaskGroup() as tasks:
         started, since = time.monotonic(), int(time.time())
+
+        def start(program: Program) -> None:
+            print_line(f"Starting the {program.name}…")
+            tasks.create_task(run_program(program, print_line), name=program.name)
+
         if state.with_aws:
-            print_line("Starting the emulated AWS…")
-            tasks.create_task(_emulated_aws(state, ports), name="aws")
+            start(_emulated_aws(state, ports))
             await _wait_until_open(ports.aws, "emulated AWS", state)
             resources = await aws_emulator.seed(ports.aws)
             await asyncio.to_thread(demo_repository.write_aws_applications, git, resources)
-        print_line("Starting the control plane…")
-        server = _run_program(state, "server", _server_command(state, ports))
-        tasks.create_task(server, name="control plane")
+        start(_control_plane(state, ports))
+        has_agent = state.has_agent()
+        if has_agent:  # It connects as soon as the control plane is ready.
+            state.write_agent(ports, git.url(demo_repository.NAME))
+            start(_agent(state, ports))
         await _wait_until_healthy(ports.server_admin, "control plane", state)
         async with Console(f"http://127.0.0.1:{ports.console}") as console:
             await console.sign_in(PROJECT, USERNAME, state.password())
-            await _register_agent(state, ports, git, console)
-            print_line("Starting the agent…")
-            environment = aws_emulator.environment(ports.aws) if state.with_aws else {}
-            agent = _run_program(state, "piped", _agent_command(state, ports), environment)
-            tasks.create_task(agent, name="agent")
+            if not has_agent:
+                await _register_agent(state, ports, git, console)
+                start(_agent(state, ports))
             await _wait_until_healthy(ports.agent_admin, "agent", state)
             await _register_applications(state, console)
             print_line(f"Ready after {time.monotonic() - started:.1f} s")
@@ -121,9 +122,8 @@ def _git_remote(state: State, ports: Ports) -> GitServer:
 
 
 async def _register_agent(state: State, ports: Ports, git: GitServer, console: Console) -> None:
-    if not state.has_agent():
-        piped = await console.call("RegisterPiped", name="quickstart", desc="The agent on this machine")
-        state.store_agent(piped["id"], piped["key"])
+    piped = await console.call("RegisterPiped", name="quickstart", desc="The agent on this machine")
+    state.store_agent(piped["id"], piped["key"])
     state.write_agent(ports, git.url(demo_repository.NAME))
 
 
@@ -150,8 +150,8 @@ async def _register_applications(state: State, console: Console) -> None:
         state.mark_registered(name)
 
 
-def _server_command(state: State, ports: Ports) -> list[str]:
-    return [
+def _control_plane(state: State, ports: Ports) -> Program:
+    command = [
         *_python(),
         "server",
         f"--config-file={state.folder / 'control-plane.yaml'}",
@@ -164,10 +164,11 @@ def _server_command(state: State, ports: Ports) -> list[str]:
         "--insecure-cookie",
         "--grace-period=1",
     ]
+    return Program(name="control plane", command=command, log=state.log("server"))
 
 
-def _agent_command(state: State, ports: Ports) -> list[str]:
-    return [
+def _agent(state: State, ports: Ports) -> Program:
+    command = [
         *_python(),
         "piped",
         f"--config-file={state.folder / 'piped.yaml'}",
@@ -175,36 +176,22 @@ def _agent_command(state: State, ports: Ports) -> list[str]:
         f"--admin-port={ports.agent_admin}",
         f"--home-dir={state.folder / 'agent'}",
     ]
+    environment = aws_emulator.environment(ports.aws) if state.with_aws else {}
+    return Program(name="agent", command=command, log=state.log("piped"), environment=environment)
+
+
+def _emulated_aws(state: State, ports: Ports) -> Program:
+    return Program(
+        name="emulated AWS",
+        command=aws_emulator.command(ports.aws),
+        log=state.log("aws"),
+        environment=aws_emulator.SERVER_ENVIRONMENT,
+        keeps_state=False,
+    )
 
 
 def _python() -> list[str]:
     return [sys.executable, "-m", "pipecd"]
-
-
-async def _emulated_aws(state: State, ports: Ports) -> None:
-    await _run_program(state, "aws", aws_emulator.command(ports.aws), aws_emulator.SERVER_ENVIRONMENT)
-
-
-async def _run_program(
-    state: State, name: str, command: list[str], environment: Mapping[str, str] | None = None
-) -> None:
-    """Run a program with its output in a log file. Raises ConfigError with its last lines when it ends."""
-    last_lines: list[str] = []
-    with state.log(name).open("a") as log:
-
-        def on_line(text: str) -> None:
-            last_lines[:] = [*last_lines[-4:], text]
-            log.write(f"{text}\n")
-            log.flush()
-
-        variables = {**os.environ, **(environment or {})}
-        result = await process.run(command, on_line=on_line, grace=20.0, env=variables)
-    output = "\n  ".join(last_lines)
-    raise ConfigError(
-        f"{name} exited with code {result.code}:\n  {output}",
-        remedy=f"see {state.log(name)}; if the state directory is broken, remove it with"
-        " `make quickstart-clean` (or `pipecd quickstart --clean`)",
-    )
 
 
 async def _wait_until_healthy(port: int, name: str, state: State) -> None:
