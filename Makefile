@@ -65,7 +65,7 @@ check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
 	SKIP=ruff-check,ruff-format,lint-imports $(BIN)/pre-commit run --all-files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd web && PATH="$(NODE_PATH_FIRST)$$PATH" npm run --silent check
+	$(NPM) run --silent check
 
 console: src/pipecd/console/index.html ## Build the console's pages
 

@@ -140,16 +140,8 @@ async def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     (tmp_path / "key").write_bytes(b"k" * 64)
     (tmp_path / "cp.yaml").write_text(VALID_CONFIG)
-    python = [sys.executable, "-m"]
-    limited = [
-        "sh",
-        "-c",
-        'ulimit -f 700; exec "$@"',
-        "sh",
-        *python,
-        *command(tmp_path),
-        f"--http-port={port}",
-    ]
+    limited = ["sh", "-c", 'ulimit -f 700; exec "$@"', "sh", sys.executable, "-m", *command(tmp_path)]
+    limited += [f"--http-port={port}"]
     process = subprocess.Popen(limited, cwd=tmp_path, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
     console = Console(f"http://127.0.0.1:{port}")
     try:
