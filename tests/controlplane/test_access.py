@@ -17,9 +17,11 @@ from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
 from pipecd.errors import Unauthenticated
 from pipecd.model.access import ADMIN, BUILT_IN, EDITOR, VIEWER, Action, Resource, allows
 from pipecd.schema.agent import applications_pb2, deployments_pb2
+from pipecd.schema.model.access_pb2 import ProjectRBACConfig
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.model.project_pb2 import Project
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import (
     PROJECT,
@@ -276,3 +278,31 @@ def _about_theirs(request: Any, piped_id: str) -> Message:
         request.id = "dep-theirs"
     assert isinstance(request, Message)
     return request
+
+
+async def test_groups_of_roles_are_user_groups(plane: ControlPlane, channel: aio.Channel) -> None:
+    """`UpdateProjectRBACConfig` names one group for each built-in role, as older projects have it."""
+    services = plane.server.services
+    await services.store.create(Project(id="stored", created_at=1, updated_at=1), by=TESTER)
+    session = Session(project_id="stored", username="user", roles=(ADMIN,))
+    console = Console(plane.url)
+    async with console.http:
+        console.http.headers["cookie"] = "token=" + services.sessions.issue(session)
+
+        async def groups() -> list[tuple[str, str]]:
+            project = (await console.call("GetProject")).project
+            return [(group.sso_group, group.role) for group in project.user_groups]
+
+        await console.call("AddProjectUserGroup", sso_group="org/c", role=VIEWER)
+        config = ProjectRBACConfig(admin="org/a", editor="org/a", viewer="org/b")
+        await console.call("UpdateProjectRBACConfig", rbac=config)
+        assert await groups() == [("org/a", ADMIN), ("org/b", VIEWER), ("org/c", VIEWER)]
+        with pytest.raises(CallFailed, match="already has a role"):
+            await console.call("AddProjectUserGroup", sso_group="org/b", role=EDITOR)
+        for group in ("org/a", "org/c"):
+            await console.call("DeleteProjectUserGroup", sso_group=group)
+        assert await groups() == [("org/b", VIEWER)]
+        await console.call("UpdateProjectRBACConfig", rbac=ProjectRBACConfig(editor="org/d"))
+        assert await groups() == [("org/d", EDITOR)]
+        with pytest.raises(CallFailed, match="does not exist"):
+            await console.call("DeleteProjectUserGroup", sso_group="org/b")

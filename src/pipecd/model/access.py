@@ -2,6 +2,10 @@
 
 A role is a set of policies; a policy allows actions on kinds of resource. The built-in roles are fixed and
 their names reserved.
+
+A policy with labels allows its actions only on records that have all of them, of the kinds that have labels:
+for other kinds its labels mean nothing. Which records that are is checked where they are read
+(`controlplane.records.ownership`), and as a condition of every list.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,12 +34,21 @@ class Action(IntEnum):
     DELETE = 5
 
 
+#: The kinds of resource whose records have labels.
+LABELLED = frozenset({Resource.APPLICATION, Resource.DEPLOYMENT, Resource.EVENT})
+
+Labels = Mapping[str, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     resources: frozenset[Resource]
     actions: frozenset[Action]
+    #: Pairs of key and value that a record must have.
+    labels: frozenset[tuple[str, str]] = frozenset()
 
     def allows(self, resource: Resource, action: Action) -> bool:
+        """Whether it allows the action on at least some records."""
         resource_matches = not self.resources.isdisjoint((resource, Resource.ALL))
         return resource_matches and not self.actions.isdisjoint((action, Action.ALL))
 
@@ -65,8 +78,22 @@ BUILT_IN: Mapping[str, Sequence[Policy]] = {
 
 
 def allows(policies: Iterable[Policy], resource: Resource, action: Action) -> bool:
-    """Whether any of the policies allows the action on the resource."""
+    """Whether any of the policies allows the action on at least some records."""
     return any(policy.allows(resource, action) for policy in policies)
+
+
+def conditions(policies: Iterable[Policy], resource: Resource, action: Action) -> Sequence[Labels] | None:
+    """On which records the action is allowed: those with all labels of one of these; None means on all."""
+    allowing = [policy for policy in policies if policy.allows(resource, action)]
+    if any(not policy.labels or resource not in LABELLED for policy in allowing):
+        return None
+    return [dict(policy.labels) for policy in allowing]
+
+
+def allows_record(policies: Iterable[Policy], resource: Resource, action: Action, labels: Labels) -> bool:
+    """Whether any of the policies allows the action on a record with these labels."""
+    alternatives = conditions(policies, resource, action)
+    return alternatives is None or any(wanted.items() <= labels.items() for wanted in alternatives)
 
 
 def policies_of(names: Iterable[str], roles: Mapping[str, Sequence[Policy]]) -> tuple[Policy, ...]:

@@ -3,10 +3,11 @@
 Handlers take the project from the caller, never from the request, and pass its `actor` to every write.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipecd.controlplane.auth.sessions import Session
-from pipecd.model.access import Policy
+from pipecd.model.access import Action, Labels, Policy, Resource, allows_record, conditions
 from pipecd.model.actor import Actor
 
 
@@ -52,6 +53,20 @@ class Person:
     username: str
     session: Session
     policies: tuple[Policy, ...] = ()
+    #: The right that the current call needs. None for calls that every member may make.
+    right: tuple[Resource, Action] | None = None
+
+    def may(self, resource: Resource, labels: Labels) -> bool:
+        """Whether the current call may use a record of `resource` with these labels."""
+        return allows_record(self.policies, resource, self._action_on(resource), labels)
+
+    def conditions(self, resource: Resource) -> Sequence[Labels] | None:
+        """Which records of `resource` the current call may use; see `model.access.conditions`."""
+        return conditions(self.policies, resource, self._action_on(resource))
+
+    def _action_on(self, resource: Resource) -> Action:
+        """A call reads records of other kinds than the one that its right is about."""
+        return self.right[1] if self.right and self.right[0] == resource else Action.GET
 
     @property
     def name(self) -> str:

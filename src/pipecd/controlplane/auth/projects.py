@@ -13,12 +13,14 @@ from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.kinds import CONFIGURED_PROJECT
 from pipecd.errors import Conflict, NotFound, Unauthenticated
-from pipecd.model.access import BUILT_IN, Action, Policy, Resource, policies_of
+from pipecd.model.access import ADMIN, BUILT_IN, EDITOR, VIEWER, Action, Policy, Resource, policies_of
 from pipecd.model.actor import Actor
 from pipecd.schema.model.access_pb2 import (
+    ProjectRBACConfig,
     ProjectRBACPolicy,
     ProjectRBACResource,
     ProjectRBACRole,
+    ProjectUserGroup,
 )
 from pipecd.schema.model.project_pb2 import Project, ProjectStaticUser
 
@@ -43,7 +45,7 @@ class Projects:
             await self._store.put_metadata(CONFIGURED_PROJECT, project_id, project_id, data, by=by)
 
     async def get(self, project_id: str) -> Project:
-        """The project with its built-in roles. Raises NotFound."""
+        """The project with its built-in roles, and all of its user groups. Raises NotFound."""
         project = self._configured.get(project_id)
         if project is None:
             project = (await self._store.get(Project, project_id)).message
@@ -52,6 +54,9 @@ class Projects:
         custom_roles = [role for role in copy.rbac_roles if role.name not in BUILT_IN]
         del copy.rbac_roles[:]
         copy.rbac_roles.extend([*_BUILT_IN_ROLES, *custom_roles])
+        groups = [*legacy_groups(copy.rbac), *copy.user_groups]
+        del copy.user_groups[:]
+        copy.user_groups.extend(groups)
         return copy
 
     async def exists(self, project_id: str) -> bool:
@@ -105,6 +110,15 @@ class Projects:
         return ProjectStaticUser() if project.static_admin_disabled else project.static_admin
 
 
+def legacy_groups(rbac: ProjectRBACConfig) -> Sequence[ProjectUserGroup]:
+    """The groups of `UpdateProjectRBACConfig`: one for each role. A group has the highest of its roles."""
+    groups: dict[str, str] = {}
+    for role, group in ((ADMIN, rbac.admin), (EDITOR, rbac.editor), (VIEWER, rbac.viewer)):
+        if group:
+            groups.setdefault(group, role)
+    return [ProjectUserGroup(sso_group=group, role=role) for group, role in groups.items()]
+
+
 def _credential(admin: ProjectStaticUser) -> str:
     """Differs for each user name and password. The hash is salted, so that nothing can be guessed from it."""
     if not admin.username:
@@ -123,12 +137,15 @@ def _to_record(project: ConfiguredProject) -> Project:
 
 
 def _parse_policies(role: ProjectRBACRole) -> Sequence[Policy]:
+    """One policy for each resource: each has labels of its own."""
     return [
         Policy(
-            resources=frozenset(Resource(resource.type) for resource in policy.resources),
+            resources=frozenset({Resource(resource.type)}),
             actions=frozenset(Action(action) for action in policy.actions),
+            labels=frozenset(resource.labels.items()),
         )
         for policy in role.policies
+        for resource in policy.resources
     ]
 
 

@@ -51,6 +51,7 @@ async def add(
         created_at=now,
         updated_at=now,
     )
+    ownership.check(caller, application)
     await services.store.create(application, by=caller.actor)
     return application.id
 

@@ -1,18 +1,32 @@
 """Reads and changes records of the caller's project, and rejects access to those of other projects.
 
+Of a user whose roles have conditions on labels, also access to records without these labels.
+
 Called by all RPCs for users and API clients. For RPCs of agents see `rpc.piped.owned`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from pipecd.controlplane.auth.caller import Caller, Program
+from pipecd.controlplane.auth.caller import Caller, Person, Program
 from pipecd.controlplane.services import Services
-from pipecd.errors import PermissionDenied, PipecdError, Refused
+from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
+from pipecd.model.access import Resource
+from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.command_pb2 import Command
+from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.model.event_pb2 import Event
 
 M = TypeVar("M", bound=Message)
+_RESOURCES: Mapping[type[Message], Resource] = {
+    Application: Resource.APPLICATION,
+    Deployment: Resource.DEPLOYMENT,
+    Event: Resource.EVENT,
+}
+#: Deployments have the labels that their application had when they were triggered.
+_WITH_LABELS_OF_APPLICATION = (Resource.APPLICATION, Resource.DEPLOYMENT)
 
 
 async def get(
@@ -43,7 +57,7 @@ async def change(
 
 
 def check(caller: Caller, record: Any, foreign_error: type[PipecdError] | None = None) -> None:
-    """Raises an error if `record` belongs to another project.
+    """Raises an error if `record` belongs to another project, or the user's roles do not include it.
 
     The default is PipeCD's: INVALID_ARGUMENT for API clients, PERMISSION_DENIED for users.
     """
@@ -52,3 +66,31 @@ def check(caller: Caller, record: Any, foreign_error: type[PipecdError] | None =
         raise error(
             f"{record.DESCRIPTOR.name.lower()} {record.id} does not belong to project {caller.project_id}"
         )
+    if not includes(caller, record):
+        raise PermissionDenied(
+            f"the roles of {caller.name} do not include {record.DESCRIPTOR.name.lower()} {record.id};"
+            " ask an administrator for a role whose labels match"
+        )
+
+
+def includes(caller: Caller, record: Any) -> bool:
+    """Whether the labels of `record` satisfy the roles of the caller."""
+    resource = _RESOURCES.get(type(record))
+    return not isinstance(caller, Person) or resource is None or caller.may(resource, record.labels)
+
+
+async def includes_command(services: Services, caller: Caller, command: Command) -> bool:
+    """Whether the roles of the caller include the application of `command`.
+
+    Every member may read a command, so that roles without any application or deployment include all.
+    """
+    if not isinstance(caller, Person) or not command.application_id:
+        return True
+    alternatives = [caller.conditions(resource) for resource in _WITH_LABELS_OF_APPLICATION]
+    if None in alternatives or not any(alternatives):
+        return True
+    try:
+        application = (await services.store.get(Application, command.application_id)).message
+    except NotFound:
+        return False
+    return any(caller.may(resource, application.labels) for resource in _WITH_LABELS_OF_APPLICATION)

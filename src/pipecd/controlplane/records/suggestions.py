@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.kinds import SUGGESTIONS
+from pipecd.model.access import Resource
 from pipecd.model.actor import Actor
 from pipecd.schema.model.application_pb2 import ApplicationInfo
 from pipecd.schema.pipecd.v1.agent_pb2 import ReportUnregisteredApplicationsRequest
@@ -39,6 +41,15 @@ async def list_for_project(store: Store, project_id: str) -> Sequence[Suggestion
             info.piped_id = piped_id
             suggestions.append(Suggestion(application=info, kind=kind))
     return sorted(suggestions, key=_sort_key)
+
+
+async def list_for_person(store: Store, person: Person) -> Sequence[Suggestion]:
+    """Those whose labels the user's roles include."""
+    return [
+        suggestion
+        for suggestion in await list_for_project(store, person.project_id)
+        if person.may(Resource.APPLICATION, suggestion.application.labels)
+    ]
 
 
 def _sort_key(suggestion: Suggestion) -> tuple[str, ...]:

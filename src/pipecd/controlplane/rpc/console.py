@@ -11,6 +11,7 @@ from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
 from pipecd.errors import NotFound
+from pipecd.model.access import Resource
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.pipecd.v1.console_pb2 import (
@@ -41,6 +42,7 @@ async def page_applications(
         piped_id=request.piped_id,
         labels=request.labels,
         enabled=enabled,
+        included=person.conditions(Resource.APPLICATION),
     )
     paging = Paging(size=request.page_size, cursor=request.cursor)
     page = await lists.applications(services.store, person.project_id, criteria, paging)
@@ -57,6 +59,7 @@ async def page_deployments(
         application_ids=[request.application_id] if request.application_id else [],
         search=request.search,
         labels=request.labels,
+        included=person.conditions(Resource.DEPLOYMENT),
     )
     paging = Paging(size=request.page_size, cursor=request.cursor)
     page = await lists.deployments(services.store, person.project_id, criteria, paging)
@@ -66,7 +69,7 @@ async def page_deployments(
 async def list_suggestions(
     services: Services, person: Person, _: ListSuggestionsRequest
 ) -> ListSuggestionsResponse:
-    suggested = await suggestions.list_for_project(services.store, person.project_id)
+    suggested = await suggestions.list_for_person(services.store, person)
     return ListSuggestionsResponse(suggestions=suggested)
 
 

@@ -7,6 +7,7 @@ functions only.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from google.protobuf.message import Message
 
@@ -33,7 +34,7 @@ async def authorize(services: Services, method: Method, call: CallMetadata) -> C
         case Right() as right:
             person = await identity.authenticate_person(services, call)
             check_right(person, right)
-            return person
+            return replace(person, right=(right.resource, right.action))
         case Member():
             return await identity.authenticate_person(services, call)
 

@@ -16,6 +16,7 @@ from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.records import applications, ownership, pipeds
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
+from pipecd.errors import PermissionDenied
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -70,6 +71,13 @@ def get(kind: type[Message]) -> SharedHandler:
     return handle
 
 
+async def get_command(services: Services, caller: Caller, request: Any) -> Fields:
+    command = await ownership.get(services, caller, Command, request.command_id)
+    if not await ownership.includes_command(services, caller, command):
+        raise PermissionDenied(f"the roles of {caller.name} do not include the application of this command")
+    return {"command": command}
+
+
 async def get_piped(services: Services, caller: Caller, request: Any) -> Fields:
     piped = await ownership.get(services, caller, Piped, request.piped_id)
     (with_status,) = await pipeds.with_status(services, caller.project_id, [piped])
@@ -105,7 +113,7 @@ SHARED: Mapping[str, SharedHandler] = {
     "DisableApplication": change_application(applications.disable),
     "DeleteApplication": change_application(applications.delete),
     "GetDeployment": get(Deployment),
-    "GetCommand": get(Command),
+    "GetCommand": get_command,
     "GetPiped": get_piped,
     "RegisterPiped": register_piped,
     "UpdatePiped": update_piped,

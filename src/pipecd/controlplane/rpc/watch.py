@@ -9,10 +9,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from uuid import uuid4
 
 import structlog
+from google.protobuf.message import Message
 
 from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.caller import Agent, Person
-from pipecd.controlplane.records import live_state
+from pipecd.controlplane.records import live_state, ownership
 from pipecd.controlplane.rpc.guard import check_right
 from pipecd.controlplane.rpc.identity import refresh_person
 from pipecd.controlplane.rpc.method import Right
@@ -22,8 +23,12 @@ from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change
 from pipecd.controlplane.store.kinds import DISCONNECTED, ENDED_SESSION, SUGGESTIONS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import NotFound, PipecdError, Refused, Unauthenticated
-from pipecd.model.access import Action, Resource
+from pipecd.model.access import LABELLED, Action, Resource
 from pipecd.remotes import canonical
+from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.command_pb2 import Command
+from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
@@ -54,6 +59,17 @@ _CONSOLE_KINDS: Mapping[str, ConsoleChange.Kind.ValueType] = {
     "event": ConsoleChange.EVENT,
     "api_key": ConsoleChange.API_KEY,
     live_state.CHANGE_KIND: ConsoleChange.LIVE_STATE,
+}
+
+
+#: What the id of a change of this kind refers to, if its visibility depends on labels.
+_LABELLED_KINDS: Mapping[str, type[Message]] = {
+    "application": Application,
+    live_state.CHANGE_KIND: Application,
+    "deployment": Deployment,
+    stage_logs.CHANGE_KIND: Deployment,
+    "event": Event,
+    "command": Command,
 }
 
 
@@ -140,11 +156,14 @@ async def watch_console(
         while True:
             caller = await refresh_person(services, caller)
             check_right(caller, WATCH_CONSOLE)
+            restricted = any(caller.conditions(resource) is not None for resource in LABELLED)
             yield ConsoleChange(kind=ConsoleChange.HEARTBEAT)
             async for change in _changes_within(services.clock, changes, interval):
                 if change is RESYNC:
                     yield ConsoleChange(kind=ConsoleChange.RESYNC)
                 elif change.project_id == caller.project_id and change.kind in _CONSOLE_KINDS:
+                    if restricted and not await _includes(services, caller, change):
+                        continue
                     is_log = change.kind == stage_logs.CHANGE_KIND
                     yield ConsoleChange(
                         kind=_CONSOLE_KINDS[change.kind],
@@ -156,6 +175,20 @@ async def watch_console(
                 if change.kind == "project" and change.project_id == caller.project_id:
                     # Its roles or its static admin may have changed.
                     break
+
+
+async def _includes(services: Services, caller: Person, change: Change) -> bool:
+    """Whether the user's roles include the record that changed."""
+    kind = _LABELLED_KINDS.get(change.kind)
+    if kind is None:
+        return True
+    try:
+        record = (await services.store.get(kind, change.id)).message
+    except NotFound:
+        return False
+    if isinstance(record, Command):
+        return await ownership.includes_command(services, caller, record)
+    return ownership.includes(caller, record)
 
 
 async def _changes_within(

@@ -18,6 +18,7 @@ from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.kinds import KINDS
 from pipecd.controlplane.store.statements import Connection
 from pipecd.errors import Refused
+from pipecd.model.access import Labels
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.chain_pb2 import ChainStatus, DeploymentChain
@@ -77,6 +78,8 @@ class ApplicationFilter:
     enabled: bool | None = None
     #: None includes deleted applications, as PipeCD's RPCs do when they list disabled ones.
     deleted: bool | None = False
+    #: The labels that a record must have by the user's roles, as alternatives; None includes every record.
+    included: Sequence[Labels] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,8 @@ class DeploymentFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: Commit of the source code that caused the deployment, if reported by an event.
     trace_commit: str = ""
+    #: The labels that a record must have by the user's roles, as alternatives; None includes every record.
+    included: Sequence[Labels] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,8 @@ class EventFilter:
     name: str = ""
     statuses: Collection[int] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    #: The labels that a record must have by the user's roles, as alternatives; None includes every record.
+    included: Sequence[Labels] | None = None
 
 
 async def applications(
@@ -137,6 +144,7 @@ async def deployments(
         *([column.trace_commit == filters.trace_commit] if filters.trace_commit else ()),
         *(column.words.contains(word, autoescape=True) for word in filters.search.lower().split()),
         *_label_conditions(column.labels, filters.labels),
+        *_included(column.labels, filters.included),
     ]
     return await _load_page(store, Deployment, where, paging)
 
@@ -184,6 +192,7 @@ async def events(store: Store, project_id: str, filters: EventFilter, paging: Pa
         *([column.name == filters.name] if filters.name else ()),
         *_in_condition(column.status, filters.statuses),
         *_label_conditions(column.labels, filters.labels),
+        *_included(column.labels, filters.included),
     ]
     return await _load_page(store, Event, where, paging)
 
@@ -257,6 +266,7 @@ def _application_conditions(project_id: str, filters: ApplicationFilter) -> Wher
         *_in_condition(column.sync_status, filters.sync_statuses),
         *(column.words.contains(word, autoescape=True) for word in filters.search.lower().split()),
         *_label_conditions(column.labels, filters.labels),
+        *_included(column.labels, filters.included),
     ]
 
 
@@ -273,7 +283,19 @@ def _in_condition(column: sa.Column[Any], values: Collection[Any]) -> Where:
 
 
 def _label_conditions(column: sa.Column[Any], labels: Mapping[str, str]) -> Where:
-    return [column.contains(f"\n{key}:{value}\n", autoescape=True) for key, value in labels.items()]
+    """The record has all of `labels`."""
+    lines = [f"\n{key}:{value}\n" for key, value in labels.items()]
+    # Unlike LIKE, REPLACE distinguishes upper and lower case in every database.
+    return [sa.func.replace(column, line, "") != column for line in lines]
+
+
+def _included(column: sa.Column[Any], included: Sequence[Labels] | None) -> Where:
+    """The record has all labels of one of `included`; None means that every record is included."""
+    if included is None:
+        return []
+    return [
+        sa.or_(sa.false(), *(sa.and_(sa.true(), *_label_conditions(column, labels)) for labels in included))
+    ]
 
 
 async def _load_page(store: Store, kind: type[M], where: Where, paging: Paging) -> Page[M]:

@@ -8,6 +8,7 @@ from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter
+from pipecd.model.access import Resource
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.web.applications_pb2 import (
@@ -51,6 +52,7 @@ async def list_applications(
         piped_id=options.piped_id,
         labels=options.labels,
         enabled=options.enabled.value if options.HasField("enabled") else None,
+        included=person.conditions(Resource.APPLICATION),
     )
     records = await lists.all_applications(services.store, person.project_id, criteria)
     newest_first = sorted(records, key=lambda record: (-record.updated_at, record.id))
@@ -61,7 +63,7 @@ async def list_unregistered(
     services: Services, person: Person, _: ListUnregisteredApplicationsRequest
 ) -> ListUnregisteredApplicationsResponse:
     """Without applications of kinds that PipeCD's schema has no number for."""
-    suggested = await suggestions.list_for_project(services.store, person.project_id)
+    suggested = await suggestions.list_for_person(services.store, person)
     return ListUnregisteredApplicationsResponse(
         applications=[suggestion.application for suggestion in suggested if has_number(suggestion.kind)]
     )

@@ -8,6 +8,7 @@ from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, Paging
+from pipecd.model.access import Resource
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.web.deployments_pb2 import (
     ApproveStageRequest,
@@ -33,6 +34,7 @@ async def list_deployments(
         application_ids=options.application_ids,
         search=options.application_name,
         labels=options.labels,
+        included=person.conditions(Resource.DEPLOYMENT),
     )
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
     page = await lists.deployments(services.store, person.project_id, criteria, paging)

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from google.protobuf.message import Message
 
 from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.auth.projects import legacy_groups
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store.secret_fields import redact
@@ -43,6 +44,8 @@ from pipecd.schema.web.project_pb2 import (
     UpdateProjectStaticAdminResponse,
 )
 
+#: The roles that `UpdateProjectRBACConfig` gives to groups.
+_LEGACY_ROLES: Sequence[Literal["admin", "editor", "viewer"]] = ("admin", "editor", "viewer")
 _ROLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
@@ -123,7 +126,8 @@ def delete_role(project: Project, request: DeleteProjectRBACRoleRequest) -> None
 
 
 def add_group(project: Project, request: AddProjectUserGroupRequest) -> None:
-    if any(group.sso_group == request.sso_group for group in project.user_groups):
+    groups = (*legacy_groups(project.rbac), *project.user_groups)
+    if any(group.sso_group == request.sso_group for group in groups):
         raise AlreadyExists(f"group {request.sso_group} already has a role")
     if request.role not in BUILT_IN:
         _role(project, request.role)
@@ -131,11 +135,14 @@ def add_group(project: Project, request: AddProjectUserGroupRequest) -> None:
 
 
 def delete_group(project: Project, request: DeleteProjectUserGroupRequest) -> None:
-    for group in project.user_groups:
-        if group.sso_group == request.sso_group:
-            project.user_groups.remove(group)
-            return
-    raise NotFound(f"group {request.sso_group} does not exist")
+    groups = [group for group in project.user_groups if group.sso_group == request.sso_group]
+    legacy_roles = [role for role in _LEGACY_ROLES if getattr(project.rbac, role) == request.sso_group]
+    if not groups and not legacy_roles:
+        raise NotFound(f"group {request.sso_group} does not exist")
+    for group in groups:
+        project.user_groups.remove(group)
+    for role in legacy_roles:
+        project.rbac.ClearField(role)
 
 
 def _role(project: Project, name: str) -> ProjectRBACRole:

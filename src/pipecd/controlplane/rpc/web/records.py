@@ -8,6 +8,7 @@ from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, EventFilter, Paging
+from pipecd.model.access import Resource
 from pipecd.schema.model.chain_pb2 import DeploymentChain
 from pipecd.schema.web.chains_pb2 import (
     GetDeploymentChainRequest,
@@ -25,7 +26,12 @@ from pipecd.schema.web.events_pb2 import (
 
 async def list_events(services: Services, person: Person, request: ListEventsRequest) -> ListEventsResponse:
     options = request.options
-    criteria = EventFilter(name=options.name, statuses=options.statuses, labels=options.labels)
+    criteria = EventFilter(
+        name=options.name,
+        statuses=options.statuses,
+        labels=options.labels,
+        included=person.conditions(Resource.EVENT),
+    )
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
     page = await lists.events(services.store, person.project_id, criteria, paging)
     return ListEventsResponse(events=page.records, cursor=page.cursor)
@@ -42,7 +48,7 @@ async def list_traces(
         deployments = await lists.deployments(
             services.store,
             person.project_id,
-            DeploymentFilter(trace_commit=trace.commit_hash),
+            DeploymentFilter(trace_commit=trace.commit_hash, included=person.conditions(Resource.DEPLOYMENT)),
             Paging(size=lists.MAX_PAGE_SIZE),
         )
         response.traces.add(trace=trace, deployments=deployments.records)

@@ -1,0 +1,262 @@
+"""Roles with conditions on labels: every list and every call, with records inside and outside of them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+from grpc import aio
+
+from pipecd.controlplane.auth.sessions import Session
+from pipecd.controlplane.records import suggestions
+from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
+from pipecd.model.access import ADMIN
+from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
+from pipecd.schema.model.application_pb2 import Application, ApplicationInfo
+from pipecd.schema.model.command_pb2 import Command
+from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from pipecd.schema.model.event_pb2 import Event
+from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
+from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.schema.model.project_pb2 import Project
+from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
+from pipecd.schema.model.trace_pb2 import DeploymentTrace
+from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
+from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
+from tests.actors import TESTER
+from tests.controlplane.server_fixture import Console, ControlPlane, control_plane
+
+PROJECT, SECRET = "team", "HIDDEN-NAME"
+REPOSITORY = ApplicationGitRepository(id="demo", remote="https://git.example/demo.git", branch="main")
+GIT_PATH = ApplicationGitPath(repo=REPOSITORY, path="shop")
+ALL, ANY = ProjectRBACResource.ALL, ProjectRBACPolicy.ALL
+#: The labels of records that the role does not include, and of those that it does.
+OUTSIDE: dict[str, dict[str, str]] = {
+    "prod": {"env": "prod"},
+    "upper": {"env": "DEV"},
+    "none": {},
+    "part": {"env": "de", "v": "env:dev"},
+}
+INSIDE = {"env": "dev", "team": "a"}
+
+
+def role(name: str, *labels: dict[str, str]) -> ProjectRBACRole:
+    """A role that may do everything with records that have one of `labels`."""
+    policies = [
+        ProjectRBACPolicy(resources=[ProjectRBACResource(type=ALL, labels=one)], actions=[ANY])
+        for one in labels
+    ]
+    return ProjectRBACRole(name=name, policies=policies)
+
+
+def records(key: str, name: str, labels: dict[str, str]) -> list[Any]:
+    stages = [
+        PipelineStage(id="stage-0", name="WAIT_APPROVAL", status=StageStatus.STAGE_RUNNING),
+        PipelineStage(id="analysis", name="ANALYSIS", status=StageStatus.STAGE_RUNNING),
+    ]
+    application = f"app-{key}"
+    return [
+        Application(
+            id=application, name=name, project_id=PROJECT, piped_id="home", git_path=GIT_PATH, labels=labels
+        ),
+        Deployment(
+            id=f"deployment-{key}",
+            application_id=application,
+            application_name=name,
+            project_id=PROJECT,
+            piped_id="home",
+            labels=labels,
+            stages=stages,
+            status=DeploymentStatus.DEPLOYMENT_RUNNING,
+            deployment_trace_commit_hash="c" * 40,
+        ),
+        Event(id=f"event-{key}", name=name, project_id=PROJECT, labels=labels),
+        Command(
+            id=f"command-{key}",
+            commander=name,
+            project_id=PROJECT,
+            piped_id="home",
+            application_id=application,
+        ),
+    ]
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    async with control_plane(tmp_path) as running:
+        store = running.server.services.store
+        project = Project(id=PROJECT, static_admin_disabled=True, created_at=1, updated_at=1)
+        project.rbac_roles.append(role("developer", {"env": "dev"}))
+        project.rbac_roles.append(role("either", {"env": "prod"}, {"env": "dev"}))
+        await store.create(project, by=TESTER)
+        await store.create(Piped(id="home", project_id=PROJECT, repositories=[REPOSITORY]), by=TESTER)
+        trace = DeploymentTrace(id="t", project_id=PROJECT, commit_hash="c" * 40)
+        await store.create(trace, *records("in", "visible", INSIDE), by=TESTER)
+        infos = [ApplicationInfo(name="visible", labels=INSIDE)]
+        for key, labels in OUTSIDE.items():
+            await store.create(*records(key, SECRET, labels), by=TESTER)
+            infos.append(ApplicationInfo(name=SECRET, labels=labels))
+        await suggestions.replace(store, PROJECT, "home", infos, by=TESTER)
+        yield running
+
+
+@pytest.fixture
+async def channel(plane: ControlPlane) -> AsyncIterator[aio.Channel]:
+    async with aio.insecure_channel(plane.address) as opened:
+        yield opened
+
+
+def cookie(plane: ControlPlane, *roles: str) -> Any:
+    session = Session(project_id=PROJECT, username="ann", roles=roles)
+    return (("cookie", f"token={plane.server.services.sessions.issue(session)}"),)
+
+
+def about(request: Any, key: str) -> Message:
+    """The request with the ids of the records `key`."""
+    values = {
+        "application_id": f"app-{key}",
+        "deployment_id": f"deployment-{key}",
+        "command_id": f"command-{key}",
+        "piped_id": "home",
+        "stage_id": "analysis" if "Skip" in request.DESCRIPTOR.name else "stage-0",
+        "name": "requested",
+    }
+    for field in request.DESCRIPTOR.fields:
+        if field.name in values and not field.is_repeated:
+            setattr(request, field.name, values[field.name])
+    if request.DESCRIPTOR.name == "AddApplicationRequest":
+        request.git_path.CopyFrom(GIT_PATH)
+        request.labels.update(OUTSIDE.get(key, INSIDE))
+    assert isinstance(request, Message)
+    return request
+
+
+#: Calls that concern one application, deployment or command.
+SINGLE = {
+    "GetApplication",
+    "GetApplicationLiveState",
+    "SeeLiveState",
+    "UpdateApplication",
+    "EnableApplication",
+    "DisableApplication",
+    "DeleteApplication",
+    "SyncApplication",
+    "AddApplication",
+    "GetDeployment",
+    "GetStageLog",
+    "SeeStageLog",
+    "CancelDeployment",
+    "SkipStage",
+    "ApproveStage",
+    "GetCommand",
+}
+
+
+def calls() -> dict[str, Any]:
+    table = methods((WEB, CONSOLE)).values()
+    return {method.name: method for method in table if not method.streams}
+
+
+async def call(channel: aio.Channel, name: str, key: str, metadata: Any) -> tuple[str, bytes]:
+    """The status code, and the response or the error's text."""
+    method = calls()[name]
+    data = about(method.request(), key).SerializeToString()
+    try:
+        return "OK", await channel.unary_unary(method.path)(data, metadata=metadata, timeout=60)
+    except aio.AioRpcError as error:
+        return error.code().name, (error.details() or "").encode()
+
+
+@pytest.mark.parametrize("key", OUTSIDE)
+async def test_no_call_reaches_a_record_outside_the_role(
+    plane: ControlPlane, channel: aio.Channel, key: str
+) -> None:
+    store = plane.server.services.store
+
+    async def versions() -> list[int]:
+        return [(await store.get(type(record), record.id)).version for record in records(key, "", {})]
+
+    before, metadata = await versions(), cookie(plane, "developer")
+    for name in calls():
+        status, response = await call(channel, name, key, metadata)
+        assert SECRET.encode() not in response, name
+        if name in SINGLE:
+            assert status == "PERMISSION_DENIED", (name, status, response)
+    assert await versions() == before
+
+
+def test_every_call_about_one_record_is_tested() -> None:
+    fields = {"application_id", "deployment_id", "command_id"}
+    about_one = {
+        name for name, method in calls().items() if fields & set(method.request.DESCRIPTOR.fields_by_name)
+    }
+    # In these, the application is a filter.
+    assert about_one - {"PageDeployments", "GetInsightData"} == SINGLE - {"AddApplication"}
+
+
+async def test_calls_reach_the_records_inside_the_role(plane: ControlPlane, channel: aio.Channel) -> None:
+    metadata = cookie(plane, "developer")
+    for name in [*sorted(SINGLE - {"DeleteApplication"}), "DeleteApplication"]:
+        status, response = await call(channel, name, "in", metadata)
+        assert status in ("OK", "NOT_FOUND", "FAILED_PRECONDITION"), (name, status, response)
+
+
+LISTS = {
+    "ListApplications": "applications",
+    "PageApplications": "applications",
+    "ListDeployments": "deployments",
+    "PageDeployments": "deployments",
+    "ListEvents": "events",
+    "ListUnregisteredApplications": "applications",
+    "ListSuggestions": "suggestions",
+}
+
+
+@pytest.mark.parametrize(
+    ("roles", "count"),
+    [(["developer"], 1), (["either"], 2), (["developer", "either"], 2), (["developer", ADMIN], 5)],
+)
+async def test_lists_contain_what_the_roles_include(
+    plane: ControlPlane, roles: list[str], count: int
+) -> None:
+    console = Console(plane.url)
+    async with console.http:
+        console.http.headers["cookie"] = cookie(plane, *roles)[0][1]
+        for method, field in LISTS.items():
+            assert len(getattr(await console.call(method), field)) == count, method
+        assert (await console.call("PageApplications")).total == count
+        (trace,) = (await console.call("ListDeploymentTraces")).traces
+        assert len(trace.deployments) == count
+
+
+async def test_a_stream_reports_what_the_role_includes(plane: ControlPlane, channel: aio.Channel) -> None:
+    store = plane.server.services.store
+    stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+    stream = stub.Watch(ConsoleWatchRequest(), metadata=cookie(plane, "developer"))
+    assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
+
+    def touch(record: Any) -> None:
+        record.updated_at += 1
+
+    for key in (*OUTSIDE, "in"):
+        for record in records(key, "", {}):
+            await store.update(type(record), record.id, touch, by=TESTER)
+    await store.announce("piped", project_id=PROJECT, id="last")
+    reported: set[str] = set()
+    async with asyncio.timeout(60):
+        while (change := await stream.read()).id != "last":
+            reported.add(change.id)
+    labelled = {id for id in reported if id.startswith(("app-", "deployment-", "event-", "command-"))}
+    assert labelled == {"app-in", "deployment-in", "event-in", "command-in"}
+    stream.cancel()
+
+
+async def test_a_command_is_read_by_members_without_conditions(
+    plane: ControlPlane, channel: aio.Channel
+) -> None:
+    """PipeCD asks for no right; only a condition restricts it."""
+    for roles in ([ADMIN], []):
+        status, _ = await call(channel, "GetCommand", "prod", cookie(plane, *roles))
+        assert status == "OK"

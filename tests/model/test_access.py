@@ -1,0 +1,56 @@
+"""Which actions the policies of a role allow, and on which records."""
+
+import pytest
+
+from pipecd.model.access import Action, Labels, Policy, Resource, allows, allows_record, conditions
+
+
+def policy(resource: Resource, action: Action, **labels: str) -> Policy:
+    return Policy(
+        resources=frozenset({resource}), actions=frozenset({action}), labels=frozenset(labels.items())
+    )
+
+
+DEV = policy(Resource.APPLICATION, Action.GET, env="dev")
+TEAM = policy(Resource.APPLICATION, Action.ALL, team="a", env="prod")
+EVERYTHING_DEV = policy(Resource.ALL, Action.GET, env="dev")
+DEPLOYMENTS = policy(Resource.DEPLOYMENT, Action.GET)
+PIPEDS_DEV = policy(Resource.PIPED, Action.GET, env="dev")
+
+
+@pytest.mark.parametrize(
+    ("policies", "labels", "allowed"),
+    [
+        ([DEV], {"env": "dev"}, True),
+        ([DEV], {"env": "dev", "team": "b"}, True),
+        ([DEV], {"env": "Dev"}, False),
+        ([DEV], {}, False),
+        ([TEAM], {"env": "prod"}, False),
+        ([TEAM], {"env": "prod", "team": "a"}, True),
+        ([DEV, TEAM], {"env": "dev"}, True),
+        ([EVERYTHING_DEV], {"env": "dev"}, True),
+        ([EVERYTHING_DEV], {"env": "prod"}, False),
+        ([DEPLOYMENTS], {"env": "dev"}, False),
+        ([], {"env": "dev"}, False),
+        ([DEV, policy(Resource.APPLICATION, Action.GET)], {}, True),
+    ],
+)
+def test_a_policy_with_labels_allows_records_with_all_of_them(
+    policies: list[Policy], labels: Labels, allowed: bool
+) -> None:
+    assert allows_record(policies, Resource.APPLICATION, Action.GET, labels) is allowed
+
+
+def test_conditions_are_alternatives() -> None:
+    both = conditions([DEV, TEAM], Resource.APPLICATION, Action.GET)
+    assert both == [{"env": "dev"}, {"team": "a", "env": "prod"}]
+    assert conditions([DEV, TEAM], Resource.APPLICATION, Action.LIST) == [{"team": "a", "env": "prod"}]
+    assert conditions([DEV], Resource.DEPLOYMENT, Action.GET) == []
+    assert conditions([DEPLOYMENTS], Resource.DEPLOYMENT, Action.GET) is None
+
+
+def test_labels_mean_nothing_for_kinds_without_labels() -> None:
+    for policies in ([PIPEDS_DEV], [EVERYTHING_DEV]):
+        assert conditions(policies, Resource.PIPED, Action.GET) is None
+        assert allows(policies, Resource.PIPED, Action.GET)
+        assert not allows(policies, Resource.PIPED, Action.UPDATE)
