@@ -52,8 +52,10 @@ from tests.programs import start_program
 #: How long each call is measured, in seconds.
 DURATION = 4.0
 CALLERS = 16
+#: Calls before the measurement.
+WARM_UP = 200
 #: Each agent has so many applications and running deployments, and one unhandled command.
-AGENTS, APPLICATIONS, RUNNING = 100, 20, 3
+AGENTS, APPLICATIONS, RUNNING = 1000, 20, 3
 FINISHED = 100_000
 INSTANCE = "bench"
 #: Minimum rates (calls/s), maximum CPU time of a call that reads (ms), maximum median of a page (ms).
@@ -145,7 +147,7 @@ async def _measure_page(name: str, server: Server, channel: aio.Channel, api_key
 async def _repeat(server: Server, call: Call, callers: int) -> tuple[list[float], float, float]:
     """Durations of the calls (ms); the seconds of all, and the CPU seconds of the server."""
     numbers = itertools.count()
-    for _ in range(AGENTS):
+    for _ in range(WARM_UP):
         await call(next(numbers))
     times: list[float] = []
     cpu, started = server.cpu_seconds(), time.monotonic()

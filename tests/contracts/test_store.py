@@ -259,6 +259,27 @@ async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
     await other.close()
 
 
+async def test_changes_that_follow_one_another_are_read_together(url: str) -> None:
+    """The first one at once."""
+    clock = VirtualClock()
+    feed = FeedSettings(min_interval=1.0, poll_interval=1000.0)
+    store = await Store.open(url, clock, StoreSettings(feed=feed))
+    reading = asyncio.create_task(store.feed.run())
+    with store.feed.subscribe() as changes:
+        await clock.until_sleeping()
+        await clock.advance(1.0)
+        await store.announce("hello", project_id="shop", id="1")
+        assert (await changes.get()).id == "1"
+        for id in ("2", "3"):
+            await store.announce("hello", project_id="shop", id=id)
+        await clock.advance(0.9)
+        assert changes.empty()
+        await clock.advance(0.1)
+        assert [(await changes.get()).id for _ in range(2)] == ["2", "3"]
+    reading.cancel()
+    await store.close()
+
+
 async def test_a_lease_has_one_holder(url: str) -> None:
     clock = VirtualClock()
     store = await Store.open(url, clock)

@@ -121,6 +121,9 @@ class _Connection(Connection):
 
 async def _create_pool(url: sa.URL) -> Any:
     _, arguments = _DIALECT.create_connect_args(url)
+    # SQLAlchemy's name of the option, for servers behind a pooler that does not support prepared statements.
+    if (size := arguments.pop("prepared_statement_cache_size", None)) is not None:
+        arguments["statement_cache_size"] = size
     return await asyncpg.create_pool(
         **arguments,
         min_size=0,
@@ -142,7 +145,9 @@ def translate_error(error: BaseException, _: sa.URL) -> PipecdError | None:
         if state in _VALUES:
             log.info("value_rejected_by_database", error=str(error))
             return Refused("the database cannot store a value of the request: it is too long or malformed")
-        if state not in _OUTAGES:
+        # The schema was migrated by another replica: the statement is prepared anew at the next attempt.
+        outdated = isinstance(error, asyncpg.InvalidCachedStatementError)
+        if state not in _OUTAGES and not outdated:
             return None
     elif not isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return None
