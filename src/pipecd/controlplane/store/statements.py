@@ -8,7 +8,7 @@ the driver for each statement, and twice that with PostgreSQL. See `sqlite` and 
 from abc import ABC, abstractmethod
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -83,19 +83,63 @@ def compiler(dialect: sa.Dialect) -> Compile:
     A statement with IN must not have parameters without a value.
     """
 
-    @lru_cache(MAX_COMPILED)
-    def compile(statement: Any, parameters: tuple[str, ...] | None) -> Command:
-        compiled = statement.compile(
-            dialect=dialect, column_keys=parameters, compile_kwargs={"render_postcompile": True}
+    def compile_anew(shape: _Shape) -> _CompiledShape:
+        compiled = shape.statement.compile(
+            dialect=dialect, column_keys=shape.parameters, compile_kwargs={"render_postcompile": True}
         )
-        return Command(
+        command = Command(
             text=compiled.string,
             names=tuple(compiled.positiontup or ()),
             constants=compiled.params,
-            make_row=_row_type(statement) if isinstance(statement, sa.Select) else None,
+            make_row=_row_type(shape.statement) if isinstance(shape.statement, sa.Select) else None,
         )
+        return _CompiledShape(command, [compiled.bind_names.get(value, "") for value in shape.values])
+
+    compile_shape = lru_cache(MAX_COMPILED)(compile_anew)
+
+    @lru_cache(MAX_COMPILED)
+    def compile(statement: Any, parameters: tuple[str, ...] | None) -> Command:
+        shape = _Shape(statement, parameters)
+        compiled = compile_shape(shape)
+        if not all(compiled.names):
+            # A value that is not found must not be that of another statement.
+            return compile_anew(shape).command
+        values = {name: value.value for name, value in zip(compiled.names, shape.values, strict=True)}
+        return replace(compiled.command, constants={**compiled.command.constants, **values})
 
     return compile
+
+
+class _Shape:
+    """A statement without its values: equal for statements that differ in them alone.
+
+    Building a statement costs a tenth of compiling it, so that one with filters may be built for each call.
+    """
+
+    def __init__(self, statement: Any, parameters: tuple[str, ...] | None) -> None:
+        self.statement, self.parameters = statement, parameters
+        # SQLAlchemy's own key for caching. It has none for text, and IN is compiled for a number of values.
+        key = statement._generate_cache_key()
+        if key is None or any(value.expanding for value in key.bindparams):
+            self.values: Sequence[Any] = ()
+            self._key: object = (id(statement), parameters)
+        else:
+            self.values = key.bindparams
+            self._key = (key.key, parameters)
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Shape) and self._key == other._key
+
+
+@dataclass(frozen=True, slots=True)
+class _CompiledShape:
+    """`names`: the parameters of the command that are values of the statement, in the order of its key."""
+
+    command: Command
+    names: Sequence[str]
 
 
 def _row_type(query: "sa.Select[Any]") -> Callable[[Any], Any]:
