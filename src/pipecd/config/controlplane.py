@@ -8,15 +8,22 @@ supported raise a ConfigError at startup.
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 from pydantic import Field, IPvAnyNetwork, model_validator
 
-from pipecd.config.decode import LenientModel, StrictModel, decode, normalize_keys
+from pipecd.config.decode import (
+    LenientModel,
+    StrictModel,
+    Unused,
+    decode,
+    keys_without_effect,
+    normalize_keys,
+)
 from pipecd.config.document import parse
 from pipecd.config.values import Duration
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, Place
 
 KIND = "ControlPlane"
 
@@ -112,7 +119,7 @@ class GCSConfig(LenientModel):
 
 
 class Cache(LenientModel):
-    ttl: Duration = timedelta(minutes=5)
+    ttl: Annotated[Duration, Unused("nothing is cached for a configured time")] = timedelta(minutes=5)
     """Not used: nothing is cached for a configured time. Accepted for compatibility with PipeCD."""
 
 
@@ -162,19 +169,23 @@ class WebhookSource(StrictModel):
 class ControlPlaneSpec(StrictModel):
     address: str = ""
     """Public URL of the console."""
-    state_key: str = ""
+    state_key: Annotated[str, Unused("sessions are protected with --encryption-key-file")] = ""
     """Not used: sessions are signed with `--encryption-key-file`. Accepted for compatibility with PipeCD."""
     datastore: Datastore = Datastore()
     """The database."""
     filestore: Filestore = Filestore()
     """The object store."""
-    cache: Cache = Cache()
+    cache: Annotated[Cache, Unused("nothing is cached for a configured time")] = Cache()
     """Not used. Accepted for compatibility with PipeCD."""
-    insight_collector: Mapping[str, Any] = Field(default_factory=dict)
+    insight_collector: Annotated[Mapping[str, Any], Unused("insights are not collected")] = Field(
+        default_factory=dict
+    )
     """Not used: insights are not collected. Accepted for compatibility with PipeCD."""
     projects: Sequence[Project] = ()
     """The projects. Each has its own applications, agents, keys and users."""
-    shared_sso_configs: Sequence[Mapping[str, Any]] = Field((), alias="sharedSSOConfigs")
+    shared_sso_configs: Annotated[Sequence[Mapping[str, Any]], Unused("single sign-on is not supported")] = (
+        Field((), alias="sharedSSOConfigs")
+    )
     """Not used: single sign-on is not supported. Accepted for compatibility with PipeCD."""
     webhooks: Sequence[WebhookSource] = ()
     """Git hosts that report pushes. Not in PipeCD."""
@@ -214,6 +225,14 @@ def load(text: str, file: str) -> ControlPlaneSpec:
             )
         decode(config_types[store.type], store.config, document, ("spec", key, "config"))
     return spec
+
+
+def find_keys_without_effect(text: str, file: str) -> Sequence[tuple[Place, str]]:
+    """The place of each key of a valid file that has no effect, and why."""
+    document = parse(text, file)
+    places = list(keys_without_effect(ControlPlaneSpec, document.spec, document, ("spec",)))
+    # The parent's reason covers its keys.
+    return [(place, why) for place, why in places if place.key != "spec.cache.ttl"]
 
 
 DATASTORES: Mapping[str, type[LenientModel]] = {"SQLITE": SqliteConfig, "POSTGRESQL": SqlServerConfig}

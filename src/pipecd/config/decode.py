@@ -6,7 +6,8 @@ does a zero (`0`, `0s`, an empty string) where the default is another value.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -17,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pipecd.config.document import Document
 from pipecd.config.spelling import SpelledBool
 from pipecd.config.values import duration
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, Place
 
 
 class StrictModel(BaseModel):
@@ -41,6 +42,13 @@ class LenientModel(StrictModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
+@dataclass(frozen=True)
+class Unused:
+    """Marks a key that is accepted for compatibility with PipeCD and has no effect, and says why."""
+
+    reason: str
+
+
 def decode(model: type[Model], data: Any, document: Document, path: Sequence[str | int]) -> Model:
     """Decode `data`, located at `path` of `document`, as `model`. Raises ConfigError with all errors."""
     if data is None:
@@ -49,6 +57,28 @@ def decode(model: type[Model], data: Any, document: Document, path: Sequence[str
         return model.model_validate(normalize_keys(model, data))
     except ValidationError as error:
         raise _config_error(error, model, document, tuple(path)) from error
+
+
+def keys_without_effect(
+    model: type[BaseModel], data: Any, document: Document, path: Sequence[str | int]
+) -> Iterator[tuple[Place, str]]:
+    """The place of each key of `data` that has no effect, and why. `data` was decoded as `model`."""
+    fields = {_alias(name, info).lower(): info for name, info in model.model_fields.items()}
+    for key, value in data.items() if isinstance(data, Mapping) else ():
+        info, place = fields.get(str(key).lower()), document.place((*path, str(key)))
+        if info is None:
+            near = difflib.get_close_matches(str(key), _valid_keys(model, ()), 1)
+            yield place, f"unknown key; did you mean {near[0]}?" if near else "unknown key"
+            continue
+        unused = next((item for item in info.metadata if isinstance(item, Unused)), None)
+        if unused and not _means_default(info, value):
+            yield place, unused.reason
+        for part in _models(info.annotation)[:1]:
+            if isinstance(value, list):
+                for index, item in enumerate(value):
+                    yield from keys_without_effect(part, item, document, (*path, str(key), index))
+            else:
+                yield from keys_without_effect(part, value, document, (*path, str(key)))
 
 
 def normalize_keys(model: type[BaseModel], data: Any) -> Any:

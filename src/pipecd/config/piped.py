@@ -5,12 +5,12 @@ import binascii
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from pipecd.config.decode import LenientModel, decode
+from pipecd.config.decode import LenientModel, Unused, decode
 from pipecd.config.document import Document, parse
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.config.values import Duration, Interval, KindName, Text
@@ -35,10 +35,10 @@ class Git(LenientModel):
     """Email address of the author of commits that the agent makes."""
     ssh_config_file_path: str = ""
     """Path of an SSH client configuration file. Default: the SSH client's own."""
-    host: str = "github.com"
+    host: Annotated[str, Unused("the SSH key is offered to every host")] = "github.com"
     """Not used: the SSH key is offered to every host. Accepted for compatibility with PipeCD."""
-    host_name: str = ""
-    """Not used. Accepted for compatibility with PipeCD."""
+    host_name: Annotated[str, Unused("write the host into spec.git.sshConfigFilePath")] = ""
+    """Not used: an SSH configuration file can name the host. Accepted for compatibility with PipeCD."""
     ssh_key_file: str = ""
     """Path of the private SSH key for SSH remotes."""
     ssh_key_data: str = ""
@@ -103,8 +103,10 @@ class PlatformProvider(LenientModel):
     """Unique name of the provider; applications select it when they are registered."""
     type: KindName
     """Name of the platform, such as `TERRAFORM`."""
-    labels: Mapping[str, Text] = Field(default_factory=dict)
-    """Not used. Accepted for compatibility with PipeCD."""
+    labels: Annotated[Mapping[str, Text], Unused("applications name their provider")] = Field(
+        default_factory=dict
+    )
+    """Not used: applications name their provider. Accepted for compatibility with PipeCD."""
     config: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the platform; the keys depend on `type`."""
 
@@ -237,7 +239,9 @@ class EventWatcher(LenientModel):
 class PlanPreview(LenientModel):
     worker_num: int = Field(default=3, ge=0)
     """Maximum number of plan previews at the same time; 0 means the default."""
-    command_queue_buffer_size: int = Field(default=10, ge=0)
+    command_queue_buffer_size: Annotated[int, Unused("waiting requests stay in the control plane")] = Field(
+        default=10, ge=0
+    )
     """Not used: waiting requests stay in the control plane."""
     command_check_interval: Interval = timedelta(seconds=5)
     """Polling interval of plan preview requests, in addition to change notifications; 0 means 5s."""
@@ -267,7 +271,7 @@ class Access(LenientModel):
 
 
 class PipedSpec(Access):
-    name: str = ""
+    name: Annotated[str, Unused("the control plane has the agent's name")] = ""
     """Not used: the control plane has the agent's name. Accepted for compatibility with PipeCD."""
     web_address: str = ""
     """URL of the console, for links. Default: the address that the control plane reports."""

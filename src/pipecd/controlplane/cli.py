@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import click
+import structlog
 
 from pipecd import controlplane
 from pipecd.config import controlplane as config
@@ -15,6 +16,8 @@ from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.rpc.grpc_server import Tls
 from pipecd.errors import ConfigError
 from pipecd.telemetry import configure_logging
+
+log = structlog.get_logger()
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -137,7 +140,11 @@ def hash_password_command(password: str) -> None:
 
 
 def _load_spec(path: Path) -> ControlPlaneSpec:
-    return config.load(read_file(str(path), "--config-file"), str(path))
+    text = read_file(str(path), "--config-file")
+    spec = config.load(text, str(path))
+    for place, reason in config.find_keys_without_effect(text, str(path)):
+        log.warning("key_without_effect", key=place.key, line=place.line, reason=reason)
+    return spec
 
 
 def _read_key(path: Path) -> bytes:

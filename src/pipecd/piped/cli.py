@@ -28,6 +28,7 @@ from pipecd.config.flags import (
 from pipecd.config.sources import read
 from pipecd.piped import run
 from pipecd.piped.options import Options
+from pipecd.piped.unsupported_config import log_keys_without_effect
 from pipecd.telemetry import configure_logging
 
 log = structlog.get_logger()
@@ -95,6 +96,7 @@ def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
     _warn_without_effect(flags)
     document = asyncio.run(read(config_flags(flags)))
     spec = config.load(document.text, document.name)
+    log_keys_without_effect(spec, document.text, document.name)
     home = flags["home_dir"] or Path.home() / ".piped"
     return spec, Options(
         transport=Transport(insecure=flags["insecure"], cert_file=flags["cert_file"]),

@@ -1,8 +1,33 @@
-"""Settings of the agent's file that this version does not support. Logged at startup by `run`."""
+"""Settings of the agent that have no effect, or that this version does not support. Logged at startup."""
 
 from collections.abc import Iterator
 
+import structlog
+
+from pipecd.config.decode import keys_without_effect
+from pipecd.config.document import Document, parse
 from pipecd.config.piped import PipedSpec
+from pipecd.errors import Place
+from pipecd.platforms.registry import load_platforms
+
+log = structlog.get_logger()
+
+
+def log_keys_without_effect(spec: PipedSpec, text: str, file: str) -> None:
+    """`spec` was decoded from `text`."""
+    for place, reason in _keys_without_effect(spec, parse(text, file)):
+        log.warning("key_without_effect", key=place.key, line=place.line, reason=reason)
+
+
+def _keys_without_effect(spec: PipedSpec, document: Document) -> Iterator[tuple[Place, str]]:
+    yield from keys_without_effect(PipedSpec, document.spec, document, ("spec",))
+    platforms = load_platforms({provider.type for provider in spec.providers})
+    lists = {"platformProviders": spec.platform_providers, "cloudProviders": spec.cloud_providers}
+    for key, providers in lists.items():
+        for index, provider in enumerate(providers):
+            if platform := platforms.get(provider.type):
+                path = ("spec", key, index, "config")
+                yield from keys_without_effect(platform.provider, provider.config, document, path)
 
 
 def unsupported_settings(spec: PipedSpec) -> Iterator[tuple[str, str]]:

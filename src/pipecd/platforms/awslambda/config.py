@@ -1,11 +1,12 @@
 """Configuration of Lambda: the application file and the platform provider."""
 
 from datetime import timedelta
+from typing import Annotated
 
 from pydantic import Field
 
 from pipecd.config.application import ApplicationSpec
-from pipecd.config.decode import LenientModel, StrictModel
+from pipecd.config.decode import LenientModel, StrictModel, Unused
 from pipecd.config.values import InsideApplication, Interval, Percentage
 from pipecd.platforms.aws import AwsProvider
 
@@ -30,5 +31,7 @@ class PromoteOptions(LenientModel):
 
 
 class LambdaProvider(AwsProvider):
-    polling_interval: Interval = Field(timedelta(seconds=15), alias="awsAPIPollingInterval")
+    polling_interval: Annotated[Interval, Unused("the agent chooses its polling intervals")] = Field(
+        timedelta(seconds=15), alias="awsAPIPollingInterval"
+    )
     """Not used: the agent chooses its polling intervals. Accepted for compatibility with PipeCD."""
