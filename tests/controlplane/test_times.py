@@ -9,22 +9,25 @@ import pytest
 
 from pipecd import controlplane
 from pipecd.controlplane import jobs
+from pipecd.controlplane.auth import keys
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.sessions import Session, Sessions
 from pipecd.controlplane.jobs import Job
+from pipecd.controlplane.rpc.identity import CallMetadata, authenticate_agent, authenticate_program
 from pipecd.controlplane.rpc.watch import watch_agent
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import tables
 from pipecd.controlplane.store.kinds import DISCONNECTED, ENDED_SESSION
 from pipecd.controlplane.store.leases import piped_lease_name
-from pipecd.errors import Conflict, Unauthenticated
+from pipecd.errors import Conflict, Refused, Unauthenticated
 from pipecd.model.actor import Actor
+from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
 from tests.actors import TESTER
-from tests.controlplane.server_fixture import ENCRYPTION_KEY, spec
+from tests.controlplane.server_fixture import ENCRYPTION_KEY, CallFailed, control_plane, spec
 from tests.virtual_clock import VirtualClock
 
 
@@ -242,3 +245,74 @@ async def test_a_job_runs_in_one_replica(services: Services, clock: VirtualClock
 async def cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
+
+
+def call_metadata(authorization: str) -> CallMetadata:
+    return CallMetadata(action="test", authorization=authorization)
+
+
+async def test_an_api_key_expires(services: Services, clock: VirtualClock) -> None:
+    key_id, key = keys.new_api_key()
+    record = APIKey(id=key_id, name="ci", project_id="shop", key_hash=keys.hash_key(key))
+    record.expires_at = keys.expires_at(services.now(), 3600, longest=0)
+    await services.store.create(record, by=TESTER)
+    await clock.advance(3599)
+    assert (await authenticate_program(services, call_metadata(f"API-KEY {key}"))).key_id == key_id
+    await clock.advance(1)
+    with pytest.raises(Unauthenticated, match="API key ci has expired"):
+        await authenticate_program(services, call_metadata(f"API-KEY {key}"))
+
+
+async def test_a_key_of_an_agent_expires_and_ends_its_stream(services: Services, clock: VirtualClock) -> None:
+    old, new = keys.new_piped_key(), keys.new_piped_key()
+    expires_at = keys.expires_at(services.now(), 60, longest=0)
+    old_key = PipedKey(hash=keys.hash_key(old), expires_at=expires_at)
+    piped = Piped(
+        id="home", name="home", project_id="shop", keys=[PipedKey(hash=keys.hash_key(new)), old_key]
+    )
+    await services.store.create(piped, by=TESTER)
+
+    def token(key: str) -> CallMetadata:
+        return call_metadata(f"PIPED-TOKEN shop,home,{key}")
+
+    caller = await authenticate_agent(services, token(old))
+    stream = watch_agent(services, caller, AgentWatchRequest(instance="one"))
+    assert (await anext(stream)).kind == AgentChange.LEASE_GRANTED
+    started = clock.monotonic()
+    while (change := await clock.run(anext(stream))).kind == AgentChange.HEARTBEAT:
+        pass
+    assert change.kind == AgentChange.REVOKED
+    assert 60 <= clock.monotonic() - started <= 60 + services.settings.watch.lease_renew_interval
+    await stream.aclose()
+    with pytest.raises(Unauthenticated, match="has expired; add a new key"):
+        await authenticate_agent(services, token(old))
+    assert (await authenticate_agent(services, token(new))).piped_id == "home"
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "longest", "expected"), [(0, 0, 0), (10, 0, 110), (0, 20, 120), (10, 20, 110), (20, 20, 120)]
+)
+def test_a_key_is_valid_as_long_as_wanted_and_allowed(lifetime: int, longest: int, expected: int) -> None:
+    assert keys.expires_at(100, lifetime, longest) == expected
+
+
+def test_a_lifetime_that_is_not_allowed_is_refused() -> None:
+    with pytest.raises(Refused, match="at most 20 s"):
+        keys.expires_at(100, 21, longest=20)
+
+
+async def test_the_configuration_limits_the_lifetime_of_new_keys(tmp_path: Path) -> None:
+    limits = {"maxAPIKeyLifetime": "1h", "maxPipedKeyLifetime": "2h"}
+    async with control_plane(tmp_path, keys=limits) as plane:
+        await plane.register_piped()
+        await plane.console.call("GenerateAPIKey", name="ci")
+        with pytest.raises(CallFailed, match="at most 3600 s"):
+            await plane.console.call("GenerateAPIKey", name="ci", key_lifetime=3601)
+        (api_key,) = (await plane.console.call("ListAPIKeys")).keys
+        assert api_key.expires_at - api_key.created_at == 3600
+        (piped,) = (await plane.console.call("ListPipeds")).pipeds
+        assert piped.keys[0].expires_at - piped.keys[0].created_at == 7200
+        second = await plane.console.call("RecreatePipedKey", id=piped.id, key_lifetime=60)
+        assert second.key
+        (piped,) = (await plane.console.call("ListPipeds")).pipeds
+        assert piped.keys[0].expires_at - piped.keys[0].created_at == 60

@@ -166,6 +166,13 @@ class WebhookSource(StrictModel):
         return self.secret or read_file(self.secret_file, "spec.webhooks.secretFile")
 
 
+class Keys(StrictModel):
+    max_api_key_lifetime: Duration = Field(default=timedelta(0), alias="maxAPIKeyLifetime", ge=timedelta(0))
+    """The longest lifetime of new API keys, such as `2160h`; `0s` allows keys that do not expire."""
+    max_piped_key_lifetime: Duration = Field(default=timedelta(0), ge=timedelta(0))
+    """The longest lifetime of new keys of agents, such as `8760h`; `0s` allows keys that do not expire."""
+
+
 class ControlPlaneSpec(StrictModel):
     address: str = ""
     """Public URL of the console."""
@@ -189,6 +196,8 @@ class ControlPlaneSpec(StrictModel):
     """Not used: single sign-on is not supported. Accepted for compatibility with PipeCD."""
     webhooks: Sequence[WebhookSource] = ()
     """Git hosts that report pushes. Not in PipeCD."""
+    keys: Keys = Keys()
+    """Lifetimes of keys. Not in PipeCD."""
     trusted_proxies: Sequence[IPvAnyNetwork] = ()
     """Networks of reverse proxies, such as `10.0.0.0/8`. Not in PipeCD.
 

@@ -19,6 +19,7 @@ from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.controlplane import jobs
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
+from pipecd.controlplane.auth.keys import KeyLifetimes
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import Sessions, check_key
 from pipecd.controlplane.http import admin
@@ -108,6 +109,10 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             clock=clock,
             settings=settings,
             proxies=TrustedProxies(spec.trusted_proxies),
+            key_lifetimes=KeyLifetimes(
+                api_key=int(spec.keys.max_api_key_lifetime.total_seconds()),
+                piped_key=int(spec.keys.max_piped_key_lifetime.total_seconds()),
+            ),
             address=spec.address.rstrip("/"),
         )
     finally:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pipecd.clock import Clock
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
-from pipecd.controlplane.auth.keys import Keys
+from pipecd.controlplane.auth.keys import KeyLifetimes, Keys
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import Sessions
 from pipecd.controlplane.settings import Settings
@@ -25,6 +25,7 @@ class Services:
     clock: Clock
     settings: Settings
     keys: Keys = field(default_factory=Keys)
+    key_lifetimes: KeyLifetimes = field(default_factory=KeyLifetimes)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     #: Base URL of the console, without a trailing slash; used in links.
     address: str = ""

@@ -1,5 +1,8 @@
 """`pipectl piped …`: list, enable and disable agents."""
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
 import click
 
 from pipecd.client import Client
@@ -9,7 +12,7 @@ from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.names import find_piped
 from pipecd.pipectl.output import Output, View, format_age, list_view, show, view_options
 from pipecd.schema.api.pipeds_pb2 import DisablePipedRequest, EnablePipedRequest
-from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
 
 _ID = click.option("--piped-id", required=True, help="Agent id or name.")
@@ -40,9 +43,10 @@ def _list_view(response: ListPipedsResponse, output: Output) -> View:
         for piped in response.pipeds
     ]
     if output.wide:
-        columns += ["REPOSITORIES", "DESCRIPTION"]
+        columns += ["KEY EXPIRES", "REPOSITORIES", "DESCRIPTION"]
         for row, piped in zip(rows, response.pipeds, strict=True):
-            row += [",".join(repository.id for repository in piped.repositories), piped.desc]
+            repositories = ",".join(repository.id for repository in piped.repositories)
+            row += [_format_expiry(piped.keys), repositories, piped.desc]
     return list_view(columns, rows, empty="No agents are registered. Register one in the console.")
 
 
@@ -64,6 +68,14 @@ async def disable(client: Client, *, piped_id: str) -> None:
     piped_id = await find_piped(client, piped_id)
     await client.call(client.api.DisablePiped, DisablePipedRequest(piped_id=piped_id))
     click.echo(f"Successfully disabled piped id = {piped_id}")
+
+
+def _format_expiry(keys: Iterable[PipedKey]) -> str:
+    """The day on which the last key expires, in UTC."""
+    times = [key.expires_at for key in keys]
+    if not times or 0 in times:
+        return "never"
+    return f"{datetime.fromtimestamp(max(times), UTC):%Y-%m-%d}"
 
 
 def _status(piped: Piped) -> str:

@@ -8,6 +8,7 @@ import { useState } from "react";
 import { webClient } from "../api";
 import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
 import { CreateDialog } from "../components/create-dialog";
+import { DEFAULT_LIFETIME, KeyExpiry, KeyLifetimeField, lifetimeSeconds } from "../components/key-lifetime";
 import { KeyOwnerPage } from "../components/key-owner-page";
 import type { OneTimeKey } from "../components/one-time-key-dialog";
 import tableClasses from "../components/table.module.css";
@@ -30,7 +31,7 @@ export function ApiKeysPage() {
       description="API keys authenticate programs that call this control plane: pipectl, CI, Terraform."
       noun="API keys"
       query={apiKeys}
-      columns={["Name", "Role", "Created by", "Created", "Last used"]}
+      columns={["Name", "Role", "Created by", "Created", "Last used", "Expires"]}
       renderRow={(apiKey) => <Row key={apiKey.id} apiKey={apiKey} />}
       emptyState={{
         title: "No API keys yet",
@@ -74,6 +75,9 @@ function Row({ apiKey }: { apiKey: APIKey }) {
       <Table.Td className={tableClasses.time}>
         <RelativeTime at={apiKey.lastUsedAt} />
       </Table.Td>
+      <Table.Td className={tableClasses.time}>
+        <KeyExpiry at={apiKey.expiresAt} />
+      </Table.Td>
       <Table.Td>
         {apiKey.disabled ? (
           <Badge color="gray" variant="light">
@@ -110,8 +114,10 @@ interface CreateApiKeyDialogProps {
 function CreateApiKeyDialog({ opened, close, onCreated }: CreateApiKeyDialogProps) {
   const client = useQueryClient();
   const [role, setRole] = useState(String(Role.READ_ONLY));
+  const [lifetime, setLifetime] = useState(DEFAULT_LIFETIME);
   const create = async (name: string) => {
-    onCreated((await webClient.generateAPIKey({ name, role: Number(role) })).key);
+    const request = { name, role: Number(role), keyLifetime: lifetimeSeconds(lifetime) };
+    onCreated((await webClient.generateAPIKey(request)).key);
     await client.invalidateQueries({ queryKey: key.apiKeys });
   };
   return (
@@ -124,6 +130,7 @@ function CreateApiKeyDialog({ opened, close, onCreated }: CreateApiKeyDialogProp
       close={close}
     >
       <SegmentedControl aria-label="Role" data={ROLE_OPTIONS} value={role} onChange={setRole} />
+      <KeyLifetimeField value={lifetime} onChange={setLifetime} />
     </CreateDialog>
   );
 }

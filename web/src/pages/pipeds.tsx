@@ -8,6 +8,7 @@ import { useState } from "react";
 import { webClient } from "../api";
 import { CopyText } from "../components/copy";
 import { CreateDialog } from "../components/create-dialog";
+import { KeyExpiry, KeyLifetimeField, lifetimeSeconds } from "../components/key-lifetime";
 import { KeyOwnerPage } from "../components/key-owner-page";
 import type { OneTimeKey } from "../components/one-time-key-dialog";
 import { PipedActions, type PipedActionsProps } from "../components/piped-actions";
@@ -97,6 +98,13 @@ function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
           </Text>
         )}
         <CopyText text={piped.id} label="ID" />
+        {piped.keys.map((pipedKey) =>
+          pipedKey.expiresAt === 0n ? null : (
+            <Text key={String(pipedKey.createdAt)} size="sm" className="faint">
+              Key expires: <KeyExpiry at={pipedKey.expiresAt} />
+            </Text>
+          ),
+        )}
       </Table.Td>
       <Table.Td>
         <PipedVersion piped={piped} />
@@ -160,8 +168,9 @@ interface RegisterDialogProps {
 function RegisterDialog({ opened, close, onRegistered }: RegisterDialogProps) {
   const client = useQueryClient();
   const [desc, setDesc] = useState("");
+  const [lifetime, setLifetime] = useState("0");
   const register = async (name: string) => {
-    const response = await webClient.registerPiped({ name, desc: desc.trim() });
+    const response = await webClient.registerPiped({ name, desc: desc.trim(), keyLifetime: lifetimeSeconds(lifetime) });
     onRegistered({ pipedId: response.id, name, text: response.key });
     setDesc("");
     await client.invalidateQueries({ queryKey: key.pipeds });
@@ -182,6 +191,7 @@ function RegisterDialog({ opened, close, onRegistered }: RegisterDialogProps) {
         value={desc}
         onChange={(event) => setDesc(event.currentTarget.value)}
       />
+      <KeyLifetimeField value={lifetime} onChange={setLifetime} />
     </CreateDialog>
   );
 }

@@ -12,11 +12,14 @@ import secrets
 import string
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from uuid import uuid4
 
 import bcrypt
 
-from pipecd.errors import Unauthenticated
+from pipecd.errors import Refused, Unauthenticated
+from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.model.piped_pb2 import PipedKey
 
 _ALPHABET = string.ascii_lowercase + string.digits
 #: Characters in a key: 50 characters from an alphabet of 36 have 258 bits.
@@ -35,6 +38,31 @@ def new_api_key() -> tuple[str, str]:
     """The ID of the key, and the key itself, which is shown once: `<id>.<secret>`."""
     key_id = str(uuid4())
     return key_id, f"{key_id}.{new_piped_key()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyLifetimes:
+    """The longest lifetimes of new keys, in seconds; 0 means that they need not expire."""
+
+    api_key: int = 0
+    piped_key: int = 0
+
+
+def expires_at(now: int, lifetime: int, longest: int) -> int:
+    """When a key expires that is created now (epoch seconds); 0 means never.
+
+    `lifetime` was asked for; 0 means the longest allowed. Raises Refused if it is too long.
+    """
+    if longest and lifetime > longest:
+        raise Refused(
+            f"the key would be valid for {lifetime} s; at most {longest} s are allowed",
+            remedy="choose a shorter lifetime, or raise the limit under spec.keys of the control plane",
+        )
+    return now + (lifetime or longest) if lifetime or longest else 0
+
+
+def is_expired(record: APIKey | PipedKey, now: int) -> bool:
+    return 0 < record.expires_at <= now
 
 
 def hash_key(key: str) -> str:

@@ -22,7 +22,9 @@ MAX_KEYS = 2
 STATS_LIFETIME = 120
 
 
-async def register(services: Services, caller: Caller, name: str, desc: str, creator: str) -> tuple[str, str]:
+async def register(
+    services: Services, caller: Caller, name: str, desc: str, creator: str, key_lifetime: int = 0
+) -> tuple[str, str]:
     """Register a piped and return its ID and its key. The key is not shown again."""
     if not name.strip():
         raise Refused("the name of the piped must not be empty")
@@ -34,7 +36,7 @@ async def register(services: Services, caller: Caller, name: str, desc: str, cre
         desc=desc,
         project_id=caller.project_id,
         status=Piped.OFFLINE,
-        keys=[PipedKey(hash=keys.hash_key(key), creator=creator, created_at=now)],
+        keys=[_build_key(services, key, creator, key_lifetime)],
         created_at=now,
         updated_at=now,
     )
@@ -42,10 +44,12 @@ async def register(services: Services, caller: Caller, name: str, desc: str, cre
     return piped.id, key
 
 
-async def add_key(services: Services, caller: Caller, piped_id: str, creator: str) -> str:
+async def add_key(
+    services: Services, caller: Caller, piped_id: str, creator: str, key_lifetime: int = 0
+) -> str:
     """Create a second key, valid together with the first one until `delete_old_keys`."""
     key = keys.new_piped_key()
-    piped_key = PipedKey(hash=keys.hash_key(key), creator=creator, created_at=services.now())
+    piped_key = _build_key(services, key, creator, key_lifetime)
 
     def alter(record: Piped) -> None:
         if len(record.keys) >= MAX_KEYS:
@@ -54,6 +58,13 @@ async def add_key(services: Services, caller: Caller, piped_id: str, creator: st
 
     await change(services, caller, piped_id, alter)
     return key
+
+
+def _build_key(services: Services, key: str, creator: str, lifetime: int) -> PipedKey:
+    """`lifetime` in seconds; see `keys.expires_at`."""
+    now = services.now()
+    expires_at = keys.expires_at(now, lifetime, services.key_lifetimes.piped_key)
+    return PipedKey(hash=keys.hash_key(key), creator=creator, created_at=now, expires_at=expires_at)
 
 
 async def delete_old_keys(services: Services, caller: Caller, piped_id: str) -> None:

@@ -6,6 +6,7 @@ one second if another replica disabled it.
 
 from dataclasses import dataclass, replace
 
+from pipecd.controlplane.auth import keys
 from pipecd.controlplane.auth.caller import Agent, Person, Program
 from pipecd.controlplane.auth.sessions import COOKIE, Session
 from pipecd.controlplane.services import Services
@@ -47,6 +48,9 @@ async def authenticate_agent(services: Services, call: CallMetadata) -> Agent:
     if piped.project_id != project_id or not await services.projects.exists(project_id):
         raise Unauthenticated(f"piped {piped_id} does not belong to project {project_id}")
     key_hash = await services.keys.check(key, (piped_key.hash for piped_key in piped.keys))
+    (piped_key,) = (candidate for candidate in piped.keys if candidate.hash == key_hash)
+    if keys.is_expired(piped_key, services.now()):
+        raise Unauthenticated(f"the key of piped {piped_id} has expired; add a new key in the console")
     if piped.disabled:
         raise Unauthenticated(f"piped {piped_id} is disabled; enable it in the console")
     return Agent(
@@ -70,6 +74,8 @@ async def authenticate_program(services: Services, call: CallMetadata) -> Progra
     await services.keys.check(key, (record.key_hash,))
     if record.disabled:
         raise Unauthenticated(f"the API key {record.name} is disabled")
+    if keys.is_expired(record, services.now()):
+        raise Unauthenticated(f"the API key {record.name} has expired; create another one in the console")
     actor = _actor(services, call, ActorKind.API_KEY, key_id, record.name, record.project_id)
     await _update_last_used(services, record, actor)
     return Program(

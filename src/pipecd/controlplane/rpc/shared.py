@@ -85,7 +85,9 @@ async def get_piped(services: Services, caller: Caller, request: Any) -> Fields:
 
 
 async def register_piped(services: Services, caller: Caller, request: Any) -> Fields:
-    piped_id, key = await pipeds.register(services, caller, request.name, request.desc, caller.actor.name)
+    piped_id, key = await pipeds.register(
+        services, caller, request.name, request.desc, caller.actor.name, request.key_lifetime
+    )
     return {"id": piped_id, "key": key}
 
 

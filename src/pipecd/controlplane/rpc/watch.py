@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.caller import Agent, Person
+from pipecd.controlplane.auth.keys import is_expired
 from pipecd.controlplane.records import live_state, ownership
 from pipecd.controlplane.rpc.guard import check_right
 from pipecd.controlplane.rpc.identity import refresh_person
@@ -228,7 +229,9 @@ async def _revoked(services: Services, caller: Agent) -> bool:
         piped = await services.credentials.get(Piped, caller.piped_id)
     except NotFound:
         return True
-    return piped.disabled or all(key.hash != caller.key_hash for key in piped.keys)
+    now = services.now()
+    valid = any(key.hash == caller.key_hash and not is_expired(key, now) for key in piped.keys)
+    return piped.disabled or not valid
 
 
 async def _publish_presence(services: Services, caller: Agent) -> None:

@@ -34,6 +34,7 @@ async def generate(
         creator=person.username,
         created_at=now,
         updated_at=now,
+        expires_at=keys.expires_at(now, request.key_lifetime, services.key_lifetimes.api_key),
     )
     await services.store.create(api_key, by=person.actor)
     return GenerateAPIKeyResponse(key=key)

@@ -37,7 +37,7 @@ _VERSION = re.compile(r"v\d[0-9A-Za-z.+_-]{0,63}")
 async def recreate_key(
     services: Services, person: Person, request: RecreatePipedKeyRequest
 ) -> RecreatePipedKeyResponse:
-    key = await pipeds.add_key(services, person, request.id, person.username)
+    key = await pipeds.add_key(services, person, request.id, person.username, request.key_lifetime)
     return RecreatePipedKeyResponse(key=key)
 
 
