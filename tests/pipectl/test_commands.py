@@ -44,6 +44,8 @@ async def test_an_application_is_added_shown_listed_and_deleted(pipectl: Pipectl
     assert "env:prod,team:a" in table.out and "sells things" in table.out
     assert f"Console      http://console.example/applications/{app_id}" in table.out
     assert (await pipectl("application", "get", "--app-id=shop")).out == table.out
+    as_pipecd = await pipectl("application", "get", "--app-id=shop", env={"PIPECTL_OUTPUT": "pipecd"})
+    assert as_pipecd.json["kind"] == ApplicationKind.TERRAFORM and as_pipecd.out.count("\n") == 1
     listed = await pipectl("application", "list", "--label", "env:prod")
     assert listed.out.splitlines()[0].split() == ["ID", "NAME", "KIND", "STATUS", "LABELS", "CHANGED"]
     assert app_id in listed.out

@@ -54,6 +54,38 @@ def test_the_guide_documents_no_unknown_flags() -> None:
     assert set(re.findall(r"--[a-z][a-z0-9-]+", GUIDE)) <= real
 
 
+#: The flags of PipeCD's pipectl 0.55; an asterisk marks those that it requires.
+PIPECDS_FLAGS = {
+    "application add": "app-name* app-kind* piped-id* platform-provider* repo-id* app-dir* config-file-name"
+    " description labels",
+    "application sync": "app-id* wait-status check-interval timeout",
+    "application get": "app-id*",
+    "application list": "app-name app-kind piped-id disabled label cursor limit",
+    "application disable": "app-id*",
+    "application delete": "app-id*",
+    "deployment list": "status app-id app-kind app-name label cursor limit",
+    "deployment wait-status": "deployment-id* status* check-interval timeout",
+    "deployment logs": "deployment-id*",
+    "event register": "name* data* labels contexts commit-hash commit-title commit-message commit-url"
+    " commit-author commit-timestamp",
+    "encrypt": "piped-id* input-file use-base64-encoding",
+    "piped enable": "piped-id*",
+    "piped disable": "piped-id*",
+    "plan-preview": "repo-remote-url* head-branch* head-commit* base-branch* out timeout piped-handle-timeout"
+    " sort-label-keys",
+}
+COMMON_FLAGS = {"address", "api-key", "api-key-file", "insecure", "cert-file"}
+
+
+def test_command_lines_of_pipecds_pipectl_are_accepted() -> None:
+    for name, text in PIPECDS_FLAGS.items():
+        subcommand = COMMANDS[tuple(name.split())]
+        flags = {flag.rstrip("*") for flag in text.split()} | COMMON_FLAGS
+        assert {f"--{flag}" for flag in flags} <= flags_of(subcommand), name
+        required = {parameter.opts[0] for parameter in subcommand.params if parameter.required}
+        assert required <= {f"--{flag[:-1]}" for flag in text.split() if flag.endswith("*")}, name
+
+
 def test_the_guide_documents_the_defaults() -> None:
     for path, flag, default in [
         (("application", "list"), "limit", "10"),

@@ -27,21 +27,23 @@ from pipecd.pipectl.values import parse_list, parse_pairs, parse_statuses
 from pipecd.schema.api.applications_pb2 import ListApplicationsResponse
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.plan_preview_pb2 import ApplicationPlanPreviewResult
 from tests.virtual_clock import VirtualClock
 
+JSON = Output(format="json")
 ID = "0b7f5d9e-1f7c-4d1e-9a55-3b7d2f1c8e42"
 
 
 def test_json_includes_zero_and_empty_fields(capsys: pytest.CaptureFixture[str]) -> None:
     """A program can read `.status` of a pending deployment and `.applications[]` of an empty list."""
-    print_json(Deployment(id="d", created_at=2**40, labels={"b": "2", "a": "1"}))
+    print_json(Deployment(id="d", created_at=2**40, labels={"b": "2", "a": "1"}), JSON)
     shown = json.loads(capsys.readouterr().out)
     assert shown["status"] == "DEPLOYMENT_PENDING"
     assert shown["created_at"] == 2**40 and shown["completed_at"] == 0
     assert list(shown["labels"]) == ["a", "b"] and shown["stages"] == []
     assert "trigger" not in shown, "a message that is not set is left out"
-    print_json(ListApplicationsResponse())
+    print_json(ListApplicationsResponse(), JSON)
     assert json.loads(capsys.readouterr().out) == {"applications": [], "cursor": ""}
 
 
@@ -50,9 +52,20 @@ def test_json_shows_bytes_as_base64_and_unknown_enum_values_as_numbers(
 ) -> None:
     preview = ApplicationPlanPreviewResult(plan_summary=b"\xff\x00")
     preview.MergeFromString(b"\x20\x63")  # application_kind = 99, from a newer control plane
-    print_json(preview)
+    print_json(preview, JSON)
     shown = json.loads(capsys.readouterr().out)
     assert (shown["plan_summary"], shown["application_kind"]) == ("/wA=", 99)
+
+
+def test_json_as_pipecds_pipectl_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts that were written for it read enums as numbers, and do not find empty fields."""
+    application = Application(id="a", kind=ApplicationKind.TERRAFORM, updated_at=2**40, labels={"a": "1"})
+    application.git_path.repo.id = "demo"
+    print_json(ListApplicationsResponse(applications=[application]), Output(format="pipecd"))
+    assert capsys.readouterr().out == (
+        '{"applications":[{"id":"a","kind":1,"git_path":{"repo":{"id":"demo"}},"labels":{"a":"1"},'
+        '"updated_at":1099511627776}]}\n'
+    )
 
 
 def test_text_from_a_commit_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

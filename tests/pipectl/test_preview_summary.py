@@ -118,6 +118,7 @@ def test_the_text_lists_changed_unchanged_and_failed_applications() -> None:
 2 application(s) would change:
 
 1. app: shop, env: prod, kind: TERRAFORM
+  console: http://c/applications/id-shop
   sync strategy: PIPELINE
   summary: 1 to add
   details:
@@ -126,6 +127,7 @@ def test_the_text_lists_changed_unchanged_and_failed_applications() -> None:
     + z
 
 2. app: v1, plugins: terraform
+  console: http://c/applications/id-v1
   sync strategy: PIPELINE
   terraform (prod): 2 to add
   details:
@@ -135,6 +137,7 @@ def test_the_text_lists_changed_unchanged_and_failed_applications() -> None:
 1 application(s) would not change: same
 
 FAILED app: broken, kind: TERRAFORM
+  console: http://c/applications/id-broken
   reason: no such file
 
 FAILED piped: P2: it did not respond"""

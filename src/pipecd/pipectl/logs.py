@@ -11,7 +11,7 @@ from pipecd.errors import NotFound, Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.deployments import deployment_options
 from pipecd.pipectl.names import find_deployment
-from pipecd.pipectl.output import output_option, print_json
+from pipecd.pipectl.output import Output, output_option, print_json
 from pipecd.pipectl.values import FINAL_STATUSES, status_name
 from pipecd.pipectl.waiting import poll_until
 from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest
@@ -31,19 +31,20 @@ _ROLLBACK = "ROLLBACK"
 @deployment_options
 @click.option("-f", "--follow", is_flag=True, help="Keep printing until the deployment ends.")
 @click.option("--timeout", type=Duration(), default="6h", show_default=True, help="Maximum time to follow.")
-@output_option("table", "json")
+@output_option
 @with_client
 async def logs(
     client: Client, *, deployment_id: str, app_id: str, follow: bool, timeout: float, output: str
 ) -> None:
     """Print the logs of a deployment's stages, in order."""
-    if follow and output == "json":
-        raise click.UsageError("--follow cannot be combined with -o json")
+    chosen = Output(format=output)
+    if follow and chosen.for_programs:
+        raise click.UsageError(f"--follow cannot be combined with -o {output}")
     deployment_id = await find_deployment(client, deployment_id, app_id)
     if follow:
         await _follow(client, deployment_id, timeout)
-    elif output == "json":
-        await _print_json(client, deployment_id)
+    elif chosen.for_programs:
+        await _print_json(client, deployment_id, chosen)
     else:
         await _print_all(client, deployment_id)
 
@@ -66,7 +67,7 @@ async def _print_all(client: Client, deployment_id: str) -> None:
             click.echo()
 
 
-async def _print_json(client: Client, deployment_id: str) -> None:
+async def _print_json(client: Client, deployment_id: str, output: Output) -> None:
     reader, response = LogReader(client), ListStageLogsResponse()
     deployment = await _get_deployment(client, deployment_id)
     for stage in deployment.stages:
@@ -76,7 +77,7 @@ async def _print_json(client: Client, deployment_id: str) -> None:
             response.stage_logs[stage.id].blocks.extend(blocks)
         if stage.id in reader.completed:
             response.stage_logs[stage.id].completed = True
-    print_json(response)
+    print_json(response, output)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Output formats: tables for people, JSON for programs (`-o json`).
+"""Output formats: tables for people, JSON for programs (`-o json`), and JSON as PipeCD's pipectl prints it.
 
 A command describes what people see as a `View`; `show` prints it, or prints it again whenever it changes
 (`--watch`). Everything that comes from a repository, an agent or a caller goes through `printable`.
@@ -27,6 +27,8 @@ from pipecd.errors import Temporary
 
 Response = TypeVar("Response", bound=Message)
 
+FORMATS = ("table", "wide", "json", "pipecd")
+_FORMATS_OF_PROGRAMS = frozenset({"json", "pipecd"})
 #: Interval between two reads of what is watched, in seconds.
 WATCH_INTERVAL = 2.0
 #: Console width, in columns, that is wider than any line.
@@ -62,6 +64,10 @@ class Output:
     def wide(self) -> bool:
         return self.format == "wide"
 
+    @property
+    def for_programs(self) -> bool:
+        return self.format in _FORMATS_OF_PROGRAMS
+
     def id(self, id: str) -> str:
         """`id` as a table shows it: shortened on a terminal, unless the table is wide."""
         return id[:SHORT_ID_LENGTH] if sys.stdout.isatty() and not self.wide and _ID.fullmatch(id) else id
@@ -76,28 +82,31 @@ class View:
     final: bool = False
 
 
-def output_option(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Add the option `-o`; the first of `formats` is the default."""
-
-    def add_option(command: Callable[..., Any]) -> Callable[..., Any]:
-        choice = click.Choice(formats)
-        return click.option(
-            "-o", "--output", type=choice, default=formats[0], show_default=True, help="Format."
-        )(command)
-
-    return add_option
+def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `-o`, which the command receives as `output: str`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(FORMATS),
+        default=FORMATS[0],
+        show_default=True,
+        envvar="PIPECTL_OUTPUT",
+        show_envvar=True,
+        help="Format. `pipecd`: as PipeCD's pipectl, one line of JSON.",
+    )(command)
 
 
 def view_options(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options `-o table|wide|json` and `--watch`, which the command receives as `output: Output`."""
+    """Add the options `-o` and `--watch`, which the command receives as `output: Output`."""
 
-    @output_option("table", "wide", "json")
+    @output_option
     @click.option("-w", "--watch", is_flag=True, help="Show it again whenever it changes.")
     @functools.wraps(run)
     def callback(*args: Any, output: str, watch: bool, **options: Any) -> Any:
-        if watch and output == "json":
-            raise click.UsageError("--watch cannot be combined with -o json")
-        return run(*args, output=Output(format=output, watch=watch), **options)
+        chosen = Output(format=output, watch=watch)
+        if watch and chosen.for_programs:
+            raise click.UsageError(f"--watch cannot be combined with -o {output}")
+        return run(*args, output=chosen, **options)
 
     return callback
 
@@ -110,8 +119,8 @@ async def show(
 ) -> None:
     """Print what `fetch` returns: as JSON, as a view, or as a view that follows it until it is final."""
     response = await fetch()
-    if output.format == "json":
-        print_json(response)
+    if output.for_programs:
+        print_json(response, output)
     elif not output.watch:
         print_view(render(response))
     elif sys.stdout.isatty():
@@ -183,8 +192,14 @@ def print_view(view: View) -> None:
         click.echo(printable(note), err=True)
 
 
-def print_json(message: Message) -> None:
-    """Print as JSON: field names of the schema, enums as names, zero and empty fields included."""
+def print_json(message: Message, output: Output) -> None:
+    """Print as JSON: field names of the schema, enums as names, zero and empty fields included.
+
+    As PipeCD's pipectl prints it, it is one line, with enums as numbers, and without zero and empty fields.
+    """
+    if output.format == "pipecd":
+        click.echo(proto_json.dumps(message))
+        return
     click.echo(json.dumps(proto_json.to_object(message, proto_json.SHOWN), indent=2, ensure_ascii=False))
 
 

@@ -54,6 +54,7 @@ def format_summary(summary: Summary) -> Iterator[str]:
     for number, application in enumerate(changed, start=1):
         yield ""
         yield f"{number}. {_title(application)}"
+        yield from _format_url(application)
         yield f"  sync strategy: {application['SyncStrategy']}"
         yield from _format_plan(application)
     unchanged = [
@@ -65,6 +66,7 @@ def format_summary(summary: Summary) -> Iterator[str]:
     for application in summary["FailureApplications"]:
         yield ""
         yield f"FAILED {_title(application)}"
+        yield from _format_url(application)
         yield f"  reason: {application['Reason']}"
         yield from _format_details(application["PlanDetails"])
     for piped in summary["FailurePipeds"]:
@@ -120,6 +122,11 @@ def _title(application: Mapping[str, Any]) -> str:
         else f"kind: {application['ApplicationKind']}"
     )
     return f"app: {application['ApplicationName']}{env}, {platform}"
+
+
+def _format_url(application: Mapping[str, Any]) -> Iterator[str]:
+    if application["ApplicationURL"]:
+        yield f"  console: {application['ApplicationURL']}"
 
 
 def _format_plan(application: Mapping[str, Any]) -> Iterator[str]:
