@@ -31,7 +31,9 @@ from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.secrets import Redactor
 from tests.world import REPOSITORY, World, app_file, world
 
-FILE = AppFile(kind="TERRAFORM", name="shop", description="", labels={}, trigger=Triggers(), chain=None)
+FILE = AppFile(
+    kind="TERRAFORM", name="shop", description="", labels={"env": "new"}, trigger=Triggers(), chain=None
+)
 
 
 def head(w: World, name: str, at: int = 1) -> Head:
@@ -85,6 +87,7 @@ async def test_second_process_finds_the_deployment_of_the_first(tmp_path: Path) 
         again = await second.creator.create(stale, head(w, "a"), FILE, cause)
         assert again.id == deployment.id
         assert len(await w.deployments(app)) == 1
+        assert deployment.labels == {"env": "new"}, "the labels are those of the commit's file"
         (event,), (repeated,) = first.events, second.events
         assert event.key == repeated.key == f"{deployment.id}/DEPLOYMENT_TRIGGERED"
 

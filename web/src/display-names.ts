@@ -1,10 +1,11 @@
 // Names and tones shown for the schema's enum values.
 
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
-import { DeploymentStatus } from "./schema/model/deployment_pb";
+import { type Deployment, DeploymentStatus } from "./schema/model/deployment_pb";
 import { Piped_ConnectionStatus } from "./schema/model/piped_pb";
-import { StageStatus } from "./schema/model/stage_pb";
+import { type PipelineStage, StageStatus } from "./schema/model/stage_pb";
 import { SyncStrategy } from "./schema/model/strategy_pb";
+import { canApprove } from "./stages";
 
 /** The meaning of a status; `components/status` maps each tone to a colour and an icon. */
 export type Tone = "good" | "bad" | "busy" | "waiting" | "warning" | "quiet";
@@ -58,9 +59,20 @@ const STRATEGY_NAMES: Record<SyncStrategy, string> = {
 const UNKNOWN: StatusDisplay = { text: "Unknown", tone: "quiet" };
 
 export const syncStatusDisplay = (status: ApplicationSyncStatus): StatusDisplay => SYNC_STATUSES[status] ?? UNKNOWN;
+const WAITING_FOR_APPROVAL: StatusDisplay = { text: "Waiting for approval", tone: "waiting" };
+
+export const isWaitingForApproval = (deployment: Deployment): boolean =>
+  deployment.status === DeploymentStatus.DEPLOYMENT_RUNNING && deployment.stages.some(canApprove);
+
+/** The deployment's status; "Waiting for approval" instead of "Running" while a stage waits for a person. */
+export const deploymentDisplay = (deployment: Deployment): StatusDisplay =>
+  isWaitingForApproval(deployment) ? WAITING_FOR_APPROVAL : deploymentStatusDisplay(deployment.status);
+/** The stage's status; "Waiting for approval" instead of "Running" while it waits for a person. */
+export const stageDisplay = (stage: PipelineStage): StatusDisplay =>
+  canApprove(stage) ? WAITING_FOR_APPROVAL : stageStatusDisplay(stage.status);
 export const deploymentStatusDisplay = (status: DeploymentStatus): StatusDisplay =>
   DEPLOYMENT_STATUSES[status] ?? UNKNOWN;
-export const stageStatusDisplay = (status: StageStatus): StatusDisplay => STAGE_STATUSES[status] ?? UNKNOWN;
+const stageStatusDisplay = (status: StageStatus): StatusDisplay => STAGE_STATUSES[status] ?? UNKNOWN;
 export const connectionStatusDisplay = (status: Piped_ConnectionStatus): StatusDisplay =>
   CONNECTION_STATUSES[status] ?? UNKNOWN;
 export const strategyName = (strategy: SyncStrategy): string => STRATEGY_NAMES[strategy] ?? "Sync";

@@ -1,5 +1,6 @@
 // Keeps every page up to date without a reload. One Watch stream per tab reports changes; the affected
-// queries on screen are refetched. While the stream is down, all queries on screen are polled.
+// queries on screen are refetched. While the stream is down, all queries on screen are polled; if none of them is
+// answered, the connection is lost and what is on screen is out of date.
 
 import type { QueryClient, QueryKey } from "@tanstack/react-query";
 import { createContext, useContext, useEffect, useSyncExternalStore } from "react";
@@ -8,7 +9,7 @@ import { consoleClient, isUnauthenticated } from "./api";
 import { clearUser, key } from "./queries";
 import { type ConsoleChange, ConsoleChange_Kind as Kind } from "./schema/pipecd/v1/console_pb";
 
-export type Connection = "connecting" | "live" | "polling";
+export type Connection = "connecting" | "live" | "polling" | "lost";
 
 type Change = Pick<ConsoleChange, "kind" | "id" | "stageId">;
 type StageLogListener = (deploymentId: string, stageId: string) => void;
@@ -47,6 +48,21 @@ export function affectedQueries(change: Change): readonly QueryKey[] | null {
     default:
       return [];
   }
+}
+
+/** Whether queries are on screen and the last fetch of each failed, or waits for the network. */
+export function isCutOff(client: QueryClient): boolean {
+  const active = client.getQueryCache().findAll({ type: "active" });
+  return (
+    active.length > 0 &&
+    active.every(({ state }) => state.fetchStatus === "paused" || state.fetchFailureCount > 0 || state.status === "error")
+  );
+}
+
+/** When the data on screen was last received, in milliseconds since 1970; 0 if there is none. */
+export function lastReceivedAt(client: QueryClient): number {
+  const active = client.getQueryCache().findAll({ type: "active" });
+  return Math.max(0, ...active.map(({ state }) => state.dataUpdatedAt));
 }
 
 /** Delay before retry number `attempt` (from 0), in milliseconds: exponential with full jitter. */
@@ -108,7 +124,7 @@ export class LiveUpdates {
       await waitUntilVisible(signal);
       if (await this.#readStream(signal)) attempt = 0;
       if (signal.aborted || this.#controller?.signal !== signal) break;
-      this.#setConnection("polling");
+      if (this.#connection !== "lost") this.#setConnection("polling");
       await sleep(retryDelay(attempt, Math.random()), signal);
     }
     clearInterval(poll);
@@ -120,6 +136,8 @@ export class LiveUpdates {
     const close = () => stream.abort();
     signal.addEventListener("abort", close);
     const stopWatchingVisibility = closeWhenHidden(close);
+    // An open stream does not notice by itself that the network is gone.
+    window.addEventListener("offline", close);
     let idleTimeout = setTimeout(close, STREAM_IDLE_TIMEOUT_MS);
     let connected = false;
     try {
@@ -139,6 +157,7 @@ export class LiveUpdates {
     } finally {
       clearTimeout(idleTimeout);
       stopWatchingVisibility();
+      window.removeEventListener("offline", close);
       signal.removeEventListener("abort", close);
     }
     return connected;
@@ -169,6 +188,7 @@ export class LiveUpdates {
       const keys = this.#stale.has("*") ? [[]] : [...this.#stale.values()];
       this.#stale.clear();
       const remaining = await refetchQueries(this.client, keys);
+      if (this.#connection !== "live") this.#setConnection(isCutOff(this.client) ? "lost" : "polling");
       for (const queryKey of remaining) this.#stale.set(JSON.stringify(queryKey), queryKey);
       await sleep(REFETCH_PAUSE_MS);
     }

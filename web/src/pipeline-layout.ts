@@ -28,7 +28,7 @@ export interface PipelineLayout {
 }
 
 /** All lengths are in CSS pixels. */
-export const STAGE_SIZE: Size = { width: 236, height: 84 };
+export const STAGE_SIZE: Size = { width: 236, height: 92 };
 /** Between columns, between the stages of a column, and in addition before the rollback lane. */
 const GAP = { column: 44, row: 18, lane: 34 };
 

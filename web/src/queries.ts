@@ -4,7 +4,7 @@ import { type QueryClient, queryOptions } from "@tanstack/react-query";
 
 import { consoleClient, isUnauthenticated, webClient } from "./api";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
-import type { DeploymentStatus } from "./schema/model/deployment_pb";
+import { DeploymentStatus } from "./schema/model/deployment_pb";
 
 export interface ApplicationFilter {
   search: string;
@@ -118,6 +118,21 @@ export const deploymentsQuery = (filter: DeploymentFilter, cursor: string, pageS
     queryKey: [...key.deployments, filter, cursor, pageSize],
     queryFn: ({ signal }) => consoleClient.pageDeployments({ ...filter, pageSize, cursor }, { signal }),
     placeholderData: (previous) => previous,
+  });
+
+/** The deployments of an application that have begun and not ended. */
+export const unfinishedDeploymentsQuery = (applicationId: string) =>
+  queryOptions({
+    queryKey: [...key.deployments, "unfinished", applicationId],
+    queryFn: async ({ signal }) => {
+      const statuses = [
+        DeploymentStatus.DEPLOYMENT_PENDING,
+        DeploymentStatus.DEPLOYMENT_PLANNED,
+        DeploymentStatus.DEPLOYMENT_RUNNING,
+        DeploymentStatus.DEPLOYMENT_ROLLING_BACK,
+      ];
+      return (await consoleClient.pageDeployments({ applicationId, statuses, pageSize: 20 }, { signal })).deployments;
+    },
   });
 
 export const deploymentQuery = (id: string) =>

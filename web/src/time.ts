@@ -10,6 +10,7 @@ const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
 const absolute = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+const clockTime = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const day = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
 export function formatRelative(seconds: number, now: number): string {
@@ -41,3 +42,4 @@ export function formatDuration(seconds: number): string {
 
 export const formatDateTime = (seconds: number): string => absolute.format(seconds * 1000);
 export const formatDay = (seconds: number): string => day.format(seconds * 1000);
+export const formatTime = (seconds: number): string => clockTime.format(seconds * 1000);

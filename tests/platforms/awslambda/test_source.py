@@ -10,7 +10,7 @@ import pytest
 from pipecd.errors import ConfigError
 from pipecd.model.deployment import SyncStrategy, VersionKind
 from pipecd.platforms.awslambda import platform
-from pipecd.platforms.awslambda.function import GitSource
+from pipecd.platforms.awslambda.function import GitSource, LambdaFunction
 from pipecd.platforms.awslambda.source import build_zip
 from tests.platforms.aws.emulator import Emulator
 from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded, load_source
@@ -136,3 +136,26 @@ async def test_the_first_deployment_uses_quick_sync_and_later_ones_the_pipeline(
     assert later.strategy is SyncStrategy.PIPELINE and "from version v1 to v2" in later.reason
     (version,) = platform.versions(second)
     assert (version.kind, version.name, version.version) == (VersionKind.CONTAINER_IMAGE, "shop", "v2")
+
+
+@pytest.mark.parametrize(
+    ("remote", "name"),
+    [
+        ("https://git.example/shop/functions.git", "shop/functions"),
+        ("git@git.example:shop/functions.git", "shop/functions"),
+        ("ssh://git@git.example:22/shop/functions", "shop/functions"),
+        ("https://git.example", "https://git.example"),
+    ],
+)
+def test_a_version_from_git_is_named_after_its_repository(remote: str, name: str) -> None:
+    function = LambdaFunction(
+        name="shop",
+        role="arn:aws:iam::111111111111:role/shop",
+        runtime="python3.12",
+        handler="index.handler",
+        memory=128,
+        timeout=5,
+        source=GitSource(git=remote, ref="v1", path="src"),
+    )
+    (version,) = platform.versions(function)
+    assert (version.name, version.version) == (name, "v1")

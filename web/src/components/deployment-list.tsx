@@ -3,7 +3,7 @@
 import { Text } from "@mantine/core";
 import { Link } from "react-router";
 
-import { deploymentStatusDisplay, isDeploymentCompleted } from "../display-names";
+import { deploymentDisplay, isDeploymentCompleted } from "../display-names";
 import { kindName, kindOf } from "../kinds";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { formatDay } from "../time";
@@ -51,7 +51,7 @@ function Row({ deployment, singleApplication }: { deployment: Deployment; single
   return (
     <li className={classes.row}>
       <div>
-        <StatusBadge status={deploymentStatusDisplay(deployment.status)} />
+        <StatusBadge status={deploymentDisplay(deployment)} />
       </div>
       <div className={classes.summary}>
         <Link to={`/deployments/${deployment.id}`} className={classes.name}>

@@ -104,7 +104,7 @@ function List<Item>({ noun, query, columns, renderRow, emptyState }: ListProps<I
   if (query.data.length === 0) return emptyState;
   return (
     <div className="panel" style={{ overflowX: "auto" }}>
-      <Table className={classes.table} verticalSpacing="sm">
+      <Table className={`${classes.table} ${classes.cards}`} verticalSpacing="sm">
         <Table.Thead>
           <Table.Tr>
             {columns.map((column) => (

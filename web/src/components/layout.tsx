@@ -10,7 +10,7 @@ import { Link, Navigate, Outlet, useLocation } from "react-router";
 import { useStartLiveUpdates } from "../live";
 import { meQuery } from "../queries";
 import type { GetMeResponse } from "../schema/web/project_pb";
-import { ConnectionIndicator } from "./connection-indicator";
+import { ConnectionIndicator, OutOfDateAlert } from "./connection-indicator";
 import { ErrorAlert } from "./error-alert";
 import { Logo } from "./logo";
 import { ThemeMenu } from "./theme-menu";
@@ -112,6 +112,7 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
           </Stack>
         </AppShell.Navbar>
         <AppShell.Main id="main" ref={main} tabIndex={-1}>
+          <OutOfDateAlert />
           <Suspense fallback={<Loading />}>
             <Outlet />
           </Suspense>

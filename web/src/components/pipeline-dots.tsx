@@ -2,7 +2,7 @@
 
 import { VisuallyHidden } from "@mantine/core";
 
-import { isStageCompleted, stageStatusDisplay } from "../display-names";
+import { isStageCompleted, stageDisplay } from "../display-names";
 import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
 import classes from "./pipeline-dots.module.css";
 
@@ -21,9 +21,9 @@ export function PipelineDots({ stages }: { stages: readonly PipelineStage[] }) {
         <span
           key={stage.id}
           className={classes.dot}
-          data-tone={stageStatusDisplay(stage.status).tone}
+          data-tone={stageDisplay(stage).tone}
           data-rollback={stage.rollback || undefined}
-          title={`${stage.name}: ${stageStatusDisplay(stage.status).text.toLowerCase()}`}
+          title={`${stage.name}: ${stageDisplay(stage).text.toLowerCase()}`}
           aria-hidden
         />
       ))}

@@ -1,9 +1,9 @@
 // The pipeline as a graph. Each stage is a button that opens its log.
 
 import { useMediaQuery } from "@mantine/hooks";
-import { useMemo } from "react";
+import { Fragment, type ReactNode, useMemo } from "react";
 
-import { stageStatusDisplay } from "../display-names";
+import { stageDisplay } from "../display-names";
 import { layoutPipeline, STAGE_SIZE } from "../pipeline-layout";
 import type { PipelineStage } from "../schema/model/stage_pb";
 import { endedAt, stageNote, startedAt } from "../stages";
@@ -41,6 +41,15 @@ export function Pipeline({ stages, selectedId, onSelect }: PipelineProps) {
   );
 }
 
+/** The name with possible line breaks after its underscores. */
+const breakableName = (name: string): ReactNode =>
+  name.split(/(?<=_)/).map((part, index) => (
+    <Fragment key={index}>
+      {index > 0 && <wbr />}
+      {part}
+    </Fragment>
+  ));
+
 interface StageBoxProps extends Pick<PipelineProps, "onSelect"> {
   stage: PipelineStage;
   x: number;
@@ -49,7 +58,7 @@ interface StageBoxProps extends Pick<PipelineProps, "onSelect"> {
 }
 
 function StageBox({ stage, x, y, selected, onSelect }: StageBoxProps) {
-  const status = stageStatusDisplay(stage.status);
+  const status = stageDisplay(stage);
   const started = startedAt(stage);
   const note = stageNote(stage) || stage.desc;
   return (
@@ -59,19 +68,21 @@ function StageBox({ stage, x, y, selected, onSelect }: StageBoxProps) {
       data-tone={status.tone}
       aria-pressed={selected}
       style={{ left: x, top: y, width: STAGE_SIZE.width, height: STAGE_SIZE.height }}
-      title={note}
+      title={[stage.name, note].filter(Boolean).join(": ")}
       onClick={() => onSelect(stage.id)}
     >
       <span className={classes.head}>
         <StatusIcon status={status} size={17} />
-        <span className={classes.name}>{stage.name}</span>
+        <span className={classes.name}>{breakableName(stage.name)}</span>
+      </span>
+      <span className={classes.foot}>
+        <span className={classes.note}>{note}</span>
         {started > 0 && (
           <span className={classes.duration}>
             <Duration from={started} until={endedAt(stage)} />
           </span>
         )}
       </span>
-      <span className={classes.note}>{note}</span>
     </button>
   );
 }

@@ -67,12 +67,12 @@ function Row({ apiKey }: { apiKey: APIKey }) {
       <Table.Td>
         <Text fw={600}>{apiKey.name}</Text>
       </Table.Td>
-      <Table.Td>{apiKey.role === Role.READ_WRITE ? READ_WRITE : READ_ONLY}</Table.Td>
-      <Table.Td>{apiKey.creator}</Table.Td>
-      <Table.Td className={tableClasses.time}>
+      <Table.Td data-label="Role">{apiKey.role === Role.READ_WRITE ? READ_WRITE : READ_ONLY}</Table.Td>
+      <Table.Td data-label="Created by">{apiKey.creator}</Table.Td>
+      <Table.Td className={tableClasses.time} data-label="Created">
         <RelativeTime at={apiKey.createdAt} />
       </Table.Td>
-      <Table.Td className={tableClasses.time}>
+      <Table.Td className={tableClasses.time} data-label="Last used">
         <RelativeTime at={apiKey.lastUsedAt} />
       </Table.Td>
       <Table.Td className={tableClasses.time}>

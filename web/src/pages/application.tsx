@@ -22,6 +22,7 @@ import { StatusBadge } from "../components/status";
 import { SyncButton } from "../components/sync-button";
 import { SyncState } from "../components/sync-state";
 import { RelativeTime } from "../components/time";
+import { VersionLine } from "../components/version-line";
 import { syncStatusDisplay } from "../display-names";
 import { kindName, kindOf, providerOf } from "../kinds";
 import { applicationQuery, deploymentsQuery, pipedsQuery } from "../queries";
@@ -153,9 +154,7 @@ function RunningVersion({ application }: { application: Application }) {
               "Versions",
               running.versions.length > 0 &&
                 running.versions.map((version) => (
-                  <div key={`${version.name}@${version.version}`}>
-                    {version.name || "Source"} <span className="mono">{version.version}</span>
-                  </div>
+                  <VersionLine key={`${version.name}@${version.version}`} version={version} />
                 )),
             ],
             ["Summary", running.summary],

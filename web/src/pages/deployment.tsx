@@ -18,12 +18,14 @@ import { Section } from "../components/section";
 import { StageLogView } from "../components/stage-log";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
-import { deploymentStatusDisplay, isDeploymentCompleted, stageStatusDisplay } from "../display-names";
+import { VersionLine } from "../components/version-line";
+import { deploymentDisplay, deploymentStatusDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
 import { kindName, kindOf } from "../kinds";
 import { withParam } from "../filters";
-import { deploymentQuery } from "../queries";
+import { deploymentQuery, pipedsQuery, unfinishedDeploymentsQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
+import { Piped_ConnectionStatus } from "../schema/model/piped_pb";
 import type { PipelineStage } from "../schema/model/stage_pb";
 import { approvers, canApprove, defaultStageId, stageNote } from "../stages";
 
@@ -67,7 +69,7 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
         title={deployment.applicationName}
         tabTitle={`${deployment.applicationName}: deployment`}
         parent={PARENT}
-        badge={<StatusBadge status={deploymentStatusDisplay(deployment.status)} />}
+        badge={<StatusBadge status={deploymentDisplay(deployment)} />}
         description={deployment.summary}
         actions={isDeploymentCompleted(deployment.status) ? null : <CancelButton deployment={deployment} />}
       />
@@ -76,16 +78,44 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
         {deployment.stages.length > 0 ? (
           <Pipeline stages={deployment.stages} selectedId={stage?.id ?? ""} onSelect={selectStage} />
         ) : (
-          <Text size="sm" className="faint">
-            {isDeploymentCompleted(deployment.status)
-              ? "The deployment ended before it was planned."
-              : "The piped is planning this deployment. Its stages appear here once it is planned."}
-          </Text>
+          <NotPlanned deployment={deployment} />
         )}
       </Section>
       {stage && <StageSection deployment={deployment} stage={stage} />}
       <Details deployment={deployment} />
     </Stack>
+  );
+}
+
+/** Why the deployment has no stages yet, and what it waits for. */
+function NotPlanned({ deployment }: { deployment: Deployment }) {
+  const completed = isDeploymentCompleted(deployment.status);
+  const unfinished = useQuery({ ...unfinishedDeploymentsQuery(deployment.applicationId), enabled: !completed });
+  const pipeds = useQuery({ ...pipedsQuery, enabled: !completed });
+  const piped = pipeds.data?.find((candidate) => candidate.id === deployment.pipedId);
+  const before = unfinished.data
+    ?.filter((other) => other.id !== deployment.id && other.createdAt <= deployment.createdAt)
+    .toSorted((a, b) => Number(a.createdAt - b.createdAt))[0];
+  return (
+    <Text size="sm" className="faint">
+      {completed ? (
+        "The deployment ended before it was planned."
+      ) : piped && piped.status !== Piped_ConnectionStatus.ONLINE ? (
+        <>
+          Waits for the piped <Anchor component={Link} to="/pipeds" inherit>{piped.name}</Anchor>, which is not online.
+        </>
+      ) : before ? (
+        <>
+          Waits until the{" "}
+          <Anchor component={Link} to={`/deployments/${before.id}`} inherit>
+            deployment before it
+          </Anchor>{" "}
+          has ended, which is {deploymentDisplay(before).text.toLowerCase()}.
+        </>
+      ) : (
+        "The piped is planning this deployment. Its stages appear here once it is planned."
+      )}
+    </Text>
   );
 }
 
@@ -111,7 +141,7 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
       aside={
         <Group gap="sm">
           <StageActions deployment={deployment} stage={stage} />
-          <StatusBadge status={stageStatusDisplay(stage.status)} />
+          <StatusBadge status={stageDisplay(stage)} />
         </Group>
       }
     >
@@ -161,9 +191,7 @@ function Details({ deployment }: { deployment: Deployment }) {
             "Versions",
             deployment.versions.length > 0 &&
               deployment.versions.map((version) => (
-                <div key={`${version.name}@${version.version}`}>
-                  {version.name || "Source"} <span className="mono">{version.version}</span>
-                </div>
+                <VersionLine key={`${version.name}@${version.version}`} version={version} />
               )),
           ],
           ["Status reason", isDeploymentCompleted(deployment.status) && deployment.statusReason],

@@ -106,23 +106,29 @@ function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
           ),
         )}
       </Table.Td>
-      <Table.Td>
+      <Table.Td data-label="Version">
         <PipedVersion piped={piped} />
       </Table.Td>
-      <Table.Td>
-        <Platforms piped={piped} />
+      <Table.Td data-label="Platforms">
+        <div>
+          <Platforms piped={piped} />
+        </div>
       </Table.Td>
-      <Table.Td>
-        {piped.repositories.length > 0
-          ? piped.repositories.map((repository) => (
-              <div key={repository.id} className="mono">
-                {repository.id} · {repository.branch}
-              </div>
-            ))
-          : "–"}
+      <Table.Td data-label="Repositories">
+        <div>
+          {piped.repositories.length > 0
+            ? piped.repositories.map((repository) => (
+                <div key={repository.id} className="mono">
+                  {repository.id} · {repository.branch}
+                </div>
+              ))
+            : "–"}
+        </div>
       </Table.Td>
-      <Table.Td className={tableClasses.time}>
-        <LastSeen piped={piped} />
+      <Table.Td className={tableClasses.time} data-label="Last seen">
+        <div>
+          <LastSeen piped={piped} />
+        </div>
       </Table.Td>
       <Table.Td>
         <PipedActions piped={piped} onKeyCreated={onKeyCreated} onUpgrade={onUpgrade} />

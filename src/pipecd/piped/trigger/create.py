@@ -45,7 +45,7 @@ class DeploymentCreator:
     async def create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
         """The deployment as recorded by the control plane. A repeated call returns the existing one."""
         now = int(self._clock.now())
-        deployment = _deployment(application, head, cause, now)
+        deployment = _deployment(application, head, file, cause, now)
         # A deployment that is part of a chain starts no other chain.
         chain = _chain(file.chain) if file.chain and not cause.chain_id else None
         recorded = await self._reporter.create_deployment(deployment, chain)
@@ -64,7 +64,7 @@ def deployment_id(application_id: str, commit: str, cause: Cause) -> str:
     return id_of_commit(application_id, commit, cause.kind.name, cause.previous_id)
 
 
-def _deployment(application: Application, head: Head, cause: Cause, now: int) -> Deployment:
+def _deployment(application: Application, head: Head, file: AppFile, cause: Cause, now: int) -> Deployment:
     repository, url = head.repository, commit_url(head.repository.remote, head.commit.hash)
     return Deployment(
         id=deployment_id(application.id, head.commit.hash, cause),
@@ -82,7 +82,8 @@ def _deployment(application: Application, head: Head, cause: Cause, now: int) ->
             summary=cause.reason if cause.strategy is not SyncStrategy.AUTO else "",
         ),
         platform_provider=application.platform_provider,
-        labels=application.labels,
+        # The commit may change the labels; the application's record is updated later.
+        labels=dict(file.labels),
         reason=cause.reason,
         chain_id=cause.chain_id,
         chain_block=cause.chain_block,

@@ -53,9 +53,15 @@ def versions(desired: LambdaFunction) -> Sequence[Version]:
         url = f"https://console.aws.amazon.com/s3/object/{desired.s3_bucket}?prefix={desired.s3_key}"
     else:
         assert desired.source
-        kind, name = VersionKind.GIT_SOURCE, desired.source.git
+        kind, name = VersionKind.GIT_SOURCE, _repository_name(desired.source.git)
         url = directory_url(desired.source.git, desired.source.ref, desired.source.path)
     return (Version(kind=kind, version=desired.version, name=name, url=url),)
+
+
+def _repository_name(remote: str) -> str:
+    """The path of a repository without its host: `example/functions`."""
+    path = remote.partition("://")[2].partition("/")[2] if "://" in remote else remote.rpartition(":")[2]
+    return path.strip("/").removesuffix(".git") or remote
 
 
 async def load_code(work: Work[Any], desired: LambdaFunction) -> Mapping[str, Any]:
