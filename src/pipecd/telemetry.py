@@ -60,16 +60,23 @@ Health = Callable[[], Awaitable[str]]
 
 
 async def answer_admin_request(
-    path: str, health: Health, registry: CollectorRegistry = REGISTRY
+    path: str,
+    health: Health,
+    registry: CollectorRegistry = REGISTRY,
+    *,
+    remark: Callable[[], str] = lambda: "",
 ) -> AdminResponse:
     """The response for `/healthz`, `/metrics` or `/version`; 404 for any other path.
 
-    `health` returns the reason the process is unhealthy, or an empty string.
+    `health` returns the reason the process is unhealthy, or an empty string; `remark` what to say of a
+    healthy one.
     """
     match path.split("?")[0]:
         case "/healthz":
             reason = await health()
-            return (503, "text/plain", reason.encode()) if reason else (200, "text/plain", b"ok")
+            if reason:
+                return 503, "text/plain", reason.encode()
+            return 200, "text/plain", (f"ok; {text}" if (text := remark()) else "ok").encode()
         case "/version":
             return 200, "application/json", json.dumps({"version": __version__}).encode()
         case "/metrics":

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import structlog
 
 from pipecd import controlplane
 from pipecd.controlplane import jobs
@@ -14,6 +15,8 @@ from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.sessions import Session, Sessions
 from pipecd.controlplane.jobs import Job
+from pipecd.controlplane.records import pipeds
+from pipecd.controlplane.rpc.agent import beat
 from pipecd.controlplane.rpc.identity import CallMetadata, authenticate_agent, authenticate_program
 from pipecd.controlplane.rpc.watch import watch_agent
 from pipecd.controlplane.services import Services
@@ -25,7 +28,7 @@ from pipecd.errors import Conflict, Refused, Unauthenticated
 from pipecd.model.actor import Actor
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
-from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
+from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest, BeatRequest
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import ENCRYPTION_KEY, CallFailed, control_plane, spec
 from tests.virtual_clock import VirtualClock
@@ -124,6 +127,43 @@ async def test_an_open_stream_keeps_its_lease_for_days(services: Services, clock
         assert not await services.store.leases.acquire(piped_lease_name("home"), "two", 1)
     assert clock.monotonic() >= 49 * services.settings.watch.lease_renew_interval
     await stream.aclose()
+
+
+async def test_an_agent_whose_loop_is_blocked_is_not_responding(
+    services: Services, clock: VirtualClock
+) -> None:
+    """Its stream stays open: threads of gRPC answer for it. A standby's heartbeats do not count."""
+    piped = Piped(id="home", name="home", project_id="shop", keys=[PipedKey(hash="h")])
+    await services.store.create(piped, by=TESTER)
+    caller = Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h")
+
+    async def not_responding() -> list[str]:
+        return await pipeds.find_not_responding(services, "shop", [piped])
+
+    stream = watch_agent(services, caller, AgentWatchRequest(instance="one"))
+    assert (await anext(stream)).kind == AgentChange.LEASE_GRANTED
+    assert await not_responding() == [], "an older agent sends no heartbeats"
+    await beat(services, caller, BeatRequest(instance="one"))
+    with services.store.feed.subscribe() as changes, structlog.testing.capture_logs() as logs:
+        reading = asyncio.create_task(services.store.feed.run())
+        while clock.monotonic() <= 50:
+            await clock.run(anext(stream))
+            await beat(services, caller, BeatRequest(instance="standby"))
+        assert await not_responding() == ["home"]
+        (online,) = await pipeds.with_status(services, "shop", [piped])
+        assert online.status == Piped.ONLINE, "PipeCD's programs know no other status"
+        await beat(services, caller, BeatRequest(instance="one"))
+        await clock.run(anext(stream))
+        assert await not_responding() == []
+        presence = [await clock.run(changes.get()) for _ in range(2)]
+        reading.cancel()
+    assert {change.kind for change in presence} == {"piped"}, "the console reloads the agents"
+    assert [line["event"] for line in logs if "respond" in line["event"]] == [
+        "agent_not_responding",
+        "agent_responding",
+    ]
+    await stream.aclose()
+    assert await not_responding() == [], "it is offline"
 
 
 async def test_a_session_ends_after_its_lifetime(services: Services, clock: VirtualClock) -> None:

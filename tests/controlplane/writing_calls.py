@@ -273,6 +273,7 @@ WRITES = {
 #: Calls that store something that is not audited; see docs/decisions/0012-audit-log.md.
 NOT_AUDITED = {
     "PipedService/ReportStat": {"piped_stats": b"up 1\n"},
+    "AgentService/Beat": {"instance": "process"},
     "PipedService/ReportStageLogs": {
         "deployment_id": "pending",
         "stage_id": "analysis",

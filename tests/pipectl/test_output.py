@@ -23,12 +23,15 @@ from pipecd.pipectl.output import (
     show,
     table,
 )
+from pipecd.pipectl.pipeds import status_of
 from pipecd.pipectl.values import parse_list, parse_pairs, parse_statuses
 from pipecd.schema.api.applications_pb2 import ListApplicationsResponse
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.kind_pb2 import ApplicationKind
+from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.plan_preview_pb2 import ApplicationPlanPreviewResult
+from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsResponse
 from tests.virtual_clock import VirtualClock
 
 JSON = Output(format="json")
@@ -216,3 +219,19 @@ def test_statuses_are_accepted_with_and_without_prefix() -> None:
 def test_empty_fields_are_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     print_view(View(parts=[fields([("Name", Application(name="shop").name), ("Description", "")])]))
     assert capsys.readouterr().out == "Name  shop\n"
+
+
+def test_an_agent_that_does_not_respond_is_told_apart_from_one_that_is_online() -> None:
+    response = ListPipedsResponse(
+        pipeds=[
+            Piped(id="a", name="a", status=Piped.ONLINE),
+            Piped(id="b", name="b", status=Piped.ONLINE),
+            Piped(id="c", name="c", disabled=True),
+        ],
+        not_responding=["b"],
+    )
+    assert [status_of(piped, response.not_responding) for piped in response.pipeds] == [
+        "ONLINE",
+        "NOT_RESPONDING",
+        "DISABLED",
+    ]

@@ -12,6 +12,7 @@ from pipecd.piped import admin
 from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.settings import ConnectSettings
 from pipecd.retry import Retry
+from pipecd.watchdog import Watchdog
 from tests.eventually import eventually
 from tests.world import SETTINGS, World, pipeline, world
 
@@ -95,7 +96,7 @@ async def test_admin_port_responds_and_a_port_in_use_is_named() -> None:
     async def healthy() -> str:
         return ""
 
-    async with admin.serve(healthy, "127.0.0.1", 0) as port:
+    async with admin.serve(healthy, Watchdog(), "127.0.0.1", 0) as port:
         for path, expected in (
             ("/healthz", b"ok"),
             ("/version", b'"version"'),
@@ -108,5 +109,5 @@ async def test_admin_port_responds_and_a_port_in_use_is_named() -> None:
             assert response.startswith(b"HTTP/1.1 200"), response
             assert expected in response
         with pytest.raises(ConfigError, match=str(port)):
-            async with admin.serve(healthy, "127.0.0.1", port):
+            async with admin.serve(healthy, Watchdog(), "127.0.0.1", port):
                 pass

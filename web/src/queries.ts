@@ -174,6 +174,12 @@ export const lastSeenQuery = queryOptions({
   queryFn: async ({ signal }) => (await consoleClient.seePipeds({}, { signal })).lastSeen,
 });
 
+/** IDs of pipeds that are connected, but whose program does not respond. */
+export const notRespondingQuery = queryOptions({
+  queryKey: [...key.pipeds, "not-responding"],
+  queryFn: async ({ signal }) => (await consoleClient.seePipeds({}, { signal })).notResponding,
+});
+
 export const apiKeysQuery = queryOptions({
   queryKey: key.apiKeys,
   queryFn: async ({ signal }) => (await webClient.listAPIKeys({}, { signal })).keys,

@@ -43,6 +43,7 @@ from pipecd.controlplane.store.stage_logs import StageLogs
 from pipecd.errors import PipecdError
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.telemetry import Health
+from pipecd.watchdog import Watchdog
 
 log = structlog.get_logger()
 
@@ -123,6 +124,8 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
 async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[RunningServer]:
     """Run the control plane while the block runs."""
     async with AsyncExitStack() as stack:
+        watchdog = Watchdog()
+        await stack.enter_async_context(watchdog.watching())
         services = await stack.enter_async_context(open_services(spec, options))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [tasks.create_task(services.store.feed.run(), name="change feed")]
@@ -139,7 +142,7 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
         stack.callback(admin_socket.close)
         await stack.enter_async_context(
-            http_serving(admin.application(_health(services)), admin_socket, _connections(services))
+            http_serving(admin.application(_health(services), watchdog), admin_socket, _connections(services))
         )
         await stack.enter_async_context(
             http_serving(_http_application(spec, options, services), http_socket, _connections(services))
@@ -171,13 +174,15 @@ async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:
     """`pipecd ops`: run only the jobs and the admin port, until SIGINT or SIGTERM."""
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
+        watchdog = Watchdog()
+        await stack.enter_async_context(watchdog.watching())
         services = await stack.enter_async_context(open_services(spec, options))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(_cancel, [tasks.create_task(jobs.run(services), name="jobs")])
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
         stack.callback(admin_socket.close)
         await stack.enter_async_context(
-            http_serving(admin.application(_health(services)), admin_socket, _connections(services))
+            http_serving(admin.application(_health(services), watchdog), admin_socket, _connections(services))
         )
         await stop.wait()
 

@@ -59,6 +59,9 @@ class WatchSettings:
     lease_renew_interval: float = 4.0
     #: Interval at which a waiting process tries to acquire the lease (seconds).
     lease_retry_interval: float = 1.0
+    #: An agent with a stream is not responding after this time without a heartbeat (seconds): three times
+    #: the interval at which it sends them.
+    response_timeout: float = 45.0
     #: Interval of heartbeats on a browser's stream (seconds): proxies end silent connections.
     heartbeat_interval: float = 10.0
 

@@ -48,7 +48,7 @@ _STATUSES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("FAILURE", "INVALID_CONFIG"), _FAILURE),
     **dict.fromkeys(("RUNNING", "DEPLOYING"), _ACTIVE),
     **dict.fromkeys(("PENDING", "PLANNED", "NOT_STARTED_YET", "UNKNOWN"), _WAITING),
-    **dict.fromkeys(("ROLLING_BACK", "OUT_OF_SYNC", "OFFLINE"), _CHANGED),
+    **dict.fromkeys(("ROLLING_BACK", "OUT_OF_SYNC", "OFFLINE", "NOT_RESPONDING"), _CHANGED),
     **dict.fromkeys(("CANCELLED", "SKIPPED", "EXITED", "DISABLED", "DELETED"), _OVER),
 }
 

@@ -1,6 +1,6 @@
 """`pipectl piped …`: list, enable and disable agents."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 import click
@@ -39,7 +39,13 @@ async def list_command(client: Client, *, all: bool, output: Output) -> None:
 def _list_view(response: ListPipedsResponse, output: Output) -> View:
     columns = ["ID", "NAME", "STATUS", "VERSION", "STARTED"]
     rows = [
-        [output.id(piped.id), piped.name, _status(piped), piped.version, format_age(piped.started_at)]
+        [
+            output.id(piped.id),
+            piped.name,
+            status_of(piped, response.not_responding),
+            piped.version,
+            format_age(piped.started_at),
+        ]
         for piped in response.pipeds
     ]
     if output.wide:
@@ -78,5 +84,7 @@ def _format_expiry(keys: Iterable[PipedKey]) -> str:
     return f"{datetime.fromtimestamp(max(times), UTC):%Y-%m-%d}"
 
 
-def _status(piped: Piped) -> str:
+def status_of(piped: Piped, not_responding: Collection[str]) -> str:
+    if piped.id in not_responding:
+        return "NOT_RESPONDING"
     return "DISABLED" if piped.disabled else Piped.ConnectionStatus.Name(piped.status)

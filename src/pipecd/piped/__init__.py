@@ -29,7 +29,7 @@ from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.options import Options
 from pipecd.piped.platform_availability import check_provider_types, log_platforms
-from pipecd.piped.session import stats
+from pipecd.piped.session import heartbeat, stats
 from pipecd.piped.session.connect import connect_and_register
 from pipecd.piped.session.meta import Identity
 from pipecd.piped.session.polling import Wakes, poll
@@ -41,6 +41,7 @@ from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.registry import load_platforms
 from pipecd.platforms.stage_tables import check_tables
 from pipecd.telemetry import redactor
+from pipecd.watchdog import Watchdog
 
 log = structlog.get_logger()
 
@@ -98,7 +99,11 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             options.clock,
             options.settings.unreachable_timeout,
         )
-        port = await exit_stack.enter_async_context(serve(health, options.admin_host, options.admin_port))
+        watchdog = Watchdog()
+        await exit_stack.enter_async_context(watchdog.watching())
+        port = await exit_stack.enter_async_context(
+            serve(health, watchdog, options.admin_host, options.admin_port)
+        )
         exit_stack.push_async_callback(_flush_logs, components.rollout_services.stage_services.logs, options)
         log.info("agent_started", name=identity.name, version=__version__, admin_port=port)
         exit_stack.push_async_callback(components.notifier.flush)
@@ -180,6 +185,14 @@ def _loops(
             clock=clock,
             interval=stats.INTERVAL,
             wake=Wake(),
+        ),
+        "heartbeat": repeat(
+            "heartbeat",
+            heartbeat.Heartbeat(client, instance).send,
+            clock=clock,
+            interval=heartbeat.INTERVAL,
+            wake=Wake(),
+            feeds=(leadership.feed,),
         ),
         "logs": components.rollout_services.stage_services.logs.run(),
         "notifications": components.notifier.run(),

@@ -8,6 +8,7 @@ from pipecd.client import Client
 from pipecd.clock import Clock
 from pipecd.piped.metrics import REGISTRY
 from pipecd.telemetry import AdminResponse, Health, answer_admin_request
+from pipecd.watchdog import Watchdog
 
 
 def health_check(
@@ -32,11 +33,11 @@ def health_check(
 
 
 @asynccontextmanager
-async def serve(health: Health, host: str, port: int) -> AsyncIterator[int]:
+async def serve(health: Health, watchdog: Watchdog, host: str, port: int) -> AsyncIterator[int]:
     """Serves while the block runs. Yields the port, which the system chooses if `port` is 0."""
 
     async def handle(path: str) -> AdminResponse:
-        return await answer_admin_request(path, health, REGISTRY)
+        return await answer_admin_request(path, health, REGISTRY, remark=watchdog.remark)
 
     async with admin_port.serve(handle, host, port) as bound_port:
         yield bound_port

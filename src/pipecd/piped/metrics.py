@@ -4,8 +4,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
+from pipecd.watchdog import BLOCKED_SECONDS
 
 REGISTRY = CollectorRegistry()
+REGISTRY.register(BLOCKED_SECONDS)
 INTERNAL_ERRORS = Counter("piped_faults_total", "Internal errors of the agent", ["loop"], registry=REGISTRY)
 DEPLOYMENT_STATUS = Gauge(
     "deployment_status",

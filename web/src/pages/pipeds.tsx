@@ -19,7 +19,7 @@ import { RelativeTime } from "../components/time";
 import { UpgradeDialog } from "../components/upgrade-dialog";
 import { connectionStatusDisplay, type StatusDisplay } from "../display-names";
 import { kindName, kindsOf, providersWithoutPlatform } from "../kinds";
-import { key, lastSeenQuery, meQuery, pipedsQuery } from "../queries";
+import { key, lastSeenQuery, meQuery, notRespondingQuery, pipedsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 
 interface PipedKey {
@@ -29,6 +29,8 @@ interface PipedKey {
 }
 
 const DISABLED: StatusDisplay = { text: "Disabled", tone: "quiet" };
+/** Connected, but its event loop is blocked or overloaded; see its log. */
+const NOT_RESPONDING = { text: "Not responding", tone: "bad" } as const;
 
 export function PipedsPage() {
   const pipeds = useQuery(pipedsQuery);
@@ -85,10 +87,12 @@ export function PipedsPage() {
 }
 
 function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
+  const notResponding = useQuery(notRespondingQuery).data?.includes(piped.id);
+  const connected = notResponding ? NOT_RESPONDING : connectionStatusDisplay(piped.status);
   return (
     <Table.Tr data-disabled={piped.disabled || undefined}>
       <Table.Td>
-        <StatusBadge status={piped.disabled ? DISABLED : connectionStatusDisplay(piped.status)} />
+        <StatusBadge status={piped.disabled ? DISABLED : connected} />
       </Table.Td>
       <Table.Td>
         <Text fw={600}>{piped.name}</Text>

@@ -7,11 +7,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from pipecd.telemetry import Health, answer_admin_request
+from pipecd.watchdog import Watchdog
 
 
-def application(health: Health) -> ASGIApp:
+def application(health: Health, watchdog: Watchdog) -> ASGIApp:
     async def answer(request: Request) -> Response:
-        status, content_type, body = await answer_admin_request(request.url.path, health)
+        status, content_type, body = await answer_admin_request(
+            request.url.path, health, remark=watchdog.remark
+        )
         return Response(body, status_code=status, headers={"content-type": content_type})
 
     return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "HEAD"])])

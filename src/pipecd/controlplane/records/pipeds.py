@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from uuid import uuid4
 
 from pipecd.controlplane.auth import keys
-from pipecd.controlplane.auth.caller import Caller
+from pipecd.controlplane.auth.caller import Agent, Caller
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
-from pipecd.controlplane.store.kinds import DISCONNECTED, STATISTICS
+from pipecd.controlplane.store.kinds import DISCONNECTED, HEARTBEAT, STATISTICS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.controlplane.store.secret_fields import redact
 from pipecd.encryption import encrypt
@@ -108,6 +108,38 @@ async def last_seen(services: Services, project_id: str) -> dict[str, int]:
             seen[piped_id] = max(seen.get(piped_id, 0), touched // 1_000_000)
     connected = await _find_connected(services, await lists.pipeds(services.store, project_id))
     return seen | dict.fromkeys(connected, services.now())
+
+
+async def record_heartbeat(services: Services, agent: Agent, instance: str) -> None:
+    """Record that the event loop of an agent runs, if this process has the lease of its piped."""
+    if await services.store.leases.holder(piped_lease_name(agent.piped_id)) == instance:
+        await services.store.put_metadata(HEARTBEAT, agent.piped_id, agent.project_id, b"", by=agent.actor)
+
+
+async def is_responding(services: Services, piped_id: str) -> bool:
+    """Whether a connected agent has sent a heartbeat recently, or sends none because it is older."""
+    beat = await services.store.get_metadata(HEARTBEAT, piped_id)
+    left = await services.store.get_metadata(DISCONNECTED, piped_id)
+    return _responds(services, beat[1] if beat else 0, left[1] if left else 0)
+
+
+async def find_not_responding(services: Services, project_id: str, pipeds: Iterable[Piped]) -> list[str]:
+    """The IDs of the agents that are connected, but whose event loop is blocked or overloaded."""
+    connected = await _find_connected(services, [piped for piped in pipeds if not piped.disabled])
+    beats = await services.store.list_metadata(HEARTBEAT, project_id)
+    disconnects = await services.store.list_metadata(DISCONNECTED, project_id)
+    return [
+        piped_id
+        for piped_id in sorted(connected)
+        if not _responds(services, beats.get(piped_id, (b"", 0))[1], disconnects.get(piped_id, (b"", 0))[1])
+    ]
+
+
+def _responds(services: Services, beat_at: int, disconnected_at: int) -> bool:
+    """Times in epoch microseconds; 0 means never."""
+    if beat_at <= disconnected_at:
+        return True
+    return services.clock.now() - beat_at / 1_000_000 <= services.settings.watch.response_timeout
 
 
 async def _find_connected(services: Services, pipeds: Iterable[Piped]) -> set[str]:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
-from pipecd.controlplane.records import suggestions
+from pipecd.controlplane.records import pipeds, suggestions
 from pipecd.controlplane.rpc import watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.errors import Refused
 from pipecd.schema.pipecd.v1.agent_pb2 import (
+    BeatRequest,
+    BeatResponse,
     ReportUnregisteredApplicationsRequest,
     ReportUnregisteredApplicationsResponse,
 )
@@ -31,7 +33,13 @@ async def report_unregistered(
     return ReportUnregisteredApplicationsResponse()
 
 
+async def beat(services: Services, agent: Agent, request: BeatRequest) -> BeatResponse:
+    await pipeds.record_heartbeat(services, agent, request.instance)
+    return BeatResponse()
+
+
 HANDLERS: Mapping[str, Handler] = {
+    "Beat": beat,
     "Watch": watch.watch_agent,
     "ReportUnregisteredApplications": report_unregistered,
 }

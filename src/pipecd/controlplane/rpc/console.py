@@ -74,7 +74,11 @@ async def list_suggestions(
 
 
 async def see_pipeds(services: Services, person: Person, _: SeePipedsRequest) -> SeePipedsResponse:
-    return SeePipedsResponse(last_seen=await pipeds.last_seen(services, person.project_id))
+    records = await lists.pipeds(services.store, person.project_id)
+    return SeePipedsResponse(
+        last_seen=await pipeds.last_seen(services, person.project_id),
+        not_responding=await pipeds.find_not_responding(services, person.project_id, records),
+    )
 
 
 async def see_stage_log(

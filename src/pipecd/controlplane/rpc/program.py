@@ -23,7 +23,10 @@ from pipecd.wire import deploy_targets_to, has_number, kind_number
 async def list_pipeds(services: Services, program: Program, request: ListPipedsRequest) -> ListPipedsResponse:
     enabled = None if request.with_disabled else True
     records = await lists.pipeds(services.store, program.project_id, enabled)
-    return ListPipedsResponse(pipeds=await pipeds.with_status(services, program.project_id, records))
+    return ListPipedsResponse(
+        pipeds=await pipeds.with_status(services, program.project_id, records),
+        not_responding=await pipeds.find_not_responding(services, program.project_id, records),
+    )
 
 
 async def add_application(

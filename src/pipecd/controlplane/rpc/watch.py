@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.caller import Agent, Person
 from pipecd.controlplane.auth.keys import is_expired
-from pipecd.controlplane.records import live_state, ownership
+from pipecd.controlplane.records import live_state, ownership, pipeds
 from pipecd.controlplane.rpc.guard import check_right
 from pipecd.controlplane.rpc.identity import refresh_person
 from pipecd.controlplane.rpc.method import Right
@@ -113,6 +113,7 @@ async def watch_agent(
         raise Refused("the instance in the metadata differs from the instance in the request")
     leases, stream = services.store.leases, str(uuid4())
     held: bool | None = None
+    responding = True
     with services.store.feed.subscribe() as changes:
         try:
             while True:
@@ -129,6 +130,11 @@ async def watch_agent(
                     held = granted
                     yield AgentChange(kind=AgentChange.LEASE_GRANTED if held else AgentChange.LEASE_HELD)
                     log.info("agent_lease", piped=caller.piped_id, instance=instance, granted=held)
+                    await _publish_presence(services, caller)
+                if held and responding is not await pipeds.is_responding(services, caller.piped_id):
+                    responding = not responding
+                    level = log.info if responding else log.warning
+                    level("agent_responding" if responding else "agent_not_responding", piped=caller.piped_id)
                     await _publish_presence(services, caller)
                 interval = times.lease_renew_interval if held else times.lease_retry_interval
                 async for change in _changes_within(services.clock, changes, interval):

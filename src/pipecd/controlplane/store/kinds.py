@@ -39,6 +39,8 @@ class MetadataKind:
 
 #: The metrics of an agent, as it last reported them.
 STATISTICS = MetadataKind(name="stat")
+#: Written when an agent says that its event loop runs.
+HEARTBEAT = MetadataKind(name="beat")
 #: Written when an agent's stream ends: earlier statistics no longer prove that it is online.
 DISCONNECTED = MetadataKind(name="left")
 #: Ids of sessions that ended before they expired. The audit log has a row of kind `session` instead.

@@ -1,0 +1,73 @@
+"""A blocked event loop is logged, counted and remarked in `/healthz`."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import structlog
+
+from pipecd.telemetry import answer_admin_request
+from pipecd.watchdog import BLOCKED_SECONDS, Watchdog, WatchdogSettings
+from tests.eventually import eventually
+
+#: So that a test takes a fraction of a second.
+QUICK = WatchdogSettings(threshold=0.1, interval=0.01)
+
+
+@pytest.fixture
+async def watchdog() -> AsyncIterator[Watchdog]:
+    watchdog = Watchdog(QUICK)
+    async with watchdog.watching():
+        await asyncio.sleep(0)
+        yield watchdog
+
+
+def block_the_loop() -> None:
+    """As a computation does; a thread can run meanwhile."""
+    time.sleep(0.4)
+
+
+async def healthy() -> str:
+    return ""
+
+
+async def test_a_blocked_loop_is_logged_with_its_place_and_counted(watchdog: Watchdog) -> None:
+    before = BLOCKED_SECONDS._value.get()
+    with structlog.testing.capture_logs() as logs:
+        block_the_loop()
+
+        async def noticed() -> bool:
+            return bool(watchdog.remark())
+
+        assert await eventually(noticed)
+    blocked, unblocked = (line for line in logs if line["event"].startswith("event_loop_"))
+    assert blocked["event"] == "event_loop_blocked"
+    assert any("block_the_loop" in frame for frame in blocked["frames"])
+    assert unblocked["event"] == "event_loop_unblocked" and unblocked["seconds"] >= 0.3
+    assert BLOCKED_SECONDS._value.get() - before >= 0.3
+    status, _, body = await answer_admin_request("/healthz", healthy, remark=watchdog.remark)
+    assert status == 200 and body.startswith(b"ok; the event loop was blocked for 0.")
+
+
+async def test_a_loop_that_runs_is_not_remarked(watchdog: Watchdog) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await asyncio.to_thread(block_the_loop)
+        await asyncio.sleep(0.2)
+    assert not logs and not watchdog.remark()
+    assert await answer_admin_request("/healthz", healthy, remark=watchdog.remark) == (
+        200,
+        "text/plain",
+        b"ok",
+    )
+
+
+async def test_a_suspended_process_was_not_blocked(
+    watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread did not run either."""
+    now = time.monotonic
+    with structlog.testing.capture_logs() as logs:
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 3600)
+        await asyncio.sleep(0.2)
+    assert not logs and not watchdog.remark()
