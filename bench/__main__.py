@@ -11,7 +11,19 @@ import structlog
 
 from bench.figures import describe_machine
 
-BENCHMARKS = ("latency", "fleet", "pages", "rpc", "writes", "recheck", "shift", "container", "idle")
+BENCHMARKS = (
+    "latency",
+    "fleet",
+    "pages",
+    "rpc",
+    "writes",
+    "recheck",
+    "large",
+    "parallel",
+    "shift",
+    "container",
+    "idle",
+)
 
 
 def main() -> None:

@@ -37,6 +37,10 @@ class VirtualClock:
     def monotonic(self) -> float:
         return self._elapsed
 
+    def jump(self, seconds: float) -> None:
+        """The machine's clock is set by `seconds`; no time passes."""
+        self._start += seconds
+
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)

@@ -39,6 +39,20 @@ class SystemClock:
 SYSTEM_CLOCK: Clock = SystemClock()
 
 
+class Elapsed:
+    """Seconds since an epoch time, which an earlier process may have stored. Never negative.
+
+    The machine's clock is read once: if it is set afterwards, nothing ends early or late.
+    """
+
+    def __init__(self, clock: Clock, since: float) -> None:
+        self._clock, self.since = clock, since
+        self._base = max(clock.now() - since, 0.0) - clock.monotonic()
+
+    def __call__(self) -> float:
+        return self._base + self._clock.monotonic()
+
+
 @asynccontextmanager
 async def timeout(clock: Clock, seconds: float | None) -> AsyncIterator[asyncio.Timeout]:
     """Cancels its block after `seconds` of `clock`. Raises TimeoutError then. None sets no limit.

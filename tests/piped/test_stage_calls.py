@@ -106,6 +106,21 @@ async def test_a_stage_ends_at_its_timeout_if_it(
     assert stage.calls <= MAX_CALLS_A_MINUTE
 
 
+@pytest.mark.parametrize("seconds", [-86_400.0, 86_400.0], ids=["back", "forward"])
+async def test_a_stage_ends_at_its_timeout_if_the_clock_of_the_machine_is_set(
+    tmp_path: Path, clock: VirtualClock, seconds: float
+) -> None:
+    agent = memory_agent(tmp_path, clock, WITH_TIMEOUT, stages={"SCRIPT_RUN": FakeStage(returns(Again()))})
+    async with agent.running() as task:
+        await clock.advance(30)
+        clock.jump(seconds)
+        await clock.advance(28)
+        assert agent.deployment.stages[0].status is StageStatus.RUNNING
+        await clock.advance(4)
+        assert task.done()
+    assert agent.deployment.stages[0].reason.startswith("the stage timed out after 1m")
+
+
 ENDLESS = [name for name in BEHAVIOURS if "at once" in name or "number" in name or "new" in name]
 
 

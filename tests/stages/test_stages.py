@@ -44,6 +44,18 @@ async def test_wait_ends_when_its_time_has_passed_also_across_a_restart(tmp_path
             assert await call() == Done(note="Waited for 30 s")
 
 
+async def test_wait_begins_again_if_the_clock_of_the_machine_was_set_back(tmp_path: Path) -> None:
+    async with open_runner(tmp_path, FILES) as runner:
+        runner.now = 100_000.0
+        options = WaitOptions.model_validate({"duration": "30s"})
+        async with runner.calls("WAIT", wait, options) as call:
+            await call()
+            runner.now = 1000.0
+            assert (await call()).saved == {"startTime": "1000"}
+            runner.now = 1030.0
+            assert await call() == Done(note="Waited for 30 s")
+
+
 async def test_wait_logs_the_remaining_time(tmp_path: Path) -> None:
     async with open_runner(tmp_path, FILES) as runner:
         runner.now = 1000.0

@@ -81,7 +81,8 @@ def on_out_of_sync(rule: OnOutOfSync, *, last: Deployment | None, now: float) ->
         return _yes("The application is out of sync and was never deployed")
     if not last.status.final:
         return _no("The last deployment is still running")
-    if now - last.completed_at < rule.min_window.total_seconds():
+    # A deployment that ended in the future says that the machine's clock was set back.
+    if 0 <= now - last.completed_at < rule.min_window.total_seconds():
         return _no(f"The last deployment ended less than {rule.min_window} ago")
     return _yes("The application is out of sync with its files")
 

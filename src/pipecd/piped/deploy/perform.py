@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from pipecd.clock import Clock, timeout
+from pipecd.clock import Clock, Elapsed, timeout
 from pipecd.config.application import ApplicationConfig, StageConfig
 from pipecd.errors import ConfigError, PipecdError, Temporary, UserError
 from pipecd.git.other_repositories import OtherRepositories
@@ -96,6 +96,7 @@ class StageRun:
         self._backoff = Backoff(services.settings.retry)
         self._call_limit = CallLimit(services.clock, services.settings)
         self._failing_since: float | None = None
+        self._elapsed: Elapsed | None = None
         self._first_call = True
         self._settings: StageConfig | None = None
 
@@ -211,8 +212,12 @@ class StageRun:
 
     def _remaining(self, stage: Stage) -> float:
         """Seconds until the stage times out."""
-        now = self._services.clock.now()
-        return max(float(stage.metadata.get(STAGE_STARTED_AT, now)) + self._timeout(stage) - now, 0.0)
+        if STAGE_STARTED_AT not in stage.metadata:
+            return self._timeout(stage)
+        since = float(stage.metadata[STAGE_STARTED_AT])
+        if self._elapsed is None or self._elapsed.since != since:
+            self._elapsed = Elapsed(self._services.clock, since)
+        return max(self._timeout(stage) - self._elapsed(), 0.0)
 
     def _timed_out(self, stage: Stage) -> Failed:
         return Failed(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from pipecd.clock import Clock
+from pipecd.clock import Clock, Elapsed
 from pipecd.errors import Conflict, NotFound, PermissionDenied, Refused, Temporary
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
@@ -84,6 +84,7 @@ class Rollout:
         self._stage_run: tuple[str, StageRun] | None = None
         self._backoff = Backoff(services.settings.retry)
         self._planning_attempts = 0
+        self._elapsed: Elapsed | None = None
         #: Id of the stage that this rollout started and has not called yet.
         self._started_stage = ""
 
@@ -277,9 +278,14 @@ class Rollout:
         """Seconds until the stages, or the rollback, time out."""
         shared = self.deployment.shared
         rolling_back = self.deployment.status is DeploymentStatus.ROLLING_BACK
-        since = shared.get(ROLLBACK_STARTED_AT if rolling_back else STARTED_AT)
+        stored = shared.get(ROLLBACK_STARTED_AT if rolling_back else STARTED_AT)
         limit = float(shared.get(TIMEOUT, DEFAULT_TIMEOUT))
-        return limit if since is None else float(since) + limit - self._services.clock.now()
+        if stored is None:
+            return limit
+        since = float(stored)
+        if self._elapsed is None or self._elapsed.since != since:
+            self._elapsed = Elapsed(self._services.clock, since)
+        return limit - self._elapsed()
 
     def _now(self) -> int:
         return int(self._services.clock.now())
