@@ -67,7 +67,7 @@ def split_commands(text: str) -> Iterator[Sequence[str]]:
             words = []
         # An assignment before a command is no part of it; its value may begin a command.
         elif not words and (assigned := re.fullmatch(r"\w+=(.*)", word)):
-            words = [assigned[1].lstrip("$")] if assigned[1].lstrip("$") else []
+            words = [assigned[1]] if assigned[1].strip("$") else []
         elif not words and word == "$":
             continue
         else:
