@@ -1,4 +1,4 @@
-"""A repository with 100,000 files and a commit message of 10 MB: time, and delays of the event loop."""
+"""A repository with 100,000 files and a commit message of 10 MB: time, and what blocks the event loop."""
 
 import asyncio
 import subprocess
@@ -17,6 +17,7 @@ from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms.registry import load_platform
 from pipecd.secrets import Redactor
+from tests.loop_latency import loop_latency
 from tests.world import app_file
 
 FILES, DIRECTORIES = 100_000, 1000
@@ -56,19 +57,12 @@ async def run(folder: Path) -> None:
 
 @asynccontextmanager
 async def _measured(what: str, maximum: float) -> AsyncIterator[None]:
-    delays: list[float] = []
-
-    async def watch() -> None:
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(0.01)
-            delays.append(time.perf_counter() - before - 0.01)
-
-    watcher, started = asyncio.create_task(watch()), time.perf_counter()
-    yield
-    report_value(f"{FILES} files: {what}", time.perf_counter() - started, "s", maximum=maximum)
-    watcher.cancel()
-    report_value("  longest delay of the event loop", max(delays, default=0.0), "s", maximum=MAX_DELAY)
+    started = time.perf_counter()
+    async with loop_latency() as latency:
+        yield
+        seconds = time.perf_counter() - started
+    report_value(f"{FILES} files: {what}", seconds, "s", maximum=maximum)
+    report_value("  longest computation on the event loop", latency.longest, "s", maximum=MAX_DELAY)
 
 
 def _create(remote: Path, messages: list[str]) -> None:

@@ -3,22 +3,28 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pipecd.errors import ConfigError, PipecdError, Refused
+from pipecd.errors import ConfigError, PipecdError, Refused, UserError
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import GitPath
+from pipecd.model.progress import Finish
 from pipecd.model.stage import Source
+from pipecd.model.status import DeploymentStatus
+from pipecd.piped.deploy.planner import Planner
 from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms.registry import load_platform
 from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import Redactor
+from tests.model.samples import deployment
 from tests.repo import Clone
+from tests.stages.stage_runner import application
 from tests.world import app_file
 
 
@@ -181,5 +187,35 @@ async def test_a_reader_is_refused_what_a_checkout_is_refused(sources: Sources, 
     (clone.path / "shop/link").unlink()
     (clone.path / "shop/app.pipecd.yaml").unlink()
     (clone.path / "shop/app.pipecd.yaml").symlink_to("/etc/passwd")
-    with pytest.raises(ConfigError, match="there is no such file in the commit"):
+    with pytest.raises(UserError, match=r"points|outside|no such file"):
         await read(sources, clone.commit_and_push("Linked file"))
+
+
+async def test_an_applications_file_may_be_a_link_inside_the_repository(
+    sources: Sources, clone: Clone
+) -> None:
+    clone.write({"shared.yaml": app_file("linked"), "shop/value": "1"})
+    (clone.path / "shop/app.pipecd.yaml").symlink_to("../shared.yaml")
+    source, _ = await read(sources, clone.commit_and_push("Link"))
+    assert source.config.spec.name == "linked"
+
+
+async def test_planning_fails_with_the_path_of_what_cannot_be_checked_out(
+    sources: Sources, clone: Clone
+) -> None:
+    clone.commit_and_push("Add", {"shop/app.pipecd.yaml": app_file()})
+    clone.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},modules/net")
+    clone.git("commit", "--quiet", "--message", "A submodule")
+    clone.push()
+
+    async def nothing_deployed(_: str) -> None:
+        return None
+
+    reporter: Any = SimpleNamespace(get_last_successful=nothing_deployed)
+    providers: Any = SimpleNamespace(config=lambda kind, name: None)
+    pending = replace(deployment(), chain_id="", kind="TERRAFORM", git_path=at("shop"))
+    commit = replace(pending.trigger.commit, hash=clone.git("rev-parse", "HEAD"))
+    pending = replace(pending, trigger=replace(pending.trigger, commit=commit))
+    ended = await Planner(sources, reporter, providers).plan(pending, application(pending))
+    assert isinstance(ended, Finish) and ended.status is DeploymentStatus.FAILURE
+    assert "the submodule modules/net has no URL" in ended.reason

@@ -16,7 +16,7 @@ from typing import Any
 from pipecd.config import application
 from pipecd.config.application import ApplicationConfig
 from pipecd.errors import ConfigError, NotFound, Place, Refused, UserError
-from pipecd.git.mirror import Mirrors
+from pipecd.git.mirror import MAX_FILE_SIZE, Mirrors
 from pipecd.git.tree import refuse_excluded
 from pipecd.model.application import GitPath
 from pipecd.model.stage import Source
@@ -92,8 +92,11 @@ class Sources:
             await self._ensure_commit(remote, commit)
         async with AsyncExitStack() as stack:
             shared = await stack.enter_async_context(self.mirrors.shared_checkouts.open(remote, commit))
-            content = await asyncio.to_thread(_read_config_file, shared.root, file)
-            config = await asyncio.to_thread(decode_config, content, file, deployed=deployed)
+            content = await asyncio.to_thread(_read_regular_file, shared.root, file)
+            if content is None:
+                config = await self.load_config(git_path, commit, deployed=deployed)
+            else:
+                config = await asyncio.to_thread(decode_config, content, file, deployed=deployed)
             refuse_excluded(shared.excluded, git_path.path)
             directory = resolve_directory(shared.root, git_path.path)
             await asyncio.to_thread(refuse_escaping_links, shared.root, directory)
@@ -169,11 +172,11 @@ def config_file_path(git_path: GitPath) -> str:
     return str(path)
 
 
-def _read_config_file(root: Path, file: str) -> bytes:
-    """The application's file in a checkout. Raises ConfigError unless it is a file, as `load_config` does."""
-    path = root / file
-    if Path(os.path.realpath(path)) != root.resolve() / file or not path.is_file():
-        raise _no_config_file(file)
+def _read_regular_file(root: Path, file: str) -> bytes | None:
+    """The content; None unless it is a file of usual size, and reached without links."""
+    path = root.resolve() / file
+    if Path(os.path.realpath(path)) != path or not path.is_file() or path.stat().st_size > MAX_FILE_SIZE:
+        return None
     return path.read_bytes()
 
 

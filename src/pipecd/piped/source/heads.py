@@ -75,16 +75,13 @@ class Heads:
             commit = await self._load_commit(repository, commit_hash)
             entries = await self.mirrors.entries(repository.remote, commit.hash)
             files = await self._load_files(repository, commit, entries, extra_paths)
+            directories, checkout_settings = await asyncio.to_thread(_select_hashes, entries)
             head = Head(
                 repository=repository,
                 commit=commit,
                 files=files,
-                directories={entry.path: entry.hash for entry in entries if entry.mode == "040000"},
-                checkout_settings={
-                    entry.path: entry.hash
-                    for entry in entries
-                    if entry.path.rpartition("/")[2] in CHECKOUT_SETTINGS
-                },
+                directories=directories,
+                checkout_settings=checkout_settings,
             )
             self._heads[repo_id] = head
             return head
@@ -108,9 +105,7 @@ class Heads:
         all_entries: Sequence[Entry],
         extra_paths: frozenset[str],
     ) -> Mapping[str, AppFile | ConfigError]:
-        wanted = [
-            entry for entry in all_entries if entry.path.endswith(SUFFIXES) or entry.path in extra_paths
-        ]
+        wanted = await asyncio.to_thread(_select_app_files, all_entries, extra_paths)
         entries = [(entry.path, entry.hash) for entry in wanted if entry.is_file]
         links = [entry.path for entry in wanted if entry.is_link]
         targets = await self.mirrors.find_files(repository.remote, commit.hash, links)
@@ -130,6 +125,19 @@ class Heads:
             if isinstance(target, PipecdError)
         }
         return errors | {path: file for (path, _), file in files.items()}
+
+
+def _select_app_files(entries: Sequence[Entry], extra_paths: frozenset[str]) -> list[Entry]:
+    return [entry for entry in entries if entry.path.endswith(SUFFIXES) or entry.path in extra_paths]
+
+
+def _select_hashes(entries: Sequence[Entry]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Path → hash of directories, and of files that change how others are checked out."""
+    directories = {entry.path: entry.hash for entry in entries if entry.mode == "040000"}
+    settings = {
+        entry.path: entry.hash for entry in entries if entry.path.rpartition("/")[2] in CHECKOUT_SETTINGS
+    }
+    return directories, settings
 
 
 def _decode_app_files(
