@@ -194,13 +194,55 @@ async def test_an_interrupted_installation_is_repeated(releases: Path, tmp_path:
     assert (await capture([command[0], "-c", "import pipecd"], timeout=120)).code == 0
 
 
-async def test_a_release_without_the_agent_fails_with_pips_error(tmp_path: Path) -> None:
+async def test_a_signed_release_is_not_accepted_as_another_version(
+    releases: Path, into: Path, tmp_path: Path
+) -> None:
+    """An old release with known faults is replayed: its files and signature are copied to a new version."""
+    release_key = Ed25519PrivateKey.generate()
+    key = tmp_path / "release.pem"
+    key.write_bytes(release_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    old = releases / "v9.1.0"
+    (old / "SHA256SUMS.sig").write_bytes(
+        base64.b64encode(release_key.sign((old / "SHA256SUMS").read_bytes()))
+    )
+    old.rename(releases / "v9.2.0")
+    with pytest.raises(Refused, match=r"lists no pipecd-9\.2\.0-\*\.whl: it belongs to another version"):
+        await fetch(str(releases), into, str(key), version="v9.2.0")
+    assert list(into.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../evil.pth", "/tmp/evil.pth", "a/../../evil.pth", "..\\evil.pth"])
+async def test_a_wheel_with_files_outside_of_its_directory_is_rejected(
+    into: Path, tmp_path: Path, name: str
+) -> None:
+    wheel = write_wheel(tmp_path / "dependency", "1.0", {name: "import os"}, name="dependency")
+    release = publish(tmp_path / "releases", "v9.1.0", wheel)
+    (release / wheel.name).write_bytes(wheel.read_bytes())
+    with pytest.raises(Refused, match="outside of its directory; do not run this release"):
+        await fetch(str(tmp_path / "releases"), into)
+    assert not (into / wheel.name).exists()
+    assert not (tmp_path / "evil.pth").exists()
+
+
+async def test_a_file_that_is_no_archive_is_rejected(releases: Path, into: Path) -> None:
+    wheel = releases / "v9.1.0" / "pipecd-9.1.0-py3-none-any.whl"
+    wheel.write_text("not a zip file")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (releases / "v9.1.0" / "SHA256SUMS").write_text(f"{digest}  {wheel.name}\n")
+    with pytest.raises(Refused, match="is not a wheel"):
+        await fetch(str(releases), into)
+    assert list(into.iterdir()) == []
+
+
+async def test_a_wheel_of_another_version_fails_with_pips_error(tmp_path: Path) -> None:
     release = publish(tmp_path / "releases", "v9.1.0")
-    (release / "pipecd-9.1.0-py3-none-any.whl").rename(release / "pipecd-9.0.0-py3-none-any.whl")
-    sums = (release / "SHA256SUMS").read_text()
-    (release / "SHA256SUMS").write_text(sums.replace("9.1.0", "9.0.0"))
+    older = write_wheel(tmp_path / "older", "9.0.0", {"pipecd/__init__.py": ""})
+    renamed = release / "pipecd-9.1.0-py3-none-any.whl"
+    renamed.write_bytes(older.read_bytes())
+    digest = hashlib.sha256(renamed.read_bytes()).hexdigest()
+    (release / "SHA256SUMS").write_text(f"{digest}  {renamed.name}\n")
     versions = Versions(tmp_path / "home", open_releases(str(tmp_path / "releases"), ""), timeout=200)
-    with pytest.raises(Refused, match=r"pip failed: No matching distribution found for pipecd.*==9.1.0"):
+    with pytest.raises(Refused, match=r"pip failed: .*pipecd"):
         await versions.command("v9.1.0")
     assert not versions.is_installed("v9.1.0")
 

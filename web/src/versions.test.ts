@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { isSameVersion, normalizeVersion, upgradeStatus, versionOptions } from "./versions";
+import { isOlder, isOurs, isSameVersion, normalizeVersion, upgradeStatus, versionOptions } from "./versions";
 
 const piped = { version: "0.1.0", desiredVersion: "", disabled: false, updatedAt: 1_000n };
 
@@ -23,6 +23,22 @@ test.each([
   ["the piped is disabled", { desiredVersion: "v0.1.1", disabled: true }, 9_999, "disabled"],
 ] as const)("%s", (_, fields, now, expected) => {
   expect(upgradeStatus({ ...piped, ...fields }, now)).toBe(expected);
+});
+
+test.each([
+  ["v0.2.1", "v0.10.0", true],
+  ["v0.10", "v0.10.0", false],
+  ["0.1.0", "v0.52.0-12-g1a2b3c4", true],
+  ["v1.0.0", "v0.9.9", false],
+  ["main", "v0.1.0", false],
+])("%s is older than %s: %s", (version, than, older) => {
+  expect(isOlder(version, than)).toBe(older);
+});
+
+test("pipeds of PipeCD are not ours, new ones may be", () => {
+  expect(isOurs({ package: "pipecd", version: "0.1.0" })).toBe(true);
+  expect(isOurs({ package: "", version: "" })).toBe(true);
+  expect(isOurs({ package: "", version: "v0.52.0" })).toBe(false);
 });
 
 test("the options are the released versions and those of the pipeds, without duplicates", () => {

@@ -47,6 +47,8 @@ async def run(source: Source, options: Options) -> None:
             clock,
             default=options.default_version,
             last_version=next(usable, ""),
+            last_stable=lambda: next(iter(known_good.versions), OWN_VERSION),
+            allow_downgrade=options.allow_downgrade,
         )
         stack.push_async_callback(targets.close)
         target = await retry.call(

@@ -92,6 +92,7 @@ _LOCAL_SOURCES = {flag: PIPED_SOURCES[flag] for flag in ("--config-file", "--con
 @click.option(
     "--release-key-file", default="", metavar="PATH", help="Run only releases signed with this key (PEM)."
 )
+@switch("--allow-downgrade", "Run versions that are older than the last one that ran here.")
 @admin_host_option
 @click.option(
     "--admin-port",
@@ -132,6 +133,7 @@ def command(context: click.Context, /, **flags: Any) -> None:
         default_version=flags["default_version"],
         releases=flags["releases"],
         release_key_file=flags["release_key_file"],
+        allow_downgrade=flags["allow_downgrade"],
         admin_host=flags["admin_host"],
         admin_port=flags["admin_port"],
         launcher_admin_port=flags["launcher_admin_port"],

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,6 +21,7 @@ from pipecd.telemetry import redactor
 
 log = structlog.get_logger()
 
+_REMEDY = "choose the version again in the console and allow the downgrade, or start with --allow-downgrade"
 #: For one call to the control plane, in seconds.
 REQUEST_TIMEOUT = 15.0
 
@@ -52,16 +54,27 @@ class TargetSource:
     """Fetches the target. Reuses its connection to the control plane.
 
     `default` is the version if the control plane specifies none (empty: the launcher's own version),
-    `last_version` the one until it has answered for the first time.
+    `last_version` the one until it has answered for the first time. A version that is older than
+    `last_stable` is refused, because old releases have known faults and a signature does not expire. A user
+    has to ask for it, in the console or with `allow_downgrade`.
     """
 
     def __init__(
-        self, source: Source, transport: Transport, clock: Clock, *, default: str, last_version: str = ""
+        self,
+        source: Source,
+        transport: Transport,
+        clock: Clock,
+        *,
+        default: str,
+        last_version: str = "",
+        last_stable: Callable[[], str] = lambda: OWN_VERSION,
+        allow_downgrade: bool = False,
     ) -> None:
         self._source, self._transport, self._clock = source, transport, clock
         self._default = normalize_version(default) if default else OWN_VERSION
         self._last_version = last_version or self._default
         self._connection: tuple[Access, str, Client] | None = None
+        self._last_stable, self._allow_downgrade = last_stable, allow_downgrade
         self._redacted_text = ""
         #: Whether the control plane answered the last request.
         self.control_plane_answered = False
@@ -95,8 +108,13 @@ class TargetSource:
                 remedy="check spec.projectID, spec.pipedID and the key, and that the agent is enabled",
             ) from error
         self.control_plane_answered = True
-        self._last_version = normalize_version(response.version) if response.version else self._default
-        return self._last_version
+        version = normalize_version(response.version) if response.version else self._default
+        allowed = self._allow_downgrade or response.allow_downgrade or not response.version
+        if not allowed and Version(version) < Version(self._last_stable()):
+            log.error("downgrade_refused", version=version, current=self._last_stable(), remedy=_REMEDY)
+            return self._last_version
+        self._last_version = version
+        return version
 
     async def _connect(self, access: Access) -> Client:
         """The open client, or a new one if the configuration's control plane or key has changed."""

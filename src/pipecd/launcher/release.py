@@ -5,10 +5,12 @@ In a directory or bucket, or on a server, a release is `<version>/SHA256SUMS` wi
 index, pip verifies each file against the hash given by the index.
 """
 
+import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -73,9 +75,20 @@ class ReleaseStore:
         if self.key:
             self._check_signature(sums, await self._read(f"{version}/{SIGNATURE}"), self.key)
         wheels = _parse_sums(sums, f"{self.location}/{version}/{SUMS}")
+        self._check_version(version, wheels)
         for name, sha256 in wheels.items():
             await self._download(f"{version}/{name}", into / name, sha256)
+            await asyncio.to_thread(self._check_members, into / name, f"{version}/{name}")
         return ("--no-index", "--find-links", str(into))
+
+    def _check_version(self, version: str, wheels: Iterable[str]) -> None:
+        """A signed list of another version, copied into the directory of this one, is refused."""
+        prefix = f"pipecd-{version.removeprefix('v')}-"
+        if not any(name.startswith(prefix) for name in wheels):
+            raise Refused(
+                f"{self.location}/{version}/{SUMS} lists no {prefix}*.whl: it belongs to another version",
+                remedy="do not run this release until you know who changed it",
+            )
 
     def _check_signature(self, sums: bytes, signature: bytes, key: Ed25519PublicKey) -> None:
         try:
@@ -85,6 +98,24 @@ class ReleaseStore:
                 f"{self.location}: the signature of {SUMS} does not match the release key",
                 remedy="do not run this release until you know who changed it",
             ) from None
+
+    def _check_members(self, wheel: Path, path: str) -> None:
+        """Refuse a wheel with files outside of its own directory, before anything unpacks it."""
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile:
+            wheel.unlink()
+            raise Refused(
+                f"{self.location}/{path} is not a wheel", remedy="publish the release again"
+            ) from None
+        escaping = [name for name in names if name.startswith("/") or ".." in re.split(r"[/\\\\]", name)]
+        if escaping:
+            wheel.unlink()
+            raise Refused(
+                f"{self.location}/{path} contains {escaping[0]!r}, which is outside of its directory",
+                remedy="do not run this release until you know who changed it",
+            )
 
     async def _read(self, path: str) -> bytes:
         response = await self._get(path)

@@ -7,7 +7,7 @@ import { type FormEvent, useState } from "react";
 import { errorMessage, webClient } from "../api";
 import { key, releasesQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
-import { normalizeVersion, versionOptions } from "../versions";
+import { isOlder, isOurs, normalizeVersion, versionOptions } from "../versions";
 
 interface UpgradeDialogProps {
   /** The pipeds to choose from. */
@@ -36,9 +36,17 @@ function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: stri
   /** Null until the user edits the field; until then it shows the newest release. */
   const [typedVersion, setTypedVersion] = useState<string | null>(null);
   const [pipedIds, setPipedIds] = useState(initialIds);
-  const version = (typedVersion ?? releases.data?.[0] ?? "").trim();
+  const selected = pipeds.filter((piped) => pipedIds.includes(piped.id));
+  const released = selected.every(isOurs) ? (releases.data ?? []) : [];
+  const version = (typedVersion ?? released[0] ?? "").trim();
+  const downgraded = selected.filter((piped) => version && isOlder(version, piped.version));
+  const [allowDowngrade, setAllowDowngrade] = useState(false);
   const mutation = useMutation({
-    mutationFn: () => webClient.updatePipedDesiredVersion({ version: normalizeVersion(version), pipedIds }),
+    mutationFn: () => webClient.updatePipedDesiredVersion({
+        version: normalizeVersion(version),
+        pipedIds,
+        allowDowngrade: allowDowngrade && downgraded.length > 0,
+      }),
     onSuccess: async () => {
       close();
       await client.invalidateQueries({ queryKey: key.pipeds });
@@ -57,7 +65,7 @@ function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: stri
           placeholder="v0.1.0"
           openOnFocus={false}
           required
-          data={versionOptions(releases.data ?? [], pipeds)}
+          data={versionOptions(released, selected.length > 0 ? selected : pipeds)}
           value={typedVersion ?? version}
           onChange={setTypedVersion}
           data-autofocus
@@ -73,6 +81,14 @@ function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: stri
           The launcher of a piped checks the requested version about once a minute, installs it and restarts the piped
           gracefully. Running deployments continue. A piped started without the launcher is not upgraded.
         </Text>
+        {downgraded.length > 0 && (
+          <Checkbox
+            label={`Allow a downgrade of ${downgraded.map((piped) => piped.name).join(", ")}`}
+            description="Older versions may have faults that are known. Allow it only if you are sure."
+            checked={allowDowngrade}
+            onChange={(event) => setAllowDowngrade(event.currentTarget.checked)}
+          />
+        )}
         {mutation.isError && (
           <Alert color="red" role="alert">
             {errorMessage(mutation.error)}
@@ -82,7 +98,7 @@ function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: stri
           <Button variant="default" onClick={close}>
             Cancel
           </Button>
-          <Button type="submit" loading={mutation.isPending} disabled={!version || pipedIds.length === 0}>
+          <Button type="submit" loading={mutation.isPending} disabled={!version || pipedIds.length === 0 || (downgraded.length > 0 && !allowDowngrade)}>
             {pipedIds.length > 1 ? `Upgrade ${pipedIds.length} pipeds` : "Upgrade"}
           </Button>
         </Group>

@@ -10,6 +10,8 @@ from pipecd.schema.agent.pipeds_pb2 import ReportPipedMetaRequest
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
 from pipecd.schema.model.piped_pb2 import Piped
 
+#: Tells the control plane which releases this agent can be upgraded to.
+PACKAGE = "pipecd"
 #: The start fails when the control plane does not accept the report within about a minute.
 REPORT_META_RETRY = Retry(base=1.0, cap=20.0, tries=5)
 
@@ -31,6 +33,7 @@ async def report_meta(
     """
     request = ReportPipedMetaRequest(
         version=version,
+        package=PACKAGE,
         repositories=[
             ApplicationGitRepository(
                 id=repository.repo_id, remote=repository.remote, branch=repository.branch

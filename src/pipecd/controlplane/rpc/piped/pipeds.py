@@ -32,7 +32,7 @@ async def report_meta(
     services: Services, agent: Agent, request: ReportPipedMetaRequest
 ) -> ReportPipedMetaResponse:
     def change(record: Piped) -> None:
-        record.version = request.version
+        record.version, record.package = request.version, request.package
         record.config = request.config
         record.secret_encryption.CopyFrom(request.secret_encryption)
         del record.cloud_providers[:]
@@ -58,7 +58,7 @@ async def get_desired_version(
     services: Services, agent: Agent, _: GetDesiredVersionRequest
 ) -> GetDesiredVersionResponse:
     piped = await services.credentials.get(Piped, agent.piped_id)
-    return GetDesiredVersionResponse(version=piped.desired_version)
+    return GetDesiredVersionResponse(version=piped.desired_version, allow_downgrade=piped.allow_downgrade)
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -11,6 +11,7 @@ from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.secret_fields import redact
 from pipecd.errors import Refused
+from pipecd.model.versions import is_older
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.web.pipeds_pb2 import (
@@ -30,6 +31,9 @@ from pipecd.schema.web.pipeds_pb2 import (
     UpdatePipedDesiredVersionResponse,
 )
 
+#: What agents of this project report as their package.
+PACKAGE = "pipecd"
+_OWN_VERSION = f"v{version(PACKAGE)}"
 #: Release versions, including PipeCD's builds between two releases: v0.52.0-12-g1a2b3c4.
 _VERSION = re.compile(r"v\d[0-9A-Za-z.+_-]{0,63}")
 
@@ -62,14 +66,29 @@ async def update_desired_version(
     if not _VERSION.fullmatch(request.version):
         raise Refused(f"{request.version!r} is not a version", remedy="use a version such as v0.2.0")
     for piped_id in request.piped_ids:
-        await ownership.get(services, person, Piped, piped_id)
+        piped = await ownership.get(services, person, Piped, piped_id)
+        _check_version(piped, request.version, allow_downgrade=request.allow_downgrade)
 
     def alter(record: Piped) -> None:
-        record.desired_version = request.version
+        record.desired_version, record.allow_downgrade = request.version, request.allow_downgrade
 
     for piped_id in request.piped_ids:
         await pipeds.change(services, person, piped_id, alter)
     return UpdatePipedDesiredVersionResponse()
+
+
+def _check_version(piped: Piped, wanted: str, *, allow_downgrade: bool) -> None:
+    """Raises Refused for an older version, unless it is wanted, and for our version of PipeCD's agent."""
+    if piped.version and piped.package != PACKAGE and wanted == _OWN_VERSION:
+        raise Refused(
+            f"piped {piped.name} is an agent of PipeCD, which has no version {wanted} of this project",
+            remedy="enter a version of PipeCD, or start this project's agent with the key of the piped",
+        )
+    if is_older(wanted, piped.version) and not allow_downgrade:
+        raise Refused(
+            f"{wanted} is older than {piped.version}, which piped {piped.name} runs",
+            remedy="confirm the downgrade, or choose another version",
+        )
 
 
 async def restart(services: Services, person: Person, request: RestartPipedRequest) -> RestartPipedResponse:
@@ -81,10 +100,17 @@ async def restart(services: Services, person: Person, request: RestartPipedReque
 
 
 async def list_released_versions(
-    _: Services, __: Person, request: ListReleasedVersionsRequest
+    services: Services, person: Person, request: ListReleasedVersionsRequest
 ) -> ListReleasedVersionsResponse:
-    """Return the agent version compatible with this control plane, which is its own version."""
-    return ListReleasedVersionsResponse(versions=[f"v{version('pipecd')}"])
+    """Return the version of this project that is compatible with this control plane: its own.
+
+    Nothing for a project whose agents are all PipeCD's: their launchers would install PipeCD's release of
+    that number.
+    """
+    records = await lists.pipeds(services.store, person.project_id)
+    foreign = [piped for piped in records if piped.version and piped.package != PACKAGE]
+    versions = [] if records and len(foreign) == len(records) else [_OWN_VERSION]
+    return ListReleasedVersionsResponse(versions=versions)
 
 
 async def list_deprecated_notes(
