@@ -6,9 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
+import sqlalchemy as sa
 
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.statements import Connection
+from pipecd.controlplane.store.tables import leases
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Temporary
 from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
@@ -80,6 +82,35 @@ async def test_a_write_whose_caller_was_cancelled_before_is_not_begun(store: Sto
     await store.create(piped("next"), by=TESTER)
     with pytest.raises(NotFound):
         await store.get(Piped, "cancelled")
+
+
+async def test_a_write_that_has_begun_is_completed_without_its_caller(store: Store) -> None:
+    """In PostgreSQL, to cancel a statement would close its connection."""
+    loop, begun, ended, may_end = (
+        asyncio.get_running_loop(),
+        asyncio.Event(),
+        asyncio.Event(),
+        threading.Event(),
+    )
+
+    def write(connection: Connection) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        if store.database.sqlite:
+            assert may_end.wait(60)
+        else:
+            connection.execute(sa.text("SELECT pg_sleep(0.1)"))
+        connection.execute(sa.insert(leases).values(name="written", holder="x", expires_at=9e9))
+
+    caller = asyncio.create_task(store.database.write(write, ended.set))
+    await begun.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert not ended.is_set()
+    may_end.set()
+    async with asyncio.timeout(60):
+        await ended.wait()
+    assert await store.leases.holder("written") == "x"
 
 
 async def test_the_callback_of_a_write_is_called_before_its_caller_continues(store: Store) -> None:

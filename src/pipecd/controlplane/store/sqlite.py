@@ -166,6 +166,10 @@ class _Writer:
                 self._open = _Connection(self._url, self._compile)
             return _commit(self._open, [job.function for job in batch])
         except BaseException as error:  # noqa: BLE001 raised to each caller
+            if self._open is not None and self._open.driver.in_transaction:
+                # It could not be undone either. The next transaction uses a new connection.
+                self._open.driver.close()
+                self._open = None
             return [_Outcome(error=error)] * len(batch)
 
 
