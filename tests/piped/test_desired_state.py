@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from pipecd.clock import SYSTEM_CLOCK
+from pipecd.errors import ConfigError, Place
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application, GitPath
 from pipecd.model.stage import Source
 from pipecd.piped.observe.content_digest import find_read_paths
 from pipecd.piped.observe.desired_cache import DesiredStateCache
-from pipecd.piped.observe.desired_state import ObservationRequests
+from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
 from pipecd.piped.settings import DesiredStateSettings
 from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.heads import Heads
@@ -89,7 +90,9 @@ async def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             DesiredStateSettings(),
         )
         result = Reading(requests, clone)
-        alter_platform(monkeypatch, "TERRAFORM", load_desired_state=in_thread(result.load))
+        alter_platform(
+            monkeypatch, "TERRAFORM", load_desired_state=in_thread(lambda source: result.load(source))
+        )
         yield result
 
 
@@ -230,3 +233,22 @@ async def test_a_state_that_cannot_be_packed_or_is_too_large_is_not_kept() -> No
     assert await cache.load("small", b"d") == ("text",)
     await cache.store("small", b"e", (threading.Lock(),))
     assert await cache.load("small", b"d") is None and cache.size == 0, "an older state is not used either"
+
+
+async def test_an_application_that_scripts_deploy_needs_no_files_of_its_platform(reading: Reading) -> None:
+    stage = {"name": "SCRIPT_RUN", "with": {"run": "sam deploy"}}
+    reading.push({"a/app.pipecd.yaml": app_file("a", pipeline={"stages": [stage]})})
+
+    def load(source: Source) -> str:
+        reading.read.append(source.directory.name)
+        raise ConfigError("file not found", place=Place("a/function.yaml"))
+
+    reading.load = load  # type: ignore[method-assign]
+    with pytest.raises(NothingDeclared):
+        await reading.check("a")
+    async with reading.requests.build(app_at("a", "a"), max_head_age=0.0) as observation:
+        assert observation is None
+    assert reading.read == ["a"]
+    reading.push({"a/app.pipecd.yaml": app_file("a")})
+    with pytest.raises(ConfigError, match="file not found"):
+        await reading.check("a")

@@ -24,7 +24,7 @@ from pipecd.model.deployment import Trigger
 from pipecd.model.plan import Strategy
 from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
-from pipecd.piped.deploy.planner import configured_strategy, platform_strategy, refused_changes
+from pipecd.piped.deploy.planner import BY_SCRIPTS, configured_strategy, platform_strategy, refused_changes
 from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.metrics import INTERNAL_ERRORS, PREVIEW_SECONDS, PREVIEWS_HANDLED, PREVIEWS_RECEIVED
 from pipecd.piped.providers import Providers
@@ -32,6 +32,7 @@ from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.source.checkout import Sources
+from pipecd.piped.source.desired import is_deployed_by_scripts, load_desired_state
 from pipecd.piped.source.pull_request import (
     AffectedApplication,
     MergedPullRequest,
@@ -261,6 +262,8 @@ class PlanPreviewLoop:
                 services.sources.checkout(application.git_path, pull_request.commit.hash)
             )
             running = _RunningSource(application, last, services.sources, exit_stack)
+            if is_deployed_by_scripts(head.config) and await load_desired_state(platform, head) is None:
+                return BY_SCRIPTS, Preview(summary="Scripts deploy this application: no preview")
             strategy, refused = await _determine_strategy(platform, pull_request, head, running)
             request = PreviewRequest(
                 application=application,

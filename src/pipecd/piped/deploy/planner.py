@@ -24,11 +24,13 @@ from pipecd.model.plan import (
     quick_sync_stages,
 )
 from pipecd.model.progress import TIMEOUT, Finish
+from pipecd.model.stage import Source
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.source.checkout import Sources
+from pipecd.piped.source.desired import load_desired_state
 from pipecd.platforms import Platform
 from pipecd.platforms.registry import load_platform
 
@@ -36,6 +38,9 @@ log = structlog.get_logger()
 
 #: Each plan uses a checkout, and a change to shared files may trigger a thousand deployments at once.
 MAX_CONCURRENT_PLANS = 4
+BY_SCRIPTS = Strategy(
+    strategy=SyncStrategy.PIPELINE, reason="Sync with the pipeline, because scripts deploy the application"
+)
 PLANNED_REASON = "The deployment was planned"
 
 
@@ -76,14 +81,16 @@ class Planner:
         last = await self._reporter.get_last_successful(deployment.application_id)
         commit = deployment.trigger.commit.hash
         async with self._sources.read(deployment.git_path, commit, platform) as source:
-            target = await platform.load_desired_state(source)
             strategy = await configured_strategy(deployment.trigger, source.config)
-            if strategy is None or platform.refused_changes:
+            target = await self._load_target(platform, source, strategy)
+            if target is None:
+                strategy = strategy or BY_SCRIPTS
+            elif strategy is None or platform.refused_changes:
                 running = await self._load_running(platform, deployment, last)
                 strategy = strategy or platform_strategy(platform, running, target)
                 strategy = with_refused_changes(strategy, platform, running, target)
-            versions = tuple(platform.versions(target))
-            stages = _stages(platform, source.config, strategy)
+            versions = () if target is None else tuple(platform.versions(target))
+            stages = _stages(platform, source.config, strategy, by_scripts=target is None)
             timeout = source.config.spec.timeout.total_seconds()
         return replace(
             deployment,
@@ -97,6 +104,12 @@ class Planner:
             running_config_filename=last.config_filename if last else "",
             shared={**deployment.shared, TIMEOUT: f"{timeout:g}"},
         )
+
+    async def _load_target(self, platform: Platform[Any], source: Source, strategy: Strategy | None) -> Any:
+        """The desired state; None if it cannot be read and is not needed. A quick sync needs it."""
+        if strategy and strategy.strategy is SyncStrategy.QUICK_SYNC:
+            return await platform.load_desired_state(source)
+        return await load_desired_state(platform, source)
 
     async def _load_running(
         self, platform: Platform[Any], deployment: Deployment, last: DeploymentReference | None
@@ -152,8 +165,11 @@ async def configured_strategy(trigger: Trigger, config: ApplicationConfig) -> St
         ) from error
 
 
-def _stages(platform: Platform[Any], config: ApplicationConfig, strategy: Strategy) -> tuple[Stage, ...]:
-    rolls_back = ROLLBACK.name in platform.stages
+def _stages(
+    platform: Platform[Any], config: ApplicationConfig, strategy: Strategy, *, by_scripts: bool
+) -> tuple[Stage, ...]:
+    """`by_scripts`: the application has no files of its platform, which cannot roll it back then."""
+    rolls_back = ROLLBACK.name in platform.stages and not by_scripts
     automatic = auto_rollback(config.spec, default=platform.auto_rollback)
     if strategy.strategy is SyncStrategy.QUICK_SYNC or not config.spec.pipeline:
         stages = quick_sync_stages(platform.quick_sync, rolls_back=rolls_back, auto_rollback=automatic)

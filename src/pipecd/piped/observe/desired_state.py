@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipecd.clock import Clock
-from pipecd.errors import ConfigError
-from pipecd.model.application import Application
+from pipecd.errors import ConfigError, UserError
+from pipecd.model.application import Application, GitPath
 from pipecd.model.drift import IgnoredFields, Redact
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.stage import Source
@@ -23,6 +23,7 @@ from pipecd.piped.observe.desired_cache import DesiredStateCache
 from pipecd.piped.providers import Providers
 from pipecd.piped.settings import DesiredStateSettings
 from pipecd.piped.source.checkout import Sources, config_file_path
+from pipecd.piped.source.desired import load_desired_state
 from pipecd.piped.source.heads import Head, Heads
 from pipecd.piped.trigger.config_status import find_application_file
 from pipecd.platforms.registry import load_platform
@@ -34,6 +35,10 @@ class _Read:
 
     paths: Sequence[str] | None
     digest: bytes
+
+
+class NothingDeclared(UserError):
+    """The application has no state that could be observed."""
 
 
 class Observation:
@@ -53,7 +58,7 @@ class Observation:
         return self._head.commit.hash
 
     async def request(self) -> ObservationRequest:
-        """The request for the platform. Raises ConfigError if the files are invalid."""
+        """The request for the platform. Raises ConfigError if the files are invalid, or NothingDeclared."""
         desired, ignored = await self._load()
         providers, application = self._requests.providers, self._application
         return ObservationRequest(
@@ -72,7 +77,12 @@ class Observation:
         if stored is None:
             platform, git_path = load_platform(self._application.kind), self._application.git_path
             async with self._requests.sources.read(git_path, self.commit, platform) as source:
-                desired = await platform.load_desired_state(source)
+                desired = await load_desired_state(platform, source)
+                if desired is None:
+                    self._requests.mark_undeclared(self._application, self._head)
+                    raise NothingDeclared(
+                        "scripts deploy the application, which has no files of its platform"
+                    )
                 stored = (desired, IgnoredFields(source.config.spec.drift_detection.ignore_fields))
                 paths = await asyncio.to_thread(
                     lambda: find_read_paths(git_path.path, source, platform.reads(source))
@@ -106,6 +116,12 @@ class ObservationRequests:
         self._cached_heads: dict[str, tuple[float, Head]] = {}
         self._reads: dict[str, _Read] = {}
         self._changed_at: dict[str, float] = {}
+        #: By application: where nothing is declared that could be observed.
+        self._undeclared: dict[str, tuple[str, GitPath]] = {}
+
+    def mark_undeclared(self, application: Application, head: Head) -> None:
+        """Record that the application has no state that could be observed at `head`."""
+        self._undeclared[application.id] = (head.commit.hash, application.git_path)
 
     def mark_changed(self, application: Application) -> None:
         """Record that the application's live state differs from the previous check."""
@@ -121,10 +137,15 @@ class ObservationRequests:
     ) -> AsyncIterator[Observation | None]:
         """The observation; the head of the branch may have been read `max_head_age` seconds ago.
 
-        None if the application's file is missing or invalid, which `trigger` reports.
+        None if the application's file is missing or invalid, which `trigger` reports, or if nothing is
+        declared.
         """
         head = await self._load_head(application, max_head_age)
-        if head is None or isinstance(find_application_file(application, head), ConfigError):
+        if (
+            head is None
+            or isinstance(find_application_file(application, head), ConfigError)
+            or self._undeclared.get(application.id) == (head.commit.hash, application.git_path)
+        ):
             yield None
             return
         async with AsyncExitStack() as stack:
@@ -148,6 +169,7 @@ class ObservationRequests:
         self.cache.prune(applications)
         self._reads = {key: read for key, read in self._reads.items() if key in applications}
         self._changed_at = {key: at for key, at in self._changed_at.items() if key in applications}
+        self._undeclared = {key: where for key, where in self._undeclared.items() if key in applications}
 
     async def _load_head(self, application: Application, max_age: float) -> Head | None:
         """None if the agent does not have the repository."""

@@ -13,7 +13,7 @@ from pipecd.errors import ConfigError, UserError
 from pipecd.model.application import Application
 from pipecd.model.drift import Drift
 from pipecd.model.status import SyncStatus
-from pipecd.piped.observe.desired_state import ObservationRequests
+from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.providers import Providers
 from pipecd.piped.session.lease import Leadership
@@ -100,6 +100,8 @@ class DriftDetector:
                 request = await observation.request()
                 started_at = self._clock.monotonic()
                 drift = await platform.compares.detect(request)
+        except NothingDeclared:
+            return
         except UserError as error:
             await self._report(
                 application, since, SyncStatus.UNKNOWN, COMPARISON_FAILED, f"{COMPARISON_FAILED}: {error}"

@@ -23,7 +23,7 @@ from pipecd.model.notification import (
     NotificationEvent,
 )
 from pipecd.model.resource import Health, Resource, aggregate_health
-from pipecd.piped.observe.desired_state import ObservationRequests
+from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
@@ -119,9 +119,13 @@ class LiveStateReporter:
                 return
             observes = _observes(application)
             assert observes
+            try:
+                request = await observation.request()
+            except NothingDeclared:
+                return
             resources = [
                 replace(resource, health_reason=self._redact(resource.health_reason))
-                for resource in await observes.load(await observation.request())
+                for resource in await observes.load(request)
             ]
         self._notify_health(application, resources)
         await self._send(application, resources)
