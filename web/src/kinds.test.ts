@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { kindFields, kindName, kindOf, kindOptions, kindsOf, providerOf, providersFor, providersWithoutPlatform } from "./kinds";
+import { kindFields, kindName, kindOf, kindOptions, kindsOf, missingKinds, providerOf, providersFor, providersWithoutPlatform } from "./kinds";
 import { ApplicationSchema } from "./schema/model/application_pb";
 import type { ApplicationKind } from "./schema/model/kind_pb";
 import { PipedSchema } from "./schema/model/piped_pb";
@@ -47,6 +47,14 @@ test("a piped deploys the kinds whose platform it has", () => {
   expect(kindsOf([piped])).toEqual(["DIRECTORY", "TERRAFORM"]);
   expect(providersFor(piped, "DIRECTORY")).toEqual(["local"]);
   expect(providersWithoutPlatform(piped)).toEqual([{ name: "aws", kind: "ECS" }]);
+});
+
+test("a piped lacks the platforms whose extra is not installed", () => {
+  expect(missingKinds(piped)).toEqual([
+    { kind: "ECS", extra: "aws" },
+    { kind: "LAMBDA", extra: "aws" },
+  ]);
+  expect(missingKinds(create(PipedSchema, {}))).toEqual([]);
 });
 
 test("a piped that does not report its platforms may deploy every numbered kind", () => {

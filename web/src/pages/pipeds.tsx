@@ -18,7 +18,7 @@ import tableClasses from "../components/table.module.css";
 import { RelativeTime } from "../components/time";
 import { UpgradeDialog } from "../components/upgrade-dialog";
 import { connectionStatusDisplay, type StatusDisplay } from "../display-names";
-import { kindName, kindsOf, providersWithoutPlatform } from "../kinds";
+import { kindName, kindsOf, missingKinds, providersWithoutPlatform } from "../kinds";
 import { key, lastSeenQuery, meQuery, notRespondingQuery, pipedsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 
@@ -146,6 +146,11 @@ function Platforms({ piped }: { piped: Piped }) {
   return (
     <>
       {kindsOf([piped]).map(kindName).join(", ")}
+      {missingKinds(piped).map(({ kind, extra }) => (
+        <Text key={kind} size="xs" className="faint">
+          {kindName(kind)} is not installed{extra && `: needs pipecd[${extra}]`}
+        </Text>
+      ))}
       {providersWithoutPlatform(piped).map(({ name, kind }) => (
         <Text key={name} size="sm" c="red">
           {name}: {kindName(kind)} is not installed
