@@ -220,3 +220,9 @@ def test_aliases_are_allowed() -> None:
     data, lines = read("a: &a {x: [1, 2]}\nb: {<<: *a, y: 3}\nc: *a\n", "f")
     assert data["b"] == {"x": [1, 2], "y": 3} and data["c"] == {"x": [1, 2]}
     assert lines[("b", "y")] == 2
+
+
+def test_a_file_with_many_errors_names_the_first_ones() -> None:
+    with pytest.raises(ConfigError) as error:
+        spec("\n".join(f"key{number}: 1" for number in range(20_000)))
+    assert len(str(error.value)) < 20_000 and str(error.value).endswith("\n19980 more")

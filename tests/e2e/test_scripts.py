@@ -6,7 +6,6 @@ import yaml
 
 from pipecd.model.status import DeploymentStatus, SyncStatus
 from pipecd.schema.model.kind_pb2 import ECS, LAMBDA
-from tests.eventually import eventually
 from tests.world import world
 
 PROVIDERS = [

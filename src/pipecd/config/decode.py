@@ -39,6 +39,9 @@ class LenientModel(StrictModel):
     model_config = ConfigDict(extra="ignore")
 
 
+#: Errors of one file that are described.
+MAX_ERRORS = 20
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -149,7 +152,7 @@ def _config_error(
 ) -> ConfigError:
     """The first error, with the others on the following lines of its message."""
     errors = []
-    for detail in error.errors(include_url=False, include_input=False):
+    for detail in error.errors(include_url=False, include_input=False)[:MAX_ERRORS]:
         location = (*path, *(part for part in detail["loc"] if not _is_union_member(part)))
         what, remedy = _describe(detail, model, location[len(path) :])
         errors.append(ConfigError(what, remedy=remedy, place=document.place(location)))
@@ -157,6 +160,8 @@ def _config_error(
     if len(errors) == 1:
         return first
     rest = "\n".join(str(other) for other in errors[1:])
+    if more := error.error_count() - MAX_ERRORS:
+        rest += f"\n{more} more" if more > 0 else ""
     remedy = f"{first.remedy}\n{rest}" if first.remedy else f"further errors:\n{rest}"
     return ConfigError(first.what, remedy=remedy, place=first.place)
 
