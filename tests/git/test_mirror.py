@@ -182,6 +182,16 @@ async def test_an_incomplete_mirror_is_created_again(mirrors: Mirrors, clone: Cl
     assert await mirrors.files(clone.remote, "main")
 
 
+async def test_a_mirror_whose_fetch_was_killed_is_fetched_again(mirrors: Mirrors, clone: Clone) -> None:
+    """A killed git leaves its lock files."""
+    await mirrors.fetch(clone.remote)
+    for name in ("packed-refs.lock", "shallow.lock", "refs/heads/main.lock"):
+        (mirrors.path(clone.remote) / name).touch()
+    new = clone.commit_and_push("Second")
+    await mirrors.fetch(clone.remote)
+    assert (await mirrors.commit(clone.remote, "main", "main")).hash == new
+
+
 async def test_a_missing_branch_is_reported_with_a_remedy(mirrors: Mirrors, clone: Clone) -> None:
     with pytest.raises(ConfigError, match="has no branch nope; push the branch"):
         await mirrors.head(clone.remote, "nope")

@@ -158,6 +158,28 @@ async def test_submodules_are_checked_out_also_nested_ones(
         assert (root / "app/modules/net/outer.tf").exists()
 
 
+async def test_what_a_killed_process_left_is_removed_at_the_start(
+    shop: Clone, server: GitServer, tmp_path: Path
+) -> None:
+    lib = new_clone(server, tmp_path, "lib")
+    add_submodule(shop, "lib", "../lib.git", lib.commit_and_push("One", {"a": "1"}))
+    first = push(shop)
+    add_submodule(shop, "lib", "../lib.git", lib.commit_and_push("Two", {"a": "2"}))
+    second, home = push(shop), tmp_path / "home"
+    async with Mirrors(home, Credentials(), User()) as mirrors, checkout(mirrors, shop, first):
+        pass
+    (store,) = (home / "submodules").iterdir()
+    (store / "shallow.lock").touch()
+    (home / "lfs").mkdir(exist_ok=True)
+    (home / "lfs/part-1").touch()
+    async with Mirrors(home, Credentials(), User()) as mirrors, checkout(mirrors, shop, second) as root:
+        assert (root / "lib/a").read_text() == "2"
+        assert not (home / "lfs/part-1").exists()
+    os.utime(store, (0, 0))
+    async with Mirrors(home, Credentials(), User()):
+        assert not store.exists()
+
+
 async def test_a_submodule_that_no_branch_has_any_more_is_checked_out(
     mirrors: Mirrors, server: GitServer, shop: Clone, tmp_path: Path
 ) -> None:

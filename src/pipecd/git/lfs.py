@@ -147,6 +147,11 @@ class LfsFiles:
             if missing:
                 await asyncio.to_thread(self._evict)
 
+    def remove_parts(self) -> None:
+        """At the start: remove downloads that a killed process has not completed."""
+        for part in self._cache.glob("part-*"):
+            part.unlink(missing_ok=True)
+
     def _file(self, pointer: Pointer) -> Path:
         return self._cache / pointer.oid[:2] / pointer.oid
 

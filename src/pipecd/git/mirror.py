@@ -20,6 +20,7 @@ from pipecd.errors import ConfigError, NotFound, PipecdError
 from pipecd.git.access import Access
 from pipecd.git.command import git
 from pipecd.git.credentials import Credentials, User, environment, program_environment, with_password
+from pipecd.git.leftovers import remove_locks
 from pipecd.git.merge import merge_commits
 from pipecd.git.shared_checkouts import Checkout, SharedCheckouts
 from pipecd.git.tree import Trees, refuse_excluded
@@ -92,6 +93,7 @@ class Mirrors:
             ) from error
         # Remove the checkouts of a killed process.
         shutil.rmtree(self._home / "worktrees", ignore_errors=True)
+        self.trees.remove_leftovers()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -279,6 +281,7 @@ class Mirrors:
             mirror.mkdir(parents=True)
             await self._git("init", "--quiet", "--bare", str(mirror))
         first = not (mirror / "complete").exists()
+        await asyncio.to_thread(remove_locks, mirror)
         await git(
             *("--git-dir", str(mirror), "fetch", "--quiet", "--prune", "--no-tags", "--force"),
             *("--no-recurse-submodules", "--no-auto-gc", "--", remote, "+refs/heads/*:refs/heads/*"),

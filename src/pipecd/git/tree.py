@@ -10,6 +10,7 @@ Linux; `export-subst` and `export-ignore` have none, because they are for archiv
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Refused, Temporary, UserError
 from pipecd.git.access import Access, resolve_relative
 from pipecd.git.command import git
+from pipecd.git.leftovers import remove_locks, remove_unused
 from pipecd.git.lfs import LfsFiles, Pointer, is_excluded, read_pointer
 
 #: Seconds.
@@ -25,6 +27,8 @@ CHECKOUT_TIMEOUT = 300.0
 FETCH_TIMEOUT = 300.0
 #: Of one checkout: submodules, including nested ones, and how deep they are nested.
 MAX_SUBMODULES, MAX_DEPTH = 100, 5
+#: How long the repository of a submodule is kept after its last use (seconds).
+UNUSED_SECONDS = 30 * 86_400.0
 #: Bytes of .gitmodules and .lfsconfig.
 MAX_CONFIG_SIZE = 256 * 1024
 #: The first bytes of a file that git-crypt encrypted.
@@ -90,6 +94,11 @@ class Trees:
             work.index.unlink(missing_ok=True)
         return work.excluded
 
+    def remove_leftovers(self) -> None:
+        """At the start: remove what a killed process left, and submodules that were not used for long."""
+        remove_unused(self._stores, UNUSED_SECONDS)
+        self.lfs.remove_parts()
+
     async def fetch_commit(self, remote: str, commit: str, env: Mapping[str, str]) -> Path:
         """The store of a submodule's repository, which has `commit`. Raises NotFound."""
         store = self._stores / hashlib.sha256(remote.encode()).hexdigest()[:20]
@@ -99,7 +108,9 @@ class Trees:
                 await git("init", "--quiet", "--bare", str(store), env=env)
             with suppress(PipecdError):
                 await git(*options, "cat-file", "-e", f"{commit}^{{commit}}", env=env)
+                os.utime(store)
                 return store
+            await asyncio.to_thread(remove_locks, store)
             env = self.access.environment(env, remote)
             fetch = (
                 *(*options, "fetch", "--quiet", "--no-tags", "--force"),
