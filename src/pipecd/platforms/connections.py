@@ -88,12 +88,16 @@ async def connection_pool(clock: Clock) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def shared_connection(
-    key: Hashable, open_connection: Callable[[], AbstractAsyncContextManager[Any]], *, max_age: float
+    key: Hashable,
+    open_connection: Callable[[], AbstractAsyncContextManager[Any]],
+    *,
+    max_age: float,
+    survives_errors: bool = False,
 ) -> AsyncIterator[Any]:
     """The connection for `key`, shared with all concurrent users of that key.
 
     A new one is opened when it is older than `max_age` seconds, and after a use that raised, because the
-    connection itself may be broken.
+    connection itself may be broken. A client that reconnects by itself `survives_errors`.
     """
     pool = _pool.get()
     if pool is None:
@@ -104,7 +108,8 @@ async def shared_connection(
     try:
         yield connection.client
     except BaseException:
-        pool.retire(connection)
+        if not survives_errors:
+            pool.retire(connection)
         raise
     finally:
         connection.users -= 1

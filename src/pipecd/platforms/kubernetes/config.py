@@ -1,0 +1,245 @@
+"""Configuration of Kubernetes: the application file, the stage options and the platform provider."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipecd.config.application import ApplicationSpec
+from pipecd.config.decode import LenientModel, StrictModel
+from pipecd.config.values import InsideApplication, Percentage, Text
+
+#: Flags of Kustomize that run programs of the repository, or write elsewhere.
+_REFUSED_FLAGS = frozenset(
+    {"enable-exec", "enable-alpha-plugins", "helm-command", "network", "network-name", "mount", "output", "o"}
+)
+
+
+def _flags(value: Mapping[str, str]) -> Mapping[str, str]:
+    for name in value:
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise ValueError(f"{name!r} is not a flag of kustomize build: write it without dashes in front")
+        if name in _REFUSED_FLAGS:
+            raise ValueError(f"{name} is not allowed, because it runs programs or writes files")
+    return value
+
+
+class HelmChart(StrictModel):
+    """Exactly one source: a directory, a Git repository, or a chart repository."""
+
+    git_remote: str = ""
+    """URL of the Git repository that contains the chart."""
+    ref: str = ""
+    """Branch, tag or commit of `gitRemote`."""
+    path: str = ""
+    """Path of the chart: in `gitRemote`, else relative to the application's directory."""
+    repository: str = ""
+    """Name of a chart repository of the agent, or a registry as `oci://host/path`."""
+    name: str = ""
+    """Name of the chart in `repository`."""
+    version: Text = ""
+    """Version of the chart in `repository`."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.repository and (self.git_remote or self.path):
+            raise ValueError("repository cannot be combined with gitRemote and path")
+        if self.repository and not self.name:
+            raise ValueError("name of the chart is missing: repository needs it")
+        if self.git_remote and not self.ref:
+            raise ValueError("ref of gitRemote is missing: a branch, tag or commit")
+        if not (self.repository or self.git_remote or self.path):
+            raise ValueError("one of path, gitRemote and repository must be given")
+        return self
+
+
+class HelmOptions(StrictModel):
+    release_name: str = ""
+    """Name of the release in templates. Default: the application's name."""
+    set_values: Mapping[str, Text] = Field(default_factory=dict)
+    """Values, as with `--set`; they override `valueFiles`."""
+    value_files: Sequence[str] = ()
+    """Value files, relative to the application's directory, or URLs. Later ones override earlier ones."""
+    set_files: Mapping[str, InsideApplication] = Field(default_factory=dict)
+    """Values that are the content of a file, as with `--set-file`."""
+    api_versions: Sequence[str] = ()
+    """`.Capabilities.APIVersions` of templates. Default: those of the cluster."""
+    kube_version: Text = ""
+    """`.Capabilities.KubeVersion` of templates. Default: that of the cluster."""
+
+
+class Input(StrictModel):
+    manifests: Sequence[InsideApplication] = ()
+    """Manifest files, relative to the application's directory. Empty: all `.yaml`, `.yml` and `.json` files
+    directly in it.
+    """
+    kubectl_version: Text = ""
+    """Not used: kubectl is not needed. Accepted for compatibility with PipeCD."""
+    kustomize_version: Text = ""
+    """Version of Kustomize, such as `5.5.0`. Empty: the installed one."""
+    kustomize_options: Annotated[Mapping[str, Text], AfterValidator(_flags)] = Field(default_factory=dict)
+    """Flags of `kustomize build`: `k: v` becomes `--k v`, and an empty value `--k`."""
+    helm_version: Text = ""
+    """Version of Helm, such as `3.16.4`. Empty: the installed one."""
+    helm_chart: HelmChart | None = None
+    """The chart. If it is given, the application is rendered by Helm."""
+    helm_options: HelmOptions = HelmOptions()
+    """How the chart is rendered."""
+    namespace: str = ""
+    """Namespace of the objects that name none. Empty: `default`."""
+    auto_create_namespace: bool = False
+    """Create `namespace` if it does not exist. It is never deleted."""
+    auto_rollback: bool | None = None
+    """Roll back when a deployment fails; takes precedence over `planner.autoRollback`."""
+    wait_for_ready: bool = True
+    """Wait until the workloads are ready. If false, a stage ends when the API has accepted the objects, as in
+    PipeCD. Not in PipeCD.
+    """
+    file_order: bool = False
+    """Apply in the order of the annotation `pipecd.dev/order` alone, as PipeCD does. If false, also by kind.
+    Not in PipeCD.
+    """
+
+
+class QuickSync(LenientModel):
+    add_variant_label_to_selector: bool = False
+    """Add the variant label to the selectors and pod templates of workloads."""
+    prune: bool = False
+    """Delete objects of the application that are no longer in Git."""
+    prune_limit: Percentage = 50
+    """Largest part of the application's objects that may be deleted at once, as a percentage. Up to 5 objects
+    may always be deleted. Not in PipeCD.
+    """
+
+
+class ServiceReference(StrictModel):
+    kind: str = ""
+    """Kind of the service. Not used: it is always Service."""
+    name: str = ""
+    """Name of the service. Empty: all services, or the first one for traffic routing."""
+
+
+class WorkloadReference(StrictModel):
+    kind: str = "Deployment"
+    """Kind of the workload."""
+    name: str = ""
+    """Name of the workload. Empty: all of the kind."""
+
+
+class IstioRoute(StrictModel):
+    kind: Literal["", "VirtualService"] = ""
+    """Kind of the routing object."""
+    name: str = ""
+    """Name of the VirtualService. Empty: the first one."""
+
+
+class Istio(StrictModel):
+    host: str = ""
+    """Destination host whose traffic is split."""
+    editable_routes: Sequence[str] = ()
+    """Names of the routes that may be changed. Empty: all."""
+    virtual_service: IstioRoute = IstioRoute()
+    """The VirtualService that routes the traffic."""
+
+
+class TrafficRouting(StrictModel):
+    method: Literal["podselector", "istio", "smi"] = "podselector"
+    """How traffic is split."""
+    istio: Istio | None = None
+    """Settings of the method `istio`."""
+
+
+class VariantLabel(StrictModel):
+    key: str = "pipecd.dev/variant"
+    """Key of the label that tells variants apart."""
+    primary_value: str = "primary"
+    """Value of the label for the primary variant."""
+    canary_value: str = "canary"
+    """Value of the label for the canary variant."""
+    baseline_value: str = "baseline"
+    """Value of the label for the baseline variant."""
+
+
+class ProviderReference(StrictModel):
+    name: str = ""
+    """Name of a platform provider of the agent."""
+    labels: Mapping[str, Text] = Field(default_factory=dict)
+    """Labels that select platform providers of the agent, if `name` is empty."""
+
+
+class RouteMatcher(StrictModel):
+    kind: str = ""
+    """Kind of the objects. Empty: any."""
+    name: str = ""
+    """Name of the objects. Empty: any."""
+
+
+class ResourceRoute(StrictModel):
+    provider: ProviderReference = ProviderReference()
+    """Where matching objects are applied."""
+    match: RouteMatcher | None = None
+    """Which objects match. Absent: all."""
+
+
+class KubernetesApp(ApplicationSpec):
+    input: Input = Input()
+    """What is deployed."""
+    quick_sync: QuickSync = QuickSync()
+    """Options of a quick sync."""
+    service: ServiceReference = ServiceReference()
+    """The service whose traffic is routed."""
+    workloads: Sequence[WorkloadReference] = ()
+    """The workloads that pipelines roll out. Empty: all Deployments."""
+    traffic_routing: TrafficRouting = TrafficRouting()
+    """How traffic is split between variants."""
+    variant_label: VariantLabel = VariantLabel()
+    """The label that tells variants apart."""
+    resource_routes: Sequence[ResourceRoute] = ()
+    """Which objects are applied to other clusters. The first route that matches decides."""
+
+
+class SyncOptions(LenientModel):
+    add_variant_label_to_selector: bool = False
+    """Add the variant label to the selectors and pod templates of workloads."""
+    prune: bool = False
+    """Delete objects of the application that are no longer in Git."""
+    prune_limit: Percentage = 50
+    """Largest part of the application's objects that may be deleted at once, as a percentage. Up to 5 objects
+    may always be deleted. Not in PipeCD.
+    """
+
+
+class ResourceMatcher(LenientModel):
+    api_version: str
+    """Group and version, such as `apps/v1`."""
+    kind: str = ""
+    """Kind. Empty: every kind of `apiVersion`."""
+
+
+class AppStateInformer(LenientModel):
+    namespace: str = ""
+    """Observe only this namespace, with a role of this namespace alone. Empty: all namespaces."""
+    include_resources: Sequence[ResourceMatcher] = ()
+    """Further kinds that are shown in the live state."""
+    exclude_resources: Sequence[ResourceMatcher] = ()
+    """Kinds that are not shown in the live state; takes precedence over `includeResources`."""
+
+
+class Provider(LenientModel):
+    """Without `kubeConfigPath`, the agent uses the cluster that it runs in."""
+
+    master_url: str = Field(default="", alias="masterURL")
+    """URL of the API server. Empty: that of the kubeconfig or of the agent's cluster."""
+    kube_config_path: str = ""
+    """Path of a kubeconfig. Empty: the agent's service account, else the files in KUBECONFIG."""
+    context: str = ""
+    """Context of the kubeconfig. Empty: its current context. Not in PipeCD."""
+    kubectl_version: Text = ""
+    """Not used: kubectl is not needed. Accepted for compatibility with PipeCD."""
+    app_state_informer: AppStateInformer = AppStateInformer()
+    """Which objects are observed."""
+    api_qps: int = Field(default=50, ge=1, le=10_000, alias="apiQPS")
+    """Requests per second that the agent sends to the cluster at most. Not in PipeCD."""
+    api_burst: int = Field(default=100, ge=1, le=10_000)
+    """Requests that may be sent at once before `apiQPS` applies. Not in PipeCD."""

@@ -1,0 +1,47 @@
+"""Plain manifest files."""
+
+from pathlib import Path
+
+from pipecd.errors import ConfigError, Place
+from pipecd.model.stage import Source
+from pipecd.platforms.kubernetes.config import Input
+from pipecd.platforms.kubernetes.manifest import ManifestReader
+from pipecd.platforms.kubernetes.render.files import inside, relative
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+#: Files with these names configure applications, in PipeCD too.
+_CONFIGURATION = ("app.pipecd.yaml", ".pipe.yaml")
+
+
+def read(source: Source, app_input: Input, reader: ManifestReader) -> None:
+    """Raises ConfigError with file and line."""
+    paths = (
+        [inside(source, name, "spec.input.manifests") for name in app_input.manifests]
+        if app_input.manifests
+        else _all_files(source)
+    )
+    for path in paths:
+        file = relative(path, source)
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            raise ConfigError(
+                "file not found", remedy="create it, or correct spec.input.manifests", place=Place(file)
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the file: {error}", place=Place(file)) from error
+        reader.read(text, file)
+
+
+def _all_files(source: Source) -> list[Path]:
+    """Those directly in the application's directory, by name."""
+    own = Path(source.config.file).name
+    return [
+        inside(source, path.name, "spec.input.manifests")
+        for path in sorted(source.directory.iterdir())
+        if path.suffix in _SUFFIXES and path.is_file() and not _is_configuration(path.name, own)
+    ]
+
+
+def _is_configuration(name: str, own: str) -> bool:
+    return name in (own, *_CONFIGURATION) or name.endswith(".pipecd.yaml")
