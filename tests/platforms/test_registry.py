@@ -79,7 +79,8 @@ async def test_an_unusable_platform_fails_its_own_applications_alone(
         "b/app.pipecd.yaml": "b/app.pipecd.yaml:2: kind: the platform RAISING cannot be loaded:"
         " ImportError: no module named cloud; reinstall raising, with a version that supports this agent",
         "c/app.pipecd.yaml": "c/app.pipecd.yaml:2: kind: this agent has no platform UNKNOWN;"
-        " install the package that provides it; installed: ECS, LAMBDA, RAISING, TERRAFORM",
+        " install the package that provides it; installed: ECS, KUBERNETES, LAMBDA, RAISING,"
+        " TERRAFORM",
     }
     shop = files["d/app.pipecd.yaml"]
     assert isinstance(shop, AppFile) and shop.kind == "TERRAFORM"
@@ -181,10 +182,10 @@ def test_a_misspelled_provider_type_is_refused_at_startup() -> None:
 
 
 def test_a_provider_of_a_missing_platform_is_no_reason_not_to_start(without_aws: None) -> None:
-    agent = spec(("tf", "TERRAFORM"), ("aws", "LAMBDA"), ("cluster", "KUBERNETES"))
+    agent = spec(("tf", "TERRAFORM"), ("aws", "LAMBDA"), ("cluster", "CLOUDRUN"))
     check_provider_types(agent)
     reported = [(plugin.name, list(plugin.deploy_targets)) for plugin in reported_platforms(agent)]
-    assert reported == [("terraform", ["tf"])]
+    assert reported == [("kubernetes", []), ("terraform", ["tf"])]
 
 
 def test_a_provider_type_is_the_name_of_a_platform() -> None:

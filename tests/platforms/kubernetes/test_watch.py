@@ -44,11 +44,10 @@ async def watching(client: ApiClient, namespace: str, **options: Any) -> AsyncIt
 
 
 async def until(events: AsyncIterator[str], last: str) -> list[str]:
-    """The events up to `last`, without those of the objects that Kubernetes itself creates."""
+    """The events up to `last`."""
     received = []
     async for event in events:
-        if "kube-root-ca" not in event:
-            received.append(event)
+        received.append(event)
         if event == last:
             break
     return received

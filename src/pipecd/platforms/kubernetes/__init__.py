@@ -1,4 +1,24 @@
-"""The Kubernetes platform. Not registered yet: applications of the kind KUBERNETES are refused.
+"""The Kubernetes platform: applies manifests by the API of a cluster, and waits until they work.
 
-`cluster` calls the API of a cluster.
+Loaded through the entry point KUBERNETES. `render` turns the files into manifests, `cluster` calls the API,
+`apply` applies one object, `ready` judges one, and `stages` implements the stages.
 """
+
+from pipecd.platforms import Platform, Predefined
+from pipecd.platforms.kubernetes.config import KubernetesApp, Provider, SyncOptions
+from pipecd.platforms.kubernetes.render import reads
+from pipecd.platforms.kubernetes.source import choose_strategy, load_desired_state, versions
+from pipecd.platforms.kubernetes.stages import STAGES
+
+platform = Platform(
+    config_kind="KubernetesApp",
+    spec=KubernetesApp,
+    provider=Provider,
+    quick_sync=Predefined(id="K8sSync", name="K8S_SYNC", desc="Apply all manifests and wait until they work"),
+    options={"K8S_SYNC": SyncOptions},
+    stages=STAGES,
+    load_desired_state=load_desired_state,
+    reads=reads,
+    versions=versions,
+    choose_strategy=choose_strategy,
+)

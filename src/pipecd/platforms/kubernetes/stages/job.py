@@ -1,0 +1,86 @@
+"""What the stages share: the work, the cluster, and the objects to apply."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipecd.model.stage import Again, Failed, Source, Work
+from pipecd.platforms.kubernetes.apply import RUN, asks_to_recreate
+from pipecd.platforms.kubernetes.cluster.connection import Cluster
+from pipecd.platforms.kubernetes.config import KubernetesApp
+from pipecd.platforms.kubernetes.config_hash import with_config_hashes
+from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.mark import Marks
+from pipecd.platforms.kubernetes.order import sort
+
+#: A call of a stage returns after about this time, so that its progress is stored (seconds).
+CALL_SECONDS = 10.0
+
+#: Result of a step. None if there was nothing to do.
+Step = Again | Failed | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """`source` is the commit to apply: the target, or for a rollback the running one."""
+
+    work: Work[Any]
+    cluster: Cluster
+    source: Source
+    #: As declared, in the order of the files.
+    declared: Sequence[Manifest]
+
+    @property
+    def spec(self) -> KubernetesApp:
+        spec: KubernetesApp = self.source.config.spec
+        return spec
+
+    @property
+    def application(self) -> str:
+        return self.work.application.id
+
+    @property
+    def run(self) -> str:
+        """Identifies this stage of this deployment on objects."""
+        return hashlib.sha256(self.work.token.encode()).hexdigest()[:16]
+
+    @property
+    def marks(self) -> Marks:
+        label = self.spec.variant_label
+        return Marks(
+            piped=self.work.deployment.piped_id,
+            application=self.application,
+            commit=self.source.commit,
+            variant=(label.key, label.primary_value),
+        )
+
+    def ordered(self, *, add_variant_label: bool) -> list[Manifest]:
+        """The objects of a sync in the order of applying, without marks."""
+        manifests = with_config_hashes(self.declared)
+        if add_variant_label:
+            label = self.spec.variant_label
+            manifests = [_with_label(manifest, label.key, label.primary_value) for manifest in manifests]
+        return sort(manifests, by_kind=not self.spec.input.file_order)
+
+    def marked(self, manifest: Manifest) -> Manifest:
+        """`manifest` as it is sent. Its namespace must be known."""
+        marked = self.marks.mark(manifest)
+        if not asks_to_recreate(marked):
+            return marked
+        metadata = {**marked.body["metadata"], "annotations": {**marked.annotations, RUN: self.run}}
+        return Manifest({**marked.body, "metadata": metadata}, marked.place)
+
+
+def _with_label(manifest: Manifest, key: str, value: str) -> Manifest:
+    """A workload whose selector and pods have the label."""
+    if not manifest.pod_template or manifest.kind in ("Job", "CronJob"):
+        return manifest
+    spec = {**manifest.spec}
+    selector = {**(spec.get("selector") or {})}
+    selector["matchLabels"] = {**(selector.get("matchLabels") or {}), key: value}
+    template = {**manifest.pod_template}
+    metadata = {**(template.get("metadata") or {})}
+    metadata["labels"] = {**(metadata.get("labels") or {}), key: value}
+    spec |= {"selector": selector, "template": {**template, "metadata": metadata}}
+    return Manifest({**manifest.body, "spec": spec}, manifest.place)

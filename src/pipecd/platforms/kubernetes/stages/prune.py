@@ -1,0 +1,195 @@
+"""Deletes objects of the application that are no longer in Git.
+
+What will be deleted is determined and logged before anything is applied, and deleted after everything works.
+Each object is read again just before: it must still be the same object, and belong to the application.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
+from pipecd.model.stage import Again, Failed
+from pipecd.platforms.kubernetes import order
+from pipecd.platforms.kubernetes.apply import place
+from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind, preferred
+from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.manifest import Key, Manifest
+from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
+from pipecd.platforms.kubernetes.stages.job import Job, Step
+
+PRUNE = "pipecd.dev/prune"
+#: Name in the application's storage: what a stage will delete.
+STORED = "kubernetes-prune"
+#: Stage metadata: the list is stored; how many objects of it were deleted.
+_LISTED, _DELETED = "pipecd/prune-listed", "pipecd/pruned"
+#: Kinds that contain data or other objects: deleted only if they say so.
+KEPT_KINDS = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim"})
+#: Annotations that keep an object: of other tools, and ours.
+_KEEPING = {
+    PRUNE: ("disabled",),
+    "kustomize.toolkit.fluxcd.io/prune": ("disabled",),
+    "helm.sh/resource-policy": ("keep",),
+}
+_ARGO_OPTIONS = "argocd.argoproj.io/sync-options"
+_ARGO_KEEPING = {"Prune=false", "Delete=false", "Prune=confirm"}
+#: So many may always be deleted.
+ALWAYS_ALLOWED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doomed:
+    """An object to delete."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        return str(Key("", self.kind, self.namespace, self.name))
+
+
+async def list_once(job: Job, *, limit: int) -> Step:
+    """Determine, log and store what will be deleted; None if that was done. Raises Refused at the limit."""
+    if _LISTED in job.work.saved:
+        return None
+    doomed = await find_doomed(job)
+    _check_limit(job, doomed, limit)
+    for item in doomed:
+        job.work.log.info(f"{item} is not in Git, and will be deleted")
+    content = {"token": job.work.token, "doomed": [vars(item) for item in doomed]}
+    await job.work.storage.store(STORED, json.dumps(content).encode())
+    return Again(saved={_LISTED: str(len(doomed))})
+
+
+async def delete(job: Job) -> Step:
+    """Delete what `list_once` stored. None when it is done."""
+    if job.work.saved.get(_LISTED, "0") == "0" or _DELETED in job.work.saved:
+        return None
+    content = json.loads(await job.work.storage.load(STORED))
+    if content["token"] != job.work.token:
+        return Failed(reason="the list of objects to delete is lost", remedy="sync the application again")
+    count = 0
+    for item in (Doomed(**values) for values in content["doomed"]):
+        count += await _delete_one(job, item)
+    job.work.log.info(f"Deleted {count} objects that are not in Git")
+    return Again(saved={_DELETED: str(count)})
+
+
+async def find_doomed(job: Job) -> Sequence[Doomed]:
+    """The application's objects in the cluster that are not declared, in the order of deletion."""
+    declared = {_identity(await place(job.cluster, m, job.spec.input.namespace)) for m in await _known(job)}
+    found: dict[str, tuple[Manifest, Doomed]] = {}
+    for kind in preferred(await job.cluster.kinds.types()):
+        if not {"list", "delete"} <= kind.verbs:
+            continue
+        for live in await _owned(job, kind):
+            identity = (
+                kind.group,
+                kind.kind,
+                live["metadata"].get("namespace", ""),
+                live["metadata"]["name"],
+            )
+            if identity not in declared and _may_delete(live, kind.kind):
+                found[live["metadata"]["uid"]] = (Manifest(live), _doomed(kind, live))
+    ordered = order.sort([manifest for manifest, _ in found.values()])
+    by_uid = {uid: item for uid, (_, item) in found.items()}
+    return [by_uid[manifest.body["metadata"]["uid"]] for manifest in reversed(ordered)]
+
+
+async def _known(job: Job) -> Sequence[Manifest]:
+    """The declared objects whose kind the cluster has; those of others cannot exist."""
+    known = []
+    for manifest in job.declared:
+        try:
+            await job.cluster.kinds.find(manifest.api_version, manifest.kind)
+            known.append(manifest)
+        except UnknownKind:
+            continue
+    return known
+
+
+def _identity(placed: Any) -> tuple[str, str, str, str]:
+    return placed.type.group, placed.type.kind, placed.namespace, placed.name
+
+
+async def _owned(job: Job, kind: ResourceType) -> list[Any]:
+    """The objects of one kind that this application applied, as metadata."""
+    selector = f"{APPLICATION}={job.application}"
+    namespace = job.work.provider.app_state_informer.namespace if job.work.provider else ""
+    if namespace and not kind.namespaced:
+        return []
+    try:
+        live = await job.cluster.api.list(kind, namespace, label_selector=selector, metadata_only=True)
+    except PermissionDenied as error:
+        # A role may be limited to the kinds that the application uses.
+        job.work.log.info(f"Objects of the kind {kind.kind} are not deleted: {error}")
+        return []
+    except NotFound:
+        return []
+    complete = {"apiVersion": kind.api_version, "kind": kind.kind}
+    return [{**item, **complete} for item in live if belongs_to(item, job.application)]
+
+
+def _may_delete(live: Any, kind: str) -> bool:
+    metadata = live["metadata"]
+    annotations = metadata.get("annotations") or {}
+    if metadata.get("deletionTimestamp"):
+        return False
+    if any(annotations.get(key) in values for key, values in _KEEPING.items()):
+        return False
+    options = {option.strip() for option in annotations.get(_ARGO_OPTIONS, "").split(",")}
+    if options & _ARGO_KEEPING:
+        return False
+    return kind not in KEPT_KINDS or annotations.get(PRUNE) == "enabled"
+
+
+def _doomed(kind: ResourceType, live: Any) -> Doomed:
+    metadata = live["metadata"]
+    return Doomed(
+        api_version=kind.api_version,
+        kind=kind.kind,
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        uid=metadata["uid"],
+    )
+
+
+def _check_limit(job: Job, doomed: Sequence[Doomed], limit: int) -> None:
+    total = len(doomed) + len(job.declared)
+    names = ", ".join(str(item) for item in doomed[:20])
+    if doomed and not job.declared:
+        raise Refused(
+            f"the application declares no objects, so all {len(doomed)} would be deleted: {names}",
+            remedy="restore its files, or delete the objects yourself",
+        )
+    if len(doomed) > ALWAYS_ALLOWED and 100 * len(doomed) > limit * total:
+        raise Refused(
+            f"{len(doomed)} of {total} objects would be deleted, more than {limit} %: {names}",
+            remedy="check the files, or raise pruneLimit",
+        )
+
+
+async def _delete_one(job: Job, item: Doomed) -> int:
+    """1 if the object was deleted, 0 if it is gone or no longer to be deleted."""
+    try:
+        kind = await job.cluster.kinds.find(item.api_version, item.kind)
+        live = await job.cluster.api.get(kind, item.namespace, item.name)
+    except (NotFound, UnknownKind):
+        return 0
+    same = live["metadata"]["uid"] == item.uid and belongs_to(live, job.application)
+    if not same or not _may_delete(live, item.kind):
+        job.work.log.info(f"{item} was changed by another program, and is kept")
+        return 0
+    try:
+        await job.cluster.api.delete(kind, item.namespace, item.name, uid=item.uid)
+    except NotFound:
+        return 0
+    except PipecdError as error:
+        job.work.log.error(f"{item} cannot be deleted: {error}")
+        raise
+    job.work.log.info(f"Deleted {item}")
+    return 1

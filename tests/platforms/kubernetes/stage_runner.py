@@ -1,0 +1,136 @@
+"""Calls the stages of the Kubernetes platform as the agent does, in a namespace of a real cluster."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipecd.errors import NotFound
+from pipecd.model.stage import Work
+from pipecd.platforms.kubernetes import platform
+from pipecd.platforms.kubernetes.config import Provider
+from tests.cluster.control_plane import Cluster
+from tests.platforms.aws.stage_runner import AwsRunner
+
+
+@dataclass
+class Storage:
+    """An application's storage, in memory."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+
+    async def store(self, name: str, data: bytes) -> None:
+        self.objects[name] = data
+
+    async def load(self, name: str) -> bytes:
+        if name not in self.objects:
+            raise NotFound(name)
+        return self.objects[name]
+
+
+@dataclass
+class KubernetesRunner(AwsRunner):
+    """`application` is unique, because all tests share a cluster."""
+
+    application: str = ""
+    storage: Storage = field(default_factory=Storage)
+    piped: str = "piped-1"
+
+    def _work(self, name: str, stage_id: str, options: Mapping[str, Any], *, interrupted: bool) -> Work[Any]:
+        work = super()._work(name, stage_id, options, interrupted=interrupted)
+        predefined = replace(work.stage, predefined=not options)
+        return replace(
+            work,
+            application=replace(work.application, id=self.application, kind="KUBERNETES"),
+            deployment=replace(work.deployment, application_id=self.application, kind="KUBERNETES"),
+            stage=predefined,
+            storage=self.storage,
+        )
+
+
+class Shop:
+    """An application in a namespace: its commits, and what the cluster has of it."""
+
+    def __init__(self, cluster: Cluster, namespace: str, directory: Path) -> None:
+        self.cluster, self.namespace, self._directory = cluster, namespace, directory
+        self.application = f"app-{uuid.uuid4().hex[:8]}"
+        self._commits = 0
+        self.spec: dict[str, Any] = {"name": "shop", "input": {"namespace": namespace}}
+
+    def commit(self, *manifests: Any, files: Mapping[str, str] | None = None, **spec: Any) -> Path:
+        """A checkout with one file per manifest."""
+        self._commits += 1
+        folder = self._directory / f"{self._commits:07d}"
+        folder.mkdir()
+        config = {
+            "apiVersion": "pipecd.dev/v1beta1",
+            "kind": "KubernetesApp",
+            "spec": {**self.spec, **spec, "input": {**self.spec["input"], **spec.get("input", {})}},
+        }
+        (folder / "app.pipecd.yaml").write_text(yaml.safe_dump(config))
+        for number, manifest in enumerate(manifests):
+            (folder / f"{number:03d}.yaml").write_text(json.dumps(manifest))
+        for name, text in (files or {}).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        return folder
+
+    def runner(self, target: Path, running: Path | None = None) -> KubernetesRunner:
+        provider = Provider.model_validate(
+            {"kubeConfigPath": str(self.cluster.kubeconfig), "apiQPS": 1000, "apiBurst": 1000}
+        )
+        return KubernetesRunner(
+            platform=platform,
+            provider=provider,
+            target=target,
+            running=running,
+            application=self.application,
+        )
+
+    def get(self, kind: str, name: str) -> Any:
+        """A live object, such as `get("configmaps", "a")`; None if there is none."""
+        return self.cluster.get(self.path(kind, name))
+
+    def create(self, kind: str, body: Mapping[str, Any], *, manager: str = "test") -> Any:
+        return self.cluster.request(f"{self.path(kind)}?fieldManager={manager}", body)
+
+    def patch(self, kind: str, name: str, body: Any, *, manager: str = "test") -> Any:
+        path, content_type = f"{self.path(kind, name)}?fieldManager={manager}", "application/merge-patch+json"
+        return self.cluster.request(path, body, method="PATCH", content_type=content_type)
+
+    def path(self, kind: str, *parts: str) -> str:
+        groups = {"deployments": "/apis/apps/v1", "statefulsets": "/apis/apps/v1", "jobs": "/apis/batch/v1"}
+        return "/".join([groups.get(kind, "/api/v1"), "namespaces", self.namespace, kind, *parts])
+
+
+def config_map(name: str, data: Mapping[str, str] | None = None, **annotations: str) -> dict[str, Any]:
+    """`annotations` are those of PipeCD, such as `order`."""
+    metadata: dict[str, Any] = {"name": name}
+    if annotations:
+        names = {key: f"pipecd.dev/{key.replace('_', '-')}" for key in annotations}
+        metadata["annotations"] = {names[key]: value for key, value in annotations.items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data or {})}
+
+
+def deployment(
+    name: str, image: str = "web:1", *, replicas: int = 1, deadline: int = 600, **pod: Any
+) -> dict[str, Any]:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "progressDeadlineSeconds": deadline,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "web", "image": image}], **pod},
+            },
+        },
+    }
