@@ -12,6 +12,7 @@ from pipecd import __version__
 from pipecd.errors import PipecdError
 from pipecd.lazy_group import LazyGroup
 from pipecd.pid1 import fork_if_pid1
+from pipecd.printable import printable_lines
 
 PIPED = ("pipecd.piped.cli:command", "Run the agent.")
 VERSION = ("pipecd.version:command", "Print the version.")
@@ -79,7 +80,7 @@ def _run(command: click.Command) -> None:
         if not expected:
             raise
         for pipecd_error in expected:
-            click.echo(f"{command.name or 'pipecd'}: {pipecd_error}", err=True)
+            click.echo(printable_lines(f"{command.name or 'pipecd'}: {pipecd_error}"), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

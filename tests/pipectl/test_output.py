@@ -19,12 +19,12 @@ from pipecd.pipectl.output import (
     list_view,
     print_json,
     print_view,
-    printable,
     show,
     table,
 )
 from pipecd.pipectl.pipeds import status_of
 from pipecd.pipectl.values import parse_list, parse_pairs, parse_statuses
+from pipecd.printable import printable
 from pipecd.schema.api.applications_pb2 import ListApplicationsResponse
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
@@ -72,7 +72,7 @@ def test_json_as_pipecds_pipectl_prints_it(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_text_from_a_commit_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printable("fix\x1b[2J\r\nall\u202ethe rest ") == "fix [2J  all the rest"
+    assert printable("fix\x1b[2J\r\nall\u202ethe rest ") == "fix all the rest"
     records = table(("ID", "SUMMARY"), [("d1", "a\x1b]0;owned\x07\nb [red]c :bug:")])
     assert records
     print_view(View(parts=[records, fields([("Commit", "c \x1b[31mred")])], notes=["note\x1b[2J"]))

@@ -13,10 +13,10 @@ from pipecd.pipectl.names import find_application, find_piped
 from pipecd.pipectl.output import (
     Output,
     View,
+    echo,
     fields,
     format_age,
     list_view,
-    printable,
     show,
     view_options,
 )
@@ -31,6 +31,7 @@ from pipecd.pipectl.values import (
     status_name,
 )
 from pipecd.pipectl.waiting import poll_until
+from pipecd.printable import printable
 from pipecd.schema.api import applications_pb2 as api
 from pipecd.schema.api.commands_pb2 import GetCommandRequest
 from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest
@@ -96,7 +97,7 @@ async def add(
         labels=parse_pairs(labels, "=", "--labels"),
     )
     response = await _add(client, request, kind)
-    click.echo(f"Successfully added application id = {response.application_id}")
+    echo(f"Successfully added application id = {response.application_id}")
     await _echo_console_url(client, f"/applications/{response.application_id}")
 
 
@@ -237,7 +238,7 @@ async def sync(
     targets = parse_statuses(wait_status, "--wait-status")
     request = api.SyncApplicationRequest(application_id=await find_application(client, app_id))
     command_id = (await client.call(client.api.SyncApplication, request)).command_id
-    click.echo(f"Requested a sync (command {command_id}), waiting for the agent", err=True)
+    echo(f"Requested a sync (command {command_id}), waiting for the agent", err=True)
     # pipecd's agent handles the command within a second, PipeCD's within ten.
     interval = min(check_interval, 2.0)
     command = await poll_until(
@@ -251,7 +252,7 @@ async def sync(
         reason = command.metadata.get("reason") or CommandStatus.Name(command.status)
         raise Conflict(f"the sync failed: {printable(reason)}")
     deployment_id = command.metadata["TriggeredDeploymentID"]
-    click.echo(f"Successfully triggered deployment {deployment_id}")
+    echo(f"Successfully triggered deployment {deployment_id}")
     await _echo_console_url(client, f"/deployments/{deployment_id}")
     if targets:
         await wait_for_status(client, deployment_id, targets, interval=check_interval, timeout=timeout)
@@ -274,7 +275,7 @@ async def wait_for_status(
         deployment = (await client.call(client.api.GetDeployment, request)).deployment
         name = status_name(deployment.status)
         if name != last_status:
-            click.echo(f"Deployment {deployment_id} is {name}", err=True)
+            echo(f"Deployment {deployment_id} is {name}", err=True)
             last_status = name
         if deployment.status in targets:
             return True
@@ -285,7 +286,7 @@ async def wait_for_status(
 
     what = f"deployment {deployment_id} did not reach the requested status"
     await poll_until(check_status, client.clock, interval=interval, timeout=timeout, what=what)
-    click.echo(f"Deployment {deployment_id} is at {last_status} status")
+    echo(f"Deployment {deployment_id} is at {last_status} status")
 
 
 @click.command()
@@ -295,7 +296,7 @@ async def enable(client: Client, *, app_id: str) -> None:
     """Enable an application: the agent deploys it."""
     request = api.EnableApplicationRequest(application_id=await find_application(client, app_id))
     await client.call(client.api.EnableApplication, request)
-    click.echo(f"Successfully enabled application id = {request.application_id}")
+    echo(f"Successfully enabled application id = {request.application_id}")
 
 
 @click.command()
@@ -305,7 +306,7 @@ async def disable(client: Client, *, app_id: str) -> None:
     """Disable an application: the agent stops deploying it."""
     request = api.DisableApplicationRequest(application_id=await find_application(client, app_id))
     await client.call(client.api.DisableApplication, request)
-    click.echo(f"Successfully disabled application id = {request.application_id}")
+    echo(f"Successfully disabled application id = {request.application_id}")
 
 
 @click.command()
@@ -315,13 +316,13 @@ async def delete(client: Client, *, app_id: str) -> None:
     """Delete an application. Its deployed resources are kept. Deleting it again is no error."""
     request = api.DeleteApplicationRequest(application_id=await find_application(client, app_id))
     await client.call(client.api.DeleteApplication, request)
-    click.echo(f"Successfully deleted application id = {request.application_id}")
+    echo(f"Successfully deleted application id = {request.application_id}")
 
 
 async def _echo_console_url(client: Client, path: str) -> None:
     """Print the page's URL to standard error: standard output contains only the result."""
     if url := await console_url(client, path):
-        click.echo(f"See {url}", err=True)
+        echo(f"See {url}", err=True)
 
 
 def _labels(application: Application) -> str:

@@ -4,6 +4,7 @@ import click
 
 from pipecd.client import Client
 from pipecd.pipectl.connection import with_client
+from pipecd.pipectl.output import echo
 from pipecd.pipectl.values import parse_pairs
 from pipecd.schema.api.events_pb2 import RegisterEventRequest
 
@@ -30,4 +31,4 @@ async def register(
         **fields,  # type: ignore[arg-type]
     )
     response = await client.call(client.api.RegisterEvent, request)
-    click.echo(f"Successfully registered event {response.event_id}")
+    echo(f"Successfully registered event {response.event_id}")

@@ -11,7 +11,7 @@ from pipecd.errors import NotFound, Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.deployments import deployment_options
 from pipecd.pipectl.names import find_deployment
-from pipecd.pipectl.output import Output, output_option, print_json
+from pipecd.pipectl.output import Output, echo, output_option, print_json
 from pipecd.pipectl.values import FINAL_STATUSES, status_name
 from pipecd.pipectl.waiting import poll_until
 from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest
@@ -55,16 +55,16 @@ async def _print_all(client: Client, deployment_id: str) -> None:
     for stage in deployment.stages:
         title = f"[{stage.name}] {StageStatus.Name(stage.status).removeprefix('STAGE_')}"
         if stage.name != _ROLLBACK:
-            click.echo(title)
+            echo(title)
         started = stage.name != _ROLLBACK
         async for blocks in reader.new_blocks(deployment_id, stage):
             if not started:
-                click.echo(title)
+                echo(title)
                 started = True
             for block in blocks:
                 _print(block)
         if started:
-            click.echo()
+            echo()
 
 
 async def _print_json(client: Client, deployment_id: str, output: Output) -> None:
@@ -141,7 +141,7 @@ class LogFollower:
         for stage in deployment.stages:
             async for blocks in self.reader.new_blocks(deployment.id, stage):
                 if self.last_stage_id != stage.id:
-                    click.echo(f"[{stage.name}]")
+                    echo(f"[{stage.name}]")
                     self.last_stage_id = stage.id
                 for block in blocks:
                     _print(block)
@@ -161,7 +161,7 @@ async def _follow(client: Client, deployment_id: str, timeout: float) -> None:
         print_new_blocks, client.clock, interval=FOLLOW_INTERVAL, timeout=timeout, what=what
     )
     reason = f": {ended.status_reason}" if ended.status_reason else ""
-    click.echo(f"Deployment {deployment_id} ended as {status_name(ended.status)}{reason}", err=True)
+    echo(f"Deployment {deployment_id} ended as {status_name(ended.status)}{reason}", err=True)
 
 
 async def _get_deployment(client: Client, deployment_id: str) -> Deployment:
@@ -171,4 +171,4 @@ async def _get_deployment(client: Client, deployment_id: str) -> Deployment:
 
 def _print(block: LogBlock) -> None:
     prefix = "ERROR " if block.severity == LogSeverity.ERROR else ""
-    click.echo(f"{prefix}{block.log}", nl=not block.log.endswith("\n"))
+    echo(f"{prefix}{block.log}", newline=not block.log.endswith("\n"))

@@ -24,6 +24,7 @@ from rich.text import Text
 from pipecd import proto_json
 from pipecd.clock import Clock
 from pipecd.errors import Temporary
+from pipecd.printable import printable, printable_lines
 
 Response = TypeVar("Response", bound=Message)
 
@@ -198,9 +199,20 @@ def print_json(message: Message, output: Output) -> None:
     As PipeCD's pipectl prints it, it is one line, with enums as numbers, and without zero and empty fields.
     """
     if output.format == "pipecd":
-        click.echo(proto_json.dumps(message))
+        click.echo(_printable_json(proto_json.dumps(message)))
         return
-    click.echo(json.dumps(proto_json.to_object(message, proto_json.SHOWN), indent=2, ensure_ascii=False))
+    text = json.dumps(proto_json.to_object(message, proto_json.SHOWN), indent=2, ensure_ascii=False)
+    click.echo(_printable_json(text))
+
+
+def _printable_json(text: str) -> str:
+    """The same JSON. Control characters that JSON allows in strings are escaped."""
+    return "".join(
+        character
+        if character.isprintable() or character == "\n"
+        else json.dumps(character, ensure_ascii=True)[1:-1]
+        for character in text
+    )
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, one_line: bool = False) -> Table | None:
@@ -249,9 +261,9 @@ def _shows_symbols() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
 
-def printable(text: str) -> str:
-    """Return `text` as one line without control characters, so that a commit cannot control the terminal."""
-    return "".join(character if character.isprintable() else " " for character in text.strip())
+def echo(text: str = "", *, err: bool = False, newline: bool = True) -> None:
+    """Print text of several lines, without what would control the terminal. Every command prints with it."""
+    click.echo(printable_lines(text), err=err, nl=newline)
 
 
 def format_age(seconds: int) -> str:

@@ -10,7 +10,7 @@ from pipecd.config.flags import switch
 from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.names import find_piped
-from pipecd.pipectl.output import Output, View, format_age, list_view, show, view_options
+from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
 from pipecd.schema.api.pipeds_pb2 import DisablePipedRequest, EnablePipedRequest
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
@@ -63,7 +63,7 @@ async def enable(client: Client, *, piped_id: str) -> None:
     """Enable an agent."""
     piped_id = await find_piped(client, piped_id)
     await client.call(client.api.EnablePiped, EnablePipedRequest(piped_id=piped_id))
-    click.echo(f"Successfully enabled piped id = {piped_id}")
+    echo(f"Successfully enabled piped id = {piped_id}")
 
 
 @click.command()
@@ -73,7 +73,7 @@ async def disable(client: Client, *, piped_id: str) -> None:
     """Disable an agent. It stops immediately."""
     piped_id = await find_piped(client, piped_id)
     await client.call(client.api.DisablePiped, DisablePipedRequest(piped_id=piped_id))
-    click.echo(f"Successfully disabled piped id = {piped_id}")
+    echo(f"Successfully disabled piped id = {piped_id}")
 
 
 def _format_expiry(keys: Iterable[PipedKey]) -> str:

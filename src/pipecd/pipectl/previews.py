@@ -11,6 +11,7 @@ from pipecd.client import Client
 from pipecd.config.flags import Duration
 from pipecd.errors import ConfigError, NotFound
 from pipecd.pipectl.connection import with_client
+from pipecd.pipectl.output import echo
 from pipecd.pipectl.preview_summary import format_summary, summarize
 from pipecd.pipectl.values import parse_list
 from pipecd.pipectl.waiting import poll_until
@@ -71,9 +72,9 @@ async def plan_preview(
         commands=commands, command_handle_timeout=int(piped_handle_timeout)
     )
     if commands:
-        click.echo(f"Requested plan previews from {len(commands)} agent(s), waiting for results", err=True)
+        echo(f"Requested plan previews from {len(commands)} agent(s), waiting for results", err=True)
     else:
-        click.echo(f"No agent deploys {base_branch} of {repo_remote_url}; see `pipectl piped list`", err=True)
+        echo(f"No agent deploys {base_branch} of {repo_remote_url}; see `pipectl piped list`", err=True)
     results = await poll_until(
         lambda: _get_results(client, results_request),
         client.clock,
@@ -84,7 +85,7 @@ async def plan_preview(
     summary = summarize(results, parse_list(sort_label_keys))
     if out:
         _write(out, json.dumps(summary, indent=2))
-    click.echo("\n".join(format_summary(summary)))
+    echo("\n".join(format_summary(summary)))
 
 
 async def _get_results(

@@ -9,6 +9,7 @@ from pipecd.config.flags import switch
 from pipecd.errors import ConfigError
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.names import find_piped
+from pipecd.pipectl.output import echo
 from pipecd.schema.api.pipeds_pb2 import EncryptRequest
 
 
@@ -26,7 +27,7 @@ async def encrypt(client: Client, *, piped_id: str, input_file: BinaryIO, use_ba
         piped_id=await find_piped(client, piped_id),
         base64_encoding=use_base64_encoding,
     )
-    click.echo((await client.call(client.api.Encrypt, request)).ciphertext)
+    echo((await client.call(client.api.Encrypt, request)).ciphertext)
 
 
 def _decode_secret(content: bytes) -> str:
