@@ -19,6 +19,9 @@ class LfsServer:
         self.downloads: list[str] = []
         self.paths: list[str] = []
         self.login = login
+        #: Downloads wait for it.
+        self.gate = threading.Event()
+        self.gate.set()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self.http.owner = self  # type: ignore[attr-defined]
 
@@ -74,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         oid = Path(self.path).name
         assert self.headers["X-Ticket"] == oid
         owner.downloads.append(oid)
+        owner.gate.wait(60)
         self._respond(200, owner.objects[oid])
 
     def _respond(self, status: int, body: bytes) -> None:

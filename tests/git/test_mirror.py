@@ -62,6 +62,16 @@ SSH_OUTPUTS: dict[str, tuple[str, type[Exception], str]] = {
         Temporary,
         "Name or service not known; check the host name of the remote",
     ),
+    "a certificate that is not trusted": (
+        "fatal: unable to access 'https://x.example/': server certificate verification failed. CAfile: none",
+        ConfigError,
+        "set GIT_SSL_CAINFO of the agent",
+    ),
+    "a proxy that refuses": (
+        "fatal: unable to access 'https://git.example.com/': CONNECT tunnel failed, response 407",
+        Temporary,
+        "check HTTPS_PROXY, ALL_PROXY and NO_PROXY of the agent",
+    ),
     "a port that is closed": (
         "ssh: connect to host git.example.com port 22: Connection refused",
         Temporary,

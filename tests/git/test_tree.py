@@ -1,5 +1,6 @@
 """A checkout has every file of its commit, as Git's own checkout has, or it is refused with the path."""
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from pipecd.git.access import resolve_relative
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.quickstart.git_server import GitServer
+from tests.eventually import eventually
 from tests.lfs_server import LfsServer, lfs_server
 from tests.repo import Clone
 
@@ -289,6 +291,28 @@ async def test_lfs_files_replace_their_pointers_and_are_downloaded_once(
                 assert (root / "plain.bin").read_text() == "not a pointer"
                 assert (root / "text").read_text().startswith("version")
         assert len(lfs.downloads) == 1
+
+
+async def test_a_slow_download_does_not_delay_those_who_read_the_mirror(
+    shop: Clone, lfs: LfsServer, tmp_path: Path
+) -> None:
+    async with lfs_mirrors(tmp_path, shop, lfs) as mirrors:
+        mirrors._local = mirrors.trees.processes = asyncio.Semaphore(1)
+        commit = shop.commit_and_push("LFS", {"app/model.bin": lfs.add(b"content")})
+        lfs.gate.clear()
+
+        async def check_out() -> None:
+            async with checkout(mirrors, shop, commit):
+                pass
+
+        async def downloading() -> bool:
+            return bool(lfs.downloads)
+
+        task = asyncio.create_task(check_out())
+        await eventually(downloading)
+        assert await asyncio.wait_for(mirrors.files(shop.remote, commit), 60)
+        lfs.gate.set()
+        await task
 
 
 async def test_an_lfs_file_that_cannot_be_had_is_refused_with_its_path(

@@ -70,12 +70,12 @@ class Mirrors:
         """`remotes` and `submodule_hosts` are those of `Access`."""
         self._home, self._credentials, self._user = home, credentials, user
         access = Access(credentials=credentials, remotes=remotes, submodule_hosts=submodule_hosts)
-        self.trees = Trees(home, access)
+        #: Limits the `git` processes that use mirrors, independent of the number of applications.
+        self._local = asyncio.Semaphore(MAX_LOCAL_PROCESSES)
+        self.trees = Trees(home, access, self._local)
         self.shared_checkouts = SharedCheckouts(self._write_checkout)
         self._fetches: dict[str, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
-        #: Limits the `git` processes that read mirrors, independent of the number of applications.
-        self._local = asyncio.Semaphore(MAX_LOCAL_PROCESSES)
         self._env: Mapping[str, str] = {}
         #: Variables with which other programs read from Git with the agent's credentials. Contains secrets.
         self.download_env: Mapping[str, str] = {}
@@ -261,10 +261,9 @@ class Mirrors:
         directory = await self._make_directory()
         try:
             # A plain copy instead of `git worktree`: it shares no state with other copies.
-            async with self._local:
-                excluded = await self.trees.write(
-                    self.path(remote), commit, directory, remote=remote, env=self._env
-                )
+            excluded = await self.trees.write(
+                self.path(remote), commit, directory, remote=remote, env=self._env
+            )
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
             raise

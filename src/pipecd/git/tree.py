@@ -27,6 +27,8 @@ CHECKOUT_TIMEOUT = 300.0
 FETCH_TIMEOUT = 300.0
 #: Of one checkout: submodules, including nested ones, and how deep they are nested.
 MAX_SUBMODULES, MAX_DEPTH = 100, 5
+#: Number of concurrent `git` processes that write files.
+MAX_PROCESSES = 8
 #: How long the repository of a submodule is kept after its last use (seconds).
 UNUSED_SECONDS = 30 * 86_400.0
 #: Bytes of .gitmodules and .lfsconfig.
@@ -66,8 +68,10 @@ class _Repository:
 class Trees:
     """`home` holds what is cached between checkouts: the repositories of submodules, and LFS files."""
 
-    def __init__(self, home: Path, access: Access) -> None:
+    def __init__(self, home: Path, access: Access, processes: asyncio.Semaphore | None = None) -> None:
+        """`processes` limits the `git` processes that write files; None has a limit of its own."""
         self.access, self._stores = access, home / "submodules"
+        self.processes = processes or asyncio.Semaphore(MAX_PROCESSES)
         self.lfs = LfsFiles(home / "lfs", access)
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -284,7 +288,9 @@ class _Work:
         work_tree = self.directory / repository.path
         options = ("--git-dir", str(repository.git_dir), "--work-tree", str(work_tree))
         env = {**self.env, "GIT_INDEX_FILE": str(self.index)}
-        return await git(*options, *arguments, env=env, cwd=work_tree, timeout=timeout)
+        # Downloads are not counted, so that a slow server does not delay other checkouts.
+        async with self.trees.processes:
+            return await git(*options, *arguments, env=env, cwd=work_tree, timeout=timeout)
 
     def _is_wanted(self, path: str) -> bool:
         return is_inside(path, self.under) or is_inside(self.under, path)
