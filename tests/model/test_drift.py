@@ -1,5 +1,6 @@
 """Drift detection and the format of the diff."""
 
+import time
 from typing import Any
 
 import pytest
@@ -120,3 +121,12 @@ def test_an_applications_health_is_that_of_its_worst_resource() -> None:
     assert aggregate(Health.HEALTHY) is Health.HEALTHY
     assert aggregate(Health.HEALTHY, Health.UNKNOWN) is Health.UNKNOWN
     assert aggregate(Health.UNKNOWN, Health.UNHEALTHY, Health.HEALTHY) is Health.UNHEALTHY
+
+
+def test_a_large_difference_is_compared_up_to_a_limit() -> None:
+    git = {"list": [f"- {number % 150}" for number in range(40_000)]}
+    running = {"list": git["list"][::-1]}
+    started = time.thread_time()
+    drift = compare([Pair(key="v1:A:ns:b", running=running, git=git)], IgnoredFields(), lambda text: text)
+    assert time.thread_time() - started < 5
+    assert not drift.in_sync and "more lines are not compared here" in drift.details

@@ -4,12 +4,13 @@ Platforms pass pairs of normalised trees; `piped.observe.drift` reports the resu
 the live resource are ignored, because platforms fill in defaults.
 """
 
-import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pipecd.model.line_diff import diff_lines
 
 #: Number of changed resources that are shown with a diff; further ones are only named.
 MAX_DIFFS_SHOWN = 10
@@ -243,12 +244,8 @@ def _item_or_empty(side: Mapping[str, Any], other: Mapping[str, Any], key: str) 
     return side[key] if key in side else ({} if isinstance(other[key], Mapping) else None)
 
 
-def _diff(running: Any, git: Any) -> Iterator[str]:
-    lines = difflib.unified_diff(_lines(running), _lines(git), n=3, lineterm="")
-    # Skip the two header lines: the details begin with one header for all resources.
-    for _ in range(2):
-        next(lines, "")
-    yield from lines
+def _diff(running: Any, git: Any) -> Sequence[str]:
+    return diff_lines(_lines(running), _lines(git))
 
 
 def _lines(tree: Any) -> list[str]:

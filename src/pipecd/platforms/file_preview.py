@@ -5,12 +5,12 @@ keys, comments and notation make no difference.
 """
 
 import asyncio
-import difflib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
 
+from pipecd.model.line_diff import diff_lines
 from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.stage import Source
 
@@ -26,7 +26,8 @@ def preview_files(files: Callable[[Source], Files]) -> Callable[[PreviewRequest]
     async def plan_preview(request: PreviewRequest) -> Preview:
         running = await request.running()
         old = await asyncio.to_thread(files, running) if running else None
-        return file_preview(old, await asyncio.to_thread(files, request.head))
+        head = await asyncio.to_thread(files, request.head)
+        return await asyncio.to_thread(file_preview, old, head)
 
     return plan_preview
 
@@ -69,9 +70,8 @@ def _by_name(items: list[Any]) -> Mapping[str, Any]:
 
 
 def _diff(name: str, old: Any, new: Any) -> str:
-    lines = difflib.unified_diff(_lines(old), _lines(new), n=3, lineterm="")
-    # Without the two lines that name the files: `_HEADER` names them once for the whole diff.
-    return "\n".join([f"# {name}", *list(lines)[2:], ""])
+    # `_HEADER` names the two sides once for the whole diff.
+    return "\n".join([f"# {name}", *diff_lines(_lines(old), _lines(new)), ""])
 
 
 def _lines(value: Any) -> list[str]:

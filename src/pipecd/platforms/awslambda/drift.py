@@ -4,6 +4,7 @@ Called by the agent's drift loop. The key in `driftDetection.ignoreFields` is `l
 does not return where code came from (S3, a repository), so code is compared only for images.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ async def detect_drift(request: ObservationRequest) -> Drift:
         running=_running(serving, latest.tags) if serving and latest else None,
         git=_declared(desired),
     )
-    return compare([pair], request.ignored, request.redact)
+    return await asyncio.to_thread(compare, [pair], request.ignored, request.redact)
 
 
 def _declared(desired: LambdaFunction) -> Mapping[str, Any]:

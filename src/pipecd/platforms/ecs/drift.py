@@ -4,6 +4,7 @@ Called by the agent's drift loop. The keys in `driftDetection.ignoreFields` are 
 and `ecs:TaskDefinition::<family>`. A standalone task is not compared.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,7 @@ async def detect_drift(request: ObservationRequest) -> Drift:
         live = await client.get_service(desired.cluster, desired.name)
         if live is None or live.status == "DRAINING":
             missing = Pair(key=service_key, running=None, git=desired.fields)
-            return compare([missing], request.ignored, request.redact)
+            return await asyncio.to_thread(compare, [missing], request.ignored, request.redact)
         sets = await client.describe_task_sets(desired.cluster, desired.name) if live.has_task_sets else []
         primary = next((task_set for task_set in sets if task_set["status"] == "PRIMARY"), {})
         skip_count = not desired.desired_count or await autoscaling_enabled(
@@ -58,7 +59,7 @@ async def detect_drift(request: ObservationRequest) -> Drift:
             git=_normalize(request.desired.task.fields),
         ),
     ]
-    return compare(pairs, request.ignored, request.redact)
+    return await asyncio.to_thread(compare, pairs, request.ignored, request.redact)
 
 
 async def _definition(
