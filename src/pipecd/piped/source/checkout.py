@@ -146,7 +146,7 @@ class Sources:
         remote = self.repository(git_path.repo_id).remote
         async with self.mirrors.worktree(remote, commit, required=git_path.path) as root:
             directory = resolve_directory(root, git_path.path)
-            refuse_escaping_links(root, directory)
+            await asyncio.to_thread(refuse_escaping_links, root, directory)
             if config.spec.encryption or config.spec.attachment:
                 await asyncio.to_thread(self._renderer.render, root, directory, config)
             yield self._source(commit, root, directory, config)
