@@ -148,6 +148,8 @@ def _run(
     from pipecd import __main__ as programs
 
     os.setsid()
+    # Tests that a shell starts in the background inherit that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     writing = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for number, file, flags in ((0, stdin, os.O_RDONLY), (1, output, writing), (2, errors, writing)):
         descriptor = os.open(file, flags, 0o644)

@@ -319,6 +319,32 @@ spec:
     assert result.code == 2 and "no control plane is set: use --address, PIPECD_HOST" in result.err
 
 
+async def test_a_shell_completes_names(pipectl: Pipectl, piped_id: str) -> None:
+    await add_application(pipectl, piped_id)
+    await add_application(pipectl, piped_id, "blog")
+    connection = {
+        "PIPECD_HOST": pipectl.plane.address,
+        "PIPECD_API_KEY_FILE": str(pipectl.key_file),
+        "PIPECD_INSECURE": "true",
+    }
+    for words, expected in (
+        ("pipectl application get --app-id ", "plain,blog\nplain,shop\n"),
+        ("pipectl application get --app-id s", "plain,shop\n"),
+        ("pipectl deployment logs --app-id b", "plain,blog\n"),
+        ("pipectl piped disable --piped-id h", "plain,home\n"),
+    ):
+        completion = {
+            "_PIPECTL_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
+        result = await pipectl(connected=False, env={**connection, **completion})
+        assert (result.out, result.err) == (expected, ""), words
+        for broken in ({}, {**connection, "PIPECD_HOST": "127.0.0.1:1"}):
+            result = await pipectl(connected=False, env={**broken, **completion})
+            assert (result.out.strip(), result.err) == ("", ""), "the shell is not disturbed"
+
+
 async def test_a_watched_deployment_is_shown_until_it_ends(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:

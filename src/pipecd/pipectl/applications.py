@@ -9,6 +9,7 @@ from pipecd.config.flags import Duration, switch
 from pipecd.errors import Conflict, Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.console_url import console_url
+from pipecd.pipectl.name_completion import complete_applications, complete_pipeds
 from pipecd.pipectl.names import find_application, find_piped
 from pipecd.pipectl.output import (
     Output,
@@ -41,7 +42,9 @@ from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitR
 from pipecd.schema.pipecd.v1.program_pb2 import AddApplicationRequest
 from pipecd.wire import has_number, kind_from, kind_number, provider_from
 
-_ID = click.option("--app-id", required=True, help="Application id or name.")
+_ID = click.option(
+    "--app-id", required=True, shell_complete=complete_applications, help="Application id or name."
+)
 
 
 @click.command()
@@ -52,7 +55,12 @@ _ID = click.option("--app-id", required=True, help="Application id or name.")
     shell_complete=complete_kinds,
     help="Kind of the application, such as TERRAFORM.",
 )
-@click.option("--piped-id", required=True, help="Id or name of the agent that deploys the application.")
+@click.option(
+    "--piped-id",
+    required=True,
+    shell_complete=complete_pipeds,
+    help="Id or name of the agent that deploys the application.",
+)
 @click.option("--platform-provider", required=True, help="A platform provider configured in the agent.")
 @click.option("--repo-id", required=True, help="Id of a repository configured in the agent.")
 @click.option("--app-dir", required=True, help="Path of the application's directory in the repository.")
@@ -159,7 +167,12 @@ def _details(application: Application, url: str) -> View:
     shell_complete=complete_kinds,
     help="Only applications of these kinds, such as TERRAFORM,ECS.",
 )
-@click.option("--piped-id", default="", help="Only applications of the agent with this id or name.")
+@click.option(
+    "--piped-id",
+    default="",
+    shell_complete=complete_pipeds,
+    help="Only applications of the agent with this id or name.",
+)
 @switch("--disabled", "List disabled and deleted applications instead.")
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only applications with this label."

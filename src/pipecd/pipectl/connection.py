@@ -5,6 +5,7 @@ import functools
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -65,26 +66,13 @@ def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         help="Profile of the configuration file, instead of its default.",
     )
     @functools.wraps(run)
-    def callback(
-        address: str,
-        api_key: str,
-        api_key_file: Path | None,
-        insecure: bool,
-        cert_file: str,
-        profile: str,
-        **options: Any,
-    ) -> None:
-        given = {
-            "address": address,
-            "api_key": api_key,
-            "api_key_file": api_key_file,
-            "insecure": insecure,
-            "cert_file": cert_file,
-        }
-        settings = find_settings(given, profile)
+    def callback(profile: str, **options: Any) -> None:
+        values = connection_values(options)
+        options = {name: value for name, value in options.items() if name not in values}
+        settings = find_settings(click.get_current_context(), values, profile)
 
         async def main() -> None:
-            async with _client(settings) as client:
+            async with connect_with(settings) as client:
                 await run(client, **options)
 
         try:
@@ -95,12 +83,16 @@ def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return callback
 
 
-def find_settings(given: Mapping[str, Any], profile_name: str) -> Settings:
+def connection_values(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of the connection options, without the profile, by the name of their field of `Settings`."""
+    return {field.name: options[field.name] for field in fields(Settings)}
+
+
+def find_settings(context: click.Context, given: Mapping[str, Any], profile_name: str) -> Settings:
     """Combine `given`, the values of the options, with the profile. Raises ConfigError or UsageError.
 
     A flag comes first. A profile that is named by a flag precedes the environment, as the more explicit one.
     """
-    context = click.get_current_context()
 
     def from_source(source: ParameterSource) -> Settings:
         return Settings(
@@ -127,7 +119,7 @@ def find_settings(given: Mapping[str, Any], profile_name: str) -> Settings:
 
 
 @asynccontextmanager
-async def _client(settings: Settings) -> AsyncIterator[Client]:
+async def connect_with(settings: Settings) -> AsyncIterator[Client]:
     """Yield a connected client. Raises ConfigError or Temporary."""
     if "://" in settings.address:
         host = settings.address.partition("://")[2].rstrip("/")

@@ -10,6 +10,7 @@ from pipecd.config.flags import Duration
 from pipecd.pipectl.applications import wait_for_status
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.console_url import console_url
+from pipecd.pipectl.name_completion import complete_applications
 from pipecd.pipectl.names import find_applications, find_deployment
 from pipecd.pipectl.output import Output, View, fields, format_age, list_view, show, table, view_options
 from pipecd.pipectl.values import (
@@ -34,7 +35,10 @@ from pipecd.schema.model.stage_pb2 import StageStatus
 def deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--deployment-id` and `--app-id`; the command passes both to `names.find_deployment`."""
     application = click.option(
-        "--app-id", default="", help="Application id or name: its most recent deployment, instead of an id."
+        "--app-id",
+        default="",
+        shell_complete=complete_applications,
+        help="Application id or name: its most recent deployment, instead of an id.",
     )
     return click.option("--deployment-id", default="", help="Deployment id.")(application(command))
 
@@ -44,7 +48,11 @@ def deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--status", "status", multiple=True, shell_complete=complete_statuses, help="Status, such as RUNNING."
 )
 @click.option(
-    "--app-id", "app_ids", multiple=True, help="Only deployments of the applications with these ids or names."
+    "--app-id",
+    "app_ids",
+    multiple=True,
+    shell_complete=complete_applications,
+    help="Only deployments of the applications with these ids or names.",
 )
 @click.option(
     "--app-kind",

@@ -9,13 +9,14 @@ from pipecd.client import Client
 from pipecd.config.flags import switch
 from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
+from pipecd.pipectl.name_completion import complete_pipeds
 from pipecd.pipectl.names import find_piped
 from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
 from pipecd.schema.api.pipeds_pb2 import DisablePipedRequest, EnablePipedRequest
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
 
-_ID = click.option("--piped-id", required=True, help="Agent id or name.")
+_ID = click.option("--piped-id", required=True, shell_complete=complete_pipeds, help="Agent id or name.")
 
 
 @click.command("list")

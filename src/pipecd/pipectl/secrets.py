@@ -8,13 +8,19 @@ from pipecd.client import Client
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError
 from pipecd.pipectl.connection import with_client
+from pipecd.pipectl.name_completion import complete_pipeds
 from pipecd.pipectl.names import find_piped
 from pipecd.pipectl.output import echo
 from pipecd.schema.api.pipeds_pb2 import EncryptRequest
 
 
 @click.command()
-@click.option("--piped-id", required=True, help="Id or name of the agent that can decrypt the secret.")
+@click.option(
+    "--piped-id",
+    required=True,
+    shell_complete=complete_pipeds,
+    help="Id or name of the agent that can decrypt the secret.",
+)
 @click.option(
     "--input-file", type=click.File("rb"), default="-", help="File with the secret. Default: standard input."
 )
