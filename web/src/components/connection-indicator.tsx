@@ -2,7 +2,7 @@
 // it shows is out of date.
 
 import { Alert, Tooltip } from "@mantine/core";
-import { IconPlugConnectedX } from "@tabler/icons-react";
+import { IconPlugConnectedX } from "../icons";
 import { useQueryClient } from "@tanstack/react-query";
 
 import { lastReceivedAt, useConnection } from "../live";
