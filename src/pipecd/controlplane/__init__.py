@@ -98,7 +98,8 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
     blobs = open_blobs(spec)
     store = await Store.open(database_url(spec), clock, settings.store)
     try:
-        projects = Projects(store, spec.projects)
+        credentials = CredentialCache(store, clock, settings.auth)
+        projects = Projects(store, credentials, spec.projects)
         await projects.record_configured(by=STARTING)
         yield Services(
             store=store,
@@ -106,7 +107,7 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             logs=StageLogs(store, blobs, settings.stage_logs),
             projects=projects,
             sessions=Sessions(options.encryption_key, store, clock, settings.auth),
-            credentials=CredentialCache(store, clock, settings.auth),
+            credentials=credentials,
             clock=clock,
             settings=settings,
             proxies=TrustedProxies(spec.trusted_proxies),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pipecd.config.controlplane import Project as ConfiguredProject
 from pipecd.controlplane.auth import passwords
+from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.kinds import CONFIGURED_PROJECT
 from pipecd.errors import Conflict, NotFound, Unauthenticated
@@ -26,8 +27,10 @@ from pipecd.schema.model.project_pb2 import Project, ProjectStaticUser
 
 
 class Projects:
-    def __init__(self, store: Store, configured: Sequence[ConfiguredProject]) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, credentials: CredentialCache, configured: Sequence[ConfiguredProject]
+    ) -> None:
+        self._store, self._credentials = store, credentials
         self._configured = {project.id: _to_record(project) for project in configured}
 
     async def record_configured(self, by: Actor) -> None:
@@ -48,7 +51,7 @@ class Projects:
         """The project with its built-in roles, and all of its user groups. Raises NotFound."""
         project = self._configured.get(project_id)
         if project is None:
-            project = (await self._store.get(Project, project_id)).message
+            project = await self._credentials.get(Project, project_id)
         copy = Project()
         copy.CopyFrom(project)
         custom_roles = [role for role in copy.rbac_roles if role.name not in BUILT_IN]
@@ -63,7 +66,7 @@ class Projects:
         if project_id in self._configured:
             return True
         try:
-            await self._store.get(Project, project_id)
+            await self._credentials.get(Project, project_id)
         except NotFound:
             return False
         return True

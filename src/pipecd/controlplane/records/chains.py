@@ -132,21 +132,20 @@ def check_plannable(chain: DeploymentChain, index: int) -> InChainDeploymentPlan
     """Whether a deployment of block `index` may be planned now, must wait, or must be cancelled."""
     if index >= len(chain.blocks):
         raise Refused(f"chain {chain.id} has no block {index}")
+    for number, block in enumerate(chain.blocks[:index]):
+        if block.status in _ENDED_EARLY:
+            failed = block.status == ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE
+            word = "failed" if failed else "was cancelled"
+            return InChainDeploymentPlannableResponse(
+                cancel=True, cancel_reason=f"block {number} of the deployment chain {word}"
+            )
     if chain.blocks[index].status in _FINAL:
         return InChainDeploymentPlannableResponse(
             cancel=True, cancel_reason=f"block {index} of the deployment chain has already finished"
         )
-    if index == 0:
-        return InChainDeploymentPlannableResponse(plannable=True)
-    before = chain.blocks[index - 1].status
-    if before == ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS:
-        return InChainDeploymentPlannableResponse(plannable=True)
-    if before in _FINAL:
-        word = "failed" if before == ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE else "was cancelled"
-        return InChainDeploymentPlannableResponse(
-            cancel=True, cancel_reason=f"block {index - 1} of the deployment chain {word}"
-        )
-    return InChainDeploymentPlannableResponse()
+    succeeded = ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS
+    plannable = index == 0 or chain.blocks[index - 1].status == succeeded
+    return InChainDeploymentPlannableResponse(plannable=plannable)
 
 
 def update_statuses(
