@@ -16,7 +16,7 @@ from pipecd.model.progress import Finish
 from pipecd.model.stage import Source
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.deploy.planner import Planner
-from pipecd.piped.source.checkout import Sources
+from pipecd.piped.source.checkout import Sources, decode_config
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms.registry import load_platform
@@ -160,7 +160,11 @@ async def test_secrets_and_attachments_are_rendered_into_a_copy(sources: Sources
     def others(source: Source) -> list[Path]:
         return [Path("../other/y")]
 
-    for platform in ({"reads": others}, {"reads": lambda source: None}, {"writes_files": True}):
+    for platform in (
+        {"reads": others},
+        {"reads": lambda source: None},
+        {"writes_files": lambda config: True},
+    ):
         kind = replace(load_platform("TERRAFORM"), **platform)
         async with sources.read(at("shop"), commit, kind) as source:
             seen.append((source.root / "other/y").exists() and (source.root / "shop/value").exists())
@@ -171,6 +175,23 @@ async def test_secrets_and_attachments_are_rendered_into_a_copy(sources: Sources
     kind = load_platform("TERRAFORM")
     async with sources.read(at("shop"), commit, kind) as source:
         assert (source.directory / "link").read_text() == "y"
+
+
+@pytest.mark.parametrize(
+    ("app_input", "writes"),
+    [
+        ({}, False),
+        ({"helmChart": {"path": "chart"}}, True),
+        ({"kustomizeOptions": {"enable-helm": ""}}, True),
+    ],
+)
+def test_helm_and_options_of_kustomize_get_a_checkout_of_their_own(
+    app_input: dict[str, Any], writes: bool
+) -> None:
+    """They download charts into it."""
+    text = app_file(input=app_input).replace("TerraformApp", "KubernetesApp")
+    config = decode_config(text.encode(), "app.pipecd.yaml")
+    assert load_platform("KUBERNETES").writes_files(config) is writes
 
 
 async def test_a_reader_is_refused_what_a_checkout_is_refused(sources: Sources, clone: Clone) -> None:

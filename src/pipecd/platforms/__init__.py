@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from pipecd.config.application import ApplicationSpec
+from pipecd.config.application import ApplicationConfig, ApplicationSpec
 from pipecd.model.deployment import Version
 from pipecd.model.drift import Drift
 from pipecd.model.observation import ObservationRequest
@@ -89,10 +89,10 @@ class Platform(Generic[Desired]):
     #: What else `load_desired_state` reads, besides the application's directory: files and directories in
     #: the checkout; None if that is unknown. A commit that changes none of them changes no desired state.
     reads: Callable[[Source], Collection[Path] | None] = lambda source: ()
-    #: Whether `load_desired_state` changes files of the checkout, or runs a program that does. Otherwise it
-    #: may get a checkout that it shares with other applications, or only the application's directory if
-    #: `reads` returns nothing outside of it.
-    writes_files: bool = False
+    #: Whether, for the application of this file, `load_desired_state` changes files of the checkout, or runs
+    #: a program that does. Otherwise it may get a checkout that it shares with other applications, or only
+    #: the application's directory if `reads` returns nothing outside of it.
+    writes_files: Callable[[ApplicationConfig], bool] = lambda config: False
     versions: Callable[[Desired], Sequence[Version]]
     #: How to sync when nothing else decided: the running state (None before the first deployment) and the
     #: target.

@@ -83,10 +83,6 @@ class Sources:
         The checkout is shared with other readers. An application with secrets or attachments gets a copy of
         its directory, if that is all that the platform reads.
         """
-        if platform.writes_files:
-            async with self.checkout(git_path, commit, deployed=deployed) as source:
-                yield source
-            return
         remote, file = self.repository(git_path.repo_id).remote, config_file_path(git_path)
         if (remote, commit) not in self.mirrors.shared_checkouts:
             await self._ensure_commit(remote, commit)
@@ -101,8 +97,9 @@ class Sources:
             directory = resolve_directory(shared.root, git_path.path)
             await asyncio.to_thread(refuse_escaping_links, shared.root, directory)
             source = self._source(commit, shared.root, directory, config)
-            if config.spec.encryption or config.spec.attachment:
-                copy = await self._render_copy(source, git_path, platform, stack)
+            writes = platform.writes_files(config)
+            if writes or config.spec.encryption or config.spec.attachment:
+                copy = None if writes else await self._render_copy(source, git_path, platform, stack)
                 if copy is None:
                     context = self.checkout(git_path, commit, deployed=deployed)
                     copy = await stack.enter_async_context(context)

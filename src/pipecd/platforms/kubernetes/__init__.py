@@ -6,7 +6,7 @@ Loaded through the entry point KUBERNETES. `render` turns the files into manifes
 
 from pipecd.platforms import Platform, Predefined
 from pipecd.platforms.kubernetes.config import KubernetesApp, Provider, SyncOptions
-from pipecd.platforms.kubernetes.render import reads
+from pipecd.platforms.kubernetes.render import reads, writes_files
 from pipecd.platforms.kubernetes.source import choose_strategy, load_desired_state, versions
 from pipecd.platforms.kubernetes.stages import STAGES
 
@@ -19,6 +19,7 @@ platform = Platform(
     stages=STAGES,
     load_desired_state=load_desired_state,
     reads=reads,
+    writes_files=writes_files,
     versions=versions,
     choose_strategy=choose_strategy,
 )

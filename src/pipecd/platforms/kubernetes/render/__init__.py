@@ -37,3 +37,9 @@ def reads(source: Source) -> Collection[Path] | None:
     if app_input.helm_chart:
         return helm.reads(source, app_input)
     return kustomize.reads(source) if kustomize.is_overlay(source.directory) else ()
+
+
+def writes_files(config: ApplicationConfig) -> bool:
+    """Helm, and Kustomize with some of its options, download charts into the checkout."""
+    app_input: Input = config.spec.input
+    return app_input.helm_chart is not None or bool(app_input.kustomize_options)
