@@ -108,6 +108,15 @@ class Platform(Generic[Desired]):
     watch: Watch | None = None
 
 
+def deploys_by_script(source: Source, prefix: str) -> bool:
+    """Whether no stage of the pipeline is one of the platform's, whose names begin with `prefix`.
+
+    The files that these stages read may then be absent.
+    """
+    pipeline = source.config.spec.pipeline
+    return pipeline is not None and not any(stage.name.startswith(prefix) for stage in pipeline.stages)
+
+
 def in_thread(load: Callable[[Source], Desired]) -> Callable[[Source], Awaitable[Desired]]:
     """For `Platform.load_desired_state`: a function that only reads files, run outside the event loop."""
 

@@ -6,7 +6,7 @@ keys, comments and notation make no difference.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -20,13 +20,19 @@ NO_CHANGES = "No changes were detected"
 _HEADER = "--- Last Deploy\n+++ Head Commit\n"
 
 
-def preview_files(files: Callable[[Source], Files]) -> Callable[[PreviewRequest], Awaitable[Preview]]:
+class ReadFiles(Protocol):
+    def __call__(self, source: Source, *, deployed: bool) -> Files:
+        """`deployed`: the files were deployed before, so that rules for new files do not apply."""
+        ...
+
+
+def preview_files(files: ReadFiles) -> Callable[[PreviewRequest], Awaitable[Preview]]:
     """`Platform.plan_preview` of a platform whose desired state is what `files` reads from a checkout."""
 
     async def plan_preview(request: PreviewRequest) -> Preview:
         running = await request.running()
-        old = await asyncio.to_thread(files, running) if running else None
-        head = await asyncio.to_thread(files, request.head)
+        old = await asyncio.to_thread(files, running, deployed=True) if running else None
+        head = await asyncio.to_thread(files, request.head, deployed=False)
         return await asyncio.to_thread(file_preview, old, head)
 
     return plan_preview

@@ -56,6 +56,10 @@ class Rules(Protocol):
         """The error that AWS returns to the call."""
         ...
 
+    def translate(self, call: Call) -> dict[str, Any] | None:
+        """The body that moto understands, if it differs from the call's."""
+        ...
+
     def answer(self, call: Call) -> Any:
         """A response instead of moto's; None if moto can answer."""
         ...
@@ -156,6 +160,10 @@ class Emulator:
         for rules in self.rules:
             if (answer := rules.answer(call)) is not None:
                 return "200 OK", [("Content-Type", "application/json")], json.dumps(answer).encode()
+            if (translated := rules.translate(call)) is not None:
+                text = json.dumps(translated).encode()
+                length = {"CONTENT_LENGTH": str(len(text))}
+                environ = {**environ, **length, "wsgi.input": io.BytesIO(text)}
         started: list[Any] = []
         body = b"".join(inner(environ, lambda *arguments: started.append(arguments)))
         status, headers = started[0][:2]

@@ -48,6 +48,9 @@ class LambdaRules:
             return _failure(call, 404, "ProvisionedConcurrencyConfigNotFoundException", "No config found")
         return None
 
+    def translate(self, _: Call) -> None:
+        return None
+
     def answer(self, call: Call) -> Any:
         if call.name != "lambda.GetProvisionedConcurrencyConfig":
             return None

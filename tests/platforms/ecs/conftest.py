@@ -11,6 +11,7 @@ from pipecd.platforms.aws import AwsProvider
 from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.ecs import platform
 from tests.aws import credential_chain
+from tests.platforms.aws.ecs_rules import EcsRules
 from tests.platforms.aws.emulator import REGION, Emulator, emulator
 from tests.platforms.aws.stage_runner import AwsRunner
 from tests.platforms.ecs.cloud import Cloud, create_cloud, files
@@ -24,8 +25,13 @@ async def connections() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with emulator() as aws, credential_chain(monkeypatch, aws.environment()):
+def rules() -> EcsRules:
+    return EcsRules()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, rules: EcsRules) -> Iterator[Emulator]:
+    with emulator(rules) as aws, credential_chain(monkeypatch, aws.environment()):
         yield aws
 
 

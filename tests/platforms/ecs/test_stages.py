@@ -5,13 +5,17 @@ to become steady, ECS's own deployments proceed, and calls are refused. After ev
 `Cloud.check` checks that no traffic points at a target group without tasks.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipecd.platforms.ecs import platform
+from tests.platforms.aws.ecs_rules import EcsRules
 from tests.platforms.aws.emulator import Emulator
+from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded, failure_text
 from tests.platforms.ecs.cloud import ALL_TO_PRIMARY, CLUSTER, SERVICE, Cloud
 
@@ -457,3 +461,270 @@ async def test_stages_name_missing_settings(runner: AwsRunner, checkout: Checkou
     )
     assert "requires both target groups" in failure_text(await runner.run("ECS_TRAFFIC_ROUTING", canary=10))
     assert "add ECS_CANARY_ROLLOUT before" in failure_text(await runner.run("ECS_CANARY_CLEAN"))
+
+
+SPOT = [
+    {"capacityProvider": "FARGATE_SPOT", "weight": 3, "base": 0},
+    {"capacityProvider": "FARGATE", "weight": 1},
+]
+
+
+@pytest.mark.parametrize("controller", ["EXTERNAL", "ECS"])
+async def test_a_capacity_provider_strategy_is_sent_and_is_no_drift(
+    aws: Emulator, runner: AwsRunner, checkout: Checkout, controller: str
+) -> None:
+    service = {
+        "deploymentController": {"type": controller},
+        "launchType": None,
+        "capacityProviderStrategy": SPOT,
+    }
+    runner.target = checkout("spot", service=service)
+    assert_succeeded(await runner.run("ECS_SYNC"))
+    (sent,) = aws.bodies("ecs.CreateTaskSet" if controller == "EXTERNAL" else "ecs.CreateService")
+    assert sent["capacityProviderStrategy"] == SPOT and "launchType" not in sent
+    request = await observation_request(platform, runner.provider, runner.target)
+    drift = await platform.compares.detect(request)
+    assert drift.in_sync, drift.details
+
+
+async def test_a_rolling_service_goes_from_a_launch_type_to_capacity_providers_and_back(
+    aws: Emulator, runner: AwsRunner, checkout: Checkout
+) -> None:
+    rolling = {"deploymentController": {"type": "ECS"}}
+    runner.target = checkout("r1", service=rolling)
+    assert_succeeded(await runner.run("ECS_SYNC"))
+    spot = {**rolling, "launchType": None, "capacityProviderStrategy": SPOT}
+    second = runner.next_deployment(checkout("r2", service=spot))
+    assert_succeeded(await second.run("ECS_SYNC"))
+    third = second.next_deployment(checkout("r3", service=rolling))
+    assert_succeeded(await third.run("ECS_SYNC"))
+    sent = [body["capacityProviderStrategy"] for body in aws.bodies("ecs.UpdateService")]
+    assert sent == [SPOT, []]
+
+
+async def test_everything_that_aws_knows_of_a_rolling_service_is_sent_when_it_changes(
+    aws: Emulator, cloud: Cloud, runner: AwsRunner, checkout: Checkout
+) -> None:
+    rolling = {"deploymentController": {"type": "ECS"}}
+    runner.target = checkout("r1", service=rolling)
+    assert_succeeded(await runner.run("ECS_SYNC"))
+    port = {"containerName": "web", "containerPort": 80}
+    more = {
+        "loadBalancers": [{"targetGroupArn": arn, **port} for arn in (cloud.primary, cloud.other)],
+        "serviceConnectConfiguration": {"enabled": True, "namespace": "shop"},
+        "volumeConfigurations": [
+            {"name": "data", "managedEBSVolume": {"roleArn": "arn:role", "sizeInGiB": 9}}
+        ],
+        "availabilityZoneRebalancing": "ENABLED",
+        "vpcLatticeConfigurations": [{"roleArn": "arn:role", "targetGroupArn": "arn:tg", "portName": "web"}],
+        "deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": True, "rollback": True}},
+    }
+    second = runner.next_deployment(checkout("r2", service={**rolling, **more}))
+    assert_succeeded(await second.run("ECS_SYNC"))
+    (sent,) = aws.bodies("ecs.UpdateService")
+    assert {name: sent[name] for name in more} == more
+    request = await observation_request(platform, second.provider, second.target)
+    drift = await platform.compares.detect(request)
+    assert drift.in_sync, drift.details
+    third = second.next_deployment(
+        checkout("r3", service={**rolling, "loadBalancers": []}, app_input={"targetGroups": None})
+    )
+    assert_succeeded(await third.run("ECS_SYNC"))
+    assert aws.bodies("ecs.UpdateService")[-1]["loadBalancers"] == []
+
+
+async def test_a_launch_type_that_aws_cannot_change_is_refused(
+    cloud: Cloud, runner: AwsRunner, checkout: Checkout
+) -> None:
+    rolling = {"deploymentController": {"type": "ECS"}}
+    runner.target = checkout("r1", service=rolling)
+    assert_succeeded(await runner.run("ECS_SYNC"))
+    second = runner.next_deployment(checkout("r2", service={**rolling, "launchType": "EC2"}))
+    reason = failure_text(await second.run("ECS_SYNC"))
+    assert "has launchType FARGATE, which AWS cannot change to EC2; " in reason
+    assert "set launchType: FARGATE, or delete the service first" in reason
+    assert cloud.image(cloud.service()["taskDefinition"]) == "r1"
+
+
+async def test_a_file_without_a_controller_is_checked_against_that_of_the_service(
+    cloud: Cloud, runner: AwsRunner, checkout: Checkout
+) -> None:
+    await deploy(runner, cloud)
+    connect = {"serviceConnectConfiguration": {"enabled": True}}
+    second = runner.next_deployment(checkout("v2", service={"deploymentController": None, **connect}))
+    reason = failure_text(await second.run("ECS_SYNC"))
+    assert "servicedef.yaml:" in reason and "serviceConnectConfiguration: AWS does not allow it" in reason
+    assert_succeeded(await second.run("ROLLBACK"))
+
+
+async def test_a_rollback_to_files_that_are_refused_today_works(
+    cloud: Cloud, runner: AwsRunner, checkout: Checkout
+) -> None:
+    """An agent of before the check deployed them, without what AWS refuses."""
+    await deploy(runner, cloud)
+    old = checkout("v2", service={"serviceConnectConfiguration": {"enabled": True}})
+    assert "does not allow it" in failure_text(await runner.next_deployment(old).run("ECS_SYNC"))
+    third = runner.next_deployment(checkout("v3"))
+    assert_succeeded(await third.run("ECS_SYNC"))
+    third.running = old
+    assert_succeeded(await third.run("ROLLBACK"))
+    assert cloud.running() == {"v2": "PRIMARY"}
+
+
+async def test_units_and_words_of_pipecds_examples(
+    aws: Emulator, runner: AwsRunner, checkout: Checkout
+) -> None:
+    folder = checkout("units")
+    task = json.loads((folder / "taskdef.json").read_text())
+    task |= {
+        "cpu": ".25 vCPU",
+        "memory": "0.5 GB",
+        "pidMode": "",
+        "ipcMode": "",
+        "runtimePlatform": {"operatingSystemFamily": "", "cpuArchitecture": ""},
+        "taskRoleArn": "web",
+        "tags": [{"key": "team", "value": "shop"}],
+    }
+    variables = [{"name": name, "value": name.lower()} for name in "ABC"]
+    task["containerDefinitions"][0]["environment"] = variables
+    (folder / "taskdef.json").write_text(json.dumps(task))
+    runner.target = folder
+    assert_succeeded(await runner.run("ECS_SYNC"))
+    (sent,) = aws.bodies("ecs.RegisterTaskDefinition")
+    assert not {"pidMode", "ipcMode", "runtimePlatform"} & set(sent)
+    assert {"key": "team", "value": "shop"} in sent["tags"]
+    request = await observation_request(platform, runner.provider, runner.target)
+    drift = await platform.compares.detect(request)
+    assert drift.in_sync, drift.details
+
+
+async def leave_canaries(runner: AwsRunner, checkout: Checkout, *names: str) -> AwsRunner:
+    """Deployments that are cancelled without a rollback after their canary rollout."""
+    for name in names:
+        running = runner.running or runner.target
+        runner = runner.next_deployment(checkout(name))
+        runner.running = running
+        assert_succeeded(await runner.run("ECS_CANARY_ROLLOUT", scale=10))
+    return runner
+
+
+async def test_canaries_of_cancelled_deployments_do_not_fill_the_service(
+    cloud: Cloud, runner: AwsRunner, checkout: Checkout
+) -> None:
+    await deploy(runner, cloud)
+    last = await leave_canaries(runner, checkout, "c1", "c2", "c3", "c4", "c5", "c6")
+    assert cloud.running() == {"v1": "PRIMARY", "c6": "ACTIVE"}
+    fixed = last.next_deployment(checkout("fix"))
+    fixed.running = runner.target
+    assert_succeeded(await fixed.run("ECS_SYNC"))
+    assert cloud.running() == {"fix": "PRIMARY"} and cloud.active_revisions() == ["fix"]
+
+
+async def fill(cloud: Cloud, rules: EcsRules, count: int, *, managed: bool) -> list[str]:
+    """Task sets in the canary group, next to the primary one."""
+    client = cloud.aws.client("ecs")
+    tags = [{"key": "pipecd-dev-managed-by", "value": "piped"}] if managed else []
+    arns = []
+    for _ in range(count):
+        response = client.create_task_set(
+            cluster=CLUSTER,
+            service=SERVICE,
+            taskDefinition=cloud.task_sets()[0]["taskDefinition"],
+            loadBalancers=[{"targetGroupArn": cloud.canary, "containerName": "web", "containerPort": 80}],
+            tags=tags,
+        )
+        arns.append(response["taskSet"]["taskSetArn"])
+    rules._task_sets[SERVICE] |= set(arns)
+    return arns
+
+
+@pytest.mark.parametrize("drains", [0, 1, 6])
+async def test_leftovers_with_traffic_are_deleted_only_at_the_limit_and_after_routing(
+    aws: Emulator, cloud: Cloud, rules: EcsRules, runner: AwsRunner, checkout: Checkout, drains: int
+) -> None:
+    rules.drains = drains
+    await deploy(runner, cloud)
+    second = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await second.run("ECS_CANARY_ROLLOUT", scale=50))
+    assert_succeeded(await second.run("ECS_TRAFFIC_ROUTING", canary=30))
+    third = runner.next_deployment(checkout("v3"))
+    third.id = "deployment-3"
+    assert_succeeded(await third.run("ECS_CANARY_ROLLOUT", scale=10))
+    assert cloud.running() == {"v1": "PRIMARY", "v2": "ACTIVE", "v3": "ACTIVE"}, "v2 has 30 % of the traffic"
+
+    await fill(cloud, rules, 2, managed=True)
+    fourth = runner.next_deployment(checkout("v4"))
+    fourth.id = "deployment-4"
+    del aws.calls[:]
+    assert_succeeded(await fourth.run("ECS_SYNC"))
+    changes = [name for name in aws.changes if "Modify" in name or "TaskSet" in name]
+    assert changes[:4] == [*["elasticloadbalancing.ModifyRule"], *["elasticloadbalancing.ModifyListener"] * 2,
+                           "ecs.DeleteTaskSet"]  # fmt: skip
+    assert cloud.running() == {"v4": "PRIMARY"} and cloud.weights() == ALL_TO_PRIMARY
+
+
+async def test_task_sets_of_others_are_never_deleted(
+    cloud: Cloud, rules: EcsRules, runner: AwsRunner, checkout: Checkout
+) -> None:
+    await deploy(runner, cloud)
+    await fill(cloud, rules, 4, managed=False)
+    second = runner.next_deployment(checkout("v2"))
+    reason = failure_text(await second.run("ECS_SYNC"))
+    assert "the service shop has 5 task sets, and AWS allows 5; delete task sets" in reason
+    assert len(cloud.task_sets()) == 5
+
+
+async def test_task_sets_that_never_drain_fail_the_stage(
+    cloud: Cloud, rules: EcsRules, runner: AwsRunner, checkout: Checkout
+) -> None:
+    await deploy(runner, cloud)
+    await fill(cloud, rules, 4, managed=True)
+    rules.drains = 10_000
+    second = runner.next_deployment(checkout("v2"))
+    assert "old task sets were not deleted within 10 minutes" in failure_text(await second.run("ECS_SYNC"))
+    assert 600 <= second.waited < 640
+
+
+async def test_a_stage_lists_all_rules_once(
+    aws: Emulator, cloud: Cloud, runner: AwsRunner, checkout: Checkout
+) -> None:
+    await deploy(runner, cloud)
+    second = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await second.run("ECS_CANARY_ROLLOUT", scale=50))
+    for number, stage in enumerate(("ECS_TRAFFIC_ROUTING", "ECS_CANARY_CLEAN")):
+        del aws.calls[:]
+        options = {"canary": 20} if number == 0 else {}
+        assert_succeeded(await second.run(stage, **options))
+        names = [call.name for call in aws.calls]
+        assert names.count("elasticloadbalancing.DescribeTargetGroups") == 1
+        bodies = aws.bodies("elasticloadbalancing.DescribeRules")
+        assert len([body for body in bodies if "ListenerArn" in body]) == len(cloud.listeners)
+
+
+async def test_a_rule_that_is_deleted_during_a_stage_is_no_failure(
+    aws: Emulator, cloud: Cloud, runner: AwsRunner, checkout: Checkout
+) -> None:
+    await deploy(runner, cloud)
+    second = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await second.run("ECS_CANARY_ROLLOUT", scale=50))
+    await second.run("ECS_TRAFFIC_ROUTING", canary=20, calls=2)
+    aws.fail("elasticloadbalancing.DescribeRules", 400, "RuleNotFound")
+    assert_succeeded(await second.run("ECS_TRAFFIC_ROUTING", canary=20))
+    assert cloud.weights() == [{"primary": 80, "canary": 20}] * 3
+
+
+@pytest.mark.parametrize("before", ["none", "another"])
+async def test_rollback_restores_the_weights_if_the_commit_brought_the_canary_group(
+    cloud: Cloud, runner: AwsRunner, checkout: Checkout, before: str
+) -> None:
+    port = {"containerName": "web", "containerPort": 80}
+    groups = {"primary": {"targetGroupArn": cloud.primary, **port}}
+    if before == "another":
+        groups["canary"] = {"targetGroupArn": cloud.other, **port}
+    runner.target = checkout("one", app_input={"targetGroups": groups})
+    await deploy(runner, cloud)
+    second = runner.next_deployment(checkout("two"))
+    assert_succeeded(await second.run("ECS_CANARY_ROLLOUT", scale=50))
+    assert_succeeded(await second.run("ECS_TRAFFIC_ROUTING", canary=20))
+    assert_succeeded(await second.run("ROLLBACK"))
+    assert cloud.weights() == ALL_TO_PRIMARY and cloud.running() == {"one": "PRIMARY"}

@@ -12,12 +12,20 @@ from pipecd.platforms.awslambda.drift import detect_drift
 from pipecd.platforms.awslambda.function import LambdaFunction, refused_changes
 from pipecd.platforms.awslambda.live import load_live_state
 from pipecd.platforms.awslambda.preview import plan_preview
-from pipecd.platforms.awslambda.source import load_manifest, versions
+from pipecd.platforms.awslambda.source import load_if_used, versions
 from pipecd.platforms.awslambda.stages import STAGES
 
 
-def _choose_strategy(running: LambdaFunction | None, target: LambdaFunction) -> Strategy:
-    """A traffic split needs a previous version, so the first deployment uses quick sync."""
+def _choose_strategy(running: LambdaFunction | None, target: LambdaFunction | None) -> Strategy:
+    """A traffic split needs a previous version, so the first deployment uses quick sync.
+
+    Without a manifest only the pipeline can deploy.
+    """
+    if target is None:
+        return Strategy(
+            strategy=SyncStrategy.PIPELINE,
+            reason="Sync with the pipeline, because the application has no function manifest",
+        )
     if running is None:
         why = f"Quick sync of version {target.version}, because this is the first deployment"
         return Strategy(strategy=SyncStrategy.QUICK_SYNC, reason=why)
@@ -28,7 +36,7 @@ def _choose_strategy(running: LambdaFunction | None, target: LambdaFunction) -> 
     return Strategy(strategy=SyncStrategy.PIPELINE, reason=why)
 
 
-platform = Platform(
+platform = Platform[LambdaFunction | None](
     config_kind="LambdaApp",
     spec=LambdaApp,
     provider=LambdaProvider,
@@ -41,7 +49,7 @@ platform = Platform(
         "LAMBDA_PROMOTE": PromoteOptions,
     },
     stages=STAGES,
-    load_desired_state=in_thread(load_manifest),
+    load_desired_state=in_thread(load_if_used),
     versions=versions,
     choose_strategy=_choose_strategy,
     refused_changes=refused_changes,

@@ -8,14 +8,16 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from pipecd.model.drift import Drift, Pair, compare
+from pipecd.model.drift import NO_DRIFT, Drift, Pair, compare
 from pipecd.model.observation import ObservationRequest
 from pipecd.platforms.awslambda.client import Function, connect
 from pipecd.platforms.awslambda.function import LambdaFunction, architectures, configuration
 
 
 async def detect_drift(request: ObservationRequest) -> Drift:
-    desired: LambdaFunction = request.desired
+    desired: LambdaFunction | None = request.desired
+    if desired is None:
+        return NO_DRIFT
     async with connect(request.provider) as client:
         latest = await client.get_function(desired.name)
         alias = await client.get_alias(desired.name) if latest else None

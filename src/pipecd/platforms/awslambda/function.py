@@ -138,9 +138,14 @@ def architectures(function: LambdaFunction) -> list[str]:
     return [architecture.name for architecture in function.architectures] or ["x86_64"]
 
 
-def refused_changes(running: LambdaFunction, target: LambdaFunction) -> Sequence[str]:
+def refused_changes(running: LambdaFunction | None, target: LambdaFunction | None) -> Sequence[str]:
     """Changes that AWS does not allow for an existing function, as sentences that end in a remedy."""
-    if running.name != target.name or running.package_type == target.package_type:
+    if (
+        running is None
+        or target is None
+        or running.name != target.name
+        or running.package_type == target.package_type
+    ):
         return ()
     return (f"{package_type_change(target, running.package_type)}; {PACKAGE_TYPE_REMEDY}",)
 

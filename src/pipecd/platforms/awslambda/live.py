@@ -23,7 +23,9 @@ _STATES = {
 
 
 async def load_live_state(request: ObservationRequest) -> Sequence[Resource]:
-    desired: LambdaFunction = request.desired
+    desired: LambdaFunction | None = request.desired
+    if desired is None:
+        return []
     async with connect(request.provider) as client:
         function = await client.get_function(desired.name)
         if function is None:

@@ -16,6 +16,7 @@ from pipecd.config.document import parse, read_file
 from pipecd.errors import ConfigError
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source, Work
+from pipecd.platforms import deploys_by_script
 from pipecd.platforms.awslambda.function import GitSource, LambdaFunction
 from pipecd.remotes import directory_url
 
@@ -44,7 +45,17 @@ def load_manifest(source: Source) -> LambdaFunction:
     return decode(LambdaFunction, document.spec, document, ("spec",))
 
 
-def versions(desired: LambdaFunction) -> Sequence[Version]:
+def load_if_used(source: Source) -> LambdaFunction | None:
+    """As `load_manifest`; None if the pipeline has no Lambda stage and there is no manifest."""
+    file = source.directory / source.config.spec.input.function_manifest_file
+    if deploys_by_script(source, "LAMBDA_") and not file.exists():
+        return None
+    return load_manifest(source)
+
+
+def versions(desired: LambdaFunction | None) -> Sequence[Version]:
+    if desired is None:
+        return ()
     if desired.image:
         name = desired.image.rsplit("/", 1)[-1].partition("@")[0].partition(":")[0]
         kind, url = VersionKind.CONTAINER_IMAGE, desired.image

@@ -4,6 +4,8 @@ Loaded through the entry point ECS. `source` reads the files, `client`, `balance
 `weights` models the weights of a rule, and `stages` implements the stages.
 """
 
+from collections.abc import Sequence
+
 from pipecd.config.stages import NoOptions
 from pipecd.model.deployment import SyncStrategy
 from pipecd.platforms import Compares, Observes, Platform, Predefined, Strategy, in_thread
@@ -11,13 +13,22 @@ from pipecd.platforms.aws import AwsProvider
 from pipecd.platforms.ecs.config import CanaryOptions, EcsApp, RoutingOptions, SyncOptions
 from pipecd.platforms.ecs.drift import detect_drift
 from pipecd.platforms.ecs.live import load_live_state
+from pipecd.platforms.ecs.members import refused_changes
 from pipecd.platforms.ecs.preview import plan_preview
-from pipecd.platforms.ecs.source import DesiredState, image_tag, load_desired_state, versions
+from pipecd.platforms.ecs.source import DesiredState, image_tag, load_if_used, versions
 from pipecd.platforms.ecs.stages import STAGES
 
 
-def _choose_strategy(running: DesiredState | None, target: DesiredState) -> Strategy:
-    """A canary needs a primary next to it, so the first deployment uses quick sync."""
+def _choose_strategy(running: DesiredState | None, target: DesiredState | None) -> Strategy:
+    """A canary needs a primary next to it, so the first deployment uses quick sync.
+
+    Without a task definition only the pipeline can deploy.
+    """
+    if target is None:
+        return Strategy(
+            strategy=SyncStrategy.PIPELINE,
+            reason="Sync with the pipeline, because the application has no task definition",
+        )
     new = image_tag(target.task.images[0])
     if running is None:
         why = f"Quick sync of image {new}, because this is the first deployment"
@@ -27,7 +38,16 @@ def _choose_strategy(running: DesiredState | None, target: DesiredState) -> Stra
     return Strategy(strategy=SyncStrategy.PIPELINE, reason=why)
 
 
-platform = Platform(
+def _refused_changes(running: DesiredState | None, target: DesiredState | None) -> Sequence[str]:
+    if running is None or target is None or running.service is None or target.service is None:
+        return ()
+    if (running.service.cluster, running.service.name) != (target.service.cluster, target.service.name):
+        return ()
+    controller = target.service.controller or running.service.controller
+    return refused_changes(running.service.fields, target.service.fields, controller)
+
+
+platform = Platform[DesiredState | None](
     config_kind="ECSApp",
     spec=EcsApp,
     provider=AwsProvider,
@@ -42,9 +62,10 @@ platform = Platform(
         "ECS_CANARY_CLEAN": NoOptions,
     },
     stages=STAGES,
-    load_desired_state=in_thread(load_desired_state),
+    load_desired_state=in_thread(load_if_used),
     versions=versions,
     choose_strategy=_choose_strategy,
+    refused_changes=_refused_changes,
     plan_preview=plan_preview,
     observes=Observes(load=load_live_state),
     compares=Compares(detect=detect_drift),

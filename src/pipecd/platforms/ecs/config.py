@@ -18,7 +18,7 @@ class TargetGroup(StrictModel):
     container_port: int = 0
     """Port of the container that receives the traffic."""
     load_balancer_name: str = ""
-    """Name of a Classic Load Balancer."""
+    """Not used: AWS determines the load balancer by the target group. Accepted for compatibility."""
 
 
 class TargetGroups(StrictModel):

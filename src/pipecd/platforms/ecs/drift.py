@@ -5,33 +5,32 @@ and `ecs:TaskDefinition::<family>`. A standalone task is not compared.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from pipecd.model.drift import NO_DRIFT, Drift, Pair, compare
 from pipecd.model.observation import ObservationRequest
+from pipecd.platforms.ecs import members
 from pipecd.platforms.ecs.autoscaling import autoscaling_enabled
 from pipecd.platforms.ecs.client import EcsClient, Service, connect
-from pipecd.platforms.ecs.source import ServiceDefinition
+from pipecd.platforms.ecs.source import DesiredState
 
-#: Fields that no response contains, or that deployments change rather than the service's file.
-_NOT_COMPARED = {
-    "cluster",
-    "clientToken",
-    "loadBalancers",
-    "role",
-    "tags",
-    "taskDefinition",
-    "serviceRegistries",
-}
-#: Fields that belong to the task set, if there is one, not to the service.
-_TASK_SET_FIELDS = ("launchType", "networkConfiguration", "platformVersion")
 #: Lists whose order means nothing to AWS.
-_UNORDERED = {"subnets", "securityGroups", "requiresCompatibilities", "dependsOn"}
+_UNORDERED = {
+    "alarmNames",
+    "capacityProviderStrategy",
+    "dependsOn",
+    "placementConstraints",
+    "requiresCompatibilities",
+    "securityGroups",
+    "subnets",
+}
 
 
 async def detect_drift(request: ObservationRequest) -> Drift:
-    desired = request.desired.service
+    desired = request.desired.service if request.desired else None
     if desired is None:
         return NO_DRIFT
     cluster = desired.cluster.rsplit("/", 1)[-1]
@@ -47,19 +46,40 @@ async def detect_drift(request: ObservationRequest) -> Drift:
             request.provider, desired.cluster, desired.name
         )
         definition = await _definition(client, live, primary)
-    pairs = [
-        Pair(
-            key=service_key,
-            running=_normalize(_running(live, primary)),
-            git=_normalize(_declared(desired, skip={"desiredCount"} if skip_count else set())),
-        ),
-        Pair(
-            key=f"ecs:TaskDefinition::{request.desired.task.family}",
-            running=_normalize(definition) if definition is not None else None,
-            git=_normalize(request.desired.task.fields),
-        ),
-    ]
+    pairs = resource_pairs(request.desired, live, primary, definition, skip_count=skip_count)
     return await asyncio.to_thread(compare, pairs, request.ignored, request.redact)
+
+
+def resource_pairs(
+    desired: DesiredState,
+    live: Service,
+    primary: Mapping[str, Any],
+    definition: Mapping[str, Any] | None,
+    *,
+    skip_count: bool,
+) -> Sequence[Pair]:
+    """The service and its task definition, live and in Git. `primary` is the primary task set, if any."""
+    assert desired.service
+    service = desired.service
+    declared = members.comparable(service.fields, service.controller or live.controller)
+    if skip_count:
+        declared.pop("desiredCount", None)
+    if str(declared.get("platformVersion", "")).upper() == "LATEST":
+        # AWS returns the version number instead.
+        del declared["platformVersion"]
+    cluster = service.cluster.rsplit("/", 1)[-1]
+    task = desired.task
+    return [
+        _pair(f"ecs:Service:{cluster}:{service.name}", _running(live, primary), declared),
+        _pair(f"ecs:TaskDefinition::{task.family}", definition, task.fields),
+    ]
+
+
+def _pair(key: str, running: Mapping[str, Any] | None, git: Mapping[str, Any]) -> Pair:
+    if running is None:
+        return Pair(key=key, running=None, git=_normalize(git))
+    live = _normalize(running)
+    return Pair(key=key, running=live, git=_without_defaults(_normalize(git), live))
 
 
 async def _definition(
@@ -70,24 +90,66 @@ async def _definition(
 
 
 def _running(live: Service, primary: Mapping[str, Any]) -> Mapping[str, Any]:
-    task_set_fields = {name: primary[name] for name in _TASK_SET_FIELDS if name in primary}
+    names = members.task_set_members() if live.has_task_sets else ()
+    task_set_fields = {name: primary[name] for name in names if name in primary}
     return {"deploymentController": {"type": live.controller}, **live.fields, **task_set_fields}
 
 
-def _declared(desired: ServiceDefinition, *, skip: set[str]) -> Mapping[str, Any]:
-    fields = {name: value for name, value in desired.fields.items() if name not in _NOT_COMPARED | skip}
-    if str(fields.get("platformVersion", "")).upper() == "LATEST":
-        # AWS returns the version number instead.
-        del fields["platformVersion"]
-    return fields
-
-
 def _normalize(tree: Any, name: str = "") -> Any:
-    """Without fields that AWS chooses (the host port), and with unordered lists sorted."""
+    """In one notation, without fields that AWS chooses (the host port), and with unordered lists sorted."""
     if isinstance(tree, Mapping):
+        if name == "capacityProviderStrategy":
+            tree = {"weight": 0, "base": 0, **tree}
         items_by_key = {key: value for key, value in tree.items() if key != "hostPort"}
         return {key: _normalize(value, key) for key, value in items_by_key.items()}
     if isinstance(tree, list):
-        items = [_normalize(item) for item in tree]
-        return sorted(items, key=str) if name in _UNORDERED else items
+        items = [_normalize(item, name) for item in tree]
+        return sorted(items, key=repr) if name in _UNORDERED else items
+    if isinstance(tree, str):
+        return _NOTATIONS.get(name, str)(tree)
     return tree
+
+
+def _units(text: str, unit: str) -> str:
+    """`.25 vCPU` as `256`, `0.5 GB` as `512`."""
+    number = text.strip().lower().removesuffix(unit.lower()).strip()
+    if number == text.strip().lower():
+        return text
+    try:
+        return f"{float(number) * 1024:g}"
+    except ValueError:
+        return text
+
+
+def _role_name(text: str) -> str:
+    """AWS accepts the name of a role, and returns its ARN."""
+    return text.partition(":role/")[2] or text
+
+
+#: Name of a text → how it is written in one notation.
+_NOTATIONS: Mapping[str, Callable[[str], str]] = {
+    "cpu": partial(_units, unit="vCPU"),
+    "memory": partial(_units, unit="GB"),
+    "taskRoleArn": _role_name,
+    "executionRoleArn": _role_name,
+}
+
+
+def _without_defaults(git: Any, live: Any) -> Any:
+    """Git's side without false and zero where the live side has nothing: AWS leaves out what is not set."""
+    if isinstance(git, Mapping) and isinstance(live, Mapping):
+        return {
+            key: _without_defaults(value, live.get(key))
+            for key, value in git.items()
+            if key in live or isinstance(value, str) or value not in (False, 0)
+        }
+    if isinstance(git, list) and isinstance(live, list):
+        by_name = {item["name"]: item for item in live if isinstance(item, Mapping) and "name" in item}
+        named = len(by_name) == len(live)
+        return [
+            _without_defaults(item, by_name.get(item.get("name")) if named else other)
+            if isinstance(item, Mapping)
+            else item
+            for item, other in zip_longest(git, live[: len(git)])
+        ]
+    return git

@@ -16,7 +16,7 @@ _RUNNING = {"PRIMARY", "ACTIVE"}
 
 
 async def load_live_state(request: ObservationRequest) -> Sequence[Resource]:
-    desired = request.desired.service
+    desired = request.desired.service if request.desired else None
     if desired is None:
         return []
     async with connect(request.provider) as client:

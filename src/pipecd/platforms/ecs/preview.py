@@ -1,12 +1,14 @@
 """Plan preview of an ECS application: the changes of its definitions and of its rollout settings."""
 
 from pipecd.model.stage import Source
-from pipecd.platforms.ecs.source import load_desired_state
+from pipecd.platforms.ecs.source import load_if_used
 from pipecd.platforms.file_preview import Files, preview_files
 
 
-def _files(source: Source) -> Files:
-    desired = load_desired_state(source)
+def _files(source: Source, *, deployed: bool) -> Files:
+    desired = load_if_used(source, deployed=deployed)
+    if desired is None:
+        return {}
     files = {desired.input.task_definition_file: dict(desired.task.fields)}
     if desired.service:
         files[desired.input.service_definition_file] = dict(desired.service.fields)

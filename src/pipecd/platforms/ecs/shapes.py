@@ -1,7 +1,8 @@
 """Converts a file's mapping to an AWS request structure, with AWS's spelling and types.
 
 Files are written by hand or copied from AWS's responses: keys in any case, fields that a request does not
-have, numbers where AWS requires a string. The SDK's model of the structure determines each field.
+have, numbers where AWS requires a string, empty texts where AWS requires one of several words. The SDK's
+model of the structure determines each field.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,13 @@ def _ecs() -> "ServiceModel":
     return Session().get_service_model("ecs")
 
 
+@cache
+def members(shape: str) -> frozenset[str]:
+    """The members of a structure of AWS's API."""
+    structure: Any = _ecs().shape_for(shape)
+    return frozenset(structure.members)
+
+
 def fit_to_shape(shape: str, data: Mapping[str, Any], file: str, lines: Lines) -> dict[str, Any]:
     """The fields of `data` that `shape` has. Raises ConfigError with the place of an invalid value."""
     fields: dict[str, Any] = _ShapeReader(file, lines).value(_ecs().shape_for(shape), data, ())
@@ -42,7 +50,11 @@ class _ShapeReader:
                 return self._structure(shape, data, path)
             case "list":
                 items = self._expect(data, list, "a list", path)
-                return [self.value(shape.member, item, (*path, at)) for at, item in enumerate(items)]
+                return [
+                    self.value(shape.member, item, (*path, at))
+                    for at, item in enumerate(items)
+                    if not _is_unset_word(shape.member, item)
+                ]
             case "map":
                 items = self._expect(data, dict, "a mapping", path)
                 return {str(key): self.value(shape.value, item, (*path, key)) for key, item in items.items()}
@@ -65,8 +77,12 @@ class _ShapeReader:
         fields = {}
         for key, item in self._expect(data, dict, "a mapping", path).items():
             name = by_lowercase.get(str(key).lower())
-            if name is not None and item is not None:
-                fields[name] = self.value(members[name], item, (*path, key))
+            if name is None or item is None or _is_unset_word(members[name], item):
+                continue
+            value = self.value(members[name], item, (*path, key))
+            # A structure whose only members are unset words is unset too.
+            if value or not isinstance(item, dict) or not item:
+                fields[name] = value
         return fields
 
     def _text(self, data: Any, path: tuple[str | int, ...]) -> str:
@@ -99,3 +115,8 @@ class _ShapeReader:
         return ConfigError(
             f"is not {expected}", place=Place(self._file, self._lines.get(known, 1), dotted_path(path))
         )
+
+
+def _is_unset_word(shape: Any, item: Any) -> bool:
+    """Whether `item` is empty where AWS requires one of several words: it means the same as an absent one."""
+    return item == "" and shape.type_name == "string" and bool(shape.enum)

@@ -1,11 +1,11 @@
 """Reads the desired state of an ECS application: a task definition, and a service unless it is standalone.
 
 Called by the planner and by every stage, each with a checkout. Both files are AWS structures, in YAML or
-JSON. Which of their fields are used is the same as in PipeCD.
+JSON. `members` says where each of their fields is sent.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,11 @@ from pipecd.config.document import read, read_file
 from pipecd.errors import ConfigError, Place
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source
+from pipecd.platforms import deploys_by_script
 from pipecd.platforms.ecs.config import Input
+from pipecd.platforms.ecs.members import EXTERNAL, ROLLING, find_unsupported
 from pipecd.platforms.ecs.shapes import Lines, fit_to_shape
 
-EXTERNAL, ROLLING = "EXTERNAL", "ECS"
-#: Fields of RegisterTaskDefinition that are taken from the file. `tags` is not.
-_REGISTERED_FIELDS = (
-    "family",
-    "containerDefinitions",
-    "requiresCompatibilities",
-    "executionRoleArn",
-    "taskRoleArn",
-    "networkMode",
-    "volumes",
-    "runtimePlatform",
-    "ephemeralStorage",
-    "cpu",
-    "memory",
-    "inferenceAccelerators",
-    "ipcMode",
-    "pidMode",
-    "placementConstraints",
-    "proxyConfiguration",
-)
 #: Field names that differ between AWS's responses and requests.
 _REQUEST_NAMES = {"clusterarn": "cluster", "rolearn": "role"}
 
@@ -44,7 +26,8 @@ _REQUEST_NAMES = {"clusterarn": "cluster", "rolearn": "role"}
 class TaskDefinition:
     family: str
     images: Sequence[str]
-    #: As RegisterTaskDefinition names them.
+    tags: Mapping[str, str]
+    #: As RegisterTaskDefinition names them, without `tags`.
     fields: Mapping[str, Any]
 
 
@@ -59,6 +42,8 @@ class ServiceDefinition:
     tags: Mapping[str, str]
     #: As CreateService names them.
     fields: Mapping[str, Any]
+    #: Where each field is written.
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +52,45 @@ class DesiredState:
     task: TaskDefinition
     #: None for a standalone task.
     service: ServiceDefinition | None
+    #: Whether these files were deployed before.
+    deployed: bool = False
+
+    def require_supported(self, controller: str) -> None:
+        """Raises ConfigError for a field that AWS refuses for a service with this controller.
+
+        Files that were deployed before are not checked: what AWS refuses is not sent.
+        """
+        if self.service is None or self.deployed:
+            return
+        if error := find_unsupported(self.service.fields, controller, self.input, self.service.places):
+            raise error
 
 
-def load_desired_state(source: Source) -> DesiredState:
-    """Raises ConfigError with file, line and key."""
+def load_desired_state(source: Source, *, deployed: bool = False) -> DesiredState:
+    """Raises ConfigError with file, line and key. `deployed`: the files were deployed before."""
     app_input: Input = source.config.spec.input
-    return DesiredState(
+    desired = DesiredState(
         input=app_input,
         task=_task(source, app_input.task_definition_file),
         service=_service(source, app_input) if app_input.service_definition_file else None,
+        deployed=deployed,
     )
+    if desired.service:
+        desired.require_supported(desired.service.controller)
+    return desired
 
 
-def versions(desired: DesiredState) -> Sequence[Version]:
+def load_if_used(source: Source, *, deployed: bool = False) -> DesiredState | None:
+    """As `load_desired_state`; None if the pipeline has no ECS stage and there is no task definition."""
+    file = source.directory / source.config.spec.input.task_definition_file
+    if deploys_by_script(source, "ECS_") and not file.exists():
+        return None
+    return load_desired_state(source, deployed=deployed)
+
+
+def versions(desired: DesiredState | None) -> Sequence[Version]:
+    if desired is None:
+        return ()
     return tuple(
         Version(
             kind=VersionKind.CONTAINER_IMAGE, version=image_tag(image), name=_image_name(image), url=image
@@ -114,7 +125,8 @@ def _task(source: Source, name: str) -> TaskDefinition:
     return TaskDefinition(
         family=fields["family"],
         images=[container["image"] for container in containers],
-        fields={name: fields[name] for name in _REGISTERED_FIELDS if name in fields},
+        tags=_tags(fields),
+        fields={name: value for name, value in fields.items() if name != "tags" and value != ""},
     )
 
 
@@ -126,6 +138,7 @@ def _service(source: Source, app_input: Input) -> ServiceDefinition:
     }
     written = {key: value for key, value in data.items() if key.lower() not in _REQUEST_NAMES}
     fields = fit_to_shape("CreateServiceRequest", {**renamed, **written}, file, lines)
+    fields = {name: value for name, value in fields.items() if value != ""}
     fields.setdefault("cluster", app_input.cluster_arn)
     for key in ("serviceName", "cluster"):
         if not fields.get(key):
@@ -137,14 +150,25 @@ def _service(source: Source, app_input: Input) -> ServiceDefinition:
             remedy=f"set {EXTERNAL} for canaries, or {ROLLING} for rolling updates by ECS",
             place=Place(file, lines.get(("deploymentController",), 1), "deploymentController.type"),
         )
+    if controller == EXTERNAL and "role" not in {key.lower() for key in written}:
+        # A response contains the role that AWS itself uses.
+        fields.pop("role", None)
+    names = {name.lower(): name for name in fields}
     return ServiceDefinition(
         name=fields["serviceName"],
         cluster=fields["cluster"],
         controller=controller,
         desired_count=fields.get("desiredCount", 0),
-        tags={tag["key"]: tag.get("value", "") for tag in fields.get("tags") or [] if "key" in tag},
+        tags=_tags(fields),
         fields=fields,
+        places={
+            names[key.lower()]: Place(file, lines.get((key,), 1), key) for key in data if key.lower() in names
+        },
     )
+
+
+def _tags(fields: Mapping[str, Any]) -> Mapping[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in fields.get("tags") or [] if "key" in tag}
 
 
 def _read(source: Source, name: str, key: str) -> tuple[str, Mapping[str, Any], Lines]:

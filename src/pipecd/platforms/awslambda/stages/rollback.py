@@ -9,14 +9,16 @@ from pydantic import BaseModel
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 from pipecd.platforms.awslambda.client import LambdaClient, connect
 from pipecd.platforms.awslambda.function import LambdaFunction
-from pipecd.platforms.awslambda.source import load_manifest
+from pipecd.platforms.awslambda.source import load_if_used
 from pipecd.platforms.awslambda.stages.release import apply_manifest, release
 from pipecd.platforms.awslambda.stages.route import NO_ALIAS, original_key, route, route_all
 from pipecd.platforms.awslambda.traffic import parse_traffic
 
 
 async def lambda_rollback(work: Work[BaseModel]) -> Outcome:
-    desired = load_manifest(await work.checkouts.running())
+    desired = load_if_used(await work.checkouts.running())
+    if desired is None:
+        return Done(note="The previous version has no function manifest; there is nothing to restore")
     commit = work.deployment.running_commit
     async with connect(work.provider) as client:
         if step := await _restore_traffic(work, client, desired):

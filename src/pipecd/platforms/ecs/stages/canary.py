@@ -4,9 +4,10 @@ import json
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
+from pipecd.platforms.ecs import members
 from pipecd.platforms.ecs.client import Service
 from pipecd.platforms.ecs.config import CanaryOptions, TargetGroup
-from pipecd.platforms.ecs.source import EXTERNAL
+from pipecd.platforms.ecs.members import EXTERNAL
 from pipecd.platforms.ecs.stages import task_sets
 from pipecd.platforms.ecs.stages.job import Job, register_task_definition, service_job
 from pipecd.platforms.ecs.stages.service import apply_service, wait_until_stable
@@ -28,7 +29,10 @@ async def canary_rollout(work: Work[CanaryOptions]) -> Outcome:
             return live
         refuse_rolling(live)
         scale = float(work.options.scale)
-        new = await task_sets.ensure_task_set(job, revision, scale, group)
+        balancers = [members.target_group(group)] if group else []
+        # A pipeline may have several canaries.
+        keep = {await find_canary(job)}
+        new = await task_sets.ensure_task_set(job, revision, scale, balancers, keep=keep)
         if isinstance(new, Again | Failed):
             return new
         if step := await wait_until_stable(job):

@@ -60,9 +60,12 @@ class Job:
 
 
 @asynccontextmanager
-async def service_job(work: Work[Any], source: Source) -> AsyncIterator[Job]:
-    """The job of a stage that requires a service. Raises Refused for a standalone task."""
-    desired = load_desired_state(source)
+async def service_job(work: Work[Any], source: Source, *, deployed: bool = False) -> AsyncIterator[Job]:
+    """The job of a stage that requires a service. Raises Refused for a standalone task.
+
+    `deployed`: the files were deployed before.
+    """
+    desired = load_desired_state(source, deployed=deployed)
     if desired.service is None:
         raise Refused(
             f"{work.stage.name} requires a service, and this is a standalone task",
@@ -77,11 +80,13 @@ def idempotency_token(work: Work[Any]) -> str:
     return hashlib.sha256(work.token.encode()).hexdigest()[:32]
 
 
-def revision_tags(work: Work[Any], commit: str) -> dict[str, str]:
-    """The tags of a task definition that this stage registers."""
-    token_tag = {TOKEN_TAG: idempotency_token(work)}
+def revision_tags(work: Work[Any], task: TaskDefinition, commit: str) -> dict[str, str]:
+    """The tags of a task definition that this stage registers, and of a standalone task."""
     return aws.resource_tags(
-        piped=work.deployment.piped_id, application=work.application.id, commit=commit, user_tags=token_tag
+        piped=work.deployment.piped_id,
+        application=work.application.id,
+        commit=commit,
+        user_tags={**task.tags, TOKEN_TAG: idempotency_token(work)},
     )
 
 
@@ -94,7 +99,7 @@ async def register_task_definition(
     latest = await client.get_latest_revision(task.family)
     if latest and latest.tags.get(TOKEN_TAG) == idempotency_token(work):
         return Again(saved={REVISION: latest.arn}, note="Found the revision registered earlier by this stage")
-    arn = await client.register_task_definition(task.fields, revision_tags(work, commit))
+    arn = await client.register_task_definition(task.fields, revision_tags(work, task, commit))
     name = arn.rsplit("/", 1)[-1]
     work.log.info(f"Registered task definition {name}")
     return Again(saved={REVISION: arn}, note=f"Registered {name}")

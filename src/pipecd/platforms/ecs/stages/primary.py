@@ -1,12 +1,15 @@
 """ECS_PRIMARY_ROLLOUT: replaces the primary task set. A canary stays until ECS_CANARY_CLEAN."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from pydantic import BaseModel
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
+from pipecd.platforms.ecs import members
 from pipecd.platforms.ecs.client import Service
-from pipecd.platforms.ecs.config import TargetGroup
-from pipecd.platforms.ecs.source import ROLLING
+from pipecd.platforms.ecs.members import ROLLING
 from pipecd.platforms.ecs.stages import task_sets
 from pipecd.platforms.ecs.stages.canary import find_canary
 from pipecd.platforms.ecs.stages.job import Job, Step, register_task_definition, service_job
@@ -17,8 +20,7 @@ from pipecd.platforms.ecs.stages.traffic import route_all_to_primary
 
 async def primary_rollout(work: Work[BaseModel]) -> Outcome:
     async with service_job(work, await work.checkouts.target()) as job:
-        app_input = job.desired.input
-        if app_input.access_type == "ELB" and not app_input.target_groups.primary:
+        if job.desired.input.access_type == "ELB" and not primary_balancers(job):
             raise Refused(
                 "ECS_PRIMARY_ROLLOUT requires the primary target group",
                 remedy="set input.targetGroups.primary, or accessType: SERVICE_DISCOVERY",
@@ -40,10 +42,10 @@ async def replace_primary(job: Job, *, recreate: bool = False) -> Step:
         return await rolling_update(job, revision, recreate=recreate)
     if recreate and (step := await scale_down(job, live)):
         return step
-    new = await task_sets.ensure_task_set(job, revision, 100.0, primary_group(job))
+    canary = await find_canary(job)
+    new = await task_sets.ensure_task_set(job, revision, 100.0, primary_balancers(job), keep={canary})
     if isinstance(new, Again | Failed):
         return new
-    canary = await find_canary(job)
     return (
         await task_sets.make_primary(job, new)
         or (None if canary else await route_all_to_primary(job))
@@ -53,6 +55,6 @@ async def replace_primary(job: Job, *, recreate: bool = False) -> Step:
     )
 
 
-def primary_group(job: Job) -> TargetGroup | None:
-    app_input = job.desired.input
-    return app_input.target_groups.primary if app_input.access_type == "ELB" else None
+def primary_balancers(job: Job) -> Sequence[Mapping[str, Any]]:
+    """The load balancers of the primary tasks."""
+    return members.load_balancers(job.service.fields, job.desired.input)

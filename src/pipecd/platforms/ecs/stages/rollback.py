@@ -9,10 +9,11 @@ from pipecd.errors import ConfigError
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 from pipecd.platforms import aws
 from pipecd.platforms.ecs.client import Service, TaskSet, connect
-from pipecd.platforms.ecs.source import ROLLING, load_desired_state
+from pipecd.platforms.ecs.members import ROLLING
+from pipecd.platforms.ecs.source import load_desired_state, load_if_used
 from pipecd.platforms.ecs.stages import task_sets
 from pipecd.platforms.ecs.stages.job import Job, Step, register_task_definition, service_job
-from pipecd.platforms.ecs.stages.primary import primary_group
+from pipecd.platforms.ecs.stages.primary import primary_balancers
 from pipecd.platforms.ecs.stages.rolling import rolling_update, uses_rolling_update
 from pipecd.platforms.ecs.stages.service import COUNT_BEFORE, apply_service, restore_count, wait_until_stable
 from pipecd.platforms.ecs.stages.traffic import route_all_to_primary
@@ -20,10 +21,11 @@ from pipecd.platforms.ecs.stages.traffic import route_all_to_primary
 
 async def ecs_rollback(work: Work[BaseModel]) -> Outcome:
     source = await work.checkouts.running()
-    desired = load_desired_state(source)
-    if desired.service is None:
+    if load_if_used(source, deployed=True) is None:
+        return Done(note="The previous version has no task definition; there is nothing to restore")
+    if not source.config.spec.input.service_definition_file:
         return await _roll_back_standalone_task(work)
-    async with service_job(work, source) as job:
+    async with service_job(work, source, deployed=True) as job:
         step = await _restore(job) or await _empty_other_service(job)
         return step or Done(note="The previous version is running again")
 
@@ -33,7 +35,7 @@ async def _roll_back_standalone_task(work: Work[BaseModel]) -> Outcome:
     source = await work.checkouts.running()
     async with connect(work.provider) as client:
         revision = await register_task_definition(
-            work, client, load_desired_state(source).task, source.commit
+            work, client, load_desired_state(source, deployed=True).task, source.commit
         )
     if isinstance(revision, Again):
         return revision
@@ -86,14 +88,14 @@ async def _start_again(job: Job) -> Again | Failed | TaskSet:
     revision = await register_task_definition(job.work, job.client, job.desired.task, job.commit)
     if isinstance(revision, Again):
         return revision
-    return await task_sets.ensure_task_set(job, revision, 100.0, primary_group(job))
+    return await task_sets.ensure_task_set(job, revision, 100.0, primary_balancers(job))
 
 
 async def _empty_other_service(job: Job) -> Step:
     """Deletes what the failed commit started in another service, if it named one."""
     source = await job.work.checkouts.target()
     try:
-        desired = load_desired_state(source)
+        desired = load_desired_state(source, deployed=True)
     except ConfigError:
         return None
     if desired.service is None or (desired.service.cluster, desired.service.name) == job.cluster_and_name:

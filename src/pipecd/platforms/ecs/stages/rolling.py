@@ -6,9 +6,11 @@ stage waits for ECS. The stage fails if ECS's deployment fails or its circuit br
 
 from typing import Any
 
+from pipecd.errors import Refused
 from pipecd.model.stage import Again, Failed
+from pipecd.platforms.ecs import members
 from pipecd.platforms.ecs.client import Service
-from pipecd.platforms.ecs.source import ROLLING
+from pipecd.platforms.ecs.members import ROLLING
 from pipecd.platforms.ecs.stages.job import POLL_INTERVAL, Job, Step
 from pipecd.platforms.ecs.stages.service import (
     desired_count_change,
@@ -21,29 +23,6 @@ from pipecd.platforms.ecs.stages.service import (
 
 #: Stage metadata: the service was updated to this stage's task definition.
 _UPDATED = "pipecd/revision-given"
-#: Fields of UpdateService that are taken from the file, if present.
-_UPDATE_FIELDS = (
-    "deploymentConfiguration",
-    "enableECSManagedTags",
-    "enableExecuteCommand",
-    "healthCheckGracePeriodSeconds",
-    "networkConfiguration",
-    "placementConstraints",
-    "placementStrategy",
-    "platformVersion",
-    "propagateTags",
-    "serviceRegistries",
-)
-_CREATE_FIELDS = (
-    *_UPDATE_FIELDS,
-    "cluster",
-    "serviceName",
-    "desiredCount",
-    "deploymentController",
-    "launchType",
-    "role",
-    "schedulingStrategy",
-)
 
 
 async def uses_rolling_update(job: Job) -> bool:
@@ -60,6 +39,8 @@ async def rolling_update(job: Job, revision: str, *, recreate: bool) -> Step:
         return live
     if live is None:
         return await _create(job, revision)
+    job.desired.require_supported(live.controller)
+    _refuse_fixed(job, live)
     if recreate and (step := await scale_down(job, live)):
         return step
     if _UPDATED not in job.work.saved:
@@ -73,7 +54,7 @@ async def rolling_update(job: Job, revision: str, *, recreate: bool) -> Step:
 
 
 async def _create(job: Job, revision: str) -> Again:
-    fields = {name: job.service.fields[name] for name in _CREATE_FIELDS if name in job.service.fields}
+    fields = members.creation(job.service.fields, ROLLING)
     # A DAEMON service runs one task per instance and has no count.
     count = {} if fields.get("schedulingStrategy") == "DAEMON" else {"desiredCount": 0}
     request = {"taskDefinition": revision, "clientToken": job.idempotency_token, **_load_balancers(job)}
@@ -84,7 +65,7 @@ async def _create(job: Job, revision: str) -> Again:
 
 async def _update(job: Job, live: Service, revision: str) -> Again:
     if live.task_definition != revision:
-        fields = {name: job.service.fields[name] for name in _UPDATE_FIELDS if name in job.service.fields}
+        fields = members.update(job.service.fields, live.fields, ROLLING)
         count = await desired_count_change(job, live)
         request = {**fields, "taskDefinition": revision, **_load_balancers(job)}
         await job.client.update_service(
@@ -112,11 +93,29 @@ def _check_rollout(live: Service, revision: str) -> Step:
     return None
 
 
+def _refuse_fixed(job: Job, live: Service) -> None:
+    """Raises Refused if the file has another value than the service for a field that AWS cannot change."""
+    if job.desired.deployed:
+        return
+    names = ["schedulingStrategy"]
+    if not live.fields.get("capacityProviderStrategy") and not job.service.fields.get(
+        "capacityProviderStrategy"
+    ):
+        names.append("launchType")
+    for name in names:
+        current, desired = live.fields.get(name), job.service.fields.get(name)
+        if current and desired and current != desired:
+            raise Refused(
+                f"the service {job.service.name} has {name} {current}, which AWS cannot change to {desired}",
+                remedy=f"set {name}: {current}, or delete the service first",
+            )
+
+
 def _load_balancers(job: Job) -> dict[str, Any]:
-    group = job.desired.input.target_groups.primary
-    if job.desired.input.access_type != "ELB" or group is None:
-        return {}
-    balancer: dict[str, Any] = {"targetGroupArn": group.target_group_arn}
-    if group.container_name:
-        balancer |= {"containerName": group.container_name, "containerPort": group.container_port}
-    return {"loadBalancers": [balancer]}
+    if "loadBalancers" in job.service.fields and not job.service.fields["loadBalancers"]:
+        group = job.desired.input.target_groups.primary
+        if job.desired.input.access_type != "ELB" or group is None:
+            # Removes the balancers of the service.
+            return {"loadBalancers": []}
+    balancers = members.load_balancers(job.service.fields, job.desired.input)
+    return {"loadBalancers": balancers} if balancers else {}

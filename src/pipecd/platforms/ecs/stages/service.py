@@ -5,35 +5,12 @@ from typing import Any
 from pipecd.errors import Refused
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms import aws
+from pipecd.platforms.ecs import members
 from pipecd.platforms.ecs.autoscaling import autoscaling_enabled
 from pipecd.platforms.ecs.client import Service
-from pipecd.platforms.ecs.source import EXTERNAL
+from pipecd.platforms.ecs.members import EXTERNAL
 from pipecd.platforms.ecs.stages.job import POLL_INTERVAL, Job, Step
 
-#: Fields of CreateService taken from the file for a service with task sets, which hold the other fields.
-_CREATE_FIELDS = (
-    "cluster",
-    "serviceName",
-    "desiredCount",
-    "deploymentController",
-    "deploymentConfiguration",
-    "enableECSManagedTags",
-    "enableExecuteCommand",
-    "healthCheckGracePeriodSeconds",
-    "placementConstraints",
-    "placementStrategy",
-    "platformVersion",
-    "propagateTags",
-    "role",
-    "schedulingStrategy",
-)
-#: Fields that can be updated later, with AWS's defaults.
-_UPDATE_FIELDS: dict[str, Any] = {
-    "enableExecuteCommand": False,
-    "enableECSManagedTags": False,
-    "propagateTags": "NONE",
-    "placementStrategy": [],
-}
 #: Stage metadata.
 _APPLIED, _COUNT, _SCALED_DOWN, _WAIT_STARTED = (
     "pipecd/service-applied",
@@ -58,6 +35,7 @@ async def apply_service(job: Job) -> Again | Failed | Service:
             f" changed to {job.service.controller}",
             remedy=f"set deploymentController.type: {live.controller}, or delete the service first",
         )
+    job.desired.require_supported(live.controller)
     if _APPLIED not in job.work.saved:
         fields = await _changes(job, live)
         if fields:
@@ -81,7 +59,7 @@ async def _create(job: Job) -> Again:
             f"the service {job.service.name} does not exist, and its file sets no deployment controller",
             remedy="set deploymentController.type: EXTERNAL for canaries, or ECS for rolling updates",
         )
-    fields = {name: job.service.fields[name] for name in _CREATE_FIELDS if name in job.service.fields}
+    fields = members.creation(job.service.fields, EXTERNAL)
     await job.client.create_service(
         {"desiredCount": 0, **fields, "clientToken": job.idempotency_token}, job.tags
     )
@@ -90,11 +68,7 @@ async def _create(job: Job) -> Again:
 
 
 async def _changes(job: Job, live: Service) -> dict[str, Any]:
-    fields = {
-        name: job.service.fields.get(name, default)
-        for name, default in _UPDATE_FIELDS.items()
-        if live.fields.get(name, default) != job.service.fields.get(name, default)
-    }
+    fields = members.update(job.service.fields, live.fields, EXTERNAL)
     count = await desired_count_change(job, live)
     return fields if count is None else {**fields, "desiredCount": count}
 

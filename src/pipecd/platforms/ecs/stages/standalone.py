@@ -24,7 +24,9 @@ async def run_standalone_task(
     running = await client.list_tasks_started_by(app_input.cluster_arn, idempotency_token(work))
     if running:
         return Done(note=f"Started task {running[0].rsplit('/', 1)[-1]}")
-    arn = await client.run_task(_run_task_request(work, desired, revision), revision_tags(work, commit))
+    arn = await client.run_task(
+        _run_task_request(work, desired, revision), revision_tags(work, desired.task, commit)
+    )
     work.log.success(f"Started task {arn.rsplit('/', 1)[-1]}")
     return Done(note=f"Started task {arn.rsplit('/', 1)[-1]}")
 

@@ -1,25 +1,40 @@
 """Steps that create task sets, set the primary one, and delete unused ones."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pipecd.errors import Refused
 from pipecd.model.stage import Again, Failed
+from pipecd.platforms.ecs import members
 from pipecd.platforms.ecs.client import TaskSet
-from pipecd.platforms.ecs.config import TargetGroup
 from pipecd.platforms.ecs.stages.job import POLL_INTERVAL, Job, Step
+from pipecd.platforms.ecs.stages.traffic import canary_groups_with_traffic, route_all_to_primary
 
 #: Stage metadata: when the wait started, and the task definitions of deleted task sets, to deregister.
 _WAIT_STARTED, _TO_DEREGISTER = "pipecd/steady-since", "pipecd/retiring"
-_SERVICE_FIELDS = ("launchType", "networkConfiguration", "serviceRegistries", "platformVersion")
+#: Stage metadata: when the wait for the deletion of old task sets started.
+_ROOM, _DRAINING = "pipecd/room-since", "Waiting for the tasks of old task sets to stop"
+#: AWS's limit of task sets of a service, including those whose tasks are still being stopped.
+MAX_TASK_SETS = 5
 
 
 async def ensure_task_set(
-    job: Job, revision: str, scale: float, group: TargetGroup | None
+    job: Job,
+    revision: str,
+    scale: float,
+    balancers: Sequence[Mapping[str, Any]],
+    *,
+    keep: Collection[str] = (),
 ) -> Again | Failed | TaskSet:
-    """This stage's task set when its tasks are running and healthy, or the step towards that."""
+    """This stage's task set when its tasks are running and healthy, or the step towards that.
+
+    Before it is created, task sets of cancelled deployments are deleted, except those in `keep`.
+    """
     task_set = await _find_own(job)
     if task_set is None:
-        await job.client.create_task_set(_fields(job, revision, scale, group), job.tags)
+        if step := await _make_room(job, keep):
+            return step
+        await job.client.create_task_set(_fields(job, revision, scale, balancers), job.tags)
         job.work.log.info(f"Created a task set for {revision.rsplit('/', 1)[-1]} at {scale:g} %")
         return Again(saved={_WAIT_STARTED: str(job.work.now)}, note="Created a task set")
     if task_set.steady:
@@ -40,11 +55,46 @@ async def _find_own(job: Job) -> TaskSet | None:
     return next((task_set for task_set in sets if task_set.external_id == job.idempotency_token), None)
 
 
-def _fields(job: Job, revision: str, scale: float, group: TargetGroup | None) -> dict[str, Any]:
+async def _make_room(job: Job, keep: Collection[str]) -> Step:
+    """One step towards deleting unused task sets; None when a new one can be created.
+
+    Nothing that receives traffic is deleted, until the limit requires it: then the traffic is routed first.
+    """
+    sets = await job.client.list_task_sets(*job.cluster_and_name)
+    unused = {task_set.arn for task_set in sets if task_set.status != "PRIMARY" and task_set.managed_by_piped}
+    unused -= set(keep)
+    existing = await job.client.describe_task_sets(*job.cluster_and_name)
+    full = len(existing) >= MAX_TASK_SETS
+    if unused:
+        canary = await canary_groups_with_traffic(job)
+        if isinstance(canary, Again):
+            return canary
+        if full and canary and (step := await route_all_to_primary(job)):
+            return step
+        unused -= {
+            task_set.arn for task_set in sets if not full and not canary.isdisjoint(task_set.target_groups)
+        }
+    if step := await delete_others(job, {task_set.arn for task_set in sets} - unused):
+        return step
+    if not full:
+        return None
+    if not any(task_set["status"] == "DRAINING" for task_set in existing):
+        raise Refused(
+            f"the service {job.service.name} has {len(existing)} task sets, and AWS allows {MAX_TASK_SETS}",
+            remedy="delete task sets that are no longer used, then sync again",
+        )
+    if _ROOM not in job.work.saved:
+        return Again(after=POLL_INTERVAL, saved={_ROOM: str(job.work.now)}, note=_DRAINING)
+    if job.wait_timed_out(_ROOM):
+        return Failed(
+            reason="old task sets were not deleted within 10 minutes",
+            remedy="check the service's events and the tasks that do not stop",
+        )
+    return Again(after=POLL_INTERVAL, note=_DRAINING)
+
+
+def _fields(job: Job, revision: str, scale: float, balancers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     cluster, service = job.cluster_and_name
-    service_fields = {
-        name: job.service.fields[name] for name in _SERVICE_FIELDS if name in job.service.fields
-    }
     return {
         "cluster": cluster,
         "service": service,
@@ -52,16 +102,9 @@ def _fields(job: Job, revision: str, scale: float, group: TargetGroup | None) ->
         "externalId": job.idempotency_token,
         "clientToken": job.idempotency_token,
         "scale": {"value": scale, "unit": "PERCENT"},
-        **service_fields,
-        **({"loadBalancers": [_load_balancer(group)]} if group else {}),
+        **members.task_set(job.service.fields),
+        **({"loadBalancers": list(balancers)} if balancers else {}),
     }
-
-
-def _load_balancer(group: TargetGroup) -> dict[str, Any]:
-    fields: dict[str, Any] = {"targetGroupArn": group.target_group_arn}
-    if group.container_name:
-        fields |= {"containerName": group.container_name, "containerPort": group.container_port}
-    return fields | ({"loadBalancerName": group.load_balancer_name} if group.load_balancer_name else {})
 
 
 async def make_primary(job: Job, task_set: TaskSet) -> Step:
