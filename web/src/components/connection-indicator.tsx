@@ -2,9 +2,9 @@
 // it shows is out of date.
 
 import { Alert, Tooltip } from "@mantine/core";
-import { IconPlugConnectedX } from "../icons";
 import { useQueryClient } from "@tanstack/react-query";
 
+import { IconPlugOff } from "../icons";
 import { lastReceivedAt, useConnection } from "../live";
 import { formatTime } from "../time";
 import classes from "./connection-indicator.module.css";
@@ -41,7 +41,7 @@ export function OutOfDateAlert() {
       variant="light"
       mb="md"
       role="alert"
-      icon={<IconPlugConnectedX size={20} aria-hidden />}
+      icon={<IconPlugOff size={20} aria-hidden />}
       title="The control plane does not answer"
     >
       {received > 0 ? `This page shows the state of ${formatTime(received / 1000)}. ` : ""}

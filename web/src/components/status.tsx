@@ -7,7 +7,7 @@ import {
   IconCircleDashed,
   IconCircleX,
   IconClock,
-  IconLoader2,
+  IconLoader,
 } from "../icons";
 
 import type { StatusDisplay, Tone } from "../display-names";
@@ -16,7 +16,7 @@ import classes from "./status.module.css";
 const ICONS: Record<Tone, typeof IconClock> = {
   good: IconCircleCheck,
   bad: IconCircleX,
-  busy: IconLoader2,
+  busy: IconLoader,
   waiting: IconClock,
   warning: IconAlertTriangle,
   quiet: IconCircleDashed,
