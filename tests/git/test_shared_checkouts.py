@@ -1,11 +1,12 @@
 """Readers of a commit share one checkout, which is removed when it is not used any more."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from pipecd.errors import Temporary
+from pipecd.errors import Refused
 from pipecd.git import shared_checkouts
 from pipecd.git.shared_checkouts import Checkout, SharedCheckouts
 from tests.eventually import eventually
@@ -18,10 +19,12 @@ class Writer:
         self.folder = folder
         self.error: Exception | None = None
         self.made: list[str] = []
+        self.attempts = 0
         self.proceed = asyncio.Event()
         self.proceed.set()
 
     async def __call__(self, remote: str, commit: str) -> Checkout:
+        self.attempts += 1
         await self.proceed.wait()
         if self.error:
             raise self.error
@@ -80,13 +83,42 @@ async def test_an_unused_checkout_is_removed_after_a_while(
     assert ("r", "a") not in shared
 
 
-async def test_a_checkout_that_failed_is_made_again(writer: Writer) -> None:
+async def open_and_fail(shared: SharedCheckouts, error: type[Exception]) -> Exception:
+    with pytest.raises(error) as caught:
+        async with shared.open("r", "a"):
+            pass
+    return caught.value
+
+
+async def test_a_checkout_that_cannot_be_made_is_not_tried_for_each_reader(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared = SharedCheckouts(writer)
-    writer.error = Temporary("no space left")
+    writer.error = Refused("the submodule x has no URL", remedy="add it")
+    errors = [await open_and_fail(shared, Refused) for _ in range(100)]
+    assert {str(error) for error in errors} == {"the submodule x has no URL; add it"}
+    assert writer.attempts == 1 and len(set(map(id, errors))) == 100
+    monkeypatch.setattr(shared_checkouts, "FAILED_SECONDS", 0.0)
+    await open_and_fail(shared, Refused)
+    writer.error = None
+
+    async def made() -> bool:
+        with suppress(Refused):
+            async with shared.open("r", "a") as checkout:
+                return checkout.root.exists()
+        return False
+
+    await eventually(made)
+    await shared.close()
+    await remaining(writer)
+
+
+async def test_a_checkout_that_failed_by_an_internal_error_is_made_again(writer: Writer) -> None:
+    shared = SharedCheckouts(writer)
+    writer.error = ValueError("a fault")
     for _ in range(2):
-        with pytest.raises(Temporary):
-            async with shared.open("r", "a"):
-                pass
+        await open_and_fail(shared, ValueError)
+    assert writer.attempts == 2
     writer.error = None
     async with shared.open("r", "a") as checkout:
         assert checkout.root.exists()

@@ -5,6 +5,7 @@ would take minutes. Nobody may change a shared checkout.
 """
 
 import asyncio
+import copy
 import shutil
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -12,8 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipecd.errors import PipecdError
+
 #: How many unused checkouts are kept, and for how many seconds: another application is read soon.
 MAX_UNUSED, UNUSED_SECONDS = 2, 60.0
+#: How long a checkout that cannot be made, for example because of a submodule, is not tried again (seconds):
+#: the other applications of the repository need it too.
+FAILED_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,14 @@ class _Shared:
 
     @property
     def usable(self) -> bool:
-        return not self.task.done() or not (self.task.cancelled() or self.task.exception())
+        """Whether it is being made, is made, or cannot be made for a reason that will last for a while."""
+        if not self.task.done():
+            return True
+        return not self.task.cancelled() and isinstance(self.task.exception(), PipecdError | None)
+
+    @property
+    def failed(self) -> bool:
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
 
 
 class SharedCheckouts:
@@ -63,7 +76,12 @@ class SharedCheckouts:
             shared.removal.cancel()
         shared.users += 1
         try:
-            yield await asyncio.shield(shared.task)
+            try:
+                checkout = await asyncio.shield(shared.task)
+            except PipecdError as error:
+                # A copy: each reader adds its own traceback.
+                raise copy.copy(error) from None
+            yield checkout
         finally:
             shared.users -= 1
             if not shared.users:
@@ -83,9 +101,10 @@ class SharedCheckouts:
             self._drop(key, shared)
             return
         self._shared.move_to_end(key)
-        shared.removal = asyncio.get_running_loop().call_later(UNUSED_SECONDS, self._drop, key, shared)
-        unused = [key for key, shared in self._shared.items() if not shared.users]
-        for old in unused[: len(unused) - MAX_UNUSED]:
+        seconds = FAILED_SECONDS if shared.failed else UNUSED_SECONDS
+        shared.removal = asyncio.get_running_loop().call_later(seconds, self._drop, key, shared)
+        unused = [key for key, shared in self._shared.items() if not shared.users and not shared.failed]
+        for old in unused[: max(len(unused) - MAX_UNUSED, 0)]:
             self._drop(old)
 
     def _drop(self, key: Key, only: _Shared | None = None) -> None:
