@@ -93,16 +93,19 @@ async def test_an_api_key_is_created_and_disabled(user: BrowserUser, w: World) -
     await page.get_by_role("link", name="API keys").click()
     await page.get_by_role("button", name="Create key").first.click()
     await page.get_by_role("dialog").get_by_label("Name").fill("ci")
+    await page.get_by_role("dialog").get_by_label("Valid for").select_option("90 days")
     await page.get_by_role("dialog").get_by_role("button", name="Create", exact=True).click()
     key_dialog = page.get_by_role("dialog", name="New API key")
     await expect(key_dialog).to_contain_text("This key is shown only once")
     await key_dialog.get_by_role("button", name="I have copied the key").click()
     row = page.get_by_role("row").filter(has_text="ci")
+    await expect(row).to_contain_text("in 2 months")
     await row.get_by_role("button", name="Disable").click()
     await page.get_by_role("dialog").get_by_role("button", name="Disable", exact=True).click()
     await expect(row).to_contain_text("Disabled")
     response = await w.console.call("ListAPIKeys")
     assert [(key.name, key.disabled) for key in response.keys] == [("ci", True)]
+    assert response.keys[0].expires_at - response.keys[0].created_at == 90 * 24 * 3600
 
 
 async def test_a_log_shows_terminal_colours_and_links_to_its_lines(user: BrowserUser, w: World) -> None:

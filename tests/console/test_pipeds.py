@@ -8,6 +8,8 @@ from playwright.async_api import Locator, Page, expect
 
 from pipecd.client import Client
 from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest, ReportPipedMetaRequest
+from pipecd.schema.model.piped_pb2 import Piped
+from tests.actors import TESTER
 from tests.console.browser import BrowserUser
 from tests.world import World
 
@@ -91,7 +93,16 @@ async def test_the_upgrade_dialog_accepts_a_typed_version_without_releases(
     await expect(upgrade).to_be_disabled()
     await dialog.get_by_label("Version").fill("v1.2.3")
     await expect(upgrade).to_be_enabled()
-    await dialog.get_by_role("checkbox", name="home").uncheck()
+
+    def report(record: Piped) -> None:
+        record.version, record.package = "0.1.0", "pipecd"
+
+    await w.plane.server.services.store.update(Piped, w.piped_id, report, by=TESTER)
+    await dialog.get_by_label("Version").fill("v0.0.9")
+    await expect(upgrade).to_be_disabled()
+    await dialog.get_by_label("Allow a downgrade of home").check()
+    await expect(upgrade).to_be_enabled()
+    await dialog.get_by_role("checkbox", name="home", exact=True).uncheck()
     await expect(upgrade).to_be_disabled()
     await dialog.get_by_role("button", name="Cancel").click()
     await expect(dialog).to_have_count(0)
