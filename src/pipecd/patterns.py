@@ -24,8 +24,8 @@ from pipecd.errors import ConfigError
 MAX_PATTERN_LENGTH = 1000
 #: Only the beginning of a longer text is searched (characters).
 MAX_TEXT_LENGTH = 64 * 1024
-#: For one pattern and all files of a change (seconds of CPU time).
-MAX_MATCHING_TIME = 1.0
+#: For one pattern and all files of a change (seconds of CPU time), and after how many files it is checked.
+MAX_MATCHING_TIME, PATHS_AT_ONCE = 10.0, 100
 #: A character set: single characters and ranges.
 _SET = re.compile(r"\[\^?(?:(?:\\.|[^\]\\-])(?:-(?:\\.|[^\]\\-]))?)+\]", re.DOTALL)
 SYNTAX = "https://github.com/google/re2/wiki/Syntax"
@@ -150,21 +150,21 @@ class PathPattern:
         """
         compiled = re2.compile(self.expression, _OPTIONS)
         started = time.thread_time()
-        for path in paths:
-            if self._matches(compiled, path):
+        for number, path in enumerate(paths, start=1):
+            if self._matches(compiled, _encode(path)):
                 yield path
-            if time.thread_time() - started > MAX_MATCHING_TIME:
+            if number % PATHS_AT_ONCE == 0 and time.thread_time() - started > MAX_MATCHING_TIME:
                 raise ConfigError(
                     f"the path pattern {self.text!r} takes more than {MAX_MATCHING_TIME:g} s"
                     f" for the {len(paths)} changed files",
                     remedy="simplify it, for example with fewer repetitions",
                 )
 
-    def _matches(self, compiled: Any, path: str) -> bool:
-        if compiled.search(_encode(path)):
+    def _matches(self, compiled: Any, path: bytes) -> bool:
+        if compiled.search(path):
             return True
-        parts = path.split("/", self.depth)
-        return self.depth < len(parts) and bool(compiled.search(_encode("/".join(parts[: self.depth]))))
+        parts = path.split(b"/", self.depth)
+        return self.depth < len(parts) and bool(compiled.search(b"/".join(parts[: self.depth])))
 
 
 def _clean(path: str) -> str:

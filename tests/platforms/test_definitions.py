@@ -90,6 +90,7 @@ HOSTILE = {
     "large": TASK + "# " + "x" * 5_000_000,
     "not a mapping": "[1, 2]",
     "a large number": TASK + "cpu: " + "9" * 50_000,
+    "a boolean for a number": TASK + "    cpu: TRUE\n",
     "keys that are no text": TASK + "? [a]\n: b\n",
     "lists for texts": TASK.replace("name: web", "name: [web]"),
 }

@@ -96,7 +96,7 @@ class _ShapeReader:
         raise self._error("a string", path)
 
     def _number(self, data: Any, kind: type[int] | type[float], path: tuple[str | int, ...]) -> Any:
-        if isinstance(data, bool) or not isinstance(data, str | int | float):
+        if isinstance(data, bool | SpelledBool) or not isinstance(data, str | int | float):
             raise self._error("a number", path)
         try:
             return kind(data)
