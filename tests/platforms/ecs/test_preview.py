@@ -73,3 +73,19 @@ async def test_an_invalid_file_is_an_error_with_its_place(tmp_path: Path) -> Non
     head = write_application(tmp_path / "head", "")
     with pytest.raises(ConfigError, match=r"taskdef\.json:1: containerDefinitions\[0\]\.image: is missing"):
         await make_preview(platform, head, None)
+
+
+async def test_a_field_that_aws_refuses_is_an_error_of_the_head_but_not_of_what_runs(tmp_path: Path) -> None:
+    refused = write_application(tmp_path / "refused", "web:v1")
+    service = yaml.safe_load((refused / "servicedef.yaml").read_text())
+    service |= {
+        "deploymentController": {"type": "EXTERNAL"},
+        "vpcLatticeConfigurations": [{"portName": "web"}],
+    }
+    (refused / "servicedef.yaml").write_text(yaml.safe_dump(service))
+    fixed = write_application(tmp_path / "fixed", "web:v1")
+    with pytest.raises(
+        ConfigError, match=r"servicedef\.yaml:\d+: vpcLatticeConfigurations: AWS does not allow"
+    ):
+        await make_preview(platform, refused, fixed)
+    assert "-vpcLatticeConfigurations:" in (await make_preview(platform, fixed, refused)).details

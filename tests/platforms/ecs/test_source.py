@@ -196,3 +196,31 @@ def test_only_actions_with_exactly_both_groups_get_new_weights() -> None:
     assert first["AuthenticateOidcConfig"] == {"ClientId": "x", "UseExistingClientSecret": True}
     assert second["Order"] == 2 and get_weights([second], "p", "c") == (90, 10)
     assert with_weights([forward("p")], {"p": 90, "c": 10}) == [forward("p")]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            {"deploymentController": {"type": "EXTERNAL"}},
+            "AWS cannot change deploymentController of the service",
+        ),
+        ({"launchType": "EC2"}, "AWS cannot change launchType of the service shop; restore it, or delete"),
+        ({"launchType": "EC2", "serviceName": "another"}, ""),
+        ({"desiredCount": 7}, ""),
+    ],
+)
+async def test_changes_that_aws_does_not_allow_are_named(
+    write: Callable[..., Path], change: Any, named: str
+) -> None:
+    fields = {
+        "serviceName": "shop",
+        "cluster": "c",
+        "launchType": "FARGATE",
+        "deploymentController": {"type": "ECS"},
+    }
+    running = await platform.load_desired_state(load_source(platform, write(service=fields)))
+    target = await platform.load_desired_state(load_source(platform, write(service={**fields, **change})))
+    assert platform.refused_changes and not platform.refused_changes(running, running)
+    assert named in " ".join(platform.refused_changes(running, target))
+    assert bool(named) is bool(platform.refused_changes(running, target))
