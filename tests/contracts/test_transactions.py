@@ -1,6 +1,7 @@
 """Contract of transactions, for SQLite and PostgreSQL, when callers write at the same time."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.statements import Connection
 from pipecd.controlplane.store.tables import leases
-from pipecd.errors import AlreadyExists, Conflict, NotFound, Temporary
+from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Temporary
 from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
 
@@ -128,6 +129,15 @@ async def test_the_callback_of_a_write_is_called_before_its_caller_continues(sto
 
         await call()
     assert order == ["after", "caller"] * 2
+
+
+async def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if asyncpg, an extra, were not installed."""
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    monkeypatch.delitem(sys.modules, "pipecd.controlplane.store.postgresql", raising=False)
+    with pytest.raises(ConfigError, match="asyncpg") as caught:
+        await Store.open("postgresql+asyncpg://postgres@/postgres")
+    assert "pipecd[postgres]" in caught.value.remedy
 
 
 async def test_closing_completes_the_writes_that_have_begun(url: str) -> None:

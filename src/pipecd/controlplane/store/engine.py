@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 
 from pipecd.controlplane.store.statements import Connection
+from pipecd.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -79,5 +80,11 @@ def translate_errors(url: sa.URL) -> Iterator[None]:
 
 
 def _backend_module(url: sa.URL) -> ModuleType:
-    """Imported when it is used: asyncpg is an extra."""
-    return import_module(f"pipecd.controlplane.store.{url.get_backend_name()}")
+    """Imported when it is used: asyncpg is an extra. Raises ConfigError if it is not installed."""
+    try:
+        return import_module(f"pipecd.controlplane.store.{url.get_backend_name()}")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"spec.datastore.type POSTGRESQL needs a package that is not installed: {error}",
+            remedy="install pipecd with the extra postgres: pip install 'pipecd[postgres]'",
+        ) from error
