@@ -10,7 +10,7 @@ from tests.platforms.aws.stage_runner import load_source
 from tests.stages.stage_runner import no_providers
 
 
-async def make_preview(platform: Any, head: Path, running: Path | None) -> Preview:
+async def make_preview(platform: Any, head: Path, running: Path | None, *, provider: Any = None) -> Preview:
     async def checkout() -> Source | None:
         return load_source(platform, running) if running else None
 
@@ -23,7 +23,7 @@ async def make_preview(platform: Any, head: Path, running: Path | None) -> Previ
             kind="ECS",
             git_path=GitPath(repo_id="shop", path="shop"),
         ),
-        provider=None,
+        provider=provider,
         providers=no_providers,
         head=load_source(platform, head),
         running=checkout,

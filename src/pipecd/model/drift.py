@@ -74,8 +74,11 @@ def _key_matches(rule: Sequence[str], parts: Sequence[str]) -> bool:
     )
 
 
-def compare(pairs: Sequence[Pair], ignored: IgnoredFields, redact: Redact) -> Drift:
-    """`redact` removes known secrets from a text. The live value is hidden too where Git's is a secret."""
+def compare(pairs: Sequence[Pair], ignored: IgnoredFields, redact: Redact, *, exact: bool = False) -> Drift:
+    """`redact` removes known secrets from a text. The live value is hidden too where Git's is a secret.
+
+    With `exact`, both sides are complete and normalised by the platform, so every difference is drift.
+    """
     only_git = [pair for pair in pairs if pair.running is None and pair.git is not None]
     only_running = [pair for pair in pairs if pair.git is None and pair.running is not None]
     changed = []
@@ -83,7 +86,8 @@ def compare(pairs: Sequence[Pair], ignored: IgnoredFields, redact: Redact) -> Dr
         if pair.running is not None and pair.git is not None:
             paths = ignored.paths(pair.key)
             git = remove_paths(pair.git, paths)
-            running = align(remove_paths(pair.running, paths), git)
+            running = remove_paths(pair.running, paths)
+            running, git = (_sorted(running), _sorted(git)) if exact else (align(running, git), git)
             # `!=` would treat true and 1 as equal.
             if repr(running) != repr(git):
                 changed.append((pair, running, git))
@@ -117,6 +121,13 @@ def remove_paths(tree: Any, paths: Sequence[Sequence[str]]) -> Any:
         # A removed item leaves None, so that the other items keep their index.
         return [None if item is _REMOVED else item for item in items]
     return tree
+
+
+def _sorted(tree: Any) -> Any:
+    """`tree` with the keys of every mapping in order."""
+    if isinstance(tree, Mapping):
+        return {key: _sorted(tree[key]) for key in sorted(tree, key=str)}
+    return [_sorted(item) for item in tree] if isinstance(tree, list) else tree
 
 
 _REMOVED = object()

@@ -4,8 +4,10 @@ Loaded through the entry point KUBERNETES. `render` turns the files into manifes
 `apply` applies one object, `ready` judges one, and `stages` implements the stages.
 """
 
-from pipecd.platforms import Platform, Predefined
+from pipecd.platforms import Compares, Platform, Predefined
 from pipecd.platforms.kubernetes.config import KubernetesApp, Provider, SyncOptions
+from pipecd.platforms.kubernetes.drift import detect_drift
+from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
 from pipecd.platforms.kubernetes.source import choose_strategy, load_desired_state, versions
 from pipecd.platforms.kubernetes.stages import STAGES
@@ -22,4 +24,7 @@ platform = Platform(
     writes_files=writes_files,
     versions=versions,
     choose_strategy=choose_strategy,
+    plan_preview=plan_preview,
+    # A check sends a request for each object, and another one if it changed.
+    compares=Compares(detect=detect_drift, interval=180.0),
 )

@@ -19,6 +19,9 @@ class DesiredState:
     manifests: Sequence[Manifest]
     namespace: str
     workloads: Sequence[WorkloadReference] = ()
+    #: Key and value of the primary variant's label, and whether a quick sync adds it to selectors.
+    variant: tuple[str, str] = ("pipecd.dev/variant", "primary")
+    adds_variant_label: bool = False
     warnings: Sequence[str] = ()
 
 
@@ -28,10 +31,13 @@ async def load_desired_state(source: Source) -> DesiredState:
     spec = config.spec
     assert isinstance(spec, KubernetesApp)
     manifests, warnings = await render(source)
+    label = spec.variant_label
     return DesiredState(
         manifests=manifests,
         namespace=spec.input.namespace,
         workloads=spec.workloads,
+        variant=(label.key, label.primary_value),
+        adds_variant_label=spec.quick_sync.add_variant_label_to_selector,
         warnings=[str(warning) for warning in warnings],
     )
 

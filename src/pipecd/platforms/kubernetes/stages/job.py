@@ -9,10 +9,10 @@ from pipecd.model.stage import Again, Failed, Source, Work
 from pipecd.platforms.kubernetes.apply import RUN, asks_to_recreate
 from pipecd.platforms.kubernetes.cluster.connection import Cluster
 from pipecd.platforms.kubernetes.config import KubernetesApp
-from pipecd.platforms.kubernetes.config_hash import with_config_hashes
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.order import sort
+from pipecd.platforms.kubernetes.prepare import prepare
 
 #: A call of a stage returns after about this time, so that its progress is stored (seconds).
 CALL_SECONDS = 10.0
@@ -57,11 +57,9 @@ class Job:
 
     def ordered(self, *, add_variant_label: bool) -> list[Manifest]:
         """The objects of a sync in the order of applying, without marks."""
-        manifests = with_config_hashes(self.declared)
-        if add_variant_label:
-            label = self.spec.variant_label
-            manifests = [_with_label(manifest, label.key, label.primary_value) for manifest in manifests]
-        return sort(manifests, by_kind=not self.spec.input.file_order)
+        label = self.spec.variant_label
+        added = (label.key, label.primary_value) if add_variant_label else None
+        return sort(prepare(self.declared, added), by_kind=not self.spec.input.file_order)
 
     def marked(self, manifest: Manifest) -> Manifest:
         """`manifest` as it is sent. Its namespace must be known."""
@@ -70,17 +68,3 @@ class Job:
             return marked
         metadata = {**marked.body["metadata"], "annotations": {**marked.annotations, RUN: self.run}}
         return Manifest({**marked.body, "metadata": metadata}, marked.place)
-
-
-def _with_label(manifest: Manifest, key: str, value: str) -> Manifest:
-    """A workload whose selector and pods have the label."""
-    if not manifest.pod_template or manifest.kind in ("Job", "CronJob"):
-        return manifest
-    spec = {**manifest.spec}
-    selector = {**(spec.get("selector") or {})}
-    selector["matchLabels"] = {**(selector.get("matchLabels") or {}), key: value}
-    template = {**manifest.pod_template}
-    metadata = {**(template.get("metadata") or {})}
-    metadata["labels"] = {**(metadata.get("labels") or {}), key: value}
-    spec |= {"selector": selector, "template": {**template, "metadata": metadata}}
-    return Manifest({**manifest.body, "spec": spec}, manifest.place)

@@ -1,0 +1,171 @@
+"""Drift of a Kubernetes application: what a sync would change, told by the server.
+
+Each object is compared with the answer of a dry run of applying it. Both are complete objects of the server,
+so defaults, quantities, webhooks and fields of others need no rules here. The dry run is left out for an
+object whose version and manifest are those of an earlier comparison without a difference.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from pipecd.errors import NotFound, Refused
+from pipecd.model.application import Application
+from pipecd.model.drift import Drift, Pair, compare
+from pipecd.model.observation import ObservationRequest
+from pipecd.platforms.kubernetes.apply import MustRecreate, Placed, apply, find_live, place
+from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
+from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
+from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
+from pipecd.platforms.kubernetes.mark import APPLICATION, COMMIT, PREFIX, Marks, belongs_to
+from pipecd.platforms.kubernetes.prepare import prepare
+from pipecd.platforms.kubernetes.source import DesiredState
+
+IGNORE = "pipecd.dev/ignore-drift-detection"
+#: Objects of one application that are compared at the same time.
+_CONCURRENT = 4
+#: Comparisons without a difference: uid → version of the object and digest of the manifest.
+_MAX_REMEMBERED = 50_000
+_same: OrderedDict[str, tuple[str, str]] = OrderedDict()
+_SERVER_METADATA = frozenset(
+    {
+        *("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"),
+        *("deletionTimestamp", "deletionGracePeriodSeconds"),
+    }
+)
+_SERVER_ANNOTATIONS = frozenset(
+    {"deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"}
+)
+#: Secret values are compared by a digest with a key that no other process knows.
+_DIGEST_KEY = secrets.token_bytes(32)
+
+
+async def detect_drift(request: ObservationRequest) -> Drift:
+    """Changes nothing. Raises UserError if the cluster cannot be asked."""
+    desired: DesiredState = request.desired
+    manifests = [
+        manifest
+        for manifest in prepare(desired.manifests, desired.variant if desired.adds_variant_label else None)
+        if manifest.annotations.get(IGNORE) != "true"
+    ]
+    async with connect(request.provider) as cluster:
+        pairs: list[Pair | Placed] = []
+        declared: set[tuple[str, ...]] = set()
+        kinds: dict[tuple[str, str], ResourceType] = {}
+        for manifest in manifests:
+            try:
+                placed = await place(cluster, manifest, desired.namespace)
+            except UnknownKind:
+                pairs.append(Pair(key=drift_key(manifest), running=None, git=manifest.body))
+                continue
+            declared.add((placed.type.group, placed.type.kind, placed.namespace, placed.name))
+            kinds[placed.type.group, placed.type.kind] = placed.type
+            pairs.append(placed)
+        semaphore = asyncio.Semaphore(_CONCURRENT)
+
+        async def compared(item: Pair | Placed) -> Pair | None:
+            if isinstance(item, Pair):
+                return item
+            async with semaphore:
+                return await _compare(cluster, item, request.application, desired.variant)
+
+        found = await asyncio.gather(*map(compared, pairs))
+        strangers = await _not_declared(cluster, list(kinds.values()), declared, request.application.id)
+    differing = [*(pair for pair in found if pair), *strangers]
+    return compare(differing, request.ignored, request.redact, exact=True)
+
+
+async def _compare(
+    cluster: Cluster, placed: Placed, application: Application, variant: tuple[str, str]
+) -> Pair | None:
+    """The object as it is and as a sync would leave it; None if they are known to be equal."""
+    key = drift_key(placed.manifest)
+    live = await find_live(cluster, placed)
+    if live is None:
+        return Pair(key=key, running=None, git=_comparable(placed.manifest.body))
+    metadata = live["metadata"]
+    if (metadata.get("annotations") or {}).get(IGNORE) == "true":
+        return None
+    state = (str(metadata["resourceVersion"]), _digest(placed.manifest))
+    if _same.get(metadata["uid"]) == state:
+        _same.move_to_end(metadata["uid"])
+        return None
+    # As a sync of the same commit would send it.
+    commit = (metadata.get("annotations") or {}).get(COMMIT, "")
+    marks = Marks(piped=application.piped_id, application=application.id, commit=commit, variant=variant)
+    marked = Placed(manifest=marks.mark(placed.manifest), type=placed.type)
+    try:
+        wanted = await apply(cluster, marked, application.id, lambda _: None, dry_run=True)
+    except (Refused, NotFound) as error:
+        # A sync would fail; that it would change something is all that is known.
+        return Pair(key=key, running={"sync": "possible"}, git={"sync": str(error)})
+    if isinstance(wanted, MustRecreate):
+        return Pair(key=key, running=_comparable(live), git=_comparable(placed.manifest.body))
+    pair = Pair(key=key, running=_comparable(live), git=_comparable(wanted))
+    if pair.running == pair.git:
+        _same[metadata["uid"]] = state
+        while len(_same) > _MAX_REMEMBERED:
+            _same.popitem(last=False)
+        return None
+    return pair
+
+
+async def _not_declared(
+    cluster: Cluster,
+    kinds: Sequence[ResourceType],
+    declared: Set[tuple[str, ...]],
+    application: str,
+) -> list[Pair]:
+    """Objects of the application that are not in Git, of the kinds that are."""
+    pairs = []
+    for kind in kinds:
+        selector = f"{APPLICATION}={application}"
+        for live in await cluster.api.list(kind, label_selector=selector, metadata_only=True):
+            metadata = live["metadata"]
+            identity = (kind.group, kind.kind, metadata.get("namespace", ""), metadata["name"])
+            ignored = (metadata.get("annotations") or {}).get(IGNORE) == "true"
+            if identity not in declared and belongs_to(live, application) and not ignored:
+                named = Manifest({**live, "apiVersion": kind.api_version, "kind": kind.kind})
+                pairs.append(Pair(key=drift_key(named), running=_comparable(named.body), git=None))
+    return pairs
+
+
+def drift_key(manifest: Manifest) -> str:
+    """As in `driftDetection.ignoreFields`, and as PipeCD writes it."""
+    namespace = manifest.namespace or DEFAULT_NAMESPACE
+    return f"{manifest.api_version}:{manifest.kind}:{namespace}:{manifest.name}"
+
+
+def _comparable(live: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the server keeps, and what every sync writes."""
+    body = {key: value for key, value in live.items() if key != "status"}
+    metadata = {key: value for key, value in live["metadata"].items() if key not in _SERVER_METADATA}
+    for name in ("annotations", "labels"):
+        kept = {
+            key: value
+            for key, value in (metadata.pop(name, None) or {}).items()
+            if not key.startswith(PREFIX) and key not in _SERVER_ANNOTATIONS
+        }
+        if kept:
+            metadata[name] = kept
+    body["metadata"] = metadata
+    if live.get("kind") == "Secret" and live.get("apiVersion") == "v1":
+        for name in ("data", "stringData"):
+            if isinstance(body.get(name), Mapping):
+                body[name] = {key: hidden(value) for key, value in body[name].items()}
+    return body
+
+
+def hidden(value: Any) -> str:
+    """The same for the same value, and useless for guessing it."""
+    return f"(hidden {hmac.new(_DIGEST_KEY, str(value).encode(), hashlib.sha256).hexdigest()[:8]})"
+
+
+def _digest(manifest: Manifest) -> str:
+    return hashlib.sha256(json.dumps(manifest.body, sort_keys=True).encode()).hexdigest()

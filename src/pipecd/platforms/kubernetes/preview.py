@@ -1,0 +1,104 @@
+"""Plan preview of a Kubernetes application: the changed objects, and those that the cluster would refuse.
+
+The files are compared with those of the last deployment. Then dry runs show whether the cluster would accept
+what was added or changed, so that a refusal is known before the merge.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipecd.errors import NotFound, PipecdError, Refused
+from pipecd.model.preview import Preview, PreviewRequest
+from pipecd.platforms.file_preview import NO_CHANGES, file_preview
+from pipecd.platforms.kubernetes.apply import apply, place
+from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
+from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
+from pipecd.platforms.kubernetes.drift import hidden
+from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.prepare import prepare
+from pipecd.platforms.kubernetes.source import DesiredState, load_desired_state
+
+#: More objects are not checked by dry runs.
+MAX_CHECKED = 200
+_CONCURRENT = 4
+
+
+async def plan_preview(request: PreviewRequest) -> Preview:
+    """Changes nothing. Raises ConfigError if the files cannot be rendered."""
+    running = await request.running()
+    old = await load_desired_state(running) if running else None
+    head = await load_desired_state(request.head)
+    before, after = _by_name(old), _by_name(head)
+    preview = await asyncio.to_thread(file_preview, None if old is None else _bodies(before), _bodies(after))
+    added = [name for name in after if name not in before]
+    deleted = [name for name in before if name not in after]
+    changed = [name for name in after if name in before and after[name].body != before[name].body]
+    if old is not None and not (added or deleted or changed):
+        return Preview(summary=NO_CHANGES, no_change=True)
+    summary = (
+        f"{len(added)} added manifests, {len(changed)} changed manifests, {len(deleted)} deleted manifests"
+    )
+    preview = replace(preview, summary=summary)
+    try:
+        refusals = await _refusals(request, head, [after[name] for name in (*added, *changed)])
+    except PipecdError as error:
+        note = f"The cluster was not asked, because it cannot be reached or used: {error}"
+        return replace(preview, details=f"{preview.details}\n{note}\n")
+    if not refusals:
+        return preview
+    count = len(refusals)
+    lines = "\n".join(f"- {refusal}" for refusal in refusals)
+    return replace(
+        preview,
+        summary=f"{summary}; the cluster would refuse {count}",
+        details=f"{preview.details}\nThe cluster would refuse:\n{lines}\n",
+    )
+
+
+def _by_name(desired: DesiredState | None) -> Mapping[str, Manifest]:
+    return {str(manifest): manifest for manifest in desired.manifests} if desired else {}
+
+
+def _bodies(manifests: Mapping[str, Manifest]) -> Mapping[str, Any]:
+    """Without the values of Secrets."""
+    bodies = {}
+    for name, manifest in manifests.items():
+        body = dict(manifest.body)
+        if manifest.kind == "Secret" and manifest.group == "":
+            for field in ("data", "stringData"):
+                if isinstance(body.get(field), Mapping):
+                    body[field] = {key: hidden(value) for key, value in body[field].items()}
+        bodies[name] = body
+    return bodies
+
+
+async def _refusals(
+    request: PreviewRequest, head: DesiredState, changed: Sequence[Manifest]
+) -> Sequence[str]:
+    """Why the cluster would refuse each of the objects that it would refuse."""
+    names = {str(manifest) for manifest in changed}
+    prepared = prepare(head.manifests, head.variant if head.adds_variant_label else None)
+    checked = [manifest for manifest in prepared if str(manifest) in names][:MAX_CHECKED]
+    definitions = any(manifest.kind == "CustomResourceDefinition" for manifest in head.manifests)
+    semaphore = asyncio.Semaphore(_CONCURRENT)
+
+    async def refusal(cluster: Cluster, manifest: Manifest) -> str:
+        async with semaphore:
+            try:
+                placed = await place(cluster, manifest, head.namespace)
+                await apply(cluster, placed, request.application.id, lambda _: None, dry_run=True)
+            except UnknownKind as error:
+                # A definition of the same commit may make it known.
+                return "" if definitions else f"{manifest}: {error}"
+            except NotFound:
+                # Its namespace does not exist yet.
+                return ""
+            except Refused as error:
+                return str(error)
+        return ""
+
+    async with connect(request.provider) as cluster:
+        reasons = await asyncio.gather(*(refusal(cluster, manifest) for manifest in checked))
+    return [reason for reason in reasons if reason]
