@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipecd.platforms.kubernetes.mark import MANAGER
+
 #: Reasons of a waiting container that need a change to go away.
 _STUCK = frozenset(
     {
@@ -15,6 +17,8 @@ _STUCK = frozenset(
     }
 )
 Object = Mapping[str, Any]
+#: Of a Deployment whose last rollout failed, before its controller judges the new one.
+OUTDATED = "its failed status is older than the change"
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ def state_of(live: Object) -> State:
     metadata = live["metadata"]
     if metadata.get("deletionTimestamp"):
         return Waiting("is being deleted")
+    if _failed_before(live):
+        return Waiting(OUTDATED)
     rule = _RULES.get((_group(live), str(live["kind"])))
     if rule is None:
         return Ready()
@@ -54,6 +60,22 @@ def state_of(live: Object) -> State:
     if observed is not None and observed < metadata.get("generation", 0):
         return Waiting("the controller has not seen the change yet")
     return rule(live.get("spec") or {}, status)
+
+
+def _failed_before(live: Object) -> bool:
+    """Whether a Deployment exceeded its deadline before it was changed for the last time.
+
+    The controller keeps the condition until pods of the new revision appear. All times are the servers'.
+    """
+    progressing = _condition(live.get("status") or {}, "Progressing")
+    if progressing.get("reason") != "ProgressDeadlineExceeded":
+        return False
+    applied = [
+        str(entry.get("time", ""))
+        for entry in live["metadata"].get("managedFields") or ()
+        if entry.get("manager") == MANAGER and not entry.get("subresource")
+    ]
+    return str(progressing.get("lastUpdateTime", "")) <= max(applied, default="")
 
 
 def is_workload(api_version: str, kind: str) -> bool:
@@ -80,14 +102,6 @@ def pod_problem(pod: Object) -> str:
         if condition.get("reason") == "Unschedulable":
             return f"pod {name} cannot be scheduled: {condition.get('message', '')}"
     return ""
-
-
-def restarts_repeatedly(pod: Object) -> bool:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return any(
-        ((container.get("state") or {}).get("waiting") or {}).get("reason") == "CrashLoopBackOff"
-        for container in statuses
-    )
 
 
 def _deployment(spec: Object, status: Object) -> State:

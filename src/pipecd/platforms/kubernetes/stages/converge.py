@@ -16,6 +16,7 @@ from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import MANAGER
 from pipecd.platforms.kubernetes.ready import (
+    OUTDATED,
     Broken,
     Ready,
     Waiting,
@@ -228,7 +229,8 @@ async def _still_waiting(
     saved = {**saved, _WAITING_SINCE: str(since)}
     if _WAITING_SINCE not in job.work.saved:
         job.work.log.info(f"Waiting: {note}")
-    if job.work.now - since > READY_TIMEOUT and first.manifest.kind != "Deployment":
+    has_deadline = first.manifest.kind == "Deployment" and notes.get(str(first)) != OUTDATED
+    if job.work.now - since > READY_TIMEOUT and not has_deadline:
         return await _failed(job, first, f"not ready after {READY_TIMEOUT / 60:g} minutes: {note}")
     problems = [problem for placed in pending if (problem := await find_problem(job, placed))]
     if not problems:
