@@ -52,6 +52,7 @@ test("a piped deploys the kinds whose platform it has", () => {
 test("a piped lacks the platforms whose extra is not installed", () => {
   expect(missingKinds(piped)).toEqual([
     { kind: "ECS", extra: "aws" },
+    { kind: "KUBERNETES", extra: "kubernetes" },
     { kind: "LAMBDA", extra: "aws" },
   ]);
   expect(missingKinds(create(PipedSchema, {}))).toEqual([]);

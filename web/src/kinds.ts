@@ -64,13 +64,13 @@ export function providersFor(piped: Piped | undefined, kind: string): string[] {
 }
 
 /** The extra of pipecd that a kind needs. */
-const EXTRAS: Record<string, string> = { ECS: "aws", LAMBDA: "aws" };
+const EXTRAS: Record<string, string> = { ECS: "aws", KUBERNETES: "kubernetes", LAMBDA: "aws" };
 
 /** The kinds of pipecd's own platforms that a piped lacks, with the extra that provides each; empty if none does. */
 export function missingKinds(piped: Piped): { kind: string; extra: string }[] {
   if (piped.plugins.length === 0) return [];
   const installed = new Set(kindsOf([piped]));
-  return ["ECS", "LAMBDA", "TERRAFORM"]
+  return ["ECS", "KUBERNETES", "LAMBDA", "TERRAFORM"]
     .filter((kind) => !installed.has(kind))
     .map((kind) => ({ kind, extra: EXTRAS[kind] ?? "" }));
 }
