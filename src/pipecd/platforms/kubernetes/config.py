@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import LenientModel, StrictModel
@@ -196,7 +196,17 @@ class KubernetesApp(ApplicationSpec):
     variant_label: VariantLabel = VariantLabel()
     """The label that tells variants apart."""
     resource_routes: Sequence[ResourceRoute] = ()
-    """Which objects are applied to other clusters. The first route that matches decides."""
+    """Which objects are applied to other clusters. Not implemented: a file with routes is refused."""
+
+    @field_validator("resource_routes")
+    @classmethod
+    def _refuse_routes(cls, routes: Sequence[ResourceRoute]) -> Sequence[ResourceRoute]:
+        if routes:
+            raise ValueError(
+                "objects of one application cannot be applied to several clusters yet;"
+                " use one application per cluster"
+            )
+        return routes
 
 
 class SyncOptions(LenientModel):
