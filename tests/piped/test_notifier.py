@@ -10,7 +10,9 @@ import structlog
 
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.errors import Temporary
+from pipecd.model.application import Application, GitPath
 from pipecd.model.notification import (
+    ApplicationWentOutOfSync,
     DeploymentFailed,
     DeploymentStarted,
     NotificationEvent,
@@ -27,6 +29,14 @@ from tests.model.samples import deployment, stage
 from tests.virtual_clock import VirtualClock
 
 SETTINGS = NotifierSettings()
+APPLICATION = Application(
+    id="a",
+    name="shop",
+    piped_id="p",
+    project_id="j",
+    kind="TERRAFORM",
+    git_path=GitPath(repo_id="r", path="shop"),
+)
 
 
 def started(deployment_id: str) -> DeploymentStarted:
@@ -188,6 +198,12 @@ LOG_LINES: dict[str, tuple[Callable[[], NotificationEvent], dict[str, str]]] = {
             "stage": "s",
             "stage_reason": "exit 1",
         },
+    ),
+    "an application, without the values of its differences": (
+        lambda: ApplicationWentOutOfSync(
+            at=1, application=APPLICATION, summary="1 to change", reason='- size = "s"\n+ size = "m"'
+        ),
+        {"application": "shop", "summary": "1 to change"},
     ),
     "an agent": (
         lambda: PipedStarted(

@@ -8,7 +8,7 @@ import structlog
 
 from pipecd.model.application import Application
 from pipecd.model.deployment import Commit, Deployment, Stage
-from pipecd.model.notification import NotificationEvent
+from pipecd.model.notification import ApplicationEvent, NotificationEvent
 
 log = structlog.get_logger()
 
@@ -18,10 +18,14 @@ async def write_to_log(event: NotificationEvent) -> None:
 
 
 def log_fields(event: NotificationEvent) -> Mapping[str, str]:
-    """The event's members as texts; of an application, deployment or stage only what identifies it."""
+    """The event's members as texts; of an application, deployment or stage only what identifies it.
+
+    Without the details of an application's state: they are differences, with the values of resources.
+    """
+    omitted = {"at", "reason"} if isinstance(event, ApplicationEvent) else {"at"}
     texts: dict[str, str] = {}
     for member in fields(event):
-        if member.name != "at":
+        if member.name not in omitted:
             texts |= _member_texts(member.name, getattr(event, member.name))
     return texts
 
