@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,11 @@ MAX_LINE_LENGTH = 64 * 1024
 LINES_AT_ONCE = 100
 #: Of a program whose output is kept, in bytes.
 MAX_OUTPUT, MAX_ERRORS = 64 * 1024 * 1024, 1024 * 1024
+#: How long the last output of a program may take to be handled after its end, in seconds.
+MAX_FINISH = 150.0
 OnLine = Callable[[str], None]
+#: Returns when more lines can be handled; until then the program waits as soon as the pipe is full.
+Drain = Callable[[], Awaitable[None]]
 
 # The guard waits for end of file on the pipe, then kills its process group. A shell can refer to a descriptor
 # above 9 only by its path. `exec` keeps the program the group leader, so its PID is the group's ID. The guard
@@ -59,6 +63,7 @@ async def run(
     argv: Sequence[str | Path],
     *,
     on_line: OnLine,
+    drain: Drain | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
@@ -72,14 +77,13 @@ async def run(
     ended.
     """
     async with _GuardedProcess(argv, cwd=cwd, env=env, merge=True) as child:
-        reader = asyncio.create_task(_read_lines(child.process, on_line), name=f"output of {argv[0]}")
+        output = _LineReader(child.process, on_line, drain)
+        reader = asyncio.create_task(output.read(), name=f"output of {argv[0]}")
         try:
             async with asyncio.timeout(timeout):
                 # Don't wait for the end of the output: a child of the program may keep the pipe open.
                 code = await child.process.wait()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(grace):
-                        await asyncio.shield(reader)
+                await output.finish(reader, grace)
             return ProcessExit(code=code)
         except TimeoutError:
             await child.stop(stop_signal, grace)
@@ -255,21 +259,50 @@ async def _readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-async def _read_lines(process: asyncio.subprocess.Process, on_line: OnLine) -> None:
-    """Pass every line to `on_line`, including an unterminated last one; split lines that are too long."""
-    assert process.stdout is not None
-    pending = b""
-    while chunk := await process.stdout.read(MAX_LINE_LENGTH):
-        *lines, pending = (pending + chunk).split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            on_line(_decode(line))
-            if number % LINES_AT_ONCE == 0:
-                await asyncio.sleep(0)
-        if len(pending) >= MAX_LINE_LENGTH:
-            on_line(_decode(pending))
-            pending = b""
-    if pending:
-        on_line(_decode(pending))
+class _LineReader:
+    """Passes every line of a program's output to `on_line`, as fast as `drain` allows."""
+
+    def __init__(self, process: asyncio.subprocess.Process, on_line: OnLine, drain: Drain | None) -> None:
+        self._process, self._on_line, self._drain = process, on_line, drain
+        #: Whether lines are being handled; otherwise more output is awaited.
+        self._busy = False
+
+    async def read(self) -> None:
+        """Handle the output to its end, an unterminated last line included; split lines that are too long."""
+        assert self._process.stdout is not None
+        pending = b""
+        while chunk := await self._process.stdout.read(MAX_LINE_LENGTH):
+            self._busy = True
+            *lines, pending = (pending + chunk).split(b"\n")
+            for number, line in enumerate(lines, start=1):
+                self._on_line(_decode(line))
+                if number % LINES_AT_ONCE == 0:
+                    await self._pause()
+            if len(pending) >= MAX_LINE_LENGTH:
+                self._on_line(_decode(pending))
+                pending = b""
+            await self._pause()
+            self._busy = False
+        if pending:
+            self._on_line(_decode(pending))
+
+    async def finish(self, reader: "asyncio.Task[None]", grace: float) -> None:
+        """Wait until the output of a program that has ended is handled.
+
+        A child of the program may keep the pipe open, or even write on: returns after `grace` seconds if
+        nothing is left to handle, and after `MAX_FINISH` seconds at the latest.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MAX_FINISH):
+                while not reader.done():
+                    await asyncio.wait([reader], timeout=grace)
+                    if not self._busy:
+                        return
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(0)
+        if self._drain:
+            await self._drain()
 
 
 def _decode(line: bytes) -> str:

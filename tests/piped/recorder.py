@@ -25,6 +25,8 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
         self.stored: dict[int, LogBlock] = {}
         self.completed = False
         self.calls = 0
+        #: Size of the largest call with log lines, in bytes.
+        self.largest = 0
         self.refuse: grpc.StatusCode | None = None
         #: Checkpoints are received, but answered only once this is set.
         self.answering = asyncio.Event()
@@ -39,6 +41,7 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
 
     async def ReportStageLogs(self, request: Any, context: Any) -> logs_pb2.ReportStageLogsResponse:
         await self._record_call(context)
+        self.largest = max(self.largest, request.ByteSize())
         await self._store(self.seen, request.blocks)
         return logs_pb2.ReportStageLogsResponse()
 
@@ -46,6 +49,7 @@ class Recorder(PipedServiceServicer):  # type: ignore[misc]
         self, request: Any, context: Any
     ) -> logs_pb2.ReportStageLogsFromLastCheckpointResponse:
         await self._record_call(context)
+        self.largest = max(self.largest, request.ByteSize())
         async with self._changed:
             self._changed.notify_all()
         await self.answering.wait()

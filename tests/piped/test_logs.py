@@ -7,15 +7,20 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from pipecd.piped.deploy.stage_logs import StageLogs
+from pipecd.piped.deploy.stage_logs import StageLogs, StageLogWriter
 from pipecd.piped.settings import StageLogSettings
+from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.secrets import Redactor
 from tests.piped.memory import memory_client
 from tests.piped.recorder import Recorder
 from tests.virtual_clock import VirtualClock, settle
 
 SETTINGS = StageLogSettings()
-SMALL_BUFFER = StageLogSettings(max_buffered=1_000)
+#: Holds a hundred of these lines.
+NOW = VirtualClock().now()
+LINE = LogBlock(index=int(NOW * 1_000_000), log="line 00000", created_at=int(NOW))
+LINE_COST = LINE.ByteSize() + 64
+SMALL_BUFFER = StageLogSettings(max_buffered=100 * LINE_COST)
 
 
 @pytest.fixture
@@ -187,7 +192,8 @@ async def test_oldest_lines_are_dropped_when_the_buffer_is_full_and_the_log_says
         await clock.run(logs.store("d", "s"))
     lines = recorder.lines()
     assert len(lines) == 100
-    assert lines[0] == "[200 lines were dropped: the control plane was unreachable for too long] line 00200"
+    reason = "they were written faster than they could be stored"
+    assert lines[0] == f"[200 lines were dropped: {reason}] line 00200"
     assert lines[-1] == "line 00299"
 
 
@@ -214,7 +220,8 @@ async def test_dropped_lines_are_counted_over_all_failed_attempts(
             await logs.flush()
     recorder.refuse = None
     await logs.flush()
-    assert recorder.lines()[0].startswith("[200 lines were dropped: ")
+    reason = "the control plane was unreachable for too long"
+    assert recorder.lines()[0].startswith(f"[200 lines were dropped: {reason}]")
 
 
 async def test_lines_dropped_while_they_were_being_stored_do_not_count(
@@ -255,3 +262,49 @@ async def test_rejected_log_with_dropped_lines_is_completed_and_stops_nothing(
         await clock.advance(1)
         assert recorder.completed
     assert recorder.lines() == ["fine"]
+
+
+async def write_lines(writer: StageLogWriter, count: int) -> None:
+    for number in range(count):
+        writer.info(f"line {number:05}")
+        await writer.drain()
+
+
+async def test_a_program_waits_while_the_buffer_is_more_than_half_full(
+    recorder: Recorder, clock: VirtualClock
+) -> None:
+    async with running_logs(recorder, clock, settings=SMALL_BUFFER) as logs:
+        await clock.run(write_lines(logs.open("d", "s"), 1_000))
+        await clock.run(logs.store("d", "s"))
+    assert recorder.lines() == [f"line {number:05}" for number in range(1_000)]
+
+
+async def test_a_program_does_not_wait_for_the_end_of_a_long_outage(
+    recorder: Recorder, clock: VirtualClock
+) -> None:
+    recorder.refuse = grpc.StatusCode.UNAVAILABLE
+    async with running_logs(recorder, clock, settings=SMALL_BUFFER) as logs:
+        writer = logs.open("d", "s")
+        started = clock.monotonic()
+        await clock.run(write_lines(writer, 1_000))
+        assert clock.monotonic() - started <= SMALL_BUFFER.space_timeout + 1
+        recorder.refuse = None
+        await clock.run(logs.store("d", "s"))
+        assert recorder.lines()[0].startswith("[900 lines were dropped: the control plane was unreachable")
+        # It waits again in the next outage.
+        recorder.refuse = grpc.StatusCode.UNAVAILABLE
+        started = clock.monotonic()
+        await clock.run(write_lines(writer, 60))
+        assert clock.monotonic() - started >= SMALL_BUFFER.space_timeout
+
+
+async def test_a_call_is_smaller_than_the_limit_of_a_message(recorder: Recorder, clock: VirtualClock) -> None:
+    """Whatever the characters are, and however short the lines."""
+    logs = StageLogs(memory_client(recorder, clock), Redactor(), clock, SETTINGS)
+    writer = logs.open("d", "s")
+    for text in ("\U0001f680" * 9_999, "x"):
+        for _ in range(20_000 // len(text) + 40):
+            writer.info(text)
+    await logs.flush()
+    assert len(recorder.lines()) > 20_000
+    assert 0 < recorder.largest < 1_100_000

@@ -235,3 +235,23 @@ async def test_input_that_is_not_read_is_no_error() -> None:
     assert result.code == 0
     result = await process.capture(["cat"], stdin=b"x" * 1_000_000)
     assert len(result.stdout) == 1_000_000
+
+
+async def test_a_program_waits_while_its_output_cannot_be_handled(tmp_path: Path) -> None:
+    """Nothing is lost, also if the program ends meanwhile; it is not limited to what fits into a pipe."""
+    lines: list[str] = []
+    space = asyncio.Event()
+    marker = tmp_path / "written"
+    script = f"i=0; while [ $i -lt 30000 ]; do echo line $i; i=$((i+1)); done; touch {marker}"
+    running = asyncio.create_task(
+        process.run(["sh", "-c", script], on_line=lines.append, drain=space.wait, grace=0.1)
+    )
+
+    async def has_output() -> bool:
+        return len(lines) >= process.LINES_AT_ONCE
+
+    await eventually(has_output)
+    assert len(lines) <= process.LINES_AT_ONCE + 1 and not marker.exists()
+    space.set()
+    assert (await running).code == 0
+    assert lines == [f"line {number}" for number in range(30_000)]

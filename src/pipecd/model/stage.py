@@ -74,6 +74,9 @@ class StageLog(Protocol):
     def success(self, text: str) -> None: ...
     def error(self, text: str) -> None: ...
 
+    async def drain(self) -> None:
+        """Wait until the log can take more lines. Called between the lines of a program."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

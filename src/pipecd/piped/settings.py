@@ -54,12 +54,16 @@ class StageLogSettings:
     retry: Retry = Retry(base=0.5, cap=5.0, tries=None)
     #: How long the end of a stage waits for its log to be stored (seconds).
     store_timeout: float = 5.0
-    #: Limits in characters, of a block (PipeCD's reader rejects lines over 64 KiB of JSON), and of a call
-    #: (gRPC messages are limited to 4 MiB).
+    #: Limit of a block in characters: PipeCD's reader rejects lines over 64 KiB of JSON.
     max_block_length: int = 10_000
-    max_call_length: int = 1_000_000
-    #: Limit in characters of the lines of one stage that are not stored yet: memory during an outage.
+    #: Limit of a call in bytes: gRPC messages are limited to 4 MiB.
+    max_call_size: int = 1_000_000
+    #: Limit in bytes of the lines of one stage that are not stored yet: memory during an outage. When half of
+    #: it is used, programs wait before they write more.
     max_buffered: int = 8_000_000
+    #: How long a program waits for that (seconds). Then lines are dropped: holding up a Terraform apply for
+    #: a whole outage does more harm than a log with a gap.
+    space_timeout: float = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,7 @@ async def run_script(
     result = await process.run(
         ["/bin/sh", "-l", "-c", script],
         on_line=work.log.info,
+        drain=work.log.drain,
         cwd=directory,
         env={**os.environ, **environment},
     )

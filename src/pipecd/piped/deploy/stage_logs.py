@@ -1,15 +1,20 @@
 """Sends stage logs to the control plane within a fraction of a second.
 
 `perform` opens one log per stage and passes it to the stage; `StageLogs.run` is the loop that sends. Lines
-are buffered until a checkpoint is accepted, so an outage loses none. If an outage fills the buffer, the
-oldest lines are dropped, and the log says so.
+are buffered until a checkpoint is accepted, so an outage loses none. While the buffer is more than half full,
+programs that write to the log wait (`drain`), for a limited time: a long outage must not hold a program up.
+If the buffer is full, the oldest lines are dropped, and the log says so, and why.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
 
 import structlog
+from google.protobuf.message import Message
 
 from pipecd.client import Client
 from pipecd.clock import Clock, set_within
@@ -23,6 +28,8 @@ from pipecd.secrets import RedactedStream, Redactor
 
 log = structlog.get_logger()
 
+#: Of a block in memory, in bytes.
+_BLOCK_OVERHEAD = 64
 _PERMANENT_ERRORS = (Conflict, NotFound, PermissionDenied, Refused)
 
 
@@ -40,16 +47,26 @@ class _Pending:
     redacted: RedactedStream
     #: Index of the last line that a checkpoint stored, or that the control plane rejected.
     stored_index: int = field(init=False)
-    blocks: list[LogBlock] = field(default_factory=list)
-    #: In characters.
+    blocks: deque[LogBlock] = field(default_factory=deque)
+    #: In bytes of memory, about.
     size: int = 0
+    #: How many of the first blocks were sent since the last checkpoint.
     sent: int = 0
+    #: Whether the last attempt to send failed.
+    failing: bool = False
+    #: Why lines were dropped.
+    drop_reason: str = ""
+    #: Whether programs stopped waiting for space, until lines are stored again.
+    overflowing: bool = False
+    #: Set while the buffer is at most half full.
+    has_space: asyncio.Event = field(default_factory=asyncio.Event)
     completed: bool = False
     #: Set once the pending lines are stored; None if nothing waits for that.
     store: asyncio.Event | None = None
 
     def __post_init__(self) -> None:
         self.stored_index = self.next_index - 1
+        self.has_space.set()
 
     @property
     def dropped_count(self) -> int:
@@ -60,22 +77,28 @@ class _Pending:
         block = LogBlock(index=self.next_index, log=text, severity=severity, created_at=created_at)
         self.next_index += 1
         self.blocks.append(block)
-        self.size += len(text)
+        self.size += _cost(block)
         while self.size > self.max_size and len(self.blocks) > 1:
-            self._drop_oldest()
+            self._remove_oldest()
+            self.drop_reason = (
+                "the control plane was unreachable for too long"
+                if self.failing
+                else "they were written faster than they could be stored"
+            )
+        if self.size > self.max_size // 2:
+            self.has_space.clear()
 
-    def _drop_oldest(self) -> None:
-        dropped = self.blocks.pop(0)
-        self.size -= len(dropped.log)
+    def _remove_oldest(self) -> None:
+        self.size -= _cost(self.blocks.popleft())
         self.sent = max(0, self.sent - 1)
 
     def discard_until(self, index: int) -> None:
         """Discards the lines up to `index`, which were stored or rejected."""
-        count = sum(1 for block in self.blocks if block.index <= index)
-        self.size -= sum(len(block.log) for block in self.blocks[:count])
-        del self.blocks[:count]
-        self.sent = max(0, self.sent - count)
-        self.stored_index = index
+        while self.blocks and self.blocks[0].index <= index:
+            self._remove_oldest()
+        self.stored_index, self.overflowing = index, False
+        if self.size <= self.max_size // 2:
+            self.has_space.set()
 
 
 class StageLogWriter:
@@ -86,10 +109,10 @@ class StageLogWriter:
         pending: _Pending,
         wake: Wake,
         clock: Clock,
-        max_block_length: int,
+        settings: StageLogSettings,
     ) -> None:
         self._pending, self._wake = pending, wake
-        self._clock, self._max_block_length = clock, max_block_length
+        self._clock, self._settings = clock, settings
 
     def info(self, text: str) -> None:
         self._write(text, LogSeverity.INFO)
@@ -100,9 +123,19 @@ class StageLogWriter:
     def error(self, text: str) -> None:
         self._write(text, LogSeverity.ERROR)
 
+    async def drain(self) -> None:
+        """Wait until lines can be added without others being dropped, at most `space_timeout`."""
+        pending = self._pending
+        if pending.overflowing or pending.has_space.is_set():
+            return
+        self._wake()
+        if not await set_within(self._clock, pending.has_space, self._settings.space_timeout):
+            log.warning("stage_log_overflowing", deployment=pending.deployment_id, stage=pending.stage_id)
+            pending.overflowing = True
+
     def _write(self, text: str, severity: LogSeverity.ValueType) -> None:
         clean = self._pending.redacted.line(text)
-        now, length = int(self._clock.now()), self._max_block_length
+        now, length = int(self._clock.now()), self._settings.max_block_length
         for line in clean.rstrip("\n").split("\n"):
             for start in range(0, max(len(line), 1), length):
                 self._pending.add(line[start : start + length] or " ", severity, now)
@@ -130,8 +163,7 @@ class StageLogs:
                 redacted=self._redactor.stream(),
             )
             self._pending[key] = pending
-        max_block_length = self._settings.max_block_length
-        return StageLogWriter(pending, self._wake, self._clock, max_block_length)
+        return StageLogWriter(pending, self._wake, self._clock, self._settings)
 
     async def store(self, deployment_id: str, stage_id: str) -> None:
         """Stores the lines before the end of the stage is reported. Waits at most `store_timeout`."""
@@ -155,7 +187,7 @@ class StageLogs:
         backoff = Backoff(settings.retry)
         while True:
             await self._wake.wait_within(clock, settings.checkpoint_interval)
-            if not any(pending.store for pending in self._pending.values()):
+            if not any(pending.store or not pending.has_space.is_set() for pending in self._pending.values()):
                 await clock.sleep(settings.batch_delay)
             try:
                 await self._send_all()
@@ -180,7 +212,7 @@ class StageLogs:
     async def _send_all(self) -> None:
         for pending in list(self._pending.values()):
             due = self._clock.monotonic() >= pending.checkpoint_at or (
-                pending.size > self._settings.max_call_length
+                pending.size > self._settings.max_call_size or not pending.has_space.is_set()
             )
             if pending.completed or pending.store or (due and pending.blocks):
                 await self._checkpoint(pending)
@@ -189,33 +221,34 @@ class StageLogs:
 
     async def _send_new(self, pending: _Pending) -> None:
         while pending.sent < len(pending.blocks):
-            part = _first_part(pending.blocks[pending.sent :], self._settings.max_call_length)
+            part = _first_part(islice(pending.blocks, pending.sent, None), self._settings.max_call_size)
             request = ReportStageLogsRequest(
                 deployment_id=pending.deployment_id, stage_id=pending.stage_id, blocks=part
             )
             last = part[-1].index
             try:
-                await self._client.call(self._client.piped.ReportStageLogs, request)
+                await self._call(pending, self._client.piped.ReportStageLogs, request)
             except _PERMANENT_ERRORS as error:
                 self._discard_rejected(pending, error)
                 return
-            pending.sent = sum(1 for block in pending.blocks if block.index <= last)
+            # Indices are consecutive. Meanwhile the oldest blocks may have been dropped.
+            pending.sent = max(0, last - pending.blocks[0].index + 1) if pending.blocks else 0
 
     async def _checkpoint(self, pending: _Pending) -> None:
         """Stores all pending lines; the last part carries the completed flag."""
         while True:
-            part = _first_part(pending.blocks, self._settings.max_call_length)
+            part = _first_part(pending.blocks, self._settings.max_call_size)
             is_last_part = len(part) == len(pending.blocks)
             last = part[-1].index if part else pending.stored_index
             request = ReportStageLogsFromLastCheckpointRequest(
                 deployment_id=pending.deployment_id,
                 stage_id=pending.stage_id,
-                blocks=_with_notice(part, pending.dropped_count),
+                blocks=_with_notice(part, pending.dropped_count, pending.drop_reason),
                 completed=pending.completed and is_last_part,
             )
             try:
                 if part or pending.completed:
-                    await self._client.call(self._client.piped.ReportStageLogsFromLastCheckpoint, request)
+                    await self._call(pending, self._client.piped.ReportStageLogsFromLastCheckpoint, request)
             except _PERMANENT_ERRORS as error:
                 self._discard_rejected(pending, error)
                 return
@@ -224,6 +257,14 @@ class StageLogs:
             if is_last_part:
                 self._finish_checkpoint(pending, request.completed)
                 return
+
+    async def _call(self, pending: _Pending, method: Any, request: Message) -> None:
+        try:
+            await self._client.call(method, request)
+        except PipecdError:
+            pending.failing = True
+            raise
+        pending.failing = False
 
     def _discard_rejected(self, pending: _Pending, error: PipecdError) -> None:
         """Discards lines that the control plane rejects permanently: the log is closed or not accessible."""
@@ -243,23 +284,28 @@ class StageLogs:
             del self._pending[(pending.deployment_id, pending.stage_id)]
 
 
-def _first_part(blocks: Sequence[LogBlock], max_length: int) -> list[LogBlock]:
-    """The leading blocks that fit into one call of `max_length` characters."""
+def _cost(block: LogBlock) -> int:
+    """Bytes of memory, about. A short line costs much more than its text."""
+    return block.ByteSize() + _BLOCK_OVERHEAD
+
+
+def _first_part(blocks: Iterable[LogBlock], max_size: int) -> list[LogBlock]:
+    """The leading blocks that fit into one call of `max_size` bytes."""
     part: list[LogBlock] = []
     size = 0
     for block in blocks:
-        size += len(block.log)
-        if part and size > max_length:
+        size += _cost(block)
+        if part and size > max_size:
             break
         part.append(block)
     return part
 
 
-def _with_notice(part: Sequence[LogBlock], dropped_count: int) -> Sequence[LogBlock]:
+def _with_notice(part: Sequence[LogBlock], dropped_count: int, reason: str) -> Sequence[LogBlock]:
     """`part`, with a notice of the lines that were dropped before it. The pending blocks do not change."""
     if not part or not dropped_count:
         return part
-    notice = f"[{dropped_count} lines were dropped: the control plane was unreachable for too long]"
+    notice = f"[{dropped_count} lines were dropped: {reason}]"
     first = LogBlock()
     first.CopyFrom(part[0])
     first.log = f"{notice} {first.log}"

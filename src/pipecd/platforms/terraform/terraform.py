@@ -183,6 +183,7 @@ class Terraform:
         result = await process.run(
             [*self._command, *arguments],
             on_line=handle_line,
+            drain=self._log.drain,
             cwd=self.folder.directory,
             env=environment,
             grace=self._grace_period,
