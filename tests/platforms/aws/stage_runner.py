@@ -35,6 +35,9 @@ class Log:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
+    async def drain(self) -> None:
+        return
+
     def info(self, text: str) -> None:
         self.lines.append(text)
 
