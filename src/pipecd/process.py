@@ -82,7 +82,7 @@ async def run(
         try:
             async with asyncio.timeout(timeout):
                 # Don't wait for the end of the output: a child of the program may keep the pipe open.
-                code = await child.process.wait()
+                code = await child.wait()
                 await output.finish(reader, grace)
             return ProcessExit(code=code)
         except TimeoutError:
@@ -126,7 +126,7 @@ async def capture(
                     _read_output(process.stdout, output, on_overflow=child.kill),
                     _read_output(process.stderr, errors, on_overflow=errors.drop_oldest),
                 )
-                await process.wait()
+                await child.wait()
         except (TimeoutError, asyncio.CancelledError):
             await child.stop(signal.SIGTERM, grace)
             raise
@@ -179,6 +179,20 @@ async def _read_output(
             on_overflow()
 
 
+class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Tells when the program has ended. `asyncio.subprocess.Process.wait` also waits, in some versions of
+    Python, for the end of the output, which does not come while nothing reads it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=MAX_LINE_LENGTH, loop=loop)
+        self.ended = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.ended.set()
+
+
 class _GuardedProcess:
     """A program started with its guard. Leaving the block kills every remaining member of its group."""
 
@@ -187,6 +201,8 @@ class _GuardedProcess:
     ) -> None:
         self._argv, self._cwd, self._env, self._merge = [str(part) for part in argv], cwd, env, merge
         self._write_end = -1
+        self._ended: asyncio.Event
+        self._transport: asyncio.SubprocessTransport
         self.process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> "_GuardedProcess":
@@ -200,7 +216,9 @@ class _GuardedProcess:
             # Needed also when the task is cancelled here: the guard waits for this end to close.
             on_failure.callback(os.close, write_end)
             try:
-                self.process = await asyncio.create_subprocess_exec(
+                loop = asyncio.get_running_loop()
+                self._transport, protocol = await loop.subprocess_exec(
+                    lambda: _Protocol(loop),
                     "/bin/sh",
                     "-c",
                     _GUARD.format(pipe=read_end, ready=starting_end),
@@ -213,8 +231,9 @@ class _GuardedProcess:
                     stderr=asyncio.subprocess.STDOUT if self._merge else asyncio.subprocess.PIPE,
                     start_new_session=True,
                     pass_fds=(read_end, starting_end),
-                    limit=MAX_LINE_LENGTH,
                 )
+                self.process = asyncio.subprocess.Process(self._transport, protocol, loop)
+                self._ended = protocol.ended
             except OSError as error:
                 raise ConfigError(f"{self._argv[0]} cannot be started: {error.strerror}") from error
             finally:
@@ -229,12 +248,21 @@ class _GuardedProcess:
         # Also kills children that the program left running.
         self._signal(signal.SIGKILL)
         os.close(self._write_end)
-        await self.process.wait()
+        await self.wait()
+        # Output that nothing read would leave the pipes open.
+        self._transport.close()
+
+    async def wait(self) -> int:
+        """The exit code, once the program has ended. Its output may not be read to the end."""
+        await self._ended.wait()
+        code = self.process.returncode
+        assert code is not None
+        return code
 
     async def stop(self, stop_signal: signal.Signals, grace: float) -> None:
         """Send `stop_signal` to the group and kill it after `grace` seconds. Completes even if cancelled."""
         self._signal(stop_signal)
-        exit_future = asyncio.ensure_future(self.process.wait())
+        exit_future = asyncio.ensure_future(self.wait())
         try:
             await asyncio.wait_for(asyncio.shield(exit_future), grace)
         except (TimeoutError, asyncio.CancelledError):

@@ -248,10 +248,29 @@ async def test_a_program_waits_while_its_output_cannot_be_handled(tmp_path: Path
     )
 
     async def has_output() -> bool:
-        return len(lines) >= process.LINES_AT_ONCE
+        return bool(lines)
 
     await eventually(has_output)
     assert len(lines) <= process.LINES_AT_ONCE + 1 and not marker.exists()
     space.set()
     assert (await running).code == 0
     assert lines == [f"line {number}" for number in range(30_000)]
+
+
+async def test_a_cancelled_program_ends_although_its_output_is_not_read() -> None:
+    lines: list[str] = []
+    never = asyncio.Event()
+    running = asyncio.create_task(
+        process.run(["sh", "-c", "yes"], on_line=lines.append, drain=never.wait, grace=0.1)
+    )
+
+    async def has_output() -> bool:
+        return bool(lines)
+
+    await eventually(has_output)
+    before = psutil.Process().num_fds()
+    running.cancel()
+    async with asyncio.timeout(60):
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert psutil.Process().num_fds() < before, "the pipes are closed"
