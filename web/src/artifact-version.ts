@@ -1,6 +1,6 @@
 // Names and versions of what a deployment deploys, shortened for display. They may be URLs of any length.
 
-export const isWebUrl = (text: string): boolean => /^https?:\/\//.test(text);
+import { isWebUrl } from "./web-url";
 
 /** The name, or the path of a repository or module whose name is its address. */
 export function displayedName(name: string): string {

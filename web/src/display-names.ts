@@ -61,7 +61,7 @@ const UNKNOWN: StatusDisplay = { text: "Unknown", tone: "quiet" };
 export const syncStatusDisplay = (status: ApplicationSyncStatus): StatusDisplay => SYNC_STATUSES[status] ?? UNKNOWN;
 const WAITING_FOR_APPROVAL: StatusDisplay = { text: "Waiting for approval", tone: "waiting" };
 
-export const isWaitingForApproval = (deployment: Deployment): boolean =>
+const isWaitingForApproval = (deployment: Deployment): boolean =>
   deployment.status === DeploymentStatus.DEPLOYMENT_RUNNING && deployment.stages.some(canApprove);
 
 /** The deployment's status; "Waiting for approval" instead of "Running" while a stage waits for a person. */

@@ -168,16 +168,13 @@ export const releasesQuery = queryOptions({
   staleTime: Infinity,
 });
 
-/** When each piped last contacted the control plane, in seconds since 1970. */
-export const lastSeenQuery = queryOptions({
-  queryKey: [...key.pipeds, "last-seen"],
-  queryFn: async ({ signal }) => (await consoleClient.seePipeds({}, { signal })).lastSeen,
-});
-
-/** IDs of pipeds that are connected, but whose program does not respond. */
-export const notRespondingQuery = queryOptions({
-  queryKey: [...key.pipeds, "not-responding"],
-  queryFn: async ({ signal }) => (await consoleClient.seePipeds({}, { signal })).notResponding,
+/**
+ * When each piped last contacted the control plane (`lastSeen`, in seconds since 1970), and the IDs of those that are
+ * connected, but whose program does not respond (`notResponding`).
+ */
+export const presenceQuery = queryOptions({
+  queryKey: [...key.pipeds, "presence"],
+  queryFn: ({ signal }) => consoleClient.seePipeds({}, { signal }),
 });
 
 export const apiKeysQuery = queryOptions({

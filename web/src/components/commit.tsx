@@ -1,8 +1,7 @@
 // A commit: its short hash, linked if its URL is known, and the first line of its message.
 
-import { Anchor } from "@mantine/core";
-
 import type { Commit } from "../schema/model/trigger_pb";
+import { WebLink } from "./web-link";
 
 interface CommitProps {
   commit: Commit | undefined;
@@ -24,19 +23,10 @@ interface CommitHashProps {
   url?: string;
 }
 
-export function CommitHash({ hash, url = "" }: CommitHashProps) {
-  const short = hash.slice(0, 7);
-  // The URL comes from the repository: link only to http(s), never to a javascript: URL.
-  if (!/^https?:\/\//.test(url)) {
-    return (
-      <span className="mono" title={hash}>
-        {short}
-      </span>
-    );
-  }
+export function CommitHash({ hash, url }: CommitHashProps) {
   return (
-    <Anchor href={url} className="mono" title={hash} target="_blank" rel="noreferrer" inherit>
-      {short}
-    </Anchor>
+    <WebLink url={url} title={hash} className="mono">
+      {hash.slice(0, 7)}
+    </WebLink>
   );
 }

@@ -33,8 +33,9 @@ export function ConnectionIndicator() {
 
 export function OutOfDateAlert() {
   const connection = useConnection();
-  const received = lastReceivedAt(useQueryClient());
+  const client = useQueryClient();
   if (connection !== "lost") return null;
+  const received = lastReceivedAt(client);
   return (
     <Alert
       color="orange"

@@ -23,6 +23,7 @@ import { SyncButton } from "../components/sync-button";
 import { SyncState } from "../components/sync-state";
 import { RelativeTime } from "../components/time";
 import { VersionLine } from "../components/version-line";
+import { WebLink } from "../components/web-link";
 import { syncStatusDisplay } from "../display-names";
 import { kindName, kindOf, providerOf } from "../kinds";
 import { applicationQuery, deploymentsQuery, pipedsQuery } from "../queries";
@@ -197,21 +198,19 @@ function Configuration({ application }: { application: Application }) {
             </Anchor>,
           ],
           ["Repository", git?.repo && [git.repo.remote || git.repo.id, git.repo.branch].filter(Boolean).join(" · ")],
-          ["File", file && <FileLink url={git.url} text={file} />],
+          [
+            "File",
+            file && (
+              <WebLink key="file" url={git.url} className="mono">
+                {file}
+              </WebLink>
+            ),
+          ],
           ["Labels", Object.keys(application.labels).length > 0 && <Labels key="labels" labels={application.labels} />],
           ["Added", <RelativeTime key="added" at={application.createdAt} />],
           ["ID", <CopyText key="id" text={application.id} label="ID" />],
         ]}
       />
     </Section>
-  );
-}
-
-function FileLink({ url, text }: { url: string; text: string }) {
-  if (!/^https?:\/\//.test(url)) return <span className="mono">{text}</span>;
-  return (
-    <Anchor href={url} target="_blank" rel="noreferrer" className="mono" inherit>
-      {text}
-    </Anchor>
   );
 }

@@ -19,7 +19,7 @@ import { RelativeTime } from "../components/time";
 import { UpgradeDialog } from "../components/upgrade-dialog";
 import { connectionStatusDisplay, type StatusDisplay } from "../display-names";
 import { kindName, kindsOf, missingKinds, providersWithoutPlatform } from "../kinds";
-import { key, lastSeenQuery, meQuery, notRespondingQuery, pipedsQuery } from "../queries";
+import { key, meQuery, pipedsQuery, presenceQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 
 interface PipedKey {
@@ -87,7 +87,7 @@ export function PipedsPage() {
 }
 
 function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
-  const notResponding = useQuery(notRespondingQuery).data?.includes(piped.id);
+  const notResponding = useQuery(presenceQuery).data?.notResponding.includes(piped.id);
   const connected = notResponding ? NOT_RESPONDING : connectionStatusDisplay(piped.status);
   return (
     <Table.Tr data-disabled={piped.disabled || undefined}>
@@ -161,10 +161,10 @@ function Platforms({ piped }: { piped: Piped }) {
 }
 
 function LastSeen({ piped }: { piped: Piped }) {
-  const lastSeen = useQuery(lastSeenQuery);
+  const presence = useQuery(presenceQuery);
   return (
     <>
-      <RelativeTime at={lastSeen.data?.[piped.id] ?? 0n} />
+      <RelativeTime at={presence.data?.lastSeen[piped.id] ?? 0n} />
       {piped.startedAt > 0n && (
         <Text size="xs" className="faint">
           started <RelativeTime at={piped.startedAt} />
