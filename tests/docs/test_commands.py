@@ -21,8 +21,9 @@ from docsite.links import pages
 ROOT = Path(__file__).parents[2]
 PAGES = [name for name in pages(ROOT) if not name.startswith("docs/reference/")]
 PROGRAMS = ("pipecd", "piped", "launcher", "pipectl")
-#: Words between which one command ends and the next begins.
-SEPARATORS = {"|", "||", "&&", ";", "do", "done", "then", "fi", "$(", "("}
+#: Keywords of the shell, between which one command ends and the next begins, as at its operators.
+KEYWORDS = {"do", "done", "then", "fi"}
+OPERATORS = "|&;()\n"
 #: Commands of the AWS CLI that are more than one call of the API.
 AWS_CLI_ONLY = {("ecr", "get-login-password"), ("logs", "tail")}
 #: Options of every command of the AWS CLI.
@@ -56,12 +57,12 @@ def shell_commands() -> Iterator[tuple[str, Sequence[str]]]:
 def split_commands(text: str) -> Iterator[Sequence[str]]:
     # The lexer would take the end of a line for a part of its comment.
     text = re.sub(r"(^|\s)#.*$", "", text.replace("\\\n", " "), flags=re.MULTILINE)
-    lexer = shlex.shlex(text, posix=True, punctuation_chars="|&;()\n")
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=OPERATORS)
     lexer.whitespace = " \t"
     lexer.commenters = ""
     words: list[str] = []
     for word in lexer:
-        if word.strip("\n") == "" or word in SEPARATORS or set(word) <= set("|&;()\n"):
+        if word in KEYWORDS or set(word) <= set(OPERATORS):
             if words:
                 yield words
             words = []

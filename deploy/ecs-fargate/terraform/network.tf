@@ -3,10 +3,12 @@
 
 locals {
   use_default_vpc = !var.create_vpc && length(var.subnet_ids) == 0
+  # A region has one default VPC, or none if it was deleted.
+  default_vpc_id = try(data.aws_vpcs.default[0].ids[0], "")
 
   vpc_id = (
     var.create_vpc ? aws_vpc.agent[0].id :
-    local.use_default_vpc ? try(data.aws_vpcs.default[0].ids[0], "") : var.vpc_id
+    local.use_default_vpc ? local.default_vpc_id : var.vpc_id
   )
   subnet_ids = (
     var.create_vpc ? aws_subnet.agent[*].id :
@@ -14,7 +16,6 @@ locals {
   )
 }
 
-# A region has one default VPC, or none if it was deleted.
 data "aws_vpcs" "default" {
   count = local.use_default_vpc ? 1 : 0
 
@@ -29,7 +30,7 @@ data "aws_subnets" "default" {
 
   filter {
     name   = "vpc-id"
-    values = [try(data.aws_vpcs.default[0].ids[0], "")]
+    values = [local.default_vpc_id]
   }
 
   # Subnets that were added to the default VPC later may have no route to the internet.
