@@ -12,7 +12,7 @@ from pipecd.errors import ConfigError
 from pipecd.model.deployment import SyncStrategy
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config_hash import config_hash
-from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.manifest import MAX_BYTES, Manifest
 from pipecd.platforms.kubernetes.source import DesiredState, choose_strategy, image_name, image_tag
 from tests.platforms.aws.stage_runner import load_source
 from tests.platforms.kubernetes.helm import helm_directory
@@ -89,6 +89,19 @@ async def test_a_missing_file_is_named(files: Any) -> None:
 
 
 @needs_kustomize
+async def test_a_file_that_is_too_large_is_not_read_to_its_end(files: Any) -> None:
+    directory = files()
+    with (directory / "web.yaml").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    assert "web.yaml: the file has more than 32 MiB" in await refusal(directory)
+
+
+async def test_a_file_in_another_encoding_says_so(files: Any) -> None:
+    directory = files()
+    (directory / "web.yaml").write_bytes("name: Müller".encode("latin-1"))
+    assert "web.yaml: not UTF-8 text; save it as UTF-8" in await refusal(directory)
+
+
 async def test_an_overlay_is_built(files: Any) -> None:
     directory = files(
         {"input": {"kustomizeOptions": {"load-restrictor": "LoadRestrictionsNone", "enable-helm": ""}}},

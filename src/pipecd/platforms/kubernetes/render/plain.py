@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from pipecd.errors import ConfigError, Place
+from pipecd.config.document import read_file
 from pipecd.model.stage import Source
 from pipecd.platforms.kubernetes.config import Input
-from pipecd.platforms.kubernetes.manifest import ManifestReader
+from pipecd.platforms.kubernetes.manifest import MAX_BYTES, ManifestReader
 from pipecd.platforms.kubernetes.render.files import inside, relative
 
+_MISSING = "create it, or correct spec.input.manifests"
 _SUFFIXES = (".yaml", ".yml", ".json")
 #: Files with these names configure applications, in PipeCD too.
 _CONFIGURATION = ("app.pipecd.yaml", ".pipe.yaml")
@@ -22,15 +23,7 @@ def read(source: Source, app_input: Input, reader: ManifestReader) -> None:
     )
     for path in paths:
         file = relative(path, source)
-        try:
-            text = path.read_text()
-        except FileNotFoundError:
-            raise ConfigError(
-                "file not found", remedy="create it, or correct spec.input.manifests", place=Place(file)
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read the file: {error}", place=Place(file)) from error
-        reader.read(text, file)
+        reader.read(read_file(path, file, missing=_MISSING, max_size=MAX_BYTES), file)
 
 
 def _all_files(source: Source) -> list[Path]:
