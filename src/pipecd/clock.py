@@ -42,14 +42,18 @@ SYSTEM_CLOCK: Clock = SystemClock()
 class Elapsed:
     """Seconds since an epoch time, which an earlier process may have stored. Never negative.
 
-    The machine's clock is read once: if it is set afterwards, nothing ends early or late.
+    The machine's clock is read once for an epoch time: if it is set afterwards, nothing ends early or late.
     """
 
-    def __init__(self, clock: Clock, since: float) -> None:
-        self._clock, self.since = clock, since
-        self._base = max(clock.now() - since, 0.0) - clock.monotonic()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._start: float | None = None
+        self._base = 0.0
 
-    def __call__(self) -> float:
+    def since(self, start: float) -> float:
+        if start != self._start:
+            self._start = start
+            self._base = max(self._clock.now() - start, 0.0) - self._clock.monotonic()
         return self._base + self._clock.monotonic()
 
 

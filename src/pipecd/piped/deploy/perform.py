@@ -96,7 +96,7 @@ class StageRun:
         self._backoff = Backoff(services.settings.retry)
         self._call_limit = CallLimit(services.clock, services.settings)
         self._failing_since: float | None = None
-        self._elapsed: Elapsed | None = None
+        self._elapsed = Elapsed(services.clock)
         self._first_call = True
         self._settings: StageConfig | None = None
 
@@ -214,10 +214,8 @@ class StageRun:
         """Seconds until the stage times out."""
         if STAGE_STARTED_AT not in stage.metadata:
             return self._timeout(stage)
-        since = float(stage.metadata[STAGE_STARTED_AT])
-        if self._elapsed is None or self._elapsed.since != since:
-            self._elapsed = Elapsed(self._services.clock, since)
-        return max(self._timeout(stage) - self._elapsed(), 0.0)
+        elapsed = self._elapsed.since(float(stage.metadata[STAGE_STARTED_AT]))
+        return max(self._timeout(stage) - elapsed, 0.0)
 
     def _timed_out(self, stage: Stage) -> Failed:
         return Failed(

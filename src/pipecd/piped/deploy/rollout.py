@@ -84,7 +84,7 @@ class Rollout:
         self._stage_run: tuple[str, StageRun] | None = None
         self._backoff = Backoff(services.settings.retry)
         self._planning_attempts = 0
-        self._elapsed: Elapsed | None = None
+        self._elapsed = Elapsed(services.clock)
         #: Id of the stage that this rollout started and has not called yet.
         self._started_stage = ""
 
@@ -280,12 +280,7 @@ class Rollout:
         rolling_back = self.deployment.status is DeploymentStatus.ROLLING_BACK
         stored = shared.get(ROLLBACK_STARTED_AT if rolling_back else STARTED_AT)
         limit = float(shared.get(TIMEOUT, DEFAULT_TIMEOUT))
-        if stored is None:
-            return limit
-        since = float(stored)
-        if self._elapsed is None or self._elapsed.since != since:
-            self._elapsed = Elapsed(self._services.clock, since)
-        return limit - self._elapsed()
+        return limit if stored is None else limit - self._elapsed.since(float(stored))
 
     def _now(self) -> int:
         return int(self._services.clock.now())
