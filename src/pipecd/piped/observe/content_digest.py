@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from pipecd.model.application import Application
 from pipecd.model.stage import Source
+from pipecd.piped.source.checkout import paths_below
 from pipecd.piped.source.heads import Head
 
 #: More files than this are not searched for links; the desired state is then read again at every commit.
@@ -75,11 +76,7 @@ def _directory(path: Path) -> Path:
 
 def _has_links(directory: Path) -> bool:
     """Whether anything below `directory` leads somewhere else."""
-    searched = 0
-    for parent, directories, files in os.walk(directory):
-        searched += len(directories) + len(files)
-        if searched > MAX_SEARCHED_FILES:
-            return True
-        if any(Path(parent, name).is_symlink() for name in (*directories, *files)):
+    for searched, path in enumerate(paths_below(directory), start=1):
+        if searched > MAX_SEARCHED_FILES or path.is_symlink():
             return True
     return False

@@ -8,7 +8,7 @@ outside its checkout.
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -116,7 +116,7 @@ class Sources:
         directory = root / git_path.path
 
         def render() -> Source | None:
-            if _has_link(source.directory):
+            if any(path.is_symlink() for path in paths_below(source.directory)):
                 return None
             shutil.copytree(source.directory, directory)
             self._renderer.render(root, directory, source.config)
@@ -185,14 +185,6 @@ def _no_config_file(file: str) -> ConfigError:
     )
 
 
-def _has_link(directory: Path) -> bool:
-    return any(
-        Path(parent, name).is_symlink()
-        for parent, directories, files in os.walk(directory)
-        for name in (*directories, *files)
-    )
-
-
 def decode_config(content: bytes, file: str, *, deployed: bool = False) -> ApplicationConfig:
     """Raises ConfigError. A file of the size limit takes a second: call it in a thread."""
     try:
@@ -221,12 +213,16 @@ def resolve_directory(root: Path, path: str) -> Path:
 def refuse_escaping_links(root: Path, directory: Path) -> None:
     """Raise Refused if a symbolic link below `directory` points outside the checkout."""
     real_root = root.resolve()
+    for path in paths_below(directory):
+        # `resolve` raises for a link to itself.
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real_root):
+            raise Refused(
+                f"the link {path.relative_to(root)} points outside the repository",
+                remedy="replace it with a file, or with a relative link inside the repository",
+            )
+
+
+def paths_below(directory: Path) -> Iterator[Path]:
+    """All directories, files and links below `directory`. Links are not followed."""
     for parent, directories, files in os.walk(directory):
-        for name in (*directories, *files):
-            link = Path(parent, name)
-            # `resolve` raises for a link to itself.
-            if link.is_symlink() and not Path(os.path.realpath(link)).is_relative_to(real_root):
-                raise Refused(
-                    f"the link {link.relative_to(root)} points outside the repository",
-                    remedy="replace it with a file, or with a relative link inside the repository",
-                )
+        yield from (Path(parent, name) for name in (*directories, *files))
