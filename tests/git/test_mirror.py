@@ -132,8 +132,8 @@ async def test_the_head_is_read_without_fetching(mirrors: Mirrors, clone: Clone)
 
 async def test_files_and_contents_are_read_from_the_mirror(mirrors: Mirrors, clone: Clone) -> None:
     head = clone.git("rev-parse", "HEAD")
-    assert sorted(await mirrors.files(clone.remote, head)) == ["a/app.yaml", "b/new\nline", "b/ü 1.txt"]
-    assert await mirrors.files(clone.remote, head, "a") == ["a/app.yaml"]
+    files = [entry.path for entry in await mirrors.entries(clone.remote, head) if entry.is_file]
+    assert sorted(files) == ["a/app.yaml", "b/new\nline", "b/ü 1.txt"]
     assert await mirrors.read(clone.remote, head, "a/app.yaml") == b"one"
     with pytest.raises(NotFound):
         await mirrors.read(clone.remote, head, "a/none")
@@ -141,7 +141,8 @@ async def test_files_and_contents_are_read_from_the_mirror(mirrors: Mirrors, clo
 
 async def test_several_blobs_are_read_in_one_call(mirrors: Mirrors, clone: Clone) -> None:
     head = clone.git("rev-parse", "HEAD")
-    blobs = dict(await mirrors.blobs(clone.remote, head))
+    entries = await mirrors.entries(clone.remote, head)
+    blobs = {entry.path: entry.hash for entry in entries if entry.is_file}
     contents = await mirrors.read_blobs(clone.remote, list(blobs.values()))
     assert contents[blobs["a/app.yaml"]] == b"one" and contents[blobs["b/ü 1.txt"]] == b"x"
 
@@ -189,7 +190,7 @@ async def test_an_incomplete_mirror_is_created_again(mirrors: Mirrors, clone: Cl
     (mirrors.path(clone.remote) / "complete").unlink()
     (mirrors.path(clone.remote) / "HEAD").unlink()
     await mirrors.fetch(clone.remote)
-    assert await mirrors.files(clone.remote, "main")
+    assert await mirrors.entries(clone.remote, "main")
 
 
 async def test_a_mirror_whose_fetch_was_killed_is_fetched_again(mirrors: Mirrors, clone: Clone) -> None:

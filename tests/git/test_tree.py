@@ -310,7 +310,7 @@ async def test_a_slow_download_does_not_delay_those_who_read_the_mirror(
 
         task = asyncio.create_task(check_out())
         await eventually(downloading)
-        assert await asyncio.wait_for(mirrors.files(shop.remote, commit), 60)
+        assert await asyncio.wait_for(mirrors.entries(shop.remote, commit), 60)
         lfs.gate.set()
         await task
 

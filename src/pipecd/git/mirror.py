@@ -148,18 +148,6 @@ class Mirrors:
         )
         return [name for name in output.decode(errors="surrogateescape").split("\0") if name]
 
-    async def files(self, remote: str, commit: str, under: str = "") -> list[str]:
-        """All files of a commit below the directory `under`."""
-        return [path for path, _ in await self.blobs(remote, commit, under)]
-
-    async def blobs(self, remote: str, commit: str, under: str = "") -> list[tuple[str, str]]:
-        """Path and blob hash of all regular files of a commit below the directory `under`."""
-        directory = ["--", under.rstrip("/") + "/"] if under.strip("./") else []
-        output = await self._git_in_mirror(remote, "ls-tree", "-r", "-z", "--full-tree", commit, *directory)
-        rows = (row.split("\t", 1) for row in output.decode(errors="surrogateescape").split("\0") if row)
-        # `ls-tree` prints mode, type and hash; regular files have mode 100644 or 100755.
-        return [(path, entry.split()[2]) for entry, path in rows if entry.startswith("100")]
-
     async def entries(self, remote: str, commit: str) -> list[Entry]:
         """All directories, files, links and submodules of a commit, except its root."""
         output = await self._git_in_mirror(remote, "ls-tree", "-r", "-t", "-z", "--full-tree", commit)
