@@ -8,7 +8,7 @@ import asyncio
 import copy
 import shutil
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class Checkout:
 
 
 Key = tuple[str, str]
-Write = Callable[[str, str], Awaitable[Checkout]]
+Write = Callable[[str, str], Coroutine[None, None, Checkout]]
 
 
 @dataclass
@@ -69,7 +69,7 @@ class SharedCheckouts:
         key = (remote, commit)
         shared = self._shared.get(key)
         if shared is None or not shared.usable:
-            task = asyncio.create_task(self._make(remote, commit), name=f"checkout {commit[:12]}")
+            task = asyncio.create_task(self._write(remote, commit), name=f"checkout {commit[:12]}")
             shared = self._shared[key] = _Shared(task)
         self._shared.move_to_end(key)
         if shared.removal:
@@ -92,9 +92,6 @@ class SharedCheckouts:
         for key in list(self._shared):
             self._drop(key)
         await asyncio.gather(*self._removing)
-
-    async def _make(self, remote: str, commit: str) -> Checkout:
-        return await self._write(remote, commit)
 
     def _release(self, key: Key, shared: _Shared) -> None:
         if not shared.task.done() or not shared.usable:
