@@ -1,5 +1,6 @@
 """Checkouts of other repositories from a real Git remote over HTTP."""
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,8 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
 def other_repositories(home: Path, *trusted: str, password: str = "") -> OtherRepositories:
     credentials = Credentials(username="agent", password=password)
     access = Access(credentials=credentials, remotes=trusted)
-    return OtherRepositories(home=home / "home", user=User(), trees=Trees(home / "cache", access))
+    trees = Trees(home / "cache", access, asyncio.Semaphore())
+    return OtherRepositories(home=home / "home", user=User(), trees=trees)
 
 
 async def content(repositories: OtherRepositories, remote: str, ref: str) -> str:

@@ -195,7 +195,9 @@ def memory_agent(
         stage_services=StageServices(
             sources=sources,
             other_repositories=OtherRepositories(
-                home=folder / "worktrees", user=user, trees=Trees(folder, Access(credentials=Credentials()))
+                home=folder / "worktrees",
+                user=user,
+                trees=Trees(folder, Access(credentials=Credentials()), asyncio.Semaphore()),
             ),
             logs=StageLogs(client, Redactor(), clock, settings.stage_logs),
             providers=Providers(spec),

@@ -7,6 +7,7 @@ Objects that stages store are in a dictionary, which outlives a `StageRunner` as
 agent.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -238,7 +239,7 @@ class MemoryStorage:
 _OTHER_REPOSITORIES = OtherRepositories(
     home=Path("/nonexistent"),
     user=User(name="piped", email="piped@example.com"),
-    trees=Trees(Path("/nonexistent"), Access(credentials=Credentials())),
+    trees=Trees(Path("/nonexistent"), Access(credentials=Credentials()), asyncio.Semaphore()),
 )
 
 

@@ -27,8 +27,6 @@ CHECKOUT_TIMEOUT = 300.0
 FETCH_TIMEOUT = 300.0
 #: Of one checkout: submodules, including nested ones, and how deep they are nested.
 MAX_SUBMODULES, MAX_DEPTH = 100, 5
-#: Number of concurrent `git` processes that write files.
-MAX_PROCESSES = 8
 #: How long the repository of a submodule is kept after its last use (seconds).
 UNUSED_SECONDS = 30 * 86_400.0
 #: Bytes of .gitmodules and .lfsconfig.
@@ -68,10 +66,10 @@ class _Repository:
 class Trees:
     """`home` holds what is cached between checkouts: the repositories of submodules, and LFS files."""
 
-    def __init__(self, home: Path, access: Access, processes: asyncio.Semaphore | None = None) -> None:
-        """`processes` limits the `git` processes that write files; None has a limit of its own."""
-        self.access, self._stores = access, home / "submodules"
-        self.processes = processes or asyncio.Semaphore(MAX_PROCESSES)
+    def __init__(self, home: Path, access: Access, processes: asyncio.Semaphore) -> None:
+        """`processes` limits the `git` processes that write files."""
+        self.access, self.processes = access, processes
+        self._stores = home / "submodules"
         self.lfs = LfsFiles(home / "lfs", access)
         self._locks: dict[str, asyncio.Lock] = {}
 
