@@ -160,8 +160,8 @@ def _config_error(
     if len(errors) == 1:
         return first
     rest = "\n".join(str(other) for other in errors[1:])
-    if more := error.error_count() - MAX_ERRORS:
-        rest += f"\n{more} more" if more > 0 else ""
+    if (more := error.error_count() - MAX_ERRORS) > 0:
+        rest += f"\n{more} more"
     remedy = f"{first.remedy}\n{rest}" if first.remedy else f"further errors:\n{rest}"
     return ConfigError(first.what, remedy=remedy, place=first.place)
 

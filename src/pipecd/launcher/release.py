@@ -109,7 +109,7 @@ class ReleaseStore:
             raise Refused(
                 f"{self.location}/{path} is not a wheel", remedy="publish the release again"
             ) from None
-        escaping = [name for name in names if name.startswith("/") or ".." in re.split(r"[/\\\\]", name)]
+        escaping = [name for name in names if name.startswith("/") or ".." in re.split(r"[/\\]", name)]
         if escaping:
             wheel.unlink()
             raise Refused(
