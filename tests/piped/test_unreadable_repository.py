@@ -69,7 +69,7 @@ async def test_a_short_outage_of_git_changes_no_state_and_rejects_nothing(clock:
     assert not calls.calls
 
 
-async def test_the_cause_of_a_longer_outage_is_shown_and_given_to_whoever_syncs(clock: VirtualClock) -> None:
+async def test_the_cause_of_a_longer_outage_is_shown_and_rejects_sync_requests(clock: VirtualClock) -> None:
     calls = Calls()
     trigger, _, _ = trigger_loop(calls, clock)
     for _ in range(2):

@@ -1,7 +1,7 @@
 """Checkouts that several readers share: one per commit, removed when it has not been used for a while.
 
 Called by `mirror`. After a restart the agent reads every application of a repository; a checkout for each
-would take minutes. Nobody may change a shared checkout.
+would take minutes. A shared checkout must not be changed.
 """
 
 import asyncio

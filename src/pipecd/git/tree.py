@@ -1,7 +1,7 @@
 """Writes all files of a commit into a directory, as Git's own checkout does, with submodules and LFS files.
 
-Called for every checkout. A file or directory that cannot be had is an error, never an empty directory or an
-LFS pointer: for Terraform an empty module means that everything in it is destroyed. What the repository
+Called for every checkout. A file or directory that cannot be fetched is an error, never an empty directory or
+an LFS pointer: for Terraform an empty module means that everything in it is destroyed. What the repository
 excludes (`update = none` in .gitmodules, `fetchexclude` in .lfsconfig) is absent, and reported to the caller.
 
 Of .gitattributes, `text`, `eol`, `ident` and `working-tree-encoding` have their effect, as in any checkout on

@@ -49,7 +49,7 @@ class Options:
     releases: str = ""
     #: A PEM file with the Ed25519 public key of signed releases; empty accepts unsigned releases.
     release_key_file: str = ""
-    #: Run versions that are older than the last one that ran here, although nobody confirmed it.
+    #: Run versions that are older than the last one that ran here, without a confirmation in the console.
     allow_downgrade: bool = False
     #: Admin port of launcher and agent together. 0 lets the system choose a port; for tests only.
     admin_host: str = LOOPBACK
