@@ -133,7 +133,7 @@ async def capture(
         if output.overflowed:
             raise ConfigError(
                 f"{Path(argv[0]).name} printed more than {max_output >> 20} MiB",
-                remedy="a repository, a plan or a state of this size cannot be processed: split it",
+                remedy="output of this size is not processed: split the application, state or repository",
             )
         return CapturedOutput(code=process.returncode or 0, stdout=output.content, stderr=errors.content)
 

@@ -13,6 +13,7 @@ from pipecd.model.deployment import SyncStrategy
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config_hash import config_hash
 from pipecd.platforms.kubernetes.manifest import MAX_BYTES, Manifest
+from pipecd.platforms.kubernetes.render.files import run
 from pipecd.platforms.kubernetes.source import DesiredState, choose_strategy, image_name, image_tag
 from tests.platforms.aws.stage_runner import load_source
 from tests.platforms.kubernetes.helm import helm_directory
@@ -100,6 +101,12 @@ async def test_a_file_in_another_encoding_says_so(files: Any) -> None:
     directory = files()
     (directory / "web.yaml").write_bytes("name: Müller".encode("latin-1"))
     assert "web.yaml: not UTF-8 text; save it as UTF-8" in await refusal(directory)
+
+
+async def test_a_program_that_prints_too_much_is_stopped(files: Any) -> None:
+    source = load_source(platform, files())
+    with pytest.raises(ConfigError, match="yes printed more than 32 MiB"):
+        await run(["yes"], source, os.environ, "Kustomize")
 
 
 async def test_an_overlay_is_built(files: Any) -> None:

@@ -7,7 +7,7 @@ from pipecd import process
 from pipecd.errors import ConfigError, Temporary
 from pipecd.model.stage import Source
 
-#: Of one rendering (seconds).
+#: Of one rendering (seconds, and bytes).
 TIMEOUT = 300.0
 MAX_OUTPUT = 32 * 1024 * 1024
 _MAX_ERROR = 4000
@@ -34,7 +34,9 @@ def inside(source: Source, name: str, key: str) -> Path:
 async def run(argv: Sequence[str | Path], source: Source, environment: Mapping[str, str], tool: str) -> str:
     """The output of a renderer in the application's directory. Raises ConfigError with its message."""
     try:
-        output = await process.capture(argv, cwd=source.directory, env=environment, timeout=TIMEOUT)
+        output = await process.capture(
+            argv, cwd=source.directory, env=environment, timeout=TIMEOUT, max_output=MAX_OUTPUT
+        )
     except TimeoutError:
         raise Temporary(f"{tool} did not finish within {TIMEOUT:g} s") from None
     if output.code:
@@ -43,10 +45,5 @@ async def run(argv: Sequence[str | Path], source: Source, environment: Mapping[s
         raise ConfigError(
             f"{source.config.file}: {tool} failed: {message or f'exit code {output.code}'}",
             remedy=f"run {tool} in the application's directory",
-        )
-    if len(output.stdout) > MAX_OUTPUT:
-        raise ConfigError(
-            f"{source.config.file}: {tool} printed more than {MAX_OUTPUT >> 20} MiB",
-            remedy="split the application",
         )
     return output.stdout.decode(errors="replace")
