@@ -56,7 +56,7 @@ test: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests: unit,
 test-fast: $(VENV)/.dev ## Run the quick tests: units and tables, without servers and browsers
 	$(PYTEST) $(FAST_TESTS) $(ARGS)
 
-test-durations: $(VENV)/.dev src/pipecd/console/index.html ## Run all tests and record how long each takes
+test-durations: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests and record how long each takes
 	$(PYTEST) tests --record-durations $(ARGS)
 
 check: $(VENV)/.dev web/node_modules/.installed ## Run linters and type checkers
