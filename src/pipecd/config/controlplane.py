@@ -239,9 +239,7 @@ def load(text: str, file: str) -> ControlPlaneSpec:
 def find_keys_without_effect(text: str, file: str) -> Sequence[tuple[Place, str]]:
     """The place of each key of a valid file that has no effect, and why."""
     document = parse(text, file)
-    places = list(keys_without_effect(ControlPlaneSpec, document.spec, document, ("spec",)))
-    # The parent's reason covers its keys.
-    return [(place, why) for place, why in places if place.key != "spec.cache.ttl"]
+    return list(keys_without_effect(ControlPlaneSpec, document.spec, document, ("spec",)))
 
 
 DATASTORES: Mapping[str, type[LenientModel]] = {"SQLITE": SqliteConfig, "POSTGRESQL": SqlServerConfig}

@@ -75,7 +75,9 @@ def keys_without_effect(
             continue
         unused = next((item for item in info.metadata if isinstance(item, Unused)), None)
         if unused and not _means_default(info, value):
+            # The reason also covers the keys below.
             yield place, unused.reason
+            continue
         for part in _models(info.annotation)[:1]:
             if isinstance(value, list):
                 for index, item in enumerate(value):
