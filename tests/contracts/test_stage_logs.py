@@ -121,6 +121,16 @@ async def test_the_end_of_a_log_is_read_without_its_start(logs: StageLogs) -> No
     assert not cut and len(whole.blocks) == 51
 
 
+async def test_the_end_of_a_log_of_many_small_reports_is_complete(logs: StageLogs) -> None:
+    await logs.checkpoint(DEPLOYMENT, "s", 0, blocks(range(1, 4)), completed=False)
+    for index in range(4, 454):
+        await logs.append(DEPLOYMENT, "s", 0, blocks([index]))
+    page, cut = await logs.read_end("d1", "s", 0, 1_000_000)
+    assert [block.index for block in page.blocks] == list(range(1, 454)) and not cut
+    page, cut = await logs.read_end("d1", "s", 0, 300 * page.blocks[-1].ByteSize())
+    assert [block.index for block in page.blocks][-250:] == list(range(204, 454)) and cut
+
+
 async def test_lines_without_a_checkpoint_are_limited(store: Store, objects: LocalStore) -> None:
     logs = open_logs(store, objects, max_unmerged_size=10_000)
     with pytest.raises(Refused, match="since its last checkpoint"):

@@ -39,8 +39,10 @@ T = TypeVar("T")
 _END = "EOL"
 #: Kind of the change in the change feed when a log has new lines.
 CHANGE_KIND = "stage_log"
-#: Parts and chunks whose ranges are loaded for one page; further ones are on later pages.
+#: Parts and chunks whose ranges are loaded at once; of a page, further ones are on later pages.
 _MAX_RANGES = 200
+#: The largest index of a line, and sequence number, that databases store.
+_MAX_NUMBER = 2**63 - 1
 #: Logs whose size since the last checkpoint is remembered.
 _MAX_TRACKED = 10_000
 
@@ -60,7 +62,13 @@ def _ranges() -> sa.Select[Any]:
 
 _FIRST, _LAST, _SEQ = (sa.column(name, sa.BigInteger()) for name in ("first", "last", "seq"))
 _RANGES = _ranges().where(sa.bindparam("offset") <= _LAST).order_by(_FIRST, _SEQ)
-_LAST_RANGES = _ranges().order_by(_FIRST.desc(), _SEQ.desc())
+_BEFORE: sa.BindParameter[int] = sa.bindparam("before")
+_BEFORE_SEQ: sa.BindParameter[int] = sa.bindparam("before_seq")
+_LAST_RANGES = (
+    _ranges()
+    .where(sa.or_(_FIRST < _BEFORE, sa.and_(_FIRST == _BEFORE, _SEQ < _BEFORE_SEQ)))
+    .order_by(_FIRST.desc(), _SEQ.desc())
+)
 _SAME_CHUNKS = log_chunks.c.name == sa.bindparam("log")
 _SAME_PARTS = log_parts.c.name == sa.bindparam("log")
 _SAME_LOG = stage_logs.c.name == sa.bindparam("log")
@@ -246,9 +254,12 @@ class StageLogs:
         blocks: dict[int, LogBlock] = {}
         size = 0
         while unread and size < max_size:
-            loaded = await self._load_range(this, unread[-1])
-            size += unread.pop().size
+            earliest = unread.pop()
+            loaded = await self._load_range(this, earliest)
+            size += earliest.size
             await _in_thread_if_many(loaded, _add, blocks, loaded, None)
+            if not unread:
+                _, unread = await self._load_ranges(this.name, None, before=earliest)
         if state and state.left_out_lines and not unread:
             blocks.setdefault(state.left_out_index, self._notice(state))
         page = await _in_thread_if_many(blocks, _cut_start, blocks, max_size)
@@ -264,9 +275,17 @@ class StageLogs:
             raise NotFound(f"the stage has no log yet: {this.name}")
         return state, ranges
 
-    async def _load_ranges(self, name: str, offset: int | None) -> tuple[_State | None, list[_Range]]:
+    async def _load_ranges(
+        self, name: str, offset: int | None, before: _Range | None = None
+    ) -> tuple[_State | None, list[_Range]]:
+        """As `_find`; without an offset, the last ranges before `before`."""
         query = _LAST_RANGES if offset is None else _RANGES
-        parameters: dict[str, object] = {"log": name, **({} if offset is None else {"offset": offset})}
+        parameters: dict[str, object] = {"log": name}
+        if offset is None:
+            parameters["before"] = before.first if before else _MAX_NUMBER
+            parameters["before_seq"] = before.seq if before else _MAX_NUMBER
+        else:
+            parameters["offset"] = offset
 
         def read(connection: Connection) -> tuple[_State | None, Sequence[Any]]:
             # The state comes first: a log that is complete has all its lines afterwards.
