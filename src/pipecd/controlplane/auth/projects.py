@@ -49,11 +49,8 @@ class Projects:
 
     async def get(self, project_id: str) -> Project:
         """The project with its built-in roles, and all of its user groups. Raises NotFound."""
-        project = self._configured.get(project_id)
-        if project is None:
-            project = await self._credentials.get(Project, project_id)
         copy = Project()
-        copy.CopyFrom(project)
+        copy.CopyFrom(await self._load(project_id))
         custom_roles = [role for role in copy.rbac_roles if role.name not in BUILT_IN]
         del copy.rbac_roles[:]
         copy.rbac_roles.extend([*_BUILT_IN_ROLES, *custom_roles])
@@ -63,10 +60,8 @@ class Projects:
         return copy
 
     async def exists(self, project_id: str) -> bool:
-        if project_id in self._configured:
-            return True
         try:
-            await self._credentials.get(Project, project_id)
+            await self._load(project_id)
         except NotFound:
             return False
         return True
@@ -107,10 +102,14 @@ class Projects:
     async def _static_admin(self, project_id: str) -> ProjectStaticUser:
         """Empty if the project does not exist, or its static admin is disabled."""
         try:
-            project = await self.get(project_id)
+            project = await self._load(project_id)
         except NotFound:
             return ProjectStaticUser()
         return ProjectStaticUser() if project.static_admin_disabled else project.static_admin
+
+    async def _load(self, project_id: str) -> Project:
+        """The project as it is configured or stored; callers must not modify it. Raises NotFound."""
+        return self._configured.get(project_id) or await self._credentials.get(Project, project_id)
 
 
 def legacy_groups(rbac: ProjectRBACConfig) -> Sequence[ProjectUserGroup]:
