@@ -8,7 +8,6 @@ from pipecd.controlplane.auth import keys
 from pipecd.controlplane.auth.caller import Agent, Caller
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.services import Services
-from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.kinds import DISCONNECTED, HEARTBEAT, STATISTICS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.controlplane.store.secret_fields import redact
@@ -100,13 +99,16 @@ async def with_status(services: Services, project_id: str, pipeds: Iterable[Pipe
     return copies
 
 
-async def last_seen(services: Services, project_id: str) -> dict[str, int]:
-    """Piped ID → epoch seconds of the last contact. Agents that never connected are omitted."""
+async def last_seen(services: Services, project_id: str, pipeds: Iterable[Piped]) -> dict[str, int]:
+    """Piped ID → epoch seconds of the last contact, for all `pipeds` of the project.
+
+    Agents that never connected are omitted.
+    """
     seen: dict[str, int] = {}
     for kind in (STATISTICS, DISCONNECTED):
         for piped_id, (_, touched) in (await services.store.list_metadata(kind, project_id)).items():
             seen[piped_id] = max(seen.get(piped_id, 0), touched // 1_000_000)
-    connected = await _find_connected(services, await lists.pipeds(services.store, project_id))
+    connected = await _find_connected(services, pipeds)
     return seen | dict.fromkeys(connected, services.now())
 
 
@@ -119,8 +121,11 @@ async def record_heartbeat(services: Services, agent: Agent, instance: str) -> N
 async def is_responding(services: Services, piped_id: str) -> bool:
     """Whether a connected agent has sent a heartbeat recently, or sends none because it is older."""
     beat = await services.store.get_metadata(HEARTBEAT, piped_id)
+    if beat is None or _responds(services, beat[1], 0):
+        # Only after an old heartbeat it matters whether the agent has been disconnected since.
+        return True
     left = await services.store.get_metadata(DISCONNECTED, piped_id)
-    return _responds(services, beat[1] if beat else 0, left[1] if left else 0)
+    return _responds(services, beat[1], left[1] if left else 0)
 
 
 async def find_not_responding(services: Services, project_id: str, pipeds: Iterable[Piped]) -> list[str]:

@@ -76,7 +76,7 @@ async def list_suggestions(
 async def see_pipeds(services: Services, person: Person, _: SeePipedsRequest) -> SeePipedsResponse:
     records = await lists.pipeds(services.store, person.project_id)
     return SeePipedsResponse(
-        last_seen=await pipeds.last_seen(services, person.project_id),
+        last_seen=await pipeds.last_seen(services, person.project_id, records),
         not_responding=await pipeds.find_not_responding(services, person.project_id, records),
     )
 
