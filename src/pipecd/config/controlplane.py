@@ -21,7 +21,7 @@ from pipecd.config.decode import (
     keys_without_effect,
     normalize_keys,
 )
-from pipecd.config.document import parse
+from pipecd.config.document import parse, parse_kind
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError, Place
 
@@ -216,13 +216,7 @@ class ControlPlaneSpec(StrictModel):
 
 def load(text: str, file: str) -> ControlPlaneSpec:
     """Decode the file. Raises ConfigError, which names file, line, key and remedy."""
-    document = parse(text, file)
-    if document.kind != KIND:
-        raise ConfigError(
-            f"kind is {document.kind}, not {KIND}",
-            remedy="use a configuration file of the control plane",
-            place=document.place(("kind",)),
-        )
+    document = parse_kind(text, file, KIND, program="the control plane")
     spec = decode(ControlPlaneSpec, document.spec, document, ("spec",))
     for key, config_types in (("datastore", DATASTORES), ("filestore", FILESTORES)):
         store = getattr(spec, key)

@@ -137,6 +137,18 @@ def parse(text: str, file: str) -> Document:
     return Document(file=file, kind=kind, spec=spec, lines=lines)
 
 
+def parse_kind(text: str, file: str, kind: str, *, program: str) -> Document:
+    """As `parse`, for the configuration file of `program`, which has the kind `kind`."""
+    document = parse(text, file)
+    if document.kind != kind:
+        raise ConfigError(
+            f"kind is {document.kind}, not {kind}",
+            remedy=f"use a configuration file of {program}",
+            place=document.place(("kind",)),
+        )
+    return document
+
+
 def read(text: str, file: str) -> tuple[dict[str, Any], dict[Path, int]]:
     """Parse the mapping that is the first document. Returns it with the line of each of its keys."""
     text = text.removeprefix("\ufeff")

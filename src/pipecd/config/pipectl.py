@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from pipecd.config.decode import StrictModel, decode
-from pipecd.config.document import parse
-from pipecd.errors import ConfigError
+from pipecd.config.document import parse_kind
 
 KIND = "Pipectl"
 
@@ -33,11 +32,5 @@ class PipectlSpec(StrictModel):
 
 def load(text: str, file: str) -> PipectlSpec:
     """Decode the file. Raises ConfigError, which names file, line, key and remedy."""
-    document = parse(text, file)
-    if document.kind != KIND:
-        raise ConfigError(
-            f"kind is {document.kind}, not {KIND}",
-            remedy="use a configuration file of pipectl",
-            place=document.place(("kind",)),
-        )
+    document = parse_kind(text, file, KIND, program="pipectl")
     return decode(PipectlSpec, document.spec, document, ("spec",))

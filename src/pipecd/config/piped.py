@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel, Unused, decode
-from pipecd.config.document import Document, parse
+from pipecd.config.document import parse, parse_kind
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.config.values import Duration, Interval, KindName, Text
 from pipecd.errors import ConfigError, Place
@@ -320,25 +320,14 @@ class PipedSpec(Access):
 
 def load(text: str, file: str) -> PipedSpec:
     """Decode the file. Raises ConfigError, which names file, line, key and remedy."""
-    document = _parse(text, file)
+    document = parse_kind(text, file, KIND, program="the agent")
     return decode(PipedSpec, document.spec, document, ("spec",))
 
 
 def load_access(text: str, file: str) -> Access:
     """Decode only the fields of `Access`; whether the others are valid depends on the agent's version."""
-    document = _parse(text, file)
+    document = parse_kind(text, file, KIND, program="the agent")
     return decode(Access, document.spec, document, ("spec",))
-
-
-def _parse(text: str, file: str) -> Document:
-    document = parse(text, file)
-    if document.kind != KIND:
-        raise ConfigError(
-            f"kind is {document.kind}, not {KIND}",
-            remedy="use a configuration file of the agent",
-            place=document.place(("kind",)),
-        )
-    return document
 
 
 def piped_key(spec: Access) -> str:
