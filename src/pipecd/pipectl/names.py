@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 import click
+from grpc import aio
 
 from pipecd.client import Client
 from pipecd.errors import Conflict, NotFound, Unsupported
-from pipecd.pipectl.output import SHORT_ID_LENGTH
-from pipecd.schema.api.applications_pb2 import ListApplicationsRequest
-from pipecd.schema.api.deployments_pb2 import ListDeploymentsRequest
+from pipecd.pipectl.output import ID, SHORT_ID_LENGTH
+from pipecd.schema.api.applications_pb2 import ListApplicationsRequest, ListApplicationsResponse
+from pipecd.schema.api.deployments_pb2 import ListDeploymentsRequest, ListDeploymentsResponse
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BEGINNING = re.compile(rf"(?=.{{{SHORT_ID_LENGTH}}})[0-9a-f]{{8}}[0-9a-f-]*")
 #: Only as many of the most recently changed records are searched for the beginning of an id.
 MAX_SEARCHED = 2_000
@@ -33,6 +33,8 @@ class Identified(Protocol):
 
 
 Record = TypeVar("Record", bound=Identified)
+Request = TypeVar("Request", ListApplicationsRequest, ListDeploymentsRequest)
+Page = TypeVar("Page", ListApplicationsResponse, ListDeploymentsResponse)
 
 
 async def find_application(client: Client, text: str) -> str:
@@ -40,7 +42,7 @@ async def find_application(client: Client, text: str) -> str:
 
     A deleted application is found by its name only if no other has it.
     """
-    if not text or _ID.fullmatch(text):
+    if not text or ID.fullmatch(text):
         return text
     named = [record async for record in _applications(client, name=text)]
     existing = [record for record in named if not record.deleted]
@@ -64,7 +66,7 @@ async def find_piped(client: Client, text: str) -> str:
 
     PipeCD's control plane does not list agents to programs: there, the text is returned unchanged.
     """
-    if not text or _ID.fullmatch(text):
+    if not text or ID.fullmatch(text):
         return text
     try:
         response = await client.call(client.program.ListPipeds, ListPipedsRequest(with_disabled=True))
@@ -81,7 +83,7 @@ async def find_deployment(client: Client, deployment_id: str, application: str) 
         raise click.UsageError("use --deployment-id, or --app-id for an application's most recent deployment")
     if application:
         return await _find_last_deployment(client, application)
-    if _ID.fullmatch(deployment_id) or not _BEGINNING.fullmatch(deployment_id):
+    if ID.fullmatch(deployment_id) or not _BEGINNING.fullmatch(deployment_id):
         return deployment_id
     records = [record async for record in _deployments(client)]
     return _only(_beginning_with(deployment_id, records), f"id {deployment_id}", {}) or deployment_id
@@ -100,25 +102,29 @@ async def _applications(client: Client, name: str = "") -> AsyncIterator[Applica
     """Applications, enabled or not, most recently changed first."""
     for disabled in (False, True):
         request = ListApplicationsRequest(name=name, disabled=disabled, limit=_PAGE)
-        for _ in range(MAX_SEARCHED // _PAGE):
-            response = await client.call(client.api.ListApplications, request)
+        async for response in _pages(client, client.api.ListApplications, request):
             for application in response.applications:
                 yield application
-            if not response.cursor:
-                break
-            request.cursor = response.cursor
 
 
 async def _deployments(client: Client) -> AsyncIterator[Deployment]:
     """Deployments, most recently changed first."""
     request = ListDeploymentsRequest(limit=_PAGE)
-    for _ in range(MAX_SEARCHED // _PAGE):
-        response = await client.call(client.api.ListDeployments, request)
+    async for response in _pages(client, client.api.ListDeployments, request):
         for deployment in response.deployments:
             yield deployment
-        if not response.cursor:
+
+
+async def _pages(
+    client: Client, method: aio.UnaryUnaryMultiCallable[Request, Page], request: Request
+) -> AsyncIterator[Page]:
+    """The pages of a list, up to `MAX_SEARCHED` records."""
+    for _ in range(MAX_SEARCHED // _PAGE):
+        page = await client.call(method, request)
+        yield page
+        if not page.cursor:
             return
-        request.cursor = response.cursor
+        request.cursor = page.cursor
 
 
 def _beginning_with(text: str, records: Iterable[Record]) -> list[Record]:

@@ -34,8 +34,8 @@ _FORMATS_OF_PROGRAMS = frozenset({"json", "pipecd"})
 WATCH_INTERVAL = 2.0
 #: Console width, in columns, that is wider than any line.
 _UNLIMITED_WIDTH = 100_000
-#: The shortened id has eight characters, which commands accept.
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: Characters of a shortened id, which commands accept.
 SHORT_ID_LENGTH = 8
 #: Columns that become narrower if the terminal is too narrow for all.
 _TEXT_COLUMNS = frozenset(
@@ -71,7 +71,7 @@ class Output:
 
     def id(self, id: str) -> str:
         """`id` as a table shows it: shortened on a terminal, unless the table is wide."""
-        return id[:SHORT_ID_LENGTH] if sys.stdout.isatty() and not self.wide and _ID.fullmatch(id) else id
+        return id[:SHORT_ID_LENGTH] if sys.stdout.isatty() and not self.wide and ID.fullmatch(id) else id
 
 
 @dataclass(frozen=True, kw_only=True)
