@@ -25,6 +25,7 @@ from pipecd.pipectl.values import (
     FINAL_STATUSES,
     complete_kinds,
     complete_statuses,
+    kinds_option,
     parse_kind,
     parse_kinds,
     parse_pairs,
@@ -160,13 +161,7 @@ def _details(application: Application, url: str) -> View:
 
 @click.command("list")
 @click.option("--app-name", default="", help="Only applications with this name.")
-@click.option(
-    "--app-kind",
-    "kinds",
-    multiple=True,
-    shell_complete=complete_kinds,
-    help="Only applications of these kinds, such as TERRAFORM,ECS.",
-)
+@kinds_option
 @click.option(
     "--piped-id",
     default="",

@@ -15,8 +15,8 @@ from pipecd.pipectl.names import find_applications, find_deployment
 from pipecd.pipectl.output import Output, View, fields, format_age, list_view, show, table, view_options
 from pipecd.pipectl.values import (
     FINAL_STATUSES,
-    complete_kinds,
     complete_statuses,
+    kinds_option,
     parse_kinds,
     parse_list,
     parse_pairs,
@@ -54,13 +54,7 @@ def deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     shell_complete=complete_applications,
     help="Only deployments of the applications with these ids or names.",
 )
-@click.option(
-    "--app-kind",
-    "kinds",
-    multiple=True,
-    shell_complete=complete_kinds,
-    help="Only applications of these kinds, such as TERRAFORM,ECS.",
-)
+@kinds_option
 @click.option("--app-name", default="", help="Only applications with this name.")
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only deployments with this label."

@@ -84,3 +84,11 @@ def _complete_list(
 
 complete_statuses = _complete_list(key.removeprefix(_PREFIX) for key in DeploymentStatus.keys())  # noqa: SIM118
 complete_kinds = _complete_list(ApplicationKind.keys())
+#: The option `--app-kind` of lists, which the command receives as `kinds`; see `parse_kinds`.
+kinds_option = click.option(
+    "--app-kind",
+    "kinds",
+    multiple=True,
+    shell_complete=complete_kinds,
+    help="Only applications of these kinds, such as TERRAFORM,ECS.",
+)
