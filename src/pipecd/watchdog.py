@@ -32,7 +32,7 @@ class WatchdogSettings:
 
     #: The loop is blocked if its task did not run for this long.
     threshold: float = 1.0
-    #: Interval at which the task runs and the thread looks.
+    #: Interval at which the task runs and the thread checks that it did.
     interval: float = 0.25
     #: How long `/healthz` mentions that the loop was blocked.
     remark_age: float = 300.0

@@ -51,7 +51,7 @@ class KeyLifetimes:
 def expires_at(now: int, lifetime: int, longest: int) -> int:
     """When a key expires that is created now (epoch seconds); 0 means never.
 
-    `lifetime` was asked for; 0 means the longest allowed. Raises Refused if it is too long.
+    `lifetime` is the requested one; 0 means the longest allowed. Raises Refused if it is too long.
     """
     if longest and lifetime > longest:
         raise Refused(

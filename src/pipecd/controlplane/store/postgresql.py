@@ -94,7 +94,7 @@ class Backend:
 
     def _remove(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)
-        # The error of a transaction whose caller was cancelled concerns nobody else.
+        # Read, so that asyncio does not log the error of a transaction whose caller was cancelled.
         if not task.cancelled():
             task.exception()
 

@@ -33,7 +33,7 @@ async def report_handled(
     command = (await services.store.get(Command, request.command_id)).message
     ownership.check_command(agent, command)
     if request.output and command.status == CommandStatus.COMMAND_NOT_HANDLED_YET:
-        # Before the status: whoever sees that the command was handled reads the output.
+        # Before the status: clients read the output once they see that the command was handled.
         await services.blobs.write_command_output(command.id, request.output)
 
     def change(record: Command) -> None:
