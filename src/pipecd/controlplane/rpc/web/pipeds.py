@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
 
+from pipecd import __version__
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.records import commands, ownership, pipeds
 from pipecd.controlplane.rpc.method import Handler
@@ -33,7 +33,7 @@ from pipecd.schema.web.pipeds_pb2 import (
 
 #: What agents of this project report as their package.
 PACKAGE = "pipecd"
-_OWN_VERSION = f"v{version(PACKAGE)}"
+_OWN_VERSION = f"v{__version__}"
 #: Release versions, including PipeCD's builds between two releases: v0.52.0-12-g1a2b3c4.
 _VERSION = re.compile(r"v\d[0-9A-Za-z.+_-]{0,63}")
 
