@@ -2,7 +2,7 @@
 
 Of a user whose roles have conditions on labels, also access to records without these labels.
 
-Called by all RPCs for users and API clients. For RPCs of agents see `rpc.piped.owned`.
+Called by all RPCs for users and API clients. For RPCs of agents see `rpc.piped.ownership`.
 """
 
 from collections.abc import Callable, Mapping
