@@ -46,13 +46,18 @@ async def services(tmp_path: Path, clock: VirtualClock) -> AsyncIterator[Service
         yield opened
 
 
-async def test_a_lease_of_a_killed_process_passes_on_when_it_expires(
-    services: Services, clock: VirtualClock
-) -> None:
-    """The first process neither renews nor releases its lease, as after SIGKILL of both programs."""
+@pytest.fixture
+async def caller(services: Services) -> Agent:
+    """A registered agent."""
     piped = Piped(id="home", name="home", project_id="shop", keys=[PipedKey(hash="h")])
     await services.store.create(piped, by=TESTER)
-    caller = Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h")
+    return Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h")
+
+
+async def test_a_lease_of_a_killed_process_passes_on_when_it_expires(
+    services: Services, caller: Agent, clock: VirtualClock
+) -> None:
+    """The first process neither renews nor releases its lease, as after SIGKILL of both programs."""
     killed = watch_agent(services, caller, AgentWatchRequest(instance="killed"))
     assert (await anext(killed)).kind == AgentChange.LEASE_GRANTED
     started = clock.monotonic()
@@ -80,15 +85,10 @@ async def test_a_lease_of_a_killed_process_passes_on_when_it_expires(
 
 
 async def test_the_end_of_an_old_stream_leaves_the_lease_to_the_new_one(
-    services: Services, clock: VirtualClock
+    services: Services, caller: Agent, clock: VirtualClock
 ) -> None:
     """An agent reconnects before its broken connection is noticed; a standby must not take over."""
-    piped = Piped(id="home", name="home", project_id="shop", keys=[PipedKey(hash="h")])
-    await services.store.create(piped, by=TESTER)
-    caller, lease = (
-        Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h"),
-        piped_lease_name("home"),
-    )
+    lease = piped_lease_name("home")
 
     async def noticed(old: AsyncGenerator[AgentChange]) -> None:
         await old.aclose()
@@ -115,10 +115,9 @@ async def test_the_end_of_an_old_stream_leaves_the_lease_to_the_new_one(
         await services.store.database.write(lambda connection: connection.execute(tables.facts.delete()))
 
 
-async def test_an_open_stream_keeps_its_lease_for_days(services: Services, clock: VirtualClock) -> None:
-    piped = Piped(id="home", name="home", project_id="shop", keys=[PipedKey(hash="h")])
-    await services.store.create(piped, by=TESTER)
-    caller = Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h")
+async def test_an_open_stream_keeps_its_lease_for_days(
+    services: Services, caller: Agent, clock: VirtualClock
+) -> None:
     stream = watch_agent(services, caller, AgentWatchRequest(instance="one"))
     assert (await anext(stream)).kind == AgentChange.LEASE_GRANTED
     for _ in range(50):
@@ -130,12 +129,10 @@ async def test_an_open_stream_keeps_its_lease_for_days(services: Services, clock
 
 
 async def test_an_agent_whose_loop_is_blocked_is_not_responding(
-    services: Services, clock: VirtualClock
+    services: Services, caller: Agent, clock: VirtualClock
 ) -> None:
     """Its stream stays open: threads of gRPC answer for it. A standby's heartbeats do not count."""
-    piped = Piped(id="home", name="home", project_id="shop", keys=[PipedKey(hash="h")])
-    await services.store.create(piped, by=TESTER)
-    caller = Agent(actor=TESTER, project_id="shop", piped_id="home", key_hash="h")
+    piped = (await services.store.get(Piped, caller.piped_id)).message
 
     async def not_responding() -> list[str]:
         return await pipeds.find_not_responding(services, "shop", [piped])
