@@ -6,7 +6,6 @@ log, metrics and jobs. The callers, each with the credential of another agent in
 
 import asyncio
 import itertools
-import json
 import os
 import statistics
 import tempfile
@@ -45,7 +44,8 @@ from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import StageStatus
 from tests.contracts import postgres
-from tests.controlplane.server_fixture import ENCRYPTION_KEY, PASSWORD_HASH, PROJECT, USER
+from tests.controlplane.server_fixture import PROJECT
+from tests.faults.processes import server_arguments, write_configuration
 from tests.ports import free_ports
 from tests.programs import start_program
 
@@ -75,8 +75,7 @@ class Server:
 
 
 async def run(folder: Path) -> None:
-    datastore = {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}}
-    await _measure("SQLite", folder, datastore)
+    await _measure("SQLite", folder, None)
     if postgres.binary("initdb") is None:
         return
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as cluster, postgres.cluster(Path(cluster)) as url:
@@ -95,13 +94,13 @@ async def run(folder: Path) -> None:
         await _measure("PostgreSQL", folder, datastore)
 
 
-async def _measure(name: str, folder: Path, datastore: Mapping[str, Any]) -> None:
-    file = _configuration(folder, datastore)
+async def _measure(name: str, folder: Path, datastore: Mapping[str, Any] | None) -> None:
+    file = write_configuration(folder, "http://127.0.0.1", datastore)
     piped_key, (key_id, api_key) = keys.new_piped_key(), keys.new_api_key()
     store = await Store.open(config.database_url(config.load(file.read_text(), file.name)))
     await _insert_records(store, piped_key, key_id, api_key)
     await store.close()
-    with _server(folder, file) as server:
+    with _server(folder) as server:
         async with aio.insecure_channel(server.address) as channel:
             stub = PipedServiceStub(channel)
             credentials = [f"PIPED-TOKEN {PROJECT},p{n},{piped_key}" for n in range(AGENTS)]
@@ -230,37 +229,10 @@ def _running_deployment(number: int) -> Deployment:
     )
 
 
-def _configuration(folder: Path, datastore: Mapping[str, Any]) -> Path:
-    user = {"username": USER, "passwordHash": PASSWORD_HASH}
-    document = {
-        "apiVersion": "pipecd.dev/v1beta1",
-        "kind": "ControlPlane",
-        "spec": {
-            "address": "http://127.0.0.1",
-            "datastore": datastore,
-            "filestore": {"type": "LOCAL", "config": {"path": str(folder / "objects")}},
-            "projects": [{"id": PROJECT, "staticAdmin": user}],
-        },
-    }
-    file = folder / "control-plane.yaml"
-    file.write_text(json.dumps(document))
-    (folder / "encryption-key").write_bytes(ENCRYPTION_KEY)
-    return file
-
-
 @contextmanager
-def _server(folder: Path, file: Path) -> Iterator[Server]:
+def _server(folder: Path) -> Iterator[Server]:
     api, http = free_ports(2)
-    options = [
-        f"--config-file={file}",
-        f"--encryption-key-file={folder / 'encryption-key'}",
-        "--host=127.0.0.1",
-        f"--piped-api-port={api}",
-        f"--http-port={http}",
-        "--admin-port=0",
-        "--insecure-cookie",
-    ]
-    program = start_program(["pipecd", "server", *options], output=folder / "server.log")
+    program = start_program(["pipecd", *server_arguments(folder, api, http)], output=folder / "server.log")
     try:
         yield Server(address=f"127.0.0.1:{api}", pid=program.pid)
     finally:

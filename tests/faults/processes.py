@@ -106,7 +106,8 @@ async def start_processes(folder: Path, **spec: Any) -> AsyncIterator[Processes]
         api, http = free_ports(2)
         console = RetryingConsole(f"http://127.0.0.1:{http}")
         await exit_stack.enter_async_context(console.http)
-        commands = {SERVER: _server(folder, api, http), AGENT: _agent(folder)}
+        write_configuration(folder, f"http://127.0.0.1:{http}")
+        commands = {SERVER: server_arguments(folder, api, http), AGENT: _agent(folder)}
         processes = Processes(
             console=console, clone=clone, piped_id="", folder=folder, git=git, commands=commands
         )
@@ -130,13 +131,18 @@ async def start_processes(folder: Path, **spec: Any) -> AsyncIterator[Processes]
         yield processes
 
 
-def _server(folder: Path, api: int, http: int) -> list[str]:
+def write_configuration(folder: Path, address: str, datastore: Mapping[str, Any] | None = None) -> Path:
+    """Writes the control plane's configuration file and encryption key; returns the former.
+
+    `address` is the URL of the console. Without `datastore`, the database is a file of SQLite.
+    """
+    sqlite = {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}}
     document = {
         "apiVersion": "pipecd.dev/v1beta1",
         "kind": "ControlPlane",
         "spec": {
-            "address": f"http://127.0.0.1:{http}",
-            "datastore": {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}},
+            "address": address,
+            "datastore": datastore or sqlite,
             "filestore": {"type": "LOCAL", "config": {"path": str(folder / "objects")}},
             "projects": [
                 {
@@ -146,8 +152,14 @@ def _server(folder: Path, api: int, http: int) -> list[str]:
             ],
         },
     }
-    (folder / "control-plane.yaml").write_text(json.dumps(document))
+    file = folder / "control-plane.yaml"
+    file.write_text(json.dumps(document))
     (folder / "encryption-key").write_bytes(ENCRYPTION_KEY)
+    return file
+
+
+def server_arguments(folder: Path, api: int, http: int) -> list[str]:
+    """Arguments of `pipecd` for a control plane with the configuration in `folder`, at these ports."""
     return [
         "server",
         f"--config-file={folder / 'control-plane.yaml'}",
