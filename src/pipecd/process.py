@@ -173,7 +173,8 @@ async def _write(stream: asyncio.StreamWriter, data: bytes) -> None:
 async def _read_output(
     stream: asyncio.StreamReader, output: _Output, on_overflow: Callable[[], None]
 ) -> None:
-    while piece := await stream.read(MAX_LINE_LENGTH):
+    """Read to the end, or until the limit is exceeded and `on_overflow` drops nothing."""
+    while not output.overflowed and (piece := await stream.read(MAX_LINE_LENGTH)):
         output.add(piece)
         if output.overflowed:
             on_overflow()

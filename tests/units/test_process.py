@@ -223,6 +223,13 @@ async def test_a_program_that_prints_too_much_is_ended() -> None:
     assert latency.longest < LIMIT
 
 
+async def test_output_beyond_the_limit_is_not_read_from_a_process_that_left_the_group() -> None:
+    """Such a process is not ended by the signal to the group, and may print without end."""
+    endless = "exec setsid sh -c 'while head -c 1000000 /dev/zero; do sleep 0.05; done' 2>/dev/null"
+    with pytest.raises(ConfigError, match="sh printed more than 2 MiB"):
+        await process.capture(["sh", "-c", f"({endless}) & sleep 60"], max_output=2 << 20, timeout=20)
+
+
 async def test_the_end_of_what_a_program_prints_as_errors_is_kept() -> None:
     script = "import sys; sys.stderr.write('x' * 5_000_000 + 'the cause'); print('done')"
     result = await process.capture([sys.executable, "-c", script])
