@@ -39,6 +39,8 @@ async def run(argv: Sequence[str | Path], source: Source, environment: Mapping[s
         )
     except TimeoutError:
         raise Temporary(f"{tool} did not finish within {TIMEOUT:g} s") from None
+    except ConfigError as error:
+        raise ConfigError(f"{source.config.file}: {error.what}", remedy=error.remedy) from error
     if output.code:
         message = output.stderr[-_MAX_ERROR:].decode(errors="replace").strip()
         message = message.replace(str(source.root), "").removeprefix("Error: ")
