@@ -131,7 +131,8 @@ async def _add(client: Client, request: api.AddApplicationRequest, kind: str) ->
 async def get(client: Client, *, app_id: str, output: Output) -> None:
     """Show one application."""
     request = api.GetApplicationRequest(application_id=await find_application(client, app_id))
-    url = await console_url(client, f"/applications/{request.application_id}")
+    # Programs get the record alone.
+    url = "" if output.for_programs else await console_url(client, f"/applications/{request.application_id}")
 
     async def fetch() -> Application:
         return (await client.call(client.api.GetApplication, request)).application

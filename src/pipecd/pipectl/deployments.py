@@ -123,8 +123,8 @@ def _triggered_by(deployment: Deployment) -> str:
 async def get(client: Client, *, deployment_id: str, app_id: str, output: Output) -> None:
     """Show one deployment and its stages."""
     id = await find_deployment(client, deployment_id, app_id)
-    url = await console_url(client, f"/deployments/{id}")
-
+    # Programs get the record alone.
+    url = "" if output.for_programs else await console_url(client, f"/deployments/{id}")
     request = GetDeploymentRequest(deployment_id=id)
 
     async def fetch() -> Deployment:
