@@ -103,6 +103,14 @@ def deploy_targets_to(kind: str, platform_provider: str) -> Mapping[str, artifac
     return {plugin_of_kind(kind): artifact_pb2.DeployTargets(deploy_targets=targets)}
 
 
+def provider_to(kind: str, platform_provider: str) -> str:
+    """Return the field `platform_provider`; it is empty for a kind that has no number.
+
+    As in PipeCD, a record has either a provider or plugins.
+    """
+    return platform_provider if has_number(kind) else ""
+
+
 def provider_from(message: application_pb2.Application | deployment_pb2.Deployment) -> str:
     """Return the name of the platform provider. Several deploy targets become a name that no provider has."""
     targets = [name for plugin in message.deploy_targets_by_plugin.values() for name in plugin.deploy_targets]
@@ -328,8 +336,7 @@ def _shared_from(message: deployment_pb2.Deployment) -> Mapping[str, str]:
 
 def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
     """`now` (epoch seconds) is the creation time of a deployment that has none."""
-    # As in PipeCD, a record has either a provider or plugins.
-    provider = value.platform_provider if has_number(value.kind) else ""
+    provider = provider_to(value.kind, value.platform_provider)
     metadata = deployment_pb2.DeploymentMetadata(
         shared=deployment_pb2.DeploymentMetadata.KeyValues(keyValues=dict(value.shared))
     )

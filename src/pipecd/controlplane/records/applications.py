@@ -15,7 +15,7 @@ from pipecd.schema.model.git_path_pb2 import ApplicationGitPath
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.strategy_pb2 import SyncStrategy
-from pipecd.wire import deploy_targets_to, kind_from, kind_number
+from pipecd.wire import deploy_targets_to, kind_from, kind_number, provider_to
 
 DEFAULT_CONFIG_FILENAME = "app.pipecd.yaml"
 
@@ -59,10 +59,9 @@ async def add(
 def set_provider(record: Application, platform_provider: str) -> None:
     """Set the platform provider. The kind stays the same, also if it is a plugin's."""
     kind = kind_from(record)
-    targets = deploy_targets_to(kind, platform_provider)
-    record.platform_provider = record.cloud_provider = "" if targets else platform_provider
+    record.platform_provider = record.cloud_provider = provider_to(kind, platform_provider)
     record.kind = kind_number(kind)
-    set_deploy_targets(record, targets)
+    set_deploy_targets(record, deploy_targets_to(kind, platform_provider))
 
 
 def set_deploy_targets(record: Application, targets: Mapping[str, DeployTargets]) -> None:

@@ -17,7 +17,7 @@ from pipecd.schema.pipecd.v1.program_pb2 import (
     ListPipedsRequest,
     ListPipedsResponse,
 )
-from pipecd.wire import deploy_targets_to, has_number, kind_number
+from pipecd.wire import deploy_targets_to, kind_number, provider_to
 
 
 async def list_pipeds(services: Services, program: Program, request: ListPipedsRequest) -> ListPipedsResponse:
@@ -40,7 +40,7 @@ async def add_application(
         piped_id=fields.piped_id,
         git_path=fields.git_path,
         kind=kind_number(kind),
-        platform_provider=fields.platform_provider if has_number(kind) else "",
+        platform_provider=provider_to(kind, fields.platform_provider),
         description=fields.description,
         labels=fields.labels,
         deploy_targets=deploy_targets_to(kind, fields.platform_provider),
