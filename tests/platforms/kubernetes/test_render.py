@@ -105,7 +105,7 @@ async def test_a_file_in_another_encoding_says_so(files: Any) -> None:
 
 async def test_a_program_that_prints_too_much_is_stopped(files: Any) -> None:
     source = load_source(platform, files())
-    with pytest.raises(ConfigError, match="app.pipecd.yaml: yes printed more than 32 MiB"):
+    with pytest.raises(ConfigError, match=r"app\.pipecd\.yaml: yes printed more than 32 MiB"):
         await run(["yes"], source, os.environ, "Kustomize")
 
 
