@@ -9,7 +9,7 @@ are limited before anything is built.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -159,7 +159,7 @@ def read(text: str, file: str) -> tuple[dict[str, Any], dict[Path, int]]:
             log.warning("further_yaml_documents_ignored", file=file, line=ignored_from)
         return _build(text, file)
     except yaml.YAMLError as error:
-        raise _syntax_error(error, file) from error
+        raise syntax_error(error, file) from error
     except (RecursionError, ValueError, OverflowError) as error:
         raise ConfigError(f"the file cannot be read: {error}", place=Place(file)) from error
 
@@ -209,22 +209,38 @@ def read_file(path: FilePath, file: str, *, missing: str, max_size: int = MAX_FI
         raise ConfigError(f"cannot read the file: {error.strerror}", place=Place(file)) from error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits of a document: nesting, and values with all aliases expanded."""
+
+    depth: int
+    values: int
+
+
 def check_limits(text: str, file: str) -> int:
     """Raise ConfigError if the first document is too large. Returns the line of a second one, or 0.
 
-    Takes time proportional to the text, because it builds nothing. Raises yaml.YAMLError.
+    Takes time proportional to the text. Raises yaml.YAMLError.
     """
     if len(text) > MAX_SIZE:
         raise ConfigError(f"the file has {len(text)} characters; the limit is {MAX_SIZE}", place=Place(file))
-    counter = _Counter(file)
-    documents = 0
+    lines = measured_documents(text, file, Limits(depth=MAX_DEPTH, values=MAX_VALUES))
+    next(lines, 0)
+    return next(lines, 0)
+
+
+def measured_documents(text: str, file: str, limits: Limits) -> Iterator[int]:
+    """The line of each document. Raises ConfigError if one is too large, before the next line.
+
+    Builds nothing. Raises yaml.YAMLError.
+    """
+    counter = _Counter(file, limits)
     for event in yaml.parse(text, Loader=_SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 0
         match event:
             case yaml.DocumentStartEvent():
-                documents += 1
-                if documents > 1:
-                    return line
+                counter = _Counter(file, limits)
+                yield line
             case yaml.AliasEvent():
                 counter.add_alias(event.anchor, line)
             case yaml.ScalarEvent():
@@ -234,7 +250,6 @@ def check_limits(text: str, file: str) -> int:
                 counter.open(event.anchor, line)
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 counter.close()
-    return 0
 
 
 @dataclass
@@ -249,8 +264,8 @@ class _Part:
 class _Counter:
     """Counts the values of a document as its parts begin and end."""
 
-    def __init__(self, file: str) -> None:
-        self._file = file
+    def __init__(self, file: str, limits: Limits) -> None:
+        self._file, self._limits = file, limits
         self._open: list[_Part] = []
         self._closed: dict[str, _Part] = {}
         self._total = 0
@@ -277,15 +292,16 @@ class _Counter:
 
     def _add(self, *, values: int, depth: int, line: int) -> None:
         self._total += values
-        if self._total > MAX_VALUES:
+        if self._total > self._limits.values:
             raise ConfigError(
-                f"the file has more than {MAX_VALUES} values",
+                f"the file has more than {self._limits.values} values",
                 remedy="split it, or use fewer aliases: each one counts as what it refers to",
                 place=Place(self._file, line),
             )
-        if len(self._open) + depth - 1 > MAX_DEPTH:
+        if len(self._open) + depth - 1 > self._limits.depth:
             raise ConfigError(
-                f"the file is nested more than {MAX_DEPTH} levels deep", place=Place(self._file, line)
+                f"the file is nested more than {self._limits.depth} levels deep",
+                place=Place(self._file, line),
             )
 
 
@@ -317,7 +333,7 @@ def _character(pair: re.Match[str]) -> str:
     return bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be")
 
 
-def _syntax_error(error: yaml.YAMLError, file: str) -> ConfigError:
+def syntax_error(error: yaml.YAMLError, file: str) -> ConfigError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "this is not YAML"
     line = mark.line + 1 if mark else 0

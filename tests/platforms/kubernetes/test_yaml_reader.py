@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from pipecd.config.document import Limits
 from pipecd.errors import ConfigError
-from pipecd.platforms.kubernetes.yaml_reader import MAX_DEPTH, Warned, read_documents
+from pipecd.platforms.kubernetes import yaml_reader
+from pipecd.platforms.kubernetes.yaml_reader import LIMITS, Warned, read_documents
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.widgets import define_widgets
 
@@ -97,7 +99,8 @@ def test_merge_keys_are_merged() -> None:
 
 
 def test_empty_documents_are_skipped_and_others_know_their_lines() -> None:
-    documents = read_documents("---\n# a comment\n---\na: 1\n---\n---\nb:\n  - c\n  - d: 2\n", "file.yaml")
+    text = "---\n# a comment\n---\na: 1\n---\n---\nb:\n  - c\n  - d: 2\n"
+    documents = list(read_documents(text, "file.yaml"))
     assert [(document.number, document.data) for document in documents] == [
         (1, {"a": 1}),
         (2, {"b": ["c", {"d": 2}]}),
@@ -123,7 +126,7 @@ def test_json_is_read_too() -> None:
 )
 def test_other_yaml_is_refused_with_its_line(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        read_documents(text, "file.yaml")
+        list(read_documents(text, "file.yaml"))
     assert str(error.value).startswith(message)
 
 
@@ -132,11 +135,33 @@ def test_a_document_that_grows_by_its_aliases_is_refused() -> None:
     for level in range(1, 10):
         aliases = ", ".join([f"*a{level - 1}"] * 10)
         lines.append(f"a{level}: &a{level} [{aliases}]")
-    with pytest.raises(ConfigError, match="more than 1000000 values with its aliases"):
-        read_documents("\n".join(lines), "file.yaml")
+    with pytest.raises(ConfigError, match="more than 1000000 values"):
+        list(read_documents("\n".join(lines), "file.yaml"))
 
 
 @pytest.mark.parametrize("text", ["[" * 500_000, "- " * 500_000, "{a: " * 500_000, "? " * 500_000])
 def test_deep_nesting_is_refused_and_does_not_end_the_process(text: str) -> None:
-    with pytest.raises(ConfigError, match=f"deeper than {MAX_DEPTH} levels"):
-        read_documents(text, "file.yaml")
+    with pytest.raises(ConfigError, match=f"nested more than {LIMITS.depth} levels"):
+        list(read_documents(text, "file.yaml"))
+
+
+def test_nesting_counts_through_aliases() -> None:
+    """What is nested deeper cannot be written as JSON."""
+    lines = ["a0: &a0 [x]"]
+    for level in range(1, LIMITS.depth):
+        lines.append(f"a{level}: &a{level} [*a{level - 1}]")
+    with pytest.raises(ConfigError, match=f"nested more than {LIMITS.depth} levels"):
+        list(read_documents("\n".join(lines), "file.yaml"))
+
+
+def test_a_document_is_measured_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_reader, "LIMITS", Limits(depth=10, values=10))
+    with pytest.raises(ConfigError, match="more than 10 values"):
+        list(read_documents("[a, b, c, d, e, f, g, h, i, j]\n] not YAML", "file.yaml"))
+
+
+def test_limits_apply_to_each_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_reader, "LIMITS", Limits(depth=3, values=5))
+    assert len(list(read_documents("---\na: [b]\n" * 10, "file.yaml"))) == 10
+    with pytest.raises(ConfigError, match=r"file\.yaml:4: the file has more than 5 values"):
+        list(read_documents("---\na: [b]\n---\na: [b, c, d]\n", "file.yaml"))

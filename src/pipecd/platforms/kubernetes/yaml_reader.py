@@ -14,12 +14,11 @@ from typing import Any
 
 import yaml
 
-from pipecd.config.document import dotted_path
+from pipecd.config.document import Limits, dotted_path, measured_documents, syntax_error
 from pipecd.errors import ConfigError, Place
 
-#: Nodes of one document, with every alias counted as often as it is used.
-MAX_NODES = 1_000_000
-MAX_DEPTH = 200
+#: Of one document. A large list of definitions has some hundred thousand values.
+LIMITS = Limits(depth=200, values=1_000_000)
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -36,20 +35,6 @@ _NOT_A_NUMBER = r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 
 class _Loader(_SafeLoader):  # type: ignore[misc]
     yaml_implicit_resolvers: Any = {}  # noqa: RUF012 - PyYAML's own class attribute
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
-
-    # libyaml builds nodes recursively, without a limit. It calls these two before and after each node.
-    def descend_resolver(self, node: Any, index: Any) -> None:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            mark = node.start_mark if node else None
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
-
-    def ascend_resolver(self) -> None:
-        self._depth -= 1
 
 
 def _resolve(tag: str, pattern: str, first: Sequence[str | None]) -> None:
@@ -178,65 +163,32 @@ class Warned:
         return f"{self.place}: {self.text}"
 
 
-def read_documents(text: str, file: str, warnings: list[Warned] | None = None) -> list[Document]:
+def read_documents(text: str, file: str, warnings: list[Warned] | None = None) -> Iterator[Document]:
     """The documents of a YAML or JSON stream that are not empty. Raises ConfigError with file and line.
 
-    Adds to `warnings`. Takes time in proportion to the length of `text`: call it in a thread.
+    Adds to `warnings`. Takes time in proportion to the length of `text`: call it in a thread. Every document
+    is checked before the first one is built, and one is in memory at a time if the caller keeps none.
     """
-    loader = _Loader(text)
-    documents: list[Document] = []
     try:
-        while loader.check_node():
-            node = loader.get_node()
-            _measure(node, file)
-            if warnings is not None:
-                warnings += _find_mistakes(node, file)
-            data = loader.construct_document(node)
-            if data is not None:
-                documents.append(Document(data=data, number=len(documents) + 1, node=node))
+        for _ in measured_documents(text, file, LIMITS):
+            pass
+        loader = _Loader(text)
+        try:
+            number = 0
+            while loader.check_node():
+                node = loader.get_node()
+                if warnings is not None:
+                    warnings += _find_mistakes(node, file)
+                data = loader.construct_document(node)
+                if data is not None:
+                    number += 1
+                    yield Document(data=data, number=number, node=node)
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
-        raise _syntax_error(error, file) from error
+        raise syntax_error(error, file) from error
     except (RecursionError, ValueError, OverflowError) as error:
         raise ConfigError(f"the file cannot be read: {error}", place=Place(file)) from error
-    finally:
-        loader.dispose()
-    return documents
-
-
-def _measure(root: Any, file: str) -> None:
-    """Raises ConfigError for a document that is too large with its aliases, or contains itself."""
-    sizes: dict[int, int] = {}
-    #: Nodes between the root and the one that is measured.
-    active: set[int] = set()
-    stack: list[tuple[Any, bool]] = [(root, False)]
-    while stack:
-        node, measured = stack.pop()
-        children = _children(node)
-        if measured:
-            active.discard(id(node))
-            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in children)
-            if sizes[id(node)] > MAX_NODES:
-                raise ConfigError(
-                    f"the document has more than {MAX_NODES} values with its aliases",
-                    remedy="write fewer or smaller anchors",
-                    place=Place(file, node.start_mark.line + 1),
-                )
-            continue
-        if id(node) in sizes:
-            continue
-        if id(node) in active:
-            raise ConfigError("an alias refers to itself", place=Place(file, node.start_mark.line + 1))
-        active.add(id(node))
-        if len(active) > MAX_NODES:
-            raise ConfigError(f"the document has more than {MAX_NODES} values", place=Place(file))
-        stack.append((node, True))
-        stack += [(child, False) for child in children if id(child) not in sizes]
-
-
-def _children(node: Any) -> list[Any]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _find_mistakes(root: Any, file: str) -> Iterator[Warned]:
@@ -279,13 +231,3 @@ def _key_text(node: Any) -> str:
         finally:
             loader.dispose()
     return str(node.value)
-
-
-def _syntax_error(error: yaml.YAMLError, file: str) -> ConfigError:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "this is not YAML"
-    return ConfigError(
-        f"YAML syntax: {problem}",
-        remedy="check indentation, quotes and colons",
-        place=Place(file, mark.line + 1 if mark else 0),
-    )
