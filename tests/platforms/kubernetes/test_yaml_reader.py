@@ -120,6 +120,7 @@ def test_json_is_read_too() -> None:
         ("a: .inf\n", "file.yaml:1: YAML syntax: infinity is not a number in JSON"),
         ("a: !!python/object:os.system x\n", "file.yaml:1: YAML syntax: the tag "),
         ("a: !secret x\n", "file.yaml:1: YAML syntax: the tag !secret is not supported"),
+        (f"a: 0x{'f' * 5000}\n", "file.yaml:1: YAML syntax: a number has more than 1000 digits"),
         ("? [a]\n: b\n", "file.yaml:1: YAML syntax: a key must be text"),
         ("a: &a [*a]\n", "file.yaml:1: an alias refers to itself"),
     ],

@@ -19,6 +19,8 @@ from pipecd.errors import ConfigError, Place
 
 #: Of one document. A large list of definitions has some hundred thousand values.
 LIMITS = Limits(depth=200, values=1_000_000)
+#: Of an integer, in the notation of the file. Python does not write integers of any length.
+MAX_DIGITS = 1000
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -55,6 +57,8 @@ def _error(problem: str, node: Any) -> yaml.YAMLError:
 def _construct_int(loader: Any, node: Any) -> int:
     text = str(loader.construct_scalar(node)).replace("_", "").lower()
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if len(digits) > MAX_DIGITS:
+        raise _error(f"a number has more than {MAX_DIGITS} digits", node)
     for prefix, base in (("0b", 2), ("0o", 8), ("0x", 16)):
         if digits.startswith(prefix):
             return sign * int(digits[2:], base)
