@@ -14,6 +14,7 @@ from pipecd.config.decode import Unused
 from pipecd.piped.unsupported_config import log_keys_without_effect
 from pipecd.platforms.awslambda.config import LambdaProvider
 from pipecd.platforms.ecs import platform as ecs
+from pipecd.platforms.kubernetes import platform as kubernetes
 from pipecd.platforms.terraform import platform as terraform
 
 AGENT = """apiVersion: pipecd.dev/v1beta1
@@ -65,7 +66,7 @@ def unused_fields(model: type[BaseModel]) -> Iterator[tuple[str, bool, bool]]:
 
 
 MODELS: list[Any] = [piped.PipedSpec, controlplane.ControlPlaneSpec, LambdaProvider]
-MODELS += [ecs.provider, terraform.provider]
+MODELS += [ecs.provider, kubernetes.provider, terraform.provider]
 
 
 @pytest.mark.parametrize("model", MODELS)

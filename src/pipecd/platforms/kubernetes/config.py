@@ -7,13 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipecd.config.application import ApplicationSpec
-from pipecd.config.decode import LenientModel, StrictModel
+from pipecd.config.decode import LenientModel, StrictModel, Unused
 from pipecd.config.values import InsideApplication, Percentage, Text
 
 #: Flags of Kustomize that run programs of the repository, or write elsewhere.
 _REFUSED_FLAGS = frozenset(
     {"enable-exec", "enable-alpha-plugins", "helm-command", "network", "network-name", "mount", "output", "o"}
 )
+_NO_LIVE_STATE = Unused("live states are not reported yet")
 
 
 def _flags(value: Mapping[str, str]) -> Mapping[str, str]:
@@ -64,9 +65,9 @@ class HelmOptions(StrictModel):
     set_files: Mapping[str, InsideApplication] = Field(default_factory=dict)
     """Values that are the content of a file, as with `--set-file`."""
     api_versions: Sequence[str] = ()
-    """`.Capabilities.APIVersions` of templates. Default: those of the cluster."""
+    """Added to `.Capabilities.APIVersions` of templates, which is Helm's default."""
     kube_version: Text = ""
-    """`.Capabilities.KubeVersion` of templates. Default: that of the cluster."""
+    """`.Capabilities.KubeVersion` of templates. Default: that of the installed Helm."""
 
 
 class Input(StrictModel):
@@ -156,9 +157,9 @@ class VariantLabel(StrictModel):
     primary_value: str = "primary"
     """Value of the label for the primary variant."""
     canary_value: str = "canary"
-    """Value of the label for the canary variant."""
+    """Value of the label for the canary variant. Not implemented yet."""
     baseline_value: str = "baseline"
-    """Value of the label for the baseline variant."""
+    """Value of the label for the baseline variant. Not implemented yet."""
 
 
 class ProviderReference(StrictModel):
@@ -188,11 +189,11 @@ class KubernetesApp(ApplicationSpec):
     quick_sync: QuickSync = QuickSync()
     """Options of a quick sync."""
     service: ServiceReference = ServiceReference()
-    """The service whose traffic is routed."""
+    """The service whose traffic is routed. Not implemented yet."""
     workloads: Sequence[WorkloadReference] = ()
-    """The workloads that pipelines roll out. Empty: all Deployments."""
+    """The workloads whose changes are deployed with the pipeline. Empty: all Deployments."""
     traffic_routing: TrafficRouting = TrafficRouting()
-    """How traffic is split between variants."""
+    """How traffic is split between variants. Not implemented yet."""
     variant_label: VariantLabel = VariantLabel()
     """The label that tells variants apart."""
     resource_routes: Sequence[ResourceRoute] = ()
@@ -229,11 +230,11 @@ class ResourceMatcher(LenientModel):
 
 class AppStateInformer(LenientModel):
     namespace: str = ""
-    """Observe only this namespace, with a role of this namespace alone. Empty: all namespaces."""
-    include_resources: Sequence[ResourceMatcher] = ()
-    """Further kinds that are shown in the live state."""
-    exclude_resources: Sequence[ResourceMatcher] = ()
-    """Kinds that are not shown in the live state; takes precedence over `includeResources`."""
+    """List only the objects of this namespace, with a role of this namespace alone. Empty: all namespaces."""
+    include_resources: Annotated[Sequence[ResourceMatcher], _NO_LIVE_STATE] = ()
+    """Not used: live states are not reported yet. Accepted for compatibility with PipeCD."""
+    exclude_resources: Annotated[Sequence[ResourceMatcher], _NO_LIVE_STATE] = ()
+    """Not used: live states are not reported yet. Accepted for compatibility with PipeCD."""
 
 
 class Provider(LenientModel):
@@ -245,10 +246,10 @@ class Provider(LenientModel):
     """Path of a kubeconfig. Empty: the agent's service account, else the files in KUBECONFIG."""
     context: str = ""
     """Context of the kubeconfig. Empty: its current context. Not in PipeCD."""
-    kubectl_version: Text = ""
+    kubectl_version: Annotated[Text, Unused("kubectl is not needed")] = ""
     """Not used: kubectl is not needed. Accepted for compatibility with PipeCD."""
     app_state_informer: AppStateInformer = AppStateInformer()
-    """Which objects are observed."""
+    """Which objects are listed."""
     api_qps: int = Field(default=50, ge=1, le=10_000, alias="apiQPS")
     """Requests per second that the agent sends to the cluster at most. Not in PipeCD."""
     api_burst: int = Field(default=100, ge=1, le=10_000)
