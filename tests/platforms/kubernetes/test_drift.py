@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipecd.model.drift import Drift
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
+from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.drift import detect_drift
 from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
@@ -30,8 +32,9 @@ async def sync(shop: Shop, *manifests: Any, **spec: Any) -> Path:
     return commit
 
 
-async def drift(shop: Shop, commit: Path, *ignored: str) -> Drift:
-    request = await observation_request(platform, shop.runner(commit).provider, commit, *ignored)
+async def drift(shop: Shop, commit: Path, *ignored: str, provider: Provider | None = None) -> Drift:
+    provider = provider or shop.runner(commit).provider
+    request = await observation_request(platform, provider, commit, *ignored)
     return await detect_drift(replace(request, application=replace(request.application, id=shop.application)))
 
 
@@ -87,6 +90,30 @@ async def test_what_is_missing_and_what_is_not_in_git(shop: Shop) -> None:
         f"+ ConfigMap c in {shop.namespace}: not running",
     ):
         assert line in found.details
+
+
+async def test_an_agent_may_be_limited_to_a_namespace(shop: Shop) -> None:
+    """Its role is that of one namespace, so it lists objects only there."""
+    commit = await sync(shop, config_map("a"), config_map("b"))
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "patch"]}]
+    group, user = "rbac.authorization.k8s.io", f"user-{shop.namespace}"
+    role = {"apiGroup": group, "kind": "Role", "name": "limited"}
+    for kind, fields in {
+        "Role": {"rules": rules},
+        "RoleBinding": {"roleRef": role, "subjects": [{"apiGroup": group, "kind": "User", "name": user}]},
+    }.items():
+        shop.cluster.request(
+            f"/apis/{group}/v1/namespaces/{shop.namespace}/{kind.lower()}s",
+            {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "limited"}, **fields},
+        )
+    kubeconfig = commit.parent / "limited.kubeconfig"
+    config = shop.cluster.config({"token": shop.cluster.tokens["admin"], "as": user})
+    kubeconfig.write_text(yaml.safe_dump(config))
+    provider = Provider.model_validate(
+        {"kubeConfigPath": str(kubeconfig), "appStateInformer": {"namespace": shop.namespace}}
+    )
+    found = await drift(shop, shop.commit(config_map("a")), provider=provider)
+    assert found.summary == "Differs from Git: 1 not in Git"
 
 
 async def test_ignored_fields_and_objects(shop: Shop) -> None:

@@ -52,6 +52,11 @@ class Placed:
     def name(self) -> str:
         return self.manifest.name
 
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """Group, kind, namespace and name. One object can be read in several versions."""
+        return self.type.group, self.type.kind, self.namespace, self.name
+
     def __str__(self) -> str:
         return str(self.manifest)
 

@@ -23,7 +23,8 @@ from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
-from pipecd.platforms.kubernetes.mark import APPLICATION, COMMIT, PREFIX, Marks, belongs_to
+from pipecd.platforms.kubernetes.mark import COMMIT, PREFIX, Marks
+from pipecd.platforms.kubernetes.owned import identity_of, list_owned
 from pipecd.platforms.kubernetes.prepare import prepare
 from pipecd.platforms.kubernetes.source import DesiredState
 
@@ -64,7 +65,7 @@ async def detect_drift(request: ObservationRequest) -> Drift:
             except UnknownKind:
                 pairs.append(Pair(key=drift_key(manifest), running=None, git=manifest.body))
                 continue
-            declared.add((placed.type.group, placed.type.kind, placed.namespace, placed.name))
+            declared.add(placed.identity)
             kinds[placed.type.group, placed.type.kind] = placed.type
             pairs.append(placed)
         semaphore = asyncio.Semaphore(_CONCURRENT)
@@ -76,7 +77,7 @@ async def detect_drift(request: ObservationRequest) -> Drift:
                 return await _compare(cluster, item, request.application, desired.variant)
 
         found = await asyncio.gather(*map(compared, pairs))
-        strangers = await _not_declared(cluster, list(kinds.values()), declared, request.application.id)
+        strangers = await _not_declared(cluster, list(kinds.values()), declared, request)
     differing = [*(pair for pair in found if pair), *strangers]
     return compare(differing, request.ignored, request.redact, exact=True)
 
@@ -120,19 +121,15 @@ async def _not_declared(
     cluster: Cluster,
     kinds: Sequence[ResourceType],
     declared: Set[tuple[str, ...]],
-    application: str,
+    request: ObservationRequest,
 ) -> list[Pair]:
     """Objects of the application that are not in Git, of the kinds that are."""
     pairs = []
     for kind in kinds:
-        selector = f"{APPLICATION}={application}"
-        for live in await cluster.api.list(kind, label_selector=selector, metadata_only=True):
-            metadata = live["metadata"]
-            identity = (kind.group, kind.kind, metadata.get("namespace", ""), metadata["name"])
-            ignored = (metadata.get("annotations") or {}).get(IGNORE) == "true"
-            if identity not in declared and belongs_to(live, application) and not ignored:
-                named = Manifest({**live, "apiVersion": kind.api_version, "kind": kind.kind})
-                pairs.append(Pair(key=drift_key(named), running=_comparable(named.body), git=None))
+        for live in await list_owned(cluster, kind, request.application.id, request.provider):
+            found = Manifest(live)
+            if identity_of(kind, live) not in declared and found.annotations.get(IGNORE) != "true":
+                pairs.append(Pair(key=drift_key(found), running=_comparable(live), git=None))
     return pairs
 
 

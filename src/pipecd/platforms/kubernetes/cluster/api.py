@@ -129,11 +129,11 @@ class ApiClient:
             response = await self.send("GET", resource.path(namespace), params=params, headers=headers)
             page = await self.decode(response)
             metadata = page.get("metadata") or {}
-            # The items of a list do not name their kind.
+            # The items of a list do not name their kind, or that of their metadata.
             kind = {"apiVersion": resource.api_version, "kind": resource.kind}
             yield (
                 str(metadata.get("resourceVersion", "")),
-                [{**kind, **item} for item in page.get("items") or ()],
+                [{**item, **kind} for item in page.get("items") or ()],
             )
             if not metadata.get("continue"):
                 return

@@ -5,7 +5,7 @@ Each object is read again just before: it must still be the same object, and bel
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from pipecd.platforms.kubernetes.apply import place
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind, preferred
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.manifest import Key, Manifest
-from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
+from pipecd.platforms.kubernetes.mark import belongs_to
+from pipecd.platforms.kubernetes.owned import identity_of, list_owned
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 
 PRUNE = "pipecd.dev/prune"
@@ -81,57 +82,41 @@ async def delete(job: Job) -> Step:
 
 async def find_doomed(job: Job) -> Sequence[Doomed]:
     """The application's objects in the cluster that are not declared, in the order of deletion."""
-    declared = {_identity(await place(job.cluster, m, job.spec.input.namespace)) for m in await _known(job)}
+    declared = await _declared(job)
     found: dict[str, tuple[Manifest, Doomed]] = {}
     for kind in preferred(await job.cluster.kinds.types()):
         if not {"list", "delete"} <= kind.verbs:
             continue
         for live in await _owned(job, kind):
-            identity = (
-                kind.group,
-                kind.kind,
-                live["metadata"].get("namespace", ""),
-                live["metadata"]["name"],
-            )
-            if identity not in declared and _may_delete(live, kind.kind):
+            if identity_of(kind, live) not in declared and _may_delete(live, kind.kind):
                 found[live["metadata"]["uid"]] = (Manifest(live), _doomed(kind, live))
     ordered = order.sort([manifest for manifest, _ in found.values()])
     by_uid = {uid: item for uid, (_, item) in found.items()}
     return [by_uid[manifest.body["metadata"]["uid"]] for manifest in reversed(ordered)]
 
 
-async def _known(job: Job) -> Sequence[Manifest]:
+async def _declared(job: Job) -> Set[tuple[str, ...]]:
     """The declared objects whose kind the cluster has; those of others cannot exist."""
-    known = []
+    declared = set()
     for manifest in job.declared:
         try:
-            await job.cluster.kinds.find(manifest.api_version, manifest.kind)
-            known.append(manifest)
+            placed = await place(job.cluster, manifest, job.spec.input.namespace)
         except UnknownKind:
             continue
-    return known
-
-
-def _identity(placed: Any) -> tuple[str, str, str, str]:
-    return placed.type.group, placed.type.kind, placed.namespace, placed.name
+        declared.add(placed.identity)
+    return declared
 
 
 async def _owned(job: Job, kind: ResourceType) -> list[Any]:
     """The objects of one kind that this application applied, as metadata."""
-    selector = f"{APPLICATION}={job.application}"
-    namespace = job.work.provider.app_state_informer.namespace if job.work.provider else ""
-    if namespace and not kind.namespaced:
-        return []
     try:
-        live = await job.cluster.api.list(kind, namespace, label_selector=selector, metadata_only=True)
+        return await list_owned(job.cluster, kind, job.application, job.work.provider)
     except PermissionDenied as error:
         # A role may be limited to the kinds that the application uses.
         job.work.log.info(f"Objects of the kind {kind.kind} are not deleted: {error}")
         return []
     except NotFound:
         return []
-    complete = {"apiVersion": kind.api_version, "kind": kind.kind}
-    return [{**item, **complete} for item in live if belongs_to(item, job.application)]
 
 
 def _may_delete(live: Any, kind: str) -> bool:

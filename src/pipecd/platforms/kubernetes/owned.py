@@ -1,0 +1,28 @@
+"""Finds the objects of an application in the cluster. Called by pruning and drift detection."""
+
+from pipecd.platforms.kubernetes.cluster.api import Object
+from pipecd.platforms.kubernetes.cluster.connection import Cluster
+from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.config import Provider
+from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
+
+
+async def list_owned(
+    cluster: Cluster, kind: ResourceType, application: str, provider: Provider | None
+) -> list[Object]:
+    """The objects of one kind that the application applied, as metadata.
+
+    If the provider names a namespace, the agent may list objects only there.
+    """
+    namespace = provider.app_state_informer.namespace if provider else ""
+    if namespace and not kind.namespaced:
+        return []
+    selector = f"{APPLICATION}={application}"
+    live = await cluster.api.list(kind, namespace, label_selector=selector, metadata_only=True)
+    return [item for item in live if belongs_to(item, application)]
+
+
+def identity_of(kind: ResourceType, live: Object) -> tuple[str, str, str, str]:
+    """The same as `Placed.identity` of the object's manifest."""
+    metadata = live["metadata"]
+    return kind.group, kind.kind, metadata.get("namespace", ""), metadata["name"]
