@@ -12,8 +12,8 @@ from pipecd.errors import ConfigError
 from pipecd.model.deployment import SyncStrategy
 from pipecd.platforms.ecs import platform
 from pipecd.platforms.ecs.config import RoutingOptions
-from pipecd.platforms.ecs.source import image_tag
 from pipecd.platforms.ecs.weights import get_weights, with_weights
+from pipecd.platforms.images import image_tag
 from tests.platforms.aws.stage_runner import load_source
 
 APP = {"apiVersion": "pipecd.dev/v1beta1", "kind": "ECSApp"}

@@ -10,11 +10,12 @@ import yaml
 
 from pipecd.errors import ConfigError
 from pipecd.model.deployment import SyncStrategy
+from pipecd.platforms.images import image_name, image_tag
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config_hash import config_hash
 from pipecd.platforms.kubernetes.manifest import MAX_BYTES, Manifest
 from pipecd.platforms.kubernetes.render.files import run
-from pipecd.platforms.kubernetes.source import DesiredState, choose_strategy, image_name, image_tag
+from pipecd.platforms.kubernetes.source import DesiredState, choose_strategy
 from tests.platforms.aws.stage_runner import load_source
 from tests.platforms.kubernetes.helm import helm_directory
 from tests.platforms.kubernetes.stage_runner import config_map, deployment

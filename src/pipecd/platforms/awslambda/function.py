@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from pipecd.config.decode import LenientModel
 from pipecd.config.values import Text
+from pipecd.platforms.images import image_tag
 
 PACKAGE_TYPE_REMEDY = "give the function another name, or delete it and sync again"
 
@@ -101,8 +102,7 @@ class LambdaFunction(LenientModel):
     def version(self) -> str:
         """The displayed version: the image's tag, the S3 object's version, or the Git ref."""
         if self.image:
-            last = self.image.rsplit("/", 1)[-1]
-            return last.split("@")[-1] if "@" in last else last.partition(":")[2] or "latest"
+            return image_tag(self.image)
         if self.s3_bucket:
             return self.s3_object_version
         return self.source.ref if self.source else ""

@@ -18,6 +18,7 @@ from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source, Work
 from pipecd.platforms import deploys_by_script
 from pipecd.platforms.awslambda.function import GitSource, LambdaFunction
+from pipecd.platforms.images import image_version
 from pipecd.remotes import directory_url
 
 MANIFEST_KIND = "LambdaFunction"
@@ -57,9 +58,8 @@ def versions(desired: LambdaFunction | None) -> Sequence[Version]:
     if desired is None:
         return ()
     if desired.image:
-        name = desired.image.rsplit("/", 1)[-1].partition("@")[0].partition(":")[0]
-        kind, url = VersionKind.CONTAINER_IMAGE, desired.image
-    elif desired.s3_bucket:
+        return (image_version(desired.image),)
+    if desired.s3_bucket:
         kind, name = VersionKind.S3_OBJECT, desired.s3_key
         url = f"https://console.aws.amazon.com/s3/object/{desired.s3_bucket}?prefix={desired.s3_key}"
     else:

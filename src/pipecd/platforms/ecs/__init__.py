@@ -15,8 +15,9 @@ from pipecd.platforms.ecs.drift import detect_drift
 from pipecd.platforms.ecs.live import load_live_state
 from pipecd.platforms.ecs.members import refused_changes
 from pipecd.platforms.ecs.preview import plan_preview
-from pipecd.platforms.ecs.source import DesiredState, image_tag, load_if_used, versions
+from pipecd.platforms.ecs.source import DesiredState, load_if_used, versions
 from pipecd.platforms.ecs.stages import STAGES
+from pipecd.platforms.images import image_tag
 
 
 def _choose_strategy(running: DesiredState | None, target: DesiredState | None) -> Strategy:

@@ -11,12 +11,13 @@ from typing import Any
 
 from pipecd.config.document import read, read_file
 from pipecd.errors import ConfigError, Place
-from pipecd.model.deployment import Version, VersionKind
+from pipecd.model.deployment import Version
 from pipecd.model.stage import Source
 from pipecd.platforms import deploys_by_script
 from pipecd.platforms.ecs.config import Input
 from pipecd.platforms.ecs.members import EXTERNAL, ROLLING, find_unsupported
 from pipecd.platforms.ecs.shapes import Lines, fit_to_shape
+from pipecd.platforms.images import image_version
 
 #: Field names that differ between AWS's responses and requests.
 _REQUEST_NAMES = {"clusterarn": "cluster", "rolearn": "role"}
@@ -91,24 +92,7 @@ def load_if_used(source: Source, *, deployed: bool = False) -> DesiredState | No
 def versions(desired: DesiredState | None) -> Sequence[Version]:
     if desired is None:
         return ()
-    return tuple(
-        Version(
-            kind=VersionKind.CONTAINER_IMAGE, version=image_tag(image), name=_image_name(image), url=image
-        )
-        for image in dict.fromkeys(desired.task.images)
-    )
-
-
-def image_tag(image: str) -> str:
-    """The tag or digest of an image, as its displayed version."""
-    last = image.rsplit("/", 1)[-1]
-    if "@" in last:
-        return last.rpartition("@")[2]
-    return last.rpartition(":")[2] if ":" in last else "latest"
-
-
-def _image_name(image: str) -> str:
-    return image.rsplit("/", 1)[-1].partition("@")[0].partition(":")[0]
+    return tuple(image_version(image) for image in dict.fromkeys(desired.task.images))
 
 
 def _task(source: Source, name: str) -> TaskDefinition:

@@ -7,6 +7,7 @@ from pipecd.config.application import ApplicationConfig
 from pipecd.model.deployment import SyncStrategy, Version, VersionKind
 from pipecd.model.plan import Strategy
 from pipecd.model.stage import Source
+from pipecd.platforms.images import image_name, image_tag, image_version
 from pipecd.platforms.kubernetes.config import KubernetesApp, WorkloadReference
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.render import render
@@ -46,22 +47,7 @@ def versions(desired: DesiredState) -> Sequence[Version]:
     images = dict.fromkeys(image for manifest in desired.manifests for image in manifest.images)
     if not images:
         return (Version(kind=VersionKind.UNKNOWN, version="unknown"),)
-    return tuple(
-        Version(kind=VersionKind.CONTAINER_IMAGE, version=image_tag(image), name=image_name(image), url=image)
-        for image in images
-    )
-
-
-def image_tag(image: str) -> str:
-    """The tag or digest of an image; a port of a registry is neither."""
-    last = image.rsplit("/", 1)[-1]
-    if "@" in last:
-        return last.rpartition("@")[2]
-    return last.rpartition(":")[2] if ":" in last else "latest"
-
-
-def image_name(image: str) -> str:
-    return image.rsplit("/", 1)[-1].partition("@")[0].partition(":")[0]
+    return tuple(image_version(image) for image in images)
 
 
 def choose_strategy(running: DesiredState | None, target: DesiredState) -> Strategy:
