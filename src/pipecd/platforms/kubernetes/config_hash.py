@@ -4,13 +4,13 @@ The same value as PipeCD's, so that another agent restarts nothing. Our addition
 hashed, and StatefulSets, DaemonSets and CronJobs have the annotation too.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.secret import data_of
 
 ANNOTATION = "pipecd.dev/config-hash"
 _KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob"})
@@ -55,9 +55,7 @@ def _content(config: Manifest) -> str:
     content["data"] = body.get("data")
     if config.kind == "Secret":
         content["type"] = body.get("type", "")
-        if texts := body.get("stringData"):
-            encoded = {key: base64.b64encode(str(text).encode()).decode() for key, text in texts.items()}
-            content["data"] = {**(body.get("data") or {}), **encoded}
+        content["data"] = data_of(body)
     elif "binaryData" in body:
         content["binaryData"] = body["binaryData"]
     if "immutable" in body:

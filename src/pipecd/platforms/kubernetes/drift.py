@@ -7,9 +7,7 @@ object whose version and manifest are those of an earlier comparison without a d
 
 import asyncio
 import hashlib
-import hmac
 import json
-import secrets
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -26,6 +24,7 @@ from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.mark import COMMIT, PREFIX, Marks
 from pipecd.platforms.kubernetes.owned import identity_of, list_owned
 from pipecd.platforms.kubernetes.prepare import prepare
+from pipecd.platforms.kubernetes.secret import without_values
 from pipecd.platforms.kubernetes.source import DesiredState
 
 IGNORE = "pipecd.dev/ignore-drift-detection"
@@ -43,8 +42,6 @@ _SERVER_METADATA = frozenset(
 _SERVER_ANNOTATIONS = frozenset(
     {"deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"}
 )
-#: Secret values are compared by a digest with a key that no other process knows.
-_DIGEST_KEY = secrets.token_bytes(32)
 
 
 async def detect_drift(request: ObservationRequest) -> Drift:
@@ -152,16 +149,7 @@ def _comparable(live: Mapping[str, Any]) -> dict[str, Any]:
         if kept:
             metadata[name] = kept
     body["metadata"] = metadata
-    if live.get("kind") == "Secret" and live.get("apiVersion") == "v1":
-        for name in ("data", "stringData"):
-            if isinstance(body.get(name), Mapping):
-                body[name] = {key: hidden(value) for key, value in body[name].items()}
-    return body
-
-
-def hidden(value: Any) -> str:
-    """The same for the same value, and useless for guessing it."""
-    return f"(hidden {hmac.new(_DIGEST_KEY, str(value).encode(), hashlib.sha256).hexdigest()[:8]})"
+    return without_values(body)
 
 
 def _digest(manifest: Manifest) -> str:

@@ -1,11 +1,11 @@
 """What is changed in a manifest before it is sent, where server-side apply differs from `kubectl apply`."""
 
-import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import MANAGER
+from pipecd.platforms.kubernetes.secret import data_of, is_secret
 
 Log = Callable[[str], None]
 
@@ -24,19 +24,15 @@ def normalize(manifest: Manifest, live: Mapping[str, Any] | None, log: Log) -> d
     body["metadata"] = {
         key: value for key, value in manifest.body["metadata"].items() if key not in _SERVER_METADATA
     }
-    if manifest.kind == "Secret" and manifest.group == "":
-        _encode_string_data(body)
+    if is_secret(body) and "stringData" in body:
+        # Server-side apply never removes a key that was once in `stringData`.
+        data = data_of(body)
+        del body["stringData"]
+        if data is not None:
+            body["data"] = data
     if manifest.pod_template:
         body["spec"] = _without_duplicate_variables(body["spec"], manifest, log)
     return _without_scaled_replicas(body, manifest, live, log)
-
-
-def _encode_string_data(body: dict[str, Any]) -> None:
-    """Server-side apply never removes a key that was once in `stringData`."""
-    texts = body.pop("stringData", None)
-    if isinstance(texts, Mapping):
-        encoded = {key: base64.b64encode(str(text).encode()).decode() for key, text in texts.items()}
-        body["data"] = {**(body.get("data") or {}), **encoded}
 
 
 def _without_duplicate_variables(value: Any, manifest: Manifest, log: Log) -> Any:

@@ -15,9 +15,9 @@ from pipecd.platforms.file_preview import NO_CHANGES, file_preview
 from pipecd.platforms.kubernetes.apply import apply, place
 from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
-from pipecd.platforms.kubernetes.drift import hidden
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.prepare import prepare
+from pipecd.platforms.kubernetes.secret import without_values
 from pipecd.platforms.kubernetes.source import DesiredState, load_desired_state
 
 #: More objects are not checked by dry runs.
@@ -63,15 +63,7 @@ def _by_name(desired: DesiredState | None) -> Mapping[str, Manifest]:
 
 def _bodies(manifests: Mapping[str, Manifest]) -> Mapping[str, Any]:
     """Without the values of Secrets."""
-    bodies = {}
-    for name, manifest in manifests.items():
-        body = dict(manifest.body)
-        if manifest.kind == "Secret" and manifest.group == "":
-            for field in ("data", "stringData"):
-                if isinstance(body.get(field), Mapping):
-                    body[field] = {key: hidden(value) for key, value in body[field].items()}
-        bodies[name] = body
-    return bodies
+    return {name: without_values(manifest.body) for name, manifest in manifests.items()}
 
 
 async def _refusals(
