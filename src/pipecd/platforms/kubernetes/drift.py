@@ -20,8 +20,9 @@ from pipecd.platforms.kubernetes.apply import MustRecreate, Placed, apply, find_
 from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
-from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
-from pipecd.platforms.kubernetes.mark import COMMIT, PREFIX, Marks
+from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.mark import COMMIT, PREFIX, Marks, resource_key
+from pipecd.platforms.kubernetes.normal import SERVER_METADATA
 from pipecd.platforms.kubernetes.owned import identity_of, list_owned
 from pipecd.platforms.kubernetes.prepare import prepare
 from pipecd.platforms.kubernetes.secret import without_values
@@ -33,12 +34,6 @@ _CONCURRENT = 4
 #: Comparisons without a difference: uid → version of the object and digest of the manifest.
 _MAX_REMEMBERED = 50_000
 _same: OrderedDict[str, tuple[str, str]] = OrderedDict()
-_SERVER_METADATA = frozenset(
-    {
-        *("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"),
-        *("deletionTimestamp", "deletionGracePeriodSeconds"),
-    }
-)
 _SERVER_ANNOTATIONS = frozenset(
     {"deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"}
 )
@@ -60,7 +55,7 @@ async def detect_drift(request: ObservationRequest) -> Drift:
             try:
                 placed = await place(cluster, manifest, desired.namespace)
             except UnknownKind:
-                pairs.append(Pair(key=drift_key(manifest), running=None, git=manifest.body))
+                pairs.append(Pair(key=resource_key(manifest), running=None, git=manifest.body))
                 continue
             declared.add(placed.identity)
             kinds[placed.type.group, placed.type.kind] = placed.type
@@ -83,7 +78,7 @@ async def _compare(
     cluster: Cluster, placed: Placed, application: Application, variant: tuple[str, str]
 ) -> Pair | None:
     """The object as it is and as a sync would leave it; None if they are known to be equal."""
-    key = drift_key(placed.manifest)
+    key = resource_key(placed.manifest)
     live = await find_live(cluster, placed)
     if live is None:
         return Pair(key=key, running=None, git=_comparable(placed.manifest.body))
@@ -126,20 +121,14 @@ async def _not_declared(
         for live in await list_owned(cluster, kind, request.application.id, request.provider):
             found = Manifest(live)
             if identity_of(kind, live) not in declared and found.annotations.get(IGNORE) != "true":
-                pairs.append(Pair(key=drift_key(found), running=_comparable(live), git=None))
+                pairs.append(Pair(key=resource_key(found), running=_comparable(live), git=None))
     return pairs
-
-
-def drift_key(manifest: Manifest) -> str:
-    """As in `driftDetection.ignoreFields`, and as PipeCD writes it."""
-    namespace = manifest.namespace or DEFAULT_NAMESPACE
-    return f"{manifest.api_version}:{manifest.kind}:{namespace}:{manifest.name}"
 
 
 def _comparable(live: Mapping[str, Any]) -> dict[str, Any]:
     """Without what the server keeps, and what every sync writes."""
     body = {key: value for key, value in live.items() if key != "status"}
-    metadata = {key: value for key, value in live["metadata"].items() if key not in _SERVER_METADATA}
+    metadata = {key: value for key, value in live["metadata"].items() if key not in SERVER_METADATA}
     for name in ("annotations", "labels"):
         kept = {
             key: value

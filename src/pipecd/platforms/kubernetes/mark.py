@@ -62,7 +62,10 @@ class Marks:
 
 
 def resource_key(manifest: Manifest) -> str:
-    """`apiVersion:kind:namespace:name` as PipeCD writes it: `default` also where there is no namespace."""
+    """`apiVersion:kind:namespace:name` as PipeCD writes it: `default` also where there is no namespace.
+
+    Also the key in `driftDetection.ignoreFields`.
+    """
     namespace = manifest.namespace or DEFAULT_NAMESPACE
     return f"{manifest.api_version}:{manifest.kind}:{namespace}:{manifest.name}"
 

@@ -10,9 +10,11 @@ from pipecd.platforms.kubernetes.secret import data_of, is_secret
 Log = Callable[[str], None]
 
 #: Fields of `metadata` that belong to the server; present in manifests copied from a cluster.
-_SERVER_METADATA = (
-    *("creationTimestamp", "managedFields", "uid", "resourceVersion"),
-    *("generation", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"),
+SERVER_METADATA = frozenset(
+    {
+        *("creationTimestamp", "managedFields", "uid", "resourceVersion"),
+        *("generation", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    }
 )
 
 
@@ -22,7 +24,7 @@ def normalize(manifest: Manifest, live: Mapping[str, Any] | None, log: Log) -> d
     if manifest.kind != "CustomResourceDefinition":
         body.pop("status", None)
     body["metadata"] = {
-        key: value for key, value in manifest.body["metadata"].items() if key not in _SERVER_METADATA
+        key: value for key, value in manifest.body["metadata"].items() if key not in SERVER_METADATA
     }
     if is_secret(body) and "stringData" in body:
         # Server-side apply never removes a key that was once in `stringData`.
