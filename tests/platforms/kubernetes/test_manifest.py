@@ -156,7 +156,7 @@ def test_waves_precede_kinds_and_kinds_precede_the_order_in_the_files() -> None:
     ]
     names = ["early", "shop", "b", "a", "odd", "web", "route", "checker", "late"]
     assert [found.name for found in sort(declared)] == names
-    assert [[found.name for found in group] for group in groups(declared)] == [
+    assert [[found.name for found in group] for group in groups(sort(declared))] == [
         ["early"],
         ["shop"],
         ["b", "a", "odd"],

@@ -72,10 +72,8 @@ def sort(manifests: Sequence[Manifest], *, by_kind: bool = True) -> list[Manifes
     return sorted(manifests, key=lambda manifest: (wave(manifest), rank(manifest) if by_kind else 0))
 
 
-def groups(manifests: Sequence[Manifest], *, by_kind: bool = True) -> list[list[Manifest]]:
-    """Consecutive objects of one wave and rank, in the order of applying."""
-
-    def place(manifest: Manifest) -> tuple[int, int]:
-        return wave(manifest), rank(manifest) if by_kind else 0
-
-    return [list(group) for _, group in groupby(sorted(manifests, key=place), key=place)]
+def groups(manifests: Sequence[Manifest]) -> list[list[Manifest]]:
+    """Consecutive objects of one wave and rank."""
+    return [
+        list(group) for _, group in groupby(manifests, key=lambda manifest: (wave(manifest), rank(manifest)))
+    ]

@@ -69,14 +69,13 @@ async def converge(job: Job, manifests: Sequence[Manifest]) -> Step:
     deadline, applied = Deadline(), int(job.work.saved.get(APPLIED, "0"))
     if applied == 0:
         await _create_namespace(job)
-    while applied < len(manifests):
+    for group in order.groups(manifests[applied:]):
         if step := await _wait_before(job, manifests, applied, deadline):
             return step
-        group = _next_group(manifests, applied)
         try:
             for start in range(0, len(group), CONCURRENT):
                 batch = group[start : start + CONCURRENT]
-                await _apply_all(job, batch, deadline)
+                await _apply_all(job, batch)
                 applied += len(batch)
                 if deadline.passed:
                     break
@@ -91,19 +90,9 @@ async def converge(job: Job, manifests: Sequence[Manifest]) -> Step:
     return await _wait_until_ready(job, manifests, deadline, {APPLIED: str(applied)})
 
 
-def _next_group(manifests: Sequence[Manifest], start: int) -> Sequence[Manifest]:
-    wave, rank = order.wave(manifests[start]), order.rank(manifests[start])
-    end = start
-    while end < len(manifests) and (order.wave(manifests[end]), order.rank(manifests[end])) == (wave, rank):
-        end += 1
-    return manifests[start:end]
-
-
-async def _apply_all(job: Job, batch: Sequence[Manifest], deadline: Deadline) -> None:
+async def _apply_all(job: Job, batch: Sequence[Manifest]) -> None:
     """Applies all, also after one fails. Raises the first error."""
-    results = await asyncio.gather(
-        *(_apply_one(job, manifest, deadline) for manifest in batch), return_exceptions=True
-    )
+    results = await asyncio.gather(*(_apply_one(job, manifest) for manifest in batch), return_exceptions=True)
     errors = [result for result in results if isinstance(result, BaseException)]
     for error in errors[1:]:
         if isinstance(error, UserError):
@@ -112,7 +101,7 @@ async def _apply_all(job: Job, batch: Sequence[Manifest], deadline: Deadline) ->
         raise errors[0]
 
 
-async def _apply_one(job: Job, manifest: Manifest, deadline: Deadline) -> None:
+async def _apply_one(job: Job, manifest: Manifest) -> None:
     namespace = job.spec.input.namespace
     found = await place(job.cluster, manifest, namespace)
     placed = Placed(manifest=job.marked(found.manifest), type=found.type)
