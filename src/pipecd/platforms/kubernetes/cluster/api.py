@@ -113,17 +113,11 @@ class ApiClient:
         *,
         label_selector: str = "",
         metadata_only: bool = False,
-        resource_version: str = "",
     ) -> AsyncGenerator[tuple[str, Sequence[Object]], None]:
-        """Pairs of the list's resource version and the objects of one page. Raises Expired between pages.
-
-        `resource_version` "0" accepts what the server has in memory, which is cheap and may be old.
-        """
+        """Pairs of the list's resource version and the objects of one page. Raises Expired between pages."""
         params = {"limit": str(PAGE_SIZE)}
         if label_selector:
             params["labelSelector"] = label_selector
-        if resource_version:
-            params["resourceVersion"] = resource_version
         headers = {"Accept": accept_metadata("PartialObjectMetadataList")} if metadata_only else None
         while True:
             response = await self.send("GET", resource.path(namespace), params=params, headers=headers)
@@ -138,7 +132,6 @@ class ApiClient:
             if not metadata.get("continue"):
                 return
             params = {**params, "continue": str(metadata["continue"])}
-            params.pop("resourceVersion", None)
 
     async def apply(
         self,

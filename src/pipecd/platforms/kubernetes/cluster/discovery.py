@@ -69,12 +69,6 @@ class Discovery:
         await self.refresh(max_age=MAX_AGE)
         return list(self._by_kind.values())
 
-    async def api_versions(self) -> Sequence[str]:
-        """What Helm's `.Capabilities.APIVersions` contains: `apps/v1` and `apps/v1/Deployment`."""
-        types = await self.types()
-        versions = [found.api_version for found in types]
-        return sorted({*versions, *(f"{found.api_version}/{found.kind}" for found in types)})
-
     @property
     def broken(self) -> Set[str]:
         """Group versions whose API server is down."""

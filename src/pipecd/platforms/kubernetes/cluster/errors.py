@@ -5,7 +5,7 @@ the server names fields, and values of fields that it validates.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,22 +28,12 @@ _INVALID = ("failed to create typed patch object", "field not declared in schema
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cause:
-    """One of the reasons for a refusal. `field` is a path such as `spec.selector`."""
-
-    reason: str
-    message: str
-    field: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Status:
-    """The API's description of a failure. `reason` is a word such as `Invalid`."""
+    """The API's description of a failure. `reason` is a value such as `Invalid`."""
 
     code: int
     reason: str
     message: str
-    causes: Sequence[Cause] = ()
     retry_after: float | None = None
 
 
@@ -75,14 +65,6 @@ def read_status(code: int, body: bytes, retry_after: str | None = None) -> Statu
 def status_of(data: Mapping[str, Any], *, retry_after: str | None = None) -> Status:
     """From an object of the kind Status."""
     details = data.get("details") or {}
-    causes = [
-        Cause(
-            reason=str(cause.get("reason", "")),
-            message=str(cause.get("message", "")),
-            field=str(cause.get("field", "")),
-        )
-        for cause in details.get("causes") or ()
-    ]
     seconds = _seconds(retry_after)
     if seconds is None and details.get("retryAfterSeconds"):
         seconds = float(details["retryAfterSeconds"])
@@ -90,7 +72,6 @@ def status_of(data: Mapping[str, Any], *, retry_after: str | None = None) -> Sta
         code=int(data.get("code") or 0),
         reason=str(data.get("reason") or ""),
         message=str(data.get("message") or data.get("reason") or "unknown error")[:MAX_MESSAGE_LENGTH],
-        causes=causes,
         retry_after=seconds,
     )
 

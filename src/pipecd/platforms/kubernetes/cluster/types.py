@@ -6,8 +6,6 @@ from urllib.parse import quote
 
 from pipecd.errors import ConfigError
 
-CORE_GROUP = ""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceType:
