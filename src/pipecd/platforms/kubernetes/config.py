@@ -103,7 +103,7 @@ class Input(StrictModel):
     """
 
 
-class QuickSync(LenientModel):
+class SyncOptions(LenientModel):
     add_variant_label_to_selector: bool = False
     """Add the variant label to the selectors and pod templates of workloads."""
     prune: bool = False
@@ -186,7 +186,7 @@ class ResourceRoute(StrictModel):
 class KubernetesApp(ApplicationSpec):
     input: Input = Input()
     """What is deployed."""
-    quick_sync: QuickSync = QuickSync()
+    quick_sync: SyncOptions = SyncOptions()
     """Options of a quick sync."""
     service: ServiceReference = ServiceReference()
     """The service whose traffic is routed. Not implemented yet."""
@@ -208,17 +208,6 @@ class KubernetesApp(ApplicationSpec):
                 " use one application per cluster"
             )
         return routes
-
-
-class SyncOptions(LenientModel):
-    add_variant_label_to_selector: bool = False
-    """Add the variant label to the selectors and pod templates of workloads."""
-    prune: bool = False
-    """Delete objects of the application that are no longer in Git."""
-    prune_limit: Percentage = 50
-    """Largest part of the application's objects that may be deleted at once, as a percentage. Up to 5 objects
-    may always be deleted. Not in PipeCD.
-    """
 
 
 class ResourceMatcher(LenientModel):

@@ -2,7 +2,7 @@
 
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.cluster.connection import connect
-from pipecd.platforms.kubernetes.config import QuickSync, SyncOptions
+from pipecd.platforms.kubernetes.config import SyncOptions
 from pipecd.platforms.kubernetes.stages import prune
 from pipecd.platforms.kubernetes.stages.converge import converge
 from pipecd.platforms.kubernetes.stages.job import Job
@@ -27,7 +27,7 @@ async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
     return Done(note=f"{len(manifests)} objects are applied and work")
 
 
-def _options(work: Work[SyncOptions], job: Job) -> SyncOptions | QuickSync:
+def _options(work: Work[SyncOptions], job: Job) -> SyncOptions:
     """`with` of a stage in a pipeline; a quick sync has its options in `spec.quickSync`."""
     with_options = work.options.model_fields_set if work.options else ()
     return work.options if with_options and not work.stage.predefined else job.spec.quick_sync
