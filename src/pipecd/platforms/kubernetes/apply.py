@@ -93,14 +93,21 @@ async def find_live(cluster: Cluster, placed: Placed) -> Object | None:
 
 
 async def apply(
-    cluster: Cluster, placed: Placed, application: str, log: Log, *, dry_run: bool = False
+    cluster: Cluster,
+    placed: Placed,
+    application: str,
+    log: Log,
+    *,
+    known: Object | None = None,
+    dry_run: bool = False,
 ) -> Object | MustRecreate:
     """The object as the cluster has it now, or would have it. Raises Refused with the place in Git.
 
-    `placed` has the marks of the application. Repeating it has no further effect.
+    `placed` has the marks of the application. `known` is the object if it has just been read. Repeating it
+    has no further effect.
     """
     for _ in range(_ATTEMPTS):
-        live = await find_live(cluster, placed)
+        live, known = known or await find_live(cluster, placed), None
         if live is not None:
             check_owner(live, placed.manifest, application)
         if live is not None and not dry_run and _must_recreate(placed.manifest, live):

@@ -94,7 +94,7 @@ async def _compare(
     marks = Marks(piped=application.piped_id, application=application.id, commit=commit, variant=variant)
     marked = Placed(manifest=marks.mark(placed.manifest), type=placed.type)
     try:
-        wanted = await apply(cluster, marked, application.id, lambda _: None, dry_run=True)
+        wanted = await apply(cluster, marked, application.id, lambda _: None, known=live, dry_run=True)
     except (Refused, NotFound) as error:
         # A sync would fail; that it would change something is all that is known.
         return Pair(key=key, running={"sync": "possible"}, git={"sync": str(error)})
