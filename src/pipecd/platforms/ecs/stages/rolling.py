@@ -112,10 +112,6 @@ def _refuse_fixed(job: Job, live: Service) -> None:
 
 
 def _load_balancers(job: Job) -> dict[str, Any]:
-    if "loadBalancers" in job.service.fields and not job.service.fields["loadBalancers"]:
-        group = job.desired.input.target_groups.primary
-        if job.desired.input.access_type != "ELB" or group is None:
-            # Removes the balancers of the service.
-            return {"loadBalancers": []}
+    """An empty list in the file removes the balancers of the service."""
     balancers = members.load_balancers(job.service.fields, job.desired.input)
-    return {"loadBalancers": balancers} if balancers else {}
+    return {"loadBalancers": balancers} if balancers or "loadBalancers" in job.service.fields else {}
