@@ -1,6 +1,6 @@
 """How ECS differs from moto: it validates requests, limits task sets, and returns what it was sent.
 
-moto accepts any word for an enum, and any member for any deployment controller; it forgets most members of a
+moto accepts any value for an enum, and any member for any deployment controller; it forgets most members of a
 request. Sources: the SDK's model, ECS's API reference, and "Deploy Amazon ECS services using a third-party
 controller" in the developer guide.
 """
@@ -45,7 +45,7 @@ class EcsRules:
         name = call.name.removeprefix("ecs.")
         if not call.name.startswith("ecs.") or name not in MODEL.operation_names:
             return None
-        message = next(invalid_words(MODEL.operation_model(name).input_shape, call.body, ""), "")
+        message = next(invalid_enum_values(MODEL.operation_model(name).input_shape, call.body, ""), "")
         if message:
             return Failure(name=call.name, status=400, code="ClientException", message=message)
         message = self._refusal(name, call.body)
@@ -136,15 +136,15 @@ class EcsRules:
         return returned
 
 
-def invalid_words(shape: Any, value: Any, name: str) -> Iterator[str]:
-    """AWS's message for each word that its enum does not have."""
+def invalid_enum_values(shape: Any, value: Any, name: str) -> Iterator[str]:
+    """AWS's message for each value that its enum does not have."""
     if shape.type_name == "structure" and isinstance(value, dict):
         for key, item in value.items():
             if key in shape.members:
-                yield from invalid_words(shape.members[key], item, key)
+                yield from invalid_enum_values(shape.members[key], item, key)
     elif shape.type_name == "list" and isinstance(value, list):
         for item in value:
-            yield from invalid_words(shape.member, item, name)
+            yield from invalid_enum_values(shape.member, item, name)
     elif shape.type_name == "string" and shape.enum and value not in shape.enum:
         yield f"{value} is not a valid value for {name}. The value must be one of [{','.join(shape.enum)}]"
 

@@ -23,20 +23,20 @@ CREATE = MODEL.shape_for("CreateServiceRequest").members
 UPDATE = MODEL.shape_for("UpdateServiceRequest").members
 
 
-def sample(shape: Any, *, word: str | None = None, within: tuple[str, ...] = ()) -> Any:
-    """A value with every member of the structure; `word` replaces the words of enums."""
+def sample(shape: Any, *, enum_value: str | None = None, within: tuple[str, ...] = ()) -> Any:
+    """A value with every member of the structure; `enum_value` replaces the values of enums."""
     match shape.type_name:
         case "structure":
             inner = {
-                name: sample(member, word=word, within=(*within, shape.name))
+                name: sample(member, enum_value=enum_value, within=(*within, shape.name))
                 for name, member in shape.members.items()
                 if shape.name not in within
             }
             return {name: value for name, value in inner.items() if value is not None}
         case "list":
-            return [sample(shape.member, word=word, within=within)]
+            return [sample(shape.member, enum_value=enum_value, within=within)]
         case "map":
-            return {"key": sample(shape.value, word=word, within=within)}
+            return {"key": sample(shape.value, enum_value=enum_value, within=within)}
         case "boolean":
             return True
         case "integer" | "long":
@@ -46,20 +46,20 @@ def sample(shape: Any, *, word: str | None = None, within: tuple[str, ...] = ())
         case "timestamp":
             return None
         case _:
-            return (shape.enum[0] if word is None else word) if shape.enum else "text"
+            return (shape.enum[0] if enum_value is None else enum_value) if shape.enum else "text"
 
 
-def words(shape: Any, value: Any) -> Iterator[str]:
-    """The words in `value` for which AWS has an enum."""
+def enum_values(shape: Any, value: Any) -> Iterator[str]:
+    """The texts in `value` for which AWS has an enum."""
     if shape.type_name == "structure":
         for key, item in value.items():
-            yield from words(shape.members[key], item)
+            yield from enum_values(shape.members[key], item)
     elif shape.type_name == "list":
         for item in value:
-            yield from words(shape.member, item)
+            yield from enum_values(shape.member, item)
     elif shape.type_name == "map":
         for item in value.values():
-            yield from words(shape.value, item)
+            yield from enum_values(shape.value, item)
     elif shape.type_name == "string" and shape.enum:
         yield value
 
@@ -86,11 +86,12 @@ def test_no_member_at_any_depth_is_lost(request_shape: str) -> None:
 
 
 @pytest.mark.parametrize("request_shape", ["RegisterTaskDefinitionRequest", "CreateServiceRequest"])
-def test_an_empty_word_is_not_sent_at_any_depth(request_shape: str) -> None:
+def test_an_empty_enum_value_is_not_sent_at_any_depth(request_shape: str) -> None:
     """PipeCD's examples have `pidMode: ""`, which AWS refuses."""
     shape = MODEL.shape_for(request_shape)
-    assert len(list(words(shape, sample(shape)))) > 15
-    assert list(words(shape, fit_to_shape(request_shape, sample(shape, word=""), "file", {}))) == []
+    assert len(list(enum_values(shape, sample(shape)))) > 15
+    empty = fit_to_shape(request_shape, sample(shape, enum_value=""), "file", {})
+    assert list(enum_values(shape, empty)) == []
 
 
 def test_every_member_of_a_task_definition_is_registered(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def pod(**container: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("found", "problem"),
     [
         (pod(state={"running": {}}), ""),
         (pod(state={"waiting": {"reason": "ContainerCreating"}}), ""),
@@ -139,5 +139,5 @@ def pod(**container: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_pod_says_why_it_cannot_start(found: Any, words: str) -> None:
-    assert pod_problem(found) == words
+def test_a_pod_says_why_it_cannot_start(found: Any, problem: str) -> None:
+    assert pod_problem(found) == problem

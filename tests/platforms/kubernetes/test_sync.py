@@ -108,7 +108,7 @@ async def test_an_unknown_kind_fails_after_a_while(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "words"),
+    ("image", "problem"),
     [
         ("web:nopull", "ImagePullBackOff: Back-off pulling image web:nopull"),
         (
@@ -117,12 +117,12 @@ async def test_an_unknown_kind_fails_after_a_while(shop: Shop) -> None:
         ),
     ],
 )
-async def test_a_rollout_that_fails_says_what_its_pods_say(shop: Shop, image: str, words: str) -> None:
+async def test_a_rollout_that_fails_says_what_its_pods_say(shop: Shop, image: str, problem: str) -> None:
     runner = shop.runner(shop.commit(deployment("web", image, deadline=3)))
     message = failure_text(await runner.run("K8S_SYNC"))
     assert f"Deployment web in {shop.namespace} does not work: " in message
     assert "has timed out progressing" in message
-    assert words in message
+    assert problem in message
 
 
 async def test_pods_with_a_problem_fail_the_stage_before_the_deadline(

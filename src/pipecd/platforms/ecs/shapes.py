@@ -1,7 +1,7 @@
 """Converts a file's mapping to an AWS request structure, with AWS's spelling and types.
 
 Files are written by hand or copied from AWS's responses: keys in any case, fields that a request does not
-have, numbers where AWS requires a string, empty texts where AWS requires one of several words. The SDK's
+have, numbers where AWS requires a string, empty texts where AWS requires the value of an enum. The SDK's
 model of the structure determines each field.
 """
 
@@ -53,7 +53,7 @@ class _ShapeReader:
                 return [
                     self.value(shape.member, item, (*path, at))
                     for at, item in enumerate(items)
-                    if not _is_unset_word(shape.member, item)
+                    if not _is_empty_enum(shape.member, item)
                 ]
             case "map":
                 items = self._expect(data, dict, "a mapping", path)
@@ -77,10 +77,10 @@ class _ShapeReader:
         fields = {}
         for key, item in self._expect(data, dict, "a mapping", path).items():
             name = by_lowercase.get(str(key).lower())
-            if name is None or item is None or _is_unset_word(members[name], item):
+            if name is None or item is None or _is_empty_enum(members[name], item):
                 continue
             value = self.value(members[name], item, (*path, key))
-            # A structure whose only members are unset words is unset too.
+            # A structure whose only members are empty enum values is absent too.
             if value or not isinstance(item, dict) or not item:
                 fields[name] = value
         return fields
@@ -117,6 +117,6 @@ class _ShapeReader:
         )
 
 
-def _is_unset_word(shape: Any, item: Any) -> bool:
-    """Whether `item` is empty where AWS requires one of several words: it means the same as an absent one."""
+def _is_empty_enum(shape: Any, item: Any) -> bool:
+    """Whether `item` is empty where AWS requires the value of an enum: it means the same as an absent one."""
     return item == "" and shape.type_name == "string" and bool(shape.enum)

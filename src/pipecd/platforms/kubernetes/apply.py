@@ -1,4 +1,4 @@
-"""Applies one object, or tells what applying it would do. Called by stages, drift detection and plan preview.
+"""Applies one object, or determines the effect. Called by stages, drift detection and plan preview.
 
 Uses server-side apply as the manager `pipecd`: fields that are removed from Git are removed from the object,
 and fields of others stay.
@@ -120,7 +120,7 @@ async def apply(
             return _rejected(placed, live, error)
         except Conflict:
             continue
-    raise Temporary(f"{placed} is changed by another program again and again")
+    raise Temporary(f"{placed} is changed by another program repeatedly")
 
 
 def _must_recreate(manifest: Manifest, live: Object) -> bool:

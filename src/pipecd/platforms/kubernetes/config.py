@@ -153,7 +153,7 @@ class TrafficRouting(StrictModel):
 
 class VariantLabel(StrictModel):
     key: str = "pipecd.dev/variant"
-    """Key of the label that tells variants apart."""
+    """Key of the label that distinguishes variants."""
     primary_value: str = "primary"
     """Value of the label for the primary variant."""
     canary_value: str = "canary"
@@ -195,7 +195,7 @@ class KubernetesApp(ApplicationSpec):
     traffic_routing: TrafficRouting = TrafficRouting()
     """How traffic is split between variants. Not implemented yet."""
     variant_label: VariantLabel = VariantLabel()
-    """The label that tells variants apart."""
+    """The label that distinguishes variants."""
     resource_routes: Sequence[ResourceRoute] = ()
     """Which objects are applied to other clusters. Not implemented: a file with routes is refused."""
 

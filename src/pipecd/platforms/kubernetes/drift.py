@@ -1,4 +1,4 @@
-"""Drift of a Kubernetes application: what a sync would change, told by the server.
+"""Drift of a Kubernetes application: what a sync would change, as the server answers.
 
 Each object is compared with the answer of a dry run of applying it. Both are complete objects of the server,
 so defaults, quantities, webhooks and fields of others need no rules here. The dry run is left out for an
@@ -69,8 +69,8 @@ async def detect_drift(request: ObservationRequest) -> Drift:
                 return await _compare(cluster, item, request.application, desired.variant)
 
         found = await asyncio.gather(*map(compared, pairs))
-        strangers = await _not_declared(cluster, list(kinds.values()), declared, request)
-    differing = [*(pair for pair in found if pair), *strangers]
+        not_declared = await _not_declared(cluster, list(kinds.values()), declared, request)
+    differing = [*(pair for pair in found if pair), *not_declared]
     return compare(differing, request.ignored, request.redact, exact=True)
 
 

@@ -85,7 +85,7 @@ def is_workload(api_version: str, kind: str) -> bool:
 
 
 def pod_problem(pod: Object) -> str:
-    """Why a pod cannot start, in the words of its status; empty if nothing is known to be wrong."""
+    """Why a pod cannot start, from its status; empty if no reason is known."""
     status = pod.get("status") or {}
     name = pod["metadata"]["name"]
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
@@ -93,11 +93,11 @@ def pod_problem(pod: Object) -> str:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") not in _STUCK:
             continue
-        words = f"pod {name}, container {container['name']}: {waiting['reason']}"
+        problem = f"pod {name}, container {container['name']}: {waiting['reason']}"
         if waiting.get("message"):
-            words += f": {waiting['message']}"
+            problem += f": {waiting['message']}"
         ended = (container.get("lastState") or {}).get("terminated")
-        return words + (f"; it last exited with code {ended['exitCode']}" if ended else "")
+        return problem + (f"; it last exited with code {ended['exitCode']}" if ended else "")
     for condition in status.get("conditions") or ():
         if condition.get("reason") == "Unschedulable":
             return f"pod {name} cannot be scheduled: {condition.get('message', '')}"

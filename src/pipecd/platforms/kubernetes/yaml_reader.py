@@ -25,10 +25,10 @@ MAX_DIGITS = 1000
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _BOOL = {
-    word: value
-    for value, words in ((True, "y yes true on"), (False, "n no false off"))
-    for lower in words.split()
-    for word in (lower, lower.capitalize(), lower.upper())
+    text: value
+    for value, forms in ((True, "y yes true on"), (False, "n no false off"))
+    for lower in forms.split()
+    for text in (lower, lower.capitalize(), lower.upper())
 }
 _INTEGER = r"[-+]?0b[01_]+|[-+]?0o[0-7_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"

@@ -49,9 +49,9 @@ async def wait_until_active(
         if replace_failed and (step := await _delete_earlier_failure(work, client, name, version, live)):
             return step
         code = live.configuration.get("StateReasonCode", "")
-        words = (live.state_reason or live.update_reason or "AWS gives no reason", code and f"({code})")
+        details = (live.state_reason or live.update_reason or "AWS gives no reason", code and f"({code})")
         return Failed(
-            reason=f"version {version} of {name} failed: {' '.join(filter(None, words))}",
+            reason=f"version {version} of {name} failed: {' '.join(filter(None, details))}",
             remedy="fix the reported error, and sync again",
         )
     if live.state in _USABLE and live.update != "InProgress":

@@ -35,7 +35,7 @@ PAGE_SIZE = 500
 #: Seconds.
 REQUEST_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 10.0
-#: A list is begun again when its pages expired, but not without end.
+#: How often a list is started again because its pages expired.
 _LIST_ATTEMPTS = 3
 _MAX_WARNINGS = 20
 

@@ -40,7 +40,7 @@ ALWAYS_ALLOWED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doomed:
+class Obsolete:
     """An object to delete."""
 
     api_version: str
@@ -57,13 +57,13 @@ async def list_once(job: Job, *, limit: int) -> Step:
     """Determine, log and store what will be deleted; None if that was done. Raises Refused at the limit."""
     if _LISTED in job.work.saved:
         return None
-    doomed = await find_doomed(job)
-    _check_limit(job, doomed, limit)
-    for item in doomed:
+    obsolete = await find_obsolete(job)
+    _check_limit(job, obsolete, limit)
+    for item in obsolete:
         job.work.log.info(f"{item} is not in Git, and will be deleted")
-    content = {"token": job.work.token, "doomed": [vars(item) for item in doomed]}
+    content = {"token": job.work.token, "obsolete": [vars(item) for item in obsolete]}
     await job.work.storage.store(STORED, json.dumps(content).encode())
-    return Again(saved={_LISTED: str(len(doomed))})
+    return Again(saved={_LISTED: str(len(obsolete))})
 
 
 async def delete(job: Job) -> Step:
@@ -74,22 +74,22 @@ async def delete(job: Job) -> Step:
     if content["token"] != job.work.token:
         return Failed(reason="the list of objects to delete is lost", remedy="sync the application again")
     count = 0
-    for item in (Doomed(**values) for values in content["doomed"]):
+    for item in (Obsolete(**values) for values in content["obsolete"]):
         count += await _delete_one(job, item)
     job.work.log.info(f"Deleted {count} objects that are not in Git")
     return Again(saved={_DELETED: str(count)})
 
 
-async def find_doomed(job: Job) -> Sequence[Doomed]:
+async def find_obsolete(job: Job) -> Sequence[Obsolete]:
     """The application's objects in the cluster that are not declared, in the order of deletion."""
     declared = await _declared(job)
-    found: dict[str, tuple[Manifest, Doomed]] = {}
+    found: dict[str, tuple[Manifest, Obsolete]] = {}
     for kind in preferred(await job.cluster.kinds.types()):
         if not {"list", "delete"} <= kind.verbs:
             continue
         for live in await _owned(job, kind):
             if identity_of(kind, live) not in declared and _may_delete(live, kind.kind):
-                found[live["metadata"]["uid"]] = (Manifest(live), _doomed(kind, live))
+                found[live["metadata"]["uid"]] = (Manifest(live), _obsolete(kind, live))
     ordered = order.sort([manifest for manifest, _ in found.values()])
     by_uid = {uid: item for uid, (_, item) in found.items()}
     return [by_uid[manifest.body["metadata"]["uid"]] for manifest in reversed(ordered)]
@@ -132,9 +132,9 @@ def _may_delete(live: Any, kind: str) -> bool:
     return kind not in KEPT_KINDS or annotations.get(PRUNE) == "enabled"
 
 
-def _doomed(kind: ResourceType, live: Any) -> Doomed:
+def _obsolete(kind: ResourceType, live: Any) -> Obsolete:
     metadata = live["metadata"]
-    return Doomed(
+    return Obsolete(
         api_version=kind.api_version,
         kind=kind.kind,
         namespace=metadata.get("namespace", ""),
@@ -143,22 +143,22 @@ def _doomed(kind: ResourceType, live: Any) -> Doomed:
     )
 
 
-def _check_limit(job: Job, doomed: Sequence[Doomed], limit: int) -> None:
-    total = len(doomed) + len(job.declared)
-    names = ", ".join(str(item) for item in doomed[:20])
-    if doomed and not job.declared:
+def _check_limit(job: Job, obsolete: Sequence[Obsolete], limit: int) -> None:
+    total = len(obsolete) + len(job.declared)
+    names = ", ".join(str(item) for item in obsolete[:20])
+    if obsolete and not job.declared:
         raise Refused(
-            f"the application declares no objects, so all {len(doomed)} would be deleted: {names}",
+            f"the application declares no objects, so all {len(obsolete)} would be deleted: {names}",
             remedy="restore its files, or delete the objects yourself",
         )
-    if len(doomed) > ALWAYS_ALLOWED and 100 * len(doomed) > limit * total:
+    if len(obsolete) > ALWAYS_ALLOWED and 100 * len(obsolete) > limit * total:
         raise Refused(
-            f"{len(doomed)} of {total} objects would be deleted, more than {limit} %: {names}",
+            f"{len(obsolete)} of {total} objects would be deleted, more than {limit} %: {names}",
             remedy="check the files, or raise pruneLimit",
         )
 
 
-async def _delete_one(job: Job, item: Doomed) -> int:
+async def _delete_one(job: Job, item: Obsolete) -> int:
     """1 if the object was deleted, 0 if it is gone or no longer to be deleted."""
     try:
         kind = await job.cluster.kinds.find(item.api_version, item.kind)
