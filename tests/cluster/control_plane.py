@@ -141,13 +141,17 @@ class ControlPlane:
             self.kill(name)
 
     def kill(self, name: str) -> None:
-        """Kills one of the processes."""
-        process = self._processes.pop(name)
+        """Kills one of the processes, if it runs."""
+        process = self._processes.pop(name, None)
+        if process is None:
+            return
         process.kill()
         process.wait()
 
     def start_api_server(self) -> None:
         """Starts it, also again after `kill`, and waits until it is ready."""
+        if "kube-apiserver" in self._processes:
+            return
         self._spawn(
             "kube-apiserver",
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",

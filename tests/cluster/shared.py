@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -63,10 +64,58 @@ def _start(binary: Path, directory: Path, ready: Path) -> None:
         time.sleep(0.05)
 
 
+@contextlib.contextmanager
+def usage(cluster: Cluster, *, exclusive: bool) -> Iterator[None]:
+    """Waits until no other test uses the cluster exclusively, or with `exclusive`, at all."""
+    with (cluster.directory.parent / "usage").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
+
+
+class Outage:
+    """Kills and starts the API server of a shared cluster. No other test may use the cluster then."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._directory = cluster.directory.parent
+
+    def begin(self, *, forget_versions: bool = False) -> None:
+        """Kills the API server. With `forget_versions`, watches cannot go on from where they were."""
+        self._request("forget" if forget_versions else "kill")
+
+    def end(self) -> None:
+        """Starts it again, and waits until it is ready. Does nothing if it runs."""
+        self._request("start")
+
+    def _request(self, command: str) -> None:
+        request, done = self._directory / "request", self._directory / "done"
+        done.unlink(missing_ok=True)
+        request.write_text(command)
+        os.kill(int((self._directory / "owner.pid").read_text()), signal.SIGUSR1)
+        deadline = time.monotonic() + START_TIMEOUT
+        while not done.exists():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{command}: {(self._directory / 'owner.log').read_text()}")
+            time.sleep(0.02)
+
+
+def _obey(plane: ControlPlane, directory: Path) -> None:
+    match (directory / "request").read_text():
+        case "start":
+            plane.start_api_server()
+        case command:
+            plane.kill("kube-apiserver")
+            if command == "forget":
+                plane.forget_versions()
+    (directory / "done").touch()
+
+
 def _own(binary: Path, directory: Path) -> None:
     """Starts the cluster, and ends it when no process holds the lock of its users."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with ControlPlane(binary, directory / "state") as cluster:
+    plane = ControlPlane(binary, directory / "state")
+    with plane as cluster:
+        (directory / "owner.pid").write_text(str(os.getpid()))
+        signal.signal(signal.SIGUSR1, lambda *_: _obey(plane, directory))
         unfinished = directory / "ready.unfinished"
         unfinished.write_text(cluster.to_json())
         unfinished.rename(directory / "ready.json")

@@ -5,12 +5,20 @@ from typing import Any
 
 from pipecd.model.application import Application, GitPath
 from pipecd.model.preview import Preview, PreviewRequest
+from pipecd.model.provider import FindProviders
 from pipecd.model.stage import Source
 from tests.platforms.aws.stage_runner import load_source
 from tests.stages.stage_runner import no_providers
 
 
-async def make_preview(platform: Any, head: Path, running: Path | None, *, provider: Any = None) -> Preview:
+async def make_preview(
+    platform: Any,
+    head: Path,
+    running: Path | None,
+    *,
+    provider: Any = None,
+    providers: FindProviders = no_providers,
+) -> Preview:
     async def checkout() -> Source | None:
         return load_source(platform, running) if running else None
 
@@ -24,7 +32,7 @@ async def make_preview(platform: Any, head: Path, running: Path | None, *, provi
             git_path=GitPath(repo_id="shop", path="shop"),
         ),
         provider=provider,
-        providers=no_providers,
+        providers=providers,
         head=load_source(platform, head),
         running=checkout,
     )

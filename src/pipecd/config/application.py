@@ -5,7 +5,7 @@ Called by the agent for each commit it checks. A platform adds its own fields wi
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Self
 
@@ -13,9 +13,10 @@ from pydantic import BaseModel, Field, model_validator
 
 from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document, parse
+from pipecd.config.document import Path as KeyPath
 from pipecd.config.stages import SIX_HOURS, SkipOn, is_stage_plugin
 from pipecd.config.values import MAX_PATH_PATTERNS, Duration, InsideApplication, PathGlob, Pattern, Text
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, Place
 from pipecd.model.application import is_kind, kind_of_plugin
 from pipecd.model.plan import ROLLBACK_NAMES
 
@@ -284,6 +285,12 @@ class ApplicationConfig:
     file: str
     #: An instance of the platform's subclass of `ApplicationSpec`.
     spec: Any
+    #: The file's lines by path; empty if it was not read from a file.
+    lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False, compare=False)
+
+    def place(self, *path: str | int) -> Place:
+        """Where the key `path` is, or the nearest one above it, such as `("spec", "input", "namespace")`."""
+        return Document(file=self.file, kind=self.kind, spec={}, lines=self.lines).place(path)
 
 
 def load(
@@ -312,7 +319,7 @@ def load(
     spec = decode(application_types.spec, document.spec, document, ("spec",))
     stages = _StageDecoder(document, application_types.options, accept_unknown=deployed)
     spec = spec.model_copy(update={"pipeline": stages.decode(spec.pipeline)})
-    return ApplicationConfig(kind=kind, file=file, spec=spec)
+    return ApplicationConfig(kind=kind, file=file, spec=spec, lines=document.lines)
 
 
 def auto_rollback(spec: ApplicationSpec, *, default: bool) -> bool:

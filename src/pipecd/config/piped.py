@@ -103,10 +103,8 @@ class PlatformProvider(LenientModel):
     """Unique name of the provider; applications select it when they are registered."""
     type: KindName
     """Name of the platform, such as `TERRAFORM`."""
-    labels: Annotated[Mapping[str, Text], Unused("applications name their provider")] = Field(
-        default_factory=dict
-    )
-    """Not used: applications name their provider. Accepted for compatibility with PipeCD."""
+    labels: Mapping[str, Text] = Field(default_factory=dict)
+    """Labels that `resourceRoutes` of applications select the provider by."""
     config: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the platform; the keys depend on `type`."""
 

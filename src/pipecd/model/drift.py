@@ -27,17 +27,20 @@ Redact = Callable[[str], str]
 class Pair:
     """One resource, live and in Git; None where it is missing.
 
-    `key` is `apiVersion:kind:namespace:name`, as in `driftDetection.ignoreFields`.
+    `key` is `apiVersion:kind:namespace:name`, as in `driftDetection.ignoreFields`. `cluster` is shown if the
+    application has resources in several places.
     """
 
     key: str
     running: Mapping[str, Any] | None
     git: Mapping[str, Any] | None
+    cluster: str = ""
 
     @property
     def title(self) -> str:
         _, kind, namespace, name = self.key.split(":", 3)
-        return f"{kind} {name}" + (f" in {namespace}" if namespace else "")
+        where = f" in {namespace}" if namespace else ""
+        return f"{kind} {name}{where}" + (f" ({self.cluster})" if self.cluster else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from pipecd.model.observation import ObservationRequest
 from pipecd.model.plan import Predefined as Predefined
 from pipecd.model.plan import Strategy as Strategy
 from pipecd.model.preview import Preview, PreviewRequest
+from pipecd.model.provider import FindProviders
 from pipecd.model.resource import Resource
 from pipecd.model.stage import Source, StageFunction
 
@@ -97,6 +98,9 @@ class Platform(Generic[Desired]):
     #: How to sync when nothing else decided: the running state (None before the first deployment) and the
     #: target.
     choose_strategy: Callable[[Desired | None, Desired], Strategy]
+    #: Called when a deployment is planned. Raises ConfigError, with the place in the application's file, if
+    #: the agent lacks a platform provider that the desired state needs besides the application's own.
+    check_providers: Callable[[Desired, FindProviders], None] = lambda desired, find: None
     #: Optional: changes from the running to the target state that the platform refuses for existing
     #: resources, as sentences that end in a remedy. The plan and the plan preview show them. Stages refuse
     #: them if the resources still exist.

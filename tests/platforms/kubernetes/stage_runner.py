@@ -2,14 +2,15 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipecd.errors import NotFound
+from pipecd.errors import ConfigError, NotFound
+from pipecd.model.provider import NamedProvider
 from pipecd.model.stage import Work
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config import Provider
@@ -34,9 +35,10 @@ class Storage:
 
 @dataclass
 class KubernetesRunner(AwsRunner):
-    """`application` is unique, because all tests share a cluster."""
+    """`application` is unique, because all tests share a cluster. `others` are providers for routes."""
 
     application: str = ""
+    others: Mapping[str, Provider] = field(default_factory=dict)
     storage: Storage = field(default_factory=Storage)
     piped: str = "piped-1"
 
@@ -49,7 +51,21 @@ class KubernetesRunner(AwsRunner):
             deployment=replace(work.deployment, application_id=self.application, kind="KUBERNETES"),
             stage=predefined,
             storage=self.storage,
+            providers=self.find,
         )
+
+    def find(self, name: str = "", *, labels: Mapping[str, str] | None = None) -> Sequence[NamedProvider]:
+        """See `model.provider.FindProviders`. All of `others` have the label `all: "yes"`."""
+        names = [name] if name else [*self.others] if labels == {"all": "yes"} else []
+        if not self.others.keys() >= set(names):
+            raise ConfigError(f"this agent has no KUBERNETES platform provider {name}", remedy="add it")
+        return [NamedProvider(name=found, config=self.others[found]) for found in names]
+
+
+def provider_of(cluster: Cluster) -> Provider:
+    return Provider.model_validate(
+        {"kubeConfigPath": str(cluster.kubeconfig), "apiQPS": 1000, "apiBurst": 1000}
+    )
 
 
 class Shop:
@@ -59,6 +75,8 @@ class Shop:
         self.cluster, self.namespace, self._directory = cluster, namespace, directory
         self.application = f"app-{uuid.uuid4().hex[:8]}"
         self._commits = 0
+        #: Platform providers for `resourceRoutes`, by name.
+        self.others: dict[str, Provider] = {}
         self.spec: dict[str, Any] = {"name": "shop", "input": {"namespace": namespace}}
 
     def commit(self, *manifests: Any, files: Mapping[str, str] | None = None, **spec: Any) -> Path:
@@ -80,12 +98,10 @@ class Shop:
         return folder
 
     def runner(self, target: Path, running: Path | None = None) -> KubernetesRunner:
-        provider = Provider.model_validate(
-            {"kubeConfigPath": str(self.cluster.kubeconfig), "apiQPS": 1000, "apiBurst": 1000}
-        )
         return KubernetesRunner(
             platform=platform,
-            provider=provider,
+            provider=provider_of(self.cluster),
+            others=self.others,
             target=target,
             running=running,
             application=self.application,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,11 +13,11 @@ from tests.platforms.kubernetes.stage_runner import config_map, deployment
 from tests.world import world
 
 
-def files(namespace: str, image: str) -> dict[str, str | None]:
+def files(namespace: str, image: str, **spec: Any) -> dict[str, str | None]:
     config = {
         "apiVersion": "pipecd.dev/v1beta1",
         "kind": "KubernetesApp",
-        "spec": {"name": "shop", "input": {"namespace": namespace}},
+        "spec": {"name": "shop", "input": {"namespace": namespace}, **spec},
     }
     manifests = [deployment("web", image, replicas=2, deadline=2), config_map("settings", {"a": image})]
     return {
@@ -51,3 +52,10 @@ async def test_a_rollout_that_never_becomes_ready_is_rolled_back(
         assert second.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert "Back-off pulling image web:nopull" in second.status_reason
         assert live() == ("web:1", "web:1", 2)
+
+        routes = [{"provider": {"name": "elsewhere"}}]
+        routed = await w.push("Route", files(namespace, "web:2", resourceRoutes=routes))
+        third = await w.wait_for_deployment(app, routed)
+        assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
+        assert "could not be planned: shop/app.pipecd.yaml:" in third.status_reason
+        assert "this agent has no KUBERNETES platform provider elsewhere" in third.status_reason

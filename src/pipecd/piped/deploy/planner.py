@@ -83,6 +83,8 @@ class Planner:
         async with self._sources.read(deployment.git_path, commit, platform) as source:
             strategy = await configured_strategy(deployment.trigger, source.config)
             target = await self._load_target(platform, source, strategy)
+            if target is not None:
+                platform.check_providers(target, self._providers.of_kind(deployment.kind))
             if target is None:
                 strategy = strategy or BY_SCRIPTS
             elif strategy is None or platform.refused_changes:

@@ -9,7 +9,12 @@ from pipecd.platforms.kubernetes.config import KubernetesApp, Provider, SyncOpti
 from pipecd.platforms.kubernetes.drift import detect_drift
 from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
-from pipecd.platforms.kubernetes.source import choose_strategy, load_desired_state, versions
+from pipecd.platforms.kubernetes.source import (
+    check_providers,
+    choose_strategy,
+    load_desired_state,
+    versions,
+)
 from pipecd.platforms.kubernetes.stages import STAGES
 
 platform = Platform(
@@ -23,6 +28,7 @@ platform = Platform(
     reads=reads,
     writes_files=writes_files,
     versions=versions,
+    check_providers=check_providers,
     choose_strategy=choose_strategy,
     plan_preview=plan_preview,
     # A check sends a request for each object, and another one if it changed.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import LenientModel, StrictModel, Unused
@@ -166,7 +166,15 @@ class ProviderReference(StrictModel):
     name: str = ""
     """Name of a platform provider of the agent."""
     labels: Mapping[str, Text] = Field(default_factory=dict)
-    """Labels that select platform providers of the agent, if `name` is empty."""
+    """Labels that select platform providers of the agent, if `name` is empty. Matching objects are applied to
+    each of them.
+    """
+
+    @model_validator(mode="after")
+    def _selects_something(self) -> Self:
+        if not self.name and not self.labels:
+            raise ValueError("name or labels of a platform provider must be given")
+        return self
 
 
 class RouteMatcher(StrictModel):
@@ -177,7 +185,7 @@ class RouteMatcher(StrictModel):
 
 
 class ResourceRoute(StrictModel):
-    provider: ProviderReference = ProviderReference()
+    provider: ProviderReference
     """Where matching objects are applied."""
     match: RouteMatcher | None = None
     """Which objects match. Absent: all."""
@@ -197,17 +205,9 @@ class KubernetesApp(ApplicationSpec):
     variant_label: VariantLabel = VariantLabel()
     """The label that distinguishes variants."""
     resource_routes: Sequence[ResourceRoute] = ()
-    """Which objects are applied to other clusters. Not implemented: a file with routes is refused."""
-
-    @field_validator("resource_routes")
-    @classmethod
-    def _refuse_routes(cls, routes: Sequence[ResourceRoute]) -> Sequence[ResourceRoute]:
-        if routes:
-            raise ValueError(
-                "objects of one application cannot be applied to several clusters yet;"
-                " use one application per cluster"
-            )
-        return routes
+    """Which objects are applied to other clusters. The first route that matches an object decides; without
+    one, it is applied to the application's own platform provider.
+    """
 
 
 class ResourceMatcher(LenientModel):

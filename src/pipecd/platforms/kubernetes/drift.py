@@ -9,7 +9,9 @@ import asyncio
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipecd.errors import NotFound, Refused
@@ -23,10 +25,11 @@ from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import COMMIT, PREFIX, Marks, resource_key
 from pipecd.platforms.kubernetes.normal import SERVER_METADATA
-from pipecd.platforms.kubernetes.owned import identity_of, list_owned
+from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned
 from pipecd.platforms.kubernetes.prepare import prepare
 from pipecd.platforms.kubernetes.secret import without_values
 from pipecd.platforms.kubernetes.source import DesiredState
+from pipecd.platforms.kubernetes.targets import Assignment, Target, assign
 
 IGNORE = "pipecd.dev/ignore-drift-detection"
 #: Objects of one application that are compared at the same time.
@@ -42,23 +45,50 @@ _SERVER_ANNOTATIONS = frozenset(
 async def detect_drift(request: ObservationRequest) -> Drift:
     """Changes nothing. Raises UserError if the cluster cannot be asked."""
     desired: DesiredState = request.desired
-    manifests = [
-        manifest
-        for manifest in prepare(desired.manifests, desired.variant if desired.adds_variant_label else None)
-        if manifest.annotations.get(IGNORE) != "true"
-    ]
-    async with connect(request.provider) as cluster:
+    own = Target(name=request.application.platform_provider, provider=request.provider)
+    assignments = assign(desired.manifests, desired.routes, own, request.providers)
+    async with AsyncExitStack() as stack:
+        sides = [
+            _Side(
+                request=request,
+                assignment=assignment,
+                cluster=await stack.enter_async_context(connect(assignment.target.provider)),
+                name=str(assignment.target) if len(assignments) > 1 else "",
+            )
+            for assignment in assignments
+        ]
+        found = await asyncio.gather(*(side.compare() for side in sides))
+        not_declared = [pair for side in sides for pair in await side.not_declared(sides)]
+    differing = [*(pair for pairs in found for pair in pairs), *not_declared]
+    return compare(differing, request.ignored, request.redact, exact=True)
+
+
+@dataclass(kw_only=True)
+class _Side:
+    """The objects of one cluster. `name` is empty if the application has no other one."""
+
+    request: ObservationRequest
+    assignment: Assignment
+    cluster: Cluster
+    name: str
+    declared: set[tuple[str, ...]] = field(default_factory=set)
+    kinds: dict[tuple[str, str], ResourceType] = field(default_factory=dict)
+
+    async def compare(self) -> Sequence[Pair]:
+        """Declared objects that differ."""
+        desired: DesiredState = self.request.desired
+        variant = desired.variant if desired.adds_variant_label else None
         pairs: list[Pair | Placed] = []
-        declared: set[tuple[str, ...]] = set()
-        kinds: dict[tuple[str, str], ResourceType] = {}
-        for manifest in manifests:
+        for manifest in prepare(self.assignment.manifests, variant):
+            if manifest.annotations.get(IGNORE) == "true":
+                continue
             try:
-                placed = await place(cluster, manifest, desired.namespace)
+                placed = await place(self.cluster, manifest, desired.namespace)
             except UnknownKind:
                 pairs.append(Pair(key=resource_key(manifest), running=None, git=manifest.body))
                 continue
-            declared.add(placed.identity)
-            kinds[placed.type.group, placed.type.kind] = placed.type
+            self.declared.add(placed.identity)
+            self.kinds[placed.type.group, placed.type.kind] = placed.type
             pairs.append(placed)
         semaphore = asyncio.Semaphore(_CONCURRENT)
 
@@ -66,12 +96,26 @@ async def detect_drift(request: ObservationRequest) -> Drift:
             if isinstance(item, Pair):
                 return item
             async with semaphore:
-                return await _compare(cluster, item, request.application, desired.variant)
+                return await _compare(self.cluster, item, self.request.application, desired.variant)
 
         found = await asyncio.gather(*map(compared, pairs))
-        not_declared = await _not_declared(cluster, list(kinds.values()), declared, request)
-    differing = [*(pair for pair in found if pair), *not_declared]
-    return compare(differing, request.ignored, request.redact, exact=True)
+        return [replace(pair, cluster=self.name) for pair in found if pair]
+
+    async def not_declared(self, sides: Sequence["_Side"]) -> Sequence[Pair]:
+        """Objects of the application that are not in Git, of the kinds that are."""
+        request, provider = self.request, self.assignment.target.provider
+        pairs = []
+        for kind in self.kinds.values():
+            for live in await list_owned(self.cluster, kind, request.application.id, provider):
+                found, identity = Manifest(live), identity_of(kind, live)
+                if identity in self.declared or found.annotations.get(IGNORE) == "true":
+                    continue
+                others = [side for side in sides if side is not self and identity in side.declared]
+                if not any([await is_same_object(side.cluster, kind, live) for side in others]):
+                    pairs.append(
+                        Pair(key=resource_key(found), running=_comparable(live), git=None, cluster=self.name)
+                    )
+        return pairs
 
 
 async def _compare(
@@ -107,22 +151,6 @@ async def _compare(
             _same.popitem(last=False)
         return None
     return pair
-
-
-async def _not_declared(
-    cluster: Cluster,
-    kinds: Sequence[ResourceType],
-    declared: Set[tuple[str, ...]],
-    request: ObservationRequest,
-) -> list[Pair]:
-    """Objects of the application that are not in Git, of the kinds that are."""
-    pairs = []
-    for kind in kinds:
-        for live in await list_owned(cluster, kind, request.application.id, request.provider):
-            found = Manifest(live)
-            if identity_of(kind, live) not in declared and found.annotations.get(IGNORE) != "true":
-                pairs.append(Pair(key=resource_key(found), running=_comparable(live), git=None))
-    return pairs
 
 
 def _comparable(live: Mapping[str, Any]) -> dict[str, Any]:

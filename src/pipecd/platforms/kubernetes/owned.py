@@ -1,5 +1,6 @@
-"""Finds the objects of an application in the cluster. Called by pruning and drift detection."""
+"""Finds the objects of an application in a cluster. Called by pruning and drift detection."""
 
+from pipecd.errors import NotFound
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
@@ -26,3 +27,13 @@ def identity_of(kind: ResourceType, live: Object) -> tuple[str, str, str, str]:
     """The same as `Placed.identity` of the object's manifest."""
     metadata = live["metadata"]
     return kind.group, kind.kind, metadata.get("namespace", ""), metadata["name"]
+
+
+async def is_same_object(cluster: Cluster, kind: ResourceType, live: Object) -> bool:
+    """Whether `cluster` has this very object: two platform providers may be the same cluster."""
+    metadata = live["metadata"]
+    try:
+        found = await cluster.api.get(kind, metadata.get("namespace", ""), metadata["name"])
+    except NotFound:
+        return False
+    return bool(found["metadata"]["uid"] == metadata["uid"])

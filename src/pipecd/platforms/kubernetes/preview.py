@@ -5,7 +5,7 @@ what was added or changed, so that a refusal is known before the merge.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.prepare import prepare
 from pipecd.platforms.kubernetes.secret import without_values
-from pipecd.platforms.kubernetes.source import DesiredState, load_desired_state
+from pipecd.platforms.kubernetes.source import DesiredState, check_providers, load_desired_state
+from pipecd.platforms.kubernetes.targets import Assignment, Target, assign
 
 #: More objects are not checked by dry runs.
 MAX_CHECKED = 200
@@ -30,6 +31,7 @@ async def plan_preview(request: PreviewRequest) -> Preview:
     running = await request.running()
     old = await load_desired_state(running) if running else None
     head = await load_desired_state(request.head)
+    check_providers(head, request.providers)
     before, after = _by_name(old), _by_name(head)
     preview = await asyncio.to_thread(file_preview, None if old is None else _bodies(before), _bodies(after))
     added = [name for name in after if name not in before]
@@ -41,11 +43,9 @@ async def plan_preview(request: PreviewRequest) -> Preview:
         f"{len(added)} added manifests, {len(changed)} changed manifests, {len(deleted)} deleted manifests"
     )
     preview = replace(preview, summary=summary)
-    try:
-        refusals = await _refusals(request, head, [after[name] for name in (*added, *changed)])
-    except PipecdError as error:
-        note = f"The cluster was not asked, because it cannot be reached or used: {error}"
-        return replace(preview, details=f"{preview.details}\n{note}\n")
+    refusals, notes = await _refusals(request, head, [after[name] for name in (*added, *changed)])
+    if notes:
+        preview = replace(preview, details="\n".join([preview.details, *notes, ""]))
     if not refusals:
         return preview
     count = len(refusals)
@@ -68,10 +68,28 @@ def _bodies(manifests: Mapping[str, Manifest]) -> Mapping[str, Any]:
 
 async def _refusals(
     request: PreviewRequest, head: DesiredState, changed: Sequence[Manifest]
-) -> Sequence[str]:
-    """Why the cluster would refuse each of the objects that it would refuse."""
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Why a cluster would refuse each object that it would refuse, and why a cluster was not asked."""
     names = {str(manifest) for manifest in changed}
-    prepared = prepare(head.manifests, head.variant if head.adds_variant_label else None)
+    own = Target(name=request.application.platform_provider, provider=request.provider)
+    assignments = assign(head.manifests, head.routes, own, request.providers)
+    refusals, notes = [], []
+    for item in assignments:
+        prefix = f"{item.target}: " if len(assignments) > 1 else ""
+        try:
+            found = await _refusals_of(request, head, item, names)
+        except PipecdError as error:
+            notes.append(f"{prefix}The cluster was not asked, because it cannot be reached or used: {error}")
+        else:
+            refusals += [f"{prefix}{reason}" for reason in found]
+    return refusals, notes
+
+
+async def _refusals_of(
+    request: PreviewRequest, head: DesiredState, assignment: Assignment, names: Set[str]
+) -> Sequence[str]:
+    """Of the objects with `names`, in one cluster."""
+    prepared = prepare(assignment.manifests, head.variant if head.adds_variant_label else None)
     checked = [manifest for manifest in prepared if str(manifest) in names][:MAX_CHECKED]
     definitions = any(manifest.kind == "CustomResourceDefinition" for manifest in head.manifests)
     semaphore = asyncio.Semaphore(_CONCURRENT)
@@ -91,6 +109,6 @@ async def _refusals(
                 return str(error)
         return ""
 
-    async with connect(request.provider) as cluster:
+    async with connect(assignment.target.provider) as cluster:
         reasons = await asyncio.gather(*(refusal(cluster, manifest) for manifest in checked))
     return [reason for reason in reasons if reason]

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pipecd.config.application import ApplicationConfig
 from pipecd.model.deployment import SyncStrategy, Version, VersionKind
 from pipecd.model.plan import Strategy
+from pipecd.model.provider import FindProviders
 from pipecd.model.stage import Source
 from pipecd.platforms.images import image_name, image_tag, image_version
 from pipecd.platforms.kubernetes.config import KubernetesApp, WorkloadReference
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.render import render
+from pipecd.platforms.kubernetes.targets import Route, find_targets, read_routes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class DesiredState:
     variant: tuple[str, str] = ("pipecd.dev/variant", "primary")
     adds_variant_label: bool = False
     warnings: Sequence[str] = ()
+    routes: Sequence[Route] = ()
 
 
 async def load_desired_state(source: Source) -> DesiredState:
@@ -40,6 +43,7 @@ async def load_desired_state(source: Source) -> DesiredState:
         variant=(label.key, label.primary_value),
         adds_variant_label=spec.quick_sync.add_variant_label_to_selector,
         warnings=[str(warning) for warning in warnings],
+        routes=read_routes(config),
     )
 
 
@@ -48,6 +52,12 @@ def versions(desired: DesiredState) -> Sequence[Version]:
     if not images:
         return (Version(kind=VersionKind.UNKNOWN, version="unknown"),)
     return tuple(image_version(image) for image in images)
+
+
+def check_providers(desired: DesiredState, find: FindProviders) -> None:
+    """Raises ConfigError if a route names a platform provider that the agent lacks."""
+    for route in desired.routes:
+        find_targets(route, find)
 
 
 def choose_strategy(running: DesiredState | None, target: DesiredState) -> Strategy:

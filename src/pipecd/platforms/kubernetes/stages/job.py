@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipecd.model.stage import Again, Failed, Source, Work
@@ -13,6 +13,7 @@ from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.order import sort
 from pipecd.platforms.kubernetes.prepare import prepare
+from pipecd.platforms.kubernetes.targets import Target
 
 #: A call of a stage returns after about this time, so that its progress is stored (seconds).
 CALL_SECONDS = 10.0
@@ -23,13 +24,20 @@ Step = Again | Failed | None
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """`source` is the commit to apply: the target, or for a rollback the running one."""
+    """The work of a stage in one cluster. `source` is the commit to apply: the target, or for a rollback the
+    running one.
+    """
 
     work: Work[Any]
     cluster: Cluster
     source: Source
-    #: As declared, in the order of the files.
+    #: The objects of this cluster as declared, in the order of the files.
     declared: Sequence[Manifest]
+    target: Target
+    #: Whether it is the cluster of the application's own platform provider.
+    is_own: bool
+    #: Those of all clusters of the stage, this one included.
+    all_jobs: Sequence["Job"] = field(repr=False)
 
     @property
     def spec(self) -> KubernetesApp:

@@ -17,7 +17,7 @@ from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind, preferred
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.manifest import Key, Manifest
 from pipecd.platforms.kubernetes.mark import belongs_to
-from pipecd.platforms.kubernetes.owned import identity_of, list_owned
+from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 
 PRUNE = "pipecd.dev/prune"
@@ -88,7 +88,10 @@ async def find_obsolete(job: Job) -> Sequence[Obsolete]:
         if not {"list", "delete"} <= kind.verbs:
             continue
         for live in await _owned(job, kind):
-            if identity_of(kind, live) not in declared and _may_delete(live, kind.kind):
+            identity = identity_of(kind, live)
+            if identity in declared or not _may_delete(live, kind.kind):
+                continue
+            if not await _is_declared_elsewhere(job, kind, live):
                 found[live["metadata"]["uid"]] = (Manifest(live), _obsolete(kind, live))
     ordered = order.sort([manifest for manifest, _ in found.values()])
     by_uid = {uid: item for uid, (_, item) in found.items()}
@@ -105,6 +108,13 @@ async def _declared(job: Job) -> Set[tuple[str, ...]]:
             continue
         declared.add(placed.identity)
     return declared
+
+
+async def _is_declared_elsewhere(job: Job, kind: ResourceType, live: Any) -> bool:
+    """Whether the object is declared for another platform provider, which is the same cluster."""
+    identity = identity_of(kind, live)
+    others = [other for other in job.all_jobs if other is not job and identity in await _declared(other)]
+    return any([await is_same_object(other.cluster, kind, live) for other in others])
 
 
 async def _owned(job: Job, kind: ResourceType) -> list[Any]:
@@ -144,9 +154,10 @@ def _obsolete(kind: ResourceType, live: Any) -> Obsolete:
 
 
 def _check_limit(job: Job, obsolete: Sequence[Obsolete], limit: int) -> None:
-    total = len(obsolete) + len(job.declared)
+    declared = sum(len(other.declared) for other in job.all_jobs)
+    total = len(obsolete) + declared
     names = ", ".join(str(item) for item in obsolete[:20])
-    if obsolete and not job.declared:
+    if obsolete and not declared:
         raise Refused(
             f"the application declares no objects, so all {len(obsolete)} would be deleted: {names}",
             remedy="restore its files, or delete the objects yourself",

@@ -1,11 +1,20 @@
 """K8S_SYNC: brings the cluster to the state in Git, and waits until it works."""
 
+from collections.abc import Awaitable
+from functools import partial
+
 from pipecd.model.stage import Again, Done, Outcome, Work
-from pipecd.platforms.kubernetes.cluster.connection import connect
-from pipecd.platforms.kubernetes.config import SyncOptions
+from pipecd.platforms.kubernetes.config import KubernetesApp, SyncOptions
 from pipecd.platforms.kubernetes.stages import prune
-from pipecd.platforms.kubernetes.stages.converge import converge
-from pipecd.platforms.kubernetes.stages.job import Job
+from pipecd.platforms.kubernetes.stages.clusters import (
+    Phase,
+    converge_wave,
+    forget_former_targets,
+    open_jobs,
+    run_phases,
+    waves,
+)
+from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import target_manifests
 
 
@@ -14,20 +23,27 @@ async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
     manifests, shared = await target_manifests(work, source)
     if shared:
         return Again(shared=shared, note=f"Rendered {len(manifests)} objects")
-    async with connect(work.provider) as cluster:
-        job = Job(work=work, cluster=cluster, source=source, declared=manifests)
-        options = _options(work, job)
-        if options.prune and (step := await prune.list_once(job, limit=options.prune_limit)):
-            return step
+    options = _options(work, source.config.spec)
+
+    async def list_obsolete(job: Job) -> Step:
+        return await prune.list_once(job, limit=options.prune_limit)
+
+    def apply(job: Job, last_wave: int | None) -> Awaitable[Step]:
         ordered = job.ordered(add_variant_label=options.add_variant_label_to_selector)
-        if step := await converge(job, ordered):
+        return converge_wave(job, ordered, last_wave)
+
+    async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
+        phases: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
+        if options.prune:
+            phases = [list_obsolete, *phases, prune.delete]
+        if step := await run_phases(work, jobs, phases):
             return step
-        if options.prune and (step := await prune.delete(job)):
-            return step
+        if options.prune:
+            await forget_former_targets(work, jobs)
     return Done(note=f"{len(manifests)} objects are applied and work")
 
 
-def _options(work: Work[SyncOptions], job: Job) -> SyncOptions:
+def _options(work: Work[SyncOptions], spec: KubernetesApp) -> SyncOptions:
     """`with` of a stage in a pipeline; a quick sync has its options in `spec.quickSync`."""
     with_options = work.options.model_fields_set if work.options else ()
-    return work.options if with_options and not work.stage.predefined else job.spec.quick_sync
+    return work.options if with_options and not work.stage.predefined else spec.quick_sync

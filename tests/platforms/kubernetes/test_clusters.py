@@ -1,0 +1,135 @@
+"""Applications on two clusters: routes of objects, waves, pruning, drift, preview and rollback.
+
+The second cluster is shared by the tests that need one. Only `test_outages` stops its API server.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipecd.model.drift import Drift
+from pipecd.model.stage import Failed
+from pipecd.platforms.kubernetes import platform
+from pipecd.platforms.kubernetes.drift import detect_drift
+from pipecd.platforms.kubernetes.stages import job
+from tests.cluster.control_plane import Cluster
+from tests.platforms.aws.observation import observation_request
+from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
+from tests.platforms.kubernetes.conftest import create_namespace
+from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment, provider_of
+from tests.platforms.make_preview import make_preview
+
+PRUNE = {"quickSync": {"prune": True}}
+EAST = {"provider": {"name": "east"}, "match": {"kind": "Deployment"}}
+BOTH = {"provider": {"labels": {"all": "yes"}}}
+
+
+@pytest.fixture
+def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """`west` is the application's own cluster."""
+    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+    shop = Shop(cluster, namespace, tmp_path)
+    shop.others = {"west": provider_of(cluster)}
+    return shop
+
+
+@pytest.fixture
+def east(shop: Shop, other_cluster: Cluster, tmp_path: Path) -> Shop:
+    """The same application on the other cluster."""
+    create_namespace(other_cluster, shop.namespace)
+    shop.others["east"] = provider_of(other_cluster)
+    return Shop(other_cluster, shop.namespace, tmp_path)
+
+
+async def drift(shop: Shop, commit: Path) -> Drift:
+    runner = shop.runner(commit)
+    request = await observation_request(platform, runner.provider, commit)
+    application = replace(request.application, id=shop.application)
+    return await detect_drift(replace(request, application=application, providers=runner.find))
+
+
+async def test_each_object_is_applied_to_its_cluster_and_pruned_where_it_was(shop: Shop, east: Shop) -> None:
+    files = (deployment("web"), config_map("a"), config_map("b", {"x": "1"}))
+    first = shop.commit(*files, resourceRoutes=[EAST, {**BOTH, "match": {"name": "b"}}])
+    runner = shop.runner(first)
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    assert east.get("deployments", "web")["status"]["availableReplicas"] == 1
+    assert shop.get("deployments", "web") is None
+    assert (shop.get("configmaps", "a") is None, east.get("configmaps", "a") is None) == (False, True)
+    assert shop.get("configmaps", "b") and east.get("configmaps", "b")
+    assert "[east] Applied 2 objects" in runner.log.lines
+    assert (await drift(shop, first)).in_sync
+
+    east.patch("configmaps", "b", {"data": {"x": "2"}}, manager="kubectl-edit")
+    shop.cluster.request(shop.path("configmaps", "a"), method="DELETE")
+    found = await drift(shop, first)
+    assert f"ConfigMap a in {shop.namespace} (the agent's cluster): not running" in found.details
+    assert f"# ConfigMap b in {shop.namespace} (east)" in found.details
+
+    # Without routes, what the other cluster had is deleted there.
+    second = runner.next_deployment(shop.commit(*files, **PRUNE))
+    assert_succeeded(await second.run("K8S_SYNC"))
+    assert shop.get("deployments", "web") and shop.get("configmaps", "a")
+    assert east.get("deployments", "web") is None and east.get("configmaps", "b") is None
+    third = second.next_deployment(shop.commit(config_map("a"), **PRUNE))
+    assert_succeeded(await third.run("K8S_SYNC"))
+    assert not any(line.startswith("[east]") for line in third.log.lines), "it is not asked again"
+
+
+async def test_two_names_of_one_cluster_prune_nothing_of_each_other(shop: Shop) -> None:
+    files = (config_map("a"), config_map("b"))
+    routes = [{"provider": {"name": "west"}, "match": {"name": "b"}}]
+    first = shop.commit(*files, resourceRoutes=routes, **PRUNE)
+    runner = shop.runner(first)
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    assert_succeeded(await runner.next_deployment(first).run("K8S_SYNC"))
+    assert shop.get("configmaps", "a") and shop.get("configmaps", "b")
+    assert (await drift(shop, first)).in_sync
+
+
+async def test_a_wave_begins_when_the_one_before_works_in_all_clusters(shop: Shop, east: Shop) -> None:
+    late = config_map("late", order="1")
+    failing = deployment("web", "web:nopull", deadline=1)
+    runner = shop.runner(shop.commit(failing, late, resourceRoutes=[EAST]))
+    message = failure_text(await runner.run("K8S_SYNC"))
+    assert message.startswith(f"east: Deployment web in {shop.namespace} does not work")
+    assert shop.get("configmaps", "late") is None
+
+
+async def test_a_rollback_is_successful_only_if_it_is_in_every_cluster(shop: Shop, east: Shop) -> None:
+    routes = {"resourceRoutes": [BOTH]}
+    first = shop.commit(config_map("a", {"x": "1"}), config_map("b", {"x": "1"}), **routes)
+    before = shop.runner(first)
+    assert_succeeded(await before.run("K8S_SYNC"))
+    runner = before.next_deployment(shop.commit(config_map("a", {"x": "2"}), config_map("b"), **routes))
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    # In the first cluster, another application has taken the object over.
+    owner = {"metadata": {"annotations": {"pipecd.dev/application": "other"}}}
+    shop.patch("configmaps", "a", owner)
+    outcome = await runner.run("ROLLBACK")
+    assert isinstance(outcome, Failed)
+    assert outcome.reason.startswith("west: ") and "belongs to the application other" in outcome.reason
+    assert east.get("configmaps", "a")["data"] == {"x": "1"}, "the others are rolled back"
+    assert shop.get("configmaps", "b")["data"] == {"x": "1"}
+
+
+async def test_a_preview_names_the_cluster_that_would_refuse(shop: Shop, east: Shop) -> None:
+    head = shop.commit({**config_map("a"), "dat": {}}, resourceRoutes=[BOTH])
+    runner = shop.runner(head)
+    away = provider_of(east.cluster).model_copy(update={"master_url": "https://127.0.0.1:1"})
+    runner.others = {**runner.others, "east": away}
+    preview = await make_preview(platform, head, None, provider=runner.provider, providers=runner.find)
+    assert preview.summary.endswith("; the cluster would refuse 1")
+    assert "- west: " in preview.details and "east: The cluster was not asked" in preview.details
+
+
+async def test_what_a_call_stores_is_that_of_its_cluster(
+    shop: Shop, east: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "CALL_SECONDS", 0.0)
+    target = shop.commit(deployment("web"), config_map("a", order="1"), resourceRoutes=[BOTH], **PRUNE)
+    runner = shop.runner(target)
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    saved = runner.saved["K8S_SYNC"]
+    assert [saved.get(f"pipecd/applied{of}") for of in ("@west", "@east", "")] == ["2", "2", None]
