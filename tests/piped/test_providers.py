@@ -1,12 +1,14 @@
 """Platform providers of the agent's file: found by kind and name, or by labels."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from pipecd.config import piped as config
 from pipecd.errors import ConfigError
+from pipecd.piped.default_provider import with_default_provider
 from pipecd.piped.providers import Providers
 
 SPEC: dict[str, Any] = {
@@ -32,10 +34,12 @@ SPEC: dict[str, Any] = {
 }
 
 
+DOCUMENT = {"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": SPEC}
+
+
 @pytest.fixture
 def providers() -> Providers:
-    document = {"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": SPEC}
-    return Providers(config.load(json.dumps(document), "piped.yaml"))
+    return Providers(config.load(json.dumps(DOCUMENT), "piped.yaml"))
 
 
 def test_a_provider_is_identified_by_its_kind_and_name(providers: Providers) -> None:
@@ -68,3 +72,26 @@ def test_providers_are_found_by_name_or_labels(providers: Providers) -> None:
     assert find(labels={"env": "other"}) == []
     with pytest.raises(ConfigError, match="no TERRAFORM platform provider third"):
         find("third")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "in_cluster", "declared", "expected"),
+    [
+        (None, True, (), ["kubernetes-default"]),
+        (None, False, (), []),
+        (True, False, (), ["kubernetes-default"]),
+        (False, True, (), []),
+        (True, True, ("kubernetes-default",), ["kubernetes-default"]),
+    ],
+)
+def test_the_cluster_of_the_agent_has_a_provider_of_its_own(
+    enabled: bool | None, in_cluster: bool, declared: Sequence[str], expected: list[str]
+) -> None:
+    listed = [{"name": name, "type": "KUBERNETES", "config": {"context": "mine"}} for name in declared]
+    spec = config.load(json.dumps({**DOCUMENT, "spec": {**SPEC, "platformProviders": listed}}), "piped.yaml")
+    environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"} if in_cluster else {}
+    found = Providers(with_default_provider(spec, enabled, environ))
+    names = [provider.name for provider in found.find("KUBERNETES", labels={})]
+    assert names == expected
+    for name in names:
+        assert found.config("KUBERNETES", name).context == ("mine" if declared else "")

@@ -28,16 +28,19 @@ class Duration(click.ParamType[float]):
 
 
 def switch(
-    name: str, help: str, *, default: bool = False, hidden: bool = False, envvar: str | None = None
+    name: str, help: str, *, default: bool | None = False, hidden: bool = False, envvar: str | None = None
 ) -> Callable[[Function], Function]:
-    """A boolean option: `--name` alone is true; `--name=true` and `--name=false`, as in charts, also work."""
+    """A boolean option: `--name` alone is true; `--name=true` and `--name=false`, as in charts, also work.
+
+    With the default None, it can be told whether the option was given.
+    """
     return click.option(
         name,
         type=click.BOOL,
         is_flag=False,
         flag_value="true",
         default=default,
-        show_default=True,
+        show_default=default is not None,
         help=help,
         hidden=hidden,
         envvar=envvar,

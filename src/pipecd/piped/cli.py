@@ -27,6 +27,7 @@ from pipecd.config.flags import (
 )
 from pipecd.config.sources import read
 from pipecd.piped import run
+from pipecd.piped.default_provider import with_default_provider
 from pipecd.piped.options import Options
 from pipecd.piped.unsupported_config import log_keys_without_effect
 from pipecd.telemetry import configure_logging
@@ -35,7 +36,6 @@ log = structlog.get_logger()
 
 #: Flag → why it has no effect.
 _WITHOUT_EFFECT = {
-    "enable_default_kubernetes_cloud_provider": "name the provider in spec.platformProviders",
     "app_manifest_cache_count": "manifests are not cached",
     "profile": "profiles are not uploaded",
     "profile_debug_logging": "profiles are not uploaded",
@@ -66,7 +66,11 @@ _WITHOUT_EFFECT = {
 @click.option("--grace-period", default=30.0, type=Duration(), help="Maximum duration of a shutdown.")
 @click.option("--launcher-version", default="", help="Version of the launcher, which sets this option.")
 @switch("--add-login-user-to-passwd", "Add this process's user to /etc/passwd, for SSH on OpenShift.")
-@switch("--enable-default-kubernetes-cloud-provider", "No effect.", hidden=True)
+@switch(
+    "--enable-default-kubernetes-cloud-provider",
+    "Add the platform provider kubernetes-default: the cluster of the agent. Default: if it runs in one.",
+    default=None,
+)
 @click.option("--app-manifest-cache-count", default=None, type=int, hidden=True)
 @click.option(
     "--log-encoding",
@@ -96,6 +100,7 @@ def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
     _warn_without_effect(flags)
     document = asyncio.run(read(config_flags(flags)))
     spec = config.load(document.text, document.name)
+    spec = with_default_provider(spec, flags["enable_default_kubernetes_cloud_provider"])
     log_keys_without_effect(spec, document.text, document.name)
     home = flags["home_dir"] or Path.home() / ".piped"
     return spec, Options(
