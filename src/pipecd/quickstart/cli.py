@@ -1,6 +1,7 @@
 """The command `pipecd quickstart`."""
 
 import asyncio
+import re
 from pathlib import Path
 
 import click
@@ -8,6 +9,8 @@ from rich.console import Console as Terminal
 from rich.panel import Panel
 
 from pipecd import quickstart
+from pipecd.quickstart import demo_cluster
+from pipecd.quickstart.demo_cluster import DemoCluster
 from pipecd.quickstart.ports import DEFAULT_PORT, Ports
 from pipecd.quickstart.state import PROJECT, USERNAME, State, remove
 from pipecd.telemetry import configure_logging
@@ -32,15 +35,46 @@ DEFAULT_FOLDER = "pipecd-quickstart"
 @click.option(
     "--with-aws-emulator", is_flag=True, help="Add an emulated AWS with a Lambda and an ECS application."
 )
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Kubeconfig of your cluster: the demo is deployed to it, with Kubernetes applications instead.",
+)
+@click.option("--context", default="", help="Context of the kubeconfig. Default: its current context.")
+@click.option(
+    "--namespace",
+    default=demo_cluster.NAMESPACE,
+    show_default=True,
+    help="Namespace of the Kubernetes applications. It is created, and never deleted.",
+)
+@click.option(
+    "--simulated-cluster",
+    "binary",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Start a local cluster without containers from this binary, which `make cluster` builds, and"
+    " deploy the Kubernetes applications to it.",
+)
 @click.option("--clean", is_flag=True, help="Remove the state directory and exit.")
-def command(state_dir: Path, port: int, with_aws_emulator: bool, clean: bool) -> None:
+def command(
+    state_dir: Path,
+    port: int,
+    with_aws_emulator: bool,
+    kubeconfig: Path | None,
+    context: str,
+    namespace: str,
+    binary: Path | None,
+    clean: bool,
+) -> None:
     """Run control plane, agent, a Git remote and four demo applications on this machine."""
     configure_logging("humanize", "warning")
     terminal = Terminal(highlight=False)
     if clean:
-        removed = remove(state_dir)
+        removed, stays = remove(state_dir)
         terminal.print(f"Removed {state_dir}" if removed else f"{state_dir} does not exist")
+        if stays:
+            terminal.print(stays, soft_wrap=True)
         return
+    cluster = _cluster(state_dir, kubeconfig, context, namespace, binary)
 
     def ready(state: State, ports: Ports) -> None:
         terminal.print(
@@ -48,11 +82,49 @@ def command(state_dir: Path, port: int, with_aws_emulator: bool, clean: bool) ->
                 f"[bold]http://localhost:{ports.console}[/bold]\n\n"
                 f"project   {PROJECT}\nuser      {USERNAME}\npassword  {state.password()}\n\n"
                 f"git clone http://localhost:{ports.git}/demo.git\n\n"
+                f"{_describe(cluster) if cluster else ''}"
                 "The applications are being deployed; the console shows what to try next.\n"
                 "Ctrl-C stops everything. The next start continues with the same state.",
                 title="PipeCD is ready",
                 expand=False,
             )
         )
+        if cluster:
+            print_line(f"{cluster.kubectl} get pods")
 
-    asyncio.run(quickstart.run(state_dir, Ports(port), terminal.print, ready, with_aws=with_aws_emulator))
+    def print_line(text: str) -> None:
+        # Commands are for copying, so the terminal wraps them, and nothing is markup.
+        terminal.print(text, soft_wrap=True, markup=False)
+
+    asyncio.run(
+        quickstart.run(state_dir, Ports(port), print_line, ready, with_aws=with_aws_emulator, cluster=cluster)
+    )
+
+
+def _cluster(
+    state_dir: Path, kubeconfig: Path | None, context: str, namespace: str, binary: Path | None
+) -> DemoCluster | None:
+    """None if the demo is not that of Kubernetes. Raises UsageError."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
+        raise click.UsageError("--namespace: up to 63 of a-z, 0-9 and -")
+    if kubeconfig and binary:
+        raise click.UsageError("--kubeconfig and --simulated-cluster exclude each other")
+    if kubeconfig:
+        return DemoCluster(kubeconfig=kubeconfig.absolute(), context=context, namespace=namespace)
+    if context:
+        raise click.UsageError("--context needs --kubeconfig")
+    if binary:
+        written = state_dir.absolute() / "cluster" / "admin.kubeconfig"
+        return DemoCluster(kubeconfig=written, namespace=namespace, binary=binary.absolute())
+    if namespace != demo_cluster.NAMESPACE:
+        raise click.UsageError("--namespace needs --kubeconfig or --simulated-cluster")
+    return None
+
+
+def _describe(cluster: DemoCluster) -> str:
+    if cluster.simulated:
+        return (
+            "[bold]The cluster is simulated[/bold]: its API server and controllers are real,\n"
+            "but its pods run no containers and only have statuses.\n\n"
+        )
+    return f"Everything is deployed to the namespace {cluster.namespace} of your cluster.\n\n"

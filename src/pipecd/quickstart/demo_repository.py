@@ -1,17 +1,20 @@
-"""The demo's Git repository, created from the files in `demo/`, and the commits that demonstrate features."""
+"""The demo's Git repository, created from files in this package, and changes that demonstrate features."""
 
 import asyncio
 import os
+import re
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import structlog
 
 from pipecd.errors import ConfigError, PipecdError
+from pipecd.quickstart import demo_cluster
 from pipecd.quickstart.console import Console
 from pipecd.quickstart.git_server import GitServer
 from pipecd.quickstart.polling import poll_until
@@ -20,35 +23,84 @@ from pipecd.quickstart.state import State
 log = structlog.get_logger()
 
 NAME = "demo"
-#: Placeholder in the demo's files for the state directory.
-_STATE = "@STATE@"
-#: File, content and message of the commit to `limits/` that fails its check.
-_FAILING_COMMIT = ("limits/terraform.tfvars", "requests = 5000\n", "Raise the request limit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FailingCommit:
+    """Changes a file by replacing patterns. The deployment fails, and is rolled back."""
+
+    application: str
+    path: str
+    replacements: Mapping[str, str]
+    message: str
+
+
+_FAILING_CHECK = _FailingCommit(
+    application="limits",
+    path="limits/terraform.tfvars",
+    replacements={"requests = .*": "requests = 5000"},
+    message="Raise the request limit",
+)
+#: No registry has this tag, and a simulated cluster cannot pull it either.
+_FAILING_ROLLOUT = _FailingCommit(
+    application="checkout",
+    path="checkout/deployment.yaml",
+    # The deadline is short, so that the rollback comes soon.
+    replacements={"nginx:.*": "nginx:nopull-1", "Seconds: .*": "Seconds: 5"},
+    message="A version of the checkout that does not exist",
+)
 
 
 def create(git: GitServer, state: State) -> None:
-    """Create the bare repository with its first commit, unless it exists."""
-    bare = git.create(NAME)
-    if _git(bare, "for-each-ref", "--count=1"):
+    """Create the bare repository, and commit the demo's applications that were not there before."""
+    bare, demo = git.create(NAME), state.demo
+    missing = {name for name in demo.applications if not state.was_registered(name)}
+    exists = bool(_git(bare, "for-each-ref", "--count=1"))
+    if exists and not missing:
         return
-    with tempfile.TemporaryDirectory() as folder, as_file(files("pipecd.quickstart") / "demo") as demo:
+    values = {"STATE": str(state.folder), "NAMESPACE": state.cluster.namespace if state.cluster else ""}
+    with tempfile.TemporaryDirectory() as folder, as_file(files("pipecd.quickstart") / demo.folder) as root:
         work = Path(folder)
-        _git(work, "init", "--quiet", "--initial-branch=main")
-        for source in sorted(path for path in demo.rglob("*") if path.is_file()):
-            target = work / source.relative_to(demo)
+        if exists:
+            _git(work, "clone", "--quiet", str(bare), ".")
+        else:
+            _git(work, "init", "--quiet", "--initial-branch=main")
+        for source in sorted(path for path in root.rglob("*") if path.is_file()):
+            relative = source.relative_to(root)
+            target = work / relative
+            if target.exists() or (len(relative.parts) > 1 and relative.parts[0] not in missing):
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(source.read_text().replace(_STATE, str(state.folder)))
-        _commit(work, "Add four applications")
-        _git(work, "push", "--quiet", str(bare), "main")
+            target.write_text(_replace(source.read_text(), values))
+        if _git(work, "status", "--porcelain"):
+            _commit(work, "Add four applications")
+            _git(work, "push", "--quiet", str(bare), "main")
 
 
 async def demonstrate_rollback(git: GitServer, state: State, console: Console) -> None:
-    """Once `limits` is deployed, push a commit that fails and is rolled back. Runs once per directory."""
+    """Push a commit that fails and is rolled back, once its application is deployed. Once per directory."""
+    failing = _FAILING_ROLLOUT if state.cluster else _FAILING_CHECK
     marker = state.folder / "rollback-shown"
     if marker.exists():
         return
-    await poll_until(lambda: _is_deployed(console, "limits"), interval=1.0)
-    await asyncio.to_thread(_push_failing_commit, git)
+    await poll_until(lambda: _is_deployed(console, failing.application), interval=1.0)
+    await asyncio.to_thread(_push_failing_commit, git, failing)
+    marker.touch()
+
+
+async def demonstrate_drift(state: State, console: Console) -> None:
+    """Edit an object of `search` by hand once it is deployed. Runs once per directory."""
+    marker = state.folder / "drift-shown"
+    if marker.exists():
+        return
+    assert state.cluster is not None
+    await poll_until(lambda: _is_deployed(console, "search"), interval=1.0)
+    try:
+        await demo_cluster.edit_by_hand(state.cluster)
+    except PipecdError as error:
+        # The user may have deleted the Deployment.
+        log.warning("drift_not_demonstrated", error=str(error))
+        return
     marker.touch()
 
 
@@ -66,11 +118,8 @@ def write_aws_applications(git: GitServer, resources: Mapping[str, str]) -> None
             if target.exists() and source.suffix == ".py":
                 # Keep the user's changes to the code.
                 continue
-            text = source.read_text()
-            for name, value in values.items():
-                text = text.replace(f"@{name}@", value)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
+            target.write_text(_replace(source.read_text(), values))
         for application in ("function", "service"):
             (work / application / "emulator-started.txt").write_text(f"{time.time():.0f}\n")
         _commit(work, "Reset: the emulated AWS was started")
@@ -110,16 +159,26 @@ async def _is_deployed(console: Console, name: str, since: int = 0) -> bool:
     return int(last.get("completedAt", 0)) > since
 
 
-def _push_failing_commit(git: GitServer) -> None:
-    path, text, message = _FAILING_COMMIT
+def _push_failing_commit(git: GitServer, failing: _FailingCommit) -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         _git(work, "clone", "--quiet", git.url(NAME), ".")
-        (work / path).write_text(text)
+        path = work / failing.path
+        if not path.exists():
+            return
+        for pattern, replacement in failing.replacements.items():
+            path.write_text(re.sub(pattern, replacement, path.read_text()))
         if not _git(work, "status", "--porcelain"):
             return
-        _commit(work, message)
+        _commit(work, failing.message)
         _git(work, "push", "--quiet", "origin", "main")
+
+
+def _replace(text: str, values: Mapping[str, str]) -> str:
+    """`text` with its placeholders, such as `@STATE@`, replaced."""
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return text
 
 
 def _commit(work: Path, message: str) -> None:

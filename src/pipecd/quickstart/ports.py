@@ -1,6 +1,7 @@
 """The ports of a quickstart: consecutive ports starting with the console's."""
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipecd.errors import ConfigError
@@ -34,10 +35,16 @@ class Ports:
         """The emulated AWS, if enabled."""
         return self.console + 5
 
-    def check(self, *, with_aws: bool) -> None:
+    @property
+    def cluster(self) -> Sequence[int]:
+        """The simulated cluster, if enabled: its API server and its database."""
+        return [self.console + number for number in (6, 7, 8)]
+
+    def check(self, *, with_aws: bool = False, with_cluster: bool = False) -> None:
         """Raises ConfigError if one of the ports is in use."""
         ports = [self.console, self.api, self.git, self.server_admin, self.agent_admin]
         ports += [self.aws] if with_aws else []
+        ports += self.cluster if with_cluster else []
         in_use = [port for port in ports if not _is_free(port)]
         if in_use:
             other = self.console + 1000

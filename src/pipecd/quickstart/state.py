@@ -10,7 +10,7 @@ import hmac
 import json
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ import yaml
 from argon2 import PasswordHasher
 
 from pipecd.errors import ConfigError
+from pipecd.quickstart import demo_cluster, demos
 from pipecd.quickstart.aws_emulator import REGION
+from pipecd.quickstart.demo_cluster import DemoCluster
+from pipecd.quickstart.demos import Demo
 from pipecd.quickstart.ports import Ports
 
 log = structlog.get_logger()
@@ -35,6 +38,7 @@ control-plane/                   the control plane's database and objects
 git/                             the Git repository of the demo
 terraform/                       Terraform state of the demo applications
 deployed/                        files created by the demo applications
+cluster/                         certificates, database and logs of the simulated Kubernetes cluster
 logs/                            logs of the programs
 """
 #: Its presence identifies a state directory.
@@ -46,9 +50,11 @@ class State:
     folder: Path
     #: Whether the emulated AWS is enabled.
     with_aws: bool = False
+    #: The demo is that of Kubernetes, on this cluster.
+    cluster: DemoCluster | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, with_aws: bool = False) -> "State":
+    def open(cls, folder: Path, *, with_aws: bool = False, cluster: DemoCluster | None = None) -> "State":
         """Open or create the directory. Raises ConfigError if it contains something else."""
         folder = folder.absolute()
         marker = folder / _MARKER
@@ -67,11 +73,21 @@ class State:
                 f"{folder} cannot be written: {error.strerror}",
                 remedy="free some space or choose another directory with --state-dir",
             ) from error
-        state = cls(folder, with_aws)
+        state = cls(folder, with_aws, cluster)
         state._get_or_create_secret("password", lambda: secrets.token_urlsafe(9))
         state._get_or_create_secret("encryption-key", lambda: secrets.token_urlsafe(64))
         state._get_or_create_secret("webhook", lambda: secrets.token_urlsafe(32))
         return state
+
+    @property
+    def demo(self) -> Demo:
+        """The demo whose applications are in the repository from the start."""
+        return demos.KUBERNETES if self.cluster else demos.TERRAFORM
+
+    @property
+    def cluster_file(self) -> Path:
+        """Which cluster the applications were deployed to."""
+        return self.folder / "cluster.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -147,6 +163,8 @@ class State:
 
     def _providers(self) -> list[dict[str, Any]]:
         providers: list[dict[str, Any]] = [{"name": "terraform", "type": "TERRAFORM"}]
+        if self.cluster:
+            providers.append({"name": "kubernetes", "type": "KUBERNETES", "config": self.cluster.provider})
         if self.with_aws:
             providers += [
                 {"name": kind.lower(), "type": kind, "config": {"region": REGION}}
@@ -154,45 +172,8 @@ class State:
             ]
         return providers
 
-    def write_getting_started(self, remote: str) -> None:
-        """Write the getting-started steps shown on the console's first page."""
-        steps = [
-            {
-                "title": "Change the website: approve the plan in the console, then see the deployed page",
-                "commands": [
-                    "cd demo",
-                    "echo 'headline = \"Deployed by me\"' > website/terraform.tfvars",
-                    "git commit -am 'A new headline'",
-                    "git push",
-                    f"cat {self.folder}/deployed/website/index.html",
-                ],
-            },
-            {
-                "title": "Add a subnet: a quick sync, without a pipeline",
-                "commands": [
-                    'echo \'subnets = ["10.0.1.0/24", "10.0.9.0/24"]\' > network/terraform.tfvars',
-                    "git commit -am 'Another subnet' && git push",
-                ],
-            },
-            {
-                "title": "Trigger a rollback: the check fails, and the previous state is restored",
-                "commands": [
-                    "echo 'requests = 50000' > limits/terraform.tfvars",
-                    "git commit -am 'Raise the request limit' && git push",
-                ],
-            },
-        ]
-        if self.with_aws:
-            steps.append(
-                {
-                    "title": "Route traffic: a new version of the Lambda function receives 10% of it first",
-                    "commands": [
-                        "sed -i 's/Good morning/Good evening/' function/code/app.py",
-                        "git commit -am 'Change the greeting' && git push",
-                    ],
-                }
-            )
-        content = {"remote": remote, "clone": f"git clone {remote} demo", "steps": steps}
+    def write_guide(self, content: Mapping[str, Any]) -> None:
+        """Write what the console's first page shows."""
         (self.folder / "newcomer.json").write_text(json.dumps(content))
 
     def send_push_webhook(self, console: str, remote: str) -> None:
@@ -230,12 +211,16 @@ class State:
             ) from error
 
 
-def remove(folder: Path) -> bool:
-    """Remove the state directory. False if there is none. Raises ConfigError if it is another directory."""
+def remove(folder: Path) -> tuple[bool, str]:
+    """Remove the state directory. Raises ConfigError if it is another directory.
+
+    Returns whether there was one, and what stays in a cluster of the user.
+    """
     folder = folder.absolute()
     if not folder.exists():
-        return False
+        return False, ""
     if not (folder / _MARKER).exists():
         raise ConfigError(f"{folder} is not a quickstart state directory and was not removed")
+    stays = demo_cluster.removal(folder / "cluster.json")
     shutil.rmtree(folder)
-    return True
+    return True, stays

@@ -29,7 +29,7 @@ from pipecd.platforms.kubernetes.cluster.errors import Rejected
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, load_access
 from pipecd.platforms.kubernetes.cluster.pace import Pace
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
-from tests.cluster.certificates import Authority
+from pipecd.quickstart.simulated_cluster.certificates import Authority
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.widgets import define_widgets
 from tests.virtual_clock import VirtualClock

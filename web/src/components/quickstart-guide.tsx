@@ -26,7 +26,7 @@ export function QuickstartGuide() {
       </Button>
     );
   }
-  const { remote, clone, steps } = quickstart.data;
+  const { remote, clone, note, steps } = quickstart.data;
   return (
     <section className={classes.panel} aria-labelledby="quickstart-guide">
       <Group justify="space-between" wrap="nowrap" align="flex-start">
@@ -38,6 +38,11 @@ export function QuickstartGuide() {
             These applications are deployed from the Git repository <span className="mono">{remote}</span>. Push a
             commit, and its deployment appears here within seconds.
           </Text>
+          {note && (
+            <Text size="sm" fw={600} mt={4}>
+              {note}
+            </Text>
+          )}
         </div>
         <Tooltip label="Hide">
           <ActionIcon variant="subtle" color="gray" aria-label="Hide the guide" onClick={() => setHidden(true)}>

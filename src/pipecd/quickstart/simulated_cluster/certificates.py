@@ -1,4 +1,4 @@
-"""A certificate authority for tests: certificates of servers and of clients, as PEM."""
+"""A certificate authority: certificates of servers and of clients, as PEM."""
 
 import datetime
 import ipaddress
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_VALID = datetime.timedelta(days=30)
+_VALID = datetime.timedelta(days=3650)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Authority:
     @classmethod
     def create(cls) -> "Authority":
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("test-ca")
+        name = _name("simulated-cluster")
         usage = x509.KeyUsage(
             digital_signature=True,
             key_cert_sign=True,

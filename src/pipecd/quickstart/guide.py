@@ -1,0 +1,100 @@
+"""The guide on the console's first page in a quickstart: what to try, as Git commands."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipecd.quickstart.demo_cluster import DemoCluster
+from pipecd.quickstart.state import State
+
+
+def describe_demo(state: State, remote: str) -> Mapping[str, Any]:
+    """`note` is shown above the steps, if there is one."""
+    content = {"remote": remote, "clone": f"git clone {remote} demo", "steps": _steps(state)}
+    return {**content, "note": _note(state.cluster)} if state.cluster else content
+
+
+def _note(cluster: DemoCluster) -> str:
+    if cluster.simulated:
+        return (
+            "This cluster is simulated: its API server, controllers and scheduler are real, but its pods run"
+            " no containers. They only have the statuses of running pods."
+        )
+    return f"Everything is deployed to the namespace {cluster.namespace} of your cluster."
+
+
+def _steps(state: State) -> list[dict[str, Any]]:
+    if state.cluster:
+        return _kubernetes(state.cluster)
+    return [*_terraform(state), *(_AWS if state.with_aws else [])]
+
+
+def _terraform(state: State) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": "Change the website: approve the plan in the console, then see the deployed page",
+            "commands": [
+                "cd demo",
+                "echo 'headline = \"Deployed by me\"' > website/terraform.tfvars",
+                "git commit -am 'A new headline'",
+                "git push",
+                f"cat {state.folder}/deployed/website/index.html",
+            ],
+        },
+        {
+            "title": "Add a subnet: a quick sync, without a pipeline",
+            "commands": [
+                'echo \'subnets = ["10.0.1.0/24", "10.0.9.0/24"]\' > network/terraform.tfvars',
+                "git commit -am 'Another subnet' && git push",
+            ],
+        },
+        {
+            "title": "Trigger a rollback: the check fails, and the previous state is restored",
+            "commands": [
+                "echo 'requests = 50000' > limits/terraform.tfvars",
+                "git commit -am 'Raise the request limit' && git push",
+            ],
+        },
+    ]
+
+
+_AWS: list[dict[str, Any]] = [
+    {
+        "title": "Route traffic: a new version of the Lambda function receives 10% of it first",
+        "commands": [
+            "sed -i 's/Good morning/Good evening/' function/code/app.py",
+            "git commit -am 'Change the greeting' && git push",
+        ],
+    }
+]
+
+
+def _kubernetes(cluster: DemoCluster) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": "Deploy a new version of the storefront, and see its pods",
+            "commands": [
+                "cd demo",
+                "sed -i 's/nginx:1.27/nginx:1.28/' storefront/deployment.yaml",
+                "git commit -am 'A new version of the storefront' && git push",
+                f"{cluster.kubectl} get pods",
+            ],
+        },
+        {
+            "title": "Edit the cluster by hand: the console shows the drift, and the agent repairs it",
+            "commands": [f"{cluster.kubectl} set env deployment/search LOG_LEVEL=trace"],
+        },
+        {
+            "title": "Scale the Helm chart",
+            "commands": [
+                "sed -i 's/replicas: .*/replicas: 4/' cart/values-production.yaml",
+                "git commit -am 'More replicas of the cart' && git push",
+            ],
+        },
+        {
+            "title": "Trigger a rollback: the image does not exist, and the previous version is restored",
+            "commands": [
+                "sed -i 's/nginx:.*/nginx:nopull-2/; s/Seconds: .*/Seconds: 5/' checkout/deployment.yaml",
+                "git commit -am 'Another version that does not exist' && git push",
+            ],
+        },
+    ]
