@@ -27,7 +27,6 @@ from pipecd.platforms.kubernetes.cluster.credentials import Credentials
 from pipecd.platforms.kubernetes.cluster.discovery import Discovery, UnknownKind
 from pipecd.platforms.kubernetes.cluster.errors import Rejected
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, load_access
-from pipecd.platforms.kubernetes.cluster.pace import Pace
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.quickstart.simulated_cluster.certificates import Authority
 from tests.cluster.control_plane import Cluster
@@ -393,11 +392,12 @@ async def test_a_server_that_is_away_is_a_temporary_error(unused_tcp_port: int) 
 
 
 @asynccontextmanager
-async def fake_proxy(answer: web.Response) -> AsyncIterator[str]:
-    """A server in front of an API server that answers itself. Yields its URL."""
+async def fake_proxy(*answers: web.Response) -> AsyncIterator[str]:
+    """A server in front of an API server that answers itself, one after another. Yields its URL."""
+    remaining = list(answers)
 
     async def handle(_: web.BaseRequest) -> web.StreamResponse:
-        return answer
+        return remaining.pop(0) if len(remaining) > 1 else remaining[0]
 
     runner = web.ServerRunner(web.Server(handle))
     await runner.setup()
@@ -434,14 +434,10 @@ async def test_answers_of_proxies_are_explained(
     assert getattr(raised.value, "after", None) == after
 
 
-async def test_requests_are_limited_per_second() -> None:
-    clock = VirtualClock()
-    pace = Pace(clock, per_second=2.0, burst=3)
-    for _ in range(3):
-        await pace.wait()
-    waiting = asyncio.gather(*(pace.wait() for _ in range(4)))
-    await clock.advance(1.9)
-    assert not waiting.done()
-    await clock.advance(0.1)
-    await waiting
-    assert clock.monotonic() == 2.0
+async def test_a_request_is_sent_again_when_a_busy_server_asks_for_it() -> None:
+    busy = [web.Response(status=429, headers={"Retry-After": "0"}) for _ in range(3)]
+    async with (
+        fake_proxy(*busy, web.json_response({"kind": "APIVersions"})) as url,
+        open_client(Access(server=url, origin="test")) as client,
+    ):
+        assert await client.get_json("/api") == {"kind": "APIVersions"}

@@ -37,6 +37,8 @@ REQUEST_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 10.0
 #: How often a list is started again because its pages expired.
 _LIST_ATTEMPTS = 3
+#: How often a request is sent that a busy server refuses, if it asks for a short delay only (seconds).
+_BUSY_ATTEMPTS, _SHORT_DELAY = 4, 5.0
 _MAX_WARNINGS = 20
 
 Object = dict[str, Any]
@@ -237,7 +239,7 @@ class ApiClient:
         accepted: Sequence[int] = (),
     ) -> Response:
         """One request. Raises the error of an answer above 299, unless its code is in `accepted`."""
-        for attempt in (1, 2):
+        for attempt in range(1, _BUSY_ATTEMPTS + 1):
             login = await self._credentials.login()
             async with self._open(
                 method, path, login, params, headers, body, content_type, REQUEST_TIMEOUT
@@ -251,7 +253,10 @@ class ApiClient:
             if answer.code == 401 and attempt == 1 and self._credentials.reject(login):
                 continue
             if answer.code > 299 and answer.code not in accepted:
-                raise self._error(answer)
+                error = self._error(answer)
+                if self._is_busy(answer) and attempt < _BUSY_ATTEMPTS:
+                    continue
+                raise error
             return answer
         raise AssertionError("unreachable")
 
@@ -327,7 +332,15 @@ class ApiClient:
 
     def _error(self, response: Response) -> PipecdError:
         status = read_status(response.code, response.body, response.headers.get("Retry-After"))
-        return error_of(status, self.name)
+        error = error_of(status, self.name)
+        if response.code == 429 and isinstance(error, Temporary):
+            self._pace.pause(error.after or 0.0)
+        return error
+
+    def _is_busy(self, response: Response) -> bool:
+        """Whether the server refused the request unread, and asks to send it again soon."""
+        status = read_status(response.code, response.body, response.headers.get("Retry-After"))
+        return response.code == 429 and status.retry_after is not None and status.retry_after <= _SHORT_DELAY
 
     async def decode(self, response: Response) -> Any:
         """The JSON of an answer."""
