@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipecd.model.drift import OTHER_VALUE, IgnoredFields, Pair, compare
+from pipecd.model.drift import NO_DRIFT, OTHER_VALUE, Addition, IgnoredFields, Pair, compare
 from pipecd.model.resource import Health, Resource, aggregate_health
 
 KEY = "ecs:Service:shop:web"
@@ -67,6 +67,14 @@ def test_differences_are_shown_as_a_diff(running: Any, git: Any, lines: list[str
         (f"{KEY}#spec.containers", True),
         (f"{KEY}#spec", True),
         ("*:Service:*:web#spec.containers.0.image", True),
+        (f"{KEY}#spec.containers.*.image", True),
+        (f"{KEY}#/spec/containers/0/image", True),
+        (f"{KEY}#/spec/containers/app/image", True),
+        (f"{KEY}#/spec/containers/*/image", True),
+        (f"{KEY}#/spec", True),
+        (f"{KEY}#/*/containers/0/image", False),
+        (f"{KEY}#/spec/containers/1/image", False),
+        (f"{KEY}#/spec.containers.0.image", False),
         (f"{KEY}#spec.containers.1.image", False),
         (f"{KEY}#spec.containers.0.imag", False),
         ("ecs:Service:shop:other#spec", False),
@@ -77,6 +85,56 @@ def test_ignored_fields(field: str, in_sync: bool) -> None:
     running = {"spec": {"containers": [{"name": "app", "image": "new"}]}}
     git = {"spec": {"containers": [{"name": "app", "image": "old"}]}}
     assert drift(running, git, field).in_sync is in_sync
+
+
+@pytest.mark.parametrize("name", ["example.com/size", "a~b", "*", "", "a/b~1c"])
+def test_a_json_pointer_can_name_any_key(name: str) -> None:
+    pointer = "/labels/" + name.replace("~", "~0").replace("/", "~1")
+    running, git = {"labels": {name: 1, "other": 1}}, {"labels": {name: 2, "other": 1}}
+    assert drift(running, git, f"{KEY}#{pointer}").in_sync
+    assert not drift(running, {"labels": {name: 2, "other": 2}}, f"{KEY}#{pointer}").in_sync
+
+
+def test_what_others_added_is_listed_and_no_drift() -> None:
+    added = Addition(key=KEY, field="spec.b", manager="kubectl-edit", at="2026-01-01T00:00:00Z")
+    pair = Pair(key=KEY, running={"a": 1, "b": 1}, git={"a": 1})
+    result = compare([pair], IgnoredFields(), redact, additions=[added], notes=["a\nnote"])
+    assert result.in_sync
+    assert result.summary == "The live state matches Git, with fields that others added: 1"
+    assert result.details.splitlines() == [
+        "! a note",
+        "# Added beside Git, and no drift:",
+        "~ Service web in shop: spec.b (kubectl-edit, 2026-01-01T00:00:00Z)",
+    ]
+    many = compare([pair], IgnoredFields(), redact, additions=[added] * 5000).details.splitlines()
+    assert (len(many), many[-1]) == (102, "~ and 4900 more")
+
+
+def test_a_note_is_one_line_of_limited_length() -> None:
+    pair = Pair(key=KEY, running={"a": 1}, git={"a": 2}, note="by\n" + "x" * 10_000_000)
+    (line,) = (
+        line for line in compare([pair], IgnoredFields(), redact).details.splitlines() if "by x" in line
+    )
+    assert line.startswith("# Service web in shop (by xxx") and len(line) < 1100
+
+
+def test_a_difference_has_the_same_fingerprint_for_the_same_fields() -> None:
+    first = drift({"a": 1, "c": [{"name": "x", "v": 1}]}, {"a": 2, "c": [{"name": "x", "v": 2}]})
+    again = drift({"a": 3, "c": [{"name": "x", "v": 5}]}, {"a": 2, "c": [{"name": "x", "v": 2}]})
+    other = drift({"a": 2, "c": [{"name": "x", "v": 5}]}, {"a": 2, "c": [{"name": "x", "v": 2}]})
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    missing = compare([Pair(key=KEY, running=None, git={})], IgnoredFields(), redact)
+    strange = compare([Pair(key=KEY, running={}, git=None)], IgnoredFields(), redact)
+    assert len({missing.fingerprint, strange.fingerprint, first.fingerprint, other.fingerprint}) == 4
+    assert NO_DRIFT.fingerprint == ""
+
+
+def test_an_exact_comparison_finds_what_is_only_live() -> None:
+    pair = Pair(
+        key=KEY, running={"a": 1, "b": 1}, git={"a": 1}, exact=True, changed_by=["kubectl", "kubectl"]
+    )
+    result = compare([pair], IgnoredFields(), redact)
+    assert "-b: 1" in result.details and result.changed_by == ("kubectl",)
 
 
 def test_resources_on_one_side_only_are_named() -> None:

@@ -187,14 +187,24 @@ class EventWatch(StrictModel):
 
 
 def _check_ignored_field(value: str) -> str:
-    if value.count("#") != 1:
-        raise ValueError(f"{value!r} must be apiVersion:kind:namespace:name#path.to.field")
+    _, separator, path = value.partition("#")
+    if not separator or ("#" in path and not path.startswith("/")):
+        raise ValueError(
+            f"{value!r} must be apiVersion:kind:namespace:name#path.to.field,"
+            " or have a JSON pointer such as /path/to/field after the #"
+        )
     return value
 
 
 class DriftDetection(StrictModel):
     ignore_fields: Sequence[str] = ()
-    """Fields whose differences are not drift, as `apiVersion:kind:namespace:name#path.to.field`."""
+    """Fields whose differences are not drift, as `apiVersion:kind:namespace:name#path.to.field`. A path that
+    begins with `/` is a JSON pointer, for keys with dots. `*` in a path stands for every item of a list.
+    """
+    strict: bool = False
+    """Fields that people added to Kubernetes objects beside those in Git are drift, and a sync removes them.
+    Not in PipeCD.
+    """
 
     @model_validator(mode="after")
     def _valid_fields(self) -> Self:

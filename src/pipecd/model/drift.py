@@ -1,12 +1,14 @@
 """Compares the live state with Git and formats the difference as a diff. Pure.
 
 Platforms pass pairs of normalised trees; `piped.observe.drift` reports the result. Fields that are only in
-the live resource are ignored, because platforms fill in defaults.
+the live resource are ignored, because platforms fill in defaults. A platform that knows who added such a
+field passes it as an `Addition`, which is listed apart from drift.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,10 @@ from pipecd.model.line_diff import diff_lines
 
 #: Number of changed resources that are shown with a diff; further ones are only named.
 MAX_DIFFS_SHOWN = 10
+#: Number of additions and of notes that are listed.
+MAX_LINES_SHOWN = 100
+#: Of one note, in characters.
+MAX_NOTE_LENGTH = 1000
 SECRET, OTHER_VALUE, HIDDEN = "(secret)", "(another value)", "(hidden)"
 #: Keys whose values may be secrets.
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|api_?key|access_?key", re.IGNORECASE)
@@ -35,12 +41,41 @@ class Pair:
     running: Mapping[str, Any] | None
     git: Mapping[str, Any] | None
     cluster: str = ""
+    #: Both sides are complete and normalised by the platform, so every difference is drift.
+    exact: bool = False
+    #: Shown beside the resource if it differs: for example who changed it.
+    note: str = ""
+    #: Who changed the live side, such as the name of a program.
+    changed_by: Sequence[str] = ()
 
     @property
     def title(self) -> str:
-        _, kind, namespace, name = self.key.split(":", 3)
-        where = f" in {namespace}" if namespace else ""
-        return f"{kind} {name}{where}" + (f" ({self.cluster})" if self.cluster else "")
+        return _title(self.key, self.cluster)
+
+
+def _title(key: str, cluster: str) -> str:
+    """`Service web in shop`."""
+    _, kind, namespace, name = key.split(":", 3)
+    where = f" in {namespace}" if namespace else ""
+    return f"{kind} {name}{where}" + (f" ({cluster})" if cluster else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addition:
+    """A field that a person or a program added to a resource beside the fields in Git. It is no drift."""
+
+    #: Of the resource, as in `Pair`.
+    key: str
+    #: Readable, such as `spec.ports[name=http]`.
+    field: str
+    manager: str
+    #: ISO 8601; empty if it is unknown.
+    at: str = ""
+    cluster: str = ""
+
+    def __str__(self) -> str:
+        by = f"{self.manager}, {self.at}" if self.at else self.manager
+        return f"{_title(self.key, self.cluster)}: {self.field} ({by})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,25 +85,40 @@ class Drift:
     summary: str
     details: str = ""
     in_sync: bool = False
+    #: Who changed what differs, as far as the platform knows.
+    changed_by: Sequence[str] = ()
+    #: Equal for two comparisons in which the same fields of the same resources differ. Empty if in sync.
+    fingerprint: str = ""
 
 
-NO_DRIFT = Drift(summary="The live state matches Git", in_sync=True)
+IN_SYNC = "The live state matches Git"
+NO_DRIFT = Drift(summary=IN_SYNC, in_sync=True)
+
+Path = tuple[str, ...]
 
 
 class IgnoredFields:
     """`driftDetection.ignoreFields`: `apiVersion:kind:namespace:name#path.to.0.field`.
 
-    A `*` as a part of the key matches anything. A path includes everything below it.
+    A path that begins with `/` is a JSON pointer, so that its keys can contain dots. A `*` as a part of the
+    key matches anything, and as a part of the path every item of a list. A path includes everything below it.
     """
 
     def __init__(self, fields: Sequence[str] = ()) -> None:
         split = (field.partition("#") for field in fields)
-        self._rules = [(key.split(":", 3), tuple(path.split("."))) for key, _, path in split]
+        self._rules = [(key.split(":", 3), parse_path(path)) for key, _, path in split]
 
-    def paths(self, key: str) -> Sequence[tuple[str, ...]]:
+    def paths(self, key: str) -> Sequence[Path]:
         """The ignored paths of the resource `key`."""
         parts = key.split(":", 3)
         return [path for rule, path in self._rules if _key_matches(rule, parts)]
+
+
+def parse_path(text: str) -> Path:
+    """The parts of a path with dots, or of a JSON pointer (RFC 6901)."""
+    if not text.startswith("/"):
+        return tuple(text.split("."))
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/"))
 
 
 def _key_matches(rule: Sequence[str], parts: Sequence[str]) -> bool:
@@ -77,10 +127,17 @@ def _key_matches(rule: Sequence[str], parts: Sequence[str]) -> bool:
     )
 
 
-def compare(pairs: Sequence[Pair], ignored: IgnoredFields, redact: Redact, *, exact: bool = False) -> Drift:
+def compare(
+    pairs: Sequence[Pair],
+    ignored: IgnoredFields,
+    redact: Redact,
+    *,
+    additions: Sequence[Addition] = (),
+    notes: Sequence[str] = (),
+) -> Drift:
     """`redact` removes known secrets from a text. The live value is hidden too where Git's is a secret.
 
-    With `exact`, both sides are complete and normalised by the platform, so every difference is drift.
+    `additions` and `notes` are listed also if nothing differs.
     """
     only_git = [pair for pair in pairs if pair.running is None and pair.git is not None]
     only_running = [pair for pair in pairs if pair.git is None and pair.running is not None]
@@ -90,26 +147,83 @@ def compare(pairs: Sequence[Pair], ignored: IgnoredFields, redact: Redact, *, ex
             paths = ignored.paths(pair.key)
             git = remove_paths(pair.git, paths)
             running = remove_paths(pair.running, paths)
-            running, git = (_sorted(running), _sorted(git)) if exact else (align(running, git), git)
+            running, git = (_sorted(running), _sorted(git)) if pair.exact else (align(running, git), git)
             # `!=` would treat true and 1 as equal.
             if repr(running) != repr(git):
                 changed.append((pair, running, git))
+    rest = [
+        *_listed("!", notes),
+        *_section("Added beside Git, and no drift:", "~", list(map(str, additions))),
+    ]
+    added = f", with fields that others added: {len(additions)}" if additions else ""
     counts = {"missing": len(only_git), "not in Git": len(only_running), "changed": len(changed)}
     if not any(counts.values()):
-        return NO_DRIFT
+        return Drift(summary=f"{IN_SYNC}{added}", details="\n".join(rest), in_sync=True)
     lines = ["--- Running", "+++ Git"]
     for number, (pair, running, git) in enumerate(changed):
-        lines.append(f"# {pair.title}")
+        lines.append(f"# {pair.title}{_in_brackets(pair.note)}")
         if number < MAX_DIFFS_SHOWN:
-            lines += _diff(*_mask_secrets(running, git, redact, ""))
-    lines += [f"- {pair.title}: not in Git" for pair in only_running]
-    lines += [f"+ {pair.title}: not running" for pair in only_git]
+            lines += diff_trees(running, git, redact)
+    lines += [f"- {pair.title}: not in Git{_in_brackets(pair.note)}" for pair in only_running]
+    lines += [f"+ {pair.title}: not running{_in_brackets(pair.note)}" for pair in only_git]
     summary = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
-    return Drift(summary=f"Differs from Git: {summary}", details="\n".join(lines))
+    differing = [*only_git, *only_running, *(pair for pair, _, _ in changed)]
+    return Drift(
+        summary=f"Differs from Git: {summary}",
+        details="\n".join([*lines, *rest]),
+        changed_by=tuple(dict.fromkeys(name for pair in differing for name in pair.changed_by)),
+        fingerprint=_fingerprint(only_git, only_running, changed),
+    )
+
+
+def _in_brackets(note: str) -> str:
+    return f" ({_one_line(note)})" if note else ""
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text[: 2 * MAX_NOTE_LENGTH].split())
+    return line if len(line) <= MAX_NOTE_LENGTH else f"{line[:MAX_NOTE_LENGTH]}…"
+
+
+def _section(title: str, sign: str, lines: Sequence[str]) -> list[str]:
+    return [f"# {title}", *_listed(sign, lines)] if lines else []
+
+
+def _listed(sign: str, lines: Sequence[str]) -> list[str]:
+    shown = [f"{sign} {_one_line(line)}" for line in lines[:MAX_LINES_SHOWN]]
+    more = len(lines) - len(shown)
+    return [*shown, f"{sign} and {more} more"] if more else shown
+
+
+def _fingerprint(
+    only_git: Sequence[Pair], only_running: Sequence[Pair], changed: Sequence[tuple[Pair, Any, Any]]
+) -> str:
+    fields = [[pair.title, sorted(differing_paths(running, git))] for pair, running, git in changed]
+    content = [sorted(pair.title for pair in only_git), sorted(pair.title for pair in only_running), fields]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def differing_paths(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
+    """Where two trees differ. Items of lists are named by their name or their index."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            if key in old and key in new:
+                yield from differing_paths(old[key], new[key], (*path, str(key)))
+            else:
+                yield (*path, str(key))
+    elif isinstance(old, list) and isinstance(new, list):
+        yield from differing_paths(_by_name(old), _by_name(new), path)
+    elif repr(old) != repr(new):
+        yield path
+
+
+def _by_name(items: list[Any]) -> Mapping[str, Any]:
+    names = _names(items) or [str(index) for index in range(len(items))]
+    return dict(zip(names, items, strict=True))
 
 
 def remove_paths(tree: Any, paths: Sequence[Sequence[str]]) -> Any:
-    """`tree` without the values at `paths`. A path names list items by index or by name."""
+    """`tree` without the values at `paths`. A path names list items by index, by name, or all by `*`."""
     if any(not path for path in paths):
         return None
     if not paths:
@@ -118,9 +232,9 @@ def remove_paths(tree: Any, paths: Sequence[Sequence[str]]) -> Any:
         pruned = {key: _prune_item(item, str(key), paths) for key, item in tree.items()}
         return {key: item for key, item in pruned.items() if item is not _REMOVED}
     if isinstance(tree, list):
-        names = _names(tree) or [""] * len(tree)
+        names = _names(tree) or [str(index) for index in range(len(tree))]
         named = enumerate(zip(tree, names, strict=True))
-        items = [_prune_item(item, str(index), paths, name) for index, (item, name) in named]
+        items = [_prune_item(item, str(index), paths, name, "*") for index, (item, name) in named]
         # A removed item leaves None, so that the other items keep their index.
         return [None if item is _REMOVED else item for item in items]
     return tree
@@ -136,8 +250,8 @@ def _sorted(tree: Any) -> Any:
 _REMOVED = object()
 
 
-def _prune_item(item: Any, key: str, paths: Sequence[Sequence[str]], name: str = "") -> Any:
-    subpaths = [path[1:] for path in paths if path[0] in (key, name)]
+def _prune_item(item: Any, key: str, paths: Sequence[Sequence[str]], *names: str) -> Any:
+    subpaths = [path[1:] for path in paths if path[0] in (key, *names)]
     return _REMOVED if any(not path for path in subpaths) else remove_paths(item, subpaths)
 
 
@@ -258,8 +372,10 @@ def _item_or_empty(side: Mapping[str, Any], other: Mapping[str, Any], key: str) 
     return side[key] if key in side else ({} if isinstance(other[key], Mapping) else None)
 
 
-def _diff(running: Any, git: Any) -> Sequence[str]:
-    return diff_lines(_lines(running), _lines(git))
+def diff_trees(running: Any, git: Any, redact: Redact) -> Sequence[str]:
+    """The difference as lines of YAML, without secrets. None is an absent side."""
+    old, new = _mask_secrets(running, git, redact, "")
+    return diff_lines([] if running is None else _lines(old), [] if git is None else _lines(new))
 
 
 def _lines(tree: Any) -> list[str]:

@@ -161,11 +161,11 @@ async def test_a_kind_is_found_as_soon_as_it_is_defined(
 ) -> None:
     group = f"{namespace}.example.com"
     discovery = Discovery(client)
-    with pytest.raises(UnknownKind, match=r"has no kind Gadget .*install its CustomResourceDefinition"):
-        await discovery.find(f"{group}/v1", "Gadget")
-    define_widgets(cluster, group, kind="Gadget")
+    with pytest.raises(UnknownKind, match=r"has no kind Doodad .*install its CustomResourceDefinition"):
+        await discovery.find(f"{group}/v1", "Doodad")
+    define_widgets(cluster, group, kind="Doodad")
     await discovery.refresh()
-    widgets = await discovery.find(f"{group}/v1", "Gadget")
+    widgets = await discovery.find(f"{group}/v1", "Doodad")
     assert widgets.path("a", "b") == f"/apis/{group}/v1/namespaces/a/widgets/b"
 
 

@@ -19,6 +19,13 @@ from tests.platforms.aws.stage_runner import assert_succeeded
 from tests.platforms.kubernetes.corpus import CORPUS
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
 
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "web"},
+    "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80}]},
+}
+
 
 @pytest.fixture
 def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
@@ -92,10 +99,10 @@ async def test_what_is_missing_and_what_is_not_in_git(shop: Shop) -> None:
         assert line in found.details
 
 
-async def test_an_agent_may_be_limited_to_a_namespace(shop: Shop) -> None:
-    """Its role is that of one namespace, so it lists objects only there."""
-    commit = await sync(shop, config_map("a"), config_map("b"))
-    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "patch"]}]
+def limited_provider(shop: Shop, commit: Path, verbs: list[str]) -> Provider:
+    """Of a user with a role in the namespace alone."""
+    resources = ["configmaps", "deployments"]
+    rules = [{"apiGroups": ["", "apps"], "resources": resources, "verbs": verbs}]
     group, user = "rbac.authorization.k8s.io", f"user-{shop.namespace}"
     role = {"apiGroup": group, "kind": "Role", "name": "limited"}
     for kind, fields in {
@@ -109,9 +116,15 @@ async def test_an_agent_may_be_limited_to_a_namespace(shop: Shop) -> None:
     kubeconfig = commit.parent / "limited.kubeconfig"
     config = shop.cluster.config({"token": shop.cluster.tokens["admin"], "as": user})
     kubeconfig.write_text(yaml.safe_dump(config))
-    provider = Provider.model_validate(
+    return Provider.model_validate(
         {"kubeConfigPath": str(kubeconfig), "appStateInformer": {"namespace": shop.namespace}}
     )
+
+
+async def test_an_agent_may_be_limited_to_a_namespace(shop: Shop) -> None:
+    """Its role is that of one namespace, so it lists objects only there."""
+    commit = await sync(shop, config_map("a"), config_map("b"))
+    provider = limited_provider(shop, commit, ["get", "list", "patch"])
     found = await drift(shop, shop.commit(config_map("a")), provider=provider)
     assert found.summary == "Differs from Git: 1 not in Git"
 
@@ -143,6 +156,135 @@ async def test_fields_of_other_managers_are_no_drift(shop: Shop) -> None:
     merge = "application/merge-patch+json"
     shop.cluster.request(scale, {"spec": {"replicas": 4}}, method="PATCH", content_type=merge)
     assert (await drift(shop, commit)).in_sync
+
+
+async def test_fields_that_people_added_are_listed_beside_drift(shop: Shop) -> None:
+    commit = await sync(shop, config_map("settings", {"a": "1"}), SERVICE)
+    shop.patch("configmaps", "settings", {"data": {"b": "2"}}, manager="kubectl-edit")
+    shop.patch("configmaps", "settings", {"metadata": {"labels": {"team": "x"}}}, manager="node-fetch")
+    shop.patch("services", "web", {"spec": {"publishNotReadyAddresses": True}}, manager="kubectl-patch")
+    shop.patch(
+        "services", "web", {"metadata": {"annotations": {"c": "d"}}}, manager="cloud-controller-manager"
+    )
+    found = await drift(shop, commit)
+    assert found.in_sync
+    assert found.summary.endswith(": 3"), found.details
+    title, *lines = found.details.splitlines()
+    assert title == "# Added beside Git, and no drift:"
+    where = f"in {shop.namespace}"
+    assert [line.partition(", 20")[0] for line in lines] == [
+        f"~ ConfigMap settings {where}: data.b (kubectl-edit",
+        f"~ ConfigMap settings {where}: metadata.labels.team (node-fetch",
+        f"~ Service web {where}: spec.publishNotReadyAddresses (kubectl-patch",
+    ]
+    assert (await drift(shop, commit)).details == found.details, "also when nothing is compared again"
+    ignored = f"v1:ConfigMap:{shop.namespace}:settings#/data/b"
+    assert "data.b" not in (await drift(shop, commit, ignored)).details
+
+
+async def test_strict_detection_reports_added_fields_and_a_sync_removes_them(shop: Shop) -> None:
+    settings = config_map("settings", {"a": "1"})
+    strict = {
+        "driftDetection": {"strict": True, "ignoreFields": [f"*:*:{shop.namespace}:settings#/data/kept"]}
+    }
+    commit = await sync(shop, settings, SERVICE, **strict)
+    shop.patch("configmaps", "settings", {"data": {"b": "2", "kept": "3"}}, manager="kubectl-edit")
+    added = {"name": "more", "port": 81, "protocol": "TCP"}
+    ports = [*shop.get("services", "web")["spec"]["ports"], added]
+    shop.patch("services", "web", {"spec": {"ports": ports}}, manager="kubectl-edit")
+    shop.patch(
+        "services", "web", {"metadata": {"annotations": {"c": "d"}}}, manager="cloud-controller-manager"
+    )
+    ignored = strict["driftDetection"]["ignoreFields"]
+    found = await drift(shop, commit, *ignored)
+    assert found.summary == "Differs from Git: 2 changed"
+    assert '-  b: "2"' in found.details and "-  - name: more" in found.details
+    assert found.changed_by == ("kubectl-edit",)
+    assert_succeeded(await shop.runner(commit).run("K8S_SYNC"))
+    assert shop.get("configmaps", "settings")["data"] == {"a": "1", "kept": "3"}
+    assert len(shop.get("services", "web")["spec"]["ports"]) == 1
+    assert shop.get("services", "web")["metadata"]["annotations"]["c"] == "d", "a controller's"
+    assert (await drift(shop, commit, *ignored)).in_sync
+
+
+async def test_who_changed_an_object_is_named(shop: Shop) -> None:
+    commit = await sync(shop, config_map("settings", {"a": "1", "b": "1"}))
+    shop.patch("configmaps", "settings", {"data": {"a": "2"}}, manager="kubectl-patch")
+    found = await drift(shop, commit)
+    assert found.changed_by == ("kubectl-patch",)
+    assert f"# ConfigMap settings in {shop.namespace} (changed by kubectl-patch at 20" in found.details
+    shop.patch("configmaps", "settings", {"data": {"a": "3"}}, manager="kubectl-patch")
+    assert (await drift(shop, commit)).fingerprint == found.fingerprint
+    shop.patch("configmaps", "settings", {"data": {"b": "3"}}, manager="kubectl-patch")
+    assert (await drift(shop, commit)).fingerprint != found.fingerprint
+
+
+async def test_a_sync_leaves_ignored_fields_and_corrects_others(shop: Shop) -> None:
+    """Also one item of a list with keys: the other items are corrected."""
+    web = deployment("web", replicas=1)
+    web["spec"]["template"]["spec"]["containers"][0]["env"] = [
+        {"name": "A", "value": "1"},
+        {"name": "B", "value": "1"},
+    ]
+    key = f"apps/v1:Deployment:{shop.namespace}:web"
+    ignored = [f"{key}#spec.replicas", f"{key}#/spec/template/spec/containers/*/env/A/value"]
+    settings = config_map("settings", {"app.conf": "1", "other": "1"})
+    ignored.append(f"v1:ConfigMap:{shop.namespace}:settings#/data/app.conf")
+    commit = await sync(shop, web, settings, driftDetection={"ignoreFields": ignored})
+    containers = shop.get("deployments", "web")["spec"]["template"]["spec"]["containers"]
+    containers[0]["env"] = [{"name": "A", "value": "2"}, {"name": "B", "value": "2"}]
+    change = {"spec": {"replicas": 2, "template": {"spec": {"containers": containers}}}}
+    shop.patch("deployments", "web", change, manager="kubectl-edit")
+    shop.patch("configmaps", "settings", {"data": {"app.conf": "2", "other": "2"}}, manager="kubectl-edit")
+    found = await drift(shop, commit, *ignored)
+    assert found.summary == "Differs from Git: 2 changed"
+    assert "replicas" not in found.details and "app.conf" not in found.details
+    assert_succeeded(await shop.runner(commit).run("K8S_SYNC"))
+    spec = shop.get("deployments", "web")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["template"]["spec"]["containers"][0]["env"] == [
+        {"name": "A", "value": "2"},
+        {"name": "B", "value": "1"},
+    ]
+    assert shop.get("configmaps", "settings")["data"] == {"app.conf": "2", "other": "1"}
+    assert (await drift(shop, commit, *ignored)).in_sync
+
+
+async def test_ignored_fields_of_objects_without_a_namespace_have_pipecds_key(shop: Shop) -> None:
+    name = f"role-{shop.namespace}"
+    group = "rbac.authorization.k8s.io"
+    role = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": {"a": "1"}},
+    }
+    commit = await sync(shop, {**role, "rules": []})
+    path = f"/apis/{group}/v1/clusterroles/{name}?fieldManager=kubectl-edit"
+    merge = "application/merge-patch+json"
+    change = {"metadata": {"labels": {"a": "2"}}}
+    shop.cluster.request(path, change, method="PATCH", content_type=merge)
+    assert not (await drift(shop, commit)).in_sync
+    assert (await drift(shop, commit, f"{group}/v1:ClusterRole:default:{name}#metadata.labels.a")).in_sync
+
+
+async def test_an_object_of_another_application_does_not_run(shop: Shop) -> None:
+    foreign = config_map("settings", {"a": "1"}, application="another")
+    shop.create("configmaps", foreign)
+    found = await drift(shop, shop.commit(config_map("settings", {"a": "1"})))
+    assert found.summary == "Differs from Git: 1 missing"
+    assert "belongs to the application another" in found.details
+
+
+async def test_without_the_right_to_dry_runs_manifests_are_compared(shop: Shop) -> None:
+    commit = await sync(shop, deployment("web"), config_map("settings", {"a": "1"}))
+    provider = limited_provider(shop, commit, ["get", "list"])
+    found = await drift(shop, commit, provider=provider)
+    assert found.in_sync, found.details
+    assert "! Deployment web" in found.details and "was compared with its manifest" in found.details
+    assert 'cannot patch resource "deployments"' in found.details
+    shop.patch("deployments", "web", {"spec": {"replicas": 3}}, manager="kubectl-edit")
+    found = await drift(shop, commit, provider=provider)
+    assert found.summary == "Differs from Git: 1 changed" and "-  replicas: 3" in found.details
 
 
 async def test_an_unchanged_object_is_not_compared_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster
 from pipecd.platforms.kubernetes.cluster.errors import Rejected
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.field_rules import NO_RULES, FieldRules, take_added_fields
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.mark import KUBECTL_MANAGERS, MANAGER, check_owner, foreign_marks
 from pipecd.platforms.kubernetes.normal import normalize
@@ -98,6 +99,7 @@ async def apply(
     application: str,
     log: Log,
     *,
+    rules: FieldRules = NO_RULES,
     known: Object | None = None,
     dry_run: bool = False,
 ) -> Object | MustRecreate:
@@ -115,7 +117,9 @@ async def apply(
         try:
             if live is not None and not dry_run:
                 live = await _take_over(cluster, placed, live, log)
-            return await _send(cluster, placed, live, log, dry_run=dry_run)
+                if rules.strict:
+                    live = await take_added_fields(cluster, placed.type, live, log)
+            return await _send(cluster, placed, live, log, rules, dry_run=dry_run)
         except Rejected as error:
             return _rejected(placed, live, error)
         except Conflict:
@@ -139,8 +143,10 @@ def _argo_options(manifest: Manifest) -> set[str]:
     return {option.strip() for option in manifest.annotations.get(_ARGO_SYNC_OPTIONS, "").split(",")}
 
 
-async def _send(cluster: Cluster, placed: Placed, live: Object | None, log: Log, *, dry_run: bool) -> Object:
-    body = normalize(placed.manifest, live, log)
+async def _send(
+    cluster: Cluster, placed: Placed, live: Object | None, log: Log, rules: FieldRules, *, dry_run: bool
+) -> Object:
+    body = rules.keep_ignored(placed.manifest, normalize(placed.manifest, live, log), live)
     where = (placed.type, placed.namespace)
     by_replace = placed.manifest.annotations.get(REPLACE) == ENABLED
     if by_replace or "Replace=true" in _argo_options(placed.manifest):
@@ -230,7 +236,7 @@ def _rejected(placed: Placed, live: Object | None, error: Rejected) -> MustRecre
             remedy=f"a {kind} is never deleted to change a field; create another one and move to it",
             place=placed.manifest.place,
         ) from error
-    if placed.manifest.annotations.get(ON_IMMUTABLE) == RECREATE:
+    if placed.manifest.annotations.get(ON_IMMUTABLE) == RECREATE or asks_to_recreate(placed.manifest):
         return MustRecreate(live["metadata"]["uid"], message)
     raise Refused(
         f"{placed} cannot be changed: {message}",

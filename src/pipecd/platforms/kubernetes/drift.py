@@ -1,33 +1,33 @@
 """Drift of a Kubernetes application: what a sync would change, as the server answers.
 
-Each object is compared with the answer of a dry run of applying it. Both are complete objects of the server,
-so defaults, quantities, webhooks and fields of others need no rules here. The dry run is left out for an
-object whose version and manifest are those of an earlier comparison without a difference.
+`effect` compares one object. That is left out for an object whose version and manifest are those of an
+earlier comparison without a difference. Fields that people added beside those in Git are listed, and are
+drift only if the application says so.
 """
 
 import asyncio
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from pipecd.errors import NotFound, Refused
-from pipecd.model.application import Application
-from pipecd.model.drift import Drift, Pair, compare
+from pipecd.errors import Refused
+from pipecd.model.drift import Addition, Drift, Pair, compare
 from pipecd.model.observation import ObservationRequest
-from pipecd.platforms.kubernetes.apply import MustRecreate, Placed, apply, find_live, place
+from pipecd.platforms.kubernetes.apply import Placed, find_live, place
+from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
+from pipecd.platforms.kubernetes.cluster.pace import Priority, requests_with
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.effect import Effect, comparable, determine_effect
+from pipecd.platforms.kubernetes.field_rules import FieldRules
 from pipecd.platforms.kubernetes.manifest import Manifest
-from pipecd.platforms.kubernetes.mark import COMMIT, PREFIX, Marks, resource_key
-from pipecd.platforms.kubernetes.normal import SERVER_METADATA
+from pipecd.platforms.kubernetes.mark import COMMIT, Marks, check_owner, resource_key
 from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned
 from pipecd.platforms.kubernetes.prepare import prepare
-from pipecd.platforms.kubernetes.secret import without_values
 from pipecd.platforms.kubernetes.source import DesiredState
 from pipecd.platforms.kubernetes.targets import Assignment, Target, assign
 
@@ -36,10 +36,29 @@ IGNORE = "pipecd.dev/ignore-drift-detection"
 _CONCURRENT = 4
 #: Comparisons without a difference: uid → version of the object and digest of the manifest.
 _MAX_REMEMBERED = 50_000
-_same: OrderedDict[str, tuple[str, str]] = OrderedDict()
-_SERVER_ANNOTATIONS = frozenset(
-    {"deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"}
-)
+_same: "OrderedDict[str, _Compared]" = OrderedDict()
+
+
+@dataclass(frozen=True)
+class _Compared:
+    state: tuple[str, str]
+    additions: Sequence[Addition]
+
+
+@dataclass(kw_only=True)
+class _Found:
+    """What was found so far."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    additions: list[Addition] = field(default_factory=list)
+    #: Objects that could be compared less exactly only, with the reason.
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, other: "_Found", cluster: str = "") -> None:
+        """`cluster` is named in messages, if the application has several."""
+        self.pairs += [replace(pair, cluster=cluster) for pair in other.pairs]
+        self.additions += [replace(addition, cluster=cluster) for addition in other.additions]
+        self.notes += [f"{note} ({cluster})" if cluster else note for note in other.notes]
 
 
 async def detect_drift(request: ObservationRequest) -> Drift:
@@ -47,20 +66,32 @@ async def detect_drift(request: ObservationRequest) -> Drift:
     desired: DesiredState = request.desired
     own = Target(name=request.application.platform_provider, provider=request.provider)
     assignments = assign(desired.manifests, desired.routes, own, request.providers)
-    async with AsyncExitStack() as stack:
-        sides = [
-            _Side(
-                request=request,
-                assignment=assignment,
-                cluster=await stack.enter_async_context(connect(assignment.target.provider)),
-                name=str(assignment.target) if len(assignments) > 1 else "",
-            )
-            for assignment in assignments
-        ]
-        found = await asyncio.gather(*(side.compare() for side in sides))
-        not_declared = [pair for side in sides for pair in await side.not_declared(sides)]
-    differing = [*(pair for pairs in found for pair in pairs), *not_declared]
-    return compare(differing, request.ignored, request.redact, exact=True)
+    found = _Found()
+    with requests_with(Priority.DRIFT):
+        async with AsyncExitStack() as stack:
+            sides = [
+                _Side(
+                    request=request,
+                    assignment=assignment,
+                    cluster=await stack.enter_async_context(connect(assignment.target.provider)),
+                    name=str(assignment.target) if len(assignments) > 1 else "",
+                )
+                for assignment in assignments
+            ]
+            for side, of_side in zip(
+                sides, await asyncio.gather(*(side.compare() for side in sides)), strict=True
+            ):
+                found.add(of_side, side.name)
+            for side in sides:
+                found.add(_Found(pairs=await side.not_declared(sides)), side.name)
+    return await asyncio.to_thread(
+        compare,
+        found.pairs,
+        request.ignored,
+        request.redact,
+        additions=found.additions,
+        notes=found.notes,
+    )
 
 
 @dataclass(kw_only=True)
@@ -74,100 +105,114 @@ class _Side:
     declared: set[tuple[str, ...]] = field(default_factory=set)
     kinds: dict[tuple[str, str], ResourceType] = field(default_factory=dict)
 
-    async def compare(self) -> Sequence[Pair]:
-        """Declared objects that differ."""
+    async def compare(self) -> _Found:
+        """Declared objects."""
         desired: DesiredState = self.request.desired
         variant = desired.variant if desired.adds_variant_label else None
-        pairs: list[Pair | Placed] = []
+        found, placed_objects = _Found(), []
         for manifest in prepare(self.assignment.manifests, variant):
-            if manifest.annotations.get(IGNORE) == "true":
-                continue
+            is_compared = manifest.annotations.get(IGNORE) != "true"
             try:
                 placed = await place(self.cluster, manifest, desired.namespace)
-            except UnknownKind:
-                pairs.append(Pair(key=resource_key(manifest), running=None, git=manifest.body))
+            except UnknownKind as error:
+                if is_compared:
+                    key = resource_key(manifest)
+                    found.pairs.append(Pair(key=key, running=None, git=manifest.body, note=str(error)))
                 continue
             self.declared.add(placed.identity)
             self.kinds[placed.type.group, placed.type.kind] = placed.type
-            pairs.append(placed)
+            if is_compared:
+                placed_objects.append(placed)
         semaphore = asyncio.Semaphore(_CONCURRENT)
 
-        async def compared(item: Pair | Placed) -> Pair | None:
-            if isinstance(item, Pair):
-                return item
+        async def compare_one(placed: Placed) -> _Found:
             async with semaphore:
-                return await _compare(self.cluster, item, self.request.application, desired.variant)
+                return await _compare(self.cluster, placed, self.request)
 
-        found = await asyncio.gather(*map(compared, pairs))
-        return [replace(pair, cluster=self.name) for pair in found if pair]
+        for of_object in await asyncio.gather(*map(compare_one, placed_objects)):
+            found.add(of_object)
+        return found
 
-    async def not_declared(self, sides: Sequence["_Side"]) -> Sequence[Pair]:
+    async def not_declared(self, sides: Sequence["_Side"]) -> list[Pair]:
         """Objects of the application that are not in Git, of the kinds that are."""
         request, provider = self.request, self.assignment.target.provider
+        variant, primary = request.desired.variant
         pairs = []
         for kind in self.kinds.values():
             for live in await list_owned(self.cluster, kind, request.application.id, provider):
                 found, identity = Manifest(live), identity_of(kind, live)
-                if identity in self.declared or found.annotations.get(IGNORE) == "true":
+                # Other variants are not in Git, but made from what is.
+                other_variant = found.annotations.get(variant, primary) != primary
+                if identity in self.declared or other_variant or found.annotations.get(IGNORE) == "true":
                     continue
                 others = [side for side in sides if side is not self and identity in side.declared]
                 if not any([await is_same_object(side.cluster, kind, live) for side in others]):
-                    pairs.append(
-                        Pair(key=resource_key(found), running=_comparable(live), git=None, cluster=self.name)
-                    )
+                    pairs.append(Pair(key=resource_key(found), running=comparable(live), git=None))
         return pairs
 
 
-async def _compare(
-    cluster: Cluster, placed: Placed, application: Application, variant: tuple[str, str]
-) -> Pair | None:
-    """The object as it is and as a sync would leave it; None if they are known to be equal."""
-    key = resource_key(placed.manifest)
-    live = await find_live(cluster, placed)
+async def _compare(cluster: Cluster, placed: Placed, request: ObservationRequest) -> _Found:
+    """The object as it is and as a sync would leave it; nothing if they are known to be equal."""
+    desired: DesiredState = request.desired
+    key, live = resource_key(placed.manifest), await find_live(cluster, placed)
     if live is None:
-        return Pair(key=key, running=None, git=_comparable(placed.manifest.body))
+        return _Found(pairs=[Pair(key=key, running=None, git=placed.manifest.body)])
     metadata = live["metadata"]
     if (metadata.get("annotations") or {}).get(IGNORE) == "true":
-        return None
-    state = (str(metadata["resourceVersion"]), _digest(placed.manifest))
-    if _same.get(metadata["uid"]) == state:
-        _same.move_to_end(metadata["uid"])
-        return None
-    # As a sync of the same commit would send it.
-    commit = (metadata.get("annotations") or {}).get(COMMIT, "")
-    marks = Marks(piped=application.piped_id, application=application.id, commit=commit, variant=variant)
-    marked = Placed(manifest=marks.mark(placed.manifest), type=placed.type)
+        return _Found()
     try:
-        wanted = await apply(cluster, marked, application.id, lambda _: None, known=live, dry_run=True)
-    except (Refused, NotFound) as error:
-        # A sync would fail; that it would change something is all that is known.
-        return Pair(key=key, running={"sync": "possible"}, git={"sync": str(error)})
-    if isinstance(wanted, MustRecreate):
-        return Pair(key=key, running=_comparable(live), git=_comparable(placed.manifest.body))
-    pair = Pair(key=key, running=_comparable(live), git=_comparable(wanted))
-    if pair.running == pair.git:
-        _same[metadata["uid"]] = state
+        check_owner(live, placed.manifest, request.application.id)
+    except Refused as error:
+        return _Found(pairs=[Pair(key=key, running=None, git=placed.manifest.body, note=error.what)])
+    rules = FieldRules(ignored=request.ignored, strict=desired.strict)
+    state = (str(metadata["resourceVersion"]), _digest(placed.manifest, rules))
+    known = _same.get(metadata["uid"])
+    if known and known.state == state:
+        _same.move_to_end(metadata["uid"])
+        return _Found(additions=list(known.additions))
+    marked = replace(placed, manifest=_marks(request, live).mark(placed.manifest))
+    effect = await determine_effect(cluster, marked, live, request.application.id, rules)
+    if effect.live is None:
+        return _Found(pairs=[Pair(key=key, running=None, git=placed.manifest.body)])
+    if effect.live == effect.wanted and effect.exact:
+        _same[metadata["uid"]] = _Compared(state, effect.additions)
         while len(_same) > _MAX_REMEMBERED:
             _same.popitem(last=False)
-        return None
-    return pair
+        return _Found(additions=list(effect.additions))
+    pair = Pair(
+        key=key,
+        running=effect.live,
+        git=effect.wanted,
+        exact=effect.exact,
+        note=_note(effect),
+        changed_by=list(dict.fromkeys(owner.manager for owner in effect.changed_by)),
+    )
+    note = f"{pair.title} was compared with its manifest: {effect.refused or effect.unchecked}"
+    inexact = effect.refused or effect.unchecked
+    return _Found(pairs=[pair], additions=list(effect.additions), notes=[note] if inexact else [])
 
 
-def _comparable(live: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what the server keeps, and what every sync writes."""
-    body = {key: value for key, value in live.items() if key != "status"}
-    metadata = {key: value for key, value in live["metadata"].items() if key not in SERVER_METADATA}
-    for name in ("annotations", "labels"):
-        kept = {
-            key: value
-            for key, value in (metadata.pop(name, None) or {}).items()
-            if not key.startswith(PREFIX) and key not in _SERVER_ANNOTATIONS
-        }
-        if kept:
-            metadata[name] = kept
-    body["metadata"] = metadata
-    return without_values(body)
+def _marks(request: ObservationRequest, live: Object) -> Marks:
+    """As a sync of the commit that is deployed would write them."""
+    application = request.application
+    return Marks(
+        piped=application.piped_id,
+        application=application.id,
+        commit=(live["metadata"].get("annotations") or {}).get(COMMIT, ""),
+        variant=request.desired.variant,
+    )
 
 
-def _digest(manifest: Manifest) -> str:
-    return hashlib.sha256(json.dumps(manifest.body, sort_keys=True).encode()).hexdigest()
+def _note(effect: Effect) -> str:
+    """Who changed the object, or what a sync would do besides changing it."""
+    if effect.refused:
+        return f"a sync would be refused: {effect.refused}"
+    if effect.recreated:
+        return f"a sync would delete and create it again: {effect.recreated}"
+    return f"changed by {', '.join(map(str, effect.changed_by))}" if effect.changed_by else ""
+
+
+def _digest(manifest: Manifest, rules: FieldRules) -> str:
+    """Of all that decides what a sync makes of an object."""
+    content = [manifest.body, rules.ignored_paths(manifest), rules.strict]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -25,6 +25,8 @@ class DesiredState:
     #: Key and value of the primary variant's label, and whether a quick sync adds it to selectors.
     variant: tuple[str, str] = ("pipecd.dev/variant", "primary")
     adds_variant_label: bool = False
+    #: Whether fields that people added to the objects are drift.
+    strict: bool = False
     warnings: Sequence[str] = ()
     routes: Sequence[Route] = ()
 
@@ -42,6 +44,7 @@ async def load_desired_state(source: Source) -> DesiredState:
         workloads=spec.workloads,
         variant=(label.key, label.primary_value),
         adds_variant_label=spec.quick_sync.add_variant_label_to_selector,
+        strict=spec.drift_detection.strict,
         warnings=[str(warning) for warning in warnings],
         routes=read_routes(config),
     )

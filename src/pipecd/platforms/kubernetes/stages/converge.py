@@ -105,12 +105,12 @@ async def _apply_one(job: Job, manifest: Manifest) -> None:
     namespace = job.spec.input.namespace
     found = await place(job.cluster, manifest, namespace)
     placed = Placed(manifest=job.marked(found.manifest), type=found.type)
-    log = job.work.log.info
-    result = await apply(job.cluster, placed, job.application, log)
+    log, rules = job.work.log.info, job.field_rules
+    result = await apply(job.cluster, placed, job.application, log, rules=rules)
     while isinstance(result, MustRecreate):
         log(f"{placed}: deleting it to create it again: {result.reason}")
         await _delete(job, placed, result.uid)
-        result = await apply(job.cluster, placed, job.application, log)
+        result = await apply(job.cluster, placed, job.application, log, rules=rules)
 
 
 async def _delete(job: Job, placed: Placed, uid: str) -> None:

@@ -9,6 +9,7 @@ from pipecd.model.stage import Again, Failed, Source, Work
 from pipecd.platforms.kubernetes.apply import RUN, asks_to_recreate
 from pipecd.platforms.kubernetes.cluster.connection import Cluster
 from pipecd.platforms.kubernetes.config import KubernetesApp
+from pipecd.platforms.kubernetes.field_rules import FieldRules
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.order import sort
@@ -52,6 +53,10 @@ class Job:
     def run(self) -> str:
         """Identifies this stage of this deployment on objects."""
         return hashlib.sha256(self.work.token.encode()).hexdigest()[:16]
+
+    @property
+    def field_rules(self) -> FieldRules:
+        return FieldRules.of(self.source.config)
 
     @property
     def marks(self) -> Marks:
