@@ -14,7 +14,16 @@ from pipecd.platforms.kubernetes.cluster import api
 from pipecd.platforms.kubernetes.cluster.api import ApiClient, open_client
 from pipecd.platforms.kubernetes.cluster.errors import Rejected, Status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
-from pipecd.platforms.kubernetes.cluster.watch import Deleted, Event, Listing, Seen, Synced, watch
+from pipecd.platforms.kubernetes.cluster.watch import (
+    Deleted,
+    Event,
+    Interrupted,
+    Listing,
+    Resumed,
+    Seen,
+    Synced,
+    watch,
+)
 from tests.cluster.build import binary_path
 from tests.cluster.control_plane import Cluster, ControlPlane
 from tests.platforms.kubernetes.test_api import CONFIG_MAPS, config_map
@@ -122,6 +131,8 @@ class Follower:
 
     def __init__(self, events: AsyncIterator[Event]) -> None:
         self._events, self.listings = events, 0
+        #: Whether changes may be missed, and how often the watch went on without a list.
+        self.interrupted, self.resumed = False, 0
         self.objects: dict[str, str] = {}
         self._listed: dict[str, str] | None = None
 
@@ -139,6 +150,12 @@ class Follower:
                 assert self._listed is not None
                 self.objects, self._listed = self._listed, None
                 self.listings += 1
+                self.interrupted = False
+            case Interrupted():
+                self.interrupted = True
+            case Resumed():
+                self.interrupted = False
+                self.resumed += 1
             case Seen(item) if (item.get("data") or {}).get("x"):
                 known[item["metadata"]["name"]] = item["data"]["x"]
             case Deleted(item):
@@ -166,12 +183,14 @@ async def test_a_watch_goes_on_after_restarts_of_the_api_server(tmp_path: Path) 
                 await apply(other, "default", "a", "2")
                 await delete(other, "default", "b")
             await follower.until({"a": "2"})
+            assert follower.resumed == 1 and not follower.interrupted
 
             listings = follower.listings
             plane.kill("kube-apiserver")
             plane.forget_versions()
             await asyncio.to_thread(plane.start_api_server)
             await follower.until({"a": "2"}, listings=listings + 1)
+            assert not follower.interrupted
 
 
 def refuse_streamed_lists(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,21 +1,26 @@
 """The connection to the cluster of a platform provider, shared by all that use it."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pipecd.platforms.connections import shared_connection
 from pipecd.platforms.kubernetes.cluster.api import ApiClient, open_client
 from pipecd.platforms.kubernetes.cluster.discovery import Discovery
+from pipecd.platforms.kubernetes.cluster.follow import Follower, Scope
 from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
-from pipecd.platforms.kubernetes.config import Provider
+from pipecd.platforms.kubernetes.cluster.types import split_api_version
+from pipecd.platforms.kubernetes.config import Provider, ResourceMatcher
+from pipecd.platforms.kubernetes.reduce import Reducer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     api: ApiClient
     kinds: Discovery
+    #: What is known of the cluster's objects, while the platform watches it.
+    follower: Follower
 
 
 @asynccontextmanager
@@ -30,7 +35,21 @@ async def connect(provider: Provider | None) -> AsyncIterator[Cluster]:
             path=settings.kube_config_path, context=settings.context, master_url=settings.master_url
         )
         async with open_client(access, per_second=settings.api_qps, burst=settings.api_burst) as api:
-            yield Cluster(api=api, kinds=Discovery(api))
+            kinds = Discovery(api)
+            yield Cluster(api=api, kinds=kinds, follower=Follower(api, kinds, Reducer(), _scope(settings)))
 
     async with shared_connection(key, open_cluster, max_age=math.inf, survives_errors=True) as cluster:
         yield cluster
+
+
+def _scope(provider: Provider) -> Scope:
+    informer = provider.app_state_informer
+
+    def kinds(matchers: Sequence[ResourceMatcher]) -> Collection[tuple[str, str]]:
+        return [(split_api_version(matcher.api_version)[0], matcher.kind) for matcher in matchers]
+
+    return Scope(
+        namespace=informer.namespace,
+        included=kinds(informer.include_resources),
+        excluded=kinds(informer.exclude_resources),
+    )

@@ -26,8 +26,8 @@ log = structlog.get_logger()
 MAX_EVENT_SIZE = 16 * 1024 * 1024
 #: The server ends a watch after a time in this range, which is renewed without listing again (seconds).
 _WATCH_SECONDS = (300, 600)
-#: A server that sends nothing for longer than a watch lasts is gone (seconds).
-_SILENCE = 660.0
+#: A server that sends nothing for this long is gone, because it sends a bookmark every minute (seconds).
+_SILENCE = 180.0
 #: The first failure is retried at once, nearly; a server that is away is asked every half minute.
 _RETRY = Retry(base=1.0, cap=30.0, tries=None)
 
@@ -56,7 +56,19 @@ class Deleted:
     object: Object
 
 
-Event = Listing | Synced | Seen | Deleted
+@dataclass(frozen=True)
+class Interrupted:
+    """The server cannot be reached; objects may change unseen until `Resumed` or `Synced`."""
+
+    error: Temporary
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The watch goes on where it was interrupted; the changes since then follow."""
+
+
+Event = Listing | Synced | Seen | Deleted | Interrupted | Resumed
 
 
 async def watch(
@@ -86,6 +98,8 @@ async def watch(
         except Temporary as error:
             delay = max(backoff.next_delay(), error.after or 0.0)
             log.info("watch_interrupted", cluster=client.name, kind=resource.kind, error=str(error))
+            follower.interrupted = True
+            yield Interrupted(error)
             await client.clock.sleep(delay)
 
 
@@ -105,6 +119,7 @@ class _Follower:
         #: Where to go on from; empty before all existing objects were sent.
         self._resource_version = ""
         self._can_stream_list = True
+        self.interrupted = False
 
     def forget(self) -> None:
         self._resource_version = ""
@@ -164,6 +179,9 @@ class _Follower:
             self._client.stream(path, params=params, headers=headers, silence=_SILENCE) as chunks,
             aclosing(_lines(chunks)) as lines,
         ):
+            if self.interrupted and self._resource_version:
+                yield Resumed()
+            self.interrupted = False
             async for line in lines:
                 event = self._read(line)
                 if event is not None:

@@ -1,0 +1,106 @@
+"""Makes the small records that are kept of live objects. Called by `cluster.follow` for every event.
+
+Everything in an object is bounded here, because its text and its lists may be of any size.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from pipecd.model.resource import Health
+from pipecd.platforms.kubernetes.cluster.api import Object
+from pipecd.platforms.kubernetes.cluster.seen import SeenObject
+from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
+from pipecd.platforms.kubernetes.normal import SERVER_METADATA
+from pipecd.platforms.kubernetes.ready import Broken, Ready, state_of
+
+log = structlog.get_logger()
+
+MAX_REASON_LENGTH = 1_000
+_MAX_OWNERS = 16
+_MAX_LABELS = 100
+#: Labels that differ between the pods of one workload.
+_OF_ONE_POD = frozenset({"statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"})
+#: Groups of Kubernetes itself, whose kinds have a rule or no health.
+_BUILT_IN_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy", "extensions"})
+
+
+class Reducer:
+    """Of one cluster."""
+
+    def __init__(self) -> None:
+        #: The label sets of pods; those of one workload are equal.
+        self._labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+
+    def needs_content(self, kind: ResourceType) -> bool:
+        return kind.kind not in ("ConfigMap", "Secret", "ServiceAccount")
+
+    def __call__(self, kind: ResourceType, live: Object) -> SeenObject | None:
+        metadata = live["metadata"]
+        application = str((metadata.get("annotations") or {}).get(APPLICATION, ""))
+        if not application or not belongs_to(live, application):
+            application = ""
+        health, reason = _health(live)
+        version = str(metadata.get("resourceVersion", ""))
+        return SeenObject(
+            uid=str(metadata["uid"]),
+            api_version=sys.intern(kind.api_version),
+            kind=sys.intern(kind.kind),
+            namespace=sys.intern(str(metadata.get("namespace", ""))),
+            name=str(metadata["name"]),
+            resource_version=version,
+            application=sys.intern(application),
+            owners=_owners(metadata),
+            health=health,
+            reason=reason,
+            created_at=epoch_seconds(metadata.get("creationTimestamp")),
+            updated_at=_updated_at(metadata),
+            generation=int(metadata.get("generation") or 0),
+            content=_content(live, version, complete=self.needs_content(kind)) if application else "",
+        )
+
+
+def _health(live: Object) -> tuple[Health, str]:
+    match state_of(live):
+        case Ready(note):
+            health = Health.HEALTHY
+        case Broken(note):
+            health = Health.UNHEALTHY
+        case waiting:
+            health, note = Health.UNKNOWN, waiting.note
+    return health, note[:MAX_REASON_LENGTH]
+
+
+def _owners(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    references: Sequence[Mapping[str, Any]] = metadata.get("ownerReferences") or ()
+    return tuple(dict.fromkeys(sys.intern(str(reference["uid"])) for reference in references[:_MAX_OWNERS]))
+
+
+def _content(live: Object, version: str, *, complete: bool) -> str:
+    """Identifies everything but the status; the version where the content is not read."""
+    if not complete:
+        return version
+    metadata = {key: value for key, value in live["metadata"].items() if key not in SERVER_METADATA}
+    body = {key: value for key, value in live.items() if key not in ("status", "metadata")}
+    text = json.dumps([metadata, body], sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _updated_at(metadata: Mapping[str, Any]) -> int:
+    entries: Sequence[Mapping[str, Any]] = metadata.get("managedFields") or ()
+    latest = max((str(entry.get("time", "")) for entry in entries), default="")
+    return epoch_seconds(latest or metadata.get("creationTimestamp"))
+
+
+def epoch_seconds(value: object) -> int:
+    """Of a time such as `2026-01-01T10:00:00Z`; 0 if it is not one."""
+    try:
+        return int(datetime.fromisoformat(str(value)).timestamp()) if value else 0
+    except (ValueError, OverflowError):
+        return 0
