@@ -80,7 +80,7 @@ def test_a_secret_with_a_trailing_separator_is_read() -> None:
 
 def test_the_masked_file_of_the_agent_keeps_its_spelling() -> None:
     text = "apiVersion: pipecd.dev/v1beta1\nkind: Piped\nspec: {appSelector: {v: 1.10, n: 2, b: TRUE}}\n"
-    masked = piped.mask_secrets(text, "piped.yaml")
+    masked = piped.mask_secrets(piped.read_document(text, "piped.yaml"))
     assert "v: 1.10" in masked and "n: 2" in masked and "b: TRUE" in masked
 
 

@@ -37,8 +37,10 @@ spec:
 
 
 def test_the_agent_names_keys_without_effect() -> None:
+    document = piped.read_document(AGENT, "piped.yaml")
     with capture_logs() as logs:
-        log_keys_without_effect(piped.load(AGENT, "piped.yaml"), AGENT, "piped.yaml")
+        log_keys_without_effect(piped.decode_spec(document), document)
+    assert {entry["file"] for entry in logs} == {"piped.yaml"}
     warnings = {(entry["key"], entry["line"]): entry["reason"] for entry in logs}
     config = "spec.platformProviders[0].config"
     assert warnings == {
@@ -52,8 +54,9 @@ def test_the_agent_names_keys_without_effect() -> None:
 def test_the_control_plane_names_keys_without_effect() -> None:
     head = "apiVersion: pipecd.dev/v1beta1\nkind: ControlPlane\nspec:\n"
     text = head + "  stateKey: x\n  cache: {ttl: 1m}\n  address: https://x\n"
-    controlplane.load(text, "f")
-    keys = [(place.key, place.line) for place, _ in controlplane.find_keys_without_effect(text, "f")]
+    document = controlplane.read_document(text, "f")
+    controlplane.decode_spec(document)
+    keys = [(place.key, place.line) for place, _ in controlplane.find_keys_without_effect(document)]
     assert keys == [("spec.stateKey", 4), ("spec.cache", 5)]
 
 

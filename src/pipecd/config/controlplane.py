@@ -21,7 +21,7 @@ from pipecd.config.decode import (
     keys_without_effect,
     normalize_keys,
 )
-from pipecd.config.document import parse, parse_kind
+from pipecd.config.document import Document, parse_kind
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError, Place
 
@@ -216,7 +216,16 @@ class ControlPlaneSpec(StrictModel):
 
 def load(text: str, file: str) -> ControlPlaneSpec:
     """Decode the file. Raises ConfigError, which names file, line, key and remedy."""
-    document = parse_kind(text, file, KIND, program="the control plane")
+    return decode_spec(read_document(text, file))
+
+
+def read_document(text: str, file: str) -> Document:
+    """Parse the file, for `decode_spec` and `find_keys_without_effect`. Raises ConfigError."""
+    return parse_kind(text, file, KIND, program="the control plane")
+
+
+def decode_spec(document: Document) -> ControlPlaneSpec:
+    """Raises ConfigError, which names file, line, key and remedy."""
     spec = decode(ControlPlaneSpec, document.spec, document, ("spec",))
     for key, config_types in (("datastore", DATASTORES), ("filestore", FILESTORES)):
         store = getattr(spec, key)
@@ -230,9 +239,8 @@ def load(text: str, file: str) -> ControlPlaneSpec:
     return spec
 
 
-def find_keys_without_effect(text: str, file: str) -> Sequence[tuple[Place, str]]:
+def find_keys_without_effect(document: Document) -> Sequence[tuple[Place, str]]:
     """The place of each key of a valid file that has no effect, and why."""
-    document = parse(text, file)
     return list(keys_without_effect(ControlPlaneSpec, document.spec, document, ("spec",)))
 
 

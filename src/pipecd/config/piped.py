@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel, Unused, decode
-from pipecd.config.document import parse, parse_kind
+from pipecd.config.document import Document, parse, parse_kind
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.config.values import Duration, Interval, KindName, Text
 from pipecd.errors import ConfigError, Place
@@ -318,13 +318,22 @@ class PipedSpec(Access):
 
 def load(text: str, file: str) -> PipedSpec:
     """Decode the file. Raises ConfigError, which names file, line, key and remedy."""
-    document = parse_kind(text, file, KIND, program="the agent")
+    return decode_spec(read_document(text, file))
+
+
+def read_document(text: str, file: str) -> Document:
+    """Parse the file, for `decode_spec` and `mask_secrets`. Raises ConfigError."""
+    return parse_kind(text, file, KIND, program="the agent")
+
+
+def decode_spec(document: Document) -> PipedSpec:
+    """Raises ConfigError, which names file, line, key and remedy."""
     return decode(PipedSpec, document.spec, document, ("spec",))
 
 
 def load_access(text: str, file: str) -> Access:
     """Decode only the fields of `Access`; whether the others are valid depends on the agent's version."""
-    document = parse_kind(text, file, KIND, program="the agent")
+    document = read_document(text, file)
     return decode(Access, document.spec, document, ("spec",))
 
 
@@ -346,9 +355,8 @@ _SECRET_WORDS = ("password", "token", "key", "hookurl", "signature", "credential
 _NOT_SECRET = ("signaturekey", "publickeydata", "publickeyfile", "keyname")
 
 
-def mask_secrets(text: str, file: str) -> str:
+def mask_secrets(document: Document) -> str:
     """The file as YAML with every secret masked, for display in the console."""
-    document = parse(text, file)
     return yaml.dump({"kind": document.kind, "spec": _mask(document.spec)}, Dumper=_Dumper, sort_keys=False)
 
 

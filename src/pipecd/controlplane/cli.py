@@ -141,9 +141,10 @@ def hash_password_command(password: str) -> None:
 
 def _load_spec(path: Path) -> ControlPlaneSpec:
     text = read_file(str(path), "--config-file")
-    spec = config.load(text, str(path))
-    for place, reason in config.find_keys_without_effect(text, str(path)):
-        log.warning("key_without_effect", key=place.key, line=place.line, reason=reason)
+    document = config.read_document(text, str(path))
+    spec = config.decode_spec(document)
+    for place, reason in config.find_keys_without_effect(document):
+        log.warning("key_without_effect", file=place.file, line=place.line, key=place.key, reason=reason)
     return spec
 
 

@@ -98,10 +98,11 @@ def command(**flags: Any) -> None:
 def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
     """The configuration and the options that the flags specify. Raises ConfigError."""
     _warn_without_effect(flags)
-    document = asyncio.run(read(config_flags(flags)))
-    spec = config.load(document.text, document.name)
+    source = asyncio.run(read(config_flags(flags)))
+    document = config.read_document(source.text, source.name)
+    spec = config.decode_spec(document)
     spec = with_default_provider(spec, flags["enable_default_kubernetes_cloud_provider"])
-    log_keys_without_effect(spec, document.text, document.name)
+    log_keys_without_effect(spec, document)
     home = flags["home_dir"] or Path.home() / ".piped"
     return spec, Options(
         transport=Transport(insecure=flags["insecure"], cert_file=flags["cert_file"]),
@@ -111,7 +112,7 @@ def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
         tools_dir=flags["tools_dir"] or home / "tools",
         grace_period=flags["grace_period"],
         launcher_version=flags["launcher_version"],
-        shown_config=config.mask_secrets(document.text, document.name),
+        shown_config=config.mask_secrets(document),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import structlog
 
 from pipecd.config.decode import keys_without_effect
-from pipecd.config.document import Document, parse
+from pipecd.config.document import Document
 from pipecd.config.piped import PipedSpec
 from pipecd.errors import Place
 from pipecd.platforms.registry import load_platforms
@@ -13,10 +13,10 @@ from pipecd.platforms.registry import load_platforms
 log = structlog.get_logger()
 
 
-def log_keys_without_effect(spec: PipedSpec, text: str, file: str) -> None:
-    """`spec` was decoded from `text`."""
-    for place, reason in _keys_without_effect(spec, parse(text, file)):
-        log.warning("key_without_effect", key=place.key, line=place.line, reason=reason)
+def log_keys_without_effect(spec: PipedSpec, document: Document) -> None:
+    """`spec` was decoded from `document`."""
+    for place, reason in _keys_without_effect(spec, document):
+        log.warning("key_without_effect", file=place.file, line=place.line, key=place.key, reason=reason)
 
 
 def _keys_without_effect(spec: PipedSpec, document: Document) -> Iterator[tuple[Place, str]]:
