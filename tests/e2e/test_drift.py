@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,14 @@ import pytest
 from pipecd.model.drift import Drift
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.status import SyncStatus
+from pipecd.piped.settings import DriftSettings
 from tests.eventually import eventually
 from tests.platforms.altered import alter_platform
 from tests.platforms.terraform.shop import configuration, data, values
-from tests.world import World, app_file, pipeline, world
+from tests.world import SETTINGS, World, app_file, pipeline, world
 
+SHORT_INTERVAL = replace(SETTINGS, drift=DriftSettings(interval=1.0))
 PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
-
-
-@pytest.fixture(autouse=True)
-def short_drift_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    alter_platform(monkeypatch, "TERRAFORM", compares={"interval": 1.0})
 
 
 def tamper(state: Path, value: str) -> None:
@@ -49,7 +47,7 @@ async def wait_for_status(w: World, app: str, expected: SyncStatus, text: str = 
 async def test_terraform_drift_is_detected_and_corrected_by_a_sync(tmp_path: Path) -> None:
     state = tmp_path / "state"
     files = {"app.pipecd.yaml": app_file(), "main.tf": configuration(state, data("door", "open"))}
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
         await w.wait_for_deployment(app)
         await wait_for_status(w, app, SyncStatus.SYNCED, "The live state matches Git")
@@ -74,7 +72,7 @@ async def test_commit_that_is_not_deployed_automatically_is_drift(tmp_path: Path
     state = tmp_path / "state"
     file = app_file(trigger={"onCommit": {"disabled": True}})
     files = {"app.pipecd.yaml": file, "main.tf": configuration(state, data("door", "open"))}
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
         reported = await wait_for_status(w, app, SyncStatus.OUT_OF_SYNC)
         assert "1 to add" in reported.short_reason
@@ -85,7 +83,10 @@ async def test_drift_is_corrected_automatically_if_configured(tmp_path: Path) ->
     state = tmp_path / "state"
     file = app_file(trigger={"onOutOfSync": {"disabled": False, "minWindow": "1s"}})
     files = {"app.pipecd.yaml": file, "main.tf": configuration(state, data("door", "open"))}
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS, syncInterval="1s"):
+    async with (
+        world(tmp_path) as w,
+        w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS, syncInterval="1s"),
+    ):
         app = await w.add_application("shop", files)
         await w.wait_for_deployment(app)
         tamper(state, "shut")
@@ -100,7 +101,7 @@ async def test_ignored_fields_are_not_drift(tmp_path: Path) -> None:
     file = app_file(driftDetection={"ignoreFields": ignored})
     body = data("door", "open") + data("wall", "red")
     files = {"app.pipecd.yaml": file, "main.tf": configuration(state, body)}
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
         await w.wait_for_deployment(app)
         tamper(state, "shut")
@@ -120,7 +121,7 @@ async def test_drift_result_from_before_a_deployment_is_discarded(
 
     alter_platform(monkeypatch, "TERRAFORM", compares={"detect": slow_detect_drift})
     file = pipeline("true", trigger={"onCommit": {"disabled": True}})
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", {"app.pipecd.yaml": file})
 
         async def check_count_is(count: int) -> bool:
@@ -140,7 +141,7 @@ async def test_drift_result_from_before_a_deployment_is_discarded(
 async def test_failed_comparison_reports_the_reason(tmp_path: Path) -> None:
     state = tmp_path / "state"
     files = {"app.pipecd.yaml": app_file(), "main.tf": configuration(state, 'resource "nonsense" {}\n')}
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path) as w, w.agent(settings=SHORT_INTERVAL, platformProviders=PROVIDERS):
         app = await w.add_application("shop", files)
         reported = await wait_for_status(w, app, SyncStatus.UNKNOWN, "could not be compared")
         assert "nonsense" in reported.reason or "main.tf" in reported.reason

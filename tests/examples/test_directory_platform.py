@@ -2,18 +2,19 @@
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from pipecd.piped.settings import LiveStateSettings
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
 from tests.eventually import eventually
-from tests.platforms.altered import alter_platform
 from tests.platforms.packages import installed_package
-from tests.world import World, world
+from tests.world import SETTINGS, World, world
 
 PACKAGE = Path(__file__).parents[2] / "examples" / "directory-platform"
 
@@ -44,14 +45,12 @@ async def live_files(w: World, app: str) -> list[tuple[str, str, str]]:
     return [(file.name, file.resource_metadata["API Version"], file.plugin_name) for file in resources]
 
 
-async def test_it_is_found_deployed_observed_and_rolled_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_it_is_found_deployed_observed_and_rolled_back(tmp_path: Path) -> None:
     # Not polled while idle: a change is seen only because the platform reports it.
-    alter_platform(monkeypatch, "DIRECTORY", observes={"interval": 3600.0})
+    settings = replace(SETTINGS, live_state=LiveStateSettings(interval=3600.0))
     root = tmp_path / "directories"
     providers = [{"name": "local", "type": "DIRECTORY", "config": {"root": str(root)}}]
-    async with world(tmp_path) as w, w.agent(platformProviders=providers):
+    async with world(tmp_path) as w, w.agent(platformProviders=providers, settings=settings):
         await eventually(w.has_repositories)
         piped = (await w.console.call("GetPiped", piped_id=w.piped_id)).piped
         assert ("directory", ["local"]) in [(p.name, list(p.deploy_targets)) for p in piped.plugins]

@@ -20,7 +20,7 @@ from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
-from pipecd.piped.settings import DriftSettings
+from pipecd.piped.settings import DriftSettings, LiveStateSettings
 from pipecd.secrets import Redactor
 from tests.model.samples import deployment
 from tests.piped.memory import Calls, memory_client
@@ -103,6 +103,16 @@ async def test_each_application_is_checked_at_its_interval(clock: VirtualClock) 
         await clock.advance(3600)
     gaps = [after - before for at in checks.at.values() for before, after in pairwise(at)]
     assert INTERVAL * 0.9 <= min(gaps) <= max(gaps) <= INTERVAL * 1.1 + 10
+
+
+async def test_no_more_checks_than_the_limit_run_at_the_same_time(clock: VirtualClock) -> None:
+    checks, observer = Checks(clock, lambda _: clock.sleep(LIMITS.timeout - 1)), Observer(clock)
+    async with observer.running(checks.scheduler().run(observer.view, observer.leadership), *"abcdef"):
+        # All are due now, and each check takes longer than the delays of the first ones differ.
+        await clock.advance(LIMITS.initial_delay + 2)
+        assert checks.running == LIMITS.concurrency
+        await clock.advance(LIMITS.timeout * 3)
+        assert checks.at.keys() == set("abcdef")
     assert checks.most_running == LIMITS.concurrency
 
 
@@ -225,7 +235,14 @@ async def test_live_state_keeps_nothing_of_a_removed_application_that_was_never_
 ) -> None:
     observer, requests = Observer(clock), Requests()
     reporter = LiveStateReporter(
-        observer.view, observer.leadership, observer.client, requests, lambda text: text, clock, ignore_event
+        observer.view,
+        observer.leadership,
+        observer.client,
+        requests,
+        lambda text: text,
+        clock,
+        ignore_event,
+        LiveStateSettings(),
     )
     async with observer.running(reporter.run(), "a", "b"):
         await clock.advance(60)

@@ -1,4 +1,4 @@
-"""Replaces a platform for a test, for example by one that is polled more often."""
+"""Replaces a platform for a test, for example by one whose live state a test decides."""
 
 from dataclasses import replace
 from typing import Any

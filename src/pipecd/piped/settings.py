@@ -119,9 +119,21 @@ class NotifierSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LiveStateSettings:
+    """Reporting live states (`observe.live_state`). None stands for the platform's own interval."""
+
+    #: Interval of checks (seconds).
+    interval: float | None = None
+    #: The same while a deployment runs (seconds).
+    interval_deploying: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriftSettings:
     """Detecting drift (`observe.drift`)."""
 
+    #: Interval of comparisons (seconds). None stands for the platform's own.
+    interval: float | None = None
     #: How long the result for an idle application is reused, in multiples of the platform's drift interval.
     max_reuse_intervals: int = 5
 
@@ -158,6 +170,7 @@ class Settings:
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     trigger: TriggerSettings = field(default_factory=TriggerSettings)
     notifier: NotifierSettings = field(default_factory=NotifierSettings)
+    live_state: LiveStateSettings = field(default_factory=LiveStateSettings)
     drift: DriftSettings = field(default_factory=DriftSettings)
     desired_states: DesiredStateSettings = field(default_factory=DesiredStateSettings)
     platform_watches: PlatformWatchSettings = field(default_factory=PlatformWatchSettings)

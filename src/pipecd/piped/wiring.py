@@ -92,7 +92,14 @@ def build_components(
         view, leadership, sync_states, observation_requests, providers, clock, settings.drift
     )
     live_state_reporter = LiveStateReporter(
-        view, leadership, client, observation_requests, redactor.text, clock, notifier
+        view,
+        leadership,
+        client,
+        observation_requests,
+        redactor.text,
+        clock,
+        notifier,
+        settings.live_state,
     )
 
     def on_platform_change(application: Application) -> None:
@@ -124,7 +131,7 @@ def build_components(
             spec.sync_interval.total_seconds(),
             settings.trigger,
         ),
-        discovery=Discovery(client, spec, view, leadership, heads),
+        discovery=Discovery(client, spec, view, leadership, heads, redactor.text),
         command_responder=CommandResponder(view, leadership, reporter, restart),
         plan_preview_loop=PlanPreviewLoop(
             PreviewServices(

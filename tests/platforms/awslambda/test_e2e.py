@@ -1,19 +1,19 @@
 """From a push to shifted traffic, with a real control plane, agent and Git server, and an emulated AWS."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+from pipecd.piped.settings import DriftSettings, LiveStateSettings
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import LAMBDA
 from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
-from tests.platforms.altered import alter_platform
 from tests.platforms.aws.emulator import REGION, Emulator
 from tests.platforms.awslambda.cloud import traffic
-from tests.world import REPOSITORY, world
+from tests.world import REPOSITORY, SETTINGS, world
 
 PROVIDERS = [{"name": "lambda", "type": "LAMBDA", "config": {"region": REGION}}]
 STAGES = [{"name": "LAMBDA_CANARY_ROLLOUT"}, {"name": "LAMBDA_PROMOTE", "with": {"percent": 10}}]
@@ -64,11 +64,11 @@ async def test_commits_become_versions_and_a_failing_stage_restores_the_traffic(
         assert traffic(aws) == {"2": 10, "1": 90}
 
 
-async def test_live_state_and_manual_changes_are_shown(
-    aws: Emulator, role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alter_platform(monkeypatch, "LAMBDA", observes={"interval": 0.5}, compares={"interval": 0.5})
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+async def test_live_state_and_manual_changes_are_shown(aws: Emulator, role: str, tmp_path: Path) -> None:
+    settings = replace(
+        SETTINGS, live_state=LiveStateSettings(interval=0.5), drift=DriftSettings(interval=0.5)
+    )
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS, settings=settings):
         code = {"code/app.py": "def handler(*_): return 1\n"}
         await w.push("Begin", {**code, **files(role, w.git.url(REPOSITORY), *STAGES)})
         app = await w.register("shop", kind=LAMBDA, provider="lambda")

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from pipecd.model.status import SyncStatus
-from pipecd.piped.settings import DriftSettings
+from pipecd.piped.settings import DriftSettings, LiveStateSettings
 from pipecd.schema.model.kind_pb2 import ECS
 from tests.eventually import eventually
-from tests.platforms.altered import alter_platform
 from tests.platforms.aws.emulator import REGION, Emulator
 from tests.platforms.ecs.cloud import CLUSTER, SERVICE, Cloud, files
 from tests.world import SETTINGS, World, world
@@ -28,11 +27,14 @@ async def wait_for_sync_status(w: World, app: str, expected: SyncStatus) -> Any:
 
 
 async def test_a_drift_result_is_reused_until_the_live_state_changes(
-    aws: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    aws: Emulator, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     cloud: Cloud = request.getfixturevalue("cloud")
-    alter_platform(monkeypatch, "ECS", observes={"interval": 0.1}, compares={"interval": 0.1})
-    settings = replace(SETTINGS, drift=DriftSettings(max_reuse_intervals=100_000))
+    settings = replace(
+        SETTINGS,
+        live_state=LiveStateSettings(interval=0.1),
+        drift=DriftSettings(interval=0.1, max_reuse_intervals=100_000),
+    )
 
     def comparisons() -> int:
         return len(aws.bodies("ecs.DescribeTaskDefinition"))

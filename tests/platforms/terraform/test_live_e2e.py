@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import structlog
 
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.resource import Resource
+from pipecd.piped.settings import LiveStateSettings
 from pipecd.platforms.terraform import binary
 from pipecd.platforms.terraform.live import load_live_state
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus as Status
@@ -17,7 +19,7 @@ from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
 from tests.platforms.altered import alter_platform
 from tests.platforms.terraform.shop import app_file, configuration, data
-from tests.world import ConsoleUser, world
+from tests.world import SETTINGS, ConsoleUser, world
 
 CANARY = "canary-51d0aa"
 PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
@@ -106,10 +108,11 @@ async def test_the_result_of_a_deployment_is_seen_even_if_checked_during_it(
         checks.append(request)
         return await load_live_state(request)
 
-    alter_platform(monkeypatch, "TERRAFORM", observes={"interval_deploying": 0.2, "load": counted})
+    alter_platform(monkeypatch, "TERRAFORM", observes={"load": counted})
+    settings = replace(SETTINGS, live_state=LiveStateSettings(interval_deploying=0.2))
     waits = {"name": "SCRIPT_RUN", "with": {"run": f"while [ ! -e {gate} ]; do sleep 0.1; done"}}
     file = app_file([waits, "TERRAFORM_APPLY"])
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
+    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS, settings=settings):
         main = configuration(tmp_path / "state", data("a", "1"))
         app = await w.add_application("shop", {"app.pipecd.yaml": file, "main.tf": main})
 
@@ -129,10 +132,8 @@ async def test_the_result_of_a_deployment_is_seen_even_if_checked_during_it(
         await wait_for_resources(w, app, "terraform_data.a")
 
 
-async def test_a_failed_check_is_logged_once_and_retried(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alter_platform(monkeypatch, "TERRAFORM", observes={"interval": 0.2}, compares={"interval": 3600.0})
+async def test_a_failed_check_is_logged_once_and_retried(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, live_state=LiveStateSettings(interval=0.2))
     calls = tmp_path / "calls"
     program = tmp_path / "terraform.sh"
     program.write_text(
@@ -146,7 +147,7 @@ async def test_a_failed_check_is_logged_once_and_retried(
         return calls.read_text().count("init")
 
     with structlog.testing.capture_logs() as logs:
-        async with world(tmp_path) as w, w.agent(platformProviders=providers):
+        async with world(tmp_path) as w, w.agent(platformProviders=providers, settings=settings):
             broken = configuration(tmp_path / "state", 'module "gone" {\n  source = "./gone"\n}\n')
             app = await w.add_application("shop", {"app.pipecd.yaml": app_file(), "main.tf": broken})
             assert (await w.wait_for_deployment(app)).status == Status.DEPLOYMENT_FAILURE

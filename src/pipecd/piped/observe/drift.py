@@ -69,7 +69,12 @@ class DriftDetector:
             return None
         platform = find_platform(application)
         compares = platform.compares if platform else None
-        return compares.interval if compares and self._is_enabled(compares, application) else None
+        if compares is None or not self._is_enabled(compares, application):
+            return None
+        return self._interval_of(compares)
+
+    def _interval_of(self, compares: Compares) -> float:
+        return self._settings.interval or compares.interval
 
     def _prune(self, applications: Collection[str]) -> None:
         self._observation_requests.prune(applications)
@@ -126,7 +131,7 @@ class DriftDetector:
         if not (platform.compares and platform.observes and platform.observes.shows_manual_changes):
             return False
         changed = self._observation_requests.changed_since(application, at)
-        max_age = self._settings.max_reuse_intervals * platform.compares.interval
+        max_age = self._settings.max_reuse_intervals * self._interval_of(platform.compares)
         return not changed and self._clock.monotonic() - at < max_age
 
     async def _report(

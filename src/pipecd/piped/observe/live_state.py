@@ -27,6 +27,7 @@ from pipecd.piped.observe.desired_state import NothingDeclared, ObservationReque
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
+from pipecd.piped.settings import LiveStateSettings
 from pipecd.platforms import Observes
 from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateRequest
 from pipecd.wire import snapshot_to
@@ -60,9 +61,10 @@ class LiveStateReporter:
         redact: Redact,
         clock: Clock,
         notify: Callable[[NotificationEvent], None],
+        settings: LiveStateSettings,
     ) -> None:
         self._view, self._leadership, self._client, self._clock = view, leadership, client, clock
-        self._notify = notify
+        self._notify, self._settings = notify, settings
         self._observation_requests, self._redact = observation_requests, redact
         #: When the state was last sent (monotonic seconds), and its digest.
         self._sent: dict[str, tuple[float, bytes]] = {}
@@ -96,7 +98,7 @@ class LiveStateReporter:
             scheduler.check_soon(application.id)
 
     def _interval(self, runs_program: bool, application: Application) -> float | None:
-        observes = _observes(application)
+        observes = self._observes(application)
         if observes is None or observes.runs_program is not runs_program:
             return None
         application = self._view.with_current_deploying(application)
@@ -109,6 +111,17 @@ class LiveStateReporter:
             idle_factor=self._idle_factor.get(application.id, 1),
         )
 
+    def _observes(self, application: Application) -> Observes | None:
+        platform = find_platform(application)
+        if platform is None or platform.observes is None:
+            return None
+        observes = platform.observes
+        return replace(
+            observes,
+            interval=self._settings.interval or observes.interval,
+            interval_deploying=self._settings.interval_deploying or observes.interval_deploying,
+        )
+
     async def _check(self, application: Application) -> None:
         previous = self._checked.get(application.id)
         current = _deployment_state(self._view.with_current_deploying(application))
@@ -117,7 +130,7 @@ class LiveStateReporter:
         async with self._observation_requests.build(application, max_head_age=max_head_age) as observation:
             if observation is None:
                 return
-            observes = _observes(application)
+            observes = self._observes(application)
             assert observes
             try:
                 request = await observation.request()
@@ -208,8 +221,3 @@ def next_check_delay(
 def _deployment_state(application: Application) -> DeploymentState:
     last = application.last_triggered
     return last.deployment_id if last else "", application.deploying
-
-
-def _observes(application: Application) -> Observes | None:
-    platform = find_platform(application)
-    return platform.observes if platform else None
