@@ -41,6 +41,8 @@ _END = "EOL"
 CHANGE_KIND = "stage_log"
 #: Parts and chunks whose ranges are loaded at once; of a page, further ones are on later pages.
 _MAX_RANGES = 200
+#: Parts that one query loads.
+_BATCH = 50
 #: The largest index of a line, and sequence number, that databases store.
 _MAX_NUMBER = 2**63 - 1
 #: Logs whose size since the last checkpoint is remembered.
@@ -80,7 +82,10 @@ _CHUNKS = (
 )
 _DELETE_CHUNK = sa.delete(log_chunks).where(_SAME_CHUNKS, log_chunks.c.first_index == sa.bindparam("first"))
 _INSERT_CHUNK = sa.insert(log_chunks).inline()
-_PART = sa.select(log_parts.c.data).where(log_parts.c.seq == sa.bindparam("part"))
+_BATCH_NAMES = [f"part_{number}" for number in range(_BATCH)]
+_PARTS_OF_BATCH = sa.select(log_parts.c.seq, log_parts.c.data).where(
+    log_parts.c.seq.in_([sa.bindparam(name, type_=sa.BigInteger()) for name in _BATCH_NAMES])
+)
 _PARTS = sa.select(log_parts.c.seq, log_parts.c.data).where(_SAME_PARTS).order_by(log_parts.c.seq)
 _INSERT_PART = sa.insert(log_parts).inline()
 _DELETE_PARTS = sa.delete(log_parts).where(_SAME_PARTS, log_parts.c.seq <= sa.bindparam("last"))
@@ -229,9 +234,11 @@ class StageLogs:
         blocks: dict[int, LogBlock] = {}
         size = 0
         while len(unread) > least_unread and (size < limit or min(blocks, default=offset) >= unread[0].first):
-            loaded = await self._load_range(this, unread[0])
-            size += unread.pop(0).size
-            await _in_thread_if_many(loaded, _add, blocks, loaded, offset)
+            batch = _batch(unread[: len(unread) - least_unread], limit - size)
+            for loaded in await self._load_batch(this, batch):
+                await _in_thread_if_many(loaded, _add, blocks, loaded, offset)
+            size += sum(of_batch.size for of_batch in batch)
+            del unread[: len(batch)]
         end = unread[0].first if unread else None
         if state and state.left_out_lines and state.left_out_index >= offset:
             blocks.setdefault(state.left_out_index, self._notice(state))
@@ -254,12 +261,13 @@ class StageLogs:
         blocks: dict[int, LogBlock] = {}
         size = 0
         while unread and size < max_size:
-            earliest = unread.pop()
-            loaded = await self._load_range(this, earliest)
-            size += earliest.size
-            await _in_thread_if_many(loaded, _add, blocks, loaded, None)
+            batch = _batch(unread[::-1], max_size - size)
+            for loaded in await self._load_batch(this, batch):
+                await _in_thread_if_many(loaded, _add, blocks, loaded, None)
+            size += sum(of_batch.size for of_batch in batch)
+            del unread[-len(batch) :]
             if not unread:
-                _, unread = await self._load_ranges(this.name, None, before=earliest)
+                _, unread = await self._load_ranges(this.name, None, before=batch[-1])
         if state and state.left_out_lines and not unread:
             blocks.setdefault(state.left_out_index, self._notice(state))
         page = await _in_thread_if_many(blocks, _cut_start, blocks, max_size)
@@ -307,13 +315,17 @@ class StageLogs:
             ranges[max(0, bisect_right([range_.first for range_ in ranges], min(new)) - 1) :] if new else []
         )
 
-    async def _load_range(self, this: _Log, wanted: _Range) -> Sequence[LogBlock]:
-        if wanted.seq:
-            rows = await self._store.database.rows(_PART, {"part": wanted.seq})
-            if not rows:
-                raise _ChangedMeanwhile
-            return await _decode(rows[0].data)
-        return await self._load_chunk(this, wanted)
+    async def _load_batch(self, this: _Log, batch: Sequence[_Range]) -> list[Sequence[LogBlock]]:
+        """The lines of each range of a `_batch`."""
+        if not batch[0].seq:
+            return [await self._load_chunk(this, batch[0])]
+        # A key that no part has stands for the rest.
+        parts = [wanted.seq for wanted in batch] + [0] * (_BATCH - len(batch))
+        rows = await self._store.database.rows(_PARTS_OF_BATCH, dict(zip(_BATCH_NAMES, parts, strict=True)))
+        if len(rows) < len(batch):
+            raise _ChangedMeanwhile
+        data = {row.seq: row.data for row in rows}
+        return [await _decode(data[wanted.seq]) for wanted in batch]
 
     async def _load_chunk(self, this: _Log, wanted: _Range) -> Sequence[LogBlock]:
         try:
@@ -438,6 +450,20 @@ async def _decode(data: bytes) -> Sequence[LogBlock]:
     if len(data) > _MAX_SIZE_ON_LOOP:
         return (await asyncio.to_thread(ReportStageLogsRequest.FromString, data)).blocks
     return ReportStageLogsRequest.FromString(data).blocks
+
+
+def _batch(ranges: Sequence[_Range], max_size: int) -> Sequence[_Range]:
+    """The first of `ranges` that are loaded at once: a chunk, or parts up to about `max_size` bytes."""
+    if not ranges[0].seq:
+        return ranges[:1]
+    batch: list[_Range] = []
+    size = 0
+    for part in ranges[:_BATCH]:
+        if not part.seq or (batch and size >= max_size):
+            break
+        batch.append(part)
+        size += part.size
+    return batch
 
 
 def _part(name: str, blocks: Sequence[LogBlock]) -> dict[str, Any]:
