@@ -262,9 +262,12 @@ class PlanPreviewLoop:
                 services.sources.checkout(application.git_path, pull_request.commit.hash)
             )
             running = _RunningSource(application, last, services.sources, exit_stack)
-            if is_deployed_by_scripts(head.config) and await load_desired_state(platform, head) is None:
-                return BY_SCRIPTS, Preview(summary="Scripts deploy this application: no preview")
-            strategy, refused = await _determine_strategy(platform, pull_request, head, running)
+            target: Any = None
+            if is_deployed_by_scripts(head.config):
+                target = await load_desired_state(platform, head)
+                if target is None:
+                    return BY_SCRIPTS, Preview(summary="Scripts deploy this application: no preview")
+            strategy, refused = await _determine_strategy(platform, pull_request, head, running, target)
             request = PreviewRequest(
                 application=application,
                 provider=services.providers.config(application.kind, application.platform_provider),
@@ -298,17 +301,23 @@ class _RunningSource:
 
 
 async def _determine_strategy(
-    platform: Platform[Any], pull_request: MergedPullRequest, head: Source, running: _RunningSource
+    platform: Platform[Any],
+    pull_request: MergedPullRequest,
+    head: Source,
+    running: _RunningSource,
+    target: Any,
 ) -> tuple[Strategy, Sequence[str]]:
     """The strategy for deploying the merge, and the changes that the platform does not allow.
 
+    `target` is the desired state of `head`, or None if it is not loaded yet.
     Ignores the commit message, which is unknown before the merge.
     """
     trigger = Trigger(commit=pull_request.commit, timestamp=0, commander="pipectl")
     strategy = await configured_strategy(trigger, head.config)
     if strategy and platform.refused_changes is None:
         return strategy, ()
-    target: Any = await platform.load_desired_state(head)
+    if target is None:
+        target = await platform.load_desired_state(head)
     state: Any = None
     try:
         if source := await running():
