@@ -34,6 +34,8 @@ MANAGED_BY, PIPED, APPLICATION, COMMIT = (
 CLIENT_MAX_AGE = 600.0
 #: All deployments of an agent share a client.
 MAX_POOL_CONNECTIONS = 50
+#: Between the first two calls that wait for a change (seconds).
+FIRST_POLL_DELAY = 0.25
 
 
 class AwsProvider(BaseModel):
@@ -51,6 +53,14 @@ class AwsProvider(BaseModel):
     """ARN of a role to assume with the token in `tokenFile`."""
     token_file: str | None = Field(None, alias="tokenFile")
     """Path of a web identity token (OIDC)."""
+
+
+def poll_delay(elapsed: float, longest: float) -> float:
+    """Seconds until the next check of a change that is awaited for `elapsed` seconds.
+
+    Most changes complete within seconds, and a user waits for them; those that don't are polled less often.
+    """
+    return min(max(elapsed / 2, FIRST_POLL_DELAY), longest)
 
 
 @asynccontextmanager

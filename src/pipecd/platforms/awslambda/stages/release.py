@@ -23,7 +23,7 @@ from pipecd.platforms.awslambda.stages.waiting import VERSION, wait, wait_until_
 
 #: Stage metadata: the token with which code and configuration were sent.
 CODE_SENT, CONFIGURATION_SENT = "pipecd/code-sent", "pipecd/configuration-sent"
-#: Polling interval while AWS applies a change (seconds). Functions with an image take longest.
+#: Longest polling interval while AWS applies a change (seconds). Functions with an image take longest.
 POLL_INTERVAL = 2.0
 
 
@@ -56,7 +56,7 @@ async def apply_manifest(
         )
     if live.state == "Pending" or live.update == "InProgress":
         sent = [key for key in (CODE_SENT, CONFIGURATION_SENT) if work.saved.get(key) == work.token]
-        return wait(work, f"change-{len(sent)}", "Lambda to apply the last change", POLL_INTERVAL)
+        return wait(work, f"change-{len(sent)}", "Lambda to apply the last change", longest=POLL_INTERVAL)
     if work.saved.get(CODE_SENT) != work.token:
         await client.update_code(desired, await load_code(work, desired))
         work.log.info(f"Updated the code of {desired.name} to {desired.version or 'the latest version'}")
@@ -73,7 +73,7 @@ async def apply_manifest(
         await client.update_configuration(desired)
         work.log.info(f"Updated the configuration of {desired.name}")
         return Again(
-            after=POLL_INTERVAL,
+            after=aws.FIRST_POLL_DELAY,
             saved={CONFIGURATION_SENT: work.token},
             note="Updating the configuration",
         )

@@ -13,7 +13,7 @@ from typing import Any
 from pipecd.errors import AlreadyExists, Conflict, Refused
 from pipecd.model.stage import Again, Failed, Saved, Work
 from pipecd.platforms.awslambda.client import Alias, LambdaClient, ProvisionedConcurrency
-from pipecd.platforms.awslambda.stages.waiting import wait, waits
+from pipecd.platforms.awslambda.stages.waiting import POLL_INTERVAL, wait, waits
 from pipecd.platforms.awslambda.traffic import ALIAS, Traffic
 
 #: Recorded instead of the traffic if there was no alias before: a rollback then has nothing to restore.
@@ -40,10 +40,10 @@ async def record_original_traffic(
     if alias and alias.traffic.secondary:
         concurrency = await _provisioned_concurrency(work, client, name)
         if concurrency and concurrency.status == "IN_PROGRESS":
-            return wait(work, "alias-before", "AWS to allocate the provisioned concurrency of the alias")
+            return _wait(work, "alias-before", "AWS to allocate the provisioned concurrency of the alias")
         if concurrency and not waits(work, "alias-ready"):
             # The alias was read before its provisioned concurrency became ready.
-            return wait(work, "alias-ready", "the traffic of the alias to be final")
+            return _wait(work, "alias-ready", "the traffic of the alias to be final")
     traffic = alias.traffic.dump() if alias else NO_ALIAS
     return Again(shared={original_key(work): traffic}, note="Recorded the original traffic")
 
@@ -92,13 +92,18 @@ async def route(
     return Again(saved=saved, shared=shared, note=f"Traffic: {_describe(traffic)}")
 
 
+def _wait(work: Work[Any], key: str, what: str) -> Again | Failed:
+    """Waits for the alias, without quick first checks: another writer must not be fought."""
+    return wait(work, key, what, shortest=POLL_INTERVAL)
+
+
 async def _wait_for_alias(
     work: Work[Any], client: LambdaClient, name: str, alias: Alias, traffic: Traffic
 ) -> Again | Failed | None:
     """The wait for an accepted update to take effect; None if something else has changed the alias since."""
     key = f"alias-{work.saved.get(_UPDATES, '')}"
     if not waits(work, key):
-        return wait(work, key, f"the alias to have {_describe(traffic)}")
+        return _wait(work, key, f"the alias to have {_describe(traffic)}")
     if alias.traffic.primary != traffic.primary:
         return None
     concurrency = await _provisioned_concurrency(work, client, name)
@@ -109,7 +114,7 @@ async def _wait_for_alias(
             reason=f"AWS could not allocate the provisioned concurrency of the alias: {concurrency.reason}",
             remedy="fix the reported error, or reduce the provisioned concurrency, and sync again",
         )
-    return wait(
+    return _wait(
         work, key, f"AWS to move the provisioned concurrency of the alias; {_describe(alias.traffic)}"
     )
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from pipecd.errors import Refused
 from pipecd.model.stage import Again, Failed, Work
+from pipecd.platforms.aws import FIRST_POLL_DELAY, poll_delay
 from pipecd.platforms.awslambda.client import DESCRIPTION_PREFIX, Function, LambdaClient
 
 #: How long AWS may take for one change, in seconds: as long as the SDK waits for a published version.
 CHANGE_TIMEOUT = 26 * 60.0
-#: Polling interval for versions and aliases (seconds). A snapshot or an allocation takes minutes.
+#: Longest polling interval (seconds). A snapshot or an allocation takes minutes.
 POLL_INTERVAL = 5.0
 #: Stage metadata: when each wait began, and the published version.
 _WAIT_STARTED, VERSION = "pipecd/waiting-since", "pipecd/version"
@@ -20,13 +21,24 @@ _USABLE = {"Active", "Inactive"}
 _REMEDY = "see the function's state in the AWS console, and sync again"
 
 
-def wait(work: Work[Any], key: str, what: str, interval: float = POLL_INTERVAL) -> Again | Failed:
-    """Waits for `what`; fails after `CHANGE_TIMEOUT`. Waits with different keys have separate bounds."""
+def wait(
+    work: Work[Any],
+    key: str,
+    what: str,
+    *,
+    longest: float = POLL_INTERVAL,
+    shortest: float = FIRST_POLL_DELAY,
+) -> Again | Failed:
+    """Waits for `what`; fails after `CHANGE_TIMEOUT`. `longest` and `shortest` limit the delay (seconds).
+
+    Waits with different keys have separate bounds.
+    """
     saved_key = f"{_WAIT_STARTED}/{key}"
     started = float(work.saved.get(saved_key, work.now))
     if work.now - started > CHANGE_TIMEOUT:
         return Failed(reason=f"waited {CHANGE_TIMEOUT / 60:g} minutes for {what}", remedy=_REMEDY)
-    return Again(after=interval, saved={saved_key: f"{started}"}, note=f"Waiting for {what}")
+    delay = max(poll_delay(work.now - started, longest), shortest)
+    return Again(after=delay, saved={saved_key: f"{started}"}, note=f"Waiting for {what}")
 
 
 def waits(work: Work[Any], key: str) -> bool:

@@ -16,7 +16,7 @@ from pipecd.platforms.ecs.source import DesiredState, ServiceDefinition, TaskDef
 TOKEN_TAG = "pipecd-dev-mark"
 #: Stage metadata: the revision that this stage registered.
 REVISION = "pipecd/revision"
-#: Polling interval (seconds). ECS takes minutes, so a shorter one gains nothing.
+#: Longest polling interval (seconds): ECS may take minutes.
 POLL_INTERVAL = 10.0
 #: How long a service or a task set may take to become stable (seconds).
 STABLE_TIMEOUT = 600.0
@@ -57,6 +57,11 @@ class Job:
         """Whether the wait that started at the time in `saved[key]` exceeds `STABLE_TIMEOUT`."""
         started = float(self.work.saved.get(key, self.work.now))
         return self.work.now - started > STABLE_TIMEOUT
+
+    def poll_delay(self, key: str) -> float:
+        """Seconds until the next check of what is awaited since the time in `saved[key]`."""
+        started = float(self.work.saved.get(key, self.work.now))
+        return aws.poll_delay(self.work.now - started, POLL_INTERVAL)
 
 
 @asynccontextmanager

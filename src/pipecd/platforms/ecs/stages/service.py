@@ -145,4 +145,5 @@ async def wait_until_stable(job: Job) -> Step:
             reason=f"only {running} after 10 minutes: {live.event}",
             remedy="check the service's events and the stopped reason of its tasks",
         )
-    return Again(after=POLL_INTERVAL, note=f"{live.running} of {live.desired_count} tasks are running")
+    delay = job.poll_delay(_WAIT_STARTED)
+    return Again(after=delay, note=f"{live.running} of {live.desired_count} tasks are running")

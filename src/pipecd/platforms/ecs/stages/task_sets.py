@@ -7,7 +7,7 @@ from pipecd.errors import Refused
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.ecs import members
 from pipecd.platforms.ecs.client import TaskSet
-from pipecd.platforms.ecs.stages.job import POLL_INTERVAL, Job, Step
+from pipecd.platforms.ecs.stages.job import Job, Step
 from pipecd.platforms.ecs.stages.traffic import canary_groups_with_traffic, route_all_to_primary
 
 #: Stage metadata: when the wait started, and the task definitions of deleted task sets, to deregister.
@@ -47,7 +47,8 @@ async def ensure_task_set(
             reason=f"the new tasks are not healthy after 10 minutes: {live.event if live else ''}",
             remedy="check the service's events and the stopped reason of its tasks",
         )
-    return Again(after=POLL_INTERVAL, note="Waiting for the new tasks to be running and healthy")
+    delay = job.poll_delay(_WAIT_STARTED)
+    return Again(after=delay, note="Waiting for the new tasks to be running and healthy")
 
 
 async def _find_own(job: Job) -> TaskSet | None:
@@ -84,13 +85,13 @@ async def _make_room(job: Job, keep: Collection[str]) -> Step:
             remedy="delete task sets that are no longer used, then sync again",
         )
     if _ROOM not in job.work.saved:
-        return Again(after=POLL_INTERVAL, saved={_ROOM: str(job.work.now)}, note=_DRAINING)
+        return Again(after=job.poll_delay(_ROOM), saved={_ROOM: str(job.work.now)}, note=_DRAINING)
     if job.wait_timed_out(_ROOM):
         return Failed(
             reason="old task sets were not deleted within 10 minutes",
             remedy="check the service's events and the tasks that do not stop",
         )
-    return Again(after=POLL_INTERVAL, note=_DRAINING)
+    return Again(after=job.poll_delay(_ROOM), note=_DRAINING)
 
 
 def _fields(job: Job, revision: str, scale: float, balancers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
