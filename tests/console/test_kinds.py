@@ -14,7 +14,7 @@ from pipecd.schema.model.application_pb2 import ApplicationInfo
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
 from pipecd.schema.model.kind_pb2 import TERRAFORM
 from pipecd.schema.model.piped_pb2 import Piped
-from pipecd.schema.pipecd.v1.agent_pb2 import ReportUnregisteredApplicationsRequest
+from pipecd.schema.pipecd.v1.agent_pb2 import InvalidFile, ReportUnregisteredApplicationsRequest
 from pipecd.wire import snapshot_to
 from tests.console.browser import BrowserUser
 from tests.controlplane.server_fixture import PROJECT
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
 async def report_agent(w: World, agent: Client) -> None:
-    """Its platforms, with a provider whose platform it lacks, and an application that it found in Git."""
+    """Its platforms, with a provider whose platform it lacks, and two files that it found in Git."""
     repository = ApplicationGitRepository(id=REPOSITORY, remote="https://git.example/shop.git", branch="main")
     meta = ReportPipedMetaRequest(
         version="0.1.0",
@@ -35,10 +35,15 @@ async def report_agent(w: World, agent: Client) -> None:
             Piped.PlatformProvider(name="aws", type="LAMBDA"),
         ],
         plugins=[Piped.Plugin(name="directory", deploy_targets=["local"]), Piped.Plugin(name="terraform")],
+        unavailable_platforms=[Piped.UnavailablePlatform(kind="ECS", requirement="pipecd[aws]")],
     )
     await agent.call(agent.piped.ReportPipedMeta, meta)
     info = ApplicationInfo(name="web", repo_id=REPOSITORY, path="web", piped_id=w.piped_id)
-    found = ReportUnregisteredApplicationsRequest(applications=[info], kinds=["DIRECTORY"])
+    error = "bad/app.pipecd.yaml:7: spec.pipelin: unknown key; did you mean pipeline? <b>" + "x" * 900
+    file = InvalidFile(repo_id=REPOSITORY, path="bad/app.pipecd.yaml", error=error)
+    found = ReportUnregisteredApplicationsRequest(
+        applications=[info], kinds=["DIRECTORY"], invalid_files=[file]
+    )
     await agent.call(agent.agent.ReportUnregisteredApplications, found)
 
 
@@ -53,9 +58,19 @@ async def test_a_kind_of_another_package_is_suggested_added_shown_and_filtered(
     row = page.get_by_role("row").filter(has_text="home")
     await expect(row).to_contain_text("DIRECTORY, Terraform")
     await expect(row).to_contain_text("aws: Lambda is not installed")
+    await expect(row).to_contain_text("ECS is not installed: needs pipecd[aws]")
+
+    await user.go("/applications")
+    notice = page.get_by_role("main").get_by_role("alert").filter(has_text="cannot be used")
+    await expect(notice).to_contain_text("1 application found in Git is not registered. 1 configuration file")
 
     await user.go("/applications/add")
     await expect(page.get_by_text("DIRECTORY \u00b7")).to_be_visible()
+    invalid = page.get_by_role("alert").filter(has_text="Files that cannot be used")
+    await expect(invalid).to_contain_text("bad/app.pipecd.yaml:7: spec.pipelin: unknown key")
+    await expect(invalid).to_contain_text("<b>")
+    await expect(invalid).to_contain_text(f"{REPOSITORY}:bad/app.pipecd.yaml · home")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a long error wraps"
     await page.get_by_role("button", name="Fill in form").click()
     await page.get_by_role("button", name="Add", exact=True).click()
     await expect(page.get_by_role("heading", name="web", level=1)).to_be_visible()

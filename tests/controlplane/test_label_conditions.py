@@ -23,6 +23,7 @@ from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
+from pipecd.schema.pipecd.v1.agent_pb2 import InvalidFile
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
 from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
 from tests.actors import TESTER
@@ -98,7 +99,8 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
         for key, labels in OUTSIDE.items():
             await store.create(*records(key, SECRET, labels), by=TESTER)
             infos.append(ApplicationInfo(name=SECRET, labels=labels))
-        await suggestions.replace(store, PROJECT, "home", infos, by=TESTER)
+        files = [InvalidFile(repo_id="shop", path="x/app.pipecd.yaml", error="invalid")]
+        await suggestions.replace(store, PROJECT, "home", infos, invalid_files=files, by=TESTER)
         yield running
 
 
@@ -226,6 +228,8 @@ async def test_lists_contain_what_the_roles_include(
         console.http.headers["cookie"] = cookie(plane, *roles)[0][1]
         for method, field in LISTS.items():
             assert len(getattr(await console.call(method), field)) == count, method
+        found = await console.call("ListSuggestions")
+        assert len(found.invalid_files) == (ADMIN in roles), "the labels of an invalid file are unknown"
         assert (await console.call("PageApplications")).total == count
         (trace,) = (await console.call("ListDeploymentTraces")).traces
         assert len(trace.deployments) == count

@@ -8,7 +8,7 @@ from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
 from tests.eventually import eventually
-from tests.world import World, pipeline, world
+from tests.world import REPOSITORY, World, pipeline, world
 
 
 async def handled_command(w: World, command_id: str) -> Any:
@@ -157,7 +157,10 @@ async def test_two_agents_of_one_piped_create_one_deployment(tmp_path: Path) -> 
 
 async def test_unregistered_applications_are_suggested(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        await w.push("Add", {"new/app.pipecd.yaml": pipeline("true", name="fresh")})
+        bad = pipeline("true", name="bad").replace("pipeline:", "pipelin:")
+        await w.push(
+            "Add", {"new/app.pipecd.yaml": pipeline("true", name="fresh"), "bad/app.pipecd.yaml": bad}
+        )
         async with w.agent():
 
             async def suggested() -> list[str]:
@@ -165,6 +168,9 @@ async def test_unregistered_applications_are_suggested(tmp_path: Path) -> None:
                 return [application.name for application in response.applications]
 
             assert await eventually(suggested) == ["fresh"]
+            (file,) = (await w.console.call("ListSuggestions")).invalid_files
+            assert (file.repo_id, file.path, file.piped_id) == (REPOSITORY, "bad/app.pipecd.yaml", w.piped_id)
+            assert file.error.startswith("bad/app.pipecd.yaml:5: spec.pipelin: unknown key")
 
 
 async def test_agent_ends_without_error_on_a_restart_command(tmp_path: Path) -> None:

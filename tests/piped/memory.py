@@ -13,9 +13,14 @@ from grpc import aio
 from pipecd.client import Client, PipedToken, Transport
 from pipecd.clock import Clock
 from pipecd.schema.agent import service_pb2
+from pipecd.schema.pipecd.v1 import agent_pb2
 
 TOKEN = PipedToken(project_id="j", piped_id="p", key="key\n")
-METHODS = service_pb2.DESCRIPTOR.services_by_name["PipedService"].methods_by_name
+METHODS = {
+    name: method
+    for module, service in ((service_pb2, "PipedService"), (agent_pb2, "AgentService"))
+    for name, method in module.DESCRIPTOR.services_by_name[service].methods_by_name.items()
+}
 
 
 class Context:
@@ -43,7 +48,7 @@ class _Stub:
 
 
 class Calls:
-    """A servicer that records every call of PipedService, and answers with an empty response.
+    """A servicer that records every call of both services of agents, and answers with an empty response.
 
     `answers` makes the response from the request. `refuse` fails calls of a method, or of all methods ("*"),
     with a status code.
@@ -73,5 +78,5 @@ class Calls:
 
 def memory_client(servicer: Any, clock: Clock) -> Client:
     client = Client("control-plane.example", TOKEN, Transport(insecure=True), clock=clock)
-    client.piped = _Stub(servicer)
+    client.piped = client.agent = _Stub(servicer)
     return client

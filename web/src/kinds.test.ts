@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { kindFields, kindName, kindOf, kindOptions, kindsOf, missingKinds, providerOf, providersFor, providersWithoutPlatform } from "./kinds";
+import { kindFields, kindName, kindOf, kindOptions, kindsOf, providerOf, providersFor, providersWithoutPlatform } from "./kinds";
 import { ApplicationSchema } from "./schema/model/application_pb";
 import type { ApplicationKind } from "./schema/model/kind_pb";
 import { PipedSchema } from "./schema/model/piped_pb";
@@ -49,14 +49,6 @@ test("a piped deploys the kinds whose platform it has", () => {
   expect(providersWithoutPlatform(piped)).toEqual([{ name: "aws", kind: "ECS" }]);
 });
 
-test("a piped lacks the platforms whose extra is not installed", () => {
-  expect(missingKinds(piped)).toEqual([
-    { kind: "ECS", extra: "aws" },
-    { kind: "KUBERNETES", extra: "kubernetes" },
-    { kind: "LAMBDA", extra: "aws" },
-  ]);
-  expect(missingKinds(create(PipedSchema, {}))).toEqual([]);
-});
 
 test("a piped that does not report its platforms may deploy every numbered kind", () => {
   const older = create(PipedSchema, { platformProviders: [{ name: "aws", type: "ECS" }] });

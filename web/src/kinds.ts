@@ -63,18 +63,6 @@ export function providersFor(piped: Piped | undefined, kind: string): string[] {
   return [...new Set([...providers.map(({ name }) => name), ...plugins.flatMap(({ deployTargets }) => deployTargets)])];
 }
 
-/** The extra of pipecd that a kind needs. */
-const EXTRAS: Record<string, string> = { ECS: "aws", KUBERNETES: "kubernetes", LAMBDA: "aws" };
-
-/** The kinds of pipecd's own platforms that a piped lacks, with the extra that provides each; empty if none does. */
-export function missingKinds(piped: Piped): { kind: string; extra: string }[] {
-  if (piped.plugins.length === 0) return [];
-  const installed = new Set(kindsOf([piped]));
-  return ["ECS", "KUBERNETES", "LAMBDA", "TERRAFORM"]
-    .filter((kind) => !installed.has(kind))
-    .map((kind) => ({ kind, extra: EXTRAS[kind] ?? "" }));
-}
-
 /** The platform providers whose platform is not installed where the piped runs. */
 export function providersWithoutPlatform(piped: Piped): { name: string; kind: string }[] {
   if (piped.plugins.length === 0) return [];

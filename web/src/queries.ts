@@ -185,7 +185,7 @@ export const apiKeysQuery = queryOptions({
 /** The applications found in Git that are not registered. */
 export const suggestionsQuery = queryOptions({
   queryKey: key.suggestions,
-  queryFn: async ({ signal }) => (await consoleClient.listSuggestions({}, { signal })).suggestions,
+  queryFn: async ({ signal }) => consoleClient.listSuggestions({}, { signal }),
 });
 
 export interface Quickstart {

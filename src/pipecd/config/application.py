@@ -15,13 +15,24 @@ from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document, parse
 from pipecd.config.document import Path as KeyPath
 from pipecd.config.stages import SIX_HOURS, SkipOn, is_stage_plugin
-from pipecd.config.values import MAX_PATH_PATTERNS, Duration, InsideApplication, PathGlob, Pattern, Text
+from pipecd.config.values import (
+    MAX_PATH_PATTERNS,
+    Duration,
+    InsideApplication,
+    PathGlob,
+    Pattern,
+    Shown,
+    ShownText,
+    Text,
+)
 from pipecd.errors import ConfigError, Place
 from pipecd.model.application import is_kind, kind_of_plugin
 from pipecd.model.plan import ROLLBACK_NAMES
 
 #: `kind` of PipeCD's plugin architecture: the platform is named under `plugins`.
 GENERIC_KIND = "Application"
+#: What the control plane stores of one application; the length is in characters.
+MAX_LABELS, MAX_DESCRIPTION_LENGTH = 1000, 65536
 
 
 class Planner(StrictModel):
@@ -241,11 +252,11 @@ class Pipeline(StrictModel):
 class ApplicationSpec(StrictModel):
     """The fields of `spec` common to all kinds. Platforms add their own fields in a subclass."""
 
-    name: str = ""
+    name: Shown = ""
     """Name of the application; required to register it from Git."""
-    labels: Mapping[str, Text] = Field(default_factory=dict)
+    labels: Mapping[Shown, ShownText] = Field(default_factory=dict, max_length=MAX_LABELS)
     """Labels for selecting and searching applications."""
-    description: str = ""
+    description: str = Field("", max_length=MAX_DESCRIPTION_LENGTH)
     """Description of the application, reported to the control plane."""
     planner: Planner = Planner()
     """How the planner chooses between quick sync and pipeline."""

@@ -14,6 +14,8 @@ from pipecd.patterns import PathPattern, Regex
 #: Of one list.
 MAX_PATH_PATTERNS = 200
 SHORTEST_INTERVAL = timedelta(seconds=1)
+#: In characters, of a name or label.
+MAX_SHOWN_LENGTH = 4096
 #: In characters: the search for parts takes quadratic time.
 _MAX_DURATION_LENGTH = 100
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -114,6 +116,15 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _shown(value: str) -> str:
+    """A text that the control plane stores: see its limits of requests."""
+    if "\0" in value:
+        raise ValueError("contains a null byte")
+    if len(value) > MAX_SHOWN_LENGTH:
+        raise ValueError(f"has {len(value)} characters; the limit is {MAX_SHOWN_LENGTH}")
+    return value
+
+
 def _kind_name(value: str) -> str:
     if not is_kind(value):
         raise ValueError(f"{value!r} is not the name of a platform, such as TERRAFORM")
@@ -134,3 +145,6 @@ KindName = Annotated[str, AfterValidator(_kind_name)]
 Pattern = Annotated[Regex | None, BeforeValidator(_regex)]
 InsideApplication = Annotated[str, AfterValidator(_inside_application)]
 Text = Annotated[str, BeforeValidator(_text)]
+#: A name or label of an application, which the control plane stores.
+Shown = Annotated[str, AfterValidator(_shown)]
+ShownText = Annotated[str, BeforeValidator(_text), AfterValidator(_shown)]

@@ -58,3 +58,12 @@ def reported_platforms(spec: PipedSpec) -> Sequence[Piped.Plugin]:
         for kind, platform in installed_platforms().items()
         if not platform.missing
     ]
+
+
+def unavailable_platforms() -> Sequence[Piped.UnavailablePlatform]:
+    """The installed platforms that lack packages, with what to install."""
+    return [
+        Piped.UnavailablePlatform(kind=kind, requirement=platform.remedy)
+        for kind, platform in installed_platforms().items()
+        if platform.missing
+    ]

@@ -16,6 +16,7 @@ import { parseLabels } from "../filters";
 import { kindFields, kindName, kindsOf, providersFor } from "../kinds";
 import { key, pipedsQuery, suggestionsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
+import type { InvalidFile } from "../schema/pipecd/v1/agent_pb";
 import type { Suggestion } from "../schema/pipecd/v1/console_pb";
 
 const CONFIG_FILENAME = "app.pipecd.yaml";
@@ -93,14 +94,14 @@ function Suggestions({ pipeds, onSelect }: SuggestionsProps) {
   if (!suggestions.data) return null;
   return (
     <Section title="Found in Git">
-      {suggestions.data.length === 0 ? (
+      {suggestions.data.suggestions.length + suggestions.data.invalidFiles.length === 0 ? (
         <EmptyState title="No new applications found" icon={<IconFolderSearch size={32} stroke={1.5} />}>
           All applications in Git are registered. When an <span className="mono">{CONFIG_FILENAME}</span> is committed
           to a repository of a piped, its application is suggested here.
         </EmptyState>
       ) : (
         <Stack gap="sm">
-          {suggestions.data.map((suggestion) => (
+          {suggestions.data.suggestions.map((suggestion) => (
             <SuggestionRow
               key={suggestionKey(suggestion)}
               suggestion={suggestion}
@@ -108,6 +109,9 @@ function Suggestions({ pipeds, onSelect }: SuggestionsProps) {
               onSelect={() => onSelect(suggestion)}
             />
           ))}
+          {suggestions.data.invalidFiles.length > 0 && (
+            <InvalidFiles files={suggestions.data.invalidFiles} pipeds={pipeds} />
+          )}
         </Stack>
       )}
     </Section>
@@ -116,6 +120,31 @@ function Suggestions({ pipeds, onSelect }: SuggestionsProps) {
 
 function suggestionKey({ application: info }: Suggestion): string {
   return `${info?.pipedId}/${info?.repoId}/${info?.path}/${info?.configFilename}`;
+}
+
+/** Configuration files of unregistered applications that cannot be suggested. A piped reports the first 50. */
+function InvalidFiles({ files, pipeds }: { files: readonly InvalidFile[]; pipeds: readonly Piped[] }) {
+  return (
+    <Alert color="yellow" title="Files that cannot be used" role="alert">
+      <Stack gap="xs">
+        {files.map(({ pipedId, repoId, path, error }) => (
+          <div key={`${pipedId}/${repoId}/${path}`} style={{ overflowWrap: "anywhere" }}>
+            <Text size="sm">{error}</Text>
+            <Text size="xs" className="faint">
+              <span className="mono">
+                {repoId}:{path}
+              </span>{" "}
+              · {pipedName(pipeds, pipedId)}
+            </Text>
+          </div>
+        ))}
+      </Stack>
+    </Alert>
+  );
+}
+
+function pipedName(pipeds: readonly Piped[], id: string): string {
+  return pipeds.find((candidate) => candidate.id === id)?.name ?? id;
 }
 
 interface SuggestionRowProps {
@@ -135,7 +164,7 @@ function SuggestionRow({ suggestion: { application: info, kind }, pipeds, onSele
           <span className="mono">
             {info.repoId}:{info.path}
           </span>{" "}
-          · {pipeds.find((candidate) => candidate.id === info.pipedId)?.name ?? info.pipedId}
+          · {pipedName(pipeds, info.pipedId)}
         </Text>
         <Labels labels={info.labels} />
       </div>

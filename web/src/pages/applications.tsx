@@ -38,14 +38,17 @@ export function ApplicationsPage() {
 
 function SuggestionNotice() {
   const suggestions = useQuery(suggestionsQuery);
-  const count = suggestions.data?.length ?? 0;
-  if (count === 0) return null;
+  const count = suggestions.data?.suggestions.length ?? 0;
+  const invalid = suggestions.data?.invalidFiles.length ?? 0;
+  if (count + invalid === 0) return null;
   return (
-    <Alert variant="light" py="xs">
-      {count === 1 ? "1 application" : `${count} applications`} found in Git {count === 1 ? "is" : "are"} not
-      registered.{" "}
+    <Alert variant="light" py="xs" color={count === 0 ? "yellow" : undefined}>
+      {count > 0 &&
+        `${count === 1 ? "1 application" : `${count} applications`} found in Git ${count === 1 ? "is" : "are"} not registered. `}
+      {invalid > 0 &&
+        `${invalid === 1 ? "1 configuration file" : `${invalid} configuration files`} of unregistered applications cannot be used. `}
       <Anchor component={Link} to="/applications/add" inherit>
-        View {count === 1 ? "it" : "them"}
+        View {count + invalid === 1 ? "it" : "them"}
       </Anchor>
     </Alert>
   );

@@ -18,7 +18,7 @@ import tableClasses from "../components/table.module.css";
 import { RelativeTime } from "../components/time";
 import { UpgradeDialog } from "../components/upgrade-dialog";
 import { connectionStatusDisplay, type StatusDisplay } from "../display-names";
-import { kindName, kindsOf, missingKinds, providersWithoutPlatform } from "../kinds";
+import { kindName, kindsOf, providersWithoutPlatform } from "../kinds";
 import { key, meQuery, pipedsQuery, presenceQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 
@@ -146,9 +146,9 @@ function Platforms({ piped }: { piped: Piped }) {
   return (
     <>
       {kindsOf([piped]).map(kindName).join(", ")}
-      {missingKinds(piped).map(({ kind, extra }) => (
+      {piped.unavailablePlatforms.map(({ kind, requirement }) => (
         <Text key={kind} size="xs" className="faint">
-          {kindName(kind)} is not installed{extra && `: needs pipecd[${extra}]`}
+          {kindName(kind)} is not installed{requirement && `: needs ${requirement}`}
         </Text>
       ))}
       {providersWithoutPlatform(piped).map(({ name, kind }) => (

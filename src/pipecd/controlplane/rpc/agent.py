@@ -28,6 +28,7 @@ async def report_unregistered(
         agent.piped_id,
         request.applications,
         request.kinds,
+        request.invalid_files,
         by=agent.actor,
     )
     return ReportUnregisteredApplicationsResponse()

@@ -69,8 +69,8 @@ async def page_deployments(
 async def list_suggestions(
     services: Services, person: Person, _: ListSuggestionsRequest
 ) -> ListSuggestionsResponse:
-    suggested = await suggestions.list_for_person(services.store, person)
-    return ListSuggestionsResponse(suggestions=suggested)
+    found = await suggestions.list_for_person(services.store, person)
+    return ListSuggestionsResponse(suggestions=found.suggestions, invalid_files=found.invalid_files)
 
 
 async def see_pipeds(services: Services, person: Person, _: SeePipedsRequest) -> SeePipedsResponse:

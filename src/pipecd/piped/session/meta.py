@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipecd.client import Client
 from pipecd.config.piped import PipedSpec
-from pipecd.piped.platform_availability import reported_platforms
+from pipecd.piped.platform_availability import reported_platforms, unavailable_platforms
 from pipecd.retry import Retry
 from pipecd.schema.agent.pipeds_pb2 import ReportPipedMetaRequest
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
@@ -45,6 +45,7 @@ async def report_meta(
             for provider in spec.platform_providers
         ],
         plugins=reported_platforms(spec),
+        unavailable_platforms=unavailable_platforms(),
         secret_encryption=Piped.SecretEncryption(
             type="KEY_PAIR" if public_key else "NONE", public_key=public_key
         ),

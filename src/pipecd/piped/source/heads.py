@@ -40,6 +40,10 @@ class AppFile:
     chain: Chain | None
 
 
+class MissingFile(ConfigError):
+    """A registered application's file that is not in the repository."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """A repository at one commit. An invalid application file is present as its ConfigError."""
@@ -178,8 +182,8 @@ def _too_large_error(path: str) -> ConfigError:
     return ConfigError(f"the file has more than {MAX_FILE_SIZE >> 20} MiB", place=Place(path))
 
 
-def _missing_file_error(path: str) -> ConfigError:
-    return ConfigError(
+def _missing_file_error(path: str) -> MissingFile:
+    return MissingFile(
         f"{path}: there is no such file at the head of the branch",
         remedy="restore the file, or change the application's path or configuration file name",
     )

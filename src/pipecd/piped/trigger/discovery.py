@@ -1,43 +1,62 @@
 """Reports application files in Git to the control plane: unregistered applications, and changed names,
 descriptions and labels of registered ones.
 
-Sends only changes since the last successful report; a failed report is repeated at the next check.
+Sends only changes since the last successful report; a failed report is repeated at the next check. A file of
+an unregistered application that cannot be suggested is logged and reported with its error.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import structlog
 
 from pipecd.client import Client
 from pipecd.config.piped import PipedSpec
-from pipecd.errors import ConfigError, Temporary, Unsupported
+from pipecd.errors import ConfigError, Place, Temporary, Unsupported
 from pipecd.model.application import Application
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
 from pipecd.piped.source.checkout import config_file_path
-from pipecd.piped.source.heads import AppFile, Head, Heads
+from pipecd.piped.source.heads import AppFile, Head, Heads, MissingFile
+from pipecd.printable import printable
 from pipecd.schema.agent.applications_pb2 import (
     ReportUnregisteredApplicationConfigurationsRequest,
     UpdateApplicationConfigurationsRequest,
 )
 from pipecd.schema.model.application_pb2 import ApplicationInfo
-from pipecd.schema.pipecd.v1.agent_pb2 import ReportUnregisteredApplicationsRequest
+from pipecd.schema.pipecd.v1.agent_pb2 import InvalidFile, ReportUnregisteredApplicationsRequest
 from pipecd.wire import has_number, kind_number
 
 log = structlog.get_logger()
 
 #: An unregistered application and the name of its kind.
 Suggestion = tuple[ApplicationInfo, str]
+#: Invalid files that are reported and logged; there may be thousands in a repository.
+MAX_INVALID_FILES = 50
+#: In characters: an error quotes what the file contains.
+MAX_ERROR_LENGTH = 1000
+#: Of one request; the size is in bytes. gRPC messages are limited to 4 MiB.
+MAX_APPLICATIONS, MAX_REQUEST_SIZE = 20_000, 3 * 2**20
+#: Of one application in a request: its kind and the lengths of its fields (bytes).
+MAX_OVERHEAD = 100
 
 
 class Discovery:
     def __init__(
-        self, client: Client, spec: PipedSpec, view: View, leadership: Leadership, heads: Heads
+        self,
+        client: Client,
+        spec: PipedSpec,
+        view: View,
+        leadership: Leadership,
+        heads: Heads,
+        redact: Callable[[str], str],
     ) -> None:
-        self._client, self._spec, self._view = client, spec, view
+        self._client, self._spec, self._view, self._redact = client, spec, view, redact
         self._leadership, self._heads = leadership, heads
         self._reported: bytes | None = None
+        #: Repository and path → error that was logged.
+        self._logged: Mapping[tuple[str, str], str] = {}
 
     async def check(self) -> None:
         """Checks every repository once."""
@@ -49,7 +68,9 @@ class Discovery:
         await self._update([info for head in heads for info in changed_applications(head, applications)])
         if len(heads) == len(self._heads.repositories):
             suggestions = [pair for head in heads for pair in self._unregistered(head, applications)]
-            await self._report_unregistered(suggestions)
+            invalid_files = self._invalid_files(heads, applications)
+            self._log_new(invalid_files)
+            await self._report_unregistered(_within_request(suggestions), invalid_files)
 
     async def _head(self, repo_id: str) -> Head | None:
         try:
@@ -60,13 +81,20 @@ class Discovery:
 
     async def _update(self, infos: Sequence[ApplicationInfo]) -> None:
         if infos:
-            request = UpdateApplicationConfigurationsRequest(applications=infos)
+            # Of very many, the rest is sent at the next check.
+            request = UpdateApplicationConfigurationsRequest(
+                applications=infos[: _count_within_request(infos)]
+            )
             await self._client.call(self._client.piped.UpdateApplicationConfigurations, request)
             await self._view.refresh_applications()
 
-    async def _report_unregistered(self, suggestions: Sequence[Suggestion]) -> None:
+    async def _report_unregistered(
+        self, suggestions: Sequence[Suggestion], invalid_files: Sequence[InvalidFile]
+    ) -> None:
         infos, kinds = [info for info, _ in suggestions], [kind for _, kind in suggestions]
-        request = ReportUnregisteredApplicationsRequest(applications=infos, kinds=kinds)
+        request = ReportUnregisteredApplicationsRequest(
+            applications=infos, kinds=kinds, invalid_files=invalid_files
+        )
         content = request.SerializeToString(deterministic=True)
         if content == self._reported:
             return
@@ -80,16 +108,45 @@ class Discovery:
         self._reported = content
 
     def _unregistered(self, head: Head, applications: Iterable[Application]) -> Iterable[Suggestion]:
-        registered = {
-            config_path(application)
-            for application in applications
-            if application.git_path.repo_id == head.repository.id
-        }
-        for path, app_file in sorted(head.files.items()):
-            if path in registered or not isinstance(app_file, AppFile) or not app_file.name:
+        for path, app_file in _unregistered_files(head, applications):
+            if isinstance(app_file, ConfigError) or _error(path, app_file):
                 continue
             if matches_selector(app_file.labels, self._spec.app_selector):
                 yield self._info(head, path, app_file), app_file.kind
+
+    def _invalid_files(
+        self, heads: Iterable[Head], applications: Sequence[Application]
+    ) -> Sequence[InvalidFile]:
+        """The first files of unregistered applications that cannot be suggested, with their errors."""
+        invalid_files = (
+            InvalidFile(
+                repo_id=head.repository.id,
+                path=printable(path)[:MAX_ERROR_LENGTH],
+                error=printable(self._redact(str(error)))[:MAX_ERROR_LENGTH],
+            )
+            for head in heads
+            for path, app_file in _unregistered_files(head, applications)
+            if (error := self._reported_error(path, app_file))
+        )
+        return list(itertools.islice(invalid_files, MAX_INVALID_FILES))
+
+    def _reported_error(self, path: str, app_file: AppFile | ConfigError) -> ConfigError | None:
+        """Why an unregistered application is not suggested; None also if another agent deploys it."""
+        if isinstance(app_file, MissingFile):
+            return None
+        if isinstance(app_file, ConfigError):
+            return app_file
+        if not matches_selector(app_file.labels, self._spec.app_selector):
+            return None
+        return _error(path, app_file)
+
+    def _log_new(self, invalid_files: Sequence[InvalidFile]) -> None:
+        """Log the errors that are new since the last check: once for each commit that changes them."""
+        errors = {(file.repo_id, file.path): file.error for file in invalid_files}
+        for (repo_id, path), error in errors.items():
+            if self._logged.get((repo_id, path)) != error:
+                log.warning("unregistered_application_invalid", repository=repo_id, file=path, error=error)
+        self._logged = errors
 
     def _info(self, head: Head, path: str, app_file: AppFile) -> ApplicationInfo:
         place = PurePosixPath(path)
@@ -103,6 +160,49 @@ class Discovery:
             piped_id=self._spec.piped_id,
             description=app_file.description,
         )
+
+
+def _unregistered_files(
+    head: Head, applications: Iterable[Application]
+) -> Iterable[tuple[str, AppFile | ConfigError]]:
+    """Sorted by path."""
+    registered = {
+        config_path(application)
+        for application in applications
+        if application.git_path.repo_id == head.repository.id
+    }
+    return ((path, app_file) for path, app_file in sorted(head.files.items()) if path not in registered)
+
+
+def _error(path: str, app_file: AppFile) -> ConfigError | None:
+    """Why an unregistered application with a valid file cannot be suggested."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        # Git allows any bytes.
+        return ConfigError(
+            "the path is not UTF-8", remedy="rename the file or its directory", place=Place(path)
+        )
+    if not app_file.name:
+        return ConfigError(
+            "the application has no name, so it cannot be suggested",
+            remedy="add spec.name, or register the application manually",
+            place=Place(path),
+        )
+    return None
+
+
+def _within_request(suggestions: Sequence[Suggestion]) -> Sequence[Suggestion]:
+    count = _count_within_request([info for info, _ in suggestions])
+    if count < len(suggestions):
+        log.warning("suggestions_omitted", reported=count, found=len(suggestions))
+    return suggestions[:count]
+
+
+def _count_within_request(infos: Sequence[ApplicationInfo]) -> int:
+    """How many of `infos` fit into one request."""
+    sizes = itertools.accumulate(info.ByteSize() + MAX_OVERHEAD for info in infos)
+    return sum(1 for size in itertools.islice(sizes, MAX_APPLICATIONS) if size <= MAX_REQUEST_SIZE)
 
 
 def changed_applications(head: Head, applications: Iterable[Application]) -> Iterable[ApplicationInfo]:

@@ -44,6 +44,8 @@ async def report_meta(
         )
         del record.plugins[:]
         record.plugins.extend(request.plugins)
+        del record.unavailable_platforms[:]
+        record.unavailable_platforms.extend(request.unavailable_platforms)
         del record.repositories[:]
         record.repositories.extend(request.repositories)
         record.started_at = record.updated_at = services.now()

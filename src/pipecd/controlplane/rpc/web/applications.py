@@ -63,10 +63,9 @@ async def list_unregistered(
     services: Services, person: Person, _: ListUnregisteredApplicationsRequest
 ) -> ListUnregisteredApplicationsResponse:
     """Without applications of kinds that PipeCD's schema has no number for."""
-    suggested = await suggestions.list_for_person(services.store, person)
-    return ListUnregisteredApplicationsResponse(
-        applications=[suggestion.application for suggestion in suggested if has_number(suggestion.kind)]
-    )
+    found = await suggestions.list_for_person(services.store, person)
+    applications = [suggestion.application for suggestion in found.suggestions if has_number(suggestion.kind)]
+    return ListUnregisteredApplicationsResponse(applications=applications)
 
 
 async def generate_sealed_secret(
