@@ -283,12 +283,16 @@ async def test_an_exec_program_is_run_again_shortly_before_its_credentials_expir
 
 async def test_a_refused_token_is_renewed_once(cluster: Cluster, tmp_path: Path) -> None:
     runs = write_login(tmp_path, {"token": "expired"})
-    access = write_config(cluster, tmp_path / "config", exec_user())
-    async with open_client(access) as client:
-        with pytest.raises(Unauthenticated, match="rejects the agent's credentials"):
-            await client.get_json("/version/../api")
-        assert len(runs.read_text().splitlines()) == 2
+    access, clock = write_config(cluster, tmp_path / "config", exec_user()), VirtualClock()
+    async with open_client(access, clock=clock) as client:
+        for _ in range(3):
+            with pytest.raises(
+                Unauthenticated, match=r"rejects the agent's credentials: .*; renew them in /"
+            ):
+                await client.get_json("/version/../api")
+        assert len(runs.read_text().splitlines()) == 2, "it is not run again for each request"
         write_login(tmp_path, {"token": cluster.tokens["admin"]})
+        await clock.advance(10.0)
         assert (await client.get_json("/api"))["kind"] == "APIVersions"
 
 

@@ -65,6 +65,7 @@ def test_the_current_context_is_used_and_paths_are_relative_to_the_file(tmp_path
             ("Impersonate-Group", "b"),
             ("Impersonate-Extra-reason", "drill"),
         ),
+        files=(path,),
     )
 
 

@@ -7,12 +7,14 @@ of `pipecd.errors`, and `errors.Rejected` with the server's reasons.
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import aiohttp
+from aiohttp.connector import AddrInfoType
 from multidict import CIMultiDict
 
 from pipecd import __version__
@@ -21,6 +23,7 @@ from pipecd.errors import ConfigError, PipecdError, Temporary
 from pipecd.platforms.kubernetes.cluster.credentials import Credentials, Login
 from pipecd.platforms.kubernetes.cluster.errors import Expired, error_of, read_status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access
+from pipecd.platforms.kubernetes.cluster.outage import Outage
 from pipecd.platforms.kubernetes.cluster.pace import Pace
 from pipecd.platforms.kubernetes.cluster.proxy import find_proxy
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
@@ -40,6 +43,8 @@ _LIST_ATTEMPTS = 3
 #: How often a request is sent that a busy server refuses, if it asks for a short delay only (seconds).
 _BUSY_ATTEMPTS, _SHORT_DELAY = 4, 5.0
 _MAX_WARNINGS = 20
+#: A connection is gone after half a minute without an answer: seconds, seconds, tries, milliseconds.
+_TCP_OPTIONS = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 
 Object = dict[str, Any]
 Propagation = Literal["Background", "Foreground", "Orphan"]
@@ -68,12 +73,18 @@ class Response:
 class ApiClient:
     """Created by `open_client`. Requests wait for their turn in the cluster's `Pace`."""
 
-    def __init__(self, access: Access, session: aiohttp.ClientSession, clock: Clock, *, pace: Pace) -> None:
-        self.access = access
+    def __init__(
+        self, credentials: Credentials, session: aiohttp.ClientSession, clock: Clock, *, pace: Pace
+    ) -> None:
         self._session, self._pace = session, pace
-        self._credentials = Credentials(access, clock)
-        self._proxy = find_proxy(access)
+        self._credentials = credentials
+        self._outage = Outage(clock)
         self.clock = clock
+
+    @property
+    def access(self) -> Access:
+        """Changes when the kubeconfig does."""
+        return self._credentials.access
 
     @property
     def name(self) -> str:
@@ -250,7 +261,7 @@ class ApiClient:
                     headers=response.headers,
                     warnings=_warnings(response.headers.getall("Warning", [])),
                 )
-            if answer.code == 401 and attempt == 1 and self._credentials.reject(login):
+            if answer.code == 401 and attempt == 1 and await self._credentials.reject(login):
                 continue
             if answer.code > 299 and answer.code not in accepted:
                 error = self._error(answer)
@@ -270,16 +281,18 @@ class ApiClient:
         silence: float,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The chunks of an answer as they come. Raises Temporary when none comes for `silence` seconds."""
-        login = await self._credentials.login()
-        async with self._open("GET", path, login, params, headers, None, "", None, silence) as response:
-            if response.status > 299:
-                if response.status == 401:
-                    self._credentials.reject(login)
-                body = await _read_body(response)
-                raise self._error(
-                    Response(code=response.status, body=body, headers=response.headers, warnings=())
-                )
-            yield response.content.iter_any()
+        for attempt in (1, 2):
+            login = await self._credentials.login()
+            async with self._open("GET", path, login, params, headers, None, "", None, silence) as response:
+                if response.status == 401 and attempt == 1 and await self._credentials.reject(login):
+                    continue
+                if response.status > 299:
+                    body = await _read_body(response)
+                    raise self._error(
+                        Response(code=response.status, body=body, headers=response.headers, warnings=())
+                    )
+                yield response.content.iter_any()
+                return
 
     @asynccontextmanager
     async def _open(
@@ -300,24 +313,29 @@ class ApiClient:
         if body is not None:
             all_headers["Content-Type"] = content_type
             data = json.dumps(body, separators=(",", ":")).encode()
-        await self._pace.wait()
         timeout = aiohttp.ClientTimeout(
             total=total, connect=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence
         )
+        answered, sent_at = False, self.clock.monotonic()
         try:
-            async with self._session.request(
-                method,
-                self.access.server + path,
-                params=params,
-                headers=all_headers,
-                data=data,
-                ssl=login.tls,
-                server_hostname=self.access.tls_server_name or None,
-                proxy=self._proxy,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as response:
-                yield response
+            with self._outage.attempt(self.name):
+                await self._pace.wait()
+                sent_at = self.clock.monotonic()
+                async with self._session.request(
+                    method,
+                    self.access.server + path,
+                    params=params,
+                    headers=all_headers,
+                    data=data,
+                    ssl=login.tls,
+                    server_hostname=self.access.tls_server_name or None,
+                    proxy=find_proxy(self.access),
+                    timeout=timeout,
+                    allow_redirects=False,
+                ) as response:
+                    self._outage.succeeded()
+                    answered = True
+                    yield response
         except aiohttp.ClientConnectorCertificateError as error:
             raise ConfigError(
                 f"{self.name}: the API server's certificate is not trusted: {error.certificate_error}",
@@ -328,11 +346,15 @@ class ApiClient:
                 f"{self.name} is not a valid address", remedy=f"correct {self.access.origin}"
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Temporary(f"the API server {self.name} cannot be reached: {_describe(error)}") from error
+            reason = _describe(error)
+            if answered:
+                raise Temporary(f"the connection to the API server {self.name} was lost: {reason}") from error
+            self._outage.failed(reason, sent_at=sent_at)
+            raise Temporary(f"the API server {self.name} cannot be reached: {reason}") from error
 
     def _error(self, response: Response) -> PipecdError:
         status = read_status(response.code, response.body, response.headers.get("Retry-After"))
-        error = error_of(status, self.name)
+        error = error_of(status, self.name, self.access.origin)
         if response.code == 429 and isinstance(error, Temporary):
             self._pace.pause(error.after or 0.0)
         return error
@@ -354,17 +376,36 @@ class ApiClient:
 
 @asynccontextmanager
 async def open_client(
-    access: Access, *, clock: Clock = SYSTEM_CLOCK, per_second: float = 50.0, burst: int = 100
+    access: Access,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    per_second: float = 50.0,
+    burst: int = 100,
+    load: Callable[[], Access] | None = None,
 ) -> AsyncIterator[ApiClient]:
-    """A client of the cluster, with its connections."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0)
+    """A client of the cluster, with its connections. `load` reads `access` again when its files change."""
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, socket_factory=_open_socket)
     async with aiohttp.ClientSession(
         connector=connector,
         headers={"User-Agent": f"pipecd/{__version__}"},
         # Cookies would be kept between requests of different users.
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        yield ApiClient(access, session, clock, pace=Pace(clock, per_second=per_second, burst=burst))
+        credentials = Credentials(access, clock, load)
+        pace = Pace(clock, per_second=per_second, burst=burst)
+        yield ApiClient(credentials, session, clock, pace=pace)
+
+
+def _open_socket(address: AddrInfoType) -> socket.socket:
+    """A socket that finds out by itself that the other side is gone, also while it waits for events."""
+    family, kind, protocol, *_ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _TCP_OPTIONS.items():
+        # Not every system has all of them.
+        if option := getattr(socket, name, None):
+            opened.setsockopt(socket.IPPROTO_TCP, option, value)
+    return opened
 
 
 def accept_metadata(kind: str) -> str:

@@ -1,9 +1,11 @@
 """The connection to the cluster of a platform provider, shared by all that use it."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from pipecd.platforms.connections import shared_connection
 from pipecd.platforms.kubernetes.cluster.api import ApiClient, open_client
@@ -31,10 +33,16 @@ async def connect(provider: Provider | None) -> AsyncIterator[Cluster]:
 
     @asynccontextmanager
     async def open_cluster() -> AsyncIterator[Cluster]:
-        access = load_access(
-            path=settings.kube_config_path, context=settings.context, master_url=settings.master_url
+        load = partial(
+            load_access,
+            path=settings.kube_config_path,
+            context=settings.context,
+            master_url=settings.master_url,
         )
-        async with open_client(access, per_second=settings.api_qps, burst=settings.api_burst) as api:
+        access = await asyncio.to_thread(load)
+        async with open_client(
+            access, per_second=settings.api_qps, burst=settings.api_burst, load=load
+        ) as api:
             kinds = Discovery(api)
             yield Cluster(api=api, kinds=kinds, follower=Follower(api, kinds, Reducer(), _scope(settings)))
 

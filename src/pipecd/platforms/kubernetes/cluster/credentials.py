@@ -7,16 +7,21 @@ import json
 import os
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from pipecd import process
 from pipecd.clock import Clock
-from pipecd.errors import ConfigError, Temporary, Unauthenticated
+from pipecd.errors import ConfigError, PipecdError, Temporary, Unauthenticated
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, ExecConfig
+from pipecd.printable import printable
+
+log = structlog.get_logger()
 
 #: Files with tokens and certificates are read again after this time (seconds). Kubelet rotates a token when
 #: 80 % of its lifetime is over.
@@ -25,6 +30,10 @@ FILE_MAX_AGE = 60.0
 EXEC_TIMEOUT = 60.0
 #: Credentials are renewed this long before they expire (seconds).
 EXPIRY_MARGIN = 30.0
+#: An exec program is not run more often, also if what it prints is expired or refused (seconds).
+MIN_LIFETIME = 10.0
+#: A renewal that failed is not tried again within this time (seconds).
+FAILURE_MAX_AGE = 5.0
 MAX_EXEC_OUTPUT = 1024 * 1024
 _EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 
@@ -39,34 +48,84 @@ class Login:
 
 
 class Credentials:
-    """Those of one cluster. Concurrent users wait for the same renewal."""
+    """Those of one cluster. Concurrent users wait for the same renewal.
 
-    def __init__(self, access: Access, clock: Clock) -> None:
-        self._access, self._clock = access, clock
+    `load` reads the kubeconfig again. It is called when its files have changed, which is checked once a
+    minute and when the API server refuses the credentials.
+    """
+
+    def __init__(self, access: Access, clock: Clock, load: Callable[[], Access] | None = None) -> None:
+        self.access, self._clock, self._load = access, clock, load
         self._lock = asyncio.Lock()
         self._login: Login | None = None
         #: The contents that the TLS settings were made of.
         self._tls_inputs: tuple[Any, ...] | None = None
+        self._versions = _file_versions(access)
+        self._checked_at = clock.monotonic()
+        #: Why the last renewal failed, and until when it is not tried again (monotonic seconds).
+        self._failure: tuple[PipecdError, float] | None = None
+        #: When the exec program was last run again because its credentials were refused (monotonic seconds).
+        self._rejected_at: float | None = None
 
     async def login(self) -> Login:
         """Raises ConfigError, Unauthenticated or Temporary."""
+        if self._load and self._clock.monotonic() - self._checked_at >= FILE_MAX_AGE:
+            await self._reload()
         login = self._login
         if login is None or self._clock.now() >= login.expires_at:
             async with self._lock:
                 if self._login is login:
-                    self._login = await self._renew()
+                    self._login = await self._renew_unless_failing()
         assert self._login is not None
         return self._login
 
-    def reject(self, login: Login) -> bool:
+    async def reject(self, login: Login) -> bool:
         """The API server refused `login`. Returns whether other credentials may be had now."""
         if self._login is not login:
             return True
+        if self._load and await self._reload():
+            return True
+        if self.access.exec:
+            now = self._clock.monotonic()
+            if self._rejected_at is not None and now - self._rejected_at < MIN_LIFETIME:
+                return False
+            self._rejected_at = now
         self._login = None
-        return bool(self._access.token_file or self._access.exec)
+        return bool(self.access.token_file or self.access.exec)
+
+    async def _reload(self) -> bool:
+        """Whether the kubeconfig has changed, and could be read."""
+        self._checked_at = self._clock.monotonic()
+        versions = await asyncio.to_thread(_file_versions, self.access)
+        if self._load is None or versions == self._versions:
+            return False
+        try:
+            access = await asyncio.to_thread(self._load)
+        except ConfigError as error:
+            # It may be half written.
+            log.warning("kubeconfig_not_reloaded", error=str(error))
+            return False
+        self._versions, self._failure = versions, None
+        if access == self.access:
+            return False
+        log.info("kubeconfig_reloaded", origin=access.origin)
+        self.access, self._login = access, None
+        return True
+
+    async def _renew_unless_failing(self) -> Login:
+        """All who wait for a renewal that fails get its error."""
+        if self._failure and self._clock.monotonic() < self._failure[1]:
+            raise self._failure[0].with_traceback(None)
+        try:
+            login = await self._renew()
+        except PipecdError as error:
+            self._failure = (error, self._clock.monotonic() + FAILURE_MAX_AGE)
+            raise
+        self._failure = None
+        return login
 
     async def _renew(self) -> Login:
-        access = self._access
+        access = self.access
         if access.exec:
             return await self._run_exec(access.exec)
         token = access.token
@@ -86,23 +145,23 @@ class Credentials:
 
     async def _tls(self, certificate: bytes, key: bytes) -> ssl.SSLContext:
         """A new context only when its inputs change: connections are shared by context."""
-        ca = await asyncio.to_thread(_content, self._access.ca_data, self._access.ca_file)
+        ca = await asyncio.to_thread(_content, self.access.ca_data, self.access.ca_file)
         inputs = (ca, certificate, key)
         if self._login is not None and inputs == self._tls_inputs:
             return self._login.tls
-        context = await asyncio.to_thread(_tls_context, self._access, ca, certificate, key)
+        context = await asyncio.to_thread(_tls_context, self.access, ca, certificate, key)
         self._tls_inputs = inputs
         return context
 
     async def _run_exec(self, config: ExecConfig) -> Login:
         if config.api_version not in _EXEC_VERSIONS:
             raise ConfigError(
-                f"{self._access.origin}: the exec program {config.command} uses {config.api_version}",
+                f"{self.access.origin}: the exec program {config.command} uses {config.api_version}",
                 remedy=f"use {_EXEC_VERSIONS[0]}: update the program, and create the kubeconfig again",
             )
         if config.interactive_mode == "Always":
             raise ConfigError(
-                f"{self._access.origin}: the exec program {config.command} requires a terminal",
+                f"{self.access.origin}: the exec program {config.command} requires a terminal",
                 remedy="use credentials that need no terminal",
             )
         credential = _exec_status(config, await self._exec_output(config))
@@ -113,15 +172,17 @@ class Credentials:
             raise Unauthenticated(f"the exec program {config.command} printed no token and no certificate")
         return Login(
             headers=[
-                *_authorization(str(credential.get("token") or ""), self._access),
-                *self._access.impersonation,
+                *_authorization(str(credential.get("token") or ""), self.access),
+                *self.access.impersonation,
             ],
             tls=await self._tls(certificate.encode(), key.encode()),
-            expires_at=_expiry(credential.get("expirationTimestamp"), config),
+            expires_at=max(
+                _expiry(credential.get("expirationTimestamp"), config), self._clock.now() + MIN_LIFETIME
+            ),
         )
 
     async def _exec_output(self, config: ExecConfig) -> bytes:
-        access = self._access
+        access = self.access
         info: dict[str, Any] = {
             "apiVersion": config.api_version,
             "kind": "ExecCredential",
@@ -139,7 +200,10 @@ class Credentials:
             command = str(Path(access.directory) / command)
         try:
             output = await process.capture(
-                [command, *(config.args or ())], env=environment, timeout=EXEC_TIMEOUT
+                [command, *(config.args or ())],
+                env=environment,
+                timeout=EXEC_TIMEOUT,
+                max_output=MAX_EXEC_OUTPUT,
             )
         except ConfigError as error:
             raise ConfigError(
@@ -149,15 +213,13 @@ class Credentials:
             raise Temporary(f"{config.command} did not print credentials within {EXEC_TIMEOUT:g} s") from None
         if output.code:
             lines = output.stderr[-2000:].decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else "no message"
+            reason = printable(lines[-1]) if lines else "no message"
             raise Unauthenticated(f"the exec program {config.command} exited with {output.code}: {reason}")
-        return output.stdout[: MAX_EXEC_OUTPUT + 1]
+        return output.stdout
 
 
 def _exec_status(config: ExecConfig, output: bytes) -> dict[str, Any]:
     error = Unauthenticated(f"the exec program {config.command} did not print an ExecCredential")
-    if len(output) > MAX_EXEC_OUTPUT:
-        raise error
     try:
         printed = json.loads(output)
     except ValueError:
@@ -183,6 +245,19 @@ def _expiry(timestamp: Any, config: ExecConfig) -> float:
         raise Unauthenticated(
             f"the exec program {config.command} printed {timestamp!r} as expirationTimestamp"
         ) from None
+
+
+def _file_versions(access: Access) -> Sequence[object]:
+    """Different after one of the kubeconfig files was written or replaced."""
+    versions: list[object] = []
+    for file in access.files:
+        try:
+            found = Path(file).stat()
+        except OSError:
+            versions.append(None)
+        else:
+            versions.append((found.st_ino, found.st_mtime_ns, found.st_size))
+    return versions
 
 
 def _authorization(token: str, access: Access) -> Sequence[tuple[str, str]]:

@@ -5,6 +5,7 @@ the server names fields, and values of fields that it validates.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from pipecd.errors import (
 #: Of a message of the server, in characters. A strict validation names every unknown field.
 MAX_MESSAGE_LENGTH = 4000
 _RETRY_AFTER = 5.0
+#: Longer delays are not obeyed (seconds).
+MAX_RETRY_AFTER = 300.0
 #: Server-side apply of an object that does not fit the schema is answered with the status 500.
 _INVALID = ("failed to create typed patch object", "field not declared in schema")
 
@@ -66,8 +69,8 @@ def status_of(data: Mapping[str, Any], *, retry_after: str | None = None) -> Sta
     """From an object of the kind Status."""
     details = data.get("details") or {}
     seconds = _seconds(retry_after)
-    if seconds is None and details.get("retryAfterSeconds"):
-        seconds = float(details["retryAfterSeconds"])
+    if seconds is None:
+        seconds = _seconds(str(details.get("retryAfterSeconds") or ""))
     return Status(
         code=int(data.get("code") or 0),
         reason=str(data.get("reason") or ""),
@@ -76,12 +79,15 @@ def status_of(data: Mapping[str, Any], *, retry_after: str | None = None) -> Sta
     )
 
 
-def error_of(status: Status, cluster: str) -> PipecdError:
-    """The error for a failed request. `cluster` names the cluster in messages."""
+def error_of(status: Status, cluster: str, origin: str = "the kubeconfig") -> PipecdError:
+    """The error for a failed request. `cluster` names the cluster in messages, and `origin` its settings."""
     message = status.message
     match status.code:
         case 401:
-            return Unauthenticated(f"the API server of {cluster} rejects the agent's credentials: {message}")
+            return Unauthenticated(
+                f"the API server of {cluster} rejects the agent's credentials: {message};"
+                f" renew them in {origin}"
+            )
         case 404:
             return NotFound(message)
         case 409 if status.reason == "AlreadyExists":
@@ -107,7 +113,9 @@ def _lacks_permission(status: Status) -> bool:
 
 
 def _seconds(value: str | None) -> float | None:
+    """None for a date, and for what is no number of seconds."""
     try:
-        return max(0.0, float(value)) if value else None
+        seconds = float(value) if value else math.nan
     except ValueError:
         return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER) if math.isfinite(seconds) else None

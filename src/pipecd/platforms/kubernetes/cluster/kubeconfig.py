@@ -134,6 +134,8 @@ class Access:
     exec_extension: Any = None
     #: Headers that make the API server act as another user.
     impersonation: Sequence[tuple[str, str]] = ()
+    #: The kubeconfig files, which another program may write again.
+    files: Sequence[str] = ()
 
 
 def load_access(
@@ -233,6 +235,7 @@ def _from_files(files: Sequence[Path], context_name: str) -> Access:
         directory=str(user_file.resolve().parent),
         exec_extension=_exec_extension(cluster),
         impersonation=tuple(_impersonation(user)),
+        files=tuple(str(file) for file in files),
     )
 
 
