@@ -4,7 +4,7 @@ Called by the agent for each commit it checks. A platform adds its own fields wi
 `ApplicationSpec`, and its stages with their option types; `ApplicationTypes` supplies both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Self
@@ -285,6 +285,15 @@ class ApplicationSpec(StrictModel):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpecError:
+    """What is wrong with a value of `spec`. `path` leads to it from `spec`, in the file's spelling."""
+
+    path: Sequence[str | int]
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ApplicationTypes:
     """The types of one kind of applications."""
 
@@ -296,6 +305,8 @@ class ApplicationTypes:
     plugin_fields: str = ""
     #: Stage name → the type of its `with`, for every stage that a pipeline may contain.
     options: Mapping[str, type[BaseModel]]
+    #: What is wrong with a decoded `spec` as a whole.
+    check: Callable[[Any], Iterable[SpecError]] = lambda spec: ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,8 +330,9 @@ def load(
 ) -> ApplicationConfig:
     """Decode the configuration file. `types` returns the types of the file's kind.
 
-    Raises ConfigError. With `deployed`, a stage that is not in `types` is accepted, and its options are not
-    decoded: another version of the agent deployed the file, and its pipeline is not executed again.
+    Raises ConfigError. With `deployed`, another version of the agent or another agent deployed the file, and
+    its pipeline is not executed again: stages that are not in `types`, or whose options are invalid, are
+    accepted without their options.
     """
     document = parse(text, file)
     if document.kind == GENERIC_KIND:
@@ -338,8 +350,10 @@ def load(
                 place=document.place(("kind",)),
             )
     spec = decode(application_types.spec, document.spec, document, ("spec",))
-    stages = _StageDecoder(document, application_types.options, accept_unknown=deployed)
+    stages = _StageDecoder(document, application_types.options, accept_invalid=deployed)
     spec = spec.model_copy(update={"pipeline": stages.decode(spec.pipeline)})
+    for error in () if deployed else application_types.check(spec):
+        raise ConfigError(error.what, remedy=error.remedy, place=document.place(("spec", *error.path)))
     return ApplicationConfig(kind=kind, file=file, spec=spec, lines=document.lines)
 
 
@@ -418,9 +432,9 @@ class _StageDecoder:
     """Decodes the stages of a pipeline. `options` are the types of the stages that it may contain."""
 
     def __init__(
-        self, document: Document, options: Mapping[str, type[BaseModel]], *, accept_unknown: bool
+        self, document: Document, options: Mapping[str, type[BaseModel]], *, accept_invalid: bool
     ) -> None:
-        self._document, self._options, self._accept_unknown = document, options, accept_unknown
+        self._document, self._options, self._accept_invalid = document, options, accept_invalid
 
     def decode(self, pipeline: Pipeline | None) -> Pipeline | None:
         if pipeline is None or not pipeline.stages:
@@ -438,10 +452,15 @@ class _StageDecoder:
     def _decode_stage(self, raw: StageConfig, index: int, path: tuple[str | int, ...]) -> StageConfig:
         options_type = self._options.get(raw.name)
         if options_type is None:
-            if not self._accept_unknown:
+            if not self._accept_invalid:
                 raise self._unknown_stage(raw.name, path)
             return raw.model_copy(update={"id": raw.id or f"stage-{index}", "options": None})
-        options = decode(options_type, raw.options, self._document, (*path, "with"))
+        try:
+            options = decode(options_type, raw.options, self._document, (*path, "with"))
+        except ConfigError:
+            if not self._accept_invalid:
+                raise
+            return raw.model_copy(update={"id": raw.id or f"stage-{index}", "options": None})
         values = {
             "id": raw.id or f"stage-{index}",
             "options": options,

@@ -5,14 +5,14 @@ differs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from pipecd.config.application import ApplicationConfig, ApplicationSpec
+from pipecd.config.application import ApplicationConfig, ApplicationSpec, SpecError
 from pipecd.model.deployment import Version
 from pipecd.model.drift import Drift
 from pipecd.model.observation import ObservationRequest
@@ -83,6 +83,9 @@ class Platform(Generic[Desired]):
     auto_rollback: bool = True
     #: Stage name → the type its `with` is decoded to, for the stages that a pipeline may contain.
     options: Mapping[str, type[BaseModel]]
+    #: What is wrong with a decoded file as a whole, such as stages of the pipeline that do not fit together.
+    #: Not called for what is deployed already.
+    check: Callable[[Any], Iterable[SpecError]] = lambda spec: ()
     #: The functions of the same stages, of the quick sync, and of ROLLBACK if the platform can roll back.
     stages: Mapping[str, StageFunction]
     #: Reads the state that the application's files declare. Raises ConfigError with file, line and key.

@@ -24,6 +24,7 @@ def application_types(platform: Platform[Any]) -> ApplicationTypes:
         spec=platform.spec,
         plugin_fields=platform.plugin_fields,
         options={**stages.OPTIONS, **platform.options},
+        check=platform.check,
     )
 
 

@@ -150,3 +150,13 @@ def deployment(
             },
         },
     }
+
+
+def service(name: str, **selector: str) -> dict[str, Any]:
+    """`selector` is added to the label `app`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name, **selector}, "ports": [{"port": 80}]},
+    }

@@ -2,18 +2,22 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import LenientModel, StrictModel, Unused
-from pipecd.config.values import InsideApplication, Percentage, Text
+from pipecd.config.values import Duration, InsideApplication, Percentage, Replicas, Text
+from pipecd.platforms.kubernetes.yaml_path import YamlPath
 
 #: Flags of Kustomize that run programs of the repository, or write elsewhere.
 _REFUSED_FLAGS = frozenset(
     {"enable-exec", "enable-alpha-plugins", "helm-command", "network", "network-name", "mount", "output", "o"}
 )
+#: Decodes a path of a YAML document.
+YAML_PATH = BeforeValidator(YamlPath.parse)
 _NO_LIVE_STATE = Unused("live states are not reported yet")
 
 
@@ -114,6 +118,102 @@ class SyncOptions(LenientModel):
     """
 
 
+class PrimaryRolloutOptions(SyncOptions):
+    suffix: str = ""
+    """Suffix of the generated services. Default: `variantLabel.primaryValue`."""
+    create_service: bool = False
+    """Create services that select the primary variant only."""
+
+
+class PatchTarget(StrictModel):
+    kind: str = Field(min_length=1)
+    """Kind of the object."""
+    name: str = Field(min_length=1)
+    """Name of the object, as in Git."""
+    document_root: Annotated[YamlPath | None, YAML_PATH] = None
+    """Path of a text in the object that is a YAML document, such as `$.data.envoy-config`. Empty: the object
+    itself.
+    """
+
+
+class PatchOperation(StrictModel):
+    op: Literal["yaml-replace"] = "yaml-replace"
+    """What is done: a value is replaced."""
+    path: Annotated[YamlPath, YAML_PATH]
+    """Path of the value, such as `$.spec.replicas`, `$.items[0].name`, `$.items[*].name`, `$..image` or
+    `$.data.'app.yaml'`. It must exist.
+    """
+    value: Text = ""
+    """The new value, a text."""
+
+
+class Patch(StrictModel):
+    target: PatchTarget
+    """The object to change. The first one of this kind and name is changed."""
+    ops: Sequence[PatchOperation] = Field(default=(), max_length=100)
+    """The changes, in this order."""
+
+
+class BaselineRolloutOptions(LenientModel):
+    replicas: Replicas = "1"
+    """Number of pods, or a percentage of the running primary's, such as `20%`, rounded up. At least 1."""
+    suffix: str = ""
+    """Suffix of the names of the variant's objects. Default: the variant's value in `variantLabel`."""
+    create_service: bool = False
+    """Create services that select this variant only."""
+
+
+class CanaryRolloutOptions(BaselineRolloutOptions):
+    patches: Sequence[Patch] = Field(default=(), max_length=100)
+    """Changes of the manifests for the canary."""
+
+
+class TrafficStep(StrictModel):
+    canary: Percentage = 0
+    """Percentage of the traffic for the canary; the primary variant gets the rest."""
+    duration: Duration = Field(default=timedelta(), alias="for")
+    """How long to wait afterwards, before the next step or the end of the stage."""
+
+
+class CanaryMatch(StrictModel):
+    headers: Mapping[str, Text] = Field(min_length=1, max_length=16)
+    """Requests with all of these headers, and these values, go to the canary."""
+
+
+class TrafficRoutingOptions(LenientModel):
+    """The percentages must sum to 100. If only others are set, the primary variant gets the rest."""
+
+    all: Literal["", "primary", "canary", "baseline"] = ""
+    """The variant that gets all traffic; takes precedence over the percentages."""
+    primary: Percentage = 0
+    """Percentage of the traffic for the primary variant."""
+    canary: Percentage = 0
+    """Percentage of the traffic for the canary."""
+    baseline: Percentage = 0
+    """Percentage of the traffic for the baseline."""
+    steps: Sequence[TrafficStep] = Field(default=(), max_length=100)
+    """Percentages for the canary, one after another; instead of the other percentages. Not in PipeCD."""
+    canary_match: CanaryMatch | None = None
+    """Requests that go to the canary in addition, with the methods `istio` and `gateway`. Not in PipeCD."""
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        total = self.primary + self.canary + self.baseline
+        if self.steps and (self.all or total):
+            raise ValueError("steps cannot be combined with all, primary, canary and baseline")
+        if not self.all and (total > 100 or (self.primary and total != 100)):
+            raise ValueError(f"the percentages sum to {total}, not to 100")
+        return self
+
+    @property
+    def shares(self) -> Mapping[str, int]:
+        """Percentages that sum to 100, by variant; of the last step if there are steps."""
+        if self.all:
+            return {"primary": 0, "canary": 0, "baseline": 0, self.all: 100}
+        canary = self.steps[-1].canary if self.steps else self.canary
+        return {"primary": 100 - canary - self.baseline, "canary": canary, "baseline": self.baseline}
+
+
 class ServiceReference(StrictModel):
     kind: str = ""
     """Kind of the service. Not used: it is always Service."""
@@ -137,18 +237,42 @@ class IstioRoute(StrictModel):
 
 class Istio(StrictModel):
     host: str = ""
-    """Destination host whose traffic is split."""
+    """Destination host whose traffic is split: `web`, `web.shop` or `web.shop.svc.cluster.local`, which are
+    the same. Default: `service.name`.
+    """
     editable_routes: Sequence[str] = ()
     """Names of the routes that may be changed. Empty: all."""
     virtual_service: IstioRoute = IstioRoute()
     """The VirtualService that routes the traffic."""
 
 
+class GatewayRoute(StrictModel):
+    kind: Literal["", "HTTPRoute", "GRPCRoute"] = ""
+    """Kind of the route. Empty: either."""
+    name: str = ""
+    """Name of the route. Empty: the first one that sends traffic to the service."""
+
+
+class Gateway(StrictModel):
+    route: GatewayRoute = GatewayRoute()
+    """The route that splits the traffic."""
+    editable_rules: Sequence[str] = ()
+    """Names of the rules that may be changed. Empty: all that send traffic to the service."""
+
+
 class TrafficRouting(StrictModel):
-    method: Literal["podselector", "istio", "smi"] = "podselector"
-    """How traffic is split."""
+    method: Literal["podselector", "istio", "smi", "gateway"] = "podselector"
+    """How traffic is split: by the selector of the service, by weights of an Istio VirtualService, of an SMI
+    TrafficSplit, or of a route of the Gateway API. `gateway` is not in PipeCD.
+    """
     istio: Istio | None = None
     """Settings of the method `istio`."""
+    gateway: Gateway | None = None
+    """Settings of the method `gateway`. Not in PipeCD."""
+    settle: Duration = timedelta(seconds=10)
+    """How long to wait after traffic was moved before what served it is deleted, because proxies apply
+    changes later. Not in PipeCD.
+    """
 
 
 class VariantLabel(StrictModel):
@@ -157,9 +281,9 @@ class VariantLabel(StrictModel):
     primary_value: str = "primary"
     """Value of the label for the primary variant."""
     canary_value: str = "canary"
-    """Value of the label for the canary variant. Not implemented yet."""
+    """Value of the label for the canary variant, and the default suffix of its objects."""
     baseline_value: str = "baseline"
-    """Value of the label for the baseline variant. Not implemented yet."""
+    """Value of the label for the baseline variant, and the default suffix of its objects."""
 
 
 class ProviderReference(StrictModel):
@@ -197,11 +321,11 @@ class KubernetesApp(ApplicationSpec):
     quick_sync: SyncOptions = SyncOptions()
     """Options of a quick sync."""
     service: ServiceReference = ServiceReference()
-    """The service whose traffic is routed. Not implemented yet."""
+    """The service whose traffic is routed."""
     workloads: Sequence[WorkloadReference] = ()
     """The workloads whose changes are deployed with the pipeline. Empty: all Deployments."""
     traffic_routing: TrafficRouting = TrafficRouting()
-    """How traffic is split between variants. Not implemented yet."""
+    """How traffic is split between variants."""
     variant_label: VariantLabel = VariantLabel()
     """The label that distinguishes variants."""
     resource_routes: Sequence[ResourceRoute] = ()

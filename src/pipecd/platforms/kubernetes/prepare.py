@@ -9,10 +9,10 @@ from pipecd.platforms.kubernetes.manifest import Manifest
 def prepare(declared: Sequence[Manifest], variant_label: tuple[str, str] | None) -> list[Manifest]:
     """With hashes of the configuration, and the label in selectors and pods of workloads, if one is added."""
     manifests = with_config_hashes(declared)
-    return [_with_label(manifest, *variant_label) for manifest in manifests] if variant_label else manifests
+    return [with_label(manifest, *variant_label) for manifest in manifests] if variant_label else manifests
 
 
-def _with_label(manifest: Manifest, key: str, value: str) -> Manifest:
+def with_label(manifest: Manifest, key: str, value: str) -> Manifest:
     """A workload whose selector and pods have the label."""
     if not manifest.pod_template or manifest.kind in ("Job", "CronJob"):
         return manifest

@@ -155,6 +155,22 @@ class Document:
                     return line
         return line
 
+    def find_node(self, path: Sequence[str | int]) -> Any:
+        """The node of the value at `path`; None if it is not written there, but merged from elsewhere."""
+        node = self.node
+        for part in path:
+            match node:
+                case yaml.SequenceNode() if isinstance(part, int) and part < len(node.value):
+                    node = node.value[part]
+                case yaml.MappingNode():
+                    # The last one of duplicate keys is used.
+                    node = next(
+                        (pair[1] for pair in reversed(node.value) if _key_text(pair[0]) == part), None
+                    )
+                case _:
+                    return None
+        return node
+
 
 @dataclass(frozen=True, kw_only=True)
 class Warned:
