@@ -15,6 +15,7 @@ from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.order import sort
 from pipecd.platforms.kubernetes.prepare import prepare
 from pipecd.platforms.kubernetes.targets import Target
+from pipecd.platforms.kubernetes.variants import Variant
 
 #: A call of a stage returns after about this time, so that its progress is stored (seconds).
 CALL_SECONDS = 10.0
@@ -39,6 +40,8 @@ class Job:
     is_own: bool
     #: Those of all clusters of the stage, this one included.
     all_jobs: Sequence["Job"] = field(repr=False)
+    #: Of what is applied; None: the primary variant.
+    variant: Variant | None = None
 
     @property
     def spec(self) -> KubernetesApp:
@@ -65,7 +68,7 @@ class Job:
             piped=self.work.deployment.piped_id,
             application=self.application,
             commit=self.source.commit,
-            variant=(label.key, label.primary_value),
+            variant=self.variant.label if self.variant else (label.key, label.primary_value),
         )
 
     def ordered(self, *, add_variant_label: bool) -> list[Manifest]:

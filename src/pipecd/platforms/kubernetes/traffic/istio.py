@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from pipecd.platforms.kubernetes.config import Istio, KubernetesApp
-from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.traffic.routed import MATCH_RULE, Headers, Routed, Shares
 from pipecd.platforms.kubernetes.variants import BASELINE, CANARY, PRIMARY
 
@@ -44,6 +44,18 @@ def qualified(host: str, namespace: str) -> str:
     if len(parts) == 2 or parts[2] == "svc":
         return ".".join(parts[:2])
     return host
+
+
+def subsets(routed: Routed, rules: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, str]]:
+    """The subsets of the service by name, with the labels of their pods, of these DestinationRules."""
+    host = qualified(host_of(routed), routed.namespace)
+    found: dict[str, Mapping[str, str]] = {}
+    for rule in rules:
+        spec = rule.get("spec") or {}
+        namespace = rule["metadata"].get("namespace") or DEFAULT_NAMESPACE
+        if qualified(str(spec.get("host", "")), namespace) == host:
+            found |= {str(item.get("name")): item.get("labels") or {} for item in spec.get("subsets") or ()}
+    return found
 
 
 def route(routed: Routed, shares: Shares, headers: Headers) -> Manifest:
