@@ -9,13 +9,15 @@ from typing import Any
 
 import yaml
 
+from pipecd.config.application import StageConfig
 from pipecd.errors import ConfigError, NotFound
+from pipecd.model.deployment import Stage
 from pipecd.model.provider import NamedProvider
-from pipecd.model.stage import Work
+from pipecd.model.stage import Failed, Outcome, Work
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config import Provider
 from tests.cluster.control_plane import Cluster
-from tests.platforms.aws.stage_runner import AwsRunner
+from tests.platforms.aws.stage_runner import AwsRunner, load_source
 
 
 @dataclass
@@ -45,14 +47,45 @@ class KubernetesRunner(AwsRunner):
     def _work(self, name: str, stage_id: str, options: Mapping[str, Any], *, interrupted: bool) -> Work[Any]:
         work = super()._work(name, stage_id, options, interrupted=interrupted)
         predefined = replace(work.stage, predefined=not options)
+        configured = self._pipeline_stages()
+        predefined = replace(
+            predefined, index=next((stage.index for stage in configured if stage.id == stage_id), 0)
+        )
         return replace(
             work,
             application=replace(work.application, id=self.application, kind="KUBERNETES"),
-            deployment=replace(work.deployment, application_id=self.application, kind="KUBERNETES"),
+            deployment=replace(
+                work.deployment,
+                application_id=self.application,
+                kind="KUBERNETES",
+                stages=configured or work.deployment.stages,
+            ),
             stage=predefined,
             storage=self.storage,
             providers=self.find,
         )
+
+    @property
+    def pipeline(self) -> Sequence[StageConfig]:
+        """The stages that the target configures."""
+        pipeline = load_source(self.platform, self.target).config.spec.pipeline
+        return pipeline.stages if pipeline else ()
+
+    def _pipeline_stages(self) -> tuple[Stage, ...]:
+        return tuple(
+            Stage(id=stage.id, name=stage.name, index=index) for index, stage in enumerate(self.pipeline)
+        )
+
+    async def run_pipeline(self, killer: Any = None, *, count: int | None = None) -> Sequence[Outcome]:
+        """The first `count` stages of the pipeline, until one fails."""
+        outcomes: list[Outcome] = []
+        spec = yaml.safe_load((self.target / "app.pipecd.yaml").read_text())["spec"]
+        for stage, written in list(zip(self.pipeline, spec["pipeline"]["stages"], strict=True))[:count]:
+            options = written.get("with", {})
+            outcomes.append(await self.run(stage.name, stage_id=stage.id, killer=killer, **options))
+            if isinstance(outcomes[-1], Failed):
+                break
+        return outcomes
 
     def find(self, name: str = "", *, labels: Mapping[str, str] | None = None) -> Sequence[NamedProvider]:
         """See `model.provider.FindProviders`. All of `others` have the label `all: "yes"`."""

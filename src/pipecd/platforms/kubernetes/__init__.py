@@ -5,7 +5,8 @@ Loaded through the entry point KUBERNETES. `render` turns the files into manifes
 """
 
 from pipecd.platforms import Compares, Platform, Predefined
-from pipecd.platforms.kubernetes.config import KubernetesApp, Provider, SyncOptions
+from pipecd.platforms.kubernetes import pipeline
+from pipecd.platforms.kubernetes.config import KubernetesApp, Provider
 from pipecd.platforms.kubernetes.drift import detect_drift
 from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
@@ -22,7 +23,8 @@ platform = Platform(
     spec=KubernetesApp,
     provider=Provider,
     quick_sync=Predefined(id="K8sSync", name="K8S_SYNC", desc="Apply all manifests and wait until they work"),
-    options={"K8S_SYNC": SyncOptions},
+    options=pipeline.OPTIONS,
+    check=pipeline.check,
     stages=STAGES,
     load_desired_state=load_desired_state,
     reads=reads,

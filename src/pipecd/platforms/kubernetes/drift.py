@@ -123,6 +123,8 @@ class _Side:
             self.kinds[placed.type.group, placed.type.kind] = placed.type
             if is_compared:
                 placed_objects.append(placed)
+        for service in desired.generated:
+            self.declared.add((await place(self.cluster, service, desired.namespace)).identity)
         semaphore = asyncio.Semaphore(_CONCURRENT)
 
         async def compare_one(placed: Placed) -> _Found:

@@ -13,6 +13,7 @@ from pipecd.platforms.kubernetes.config import KubernetesApp, WorkloadReference
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.render import render
 from pipecd.platforms.kubernetes.targets import Route, find_targets, read_routes
+from pipecd.platforms.kubernetes.variants import primary_services
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class DesiredState:
     strict: bool = False
     warnings: Sequence[str] = ()
     routes: Sequence[Route] = ()
+    #: Services that the pipeline creates for the primary variant.
+    generated: Sequence[Manifest] = ()
 
 
 async def load_desired_state(source: Source) -> DesiredState:
@@ -47,6 +50,7 @@ async def load_desired_state(source: Source) -> DesiredState:
         strict=spec.drift_detection.strict,
         warnings=[str(warning) for warning in warnings],
         routes=read_routes(config),
+        generated=primary_services(spec, manifests),
     )
 
 

@@ -18,9 +18,8 @@ from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.prepare import with_label
 
 PRIMARY, CANARY, BASELINE = "primary", "canary", "baseline"
-PRIMARY_ROLLOUT, CANARY_ROLLOUT, BASELINE_ROLLOUT = (
-    f"K8S_{name}_ROLLOUT" for name in ("PRIMARY", "CANARY", "BASELINE")
-)
+#: Deployment metadata of PipeCD: the keys of the variant's objects, separated by commas.
+RESOURCES: Mapping[str, str] = {CANARY: "canary-resources", BASELINE: "baseline-resources"}
 #: Workloads whose number of pods is in `spec.replicas`.
 _SCALED = frozenset({"Deployment", "StatefulSet", "ReplicaSet"})
 #: Kinds with a pod template of which no copy can run next to the original.

@@ -6,7 +6,28 @@ Server-side apply is idempotent, so a stage that is called again applies the res
 from collections.abc import Mapping
 
 from pipecd.model.stage import StageFunction
+from pipecd.platforms.kubernetes.pipeline import OPTIONS, action
+from pipecd.platforms.kubernetes.stages.primary import primary_rollout
 from pipecd.platforms.kubernetes.stages.rollback import k8s_rollback
+from pipecd.platforms.kubernetes.stages.rollouts import (
+    baseline_clean,
+    baseline_rollout,
+    canary_clean,
+    canary_rollout,
+)
+from pipecd.platforms.kubernetes.stages.routing import traffic_routing
 from pipecd.platforms.kubernetes.stages.sync import k8s_sync
 
-STAGES: Mapping[str, StageFunction] = {"K8S_SYNC": k8s_sync, "ROLLBACK": k8s_rollback}
+_BY_ACTION: Mapping[str, StageFunction] = {
+    "SYNC": k8s_sync,
+    "PRIMARY_ROLLOUT": primary_rollout,
+    "CANARY_ROLLOUT": canary_rollout,
+    "CANARY_CLEAN": canary_clean,
+    "BASELINE_ROLLOUT": baseline_rollout,
+    "BASELINE_CLEAN": baseline_clean,
+    "TRAFFIC_ROUTING": traffic_routing,
+}
+STAGES: Mapping[str, StageFunction] = {
+    **{name: _BY_ACTION[action(name)] for name in OPTIONS},
+    "ROLLBACK": k8s_rollback,
+}

@@ -16,9 +16,10 @@ from pipecd.platforms.kubernetes.apply import place
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind, preferred
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.manifest import Key, Manifest
-from pipecd.platforms.kubernetes.mark import belongs_to
+from pipecd.platforms.kubernetes.mark import RESOURCE_KEY, belongs_to
 from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned
 from pipecd.platforms.kubernetes.stages.job import Job, Step
+from pipecd.platforms.kubernetes.variants import RESOURCES, primary_services
 
 PRUNE = "pipecd.dev/prune"
 #: Name in the application's storage: what a stage will delete.
@@ -53,11 +54,14 @@ class Obsolete:
         return str(Key("", self.kind, self.namespace, self.name))
 
 
-async def list_once(job: Job, *, limit: int) -> Step:
-    """Determine, log and store what will be deleted; None if that was done. Raises Refused at the limit."""
+async def list_once(job: Job, *, limit: int, only_primary: bool = False) -> Step:
+    """Determine, log and store what will be deleted; None if that was done. Raises Refused at the limit.
+
+    `only_primary` leaves all canaries and baselines; those of this deployment are always left.
+    """
     if _LISTED in job.work.saved:
         return None
-    obsolete = await find_obsolete(job)
+    obsolete = await find_obsolete(job, only_primary=only_primary)
     _check_limit(job, obsolete, limit)
     for item in obsolete:
         job.work.log.info(f"{item} is not in Git, and will be deleted")
@@ -80,7 +84,7 @@ async def delete(job: Job) -> Step:
     return Again(saved={_DELETED: str(count)})
 
 
-async def find_obsolete(job: Job) -> Sequence[Obsolete]:
+async def find_obsolete(job: Job, *, only_primary: bool = False) -> Sequence[Obsolete]:
     """The application's objects in the cluster that are not declared, in the order of deletion."""
     declared = await _declared(job)
     found: dict[str, tuple[Manifest, Obsolete]] = {}
@@ -91,6 +95,8 @@ async def find_obsolete(job: Job) -> Sequence[Obsolete]:
             identity = identity_of(kind, live)
             if identity in declared or not _may_delete(live, kind.kind):
                 continue
+            if _belongs_to_variant(job, live, only_primary=only_primary):
+                continue
             if not await _is_declared_elsewhere(job, kind, live):
                 found[live["metadata"]["uid"]] = (Manifest(live), _obsolete(kind, live))
     ordered = order.sort([manifest for manifest, _ in found.values()])
@@ -99,15 +105,27 @@ async def find_obsolete(job: Job) -> Sequence[Obsolete]:
 
 
 async def _declared(job: Job) -> Set[tuple[str, ...]]:
-    """The declared objects whose kind the cluster has; those of others cannot exist."""
+    """The declared objects whose kind the cluster has; those of others cannot exist.
+
+    Services that the pipeline creates for the primary variant count as declared.
+    """
     declared = set()
-    for manifest in job.declared:
+    for manifest in (*job.declared, *primary_services(job.spec, job.declared)):
         try:
             placed = await place(job.cluster, manifest, job.spec.input.namespace)
         except UnknownKind:
             continue
         declared.add(placed.identity)
     return declared
+
+
+def _belongs_to_variant(job: Job, live: Any, *, only_primary: bool) -> bool:
+    """Whether the object is a canary's or a baseline's, which other stages delete."""
+    label, annotations = job.spec.variant_label, live["metadata"].get("annotations") or {}
+    if annotations.get(label.key) not in (label.canary_value, label.baseline_value):
+        return False
+    stored = ",".join(job.work.shared.get(name, "") for name in RESOURCES.values())
+    return only_primary or annotations.get(RESOURCE_KEY) in stored.split(",")
 
 
 async def _is_declared_elsewhere(job: Job, kind: ResourceType, live: Any) -> bool:

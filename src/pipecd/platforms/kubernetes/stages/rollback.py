@@ -8,18 +8,22 @@ from pipecd.model.stage import Done, Outcome, Work
 from pipecd.platforms.kubernetes.stages.clusters import Phase, converge_wave, open_jobs, run_phases, waves
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import running_manifests
+from pipecd.platforms.kubernetes.stages.undo import undo_variants
 
 
 async def k8s_rollback(work: Work[Any]) -> Outcome:
     """Uses the stored rendering of the running commit, so it needs no chart repository."""
     source, manifests = await running_manifests(work)
+    undo = await undo_variants(work)
 
     def apply(job: Job, last_wave: int | None) -> Awaitable[Step]:
         add_label = job.spec.quick_sync.add_variant_label_to_selector
-        return converge_wave(job, job.ordered(add_variant_label=add_label), last_wave)
+        ordered = job.ordered(add_variant_label=add_label)
+        return converge_wave(job, undo.without_route(job, ordered), last_wave)
 
     async with open_jobs(work, source, manifests) as jobs:
-        phases: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
+        applying: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
+        phases = [*undo.before, *applying, *undo.after]
         # The other clusters are brought back also if that fails in one.
         if step := await run_phases(work, jobs, phases, despite_failures=True):
             return step

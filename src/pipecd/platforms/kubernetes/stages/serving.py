@@ -9,9 +9,7 @@ from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.ready import Ready, is_workload, state_of
 from pipecd.platforms.kubernetes.stages.job import Job
-from pipecd.platforms.kubernetes.traffic import Routing
-from pipecd.platforms.kubernetes.traffic import istio
-from pipecd.platforms.kubernetes.traffic.backends import stable_name
+from pipecd.platforms.kubernetes.traffic import Routing, istio
 from pipecd.platforms.kubernetes.variants import PRIMARY, is_service, select_workloads
 
 _SERVICE_NAME = "kubernetes.io/service-name"
@@ -20,7 +18,7 @@ _SERVICE_NAME = "kubernetes.io/service-name"
 async def why_not_serving(job: Job, routing: Routing, variant: str) -> str:
     """Why no ready pod would get the traffic of the variant; empty if one would."""
     if routing.spec.traffic_routing.method in ("gateway", "smi"):
-        name = _service_of(routing, variant)
+        name = routing.service_of(variant)
         ready = await _has_ready_endpoint(job, routing.namespace, name)
         return "" if ready else f"the service {name} has no ready endpoint"
     selector = await _pod_selector(job, routing, variant)
@@ -28,15 +26,6 @@ async def why_not_serving(job: Job, routing: Routing, variant: str) -> str:
         return ""
     labels = ", ".join(f"{key}: {value}" for key, value in selector.items())
     return f"no pod with the labels {labels} is ready"
-
-
-def _service_of(routing: Routing, variant: str) -> str:
-    generated = routing.variants[variant].rename(routing.service)
-    if variant != PRIMARY:
-        return generated
-    # The name that the route in Git has for it.
-    by_git = routing.receiving(routing.manifest)
-    return stable_name(routing, routing.backend_names()) or routing.service if by_git else routing.service
 
 
 async def why_primary_cannot_carry(job: Job, routing: Routing) -> str:
@@ -99,7 +88,10 @@ async def find_subsets(job: Job, routing: Routing) -> Mapping[str, Mapping[str, 
     """The subsets of the host with their labels, of the DestinationRules in Git or else in the cluster."""
     namespace = job.spec.input.namespace
     in_git = [
-        {**manifest.body, "metadata": {**manifest.body["metadata"], "namespace": manifest.namespace or namespace}}
+        {
+            **manifest.body,
+            "metadata": {**manifest.body["metadata"], "namespace": manifest.namespace or namespace},
+        }
         for manifest in job.declared
         if (manifest.group, manifest.kind) == (istio.GROUP, "DestinationRule")
     ]

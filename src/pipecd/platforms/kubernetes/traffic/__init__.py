@@ -36,6 +36,8 @@ class Method:
     kind: str
     route: Callable[[Routed, Shares, Headers], Manifest]
     receiving: Callable[[Routed, Manifest], Set[str]]
+    #: The service of the primary variant.
+    primary_service: Callable[[Routed], str] = lambda routed: routed.service
     #: Why the route is not effective yet, of the live object; empty if it is.
     pending: Callable[[Manifest], str] = lambda live: ""
 
@@ -50,9 +52,16 @@ METHODS: Mapping[str, Method] = {
         kind="HTTPRoute or GRPCRoute",
         route=gateway.route,
         receiving=gateway.receiving,
+        primary_service=gateway.primary_service,
         pending=gateway.pending,
     ),
-    "smi": Method(find=smi.find, kind="TrafficSplit", route=smi.route, receiving=smi.receiving),
+    "smi": Method(
+        find=smi.find,
+        kind="TrafficSplit",
+        route=smi.route,
+        receiving=smi.receiving,
+        primary_service=smi.primary_service,
+    ),
 }
 
 
@@ -61,6 +70,14 @@ class Routing(Routed):
     """The manifest that routes the traffic of an application, with its method."""
 
     method: Method
+    #: `manifest` as it is declared, where it may name no namespace.
+    declared: Manifest
+
+    def service_of(self, variant: str) -> str:
+        """The service of the variant, for methods that split traffic between services."""
+        if variant == PRIMARY:
+            return self.method.primary_service(self)
+        return self.variants[variant].rename(self.service)
 
     def route(self, shares: Shares, headers: Headers | None = None) -> Manifest:
         """The manifest to apply. Raises ConfigError if the method cannot split the traffic like that."""
@@ -97,6 +114,7 @@ def find_routing(
         service=_service_name(spec, manifests),
         variants={name: configured_variant(spec, name) for name in (PRIMARY, CANARY, BASELINE)},
         method=method,
+        declared=found[0],
     )
 
 

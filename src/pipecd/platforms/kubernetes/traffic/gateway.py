@@ -80,6 +80,11 @@ def receiving(routed: Routed, live: Manifest) -> Set[str]:
     return found
 
 
+def primary_service(routed: Routed) -> str:
+    names = [stable_name(routed, list(_names(routed.manifest, rule))) for rule in _rules(routed.manifest)]
+    return next(filter(None, names), routed.service)
+
+
 def pending(live: Manifest) -> str:
     """Why a Gateway has not accepted the route, by its status; empty if all have."""
     spec, status = live.spec, live.body.get("status") or {}

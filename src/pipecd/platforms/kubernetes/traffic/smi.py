@@ -61,6 +61,11 @@ def receiving(routed: Routed, live: Manifest) -> Set[str]:
     }
 
 
+def primary_service(routed: Routed) -> str:
+    names = [_name(backend) for backend in _backends(routed.manifest)]
+    return stable_name(routed, names) or routed.service
+
+
 def _backends(manifest: Manifest) -> Sequence[Backend]:
     backends = manifest.spec.get("backends")
     return [found for found in backends if isinstance(found, Mapping)] if isinstance(backends, list) else ()

@@ -1,0 +1,83 @@
+"""K8S_PRIMARY_ROLLOUT: brings the workloads to the state in Git, while the traffic stays as it is.
+
+The object that routes the traffic is left to the stages that move it. If none follows, all traffic goes to
+the primary variant when it works.
+"""
+
+from collections.abc import Awaitable, Sequence
+from functools import partial
+
+from pipecd.model.stage import Again, Done, Outcome, Work
+from pipecd.platforms.kubernetes.checks import check_manifests
+from pipecd.platforms.kubernetes.config import KubernetesApp, PrimaryRolloutOptions
+from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.order import sort
+from pipecd.platforms.kubernetes.prepare import prepare
+from pipecd.platforms.kubernetes.stages import prune
+from pipecd.platforms.kubernetes.stages.clusters import (
+    Phase,
+    converge_wave,
+    forget_former_targets,
+    open_jobs,
+    run_phases,
+    waves,
+)
+from pipecd.platforms.kubernetes.stages.job import Job, Step
+from pipecd.platforms.kubernetes.stages.rendering import target_manifests
+from pipecd.platforms.kubernetes.stages.shift import find_route, route_to_primary
+from pipecd.platforms.kubernetes.traffic import ROUTING_STAGES
+from pipecd.platforms.kubernetes.variants import PRIMARY, make_services, variant_of
+
+
+async def primary_rollout(work: Work[PrimaryRolloutOptions]) -> Outcome:
+    source = await work.checkouts.target()
+    manifests, shared = await target_manifests(work, source)
+    if shared:
+        return Again(shared=shared, note=f"Rendered {len(manifests)} objects")
+    spec: KubernetesApp = source.config.spec
+    options = work.options
+    check_manifests(spec, manifests)
+    variant = variant_of(spec, PRIMARY, options.suffix)
+    services = make_services(manifests, spec.service.name, variant) if options.create_service else ()
+
+    async def list_obsolete(job: Job) -> Step:
+        return await prune.list_once(job, limit=options.prune_limit, only_primary=True)
+
+    def apply(job: Job, last_wave: int | None) -> Awaitable[Step]:
+        return converge_wave(job, _objects(job, services, options), last_wave)
+
+    async def route(job: Job) -> Step:
+        routing = find_route(job)
+        return await route_to_primary(job, routing) if routing else None
+
+    async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
+        phases: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
+        if not _traffic_follows(work):
+            phases.append(route)
+        if options.prune:
+            phases = [list_obsolete, *phases, prune.delete]
+        if step := await run_phases(work, jobs, phases):
+            return step
+        if options.prune:
+            await forget_former_targets(work, jobs)
+    return Done(note=f"The primary variant is at commit {source.commit[:7]} and works")
+
+
+def _objects(job: Job, services: Sequence[Manifest], options: PrimaryRolloutOptions) -> list[Manifest]:
+    """What is applied in this cluster, in the order of applying."""
+    label = job.spec.variant_label
+    added = (label.key, label.primary_value) if options.add_variant_label_to_selector else None
+    routing = find_route(job)
+    declared = [
+        manifest for manifest in job.declared if routing is None or manifest.key != routing.declared.key
+    ]
+    own = {manifest.place for manifest in job.declared}
+    generated = [service for service in services if service.place in own]
+    return sort(prepare([*generated, *declared], added), by_kind=not job.spec.input.file_order)
+
+
+def _traffic_follows(work: Work[PrimaryRolloutOptions]) -> bool:
+    return any(
+        stage.name in ROUTING_STAGES and stage.index > work.stage.index and not stage.rollback
+        for stage in work.deployment.stages
+    )
