@@ -18,6 +18,7 @@ from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.conftest import create_namespace
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment, provider_of
+from tests.platforms.kubernetes.test_progressive import primary_service, web
 from tests.platforms.make_preview import make_preview
 
 PRUNE = {"quickSync": {"prune": True}}
@@ -133,3 +134,39 @@ async def test_what_a_call_stores_is_that_of_its_cluster(
     assert_succeeded(await runner.run("K8S_SYNC"))
     saved = runner.saved["K8S_SYNC"]
     assert [saved.get(f"pipecd/applied{of}") for of in ("@west", "@east", "")] == ["2", "2", None]
+
+
+async def test_a_canary_on_two_clusters(shop: Shop, east: Shop) -> None:
+    """Traffic moves when the canary works in both, and a rollback ends when both are back."""
+    stages = [
+        {"name": "K8S_MULTI_CANARY_ROLLOUT"},
+        {"name": "K8S_MULTI_TRAFFIC_ROUTING", "with": {"all": "canary"}},
+        {"name": "K8S_MULTI_PRIMARY_ROLLOUT"},
+        {"name": "K8S_MULTI_TRAFFIC_ROUTING", "with": {"all": "primary"}},
+        {"name": "K8S_MULTI_CANARY_CLEAN"},
+    ]
+    spec = {"pipeline": {"stages": stages}, "resourceRoutes": [BOTH]}
+
+    def selected() -> list[str]:
+        services = [side.get("services", "web") for side in (shop, east)]
+        return [live["spec"]["selector"]["pipecd.dev/variant"] for live in services]
+
+    runner = shop.runner(shop.commit(web("web:1"), primary_service(), **spec))
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    runner = runner.next_deployment(shop.commit(web("web:2"), primary_service(), **spec))
+    for outcome in await runner.run_pipeline(count=2):
+        assert_succeeded(outcome)
+    assert selected() == ["canary", "canary"]
+    assert_succeeded(await runner.run("ROLLBACK"))
+    assert selected() == ["primary", "primary"]
+    assert [side.get("deployments", "web-canary") for side in (shop, east)] == [None, None]
+    again = replace(runner, shared={}, saved={}, id="deployment-7")
+    for outcome in await again.run_pipeline():
+        assert_succeeded(outcome)
+    assert selected() == ["primary", "primary"]
+    assert [side.get("deployments", "web-canary") for side in (shop, east)] == [None, None]
+    images = [
+        side.get("deployments", "web")["spec"]["template"]["spec"]["containers"][0]["image"]
+        for side in (shop, east)
+    ]
+    assert images == ["web:2", "web:2"]

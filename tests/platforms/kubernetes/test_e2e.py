@@ -10,6 +10,7 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import KUBERNETES
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
+from tests.platforms.kubernetes.test_progressive import primary_service, web
 from tests.world import world
 
 
@@ -59,3 +60,48 @@ async def test_a_rollout_that_never_becomes_ready_is_rolled_back(
         assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert "could not be planned: shop/app.pipecd.yaml:" in third.status_reason
         assert "this agent has no KUBERNETES platform provider elsewhere" in third.status_reason
+
+
+async def test_a_canary_gets_traffic_and_is_cleaned_also_by_a_rollback(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    providers = [
+        {"name": "test", "type": "KUBERNETES", "config": {"kubeConfigPath": str(cluster.kubeconfig)}}
+    ]
+    stages = [
+        {"name": "K8S_CANARY_ROLLOUT", "with": {"replicas": "50%"}},
+        {"name": "K8S_TRAFFIC_ROUTING", "with": {"all": "canary"}},
+        {"name": "WAIT", "with": {"duration": "1ms"}},
+        {"name": "K8S_PRIMARY_ROLLOUT"},
+        {"name": "K8S_TRAFFIC_ROUTING", "with": {"all": "primary"}},
+        {"name": "K8S_CANARY_CLEAN"},
+    ]
+    spec = {"pipeline": {"stages": stages}, "trafficRouting": {"settle": "100ms"}}
+
+    def manifests(image: str) -> dict[str, str | None]:
+        body = web(image)
+        body["spec"]["progressDeadlineSeconds"] = 2
+        text = "---\n".join(json.dumps(manifest) + "\n" for manifest in (body, primary_service()))
+        return {**files(namespace, image, **spec), "shop/web.yaml": text}
+
+    def live() -> tuple[list[str], str]:
+        found = cluster.get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"]
+        service = cluster.get(f"/api/v1/namespaces/{namespace}/services/web")
+        images = [item["spec"]["template"]["spec"]["containers"][0]["image"] for item in found]
+        return images, service["spec"]["selector"]["pipecd.dev/variant"]
+
+    async with world(tmp_path / "world") as w, w.agent(platformProviders=providers):
+        await w.push("Begin", manifests("web:1"))
+        app = await w.register("shop", kind=KUBERNETES, provider="test")
+        first = await w.wait_for_deployment(app)
+        assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
+        second = await w.wait_for_deployment(app, await w.push("Next", manifests("web:2")))
+        assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS, second.status_reason
+        assert second.summary == ("Sync with the pipeline, because the image of web changed: web from 1 to 2")
+        shown = [stage.metadata.get("canary-percentage", "") for stage in second.stages]
+        assert shown[:6] == ["", "100", "", "", "0", ""]
+        assert live() == (["web:2"], "primary")
+        third = await w.wait_for_deployment(app, await w.push("Worse", manifests("web:nopull")))
+        assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
+        assert "Deployment web-canary in" in third.status_reason
+        assert live() == (["web:2"], "primary")

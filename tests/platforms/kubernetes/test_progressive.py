@@ -17,6 +17,7 @@ from tests.platforms.kubernetes.stage_runner import (
     deployment,
     service,
 )
+from tests.platforms.kubernetes.test_drift import drift
 from tests.platforms.kubernetes.test_traffic import http_route, ref, to, virtual_service
 from tests.platforms.kubernetes.traffic_kinds import GATEWAY, ISTIO, accept_route, define_traffic_kinds
 
@@ -120,6 +121,22 @@ async def test_a_canary_by_the_selector_of_its_service(shop: Shop) -> None:
     assert runner.saved["stage-3"]["primary-percentage"] == "100"
     assert names(shop) == in_git
     assert runner.waited - waited >= 10
+    assert (await drift(shop, runner.target)).details == ""
+
+
+@pytest.mark.parametrize("count", range(1, 5))
+async def test_a_rollback_after_any_stage_leaves_the_primary_variant_alone(shop: Shop, count: int) -> None:
+    runner = await deployed(shop, web("web:1"), primary_service(), config_map("a"), **pipeline(*BY_SELECTOR))
+    target = shop.commit(web("web:2"), primary_service(), config_map("a"), **pipeline(*BY_SELECTOR))
+    runner = runner.next_deployment(target)
+    for outcome in await runner.run_pipeline(count=count):
+        assert_succeeded(outcome)
+    assert_succeeded(await runner.run("ROLLBACK"))
+    assert names(shop) == {"deployments/web", "services/web", "configmaps/a"}
+    assert image_of(shop, "web") == "web:1"
+    assert shop.get("deployments", "web")["status"]["availableReplicas"] == 2
+    assert shop.get("services", "web")["spec"]["selector"][VARIANT] == "primary"
+    assert runner.running is not None and (await drift(shop, runner.running)).details == ""
 
 
 async def test_traffic_stays_where_it_is_until_pods_are_ready(
@@ -202,6 +219,7 @@ async def test_the_primary_variants_service_belongs_to_the_application(shop: Sho
         assert_succeeded(outcome)
     expected = {"deployments/web", "services/web", "services/web-primary"}
     assert names(shop) == expected
+    assert (await drift(shop, runner.target)).details == ""
     assert shop.get("services", "web-primary")["spec"]["selector"] == {"app": "web", VARIANT: "primary"}
     runner = runner.next_deployment(shop.commit(web("web:2"), service("web"), leftover, **spec))
     assert_succeeded(await runner.run("K8S_SYNC"))
