@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 # Most tests wait for other programs, so the default is more than the number of cores.
-JOBS ?= 4
+JOBS ?= 6
 # One queue for all workers, in the order of tests/conftest.py: the longest tests first.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 --durations 25
 FAST_TESTS := tests/config tests/model tests/stages tests/templates tests/units tests/wire $(wildcard tests/test_*.py)
