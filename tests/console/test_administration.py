@@ -3,8 +3,10 @@
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
+from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.strategy_pb2 import PIPELINE, QUICK_SYNC
 from tests.console.browser import BrowserUser
 from tests.eventually import eventually
@@ -137,3 +139,23 @@ async def test_a_log_shows_terminal_colours_and_links_to_its_lines(user: Browser
         await user.go("/applications")
         await page.goto(line_url)
         await expect(log.get_by_text("line 200", exact=True)).to_be_in_viewport()
+        await add_lines(w, deployment, 120_000)
+        await check_long_log(page, "more 120000")
+
+
+async def add_lines(w: World, deployment: Deployment, count: int) -> None:
+    """Adds `count` lines to the log of the deployment's first stage, on many pages."""
+    blocks = [LogBlock(index=1_000 + n, log=f"more {n}", created_at=1) for n in range(1, count + 1)]
+    services = w.plane.server.services
+    await services.logs.checkpoint(deployment, deployment.stages[0].id, 0, blocks, True)
+
+
+async def check_long_log(page: Page, last: str) -> None:
+    """All pages are loaded, but only the rows that are visible are rendered."""
+    log = page.get_by_role("log")
+    await page.reload()
+    await page.get_by_label("Search log").fill(last)
+    await expect(page.get_by_text("1 of 1")).to_be_visible()
+    await page.get_by_label("Search log").press("Enter")
+    await expect(log.get_by_text(last, exact=True)).to_be_in_viewport()
+    assert await log.locator("*").count() < 2_000

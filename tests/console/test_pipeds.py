@@ -2,16 +2,20 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
-from pipecd.client import Client
+from pipecd.client import Client, PipedToken, Transport, connect
+from pipecd.controlplane.settings import Settings, WatchSettings
 from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest, ReportPipedMetaRequest
 from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest, BeatRequest
 from tests.actors import TESTER
-from tests.console.browser import BrowserUser
-from tests.world import World
+from tests.console.browser import BrowserUser, open_console
+from tests.controlplane.server_fixture import PROJECT
+from tests.world import World, world
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
@@ -51,6 +55,24 @@ async def test_an_upgrade_is_requested_and_shown_until_it_is_complete(
     await agent.call(agent.piped.ReportPipedMeta, ReportPipedMetaRequest(version="9.9.9"))
     await expect(home.get_by_role("status")).to_have_count(0)
     await expect(home.get_by_role("cell", name="9.9.9", exact=True)).to_be_visible()
+
+
+async def test_an_agent_whose_event_loop_is_blocked_is_shown_as_not_responding(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """It is connected, but sends no heartbeats."""
+    settings = Settings(watch=WatchSettings(response_timeout=0.5))
+    async with world(tmp_path, settings=settings) as w, open_console(browser, w.plane.url) as user:
+        token = PipedToken(project_id=PROJECT, piped_id=w.piped_id, key=w.key)
+        agent = await connect(w.plane.address, token, Transport(insecure=True))
+        stream = agent.stream(agent.agent.Watch, AgentWatchRequest(instance="blocked"))
+        assert (await anext(stream)).kind == AgentChange.LEASE_GRANTED
+        await agent.call(agent.agent.Beat, BeatRequest(instance="blocked"))
+        await user.go("/pipeds")
+        await user.sign_in()
+        await expect(row(user.page, "home")).to_contain_text("Not responding")
+        await stream.aclose()
+        await agent.close()
 
 
 async def test_several_agents_are_upgraded_to_an_offered_version(user: BrowserUser, w: World) -> None:

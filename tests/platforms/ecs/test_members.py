@@ -212,3 +212,9 @@ def test_changes_of_fixed_fields_are_named(old: Any, new: Any, controller: str, 
     sentences = members.refused_changes(old, {"serviceName": "shop", **new}, controller)
     assert [sentence.split()[3] for sentence in sentences] == named
     assert all("; restore it, or delete the service" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize("controller", [EXTERNAL, ROLLING])
+def test_a_deployment_configuration_is_compared_whether_or_not_aws_can_change_it(controller: str) -> None:
+    fields = {"serviceName": "shop", "deploymentConfiguration": {"maximumPercent": 150}, "launchType": "EC2"}
+    assert members.comparable(fields, controller)["deploymentConfiguration"] == {"maximumPercent": 150}

@@ -116,11 +116,13 @@ def target_group(group: TargetGroup) -> dict[str, Any]:
 
 
 def comparable(fields: Fields, controller: str) -> dict[str, Any]:
-    """The members that are sent whenever they change, and that AWS returns."""
+    """The members that are sent, and that AWS returns.
+
+    Those that AWS cannot change are among them: a difference shows that the service was made otherwise.
+    """
     sent = creation(fields, controller)
     if controller == EXTERNAL:
-        # Sent only when the service is created.
-        sent = _pick(sent, frozenset(sent) - {"deploymentConfiguration"}) | task_set(fields)
+        sent |= task_set(fields)
     return _pick(sent, members("Service") - {"serviceRegistries"})
 
 
