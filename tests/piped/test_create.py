@@ -14,10 +14,12 @@ from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config.application import Chain, Triggers
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
-from pipecd.model.application import Application
+from pipecd.model.application import Application, DeploymentReference
 from pipecd.model.deployment import Commit, TriggerKind
+from pipecd.model.drift import Drift
 from pipecd.model.notification import NotificationEvent
 from pipecd.model.status import SyncStatus
+from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.sync_states import SyncStates
@@ -131,6 +133,7 @@ def loop_of(agent: Process, folder: Path) -> TriggerLoop:
         heads,
         agent.creator,
         config_status,
+        SelfHealing(SYSTEM_CLOCK),
         SYSTEM_CLOCK,
         notify,
         60.0,
@@ -149,6 +152,25 @@ async def test_drift_fixed_by_the_last_deployment_is_not_deployed_again(tmp_path
         assert not await w.deployments(app)
         await agent.reporter.report_sync_state(app, SyncStatus.OUT_OF_SYNC, short="Differs", at=2)
         await trigger_loop._on_out_of_sync(stale, head(w, "a"), file)
+        assert len(await w.deployments(app)) == 1
+
+
+async def test_drift_that_comes_back_each_time_is_not_deployed_again(tmp_path: Path) -> None:
+    async with registered_application(tmp_path) as (w, app), process(w) as agent:
+        rule = {"disabled": False, "minWindow": "0s"}
+        file = replace(FILE, trigger=Triggers.model_validate({"onOutOfSync": rule}))
+        trigger_loop = loop_of(agent, tmp_path)
+        await agent.reporter.report_sync_state(app, SyncStatus.OUT_OF_SYNC, short="Differs", at=2)
+        application = await agent.application()
+        for number in range(3):
+            last = DeploymentReference(deployment_id=str(number), commit="a")
+            trigger_loop._self_healing.record_drift(
+                replace(application, last_triggered=last), Drift(summary="Differs")
+            )
+        await trigger_loop._on_out_of_sync(application, head(w, "a"), file)
+        assert not await w.deployments(app)
+        trigger_loop._self_healing.reset(app)
+        await trigger_loop._on_out_of_sync(application, head(w, "a"), file)
         assert len(await w.deployments(app)) == 1
 
 

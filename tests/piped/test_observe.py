@@ -16,6 +16,7 @@ from pipecd.model.notification import NotificationEvent
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits
+from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.sync_states import SyncStates
@@ -212,7 +213,14 @@ async def test_a_registered_again_application_is_compared_and_reported_anew(cloc
     reporter = Reporter(observer.client, Redactor(), clock)
     sync_states = SyncStates(reporter, clock, ignore_event)
     drift = DriftDetector(
-        observer.view, observer.leadership, sync_states, requests, NoProviders(), clock, DriftSettings()
+        observer.view,
+        observer.leadership,
+        sync_states,
+        requests,
+        NoProviders(),
+        SelfHealing(clock),
+        clock,
+        DriftSettings(),
     )
 
     def reports() -> list[str]:

@@ -12,6 +12,7 @@ from pipecd.errors import ConfigError, Temporary
 from pipecd.model.notification import NotificationEvent
 from pipecd.piped.admin import health_check
 from pipecd.piped.loop import Wake
+from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.polling import Wakes, poll
 from pipecd.piped.session.report import Reporter
@@ -120,6 +121,7 @@ async def test_the_trigger_keeps_nothing_of_removed_applications(clock: VirtualC
         SimpleNamespace(repositories={}),
         DeploymentCreator(reporter, view, clock, events.append),
         config_status,
+        SelfHealing(clock),
         clock,
         events.append,
         60.0,

@@ -12,6 +12,7 @@ from pipecd.model.application import Application
 from pipecd.model.command import SyncApplication
 from pipecd.model.notification import NotificationEvent
 from pipecd.model.status import SyncStatus
+from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.sync_states import SyncStates
@@ -54,7 +55,16 @@ def trigger_loop(calls: Calls, clock: VirtualClock) -> tuple[TriggerLoop, Config
     creator = DeploymentCreator(reporter, view, clock, events.append)
     heads: Any = UnreachableHeads()
     trigger = TriggerLoop(
-        view, leadership, reporter, heads, creator, config_status, clock, events.append, 60.0
+        view,
+        leadership,
+        reporter,
+        heads,
+        creator,
+        config_status,
+        SelfHealing(clock),
+        clock,
+        events.append,
+        60.0,
     )
     return trigger, config_status, view
 

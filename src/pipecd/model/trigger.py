@@ -73,10 +73,17 @@ def on_chain(rule: Switch) -> Decision:
     return _yes("It is the application's turn in a deployment chain")
 
 
-def on_out_of_sync(rule: OnOutOfSync, *, last: Deployment | None, now: float) -> Decision:
-    """`last` is the deployment that was triggered most recently; `now` is epoch seconds."""
+def on_out_of_sync(
+    rule: OnOutOfSync, *, last: Deployment | None, now: float, stop_reason: str = ""
+) -> Decision:
+    """`last` is the deployment that was triggered most recently; `now` is epoch seconds.
+
+    `stop_reason` says why correcting this drift is in vain; empty if it is not.
+    """
     if rule.disabled:
         return _no("trigger.onOutOfSync is not enabled")
+    if stop_reason:
+        return _no(stop_reason)
     if last is None:
         return _yes("The application is out of sync and was never deployed")
     if not last.status.final:

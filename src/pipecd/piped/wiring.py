@@ -22,6 +22,7 @@ from pipecd.piped.observe.watches import PlatformWatches
 from pipecd.piped.options import Options
 from pipecd.piped.preview import PlanPreviewLoop, PreviewServices
 from pipecd.piped.providers import Providers
+from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.commands import CommandResponder
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
@@ -74,7 +75,7 @@ def build_components(
     heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer)
     providers, restart = Providers(spec), asyncio.Event()
     notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier)
-    sync_states = SyncStates(reporter, clock, notifier)
+    sync_states, self_healing = SyncStates(reporter, clock, notifier), SelfHealing(clock)
     observation_requests = ObservationRequests(
         heads, sources, providers, redactor.text, clock, settings.desired_states
     )
@@ -89,7 +90,14 @@ def build_components(
         notify=notifier,
     )
     drift_detector = DriftDetector(
-        view, leadership, sync_states, observation_requests, providers, clock, settings.drift
+        view,
+        leadership,
+        sync_states,
+        observation_requests,
+        providers,
+        self_healing,
+        clock,
+        settings.drift,
     )
     live_state_reporter = LiveStateReporter(
         view,
@@ -126,6 +134,7 @@ def build_components(
             heads,
             DeploymentCreator(reporter, view, clock, notifier),
             ConfigStatus(sync_states, view, clock, notifier),
+            self_healing,
             clock,
             notifier,
             spec.sync_interval.total_seconds(),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipecd.clock import Clock
-from pipecd.errors import ConfigError, UserError
+from pipecd.errors import UserError
 from pipecd.model.application import Application, GitPath
 from pipecd.model.drift import IgnoredFields, Redact
 from pipecd.model.observation import ObservationRequest
@@ -24,7 +24,7 @@ from pipecd.piped.providers import Providers
 from pipecd.piped.settings import DesiredStateSettings
 from pipecd.piped.source.checkout import Sources, config_file_path
 from pipecd.piped.source.desired import load_desired_state
-from pipecd.piped.source.heads import Head, Heads
+from pipecd.piped.source.heads import AppFile, Head, Heads
 from pipecd.piped.trigger.config_status import find_application_file
 from pipecd.platforms.registry import load_platform
 
@@ -45,10 +45,17 @@ class Observation:
     """One check of an application at the head of its branch."""
 
     def __init__(
-        self, requests: "ObservationRequests", application: Application, head: Head, stack: AsyncExitStack
+        self,
+        requests: "ObservationRequests",
+        application: Application,
+        head: Head,
+        file: AppFile,
+        stack: AsyncExitStack,
     ) -> None:
         self._requests, self._application, self._head = requests, application, head
         self._stack = stack
+        #: Whether the application is deployed again when its live state differs from Git.
+        self.corrects_drift = not file.trigger.on_out_of_sync.disabled
         self._source: Source | None = None
         #: Identifies the content of the application's files; None until `request` has read new ones.
         self.digest = requests.known_digest(application, head)
@@ -141,15 +148,16 @@ class ObservationRequests:
         declared.
         """
         head = await self._load_head(application, max_head_age)
+        file = find_application_file(application, head) if head else None
         if (
             head is None
-            or isinstance(find_application_file(application, head), ConfigError)
+            or not isinstance(file, AppFile)
             or self._undeclared.get(application.id) == (head.commit.hash, application.git_path)
         ):
             yield None
             return
         async with AsyncExitStack() as stack:
-            yield Observation(self, application, head, stack)
+            yield Observation(self, application, head, file, stack)
 
     def known_digest(self, application: Application, head: Head) -> bytes | None:
         """The digest of the application's files at `head`; None unless they are as they were last read."""

@@ -9,13 +9,14 @@ from collections.abc import Collection
 from typing import Any
 
 from pipecd.clock import Clock
-from pipecd.errors import ConfigError, UserError
+from pipecd.errors import ConfigError, PermissionDenied, UserError
 from pipecd.model.application import Application
 from pipecd.model.drift import Drift
 from pipecd.model.status import SyncStatus
 from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.providers import Providers
+from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
@@ -40,10 +41,12 @@ class DriftDetector:
         sync_states: SyncStates,
         observation_requests: ObservationRequests,
         providers: Providers,
+        self_healing: SelfHealing,
         clock: Clock,
         settings: DriftSettings,
     ) -> None:
         self._view, self._leadership, self._sync_states = view, leadership, sync_states
+        self._self_healing = self_healing
         self._observation_requests, self._providers = observation_requests, providers
         self._clock, self._settings = clock, settings
         #: What this process last reported, unless a deployment ran since.
@@ -80,6 +83,7 @@ class DriftDetector:
         self._observation_requests.prune(applications)
         self._reported = {key: state for key, state in self._reported.items() if key in applications}
         self._compared = {key: at for key, at in self._compared.items() if key in applications}
+        self._self_healing.prune(applications)
 
     def _is_enabled(self, compares: Compares, application: Application) -> bool:
         try:
@@ -107,18 +111,26 @@ class DriftDetector:
                 drift = await platform.compares.detect(request)
         except NothingDeclared:
             return
-        except UserError as error:
+        except (UserError, PermissionDenied) as error:
             await self._report(
                 application, since, SyncStatus.UNKNOWN, COMPARISON_FAILED, f"{COMPARISON_FAILED}: {error}"
             )
             raise
         assert observation.digest
         self._compared[application.id] = (observation.digest, started_at)
+        if not self._is_current(application, since):
+            return
         if drift.in_sync:
-            await self._report(application, since, SyncStatus.SYNCED, drift.summary, drift.summary)
-        else:
-            reason = _reason(drift, observation.commit)
-            await self._report(application, since, SyncStatus.OUT_OF_SYNC, drift.summary, reason)
+            self._self_healing.record_in_sync(application)
+            await self._report(
+                application, since, SyncStatus.SYNCED, drift.summary, _reason(drift.summary, drift)
+            )
+            return
+        current = self._view.applications[application.id]
+        stopped = self._self_healing.record_drift(current, drift) if observation.corrects_drift else ""
+        short = f"{drift.summary}. {stopped}" if stopped else drift.summary
+        reason = _reason(f"{drift.summary} at commit {observation.commit[:7]}", drift, stopped)
+        await self._report(application, since, SyncStatus.OUT_OF_SYNC, short, reason)
 
     def _can_reuse_result(
         self, platform: Platform[Any], application: Application, digest: bytes | None
@@ -138,9 +150,9 @@ class DriftDetector:
         self, application: Application, since: float, status: SyncStatus, short: str, reason: str
     ) -> None:
         """Report a comparison that began at `since`, unless a deployment ran in the meantime."""
-        current = self._view.applications.get(application.id)
-        if current is None or current.deploying or self._view.had_deployment_since(current.id, since):
+        if not self._is_current(application, since):
             return
+        current = self._view.applications[application.id]
         state = (status, reason)
         stored = current.sync_status
         if stored is SyncStatus.INVALID_CONFIG:
@@ -152,13 +164,20 @@ class DriftDetector:
         # The trigger decides from the control plane's record.
         self._view.request_refresh()
 
+    def _is_current(self, application: Application, since: float) -> bool:
+        """Whether no deployment ran since `since`, when a comparison began."""
+        current = self._view.applications.get(application.id)
+        if current is None or current.deploying:
+            return False
+        return not self._view.had_deployment_since(current.id, since)
+
     def _is_deploying(self, application: Application) -> bool:
         return self._view.with_current_deploying(application).deploying
 
 
-def _reason(drift: Drift, commit: str) -> str:
+def _reason(title: str, drift: Drift, notice: str = "") -> str:
     details = drift.details
     if len(details) > MAX_DETAILS_LENGTH:
         omitted = len(details) - MAX_DETAILS_LENGTH
         details = f"{details[:MAX_DETAILS_LENGTH]}\n… and {omitted} characters more"
-    return f"{drift.summary} at commit {commit[:7]}\n\n{details}"
+    return "\n\n".join(filter(None, [title, notice, details]))

@@ -20,6 +20,7 @@ from pipecd.model.status import SyncStatus
 from pipecd.model.trigger import Decision, on_chain, on_command, on_commit, on_out_of_sync
 from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.metrics import INTERNAL_ERRORS
+from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
@@ -47,6 +48,7 @@ class TriggerLoop:
         heads: Heads,
         creator: DeploymentCreator,
         config_status: ConfigStatus,
+        self_healing: SelfHealing,
         clock: Clock,
         notify: Callable[[NotificationEvent], None],
         sync_interval: float,
@@ -56,7 +58,7 @@ class TriggerLoop:
         self._view, self._leadership, self._reporter = view, leadership, reporter
         self._heads, self._creator, self._config_status = heads, creator, config_status
         self._clock, self._notify, self._interval = clock, notify, sync_interval
-        self._settings = settings
+        self._settings, self._self_healing = settings, self_healing
         #: By repository that cannot be read: since when (monotonic seconds).
         self._unreadable_since: dict[str, float] = {}
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
@@ -254,8 +256,9 @@ class TriggerLoop:
         rule = file.trigger.on_out_of_sync
         if rule.disabled or not self._out_of_sync(application):
             return
-        last = await self._last_deployment(application)
-        decision = on_out_of_sync(rule, last=last, now=self._clock.now())
+        stop_reason = self._self_healing.stop_reason(application.id)
+        last = None if stop_reason else await self._last_deployment(application)
+        decision = on_out_of_sync(rule, last=last, now=self._clock.now(), stop_reason=stop_reason)
         if decision.triggered:
             # The cached state may predate the end of the last deployment, which may have fixed the drift.
             await self._view.refresh_applications()
@@ -272,6 +275,8 @@ class TriggerLoop:
             deployment=deployment.id,
             reason=cause.reason,
         )
+        if cause.kind is not TriggerKind.ON_OUT_OF_SYNC:
+            self._self_healing.reset(application.id)
         self._decided_commits[application.id] = deployment.trigger.commit.hash
         self._latest_deployments[application.id] = deployment.id
         return deployment

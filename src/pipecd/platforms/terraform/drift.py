@@ -34,7 +34,8 @@ def to_drift(changes: Changes, details: str, ignored: IgnoredFields) -> Drift:
         return NO_DRIFT
     reported = Changes(resources=relevant, outputs=changes.outputs, applyable=changes.applyable)
     note = f" ({ignored_count} more only in ignored fields)" if ignored_count else ""
-    return Drift(summary=f"Differs from Git: {reported}{note}", details=details)
+    fingerprint = " ".join(sorted(change.address for change in relevant))
+    return Drift(summary=f"Differs from Git: {reported}{note}", details=details, fingerprint=fingerprint)
 
 
 def _is_ignored(change: Change, ignored: IgnoredFields) -> bool:
