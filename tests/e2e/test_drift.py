@@ -95,25 +95,6 @@ async def test_drift_is_corrected_automatically_if_configured(tmp_path: Path) ->
         assert values(state) == {"door": "open"}
 
 
-async def test_drift_that_comes_back_each_time_is_not_corrected_indefinitely(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another program changes the resource after each deployment. A sync that is requested still runs."""
-
-    async def detect_drift(_: ObservationRequest) -> Drift:
-        return Drift(summary="Differs from Git: 1 changed", fingerprint="web", changed_by=["kubectl-edit"])
-
-    alter_platform(monkeypatch, "TERRAFORM", compares={"detect": detect_drift})
-    file = pipeline("true", trigger={"onOutOfSync": {"disabled": False, "minWindow": "0s"}})
-    async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS, syncInterval="1s"):
-        app = await w.add_application("shop", {"app.pipecd.yaml": file})
-        state = await wait_for_status(w, app, SyncStatus.OUT_OF_SYNC, "Not corrected any more")
-        assert state.short_reason.endswith("came back 3 times within 10 minutes, changed by kubectl-edit")
-        assert len(await w.deployments(app)) == 3, "of the commit, and two corrections"
-        await w.console.call("SyncApplication", application_id=app)
-        await eventually(lambda: _has_deployments(w, app, 4))
-
-
 async def test_ignored_fields_are_not_drift(tmp_path: Path) -> None:
     state = tmp_path / "state"
     ignored = ["terraform:terraform_data::door#input", "terraform:terraform_data::door#output"]

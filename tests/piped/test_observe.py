@@ -5,13 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog.testing
 
 from pipecd.errors import Temporary, UserError
-from pipecd.model.application import Application
+from pipecd.model.application import Application, DeploymentReference
+from pipecd.model.drift import Drift
 from pipecd.model.notification import NotificationEvent
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
@@ -25,6 +27,7 @@ from pipecd.piped.settings import DriftSettings, LiveStateSettings
 from pipecd.secrets import Redactor
 from tests.model.samples import deployment
 from tests.piped.memory import Calls, memory_client
+from tests.platforms.altered import alter_platform
 from tests.stages.stage_runner import application
 from tests.virtual_clock import VirtualClock
 
@@ -183,17 +186,17 @@ async def test_a_check_that_ends_after_its_application_was_removed_keeps_nothing
 
 
 class Requests:
-    """Observation requests that fail with `error`, or are not possible."""
+    """Observation requests that fail with `error`, or are not possible without an `observation`."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self._error = error
+    def __init__(self, error: Exception | None = None, observation: Any = None) -> None:
+        self._error, self._observation = error, observation
         self.pruned: list[set[str]] = []
 
     @asynccontextmanager
-    async def build(self, *_: Any, **__: Any) -> AsyncIterator[None]:
+    async def build(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
         if self._error:
             raise self._error
-        yield None
+        yield self._observation
 
     def prune(self, applications: Collection[str]) -> None:
         self.pruned.append(set(applications))
@@ -236,6 +239,43 @@ async def test_a_registered_again_application_is_compared_and_reported_anew(cloc
         observer.view.applications = apps("a")
         await clock.advance(600)
         assert reports() == ["a", "a"]
+
+
+async def test_drift_that_comes_back_is_reported_with_who_causes_it(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def detect(_: Any) -> Drift:
+        return Drift(summary="Differs from Git: 1 changed", fingerprint="web", changed_by=["kubectl-edit"])
+
+    async def request() -> None:
+        return None
+
+    alter_platform(monkeypatch, "LAMBDA", compares={"detect": detect})
+    observer = Observer(clock)
+    observation = SimpleNamespace(corrects_drift=True, digest=b"d", commit="c" * 40, request=request)
+    sync_states = SyncStates(Reporter(observer.client, Redactor(), clock), clock, ignore_event)
+    healing = SelfHealing(clock)
+    drift = DriftDetector(
+        observer.view,
+        observer.leadership,
+        sync_states,
+        Requests(observation=observation),
+        NoProviders(),
+        healing,
+        clock,
+        DriftSettings(),
+    )
+    async with observer.running(drift.run(), "a"):
+        for number in range(3):
+            last = DeploymentReference(deployment_id=str(number), commit="c")
+            observer.view.applications = {"a": replace(apps("a")["a"], last_triggered=last)}
+            await clock.advance(70)
+    reports = [
+        request.state.short_reason for request in observer.calls.requests("ReportApplicationSyncState")
+    ]
+    assert reports[0] == "Differs from Git: 1 changed"
+    assert reports[-1] == f"Differs from Git: 1 changed. {healing.stop_reason('a')}"
+    assert "came back 3 times within 10 minutes, changed by kubectl-edit" in reports[-1]
 
 
 async def test_live_state_keeps_nothing_of_a_removed_application_that_was_never_reported(

@@ -1,5 +1,7 @@
 """Drift on a real cluster: none after a sync, and every manual change."""
 
+import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.model.drift import Drift
+from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
+from pipecd.platforms.kubernetes.cluster.connection import connect
 from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.drift import detect_drift
 from pipecd.platforms.kubernetes.stages import job
@@ -305,3 +310,52 @@ async def test_an_unchanged_object_is_not_compared_again(shop: Shop, monkeypatch
         assert sorted(path for method, path in requests if method == "PATCH") == sorted(compared)
         requests.clear()
         shop.patch("configmaps", "a", {"metadata": {"annotations": {"x": "y"}}})
+
+
+async def test_a_followed_cluster_is_not_asked_while_nothing_changes(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manual change is announced at once, and costs the requests for one object."""
+    commit = await sync(shop, deployment("web"), config_map("a"), config_map("b"), SERVICE)
+    provider = shop.runner(commit).provider
+    sent: list[tuple[str, str]] = []
+    send = ApiClient.send
+
+    async def counted(client: ApiClient, method: str, path: str, **options: Any) -> Any:
+        sent.append((method, path))
+        return await send(client, method, path, **options)
+
+    monkeypatch.setattr(ApiClient, "send", counted)
+    changed = asyncio.Event()
+    async with connection_pool(SYSTEM_CLOCK), connect(provider) as cluster:
+
+        def on_change(application: str) -> None:
+            if application == shop.application:
+                changed.set()
+
+        kinds = [("apps", "Deployment"), ("", "ConfigMap"), ("", "Service")]
+        cluster.follower.want(shop.application, kinds)
+        following = asyncio.create_task(cluster.follower.run(on_change))
+        try:
+            await cluster.follower.wait_until_synced(kinds, 10)
+            assert (await drift(shop, commit)).in_sync
+            sent.clear()
+            for _ in range(3):
+                assert (await drift(shop, commit)).in_sync
+            assert not sent
+            changed.clear()
+            shop.patch("configmaps", "a", {"data": {"x": "y"}}, manager="kubectl-edit")
+            started = time.monotonic()
+            await asyncio.wait_for(changed.wait(), 10)
+            found = await drift(shop, commit)
+            assert time.monotonic() - started < 2
+            assert f"ConfigMap a in {shop.namespace}: data.x (kubectl-edit" in found.details
+            path = shop.path("configmaps", "a")
+            assert sent == [("GET", path), ("PATCH", path)]
+            changed.clear()
+            shop.cluster.request(shop.path("configmaps", "b"), method="DELETE")
+            await asyncio.wait_for(changed.wait(), 10)
+            assert (await drift(shop, commit)).summary.startswith("Differs from Git: 1 missing")
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)

@@ -1,11 +1,13 @@
 """Drift of a Kubernetes application: what a sync would change, as the server answers.
 
-`effect` compares one object. That is left out for an object whose version and manifest are those of an
-earlier comparison without a difference. Fields that people added beside those in Git are listed, and are
+`effect` compares one object. That is left out for an object whose content and manifest are those of an
+earlier comparison without a difference. Where the cluster is followed, no request is needed to know that;
+otherwise the object is read. Fields that people added beside those in Git are listed, and are
 drift only if the application says so.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 from collections import OrderedDict
@@ -13,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
-from pipecd.errors import Refused
+from pipecd.errors import NotFound, Refused
 from pipecd.model.drift import Addition, Drift, Pair, compare
 from pipecd.model.observation import ObservationRequest
 from pipecd.platforms.kubernetes.apply import Placed, find_live, place
@@ -21,11 +23,12 @@ from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.cluster.pace import Priority, requests_with
+from pipecd.platforms.kubernetes.cluster.seen import Identity, Kind, SeenObject
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.effect import Effect, comparable, determine_effect
 from pipecd.platforms.kubernetes.field_rules import FieldRules
 from pipecd.platforms.kubernetes.manifest import Manifest
-from pipecd.platforms.kubernetes.mark import COMMIT, Marks, check_owner, resource_key
+from pipecd.platforms.kubernetes.mark import COMMIT, Marks, belongs_to, check_owner, resource_key
 from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned
 from pipecd.platforms.kubernetes.prepare import prepare
 from pipecd.platforms.kubernetes.source import DesiredState
@@ -34,7 +37,7 @@ from pipecd.platforms.kubernetes.targets import Assignment, Target, assign
 IGNORE = "pipecd.dev/ignore-drift-detection"
 #: Objects of one application that are compared at the same time.
 _CONCURRENT = 4
-#: Comparisons without a difference: uid → version of the object and digest of the manifest.
+#: Comparisons without a difference: uid → content or version of the object, and digest of the manifest.
 _MAX_REMEMBERED = 50_000
 _same: "OrderedDict[str, _Compared]" = OrderedDict()
 
@@ -103,7 +106,9 @@ class _Side:
     cluster: Cluster
     name: str
     declared: set[tuple[str, ...]] = field(default_factory=set)
-    kinds: dict[tuple[str, str], ResourceType] = field(default_factory=dict)
+    kinds: dict[Kind, ResourceType] = field(default_factory=dict)
+    #: The application's objects of the kinds that are followed.
+    seen: dict[Identity, SeenObject] = field(default_factory=dict)
 
     async def compare(self) -> _Found:
         """Declared objects."""
@@ -125,23 +130,44 @@ class _Side:
                 placed_objects.append(placed)
         for service in desired.generated:
             self.declared.add((await place(self.cluster, service, desired.namespace)).identity)
+        follower = self.cluster.follower
+        follower.want(self.request.application.id, self.kinds)
+        self.seen = {
+            item.identity: item
+            for item in follower.objects.of_application(self.request.application.id)
+            if self.is_followed((item.group, item.kind))
+        }
         semaphore = asyncio.Semaphore(_CONCURRENT)
 
         async def compare_one(placed: Placed) -> _Found:
             async with semaphore:
-                return await _compare(self.cluster, placed, self.request)
+                return await _compare(self.cluster, placed, self.seen.get(placed.identity), self.request)
 
         for of_object in await asyncio.gather(*map(compare_one, placed_objects)):
             found.add(of_object)
         return found
 
+    def is_followed(self, kind: Kind) -> bool:
+        return self.cluster.follower.running and self.cluster.follower.is_synced(kind)
+
+    async def _owned(self, kind: ResourceType) -> Sequence[Object]:
+        """The application's objects of one kind; of a followed kind, only those that are not in Git."""
+        application, provider = self.request.application.id, self.assignment.target.provider
+        if not self.is_followed((kind.group, kind.kind)):
+            return await list_owned(self.cluster, kind, application, provider)
+        found = []
+        for item in self.seen.values():
+            if (item.group, item.kind) == (kind.group, kind.kind) and item.identity not in self.declared:
+                with contextlib.suppress(NotFound):
+                    found.append(await self.cluster.api.get(kind, item.namespace, item.name))
+        return [live for live in found if belongs_to(live, application)]
+
     async def not_declared(self, sides: Sequence["_Side"]) -> list[Pair]:
         """Objects of the application that are not in Git, of the kinds that are."""
-        request, provider = self.request, self.assignment.target.provider
-        variant, primary = request.desired.variant
+        variant, primary = self.request.desired.variant
         pairs = []
         for kind in self.kinds.values():
-            for live in await list_owned(self.cluster, kind, request.application.id, provider):
+            for live in await self._owned(kind):
                 found, identity = Manifest(live), identity_of(kind, live)
                 # Other variants are not in Git, but made from what is.
                 other_variant = found.annotations.get(variant, primary) != primary
@@ -153,9 +179,15 @@ class _Side:
         return pairs
 
 
-async def _compare(cluster: Cluster, placed: Placed, request: ObservationRequest) -> _Found:
+async def _compare(
+    cluster: Cluster, placed: Placed, seen: SeenObject | None, request: ObservationRequest
+) -> _Found:
     """The object as it is and as a sync would leave it; nothing if they are known to be equal."""
     desired: DesiredState = request.desired
+    rules = FieldRules(ignored=request.ignored, strict=desired.strict)
+    digest = _digest(placed.manifest, rules)
+    if seen and (known := _find_compared(seen.uid, (seen.content, digest))):
+        return _Found(additions=list(known.additions))
     key, live = resource_key(placed.manifest), await find_live(cluster, placed)
     if live is None:
         return _Found(pairs=[Pair(key=key, running=None, git=placed.manifest.body)])
@@ -166,11 +198,11 @@ async def _compare(cluster: Cluster, placed: Placed, request: ObservationRequest
         check_owner(live, placed.manifest, request.application.id)
     except Refused as error:
         return _Found(pairs=[Pair(key=key, running=None, git=placed.manifest.body, note=error.what)])
-    rules = FieldRules(ignored=request.ignored, strict=desired.strict)
-    state = (str(metadata["resourceVersion"]), _digest(placed.manifest, rules))
-    known = _same.get(metadata["uid"])
-    if known and known.state == state:
-        _same.move_to_end(metadata["uid"])
+    version = str(metadata["resourceVersion"])
+    # The content stays the same when the status changes, the version does not.
+    is_as_seen = seen and (seen.uid, seen.resource_version) == (metadata["uid"], version)
+    state = (seen.content if seen and is_as_seen else version, digest)
+    if known := _find_compared(metadata["uid"], state):
         return _Found(additions=list(known.additions))
     marked = replace(placed, manifest=_marks(request, live).mark(placed.manifest))
     effect = await determine_effect(cluster, marked, live, request.application.id, rules)
@@ -192,6 +224,15 @@ async def _compare(cluster: Cluster, placed: Placed, request: ObservationRequest
     note = f"{pair.title} was compared with its manifest: {effect.refused or effect.unchecked}"
     inexact = effect.refused or effect.unchecked
     return _Found(pairs=[pair], additions=list(effect.additions), notes=[note] if inexact else [])
+
+
+def _find_compared(uid: str, state: tuple[str, str]) -> _Compared | None:
+    """The earlier comparison of the same object with the same manifest, if nothing differed."""
+    known = _same.get(uid)
+    if known is None or known.state != state:
+        return None
+    _same.move_to_end(uid)
+    return known
 
 
 def _marks(request: ObservationRequest, live: Object) -> Marks:
