@@ -29,6 +29,7 @@ from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.options import Options
 from pipecd.piped.platform_availability import check_provider_types, log_platforms
+from pipecd.piped.provider_check import check_providers
 from pipecd.piped.session import heartbeat, stats
 from pipecd.piped.session.connect import connect_and_register
 from pipecd.piped.session.meta import Identity
@@ -78,8 +79,10 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         mirrors = await exit_stack.enter_async_context(
             Mirrors(home, credentials, user, remotes=remotes, submodule_hosts=spec.git.submodule_hosts)
         )
+        public_key = key_pair.public if key_pair else ""
+        notices = await check_providers(spec, options.clock)
         client, instance, identity = await exit_stack.enter_async_context(
-            connect_and_register(spec, key, options, key_pair.public if key_pair else "")
+            connect_and_register(spec, key, options, public_key, notices)
         )
         # The directory is emptied at startup, which removes the checkouts of a killed process.
         other_repositories = OtherRepositories(home=home / "worktrees", user=user, trees=mirrors.trees)

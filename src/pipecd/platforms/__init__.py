@@ -104,6 +104,9 @@ class Platform(Generic[Desired]):
     #: Called when a deployment is planned. Raises ConfigError, with the place in the application's file, if
     #: the agent lacks a platform provider that the desired state needs besides the application's own.
     check_providers: Callable[[Desired, FindProviders], None] = lambda desired, find: None
+    #: Optional: what the agent cannot do with a platform provider, given its decoded `config`, as sentences.
+    #: Called when the agent starts. Raises PipecdError if the platform cannot be asked.
+    check_access: Callable[[Any], Awaitable[Sequence[str]]] | None = None
     #: Optional: changes from the running to the target state that the platform refuses for existing
     #: resources, as sentences that end in a remedy. The plan and the plan preview show them. Stages refuse
     #: them if the resources still exist.

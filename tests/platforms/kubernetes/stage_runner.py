@@ -110,6 +110,7 @@ class Shop:
         self._commits = 0
         #: Platform providers for `resourceRoutes`, by name.
         self.others: dict[str, Provider] = {}
+        self.provider = provider_of(cluster)
         self.spec: dict[str, Any] = {"name": "shop", "input": {"namespace": namespace}}
 
     def commit(self, *manifests: Any, files: Mapping[str, str] | None = None, **spec: Any) -> Path:
@@ -133,7 +134,7 @@ class Shop:
     def runner(self, target: Path, running: Path | None = None) -> KubernetesRunner:
         return KubernetesRunner(
             platform=platform,
-            provider=provider_of(self.cluster),
+            provider=self.provider,
             others=self.others,
             target=target,
             running=running,

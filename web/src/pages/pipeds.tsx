@@ -151,6 +151,11 @@ function Platforms({ piped }: { piped: Piped }) {
           {kindName(kind)} is not installed{requirement && `: needs ${requirement}`}
         </Text>
       ))}
+      {piped.providerNotices.map(({ name, text }) => (
+        <Text key={`${name} ${text}`} size="xs" className="faint">
+          {name}: {text}
+        </Text>
+      ))}
       {providersWithoutPlatform(piped).map(({ name, kind }) => (
         <Text key={name} size="sm" c="red">
           {name}: {kindName(kind)} is not installed

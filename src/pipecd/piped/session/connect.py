@@ -1,7 +1,7 @@
 """Connects to the control plane and registers this process."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -13,13 +13,18 @@ from pipecd.errors import ConfigError, NotFound, PermissionDenied, Temporary, Un
 from pipecd.piped.options import Options
 from pipecd.piped.session.meta import Identity, report_meta
 from pipecd.retry import call as call_with_retry
+from pipecd.schema.model.piped_pb2 import Piped
 
 log = structlog.get_logger()
 
 
 @asynccontextmanager
 async def connect_and_register(
-    spec: PipedSpec, key: str, options: Options, public_key: str
+    spec: PipedSpec,
+    key: str,
+    options: Options,
+    public_key: str,
+    provider_notices: Sequence[Piped.ProviderNotice] = (),
 ) -> AsyncIterator[tuple[Client, str, Identity]]:
     """Yield a registered client, this process's instance id for the lease, and the agent's identity.
 
@@ -42,12 +47,18 @@ async def connect_and_register(
 
     client = await call_with_retry(dial, settings.dial_retry, sleep=clock.sleep, before_retry=_log_retry)
     try:
-        yield client, instance, await _register(client, spec, options, public_key)
+        yield client, instance, await _register(client, spec, options, public_key, provider_notices)
     finally:
         await client.close()
 
 
-async def _register(client: Client, spec: PipedSpec, options: Options, public_key: str) -> Identity:
+async def _register(
+    client: Client,
+    spec: PipedSpec,
+    options: Options,
+    public_key: str,
+    provider_notices: Sequence[Piped.ProviderNotice],
+) -> Identity:
     server = f"the control plane at {client.address}"
     try:
         return await report_meta(
@@ -56,6 +67,7 @@ async def _register(client: Client, spec: PipedSpec, options: Options, public_ke
             version=__version__,
             masked_config=options.shown_config,
             public_key=public_key,
+            provider_notices=provider_notices,
         )
     except (Unauthenticated, PermissionDenied, NotFound) as error:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """Reports the agent to the control plane: version, repositories, platforms and masked configuration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipecd.client import Client
@@ -25,7 +26,13 @@ class Identity:
 
 
 async def report_meta(
-    client: Client, spec: PipedSpec, *, version: str, masked_config: str, public_key: str
+    client: Client,
+    spec: PipedSpec,
+    *,
+    version: str,
+    masked_config: str,
+    public_key: str,
+    provider_notices: Sequence[Piped.ProviderNotice] = (),
 ) -> Identity:
     """`masked_config` is the configuration as YAML without its secrets; `public_key` is PEM, or empty.
 
@@ -46,6 +53,7 @@ async def report_meta(
         ],
         plugins=reported_platforms(spec),
         unavailable_platforms=unavailable_platforms(),
+        provider_notices=provider_notices,
         secret_encryption=Piped.SecretEncryption(
             type="KEY_PAIR" if public_key else "NONE", public_key=public_key
         ),

@@ -8,6 +8,7 @@ from pipecd.platforms import Compares, Platform, Predefined
 from pipecd.platforms.kubernetes import pipeline
 from pipecd.platforms.kubernetes.config import KubernetesApp, Provider
 from pipecd.platforms.kubernetes.drift import detect_drift
+from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
 from pipecd.platforms.kubernetes.source import (
@@ -31,6 +32,7 @@ platform = Platform(
     writes_files=writes_files,
     versions=versions,
     check_providers=check_providers,
+    check_access=check_access,
     choose_strategy=choose_strategy,
     plan_preview=plan_preview,
     # A check sends a request for each object, and another one if it changed.

@@ -46,6 +46,8 @@ async def report_meta(
         record.plugins.extend(request.plugins)
         del record.unavailable_platforms[:]
         record.unavailable_platforms.extend(request.unavailable_platforms)
+        del record.provider_notices[:]
+        record.provider_notices.extend(request.provider_notices)
         del record.repositories[:]
         record.repositories.extend(request.repositories)
         record.started_at = record.updated_at = services.now()
