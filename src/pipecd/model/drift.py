@@ -316,6 +316,11 @@ def _names(items: list[Any]) -> list[str] | None:
     return None
 
 
+def mask_values(running: Any, git: Any, redact: Redact = str) -> tuple[Any, Any]:
+    """Both trees without the values that may be secrets by their names, or that `redact` changes."""
+    return _mask_secrets(running, git, redact, "")
+
+
 def _mask_secrets(running: Any, git: Any, redact: Redact, name: str) -> tuple[Any, Any]:
     """Both sides without secrets. `name` is their key."""
     # A value that is on one side only may contain secrets too.

@@ -18,6 +18,9 @@ from pipecd.model.notification import NotificationEvent
 from pipecd.model.provider import FindProviders
 from pipecd.model.status import StageStatus
 
+#: Deployment metadata: the address at which the new version alone can be called before it gets traffic.
+CANDIDATE_URL = "pipecd/candidate-url"
+
 Options = TypeVar("Options")
 Saved = Mapping[str, str]
 

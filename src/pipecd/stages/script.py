@@ -14,7 +14,7 @@ from pipecd import process
 from pipecd.config.stages import ScriptRunOptions
 from pipecd.errors import ConfigError
 from pipecd.model.plan import ENVIRONMENT, ON_ROLLBACK
-from pipecd.model.stage import Again, Done, Failed, Outcome, Work
+from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed, Outcome, Work
 
 #: Key of stage metadata: how many times the script was started.
 ATTEMPT = "pipecd/attempt"
@@ -110,5 +110,6 @@ def variables(work: Work[Any]) -> dict[str, str]:
         "SR_IS_ROLLBACK": "true" if work.stage.rollback else "false",
         "SR_CONTEXT_RAW": json.dumps({key: value for key, value in context.items() if value}),
         "SR_ATTEMPT": work.saved.get(ATTEMPT, "1"),
+        **({"SR_CANDIDATE_URL": url} if (url := work.shared.get(CANDIDATE_URL)) else {}),
         **labels,
     }

@@ -1,7 +1,6 @@
 """Reads a configuration from Google Cloud Secret Manager, with its REST API.
 
-Uses Google's application default credentials: the file in GOOGLE_APPLICATION_CREDENTIALS, the gcloud login,
-or the service account of the machine or container.
+Uses Google's application default credentials.
 """
 
 import asyncio
@@ -15,11 +14,11 @@ from typing import Any
 
 from pipecd.config.sources.text import Text, parse_secret
 from pipecd.errors import ConfigError, PipecdError, Temporary
+from pipecd.google_credentials import GoogleCredentials
 
 _NAME = re.compile(
     r"projects/[^/\s]+/(locations/(?P<location>[a-z0-9-]+)/)?secrets/[A-Za-z0-9_-]+/versions/[^/\s]+"
 )
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 #: gcloud's environment variable for a private endpoint.
 _ENDPOINT = "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER"
 #: In seconds.
@@ -57,45 +56,20 @@ class _Reader:
             host = f"secretmanager.{match['location']}.rep.googleapis.com"
         base = os.environ.get(_ENDPOINT) or f"https://{host}/"
         self._url = f"{base.rstrip('/')}/v1/{id}:access"
-        self._credentials: Any = None
+        self._credentials = GoogleCredentials(f"{self.title} cannot be read")
         self._pool: Any = None
-        self._request: Any = None
 
     def read_payload(self) -> bytes:
         """The secret's value. Raises ConfigError, or Temporary if the service is unavailable."""
+        headers = self._credentials.headers()
+        import urllib3
+
+        if self._pool is None:
+            self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=2)
         try:
-            import urllib3
-            from google.auth import default
-            from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
-            from google.auth.transport.urllib3 import Request
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"{self.title} cannot be read: the Google authentication library is not installed",
-                remedy='install it: pip install "pipecd[gcp]"',
-            ) from error
-        try:
-            if self._credentials is None:
-                self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=2)
-                request_type: Any = Request
-                self._request = request_type(self._pool)
-                self._credentials, _ = default(scopes=[_SCOPE], request=self._request)
-            if not self._credentials.valid:
-                self._credentials.refresh(self._request)
-            headers: dict[str, str] = {}
-            self._credentials.apply(headers)
             response = self._pool.request("GET", self._url, headers=headers)
-        except DefaultCredentialsError as error:
-            raise ConfigError(
-                f"{self.title} cannot be read: there are no Google credentials",
-                remedy="run with a service account, or set GOOGLE_APPLICATION_CREDENTIALS",
-            ) from error
-        except (TransportError, urllib3.exceptions.HTTPError) as error:
+        except urllib3.exceptions.HTTPError as error:
             raise Temporary(f"Google Secret Manager cannot be reached: {type(error).__name__}") from error
-        except GoogleAuthError as error:
-            raise ConfigError(
-                f"{self.title} cannot be read: the Google credentials were rejected or have expired",
-                remedy="renew them: gcloud auth application-default login, or a new service account key",
-            ) from error
         if response.status != 200:
             raise self._response_error(response.status)
         return self._decode_payload(response.data)

@@ -1,0 +1,53 @@
+"""Whether a service, a revision, a job or an execution works, from its conditions. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """`ready`: True, False (it failed) or None (it is not decided yet). `message` is Google's."""
+
+    ready: bool | None
+    message: str = ""
+
+
+def state_of(live: Object) -> State:
+    """By the condition Ready, or Completed of an execution. Conditions of an older generation do not count.
+
+    Active is not considered: it is False for a revision without traffic.
+    """
+    status = live.get("status") or {}
+    generation = (live.get("metadata") or {}).get("generation")
+    observed = status.get("observedGeneration")
+    if generation is not None and observed is not None and observed != generation:
+        return State(None, "Cloud Run has not processed the last change yet")
+    conditions = {str(item.get("type")): item for item in status.get("conditions") or ()}
+    decisive = conditions.get("Ready") or conditions.get("Completed")
+    if decisive is None:
+        return State(None, "Cloud Run has not reported a state yet")
+    match decisive.get("status"):
+        case "True":
+            return State(True)
+        case "False":
+            return State(False, _messages(conditions, decisive))
+        case _:
+            return State(None, str(decisive.get("message") or "in progress"))
+
+
+def _messages(conditions: Mapping[str, Object], decisive: Object) -> str:
+    failed: Sequence[Object] = [
+        decisive,
+        *(
+            item
+            for item in conditions.values()
+            if item.get("status") == "False" and item.get("type") != "Active"
+        ),
+    ]
+    messages = [str(item.get("message") or item.get("reason") or "") for item in failed]
+    return (
+        "; ".join(dict.fromkeys(message for message in messages if message)) or "it failed without a message"
+    )
