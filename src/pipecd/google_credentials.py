@@ -5,7 +5,9 @@ federation), else Google's application default credentials: the file in GOOGLE_A
 gcloud login, or the service account of the machine or container.
 """
 
+import json
 import threading
+from pathlib import Path
 from typing import Any
 
 from pipecd.errors import ConfigError, Temporary
@@ -13,6 +15,8 @@ from pipecd.errors import ConfigError, Temporary
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 #: Of each request for a token (seconds).
 _TIMEOUT = 15.0
+#: In bytes.
+_MAX_FILE_SIZE = 1024 * 1024
 
 
 class GoogleCredentials:
@@ -62,14 +66,13 @@ class GoogleCredentials:
 
     def _load(self) -> None:
         import urllib3
-        from google.auth import default, load_credentials_from_file
+        from google.auth import default
         from google.auth.transport.urllib3 import Request
 
         request_type: Any = Request
         self._request = request_type(urllib3.PoolManager(timeout=_TIMEOUT, retries=2))
         if self._file:
-            load: Any = load_credentials_from_file
-            self._credentials, _ = load(self._file, scopes=[SCOPE], request=self._request)
+            self._credentials = _from_file(self._file)
         else:
             self._credentials, _ = default(scopes=[SCOPE], request=self._request)
 
@@ -83,6 +86,30 @@ class GoogleCredentials:
             f"{self._purpose}: there are no Google credentials",
             remedy="run with a service account, or set GOOGLE_APPLICATION_CREDENTIALS",
         )
+
+
+def _from_file(path: str) -> Any:
+    """Raises OSError, ValueError, and DefaultCredentialsError for a file of another kind."""
+    from google.auth import aws, identity_pool, impersonated_credentials
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.oauth2 import credentials, service_account
+
+    with Path(path).open("rb") as opened:
+        info = json.loads(opened.read(_MAX_FILE_SIZE))
+    kind = info.get("type") if isinstance(info, dict) else None
+    types: dict[Any, Any] = {
+        "service_account": service_account.Credentials.from_service_account_info,
+        "authorized_user": credentials.Credentials.from_authorized_user_info,
+        "impersonated_service_account": (
+            impersonated_credentials.Credentials.from_impersonated_service_account_info
+        ),
+        "external_account": identity_pool.Credentials.from_info,
+    }
+    if kind == "external_account" and "environment_id" in (info.get("credential_source") or {}):
+        return aws.Credentials.from_info(info, scopes=[SCOPE])  # type: ignore[no-untyped-call]
+    if kind not in types:
+        raise DefaultCredentialsError(f"{path} has the type {kind}")  # type: ignore[no-untyped-call]
+    return types[kind](info, scopes=[SCOPE])
 
 
 def _reason(error: Exception) -> str:

@@ -40,7 +40,7 @@ _TOKENS = ("startExecutionToken", "runExecutionToken")
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`live` is None if there is no such object. `exact`: both sides come from Google, so all differences count.
+    """`live` is None if there is no such object. `exact`: all differences count: both sides come from Google.
 
     `refused`: Google's reason why it would not accept the manifest.
     """

@@ -15,8 +15,8 @@ class State:
     message: str = ""
 
 
-def state_of(live: Object) -> State:
-    """By the condition Ready, or Completed of an execution. Conditions of an older generation do not count.
+def state_of(live: Object, condition: str = "Ready") -> State:
+    """By `condition`, or by Completed of an execution. Conditions of an older generation do not count.
 
     Active is not considered: it is False for a revision without traffic.
     """
@@ -26,7 +26,7 @@ def state_of(live: Object) -> State:
     if generation is not None and observed is not None and observed != generation:
         return State(None, "Cloud Run has not processed the last change yet")
     conditions = {str(item.get("type")): item for item in status.get("conditions") or ()}
-    decisive = conditions.get("Ready") or conditions.get("Completed")
+    decisive = conditions.get(condition) or conditions.get("Ready") or conditions.get("Completed")
     if decisive is None:
         return State(None, "Cloud Run has not reported a state yet")
     match decisive.get("status"):

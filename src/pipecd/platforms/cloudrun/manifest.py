@@ -166,15 +166,16 @@ class _Checker:
 
     def mapping(self, data: Mapping[str, Any], path: tuple[str | int, ...]) -> Mapping[str, Any]:
         """The mapping at `path`; every part of the path must be one."""
-        current = data
+        current: Any = data
         for depth, key in enumerate(path, 1):
-            current = current.get(key)  # type: ignore[assignment]
+            current = current.get(key)
             if not isinstance(current, Mapping):
                 raise self.error(path[:depth], "is missing", "add it")
             metadata = current.get("metadata")
             if metadata is not None and not isinstance(metadata, Mapping):
                 raise self.error((*path[:depth], "metadata"), "is not a mapping", "correct it")
-        return current
+        found: Mapping[str, Any] = current
+        return found
 
 
 def _plain(value: Any, *, text: bool = False) -> Any:
@@ -214,7 +215,7 @@ def revision_name(manifest: Manifest, commit: str, attempt: int = 1) -> str:
         algorithm, _, digest = tag.partition(":")
         tag = f"{algorithm[:3]}-{digest[:8]}"
     tag = re.sub(r"[^a-z0-9-]", "-", tag.replace(".", "").lower()).strip("-")
-    ending = f"-{commit[:7].lower()}" + (f"-{attempt}" if attempt > 1 else "")
+    ending = f"-{commit[:7].lower().strip('-')}" + (f"-{attempt}" if attempt > 1 else "")
     room = MAX_NAME - len(manifest.name) - len(ending) - 1
     middle = tag[: max(room, 0)].strip("-")
     return f"{manifest.name}-{middle}{ending}" if middle else f"{manifest.name}{ending}"

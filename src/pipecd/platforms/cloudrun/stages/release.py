@@ -232,7 +232,8 @@ async def route(release: Release, live: Object, shares: traffic.Shares, tag: str
     # What the server writes differently into labels and annotations is not sent twice.
     if not traffic.same_targets(live_traffic, wanted) or not (sent or _has_metadata(release, live)):
         return await _send_traffic(release, live, shares, wanted)
-    state = state_of(live)
+    # Not Ready: it is False as long as the newest revision failed, with or without traffic.
+    state = state_of(live, "RoutesReady")
     if state.ready is False:
         return Failed(
             reason=f"Cloud Run could not route the traffic: {state.message}",
