@@ -148,6 +148,13 @@ class CloudRun:
         write = self._write_service if plural == "services" else self._write_job
         return write(body, dry)
 
+    def settle(self) -> None:
+        """Processes all changes now, without further reads."""
+        with self._lock:
+            while self._pending:
+                plural, _, name = next(iter(self._pending)).partition("/")
+                self._progress(plural, name)
+
     # Reading
 
     def _read(self, plural: str, name: str) -> Object:
