@@ -182,10 +182,10 @@ def test_a_misspelled_provider_type_is_refused_at_startup() -> None:
 
 
 def test_a_provider_of_a_missing_platform_is_no_reason_not_to_start(without_aws: None) -> None:
-    agent = spec(("tf", "TERRAFORM"), ("aws", "LAMBDA"), ("cluster", "CLOUDRUN"))
+    agent = spec(("tf", "TERRAFORM"), ("aws", "LAMBDA"), ("run", "CLOUDRUN"))
     check_provider_types(agent)
     reported = [(plugin.name, list(plugin.deploy_targets)) for plugin in reported_platforms(agent)]
-    assert reported == [("kubernetes", []), ("terraform", ["tf"])]
+    assert reported == [("cloudrun", ["run"]), ("kubernetes", []), ("terraform", ["tf"])]
 
 
 def test_a_provider_type_is_the_name_of_a_platform() -> None:

@@ -379,7 +379,7 @@ def _item_or_empty(side: Mapping[str, Any], other: Mapping[str, Any], key: str) 
 
 def diff_trees(running: Any, git: Any, redact: Redact) -> Sequence[str]:
     """The difference as lines of YAML, without secrets. None is an absent side."""
-    old, new = _mask_secrets(running, git, redact, "")
+    old, new = mask_values(running, git, redact)
     return diff_lines([] if running is None else _lines(old), [] if git is None else _lines(new))
 
 

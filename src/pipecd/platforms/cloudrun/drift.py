@@ -31,8 +31,8 @@ async def detect_drift(request: ObservationRequest) -> Drift:
         if uid and _same.get(uid) == state:
             return NO_DRIFT
         comparison = await compare_with_live(client, desired)
-    pair = Pair(key=desired.key, running=comparison.live, git=comparison.wanted)
-    drift = await asyncio.to_thread(compare, [pair], request.ignored, request.redact, exact=comparison.exact)
+    pair = Pair(key=desired.key, running=comparison.live, git=comparison.wanted, exact=comparison.exact)
+    drift = await asyncio.to_thread(compare, [pair], request.ignored, request.redact)
     if drift.in_sync and uid:
         _same[uid] = state
         while len(_same) > _MAX_REMEMBERED:
