@@ -79,8 +79,8 @@ async def test_an_unusable_platform_fails_its_own_applications_alone(
         "b/app.pipecd.yaml": "b/app.pipecd.yaml:2: kind: the platform RAISING cannot be loaded:"
         " ImportError: no module named cloud; reinstall raising, with a version that supports this agent",
         "c/app.pipecd.yaml": "c/app.pipecd.yaml:2: kind: this agent has no platform UNKNOWN;"
-        " install the package that provides it; installed: ECS, KUBERNETES, LAMBDA, RAISING,"
-        " TERRAFORM",
+        " install the package that provides it; installed: CLOUDRUN, ECS, KUBERNETES, LAMBDA,"
+        " RAISING, TERRAFORM",
     }
     shop = files["d/app.pipecd.yaml"]
     assert isinstance(shop, AppFile) and shop.kind == "TERRAFORM"
