@@ -13,6 +13,7 @@ from pipecd.errors import Temporary
 from pipecd.model.drift import Drift
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.cluster.api import open_client
+from pipecd.platforms.kubernetes.cluster.discovery import _aggregated
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, load_access
 from pipecd.platforms.kubernetes.cluster.outage import Outage
 from pipecd.platforms.kubernetes.cluster.watch import (
@@ -193,3 +194,40 @@ async def test_a_silent_server_does_not_delay_other_requests(unused_tcp_port: in
             with pytest.raises(Temporary, match=r"cannot be reached: timeout \(for"):
                 await client.get_json("/api")
         assert time.monotonic() - started < 1.0
+
+
+async def test_a_broken_api_service_concerns_only_its_kinds(
+    other_cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+    create_namespace(other_cluster, namespace)
+    group = f"{namespace}.example.com"
+    service = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": f"v1.{group}"},
+        "spec": {
+            "group": group,
+            "version": "v1",
+            "service": {"namespace": namespace, "name": "none"},
+            "insecureSkipTLSVerify": True,
+            "groupPriorityMinimum": 1,
+            "versionPriority": 1,
+        },
+    }
+    other_cluster.request("/apis/apiregistration.k8s.io/v1/apiservices", service)
+    shop = Shop(other_cluster, namespace, tmp_path)
+    commit = shop.commit(config_map("a"), quickSync={"prune": True})
+    assert_succeeded(await shop.runner(commit).run("K8S_SYNC"))
+    assert (await drift(shop, commit)).in_sync
+    broken = shop.commit({"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": "a"}})
+    # It is not known whether the object exists: that is not drift.
+    with pytest.raises(Temporary, match=f"check the APIService of {group}/v1"):
+        await drift(shop, broken)
+
+
+@pytest.mark.parametrize("resources", [[], [{"resource": "things", "responseKind": {"kind": "Thing"}}]])
+def test_a_stale_group_is_broken_also_if_its_kinds_are_known(resources: list[dict[str, object]]) -> None:
+    version = {"version": "v1", "freshness": "Stale", "resources": resources}
+    root = _aggregated({"items": [{"metadata": {"name": "a.example.com"}, "versions": [version]}]}, "tag")
+    assert (root.broken, root.etag, len(root.types)) == ({"a.example.com/v1"}, "", len(resources))

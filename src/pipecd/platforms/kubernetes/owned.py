@@ -1,11 +1,15 @@
 """Finds the objects of an application in a cluster. Called by pruning and drift detection."""
 
-from pipecd.errors import NotFound
+import structlog
+
+from pipecd.errors import NotFound, Temporary
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
+
+log = structlog.get_logger()
 
 
 async def list_owned(
@@ -13,13 +17,20 @@ async def list_owned(
 ) -> list[Object]:
     """The objects of one kind that the application applied, as metadata.
 
-    If the provider names a namespace, the agent may list objects only there.
+    If the provider names a namespace, the agent may list objects only there. A kind whose own API server is
+    down is left out.
     """
     namespace = provider.app_state_informer.namespace if provider else ""
     if namespace and not kind.namespaced:
         return []
     selector = f"{APPLICATION}={application}"
-    live = await cluster.api.list(kind, namespace, label_selector=selector, metadata_only=True)
+    try:
+        live = await cluster.api.list(kind, namespace, label_selector=selector, metadata_only=True)
+    except Temporary as error:
+        if not await cluster.kinds.is_broken(kind.api_version):
+            raise
+        log.warning("kind_not_listed", api_version=kind.api_version, kind=kind.kind, error=str(error))
+        return []
     return [item for item in live if belongs_to(item, application)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from pipecd.errors import PipecdError, UserError
+from pipecd.errors import PipecdError, Temporary, UserError
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
 from pipecd.platforms.kubernetes.cluster.types import ResourceType, split_api_version
 
@@ -55,11 +55,16 @@ class Discovery:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def find(self, api_version: str, kind: str) -> ResourceType:
-        """Raises UnknownKind."""
+        """Raises UnknownKind, or Temporary if the API server of its group is down."""
         await self.refresh(max_age=MAX_AGE)
         if (api_version, kind) not in self._by_kind:
             await self.refresh(max_age=MIN_AGE)
         found = self._by_kind.get((api_version, kind))
+        if found is None and api_version in self.broken:
+            raise Temporary(
+                f"{kind} of {api_version} cannot be used: the API server of {api_version} does not answer;"
+                f" check the APIService of {api_version}"
+            )
         if found is None:
             raise self._unknown(api_version, kind)
         return found
@@ -73,6 +78,11 @@ class Discovery:
     def broken(self) -> Set[str]:
         """Group versions whose API server is down."""
         return frozenset().union(*(root.broken for root in self._roots.values()))
+
+    async def is_broken(self, api_version: str) -> bool:
+        """Whether the API server of a group version is down now, while others may work."""
+        await self.refresh(max_age=MIN_AGE)
+        return api_version in self.broken
 
     async def refresh(self, *, max_age: float = 0.0) -> None:
         """Read the kinds, unless they were read less than `max_age` seconds ago."""
@@ -125,11 +135,6 @@ class Discovery:
         )
 
     def _unknown(self, api_version: str, kind: str) -> UnknownKind:
-        if api_version in self.broken:
-            return UnknownKind(
-                f"{kind} of {api_version} cannot be used: the API server of {api_version} does not answer",
-                remedy=f"check the APIService of {api_version}",
-            )
         versions = [version for version, other in self._by_kind if other == kind]
         if versions:
             return UnknownKind(
@@ -147,7 +152,7 @@ def _aggregated(answer: Mapping[str, Any], etag: str) -> _Root:
         group = str(item["metadata"].get("name") or "")
         for version in item.get("versions") or ():
             name = str(version["version"])
-            if version.get("freshness") == "Stale" and not version.get("resources"):
+            if version.get("freshness") == "Stale":
                 broken.add(f"{group}/{name}")
             types += [_resource_type(group, name, resource) for resource in version.get("resources") or ()]
     # An answer without all groups must not be kept by its tag.
