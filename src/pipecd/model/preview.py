@@ -11,11 +11,15 @@ from pipecd.model.stage import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """`summary` is one line, `details` a readable text (a plan, or a unified diff)."""
+    """`summary` is one line, `details` a readable text (a plan, or a unified diff).
+
+    `error` says why a deployment of the changes would fail; empty if that is not known.
+    """
 
     summary: str
     details: str = ""
     no_change: bool = False
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

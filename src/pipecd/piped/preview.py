@@ -245,6 +245,7 @@ class PlanPreviewLoop:
         else:
             result.sync_strategy = strategy_to(strategy.strategy)
             result.no_change = preview.no_change
+            result.error = redact(preview.error)
             result.plan_summary = redact(preview.summary).encode()
             result.plan_details = _truncate(redact(preview.details).encode(errors="replace"), max_size)
         return result

@@ -121,8 +121,8 @@ async def test_a_preview_names_the_cluster_that_would_refuse(shop: Shop, east: S
     away = provider_of(east.cluster).model_copy(update={"master_url": "https://127.0.0.1:1"})
     runner.others = {**runner.others, "east": away}
     preview = await make_preview(platform, head, None, provider=runner.provider, providers=runner.find)
-    assert preview.summary.endswith("; the cluster would refuse 1")
-    assert "- west: " in preview.details and "east: The cluster was not asked" in preview.details
+    assert preview.error.count("\n- ") == 1 and "ConfigMap a" in preview.error and "(west): " in preview.error
+    assert "cannot be reached or used (east): " in preview.details
 
 
 async def test_what_a_call_stores_is_that_of_its_cluster(

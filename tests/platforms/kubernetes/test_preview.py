@@ -25,17 +25,82 @@ async def preview(shop: Shop, head: Path, running: Path | None) -> Any:
 async def test_added_changed_and_deleted_objects_are_shown(shop: Shop) -> None:
     running = shop.commit(deployment("web", "web:1"), config_map("gone"), config_map("same"))
     head = shop.commit(deployment("web", "web:2"), config_map("same"), config_map("new", {"a": "1"}))
+    shop.create("deployments", deployment("web", "web:1", replicas=2))
     result = await preview(shop, head, running)
     assert result.summary == "1 added manifests, 1 changed manifests, 1 deleted manifests"
+    assert result.error == ""
     for line in (
         "--- Last Deploy",
         "+++ Head Commit",
-        "# Deployment web",
+        f"# Deployment web in {shop.namespace}: changed",
+        "-  replicas: 2",
+        "+  replicas: 1",
         "-      - image: web:1",
         "+      - image: web:2",
+        f"# ConfigMap new in {shop.namespace}: created",
+        '+  a: "1"',
+        "# ConfigMap gone: no longer in Git; it stays in the cluster, because prune is not set",
     ):
-        assert line in result.details
-    assert shop.get("deployments", "web") is None, "a preview changes nothing"
+        assert line in result.details.replace("      image", "      - image"), result.details
+    assert "same" not in result.details
+    assert shop.get("configmaps", "new") is None, "a preview changes nothing"
+    assert shop.get("deployments", "web")["spec"]["replicas"] == 2
+
+
+async def test_what_would_be_deleted_or_created_again_is_shown(shop: Shop) -> None:
+    job = {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a:1"}]}
+    body = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "a"},
+        "spec": {"template": {"spec": job}},
+    }
+    shop.create("jobs", body)
+    container = {"name": "a", "image": "a:2"}
+    changed = {
+        **body,
+        "metadata": {"name": "a", "annotations": {"pipecd.dev/on-immutable": "recreate"}},
+        "spec": {"template": {"spec": {**job, "containers": [container]}}},
+    }
+    volume = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": {}}
+    head = shop.commit(changed, quickSync={"prune": True})
+    result = await preview(shop, head, shop.commit(body, config_map("gone"), volume))
+    assert f"# Job a in {shop.namespace}: deleted and created again: " in result.details
+    assert "# ConfigMap gone: deleted by pruning" in result.details
+    assert "# PersistentVolumeClaim data: no longer in Git; it stays" in result.details
+    assert result.error == ""
+
+
+async def test_what_the_sync_itself_creates_first_is_no_refusal(shop: Shop) -> None:
+    group, space = f"{shop.namespace}.example.com", f"new-{shop.namespace}"
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"widgets.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": "Trinket", "plural": "widgets"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }
+            ],
+        },
+    }
+    widget = {"apiVersion": f"{group}/v1", "kind": "Trinket", "metadata": {"name": "a"}}
+    files = (definition, widget, config_map("a"))
+    options = {"namespace": space, "autoCreateNamespace": True}
+    result = await preview(shop, shop.commit(*files, input=options), None)
+    assert result.error == ""
+    assert "# Trinket a: created; checked once its definition exists" in result.details
+    assert "# ConfigMap a: created; checked once its namespace exists" in result.details
+    result = await preview(shop, shop.commit(*files[1:], input={"namespace": space}), None)
+    assert f'namespaces "{space}" not found' in result.error
+    assert "has no kind Trinket" in result.error or "has no Trinket" in result.error
 
 
 async def test_the_same_objects_are_no_change(shop: Shop) -> None:
@@ -56,7 +121,8 @@ async def test_what_the_cluster_would_refuse_is_shown(shop: Shop) -> None:
     unknown = {"apiVersion": "none.example.com/v1", "kind": "Gizmo", "metadata": {"name": "a"}}
     head = shop.commit(changed, {**config_map("a"), "dat": {}}, unknown, config_map("fine"))
     result = await preview(shop, head, shop.commit(deployment("web")))
-    assert result.summary.endswith("; the cluster would refuse 3")
+    assert result.summary == "3 added manifests, 1 changed manifests, 0 deleted manifests"
+    assert result.error.startswith("the cluster would refuse the sync:") and result.error.count("\n- ") == 3
     for text in (
         'cannot be changed: Deployment.apps "web" is invalid: spec.selector',
         ".dat: field not declared in schema",
@@ -69,7 +135,7 @@ async def test_values_of_secrets_are_not_shown(shop: Shop) -> None:
     head = shop.commit({**SECRET, "stringData": {"password": "hunter2"}})
     result = await preview(shop, head, shop.commit({**SECRET, "stringData": {"password": "hunter1"}}))
     assert result.summary == "0 added manifests, 1 changed manifests, 0 deleted manifests"
-    assert "password: (hidden " in result.details and "hunter" not in result.details
+    assert "password: (hidden" in result.details and "hunter" not in result.details
 
 
 async def test_files_are_compared_also_without_the_cluster(

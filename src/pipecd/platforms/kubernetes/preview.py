@@ -1,29 +1,54 @@
-"""Plan preview of a Kubernetes application: the changed objects, and those that the cluster would refuse.
+"""Plan preview of a Kubernetes application: what a sync of the merged files would do to each changed object.
 
-The files are compared with those of the last deployment. Then dry runs show whether the cluster would accept
-what was added or changed, so that a refusal is known before the merge.
+The files are compared with those of the last deployment. What was added or changed is then compared with the
+cluster by dry runs, so that it is known before the merge what would be created, changed, created again or
+refused. Of a cluster that cannot be asked, the differences of the files are shown.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipecd.errors import NotFound, PipecdError, Refused
+from pipecd.errors import NotFound, PipecdError
+from pipecd.model.drift import diff_trees
 from pipecd.model.preview import Preview, PreviewRequest
-from pipecd.platforms.file_preview import NO_CHANGES, file_preview
-from pipecd.platforms.kubernetes.apply import apply, place
+from pipecd.platforms.file_preview import NO_CHANGES
+from pipecd.platforms.kubernetes.apply import asks_to_recreate, find_live, place
 from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
-from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.cluster.pace import Priority, requests_with
+from pipecd.platforms.kubernetes.config import KubernetesApp
+from pipecd.platforms.kubernetes.effect import Effect, comparable, determine_effect
+from pipecd.platforms.kubernetes.field_rules import FieldRules
+from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
+from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.prepare import prepare
-from pipecd.platforms.kubernetes.secret import without_values
 from pipecd.platforms.kubernetes.source import DesiredState, check_providers, load_desired_state
+from pipecd.platforms.kubernetes.stages.prune import KEPT_KINDS
 from pipecd.platforms.kubernetes.targets import Assignment, Target, assign
 
-#: More objects are not checked by dry runs.
-MAX_CHECKED = 200
-_CONCURRENT = 4
+#: More objects of one cluster are not checked by dry runs.
+MAX_CHECKED = 500
+_CONCURRENT = 8
+#: Objects that the error names.
+_MAX_REFUSALS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Change:
+    """What would happen to one object. `refused` is the sentence of the cluster, or empty."""
+
+    title: str
+    what: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    refused: str = ""
+
+    def lines(self) -> Iterator[str]:
+        yield f"# {self.title}: {' '.join(self.what.split())}"
+        # The caller removes known secrets.
+        yield from diff_trees(self.before, self.after, lambda text: text)
 
 
 async def plan_preview(request: PreviewRequest) -> Preview:
@@ -33,82 +58,161 @@ async def plan_preview(request: PreviewRequest) -> Preview:
     head = await load_desired_state(request.head)
     check_providers(head, request.providers)
     before, after = _by_name(old), _by_name(head)
-    preview = await asyncio.to_thread(file_preview, None if old is None else _bodies(before), _bodies(after))
     added = [name for name in after if name not in before]
     deleted = [name for name in before if name not in after]
     changed = [name for name in after if name in before and after[name].body != before[name].body]
     if old is not None and not (added or deleted or changed):
         return Preview(summary=NO_CHANGES, no_change=True)
-    summary = (
-        f"{len(added)} added manifests, {len(changed)} changed manifests, {len(deleted)} deleted manifests"
+    with requests_with(Priority.PREVIEW):
+        changes, notes = await _changes(request, head, {*added, *changed}, before)
+    changes += [_deletion(request, before[name]) for name in deleted]
+    details = await asyncio.to_thread(_details, changes, notes)
+    refused = [f"- {change.title}: {change.refused}" for change in changes if change.refused]
+    more = f"\n- and {len(refused) - _MAX_REFUSALS} more" if len(refused) > _MAX_REFUSALS else ""
+    counts = {"added": len(added), "changed": len(changed), "deleted": len(deleted)}
+    return Preview(
+        summary=", ".join(f"{count} {word} manifests" for word, count in counts.items()),
+        details=details,
+        error="\n".join(["the cluster would refuse the sync:", *refused[:_MAX_REFUSALS]]) + more
+        if refused
+        else "",
     )
-    preview = replace(preview, summary=summary)
-    refusals, notes = await _refusals(request, head, [after[name] for name in (*added, *changed)])
-    if notes:
-        preview = replace(preview, details="\n".join([preview.details, *notes, ""]))
-    if not refusals:
-        return preview
-    count = len(refusals)
-    lines = "\n".join(f"- {refusal}" for refusal in refusals)
-    return replace(
-        preview,
-        summary=f"{summary}; the cluster would refuse {count}",
-        details=f"{preview.details}\nThe cluster would refuse:\n{lines}\n",
-    )
+
+
+def _details(changes: Sequence[_Change], notes: Sequence[str]) -> str:
+    lines = [line for change in changes for line in change.lines()]
+    return "\n".join(["--- Last Deploy", "+++ Head Commit", *lines, *notes, ""])
 
 
 def _by_name(desired: DesiredState | None) -> Mapping[str, Manifest]:
     return {str(manifest): manifest for manifest in desired.manifests} if desired else {}
 
 
-def _bodies(manifests: Mapping[str, Manifest]) -> Mapping[str, Any]:
-    """Without the values of Secrets."""
-    return {name: without_values(manifest.body) for name, manifest in manifests.items()}
+def _deletion(request: PreviewRequest, manifest: Manifest) -> _Change:
+    spec: KubernetesApp = request.head.config.spec
+    stages = spec.pipeline.stages if spec.pipeline else ()
+    prunes = spec.quick_sync.prune or any(getattr(stage.options, "prune", False) for stage in stages)
+    if manifest.kind in KEPT_KINDS:
+        what = (
+            f"no longer in Git; it stays, because a {manifest.kind} is deleted only if its annotation says so"
+        )
+    elif prunes:
+        what = "deleted by pruning"
+    else:
+        what = "no longer in Git; it stays in the cluster, because prune is not set"
+    return _Change(title=str(manifest), what=what, before=None, after=None)
 
 
-async def _refusals(
-    request: PreviewRequest, head: DesiredState, changed: Sequence[Manifest]
-) -> tuple[Sequence[str], Sequence[str]]:
-    """Why a cluster would refuse each object that it would refuse, and why a cluster was not asked."""
-    names = {str(manifest) for manifest in changed}
+async def _changes(
+    request: PreviewRequest, head: DesiredState, names: Set[str], before: Mapping[str, Manifest]
+) -> tuple[list[_Change], list[str]]:
+    """Of the objects with `names`; and why clusters were not asked."""
     own = Target(name=request.application.platform_provider, provider=request.provider)
     assignments = assign(head.manifests, head.routes, own, request.providers)
-    refusals, notes = [], []
+    changes: list[_Change] = []
+    notes: list[str] = []
     for item in assignments:
-        prefix = f"{item.target}: " if len(assignments) > 1 else ""
+        suffix = f" ({item.target})" if len(assignments) > 1 else ""
+        variant = head.variant if head.adds_variant_label else None
+        manifests = [found for found in prepare(item.manifests, variant) if str(found) in names]
         try:
-            found = await _refusals_of(request, head, item, names)
+            found = await _ClusterPreview(request, head, item).changes(manifests[:MAX_CHECKED])
         except PipecdError as error:
-            notes.append(f"{prefix}The cluster was not asked, because it cannot be reached or used: {error}")
-        else:
-            refusals += [f"{prefix}{reason}" for reason in found]
-    return refusals, notes
+            found = [_of_files(manifest, before) for manifest in manifests[:MAX_CHECKED]]
+            notes.append(
+                "The differences of the files are shown. The cluster was not asked, because it cannot be"
+                f" reached or used{suffix}: {error}"
+            )
+        if len(manifests) > MAX_CHECKED:
+            found = [*found, *(_of_files(manifest, before) for manifest in manifests[MAX_CHECKED:])]
+            notes.append(f"{len(manifests) - MAX_CHECKED} objects were not checked by the cluster{suffix}.")
+        changes += [replace(change, title=f"{change.title}{suffix}") for change in found]
+    return changes, notes
 
 
-async def _refusals_of(
-    request: PreviewRequest, head: DesiredState, assignment: Assignment, names: Set[str]
-) -> Sequence[str]:
-    """Of the objects with `names`, in one cluster."""
-    prepared = prepare(assignment.manifests, head.variant if head.adds_variant_label else None)
-    checked = [manifest for manifest in prepared if str(manifest) in names][:MAX_CHECKED]
-    definitions = any(manifest.kind == "CustomResourceDefinition" for manifest in head.manifests)
-    semaphore = asyncio.Semaphore(_CONCURRENT)
+def _of_files(manifest: Manifest, before: Mapping[str, Manifest]) -> _Change:
+    old = before.get(str(manifest))
+    return _Change(
+        title=str(manifest),
+        what="changed" if old else "added",
+        before=comparable(old.body) if old else None,
+        after=comparable(manifest.body),
+    )
 
-    async def refusal(cluster: Cluster, manifest: Manifest) -> str:
-        async with semaphore:
-            try:
-                placed = await place(cluster, manifest, head.namespace)
-                await apply(cluster, placed, request.application.id, lambda _: None, dry_run=True)
-            except UnknownKind as error:
-                # A definition of the same commit may make it known.
-                return "" if definitions else f"{manifest}: {error}"
-            except NotFound:
-                # Its namespace does not exist yet.
-                return ""
-            except Refused as error:
-                return str(error)
-        return ""
 
-    async with connect(assignment.target.provider) as cluster:
-        reasons = await asyncio.gather(*(refusal(cluster, manifest) for manifest in checked))
-    return [reason for reason in reasons if reason]
+class _ClusterPreview:
+    """The objects of one cluster."""
+
+    def __init__(self, request: PreviewRequest, head: DesiredState, assignment: Assignment) -> None:
+        self._request, self._head, self._assignment = request, head, assignment
+        self._spec: KubernetesApp = request.head.config.spec
+        self._rules = FieldRules.of(request.head.config)
+        self._marks = Marks(
+            piped=request.application.piped_id,
+            application=request.application.id,
+            commit=request.head.commit,
+            variant=head.variant,
+        )
+
+    async def changes(self, manifests: Sequence[Manifest]) -> Sequence[_Change]:
+        """Raises PipecdError if the cluster cannot be asked."""
+        semaphore = asyncio.Semaphore(_CONCURRENT)
+
+        async def change(cluster: Cluster, manifest: Manifest) -> _Change:
+            async with semaphore:
+                return await self._change(cluster, manifest)
+
+        async with connect(self._assignment.target.provider) as cluster:
+            return await asyncio.gather(*(change(cluster, manifest) for manifest in manifests))
+
+    async def _change(self, cluster: Cluster, manifest: Manifest) -> _Change:
+        created = _Change(title=str(manifest), what="created", before=None, after=comparable(manifest.body))
+        try:
+            placed = await place(cluster, manifest, self._head.namespace)
+        except UnknownKind as error:
+            if self._is_defined(manifest):
+                return replace(created, what="created; checked once its definition exists")
+            return replace(created, what=f"refused: {error}", refused=str(error))
+        live = await find_live(cluster, placed)
+        marked = replace(placed, manifest=self._marks.mark(placed.manifest))
+        try:
+            effect = await determine_effect(cluster, marked, live, self._request.application.id, self._rules)
+        except NotFound as error:
+            if self._is_created(placed.namespace):
+                return replace(created, what="created; checked once its namespace exists")
+            return replace(created, what=f"refused: {error}", refused=str(error))
+        title, what = str(placed), _describe(effect)
+        if live is not None and not effect.refused and asks_to_recreate(manifest):
+            what = "deleted and created again at every sync"
+        if live is None:
+            return replace(created, title=title, what=what, refused=effect.refused)
+        return _Change(
+            title=title, what=what, before=effect.live, after=effect.wanted, refused=effect.refused
+        )
+
+    def _is_defined(self, manifest: Manifest) -> bool:
+        """Whether the same commit contains the definition of the kind."""
+        for found in self._assignment.manifests:
+            names = found.spec.get("names")
+            kind = names.get("kind") if isinstance(names, Mapping) else None
+            defined = (found.spec.get("group"), kind)
+            if found.kind == "CustomResourceDefinition" and defined == (manifest.group, manifest.kind):
+                return True
+        return False
+
+    def _is_created(self, namespace: str) -> bool:
+        """Whether the sync creates the namespace."""
+        declared = {found.name for found in self._assignment.manifests if found.kind == "Namespace"}
+        automatic = self._spec.input.auto_create_namespace and self._spec.input.namespace == namespace
+        return automatic or (namespace or DEFAULT_NAMESPACE) in declared
+
+
+def _describe(effect: Effect) -> str:
+    if effect.refused:
+        return f"refused: {effect.refused}"
+    if effect.recreated:
+        return f"deleted and created again: {effect.recreated}"
+    what = "created" if effect.live is None else "changed"
+    if effect.live == effect.wanted:
+        what = "unchanged, because the cluster has it already"
+    return f"{what}; not checked by the cluster: {effect.unchecked}" if effect.unchecked else what
