@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
@@ -129,6 +130,24 @@ async def test_the_end_of_a_log_of_many_small_reports_is_complete(logs: StageLog
     assert [block.index for block in page.blocks] == list(range(1, 454)) and not cut
     page, cut = await logs.read_end("d1", "s", 0, 300 * page.blocks[-1].ByteSize())
     assert [block.index for block in page.blocks][-250:] == list(range(204, 454)) and cut
+
+
+async def test_a_page_of_many_small_reports_takes_few_queries(
+    store: Store, objects: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs, rows, queries = open_logs(store, objects), store.database.rows, list[object]()
+    for index in range(1, 121):
+        await logs.append(DEPLOYMENT, "s", 0, blocks([index]))
+
+    async def counted(query: Any, parameters: Any = None) -> Any:
+        queries.append(query)
+        return await rows(query, parameters)
+
+    monkeypatch.setattr(store.database, "rows", counted)
+    assert await read_all(logs) == (list(range(1, 121)), False)
+    page, _ = await logs.read_end("d1", "s", 0, 1_000_000)
+    assert len(page.blocks) == 120
+    assert len(queries) <= 10
 
 
 async def test_lines_without_a_checkpoint_are_limited(store: Store, objects: LocalStore) -> None:
