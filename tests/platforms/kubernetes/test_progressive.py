@@ -237,12 +237,12 @@ class Gateways:
     def __init__(self, shop: Shop, *, resolved: bool = True) -> None:
         self.shop, self.resolved = shop, resolved
         #: What the route said after each call, without repetitions.
-        self.weights: list[list[tuple[str, int | None]]] = []
+        self.weights: list[list[tuple[str, int]]] = []
 
     async def __call__(self, function: Any, work: Work[Any]) -> Outcome | None:
         outcome: Outcome = await function(work)
         route = self.shop.cluster.get(f"{GATEWAY}/namespaces/{self.shop.namespace}/httproutes/web")
-        seen = [(item["name"], item.get("weight")) for item in route["spec"]["rules"][0]["backendRefs"]]
+        seen = [(item["name"], item.get("weight", 1)) for item in route["spec"]["rules"][0]["backendRefs"]]
         if self.weights[-1:] != [seen]:
             self.weights.append(seen)
         accept_route(self.shop, resolved=self.resolved)
@@ -271,10 +271,10 @@ async def test_a_route_shifts_traffic_in_steps(shop: Shop) -> None:
     for outcome in await runner.run_pipeline(gateways):
         assert_succeeded(outcome)
     assert gateways.weights == [
-        [("web", None)],
+        [("web", 1)],
         [("web", 90), ("web-canary", 10)],
         [("web", 50), ("web-canary", 50)],
-        [("web", None)],
+        [("web", 1)],
     ]
     assert 430 <= runner.waited <= 440
     assert runner.saved["stage-1"]["canary-percentage"] == "50"
@@ -301,7 +301,7 @@ async def test_a_route_that_no_gateway_accepts_fails_and_is_rolled_back(
     message = failure_text(await runner.run("ROLLBACK", killer=broken))
     assert "HTTPRoute web in" in message and "is not effective" in message
     assert image_of(shop, "web-canary") == "web:2"
-    assert broken.weights[-1] == [("web", None)]
+    assert broken.weights[-1] == [("web", 1)]
     runner.saved.pop("ROLLBACK")
     assert_succeeded(await runner.run("ROLLBACK", killer=Gateways(shop)))
     assert names(shop) == {"deployments/web", "services/web"}

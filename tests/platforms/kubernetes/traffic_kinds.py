@@ -77,10 +77,15 @@ def accept_route(shop: Shop, name: str = "web", *, resolved: bool = True) -> Non
             "observedGeneration": generation,
             "reason": kind if ok else "BackendNotFound",
             "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
         }
         for kind, ok in (("Accepted", True), ("ResolvedRefs", resolved))
     ]
-    status = {"parents": [{"parentRef": {"name": "gw"}, "controllerName": "test", "conditions": conditions}]}
+    status = {
+        "parents": [
+            {"parentRef": {"name": "gw"}, "controllerName": "example.com/test", "conditions": conditions}
+        ]
+    }
     if live.get("status") != status:
         shop.cluster.request(
             f"{path}/status",
