@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipecd.model.stage import Done, Outcome, Work
+from pipecd.platforms.kubernetes.config import AppStateInformer
 from pipecd.platforms.kubernetes.stages import job, shift
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
@@ -17,7 +18,7 @@ from tests.platforms.kubernetes.stage_runner import (
     deployment,
     service,
 )
-from tests.platforms.kubernetes.test_drift import drift
+from tests.platforms.kubernetes.test_drift import drift, limited_provider
 from tests.platforms.kubernetes.test_traffic import http_route, ref, to, virtual_service
 from tests.platforms.kubernetes.traffic_kinds import GATEWAY, ISTIO, accept_route, define_traffic_kinds
 
@@ -201,12 +202,18 @@ async def test_patches_change_the_canary_alone(shop: Shop) -> None:
             "ops": [{"path": "$.level", "value": "debug"}],
         }
     ]
-    spec = pipeline(stage("K8S_CANARY_ROLLOUT", patches=patches))
+    spec = pipeline(stage("K8S_CANARY_ROLLOUT", patches=patches), stage("K8S_CANARY_CLEAN"))
     settings = config_map("a", {"app.yaml": "level: info # or debug\n"})
     runner = shop.runner(shop.commit(web("web:1"), settings, **spec))
-    for outcome in await runner.run_pipeline():
+    # A role for the application's kinds in its namespace is enough.
+    provider = limited_provider(shop, runner.target, ["get", "list", "create", "patch", "delete"])
+    runner.provider = provider.model_copy(update={"app_state_informer": AppStateInformer()})
+    for outcome in await runner.run_pipeline(count=1):
         assert_succeeded(outcome)
     assert shop.get("configmaps", "a-canary")["data"] == {"app.yaml": 'level: "debug" # or debug\n'}
+    for outcome in await runner.run_pipeline():
+        assert_succeeded(outcome)
+    assert names(shop) == set()
 
 
 async def test_the_primary_variants_service_belongs_to_the_application(shop: Shop) -> None:

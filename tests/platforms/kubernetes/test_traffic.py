@@ -1,5 +1,6 @@
 """How the methods of traffic routing change their manifest."""
 
+import contextlib
 import copy
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from pipecd.errors import ConfigError
 from pipecd.platforms.kubernetes.config import KubernetesApp
 from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.shapes import check_shapes
 from pipecd.platforms.kubernetes.traffic import ALL_PRIMARY, Routing, find_routing
 from pipecd.platforms.kubernetes.traffic.gateway import pending
 from pipecd.platforms.kubernetes.traffic.istio import qualified
-from tests.platforms.kubernetes.stage_runner import service
+from pipecd.platforms.kubernetes.variants import make_canary, variant_of
+from tests.platforms.kubernetes.stage_runner import deployment, service
 
 
 def routing(method: str, *bodies: Mapping[str, Any], **fields: Any) -> Routing:
@@ -347,3 +350,56 @@ def test_weights_of_a_traffic_split() -> None:
     texts["spec"]["backends"][0]["weight"] = "900m"
     with pytest.raises(ConfigError, match="are texts"):
         routing("smi", texts).route(shares(25))
+
+
+# Manifests of any shape.
+
+_FUNCTIONS: dict[str, Any] = {
+    "podselector": service("web"),
+    "istio": virtual_service(
+        {
+            "name": "a",
+            "match": [{"uri": {"prefix": "/"}, "headers": {}}],
+            "route": [to("web", 60), to("b", 40)],
+        }
+    ),
+    "gateway": http_route({"matches": [{"headers": []}], "backendRefs": [ref("web", 3), ref("b", 1)]}),
+    "smi": traffic_split(("web", 3), ("b", 1)),
+}
+_ODD = st.sampled_from(
+    [None, True, 0, 1.5, -3, "x", "", [], [None], ["x"], {}, {"name": 1}, [[{}]], {"x": [None]}]
+)
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, item in items for found in paths(item, (*path, key)))]
+
+
+@pytest.mark.parametrize("method", _FUNCTIONS)
+@given(st.data())
+def test_a_manifest_with_fields_of_other_types_is_a_configuration_error(method: str, data: Any) -> None:
+    bodies = [copy.deepcopy(body) for body in (_FUNCTIONS[method], service("web"), deployment("web"))]
+    changed = data.draw(st.sampled_from(bodies))
+    path = data.draw(st.sampled_from(paths(changed["spec"], ("spec",))))
+    at: Any = changed
+    for part in path[:-1]:
+        at = at[part]
+    at[path[-1]] = data.draw(_ODD)
+    spec = KubernetesApp.model_validate(
+        {
+            "name": "shop",
+            "service": {"name": "web"},
+            "trafficRouting": {"method": method},
+            "pipeline": {"stages": [{"name": "K8S_TRAFFIC_ROUTING"}]},
+        }
+    )
+    manifests = [Manifest(body) for body in bodies]
+    variant = variant_of(spec, "canary")
+    with contextlib.suppress(ConfigError):
+        check_shapes(manifests)
+        make_canary(spec, manifests, variant, create_service=True, replicas=lambda _: 1)
+        found = find_routing(spec, manifests)
+        found.receiving(found.manifest)
+        headers = {} if method in ("podselector", "smi") else {"x": "y"}
+        found.receiving(found.route(shares(100 if method == "podselector" else 30), headers))

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pipecd.errors import ConfigError
 from pipecd.platforms.kubernetes.config import KubernetesApp
 from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.shapes import check_shapes
 from pipecd.platforms.kubernetes.traffic import Routing, find_routing, is_routed
 from pipecd.platforms.kubernetes.variants import PRIMARY, is_service, select_workloads
 
 
 def check_manifests(spec: KubernetesApp, manifests: Sequence[Manifest]) -> None:
     """Raises ConfigError, with the place of the manifest, if traffic could not be routed as configured."""
+    check_shapes(manifests)
     if not is_routed(spec):
         return
     routing = find_routing(spec, manifests)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pipecd.errors import NotFound
+from pipecd.errors import NotFound, PermissionDenied
 from pipecd.model.stage import Again
 from pipecd.platforms.kubernetes.apply import find_live, place
 from pipecd.platforms.kubernetes.cluster.api import Object, Propagation
@@ -136,9 +136,11 @@ async def _find(job: Job, variant: Variant) -> Sequence[_Live]:
     for api_version, kind in kinds:
         try:
             type = await job.cluster.kinds.find(api_version, kind)
-        except UnknownKind:
+            owned = await list_owned(job.cluster, type, job.application, job.target.provider)
+        except (UnknownKind, NotFound, PermissionDenied):
+            # A role may be limited to the namespaces and kinds of the application. The keys are enough then.
             continue
-        for live in await list_owned(job.cluster, type, job.application, job.target.provider):
+        for live in owned:
             _add(job, variant, found, _Live(type=type, object=live))
     return list(found.values())
 
