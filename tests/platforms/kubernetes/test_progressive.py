@@ -1,6 +1,7 @@
 """Pipelines with a canary, a baseline and traffic routing, on a real cluster."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,20 @@ async def test_a_baseline_runs_the_version_of_the_primary_variant(shop: Shop) ->
     for outcome in await runner.run_pipeline():
         assert_succeeded(outcome)
     assert names(shop) == in_git
+
+
+async def test_a_canary_of_a_first_deployment_is_deleted_unless_it_serves(shop: Shop) -> None:
+    """There is nothing to go back to, which the rollback says."""
+    spec = pipeline(*BY_SELECTOR[:2])
+    runner = shop.runner(shop.commit(web("web:1"), primary_service(), **spec))
+    assert_succeeded((await runner.run_pipeline(count=1))[0])
+    assert "nothing was deployed before" in failure_text(await runner.run("ROLLBACK"))
+    assert names(shop) == set()
+    serving = replace(runner, shared={}, saved={}, id="deployment-3")
+    for outcome in await serving.run_pipeline():
+        assert_succeeded(outcome)
+    assert "nothing was deployed before" in failure_text(await serving.run("ROLLBACK"))
+    assert names(shop) == {"deployments/web-canary", "services/web"}
 
 
 async def test_patches_change_the_canary_alone(shop: Shop) -> None:

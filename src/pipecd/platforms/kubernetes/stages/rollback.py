@@ -13,8 +13,10 @@ from pipecd.platforms.kubernetes.stages.undo import undo_variants
 
 async def k8s_rollback(work: Work[Any]) -> Outcome:
     """Uses the stored rendering of the running commit, so it needs no chart repository."""
-    source, manifests = await running_manifests(work)
     undo = await undo_variants(work)
+    if not work.deployment.running_commit and (step := await undo.clean_up(work)):
+        return step
+    source, manifests = await running_manifests(work)
 
     def apply(job: Job, last_wave: int | None) -> Awaitable[Step]:
         add_label = job.spec.quick_sync.add_variant_label_to_selector

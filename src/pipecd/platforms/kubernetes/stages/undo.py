@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipecd.errors import ConfigError, Refused
-from pipecd.model.stage import Work
+from pipecd.model.stage import Source, Work
 from pipecd.platforms.kubernetes.config import KubernetesApp
 from pipecd.platforms.kubernetes.manifest import Manifest
-from pipecd.platforms.kubernetes.stages.clusters import Phase
+from pipecd.platforms.kubernetes.stages.clusters import Phase, open_jobs, run_phases
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import target_manifests
 from pipecd.platforms.kubernetes.stages.shift import (
     MOVED,
+    is_routed_to,
     route_to_primary,
     take_traffic_back,
     wait_until_settled,
@@ -28,10 +29,14 @@ from pipecd.platforms.kubernetes.variants import RESOURCES, variant_of
 
 @dataclass(frozen=True, kw_only=True)
 class Undo:
-    """`spec` and `manifests` are those of the failed commit; None if it has neither variants nor traffic."""
+    """`source` and `manifests` are those of the failed commit; without a source, there is nothing to undo."""
 
-    spec: KubernetesApp | None = None
+    source: Source | None = None
     manifests: Sequence[Manifest] = ()
+
+    @property
+    def spec(self) -> KubernetesApp | None:
+        return self.source.config.spec if self.source else None
 
     @property
     def before(self) -> Sequence[Phase]:
@@ -42,6 +47,17 @@ class Undo:
     def after(self) -> Sequence[Phase]:
         """After the running commit works."""
         return [self._route, *(self._deleting(name) for name in RESOURCES)] if self.spec else []
+
+    async def clean_up(self, work: Work[Any]) -> Step:
+        """Delete the variants of a first deployment, after which there is nothing to go back to.
+
+        Those that get traffic stay: nothing else serves.
+        """
+        if self.source is None:
+            return None
+        async with open_jobs(work, self.source, self.manifests) as jobs:
+            phases = [self._deleting(name, even_with_traffic=False) for name in RESOURCES]
+            return await run_phases(work, jobs, phases)
 
     def without_route(self, job: Job, manifests: Sequence[Manifest]) -> Sequence[Manifest]:
         """The object that routes the traffic is applied when the primary variant can carry it."""
@@ -71,9 +87,13 @@ class Undo:
             return None
         return await route_to_primary(job, routing) or wait_until_settled(job)
 
-    def _deleting(self, name: str) -> Phase:
+    def _deleting(self, name: str, *, even_with_traffic: bool = True) -> Phase:
         async def delete(job: Job) -> Step:
             assert self.spec is not None
+            routing = None if even_with_traffic else self._find_route(job)
+            if routing and await is_routed_to(job, routing, name):
+                job.work.log.error(f"The {name} gets traffic, and is kept")
+                return None
             return await delete_variant(job, variant_of(self.spec, name))
 
         return delete
@@ -90,4 +110,4 @@ async def undo_variants(work: Work[Any]) -> Undo:
     except Refused:
         # Its rendering is lost. The running commit's is enough, unless the failed one added the route.
         manifests = ()
-    return Undo(spec=source.config.spec, manifests=manifests)
+    return Undo(source=source, manifests=manifests)
