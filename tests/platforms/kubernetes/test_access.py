@@ -14,12 +14,15 @@ import pytest
 import yaml
 
 from pipecd.errors import ConfigError, Temporary, Unauthenticated
+from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.kubernetes.cluster import credentials
 from pipecd.platforms.kubernetes.cluster.api import _open_socket, open_client
+from pipecd.platforms.kubernetes.cluster.connection import connect
 from pipecd.platforms.kubernetes.cluster.credentials import Credentials
 from pipecd.platforms.kubernetes.cluster.errors import read_status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, load_access
 from tests.cluster.control_plane import Cluster
+from tests.platforms.kubernetes.stage_runner import provider_of
 from tests.platforms.kubernetes.test_api import user_of, write_config
 from tests.platforms.kubernetes.test_permissions import install
 from tests.virtual_clock import VirtualClock
@@ -225,3 +228,15 @@ def test_a_connection_notices_that_the_other_side_is_gone() -> None:
 )
 def test_a_server_cannot_ask_for_an_endless_delay(header: str, expected: float | None) -> None:
     assert read_status(429, b"busy", header).retry_after == expected
+
+
+async def test_the_connection_of_a_cluster_outlives_errors_and_time(cluster: Cluster) -> None:
+    """Watches use it for days, and a stage that fails must not end them."""
+    clock = VirtualClock()
+    async with connection_pool(clock), connect(provider_of(cluster)) as watching:
+        with pytest.raises(Temporary):
+            async with connect(provider_of(cluster)):
+                raise Temporary("a request failed")
+        await clock.advance(30 * 86_400.0)
+        async with connect(provider_of(cluster)) as later:
+            assert later is watching
