@@ -477,7 +477,7 @@ def _add_resource(own_list: Any, resource: Resource, now: int) -> None:
     state = own_list.add(
         id=resource.id,
         owner_ids=resource.parents,
-        parent_ids=resource.parents,
+        parent_ids=[*resource.parents, *resource.related],
         name=resource.name,
         kind=resource.kind,
         health_status=int(resource.health),
@@ -494,7 +494,7 @@ def _resource_to(application: Application, resource: Resource, now: int) -> live
     identity = {"API Version": resource.api_version, "Namespace": resource.namespace}
     return live_state_pb2.ResourceState(
         id=resource.id,
-        parent_ids=resource.parents,
+        parent_ids=[*resource.parents, *resource.related],
         name=resource.name,
         resource_type=resource.kind,
         resource_metadata={key: value for key, value in identity.items() if value} | dict(resource.metadata),

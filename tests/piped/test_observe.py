@@ -210,6 +210,9 @@ class NoProviders:
     def config(self, kind: str, name: str) -> None:
         return None
 
+    def names(self, kind: str) -> list[str]:
+        return []
+
 
 async def test_a_registered_again_application_is_compared_and_reported_anew(clock: VirtualClock) -> None:
     observer, requests = Observer(clock), Requests(UserError("no permission"))

@@ -84,11 +84,12 @@ async def watched(clock: VirtualClock, cloud: Cloud) -> Watched:
     return Watched(observer, watches, changed)
 
 
-async def test_a_change_is_passed_on_for_applications_of_the_watched_provider_alone(
+async def test_a_change_is_passed_on_for_applications_of_the_watched_platform_alone(
     clock: VirtualClock, cloud: Cloud, watched: Watched
 ) -> None:
     async with watched.running("a", "b"):
         await clock.advance(1)
+        # Some of its objects may be with the watched provider.
         elsewhere = replace(apps("c")["c"], platform_provider="other-cluster")
         terraform = apps("d", kind="TERRAFORM")["d"]
         disabled = replace(apps("e")["e"], disabled=True)
@@ -97,7 +98,7 @@ async def test_a_change_is_passed_on_for_applications_of_the_watched_provider_al
         assert cloud.report
         for application_id in ("a", "c", "d", "e", "unknown"):
             cloud.report(application_id)
-    assert watched.changed == ["a"]
+    assert watched.changed == ["a", "c"]
     assert len(cloud.started) == 1, "one watch for both applications"
 
 

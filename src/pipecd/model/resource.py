@@ -23,7 +23,10 @@ class Resource:
     #: Group and version of `kind`, and the namespace; empty on platforms without them.
     api_version: str = ""
     namespace: str = ""
+    #: Ids of the resources that it belongs to.
     parents: Sequence[str] = ()
+    #: Ids of other resources that stand above it, such as the service that routes requests to it.
+    related: Sequence[str] = ()
     health: Health = Health.UNKNOWN
     health_reason: str = ""
     created_at: int = 0

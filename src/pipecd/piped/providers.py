@@ -41,6 +41,10 @@ class Providers:
         names = [name] if name else self._labelled(kind, labels or {})
         return [NamedProvider(name=found, config=self.config(kind, found)) for found in names]
 
+    def names(self, kind: str) -> Sequence[str]:
+        """Those of all providers of the kind."""
+        return [provider.name for _, _, provider in self._providers.values() if provider.type == kind]
+
     def of_kind(self, kind: str) -> FindProviders:
         return partial(self.find, kind)
 

@@ -1,7 +1,7 @@
 """Follows platforms in the background, and has the applications that changed checked immediately.
 
-One of the agent's loops. There is one watch for each platform provider with applications, of the platforms
-that have the capability. Polling continues: it finds what a watch missed, or missed while it was down.
+One of the agent's loops. There is one watch for each platform provider of the kinds that have applications,
+of the platforms that have the capability. Polling continues: it finds what a watch missed.
 """
 
 import asyncio
@@ -74,7 +74,9 @@ class PlatformWatches:
         for application in self._view.applications.values():
             platform = None if application.disabled else find_platform(application)
             if platform and platform.watch:
-                wanted[_target(application)] = platform.watch
+                # Objects of an application may be with any provider of its kind.
+                names = {application.platform_provider, *self._providers.names(application.kind)}
+                wanted |= {(application.kind, name): platform.watch for name in names}
         return wanted
 
     async def _follow(self, target: Target, watch: Watch) -> None:
@@ -100,16 +102,12 @@ class PlatformWatches:
             await self._clock.sleep(max(backoff.next_delay(), self._settings.min_delay))
 
     def _changed(self, target: Target, application_id: str) -> None:
-        """A platform can report only applications of the provider that it watches."""
+        """A platform can report only applications of its kind."""
         application = self._view.applications.get(application_id)
-        if application is not None and not application.disabled and _target(application) == target:
+        if application is not None and not application.disabled and application.kind == target[0]:
             self._on_change(application)
 
     @property
     def running(self) -> Set[Target]:
         """The providers that are watched."""
         return self._running.keys()
-
-
-def _target(application: Application) -> Target:
-    return application.kind, application.platform_provider

@@ -4,10 +4,11 @@ Loaded through the entry point KUBERNETES. `render` turns the files into manifes
 `apply` applies one object, `ready` judges one, and `stages` implements the stages.
 """
 
-from pipecd.platforms import Compares, Platform, Predefined
+from pipecd.platforms import Compares, Observes, Platform, Predefined
 from pipecd.platforms.kubernetes import pipeline
 from pipecd.platforms.kubernetes.config import KubernetesApp, Provider
 from pipecd.platforms.kubernetes.drift import detect_drift
+from pipecd.platforms.kubernetes.live import load_live_state, watch_cluster
 from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
@@ -35,6 +36,9 @@ platform = Platform(
     check_access=check_access,
     choose_strategy=choose_strategy,
     plan_preview=plan_preview,
+    # What is known is read; the watch reports changes.
+    observes=Observes(load=load_live_state, interval=60.0),
+    watch=watch_cluster,
     # A check sends a request for each object, and another one if it changed.
     compares=Compares(detect=detect_drift, interval=180.0),
 )

@@ -104,6 +104,26 @@ def pod_problem(pod: Object) -> str:
     return ""
 
 
+def lost_readiness(pod: Object) -> str:
+    """Why a pod that runs is not ready any more; empty for one that starts."""
+    status = pod.get("status") or {}
+    ready = _condition(status, "Ready")
+    if status.get("phase") != "Running" or ready.get("status") != "False":
+        return ""
+    since = str(ready.get("lastTransitionTime", ""))
+    for container in status.get("containerStatuses") or ():
+        ended = (container.get("lastState") or {}).get("terminated")
+        if ended and not container.get("ready"):
+            return f"container {container['name']} ended with code {ended.get('exitCode')}, and is not ready"
+    starts = [
+        str(((container.get("state") or {}).get("running") or {}).get("startedAt", ""))
+        for container in status.get("containerStatuses") or ()
+    ]
+    if starts and since > max(starts):
+        return f"it is not ready any more: {ready.get('message') or ready.get('reason') or 'no reason given'}"
+    return ""
+
+
 def _deployment(spec: Object, status: Object) -> State:
     progressing = _condition(status, "Progressing")
     if progressing.get("reason") == "ProgressDeadlineExceeded":

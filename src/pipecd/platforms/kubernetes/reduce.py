@@ -6,6 +6,7 @@ Everything in an object is bounded here, because its text and its lists may be o
 import hashlib
 import json
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,19 +17,16 @@ from pipecd.model.resource import Health
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.seen import SeenObject
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.links import labels_of, links_of
 from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
 from pipecd.platforms.kubernetes.normal import SERVER_METADATA
-from pipecd.platforms.kubernetes.ready import Broken, Ready, state_of
+from pipecd.platforms.kubernetes.ready import Broken, Ready, lost_readiness, pod_problem, state_of
 
 log = structlog.get_logger()
 
 MAX_REASON_LENGTH = 1_000
 _MAX_OWNERS = 16
-_MAX_LABELS = 100
-#: Labels that differ between the pods of one workload.
-_OF_ONE_POD = frozenset({"statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"})
-#: Groups of Kubernetes itself, whose kinds have a rule or no health.
-_BUILT_IN_GROUPS = frozenset({"", "apps", "batch", "autoscaling", "policy", "extensions"})
+_MAX_INTERNED = 1_000
 
 
 class Reducer:
@@ -36,13 +34,13 @@ class Reducer:
 
     def __init__(self) -> None:
         #: The label sets of pods; those of one workload are equal.
-        self._labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+        self._labels: OrderedDict[tuple[tuple[str, str], ...], Mapping[str, str]] = OrderedDict()
 
     def needs_content(self, kind: ResourceType) -> bool:
         return kind.kind not in ("ConfigMap", "Secret", "ServiceAccount")
 
     def __call__(self, kind: ResourceType, live: Object) -> SeenObject | None:
-        metadata = live["metadata"]
+        metadata, identity = live["metadata"], (kind.group, kind.kind)
         application = str((metadata.get("annotations") or {}).get(APPLICATION, ""))
         if not application or not belongs_to(live, application):
             application = ""
@@ -62,8 +60,16 @@ class Reducer:
             created_at=epoch_seconds(metadata.get("creationTimestamp")),
             updated_at=_updated_at(metadata),
             generation=int(metadata.get("generation") or 0),
+            links=links_of(identity, live),
+            labels=self._intern(labels_of(identity, live)),
             content=_content(live, version, complete=self.needs_content(kind)) if application else "",
         )
+
+    def _intern(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        found = self._labels.setdefault(tuple(labels.items()), labels)
+        if len(self._labels) > _MAX_INTERNED:
+            self._labels.popitem(last=False)
+        return found
 
 
 def _health(live: Object) -> tuple[Health, str]:
@@ -74,6 +80,8 @@ def _health(live: Object) -> tuple[Health, str]:
             health = Health.UNHEALTHY
         case waiting:
             health, note = Health.UNKNOWN, waiting.note
+            if live["kind"] == "Pod" and (problem := pod_problem(live) or lost_readiness(live)):
+                health, note = Health.UNHEALTHY, problem
     return health, note[:MAX_REASON_LENGTH]
 
 

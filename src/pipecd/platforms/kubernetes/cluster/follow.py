@@ -15,10 +15,10 @@ from typing import Protocol
 import structlog
 
 from pipecd.clock import timeout
-from pipecd.errors import NotFound, PipecdError, Temporary, Unauthenticated
+from pipecd.errors import NotFound, PermissionDenied, PipecdError, Temporary, Unauthenticated
 from pipecd.platforms.kubernetes.cluster.api import ApiClient, Object
 from pipecd.platforms.kubernetes.cluster.discovery import MAX_AGE, MIN_AGE, Discovery, UnknownKind
-from pipecd.platforms.kubernetes.cluster.seen import Kind, SeenObject, SeenObjects
+from pipecd.platforms.kubernetes.cluster.seen import Identity, Kind, SeenObject, SeenObjects
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.cluster.watch import (
     Deleted,
@@ -45,6 +45,9 @@ _CHILDREN_DELAY = 10.0
 WANTED_FOR = 3600.0
 #: Deleted objects that are remembered, because a list may still contain them.
 _MAX_DELETED = 2_000
+#: An object without labels is read at most this often (seconds).
+LOOK_UP_INTERVAL = 30.0
+_MAX_LOOKED_UP = 20_000
 #: An object that is older when it gets its marks may have created others before (seconds).
 _NEW = 5.0
 
@@ -114,6 +117,10 @@ class Follower:
         #: Applications that changed while lists are read, and whether such a change is being made.
         self._held: set[str] = set()
         self._holding = False
+        #: When objects were read one by one (monotonic seconds).
+        #: Marked objects that the watches do not report, and their uids.
+        self.unlabelled: dict[Identity, str] = {}
+        self._looked_up: OrderedDict[tuple[str, ...], float] = OrderedDict()
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._to_list: set[str] = set()
 
@@ -139,6 +146,31 @@ class Follower:
         """Why the kind cannot be followed now."""
         found = self._followed.get(kind)
         return found.error if found else None
+
+    def may_look_up(self, application: str, identity: Identity) -> bool:
+        """Whether the object may be read now: one that does not exist is not read at every check."""
+        now, key = self._api.clock.monotonic(), (application, *identity)
+        if now - self._looked_up.get(key, -LOOK_UP_INTERVAL) < LOOK_UP_INTERVAL:
+            return False
+        self._looked_up[key] = now
+        self._looked_up.move_to_end(key)
+        if len(self._looked_up) > _MAX_LOOKED_UP:
+            self._looked_up.popitem(last=False)
+        return True
+
+    async def look_up(self, kind: ResourceType, namespace: str, name: str) -> None:
+        """Read an object that may have the marks of an application as annotations alone."""
+        identity = (kind.group, kind.kind, namespace, name)
+        before = self.unlabelled.pop(identity, None)
+        try:
+            live = await self._api.get(kind, namespace, name)
+        except (NotFound, PermissionDenied):
+            if before:
+                self.objects.remove(before)
+            return
+        self._put(kind, live)
+        if _MARKED not in (live["metadata"].get("labels") or {}):
+            self.unlabelled[identity] = str(live["metadata"]["uid"])
 
     async def wait_until_synced(self, kinds: Collection[Kind], seconds: float) -> None:
         """Returns when all kinds were listed, except for those that cannot be. Raises Temporary."""
@@ -174,6 +206,7 @@ class Follower:
                     self._running = False
                     self._followed.clear()
                     self.objects.clear()
+                    self.unlabelled.clear()
         finally:
             self._subscribers.remove(on_change)
 
