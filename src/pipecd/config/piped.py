@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -70,7 +71,7 @@ class ChartRepository(LenientModel):
     type: Literal["HTTP", "GIT"] = "HTTP"
     """How the charts are served: by a Helm repository over HTTP, or from a Git repository."""
     name: str = ""
-    """Name of the repository in Helm commands; required for `HTTP`."""
+    """Name by which applications refer to the repository; required for `HTTP`."""
     address: str = ""
     """URL of the Helm repository; required for `HTTP`."""
     username: str = ""
@@ -82,14 +83,26 @@ class ChartRepository(LenientModel):
     git_remote: str = ""
     """URL of the Git repository; required for `GIT`."""
     ssh_key_file: str = ""
-    """Path of the private SSH key for the Git repository."""
+    """Path of the private SSH key for the Git repository. Empty: the agent's own credentials."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.type == "HTTP" and not (self.name and self.address):
+            raise ValueError("name and address must be given")
+        if self.type == "HTTP" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ValueError(f"the name {self.name!r} is not one of letters, digits, dots and dashes")
+        if self.type == "HTTP" and not self.address.startswith(("http://", "https://")):
+            raise ValueError("address is not an http or https URL")
+        if self.type == "GIT" and not self.git_remote:
+            raise ValueError("gitRemote must be given")
+        return self
 
 
 class ChartRegistry(LenientModel):
     type: Literal["OCI"] = "OCI"
     """Type of the registry."""
     address: str = Field(min_length=1)
-    """Host name of the registry, such as `registry.example.com`."""
+    """Host name of the registry, such as `registry.example.com`, with or without `oci://`."""
     username: str = ""
     """User name for the registry."""
     password: str = ""
@@ -282,9 +295,9 @@ class PipedSpec(Access):
     repositories: Sequence[Repository] = ()
     """The repositories with the applications that this agent deploys."""
     chart_repositories: Sequence[ChartRepository] = ()
-    """Helm chart repositories. Not implemented yet."""
+    """Repositories of Helm charts, which `input.helmChart` of applications refers to."""
     chart_registries: Sequence[ChartRegistry] = ()
-    """Helm chart registries. Not implemented yet."""
+    """Credentials for OCI registries of Helm charts."""
     platform_providers: Sequence[PlatformProvider] = ()
     """The clouds and clusters that this agent deploys to."""
     cloud_providers: Sequence[PlatformProvider] = ()

@@ -1,20 +1,20 @@
 """Checkouts of repositories that an application's files name, in addition to the configured ones.
 
-Called for a Lambda function whose code is in another repository. The author of such a file must not gain
+Called for a Lambda function or a Helm chart in another repository. The author of such a file must not gain
 access through it: the password is sent only to hosts of remotes in the agent's configuration, and local paths
 are not accepted as remotes.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipecd.errors import ConfigError, NotFound
 from pipecd.git.command import git
-from pipecd.git.credentials import User, environment
+from pipecd.git.credentials import Credentials, User, environment
 from pipecd.git.tree import Trees, refuse_excluded
 from pipecd.remotes import same_repository
 
@@ -29,6 +29,8 @@ class OtherRepositories:
     home: Path
     user: User
     trees: Trees
+    #: The text of the SSH key for a remote, where it is not the agent's usual one.
+    ssh_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @asynccontextmanager
     async def checkout(self, remote: str, ref: str, path: str = "") -> AsyncIterator[Path]:
@@ -41,7 +43,7 @@ class OtherRepositories:
         self.home.mkdir(parents=True, exist_ok=True)
         with (
             TemporaryDirectory(prefix="pipecd-checkout-", dir=self.home) as directory,
-            environment(self.trees.access.credentials, self.user, self.home) as env,
+            environment(self._credentials(remote), self.user, self.home) as env,
         ):
             network_env = self.trees.access.environment(env, remote)
             files, git_dir = Path(directory, "files"), Path(directory, "store")
@@ -69,10 +71,16 @@ class OtherRepositories:
             refuse_excluded(excluded, path)
             yield files
 
+    def _credentials(self, remote: str) -> Credentials:
+        credentials = self.trees.access.credentials
+        for other, key in self.ssh_keys.items():
+            if same_repository(remote, other):
+                return replace(credentials, ssh_key=key)
+        return credentials
+
     def _check(self, remote: str, ref: str) -> None:
-        configured = any(
-            same_repository(remote, trusted_remote) for trusted_remote in self.trees.access.remotes
-        )
+        trusted = (*self.trees.access.remotes, *self.ssh_keys)
+        configured = any(same_repository(remote, other) for other in trusted)
         if not configured and not _WITH_HOST.match(remote):
             raise ConfigError(f"{remote!r} is not a remote repository", remedy="write an https or ssh remote")
         if ref.startswith("-") or ":" in ref or not ref.strip():

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
+from pipecd.model.downloads import Downloads
 from pipecd.model.notification import NotificationEvent
 from pipecd.model.provider import FindProviders
 from pipecd.model.status import StageStatus
@@ -96,6 +97,9 @@ class Source:
     #: Variables with which a program reads from Git, and from its servers, with the agent's credentials. They
     #: contain secrets: pass them only to what downloads.
     download_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The decoded `config` of the application's platform provider, or None if it names none.
+    provider: Any = None
+    downloads: Downloads = field(default_factory=Downloads, repr=False)
 
 
 class Checkouts(Protocol):

@@ -19,10 +19,11 @@ from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.notification import PipedEvent, PipedStarted, PipedStopped
 from pipecd.piped.admin import health_check, serve
-from pipecd.piped.credentials import configured_secrets, git_credentials
+from pipecd.piped.credentials import chart_ssh_keys, configured_secrets, git_credentials
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.deploy.workers import Workers
+from pipecd.piped.downloads import downloads
 from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.key_pair import load_key_pair
 from pipecd.piped.loop import Wake, repeat
@@ -60,9 +61,11 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     check_tables(load_platforms({provider.type for provider in spec.providers}))
     key = piped_key(spec)
     credentials = git_credentials(spec)
+    ssh_keys = chart_ssh_keys(spec)
     key_pair = load_key_pair(spec)
     for secret in (
         key,
+        *ssh_keys.values(),
         *credentials.secrets,
         *configured_secrets(spec),
         key_pair.private if key_pair else "",
@@ -85,7 +88,9 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             connect_and_register(spec, key, options, public_key, notices)
         )
         # The directory is emptied at startup, which removes the checkouts of a killed process.
-        other_repositories = OtherRepositories(home=home / "worktrees", user=user, trees=mirrors.trees)
+        other_repositories = OtherRepositories(
+            home=home / "worktrees", user=user, trees=mirrors.trees, ssh_keys=ssh_keys
+        )
         renderer = Renderer(key_pair.decryptor if key_pair else None, redactor.add)
         components = build_components(
             spec,
@@ -95,6 +100,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             other_repositories,
             EncryptedObjects(client, key, home / "kept"),
             renderer,
+            downloads(spec, home / "cache", other_repositories.checkout),
         )
         health = health_check(
             client,

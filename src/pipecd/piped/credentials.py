@@ -21,20 +21,35 @@ def git_credentials(spec: PipedSpec) -> Credentials:
     git = spec.git
     key = decode_base64(git.ssh_key_data, "spec.git.sshKeyData") if git.ssh_key_data else ""
     if git.ssh_key_file:
-        try:
-            key = Path(git.ssh_key_file).read_text()
-        except OSError as error:
-            raise ConfigError(
-                f"the SSH key cannot be read: {error.strerror}",
-                remedy="make the file readable by the agent",
-                place=Place(git.ssh_key_file, key="spec.git.sshKeyFile"),
-            ) from error
+        key = _read_ssh_key(git.ssh_key_file, "spec.git.sshKeyFile")
     return Credentials(
         username=git.username,
         password=decode_base64(git.password, "spec.git.password") if git.password else "",
         ssh_key=key,
         ssh_config=git.ssh_config_file_path,
     )
+
+
+def chart_ssh_keys(spec: PipedSpec) -> Mapping[str, str]:
+    """By remote: the SSH key of each chart repository in Git that has its own. Raises ConfigError."""
+    return {
+        repository.git_remote: _read_ssh_key(
+            repository.ssh_key_file, f"spec.chartRepositories[{index}].sshKeyFile"
+        )
+        for index, repository in enumerate(spec.chart_repositories)
+        if repository.type == "GIT" and repository.ssh_key_file
+    }
+
+
+def _read_ssh_key(file: str, key: str) -> str:
+    try:
+        return Path(file).read_text()
+    except OSError as error:
+        raise ConfigError(
+            f"the SSH key cannot be read: {error.strerror}",
+            remedy="make the file readable by the agent",
+            place=Place(file, key=key),
+        ) from error
 
 
 def configured_secrets(spec: PipedSpec) -> Iterator[str]:

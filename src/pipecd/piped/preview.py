@@ -258,11 +258,12 @@ class PlanPreviewLoop:
         if platform.plan_preview is None:
             raise _unsupported(platform)
         last = await services.reporter.get_last_successful(application.id)
+        provider = services.providers.config(application.kind, application.platform_provider)
         async with AsyncExitStack() as exit_stack:
             head = await exit_stack.enter_async_context(
-                services.sources.checkout(application.git_path, pull_request.commit.hash)
+                services.sources.checkout(application.git_path, pull_request.commit.hash, provider=provider)
             )
-            running = _RunningSource(application, last, services.sources, exit_stack)
+            running = _RunningSource(application, last, services.sources, exit_stack, provider)
             target: Any = None
             if is_deployed_by_scripts(head.config):
                 target = await load_desired_state(platform, head)
@@ -271,7 +272,7 @@ class PlanPreviewLoop:
             strategy, refused = await _determine_strategy(platform, pull_request, head, running, target)
             request = PreviewRequest(
                 application=application,
-                provider=services.providers.config(application.kind, application.platform_provider),
+                provider=provider,
                 providers=services.providers.of_kind(application.kind),
                 head=head,
                 running=running,
@@ -288,15 +289,16 @@ class _RunningSource:
         last: DeploymentReference | None,
         sources: Sources,
         exit_stack: AsyncExitStack,
+        provider: Any,
     ) -> None:
-        self._application, self._last = application, last
+        self._application, self._last, self._provider = application, last, provider
         self._sources, self._exit_stack = sources, exit_stack
         self._source: Source | None = None
 
     async def __call__(self) -> Source | None:
         if self._last and not self._source:
             path = replace(self._application.git_path, config_filename=self._last.config_filename)
-            checkout = self._sources.checkout(path, self._last.commit, deployed=True)
+            checkout = self._sources.checkout(path, self._last.commit, deployed=True, provider=self._provider)
             self._source = await self._exit_stack.enter_async_context(checkout)
         return self._source
 

@@ -38,5 +38,3 @@ def unsupported_settings(spec: PipedSpec) -> Iterator[tuple[str, str]]:
         yield "spec.eventWatcher", "events are not watched"
     if spec.analysis_providers:
         yield "spec.analysisProviders", "applications with ANALYSIS stages are refused"
-    if spec.chart_repositories or spec.chart_registries:
-        yield "spec.chartRepositories", "charts are not rendered"

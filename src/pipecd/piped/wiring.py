@@ -8,6 +8,7 @@ from pipecd.config.piped import PipedSpec
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application
+from pipecd.model.downloads import Downloads
 from pipecd.piped.deploy.perform import StageServices
 from pipecd.piped.deploy.planner import Planner
 from pipecd.piped.deploy.rollout import RolloutServices
@@ -62,6 +63,7 @@ def build_components(
     other_repositories: OtherRepositories,
     encrypted_objects: EncryptedObjects,
     renderer: Renderer,
+    downloads: Downloads,
 ) -> Components:
     """Constructs the components without starting any."""
     clock, settings = options.clock, options.settings
@@ -72,7 +74,7 @@ def build_components(
         for repository in spec.repositories
     }
     view, leadership, reporter = View(client, clock), Leadership(), Reporter(client, redactor, clock)
-    heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer)
+    heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer, downloads)
     providers, restart = Providers(spec), asyncio.Event()
     notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier)
     sync_states, self_healing = SyncStates(reporter, clock, notifier), SelfHealing(clock)

@@ -15,7 +15,8 @@ from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config_hash import config_hash
 from pipecd.platforms.kubernetes.manifest import MAX_BYTES, Manifest
 from pipecd.platforms.kubernetes.render.files import run
-from pipecd.platforms.kubernetes.source import DesiredState, choose_strategy
+from pipecd.platforms.kubernetes.source import DesiredState
+from pipecd.platforms.kubernetes.strategy import choose_strategy
 from tests.platforms.aws.stage_runner import load_source
 from tests.platforms.kubernetes.helm import helm_directory
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
@@ -158,6 +159,15 @@ CHART = {
 }
 
 
+#: The templates above depend on the cluster.
+RENDERED = {
+    "input": {
+        "helmChart": {"path": "chart"},
+        "helmOptions": {"kubeVersion": "1.33.0", "apiVersions": ["apps/v1"]},
+    }
+}
+
+
 @pytest.fixture
 def helm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Helm is on PATH."""
@@ -167,7 +177,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("helm")
 async def test_a_chart_that_cannot_be_rendered_says_why(files: Any) -> None:
     broken = {**CHART, "chart/templates/broken.yaml": '{{ required "set .Values.host" .Values.host }}'}
-    message = await refusal(files({"input": {"helmChart": {"path": "chart"}}}, **broken))
+    message = await refusal(files(RENDERED, **broken))
     assert message.startswith("app.pipecd.yaml: helm template failed: ")
     assert "set .Values.host" in message
 
@@ -175,7 +185,7 @@ async def test_a_chart_that_cannot_be_rendered_says_why(files: Any) -> None:
 @pytest.mark.usefixtures("helm")
 async def test_an_error_in_a_rendered_document_names_its_template(files: Any) -> None:
     broken = {**CHART, "chart/templates/broken.yaml": "kind: ConfigMap\n"}
-    message = await refusal(files({"input": {"helmChart": {"path": "chart"}}}, **broken))
+    message = await refusal(files(RENDERED, **broken))
     assert "from shop/templates/broken.yaml: apiVersion is missing; add it" in message
 
 
@@ -208,7 +218,6 @@ async def test_a_chart_is_rendered_with_its_values(files: Any) -> None:
         ({"path": "chart"}, {"releaseName": "--post-renderer=x"}, "is not a name of a Helm release"),
         ({"path": "chart"}, {"valueFiles": ["../../etc/passwd"]}, "is outside the repository"),
         ({"path": "nowhere"}, {}, "nowhere contains no Chart.yaml; correct helmChart.path"),
-        ({"repository": "a", "name": "b"}, {}, "charts of other repositories cannot be rendered yet"),
     ],
 )
 async def test_a_wrong_chart_is_refused(
@@ -265,7 +274,7 @@ CASES = {
     "no workloads": (
         state(),
         state(deployment("web")),
-        "Quick sync, because there are no workloads to compare",
+        "Quick sync, because the running manifests contain no workloads to compare with",
     ),
     "image": (
         state(deployment("web", "web:1")),

@@ -1,8 +1,10 @@
 """The checkouts of one stage. Opened by `perform`, and removed with the stage."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipecd.errors import Refused
 from pipecd.git.other_repositories import OtherRepositories
@@ -20,9 +22,11 @@ class StageCheckouts:
         other_repositories: OtherRepositories,
         deployment: Deployment,
         exit_stack: AsyncExitStack,
+        provider: Callable[[], Any] = lambda: None,
     ) -> None:
+        """`provider` returns the decoded `config` of the deployment's platform provider."""
         self._sources, self._other_repositories = sources, other_repositories
-        self._deployment, self._exit_stack = deployment, exit_stack
+        self._deployment, self._exit_stack, self._provider = deployment, exit_stack, provider
         #: By commit and name of the configuration file.
         self._checkouts: dict[tuple[str, str], Source] = {}
 
@@ -48,6 +52,6 @@ class StageCheckouts:
     async def _checkout(self, commit: str, filename: str, *, deployed: bool) -> Source:
         if (commit, filename) not in self._checkouts:
             path = replace(self._deployment.git_path, config_filename=filename)
-            checkout = self._sources.checkout(path, commit, deployed=deployed)
+            checkout = self._sources.checkout(path, commit, deployed=deployed, provider=self._provider())
             self._checkouts[commit, filename] = await self._exit_stack.enter_async_context(checkout)
         return self._checkouts[commit, filename]

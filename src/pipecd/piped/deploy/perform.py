@@ -72,7 +72,13 @@ class StageServices:
         `interrupted`: the stage may have been called before, and its last outcome may not be stored.
         """
         async with AsyncExitStack() as exit_stack:
-            checkouts = StageCheckouts(self.sources, self.other_repositories, deployment, exit_stack)
+            checkouts = StageCheckouts(
+                self.sources,
+                self.other_repositories,
+                deployment,
+                exit_stack,
+                lambda: self.providers.config(deployment.kind, deployment.platform_provider),
+            )
             yield StageRun(self, application, deployment, stage, checkouts, interrupted=interrupted)
 
 

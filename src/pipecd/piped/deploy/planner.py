@@ -76,11 +76,11 @@ class Planner:
             return planning_failed("internal error; report it with the agent's log; sync again to retry")
 
     async def _create_plan(self, deployment: Deployment) -> Deployment:
-        self._providers.config(deployment.kind, deployment.platform_provider)
+        provider = self._providers.config(deployment.kind, deployment.platform_provider)
         platform = load_platform(deployment.kind)
         last = await self._reporter.get_last_successful(deployment.application_id)
         commit = deployment.trigger.commit.hash
-        async with self._sources.read(deployment.git_path, commit, platform) as source:
+        async with self._sources.read(deployment.git_path, commit, platform, provider=provider) as source:
             strategy = await configured_strategy(deployment.trigger, source.config)
             target = await self._load_target(platform, source, strategy)
             if target is not None:
@@ -88,7 +88,7 @@ class Planner:
             if target is None:
                 strategy = strategy or BY_SCRIPTS
             elif strategy is None or platform.refused_changes:
-                running = await self._load_running(platform, deployment, last)
+                running = await self._load_running(platform, deployment, last, provider)
                 strategy = strategy or platform_strategy(platform, running, target)
                 strategy = with_refused_changes(strategy, platform, running, target)
             versions = () if target is None else tuple(platform.versions(target))
@@ -114,14 +114,20 @@ class Planner:
         return await load_desired_state(platform, source)
 
     async def _load_running(
-        self, platform: Platform[Any], deployment: Deployment, last: DeploymentReference | None
+        self,
+        platform: Platform[Any],
+        deployment: Deployment,
+        last: DeploymentReference | None,
+        provider: Any,
     ) -> Any:
         """The running state: None before the first deployment, an error if it cannot be loaded."""
         if last is None:
             return None
         path: GitPath = replace(deployment.git_path, config_filename=last.config_filename)
         try:
-            async with self._sources.read(path, last.commit, platform, deployed=True) as source:
+            async with self._sources.read(
+                path, last.commit, platform, deployed=True, provider=provider
+            ) as source:
                 return await platform.load_desired_state(source)
         except (UserError, NotFound) as error:
             return error

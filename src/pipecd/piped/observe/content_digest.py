@@ -10,9 +10,9 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from pipecd.git.links import paths_below
 from pipecd.model.application import Application
 from pipecd.model.stage import Source
-from pipecd.piped.source.checkout import paths_below
 from pipecd.piped.source.heads import Head
 
 #: More files than this are not searched for links; the desired state is then read again at every commit.

@@ -70,7 +70,7 @@ class Observation:
         providers, application = self._requests.providers, self._application
         return ObservationRequest(
             application=application,
-            provider=providers.config(application.kind, application.platform_provider),
+            provider=self._provider(),
             providers=providers.of_kind(application.kind),
             desired=desired,
             ignored=ignored,
@@ -83,7 +83,10 @@ class Observation:
         stored = await cache.load(key, self.digest) if self.digest else None
         if stored is None:
             platform, git_path = load_platform(self._application.kind), self._application.git_path
-            async with self._requests.sources.read(git_path, self.commit, platform) as source:
+            provider = self._provider()
+            async with self._requests.sources.read(
+                git_path, self.commit, platform, provider=provider
+            ) as source:
                 desired = await load_desired_state(platform, source)
                 if desired is None:
                     self._requests.mark_undeclared(self._application, self._head)
@@ -99,9 +102,15 @@ class Observation:
         desired, ignored = stored
         return desired, ignored
 
+    def _provider(self) -> Any:
+        application = self._application
+        return self._requests.providers.config(application.kind, application.platform_provider)
+
     async def _checkout(self) -> Source:
         if self._source is None:
-            context = self._requests.sources.checkout(self._application.git_path, self.commit)
+            context = self._requests.sources.checkout(
+                self._application.git_path, self.commit, provider=self._provider()
+            )
             self._source = await self._stack.enter_async_context(context)
         return self._source
 

@@ -8,17 +8,20 @@ outside its checkout.
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipecd.config import application
 from pipecd.config.application import ApplicationConfig
 from pipecd.errors import ConfigError, NotFound, Place, Refused, UserError
+from pipecd.git.links import paths_below, refuse_escaping_links
 from pipecd.git.mirror import MAX_FILE_SIZE, Mirrors
 from pipecd.git.tree import refuse_excluded
 from pipecd.model.application import GitPath
+from pipecd.model.downloads import Downloads
 from pipecd.model.stage import Source
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
@@ -26,10 +29,18 @@ from pipecd.platforms import Platform
 from pipecd.platforms.registry import load_platform
 from pipecd.platforms.stage_tables import application_types
 
+_NO_DOWNLOADS = Downloads()
+
 
 class Sources:
-    def __init__(self, mirrors: Mirrors, repositories: Mapping[str, Repository], renderer: Renderer) -> None:
-        self.mirrors, self._renderer = mirrors, renderer
+    def __init__(
+        self,
+        mirrors: Mirrors,
+        repositories: Mapping[str, Repository],
+        renderer: Renderer,
+        downloads: Downloads = _NO_DOWNLOADS,
+    ) -> None:
+        self.mirrors, self._renderer, self._downloads = mirrors, renderer, downloads
         self._repositories = repositories
 
     def repository(self, repo_id: str) -> Repository:
@@ -76,7 +87,13 @@ class Sources:
 
     @asynccontextmanager
     async def read(
-        self, git_path: GitPath, commit: str, platform: Platform[Any], *, deployed: bool = False
+        self,
+        git_path: GitPath,
+        commit: str,
+        platform: Platform[Any],
+        *,
+        deployed: bool = False,
+        provider: Any = None,
     ) -> AsyncIterator[Source]:
         """The repository at `commit` for `platform.load_desired_state`. Otherwise as `checkout`.
 
@@ -96,12 +113,12 @@ class Sources:
             refuse_excluded(shared.excluded, git_path.path)
             directory = resolve_directory(shared.root, git_path.path)
             await asyncio.to_thread(refuse_escaping_links, shared.root, directory)
-            source = self._source(commit, shared.root, directory, config)
+            source = self._source(commit, shared.root, directory, config, provider)
             writes = platform.writes_files(config)
             if writes or config.spec.encryption or config.spec.attachment:
                 copy = None if writes else await self._render_copy(source, git_path, platform, stack)
                 if copy is None:
-                    context = self.checkout(git_path, commit, deployed=deployed)
+                    context = self.checkout(git_path, commit, deployed=deployed, provider=provider)
                     copy = await stack.enter_async_context(context)
                 source = copy
             yield source
@@ -120,7 +137,7 @@ class Sources:
                 return None
             shutil.copytree(source.directory, directory)
             self._renderer.render(root, directory, source.config)
-            copy = self._source(source.commit, root, directory.resolve(), source.config)
+            copy = replace(source, root=root, directory=directory.resolve())
             try:
                 others = platform.reads(copy)
             except UserError:
@@ -133,11 +150,12 @@ class Sources:
 
     @asynccontextmanager
     async def checkout(
-        self, git_path: GitPath, commit: str, *, deployed: bool = False
+        self, git_path: GitPath, commit: str, *, deployed: bool = False, provider: Any = None
     ) -> AsyncIterator[Source]:
         """A copy of the repository at `commit` for one caller; it is removed when the block ends.
 
-        The application's secrets and attachments are rendered into its files. `deployed` as in `load_config`.
+        The application's secrets and attachments are rendered into its files. `deployed` as in `load_config`;
+        `provider` is the decoded `config` of the application's platform provider.
         """
         config = await self.load_config(git_path, commit, deployed=deployed)
         remote = self.repository(git_path.repo_id).remote
@@ -146,15 +164,19 @@ class Sources:
             await asyncio.to_thread(refuse_escaping_links, root, directory)
             if config.spec.encryption or config.spec.attachment:
                 await asyncio.to_thread(self._renderer.render, root, directory, config)
-            yield self._source(commit, root, directory, config)
+            yield self._source(commit, root, directory, config, provider)
 
-    def _source(self, commit: str, root: Path, directory: Path, config: ApplicationConfig) -> Source:
+    def _source(
+        self, commit: str, root: Path, directory: Path, config: ApplicationConfig, provider: Any
+    ) -> Source:
         return Source(
             commit=commit,
             root=root,
             directory=directory,
             config=config,
             download_env=self.mirrors.download_env,
+            provider=provider,
+            downloads=self._downloads,
         )
 
 
@@ -208,21 +230,3 @@ def resolve_directory(root: Path, path: str) -> Path:
     if not directory.is_dir():
         raise ConfigError(f"the application's path {path} is not a directory", remedy="restore the directory")
     return directory
-
-
-def refuse_escaping_links(root: Path, directory: Path) -> None:
-    """Raise Refused if a symbolic link below `directory` points outside the checkout."""
-    real_root = root.resolve()
-    for path in paths_below(directory):
-        # `resolve` raises for a link to itself.
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(real_root):
-            raise Refused(
-                f"the link {path.relative_to(root)} points outside the repository",
-                remedy="replace it with a file, or with a relative link inside the repository",
-            )
-
-
-def paths_below(directory: Path) -> Iterator[Path]:
-    """All directories, files and links below `directory`. Links are not followed."""
-    for parent, directories, files in os.walk(directory):
-        yield from (Path(parent, name) for name in (*directories, *files))

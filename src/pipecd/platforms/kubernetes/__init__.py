@@ -12,13 +12,9 @@ from pipecd.platforms.kubernetes.live import load_live_state, watch_cluster
 from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
-from pipecd.platforms.kubernetes.source import (
-    check_providers,
-    choose_strategy,
-    load_desired_state,
-    versions,
-)
+from pipecd.platforms.kubernetes.source import check_providers, load_desired_state, versions
 from pipecd.platforms.kubernetes.stages import STAGES
+from pipecd.platforms.kubernetes.strategy import choose_strategy
 
 platform = Platform(
     config_kind="KubernetesApp",

@@ -18,6 +18,11 @@ _REFUSED_FLAGS = frozenset(
 )
 #: Decodes a path of a YAML document.
 YAML_PATH = BeforeValidator(YamlPath.parse)
+#: Those that only change what is rendered. kubectl accepts many more, such as one that writes a file.
+_FLAGS = frozenset(
+    {"load-restrictor", "reorder", "enable-helm", "helm-kube-version", "helm-api-versions", "helm-debug"}
+    | {"enable-managedby-label", "allow-id-changes", "stack-trace"}
+)
 _NO_LIVE_STATE = Unused("live states are not reported yet")
 
 
@@ -27,6 +32,8 @@ def _flags(value: Mapping[str, str]) -> Mapping[str, str]:
             raise ValueError(f"{name!r} is not a flag of kustomize build: write it without dashes in front")
         if name in _REFUSED_FLAGS:
             raise ValueError(f"{name} is not allowed, because it runs programs or writes files")
+        if name not in _FLAGS:
+            raise ValueError(f"{name} is not one of the accepted flags: {', '.join(sorted(_FLAGS))}")
     return value
 
 
@@ -63,15 +70,15 @@ class HelmOptions(StrictModel):
     release_name: str = ""
     """Name of the release in templates. Default: the application's name."""
     set_values: Mapping[str, Text] = Field(default_factory=dict)
-    """Values, as with `--set`; they override `valueFiles`."""
+    """Values, as with `--set`, in this order; they override `valueFiles`."""
     value_files: Sequence[str] = ()
     """Value files, relative to the application's directory, or URLs. Later ones override earlier ones."""
     set_files: Mapping[str, InsideApplication] = Field(default_factory=dict)
     """Values that are the content of a file, as with `--set-file`."""
     api_versions: Sequence[str] = ()
-    """Added to `.Capabilities.APIVersions` of templates, which is Helm's default."""
+    """Added to Helm's own `.Capabilities.APIVersions` of templates. Default: those of the cluster."""
     kube_version: Text = ""
-    """`.Capabilities.KubeVersion` of templates. Default: that of the installed Helm."""
+    """`.Capabilities.KubeVersion` of templates. Default: that of the cluster."""
 
 
 class Input(StrictModel):
@@ -82,11 +89,15 @@ class Input(StrictModel):
     kubectl_version: Text = ""
     """Not used: kubectl is not needed. Accepted for compatibility with PipeCD."""
     kustomize_version: Text = ""
-    """Version of Kustomize, such as `5.5.0`. Empty: the installed one."""
+    """Version of Kustomize, such as `5.5.0`. Empty: the installed one. An agent without this version uses
+    another one, as for Helm.
+    """
     kustomize_options: Annotated[Mapping[str, Text], AfterValidator(_flags)] = Field(default_factory=dict)
     """Flags of `kustomize build`: `k: v` becomes `--k v`, and an empty value `--k`."""
     helm_version: Text = ""
-    """Version of Helm, such as `3.16.4`. Empty: the installed one."""
+    """Version of Helm, such as `3.16.4`. Empty: the installed one. An agent without this version uses the
+    newest one of the same major version, else another one, and says so in the log.
+    """
     helm_chart: HelmChart | None = None
     """The chart. If it is given, the application is rendered by Helm."""
     helm_options: HelmOptions = HelmOptions()

@@ -19,6 +19,8 @@ MAX_MANIFESTS = 5000
 MAX_BYTES = 32 * 1024 * 1024
 #: PipeCD's keys name a namespace also where there is none.
 DEFAULT_NAMESPACE = "default"
+#: The annotation of Helm's hooks.
+HOOK = "helm.sh/hook"
 
 
 @dataclass(frozen=True, order=True)
@@ -120,6 +122,9 @@ class ManifestReader:
     def __init__(self) -> None:
         self.manifests: list[Manifest] = []
         self.warnings: list[Warned] = []
+        #: Whether hooks of Helm are left out, and the names of those that were.
+        self.leaves_out_hooks = False
+        self.hooks: list[str] = []
         self._places: dict[Key, Place] = {}
         self._bytes = 0
 
@@ -139,6 +144,9 @@ class ManifestReader:
         for document in read_documents(text, file, self.warnings):
             source = _template(lines, document.line())
             for path, body in _objects(document.data):
+                if self.leaves_out_hooks and (hook := _hook(body)):
+                    self.hooks.append(hook)
+                    continue
                 self._add(document, path, body, Place(file, document.line(path)), source)
 
     def _add(
@@ -164,6 +172,17 @@ class ManifestReader:
             raise ConfigError(
                 f"the application has more than {MAX_MANIFESTS} objects", remedy="split it", place=place
             )
+
+
+def _hook(body: Any) -> str:
+    """The kind, name and moment of an object that Helm runs at a moment of its own; empty for others."""
+    metadata = body.get("metadata") if isinstance(body, Mapping) else None
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    if not isinstance(annotations, Mapping) or HOOK not in annotations:
+        return ""
+    assert isinstance(metadata, Mapping)
+    name = metadata.get("name") or metadata.get("generateName")
+    return f"{str(body.get('kind'))[:63]} {str(name)[:253]} ({str(annotations[HOOK])[:100]})"
 
 
 def _template(lines: Sequence[str], line: int) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipecd.config.application import ApplicationConfig
@@ -9,26 +10,45 @@ from pipecd.model.stage import Source
 from pipecd.platforms.kubernetes.config import Input
 from pipecd.platforms.kubernetes.manifest import Manifest, ManifestReader
 from pipecd.platforms.kubernetes.render import helm, kustomize, plain
-from pipecd.platforms.kubernetes.yaml_reader import Warned
+
+#: Hooks of a chart that a note names.
+_MAX_NAMED_HOOKS = 10
 
 
-async def render(source: Source) -> tuple[Sequence[Manifest], Sequence[Warned]]:
-    """The manifests as declared, in the order of the files, and warnings. Raises ConfigError.
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """The manifests as declared, in the order of the files."""
+
+    manifests: Sequence[Manifest]
+    #: What is probably a mistake in the files.
+    warnings: Sequence[str]
+    #: What the user should know about the rendering.
+    notes: Sequence[str]
+
+
+async def render(source: Source) -> Rendering:
+    """Raises ConfigError, or Temporary if something cannot be downloaded.
 
     The configuration decides: a chart, else a Kustomize overlay, else plain files.
     """
     reader = ManifestReader()
     config: ApplicationConfig = source.config
     app_input: Input = config.spec.input
+    notes: Sequence[str] = ()
     if app_input.helm_chart:
-        text = await helm.render(source, app_input)
+        text, notes = await helm.render(source, app_input)
+        reader.leaves_out_hooks = True
         await asyncio.to_thread(reader.read, text, "rendered by Helm")
     elif kustomize.is_overlay(source.directory):
-        text = await kustomize.render(source, app_input)
+        text, notes = await kustomize.render(source, app_input)
         await asyncio.to_thread(reader.read, text, "rendered by Kustomize")
     else:
         await asyncio.to_thread(plain.read, source, app_input, reader)
-    return reader.manifests, reader.warnings
+    return Rendering(
+        manifests=reader.manifests,
+        warnings=[str(warning) for warning in reader.warnings],
+        notes=[*notes, *_hook_notes(reader.hooks)],
+    )
 
 
 def reads(source: Source) -> Collection[Path] | None:
@@ -36,10 +56,18 @@ def reads(source: Source) -> Collection[Path] | None:
     app_input: Input = source.config.spec.input
     if app_input.helm_chart:
         return helm.reads(source, app_input)
-    return kustomize.reads(source) if kustomize.is_overlay(source.directory) else ()
+    return kustomize.reads(source, app_input) if kustomize.is_overlay(source.directory) else ()
 
 
 def writes_files(config: ApplicationConfig) -> bool:
-    """Helm, and Kustomize with some of its options, download charts into the checkout."""
+    """Whether rendering changes files of the checkout."""
     app_input: Input = config.spec.input
-    return app_input.helm_chart is not None or bool(app_input.kustomize_options)
+    return app_input.helm_chart is None and kustomize.writes_files(app_input)
+
+
+def _hook_notes(hooks: Sequence[str]) -> Sequence[str]:
+    if not hooks:
+        return ()
+    named = ", ".join(hooks[:_MAX_NAMED_HOOKS])
+    more = f" and {len(hooks) - _MAX_NAMED_HOOKS} more" if len(hooks) > _MAX_NAMED_HOOKS else ""
+    return (f"Hooks of the chart are not run: {named}{more}",)

@@ -41,6 +41,8 @@ async def target_manifests(work: Work[Any], source: Source) -> tuple[Sequence[Ma
     await _store(work, CURRENT, source.commit, desired.manifests)
     for warning in desired.warnings:
         work.log.info(f"Warning: {warning}")
+    for note in desired.notes:
+        work.log.info(note)
     work.log.info(f"Rendered {len(desired.manifests)} objects")
     return desired.manifests, {DIGEST: rendered}
 
