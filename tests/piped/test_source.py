@@ -181,14 +181,14 @@ async def test_secrets_and_attachments_are_rendered_into_a_copy(sources: Sources
     ("app_input", "writes"),
     [
         ({}, False),
-        ({"helmChart": {"path": "chart"}}, True),
+        # Dependencies are downloaded into a copy of the chart.
+        ({"helmChart": {"path": "chart"}}, False),
+        ({"kustomizeOptions": {"load-restrictor": "LoadRestrictionsNone"}}, False),
         ({"kustomizeOptions": {"enable-helm": ""}}, True),
     ],
 )
-def test_helm_and_options_of_kustomize_get_a_checkout_of_their_own(
-    app_input: dict[str, Any], writes: bool
-) -> None:
-    """They download charts into it."""
+def test_charts_in_overlays_get_a_checkout_of_their_own(app_input: dict[str, Any], writes: bool) -> None:
+    """Kustomize downloads them into it."""
     text = app_file(input=app_input).replace("TerraformApp", "KubernetesApp")
     config = decode_config(text.encode(), "app.pipecd.yaml")
     assert load_platform("KUBERNETES").writes_files(config) is writes

@@ -23,7 +23,7 @@ from pipecd.piped.credentials import chart_ssh_keys, configured_secrets, git_cre
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.deploy.workers import Workers
-from pipecd.piped.downloads import downloads
+from pipecd.piped.downloads import configured_downloads
 from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.key_pair import load_key_pair
 from pipecd.piped.loop import Wake, repeat
@@ -100,7 +100,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             other_repositories,
             EncryptedObjects(client, key, home / "kept"),
             renderer,
-            downloads(spec, home / "cache", other_repositories.checkout),
+            configured_downloads(spec, home / "cache", other_repositories.checkout),
         )
         health = health_check(
             client,

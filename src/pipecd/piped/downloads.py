@@ -7,7 +7,7 @@ from pipecd.model.downloads import ChartRegistry, ChartRepository, Downloads, Op
 from pipecd.remotes import http_origin
 
 
-def downloads(spec: PipedSpec, cache: Path, open_repository: OpenRepository) -> Downloads:
+def configured_downloads(spec: PipedSpec, cache: Path, open_repository: OpenRepository) -> Downloads:
     """`cache` is a directory that is created when it is needed, and may be deleted at any time."""
     remotes = [repository.remote for repository in spec.repositories]
     remotes += [repository.git_remote or repository.address for repository in spec.chart_repositories]

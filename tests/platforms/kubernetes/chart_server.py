@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import yaml
 
-from tests.cluster.certificates import Authority
+from pipecd.quickstart.simulated_cluster.certificates import Authority
 
 USER, PASSWORD = "robot", "pass-word-4711"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
