@@ -1,23 +1,31 @@
 """Calls the stages of the Kubernetes platform as the agent does, in a namespace of a real cluster."""
 
 import json
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config.application import StageConfig
 from pipecd.errors import ConfigError, NotFound
 from pipecd.model.deployment import Stage
 from pipecd.model.provider import NamedProvider
 from pipecd.model.stage import Failed, Outcome, Work
+from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config import Provider
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import AwsRunner, load_source
+
+#: How long the cluster may take for what it does by itself (seconds).
+TIMEOUT = 30.0
+#: The field manager of `kubectl apply`, which PipeCD's agent runs.
+KUBECTL = "kubectl-client-side-apply"
 
 
 @dataclass
@@ -43,6 +51,11 @@ class KubernetesRunner(AwsRunner):
     others: Mapping[str, Provider] = field(default_factory=dict)
     storage: Storage = field(default_factory=Storage)
     piped: str = "piped-1"
+
+    async def run(self, name: str, **options: Any) -> Outcome:
+        """See `AwsRunner.run`. The calls share a connection, as in the agent."""
+        async with connection_pool(SYSTEM_CLOCK):
+            return await super().run(name, **options)
 
     def _work(self, name: str, stage_id: str, options: Mapping[str, Any], *, interrupted: bool) -> Work[Any]:
         work = super()._work(name, stage_id, options, interrupted=interrupted)
@@ -152,8 +165,23 @@ class Shop:
         path, content_type = f"{self.path(kind, name)}?fieldManager={manager}", "application/merge-patch+json"
         return self.cluster.request(path, body, method="PATCH", content_type=content_type)
 
+    def list(self, kind: str) -> Sequence[Any]:
+        items: Sequence[Any] = self.cluster.get(self.path(kind))["items"]
+        return items
+
+    def delete(self, kind: str, name: str) -> None:
+        self.cluster.request(self.path(kind, name), method="DELETE")
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """What the cluster does meanwhile takes milliseconds; a check is a request."""
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            assert time.monotonic() < deadline, "the cluster did not get into the expected state"
+            time.sleep(0.02)
+
     def path(self, kind: str, *parts: str) -> str:
-        groups = {"deployments": "/apis/apps/v1", "statefulsets": "/apis/apps/v1", "jobs": "/apis/batch/v1"}
+        apps = dict.fromkeys(("deployments", "statefulsets", "replicasets", "daemonsets"), "/apis/apps/v1")
+        groups = {**apps, "jobs": "/apis/batch/v1"}
         return "/".join([groups.get(kind, "/api/v1"), "namespaces", self.namespace, kind, *parts])
 
 
@@ -194,3 +222,32 @@ def service(name: str, **selector: str) -> dict[str, Any]:
         "metadata": {"name": name},
         "spec": {"selector": {"app": name, **selector}, "ports": [{"port": 80}]},
     }
+
+
+def piped_annotations(shop: Shop, manifest: Mapping[str, Any], *, application: str = "") -> dict[str, str]:
+    """What PipeCD's agent writes on an object that it applies."""
+    api_version, name = manifest["apiVersion"], manifest["metadata"]["name"]
+    return {
+        "pipecd.dev/managed-by": "piped",
+        "pipecd.dev/piped": "piped-1",
+        "pipecd.dev/application": application or shop.application,
+        "pipecd.dev/commit-hash": "commit-9",
+        "pipecd.dev/resource-key": f"{api_version}:{manifest['kind']}:{shop.namespace}:{name}",
+        "pipecd.dev/original-api-version": api_version,
+        "pipecd.dev/variant": "primary",
+    }
+
+
+def apply_as_piped(shop: Shop, manifest: dict[str, Any], *, application: str = "") -> None:
+    """What `kubectl apply` of PipeCD's agent does to a ConfigMap, whether it exists or not."""
+    name, annotations = (
+        manifest["metadata"]["name"],
+        piped_annotations(shop, manifest, application=application),
+    )
+    applied = {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
+    last = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(applied)}
+    body = {**applied, "metadata": {**applied["metadata"], "annotations": {**annotations, **last}}}
+    if shop.get("configmaps", name):
+        shop.patch("configmaps", name, body, manager=KUBECTL)
+    else:
+        shop.create("configmaps", body, manager=KUBECTL)

@@ -125,7 +125,7 @@ async def test_what_the_cluster_would_refuse_is_shown(shop: Shop) -> None:
     assert result.error.startswith("the cluster would refuse the sync:") and result.error.count("\n- ") == 3
     for text in (
         'cannot be changed: Deployment.apps "web" is invalid: spec.selector',
-        ".dat: field not declared in schema",
+        "there is no field dat",
         "the cluster has no kind Gizmo",
     ):
         assert text in result.details

@@ -14,8 +14,8 @@ from pipecd.platforms.kubernetes.cluster.api import ApiClient
 from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded
+from tests.platforms.kubernetes.killer import Killer
 from tests.platforms.kubernetes.stage_runner import Shop
-from tests.platforms.kubernetes.test_kill import Killer
 from tests.platforms.kubernetes.test_progressive import (
     GATEWAY_SPEC,
     VARIANT,

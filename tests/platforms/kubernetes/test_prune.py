@@ -1,16 +1,18 @@
 """Pruning on a real cluster: what is deleted, and above all what is not."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipecd.model.stage import Again
-from pipecd.platforms.kubernetes.stages import job
+from pipecd.model.stage import Again, Failed
+from pipecd.platforms.kubernetes.cluster.api import ApiClient
+from pipecd.platforms.kubernetes.stages import job, prune
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
-from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
+from tests.platforms.kubernetes.stage_runner import Shop, apply_as_piped, config_map, deployment
 
 PRUNE = {"quickSync": {"prune": True}}
 
@@ -152,22 +154,192 @@ async def test_an_empty_application_deletes_nothing(shop: Shop) -> None:
     assert names(shop) == {"a"}
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_random_changes_leave_the_cluster_as_a_clean_apply_would(shop: Shop, seed: int) -> None:
-    """From A to B and back to A, with a foreign object among them."""
+async def test_a_person_deletes_what_asks_for_confirmation(shop: Shop) -> None:
+    kept = config_map("kept")
+    kept["metadata"]["annotations"] = {"argocd.argoproj.io/sync-options": "Prune=confirm"}
+    first = shop.commit(kept, config_map("gone"))
+    assert_succeeded(await shop.runner(first).run("K8S_SYNC"))
+    runner = shop.runner(first).next_deployment(shop.commit(config_map("a"), **PRUNE))
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    assert names(shop) == {"a", "kept"}
+    log = "\n".join(runner.log.lines)
+    assert "is not in Git, and is kept: with Prune=confirm, a person deletes it" in log
+
+
+async def test_what_does_not_end_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prune, "GONE_TIMEOUT", 2.0)
+    held = config_map("held")
+    held["metadata"]["finalizers"] = ["example.com/hangs"]
+    first = shop.commit(held, config_map("a"))
+    assert_succeeded(await shop.runner(first).run("K8S_SYNC"))
+    runner = shop.runner(first).next_deployment(shop.commit(config_map("a"), **PRUNE))
+    done = assert_succeeded(await runner.run("K8S_SYNC"))
+    assert "1 deleted objects have not ended yet" in done.note
+    log = "\n".join(runner.log.lines)
+    assert "is still being deleted: it waits for its finalizers example.com/hangs" in log
+    shop.patch("configmaps", "held", {"metadata": {"finalizers": None}})
+
+
+async def test_objects_of_piped_are_found_by_the_running_commit(shop: Shop) -> None:
+    """PipeCD's agent writes annotations and no labels."""
+    for name in ("a", "b", "foreign"):
+        piped = "other" if name == "foreign" else shop.application
+        apply_as_piped(shop, config_map(name), application=piped)
+    first = shop.commit(config_map("a"), config_map("b"), config_map("foreign"))
+    runner = shop.runner(shop.commit(config_map("a"), **PRUNE), first)
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    assert names(shop) == {"a", "foreign"}
+
+
+async def test_kinds_are_listed_again_only_if_the_application_had_them(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time, everything is looked at."""
+    lists: list[str] = []
+    send = ApiClient.send
+
+    async def counted(client: ApiClient, method: str, path: str, **options: Any) -> Any:
+        if "labelSelector" in (options.get("params") or {}):
+            lists.append(path.rpartition("/")[2])
+        return await send(client, method, path, **options)
+
+    monkeypatch.setattr(ApiClient, "send", counted)
+    first = shop.commit(config_map("a"), service("a"), **PRUNE)
+    runner = shop.runner(first)
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    assert {"configmaps", "services", "secrets", "deployments"} <= set(lists)
+    for commit in (shop.commit(config_map("a"), **PRUNE), shop.commit(config_map("a"), **PRUNE)):
+        lists.clear()
+        runner = runner.next_deployment(commit)
+        assert_succeeded(await runner.run("K8S_SYNC"))
+        assert sorted(lists) == ["configmaps", "services"]
+    assert shop.get("services", "a") is None
+
+
+async def test_a_rollback_deletes_what_the_failed_commit_added(shop: Shop) -> None:
+    """Not what was there before, what is kept, and what another program made or changed hands."""
+    before = shop.create("configmaps", config_map("before", {"x": "1"}))
+    first = shop.commit(config_map("a"))
+    assert_succeeded(await shop.runner(first).run("K8S_SYNC"))
+    volume = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": volume,
+    }
+    failing = shop.commit(
+        config_map("a", {"x": "2"}),
+        config_map("added"),
+        config_map("before", {"x": "2"}),
+        config_map("kept", prune="disabled"),
+        claim,
+        deployment("web", "web:nopull", deadline=2),
+    )
+    runner = shop.runner(first).next_deployment(failing)
+    assert isinstance(await runner.run("K8S_SYNC"), Failed)
+    assert names(shop) == {"a", "added", "before", "kept"}
+    assert_succeeded(await runner.run("ROLLBACK"))
+    assert f"Deleted ConfigMap added in {shop.namespace}" in runner.log.lines
+    assert names(shop) == {"a", "before", "kept"}
+    assert shop.get("deployments", "web") is None
+    assert shop.get("persistentvolumeclaims", "data") is not None
+    assert shop.get("configmaps", "before")["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+def service(name: str, port: int = 80) -> dict[str, Any]:
+    spec = {"selector": {"app": name}, "ports": [{"port": port}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def secret(name: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+
+
+def role(name: str, data: dict[str, str]) -> dict[str, Any]:
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": sorted(data)}]
+    metadata = {"name": name, "annotations": data}
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": metadata,
+        "rules": rules,
+    }
+
+
+#: How a random object of each kind is made from random texts, and its path.
+MAKERS: dict[str, tuple[Callable[[str, dict[str, str]], Any], str]] = {
+    "ConfigMap": (config_map, "/api/v1/namespaces/{}/configmaps"),
+    "Secret": (secret, "/api/v1/namespaces/{}/secrets"),
+    "Service": (lambda name, data: service(name, 80 + len(data)), "/api/v1/namespaces/{}/services"),
+    "Role": (role, "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles"),
+}
+
+
+def random_objects(rng: random.Random) -> list[Any]:
+    """At least one."""
+    chosen = rng.sample([(kind, name) for kind in MAKERS for name in "abc"], rng.randint(1, 9))
+    return [
+        MAKERS[kind][0](name, {key: str(rng.randint(0, 3)) for key in rng.sample("xyz", rng.randint(1, 3))})
+        for kind, name in chosen
+    ]
+
+
+def content(shop: Shop, namespace: str) -> dict[tuple[str, str], Any]:
+    """What the objects of the namespace contain, without what differs between namespaces and times."""
+    found = {}
+    for kind, (_, path) in MAKERS.items():
+        for item in shop.cluster.get(path.format(namespace))["items"]:
+            metadata = item["metadata"]
+            annotations = {
+                key: value
+                for key, value in (metadata.get("annotations") or {}).items()
+                if not key.startswith("pipecd.dev/")
+            }
+            spec = {key: value for key, value in (item.get("spec") or {}).items() if "lusterIP" not in key}
+            body = {key: item[key] for key in ("data", "rules") if key in item}
+            found[kind, metadata["name"]] = (sorted(metadata.get("labels") or ()), annotations, spec, body)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_random_changes_leave_the_cluster_as_a_clean_apply_would(
+    shop: Shop, seed: int, cluster: Cluster, tmp_path: Path
+) -> None:
+    """From A to B and back to A, among foreign objects and copies that an operator made of ours."""
     rng = random.Random(seed)
-
-    def some() -> dict[str, dict[str, str]]:
-        chosen = rng.sample("abcdefgh", rng.randint(1, 6))
-        return {name: {key: str(rng.randint(0, 3)) for key in rng.sample("xyz", 2)} for name in chosen}
-
-    shop.create("configmaps", config_map("foreign", {"x": "1"}))
-    a, b = some(), some()
-    runner = None
+    sets = {name: random_objects(rng) for name in "AB"}
     settings = {"quickSync": {"prune": True, "pruneLimit": 100}}
-    for wanted in (a, b, a):
-        commit = shop.commit(*(config_map(name, data) for name, data in wanted.items()), **settings)
+    clean = {}
+    for name, objects in sets.items():
+        other = f"{shop.namespace}-{name.lower()}"
+        (tmp_path / name).mkdir()
+        copy = Shop(cluster, other, tmp_path / name)
+        spec = {**settings, "input": {"namespace": other, "autoCreateNamespace": True}}
+        assert_succeeded(await copy.runner(copy.commit(*objects, **spec)).run("K8S_SYNC"))
+        clean[name] = content(copy, other)
+    shop.create("configmaps", config_map("foreign", {"x": "1"}))
+    foreign = content(shop, shop.namespace)
+    runner = None
+    for name in "ABA":
+        commit = shop.commit(*sets[name], **settings)
         runner = runner.next_deployment(commit) if runner else shop.runner(commit)
         assert_succeeded(await runner.run("K8S_SYNC"))
-        live = {name: shop.get("configmaps", name).get("data") for name in names(shop)}
-        assert live == {**wanted, "foreign": {"x": "1"}}
+        live = content(shop, shop.namespace)
+        assert live == {**clean[name], **foreign}, f"seed {seed}, after {name}"
+        foreign = {**foreign, **copy_as_operator(shop, rng, live, foreign)}
+
+
+def copy_as_operator(shop: Shop, rng: random.Random, live: Any, foreign: Any) -> dict[tuple[str, str], Any]:
+    """An operator copies one of our objects with all its labels and annotations, under another name."""
+    kind, name = rng.choice(sorted(live.keys() - foreign.keys()))
+    path = MAKERS[kind][1].format(shop.namespace)
+    original = shop.cluster.get(f"{path}/{name}")
+    metadata = {key: original["metadata"].get(key) or {} for key in ("labels", "annotations")}
+    copy = f"copy-{len(foreign)}-{name}"
+    body = {key: original[key] for key in ("apiVersion", "kind", "data", "rules") if key in original}
+    if kind == "Service":
+        body["spec"] = {key: original["spec"][key] for key in ("ports", "selector")}
+    created = {**body, "metadata": {**metadata, "name": copy}}
+    shop.cluster.request(f"{path}?fieldManager=operator", created)
+    return {(kind, copy): content(shop, shop.namespace)[kind, copy]}

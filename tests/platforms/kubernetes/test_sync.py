@@ -1,7 +1,6 @@
 """K8S_SYNC and ROLLBACK on a real cluster."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -63,7 +62,7 @@ async def test_an_object_of_another_application_is_refused_unless_it_is_adopted(
     shop.create("configmaps", other)
     runner = shop.runner(shop.commit(config_map("settings", {"a": "2"})))
     message = failure_text(await runner.run("K8S_SYNC"))
-    assert "exists, and belongs to the application other; remove it there, or annotate it here" in message
+    assert "exists, and belongs to the application other; remove it there, or, also if that" in message
     assert "000.yaml:1" in message
     adopted = config_map("settings", {"a": "2"}, adopt="true")
     assert_succeeded(await shop.runner(shop.commit(adopted)).run("K8S_SYNC"))
@@ -167,28 +166,11 @@ async def test_a_namespace_is_created_and_never_deleted(shop: Shop) -> None:
     assert created["metadata"].get("annotations") is None
 
 
-@pytest.mark.parametrize(
-    ("manifest", "message"),
-    [
-        (
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "dat": {}},
-            ".dat: field not declared",
-        ),
-        (
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "A_b"}},
-            'ConfigMap "A_b" is invalid',
-        ),
-        (
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "other"}},
-            "ConfigMap a in other names another namespace than input.namespace",
-        ),
-    ],
-)
-async def test_what_the_cluster_refuses_is_named_with_its_file(
-    shop: Shop, manifest: Any, message: str
-) -> None:
+async def test_an_object_in_another_namespace_than_that_of_the_input_is_refused(shop: Shop) -> None:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "other"}}
     text = failure_text(await shop.runner(shop.commit(config_map("z"), manifest)).run("K8S_SYNC"))
-    assert message in text and "001.yaml:1" in text
+    assert "ConfigMap a in other names another namespace than input.namespace" in text
+    assert "001.yaml:1" in text
 
 
 async def test_an_immutable_field_names_the_ways_out(shop: Shop) -> None:

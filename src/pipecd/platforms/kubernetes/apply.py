@@ -4,36 +4,42 @@ Uses server-side apply as the manager `pipecd`: fields that are removed from Git
 and fields of others stay.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipecd.errors import ConfigError, Conflict, NotFound, Refused, Temporary
-from pipecd.platforms.kubernetes.cluster.api import Object
+from pipecd.platforms.kubernetes.cluster.api import Answer, Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster
 from pipecd.platforms.kubernetes.cluster.errors import Rejected
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.field_managers import has_kubectl_fields, take_over
 from pipecd.platforms.kubernetes.field_rules import NO_RULES, FieldRules, take_added_fields
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
-from pipecd.platforms.kubernetes.mark import KUBECTL_MANAGERS, MANAGER, check_owner, foreign_marks
+from pipecd.platforms.kubernetes.mark import MANAGER, check_owner
 from pipecd.platforms.kubernetes.normal import normalize
+from pipecd.platforms.kubernetes.refusal import (
+    NEVER_RECREATED,
+    ON_IMMUTABLE,
+    RECREATE,
+    duplicates_of_others,
+    has_duplicate_keys,
+    immutable,
+    is_immutable,
+    refused,
+)
+from pipecd.platforms.kubernetes.replacing import with_foreign_metadata, with_git_ports
+from pipecd.platforms.kubernetes.scaling import with_replicas
 
 #: Annotations of PipeCD, with their value.
 REPLACE, FORCE_REPLACE = "pipecd.dev/sync-by-replace", "pipecd.dev/force-sync-by-replace"
 ENABLED = "enabled"
-#: What happens when a field cannot be changed: the value "recreate" deletes the object and creates it again.
-ON_IMMUTABLE, RECREATE = "pipecd.dev/on-immutable", "recreate"
 #: Written on objects that are created again at every sync: which run of a stage did.
 RUN = "pipecd.dev/run"
-#: Kinds that contain data or other objects: they are never deleted to change a field.
-NEVER_RECREATED = frozenset(
-    {"PersistentVolumeClaim", "PersistentVolume", "Namespace", "CustomResourceDefinition"}
-)
 _ARGO_SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_IMMUTABLE = ("field is immutable", "immutable field", "may not change", "updates to ")
 #: Another program may change the object between reading and writing it.
 _ATTEMPTS = 5
+#: Of a condition of a namespace, in characters.
+_MAX_CONDITION = 300
 
 Log = Callable[[str], None]
 
@@ -70,6 +76,35 @@ class MustRecreate:
     reason: str
 
 
+class BeingDeleted(Refused):
+    """The object in the cluster is being deleted: it must be gone before it can be created again."""
+
+    def __init__(self, placed: Placed, live: Object) -> None:
+        self.key = str(placed)
+        remedy = "end what it waits for, or remove the finalizers if their controller is gone"
+        super().__init__(
+            f"{placed} is still being deleted{describe_deletion(live)}",
+            remedy=remedy,
+            place=placed.manifest.place,
+        )
+
+
+def describe_deletion(live: Object) -> str:
+    """What an object that is being deleted waits for, such as `: it waits for its finalizers a, b`."""
+    finalizers = [
+        *(live["metadata"].get("finalizers") or ()),
+        *((live.get("spec") or {}).get("finalizers") or ()),
+    ]
+    conditions = (live.get("status") or {}).get("conditions") or ()
+    remaining = [
+        str(condition.get("message"))[:_MAX_CONDITION]
+        for condition in conditions
+        if live.get("kind") == "Namespace" and condition.get("status") == "True"
+    ]
+    waits = f": it waits for its finalizers {', '.join(map(str, finalizers[:10]))}" if finalizers else ""
+    return waits + (f" ({'; '.join(remaining[:5])})" if remaining else "")
+
+
 async def place(cluster: Cluster, manifest: Manifest, namespace: str) -> Placed:
     """`namespace` is that of objects that name none. Raises UnknownKind, and ConfigError for another one."""
     found = await cluster.kinds.find(manifest.api_version, manifest.kind)
@@ -101,25 +136,26 @@ async def apply(
     *,
     rules: FieldRules = NO_RULES,
     known: Object | None = None,
+    declared: Sequence[Manifest] = (),
     dry_run: bool = False,
 ) -> Object | MustRecreate:
     """The object as the cluster has it now, or would have it. Raises Refused with the place in Git.
 
-    `placed` has the marks of the application. `known` is the object if it has just been read. Repeating it
-    has no further effect.
+    `placed` has the marks of the application. `known` is the object if it has just been read, and `declared`
+    are the objects of the application. Repeating it has no further effect. Raises BeingDeleted if the object
+    must be gone first, except for a dry run.
     """
     for _ in range(_ATTEMPTS):
         live, known = known or await find_live(cluster, placed), None
         if live is not None:
             check_owner(live, placed.manifest, application)
-        if live is not None and not dry_run and _must_recreate(placed.manifest, live):
-            return MustRecreate(live["metadata"]["uid"], "force-sync-by-replace is set")
+            if not dry_run and live["metadata"].get("deletionTimestamp"):
+                raise BeingDeleted(placed, live)
+            if not dry_run and _must_recreate(placed.manifest, live):
+                return MustRecreate(live["metadata"]["uid"], "force-sync-by-replace is set")
+        sending = _Sending(cluster, placed, live, log, rules, declared, dry_run)
         try:
-            if live is not None and not dry_run:
-                live = await _take_over(cluster, placed, live, log)
-                if rules.strict:
-                    live = await take_added_fields(cluster, placed.type, live, log)
-            return await _send(cluster, placed, live, log, rules, dry_run=dry_run)
+            return await sending.send()
         except Rejected as error:
             return _rejected(placed, live, error)
         except Conflict:
@@ -143,104 +179,111 @@ def _argo_options(manifest: Manifest) -> set[str]:
     return {option.strip() for option in manifest.annotations.get(_ARGO_SYNC_OPTIONS, "").split(",")}
 
 
-async def _send(
-    cluster: Cluster, placed: Placed, live: Object | None, log: Log, rules: FieldRules, *, dry_run: bool
-) -> Object:
-    body = rules.keep_ignored(placed.manifest, normalize(placed.manifest, live, log), live)
-    where = (placed.type, placed.namespace)
-    by_replace = placed.manifest.annotations.get(REPLACE) == ENABLED
-    if by_replace or "Replace=true" in _argo_options(placed.manifest):
-        if live is None:
-            answer = await cluster.api.create(*where, body, manager=MANAGER, dry_run=dry_run)
-        else:
-            version = live["metadata"]["resourceVersion"]
-            body["metadata"] = {**body["metadata"], "resourceVersion": version}
-            answer = await cluster.api.replace(*where, placed.name, body, manager=MANAGER, dry_run=dry_run)
-    else:
+def asks_to_replace(manifest: Manifest) -> bool:
+    """Whether the object is replaced at every sync instead of applied."""
+    return manifest.annotations.get(REPLACE) == ENABLED or "Replace=true" in _argo_options(manifest)
+
+
+@dataclass(frozen=True)
+class _Sending:
+    """One attempt to bring an object to the state in Git."""
+
+    cluster: Cluster
+    placed: Placed
+    live: Object | None
+    log: Log
+    rules: FieldRules
+    declared: Sequence[Manifest]
+    dry_run: bool
+
+    async def send(self) -> Object:
+        """Raises Rejected, and Conflict if the object changed meanwhile."""
+        manifest, live = self.placed.manifest, self.live
+        normal = normalize(manifest, self.log)
+        if asks_to_replace(manifest):
+            body = self.rules.keep_ignored(manifest, normal, live)
+            return await self._replace(await self._with_replicas(body, live, whole=True), live)
+        if live is not None and not self.dry_run:
+            live = await take_over(self.cluster, self.placed.type, manifest, live, self.log)
+            if self.rules.strict:
+                live = await take_added_fields(self.cluster, self.placed.type, live, self.log)
+        body = await self._with_replicas(self.rules.keep_ignored(manifest, normal, live), live)
         try:
-            answer = await cluster.api.apply(
-                *where, placed.name, body, manager=MANAGER, force=False, dry_run=dry_run
-            )
+            return await self._apply(body)
+        except Rejected as error:
+            if has_duplicate_keys(error):
+                return await self._replace_because(error, body, live)
+            if live is None or not duplicates_of_others(error):
+                raise
+            return await self._apply_with_git_ports(error, body, live)
+
+    async def _apply(self, body: Object) -> Object:
+        api, name = self.cluster.api, self.placed.name
+        where = (self.placed.type, self.placed.namespace, name)
+        try:
+            answer = await api.apply(*where, body, manager=MANAGER, force=False, dry_run=self.dry_run)
         except Conflict as conflict:
-            if not dry_run:
-                log(f"{placed}: taking fields over: {conflict}")
-            answer = await cluster.api.apply(
-                *where, placed.name, body, manager=MANAGER, force=True, dry_run=dry_run
-            )
-    if not dry_run:
-        for warning in answer.warnings:
-            log(f"{placed}: {warning}")
-    return answer.object
+            if not self.dry_run:
+                self.log(f"{self.placed}: taking fields over: {conflict}")
+            answer = await api.apply(*where, body, manager=MANAGER, force=True, dry_run=self.dry_run)
+        return self._object(answer)
 
+    async def _replace(self, body: Object, live: Object | None) -> Object:
+        where = (self.placed.type, self.placed.namespace)
+        if live is None:
+            answer = await self.cluster.api.create(*where, body, manager=MANAGER, dry_run=self.dry_run)
+            return self._object(answer)
+        version = live["metadata"]["resourceVersion"]
+        body = {**body, "metadata": {**body["metadata"], "resourceVersion": version}}
+        name = self.placed.name
+        answer = await self.cluster.api.replace(*where, name, body, manager=MANAGER, dry_run=self.dry_run)
+        return self._object(answer)
 
-async def _take_over(cluster: Cluster, placed: Placed, live: Object, log: Log) -> Object:
-    """Make fields that kubectl or PipeCD's agent applied ours, so that those removed from Git are removed.
+    async def _replace_because(self, error: Rejected, body: Object, live: Object | None) -> Object:
+        """A list in Git has two items of one key, which kubectl and the API accept."""
+        self.log(f"{self.placed}: replacing it, because it cannot be applied: {error.what}")
+        if live is not None:
+            body = with_foreign_metadata(await self._with_replicas(body, live, whole=True), live)
+        return await self._replace(body, live)
 
-    Fields that people changed with `kubectl edit` and the like stay theirs.
-    """
-    metadata = live["metadata"]
-    entries: Sequence[Mapping[str, Any]] = metadata.get("managedFields") or ()
-    ours = [entry for entry in entries if _is_ours(entry)]
-    theirs = [entry for entry in entries if _is_kubectl(entry)]
-    marks = foreign_marks(live)
-    if (ours or not theirs) and not marks:
-        return live
-    operations: list[dict[str, Any]] = [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
-    ]
-    if theirs and not ours:
-        fields: dict[str, Any] = {}
-        for entry in theirs:
-            fields = _union(fields, entry.get("fieldsV1") or {})
-        rest = [entry for entry in entries if not _is_kubectl(entry)]
-        moved = {**theirs[0], "manager": MANAGER, "operation": "Apply", "fieldsV1": fields}
-        operations.append({"op": "replace", "path": "/metadata/managedFields", "value": [moved, *rest]})
-        marks = [*marks, *([_LAST_APPLIED] if _LAST_APPLIED in metadata.get("annotations", {}) else [])]
-        managers = ", ".join(dict.fromkeys(str(entry["manager"]) for entry in theirs))
-        log(f"{placed}: taking over what {managers} applied")
-    for mark in marks:
-        escaped = mark.replace("~", "~0").replace("/", "~1")
-        operations.append({"op": "remove", "path": f"/metadata/annotations/{escaped}"})
-    answer = await cluster.api.json_patch(placed.type, placed.namespace, placed.name, operations)
-    return answer.object
+    async def _apply_with_git_ports(self, error: Rejected, body: Object, live: Object) -> Object:
+        """A port was changed, and another manager still has the one before: two ports have the same name."""
+        if has_kubectl_fields(live) and not self.dry_run:
+            kind, manifest = self.placed.type, self.placed.manifest
+            live = await take_over(self.cluster, kind, manifest, live, self.log, from_kubectl=True)
+            try:
+                return await self._apply(body)
+            except Rejected as again:
+                if not duplicates_of_others(again):
+                    raise
+        replaced = await self._replace(with_git_ports(live, body), live)
+        if self.dry_run:
+            return replaced
+        self.log(f"{self.placed}: its ports were taken over from other managers: {error.what}")
+        return await self._apply(body)
 
+    async def _with_replicas(self, body: Object, live: Object | None, *, whole: bool = False) -> Object:
+        log, declared = self.log, self.declared
+        return await with_replicas(
+            self.cluster, self.placed.type, body, live, log, declared=declared, whole=whole
+        )
 
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    return entry.get("manager") == MANAGER and entry.get("operation") == "Apply"
-
-
-def _is_kubectl(entry: Mapping[str, Any]) -> bool:
-    return (
-        entry.get("manager") in KUBECTL_MANAGERS
-        and entry.get("operation") == "Update"
-        and not entry.get("subresource")
-    )
-
-
-def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Sets of fields are trees of keys."""
-    both = {key: _union(one[key], other[key]) for key in one.keys() & other.keys()}
-    return {**one, **other, **both}
+    def _object(self, answer: Answer) -> Object:
+        if not self.dry_run:
+            for warning in answer.warnings:
+                self.log(f"{self.placed}: {warning}")
+        return answer.object
 
 
 def _rejected(placed: Placed, live: Object | None, error: Rejected) -> MustRecreate:
     """Raises Refused unless the object may be created again."""
-    message = error.what
-    immutable = any(text in message for text in _IMMUTABLE) and error.status.reason == "Invalid"
-    if live is None or not immutable:
-        raise Refused(f"{placed} was refused: {message}", place=placed.manifest.place) from error
-    kind = placed.manifest.kind
-    if kind in NEVER_RECREATED:
-        raise Refused(
-            f"{placed} cannot be changed: {message}",
-            remedy=f"a {kind} is never deleted to change a field; create another one and move to it",
-            place=placed.manifest.place,
-        ) from error
-    if placed.manifest.annotations.get(ON_IMMUTABLE) == RECREATE or asks_to_recreate(placed.manifest):
-        return MustRecreate(live["metadata"]["uid"], message)
-    raise Refused(
-        f"{placed} cannot be changed: {message}",
-        remedy="undo the change, give the object another name, or let it be deleted and created again:"
-        f" annotate it with {ON_IMMUTABLE}: {RECREATE}",
-        place=placed.manifest.place,
-    ) from error
+    if live is None or not is_immutable(error):
+        raise refused(placed.manifest, error) from error
+    # A rollback may create again what the failed commit was allowed to.
+    consents = (placed.manifest.annotations, live["metadata"].get("annotations") or {})
+    consented = asks_to_recreate(placed.manifest) or any(
+        annotations.get(ON_IMMUTABLE) == RECREATE for annotations in consents
+    )
+    if consented and placed.manifest.kind not in NEVER_RECREATED:
+        return MustRecreate(live["metadata"]["uid"], error.what)
+    raise immutable(placed.manifest, error) from error

@@ -20,6 +20,7 @@ from pipecd.platforms.kubernetes.field_owners import SERVER_ANNOTATIONS, Field, 
 from pipecd.platforms.kubernetes.field_rules import FieldRules
 from pipecd.platforms.kubernetes.mark import PREFIX, resource_key
 from pipecd.platforms.kubernetes.normal import SERVER_METADATA, normalize
+from pipecd.platforms.kubernetes.scaling import without_scaled_replicas
 from pipecd.platforms.kubernetes.secret import without_values
 
 #: Of a webhook that changes something outside, and therefore refuses dry runs.
@@ -111,7 +112,8 @@ def _with_sorted_metrics(spec: Any) -> Any:
 def _from_manifest(placed: Placed, live: Object | None, rules: FieldRules) -> Effect:
     """The effect as far as the manifest tells it."""
     paths = rules.ignored_paths(placed.manifest)
-    body = rules.keep_ignored(placed.manifest, normalize(placed.manifest, live, lambda _: None), live)
+    normal = without_scaled_replicas(normalize(placed.manifest, lambda _: None), live)
+    body = rules.keep_ignored(placed.manifest, normal, live)
     return Effect(
         live=None if live is None else remove_paths(comparable(live), paths),
         wanted=remove_paths(comparable(body), paths),

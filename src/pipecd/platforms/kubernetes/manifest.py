@@ -265,7 +265,7 @@ def _check_texts(
     if not isinstance(value, Mapping):
         return
     for key, item in value.items():
-        if isinstance(item, bool | int | float):
+        if isinstance(item, bool | int | float | list | Mapping):
             raise _not_text(document, path, (*parts, key), item, place)
 
 
@@ -277,6 +277,8 @@ def _not_text(
         if isinstance(value, bool)
         else "a number"
         if isinstance(value, int | float)
+        else "a list"
+        if isinstance(value, list)
         else "not text"
     )
     return ConfigError(

@@ -5,7 +5,7 @@ annotations and labels to their own objects. They do not copy field managers, wh
 agent applied an object.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +24,47 @@ ADOPT = PREFIX + "adopt"
 KUBECTL_MANAGERS = frozenset(
     {"kubectl-client-side-apply", "kubectl", "kubectl-replace", "kubectl-create", "before-first-apply"}
 )
+#: Of the name of an owner, in messages, in characters.
+_MAX_SHOWN = 200
 
-_ARGO = "argocd.argoproj.io/tracking-id"
-#: Labels and annotations of other tools → the tool.
-_OTHER_OWNERS = {
-    _ARGO: "Argo CD",
-    "kustomize.toolkit.fluxcd.io/name": "Flux",
-    "helm.toolkit.fluxcd.io/name": "Flux",
-    "meta.helm.sh/release-name": "Helm",
-}
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """Another tool that deploys objects. `marks` are the annotations and labels by which it finds its own.
+
+    `managers` are its field managers.
+    """
+
+    name: str
+    marks: Sequence[tuple[str, str]]
+    managers: frozenset[str]
+
+
+_TOOLS = (
+    Tool(
+        name="Argo CD",
+        marks=[("annotations", "argocd.argoproj.io/tracking-id")],
+        managers=frozenset({"argocd-controller", "argocd-application-controller"}),
+    ),
+    Tool(
+        name="Flux",
+        marks=[
+            ("labels", "kustomize.toolkit.fluxcd.io/name"),
+            ("labels", "kustomize.toolkit.fluxcd.io/namespace"),
+            ("labels", "helm.toolkit.fluxcd.io/name"),
+            ("labels", "helm.toolkit.fluxcd.io/namespace"),
+        ],
+        managers=frozenset({"kustomize-controller", "helm-controller"}),
+    ),
+    Tool(
+        name="Helm",
+        marks=[
+            ("annotations", "meta.helm.sh/release-name"),
+            ("annotations", "meta.helm.sh/release-namespace"),
+        ],
+        managers=frozenset({"helm"}),
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +111,10 @@ def belongs_to(live: Mapping[str, Any], application: str) -> bool:
     annotations = metadata.get("annotations") or {}
     if annotations.get(APPLICATION) != application or metadata.get("ownerReferences"):
         return False
-    # The name may contain colons.
+    # The name may contain colons. PipeCD v1 leaves the namespace empty where the manifest does.
     _, _, namespace, name = (annotations.get(RESOURCE_KEY, "").split(":", 3) + [""] * 4)[:4]
-    if (namespace, name) != (metadata.get("namespace") or DEFAULT_NAMESPACE, metadata["name"]):
+    namespaces = ("", metadata.get("namespace") or DEFAULT_NAMESPACE)
+    if name != metadata["name"] or namespace not in namespaces:
         return False
     managers = {entry.get("manager") for entry in metadata.get("managedFields") or ()}
     return MANAGER in managers or bool(managers & KUBECTL_MANAGERS)
@@ -89,27 +122,48 @@ def belongs_to(live: Mapping[str, Any], application: str) -> bool:
 
 def check_owner(live: Mapping[str, Any], manifest: Manifest, application: str) -> None:
     """Raises Refused if the live object belongs to another application or tool, and is not adopted."""
-    if manifest.annotations.get(ADOPT) == "true":
+    owner = (live["metadata"].get("annotations") or {}).get(APPLICATION, "")
+    if owner == application or manifest.annotations.get(ADOPT) == "true":
         return
-    metadata = live["metadata"]
-    marks = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
-    owner = (metadata.get("annotations") or {}).get(APPLICATION, "")
-    if owner == application:
+    tools = [(tool.name, value) for tool in _TOOLS for *_, value in _found_marks(live, tool)]
+    if not owner and not tools:
         return
     if owner:
-        described = f"the application {owner}"
+        described = f"the application {owner[:_MAX_SHOWN]}"
+        remedy = "remove it there, or, also if that application no longer exists, annotate it here"
     else:
-        described = next(
-            (f"{tool} ({marks[key]})" for key, tool in _OTHER_OWNERS.items() if key in marks), ""
-        )
-    if described:
-        raise Refused(
-            f"{manifest} exists, and belongs to {described}",
-            remedy=f'remove it there, or annotate it here with {ADOPT}: "true" to take it over',
-            place=manifest.place,
-        )
+        described = f"{tools[0][0]} ({tools[0][1][:_MAX_SHOWN]})"
+        remedy = "remove it there, or annotate it here"
+    raise Refused(
+        f"{manifest} exists, and belongs to {described}",
+        remedy=f'{remedy} with {ADOPT}: "true" to take it over',
+        place=manifest.place,
+    )
 
 
-def foreign_marks(live: Mapping[str, Any]) -> list[str]:
-    """Annotations that would make another tool delete the object after it was adopted."""
-    return [key for key in (_ARGO,) if key in (live["metadata"].get("annotations") or {})]
+def tracking_marks(live: Mapping[str, Any], manifest: Manifest) -> list[tuple[str, str]]:
+    """Annotations and labels that would make another tool delete the object after it was adopted.
+
+    Pairs of `annotations` or `labels`, and the key. Without those that the manifest itself has.
+    """
+    declared = {"annotations": manifest.annotations, "labels": manifest.labels}
+    return [
+        (name, key)
+        for tool in _TOOLS
+        for name, key, _ in _found_marks(live, tool)
+        if key not in declared[name]
+    ]
+
+
+def tool_managers(live: Mapping[str, Any]) -> frozenset[str]:
+    """The field managers of the tools that deployed the object."""
+    found = [tool.managers for tool in _TOOLS if any(_found_marks(live, tool))]
+    return frozenset().union(*found)
+
+
+def _found_marks(live: Mapping[str, Any], tool: Tool) -> Iterator[tuple[str, str, str]]:
+    """Of one tool on an object: `annotations` or `labels`, the key, and the value."""
+    for name, key in tool.marks:
+        marks = live["metadata"].get(name) or {}
+        if key in marks:
+            yield name, key, str(marks[key])

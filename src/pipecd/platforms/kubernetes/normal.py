@@ -1,10 +1,11 @@
 """What is changed in a manifest before it is sent, where server-side apply differs from `kubectl apply`."""
 
+import base64
+import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipecd.platforms.kubernetes.manifest import Manifest
-from pipecd.platforms.kubernetes.mark import MANAGER
 from pipecd.platforms.kubernetes.secret import data_of, is_secret
 
 Log = Callable[[str], None]
@@ -16,10 +17,17 @@ SERVER_METADATA = frozenset(
         *("generation", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"),
     }
 )
+#: Kinds with certificates of webhooks, by group, and the paths to their `clientConfig`; `*` is every item.
+_CLIENT_CONFIGS = {
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): ("spec", "conversion", "webhook", "clientConfig"),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): ("webhooks", "*", "clientConfig"),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): ("webhooks", "*", "clientConfig"),
+    ("apiregistration.k8s.io", "APIService"): ("spec",),
+}
 
 
-def normalize(manifest: Manifest, live: Mapping[str, Any] | None, log: Log) -> dict[str, Any]:
-    """The body to send. `live` is the object in the cluster, or None. Logs what users may miss."""
+def normalize(manifest: Manifest, log: Log) -> dict[str, Any]:
+    """The body to send. Logs what users may miss."""
     body = dict(manifest.body)
     if manifest.kind != "CustomResourceDefinition":
         body.pop("status", None)
@@ -32,9 +40,11 @@ def normalize(manifest: Manifest, live: Mapping[str, Any] | None, log: Log) -> d
         del body["stringData"]
         if data is not None:
             body["data"] = data
-    if manifest.pod_template:
+    if manifest.pod_template or (manifest.group, manifest.kind) == ("", "Pod"):
         body["spec"] = _without_duplicate_variables(body["spec"], manifest, log)
-    return _without_scaled_replicas(body, manifest, live, log)
+    if path := _CLIENT_CONFIGS.get((manifest.group, manifest.kind)):
+        body = _without_false_certificates(body, path)
+    return body
 
 
 def _without_duplicate_variables(value: Any, manifest: Manifest, log: Log) -> Any:
@@ -49,6 +59,9 @@ def _without_duplicate_variables(value: Any, manifest: Manifest, log: Log) -> An
         by_name: dict[Any, Any] = {}
         for variable in variables:
             name = variable.get("name") if isinstance(variable, Mapping) else None
+            if not isinstance(name, str):
+                # The server refuses it, and says why.
+                return changed
             if name in by_name:
                 log(f"{manifest}: the variable {name} is set twice; the last value is used")
                 del by_name[name]
@@ -57,28 +70,25 @@ def _without_duplicate_variables(value: Any, manifest: Manifest, log: Log) -> An
     return changed
 
 
-def _without_scaled_replicas(
-    body: dict[str, Any], manifest: Manifest, live: Mapping[str, Any] | None, log: Log
-) -> dict[str, Any]:
-    """An autoscaler writes the count through the subresource `scale`, and keeps it."""
-    spec = body.get("spec")
-    if live is None or not isinstance(spec, Mapping) or "replicas" not in spec:
-        return body
-    scaler = _scaler(live)
-    if scaler is None:
-        return body
-    current = (live.get("spec") or {}).get("replicas")
-    if current != spec["replicas"]:
-        log(f"{manifest}: {scaler} controls the replicas; keeping them at {current}")
-    return {**body, "spec": {key: value for key, value in spec.items() if key != "replicas"}}
+def _without_false_certificates(tree: Any, path: tuple[str, ...]) -> Any:
+    """Charts have placeholders such as `Cg==` for what a controller fills in; the server refuses them."""
+    if not path:
+        certificate = tree.get("caBundle") if isinstance(tree, Mapping) else None
+        if certificate is None or _is_certificate(certificate):
+            return tree
+        return {key: value for key, value in tree.items() if key != "caBundle"}
+    if path[0] == "*":
+        return (
+            [_without_false_certificates(item, path[1:]) for item in tree] if isinstance(tree, list) else tree
+        )
+    if not isinstance(tree, Mapping) or path[0] not in tree:
+        return tree
+    return {**tree, path[0]: _without_false_certificates(tree[path[0]], path[1:])}
 
 
-def _scaler(live: Mapping[str, Any]) -> str | None:
-    """The manager that scaled the workload and is not a person with kubectl."""
-    for entry in live["metadata"].get("managedFields") or ():
-        manager = str(entry.get("manager", ""))
-        fields = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-        scaled = entry.get("subresource") == "scale" and "f:replicas" in fields
-        if scaled and not manager.startswith(("kubectl", MANAGER)):
-            return manager
-    return None
+def _is_certificate(value: Any) -> bool:
+    """Whether a text in base64 contains a certificate in PEM."""
+    try:
+        return b"-----BEGIN CERTIFICATE-----" in base64.b64decode(value, validate=False)
+    except (TypeError, ValueError, binascii.Error):
+        return False

@@ -34,6 +34,11 @@ async def list_owned(
     return [item for item in live if belongs_to(item, application)]
 
 
+async def list_live(cluster: Cluster, kind: ResourceType, application: str, namespace: str) -> list[Object]:
+    """Whole objects of one kind and namespace with the label of the application, whoever wrote it."""
+    return await cluster.api.list(kind, namespace, label_selector=f"{APPLICATION}={application}")
+
+
 def identity_of(kind: ResourceType, live: Object) -> tuple[str, str, str, str]:
     """The same as `Placed.identity` of the object's manifest."""
     metadata = live["metadata"]

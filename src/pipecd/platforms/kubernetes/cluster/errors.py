@@ -6,7 +6,7 @@ the server names fields, and values of fields that it validates.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,14 @@ MAX_MESSAGE_LENGTH = 4000
 _RETRY_AFTER = 5.0
 #: Longer delays are not obeyed (seconds).
 MAX_RETRY_AFTER = 300.0
+#: Of an invalid object, and of the name of one, in characters.
+_MAX_FIELDS, _MAX_FIELD_LENGTH = 20, 200
 #: Server-side apply of an object that does not fit the schema is answered with the status 500.
-_INVALID = ("failed to create typed patch object", "field not declared in schema")
+_INVALID = (
+    "failed to create typed patch object",
+    "field not declared in schema",
+    "failed to convert new object",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,8 @@ class Status:
     reason: str
     message: str
     retry_after: float | None = None
+    #: The fields that are wrong, such as `spec.replicas`.
+    fields: Sequence[str] = ()
 
 
 class Rejected(Refused):
@@ -76,6 +84,7 @@ def status_of(data: Mapping[str, Any], *, retry_after: str | None = None) -> Sta
         reason=str(data.get("reason") or ""),
         message=str(data.get("message") or data.get("reason") or "unknown error")[:MAX_MESSAGE_LENGTH],
         retry_after=seconds,
+        fields=_fields(details.get("causes")),
     )
 
 
@@ -105,6 +114,15 @@ def error_of(status: Status, cluster: str, origin: str = "the kubeconfig") -> Pi
             return Temporary(f"the API server of {cluster} failed: {message}", after=status.retry_after)
         case _:
             return Rejected(status)
+
+
+def _fields(causes: Any) -> Sequence[str]:
+    names = [
+        str(cause["field"])[:_MAX_FIELD_LENGTH]
+        for cause in (causes if isinstance(causes, list) else ())[:_MAX_FIELDS]
+        if isinstance(cause, Mapping) and cause.get("field") not in (None, "", "<nil>")
+    ]
+    return list(dict.fromkeys(names))
 
 
 def _lacks_permission(status: Status) -> bool:

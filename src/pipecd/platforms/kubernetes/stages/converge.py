@@ -5,44 +5,53 @@ wave before the next one.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
-from pipecd.errors import AlreadyExists, NotFound, PipecdError, UserError
+from pipecd.errors import AlreadyExists, NotFound, PermissionDenied, Refused, UserError
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.kubernetes import order
-from pipecd.platforms.kubernetes.apply import MustRecreate, Placed, apply, find_live, place
+from pipecd.platforms.kubernetes.apply import (
+    BeingDeleted,
+    MustRecreate,
+    Placed,
+    apply,
+    describe_deletion,
+    find_live,
+    place,
+)
+from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import MANAGER
-from pipecd.platforms.kubernetes.ready import (
-    OUTDATED,
-    Broken,
-    Ready,
-    Waiting,
-    is_workload,
-    pod_problem,
-    state_of,
-)
+from pipecd.platforms.kubernetes.owned import identity_of, list_live
+from pipecd.platforms.kubernetes.ready import OUTDATED, Broken, Ready, Waiting, is_workload, state_of
 from pipecd.platforms.kubernetes.stages import job as settings
+from pipecd.platforms.kubernetes.stages import recreate
 from pipecd.platforms.kubernetes.stages.job import Job, Step
+from pipecd.platforms.kubernetes.stages.problems import explain, find_problem
 
 #: Objects of one group that are applied at the same time.
 CONCURRENT = 8
 #: How long a kind may be unknown that another object of the application may define (seconds).
 UNKNOWN_KIND_TIMEOUT = 120.0
+#: How long an object may be deleted before another one of its name is created (seconds).
+DELETION_TIMEOUT = 300.0
 #: How long pods may have the same problem before the stage fails (seconds).
 PROBLEM_TIMEOUT = 60.0
 #: For kinds without a deadline of their own (seconds).
 READY_TIMEOUT = 600.0
+#: So many objects of one kind and namespace are read by one request instead of one each.
+LISTED_FROM = 4
 #: Polling intervals while waiting (seconds).
-_FIRST_POLL, _LAST_POLL = 0.1, 2.0
+_FIRST_POLL, _LAST_POLL, _DELETION_POLL = 0.1, 2.0, 5.0
 #: Stage metadata: how many objects are applied, and since when the stage waits for something.
 APPLIED = "pipecd/applied"
-_UNKNOWN_SINCE, _WAITING_SINCE, _PROBLEM_SINCE = (
+_UNKNOWN_SINCE, _WAITING_SINCE, _PROBLEM_SINCE, _DELETING_SINCE = (
     "pipecd/unknown-since",
     "pipecd/waiting-since",
     "pipecd/problem-since",
+    "pipecd/deleting-since",
 )
 
 
@@ -67,65 +76,121 @@ class Deadline:
 async def converge(job: Job, manifests: Sequence[Manifest]) -> Step:
     """One call's worth of applying `manifests`, in their order, and waiting. None when all work."""
     deadline, applied = Deadline(), int(job.work.saved.get(APPLIED, "0"))
-    if applied == 0:
-        await _create_namespace(job)
-    for group in order.groups(manifests[applied:]):
-        if step := await _wait_before(job, manifests, applied, deadline):
-            return step
-        try:
+    try:
+        if applied == 0:
+            await _create_namespace(job)
+        for group in order.groups(manifests[applied:]):
+            if step := await _wait_before(job, manifests, applied, deadline):
+                return step
+            known = await _read_group(job, group)
             for start in range(0, len(group), CONCURRENT):
                 batch = group[start : start + CONCURRENT]
-                await _apply_all(job, batch)
+                await _apply_all(job, batch, known, deadline)
                 applied += len(batch)
                 if deadline.passed:
                     break
-        except UnknownKind as error:
-            return _wait_for_kind(job, error, applied)
-        if deadline.passed:
-            return Again(saved={APPLIED: str(applied)}, note=f"Applied {applied} of {len(manifests)} objects")
+            if deadline.passed:
+                note = f"Applied {applied} of {len(manifests)} objects"
+                return Again(saved={APPLIED: str(applied)}, note=note)
+    except UnknownKind as error:
+        return _wait_for_kind(job, error, applied)
+    except BeingDeleted as error:
+        return _wait_for_deletion(job, error, applied)
     if APPLIED not in job.work.saved or int(job.work.saved[APPLIED]) < applied:
         job.work.log.info(f"Applied {applied} objects")
-    if not job.spec.input.wait_for_ready:
-        return None
-    return await _wait_until_ready(job, manifests, deadline, {APPLIED: str(applied)})
+    return await _finish(job, manifests, deadline, {APPLIED: str(applied)})
 
 
-async def _apply_all(job: Job, batch: Sequence[Manifest]) -> None:
-    """Applies all, also after one fails. Raises the first error."""
-    results = await asyncio.gather(*(_apply_one(job, manifest) for manifest in batch), return_exceptions=True)
+async def _finish(job: Job, manifests: Sequence[Manifest], deadline: Deadline, saved: dict[str, str]) -> Step:
+    """Waits until the objects work; then ends pods that stayed until others took their place."""
+    deployments = [manifest for manifest in manifests if manifest.kind == "Deployment"]
+    namespaces = [(await place(job.cluster, found, job.namespace)).namespace for found in deployments]
+    orphans = await recreate.find_orphans(job, namespaces)
+    if job.spec.input.wait_for_ready:
+        step = await _wait_until_ready(job, manifests, deadline, saved)
+    else:
+        step = await _wait_until_ready(job, deployments, deadline, saved) if orphans else None
+    if step is None and orphans:
+        # Those that the new Deployments adopted meanwhile are theirs.
+        await recreate.delete_orphans(job, await recreate.find_orphans(job, namespaces))
+    return step
+
+
+async def _read_group(job: Job, group: Sequence[Manifest]) -> Mapping[tuple[str, ...], Object]:
+    """The objects of a group that exist and belong to the application, by identity.
+
+    Empty for kinds of which few objects are applied: reading these one by one is as fast.
+    """
+    by_path: defaultdict[str, list[Placed]] = defaultdict(list)
+    for manifest in group if len(group) >= LISTED_FROM else ():
+        try:
+            placed = await place(job.cluster, manifest, job.namespace)
+        except UnknownKind:
+            continue
+        by_path[placed.type.path(placed.namespace)].append(placed)
+    known: dict[tuple[str, ...], Object] = {}
+    for found in by_path.values():
+        if len(found) >= LISTED_FROM:
+            kind, namespace = found[0].type, found[0].namespace
+            try:
+                live = await list_live(job.cluster, kind, job.application, namespace)
+            except (NotFound, PermissionDenied):
+                continue
+            known.update((identity_of(kind, item), item) for item in live)
+    return known
+
+
+async def _apply_all(
+    job: Job, batch: Sequence[Manifest], known: Mapping[tuple[str, ...], Object], deadline: Deadline
+) -> None:
+    """Applies all, also after one fails. Raises the first error; an object to wait for is not one."""
+    results = await asyncio.gather(
+        *(_apply_one(job, manifest, known, deadline) for manifest in batch), return_exceptions=True
+    )
     errors = [result for result in results if isinstance(result, BaseException)]
+    errors.sort(key=lambda error: isinstance(error, BeingDeleted | UnknownKind))
     for error in errors[1:]:
-        if isinstance(error, UserError):
+        if isinstance(error, UserError) and not isinstance(error, BeingDeleted | UnknownKind):
             job.work.log.error(str(error))
     if errors:
         raise errors[0]
 
 
-async def _apply_one(job: Job, manifest: Manifest) -> None:
-    namespace = job.spec.input.namespace
-    found = await place(job.cluster, manifest, namespace)
+async def _apply_one(
+    job: Job, manifest: Manifest, known: Mapping[tuple[str, ...], Object], deadline: Deadline
+) -> None:
+    found = await place(job.cluster, manifest, job.namespace)
     placed = Placed(manifest=job.marked(found.manifest), type=found.type)
-    log, rules = job.work.log.info, job.field_rules
-    result = await apply(job.cluster, placed, job.application, log, rules=rules)
-    while isinstance(result, MustRecreate):
-        log(f"{placed}: deleting it to create it again: {result.reason}")
-        await _delete(job, placed, result.uid)
-        result = await apply(job.cluster, placed, job.application, log, rules=rules)
-
-
-async def _delete(job: Job, placed: Placed, uid: str) -> None:
-    """Deletes the object with this uid, and waits until it is gone. The pods of a StatefulSet stay."""
-    propagation: Any = "Orphan" if placed.manifest.kind == "StatefulSet" else "Background"
-    try:
-        await job.cluster.api.delete(
-            placed.type, placed.namespace, placed.name, uid=uid, propagation=propagation
-        )
-    except NotFound:
-        return
-    delay = _FIRST_POLL
-    while (live := await find_live(job.cluster, placed)) and live["metadata"]["uid"] == uid:
-        await asyncio.sleep(delay)
-        delay = min(2 * delay, _LAST_POLL)
+    live, delay = known.get(placed.identity), _FIRST_POLL
+    while True:
+        try:
+            result = await apply(
+                job.cluster,
+                placed,
+                job.application,
+                job.work.log.info,
+                rules=job.field_rules,
+                known=live,
+                declared=job.declared,
+            )
+        except BeingDeleted:
+            if deadline.passed or _DELETING_SINCE in job.work.saved:
+                raise
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _LAST_POLL)
+        except NotFound as error:
+            raise Refused(
+                f"{placed} cannot be applied: {error}",
+                remedy="add its namespace to the application, or set input.autoCreateNamespace",
+                place=manifest.place,
+            ) from error
+        except PermissionDenied as error:
+            raise Refused(f"{placed} cannot be applied: {error}", place=manifest.place) from error
+        else:
+            if not isinstance(result, MustRecreate):
+                return
+            await recreate.delete(job, placed, result)
+        live = None
 
 
 async def _create_namespace(job: Job) -> None:
@@ -134,15 +199,18 @@ async def _create_namespace(job: Job) -> None:
     if not (job.spec.input.auto_create_namespace and name):
         return
     namespaces = await job.cluster.kinds.find("v1", "Namespace")
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     try:
-        await job.cluster.api.get(namespaces, "", name)
+        live = await job.cluster.api.get(namespaces, "", name)
     except NotFound:
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         try:
             await job.cluster.api.create(namespaces, "", body, manager=MANAGER)
         except AlreadyExists:
             return
         job.work.log.info(f"Created the namespace {name}")
+    else:
+        if live["metadata"].get("deletionTimestamp"):
+            raise BeingDeleted(Placed(manifest=Manifest(body), type=namespaces), live)
 
 
 async def _wait_before(job: Job, manifests: Sequence[Manifest], applied: int, deadline: Deadline) -> Step:
@@ -174,6 +242,18 @@ def _wait_for_kind(job: Job, error: UnknownKind, applied: int) -> Step:
     return Again(after=1.0, saved=saved, note=error.what)
 
 
+def _wait_for_deletion(job: Job, error: BeingDeleted, applied: int) -> Step:
+    """Finalizers may take a while. Raises `error` if they take too long."""
+    before, _, key = job.work.saved.get(_DELETING_SINCE, "").partition(" ")
+    since = float(before) if key == error.key else job.work.now
+    if job.work.now - since > DELETION_TIMEOUT:
+        raise error
+    if key != error.key:
+        job.work.log.info(f"Waiting: {error.what}")
+    saved = {_DELETING_SINCE: f"{since} {error.key}", APPLIED: str(applied)}
+    return Again(after=_DELETION_POLL, saved=saved, note=error.what)
+
+
 async def _wait_until_ready(
     job: Job,
     manifests: Sequence[Manifest],
@@ -184,7 +264,7 @@ async def _wait_until_ready(
 ) -> Step:
     """None when all work. Waits for workloads, or for `every_kind`."""
     pending = [
-        await place(job.cluster, manifest, job.spec.input.namespace)
+        await place(job.cluster, manifest, job.namespace)
         for manifest in manifests
         if every_kind or is_workload(manifest.api_version, manifest.kind)
     ]
@@ -205,7 +285,11 @@ async def _wait_until_ready(
 
 async def _state(job: Job, placed: Placed) -> Ready | Waiting | Broken:
     live = await find_live(job.cluster, placed)
-    return Broken("it was deleted by another program") if live is None else state_of(live)
+    if live is None:
+        return Broken("it was deleted by another program")
+    if live["metadata"].get("deletionTimestamp"):
+        return Waiting(f"is being deleted{describe_deletion(live)}")
+    return state_of(live)
 
 
 async def _still_waiting(
@@ -234,48 +318,8 @@ async def _still_waiting(
 
 async def _failed(job: Job, placed: Placed, reason: str) -> Failed:
     """With what its pods say."""
-    problem = await find_problem(job, placed)
+    problem = await explain(job, placed)
     return Failed(
         reason=f"{placed} does not work: {reason}" + (f"; {problem}" if problem else ""),
         remedy="fix the application; its pods and their logs show more",
     )
-
-
-async def find_problem(job: Job, placed: Placed) -> str:
-    """Why the newest pods of a workload cannot start; empty if nothing is known."""
-    try:
-        pods = await _newest_pods(job, placed)
-    except PipecdError:
-        # Reasons are a help, and reading pods may not be permitted.
-        return ""
-    return next((problem for pod in pods if (problem := pod_problem(pod))), "")
-
-
-async def _newest_pods(job: Job, placed: Placed) -> list[Any]:
-    """The pods of the newest revision of a workload."""
-    live = await find_live(job.cluster, placed)
-    if live is None:
-        return []
-    labels = ((live.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    if not labels:
-        return []
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
-    kinds, api = job.cluster.kinds, job.cluster.api
-    pods = await api.list(await kinds.find("v1", "Pod"), placed.namespace, label_selector=selector)
-    owner = live["metadata"]["uid"]
-    if placed.manifest.kind == "Deployment":
-        replica_sets = await api.list(
-            await kinds.find("apps/v1", "ReplicaSet"), placed.namespace, label_selector=selector
-        )
-        newest = [found for found in replica_sets if _revision(found) == _revision(live)]
-        owner = next((found["metadata"]["uid"] for found in newest if _owned(found, owner)), "")
-    return [pod for pod in pods if _owned(pod, owner)]
-
-
-def _revision(live: Any) -> str:
-    annotations = live["metadata"].get("annotations") or {}
-    return str(annotations.get("deployment.kubernetes.io/revision", ""))
-
-
-def _owned(live: Any, uid: str) -> bool:
-    return any(reference.get("uid") == uid for reference in live["metadata"].get("ownerReferences") or ())

@@ -53,6 +53,11 @@ class Job:
         return self.work.application.id
 
     @property
+    def namespace(self) -> str:
+        """That of objects that name none; empty for the default."""
+        return self.spec.input.namespace
+
+    @property
     def run(self) -> str:
         """Identifies this stage of this deployment on objects."""
         return hashlib.sha256(self.work.token.encode()).hexdigest()[:16]

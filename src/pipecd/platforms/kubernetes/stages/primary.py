@@ -4,7 +4,7 @@ The object that routes the traffic is left to the stages that move it. If none f
 the primary variant when it works.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from pipecd.model.stage import Again, Done, Outcome, Work
@@ -13,7 +13,7 @@ from pipecd.platforms.kubernetes.config import KubernetesApp, PrimaryRolloutOpti
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.order import sort
 from pipecd.platforms.kubernetes.prepare import prepare
-from pipecd.platforms.kubernetes.stages import prune
+from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
     Phase,
     converge_wave,
@@ -43,8 +43,9 @@ async def primary_rollout(work: Work[PrimaryRolloutOptions]) -> Outcome:
     async def list_obsolete(job: Job) -> Step:
         return await prune.list_once(job, limit=options.prune_limit, only_primary=True)
 
-    def apply(job: Job, last_wave: int | None) -> Awaitable[Step]:
-        return converge_wave(job, _objects(job, services, options), last_wave)
+    async def apply(job: Job, last_wave: int | None) -> Step:
+        await added.record_once(job)
+        return await converge_wave(job, _objects(job, services, options), last_wave)
 
     async def route(job: Job) -> Step:
         routing = find_route(job)

@@ -4,6 +4,7 @@ What will be deleted is determined and logged before anything is applied, and de
 Each object is read again just before: it must still be the same object, and belong to the application.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -12,20 +13,27 @@ from typing import Any
 from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.kubernetes import order
-from pipecd.platforms.kubernetes.apply import place
+from pipecd.platforms.kubernetes.apply import describe_deletion, find_live, place
+from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind, preferred
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.manifest import Key, Manifest
 from pipecd.platforms.kubernetes.mark import RESOURCE_KEY, belongs_to
 from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned
 from pipecd.platforms.kubernetes.stages.job import Job, Step
+from pipecd.platforms.kubernetes.stages.rendering import (
+    load_kinds,
+    load_running,
+    running_manifests,
+    store_kinds,
+)
 from pipecd.platforms.kubernetes.variants import RESOURCES, primary_services
 
 PRUNE = "pipecd.dev/prune"
 #: Name in the application's storage: what a stage will delete.
 STORED = "kubernetes-prune"
-#: Stage metadata: the list is stored; how many objects of it were deleted.
-_LISTED, _DELETED = "pipecd/prune-listed", "pipecd/pruned"
+#: Stage metadata: the list is stored; how many objects of it were deleted, and how many still exist.
+_LISTED, _DELETED, REMAINING = "pipecd/prune-listed", "pipecd/pruned", "pipecd/prune-remaining"
 #: Kinds that contain data or other objects: deleted only if they say so.
 KEPT_KINDS = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim"})
 #: Annotations that keep an object: of other tools, and ours.
@@ -35,9 +43,17 @@ _KEEPING = {
     "helm.sh/resource-policy": ("keep",),
 }
 _ARGO_OPTIONS = "argocd.argoproj.io/sync-options"
-_ARGO_KEEPING = {"Prune=false", "Delete=false", "Prune=confirm"}
+_ARGO_KEEPING = frozenset({"Prune=false", "Delete=false"})
+_ARGO_CONFIRM = frozenset({"Prune=confirm", "Delete=confirm"})
 #: So many may always be deleted.
 ALWAYS_ALLOWED = 5
+#: Kinds that are listed at the same time.
+_CONCURRENT = 8
+#: How long the stage waits for what it deleted to be gone (seconds).
+GONE_TIMEOUT = 60.0
+_GONE_POLL = 0.5
+#: Stage metadata: since when it waits for that.
+_GONE_SINCE = "pipecd/prune-waiting-since"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,37 +87,116 @@ async def list_once(job: Job, *, limit: int, only_primary: bool = False) -> Step
 
 
 async def delete(job: Job) -> Step:
-    """Delete what `list_once` stored. None when it is done."""
-    if job.work.saved.get(_LISTED, "0") == "0" or _DELETED in job.work.saved:
+    """Delete what `list_once` stored, and wait a while until it is gone. None when it is done."""
+    if job.work.saved.get(_LISTED, "0") == "0" or REMAINING in job.work.saved:
         return None
     content = json.loads(await job.work.storage.load(STORED))
     if content["token"] != job.work.token:
         return Failed(reason="the list of objects to delete is lost", remedy="sync the application again")
-    count = 0
-    for item in (Obsolete(**values) for values in content["obsolete"]):
-        count += await _delete_one(job, item)
-    job.work.log.info(f"Deleted {count} objects that are not in Git")
-    return Again(saved={_DELETED: str(count)})
+    obsolete = [Obsolete(**values) for values in content["obsolete"]]
+    if _DELETED not in job.work.saved:
+        count = 0
+        for item in obsolete:
+            count += await delete_one(job, item)
+        job.work.log.info(f"Deleted {count} objects that are not in Git")
+        return Again(saved={_DELETED: str(count)})
+    return await _wait_until_gone(job, obsolete)
+
+
+async def _wait_until_gone(job: Job, obsolete: Sequence[Obsolete]) -> Step:
+    """What does not end in time is named; the deployment does not fail because of it."""
+    semaphore = asyncio.Semaphore(_CONCURRENT)
+
+    async def read(item: Obsolete) -> str:
+        async with semaphore:
+            return await _remaining(job, item)
+
+    remaining = [text for text in await asyncio.gather(*map(read, obsolete)) if text]
+    since = float(job.work.saved.get(_GONE_SINCE, job.work.now))
+    if remaining and job.work.now - since < GONE_TIMEOUT:
+        return Again(after=_GONE_POLL, saved={_GONE_SINCE: str(since)}, note=remaining[0])
+    for text in remaining:
+        job.work.log.error(text)
+    return Again(saved={REMAINING: str(len(remaining))})
+
+
+async def _remaining(job: Job, item: Obsolete) -> str:
+    """Says what an object that was deleted still waits for; empty if it is gone or was not deleted."""
+    try:
+        kind = await job.cluster.kinds.find(item.api_version, item.kind)
+        live = await job.cluster.api.get(kind, item.namespace, item.name)
+    except (NotFound, PermissionDenied, UnknownKind):
+        return ""
+    if live["metadata"]["uid"] != item.uid or not live["metadata"].get("deletionTimestamp"):
+        return ""
+    return f"{item} is still being deleted{describe_deletion(live)}"
 
 
 async def find_obsolete(job: Job, *, only_primary: bool = False) -> Sequence[Obsolete]:
     """The application's objects in the cluster that are not declared, in the order of deletion."""
     declared = await _declared(job)
-    found: dict[str, tuple[Manifest, Obsolete]] = {}
-    for kind in preferred(await job.cluster.kinds.types()):
-        if not {"list", "delete"} <= kind.verbs:
-            continue
-        for live in await _owned(job, kind):
-            identity = identity_of(kind, live)
-            if identity in declared or not _may_delete(live, kind.kind):
-                continue
-            if _belongs_to_variant(job, live, only_primary=only_primary):
-                continue
-            if not await _is_declared_elsewhere(job, kind, live):
-                found[live["metadata"]["uid"]] = (Manifest(live), _obsolete(kind, live))
-    ordered = order.sort([manifest for manifest, _ in found.values()])
-    by_uid = {uid: item for uid, (_, item) in found.items()}
+    known = await load_kinds(job.work)
+    kinds = [
+        kind
+        for kind in preferred(await job.cluster.kinds.types())
+        if {"list", "delete"} <= kind.verbs and (known is None or (kind.group, kind.kind) in known)
+    ]
+    semaphore = asyncio.Semaphore(_CONCURRENT)
+
+    async def owned(kind: ResourceType) -> Sequence[Object]:
+        async with semaphore:
+            return await _owned(job, kind)
+
+    by_kind = list(zip(kinds, await asyncio.gather(*map(owned, kinds)), strict=True))
+    # A kind whose API server is down may have objects too.
+    if known is None and not job.cluster.kinds.broken:
+        present = {(kind.group, kind.kind) for kind, found in by_kind if found}
+        await store_kinds(job.work, present | {(found.group, found.kind) for found in job.declared})
+    items = [(kind, live) for kind, found in by_kind for live in found]
+    items += await _without_labels(job, {live["metadata"]["uid"] for _, live in items}, declared)
+    obsolete = [
+        (Manifest(live), obsolete_of(kind, live))
+        for kind, live in items
+        if identity_of(kind, live) not in declared
+        and may_delete(job, live, kind.kind)
+        and not _belongs_to_variant(job, live, only_primary=only_primary)
+        and not await _is_declared_elsewhere(job, kind, live)
+    ]
+    return in_order_of_deletion(obsolete)
+
+
+def in_order_of_deletion(found: Sequence[tuple[Manifest, Obsolete]]) -> Sequence[Obsolete]:
+    """What depends on others is deleted before them."""
+    by_uid = {item.uid: item for _, item in found}
+    ordered = order.sort([manifest for manifest, _ in found])
     return [by_uid[manifest.body["metadata"]["uid"]] for manifest in reversed(ordered)]
+
+
+async def _without_labels(
+    job: Job, known: Set[str], declared: Set[tuple[str, ...]]
+) -> list[tuple[ResourceType, Object]]:
+    """Objects of the running commit that PipeCD's agent applied: it writes annotations, and no labels."""
+    if not (job.is_own and job.work.deployment.running_commit) or await load_running(job.work):
+        # There is nothing, or this agent applied it.
+        return []
+    try:
+        source, manifests = await running_manifests(job.work)
+    except PipecdError as error:
+        job.work.log.info(f"Objects of the running commit without labels are not deleted: {error}")
+        return []
+    namespace = source.config.spec.input.namespace
+    found = []
+    for manifest in manifests:
+        try:
+            placed = await place(job.cluster, manifest, namespace)
+            if placed.identity in declared:
+                continue
+            live = await find_live(job.cluster, placed)
+        except PipecdError:
+            continue
+        if live and live["metadata"]["uid"] not in known and belongs_to(live, job.application):
+            found.append((placed.type, live))
+    return found
 
 
 async def _declared(job: Job) -> Set[tuple[str, ...]]:
@@ -112,7 +207,7 @@ async def _declared(job: Job) -> Set[tuple[str, ...]]:
     declared = set()
     for manifest in (*job.declared, *primary_services(job.spec, job.declared)):
         try:
-            placed = await place(job.cluster, manifest, job.spec.input.namespace)
+            placed = await place(job.cluster, manifest, job.namespace)
         except UnknownKind:
             continue
         declared.add(placed.identity)
@@ -147,7 +242,8 @@ async def _owned(job: Job, kind: ResourceType) -> list[Any]:
         return []
 
 
-def _may_delete(live: Any, kind: str) -> bool:
+def may_delete(job: Job, live: Any, kind: str) -> bool:
+    """False for an object that is kept by its annotations, or being deleted already. Says so if needed."""
     metadata = live["metadata"]
     annotations = metadata.get("annotations") or {}
     if metadata.get("deletionTimestamp"):
@@ -157,10 +253,14 @@ def _may_delete(live: Any, kind: str) -> bool:
     options = {option.strip() for option in annotations.get(_ARGO_OPTIONS, "").split(",")}
     if options & _ARGO_KEEPING:
         return False
+    if options & _ARGO_CONFIRM:
+        item = Key("", kind, metadata.get("namespace", ""), metadata["name"])
+        job.work.log.info(f"{item} is not in Git, and is kept: with Prune=confirm, a person deletes it")
+        return False
     return kind not in KEPT_KINDS or annotations.get(PRUNE) == "enabled"
 
 
-def _obsolete(kind: ResourceType, live: Any) -> Obsolete:
+def obsolete_of(kind: ResourceType, live: Any) -> Obsolete:
     metadata = live["metadata"]
     return Obsolete(
         api_version=kind.api_version,
@@ -187,7 +287,7 @@ def _check_limit(job: Job, obsolete: Sequence[Obsolete], limit: int) -> None:
         )
 
 
-async def _delete_one(job: Job, item: Obsolete) -> int:
+async def delete_one(job: Job, item: Obsolete) -> int:
     """1 if the object was deleted, 0 if it is gone or no longer to be deleted."""
     try:
         kind = await job.cluster.kinds.find(item.api_version, item.kind)
@@ -195,7 +295,9 @@ async def _delete_one(job: Job, item: Obsolete) -> int:
     except (NotFound, UnknownKind):
         return 0
     same = live["metadata"]["uid"] == item.uid and belongs_to(live, job.application)
-    if not same or not _may_delete(live, item.kind):
+    if not same or not may_delete(job, live, item.kind):
+        if same and live["metadata"].get("deletionTimestamp"):
+            return 0
         job.work.log.info(f"{item} was changed by another program, and is kept")
         return 0
     try:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from pipecd.model.stage import Done, Outcome, Work
+from pipecd.platforms.kubernetes.stages import added
 from pipecd.platforms.kubernetes.stages.clusters import Phase, converge_wave, open_jobs, run_phases, waves
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import running_manifests
@@ -25,7 +26,7 @@ async def k8s_rollback(work: Work[Any]) -> Outcome:
 
     async with open_jobs(work, source, manifests) as jobs:
         applying: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
-        phases = [*undo.before, *applying, *undo.after]
+        phases = [*undo.before, *applying, *undo.after, added.delete]
         # The other clusters are brought back also if that fails in one.
         if step := await run_phases(work, jobs, phases, despite_failures=True):
             return step

@@ -1,11 +1,10 @@
 """K8S_SYNC: brings the cluster to the state in Git, and waits until it works."""
 
-from collections.abc import Awaitable
 from functools import partial
 
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.config import KubernetesApp, SyncOptions
-from pipecd.platforms.kubernetes.stages import prune
+from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
     Phase,
     converge_wave,
@@ -28,9 +27,10 @@ async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
     async def list_obsolete(job: Job) -> Step:
         return await prune.list_once(job, limit=options.prune_limit)
 
-    def apply(job: Job, last_wave: int | None) -> Awaitable[Step]:
+    async def apply(job: Job, last_wave: int | None) -> Step:
+        await added.record_once(job)
         ordered = job.ordered(add_variant_label=options.add_variant_label_to_selector)
-        return converge_wave(job, ordered, last_wave)
+        return await converge_wave(job, ordered, last_wave)
 
     async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
         phases: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
@@ -40,7 +40,9 @@ async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
             return step
         if options.prune:
             await forget_former_targets(work, jobs)
-    return Done(note=f"{len(manifests)} objects are applied and work")
+    remaining = sum(int(job.work.saved.get(prune.REMAINING, "0")) for job in jobs)
+    note = f"{len(manifests)} objects are applied and work"
+    return Done(note=f"{note}; {remaining} deleted objects have not ended yet" if remaining else note)
 
 
 def _options(work: Work[SyncOptions], spec: KubernetesApp) -> SyncOptions:

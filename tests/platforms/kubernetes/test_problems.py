@@ -1,0 +1,89 @@
+"""What a failed deployment says of its pods: on a real cluster, with a kubelet that knows logs only."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecd.platforms.kubernetes.stages import job
+from tests.cluster.control_plane import Cluster
+from tests.cluster.https import https_server
+from tests.platforms.aws.stage_runner import failure_text
+from tests.platforms.kubernetes.stage_runner import Shop, deployment
+
+LINES = [*(f"line {number}" for number in range(30)), "\x1b[31mpanic: no \x00database\x1b[0m", ""]
+
+
+class Node:
+    """A node whose kubelet answers requests for logs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.requests: list[str] = []
+        self.text = "\n".join(LINES)
+
+    def answer(self, path: str, body: Any) -> str:
+        self.requests.append(path)
+        return self.text
+
+
+@pytest.fixture
+def node(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Node]:
+    found = Node(f"node-{namespace}")
+    with https_server(cluster, tmp_path, found.answer) as port:
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": found.name}}
+        # Only pods that name it run on it.
+        cluster.request("/api/v1/nodes", {**body, "spec": {"unschedulable": True}})
+        status = {
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+        }
+        cluster.request(
+            f"/api/v1/nodes/{found.name}/status",
+            {"status": status},
+            method="PATCH",
+            content_type="application/merge-patch+json",
+        )
+        yield found
+        cluster.request(f"/api/v1/nodes/{found.name}", method="DELETE")
+
+
+@pytest.fixture
+def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+    return Shop(cluster, namespace, tmp_path)
+
+
+async def test_the_last_lines_of_the_container_that_crashes(shop: Shop, node: Node) -> None:
+    runner = shop.runner(shop.commit(deployment("web", "web:crash", deadline=2, nodeName=node.name)))
+    message = failure_text(await runner.run("K8S_SYNC"))
+    assert "container web: CrashLoopBackOff: back-off 2m40s restarting failed container" in message
+    assert "it last exited with code 1; its log ends with: panic: no database" in message
+    shown = [line.strip() for line in runner.log.lines if line.startswith("  ")]
+    assert shown == [*(f"line {number}" for number in range(11, 30)), "panic: no database"]
+    (request,) = node.requests
+    assert f"/containerLogs/{shop.namespace}/web-" in request
+    for parameter in ("tailLines=20", "previous=true", "limitBytes=16384"):
+        assert parameter in request
+
+
+async def test_the_container_of_a_job_that_fails(shop: Shop, node: Node) -> None:
+    node.text = "x" * 100_000
+    template = {
+        "spec": {
+            "restartPolicy": "Never",
+            "nodeName": node.name,
+            "containers": [{"name": "a", "image": "a:fail"}],
+        }
+    }
+    failing = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "migrate"},
+        "spec": {"backoffLimit": 0, "template": template},
+    }
+    message = failure_text(await shop.runner(shop.commit(failing)).run("K8S_SYNC"))
+    assert "BackoffLimitExceeded" in message
+    assert "container a exited with code 1: Error; its log ends with: xxx" in message
+    assert len(message) < 2000
