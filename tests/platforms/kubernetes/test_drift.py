@@ -1,7 +1,9 @@
 """Drift on a real cluster: none after a sync, and every manual change."""
 
 import asyncio
+import random
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from pipecd.clock import SYSTEM_CLOCK
 from pipecd.model.drift import Drift
 from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.kubernetes import platform
-from pipecd.platforms.kubernetes.cluster.api import ApiClient
+from pipecd.platforms.kubernetes.cluster.api import ApiClient, open_client
 from pipecd.platforms.kubernetes.cluster.connection import connect
+from pipecd.platforms.kubernetes.cluster.discovery import Discovery
+from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
 from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.drift import detect_drift
 from pipecd.platforms.kubernetes.stages import job
@@ -23,6 +27,7 @@ from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import assert_succeeded
 from tests.platforms.kubernetes.corpus import CORPUS
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
+from tests.platforms.kubernetes.well_known import well_known
 
 SERVICE = {
     "apiVersion": "v1",
@@ -55,6 +60,62 @@ async def test_nothing_differs_after_a_sync(shop: Shop) -> None:
     assert (await drift(shop, commit)).details == ""
     label = await sync(shop, deployment("labelled"), quickSync={"addVariantLabelToSelector": True})
     assert "Deployment labelled" not in (await drift(shop, label)).details
+
+
+async def test_well_known_charts_do_not_differ_after_a_sync_and_every_edit_is_found(shop: Shop) -> None:
+    """One scalar field of each object is edited, chosen at random but the same in each run."""
+    manifests = well_known(shop.namespace)
+    commit = await sync(shop, *manifests, input={"waitForReady": False})
+    found = await drift(shop, commit)
+    assert (found.summary, found.details) == ("The live state matches Git", "")
+    edited, kinds = [], {}
+    async with open_client(load_access(path=str(shop.cluster.kubeconfig)), per_second=1000) as client:
+        discovery, choose = Discovery(client), random.Random(1)
+        for manifest in manifests:
+            kind = await discovery.find(manifest["apiVersion"], manifest["kind"])
+            path = kind.path(shop.namespace if kind.namespaced else "", manifest["metadata"]["name"])
+            fields = list(scalars(manifest))
+            choose.shuffle(fields)
+            for field in fields:
+                if edit(shop, path, field):
+                    edited.append(f"# {manifest['kind']} {manifest['metadata']['name']}")
+                    kinds[manifest["kind"]] = field
+                    break
+    assert len(kinds) >= 15
+    details = (await drift(shop, commit)).details
+    assert [title for title in edited if f"{title} in" not in details] == [], details[:3000]
+
+
+def scalars(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of the values of a manifest, as in JSON pointers; not of what identifies the object."""
+    if isinstance(tree, dict | list):
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            if path or key not in ("apiVersion", "kind"):
+                yield from scalars(value, (*path, str(key)))
+    elif path[:2] != ("metadata", "name"):
+        yield path
+
+
+def edit(shop: Shop, path: str, field: tuple[str, ...]) -> bool:
+    """Whether the API accepted another value of the field, and has it now."""
+    live = shop.cluster.get(path)
+    value = live
+    for part in field:
+        if isinstance(value, list):
+            value = value[int(part)] if int(part) < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+    if value is None:
+        return False
+    other = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else f"{value}x"
+    pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in field)
+    operation = [{"op": "replace", "path": pointer, "value": other}]
+    where, content_type = f"{path}?fieldManager=kubectl-edit", "application/json-patch+json"
+    try:
+        shop.cluster.request(where, operation, method="PATCH", content_type=content_type)
+    except OSError:
+        return False
+    return bool(shop.cluster.get(path)["metadata"]["resourceVersion"] != live["metadata"]["resourceVersion"])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ def normalize(manifest: Manifest, log: Log) -> dict[str, Any]:
     body["metadata"] = {
         key: value for key, value in manifest.body["metadata"].items() if key not in SERVER_METADATA
     }
+    if manifest.kind == "ClusterRole" and body.get("aggregationRule"):
+        # A controller writes the rules of other roles here.
+        body.pop("rules", None)
     if is_secret(body) and "stringData" in body:
         # Server-side apply never removes a key that was once in `stringData`.
         data = data_of(body)
