@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from pipecd.platforms.kubernetes.ready import Broken, Ready, Waiting, pod_problem, state_of
+from pipecd.platforms.kubernetes.ready import (
+    Broken,
+    Ready,
+    State,
+    Waiting,
+    pod_problem,
+    state_by_conditions,
+    state_of,
+)
 
 OLD, NEW = "2026-01-01T10:00:00Z", "2026-01-01T10:05:00Z"
 
@@ -141,3 +149,37 @@ def pod(**container: Any) -> dict[str, Any]:
 )
 def test_a_pod_says_why_it_cannot_start(found: Any, problem: str) -> None:
     assert pod_problem(found) == problem
+
+
+def custom(status: Any, **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "example.com/v1",
+        "kind": "Certificate",
+        "metadata": {"name": "a", "generation": 2, **metadata},
+        "status": status,
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"conditions": [{"type": "Ready", "status": "True"}]}, Ready()),
+        ({"conditions": [{"type": "Ready", "status": "False", "message": "issuing"}]}, Waiting("issuing")),
+        ({"conditions": [{"type": "Stalled", "status": "True", "reason": "NoIssuer"}]}, Broken("NoIssuer")),
+        ({"conditions": [{"type": "Reconciling", "status": "True"}]}, Waiting("its controller is working")),
+        ({"observedGeneration": 1}, Waiting("the controller has not seen the change yet")),
+        ({"observedGeneration": 2}, Ready()),
+        # The status of a custom kind may have any shape.
+        ("text", Ready()),
+        (["list"], Ready()),
+        ({"conditions": "text", "observedGeneration": "x"}, Ready()),
+        ({"conditions": [None, "text", {"type": ["Ready"], "status": {}}]}, Ready()),
+    ],
+)
+def test_a_kind_without_a_rule_is_judged_by_common_conditions(status: Any, expected: State) -> None:
+    assert state_by_conditions(custom(status)) == expected
+
+
+def test_a_custom_object_that_is_deleted_is_waited_for() -> None:
+    deleted = custom({}, deletionTimestamp="2026-01-01T00:00:00Z")
+    assert state_by_conditions(deleted) == Waiting("is being deleted")

@@ -23,7 +23,6 @@ _FLAGS = frozenset(
     {"load-restrictor", "reorder", "enable-helm", "helm-kube-version", "helm-api-versions", "helm-debug"}
     | {"enable-managedby-label", "allow-id-changes", "stack-trace"}
 )
-_NO_LIVE_STATE = Unused("live states are not reported yet")
 
 
 def _flags(value: Mapping[str, str]) -> Mapping[str, str]:
@@ -355,10 +354,13 @@ class ResourceMatcher(LenientModel):
 class AppStateInformer(LenientModel):
     namespace: str = ""
     """List only the objects of this namespace, with a role of this namespace alone. Empty: all namespaces."""
-    include_resources: Annotated[Sequence[ResourceMatcher], _NO_LIVE_STATE] = ()
-    """Not used: live states are not reported yet. Accepted for compatibility with PipeCD."""
-    exclude_resources: Annotated[Sequence[ResourceMatcher], _NO_LIVE_STATE] = ()
-    """Not used: live states are not reported yet. Accepted for compatibility with PipeCD."""
+    include_resources: Sequence[ResourceMatcher] = ()
+    """Kinds that are watched besides those that applications declare, ReplicaSets, Pods and Jobs, such as those
+    that an operator creates.
+    """
+    exclude_resources: Sequence[ResourceMatcher] = ()
+    """Kinds that are not watched, and not shown in live states. Takes precedence over `includeResources`.
+    """
 
 
 class Provider(LenientModel):

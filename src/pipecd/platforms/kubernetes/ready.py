@@ -50,16 +50,50 @@ def state_of(live: Object) -> State:
     metadata = live["metadata"]
     if metadata.get("deletionTimestamp"):
         return Waiting("is being deleted")
-    if _failed_before(live):
-        return Waiting(OUTDATED)
     rule = _RULES.get((_group(live), str(live["kind"])))
     if rule is None:
         return Ready()
+    if _failed_before(live):
+        return Waiting(OUTDATED)
     status = live.get("status") or {}
     observed = status.get("observedGeneration")
     if observed is not None and observed < metadata.get("generation", 0):
         return Waiting("the controller has not seen the change yet")
     return rule(live.get("spec") or {}, status)
+
+
+def has_rule(live: Object) -> bool:
+    return (_group(live), str(live["kind"])) in _RULES
+
+
+def state_by_conditions(live: Object) -> State:
+    """The state of an object without a rule, by the conditions that most controllers write.
+
+    The status of a custom kind may have any shape. Without such conditions the object is ready.
+    """
+    metadata, status = live["metadata"], live.get("status")
+    if metadata.get("deletionTimestamp"):
+        return Waiting("is being deleted")
+    if not isinstance(status, Mapping):
+        return Ready()
+    observed = status.get("observedGeneration")
+    if isinstance(observed, int) and observed < int(metadata.get("generation") or 0):
+        return Waiting("the controller has not seen the change yet")
+    listed = status.get("conditions")
+    conditions = {
+        str(item.get("type")): (item.get("status"), str(item.get("message") or item.get("reason") or ""))
+        for item in (listed if isinstance(listed, list) else ())
+        if isinstance(item, Mapping)
+    }
+    for name in ("Stalled", "Failed", "Degraded"):
+        if conditions.get(name, ("", ""))[0] == "True":
+            return Broken(conditions[name][1] or f"its condition {name} is True")
+    for name in ("Ready", "Available", "Established", "Programmed"):
+        if name in conditions and conditions[name][0] != "True":
+            return Waiting(conditions[name][1] or f"its condition {name} is {conditions[name][0]}")
+    if conditions.get("Reconciling", ("", ""))[0] == "True":
+        return Waiting(conditions["Reconciling"][1] or "its controller is working")
+    return Ready()
 
 
 def _failed_before(live: Object) -> bool:
