@@ -355,8 +355,8 @@ class AppStateInformer(LenientModel):
     namespace: str = ""
     """List only the objects of this namespace, with a role of this namespace alone. Empty: all namespaces."""
     include_resources: Sequence[ResourceMatcher] = ()
-    """Kinds that are watched besides those that applications declare, ReplicaSets, Pods and Jobs, such as those
-    that an operator creates.
+    """Kinds that are watched besides those that applications declare, ReplicaSets, Pods and Jobs, such as
+    those that an operator creates.
     """
     exclude_resources: Sequence[ResourceMatcher] = ()
     """Kinds that are not watched, and not shown in live states. Takes precedence over `includeResources`.
