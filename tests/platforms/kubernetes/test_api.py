@@ -94,6 +94,18 @@ async def test_create_and_replace_respect_what_is_there(client: ApiClient, names
     assert replaced.object["data"] == {"z": "1"}
 
 
+async def test_a_patch_of_an_object_that_changed_is_a_conflict(client: ApiClient, namespace: str) -> None:
+    created = await client.create(CONFIG_MAPS, namespace, config_map("a", x="1"), manager="one")
+    version = created.object["metadata"]["resourceVersion"]
+    await client.apply(CONFIG_MAPS, namespace, "a", config_map("a", y="1"), manager="two")
+    operations = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "remove", "path": "/data/x"},
+    ]
+    with pytest.raises(Conflict, match="a was changed by another program"):
+        await client.json_patch(CONFIG_MAPS, namespace, "a", operations)
+
+
 async def test_an_unknown_field_is_refused(client: ApiClient, namespace: str) -> None:
     body = {**config_map("a"), "dat": {"x": "1"}}
     with pytest.raises(Rejected, match=r"\.dat: field not declared in schema"):

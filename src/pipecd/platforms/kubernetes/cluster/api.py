@@ -19,9 +19,9 @@ from multidict import CIMultiDict
 
 from pipecd import __version__
 from pipecd.clock import SYSTEM_CLOCK, Clock
-from pipecd.errors import ConfigError, PipecdError, Temporary
+from pipecd.errors import ConfigError, Conflict, PipecdError, Temporary
 from pipecd.platforms.kubernetes.cluster.credentials import Credentials, Login
-from pipecd.platforms.kubernetes.cluster.errors import Expired, error_of, read_status
+from pipecd.platforms.kubernetes.cluster.errors import Expired, Rejected, error_of, read_status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access
 from pipecd.platforms.kubernetes.cluster.outage import Outage
 from pipecd.platforms.kubernetes.cluster.pace import Pace
@@ -43,6 +43,8 @@ _LIST_ATTEMPTS = 3
 #: How often a request is sent that a busy server refuses, if it asks for a short delay only (seconds).
 _BUSY_ATTEMPTS, _SHORT_DELAY = 4, 5.0
 _MAX_WARNINGS = 20
+#: The server's answer to a JSON patch whose operation `test` fails; it names no reason.
+_TEST_FAILED = "the server rejected our request due to an error in our request"
 #: A connection is gone after half a minute without an answer: seconds, seconds, tries, milliseconds.
 _TCP_OPTIONS = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 
@@ -198,13 +200,19 @@ class ApiClient:
     async def json_patch(
         self, resource: ResourceType, namespace: str, name: str, operations: Sequence[Mapping[str, Any]]
     ) -> Answer:
-        return await self._change(
-            "PATCH",
-            resource.path(namespace, name),
-            operations,
-            params={},
-            content_type="application/json-patch+json",
-        )
+        """Raises Conflict if an operation `test` fails, because the object was changed meanwhile."""
+        try:
+            return await self._change(
+                "PATCH",
+                resource.path(namespace, name),
+                operations,
+                params={},
+                content_type="application/json-patch+json",
+            )
+        except Rejected as error:
+            if error.status.message == _TEST_FAILED:
+                raise Conflict(f"{name} was changed by another program") from error
+            raise
 
     async def delete(
         self,
