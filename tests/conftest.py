@@ -1,4 +1,4 @@
-"""Settings for all tests: the order in which they run, and Hypothesis without time limits.
+"""Settings for all tests: their order, plain tracebacks in logs, and Hypothesis without time limits.
 
 Workers take tests from one queue, so the longest run first: a long test at the end would leave the other
 workers without work. `durations.json` lists how long tests took, by file; only the order depends on it.
@@ -10,11 +10,20 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # By default an example that takes 200 ms, or slow generation of examples, counts as a failure.
 settings.register_profile("no_deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no_deadline")
+
+# structlog's default renders the variables of each frame of a traceback, which takes up to a second.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 DURATIONS = Path(__file__).with_name("durations.json")
 #: Shorter tests are not listed; they run last, in the order of their files.
