@@ -301,6 +301,46 @@ CASES = {
         state(deployment("web")),
         "Sync with the pipeline, because the ConfigMap a was removed",
     ),
+    "image of another name": (
+        state(deployment("web", "registry:5000/shop/web:1")),
+        state(deployment("web", "registry:5000/shop/store@sha256:abc")),
+        "Sync with the pipeline, because the image of web changed: web:1 to store:sha256:abc",
+    ),
+    "same quantity": (
+        state(deployment("web", overhead={"cpu": "0.1", "memory": "1024Mi"})),
+        state(deployment("web", overhead={"cpu": "100m", "memory": "1Gi"})),
+        "Quick sync, because no pod template and no configuration changed",
+    ),
+    "same number in another scale": (
+        state(deployment("web", overhead={"memory": "1Ki"})),
+        state(deployment("web", overhead={"memory": "1024"})),
+        "Sync with the pipeline, because the pod template of web changed",
+    ),
+    "zero values": (
+        state(deployment("web", hostNetwork=False, tolerations=[], nodeSelector=None)),
+        state(deployment("web")),
+        "Quick sync, because no pod template and no configuration changed",
+    ),
+    "presence counts": (
+        state(deployment("web", securityContext={})),
+        state(deployment("web")),
+        "Sync with the pipeline, because the pod template of web changed",
+    ),
+    "empty config": (
+        state(deployment("web"), config_map("a", {})),
+        state(deployment("web"), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}),
+        "Quick sync, because no pod template and no configuration changed",
+    ),
+    "no new workloads": (
+        state(deployment("web")),
+        state(config_map("a")),
+        "Quick sync, because the new manifests contain no workloads",
+    ),
+    "two scaled": (
+        state(deployment("b"), deployment("a")),
+        state(deployment("b", replicas=2), deployment("a", replicas=3)),
+        "Quick sync, because a is scaled from 1 to 3, b is scaled from 1 to 2",
+    ),
     "scaled": (state(deployment("web")), state(SCALED), "Quick sync, because web is scaled from 1 to 3"),
     "else": (
         state(deployment("web")),
