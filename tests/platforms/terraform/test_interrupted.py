@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -117,7 +118,8 @@ async def test_cancelling_stops_terraform_which_saves_and_unlocks_the_state(
         with pytest.raises(asyncio.CancelledError):
             async with asyncio.timeout(300):
                 await running
-        assert "Interrupt received" in runner.log.text
+        # Terraform and the script get the signal at the same time, and whichever ends first reports it.
+        assert re.search("Interrupt received|signal: interrupt", runner.log.text)
         assert not (tmp_path / ".state.lock.info").exists()
         # `b` was interrupted, and Terraform recorded it as tainted.
         assert values(tmp_path / "state")["a"] == "1"
