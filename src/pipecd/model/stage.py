@@ -97,6 +97,14 @@ class Source:
     #: Variables with which a program reads from Git, and from its servers, with the agent's credentials. They
     #: contain secrets: pass them only to what downloads.
     download_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def relative(self, path: Path) -> str:
+        """The path of a file in the repository, for messages; the whole path if it is outside."""
+        for root in (self.root, self.root.resolve()):
+            if path.is_relative_to(root):
+                return str(path.relative_to(root))
+        return str(path)
+
     #: The decoded `config` of the application's platform provider, or None if it names none.
     provider: Any = None
     downloads: Downloads = field(default_factory=Downloads, repr=False)

@@ -34,7 +34,7 @@ def load_manifest(source: Source) -> LambdaFunction:
     """The function manifest. Raises ConfigError with file, line and key."""
     name = source.config.spec.input.function_manifest_file
     path = source.directory / name
-    file = str(path.relative_to(source.root.resolve() if path.is_absolute() else source.root))
+    file = source.relative(path)
     missing = "create the function manifest there, or correct input.functionManifestFile"
     document = parse(read_file(path, file, missing=missing), file)
     if document.kind != MANIFEST_KIND:

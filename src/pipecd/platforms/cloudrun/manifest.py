@@ -103,14 +103,7 @@ def load_manifest(source: Source) -> Manifest:
         else (app_input.service_manifest_file, "input.serviceManifestFile")
     )
     path = source.directory / name
-    file = next(
-        (
-            str(path.relative_to(root))
-            for root in (source.root, source.root.resolve())
-            if path.is_relative_to(root)
-        ),
-        str(path),
-    )
+    file = source.relative(path)
     data, lines = read(read_file(path, file, missing=f"create it, or correct {key}"), file)
     return parse_manifest(data, lines, file, "Job" if job else "Service")
 
@@ -181,14 +174,9 @@ class _Checker:
 def _plain(value: Any, *, text: bool = False) -> Any:
     """Without the spelling of numbers, but as written where Google expects text."""
     if isinstance(value, Mapping):
-        variable = "name" in value and "value" in value
+        named = "name" in value
         return {
-            str(key): _plain(
-                item,
-                text=key in _TEXT_MAPPINGS
-                or (text and not isinstance(item, list))
-                or (variable and key == "value"),
-            )
+            str(key): _plain(item, text=text or key in _TEXT_MAPPINGS or (named and key == "value"))
             for key, item in value.items()
         }
     if isinstance(value, list):

@@ -6,7 +6,6 @@ JSON. `members` says where each of their fields is sent.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipecd.config.document import read, read_file
@@ -157,16 +156,9 @@ def _tags(fields: Mapping[str, Any]) -> Mapping[str, str]:
 
 def _read(source: Source, name: str, key: str) -> tuple[str, Mapping[str, Any], Lines]:
     path = source.directory / name
-    file = _relative(path, source.root)
+    file = source.relative(path)
     data, lines = read(read_file(path, file, missing=f"create it, or correct {key}"), file)
     return file, data, lines
-
-
-def _relative(path: Path, root: Path) -> str:
-    for base in (root, root.resolve()):
-        if path.is_relative_to(base):
-            return str(path.relative_to(base))
-    return str(path)
 
 
 def _missing(key: str, file: str) -> ConfigError:

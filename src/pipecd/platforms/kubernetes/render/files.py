@@ -23,14 +23,6 @@ _UNREACHABLE = re.compile(
 )
 
 
-def relative(path: Path, source: Source) -> str:
-    """The path in the repository, for messages."""
-    for root in (source.root, source.root.resolve()):
-        if path.is_relative_to(root):
-            return str(path.relative_to(root))
-    return str(path)
-
-
 def inside(source: Source, name: str, key: str) -> Path:
     """A file or directory of the repository. Raises ConfigError if it is outside, also by links."""
     path = Path(os.path.realpath(source.directory / name))

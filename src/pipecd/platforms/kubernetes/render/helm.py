@@ -15,7 +15,7 @@ from pipecd.platforms.kubernetes.config import HelmChart, HelmOptions, Input
 from pipecd.platforms.kubernetes.render import tools
 from pipecd.platforms.kubernetes.render.capabilities import load_capabilities
 from pipecd.platforms.kubernetes.render.chart import LocalChart, copy_chart, mentions, read_chart
-from pipecd.platforms.kubernetes.render.files import inside, relative, run, written
+from pipecd.platforms.kubernetes.render.files import inside, run, written
 from pipecd.platforms.kubernetes.render.homes import helm_home
 from pipecd.platforms.kubernetes.render.pull import is_pinned, pull_chart
 from pipecd.platforms.kubernetes.render.tools import Tool
@@ -204,7 +204,7 @@ def _file(source: Source, name: str, key: str) -> Path:
     path = inside(source, name, key)
     if not path.is_file():
         raise ConfigError(
-            f"there is no file {relative(path, source)}",
+            f"there is no file {source.relative(path)}",
             remedy="create it, or correct its name",
             place=Place(source.config.file, key=key),
         )

@@ -6,7 +6,7 @@ from pipecd.config.document import read_file
 from pipecd.model.stage import Source
 from pipecd.platforms.kubernetes.config import Input
 from pipecd.platforms.kubernetes.manifest import MAX_BYTES, ManifestReader
-from pipecd.platforms.kubernetes.render.files import inside, relative
+from pipecd.platforms.kubernetes.render.files import inside
 
 _MISSING = "create it, or correct spec.input.manifests"
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -22,7 +22,7 @@ def read(source: Source, app_input: Input, reader: ManifestReader) -> None:
         else _all_files(source)
     )
     for path in paths:
-        file = relative(path, source)
+        file = source.relative(path)
         reader.read(read_file(path, file, missing=_MISSING, max_size=MAX_BYTES), file)
 
 
