@@ -1,4 +1,4 @@
-"""An emulated Cloud Run Admin API v1, for the demo and for tests. It stores everything in memory.
+"""An emulated Cloud Run Admin API v1, for tests and trials. It stores everything in memory.
 
 It refuses what Google's reference says is refused, and keeps services, revisions, jobs and executions with
 their generations, conditions and traffic. Nothing runs: the tag of an image decides how a revision or an
@@ -12,7 +12,6 @@ documentation, [seen] what was reported from the real API in public issues, [gue
 
 import json
 import re
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -601,9 +600,9 @@ def _message(revision: Object) -> str:
 
 
 @contextmanager
-def serve(cloud: CloudRun, port: int = 0) -> Iterator[str]:
+def serve(cloud: CloudRun) -> Iterator[str]:
     """The API over HTTP on a loopback port, in a thread. Yields its address."""
-    with ThreadingHTTPServer(("127.0.0.1", port), _handler(cloud)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(cloud)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -644,13 +643,3 @@ def _handler(cloud: CloudRun) -> type[BaseHTTPRequestHandler]:
             """Logs nothing."""
 
     return Handler
-
-
-def main() -> None:
-    """Serves an empty project on the port in the first argument until it is killed."""
-    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), _handler(CloudRun()))
-    server.serve_forever()
-
-
-if __name__ == "__main__":
-    main()
