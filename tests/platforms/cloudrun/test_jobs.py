@@ -83,3 +83,15 @@ async def test_a_name_that_is_too_long_to_run(runner: AwsRunner, checkout: Check
     assert "use at most 51 characters, or remove run" in failure_text(
         await runner.run("CLOUDRUN_JOB_SYNC", run=True)
     )
+
+
+async def test_a_job_of_another_application_is_refused(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout
+) -> None:
+    runner.target = checkout("j1", job("j1"), input=INPUT)
+    assert_succeeded(await runner.run("CLOUDRUN_JOB_SYNC"))
+    cloud.objects["jobs"][JOB]["metadata"]["labels"]["pipecd-dev-application"] = "app-2"
+    again = runner.next_deployment(checkout("j2", job("j2"), input=INPUT))
+    text = failure_text(await again.run("CLOUDRUN_JOB_SYNC"))
+    assert "the job report belongs to the application app-2; rename the job in the manifest" in text
+    assert image(cloud) == "j1"

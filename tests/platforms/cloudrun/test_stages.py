@@ -274,3 +274,13 @@ async def test_waiting_for_a_revision_is_bounded(
     outcome = await runner.run("CLOUDRUN_SYNC", calls=1)
     assert "waited 15 minutes for revision shop-slow-commit to be ready" in failure_text(outcome)
     assert shares(cloud) == {"v1": 100}
+
+
+async def test_a_revision_that_another_program_creates_meanwhile_is_read_again(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout
+) -> None:
+    await deployed(runner)
+    body = {"error": {"code": 409, "status": "ALREADY_EXISTS", "message": "Revision named 'x' exists"}}
+    cloud.fail("ReplaceServices", 409, body)
+    assert_succeeded(await runner.next_deployment(checkout("v2")).run("CLOUDRUN_SYNC"))
+    assert shares(cloud) == {"v2": 100}

@@ -4,6 +4,7 @@ An execution is started by the update itself: the token in the job's spec is the
 execution is found again by its name, and never started twice.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +15,13 @@ from pipecd.platforms.cloudrun.client import CloudRunClient, Object, connect
 from pipecd.platforms.cloudrun.config import JobOptions
 from pipecd.platforms.cloudrun.health import state_of
 from pipecd.platforms.cloudrun.manifest import (
-    APPLICATION,
     MAX_NAME,
     Manifest,
-    label_value,
     labels,
     load_manifest,
     with_metadata,
 )
-from pipecd.platforms.cloudrun.stages.release import POLL_INTERVAL, Step, at_version, wait
+from pipecd.platforms.cloudrun.stages.release import POLL_INTERVAL, Step, at_version, check_owner, wait
 
 #: Polling interval of an execution (seconds): containers take at least as long to start.
 _EXECUTION_INTERVAL = 5.0
@@ -36,7 +35,7 @@ async def job_sync(work: Work[JobOptions]) -> Outcome:
 
 
 async def sync_job(work: Work[Any], source: Source, options: JobOptions) -> Outcome:
-    manifest = _load(work, source)
+    manifest = await _load(work, source)
     token = _token(work) if options.run else ""
     execution = f"{manifest.name}-{token}"
     if options.run and len(execution) >= MAX_NAME:
@@ -58,15 +57,15 @@ async def sync_job(work: Work[Any], source: Source, options: JobOptions) -> Outc
 
 
 async def roll_back_job(work: Work[Any], source: Source) -> Outcome:
-    manifest = _load(work, source)
+    manifest = await _load(work, source)
     async with connect(work.provider) as client:
         if step := await _update(work, client, manifest, source.commit, ""):
             return step
     return Done(note=f"The job {manifest.name} is at commit {source.commit[:7]} again; it was not run")
 
 
-def _load(work: Work[Any], source: Source) -> Manifest:
-    manifest = load_manifest(source)
+async def _load(work: Work[Any], source: Source) -> Manifest:
+    manifest = await asyncio.to_thread(load_manifest, source)
     if not manifest.is_job:
         raise Refused(
             f"{work.stage.name} deploys jobs, and this is a service", remedy="set input.jobManifestFile"
@@ -106,12 +105,7 @@ async def _send(
         if live is None:
             await client.create("jobs", body)
         else:
-            owner = (live["metadata"].get("labels") or {}).get(APPLICATION)
-            if owner and owner != label_value(work.application.id):
-                raise Refused(
-                    f"the job {manifest.name} belongs to the application {owner}",
-                    remedy="rename the job in the manifest, or delete the other application's label",
-                )
+            check_owner(work, manifest, live)
             await client.replace("jobs", at_version(body, live))
     except (Conflict, AlreadyExists) as error:
         return wait(work, "conflict", f"another change of {manifest.name} to end: {error}")

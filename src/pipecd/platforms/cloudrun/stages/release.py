@@ -5,6 +5,7 @@ sends it back with its resourceVersion: two writers never overwrite one another.
 traffic sends the template as it is, because the name of a revision stands for one template.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Release:
 @asynccontextmanager
 async def open_release(work: Work[Any], source: Source) -> AsyncIterator[Release]:
     """Raises Refused for a job."""
-    manifest = load_manifest(source)
+    manifest = await asyncio.to_thread(load_manifest, source)
     if manifest.is_job:
         raise Refused(
             f"{work.stage.name} deploys services, and this is a job", remedy="use CLOUDRUN_JOB_SYNC"
@@ -84,7 +85,22 @@ async def open_release(work: Work[Any], source: Source) -> AsyncIterator[Release
         )
 
 
-async def record_traffic(release: Release, live: Object | None) -> Step:
+async def deploy(release: Release, percent: int) -> Step:
+    """One step towards `percent` of the traffic for a revision of the commit; None when users have it.
+
+    Then old revisions are deleted, or the address of the new revision is published while it has less than
+    all traffic.
+    """
+    live = await release.client.find("services", release.manifest.name)
+    if step := await _record_traffic(release, live) or await create_revision(release, live):
+        return step
+    assert live is not None
+    if step := await _move_traffic(release, live, percent):
+        return step
+    return await (_delete_old_revisions if percent >= 100 else _publish_address)(release, live)
+
+
+async def _record_traffic(release: Release, live: Object | None) -> Step:
     """The step that stores the traffic before the deployment; None when it is stored."""
     if BEFORE in release.work.shared:
         return None
@@ -159,27 +175,28 @@ async def _send_revision(release: Release, live: Object | None, name: str) -> St
             return Again(after=POLL_INTERVAL, note="The service already exists; reading it again")
         work.log.info(f"Created the service {manifest.name} with revision {name}")
         return Again(after=POLL_INTERVAL, note=f"Creating revision {name}")
-    check_owner(release, live)
+    check_owner(work, manifest, live)
     # Without traffic before, because no revision ever became ready, the new one gets all of it.
     shares = traffic.shares_of(live) or traffic_before(work) or {name: 100}
     live_traffic = live["spec"].get("traffic") or ()
     spec["traffic"] = traffic.targets(shares, live_traffic, manifest.traffic, name, release.tag)
     try:
         await client.replace("services", at_version({**body, "spec": spec}, live))
-    except Conflict as error:
+    except (Conflict, AlreadyExists) as error:
         # The service changed since it was read, or a revision of this name was created meanwhile.
         return wait(work, f"conflict-{name}", f"another change of {manifest.name} to end: {error}")
     work.log.info(f"Creating revision {name}, without traffic")
     return Again(after=POLL_INTERVAL, note=f"Creating revision {name}")
 
 
-def check_owner(release: Release, live: Object) -> None:
-    """Raises Refused for a service of another application."""
+def check_owner(work: Work[Any], manifest: Manifest, live: Object) -> None:
+    """Raises Refused for a service or a job of another application."""
     owner = (live["metadata"].get("labels") or {}).get(APPLICATION)
-    if owner and owner != label_value(release.work.application.id):
+    if owner and owner != label_value(work.application.id):
+        kind = manifest.kind.lower()
         raise Refused(
-            f"the service {release.manifest.name} belongs to the application {owner}",
-            remedy="rename the service in the manifest, or delete the other application's label",
+            f"the {kind} {manifest.name} belongs to the application {owner}",
+            remedy=f"rename the {kind} in the manifest, or delete the other application's label",
         )
 
 
@@ -198,7 +215,7 @@ async def _wait_for_revision(release: Release, live: Object, name: str) -> Step:
     return wait(release.work, f"ready-{name}", f"revision {name} to be created")
 
 
-async def move_traffic(release: Release, live: Object, percent: int) -> Step:
+async def _move_traffic(release: Release, live: Object, percent: int) -> Step:
     """One step towards `percent` of the traffic for the commit's revision; None when users have it."""
     name = release.work.shared[release.candidate_key]
     shares = traffic.promote(traffic_before(release.work), name, percent)
@@ -248,7 +265,7 @@ async def _send_traffic(
     release: Release, live: Object, shares: traffic.Shares, wanted: Sequence[Mapping[str, Any]]
 ) -> Step:
     work, manifest = release.work, release.manifest
-    check_owner(release, live)
+    check_owner(work, manifest, live)
     updates = int(work.saved.get(_UPDATES, "0"))
     if updates >= _MAX_UPDATES:
         return Failed(
@@ -281,7 +298,7 @@ def _has_metadata(release: Release, live: Object) -> bool:
     )
 
 
-async def publish_address(release: Release, live: Object) -> Step:
+async def _publish_address(release: Release, live: Object) -> Step:
     """The step that stores the address of the new revision, for people and later stages; None when stored."""
     url = traffic.url_of_tag(live, release.tag)
     if not url or release.work.shared.get(CANDIDATE_URL) == url:
@@ -290,7 +307,7 @@ async def publish_address(release: Release, live: Object) -> Step:
     return Again(shared={CANDIDATE_URL: url}, saved={"candidate-url": url})
 
 
-async def delete_old_revisions(release: Release, live: Object) -> Step:
+async def _delete_old_revisions(release: Release, live: Object) -> Step:
     """Deletes one revision that is no longer to be kept; None when there is none.
 
     Only those of this application, without traffic and tags. A refusal does not fail the stage.

@@ -3,6 +3,7 @@
 They still exist, so one call is enough. If one was deleted, the running commit is deployed again.
 """
 
+import asyncio
 from typing import Any
 
 from pipecd.errors import Conflict, Refused
@@ -30,7 +31,7 @@ _TEMPLATE_SENT, _GONE = "pipecd/template-sent", "pipecd/revisions-gone"
 
 async def cloudrun_rollback(work: Work[Any]) -> Outcome:
     source = await work.checkouts.running()
-    manifest = load_if_used(source)
+    manifest = await asyncio.to_thread(load_if_used, source)
     if manifest is None:
         return Done(note="The previous version has no manifest; there is nothing to restore")
     if manifest.is_job:
