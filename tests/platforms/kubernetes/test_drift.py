@@ -25,6 +25,7 @@ from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import assert_succeeded
+from tests.platforms.kubernetes.access import wait_until_effective
 from tests.platforms.kubernetes.corpus import CORPUS
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
 from tests.platforms.kubernetes.well_known import well_known
@@ -179,6 +180,7 @@ def limited_provider(shop: Shop, commit: Path, verbs: list[str]) -> Provider:
             f"/apis/{group}/v1/namespaces/{shop.namespace}/{kind.lower()}s",
             {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "limited"}, **fields},
         )
+    wait_until_effective(shop.cluster, {"rules": rules}, user, shop.namespace)
     kubeconfig = commit.parent / "limited.kubeconfig"
     config = shop.cluster.config({"token": shop.cluster.tokens["admin"], "as": user})
     kubeconfig.write_text(yaml.safe_dump(config))

@@ -18,6 +18,7 @@ from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
+from tests.platforms.kubernetes.access import wait_until_effective
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment, provider_of
 from tests.platforms.kubernetes.test_clusters import drift
 
@@ -47,6 +48,9 @@ def install(
                 body["roleRef"]["name"] = namespace
         change(body)
         cluster.request(paths[body["kind"]].format(namespace), body)
+        if "rules" in body:
+            role = body
+    wait_until_effective(cluster, role, f"system:serviceaccount:{namespace}:piped", namespace)
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     answer = cluster.request(f"/api/v1/namespaces/{namespace}/serviceaccounts/piped/token", request)
     return str(answer["status"]["token"])
