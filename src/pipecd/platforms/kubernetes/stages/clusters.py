@@ -18,6 +18,7 @@ from pipecd.model.stage import Again, Failed, Source, StageLog, Storage, Work
 from pipecd.platforms.kubernetes.cluster.connection import connect
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.order import wave
+from pipecd.platforms.kubernetes.stages import prune
 from pipecd.platforms.kubernetes.stages.converge import converge
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.targets import Assignment, Target, assign, read_routes
@@ -122,6 +123,18 @@ async def run_phases(
             return Again(saved={_PHASE: str(number + 1)})
     failures = [reason for job in jobs if (reason := work.saved.get(_key(_FAILED, job.target)))]
     return Failed(reason="; ".join(failures)) if failures else None
+
+
+async def run_with_pruning(
+    work: Work[Any], jobs: Sequence[Job], phases: Sequence[Phase], list_obsolete: Phase | None
+) -> Step:
+    """`run_phases`, between listing and deleting what is obsolete. None as `list_obsolete`: nothing is."""
+    if list_obsolete is None:
+        return await run_phases(work, jobs, phases)
+    if step := await run_phases(work, jobs, [list_obsolete, *phases, prune.delete]):
+        return step
+    await forget_former_targets(work, jobs)
+    return None
 
 
 def waves(jobs: Sequence[Job]) -> Sequence[int | None]:

@@ -17,9 +17,8 @@ from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
     Phase,
     converge_wave,
-    forget_former_targets,
     open_jobs,
-    run_phases,
+    run_with_pruning,
     waves,
 )
 from pipecd.platforms.kubernetes.stages.job import Job, Step
@@ -55,26 +54,22 @@ async def primary_rollout(work: Work[PrimaryRolloutOptions]) -> Outcome:
         phases: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
         if not _traffic_follows(work):
             phases.append(route)
-        if options.prune:
-            phases = [list_obsolete, *phases, prune.delete]
-        if step := await run_phases(work, jobs, phases):
+        if step := await run_with_pruning(work, jobs, phases, list_obsolete if options.prune else None):
             return step
-        if options.prune:
-            await forget_former_targets(work, jobs)
     return Done(note=f"The primary variant is at commit {source.commit[:7]} and works")
 
 
 def _objects(job: Job, services: Sequence[Manifest], options: PrimaryRolloutOptions) -> list[Manifest]:
     """What is applied in this cluster, in the order of applying."""
     label = job.spec.variant_label
-    added = (label.key, label.primary_value) if options.add_variant_label_to_selector else None
+    variant_label = (label.key, label.primary_value) if options.add_variant_label_to_selector else None
     routing = find_route(job)
     declared = [
         manifest for manifest in job.declared if routing is None or manifest.key != routing.declared.key
     ]
     own = {manifest.place for manifest in job.declared}
     generated = [service for service in services if service.place in own]
-    return sort(prepare([*generated, *declared], added), by_kind=not job.spec.input.file_order)
+    return sort(prepare([*generated, *declared], variant_label), by_kind=not job.spec.input.file_order)
 
 
 def _traffic_follows(work: Work[PrimaryRolloutOptions]) -> bool:

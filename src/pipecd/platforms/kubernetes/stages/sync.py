@@ -8,9 +8,8 @@ from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
     Phase,
     converge_wave,
-    forget_former_targets,
     open_jobs,
-    run_phases,
+    run_with_pruning,
     waves,
 )
 from pipecd.platforms.kubernetes.stages.job import Job, Step
@@ -34,12 +33,8 @@ async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
 
     async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
         phases: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
-        if options.prune:
-            phases = [list_obsolete, *phases, prune.delete]
-        if step := await run_phases(work, jobs, phases):
+        if step := await run_with_pruning(work, jobs, phases, list_obsolete if options.prune else None):
             return step
-        if options.prune:
-            await forget_former_targets(work, jobs)
     remaining = sum(int(job.work.saved.get(prune.REMAINING, "0")) for job in jobs)
     note = f"{len(manifests)} objects are applied and work"
     return Done(note=f"{note}; {remaining} deleted objects have not ended yet" if remaining else note)
