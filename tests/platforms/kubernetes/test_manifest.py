@@ -1,13 +1,15 @@
 """Manifests: what an application declares, and the errors that name the place in its files."""
 
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
-from pipecd.errors import ConfigError
+from pipecd.errors import ConfigError, Place
 from pipecd.platforms.kubernetes import manifest as manifests
 from pipecd.platforms.kubernetes.manifest import Manifest, ManifestReader, digest
 from pipecd.platforms.kubernetes.order import groups, sort
+from pipecd.platforms.kubernetes.prepare import prepare
 
 
 def read(text: str, file: str = "app.yaml") -> list[Manifest]:
@@ -172,3 +174,25 @@ def test_the_order_of_the_files_can_be_kept() -> None:
     declared = [config_map(f"m{n}", wave="2" if n % 2 else "") for n in range(30)]
     expected = [found.name for n in (0, 1) for found in declared[n::2]]
     assert [found.name for found in sort(declared, by_kind=False)] == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ({"selector": "app=web"}, "spec.selector"),
+        ({"selector": {"matchLabels": ["web"]}}, "spec.selector.matchLabels"),
+        ({"template": {"metadata": {"labels": "web"}, "spec": {}}}, "spec.template.metadata.labels"),
+    ],
+)
+def test_a_label_is_not_added_to_a_workload_of_another_shape(spec: dict[str, Any], path: str) -> None:
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"template": {"spec": {"containers": []}}, **spec},
+    }
+    manifest = Manifest(body, Place("web.yaml", 3))
+    with pytest.raises(
+        ConfigError, match=f"web.yaml:3: {path}: the field of Deployment web is not a mapping"
+    ):
+        prepare([manifest], ("pipecd.dev/variant", "primary"))
