@@ -10,7 +10,7 @@ from pipecd.platforms.kubernetes.ready import (
     State,
     Waiting,
     pod_problem,
-    state_by_conditions,
+    shown_state_of,
     state_of,
 )
 
@@ -177,9 +177,9 @@ def custom(status: Any, **metadata: Any) -> dict[str, Any]:
     ],
 )
 def test_a_kind_without_a_rule_is_judged_by_common_conditions(status: Any, expected: State) -> None:
-    assert state_by_conditions(custom(status)) == expected
+    assert shown_state_of(custom(status)) == expected
 
 
 def test_a_custom_object_that_is_deleted_is_waited_for() -> None:
     deleted = custom({}, deletionTimestamp="2026-01-01T00:00:00Z")
-    assert state_by_conditions(deleted) == Waiting("is being deleted")
+    assert shown_state_of(deleted) == Waiting("is being deleted")

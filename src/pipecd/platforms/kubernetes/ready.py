@@ -62,18 +62,19 @@ def state_of(live: Object) -> State:
     return rule(live.get("spec") or {}, status)
 
 
-def has_rule(live: Object) -> bool:
-    return (_group(live), str(live["kind"])) in _RULES
+def shown_state_of(live: Object) -> State:
+    """As `state_of`, but kinds without a rule are judged by the conditions that most controllers write.
 
-
-def state_by_conditions(live: Object) -> State:
-    """The state of an object without a rule, by the conditions that most controllers write.
-
-    The status of a custom kind may have any shape. Without such conditions the object is ready.
+    Without such conditions the object is ready.
     """
+    state = state_of(live)
+    has_rule = (_group(live), str(live["kind"])) in _RULES
+    return _state_by_conditions(live) if state == Ready() and not has_rule else state
+
+
+def _state_by_conditions(live: Object) -> State:
+    """The status of a custom kind may have any shape."""
     metadata, status = live["metadata"], live.get("status")
-    if metadata.get("deletionTimestamp"):
-        return Waiting("is being deleted")
     if not isinstance(status, Mapping):
         return Ready()
     observed = status.get("observedGeneration")

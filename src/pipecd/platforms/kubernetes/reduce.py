@@ -20,15 +20,7 @@ from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.links import labels_of, links_of
 from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
 from pipecd.platforms.kubernetes.normal import SERVER_METADATA
-from pipecd.platforms.kubernetes.ready import (
-    Broken,
-    Ready,
-    has_rule,
-    lost_readiness,
-    pod_problem,
-    state_by_conditions,
-    state_of,
-)
+from pipecd.platforms.kubernetes.ready import Broken, Ready, lost_readiness, pod_problem, shown_state_of
 
 log = structlog.get_logger()
 
@@ -81,7 +73,7 @@ class Reducer:
 
 
 def _health(live: Object) -> tuple[Health, str]:
-    match state_of(live) if has_rule(live) else state_by_conditions(live):
+    match shown_state_of(live):
         case Ready(note):
             health = Health.HEALTHY
         case Broken(note):
