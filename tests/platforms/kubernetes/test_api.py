@@ -70,6 +70,13 @@ async def test_an_object_is_applied_changed_and_deleted(client: ApiClient, names
         await client.get(CONFIG_MAPS, namespace, "a")
 
 
+async def test_metadata_is_read_without_the_content(client: ApiClient, namespace: str) -> None:
+    await client.create(CONFIG_MAPS, namespace, config_map("a", x="1"), manager="one")
+    found = await client.get(CONFIG_MAPS, namespace, "a", metadata_only=True)
+    assert (found["apiVersion"], found["kind"], found["metadata"]["name"]) == ("v1", "ConfigMap", "a")
+    assert "data" not in found
+
+
 async def test_a_dry_run_changes_nothing(client: ApiClient, namespace: str) -> None:
     before = await client.apply(CONFIG_MAPS, namespace, "a", config_map("a", x="1"), manager="one")
     dry = await client.apply(CONFIG_MAPS, namespace, "a", config_map("a", x="2"), manager="one", dry_run=True)

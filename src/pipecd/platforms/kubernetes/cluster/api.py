@@ -97,10 +97,17 @@ class ApiClient:
         """Any path of the API, such as `/version`."""
         return await self.decode(await self.send("GET", path, params=params))
 
-    async def get(self, resource: ResourceType, namespace: str, name: str) -> Object:
+    async def get(
+        self, resource: ResourceType, namespace: str, name: str, *, metadata_only: bool = False
+    ) -> Object:
         """Raises NotFound."""
-        answer: Object = await self.get_json(resource.path(namespace, name))
-        return answer
+        if not metadata_only:
+            answer: Object = await self.get_json(resource.path(namespace, name))
+            return answer
+        headers = {"Accept": accept_metadata("PartialObjectMetadata")}
+        metadata = await self.decode(await self.send("GET", resource.path(namespace, name), headers=headers))
+        # The answer names the kind of metadata.
+        return {**metadata, "apiVersion": resource.api_version, "kind": resource.kind}
 
     async def list(
         self,

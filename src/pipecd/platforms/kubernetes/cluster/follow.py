@@ -117,9 +117,9 @@ class Follower:
         #: Applications that changed while lists are read, and whether such a change is being made.
         self._held: set[str] = set()
         self._holding = False
-        #: When objects were read one by one (monotonic seconds).
         #: Marked objects that the watches do not report, and their uids.
         self.unlabelled: dict[Identity, str] = {}
+        #: When objects were read one by one (monotonic seconds).
         self._looked_up: OrderedDict[tuple[str, ...], float] = OrderedDict()
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._to_list: set[str] = set()
@@ -163,7 +163,8 @@ class Follower:
         identity = (kind.group, kind.kind, namespace, name)
         before = self.unlabelled.pop(identity, None)
         try:
-            live = await self._api.get(kind, namespace, name)
+            metadata_only = not self._reduce.needs_content(kind)
+            live = await self._api.get(kind, namespace, name, metadata_only=metadata_only)
         except (NotFound, PermissionDenied):
             if before:
                 self.objects.remove(before)
@@ -219,7 +220,7 @@ class Follower:
         return CHILD_KINDS if self._wanted else ()
 
     async def _update(self, tasks: asyncio.TaskGroup) -> None:
-        """Start what is wanted, and end what no application wants any more."""
+        """Start what is wanted. A kind that no application wants any more is followed until `run` ends."""
         now = self._api.clock.monotonic()
         self._wanted = {
             application: (at, kinds)
