@@ -115,8 +115,8 @@ async def test_missing_permissions_are_an_error_before_the_first_deployment(
     (tmp_path / "certificate").write_bytes(certificate)
     user = {"client-key": str(tmp_path / "key"), "client-certificate": str(tmp_path / "certificate")}
     (tmp_path / "config").write_text(json.dumps(cluster.config(user)))
-    mine = DemoCluster(kubeconfig=tmp_path / "config", namespace="somebody-elses")
-    with pytest.raises(ConfigError, match="you may not patch deployments in the namespace somebody-elses"):
+    mine = DemoCluster(kubeconfig=tmp_path / "config", namespace="other-team")
+    with pytest.raises(ConfigError, match="you may not patch deployments in the namespace other-team"):
         await demo_cluster.check(mine)
     with pytest.raises(HTTPError):
-        cluster.request("/api/v1/namespaces/somebody-elses")
+        cluster.request("/api/v1/namespaces/other-team")

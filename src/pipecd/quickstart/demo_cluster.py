@@ -115,7 +115,7 @@ async def is_ready(cluster: DemoCluster) -> bool:
 
 
 async def edit_by_hand(cluster: DemoCluster) -> None:
-    """What somebody might do in a hurry with `kubectl edit`: another log level for `search`."""
+    """What a person might do in a hurry with `kubectl edit`: another log level for `search`."""
     container = {"name": "search", "env": [{"name": "LOG_LEVEL", "value": "debug"}]}
     async with _client(cluster) as api:
         await api.send(

@@ -1,4 +1,4 @@
-"""Waits until a role that was just created is effective: the API server reads roles and bindings by watches."""
+"""Waits until a new role is effective: the API server reads roles and bindings by watches."""
 
 import time
 from collections.abc import Mapping

@@ -139,7 +139,7 @@ def _merged_list(git: list[Any], live: list[Any], paths: Sequence[Path]) -> list
         name = item.get("name") if isinstance(item, Mapping) else None
         below = [path[1:] for path in paths if path[0] in (str(index), name, "*")]
         if any(not path for path in below):
-            # An item that somebody removed is not added again.
+            # An item that was removed is not added again.
             if found is not _NOTHING:
                 merged.append(found)
         else:

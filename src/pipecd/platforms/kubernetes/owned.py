@@ -35,7 +35,7 @@ async def list_owned(
 
 
 async def list_live(cluster: Cluster, kind: ResourceType, application: str, namespace: str) -> list[Object]:
-    """Whole objects of one kind and namespace with the label of the application, whoever wrote it."""
+    """Whole objects of one kind and namespace with the label of the application, of any writer."""
     return await cluster.api.list(kind, namespace, label_selector=f"{APPLICATION}={application}")
 
 

@@ -1,4 +1,4 @@
-"""What a chart is told of its target cluster: the version, and which kinds it has.
+"""What a chart learns of its target cluster: the version, and which kinds it has.
 
 What a cluster said last is kept in memory, so that applications can be planned while it is away.
 """

@@ -1,6 +1,6 @@
 """What a Kustomize overlay is made of, found by reading its kustomization files.
 
-Kustomize itself restricts files to the directory of their kustomization file, unless it is told not to, but
+Kustomize itself restricts files to the directory of their kustomization file, unless a flag lifts that, but
 takes bases from any directory. The author of an overlay may be hostile, so that everything it refers to must
 be in the repository. Remote bases are restricted by Kustomize to their own repository.
 """
