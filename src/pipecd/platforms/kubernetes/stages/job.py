@@ -76,11 +76,11 @@ class Job:
             variant=self.variant.label if self.variant else (label.key, label.primary_value),
         )
 
-    def ordered(self, *, add_variant_label: bool) -> list[Manifest]:
-        """The objects of a sync in the order of applying, without marks."""
+    def ordered(self, manifests: Sequence[Manifest], *, add_variant_label: bool) -> list[Manifest]:
+        """Objects of the primary variant as they are applied, in that order, without marks."""
         label = self.spec.variant_label
         added = (label.key, label.primary_value) if add_variant_label else None
-        return sort(prepare(self.declared, added), by_kind=not self.spec.input.file_order)
+        return sort(prepare(manifests, added), by_kind=not self.spec.input.file_order)
 
     def marked(self, manifest: Manifest) -> Manifest:
         """`manifest` as it is sent. Its namespace must be known."""

@@ -11,8 +11,6 @@ from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.checks import check_manifests
 from pipecd.platforms.kubernetes.config import KubernetesApp, PrimaryRolloutOptions
 from pipecd.platforms.kubernetes.manifest import Manifest
-from pipecd.platforms.kubernetes.order import sort
-from pipecd.platforms.kubernetes.prepare import prepare
 from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
     Phase,
@@ -61,15 +59,13 @@ async def primary_rollout(work: Work[PrimaryRolloutOptions]) -> Outcome:
 
 def _objects(job: Job, services: Sequence[Manifest], options: PrimaryRolloutOptions) -> list[Manifest]:
     """What is applied in this cluster, in the order of applying."""
-    label = job.spec.variant_label
-    variant_label = (label.key, label.primary_value) if options.add_variant_label_to_selector else None
     routing = find_route(job)
     declared = [
         manifest for manifest in job.declared if routing is None or manifest.key != routing.declared.key
     ]
     own = {manifest.place for manifest in job.declared}
     generated = [service for service in services if service.place in own]
-    return sort(prepare([*generated, *declared], variant_label), by_kind=not job.spec.input.file_order)
+    return job.ordered([*generated, *declared], add_variant_label=options.add_variant_label_to_selector)
 
 
 def _traffic_follows(work: Work[PrimaryRolloutOptions]) -> bool:

@@ -21,7 +21,7 @@ async def k8s_rollback(work: Work[Any]) -> Outcome:
 
     def apply(job: Job, last_wave: int | None) -> Awaitable[Step]:
         add_label = job.spec.quick_sync.add_variant_label_to_selector
-        ordered = job.ordered(add_variant_label=add_label)
+        ordered = job.ordered(job.declared, add_variant_label=add_label)
         return converge_wave(job, undo.without_route(job, ordered), last_wave)
 
     async with open_jobs(work, source, manifests) as jobs:

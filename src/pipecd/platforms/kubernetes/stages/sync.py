@@ -28,7 +28,7 @@ async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
 
     async def apply(job: Job, last_wave: int | None) -> Step:
         await added.record_once(job)
-        ordered = job.ordered(add_variant_label=options.add_variant_label_to_selector)
+        ordered = job.ordered(job.declared, add_variant_label=options.add_variant_label_to_selector)
         return await converge_wave(job, ordered, last_wave)
 
     async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
