@@ -83,11 +83,11 @@ async def _apply(job: Job, placed: Placed) -> None:
 async def _why_not_ready(
     job: Job, routing: Routing, placed: Placed, shares: Shares, headers: Headers | None
 ) -> str:
+    live = await find_live(job.cluster, placed)
+    comes_back = live is not None and PRIMARY not in routing.receiving(Manifest(live))
     for variant, share in shares.items():
         if not share and not (headers and variant == CANARY):
             continue
-        live = await find_live(job.cluster, placed)
-        comes_back = live is not None and PRIMARY not in routing.receiving(Manifest(live))
         if variant == PRIMARY and (share == 100 or comes_back):
             reason = await why_primary_cannot_carry(job, routing)
         else:
