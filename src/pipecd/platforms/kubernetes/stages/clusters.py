@@ -81,7 +81,7 @@ async def _former_targets(
 
 
 async def forget_former_targets(work: Work[Any], jobs: Sequence[Job]) -> None:
-    """After pruning: clusters without objects of the application are not looked at again."""
+    """After pruning: clusters without objects of the application are not read again."""
     names = [job.target.name for job in jobs if job.declared]
     if len(names) < len(jobs):
         await _store_names(work, names)

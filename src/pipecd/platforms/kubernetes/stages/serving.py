@@ -36,7 +36,7 @@ async def why_primary_cannot_carry(job: Job, routing: Routing) -> str:
     if reason := await why_not_serving(job, routing, PRIMARY):
         return reason
     for manifest in select_workloads(job.declared, job.spec.workloads):
-        placed = await place(job.cluster, manifest, job.spec.input.namespace)
+        placed = await place(job.cluster, manifest, job.namespace)
         live = await find_live(job.cluster, placed)
         if live is None:
             return f"{placed} does not exist"
@@ -86,7 +86,7 @@ async def _live_service(job: Job, routing: Routing) -> Object:
 
 async def find_subsets(job: Job, routing: Routing) -> Mapping[str, Mapping[str, str]]:
     """The subsets of the host with their labels, of the DestinationRules in Git or else in the cluster."""
-    namespace = job.spec.input.namespace
+    namespace = job.namespace
     in_git = [
         {
             **manifest.body,

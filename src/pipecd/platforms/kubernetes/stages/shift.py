@@ -67,7 +67,7 @@ async def set_traffic(
 
 
 async def _placed(job: Job, manifest: Manifest) -> Placed:
-    found = await place(job.cluster, manifest, job.spec.input.namespace)
+    found = await place(job.cluster, manifest, job.namespace)
     return replace(found, manifest=replace(job, variant=None).marked(found.manifest))
 
 

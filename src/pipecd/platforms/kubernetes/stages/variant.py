@@ -44,7 +44,7 @@ async def live_replicas(job: Job, workloads: Sequence[Manifest]) -> Mapping[str,
     """How many pods each workload wants: in the cluster, as an autoscaler may have changed it, or in Git."""
     counts = {}
     for manifest in workloads:
-        live = await find_live(job.cluster, await place(job.cluster, manifest, job.spec.input.namespace))
+        live = await find_live(job.cluster, await place(job.cluster, manifest, job.namespace))
         counts[str(manifest)] = replicas_of(live or manifest.body)
     return counts
 
@@ -65,7 +65,7 @@ async def apply_variant(job: Job, variant: Variant, copies: Copies, counts: Mapp
 
 
 async def _key(job: Job, manifest: Manifest) -> str:
-    return resource_key((await place(job.cluster, manifest, job.spec.input.namespace)).manifest)
+    return resource_key((await place(job.cluster, manifest, job.namespace)).manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
