@@ -154,13 +154,19 @@ async def find_obsolete(job: Job, *, only_primary: bool = False) -> Sequence[Obs
         await store_kinds(job.work, present | {(found.group, found.kind) for found in job.declared})
     items = [(kind, live) for kind, found in by_kind for live in found]
     items += await _without_labels(job, {live["metadata"]["uid"] for _, live in items}, declared)
-    obsolete = [
-        (Manifest(live), obsolete_of(kind, live))
+    candidates = [
+        (kind, live)
         for kind, live in items
         if identity_of(kind, live) not in declared
         and may_delete(job, live, kind.kind)
         and not _belongs_to_variant(job, live, only_primary=only_primary)
-        and not await _is_declared_elsewhere(job, kind, live)
+    ]
+    others = [other for other in job.all_jobs if other is not job] if candidates else []
+    elsewhere = [(other, await _declared(other)) for other in others]
+    obsolete = [
+        (Manifest(live), obsolete_of(kind, live))
+        for kind, live in candidates
+        if not await _is_declared_elsewhere(elsewhere, kind, live)
     ]
     return in_order_of_deletion(obsolete)
 
@@ -223,10 +229,15 @@ def _belongs_to_variant(job: Job, live: Any, *, only_primary: bool) -> bool:
     return only_primary or annotations.get(RESOURCE_KEY) in stored.split(",")
 
 
-async def _is_declared_elsewhere(job: Job, kind: ResourceType, live: Any) -> bool:
-    """Whether the object is declared for another platform provider, which is the same cluster."""
+async def _is_declared_elsewhere(
+    elsewhere: Sequence[tuple[Job, Set[tuple[str, ...]]]], kind: ResourceType, live: Any
+) -> bool:
+    """Whether the object is declared for another platform provider, which is the same cluster.
+
+    `elsewhere` are the other jobs with what they declare.
+    """
     identity = identity_of(kind, live)
-    others = [other for other in job.all_jobs if other is not job and identity in await _declared(other)]
+    others = [other for other, declared in elsewhere if identity in declared]
     return any([await is_same_object(other.cluster, kind, live) for other in others])
 
 
