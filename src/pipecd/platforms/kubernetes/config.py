@@ -184,6 +184,11 @@ class TrafficStep(StrictModel):
     duration: Duration = Field(default=timedelta(), alias="for")
     """How long to wait afterwards, before the next step or the end of the stage."""
 
+    @property
+    def shares(self) -> Mapping[str, int]:
+        """Percentages that sum to 100, by variant."""
+        return {"primary": 100 - self.canary, "canary": self.canary, "baseline": 0}
+
 
 class CanaryMatch(StrictModel):
     headers: Mapping[str, Text] = Field(min_length=1, max_length=16)
@@ -220,8 +225,10 @@ class TrafficRoutingOptions(LenientModel):
         """Percentages that sum to 100, by variant; of the last step if there are steps."""
         if self.all:
             return {"primary": 0, "canary": 0, "baseline": 0, self.all: 100}
-        canary = self.steps[-1].canary if self.steps else self.canary
-        return {"primary": 100 - canary - self.baseline, "canary": canary, "baseline": self.baseline}
+        if self.steps:
+            return self.steps[-1].shares
+        primary = 100 - self.canary - self.baseline
+        return {"primary": primary, "canary": self.canary, "baseline": self.baseline}
 
 
 class ServiceReference(StrictModel):

@@ -59,10 +59,7 @@ def _check_routing(
 ) -> Iterator[SpecError]:
     options: TrafficRoutingOptions = stage.options
     method = spec.traffic_routing.method
-    shares = [
-        options.shares,
-        *({PRIMARY: 100 - step.canary, CANARY: step.canary, BASELINE: 0} for step in options.steps),
-    ]
+    shares = [options.shares, *(step.shares for step in options.steps)]
     if method == "podselector" and any(100 not in (share[PRIMARY], share[CANARY]) for share in shares):
         yield SpecError(
             path=path,

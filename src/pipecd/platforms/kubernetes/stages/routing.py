@@ -13,7 +13,6 @@ from pipecd.platforms.kubernetes.stages.serving import find_subsets
 from pipecd.platforms.kubernetes.stages.shift import find_route, set_traffic
 from pipecd.platforms.kubernetes.traffic import Routing, find_routing
 from pipecd.platforms.kubernetes.traffic.routed import Shares
-from pipecd.platforms.kubernetes.variants import BASELINE, CANARY, PRIMARY
 
 #: Stage metadata: the step, and when its traffic was effective (epoch seconds).
 _STEP, _EFFECTIVE_SINCE = "pipecd/step", "pipecd/step-since"
@@ -29,7 +28,7 @@ async def traffic_routing(work: Work[TrafficRoutingOptions]) -> Outcome:
     find_routing(spec, manifests, work.log.info if not work.saved else lambda text: None)
     options, number = work.options, int(work.saved.get(_STEP, "0"))
     headers = options.canary_match.headers if options.canary_match else None
-    shares = _shares(options, number)
+    shares = options.steps[number].shares if options.steps else options.shares
 
     async def route(job: Job) -> Step:
         routing = find_route(job)
@@ -48,13 +47,6 @@ async def traffic_routing(work: Work[TrafficRoutingOptions]) -> Outcome:
 
 async def _ended(job: Job) -> None:
     return None
-
-
-def _shares(options: TrafficRoutingOptions, number: int) -> Shares:
-    if not options.steps:
-        return options.shares
-    canary = options.steps[number].canary
-    return {PRIMARY: 100 - canary, CANARY: canary, BASELINE: 0}
 
 
 def _next_step(work: Work[TrafficRoutingOptions], number: int, shares: Shares) -> Outcome:
