@@ -4,7 +4,6 @@
 cluster only for objects that have no labels, because PipeCD's agent applied them.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -55,7 +54,7 @@ async def _load(
     await follower.wait_until_synced(kinds, SYNC_TIMEOUT)
     await _look_up(cluster, assignment.manifests, namespace, application)
     refused = {kind: error for kind in kinds if (error := follower.error_of(kind))}
-    shown = to_resources(follower.objects.tree(application), now=time.time())
+    shown = to_resources(follower.objects.tree(application))
     return [*shown, *_not_shown(assignment.manifests, refused)]
 
 
@@ -96,7 +95,7 @@ def _not_shown(manifests: Sequence[Manifest], refused: Mapping[Kind, PipecdError
             )
 
 
-def to_resources(seen: Sequence[SeenObject], *, now: float) -> Sequence[Resource]:
+def to_resources(seen: Sequence[SeenObject]) -> Sequence[Resource]:
     """The resources of objects, sorted by kind and name, with their owners and what refers to them."""
     uids = {item.uid for item in seen}
     related = _related(seen)
@@ -110,21 +109,13 @@ def to_resources(seen: Sequence[SeenObject], *, now: float) -> Sequence[Resource
             name=item.name,
             parents=[owner for owner in item.owners if owner in uids],
             related=related.get(item.uid, ()),
-            health=health,
-            health_reason=reason,
+            health=item.health,
+            health_reason=item.reason,
             created_at=item.created_at,
             updated_at=item.updated_at,
         )
         for item in ordered
-        for health, reason in [current_health(item, now)]
     ]
-
-
-def current_health(item: SeenObject, now: float) -> tuple[Health, str]:
-    """What has not changed for some time may be unhealthy by now."""
-    if item.later and now >= item.later[0]:
-        return item.later[1], item.later[2]
-    return item.health, item.reason
 
 
 def _related(seen: Sequence[SeenObject]) -> Mapping[str, Sequence[str]]:

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import structlog
-
 from pipecd.model.resource import Health
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.seen import SeenObject
@@ -21,8 +19,6 @@ from pipecd.platforms.kubernetes.links import labels_of, links_of
 from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
 from pipecd.platforms.kubernetes.normal import SERVER_METADATA
 from pipecd.platforms.kubernetes.ready import Broken, Ready, lost_readiness, pod_problem, shown_state_of
-
-log = structlog.get_logger()
 
 MAX_REASON_LENGTH = 1_000
 _MAX_OWNERS = 16
@@ -39,7 +35,7 @@ class Reducer:
     def needs_content(self, kind: ResourceType) -> bool:
         return kind.kind not in ("ConfigMap", "Secret", "ServiceAccount")
 
-    def __call__(self, kind: ResourceType, live: Object) -> SeenObject | None:
+    def __call__(self, kind: ResourceType, live: Object) -> SeenObject:
         metadata, identity = live["metadata"], (kind.group, kind.kind)
         application = str((metadata.get("annotations") or {}).get(APPLICATION, ""))
         if not application or not belongs_to(live, application):

@@ -57,8 +57,8 @@ OnChange = Callable[[str], None]
 class Reduce(Protocol):
     """Makes records of objects."""
 
-    def __call__(self, kind: ResourceType, live: Object) -> SeenObject | None:
-        """None for an object that is not shown."""
+    def __call__(self, kind: ResourceType, live: Object) -> SeenObject:
+        """The record of an object of the kind."""
 
     def needs_content(self, kind: ResourceType) -> bool:
         """Whether the record contains more than what is in the object's metadata."""
@@ -347,9 +347,6 @@ class Follower:
 
     def _put(self, kind: ResourceType, item: Object) -> None:
         record = self._reduce(kind, item)
-        if record is None:
-            self.objects.remove(str(item["metadata"]["uid"]))
-            return
         known = self.objects.get(record.uid)
         self.objects.put(record)
         if record.application and (known is None or not known.application):

@@ -68,8 +68,6 @@ class SeenObject:
     owners: Sequence[str] = ()
     health: Health = Health.UNKNOWN
     reason: str = ""
-    #: From a time on, the health and the reason are these, unless the object changes before.
-    later: tuple[int, Health, str] | None = None
     created_at: int = 0
     updated_at: int = 0
     generation: int = 0
@@ -92,8 +90,8 @@ class SeenObject:
     def differs(self, other: "SeenObject") -> bool:
         """Whether more changed than the version, such as noise in the status."""
         return (
-            (self.health, self.reason, self.later, self.content, self.generation, self.application)
-            != (other.health, other.reason, other.later, other.content, other.generation, other.application)
+            (self.health, self.reason, self.content, self.generation, self.application)
+            != (other.health, other.reason, other.content, other.generation, other.application)
             or tuple(self.owners) != tuple(other.owners)
             or tuple(self.links) != tuple(other.links)
             or self.labels != other.labels
@@ -120,22 +118,14 @@ class SeenObjects:
     def get(self, uid: str) -> SeenObject | None:
         return self._objects.get(uid)
 
-    def applications(self) -> Collection[str]:
-        """The ids of the applications that have objects in the cluster."""
-        return self._by_application.keys()
-
     def of_application(self, application: str) -> Sequence[SeenObject]:
         """The objects that have the marks of the application. Those below them have none."""
         return [self._objects[uid] for uid in self._by_application.get(application, ())]
 
     def tree(self, application: str) -> Sequence[SeenObject]:
         """The objects of the application and all below them, each after one of its owners."""
-        return self.below(self._by_application.get(application, ()))
-
-    def below(self, uids: Iterable[str]) -> Sequence[SeenObject]:
-        """The objects `uids` and all below them, each after one of its owners."""
         found: dict[str, SeenObject] = {}
-        pending = [uid for uid in uids if uid in self._objects]
+        pending = list(self._by_application.get(application, ()))
         while pending:
             following: list[str] = []
             for uid in pending:
@@ -177,15 +167,13 @@ class SeenObjects:
             self._drop(uid)
             self._announce(affected)
 
-    def retain(self, kind: Kind, uids: Collection[str], namespace: str = "") -> None:
-        """Of the kind, in the namespace if one is given, only these objects exist."""
+    def retain(self, kind: Kind, uids: Collection[str]) -> None:
+        """Of the kind, only these objects exist."""
         for known in (self._objects, self._unclaimed):
             gone = [
                 item.uid
                 for item in known.values()
-                if (item.group, item.kind) == kind
-                and item.uid not in uids
-                and namespace in ("", item.namespace)
+                if (item.group, item.kind) == kind and item.uid not in uids
             ]
             for uid in gone:
                 self.remove(uid)
