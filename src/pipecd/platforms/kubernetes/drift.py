@@ -151,7 +151,7 @@ class _Side:
         return self.cluster.follower.running and self.cluster.follower.is_synced(kind)
 
     async def _owned(self, kind: ResourceType) -> Sequence[Object]:
-        """The application's objects of one kind; of a followed kind, only those that are not in Git."""
+        """The application's objects of one kind, as metadata; of a followed kind, only those not in Git."""
         application, provider = self.request.application.id, self.assignment.target.provider
         if not self.is_followed((kind.group, kind.kind)):
             return await list_owned(self.cluster, kind, application, provider)
@@ -159,7 +159,8 @@ class _Side:
         for item in self.seen.values():
             if (item.group, item.kind) == (kind.group, kind.kind) and item.identity not in self.declared:
                 with contextlib.suppress(NotFound):
-                    found.append(await self.cluster.api.get(kind, item.namespace, item.name))
+                    live = await self.cluster.api.get(kind, item.namespace, item.name, metadata_only=True)
+                    found.append(live)
         return [live for live in found if belongs_to(live, application)]
 
     async def not_declared(self, sides: Sequence["_Side"]) -> list[Pair]:

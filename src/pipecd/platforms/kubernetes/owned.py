@@ -49,7 +49,9 @@ async def is_same_object(cluster: Cluster, kind: ResourceType, live: Object) -> 
     """Whether `cluster` has this very object: two platform providers may be the same cluster."""
     metadata = live["metadata"]
     try:
-        found = await cluster.api.get(kind, metadata.get("namespace", ""), metadata["name"])
+        found = await cluster.api.get(
+            kind, metadata.get("namespace", ""), metadata["name"], metadata_only=True
+        )
     except NotFound:
         return False
     return bool(found["metadata"]["uid"] == metadata["uid"])
