@@ -165,7 +165,7 @@ def test_a_sync_sends_the_live_value_of_an_ignored_field(path: str, changed: Map
     assert (found["kind"], found["metadata"]["name"]) == ("Web", "web")
 
 
-def test_what_somebody_removed_from_an_ignored_list_is_not_added_again() -> None:
+def test_an_item_removed_from_an_ignored_list_is_not_added_again() -> None:
     body = {"metadata": {"name": "web"}, "spec": SPEC}
     found = with_live_values(body, live(spec={"list": [{"name": "b", "v": 1}]}), [("spec", "list", "a")])
     assert found["spec"]["list"] == [{"name": "b", "v": 1}]
