@@ -30,13 +30,12 @@ from pipecd.platforms.kubernetes.cluster.watch import (
     Synced,
     watch,
 )
+from pipecd.platforms.kubernetes.mark import APPLICATION
 
 log = structlog.get_logger()
 
 #: Created by the objects of applications, or by what these create.
 CHILD_KINDS = frozenset({("apps", "ReplicaSet"), ("", "Pod"), ("batch", "Job")})
-#: The label of marked objects (`mark.APPLICATION`).
-_MARKED = "pipecd.dev/application"
 #: A kind that the cluster does not have, or may not be watched, is tried again after this time (seconds).
 RETRY_INTERVAL = 60.0
 #: What objects create is listed after them, so that their owners are known: at the latest after (seconds).
@@ -170,7 +169,7 @@ class Follower:
                 self.objects.remove(before)
             return
         self._put(kind, live)
-        if _MARKED not in (live["metadata"].get("labels") or {}):
+        if APPLICATION not in (live["metadata"].get("labels") or {}):
             self.unlabelled[identity] = str(live["metadata"]["uid"])
 
     async def wait_until_synced(self, kinds: Collection[Kind], seconds: float) -> None:
@@ -290,7 +289,7 @@ class Follower:
                 self._api,
                 kind,
                 namespace,
-                label_selector=_MARKED if marked else "",
+                label_selector=APPLICATION if marked else "",
                 metadata_only=not self._reduce.needs_content(kind),
             )
             try:
