@@ -133,3 +133,26 @@ async def test_a_kind_that_the_cluster_does_not_have_delays_nothing(following: F
 async def test_nothing_is_known_before_a_cluster_is_followed(following: Following) -> None:
     with pytest.raises(Temporary, match="not listed yet"):
         await following.follower.wait_until_synced([CONFIG_MAPS], 0.1)
+
+
+async def test_an_object_without_labels_is_read_again_after_an_outage(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = await following.apply(config_map("settings"))
+    kind = await following.discovery.find("v1", "ConfigMap")
+    operations = [{"op": "remove", "path": "/metadata/labels"}]
+    await following.client.json_patch(kind, following.namespace, "settings", operations)
+    identity = ("", "ConfigMap", following.namespace, "settings")
+    await following.follower.look_up(kind, following.namespace, "settings")
+    assert following.follower.unlabelled == {identity: uid}
+
+    async def unreachable(*_: Any, **__: Any) -> Any:
+        raise Temporary("the API server cannot be reached")
+
+    with monkeypatch.context() as patched, pytest.raises(Temporary):
+        patched.setattr(following.client, "get", unreachable)
+        await following.follower.look_up(kind, following.namespace, "settings")
+    assert following.follower.unlabelled == {identity: uid}
+    await following.client.delete(kind, following.namespace, "settings", uid=uid)
+    await following.follower.look_up(kind, following.namespace, "settings")
+    assert following.follower.unlabelled == {} and following.follower.objects.get(uid) is None

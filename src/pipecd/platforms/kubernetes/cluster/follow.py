@@ -160,16 +160,17 @@ class Follower:
     async def look_up(self, kind: ResourceType, namespace: str, name: str) -> None:
         """Read an object that may have the marks of an application as annotations alone."""
         identity = (kind.group, kind.kind, namespace, name)
-        before = self.unlabelled.pop(identity, None)
         try:
             metadata_only = not self._reduce.needs_content(kind)
             live = await self._api.get(kind, namespace, name, metadata_only=metadata_only)
         except (NotFound, PermissionDenied):
-            if before:
-                self.objects.remove(before)
+            if uid := self.unlabelled.pop(identity, None):
+                self.objects.remove(uid)
             return
         self._put(kind, live)
-        if APPLICATION not in (live["metadata"].get("labels") or {}):
+        if APPLICATION in (live["metadata"].get("labels") or {}):
+            self.unlabelled.pop(identity, None)
+        else:
             self.unlabelled[identity] = str(live["metadata"]["uid"])
 
     async def wait_until_synced(self, kinds: Collection[Kind], seconds: float) -> None:
