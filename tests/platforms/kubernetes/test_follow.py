@@ -156,3 +156,14 @@ async def test_an_object_without_labels_is_read_again_after_an_outage(
     await following.client.delete(kind, following.namespace, "settings", uid=uid)
     await following.follower.look_up(kind, following.namespace, "settings")
     assert following.follower.unlabelled == {} and following.follower.objects.get(uid) is None
+
+
+async def test_objects_without_labels_may_be_read_at_once_when_a_cluster_is_followed_again(
+    following: Following,
+) -> None:
+    identity = ("", "ConfigMap", following.namespace, "settings")
+    async with following.running(CONFIG_MAPS):
+        assert following.follower.may_look_up(following.application, identity)
+        assert not following.follower.may_look_up(following.application, identity)
+    async with following.running(CONFIG_MAPS):
+        assert following.follower.may_look_up(following.application, identity)

@@ -208,6 +208,7 @@ class Follower:
                     self._followed.clear()
                     self.objects.clear()
                     self.unlabelled.clear()
+                    self._looked_up.clear()
         finally:
             self._subscribers.remove(on_change)
 
