@@ -28,7 +28,7 @@ from pipecd.platforms.kubernetes.render.value_files import download, is_allowed
 from pipecd.platforms.kubernetes.source import DesiredState
 from pipecd.quickstart.git_server import GitServer
 from tests.cluster.control_plane import Cluster
-from tests.platforms.aws.stage_runner import load_source
+from tests.platforms.kubernetes.applications import write_application
 from tests.platforms.kubernetes.chart_server import PASSWORD, USER, ChartServer
 from tests.platforms.kubernetes.helm import helm_directory
 from tests.repo import Clone
@@ -61,13 +61,7 @@ def application(tmp_path: Path) -> Any:
     """Writes an application below `app` of a checkout."""
 
     def write(app_input: dict[str, Any], **files: str) -> Source:
-        root = tmp_path / "checkout"
-        spec = {"name": "shop", "input": app_input}
-        config = {"apiVersion": "pipecd.dev/v1beta1", "kind": "KubernetesApp", "spec": spec}
-        for name, text in {"app/app.pipecd.yaml": yaml.safe_dump(config), **files}.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
-        return replace(load_source(platform, root / "app"), root=root)
+        return write_application(tmp_path / "checkout", app_input, **files)
 
     return write
 

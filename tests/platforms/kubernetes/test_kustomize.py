@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pipecd.errors import ConfigError, UserError
 from pipecd.git.credentials import Credentials, User
@@ -17,7 +16,7 @@ from pipecd.model.downloads import Downloads
 from pipecd.model.stage import Source
 from pipecd.platforms.kubernetes import platform
 from pipecd.quickstart.git_server import GitServer
-from tests.platforms.aws.stage_runner import load_source
+from tests.platforms.kubernetes.applications import write_application
 from tests.platforms.kubernetes.chart_server import ChartServer
 from tests.platforms.kubernetes.helm import helm_directory
 from tests.repo import Clone
@@ -34,13 +33,7 @@ def overlay(tmp_path: Path) -> Any:
     """Writes an application below `app` of a checkout."""
 
     def write(options: dict[str, str] | None = None, **files: str) -> Source:
-        root = tmp_path / "checkout"
-        spec = {"name": "shop", "input": {"kustomizeOptions": options or {}}}
-        config = {"apiVersion": "pipecd.dev/v1beta1", "kind": "KubernetesApp", "spec": spec}
-        for name, text in {"app/app.pipecd.yaml": yaml.safe_dump(config), **files}.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
-        return replace(load_source(platform, root / "app"), root=root)
+        return write_application(tmp_path / "checkout", {"kustomizeOptions": options or {}}, **files)
 
     return write
 
