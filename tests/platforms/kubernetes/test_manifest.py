@@ -182,9 +182,17 @@ def test_the_order_of_the_files_can_be_kept() -> None:
         ({"selector": "app=web"}, "spec.selector"),
         ({"selector": {"matchLabels": ["web"]}}, "spec.selector.matchLabels"),
         ({"template": {"metadata": {"labels": "web"}, "spec": {}}}, "spec.template.metadata.labels"),
+        ({"template": {"metadata": {"annotations": "x"}, "spec": {}}}, "spec.template.metadata.annotations"),
+        ({"template": {"spec": {"volumes": ["data"]}}}, "spec.template.spec.volumes.*"),
+        ({"template": {"spec": {"volumes": [{"secret": "a"}]}}}, "spec.template.spec.volumes.*.secret"),
+        ({"template": {"spec": {"containers": [{"env": ["A=b"]}]}}}, "spec.template.spec.containers.*.env.*"),
+        (
+            {"template": {"spec": {"initContainers": [{"envFrom": [{"secretRef": "a"}]}]}}},
+            "spec.template.spec.initContainers.*.envFrom.*.secretRef",
+        ),
     ],
 )
-def test_a_label_is_not_added_to_a_workload_of_another_shape(spec: dict[str, Any], path: str) -> None:
+def test_a_workload_of_another_shape_is_refused(spec: dict[str, Any], path: str) -> None:
     body = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -192,7 +200,6 @@ def test_a_label_is_not_added_to_a_workload_of_another_shape(spec: dict[str, Any
         "spec": {"template": {"spec": {"containers": []}}, **spec},
     }
     manifest = Manifest(body, Place("web.yaml", 3))
-    with pytest.raises(
-        ConfigError, match=f"web.yaml:3: {path}: the field of Deployment web is not a mapping"
-    ):
+    with pytest.raises(ConfigError) as error:
         prepare([manifest], ("pipecd.dev/variant", "primary"))
+    assert f"web.yaml:3: {path}: the field of Deployment web is not a mapping" in str(error.value)

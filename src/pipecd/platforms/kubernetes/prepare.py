@@ -4,19 +4,17 @@ from collections.abc import Sequence
 
 from pipecd.platforms.kubernetes.config_hash import with_config_hashes
 from pipecd.platforms.kubernetes.manifest import Manifest
-from pipecd.platforms.kubernetes.shapes import check_shapes
+from pipecd.platforms.kubernetes.shapes import check_workloads
 
 
 def prepare(declared: Sequence[Manifest], variant_label: tuple[str, str] | None) -> list[Manifest]:
     """With hashes of the configuration, and the label in selectors and pods of workloads, if one is added.
 
-    Raises ConfigError for a workload whose selector or labels have another type.
+    Raises ConfigError for a workload whose fields have another type.
     """
+    check_workloads(declared)
     manifests = with_config_hashes(declared)
-    if not variant_label:
-        return manifests
-    check_shapes(manifests)
-    return [with_label(manifest, *variant_label) for manifest in manifests]
+    return [with_label(manifest, *variant_label) for manifest in manifests] if variant_label else manifests
 
 
 def with_label(manifest: Manifest, key: str, value: str) -> Manifest:

@@ -22,6 +22,31 @@ _ROUTE = (
     *(f"spec.rules.*.backendRefs.*.{name} text" for name in ("name", "kind", "group", "namespace")),
     "spec.rules.*.backendRefs.*.weight number",
 )
+_SOURCES = (
+    *("env.*.valueFrom.configMapKeyRef", "env.*.valueFrom.secretKeyRef"),
+    *("envFrom.*.configMapRef", "envFrom.*.secretRef"),
+)
+_TEMPLATE = (
+    *("metadata {}", "metadata.labels {}", "metadata.annotations {}"),
+    *("spec {}", "spec.imagePullSecrets []", "spec.volumes []", "spec.volumes.* {}"),
+    *("spec.volumes.*.configMap {}", "spec.volumes.*.configMap.name text"),
+    *("spec.volumes.*.secret {}", "spec.volumes.*.secret.secretName text"),
+    *(
+        f"spec.{containers}{field}"
+        for containers in ("containers", "initContainers")
+        for field in (
+            *(" []", ".* {}", ".*.env []", ".*.env.* {}", ".*.env.*.valueFrom {}"),
+            *(".*.envFrom []", ".*.envFrom.* {}"),
+            *(f".*.{source} {{}}" for source in _SOURCES),
+            *(f".*.{source}.name text" for source in _SOURCES),
+        )
+    ),
+)
+_WORKLOAD = (
+    *("spec.selector {}", "spec.selector.matchLabels {}"),
+    *(f"spec.template.{field}" for field in _TEMPLATE),
+)
+_CRON_JOB = tuple(f"spec.jobTemplate.spec.template.{field}" for field in _TEMPLATE)
 #: Kind → its fields with their types. `*` is every item of a list.
 _FIELDS: Mapping[str, Sequence[str]] = {
     "Service": ("spec {}", "spec.selector {}", "spec.ports []"),
@@ -48,6 +73,7 @@ _FIELDS: Mapping[str, Sequence[str]] = {
         "spec.http.*.route.*.destination.host text",
         "spec.http.*.route.*.destination.subset text",
     ),
+    "CronJob": _CRON_JOB,
     "DestinationRule": (
         "spec {}",
         "spec.host text",
@@ -57,15 +83,11 @@ _FIELDS: Mapping[str, Sequence[str]] = {
         "spec.subsets.*.labels {}",
     ),
 }
-_WORKLOAD = (
-    "spec.selector {}",
-    "spec.selector.matchLabels {}",
-    "spec.template.metadata {}",
-    "spec.template.metadata.labels {}",
-    "spec.template.spec {}",
-    "spec.template.spec.volumes []",
-    "spec.template.spec.imagePullSecrets []",
-)
+
+
+def check_workloads(manifests: Sequence[Manifest]) -> None:
+    """`check_shapes` of what contains a pod template."""
+    check_shapes([manifest for manifest in manifests if manifest.pod_template])
 
 
 def check_shapes(manifests: Sequence[Manifest]) -> None:
