@@ -97,6 +97,9 @@ class Source:
     #: Variables with which a program reads from Git, and from its servers, with the agent's credentials. They
     #: contain secrets: pass them only to what downloads.
     download_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The decoded `config` of the application's platform provider, or None if it names none.
+    provider: Any = None
+    downloads: Downloads = field(default_factory=Downloads, repr=False)
 
     def relative(self, path: Path) -> str:
         """The path of a file in the repository, for messages; the whole path if it is outside."""
@@ -104,10 +107,6 @@ class Source:
             if path.is_relative_to(root):
                 return str(path.relative_to(root))
         return str(path)
-
-    #: The decoded `config` of the application's platform provider, or None if it names none.
-    provider: Any = None
-    downloads: Downloads = field(default_factory=Downloads, repr=False)
 
 
 class Checkouts(Protocol):
