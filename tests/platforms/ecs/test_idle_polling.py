@@ -46,11 +46,11 @@ async def test_a_drift_result_is_reused_until_the_live_state_changes(
         await wait_for_sync_status(w, app, SyncStatus.SYNCED)
 
         async def idle() -> bool:
-            """No further comparison during four more live-state checks."""
+            """No further comparison during ten more live-state checks."""
             before, checks = comparisons(), len(aws.bodies("ecs.ListTasks"))
 
             async def checked() -> bool:
-                return len(aws.bodies("ecs.ListTasks")) >= checks + 4
+                return len(aws.bodies("ecs.ListTasks")) >= checks + 10
 
             await eventually(checked)
             return comparisons() == before
