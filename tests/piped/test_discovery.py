@@ -136,8 +136,9 @@ async def test_more_applications_than_fit_into_a_request_do_not_prevent_the_repo
     agent = Agent({f"{n:04}/app.pipecd.yaml": valid(f"{n:04}", "x" * 60_000) for n in range(100)})
     with capture_logs() as logs:
         report = await agent.check()
+        await agent.check()
     assert 40 < len(report.applications) < 100 and report.ByteSize() <= MAX_REQUEST_SIZE + 100_000
-    assert [entry["event"] for entry in logs] == ["suggestions_omitted"]
+    assert [entry["event"] for entry in logs] == ["suggestions_omitted"], "once for a report"
 
 
 @pytest.mark.parametrize("name", ["a\\0b", "x" * 5000])
@@ -148,3 +149,14 @@ def test_a_name_that_the_control_plane_refuses_is_an_error_of_its_file(name: str
     with pytest.raises(ConfigError, match=r"null byte|4096") as error:
         decode_config(text.encode(), "app.pipecd.yaml")
     assert error.value.place == Place("app.pipecd.yaml", 4, "spec.name")
+
+
+def test_labels_that_would_fill_a_report_are_an_error_of_their_file() -> None:
+    """An alias makes megabytes of a small file; other applications must be reported."""
+    from pipecd.piped.source.checkout import decode_config
+
+    labels = "".join(f"    l{number}: *long\n" for number in range(100))
+    text = f"apiVersion: pipecd.dev/v1beta1\nkind: TerraformApp\nspec:\n  description: &long {'x' * 4096}\n"
+    with pytest.raises(ConfigError, match="characters in all; the limit is 262144") as error:
+        decode_config(f"{text}  labels:\n{labels}".encode(), "app.pipecd.yaml")
+    assert error.value.place == Place("app.pipecd.yaml", 5, "spec.labels")

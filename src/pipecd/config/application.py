@@ -7,9 +7,9 @@ Called by the agent for each commit it checks. A platform adds its own fields wi
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document, parse
@@ -33,6 +33,8 @@ from pipecd.model.plan import ROLLBACK_NAMES
 GENERIC_KIND = "Application"
 #: What the control plane stores of one application; the length is in characters.
 MAX_LABELS, MAX_DESCRIPTION_LENGTH = 1000, 65536
+#: Of all labels of an application together (characters): a report of applications has a limit.
+MAX_LABELS_LENGTH = 256 * 1024
 
 
 class Planner(StrictModel):
@@ -249,12 +251,21 @@ class Pipeline(StrictModel):
     """The stages, executed in this order."""
 
 
+def _bounded_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
+    length = sum(len(key) + len(value) for key, value in labels.items())
+    if length > MAX_LABELS_LENGTH:
+        raise ValueError(f"has {length} characters in all; the limit is {MAX_LABELS_LENGTH}")
+    return labels
+
+
 class ApplicationSpec(StrictModel):
     """The fields of `spec` common to all kinds. Platforms add their own fields in a subclass."""
 
     name: Shown = ""
     """Name of the application; required to register it from Git."""
-    labels: Mapping[Shown, ShownText] = Field(default_factory=dict, max_length=MAX_LABELS)
+    labels: Annotated[Mapping[Shown, ShownText], AfterValidator(_bounded_labels)] = Field(
+        default_factory=dict, max_length=MAX_LABELS
+    )
     """Labels for selecting and searching applications."""
     description: str = Field("", max_length=MAX_DESCRIPTION_LENGTH)
     """Description of the application, reported to the control plane."""

@@ -7,6 +7,7 @@ an unregistered application that cannot be suggested is logged and reported with
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import structlog
@@ -42,6 +43,16 @@ MAX_APPLICATIONS, MAX_REQUEST_SIZE = 20_000, 3 * 2**20
 MAX_OVERHEAD = 100
 
 
+@dataclass(frozen=True)
+class _Unregistered:
+    """The file of an unregistered application. `error` is why it cannot be suggested."""
+
+    head: Head
+    path: str
+    content: AppFile | ConfigError
+    error: ConfigError | None
+
+
 class Discovery:
     def __init__(
         self,
@@ -67,10 +78,15 @@ class Discovery:
         applications = list(self._view.applications.values())
         await self._update([info for head in heads for info in changed_applications(head, applications)])
         if len(heads) == len(self._heads.repositories):
-            suggestions = [pair for head in heads for pair in self._unregistered(head, applications)]
-            invalid_files = self._invalid_files(heads, applications)
+            found = [file for head in heads for file in self._unregistered(head, applications)]
+            invalid_files = self._invalid_files(found)
             self._log_new(invalid_files)
-            await self._report_unregistered(_within_request(suggestions), invalid_files)
+            suggestions = [
+                (self._info(file.head, file.path, file.content), file.content.kind)
+                for file in found
+                if file.error is None and isinstance(file.content, AppFile)
+            ]
+            await self._report_unregistered(suggestions, invalid_files)
 
     async def _head(self, repo_id: str) -> Head | None:
         try:
@@ -91,6 +107,8 @@ class Discovery:
     async def _report_unregistered(
         self, suggestions: Sequence[Suggestion], invalid_files: Sequence[InvalidFile]
     ) -> None:
+        count = _count_within_request([info for info, _ in suggestions])
+        found, suggestions = len(suggestions), suggestions[:count]
         infos, kinds = [info for info, _ in suggestions], [kind for _, kind in suggestions]
         request = ReportUnregisteredApplicationsRequest(
             applications=infos, kinds=kinds, invalid_files=invalid_files
@@ -98,6 +116,8 @@ class Discovery:
         content = request.SerializeToString(deterministic=True)
         if content == self._reported:
             return
+        if count < found:
+            log.warning("suggestions_omitted", reported=count, found=found)
         try:
             await self._client.call(self._client.agent.ReportUnregisteredApplications, request)
         except Unsupported:
@@ -107,38 +127,33 @@ class Discovery:
             await self._client.call(self._client.piped.ReportUnregisteredApplicationConfigurations, fallback)
         self._reported = content
 
-    def _unregistered(self, head: Head, applications: Iterable[Application]) -> Iterable[Suggestion]:
-        for path, app_file in _unregistered_files(head, applications):
-            if isinstance(app_file, ConfigError) or _error(path, app_file):
+    def _unregistered(self, head: Head, applications: Iterable[Application]) -> Iterable["_Unregistered"]:
+        """The files of unregistered applications that this agent may deploy, sorted by path."""
+        registered = {
+            config_path(application)
+            for application in applications
+            if application.git_path.repo_id == head.repository.id
+        }
+        for path, app_file in sorted(head.files.items()):
+            if path in registered or isinstance(app_file, MissingFile):
                 continue
-            if matches_selector(app_file.labels, self._spec.app_selector):
-                yield self._info(head, path, app_file), app_file.kind
+            if isinstance(app_file, ConfigError):
+                yield _Unregistered(head, path, app_file, app_file)
+            elif matches_selector(app_file.labels, self._spec.app_selector):
+                yield _Unregistered(head, path, app_file, _error(path, app_file))
 
-    def _invalid_files(
-        self, heads: Iterable[Head], applications: Sequence[Application]
-    ) -> Sequence[InvalidFile]:
+    def _invalid_files(self, found: Iterable["_Unregistered"]) -> Sequence[InvalidFile]:
         """The first files of unregistered applications that cannot be suggested, with their errors."""
         invalid_files = (
             InvalidFile(
-                repo_id=head.repository.id,
-                path=printable(path)[:MAX_ERROR_LENGTH],
-                error=printable(self._redact(str(error)))[:MAX_ERROR_LENGTH],
+                repo_id=file.head.repository.id,
+                path=printable(file.path)[:MAX_ERROR_LENGTH],
+                error=printable(self._redact(str(file.error)))[:MAX_ERROR_LENGTH],
             )
-            for head in heads
-            for path, app_file in _unregistered_files(head, applications)
-            if (error := self._reported_error(path, app_file))
+            for file in found
+            if file.error
         )
         return list(itertools.islice(invalid_files, MAX_INVALID_FILES))
-
-    def _reported_error(self, path: str, app_file: AppFile | ConfigError) -> ConfigError | None:
-        """Why an unregistered application is not suggested; None also if another agent deploys it."""
-        if isinstance(app_file, MissingFile):
-            return None
-        if isinstance(app_file, ConfigError):
-            return app_file
-        if not matches_selector(app_file.labels, self._spec.app_selector):
-            return None
-        return _error(path, app_file)
 
     def _log_new(self, invalid_files: Sequence[InvalidFile]) -> None:
         """Log the errors that are new since the last check: once for each commit that changes them."""
@@ -162,18 +177,6 @@ class Discovery:
         )
 
 
-def _unregistered_files(
-    head: Head, applications: Iterable[Application]
-) -> Iterable[tuple[str, AppFile | ConfigError]]:
-    """Sorted by path."""
-    registered = {
-        config_path(application)
-        for application in applications
-        if application.git_path.repo_id == head.repository.id
-    }
-    return ((path, app_file) for path, app_file in sorted(head.files.items()) if path not in registered)
-
-
 def _error(path: str, app_file: AppFile) -> ConfigError | None:
     """Why an unregistered application with a valid file cannot be suggested."""
     try:
@@ -190,13 +193,6 @@ def _error(path: str, app_file: AppFile) -> ConfigError | None:
             place=Place(path),
         )
     return None
-
-
-def _within_request(suggestions: Sequence[Suggestion]) -> Sequence[Suggestion]:
-    count = _count_within_request([info for info, _ in suggestions])
-    if count < len(suggestions):
-        log.warning("suggestions_omitted", reported=count, found=len(suggestions))
-    return suggestions[:count]
 
 
 def _count_within_request(infos: Sequence[ApplicationInfo]) -> int:
