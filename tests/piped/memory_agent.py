@@ -27,7 +27,7 @@ from pipecd.model.deployment import Deployment
 from pipecd.model.notification import NotificationEvent
 from pipecd.model.plan import pipeline_stages
 from pipecd.model.progress import Finish
-from pipecd.model.stage import Source, StageFunction
+from pipecd.model.stage import Source, StageFunction, StopFunction
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.deploy.perform import StageServices
 from pipecd.piped.deploy.rollout import Rollout, RolloutServices
@@ -53,6 +53,7 @@ from tests.world import agent_spec
 
 SETTINGS = Settings()
 NO_STAGES: Mapping[str, StageFunction] = {}
+NO_STOP: Mapping[str, StopFunction] = {}
 Plan = Callable[[Deployment, Application], Awaitable[Deployment | Finish | None]]
 
 
@@ -153,16 +154,17 @@ def memory_agent(
     plan: Plan = not_planned,
     settings: Settings = SETTINGS,
     stages: Mapping[str, StageFunction] = NO_STAGES,
+    stop: Mapping[str, StopFunction] = NO_STOP,
     **fields: Any,
 ) -> MemoryAgent:
     """`file` is the application's file. Unless `planned`, `plan` plans the deployment.
 
-    `stages` replaces stages, of any platform.
+    `stages` replaces stages, of any platform; `stop` says how some are stopped.
     """
 
     def altered_platform(kind: str) -> Platform[Any]:
         platform = load_platform(kind)
-        return replace(platform, stages={**platform.stages, **stages})
+        return replace(platform, stages={**platform.stages, **stages}, stop=stop)
 
     calls, leadership = Calls(), Leadership()
     leadership.set_lease(Lease.GRANTED)

@@ -8,17 +8,18 @@ import grpc
 import pytest
 
 from pipecd import stages
-from pipecd.errors import Temporary
+from pipecd.errors import Refused, Temporary
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment
 from pipecd.model.notification import DeploymentCancelled, EventGroup
 from pipecd.model.progress import Finish
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.model.status import DeploymentStatus, StageStatus
+from pipecd.piped.deploy.rollout import Rollout
 from pipecd.schema.agent.deployments_pb2 import GetDeploymentRequest, GetDeploymentResponse
 from pipecd.wire import deployment_to
 from tests.eventually import eventually
-from tests.piped.memory_agent import memory_agent
+from tests.piped.memory_agent import MemoryAgent, memory_agent
 from tests.virtual_clock import VirtualClock
 from tests.world import pipeline
 
@@ -272,3 +273,100 @@ async def test_a_cancelled_deployment_names_who_requested_it(tmp_path: Path, clo
     (cancelled,) = [event for event in agent.events if isinstance(event, DeploymentCancelled)]
     assert cancelled.commander == "ada"
     assert cancelled.reason.startswith("Cancelled by ada")
+
+
+async def _cancel(agent: MemoryAgent, clock: VirtualClock) -> None:
+    await clock.advance(10)
+    agent.cancel()
+
+
+@pytest.mark.parametrize(
+    ("stage", "shared", "end", "expected"),
+    [
+        ({}, {}, _cancel, "Cancelled by ada"),
+        ({}, {"pipecd/timeout": "60"}, None, "The deployment timed out"),
+        ({"timeout": "1m"}, {}, None, "the stage timed out after 1m"),
+    ],
+    ids=["cancelled", "deployment timed out", "stage timed out"],
+)
+async def test_what_a_stopped_stage_has_started_is_ended_before_the_stage_ends(
+    tmp_path: Path, clock: VirtualClock, stage: Any, shared: Any, end: Any, expected: str
+) -> None:
+    stopped: list[StageStatus] = []
+
+    async def stop(work: Work[Any]) -> None:
+        stopped.append(agent.deployment.stages[0].status)
+        if len(stopped) < 3:
+            raise Temporary("the platform is away")
+        assert work.options.duration.total_seconds() == 600
+        work.log.info("ended")
+
+    file = pipeline({"name": "WAIT", "with": {"duration": "10m"}, **stage})
+    agent = memory_agent(tmp_path, clock, file, stop={"WAIT": stop}, shared=shared)
+    async with agent.running() as task:
+        if end:
+            await end(agent, clock)
+        await clock.advance(120)
+        assert task.done()
+    assert stopped == [StageStatus.RUNNING] * 3
+    assert agent.deployment.stages[0].reason.startswith(expected)
+    assert "ended" in agent.log
+
+
+async def test_a_stage_that_ends_by_itself_is_not_stopped(tmp_path: Path, clock: VirtualClock) -> None:
+    async def stop(work: Work[Any]) -> None:
+        raise AssertionError
+
+    agent = memory_agent(tmp_path, clock, WAITS, stop={"WAIT": stop})
+    async with agent.running() as task:
+        await clock.advance(700)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, "was not stopped within 30s"),
+        (Refused("may not be cancelled"), "was not stopped: may not be cancelled"),
+        (ValueError("a bug"), "Internal error of the agent"),
+    ],
+    ids=["hangs", "is refused", "has a bug"],
+)
+async def test_what_cannot_be_ended_does_not_keep_the_deployment(
+    tmp_path: Path, clock: VirtualClock, error: Exception | None, expected: str
+) -> None:
+    async def stop(work: Work[Any]) -> None:
+        if error:
+            raise error
+        await clock.sleep(3600)
+
+    agent = memory_agent(tmp_path, clock, WAITS, stop={"WAIT": stop})
+    async with agent.running() as task:
+        await _cancel(agent, clock)
+        await clock.advance(35)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.CANCELLED
+    assert any(expected in line for line in agent.log)
+
+
+async def test_an_agent_that_is_killed_while_it_ends_something_does_it_again(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    calls: list[float] = []
+
+    async def stop(work: Work[Any]) -> None:
+        calls.append(clock.now())
+        if len(calls) == 1:
+            await clock.sleep(20)
+
+    agent = memory_agent(tmp_path, clock, WAITS, stop={"WAIT": stop})
+    async with agent.running():
+        await _cancel(agent, clock)
+        await clock.advance(5)
+    assert agent.deployment.stages[0].status is StageStatus.RUNNING
+    agent.rollout = Rollout(agent.deployment, agent.services)
+    async with agent.running() as task:
+        await clock.advance(5)
+        assert task.done()
+    assert len(calls) == 2 and agent.deployment.status is DeploymentStatus.CANCELLED

@@ -176,3 +176,13 @@ class Work(Generic[Options]):
 
 class StageFunction(Protocol):
     async def __call__(self, work: Work[Any], /) -> Outcome: ...
+
+
+class StopFunction(Protocol):
+    """Ends what a stage started outside of the agent, such as the execution of a job.
+
+    Called when the stage is cancelled or times out while it runs, also again after a kill. `Temporary` is
+    retried for a short time; another error is shown in the stage's log, and the stage ends anyway.
+    """
+
+    async def __call__(self, work: Work[Any], /) -> None: ...

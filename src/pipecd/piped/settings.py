@@ -74,6 +74,9 @@ class StageSettings:
     retry: Retry = Retry(base=1.0, cap=60.0, tries=None)
     #: How long a stage may keep failing temporarily before it fails (seconds): longer than most outages.
     retry_timeout: float = 30 * 60.0
+    #: How long ending the work that a stopped stage has started may take (seconds): the rollback waits for
+    #: it.
+    stop_timeout: float = 30.0
     #: How often a stage may be called in a row without a delay, for stages that store a result after each
     #: of their effects.
     max_immediate_calls: int = 20

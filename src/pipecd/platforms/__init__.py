@@ -6,7 +6,7 @@ differs.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +21,7 @@ from pipecd.model.plan import Strategy as Strategy
 from pipecd.model.preview import Preview, PreviewRequest
 from pipecd.model.provider import FindProviders
 from pipecd.model.resource import Resource
-from pipecd.model.stage import Source, StageFunction
+from pipecd.model.stage import Source, StageFunction, StopFunction
 
 Desired = TypeVar("Desired")
 
@@ -88,6 +88,8 @@ class Platform(Generic[Desired]):
     check: Callable[[Any], Iterable[SpecError]] = lambda spec: ()
     #: The functions of the same stages, of the quick sync, and of ROLLBACK if the platform can roll back.
     stages: Mapping[str, StageFunction]
+    #: Optional: for stages that start work outside of the agent, what ends it.
+    stop: Mapping[str, StopFunction] = field(default_factory=dict)
     #: Reads the state that the application's files declare. Raises ConfigError with file, line and key.
     load_desired_state: Callable[[Source], Awaitable[Desired]]
     #: What else `load_desired_state` reads, besides the application's directory: files and directories in

@@ -58,6 +58,10 @@ def _platform_faults(platform: Platform[Any]) -> list[str]:
     )
     if quick_sync not in platform.stages:
         faults.append(f"the quick sync {quick_sync} has no function")
+    faults += [
+        f"{name} can be stopped, but has no function"
+        for name in sorted(platform.stop.keys() - platform.stages.keys())
+    ]
     common = stages.OPTIONS.keys() | stages.STAGES.keys()
     own = platform.options.keys() | platform.stages.keys()
     return [*faults, *(f"{name} is a stage of every platform" for name in sorted(common & own))]

@@ -29,7 +29,7 @@ SERVING, RUN = "serving.knative.dev/v1", "run.googleapis.com/v1"
 READS, SLOW_READS = 2, 40
 _PATH = re.compile(
     r"/apis/(?P<api>serving\.knative\.dev|run\.googleapis\.com)/v1/namespaces/(?P<namespace>[^/]+)"
-    r"/(?P<plural>services|revisions|jobs|executions)(/(?P<name>[^/:]+))?"
+    r"/(?P<plural>services|revisions|jobs|executions)(/(?P<name>[^/:]+)(?P<cancel>:cancel)?)?"
 )
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9.-]+/)?[a-zA-Z][a-zA-Z0-9_.-]{0,62}")
@@ -58,7 +58,7 @@ class Call:
 
     @property
     def changes(self) -> bool:
-        return self.name.startswith(("Create", "Replace", "Delete"))
+        return self.name.startswith(("Create", "Replace", "Delete", "Cancel"))
 
 
 @dataclass
@@ -69,6 +69,8 @@ class CloudRun:
     check_body: Callable[[str, Object], None] = lambda kind, body: None
     #: Whether the API knows `dryRun`. [guess] that it does what the reference says.
     dry_runs: bool = True
+    #: The most objects in one answer of a list.
+    max_page_size: int = 1000
     calls: list[Call] = field(default_factory=list)
     objects: dict[str, dict[str, Object]] = field(default_factory=lambda: {plural: {} for plural in _KINDS})
     #: Called after each call that changes something.
@@ -100,6 +102,8 @@ class CloudRun:
         verb = {"GET": "Get" if name else "List", "POST": "Create", "PUT": "Replace", "DELETE": "Delete"}[
             method
         ]
+        if match["cancel"]:
+            verb = "Cancel"
         dry = query.get("dryRun") == "all"
         call = Call(name=f"{'Dry' if dry else ''}{verb}{plural.capitalize()}", body=body)
         if self.intercept:
@@ -141,6 +145,8 @@ class CloudRun:
                 return self._list(plural, query)
             case "Delete":
                 return self._delete(plural, name)
+            case "Cancel":
+                return self._cancel(plural, name, body)
             case _ if plural not in ("services", "jobs"):
                 raise ApiError(404, "NOT_FOUND", f"{plural} cannot be written")
         self._check(plural, name, body, creating=verb == "Create")
@@ -176,7 +182,9 @@ class CloudRun:
             for item in found
             if all((item["metadata"].get("labels") or {}).get(key) == value for key, value in selectors)
         ]
-        first, limit = int(query.get("continue") or 0), int(query.get("limit") or 100)
+        first = int(query.get("continue") or 0)
+        # [ref] the server may return fewer than `limit`
+        limit = min(int(query.get("limit") or 100), self.max_page_size)
         metadata = {"continue": str(first + limit)} if len(labelled) > first + limit else {}
         return {
             "apiVersion": _APIS[plural],
@@ -480,6 +488,22 @@ class CloudRun:
             "conditions": [_condition("Completed", "False" if failed else "True", message)],
         }
 
+    def _cancel(self, plural: str, name: str, body: Object) -> Object:
+        if plural != "executions":
+            raise ApiError(404, "NOT_FOUND", f"{plural} cannot be cancelled")  # [ref]
+        self.check_body("CancelExecutionRequest", body)
+        execution = self._read(plural, name)
+        if _status(execution, "Completed") != "Unknown":
+            # [guess]
+            raise ApiError(400, "FAILED_PRECONDITION", f"Execution '{name}' has already completed.")
+        self._pending.pop(f"executions/{name}", None)
+        execution["status"] |= {
+            "runningCount": 0,
+            "cancelledCount": execution["spec"]["taskCount"],
+            "conditions": [_condition("Completed", "False", "The execution was cancelled.")],
+        }
+        return execution
+
     # Both
 
     def _merged(self, plural: str, body: Object, live: Object | None, spec: Object) -> Object:
@@ -590,7 +614,11 @@ def _condition(kind: str, status: str, message: str = "") -> Object:
 
 
 def _ready(revision: Object) -> str:
-    return next(str(item["status"]) for item in revision["status"]["conditions"] if item["type"] == "Ready")
+    return _status(revision, "Ready")
+
+
+def _status(live: Object, condition: str) -> str:
+    return next(str(item["status"]) for item in live["status"]["conditions"] if item["type"] == condition)
 
 
 def _message(revision: Object) -> str:

@@ -138,6 +138,10 @@ class AwsRunner:
         assert outcome is not None
         return outcome
 
+    async def stop(self, name: str, *, stage_id: str = "", **options: Any) -> None:
+        """As the agent does when the stage is cancelled or times out."""
+        await self.platform.stop[name](self._work(name, stage_id or name, options, interrupted=True))
+
     async def _call(self, stage: Any, work: Work[Any], killer: Killer | None) -> Outcome | None:
         try:
             return await killer(stage, work) if killer else await stage(work)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pipecd.errors import Refused, Temporary
 from pipecd.quickstart.cloud_run import CloudRun
 from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded, failure_text
-from tests.platforms.cloudrun.conftest import JOB, job
+from tests.platforms.cloudrun.conftest import JOB, job, service
 
 Checkout = Callable[..., Path]
 INPUT = {"jobManifestFile": "job.yaml"}
@@ -95,3 +96,60 @@ async def test_a_job_of_another_application_is_refused(
     text = failure_text(await again.run("CLOUDRUN_JOB_SYNC"))
     assert "the job report belongs to the application app-2; rename the job in the manifest" in text
     assert image(cloud) == "j1"
+
+
+@pytest.mark.parametrize("stage", ["CLOUDRUN_JOB_SYNC", "CLOUDRUN_SYNC"])
+async def test_the_execution_of_a_stopped_stage_is_cancelled(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout, stage: str
+) -> None:
+    options = {"run": True} if stage == "CLOUDRUN_JOB_SYNC" else {}
+    runner.target = checkout("slow", job("slow"), input=INPUT, quickSync={"run": True})
+    await runner.run(stage, calls=8, **options)
+    (execution,) = cloud.objects["executions"].values()
+    assert execution["status"]["conditions"][0]["status"] == "Unknown"
+    await runner.stop(stage, **options)
+    assert execution["status"]["cancelledCount"] == 1
+    assert runner.log.lines[-1] == f"Cancelled the execution {execution['metadata']['name']}"
+    # After a kill it is stopped again.
+    await runner.stop(stage, **options)
+    assert [call.name for call in cloud.calls].count("CancelExecutions") == 1
+    assert "The execution was cancelled" in failure_text(await runner.run(stage, **options))
+
+
+async def test_an_execution_that_is_not_created_yet_is_waited_for(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout
+) -> None:
+    runner.target = checkout("slow", job("slow"), input=INPUT)
+    await runner.run("CLOUDRUN_JOB_SYNC", calls=2, run=True)
+    executions = dict(cloud.objects["executions"])
+    cloud.objects["executions"].clear()
+    with pytest.raises(Temporary, match="is not created yet"):
+        await runner.stop("CLOUDRUN_JOB_SYNC", run=True)
+    cloud.objects["executions"].update(executions)
+    await runner.stop("CLOUDRUN_JOB_SYNC", run=True)
+    assert cloud.calls[-1].name == "CancelExecutions"
+
+
+async def test_nothing_is_cancelled_that_the_stage_did_not_start(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout
+) -> None:
+    runner.target = checkout("slow", job("slow"), input=INPUT)
+    await runner.run("CLOUDRUN_JOB_SYNC", calls=8, run=True)
+    other = runner.next_deployment(checkout("j2", job("j2"), input=INPUT))
+    await other.stop("CLOUDRUN_JOB_SYNC", run=True)
+    await runner.stop("CLOUDRUN_JOB_SYNC")
+    await runner.next_deployment(checkout("v1-again", service("v1"))).stop("CLOUDRUN_SYNC")
+    assert "CancelExecutions" not in [call.name for call in cloud.calls]
+
+
+async def test_a_missing_right_to_cancel_is_named(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout
+) -> None:
+    runner.target = checkout("slow", job("slow"), input=INPUT)
+    await runner.run("CLOUDRUN_JOB_SYNC", calls=8, run=True)
+    denied = "Permission 'run.executions.cancel' denied on resource"
+    cloud.fail("CancelExecutions", 403, {"error": {"code": 403, "message": denied}})
+    with pytest.raises(
+        Refused, match=r"run\.executions\.cancel.*grant the agent's account roles/run\.developer"
+    ):
+        await runner.stop("CLOUDRUN_JOB_SYNC", run=True)

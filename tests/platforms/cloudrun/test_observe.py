@@ -85,6 +85,38 @@ async def test_observing_at_rest_is_cheap(cloud: CloudRun, runner: AwsRunner) ->
     assert [call.name for call in cloud.calls[before:]] == []
 
 
+@pytest.mark.parametrize("page", [1, 2])
+async def test_lists_are_read_to_their_last_page(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout, page: int
+) -> None:
+    """Services, revisions and executions."""
+    cloud.max_page_size = page
+    assert_succeeded(await runner.run("CLOUDRUN_SYNC"))
+    for number in range(3):
+        other = runner.next_deployment(checkout(f"other-{number}", service("v1", name=f"other-{number}")))
+        assert_succeeded(await other.run("CLOUDRUN_SYNC"))
+    later = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await later.run("CLOUDRUN_PROMOTE", percent=10))
+    before = len(cloud.calls)
+    assert [item.kind for item in await resources(later)] == ["Service", "Revision", "Revision"]
+    names = [call.name for call in cloud.calls[before:]]
+    assert "GetServices" not in names and names.count("ListServices") == 4 // page
+    runner.target = checkout("j1", job("j1"), input={"jobManifestFile": "job.yaml"})
+    for number in range(4):
+        await runner.run("CLOUDRUN_JOB_SYNC", run=True, stage_id=f"run-{number}")
+    assert [item.kind for item in await resources(runner)] == ["Job", *["Execution"] * 3]
+
+
+async def test_a_list_without_end_is_refused(
+    cloud: CloudRun, runner: AwsRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipecd.platforms.cloudrun.client._MAX_LISTED", 3)
+    cloud.max_page_size = 0
+    assert_succeeded(await runner.run("CLOUDRUN_SYNC"))
+    with pytest.raises(Refused, match="Cloud Run lists more than 3 services"):
+        await resources(runner)
+
+
 @pytest.mark.parametrize("dry_runs", [True, False])
 async def test_there_is_no_drift_after_a_deployment(
     cloud: CloudRun, runner: AwsRunner, checkout: Checkout, dry_runs: bool

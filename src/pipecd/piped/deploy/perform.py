@@ -22,7 +22,7 @@ from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.notification import NotificationEvent
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.skip import skip_reason
-from pipecd.model.stage import Again, Done, Failed, Outcome, StageAction, Work
+from pipecd.model.stage import Again, Done, Failed, Outcome, StageAction, StopFunction, Work
 from pipecd.model.status import StageStatus
 from pipecd.piped.deploy.call_limit import CallLimit
 from pipecd.piped.deploy.checkouts import StageCheckouts
@@ -147,7 +147,7 @@ class StageRun:
             remaining = self._remaining(stage)
             if not remaining:
                 # `timeout` alone would not end a stage that returns without waiting.
-                return self._timed_out(stage)
+                return await self._timed_out(stage)
             async with timeout(clock, remaining) as deadline:
                 if self._first_call and settings and (reason := await self._skip_reason(settings)):
                     self.log.info(reason)
@@ -157,7 +157,7 @@ class StageRun:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            return self._timed_out(stage)
+            return await self._timed_out(stage)
         if isinstance(outcome, Again):
             return replace(outcome, after=min(outcome.after, self._remaining(stage)))
         return outcome
@@ -165,15 +165,63 @@ class StageRun:
     async def _call(
         self, settings: StageConfig | None, stage: Stage, actions: Sequence[StageAction]
     ) -> Outcome:
-        deployment, providers = self._deployment, self._services.providers
-        kind = deployment.kind
-        platform = self._services.load_platform(kind)
+        platform = self._services.load_platform(self._deployment.kind)
         if self._application.disabled and not stage.rollback:
             return Failed(
                 reason="the application was disabled or deleted",
                 remedy="enable the application, then sync it again",
             )
-        work = Work[Any](
+        work = self._work(platform, settings, stage, actions)
+        function = stage_function(platform, stage.name)
+        self._interrupted = True
+        outcome = await function(work)
+        self._interrupted = False
+        return outcome
+
+    async def stop(self, deployment: Deployment) -> None:
+        """Ends what the stage has started outside of the agent. Errors are shown in the stage's log."""
+        self._deployment = deployment
+        stage = deployment.stage(self._stage_id)
+        stop = self._services.load_platform(deployment.kind).stop.get(stage.name)
+        if stop is None:
+            return
+        limit = self._services.settings.stop_timeout
+        try:
+            async with timeout(self._services.clock, limit) as deadline:
+                await self._stop_until_done(stop, stage)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            self.log.error(f"What the stage started was not stopped within {_format_duration(limit)}")
+        except PipecdError as error:
+            self.log.error(f"What the stage started was not stopped: {error}")
+        except Exception:
+            INTERNAL_ERRORS.labels(loop="perform").inc()
+            log.exception("unhandled_error", deployment=deployment.id, stage=stage.name)
+            self.log.error("Internal error of the agent; see the agent's log for details")
+
+    async def _stop_until_done(self, stop: StopFunction, stage: Stage) -> None:
+        platform = self._services.load_platform(self._deployment.kind)
+        backoff = Backoff(self._services.settings.retry)
+        while True:
+            try:
+                settings = await self._load_settings(stage)
+                return await stop(self._work(platform, settings, stage, ()))
+            except Temporary as error:
+                delay = error.after if error.after is not None else backoff.next_delay()
+                self.log.info(f"Stopping: {error}; retrying in {delay:.0f} s")
+                await self._services.clock.sleep(delay)
+
+    def _work(
+        self,
+        platform: Platform[Any],
+        settings: StageConfig | None,
+        stage: Stage,
+        actions: Sequence[StageAction],
+    ) -> Work[Any]:
+        deployment, providers = self._deployment, self._services.providers
+        kind = deployment.kind
+        return Work[Any](
             application=self._application,
             deployment=deployment,
             stage=stage,
@@ -189,11 +237,6 @@ class StageRun:
             storage=self._services.encrypted_objects.of_application(self._application.id),
             notify=self._services.notify,
         )
-        function = stage_function(platform, stage.name)
-        self._interrupted = True
-        outcome = await function(work)
-        self._interrupted = False
-        return outcome
 
     async def _load_settings(self, stage: Stage) -> StageConfig | None:
         """The stage's configuration in the pipeline, read once.
@@ -223,7 +266,8 @@ class StageRun:
         elapsed = self._elapsed.since(float(stage.metadata[STAGE_STARTED_AT]))
         return max(self._timeout(stage) - elapsed, 0.0)
 
-    def _timed_out(self, stage: Stage) -> Failed:
+    async def _timed_out(self, stage: Stage) -> Failed:
+        await self.stop(self._deployment)
         return Failed(
             reason=f"the stage timed out after {_format_duration(self._timeout(stage))}",
             remedy="see its log for what it waited for, or increase the stage's timeout",

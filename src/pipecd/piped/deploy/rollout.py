@@ -21,6 +21,7 @@ from pipecd.model.progress import (
     STARTED_AT,
     TIMEOUT,
     Finish,
+    Halt,
     Plan,
     Run,
     Start,
@@ -31,7 +32,7 @@ from pipecd.model.progress import (
     next_step,
 )
 from pipecd.model.stage import Again, Outcome, StageAction
-from pipecd.model.status import DeploymentStatus, SyncStatus
+from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
 from pipecd.piped.deploy.perform import Postponed, StageRun, StageServices
 from pipecd.piped.deploy.planner import Planner, planning_failed
 from pipecd.piped.loop import Wake
@@ -124,6 +125,10 @@ class Rollout:
             case Run(stage=stage):
                 await self._call(stage)
             case step:
+                if isinstance(step, Halt) and step.stage.status is StageStatus.RUNNING:
+                    # Before the end of the stage is recorded, so that a kill in between repeats it.
+                    stage_run = await self._open_stage_run(step.stage)
+                    await stage_run.stop(self.deployment)
                 await self._record(apply_step(self.deployment, step, self._now()))
                 self._started_stage = step.stage.id if isinstance(step, Start) else ""
         return True

@@ -12,7 +12,7 @@ from pipecd.platforms.cloudrun.live import load_live_state
 from pipecd.platforms.cloudrun.manifest import Manifest
 from pipecd.platforms.cloudrun.preview import plan_preview
 from pipecd.platforms.cloudrun.source import choose_strategy, load_if_used, versions
-from pipecd.platforms.cloudrun.stages import STAGES
+from pipecd.platforms.cloudrun.stages import STAGES, STOP
 
 platform = Platform[Manifest | None](
     config_kind="CloudRunApp",
@@ -23,6 +23,7 @@ platform = Platform[Manifest | None](
     ),
     options={"CLOUDRUN_SYNC": NoOptions, "CLOUDRUN_PROMOTE": PromoteOptions, "CLOUDRUN_JOB_SYNC": JobOptions},
     stages=STAGES,
+    stop=STOP,
     load_desired_state=in_thread(load_if_used),
     versions=versions,
     choose_strategy=choose_strategy,

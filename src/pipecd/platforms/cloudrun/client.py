@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 SERVING, RUN = "serving.knative.dev/v1", "run.googleapis.com/v1"
 SERVICE_LABEL, JOB_LABEL = "serving.knative.dev/service", "run.googleapis.com/job"
-#: Of a request (seconds), of an answer (bytes), of a list (pages of `_PAGE_SIZE`).
-_TIMEOUT, _MAX_ANSWER, _PAGE_SIZE, _MAX_PAGES = 60.0, 16 * 1024 * 1024, 100, 20
+#: Of a request (seconds), of an answer (bytes), of a list (objects, in pages of `_PAGE_SIZE`). Cloud Run has
+#: at most some thousand objects in a region.
+_TIMEOUT, _MAX_ANSWER, _PAGE_SIZE, _MAX_LISTED = 60.0, 16 * 1024 * 1024, 100, 50_000
 #: Files with credentials are rotated.
 _MAX_AGE = 600.0
 #: How long an observation may use what another one has read (seconds): all objects of an agent, and the
@@ -115,20 +116,28 @@ class CloudRunClient:
         return await self._call("PUT", self._path(plural, name), what, body=body, query=_dry(dry_run))
 
     async def list(self, plural: Plural, selector: str, *, limit: int = 0) -> Sequence[Object]:
-        """The newest first. `limit` 0: all of them, up to a bound above Cloud Run's own limits."""
+        """The newest first. `limit` 0: all of them. Raises Refused if there are more than `_MAX_LISTED`."""
         found: list[Object] = []
         query = {"labelSelector": selector, "limit": str(limit or _PAGE_SIZE)}
-        for _ in range(_MAX_PAGES):
+        # A page may be empty, but not all of them.
+        for _ in range(_MAX_LISTED):
             page = await self._call("GET", self._path(plural), f"the list of {plural}", query=query)
             found += page.get("items") or ()
             following = (page.get("metadata") or {}).get("continue")
             if not following or (limit and len(found) >= limit):
+                return sorted(found, key=_created, reverse=True)[: limit or None]
+            if len(found) > _MAX_LISTED:
                 break
             query["continue"] = str(following)
-        return sorted(found, key=_created, reverse=True)[: limit or None]
+        raise Refused(f"Cloud Run lists more than {_MAX_LISTED} {plural} for {selector}")
 
     async def delete_revision(self, name: str) -> None:
         await self._call("DELETE", self._path("revisions", name), f"revision {name}")
+
+    async def cancel_execution(self, name: str) -> None:
+        """Raises NotFound, and Refused for an execution that has ended."""
+        path = f"{self._path('executions', name)}:cancel"
+        await self._call("POST", path, f"the execution {name}", body={})
 
     def _path(self, plural: Plural, name: str = "") -> str:
         path = f"/apis/{_API[plural]}/namespaces/{self._provider.project}/{plural}"

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from pipecd.errors import AlreadyExists, Conflict, Refused
+from pipecd.errors import AlreadyExists, Conflict, Refused, Temporary
 from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
 from pipecd.platforms.cloudrun.client import CloudRunClient, Object, connect
 from pipecd.platforms.cloudrun.config import JobOptions
@@ -54,6 +54,29 @@ async def sync_job(work: Work[Any], source: Source, options: JobOptions) -> Outc
         if not options.wait:
             return Done(note=f"The execution {execution} was started")
         return _follow(work, execution, found)
+
+
+async def stop_job_sync(work: Work[JobOptions]) -> None:
+    await stop_execution(work, await work.checkouts.target(), work.options)
+
+
+async def stop_execution(work: Work[Any], source: Source, options: JobOptions) -> None:
+    """Cancels the execution that the stage has started, if it has not ended."""
+    if not options.run:
+        return
+    manifest = await _load(work, source)
+    token = _token(work)
+    name = f"{manifest.name}-{token}"
+    async with connect(work.provider) as client:
+        execution = await client.find("executions", name)
+        if execution is None:
+            live = await client.find("jobs", manifest.name)
+            if live is not None and live["spec"].get("startExecutionToken") == token:
+                raise Temporary(f"the execution {name} is not created yet", after=POLL_INTERVAL)
+            return
+        if state_of(execution).ready is None:
+            await client.cancel_execution(name)
+            work.log.info(f"Cancelled the execution {name}")
 
 
 async def roll_back_job(work: Work[Any], source: Source) -> Outcome:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipecd.model.stage import Done, Outcome, Work
-from pipecd.platforms.cloudrun.stages.job import sync_job
+from pipecd.platforms.cloudrun.stages.job import stop_execution, sync_job
 from pipecd.platforms.cloudrun.stages.release import deploy, open_release
 
 
@@ -15,3 +15,9 @@ async def cloudrun_sync(work: Work[Any]) -> Outcome:
         if step := await deploy(release, 100):
             return step
     return Done(note=f"All traffic goes to revision {work.shared[release.candidate_key]}")
+
+
+async def stop_cloudrun_sync(work: Work[Any]) -> None:
+    source = await work.checkouts.target()
+    if source.config.spec.input.job_manifest_file:
+        await stop_execution(work, source, source.config.spec.quick_sync)
