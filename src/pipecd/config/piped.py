@@ -364,7 +364,7 @@ def piped_key(spec: Access) -> str:
         ) from error
 
 
-_SECRET_WORDS = ("password", "token", "key", "hookurl", "signature", "credentialsfile", "serviceaccount")
+_SECRET_WORDS = ("password", "token", "key", "hookurl", "signature", "credentials", "serviceaccount")
 _NOT_SECRET = ("signaturekey", "publickeydata", "publickeyfile", "keyname")
 
 

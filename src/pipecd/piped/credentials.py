@@ -1,5 +1,6 @@
 """Secrets in the agent's configuration: the Git credentials, and values to redact. Called by `run`."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,24 @@ def _secrets(value: Any) -> Iterator[str]:
             else:
                 yield from _secrets(item)
     elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _secrets(item)
+        for key, item in value.items():
+            if str(key).lower() == "credentialsdata" and isinstance(item, str) and item:
+                yield from _google_secrets(item)
+            else:
+                yield from _secrets(item)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _secrets(item)
+
+
+def _google_secrets(data: str) -> Iterator[str]:
+    """The credentials of a Google provider as written, and the secrets in them."""
+    yield data
+    try:
+        info = json.loads(decode_base64(data, "credentialsData"))
+    except (ConfigError, ValueError):
+        return
+    if isinstance(info, Mapping):
+        for name in ("private_key", "private_key_id", "client_secret", "refresh_token"):
+            if isinstance(info.get(name), str):
+                yield info[name]

@@ -1,12 +1,16 @@
 """The files that `credentialsFile` may name, and what is wrong with others."""
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
+from pipecd.config import piped
 from pipecd.errors import ConfigError, Temporary
 from pipecd.google_credentials import GoogleCredentials
+from pipecd.piped.credentials import configured_secrets
+from pipecd.platforms.cloudrun.config import CloudRunProvider
 from tests.platforms.cloudrun.conftest import provider_of
 
 PURPOSE = "Cloud Run cannot be used"
@@ -58,3 +62,34 @@ def test_an_outage_of_googles_login_is_temporary(tmp_path: Path) -> None:
     file = provider_of("http://127.0.0.1:9", tmp_path).credentials_file
     with pytest.raises(Temporary):
         GoogleCredentials(PURPOSE, file).headers()
+
+
+def test_credentials_may_be_in_the_agents_configuration(endpoint: str, tmp_path: Path) -> None:
+    content = Path(provider_of(endpoint, tmp_path).credentials_file).read_text()
+    assert GoogleCredentials(PURPOSE, data=content).headers()["authorization"] == "Bearer granted"
+    data = base64.b64encode(content.encode()).decode()
+    text = _agent_file(credentialsData=data)
+    document = piped.read_document(text, "piped.yaml")
+    key = json.loads(content)["private_key"]
+    assert {data, key} <= set(configured_secrets(piped.decode_spec(document)))
+    assert data not in piped.mask_secrets(document)
+    with pytest.raises(ValueError, match="set credentialsFile or credentialsData, not both"):
+        CloudRunProvider(project="p", region="r", credentialsFile="f", credentialsData=data)
+
+
+@pytest.mark.parametrize("content", ["no JSON", "[]"])
+def test_credentials_in_the_configuration_that_cannot_be_used(content: str) -> None:
+    with pytest.raises(ConfigError, match="credentialsData"):
+        GoogleCredentials(PURPOSE, data=content).headers()
+
+
+def _agent_file(**provider: str) -> str:
+    config = {"project": "demo", "region": "europe-west1", **provider}
+    spec = {
+        "projectID": "shop",
+        "pipedID": "p",
+        "pipedKeyFile": "/key",
+        "apiAddress": "x:1",
+        "platformProviders": [{"name": "cloudrun", "type": "CLOUDRUN", "config": config}],
+    }
+    return json.dumps({"apiVersion": "pipecd.dev/v1beta1", "kind": "Piped", "spec": spec})

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipecd.config.piped import decode_base64
 from pipecd.errors import NotFound, Refused, Temporary
 from pipecd.google_credentials import GoogleCredentials
 from pipecd.platforms.cloudrun.config import CloudRunProvider
@@ -52,7 +53,12 @@ async def connect(provider: CloudRunProvider) -> AsyncIterator["CloudRunClient"]
 async def _open_client(provider: CloudRunProvider) -> AsyncIterator["CloudRunClient"]:
     import httpx
 
-    credentials = GoogleCredentials("Cloud Run cannot be used", provider.credentials_file)
+    data = provider.credentials_data
+    credentials = GoogleCredentials(
+        "Cloud Run cannot be used",
+        provider.credentials_file,
+        decode_base64(data, "credentialsData") if data else "",
+    )
     async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
         yield CloudRunClient(http, provider, credentials)
 

@@ -64,8 +64,18 @@ class CloudRunProvider(BaseModel):
     """Path of a service account's key, or of the configuration of a workload identity federation. Default:
     Google's application default credentials.
     """
+    credentials_data: str = Field("", alias="credentialsData", repr=False)
+    """The content of such a file, encoded with base64, for an agent that has no files of its own, such as one
+    on App Runner or Fargate.
+    """
     endpoint: str = ""
     """Address of the Cloud Run API. Default: `https://<region>-run.googleapis.com`."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.credentials_file and self.credentials_data:
+            raise ValueError("set credentialsFile or credentialsData, not both")
+        return self
 
     @property
     def address(self) -> str:
