@@ -21,7 +21,7 @@ from pipecd.errors import PipecdError
 from pipecd.git.command import error_from_output
 from pipecd.patterns import PathPattern, PatternError, Regex
 from pipecd.piped.source.checkout import decode_config
-from pipecd.platforms.terraform import hcl
+from pipecd import hcl
 from pipecd.platforms.terraform.failure import ErrorOutput
 from pipecd.platforms.terraform.state import parse_state
 from pipecd.remotes import host_name

@@ -22,6 +22,7 @@ from pipecd.git.command import git
 from pipecd.git.credentials import Credentials, User, environment, program_environment, with_password
 from pipecd.git.leftovers import remove_locks
 from pipecd.git.merge import merge_commits
+from pipecd.git.push import commit_files, push_commit
 from pipecd.git.shared_checkouts import Checkout, SharedCheckouts
 from pipecd.git.tree import Trees, refuse_excluded
 from pipecd.model.deployment import Commit
@@ -217,6 +218,24 @@ class Mirrors:
         """A commit that merges `head` into `base`, only in this mirror. Raises Refused for conflicts."""
         async with self._local:
             return await merge_commits(self.path(remote), base, head, self._env)
+
+    async def commit_files(self, remote: str, parent: str, files: Mapping[str, bytes], message: str) -> str:
+        """A commit on `parent` in which existing `files` have other contents, only in this mirror."""
+        async with self._local:
+            return await commit_files(self.path(remote), parent, files, message, self._env)
+
+    async def push(self, remote: str, commit: str, branch: str, *, expected: str | None = None) -> None:
+        """Make `branch` of the remote point at `commit`. Raises Conflict if the branch moved, and Refused.
+
+        With `expected`, the branch is rewritten if it points at that commit ("": if it does not exist).
+        """
+        await push_commit(self.path(remote), remote, commit, branch, expected, self._network_env(remote))
+
+    async def find_trailers(self, remote: str, commit: str, key: str, limit: int) -> set[str]:
+        """The values of the trailer `key` in the last `limit` commits up to `commit`."""
+        trailers = f"%(trailers:key={key},valueonly,unfold)"
+        output = await self._git_in_mirror(remote, "log", f"-{limit}", f"--format={trailers}", commit)
+        return {line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()}
 
     @asynccontextmanager
     async def worktree(self, remote: str, commit: str, required: str = "") -> AsyncIterator[Path]:

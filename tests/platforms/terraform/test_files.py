@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipecd import hcl
 from pipecd.config.application import load
 from pipecd.errors import ConfigError, Place, UserError
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source
 from pipecd.platforms.stage_tables import application_types
-from pipecd.platforms.terraform import binary, hcl, platform
+from pipecd.platforms.terraform import binary, platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
 from pipecd.platforms.terraform.stages import plan
 from tests.platforms.terraform.shop import app_file, data, shop_runner

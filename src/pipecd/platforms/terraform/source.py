@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pipecd import hcl
 from pipecd.config import document
 from pipecd.errors import ConfigError, Place, Refused
 from pipecd.model.deployment import Version, VersionKind
 from pipecd.model.stage import Source
-from pipecd.platforms.terraform import hcl
 from pipecd.platforms.terraform.config import Input
 
 #: Bytes of a Terraform file. Generated ones are large.

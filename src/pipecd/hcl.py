@@ -1,6 +1,7 @@
-"""Reads the blocks of a Terraform file without Terraform, to find its modules and its backend.
+"""Reads the blocks of an HCL file, such as one of Terraform, with the positions of their attributes.
 
-It does not evaluate expressions: only attributes with a plain string are read. Called by `source`.
+It does not evaluate expressions: only attributes with a plain string have a value. Called by Terraform's
+`source`, to find modules and backends, and by `edits`.
 Syntax: https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md
 """
 
@@ -13,6 +14,16 @@ from typing import Any
 from pipecd.errors import ConfigError, Place
 
 
+@dataclass(frozen=True)
+class Expression:
+    """The position of an expression in the text; `string` if it is a plain string."""
+
+    start: int
+    end: int
+    line: int
+    string: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """`module "name" { … }`. `attributes` holds only those whose value is a plain string."""
@@ -22,18 +33,34 @@ class Block:
     line: int
     attributes: Mapping[str, str] = field(default_factory=dict)
     blocks: Sequence["Block"] = ()
+    expressions: Mapping[str, Expression] = field(default_factory=dict)
 
 
 def read(text: str, file: str) -> Sequence[Block]:
     """The top-level blocks of `text`. Raises ConfigError with `file` and line."""
+    return read_body(text, file).blocks
+
+
+def read_body(text: str, file: str) -> Block:
+    """The attributes and blocks of `text`, as one unnamed block. Raises ConfigError with `file` and line."""
     try:
-        return _Reader(text, file).body(end="").blocks
+        return _Reader(text, file).body(end="")
     except RecursionError:
         raise ConfigError(
             "invalid Terraform configuration: it is nested too deeply",
             place=Place(file),
             remedy="reduce the nesting",
         ) from None
+
+
+def read_object(text: str, file: str, expression: Expression) -> Block | None:
+    """The members of an object such as `{ a = 1 }`; None if the expression is something else."""
+    if text[expression.start : expression.start + 1] != "{":
+        return None
+    try:
+        return _Reader(text, file, expression).body(end="")
+    except (ConfigError, RecursionError):
+        return None
 
 
 def read_json(text: str, file: str) -> Sequence[Block]:
@@ -68,6 +95,8 @@ class _Token:
     kind: str
     text: str
     line: int
+    start: int = 0
+    end: int = 0
 
 
 #: The end of what may be long is searched for separately, once: each token takes time proportional to it.
@@ -83,6 +112,8 @@ _TOKEN = re.compile(
   | (?P<close>[})\]])
   | (?P<quote>")
   | (?P<equals>=(?![=>]))
+  | (?P<comma>,)
+  | (?P<colon>:(?!:))
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -91,28 +122,39 @@ _CLOSES = {"{": "}", "(": ")", "[": "]"}
 
 
 class _Reader:
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, inside: Expression | None = None) -> None:
+        """Reads only what is between the brackets of `inside`, if given."""
         self._text, self._file = text, file
+        self._start, self._end, self._line = 0, len(text), 1
+        if inside:
+            self._start, self._end, self._line = inside.start + 1, inside.end - 1, inside.line
         self._tokens = list(self._tokenize())
         self._at = 0
 
     def body(self, end: str) -> Block:
         """Attributes and blocks up to `end`, as one unnamed block."""
-        attributes: dict[str, str] = {}
+        expressions: dict[str, Expression] = {}
         blocks: list[Block] = []
         while True:
             token = self._next()
             if token.text == end and token.kind in ("close", "end"):
-                return Block(kind="", labels=(), line=token.line, attributes=attributes, blocks=tuple(blocks))
-            if token.kind == "newline":
+                return Block(
+                    kind="",
+                    labels=(),
+                    line=token.line,
+                    attributes={
+                        key: value.string for key, value in expressions.items() if value.string is not None
+                    },
+                    blocks=tuple(blocks),
+                    expressions=expressions,
+                )
+            if token.kind in ("newline", "comma"):
                 continue
             if token.kind not in ("word", "string"):
                 raise self._error(token, f"{token.text or 'the end of the file'!r} is not allowed here")
-            if self._peek().kind == "equals":
+            if self._peek().kind in ("equals", "colon"):
                 self._next()
-                value = self._value()
-                if value is not None:
-                    attributes[token.text] = value
+                expressions[token.text] = self._expression()
             else:
                 blocks.append(self._block(token))
 
@@ -129,20 +171,24 @@ class _Reader:
             line=kind.line,
             attributes=body.attributes,
             blocks=body.blocks,
+            expressions=body.expressions,
         )
 
-    def _value(self) -> str | None:
-        """Reads the expression after `=` to the end of its line; its value if it is a plain string."""
-        tokens: list[_Token] = []
-        while self._peek().kind not in ("newline", "end") and self._peek().text != "}":
-            token = self._next()
-            tokens.append(token)
-            if token.kind == "open":
-                self._skip(token)
-        return tokens[0].text if len(tokens) == 1 and tokens[0].kind == "string" else None
+    def _expression(self) -> Expression:
+        """Reads what follows `=`, to the end of the line, the next comma or the closing brace."""
+        first = last = self._peek()
+        count = 0
+        while self._peek().kind not in ("newline", "comma", "end") and self._peek().text != "}":
+            last, count = self._next(), count + 1
+            if last.kind == "open":
+                last = self._skip(last)
+        if not count:
+            raise self._error(first, "an attribute has no value")
+        string = first.text if count == 1 and first.kind == "string" else None
+        return Expression(first.start, last.end, first.line, string)
 
-    def _skip(self, opening: _Token) -> None:
-        """Skips everything up to the closing bracket."""
+    def _skip(self, opening: _Token) -> _Token:
+        """Skips everything up to the closing bracket, and returns that."""
         while (token := self._next()).kind != "close":
             if token.kind == "end":
                 raise self._error(opening, f"{opening.text!r} is not closed")
@@ -150,6 +196,7 @@ class _Reader:
                 self._skip(token)
         if token.text != _CLOSES[opening.text]:
             raise self._error(token, f"{token.text!r} closes the {opening.text!r} of line {opening.line}")
+        return token
 
     def _next(self) -> _Token:
         token = self._tokens[self._at]
@@ -167,8 +214,8 @@ class _Reader:
         )
 
     def _tokenize(self) -> Iterator[_Token]:
-        at, line = 0, 1
-        while at < len(self._text):
+        at, line = self._start, self._line
+        while at < self._end:
             match = _TOKEN.match(self._text, at)
             assert match is not None
             kind, end = match.lastgroup or "", match.end()
@@ -178,12 +225,12 @@ class _Reader:
                 end = self._comment_end(end, line)
             if kind == "quote":
                 end = self._string_end(at, line)
-                yield _string(self._text[at + 1 : end - 1], line)
+                yield _string(self._text, at, end, line)
             elif kind not in ("space", "comment", "block_comment"):
-                yield _Token(kind, match[0], line)
+                yield _Token(kind, match[0], line, at, end)
             line += self._text.count("\n", at, end)
             at = end
-        yield _Token("end", "", line)
+        yield _Token("end", "", line, at, at)
 
     def _comment_end(self, at: int, line: int) -> int:
         end = self._text.find("*/", at)
@@ -228,9 +275,11 @@ class _Reader:
         raise self._error(_Token("quote", "${", line), "a template has no closing brace")
 
 
-def _string(inside: str, line: int) -> _Token:
+def _string(text: str, start: int, end: int, line: int) -> _Token:
+    inside = text[start + 1 : end - 1]
     plain = re.fullmatch(r'(?:[^\\$%]|\\["\\]|[$%](?!\{))*', inside)
-    return _Token("string" if plain else "template", re.sub(r'\\(["\\])', r"\1", inside), line)
+    value = re.sub(r'\\(["\\])', r"\1", inside)
+    return _Token("string" if plain else "template", value, line, start, end)
 
 
 def _member(value: Any, name: str) -> Any:

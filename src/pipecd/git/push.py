@@ -1,0 +1,93 @@
+"""Commits file contents on top of a commit and pushes the result, inside a mirror without a working tree.
+
+Called by `Mirrors`. A push is refused by the remote either because the branch moved, in which case the change
+is computed anew on the new head, or by a rule of the remote, which is reported to a person.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipecd import process
+from pipecd.errors import Conflict, Refused, Temporary
+from pipecd.git.command import error_from_output, git
+from pipecd.secrets import strip_credentials
+
+_TIMEOUT = 120.0  # seconds
+#: Reasons in the output of `git push --porcelain` that mean that the branch moved.
+_STALE = (
+    "fetch first",
+    "non-fast-forward",
+    "stale info",
+    "cannot lock ref",
+    "incorrect old value provided",
+    "failed to update ref",
+    "already exists",
+)
+#: Characters of the remote's own sentences in an error.
+_MAX_REASON_LENGTH = 1000
+
+
+async def commit_files(
+    mirror: Path, parent: str, files: Mapping[str, bytes], message: str, env: Mapping[str, str]
+) -> str:
+    """The hash of a new commit on `parent` in which existing `files` have other contents; modes stay.
+
+    No branch points at the commit.
+    """
+    git_dir = ("--git-dir", str(mirror))
+    with TemporaryDirectory(prefix="index-", dir=mirror) as directory:
+        env = {**env, "GIT_INDEX_FILE": str(Path(directory) / "index"), "GIT_LITERAL_PATHSPECS": "1"}
+        await git(*git_dir, "read-tree", parent, env=env)
+        for path, content in files.items():
+            blob = await git(*git_dir, "hash-object", "-w", "--stdin", env=env, stdin=content)
+            mode = await git(*git_dir, "ls-tree", "-z", "--full-tree", parent, "--", path, env=env)
+            entry = f"{mode.split(maxsplit=1)[0].decode()} {blob.decode().strip()}\t{path}\0"
+            await git(
+                *git_dir,
+                "update-index",
+                "-z",
+                "--index-info",
+                env=env,
+                stdin=entry.encode(errors="surrogateescape"),
+            )
+        tree = await git(*git_dir, "write-tree", env=env)
+        arguments = ("commit-tree", tree.decode().strip(), "-p", parent, "-F", "-")
+        commit = await git(*git_dir, *arguments, env=env, stdin=message.encode())
+        return commit.decode().strip()
+
+
+async def push_commit(
+    mirror: Path, remote: str, commit: str, branch: str, expected: str | None, env: Mapping[str, str]
+) -> None:
+    """Make `branch` of the remote point at `commit`.
+
+    With `expected`, the branch may be rewritten if it points at that commit ("": if it does not exist);
+    otherwise only commits may be added to it. Raises Conflict if the branch moved, Refused with the remote's
+    own words if a rule of it forbids the push, and the errors of `git`.
+    """
+    reference = f"refs/heads/{branch}"
+    lease = () if expected is None else (f"--force-with-lease={reference}:{expected}",)
+    argv = [
+        *("git", "--git-dir", str(mirror), "push", "--porcelain", "--no-verify", *lease, "--"),
+        *(remote, f"{commit}:{reference}"),
+    ]
+    try:
+        result = await process.capture(argv, env=env, timeout=_TIMEOUT)
+    except TimeoutError:
+        raise Temporary(f"git push took longer than {_TIMEOUT:g} s") from None
+    if result.code == 0:
+        return
+    stderr = result.stderr.decode(errors="replace")
+    rejected = [line for line in result.stdout.decode(errors="replace").splitlines() if line.startswith("!")]
+    if not rejected:
+        raise error_from_output("push", stderr)
+    reason = rejected[0].rpartition("\t")[2]
+    if any(phrase in reason for phrase in _STALE):
+        raise Conflict(f"{branch} of {strip_credentials(remote)} moved: {reason}")
+    words = [line.removeprefix("remote:").strip() for line in stderr.splitlines() if "remote:" in line[:7]]
+    text = strip_credentials(" ".join([reason, *words]))[:_MAX_REASON_LENGTH].strip()
+    raise Refused(
+        f"the remote refused the push to {branch}: {text}",
+        remedy="allow the agent's Git user to push to this branch, or use makePullRequest",
+    )
