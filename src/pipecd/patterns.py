@@ -39,16 +39,16 @@ class PatternError(ValueError):
         self.remedy = remedy
 
 
-def _options() -> Any:
+def _options(*, capture: bool) -> Any:
     options = re2.Options()
     # A program of 1 MiB searches the longest text in less than a second.
     options.max_mem = 1024 * 1024
-    options.never_capture = True
+    options.never_capture = not capture
     options.log_errors = False
     return options
 
 
-_OPTIONS = _options()
+_OPTIONS, _CAPTURING = _options(capture=False), _options(capture=True)
 
 
 def _check_length(text: str, what: str) -> None:
@@ -105,6 +105,14 @@ class Regex:
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def has_group(self) -> bool:
+        return int(self.compile().groups) > 0
+
+    def compile(self) -> Any:
+        """The compiled expression with its groups, for searching bytes. The caller bounds text and time."""
+        return re2.compile(self.text, _CAPTURING)
 
     def matches(self, text: str) -> bool:
         """Whether it matches anywhere in the first `MAX_TEXT_LENGTH` characters of `text`."""

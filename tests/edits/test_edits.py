@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipecd.edits import Edit
 from pipecd.edits.hcl_text import set_hcl
 from pipecd.edits.json_text import set_json
-from pipecd.edits.path import EveryItem, Item, Member, PathError, ValuePath
+from pipecd.value_path import EveryItem, Item, Member, PathError, ValuePath
 from pipecd.edits.pattern_text import set_matches
 from pipecd.edits.yaml_text import set_yaml
 from pipecd.errors import Refused
@@ -230,7 +230,7 @@ def test_only_the_value_changes_in_any_yaml(
         try:
             changed = edit(set_yaml, text, f"$.{key}", value)
         except Refused as error:
-            assert "block of text" in str(error)
+            assert "block of text" in str(error) or "tag of YAML" in str(error)
             continue
         new = yaml.safe_load(changed.text)
         assert str(new[key]) == value or isinstance(new[key], type(old))

@@ -7,13 +7,14 @@ Called by the agent for each commit it checks. A platform adds its own fields wi
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document, parse
 from pipecd.config.document import Path as KeyPath
+from pipecd.config.event_watcher import EventWatch
 from pipecd.config.stages import SIX_HOURS, SkipOn, is_stage_plugin
 from pipecd.config.values import (
     MAX_PATH_PATTERNS,
@@ -149,56 +150,6 @@ class Notification(StrictModel):
     """Whom notifications about this application mention."""
 
 
-class Replacement(StrictModel):
-    file: str = Field(min_length=1)
-    """Path of the file to change, relative to the application's directory."""
-    yaml_field: str = ""
-    """Path of the field to set in a YAML file, such as `$.spec.image`."""
-    json_field: str = ""
-    """Path of the field to set in a JSON file."""
-    hcl_field: str = Field("", alias="HCLField")
-    """Path of the attribute to set in an HCL file."""
-    regex: Pattern = None
-    """Regular expression with one group; the text that the group matches is replaced."""
-
-    @model_validator(mode="after")
-    def _exactly_one_selector(self) -> Self:
-        given = [name for name in (self.yaml_field, self.json_field, self.hcl_field, self.regex) if name]
-        if len(given) != 1:
-            raise ValueError("exactly one of yamlField, jsonField, HCLField and regex must be given")
-        return self
-
-
-class EventMatcher(StrictModel):
-    name: str = Field(min_length=1)
-    """Name of the event."""
-    labels: Mapping[str, Text] = Field(default_factory=dict)
-    """Labels that the event must have."""
-
-
-class EventHandlerConfig(StrictModel):
-    commit_message: str = ""
-    """Message of the commit. Empty: a default message."""
-    make_pull_request: bool = False
-    """Push the commit to a new branch instead of the deployed one."""
-    replacements: Sequence[Replacement] = Field(min_length=1)
-    """Where the event's data is written."""
-
-
-class EventHandler(StrictModel):
-    type: Literal["GIT_UPDATE"] = "GIT_UPDATE"
-    """What happens: the files in Git are updated."""
-    config: EventHandlerConfig
-    """How the files are updated."""
-
-
-class EventWatch(StrictModel):
-    matcher: EventMatcher
-    """Which events are handled."""
-    handler: EventHandler
-    """What happens when such an event is registered."""
-
-
 def _check_ignored_field(value: str) -> str:
     _, separator, path = value.partition("#")
     if not separator or ("#" in path and not path.startswith("/")):
@@ -288,7 +239,7 @@ class ApplicationSpec(StrictModel):
     notification: Notification = Notification()
     """Whom notifications about this application mention. Not implemented yet."""
     event_watcher: Sequence[EventWatch] = ()
-    """Updates of files in Git when an event is registered. Not implemented yet."""
+    """Updates of files in Git when an event is registered."""
     drift_detection: DriftDetection = DriftDetection()
     """What is not considered drift."""
     plugins: Any = None

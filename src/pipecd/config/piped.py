@@ -244,7 +244,9 @@ class EventWatcher(LenientModel):
     check_interval: Interval = timedelta(minutes=1)
     """Interval of checks for new events."""
     git_repos: Sequence[EventRepository] = ()
-    """Repositories with event watcher files in their `.pipe` directory."""
+    """Settings for event watcher files in the `.pipe` directory of repositories."""
+    max_age: Interval = timedelta(hours=24)
+    """An event that is older than this is not handled any more. Not in PipeCD, where it is one hour."""
 
 
 class PlanPreview(LenientModel):
@@ -309,7 +311,7 @@ class PipedSpec(Access):
     secret_management: SecretManagement | None = None
     """The key pair that decrypts secrets in Git. Without it, encrypted secrets are refused."""
     event_watcher: EventWatcher = EventWatcher()
-    """Settings of the event watcher. Not implemented yet."""
+    """Settings of the event watcher."""
     plan_preview: PlanPreview = PlanPreview()
     """Settings of plan previews."""
     app_selector: Mapping[str, Text] = Field(default_factory=dict)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pipecd.config.spelling import SpelledBool
 from pipecd.model.application import is_kind
 from pipecd.patterns import PathPattern, Regex
+from pipecd.value_path import ValuePath
 
 #: Of one list.
 MAX_PATH_PATTERNS = 200
@@ -85,6 +86,18 @@ def _path_glob(value: Any) -> Any:
     return PathPattern.parse(_string(value))
 
 
+def _value_path(value: Any) -> Any:
+    """None for an empty text. Raises PathError."""
+    value = _string(value)
+    return ValuePath.parse(value) if value else None
+
+
+def _with_group(value: Regex | None) -> Regex | None:
+    if value and not value.has_group:
+        raise ValueError(f"{value.text!r} has no group: put what is replaced into parentheses")
+    return value
+
+
 def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("is not a string: put it in quotes")
@@ -143,6 +156,8 @@ Replicas = Annotated[str, BeforeValidator(_replicas)]
 PathGlob = Annotated[PathPattern, BeforeValidator(_path_glob)]
 KindName = Annotated[str, AfterValidator(_kind_name)]
 Pattern = Annotated[Regex | None, BeforeValidator(_regex)]
+GroupPattern = Annotated[Regex | None, BeforeValidator(_regex), AfterValidator(_with_group)]
+FieldPath = Annotated[ValuePath | None, BeforeValidator(_value_path)]
 InsideApplication = Annotated[str, AfterValidator(_inside_application)]
 Text = Annotated[str, BeforeValidator(_text)]
 #: A name or label of an application, which the control plane stores.

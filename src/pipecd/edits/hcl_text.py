@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pipecd.edits import Edit, Replacement, apply_replacements
-from pipecd.edits.path import Member, ValuePath
 from pipecd.errors import ConfigError, Place, Refused
 from pipecd.hcl import Block, Expression, read_body, read_object
+from pipecd.value_path import Member, ValuePath
 
 #: In characters.
 MAX_LENGTH = 2 * 1024 * 1024

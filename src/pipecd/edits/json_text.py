@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from pipecd.edits import Edit, Replacement, apply_replacements
-from pipecd.edits.path import Descendants, EveryItem, Item, Member, Step, ValuePath
 from pipecd.errors import Place, Refused
+from pipecd.value_path import Descendants, EveryItem, Item, Member, Step, ValuePath
 
 #: In characters.
 MAX_LENGTH = 2 * 1024 * 1024

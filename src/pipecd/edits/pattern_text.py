@@ -2,8 +2,6 @@
 
 import time
 
-import re2
-
 from pipecd.edits import Edit
 from pipecd.errors import Place, Refused
 from pipecd.patterns import Regex
@@ -12,20 +10,6 @@ from pipecd.patterns import Regex
 MAX_SIZE, MAX_MATCHES = 2 * 1024 * 1024, 10_000
 #: For one pattern and file (seconds of CPU time).
 MAX_TIME = 5.0
-
-
-def _options() -> re2.Options:
-    options = re2.Options()
-    options.max_mem = 1024 * 1024
-    options.log_errors = False
-    return options
-
-
-_OPTIONS = _options()
-
-
-def has_group(pattern: Regex) -> bool:
-    return int(re2.compile(pattern.text, _OPTIONS).groups) > 0
 
 
 def set_matches(text: str, file: str, pattern: Regex, value: str) -> Edit:
@@ -39,7 +23,7 @@ def set_matches(text: str, file: str, pattern: Regex, value: str) -> Edit:
         raise Refused(f"the file has {len(content)} bytes; the limit is {MAX_SIZE}", place=Place(file))
     replacements = []
     started = time.thread_time()
-    for number, match in enumerate(re2.compile(pattern.text, _OPTIONS).finditer(content), start=1):
+    for number, match in enumerate(pattern.compile().finditer(content), start=1):
         start, end = match.span(1)
         if start >= 0:
             replacements.append((start, end))

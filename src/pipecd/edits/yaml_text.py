@@ -11,8 +11,8 @@ from yaml.resolver import Resolver
 
 from pipecd.config.document import Limits, measured_documents
 from pipecd.edits import Edit, Replacement, apply_replacements
-from pipecd.edits.path import Descendants, EveryItem, Item, Member, Step, ValuePath
 from pipecd.errors import ConfigError, Place, Refused
+from pipecd.value_path import Descendants, EveryItem, Item, Member, Step, ValuePath
 
 #: In characters.
 MAX_LENGTH = 2 * 1024 * 1024
@@ -66,7 +66,7 @@ def _try_plain(
 def _find_scalars(text: str, file: str, path: ValuePath) -> Sequence[yaml.ScalarNode]:
     for document in _documents(text, file):
         if nodes := list(_unique(_select([document], path.steps, file, path))):
-            return [_scalar(node, file, path) for node in nodes]
+            return [_scalar(text, node, file, path) for node in nodes]
     raise Refused(
         f"nothing is at {path}",
         remedy="correct the path, or add the field to the file",
@@ -150,13 +150,15 @@ def _check_position(node: yaml.Node, after: Any, file: str, path: ValuePath) -> 
         )
 
 
-def _scalar(node: yaml.Node, file: str, path: ValuePath) -> yaml.ScalarNode:
+def _scalar(text: str, node: yaml.Node, file: str, path: ValuePath) -> yaml.ScalarNode:
     place = Place(file, node.start_mark.line + 1)
     if not isinstance(node, yaml.ScalarNode):
         kind = "a mapping" if isinstance(node, yaml.MappingNode) else "a list"
         raise Refused(f"{path} is {kind}, not a single value", remedy="correct the path", place=place)
     if node.style in ("|", ">"):
         raise Refused(f"{path} is a block of text", remedy="write the value in one line", place=place)
+    if text[node.start_mark.index : node.start_mark.index + 1] == "!" and node.tag != _STRING:
+        raise Refused(f"{path} has a tag of YAML", remedy="remove the tag before the value", place=place)
     return node
 
 
