@@ -324,6 +324,7 @@ def deployment_from(message: deployment_pb2.Deployment) -> Deployment:
         shared=_shared_from(message),
         chain_id=message.deployment_chain_id,
         chain_block=message.deployment_chain_block_index,
+        trace_commit=message.deployment_trace_commit_hash,
         created_at=message.created_at,
         completed_at=message.completed_at,
     )
@@ -363,6 +364,7 @@ def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
         metadata_v2=metadata,
         deployment_chain_id=value.chain_id,
         deployment_chain_block_index=value.chain_block,
+        deployment_trace_commit_hash=value.trace_commit,
         completed_at=value.completed_at,
         created_at=value.created_at or now,
         updated_at=now,

@@ -56,6 +56,10 @@ class Entry:
         return self.mode == "120000"
 
 
+class MissingBranch(ConfigError):
+    """The remote has no such branch."""
+
+
 class Mirrors:
     """An async context manager: the environment with the credentials exists only inside the block."""
 
@@ -106,14 +110,17 @@ class Mirrors:
         shutil.rmtree(self._home / "worktrees", ignore_errors=True)
 
     async def head(self, remote: str, branch: str) -> str:
-        """The hash of the commit that `branch` points at on the remote, without fetching it."""
+        """The hash of the commit that `branch` points at on the remote, without fetching it.
+
+        Raises MissingBranch.
+        """
         output = await git(
             *("ls-remote", "--", remote, f"refs/heads/{branch}"),
             env=self._network_env(remote),
             timeout=NETWORK_TIMEOUT,
         )
         if not output.strip():
-            raise ConfigError(
+            raise MissingBranch(
                 f"{remote} has no branch {branch}",
                 remedy="push the branch, or correct it in the configuration",
             )
@@ -149,11 +156,18 @@ class Mirrors:
         )
         return [name for name in output.decode(errors="surrogateescape").split("\0") if name]
 
-    async def entries(self, remote: str, commit: str) -> list[Entry]:
-        """All directories, files, links and submodules of a commit, except its root."""
-        output = await self._git_in_mirror(remote, "ls-tree", "-r", "-t", "-z", "--full-tree", commit)
+    async def entries(self, remote: str, commit: str, directory: str = "") -> list[Entry]:
+        """All directories, files, links and submodules of a commit, or of one directory, without the root."""
+        below = ("--", f"{directory}/") if directory else ()
+        output = await self._git_in_mirror(remote, "ls-tree", "-r", "-t", "-z", "--full-tree", commit, *below)
         # Parsing a large repository takes a noticeable part of a second.
         return await asyncio.to_thread(_parse_entries, output)
+
+    async def find_entries(self, remote: str, commit: str, paths: Sequence[str]) -> dict[str, Entry]:
+        """The entries of a commit at `paths`; links are not followed."""
+        arguments = ("--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--", *paths)
+        output = await self._git_in_mirror(remote, *arguments)
+        return {entry.path: entry for entry in _parse_entries(output)}
 
     async def read(self, remote: str, commit: str, path: str) -> bytes:
         """The content of a file in a commit, at most `MAX_FILE_SIZE`. Follows links inside the repository.

@@ -4,6 +4,7 @@
 control plane stores the wire's record of it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
@@ -98,6 +99,17 @@ class Stage:
     approvers: Sequence[str] = ()
 
 
+#: The trailer of a commit that the event watcher made, with the source commit that caused the event.
+TRACE_TRAILER = "Pipecd-Dev-Trace-Trigger-Commit-Hash"
+_TRACE = re.compile(rf"^{TRACE_TRAILER}: *([0-9a-zA-Z]{{1,64}}) *$", re.IGNORECASE | re.MULTILINE)
+
+
+def find_trace_commit(message: str) -> str:
+    """The source commit that the last paragraph of a commit's message names; empty if there is none."""
+    found = _TRACE.findall(message.strip().rpartition("\n\n")[2])
+    return str(found[-1]) if found else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
     id: str
@@ -123,6 +135,8 @@ class Deployment:
     shared: Mapping[str, str] = field(default_factory=dict)
     chain_id: str = ""
     chain_block: int = 0
+    #: Source commit that caused the deployment; see `find_trace_commit`.
+    trace_commit: str = ""
     created_at: int = 0
     completed_at: int = 0
 

@@ -155,12 +155,13 @@ def _loops(
     def on_repository_change(remote: str) -> None:
         components.trigger_loop.schedule_check(remote)
         discovery_wake()
+        components.event_watcher.check_soon()
 
     handlers = ChangeHandlers(
         applications=wakes.applications,
         deployments=wakes.deployments,
         commands=wakes.commands,
-        events=_ignore_events,
+        events=components.event_watcher.check_soon,
         repository=on_repository_change,
     )
     return {
@@ -180,6 +181,7 @@ def _loops(
         "live state": components.live_state_reporter.run(),
         "drift": components.drift_detector.run(),
         "platform watches": components.platform_watches.run(),
+        "events": components.event_watcher.run(),
         "discovery": repeat(
             "discovery",
             components.discovery.check,
@@ -225,7 +227,3 @@ async def _flush_logs(logs: StageLogs, options: Options) -> None:
     except TimeoutError:
         log.warning("stage_logs_not_flushed", timeout_seconds=seconds)
     log.info("agent_stopped")
-
-
-def _ignore_events() -> None:
-    """The event watcher is not supported yet."""

@@ -164,6 +164,14 @@ class PlatformWatchSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EventSettings:
+    """The event watcher (`events.watcher`)."""
+
+    #: Delays before a change is computed anew, because the branch moved: two minutes in all.
+    conflict_retry: Retry = Retry(base=0.1, cap=5.0, tries=50)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     connect: ConnectSettings = field(default_factory=ConnectSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
@@ -177,6 +185,7 @@ class Settings:
     drift: DriftSettings = field(default_factory=DriftSettings)
     desired_states: DesiredStateSettings = field(default_factory=DesiredStateSettings)
     platform_watches: PlatformWatchSettings = field(default_factory=PlatformWatchSettings)
+    events: EventSettings = field(default_factory=EventSettings)
     #: An idle agent is unhealthy once the control plane has been unreachable for this long (seconds): longer
     #: than an upgrade of the control plane.
     unreachable_timeout: float = 180.0

@@ -14,6 +14,8 @@ from pipecd.piped.deploy.planner import Planner
 from pipecd.piped.deploy.rollout import RolloutServices
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs
+from pipecd.piped.events.records import EventRecords
+from pipecd.piped.events.watcher import EventWatcher
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.notify.sinks.log import write_to_log
 from pipecd.piped.observe.desired_state import ObservationRequests
@@ -50,6 +52,7 @@ class Components:
     drift_detector: DriftDetector
     live_state_reporter: LiveStateReporter
     platform_watches: PlatformWatches
+    event_watcher: EventWatcher
     notifier: Notifier
     #: Set when a user requests a restart.
     restart: asyncio.Event
@@ -160,6 +163,16 @@ def build_components(
         live_state_reporter=live_state_reporter,
         platform_watches=PlatformWatches(
             view, leadership, providers, on_platform_change, clock, settings.platform_watches
+        ),
+        event_watcher=EventWatcher(
+            EventRecords(client, clock),
+            mirrors,
+            heads,
+            view,
+            leadership,
+            clock,
+            spec.event_watcher,
+            settings.events,
         ),
         notifier=notifier,
         restart=restart,

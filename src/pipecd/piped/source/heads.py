@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from pipecd.config.application import Chain, Triggers
+from pipecd.config.event_watcher import EventWatch
 from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary
 from pipecd.git.mirror import MAX_FILE_SIZE, Entry, Mirrors
 from pipecd.model.deployment import Commit
@@ -38,6 +39,7 @@ class AppFile:
     labels: Mapping[str, str]
     trigger: Triggers
     chain: Chain | None
+    event_watcher: Sequence[EventWatch] = ()
 
 
 class MissingFile(ConfigError):
@@ -175,6 +177,7 @@ def _decode_app_file(content: bytes, path: str) -> AppFile | ConfigError:
         labels=dict(spec.labels),
         trigger=_DEFAULT_TRIGGERS if spec.trigger == _DEFAULT_TRIGGERS else spec.trigger,
         chain=spec.post_sync.chain,
+        event_watcher=tuple(spec.event_watcher),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pipecd.clock import Clock
 from pipecd.config.application import Chain
 from pipecd.model.application import Application
-from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind
+from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind, find_trace_commit
 from pipecd.model.notification import DeploymentTriggered, NotificationEvent
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.session.report import Reporter
@@ -87,6 +87,7 @@ def _deployment(application: Application, head: Head, file: AppFile, cause: Caus
         reason=cause.reason,
         chain_id=cause.chain_id,
         chain_block=cause.chain_block,
+        trace_commit=find_trace_commit(head.commit.message),
         created_at=now,
     )
 

@@ -1,15 +1,25 @@
 """APIService: events, and the traces that link a source commit to its deployments."""
 
 from collections.abc import Mapping
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pipecd.controlplane.auth.caller import Program
-from pipecd.controlplane.records.events import event_key
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
+from pipecd.model.event import event_key
 from pipecd.schema.api.events_pb2 import RegisterEventRequest, RegisterEventResponse
 from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
+
+
+def time_ordered_id(seconds: float) -> str:
+    """A UUID of version 7 (RFC 9562) for the time `seconds` since the epoch.
+
+    The times of events are whole seconds; of those in one second, the last is the one with the greatest id.
+    """
+    random = uuid4().int & ((1 << 74) - 1)
+    high, low = random >> 62, random & ((1 << 62) - 1)
+    return str(UUID(int=int(seconds * 1000) << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))
 
 
 async def register(
@@ -17,7 +27,7 @@ async def register(
 ) -> RegisterEventResponse:
     now = services.now()
     event = Event(
-        id=str(uuid4()),
+        id=time_ordered_id(services.clock.now()),
         name=request.name,
         data=request.data,
         project_id=program.project_id,

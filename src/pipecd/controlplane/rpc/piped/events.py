@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
-from pipecd.controlplane.records.events import event_key
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.errors import NotFound, PermissionDenied
+from pipecd.model.event import event_key
 from pipecd.schema.agent.events_pb2 import (
     GetLatestEventRequest,
     GetLatestEventResponse,

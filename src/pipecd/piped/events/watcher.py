@@ -1,0 +1,266 @@
+"""Writes the data of registered events into files in Git. One loop per repository; one commit per branch.
+
+Several agents, and people, may push to the same branch. The head of the branch is read before the events, so
+that a push that replaces a newer value is refused by the remote; then everything is read and computed anew.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from pipecd.clock import Clock
+from pipecd.config.piped import EventWatcher as EventWatcherSpec
+from pipecd.errors import Conflict, PipecdError, Temporary
+from pipecd.git.mirror import Mirrors, MissingBranch
+from pipecd.model.event import Event, EventOutcome, EventResult, combine_results, select_events
+from pipecd.piped.events.commits import Task, Written, pull_request_branch, write_events
+from pipecd.piped.events.records import EventRecords
+from pipecd.piped.events.watches import Watch, load_watches
+from pipecd.piped.loop import Wake, repeat
+from pipecd.piped.session.lease import Leadership
+from pipecd.piped.session.view import View
+from pipecd.piped.settings import EventSettings
+from pipecd.piped.source.heads import Head, Heads
+from pipecd.piped.source.weblinks import commit_url
+from pipecd.piped.trigger.discovery import config_path
+
+log = structlog.get_logger()
+
+#: Ids of reported events that are remembered: a list that was requested earlier may still contain them.
+MAX_REPORTED = 10_000
+#: Repository, watch and event.
+ResultKey = tuple[str, str, str]
+
+
+class EventWatcher:
+    def __init__(
+        self,
+        records: EventRecords,
+        mirrors: Mirrors,
+        heads: Heads,
+        view: View,
+        leadership: Leadership,
+        clock: Clock,
+        spec: EventWatcherSpec,
+        settings: EventSettings,
+    ) -> None:
+        self._records, self._mirrors, self._heads = records, mirrors, heads
+        self._view, self._leadership, self._clock = view, leadership, clock
+        self._spec, self._settings = spec, settings
+        self._repository_settings = {each.repo_id: each for each in spec.git_repos}
+        self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
+        #: By repository, once it was read: its watches; empty if it could not be read.
+        self._watches: dict[str, Sequence[Watch]] = {}
+        self._results: dict[ResultKey, EventResult] = {}
+        self._reported: OrderedDict[str, None] = OrderedDict()
+
+    def check_soon(self) -> None:
+        """Events were registered."""
+        for wake in self._wakes.values():
+            wake()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for repo_id, wake in self._wakes.items():
+                loop = repeat(
+                    f"events of {repo_id}",
+                    lambda repo_id=repo_id: self._check(repo_id),  # type: ignore[misc]
+                    clock=self._clock,
+                    interval=self._spec.check_interval.total_seconds(),
+                    wake=wake,
+                    feeds=(self._leadership.feed,),
+                )
+                tasks.create_task(loop, name=f"events {repo_id}")
+
+    async def _check(self, repo_id: str) -> None:
+        await self._view.wait_until_loaded()
+        for delay in (*self._settings.conflict_retry.delays(), None):
+            if not self._leadership.lease.may_begin:
+                return
+            try:
+                await self._check_once(repo_id)
+                return
+            except Conflict as error:
+                log.info("event_push_repeated", repository=repo_id, reason=str(error))
+                if delay is None:
+                    raise Temporary(f"{repo_id}: other pushes were always faster") from error
+                await self._clock.sleep(delay)
+
+    async def _check_once(self, repo_id: str) -> None:
+        try:
+            head = await self._load(repo_id)
+        except PipecdError:
+            self._watches.setdefault(repo_id, ())
+            raise
+        if not self._watches[repo_id]:
+            return
+        max_age = self._spec.max_age.total_seconds()
+        pending = await self._records.list_pending(max_age)
+        events = [event for event in pending if event.id not in self._reported]
+        try:
+            await self._handle(head, self._tasks(repo_id, events))
+        finally:
+            await self._report(events)
+
+    async def _load(self, repo_id: str) -> Head:
+        """The head of the repository, whose watches are known afterwards."""
+        paths = self._application_files(repo_id)
+        head = await self._heads.load_head(repo_id, also=paths)
+        settings = self._repository_settings.get(repo_id)
+        self._watches[repo_id] = await load_watches(self._mirrors, head, paths, settings)
+        return head
+
+    def _application_files(self, repo_id: str) -> frozenset[str]:
+        applications = self._view.applications.values()
+        paths = (
+            config_path(application)
+            for application in applications
+            if application.git_path.repo_id == repo_id and not application.disabled
+        )
+        return frozenset(filter(None, paths))
+
+    def _tasks(self, repo_id: str, events: Sequence[Event]) -> Sequence[Task]:
+        """What is to be written; the results of outdated events are recorded."""
+        by_key: dict[str, list[Event]] = {}
+        for event in events:
+            by_key.setdefault(event.key, []).append(event)
+        now, max_age = int(self._clock.now()), int(self._spec.max_age.total_seconds())
+        selections = {key: select_events(each, now=now, max_age=max_age) for key, each in by_key.items()}
+        tasks = []
+        for watch in self._watches[repo_id]:
+            selection = selections.get(watch.key)
+            if selection is None:
+                continue
+            for event_id, reason in selection.outdated.items():
+                result = EventResult(outcome=EventOutcome.OUTDATED, message=reason)
+                self._results.setdefault((repo_id, watch.id, event_id), result)
+            if selection.due and (repo_id, watch.id, selection.due.id) not in self._results:
+                tasks.append(Task(watch=watch, event=selection.due))
+        return tasks
+
+    async def _handle(self, head: Head, tasks: Sequence[Task]) -> None:
+        """One branch's failure does not stop the others. Raises the first Conflict or Temporary."""
+        branches: dict[tuple[str, str], list[Task]] = {}
+        for task in tasks:
+            base = task.watch.branch or head.repository.branch
+            own = pull_request_branch(task.watch) if task.watch.make_pull_request else ""
+            branches.setdefault((base, own), []).append(task)
+        errors: list[PipecdError] = []
+        for (base, own), group in branches.items():
+            try:
+                written = await (
+                    self._write_own(head, base, own, group) if own else self._write(head, base, group)
+                )
+            except (Conflict, Temporary) as error:
+                errors.append(error)
+            except PipecdError as error:
+                failure = EventResult(outcome=EventOutcome.FAILURE, message=str(error))
+                self._record(head, {task.key: failure for task in group})
+            else:
+                self._record(head, written.results)
+        if errors:
+            # A conflict is repeated at once.
+            raise next((error for error in errors if isinstance(error, Conflict)), errors[0])
+
+    async def _write(self, head: Head, branch: str, tasks: Sequence[Task]) -> Written:
+        """Commits on `branch` of the repository."""
+        remote = head.repository.remote
+        base = await self._branch_head(head, branch)
+        written = await write_events(self._mirrors, remote, base, tasks)
+        if written.tip != base:
+            await self._mirrors.push(remote, written.tip, branch)
+            self._log_push(head, branch, written)
+        return _with_place(written, branch, remote)
+
+    async def _write_own(self, head: Head, branch: str, own: str, tasks: Sequence[Task]) -> Written:
+        """Commits on `branch`, pushed to a branch of their own, which is replaced if it exists."""
+        remote = head.repository.remote
+        expected = await self._find_branch(remote, own)
+        base = await self._branch_head(head, branch)
+        written = await write_events(self._mirrors, remote, base, tasks)
+        if written.tip == base:
+            return written
+        if expected:
+            await self._ensure(remote, expected)
+            proposed = await write_events(self._mirrors, remote, expected, tasks)
+            if proposed.tip == expected:
+                return proposed
+        await self._mirrors.push(remote, written.tip, own, expected=expected)
+        self._log_push(head, own, written)
+        return _with_place(written, own, remote)
+
+    async def _branch_head(self, head: Head, branch: str) -> str:
+        if branch == head.repository.branch:
+            return head.commit.hash
+        commit = await self._mirrors.head(head.repository.remote, branch)
+        await self._ensure(head.repository.remote, commit)
+        return commit
+
+    async def _ensure(self, remote: str, commit: str) -> None:
+        """Fetch `commit` if the mirror does not have it."""
+        try:
+            await self._mirrors.commit(remote, commit, "")
+        except PipecdError:
+            await self._mirrors.fetch(remote)
+
+    async def _find_branch(self, remote: str, branch: str) -> str:
+        """The head of a branch; empty if it does not exist."""
+        try:
+            return await self._mirrors.head(remote, branch)
+        except MissingBranch:
+            return ""
+
+    def _log_push(self, head: Head, branch: str, written: Written) -> None:
+        log.info(
+            "events_written",
+            repository=head.repository.id,
+            branch=branch,
+            commit=written.tip,
+            events=len(written.results),
+        )
+
+    def _record(self, head: Head, results: Mapping[tuple[str, str], EventResult]) -> None:
+        for (watch_id, event_id), result in results.items():
+            self._results[head.repository.id, watch_id, event_id] = result
+            if result.outcome is EventOutcome.FAILURE:
+                log.error("event_failed", event_id=event_id, watch=watch_id, error=result.message)
+
+    async def _report(self, events: Sequence[Event]) -> None:
+        """Reports the events that every watch of every repository has handled."""
+        if self._watches.keys() != self._wakes.keys():
+            # The watches of a repository that was not read yet are unknown.
+            return
+        finished = []
+        for event in events:
+            keys = [
+                (repo_id, watch.id, event.id)
+                for repo_id, watches in self._watches.items()
+                for watch in watches
+                if watch.key == event.key
+            ]
+            results = [self._results[key] for key in keys if key in self._results]
+            if keys and len(results) == len(keys):
+                finished.append((event.id, combine_results(results)))
+        if finished:
+            await self._records.report(finished)
+            self._forget([event_id for event_id, _ in finished])
+
+    def _forget(self, event_ids: Sequence[str]) -> None:
+        reported = frozenset(event_ids)
+        self._results = {key: result for key, result in self._results.items() if key[2] not in reported}
+        self._reported.update(dict.fromkeys(event_ids))
+        while len(self._reported) > MAX_REPORTED:
+            self._reported.popitem(last=False)
+
+
+def _with_place(written: Written, branch: str, remote: str) -> Written:
+    """Adds the branch and the commit to the results of what changed."""
+    where = commit_url(remote, written.tip) or written.tip[:7]
+    places = {
+        key: replace(written.results[key], message=f"{written.results[key].message} of {branch} ({where})")
+        for key in written.changed
+    }
+    return replace(written, results={**written.results, **places})
