@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from docsite.keys import Key, keys, models_below, nested_keys
 from docsite.markdown import code, page, slug, table
 from pipecd import stages
-from pipecd.config import application, controlplane, pipectl, piped
+from pipecd.config import application, controlplane, event_watcher, pipectl, piped
 from pipecd.platforms import Platform
 from pipecd.platforms.awslambda.function import LambdaFunction
 from pipecd.platforms.registry import installed_platforms, load_platform
@@ -29,6 +29,7 @@ def pages() -> Mapping[str, str]:
         "control-plane": _control_plane(),
         "pipectl": _pipectl(),
         "application": _application(),
+        "event-watcher": _event_watcher(),
         "stages": _stages(),
         **{name.lower(): _platform(name, platform) for name, platform in _platforms().items()},
     }
@@ -44,6 +45,7 @@ def documented_models() -> set[type[BaseModel]]:
         *controlplane.DATASTORES.values(),
         *controlplane.FILESTORES.values(),
         application.ApplicationSpec,
+        event_watcher.EventWatcherSpec,
         *stages.OPTIONS.values(),
         *(model for files in _FILES.values() for model in files.values()),
     ]
@@ -97,6 +99,15 @@ def _application() -> str:
         f"Kinds, with the keys that they add: {links}. The keys of `pipeline.stages[].with` depend on the"
         " stage: see [stages](stages.md) and the page of the kind.",
         _sections(application.ApplicationSpec),
+    )
+
+
+def _event_watcher() -> str:
+    return page(
+        "Event watcher files",
+        "Files of `kind: EventWatcher` in the directory `.pipe` of a repository, described in the"
+        " [guide](../../guide/events.md). An unknown key is an error.",
+        _sections(event_watcher.EventWatcherSpec),
     )
 
 

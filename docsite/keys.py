@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from docsite.descriptions import field_docstrings
 from pipecd.config import values
 from pipecd.patterns import PathPattern, Regex
-from pipecd.platforms.kubernetes.yaml_path import YamlPath
+from pipecd.value_path import ValuePath
 
 _SCALARS: Mapping[Any, str] = {
     str: "string",
@@ -24,7 +24,7 @@ _SCALARS: Mapping[Any, str] = {
     Any: "any",
     PathPattern: "path pattern",
     Regex: "regular expression",
-    YamlPath: "YAML path",
+    ValuePath: "path of a value",
     IPvAnyNetwork: "network",
 }
 #: First validator of an annotated type in `config.values` → the name of its format.

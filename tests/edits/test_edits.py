@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pipecd.edits import Edit
 from pipecd.edits.hcl_text import set_hcl
 from pipecd.edits.json_text import set_json
-from pipecd.value_path import EveryItem, Item, Member, PathError, ValuePath
 from pipecd.edits.pattern_text import set_matches
 from pipecd.edits.yaml_text import set_yaml
 from pipecd.errors import Refused
 from pipecd.patterns import Regex
+from pipecd.value_path import Index, Key, ValuePath
 
 YAML = """\
 # The shop.
@@ -56,7 +56,9 @@ Set = Callable[[str, str, ValuePath, str], Edit]
 
 
 def edit(function: Set, text: str, path: str, value: str) -> Edit:
-    return function(text, "file", ValuePath.parse(path), value)
+    parsed = ValuePath.parse(path)
+    assert parsed
+    return function(text, "file", parsed, value)
 
 
 @pytest.mark.parametrize(
@@ -189,15 +191,17 @@ def test_a_value_that_is_there_already_is_no_change() -> None:
 
 
 def test_paths_are_read_as_in_pipecd() -> None:
-    assert ValuePath.parse("$.a['b.c'][0][*].'d e'").steps == (
-        Member("a"),
-        Member("b.c"),
-        Item(0),
-        EveryItem(),
-        Member("d e"),
+    path = ValuePath.parse("$.a['b.c'][0][*].'d e'")
+    assert path
+    assert path.steps == (
+        Key("a"),
+        Key("b.c"),
+        Index(0),
+        Index(None),
+        Key("d e"),
     )
-    for text in ("", "$", "$.a[", "$.a[x]", "$a b]", "$.a.", "x" * 1001):
-        with pytest.raises(PathError):
+    for text in ("$.a[", "$.a[x]", "$a b]", "$.a.", "x" * 1001):
+        with pytest.raises(ValueError, match="is not a path"):
             ValuePath.parse(text)
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipecd import hcl
 from pipecd.config import piped
 from pipecd.config.document import read
 from pipecd.config.sources.text import parse_secret
@@ -21,7 +22,6 @@ from pipecd.errors import PipecdError
 from pipecd.git.command import error_from_output
 from pipecd.patterns import PathPattern, PatternError, Regex
 from pipecd.piped.source.checkout import decode_config
-from pipecd import hcl
 from pipecd.platforms.terraform.failure import ErrorOutput
 from pipecd.platforms.terraform.state import parse_state
 from pipecd.remotes import host_name

@@ -86,12 +86,6 @@ def _path_glob(value: Any) -> Any:
     return PathPattern.parse(_string(value))
 
 
-def _value_path(value: Any) -> Any:
-    """None for an empty text. Raises PathError."""
-    value = _string(value)
-    return ValuePath.parse(value) if value else None
-
-
 def _with_group(value: Regex | None) -> Regex | None:
     if value and not value.has_group:
         raise ValueError(f"{value.text!r} has no group: put what is replaced into parentheses")
@@ -157,7 +151,7 @@ PathGlob = Annotated[PathPattern, BeforeValidator(_path_glob)]
 KindName = Annotated[str, AfterValidator(_kind_name)]
 Pattern = Annotated[Regex | None, BeforeValidator(_regex)]
 GroupPattern = Annotated[Regex | None, BeforeValidator(_regex), AfterValidator(_with_group)]
-FieldPath = Annotated[ValuePath | None, BeforeValidator(_value_path)]
+FieldPath = Annotated[ValuePath | None, BeforeValidator(ValuePath.parse)]
 InsideApplication = Annotated[str, AfterValidator(_inside_application)]
 Text = Annotated[str, BeforeValidator(_text)]
 #: A name or label of an application, which the control plane stores.

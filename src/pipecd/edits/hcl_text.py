@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pipecd.edits import Edit, Replacement, apply_replacements
 from pipecd.errors import ConfigError, Place, Refused
 from pipecd.hcl import Block, Expression, read_body, read_object
-from pipecd.value_path import Member, ValuePath
+from pipecd.value_path import Key, ValuePath
 
 #: In characters.
 MAX_LENGTH = 2 * 1024 * 1024
@@ -27,6 +27,10 @@ def set_hcl(text: str, file: str, path: ValuePath, value: str) -> Edit:
     if len(text) > MAX_LENGTH:
         raise Refused(f"the file has {len(text)} characters; the limit is {MAX_LENGTH}", place=Place(file))
     names = [_name(step, path, file) for step in path.steps]
+    if not names:
+        raise Refused(
+            f"{path} names no attribute", remedy="write it like module.web.version", place=Place(file)
+        )
     try:
         body = read_body(text, file)
     except ConfigError as error:
@@ -44,7 +48,7 @@ def set_hcl(text: str, file: str, path: ValuePath, value: str) -> Edit:
 
 
 def _name(step: object, path: ValuePath, file: str) -> str:
-    if not isinstance(step, Member):
+    if not isinstance(step, Key) or step.anywhere:
         raise Refused(
             f"{path} has a part that HCL does not have",
             remedy="use names only, as in module.web.version",

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from pipecd.edits import Edit, Replacement, apply_replacements
 from pipecd.errors import Place, Refused
-from pipecd.value_path import Descendants, EveryItem, Item, Member, Step, ValuePath
+from pipecd.value_path import Index, Key, ValuePath
 
 #: In characters.
 MAX_LENGTH = 2 * 1024 * 1024
@@ -66,15 +66,14 @@ def _render(node: _Node, value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _children(node: _Node, step: Step) -> Iterator[_Node]:
+def _children(node: _Node, step: Key | Index) -> Iterator[_Node]:
     match step:
-        case Member(name):
+        case Key(name, False):
             yield from (child for key, child in node.members if key == name)
-        case Item(index):
-            yield from (node.items or ())[index : index + 1] if not node.members else ()
-        case EveryItem():
-            yield from (node.items or ()) if not node.members else ()
-        case Descendants(name):
+        case Index(number):
+            items = () if node.members else node.items or ()
+            yield from items if number is None else items[number : number + 1]
+        case Key(name, True):
             yield from (child for key, child in node.members if key == name)
             for child in node.items or ():
                 yield from _children(child, step)

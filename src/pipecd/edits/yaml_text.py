@@ -12,7 +12,7 @@ from yaml.resolver import Resolver
 from pipecd.config.document import Limits, measured_documents
 from pipecd.edits import Edit, Replacement, apply_replacements
 from pipecd.errors import ConfigError, Place, Refused
-from pipecd.value_path import Descendants, EveryItem, Item, Member, Step, ValuePath
+from pipecd.value_path import Index, Key, ValuePath
 
 #: In characters.
 MAX_LENGTH = 2 * 1024 * 1024
@@ -92,28 +92,25 @@ def _documents(text: str, file: str) -> Sequence[yaml.Node]:
 
 
 def _select(
-    nodes: Sequence[yaml.Node], steps: Sequence[Step], file: str, path: ValuePath
+    nodes: Sequence[yaml.Node], steps: Sequence[Key | Index], file: str, path: ValuePath
 ) -> Sequence[yaml.Node]:
     for step in steps:
         nodes = [child for node in nodes for child in _children(node, step, file, path)]
     return nodes
 
 
-def _children(node: yaml.Node, step: Step, file: str, path: ValuePath) -> Iterator[yaml.Node]:
+def _children(node: yaml.Node, step: Key | Index, file: str, path: ValuePath) -> Iterator[yaml.Node]:
     match step, node:
-        case Member(name), yaml.MappingNode():
+        case Key(name, False), yaml.MappingNode():
             for key, child in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value == name:
                     _check_position(child, key.end_mark, file, path)
                     yield child
-        case Item(index), yaml.SequenceNode() if index < len(node.value):
-            _check_position(node.value[index], node.start_mark, file, path)
-            yield node.value[index]
-        case EveryItem(), yaml.SequenceNode():
-            for child in node.value:
+        case Index(number), yaml.SequenceNode():
+            for child in node.value if number is None else node.value[number : number + 1]:
                 _check_position(child, node.start_mark, file, path)
                 yield child
-        case Descendants(name), _:
+        case Key(name, True), _:
             yield from _descendants(node, name)
 
 

@@ -10,14 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import LenientModel, StrictModel, Unused
 from pipecd.config.values import Duration, InsideApplication, Percentage, Replicas, Text
-from pipecd.platforms.kubernetes.yaml_path import YamlPath
+from pipecd.value_path import ValuePath
 
 #: Flags of Kustomize that run programs of the repository, or write elsewhere.
 _REFUSED_FLAGS = frozenset(
     {"enable-exec", "enable-alpha-plugins", "helm-command", "network", "network-name", "mount", "output", "o"}
 )
 #: Decodes a path of a YAML document.
-YAML_PATH = BeforeValidator(YamlPath.parse)
+YAML_PATH = BeforeValidator(ValuePath.parse)
 #: Those that only change what is rendered. kubectl accepts many more, such as one that writes a file.
 _FLAGS = frozenset(
     {"load-restrictor", "reorder", "enable-helm", "helm-kube-version", "helm-api-versions", "helm-debug"}
@@ -140,7 +140,7 @@ class PatchTarget(StrictModel):
     """Kind of the object."""
     name: str = Field(min_length=1)
     """Name of the object, as in Git."""
-    document_root: Annotated[YamlPath | None, YAML_PATH] = None
+    document_root: Annotated[ValuePath | None, YAML_PATH] = None
     """Path of a text in the object that is a YAML document, such as `$.data.envoy-config`. Empty: the object
     itself.
     """
@@ -149,7 +149,7 @@ class PatchTarget(StrictModel):
 class PatchOperation(StrictModel):
     op: Literal["yaml-replace"] = "yaml-replace"
     """What is done: a value is replaced."""
-    path: Annotated[YamlPath, YAML_PATH]
+    path: Annotated[ValuePath, YAML_PATH]
     """Path of the value, such as `$.spec.replicas`, `$.items[0].name`, `$.items[*].name`, `$..image` or
     `$.data.'app.yaml'`. It must exist.
     """

@@ -11,8 +11,8 @@ from typing import Any
 from pipecd.errors import ConfigError
 from pipecd.platforms.kubernetes.config import Patch, PatchOperation
 from pipecd.platforms.kubernetes.manifest import Manifest
-from pipecd.platforms.kubernetes.yaml_path import Location, YamlPath, replaced
 from pipecd.platforms.kubernetes.yaml_reader import read_documents
+from pipecd.value_path import Location, ValuePath, replaced
 
 
 def patch(manifests: Sequence[Manifest], patches: Sequence[Patch]) -> list[Manifest]:
@@ -61,7 +61,7 @@ def _patch_one(manifest: Manifest, item: Patch) -> Manifest:
     return Manifest(body, manifest.place)
 
 
-def _find(path: YamlPath, root: Any, manifest: Manifest) -> list[Location]:
+def _find(path: ValuePath, root: Any, manifest: Manifest) -> list[Location]:
     try:
         found = path.find(root)
     except ValueError as error:
