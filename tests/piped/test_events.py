@@ -1,0 +1,175 @@
+"""The event watcher against real Git, with the control plane's events in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from pipecd.clock import SYSTEM_CLOCK
+from pipecd.config.piped import EventWatcher as Spec
+from pipecd.errors import Temporary
+from pipecd.git.credentials import Credentials, User
+from pipecd.git.mirror import Mirrors
+from pipecd.model.event import Event, EventOutcome, EventResult
+from pipecd.piped.events.commits import MAX_MESSAGE_LENGTH, commit_message
+from pipecd.piped.events.watcher import EventWatcher
+from pipecd.piped.settings import EventSettings
+from pipecd.piped.source.heads import Heads
+from pipecd.piped.source.repository import Repository
+from pipecd.quickstart.git_server import GitServer
+from pipecd.retry import Retry
+from tests.repo import Clone
+
+SETTINGS = EventSettings(conflict_retry=Retry(base=0.01, cap=0.02, tries=100))
+
+
+@dataclass
+class Records:
+    """Events of the control plane. `failures` is the number of reports that fail."""
+
+    events: list[Event] = field(default_factory=list)
+    results: dict[str, EventResult] = field(default_factory=dict)
+    failures: int = 0
+
+    async def list_pending(self, max_age: float) -> Sequence[Event]:
+        return [event for event in self.events if event.id not in self.results]
+
+    async def report(self, results: Sequence[tuple[str, EventResult]]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Temporary("the control plane is away")
+        for event_id, result in results:
+            self.results.setdefault(event_id, result)
+
+    def register(self, name: str, data: str) -> str:
+        now = int(SYSTEM_CLOCK.now())
+        self.events.append(Event(id=f"{len(self.events):04}", name=name, data=data, created_at=now))
+        return self.events[-1].id
+
+
+def watches(**files: str) -> str:
+    events = [
+        {"name": name, "replacements": [{"file": file, "yamlField": f"$.{name}"}]}
+        for name, file in files.items()
+    ]
+    return yaml.safe_dump(
+        {"apiVersion": "pipecd.dev/v1beta1", "kind": "EventWatcher", "spec": {"events": events}}
+    )
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    (tmp_path / "git").mkdir()
+    clone = Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("shop")))
+    files: dict[str, str | None] = {
+        ".pipe/events.yaml": watches(a="values.yaml", b="values.yaml", c="missing.yaml"),
+        "values.yaml": "a: 0\nb: 0\n",
+    }
+    clone.commit_and_push("Begin", files)
+    return clone
+
+
+@pytest.fixture
+async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
+    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
+        yield mirrors
+
+
+def watcher(records: Records, mirrors: Mirrors, clone: Clone) -> EventWatcher:
+    """An agent's event watcher; a new one is an agent that was restarted."""
+
+    async def loaded() -> None: ...
+
+    view: Any = SimpleNamespace(applications={}, wait_until_loaded=loaded)
+    leadership: Any = SimpleNamespace(lease=SimpleNamespace(may_begin=True))
+    repository = Repository(id="shop", remote=clone.remote, branch="main")
+    heads = Heads(mirrors, {"shop": repository})
+    return EventWatcher(records, mirrors, heads, view, leadership, SYSTEM_CLOCK, Spec(), SETTINGS)  # type: ignore[arg-type]
+
+
+async def check(event_watcher: EventWatcher) -> None:
+    await event_watcher._check("shop")
+
+
+async def test_an_event_is_not_written_again_after_a_kill(mirrors: Mirrors, clone: Clone) -> None:
+    """Killed between the push and the report: the next process finds the event in the branch."""
+    records = Records(failures=1)
+    event_id = records.register("a", "1")
+    with pytest.raises(Temporary):
+        await check(watcher(records, mirrors, clone))
+    commit = await mirrors.head(clone.remote, "main")
+    # Meanwhile a person sets it back, which must hold.
+    clone.git("pull", "--quiet", "origin", "main")
+    clone.commit_and_push("Back", {"values.yaml": "a: 0\nb: 0\n"})
+    await check(watcher(records, mirrors, clone))
+    assert records.results[event_id].outcome is EventOutcome.SUCCESS
+    assert records.results[event_id].message == "The event is in the branch already"
+    assert clone.git("rev-parse", "HEAD~1") == commit
+    assert await mirrors.head(clone.remote, "main") == clone.git("rev-parse", "HEAD")
+
+
+async def test_a_report_that_failed_is_repeated_without_a_second_commit(
+    mirrors: Mirrors, clone: Clone
+) -> None:
+    records = Records(failures=1)
+    records.register("a", "1")
+    event_watcher = watcher(records, mirrors, clone)
+    with pytest.raises(Temporary):
+        await check(event_watcher)
+    commit = await mirrors.head(clone.remote, "main")
+    await check(event_watcher)
+    assert records.results["0000"].message.startswith("Set 1 value in values.yaml of main (")
+    assert await mirrors.head(clone.remote, "main") == commit
+
+
+async def test_killed_agents_write_every_value_once(mirrors: Mirrors, clone: Clone) -> None:
+    """Invariant 19: agents that are cancelled at any moment, and the last value of every event wins."""
+    records = Records()
+    ids = [records.register(name, f"{name}{number}") for number in range(5) for name in "ab"]
+    for delay in range(40):
+        agents = [asyncio.create_task(check(watcher(records, mirrors, clone))) for _ in range(2)]
+        await asyncio.sleep(delay / 200)
+        for agent in agents:
+            agent.cancel()
+        await asyncio.gather(*agents, return_exceptions=True)
+    await asyncio.gather(*(check(watcher(records, mirrors, clone)) for _ in range(3)))
+    assert sorted(records.results) == ids
+    outcomes = [records.results[event_id].outcome for event_id in ids]
+    assert outcomes[:-2] == [EventOutcome.OUTDATED] * 8
+    assert outcomes[-2:] == [EventOutcome.SUCCESS] * 2
+    clone.git("pull", "--quiet", "origin", "main")
+    assert (clone.path / "values.yaml").read_text() == "a: a4\nb: b4\n"
+    trailers = clone.git("log", "--format=%(trailers:key=Pipecd-Event,valueonly)").split()
+    assert sorted(trailers) == ids[-2:]
+
+
+async def test_a_rule_of_the_host_fails_the_event_with_its_words(mirrors: Mirrors, clone: Clone) -> None:
+    hook = Path(clone.remote) / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho 'main is protected' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    records = Records()
+    ids = [records.register("a", "1"), records.register("c", "1")]
+    await check(watcher(records, mirrors, clone))
+    first, second = (records.results[event_id] for event_id in ids)
+    assert first.outcome is EventOutcome.FAILURE
+    assert "the remote refused the push to main" in first.message
+    assert "main is protected" in first.message
+    assert second.outcome is EventOutcome.FAILURE
+
+
+def test_a_message_is_bounded_and_its_trailers_cannot_be_forged() -> None:
+    event = Event(
+        id="e1",
+        name="image",
+        data="x\ny" * 100_000,
+        contexts={"Pipecd-Event": "forged", "Source": "a\nPipecd-Event: forged"},
+    )
+    message = commit_message("Custom " + event.data, [event, event])
+    assert len(message) < MAX_MESSAGE_LENGTH + 200
+    assert message.rpartition("\n\n")[2] == "Source: a Pipecd-Event: forged\nPipecd-Event: e1\n"
+    assert commit_message("", [event]).splitlines()[0] == f"Set image to {('x y' * 100)[:100].rstrip()}"
