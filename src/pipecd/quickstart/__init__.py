@@ -10,11 +10,12 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from pipecd.admin_port import http_get
 from pipecd.errors import ConfigError, Temporary
-from pipecd.quickstart import aws_emulator, demo_cluster, demo_repository, demos
+from pipecd.quickstart import aws_emulator, demo_cluster, demo_repository, demos, google_emulator
 from pipecd.quickstart.console import Console
 from pipecd.quickstart.demo_cluster import DemoCluster
 from pipecd.quickstart.git_server import GitServer
@@ -36,11 +37,15 @@ async def run(
     *,
     with_aws: bool = False,
     cluster: DemoCluster | None = None,
+    google: bool = False,
 ) -> None:
     """Run until SIGINT or SIGTERM. `ready` is called once everything is running. Raises ConfigError.
 
-    With a `cluster`, the demo is that of Kubernetes.
+    With a `cluster`, the demo is that of Kubernetes; with `google`, that of Cloud Run on an emulated Google
+    Cloud.
     """
+    if google:
+        google_emulator.check_installed()
     if with_aws:
         aws_emulator.check_installed()
     if cluster:
@@ -48,8 +53,8 @@ async def run(
         if not cluster.simulated:
             version = await demo_cluster.check(cluster)
             print_line(f"Using the namespace {cluster.namespace} of a Kubernetes {version} cluster")
-    ports.check(with_aws=with_aws, with_cluster=bool(cluster and cluster.simulated))
-    state = State.open(folder, with_aws=with_aws, cluster=cluster)
+    ports.check(with_aws=with_aws, with_cluster=bool(cluster and cluster.simulated), google=google)
+    state = State.open(folder, with_aws=with_aws, cluster=cluster, google=google)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -58,7 +63,7 @@ async def run(
             demo_cluster.store(cluster, state.cluster_file)
         demo_repository.create(git, state)
         state.write_control_plane(ports)
-        state.write_guide(describe_demo(state, git.url(demo_repository.NAME)))
+        state.write_guide(describe_demo(state, git.url(demo_repository.NAME), ports))
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(_run_programs(state, ports, git, print_line, ready))
             waiting = tasks.create_task(stop.wait())
@@ -105,6 +110,8 @@ async def _run_programs(
             await _wait_until_open(ports.aws, "emulated AWS", state)
             resources = await aws_emulator.seed(ports.aws)
             await asyncio.to_thread(demo_repository.write_aws_applications, git, resources)
+        if state.google:
+            start(_emulated_google(state, ports))
         start(_control_plane(state, ports))
         has_agent = state.has_agent()
         if has_agent:  # It connects as soon as the control plane is ready.
@@ -117,12 +124,22 @@ async def _run_programs(
                 await _register_agent(state, ports, git, console)
                 start(_agent(state, ports))
             await _wait_until_healthy(ports.agent_admin, "agent", state)
+            if state.google:
+                await _wait_until_open(ports.google, "emulated Google Cloud", state)
             await _register_applications(state, console)
             print_line(f"Ready after {time.monotonic() - started:.1f} s")
             ready(state, ports)
             tasks.create_task(demo_repository.demonstrate_rollback(git, state, console), name="rollback")
-            if state.cluster:
-                tasks.create_task(demo_repository.demonstrate_drift(state, console), name="drift")
+            if cluster := state.cluster:
+                edit = partial(demo_cluster.edit_by_hand, cluster)
+                drift = demo_repository.demonstrate_drift(state, console, demo_cluster.EDITED, edit)
+                tasks.create_task(drift, name="drift")
+            if state.google:
+                edit = partial(google_emulator.edit_by_hand, ports.google)
+                drift = demo_repository.demonstrate_drift(state, console, google_emulator.EDITED, edit)
+                tasks.create_task(drift, name="drift")
+                promotion = demo_repository.demonstrate_promotion(git, state, console)
+                tasks.create_task(promotion, name="promotion")
             if state.with_aws:
                 await demo_repository.demonstrate_traffic_routing(git, console, since)
             await asyncio.Event().wait()
@@ -207,6 +224,14 @@ def _emulated_aws(state: State, ports: Ports) -> Program:
         log=state.log("aws"),
         environment=aws_emulator.SERVER_ENVIRONMENT,
         keeps_state=False,
+    )
+
+
+def _emulated_google(state: State, ports: Ports) -> Program:
+    return Program(
+        name="emulated Google Cloud",
+        command=google_emulator.command(ports.google, state.google_file),
+        log=state.log("google"),
     )
 
 

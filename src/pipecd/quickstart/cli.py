@@ -36,6 +36,11 @@ DEFAULT_FOLDER = "pipecd-quickstart"
     "--with-aws-emulator", is_flag=True, help="Add an emulated AWS with a Lambda and an ECS application."
 )
 @click.option(
+    "--google-emulator",
+    is_flag=True,
+    help="Emulate Google Cloud on this machine, and deploy Cloud Run applications to it instead.",
+)
+@click.option(
     "--kubeconfig",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Kubeconfig of your cluster: the demo is deployed to it, with Kubernetes applications instead.",
@@ -59,6 +64,7 @@ def command(
     state_dir: Path,
     port: int,
     with_aws_emulator: bool,
+    google_emulator: bool,
     kubeconfig: Path | None,
     context: str,
     namespace: str,
@@ -75,6 +81,8 @@ def command(
             terminal.print(stays, soft_wrap=True)
         return
     cluster = _cluster(state_dir, kubeconfig, context, namespace, binary)
+    if google_emulator and (cluster or with_aws_emulator):
+        raise click.UsageError("--google-emulator excludes the options of AWS and Kubernetes")
 
     def ready(state: State, ports: Ports) -> None:
         terminal.print(
@@ -82,7 +90,7 @@ def command(
                 f"[bold]http://localhost:{ports.console}[/bold]\n\n"
                 f"project   {PROJECT}\nuser      {USERNAME}\npassword  {state.password()}\n\n"
                 f"git clone http://localhost:{ports.git}/demo.git\n\n"
-                f"{_describe(cluster) if cluster else ''}"
+                f"{_EMULATED_GOOGLE if google_emulator else _describe(cluster) if cluster else ''}"
                 "The applications are being deployed; the console shows what to try next.\n"
                 "Ctrl-C stops everything. The next start continues with the same state.",
                 title="PipeCD is ready",
@@ -97,8 +105,22 @@ def command(
         terminal.print(text, soft_wrap=True, markup=False)
 
     asyncio.run(
-        quickstart.run(state_dir, Ports(port), print_line, ready, with_aws=with_aws_emulator, cluster=cluster)
+        quickstart.run(
+            state_dir,
+            Ports(port),
+            print_line,
+            ready,
+            with_aws=with_aws_emulator,
+            cluster=cluster,
+            google=google_emulator,
+        )
     )
+
+
+_EMULATED_GOOGLE = (
+    "[bold]Google Cloud is emulated[/bold]: services have revisions and traffic,\n"
+    "but no container runs, and nothing is sent to Google.\n\n"
+)
 
 
 def _cluster(

@@ -11,6 +11,7 @@ documentation, [seen] what was reported from the real API in public issues, [gue
 """
 
 import json
+import random
 import re
 import threading
 import uuid
@@ -69,6 +70,11 @@ class CloudRun:
     check_body: Callable[[str, Object], None] = lambda kind, body: None
     #: Whether the API knows `dryRun`. [guess] that it does what the reference says.
     dry_runs: bool = True
+    #: The addresses of services are below this one, where `serve` answers for them; empty for addresses that
+    #: look like those of Google.
+    address: str = ""
+    #: Called after a change of the state.
+    on_change: Callable[[], None] = lambda: None
     #: The most objects in one answer of a list.
     max_page_size: int = 1000
     calls: list[Call] = field(default_factory=list)
@@ -84,6 +90,7 @@ class CloudRun:
     _version: int = 0
     #: Name of a service, job or execution → reads until its last change is processed.
     _pending: dict[str, int] = field(default_factory=dict)
+    _changed: bool = False
 
     def fail(self, name: str, code: int, body: Object) -> None:
         """Makes the next call of `name` return an error without taking effect."""
@@ -126,12 +133,15 @@ class CloudRun:
                 result = self._dispatch(verb, plural, name, body, query, dry)
             except ApiError as error:
                 return error.code, error.body()
+            if call.changes or self._changed:
+                self._changed = False
+                self.on_change()
             if call.changes and self.after_change:
                 try:
                     self.after_change(call)
                 except AssertionError as error:
                     self.violations.append(f"after {call.name}: {error}")
-            return 200, json.loads(json.dumps(result))
+            return 200, _public(result)
 
     def _dispatch(
         self, verb: str, plural: str, name: str, body: Object, query: Mapping[str, str], dry: bool
@@ -159,6 +169,34 @@ class CloudRun:
             while self._pending:
                 plural, _, name = next(iter(self._pending)).partition("/")
                 self._progress(plural, name)
+
+    def dump(self) -> str:
+        with self._lock:
+            return json.dumps({"objects": self.objects, "version": self._version, "pending": self._pending})
+
+    def restore(self, text: str) -> None:
+        """Continues with the state of `dump`. Raises ValueError, KeyError or TypeError for another text."""
+        stored = json.loads(text)
+        self.objects = {plural: dict(stored["objects"][plural]) for plural in _KINDS}
+        self._version, self._pending = int(stored["version"]), dict(stored["pending"])
+
+    def call_service(self, host: str) -> tuple[int, str]:
+        """As a user calls it: `host` is a service, or `<tag>---<service>`. Status and text of the answer."""
+        tag, _, service = host.rpartition("---")
+        with self._lock:
+            live = self.objects["services"].get(service) or {}
+            routed = [
+                target
+                for target in (live.get("status") or {}).get("traffic") or ()
+                if (target.get("tag") == tag if tag else target.get("percent"))
+            ]
+            if not routed:
+                return 404, f"There is no revision at {host}\n"
+            weights = None if tag else [target["percent"] for target in routed]
+            (target,) = random.choices(routed, weights)
+            revision = target["revisionName"]
+            image = self.objects["revisions"][revision]["spec"]["containers"][0]["image"]
+        return 200, f"Hello from {service}, revision {revision}, image {image.rpartition('/')[2]}\n"
 
     # Reading
 
@@ -203,7 +241,7 @@ class CloudRun:
         remaining = self._pending.get(key)
         if remaining is None:
             return
-        self._pending[key] = remaining - 1
+        self._pending[key], self._changed = remaining - 1, True
         if remaining <= 1:
             del self._pending[key]
             plural, _, name = key.partition("/")
@@ -336,7 +374,7 @@ class CloudRun:
             **previous,
             "observedGeneration": previous.get("observedGeneration", 0),
             "latestCreatedRevisionName": revision,
-            "url": f"https://{service}-abc123.a.run.app",
+            "url": self._address(service),
         }
         if live is None:
             result["status"]["conditions"] = _conditions("Unknown", "Deploying")
@@ -375,11 +413,7 @@ class CloudRun:
         for target in live["spec"]["traffic"]:
             name = target.get("revisionName") or status.get("latestReadyRevisionName")
             if name:
-                address = (
-                    {"url": f"https://{target['tag']}---{service}-abc123.a.run.app"}
-                    if target.get("tag")
-                    else {}
-                )
+                address = {"url": self._address(service, target["tag"])} if target.get("tag") else {}
                 resolved.append({**target, "revisionName": name, **address})
         # [doc] the route stays as it is until the revisions are ready
         routed = bool(resolved) and all(
@@ -551,6 +585,10 @@ class CloudRun:
         del self.objects[plural][name]
         return {"kind": "Status", "status": "Success"}
 
+    def _address(self, service: str, tag: str = "") -> str:
+        host = f"{tag}---{service}" if tag else service
+        return f"{self.address}/{host}" if self.address else f"https://{host}-abc123.a.run.app"
+
     def _identity(self) -> Object:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         return {"uid": str(uuid.uuid4()), "creationTimestamp": now, "resourceVersion": self._next_version()}
@@ -558,6 +596,13 @@ class CloudRun:
     def _next_version(self) -> str:
         self._version += 1
         return f"AAX{self._version}"
+
+
+def _public(value: Any) -> Any:
+    """A copy without what the emulator itself remembers."""
+    if isinstance(value, dict):
+        return {key: _public(item) for key, item in value.items() if key != "_template"}
+    return [_public(item) for item in value] if isinstance(value, list) else value
 
 
 def _invalid(message: str) -> ApiError:
@@ -628,9 +673,9 @@ def _message(revision: Object) -> str:
 
 
 @contextmanager
-def serve(cloud: CloudRun) -> Iterator[str]:
+def serve(cloud: CloudRun, port: int = 0) -> Iterator[str]:
     """The API over HTTP on a loopback port, in a thread. Yields its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(cloud)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), _handler(cloud)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -642,28 +687,35 @@ def serve(cloud: CloudRun) -> Iterator[str]:
 def _handler(cloud: CloudRun) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Headers and body in one packet: the client would acknowledge the first of two only after 40 ms.
+        wbufsize, disable_nagle_algorithm = -1, True
 
         def _respond(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if self.path == "/token":
-                status, answer = 200, {"access_token": "granted", "expires_in": 3600, "token_type": "Bearer"}
+                token = {"access_token": "granted", "expires_in": 3600, "token_type": "Bearer"}
+                self._send(200, json.dumps(token))
+            elif not self.path.startswith("/apis/"):
+                status, text = cloud.call_service(self.path.strip("/"))
+                self._send(status, text, "text/plain; charset=utf-8")
             elif self.headers.get("Authorization") != "Bearer granted":
-                status, answer = (
-                    401,
-                    ApiError(401, "UNAUTHENTICATED", "The credentials are not valid.").body(),
-                )
+                error = ApiError(401, "UNAUTHENTICATED", "The credentials are not valid.")
+                self._send(401, json.dumps(error.body()))
             else:
                 try:
                     status, answer = cloud.handle(self.command, self.path, content)
                 except ConnectionError:
                     self.close_connection = True
                     return
-            text = json.dumps({key: value for key, value in answer.items() if key != "_template"}).encode()
+                self._send(status, json.dumps(answer))
+
+        def _send(self, status: int, text: str, kind: str = "application/json") -> None:
+            body = text.encode()
             self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(text)
+            self.wfile.write(body)
 
         do_GET = do_POST = do_PUT = do_DELETE = _respond
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipecd.platforms.kubernetes.cluster.api import ApiClient
 
 NAMESPACE = "pipecd-quickstart"
+#: The Deployment that the demo edits by hand.
+EDITED = "search"
 _OPTIONS = "the options are --kubeconfig and --context"
 #: What the demo does in its namespace, as group, resource and verb.
 _NEEDED = (("apps", "deployments", "patch"), ("", "services", "patch"), ("", "configmaps", "patch"))
@@ -116,11 +118,11 @@ async def is_ready(cluster: DemoCluster) -> bool:
 
 async def edit_by_hand(cluster: DemoCluster) -> None:
     """What a person might do in a hurry with `kubectl edit`: another log level for `search`."""
-    container = {"name": "search", "env": [{"name": "LOG_LEVEL", "value": "debug"}]}
+    container = {"name": EDITED, "env": [{"name": "LOG_LEVEL", "value": "debug"}]}
     async with _client(cluster) as api:
         await api.send(
             "PATCH",
-            f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/search",
+            f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments/{EDITED}",
             params={"fieldManager": "kubectl-edit"},
             body={"spec": {"template": {"spec": {"containers": [container]}}}},
             content_type="application/strategic-merge-patch+json",

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import re
+import shlex
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -14,7 +16,6 @@ from pathlib import Path
 import structlog
 
 from pipecd.errors import ConfigError, PipecdError
-from pipecd.quickstart import demo_cluster
 from pipecd.quickstart.console import Console
 from pipecd.quickstart.git_server import GitServer
 from pipecd.quickstart.polling import poll_until
@@ -23,6 +24,7 @@ from pipecd.quickstart.state import State
 log = structlog.get_logger()
 
 NAME = "demo"
+_PUSH_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,13 @@ _FAILING_CHECK = _FailingCommit(
     replacements={"requests = .*": "requests = 5000"},
     message="Raise the request limit",
 )
+#: The emulated Google Cloud cannot start images with this tag.
+_FAILING_REVISION = _FailingCommit(
+    application="payment",
+    path="payment/service.yaml",
+    replacements={"payment:.*": "payment:broken-1"},
+    message="A version of the payment service that does not start",
+)
 #: No registry has this tag, and a simulated cluster cannot pull it either.
 _FAILING_ROLLOUT = _FailingCommit(
     application="checkout",
@@ -58,7 +67,11 @@ def create(git: GitServer, state: State) -> None:
     exists = bool(_git(bare, "for-each-ref", "--count=1"))
     if exists and not missing:
         return
-    values = {"STATE": str(state.folder), "NAMESPACE": state.cluster.namespace if state.cluster else ""}
+    values = {
+        "STATE": str(state.folder),
+        "NAMESPACE": state.cluster.namespace if state.cluster else "",
+        "PYTHON": shlex.quote(sys.executable),
+    }
     with tempfile.TemporaryDirectory() as folder, as_file(files("pipecd.quickstart") / demo.folder) as root:
         work = Path(folder)
         if exists:
@@ -79,7 +92,7 @@ def create(git: GitServer, state: State) -> None:
 
 async def demonstrate_rollback(git: GitServer, state: State, console: Console) -> None:
     """Push a commit that fails and is rolled back, once its application is deployed. Once per directory."""
-    failing = _FAILING_ROLLOUT if state.cluster else _FAILING_CHECK
+    failing = _FAILING_ROLLOUT if state.cluster else _FAILING_REVISION if state.google else _FAILING_CHECK
     marker = state.folder / "rollback-shown"
     if marker.exists():
         return
@@ -88,20 +101,40 @@ async def demonstrate_rollback(git: GitServer, state: State, console: Console) -
     marker.touch()
 
 
-async def demonstrate_drift(state: State, console: Console) -> None:
-    """Edit an object of `search` by hand once it is deployed. Runs once per directory."""
+async def demonstrate_drift(
+    state: State, console: Console, application: str, edit: Callable[[], Awaitable[None]]
+) -> None:
+    """Edit an object of `application` by hand once it is deployed. Runs once per directory."""
     marker = state.folder / "drift-shown"
     if marker.exists():
         return
-    assert state.cluster is not None
-    await poll_until(lambda: _is_deployed(console, "search"), interval=1.0)
+    await poll_until(lambda: _is_deployed(console, application), interval=1.0)
     try:
-        await demo_cluster.edit_by_hand(state.cluster)
+        await edit()
     except PipecdError as error:
-        # The user may have deleted the Deployment.
+        # The user may have deleted the object.
         log.warning("drift_not_demonstrated", error=str(error))
         return
     marker.touch()
+
+
+async def demonstrate_promotion(git: GitServer, state: State, console: Console) -> None:
+    """Push a new version of `web` once it is deployed, whose traffic is shifted. Once per directory."""
+    marker = state.folder / "promotion-shown"
+    if marker.exists():
+        return
+    await poll_until(lambda: _is_deployed(console, "web"), interval=1.0)
+    await asyncio.to_thread(_push_new_revision, git)
+    marker.touch()
+
+
+def _push_new_revision(git: GitServer) -> None:
+    def change(work: Path) -> None:
+        path = work / "web/service.yaml"
+        if path.exists():
+            path.write_text(path.read_text().replace("web:v1", "web:v2"))
+
+    _push(git, "A new version of the web service", change)
 
 
 def write_aws_applications(git: GitServer, resources: Mapping[str, str]) -> None:
@@ -109,21 +142,21 @@ def write_aws_applications(git: GitServer, resources: Mapping[str, str]) -> None
 
     `resources` maps placeholders in the files to their values.
     """
-    with tempfile.TemporaryDirectory() as folder, as_file(files("pipecd.quickstart") / "demo_aws") as demo:
-        work = Path(folder)
-        _git(work, "clone", "--quiet", git.url(NAME), ".")
-        values = {**resources, "REMOTE": git.url(NAME)}
-        for source in sorted(path for path in demo.rglob("*") if path.is_file()):
-            target = work / source.relative_to(demo)
-            if target.exists() and source.suffix == ".py":
-                # Keep the user's changes to the code.
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(_replace(source.read_text(), values))
+    values = {**resources, "REMOTE": git.url(NAME)}
+
+    def change(work: Path) -> None:
+        with as_file(files("pipecd.quickstart") / "demo_aws") as demo:
+            for source in sorted(path for path in demo.rglob("*") if path.is_file()):
+                target = work / source.relative_to(demo)
+                if target.exists() and source.suffix == ".py":
+                    # Keep the user's changes to the code.
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(_replace(source.read_text(), values))
         for application in ("function", "service"):
             (work / application / "emulator-started.txt").write_text(f"{time.time():.0f}\n")
-        _commit(work, "Reset: the emulated AWS was started")
-        _git(work, "push", "--quiet", "origin", "main")
+
+    _push(git, "Reset: the emulated AWS was started", change)
 
 
 async def demonstrate_traffic_routing(git: GitServer, console: Console, since: int) -> None:
@@ -137,15 +170,13 @@ async def demonstrate_traffic_routing(git: GitServer, console: Console, since: i
 
 
 def _push_new_versions(git: GitServer) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        _git(work, "clone", "--quiet", git.url(NAME), ".")
+    def change(work: Path) -> None:
         code, task = work / "function/code/app.py", work / "service/taskdef.json"
         code.write_text(code.read_text().replace("Good morning", "Good day"))
         code.write_text(f"{code.read_text().rstrip()}\n\n\n# Pushed at {time.time():.0f}\n")
         task.write_text(task.read_text().replace("nginx:1.27", "nginx:1.28"))
-        _commit(work, "New versions of the function and of the service")
-        _git(work, "push", "--quiet", "origin", "main")
+
+    _push(git, "New versions of the function and of the service", change)
 
 
 async def _is_deployed(console: Console, name: str, since: int = 0) -> bool:
@@ -160,18 +191,32 @@ async def _is_deployed(console: Console, name: str, since: int = 0) -> bool:
 
 
 def _push_failing_commit(git: GitServer, failing: _FailingCommit) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        _git(work, "clone", "--quiet", git.url(NAME), ".")
+    def change(work: Path) -> None:
         path = work / failing.path
-        if not path.exists():
-            return
-        for pattern, replacement in failing.replacements.items():
-            path.write_text(re.sub(pattern, replacement, path.read_text()))
-        if not _git(work, "status", "--porcelain"):
-            return
-        _commit(work, failing.message)
-        _git(work, "push", "--quiet", "origin", "main")
+        if path.exists():
+            for pattern, replacement in failing.replacements.items():
+                path.write_text(re.sub(pattern, replacement, path.read_text()))
+
+    _push(git, failing.message, change)
+
+
+def _push(git: GitServer, message: str, change: Callable[[Path], None]) -> None:
+    """Push what `change` changes in a clone, if anything. Repeated if someone else pushed meanwhile."""
+    for attempt in range(1, _PUSH_ATTEMPTS + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder)
+            _git(work, "clone", "--quiet", git.url(NAME), ".")
+            change(work)
+            if not _git(work, "status", "--porcelain"):
+                return
+            _commit(work, message)
+            try:
+                _git(work, "push", "--quiet", "origin", "main")
+            except ConfigError:
+                if attempt == _PUSH_ATTEMPTS:
+                    raise
+            else:
+                return
 
 
 def _replace(text: str, values: Mapping[str, str]) -> str:

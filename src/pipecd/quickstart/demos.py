@@ -19,4 +19,7 @@ KUBERNETES = Demo(
     folder="demo_kubernetes",
     applications=dict.fromkeys(("storefront", "cart", "search", "checkout"), "KUBERNETES"),
 )
+GOOGLE = Demo(
+    folder="demo_gcp", applications=dict.fromkeys(("web", "catalog", "payment", "report"), "CLOUDRUN")
+)
 AWS = Demo(folder="demo_aws", applications={"function": "LAMBDA", "service": "ECS"})

@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipecd.quickstart.demo_cluster import DemoCluster
+from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.state import State
 
+_GOOGLE_NOTE = (
+    "Google Cloud is emulated on this machine: services have revisions, traffic and conditions, and jobs have"
+    " executions, but no container runs, and nothing is sent to Google."
+)
 
-def describe_demo(state: State, remote: str) -> Mapping[str, Any]:
+
+def describe_demo(state: State, remote: str, ports: Ports) -> Mapping[str, Any]:
     """`note` is shown above the steps, if there is one."""
-    content = {"remote": remote, "clone": f"git clone {remote} demo", "steps": _steps(state)}
+    content = {"remote": remote, "clone": f"git clone {remote} demo", "steps": _steps(state, ports)}
+    if state.google:
+        return {**content, "note": _GOOGLE_NOTE}
     return {**content, "note": _note(state.cluster)} if state.cluster else content
 
 
@@ -22,7 +30,9 @@ def _note(cluster: DemoCluster) -> str:
     return f"Everything is deployed to the namespace {cluster.namespace} of your cluster."
 
 
-def _steps(state: State) -> list[dict[str, Any]]:
+def _steps(state: State, ports: Ports) -> list[dict[str, Any]]:
+    if state.google:
+        return _google(ports)
     if state.cluster:
         return _kubernetes(state.cluster)
     return [*_terraform(state), *(_AWS if state.with_aws else [])]
@@ -66,6 +76,41 @@ _AWS: list[dict[str, Any]] = [
         ],
     }
 ]
+
+
+def _google(ports: Ports) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": "Deploy a new version, and see how many requests its revision answers",
+            "commands": [
+                "cd demo",
+                "sed -i 's/web:.*/web:v3/' web/service.yaml",
+                "git commit -am 'A new version of the web service' && git push",
+                f"for i in $(seq 20); do curl -s http://127.0.0.1:{ports.google}/web; done",
+            ],
+        },
+        {
+            "title": "Run the job with other arguments: the deployment waits for its execution",
+            "commands": [
+                "sed -i 's/args: .*/args: [yearly]/' report/job.yaml",
+                "git commit -am 'A yearly report' && git push",
+            ],
+        },
+        {
+            "title": "Trigger a rollback: the revision does not start, and gets no traffic",
+            "commands": [
+                "sed -i 's/payment:.*/payment:broken-2/' payment/service.yaml",
+                "git commit -am 'Another version that does not start' && git push",
+            ],
+        },
+        {
+            "title": "Correct the drift of catalog: choose Sync on its page in the console, or push a change",
+            "commands": [
+                "sed -i 's/value: info/value: warning/' catalog/service.yaml",
+                "git commit -am 'Fewer log lines' && git push",
+            ],
+        },
+    ]
 
 
 def _kubernetes(cluster: DemoCluster) -> list[dict[str, Any]]:

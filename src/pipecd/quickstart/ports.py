@@ -40,11 +40,17 @@ class Ports:
         """The simulated cluster, if enabled: its API server and its database."""
         return [self.console + number for number in (6, 7, 8)]
 
-    def check(self, *, with_aws: bool = False, with_cluster: bool = False) -> None:
+    @property
+    def google(self) -> int:
+        """The emulated Google Cloud, if enabled."""
+        return self.console + 9
+
+    def check(self, *, with_aws: bool = False, with_cluster: bool = False, google: bool = False) -> None:
         """Raises ConfigError if one of the ports is in use."""
         ports = [self.console, self.api, self.git, self.server_admin, self.agent_admin]
         ports += [self.aws] if with_aws else []
         ports += self.cluster if with_cluster else []
+        ports += [self.google] if google else []
         in_use = [port for port in ports if not _is_free(port)]
         if in_use:
             other = self.console + 1000

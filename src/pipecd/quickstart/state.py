@@ -21,7 +21,7 @@ import yaml
 from argon2 import PasswordHasher
 
 from pipecd.errors import ConfigError
-from pipecd.quickstart import demo_cluster, demos
+from pipecd.quickstart import demo_cluster, demos, google_emulator
 from pipecd.quickstart.aws_emulator import REGION
 from pipecd.quickstart.demo_cluster import DemoCluster
 from pipecd.quickstart.demos import Demo
@@ -39,6 +39,7 @@ git/                             the Git repository of the demo
 terraform/                       Terraform state of the demo applications
 deployed/                        files created by the demo applications
 cluster/                         certificates, database and logs of the simulated Kubernetes cluster
+google/                          services and jobs of the emulated Google Cloud
 logs/                            logs of the programs
 """
 #: Its presence identifies a state directory.
@@ -52,9 +53,18 @@ class State:
     with_aws: bool = False
     #: The demo is that of Kubernetes, on this cluster.
     cluster: DemoCluster | None = None
+    #: The demo is that of Cloud Run, on an emulated Google Cloud.
+    google: bool = False
 
     @classmethod
-    def open(cls, folder: Path, *, with_aws: bool = False, cluster: DemoCluster | None = None) -> "State":
+    def open(
+        cls,
+        folder: Path,
+        *,
+        with_aws: bool = False,
+        cluster: DemoCluster | None = None,
+        google: bool = False,
+    ) -> "State":
         """Open or create the directory. Raises ConfigError if it contains something else."""
         folder = folder.absolute()
         marker = folder / _MARKER
@@ -64,7 +74,7 @@ class State:
                 remedy="choose another directory with --state-dir",
             )
         try:
-            for name in ("secrets", "control-plane", "git", "terraform", "deployed", "logs"):
+            for name in ("secrets", "control-plane", "git", "terraform", "deployed", "google", "logs"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / "secrets").chmod(0o700)
             marker.write_text(_README)
@@ -73,7 +83,7 @@ class State:
                 f"{folder} cannot be written: {error.strerror}",
                 remedy="free some space or choose another directory with --state-dir",
             ) from error
-        state = cls(folder, with_aws, cluster)
+        state = cls(folder, with_aws, cluster, google)
         state._get_or_create_secret("password", lambda: secrets.token_urlsafe(9))
         state._get_or_create_secret("encryption-key", lambda: secrets.token_urlsafe(64))
         state._get_or_create_secret("webhook", lambda: secrets.token_urlsafe(32))
@@ -82,12 +92,19 @@ class State:
     @property
     def demo(self) -> Demo:
         """The demo whose applications are in the repository from the start."""
+        if self.google:
+            return demos.GOOGLE
         return demos.KUBERNETES if self.cluster else demos.TERRAFORM
 
     @property
     def cluster_file(self) -> Path:
         """Which cluster the applications were deployed to."""
         return self.folder / "cluster.json"
+
+    @property
+    def google_file(self) -> Path:
+        """The state of the emulated Google Cloud."""
+        return self.folder / "google" / "cloud-run.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -157,12 +174,20 @@ class State:
             "apiAddress": f"localhost:{ports.api}",
             "syncInterval": "30s",
             "repositories": [{"repoId": "demo", "remote": remote, "branch": "main"}],
-            "platformProviders": self._providers(),
+            "platformProviders": self._providers(ports),
         }
         self._write_yaml("piped.yaml", "Piped", spec)
 
-    def _providers(self) -> list[dict[str, Any]]:
-        providers: list[dict[str, Any]] = [{"name": "terraform", "type": "TERRAFORM"}]
+    def _providers(self, ports: Ports) -> list[dict[str, Any]]:
+        providers: list[dict[str, Any]] = []
+        if not self.google or any(map(self.was_registered, demos.TERRAFORM.applications)):
+            providers.append({"name": "terraform", "type": "TERRAFORM"})
+        if self.google:
+            # Written again, because the port may be another one.
+            self._write_secret("google-account.json", google_emulator.account(ports.google))
+            file = self.folder / "secrets" / "google-account.json"
+            config = google_emulator.provider(ports.google, file)
+            providers.append({"name": "cloudrun", "type": "CLOUDRUN", "config": config})
         if self.cluster:
             providers.append({"name": "kubernetes", "type": "KUBERNETES", "config": self.cluster.provider})
         if self.with_aws:

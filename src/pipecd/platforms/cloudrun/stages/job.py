@@ -21,12 +21,17 @@ from pipecd.platforms.cloudrun.manifest import (
     load_manifest,
     with_metadata,
 )
-from pipecd.platforms.cloudrun.stages.release import POLL_INTERVAL, Step, at_version, check_owner, wait
+from pipecd.platforms.cloudrun.stages.release import (
+    FIRST_POLL,
+    Step,
+    at_version,
+    check_owner,
+    poll_interval,
+    wait,
+)
 
-#: Polling interval of an execution (seconds): containers take at least as long to start.
-_EXECUTION_INTERVAL = 5.0
-#: Stage metadata: the job was sent.
-_SENT = "pipecd/job-sent"
+#: Stage metadata: the job was sent; when the execution was first seen.
+_SENT, _RUNNING_SINCE = "pipecd/job-sent", "pipecd/running-since"
 _TOKEN_LENGTH = 10
 
 
@@ -72,7 +77,7 @@ async def stop_execution(work: Work[Any], source: Source, options: JobOptions) -
         if execution is None:
             live = await client.find("jobs", manifest.name)
             if live is not None and live["spec"].get("startExecutionToken") == token:
-                raise Temporary(f"the execution {name} is not created yet", after=POLL_INTERVAL)
+                raise Temporary(f"the execution {name} is not created yet", after=FIRST_POLL)
             return
         if state_of(execution).ready is None:
             await client.cancel_execution(name)
@@ -133,7 +138,7 @@ async def _send(
     except (Conflict, AlreadyExists) as error:
         return wait(work, "conflict", f"another change of {manifest.name} to end: {error}")
     work.log.info(f"Updated the job {manifest.name}" + (", and started it" if token else ""))
-    return Again(after=POLL_INTERVAL / 2, saved={_SENT: "yes"}, note="Updating the job")
+    return Again(after=FIRST_POLL, saved={_SENT: "yes"}, note="Updating the job")
 
 
 def job_body(manifest: Manifest, project: str, marks: Mapping[str, str], token: str = "") -> dict[str, Any]:
@@ -156,7 +161,12 @@ def _follow(work: Work[Any], name: str, execution: Object) -> Outcome:
     if failed := status.get("failedCount"):
         counts += f", {failed} failed"
     if state.ready is None:
-        return Again(after=_EXECUTION_INTERVAL, note=f"{name}: {counts}")
+        since = float(work.saved.get(_RUNNING_SINCE, work.now))
+        return Again(
+            after=poll_interval(work.now - since),
+            saved={_RUNNING_SINCE: f"{since}"},
+            note=f"{name}: {counts}",
+        )
     if state.ready:
         work.log.success(f"{name} has ended: {counts}")
         return Done(note=f"{name}: {counts}")

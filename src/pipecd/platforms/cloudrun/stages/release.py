@@ -28,9 +28,10 @@ from pipecd.platforms.cloudrun.manifest import (
     with_revision,
 )
 
-#: Polling interval while Cloud Run works, and how long it may take for one change (seconds). A large image
-#: takes minutes.
-POLL_INTERVAL, CHANGE_TIMEOUT = 2.0, 15 * 60.0
+#: Polling intervals while Cloud Run works (seconds): the first one; they grow with the time that was waited.
+FIRST_POLL, _MAX_POLL = 0.3, 5.0
+#: How long one change may take (seconds). A large image takes minutes.
+CHANGE_TIMEOUT = 15 * 60.0
 #: Deployment metadata: the traffic before the deployment ("none": there was no service), and the revision.
 BEFORE, NO_SERVICE = "pipecd/cloudrun-traffic-before", "none"
 CANDIDATE, ROLLBACK_CANDIDATE = "pipecd/cloudrun-revision", "pipecd/cloudrun-rollback-revision"
@@ -172,9 +173,9 @@ async def _send_revision(release: Release, live: Object | None, name: str) -> St
         try:
             await client.create("services", {**body, "spec": spec})
         except AlreadyExists:
-            return Again(after=POLL_INTERVAL, note="The service already exists; reading it again")
+            return Again(after=FIRST_POLL, note="The service already exists; reading it again")
         work.log.info(f"Created the service {manifest.name} with revision {name}")
-        return Again(after=POLL_INTERVAL, note=f"Creating revision {name}")
+        return Again(after=FIRST_POLL, note=f"Creating revision {name}")
     check_owner(work, manifest, live)
     # Without traffic before, because no revision ever became ready, the new one gets all of it.
     shares = traffic.shares_of(live) or traffic_before(work) or {name: 100}
@@ -186,7 +187,7 @@ async def _send_revision(release: Release, live: Object | None, name: str) -> St
         # The service changed since it was read, or a revision of this name was created meanwhile.
         return wait(work, f"conflict-{name}", f"another change of {manifest.name} to end: {error}")
     work.log.info(f"Creating revision {name}, without traffic")
-    return Again(after=POLL_INTERVAL, note=f"Creating revision {name}")
+    return Again(after=FIRST_POLL, note=f"Creating revision {name}")
 
 
 def check_owner(work: Work[Any], manifest: Manifest, live: Object) -> None:
@@ -282,7 +283,7 @@ async def _send_traffic(
         return wait(work, "conflict", f"another change of {manifest.name} to end: {error}")
     work.log.info(f"Routing the traffic of {manifest.name}: {traffic.describe(shares)}")
     return Again(
-        after=POLL_INTERVAL / 2,
+        after=FIRST_POLL,
         saved={_SENT: traffic.dump(shares), _UPDATES: str(updates + 1)},
         note=f"Routing {traffic.describe(shares)}",
     )
@@ -347,7 +348,16 @@ def wait(work: Work[Any], key: str, what: str) -> Again | Failed:
             reason=f"waited {CHANGE_TIMEOUT / 60:g} minutes for {what}",
             remedy="see the service in the Google Cloud console, and sync again",
         )
-    return Again(after=POLL_INTERVAL, saved={saved_key: f"{started}"}, note=f"Waiting for {what}")
+    return Again(
+        after=poll_interval(work.now - started),
+        saved={saved_key: f"{started}"},
+        note=f"Waiting for {what}",
+    )
+
+
+def poll_interval(waited: float) -> float:
+    """The next polling interval after `waited` seconds."""
+    return min(_MAX_POLL, max(FIRST_POLL, waited / 5))
 
 
 def _template_name(live: Object) -> str:

@@ -15,6 +15,7 @@ from pipecd.platforms.cloudrun.source import load_if_used
 from pipecd.platforms.cloudrun.stages.job import roll_back_job
 from pipecd.platforms.cloudrun.stages.release import (
     BEFORE,
+    FIRST_POLL,
     ROLLBACK_CANDIDATE,
     Release,
     Step,
@@ -93,4 +94,4 @@ async def _restore_template(release: Release, live: Object, revision: str) -> St
         release.work.log.info(
             f"The service keeps the template of the failed commit, without traffic: {error}"
         )
-    return Again(saved={_TEMPLATE_SENT: "yes"}, after=1.0)
+    return Again(saved={_TEMPLATE_SENT: "yes"}, after=FIRST_POLL)
