@@ -87,7 +87,6 @@ def _resource(live: Object, kind: str, *, parents: Sequence[str] = (), notes: Se
         kind=kind,
         name=str(metadata["name"]),
         api_version=str(live.get("apiVersion") or ""),
-        namespace=str(metadata.get("namespace") or ""),
         parents=tuple(parents),
         health=health,
         health_reason="; ".join(part for part in (*notes, reason) if part),
