@@ -2,8 +2,8 @@
 
 Run by `make lock`. Files: installer (uv, which installs the others), build (build dependencies), run (the
 quickstart), kubernetes and gcp (those of Kubernetes and Google Cloud), dev (all, with tests), agent,
-agent-terraform and server (the images), aws (the emulator), docs (the site generator, installed in addition to
-dev), console, go and helm (Node, Go, and Helm with kubectl, if the machine has none).
+agent-terraform and server (the images), aws (the emulator), docs (the site generator, installed in addition
+to dev), console, go and helm (Node, Go, and Helm with kubectl, if the machine has none).
 """
 
 import subprocess
