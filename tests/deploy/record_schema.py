@@ -1,10 +1,12 @@
-"""Records the AWS provider's schema of the resources that deploy/ uses, in `aws_provider.json`.
+"""Records the providers' schemas of the resources that deploy/ uses, in `aws_provider.json` and
+`google_provider.json`.
 
-The provider itself has half a gigabyte and is distributed by Terraform's registry. Its schema is also part of
-the Python package `cdktf-cdktf-provider-aws`, from which this script extracts the resources:
+The providers themselves have half a gigabyte and are distributed by Terraform's registry. Their schemas are
+also part of Python packages, from which this script extracts the resources:
 
-    pip download --no-deps cdktf-cdktf-provider-aws==21.22.1
-    python -m tests.deploy.record_schema cdktf_cdktf_provider_aws-21.22.1-py3-none-any.whl
+    pip download --no-deps cdktf-cdktf-provider-aws==21.22.1 cdktn-provider-google==21.1.0
+    python -m tests.deploy.record_schema aws cdktf_cdktf_provider_aws-21.22.1-py3-none-any.whl
+    python -m tests.deploy.record_schema google cdktn_provider_google-21.1.0-py3-none-any.whl
 
 Format: resource type → attribute → [type, "required" | "optional" | "computed"]. A type is one of Terraform's
 (`"string"`, `["list", "string"]`) or, for a block, {"block": {…}, "many": bool}.
@@ -26,22 +28,24 @@ _META = {"count", "connection", "dependsOn", "forEach", "lifecycle", "provider",
 _PRIMITIVES = {"string": "string", "number": "number", "boolean": "bool"}
 
 
-def main(wheel: Path) -> None:
+def main(provider: str, wheel: Path) -> None:
+    """`provider` is the prefix of its resource types."""
     kinds = sorted(
         {
             (block, kind)
             for file in DEPLOY.rglob("*.tf")
             for block, kind in re.findall(
-                r'^(resource|data) "(aws_[a-z0-9_]+)"', file.read_text(), re.MULTILINE
+                rf'^(resource|data) "({provider}_[a-z0-9_]+)"', file.read_text(), re.MULTILINE
             )
         }
     )
     types, version = assembly(wheel)
-    provider = re.search(r"providers/hashicorp/aws/([0-9.]+)/", json.dumps(types[_config(types, *kinds[0])]))
-    recorded: dict[str, Any] = {"provider": provider[1] if provider else version, "resource": {}, "data": {}}
+    documented = json.dumps(types[_config(types, *kinds[0])])
+    found = re.search(rf"providers/hashicorp/{provider}/([0-9.]+)/", documented)
+    recorded: dict[str, Any] = {"provider": found[1] if found else version, "resource": {}, "data": {}}
     for block, kind in kinds:
         recorded[block][kind] = describe(types, _config(types, block, kind))
-    (HERE / "aws_provider.json").write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+    (HERE / f"{provider}_provider.json").write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
 
 
 def assembly(wheel: Path) -> tuple[dict[str, Any], str]:
@@ -76,7 +80,12 @@ def describe(types: dict[str, Any], config: str) -> dict[str, Any]:
     # Computed attributes are properties of the class that belongs to the configuration.
     for member in types[config.removesuffix("Config")].get("properties", ()):
         name = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", member["name"]).lower()
-        if member.get("static") or name.endswith("_input") or name in attributes or name in ("cdktf_stack",):
+        if (
+            member.get("static")
+            or name.endswith("_input")
+            or name in attributes
+            or name in ("cdktf_stack", "cdktn_stack")
+        ):
             continue
         kind = _type(types, member["type"])
         if kind is not None and not isinstance(kind, dict):
@@ -113,14 +122,15 @@ def _type(types: dict[str, Any], type_: dict[str, Any]) -> Any:
     if "union" in type_:
         options = [_type(types, option) for option in type_["union"]["types"]]
         return next((option for option in options if option not in (None, "dynamic")), "dynamic")
-    if type_["fqn"].startswith("@cdktf/provider-aws.") and types[type_["fqn"]]["kind"] == "interface":
+    own = re.match(r"@cdkt[fn]/provider-[a-z]+\.", type_["fqn"])
+    if own and types[type_["fqn"]]["kind"] == "interface":
         return {"block": _members(types, type_["fqn"]), "many": False}
-    if type_["fqn"].startswith("cdktf.") and type_["fqn"].endswith("Map"):
+    if re.match(r"cdkt[fn]\.\w+Map$", type_["fqn"]):
         return ["map", "string"]
-    if type_["fqn"].startswith("@cdktf/provider-aws.") and type_["fqn"].endswith("List"):
+    if own and type_["fqn"].endswith("List"):
         return ["list", "dynamic"]
     return None
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,6 +1,6 @@
-"""A stub of the AWS provider for Terraform that serves the plugin protocol with the recorded schema only.
+"""Stubs of Terraform's providers for AWS and Google that serve the plugin protocol with the recorded schemas.
 
-    with stub_provider() as environment:
+    with stub_provider("aws") as environment:
         run terraform init, validate and plan with `environment`
 
 Terraform itself checks types, required attributes, references and functions. A plan fills computed attributes
@@ -21,11 +21,11 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-RECORDED = json.loads((Path(__file__).parent / "aws_provider.json").read_text())
 ACCOUNT, REGION = "111111111111", "eu-central-1"
 #: In this region the account's default VPC has been deleted.
 REGION_WITHOUT_DEFAULT_VPC = "eu-central-2"
-SOURCE = "registry.terraform.io/hashicorp/aws"
+#: Arguments of a provider that a configuration may set.
+_ARGUMENTS = {"aws": ("region",), "google": ("project", "region")}
 
 #: Terraform's plugin protocol 6, as far as a plan without a prior state needs it: name, number, type.
 _MESSAGES: Mapping[str, tuple[tuple[str, int, str], ...]] = {
@@ -133,8 +133,22 @@ def _planned(kind: str, members: Mapping[str, Any], value: dict[str, Any]) -> di
         if isinstance(type_, dict) or value.get(member) is not None:
             continue
         if presence == "computed" or member in ("id", "name", "bucket", "identifier"):
-            value[member] = _plausible(kind, name, member, type_)
+            google = _google(kind, member, value) if kind.startswith("google_") else None
+            value[member] = google or _plausible(kind, name, member, type_)
     return value
+
+
+def _google(kind: str, member: str, value: Mapping[str, Any]) -> str | None:
+    """A computed attribute of a resource of Google whose value other resources use."""
+    match kind, member:
+        case "google_service_account", "email" | "member":
+            email = f"{value['account_id']}@{value['project']}.iam.gserviceaccount.com"
+            return email if member == "email" else f"serviceAccount:{email}"
+        case "google_secret_manager_secret", "id":
+            return f"projects/{value['project']}/secrets/{value['secret_id']}"
+        case "google_project_iam_custom_role", "name":
+            return f"projects/{value['project']}/roles/{value['role_id']}"
+    return None
 
 
 def _plausible(kind: str, name: str, member: str, type_: Any) -> Any:
@@ -234,52 +248,53 @@ def _pack(value: Any) -> Any:
     return M["DynamicValue"](msgpack=msgpack.packb(value))
 
 
-def _schemas(_: Any) -> Any:
-    answer = M["SchemaAnswer"](provider=_schema({"region": ["string", "optional"]}))
-    for key, recorded in (("resource_schemas", "resource"), ("data_source_schemas", "data")):
-        for name, members in RECORDED[recorded].items():
-            getattr(answer, key).add(key=name, value=_schema(members))
-    return answer
-
-
-def _plan(request: Any) -> Any:
-    value = msgpack.unpackb(request.proposed_new_state.msgpack, ext_hook=msgpack.ExtType)
-    if value is not None:
-        value = _planned(request.type_name, RECORDED["resource"][request.type_name], value)
-    return M["PlanAnswer"](planned_state=_pack(value), legacy_type_system=True)
-
-
 class _Provider:
     """The provider as configured last. Terraform configures it before it reads or plans anything."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._arguments = _ARGUMENTS[name]
+        self._recorded = json.loads((Path(__file__).parent / f"{name}_provider.json").read_text())
         self._region = REGION
+
+    def schemas(self, _: Any) -> Any:
+        arguments = {argument: ["string", "optional"] for argument in self._arguments}
+        answer = M["SchemaAnswer"](provider=_schema(arguments))
+        for key, recorded in (("resource_schemas", "resource"), ("data_source_schemas", "data")):
+            for name, members in self._recorded[recorded].items():
+                getattr(answer, key).add(key=name, value=_schema(members))
+        return answer
+
+    def plan(self, request: Any) -> Any:
+        value = msgpack.unpackb(request.proposed_new_state.msgpack, ext_hook=msgpack.ExtType)
+        if value is not None:
+            value = _planned(request.type_name, self._recorded["resource"][request.type_name], value)
+        return M["PlanAnswer"](planned_state=_pack(value), legacy_type_system=True)
 
     def configure(self, request: Any) -> Any:
         self._region = _unpack(request.config)["region"] or REGION
         return M["Empty"]()
 
     def read(self, request: Any) -> Any:
-        members = RECORDED["data"][request.type_name]
+        members = self._recorded["data"][request.type_name]
         values = _data(request.type_name, _unpack(request.config), self._region)
         return M["ReadAnswer"](state=_pack({name: values.get(name) for name in members}))
 
     def methods(self) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
         """Method of the protocol → the type of its request, and its handler."""
         return {
-            "GetProviderSchema": ("Empty", _schemas),
+            "GetProviderSchema": ("Empty", self.schemas),
             "ValidateProviderConfig": ("Empty", lambda _: M["Empty"]()),
             "ValidateResourceConfig": ("ConfigRequest", lambda _: M["Empty"]()),
             "ValidateDataResourceConfig": ("ConfigRequest", lambda _: M["Empty"]()),
             "ConfigureProvider": ("ConfigRequest", self.configure),
-            "PlanResourceChange": ("PlanRequest", _plan),
+            "PlanResourceChange": ("PlanRequest", self.plan),
             "ReadDataSource": ("ConfigRequest", self.read),
             "StopProvider": ("Empty", lambda _: M["Empty"]()),
         }
 
 
 @contextmanager
-def stub_provider() -> Iterator[dict[str, str]]:
+def stub_provider(name: str) -> Iterator[dict[str, str]]:
     """Serve until the block ends; yields the environment variables that Terraform needs."""
     server = grpc.server(ThreadPoolExecutor(8))
     handlers = {
@@ -288,13 +303,13 @@ def stub_provider() -> Iterator[dict[str, str]]:
             request_deserializer=M[kind].FromString,
             response_serializer=lambda message: message.SerializeToString(),
         )
-        for name, (kind, answer) in _Provider().methods().items()
+        for name, (kind, answer) in _Provider(name).methods().items()
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tfplugin6.Provider", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     reattach = {
-        SOURCE: {
+        f"registry.terraform.io/hashicorp/{name}": {
             "Protocol": "grpc",
             "ProtocolVersion": 6,
             "Pid": os.getpid(),

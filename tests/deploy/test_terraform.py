@@ -167,7 +167,7 @@ class Configuration:
 
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Mapping[str, str]]:
-    with stub_provider() as environment:
+    with stub_provider("aws") as environment:
         yield environment
 
 
