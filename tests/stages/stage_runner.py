@@ -77,6 +77,7 @@ class StageRunner:
     clone: Clone
     deployment: Deployment
     provider: Any = None
+    analysis: Any = None
     stored: dict[str, bytes] = field(default_factory=dict)
     log: Log = field(default_factory=Log)
     actions: list[StageAction] = field(default_factory=list)
@@ -158,6 +159,7 @@ class StageRunner:
             interrupted=interrupted,
             checkouts=checkouts,
             storage=MemoryStorage(self.stored),
+            analysis=self.analysis,
             notify=self.notifications.append,
         )
 

@@ -242,6 +242,8 @@ class ApplicationSpec(StrictModel):
     """Updates of files in Git when an event is registered."""
     drift_detection: DriftDetection = DriftDetection()
     """What is not considered drift."""
+    app_custom_args: Mapping[str, Text] = Field(default_factory=dict)
+    """Values for `{{ .AppArgs.<name> }}` in queries of ANALYSIS stages, as in PipeCD's analysis plugin."""
     plugins: Any = None
     """Settings of plugins, for `kind: Application` of PipeCD's plugin architecture; merged into `spec`."""
 

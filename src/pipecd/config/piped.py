@@ -130,8 +130,8 @@ class PlatformProvider(LenientModel):
 class AnalysisProvider(LenientModel):
     name: str = Field(min_length=1)
     """Unique name of the provider; ANALYSIS stages refer to it."""
-    type: Literal["PROMETHEUS", "DATADOG", "STACKDRIVER"]
-    """Type of the metrics service."""
+    type: Literal["PROMETHEUS", "DATADOG", "STACKDRIVER", "CLOUDWATCH", "LOKI"]
+    """Type of the service. `CLOUDWATCH` and `LOKI` are not in PipeCD."""
     config: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the metrics service; the keys depend on `type`."""
 
@@ -305,7 +305,7 @@ class PipedSpec(Access):
     cloud_providers: Sequence[PlatformProvider] = ()
     """Former name of `platformProviders`; entries of both are used. Deprecated."""
     analysis_providers: Sequence[AnalysisProvider] = ()
-    """The metrics services that ANALYSIS stages query. Not implemented yet."""
+    """The services that ANALYSIS stages query."""
     notifications: Notifications = Notifications()
     """Which events are sent to which receivers. Not implemented yet: events are written to the log."""
     secret_management: SecretManagement | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+from pipecd.model.analysis import AnalysisProviders
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.downloads import Downloads
@@ -162,6 +163,7 @@ class Work(Generic[Options]):
     interrupted: bool
     checkouts: Checkouts
     storage: Storage
+    analysis: AnalysisProviders
     #: Sends a notification. Returns immediately.
     notify: Callable[[NotificationEvent], None]
 

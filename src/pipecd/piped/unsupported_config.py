@@ -34,5 +34,3 @@ def unsupported_settings(spec: PipedSpec) -> Iterator[tuple[str, str]]:
     """Pairs of the setting's key and the consequence."""
     if spec.notifications.routes or spec.notifications.receivers:
         yield "spec.notifications", "notifications go to the agent's log only"
-    if spec.analysis_providers:
-        yield "spec.analysisProviders", "applications with ANALYSIS stages are refused"

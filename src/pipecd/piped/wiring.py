@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from pipecd import analysis
 from pipecd.client import Client
 from pipecd.config.piped import PipedSpec
 from pipecd.git.mirror import Mirrors
@@ -90,6 +91,7 @@ def build_components(
         logs=StageLogs(client, redactor, clock, settings.stage_logs),
         providers=providers,
         encrypted_objects=encrypted_objects,
+        analysis=analysis.Providers(spec),
         clock=clock,
         settings=settings.stages,
         notify=notifier,

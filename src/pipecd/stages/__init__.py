@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
+from pipecd.config.analysis import AnalysisOptions
 from pipecd.config.stages import CustomSyncOptions, ScriptRunOptions, WaitApprovalOptions, WaitOptions
 from pipecd.model.plan import (
     CUSTOM_SYNC,
@@ -16,23 +17,26 @@ from pipecd.model.plan import (
     WAIT_APPROVAL,
 )
 from pipecd.model.stage import StageFunction
+from pipecd.stages.analysis import analysis
 from pipecd.stages.approval import wait_approval
 from pipecd.stages.custom import custom_sync, custom_sync_rollback
 from pipecd.stages.script import script_run, script_run_rollback
 from pipecd.stages.wait import wait_stage
 
-WAIT = "WAIT"
+WAIT, ANALYSIS = "WAIT", "ANALYSIS"
 
 #: Stage name → the type that `with` is decoded to, for every stage that a pipeline may contain.
 OPTIONS: Mapping[str, type[BaseModel]] = {
     WAIT: WaitOptions,
     WAIT_APPROVAL: WaitApprovalOptions,
+    ANALYSIS: AnalysisOptions,
     SCRIPT_RUN: ScriptRunOptions,
     CUSTOM_SYNC: CustomSyncOptions,
 }
 STAGES: Mapping[str, StageFunction] = {
     WAIT: wait_stage,
     WAIT_APPROVAL: wait_approval,
+    ANALYSIS: analysis,
     SCRIPT_RUN: script_run,
     SCRIPT_RUN_ROLLBACK.name: script_run_rollback,
     CUSTOM_SYNC: custom_sync,

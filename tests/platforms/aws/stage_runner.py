@@ -99,6 +99,7 @@ class AwsRunner:
     saved: dict[str, dict[str, str]] = field(default_factory=dict)
     log: Log = field(default_factory=Log)
     id: str = "deployment-2"
+    analysis: Any = None
     waited: float = 0.0
 
     @property
@@ -191,6 +192,7 @@ class AwsRunner:
             interrupted=interrupted,
             checkouts=_Checkouts(self),
             storage=_NoStorage(),
+            analysis=self.analysis,
             notify=lambda *_: None,
         )
 

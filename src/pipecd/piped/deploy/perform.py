@@ -17,6 +17,7 @@ from pipecd.clock import Clock, Elapsed, timeout
 from pipecd.config.application import ApplicationConfig, StageConfig
 from pipecd.errors import ConfigError, PipecdError, Temporary, UserError
 from pipecd.git.other_repositories import OtherRepositories
+from pipecd.model.analysis import AnalysisProviders
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.notification import NotificationEvent
@@ -57,6 +58,7 @@ class StageServices:
     logs: StageLogs
     providers: Providers
     encrypted_objects: EncryptedObjects
+    analysis: AnalysisProviders
     notify: Callable[[NotificationEvent], None]
     clock: Clock
     settings: StageSettings
@@ -235,6 +237,7 @@ class StageRun:
             interrupted=self._interrupted,
             checkouts=self._checkouts,
             storage=self._services.encrypted_objects.of_application(self._application.id),
+            analysis=self._services.analysis,
             notify=self._services.notify,
         )
 

@@ -1,0 +1,72 @@
+"""Analysis providers: the values of metrics and the lines of logs that ANALYSIS stages judge.
+
+One module per service; each returns numbers or lines, and the verdict is `model.analysis`'s. `Providers`
+finds the provider of the agent's configuration by its name.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipecd.analysis import cloud_monitoring, cloudwatch, datadog, loki, prometheus
+from pipecd.analysis.http import request
+from pipecd.config.analysis import (
+    CloudMonitoringConfig,
+    CloudWatchConfig,
+    DatadogConfig,
+    LokiConfig,
+    PrometheusConfig,
+    decode_provider,
+)
+from pipecd.config.document import Document
+from pipecd.config.piped import PipedSpec
+from pipecd.errors import ConfigError, Refused
+from pipecd.model.analysis import HttpAnswer, Point
+
+#: Lines of a log that one query returns.
+MAX_LINES = 100
+
+
+class Providers:
+    """Implements `model.analysis.AnalysisProviders`."""
+
+    def __init__(self, spec: PipedSpec) -> None:
+        """Raises ConfigError for an invalid provider."""
+        document = Document(file="the agent's configuration", kind="Piped", spec={}, lines={})
+        self._configs: Mapping[str, Any] = {
+            provider.name: decode_provider(provider.type, provider.config, document, index)
+            for index, provider in enumerate(spec.analysis_providers)
+        }
+
+    async def points(self, provider: str, query: str, start: float, end: float) -> Sequence[Point]:
+        match config := self._find(provider):
+            case LokiConfig():
+                raise Refused(f"the analysis provider {provider} has logs, but no metrics")
+            case PrometheusConfig():
+                return await prometheus.query_range(config, query, start, end)
+            case DatadogConfig():
+                return await datadog.query(config, query, start, end)
+            case CloudMonitoringConfig():
+                return await cloud_monitoring.query_range(config, query, start, end)
+            case CloudWatchConfig():
+                return await cloudwatch.query(config, query, start, end)
+        raise AssertionError(config)
+
+    async def log_lines(self, provider: str, query: str, start: float, end: float) -> Sequence[str]:
+        config = self._find(provider)
+        if not isinstance(config, LokiConfig):
+            raise Refused(
+                f"the analysis provider {provider} has no logs", remedy="use a provider of type LOKI"
+            )
+        return await loki.query_range(config, query, start, end, limit=MAX_LINES)
+
+    async def request(self, method: str, url: str, headers: Mapping[str, str]) -> HttpAnswer:
+        answer = await request(method, url, headers=headers)
+        return HttpAnswer(status=answer.status, body=answer.body.decode(errors="replace"))
+
+    def _find(self, name: str) -> Any:
+        if name not in self._configs:
+            raise ConfigError(
+                f"this agent has no analysis provider {name}",
+                remedy="add it to spec.analysisProviders of the agent, or correct the name",
+            )
+        return self._configs[name]

@@ -1,0 +1,101 @@
+"""HTTP requests of analysis providers, with a limit of the answer's size. The caller bounds the time."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipecd.config.piped import decode_base64
+from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.secrets import strip_credentials
+
+#: Of an answer (bytes).
+MAX_SIZE = 10 * 1024 * 1024
+#: Characters of an answer in an error.
+_MAX_EXCERPT = 300
+#: Of each step of a request (seconds); the stage has a timeout for the whole check.
+_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+
+
+async def request(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
+    data: Mapping[str, str] | None = None,
+    auth: tuple[str, str] | None = None,
+) -> Answer:
+    """Follows redirects. Raises Refused for a URL that is not http or https, Temporary without an answer."""
+    import httpx
+
+    if not url.startswith(("http://", "https://")):
+        raise Refused(f"{url[:200]!r} is not an http or https URL", remedy="correct the URL")
+    try:
+        async with (
+            httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, max_redirects=10) as client,
+            client.stream(method, url, headers=headers, params=params, data=data, auth=auth) as response,
+        ):
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_SIZE:
+                    raise Temporary(f"{_host(url)} sent more than {MAX_SIZE >> 20} MiB")
+            return Answer(response.status_code, bytes(body))
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        raise Temporary(f"{_host(url)} does not answer: {error or type(error).__name__}") from error
+
+
+def json_answer(service: str, answer: Answer) -> Any:
+    """The JSON of a successful answer. Raises Refused for a wrong query or credential, else Temporary."""
+    try:
+        content = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        content = None
+    if answer.status == 200 and content is not None:
+        return content
+    words = _words(content) or answer.body[:_MAX_EXCERPT].decode(errors="replace").strip()
+    what = f"{service} answered {answer.status}: {words[:_MAX_EXCERPT]}"
+    if answer.status in (401, 403):
+        raise Refused(
+            what, remedy="check the credentials of the analysis provider in the agent's configuration"
+        )
+    if answer.status in (400, 404, 422):
+        raise Refused(what, remedy="correct the query, or the address of the analysis provider")
+    raise Temporary(what)
+
+
+def _words(content: Any) -> str:
+    """The sentence of an error in JSON."""
+    if not isinstance(content, Mapping):
+        return ""
+    errors = content.get("errors")
+    if isinstance(errors, list):
+        return ", ".join(map(str, errors))
+    error = content.get("error") or content.get("message") or ""
+    return str(error.get("message", error) if isinstance(error, Mapping) else error)
+
+
+def read_secret(file: str, data: str = "") -> str:
+    """The content of a file, or of base64 `data`, without white space around it. Raises ConfigError."""
+    if data:
+        return decode_base64(data, "a key of an analysis provider").strip()
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"the file {file} of an analysis provider cannot be read: {reason}",
+            remedy="correct its path in spec.analysisProviders of the agent, or mount the file",
+        ) from error
+
+
+def _host(url: str) -> str:
+    return strip_credentials(url).split("?", 1)[0][:200]
