@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from docsite.keys import Key, keys, models_below, nested_keys
 from docsite.markdown import code, page, slug, table
 from pipecd import stages
-from pipecd.config import application, controlplane, event_watcher, pipectl, piped
+from pipecd.config import analysis, application, controlplane, event_watcher, pipectl, piped
 from pipecd.platforms import Platform
 from pipecd.platforms.awslambda.function import LambdaFunction
 from pipecd.platforms.registry import installed_platforms, load_platform
@@ -29,6 +29,7 @@ def pages() -> Mapping[str, str]:
         "control-plane": _control_plane(),
         "pipectl": _pipectl(),
         "application": _application(),
+        "analysis": _analysis(),
         "event-watcher": _event_watcher(),
         "stages": _stages(),
         **{name.lower(): _platform(name, platform) for name, platform in _platforms().items()},
@@ -46,6 +47,8 @@ def documented_models() -> set[type[BaseModel]]:
         *controlplane.FILESTORES.values(),
         application.ApplicationSpec,
         event_watcher.EventWatcherSpec,
+        analysis.AnalysisTemplateSpec,
+        *analysis.PROVIDER_CONFIGS.values(),
         *stages.OPTIONS.values(),
         *(model for files in _FILES.values() for model in files.values()),
     ]
@@ -99,6 +102,21 @@ def _application() -> str:
         f"Kinds, with the keys that they add: {links}. The keys of `pipeline.stages[].with` depend on the"
         " stage: see [stages](stages.md) and the page of the kind.",
         _sections(application.ApplicationSpec),
+    )
+
+
+def _analysis() -> str:
+    parts = [
+        f"## `config` of a provider with type {name}\n\n{_table(nested_keys(model))}"
+        for name, model in analysis.PROVIDER_CONFIGS.items()
+    ]
+    return page(
+        "Analysis",
+        "Files of `kind: AnalysisTemplate` in the directory `.pipe` of a repository, and providers in the"
+        " [agent's file](piped.md). See the [guide](../../guide/analysis.md) and the options of the stage"
+        " [ANALYSIS](stages.md).",
+        _sections(analysis.AnalysisTemplateSpec),
+        *parts,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -100,6 +101,8 @@ def _type_name(annotation: Any, metadata: Sequence[Any]) -> str:
         return _type_name(arguments[0], [*arguments[1:], *metadata])
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in arguments if value != "")
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return " or ".join(f"`{member.value}`" for member in annotation)
     if origin is Sequence:
         return ", ".join([f"list of {_type_name(arguments[0], ())}", *_limits(metadata)])
     if origin is Mapping and arguments[1] is Any:
@@ -136,6 +139,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     match field.get_default(call_default_factory=True, validated_data={}):
+        case Enum() as member:
+            return f"`{member.value}`"
         case None | BaseModel():
             return ""
         case bool(value):

@@ -158,7 +158,7 @@ def test_a_file_without_a_usable_kind_is_refused(body: str, kind: str, message: 
         (
             "pipeline: {stages: [{name: PROMOT}]}",
             ":4: spec.pipeline.stages[0].name: this agent has no stage PROMOT for TerraformApp;"
-            " valid stages: CUSTOM_SYNC, PROMOTE, SCRIPT_RUN, WAIT, WAIT_APPROVAL",
+            " valid stages: ANALYSIS, CUSTOM_SYNC, PROMOTE, SCRIPT_RUN, WAIT, WAIT_APPROVAL",
         ),
         (
             "pipeline: {stages: [{name: ROLLBACK}]}",
@@ -185,11 +185,11 @@ def test_an_error_names_file_line_key_and_remedy(body: str, message: str) -> Non
 
 def test_a_stage_of_a_deployed_file_may_be_unknown() -> None:
     """Another version of the agent deployed it; a rollback needs its other fields."""
-    body = "name: shop\npipeline: {stages: [{name: ANALYSIS, with: {duration: 5m}}, {name: WAIT}]}"
-    with pytest.raises(ConfigError, match="this agent has no stage ANALYSIS"):
+    body = "name: shop\npipeline: {stages: [{name: VERIFY, with: {duration: 5m}}, {name: WAIT}]}"
+    with pytest.raises(ConfigError, match="this agent has no stage VERIFY"):
         load(app(body))
-    analysis, wait = load(app(body), deployed=True).spec.pipeline.stages
-    assert (analysis.id, analysis.name, analysis.options) == ("stage-0", "ANALYSIS", None)
+    verify, wait = load(app(body), deployed=True).spec.pipeline.stages
+    assert (verify.id, verify.name, verify.options) == ("stage-0", "VERIFY", None)
     assert wait.options == OPTIONS["WAIT"]()
     with pytest.raises(ConfigError, match=r"app\.pipecd\.yaml:4: spec\.nme: unknown key"):
         load(app("nme: x"), deployed=True)

@@ -18,9 +18,9 @@ INVALID_FILES = {
         ":7: spec.pipeline.stages[0]",
     ),
     "a stage that this agent cannot execute": (
-        HEAD + "  pipeline:\n    stages:\n      - name: WAIT\n      - name: ANALYSIS\n",
-        "shop/app.pipecd.yaml:8: spec.pipeline.stages[1].name: this agent has no stage ANALYSIS for"
-        " TerraformApp; valid stages: CUSTOM_SYNC, SCRIPT_RUN, TERRAFORM_APPLY, ",
+        HEAD + "  pipeline:\n    stages:\n      - name: WAIT\n      - name: K8S_SYNC\n",
+        "shop/app.pipecd.yaml:8: spec.pipeline.stages[1].name: this agent has no stage K8S_SYNC for"
+        " TerraformApp; valid stages: ANALYSIS, CUSTOM_SYNC, SCRIPT_RUN, TERRAFORM_APPLY, ",
     ),
     "wrong type": (HEAD + "  timeout: [1]\n", ":5: spec.timeout"),
     "duplicate key": (HEAD + "  name: again\n", ":5"),

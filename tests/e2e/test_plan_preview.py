@@ -185,7 +185,7 @@ async def test_errors_are_reported_per_application(tmp_path: Path) -> None:
         commit = user.branch(
             "mixed",
             {
-                "broken/app.pipecd.yaml": pipeline({"name": "ANALYSIS"}, name="broken"),
+                "broken/app.pipecd.yaml": pipeline({"name": "VERIFY"}, name="broken"),
                 "gone/app.pipecd.yaml": None,
                 "bad/main.tf": configuration(tmp_path / "bad.state", 'resource "x" {}'),
                 "good/main.tf": configuration(tmp_path / "good.state", data("a", "2")),

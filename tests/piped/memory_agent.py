@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipecd.config import piped as config
 from pipecd.config.application import ApplicationConfig
@@ -204,6 +204,7 @@ def memory_agent(
             logs=StageLogs(client, Redactor(), clock, settings.stage_logs),
             providers=Providers(spec),
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
+            analysis=cast(Any, None),
             notify=events.append,
             clock=clock,
             settings=settings.stages,

@@ -98,6 +98,7 @@ async def agent(
             logs=StageLogs(client, Redactor(), SYSTEM_CLOCK, StageLogSettings()),
             providers=Providers(spec),
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
+            analysis=cast(Any, None),
             clock=SYSTEM_CLOCK,
             settings=settings,
             notify=lambda event: None,

@@ -90,8 +90,8 @@ def test_every_stage_that_a_file_may_contain_can_be_executed(kind: str) -> None:
     installed = load_platform(kind)
     for name in application_types(installed).options:
         assert stage_function(installed, name)
-    with pytest.raises(ConfigError, match="this agent has no stage ANALYSIS for "):
-        stage_function(installed, "ANALYSIS")
+    with pytest.raises(ConfigError, match="this agent has no stage VERIFY for "):
+        stage_function(installed, "VERIFY")
 
 
 async def test_an_agent_with_a_mismatch_does_not_start(

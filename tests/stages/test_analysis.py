@@ -16,7 +16,7 @@ from pipecd.errors import ConfigError, Temporary
 from pipecd.model.analysis import HttpAnswer, Point
 from pipecd.model.stage import Again, Done, Failed, Outcome
 from pipecd.model.status import StageStatus
-from pipecd.stages.analysis import STATE, analysis
+from pipecd.stages.analysis import STATE, analyse
 from tests.stages.stage_runner import StageRunner, document, open_runner, stage_action
 from tests.world import app_file
 
@@ -58,20 +58,20 @@ def metric(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in merged.items() if value is not None}
 
 
-async def analyse(
+async def outcome_of(
     folder: Path, provider: Provider, files: Mapping[str, str] | None = None, **values: Any
 ) -> tuple[Outcome, StageRunner]:
     all_files = {"app.pipecd.yaml": app_file(), **(files or {})}
     async with open_runner(folder, all_files) as runner:
         runner.analysis = provider
-        return await runner.run("ANALYSIS", analysis, options(**values)), runner
+        return await runner.run("ANALYSIS", analyse, options(**values)), runner
 
 
 async def test_every_check_covers_its_interval_and_the_last_is_at_the_end(tmp_path: Path) -> None:
     provider = Provider({"errors": [1, 2]})
     async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
         runner.analysis, begin = provider, runner.now
-        outcome = await runner.run("ANALYSIS", analysis, options(metrics=[metric()]))
+        outcome = await runner.run("ANALYSIS", analyse, options(metrics=[metric()]))
     assert isinstance(outcome, Done) and outcome.note == "5 checks passed"
     assert [(start - begin, end - begin) for _, start, end in provider.asked] == [
         (minute * 60, minute * 60 + 60) for minute in range(5)
@@ -80,7 +80,7 @@ async def test_every_check_covers_its_interval_and_the_last_is_at_the_end(tmp_pa
 
 async def test_a_value_outside_fails_the_stage_at_once(tmp_path: Path) -> None:
     provider = Provider({"errors": lambda count: [1, 2.5] if count == 2 else [1]})
-    outcome, runner = await analyse(tmp_path, provider, metrics=[metric()])
+    outcome, runner = await outcome_of(tmp_path, provider, metrics=[metric()])
     assert isinstance(outcome, Failed)
     assert outcome.reason == "metrics-0: 2.5 is above 2"
     assert len(provider.asked) == 2
@@ -93,7 +93,7 @@ async def test_a_value_outside_fails_the_stage_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("failing", "succeeds"), [(1, True), (2, False)])
 async def test_failures_up_to_the_limit_are_tolerated(tmp_path: Path, failing: int, succeeds: bool) -> None:
     provider = Provider({"errors": lambda count: [9] if count <= failing else [1]})
-    outcome, _ = await analyse(tmp_path, provider, metrics=[metric(failureLimit=1)])
+    outcome, _ = await outcome_of(tmp_path, provider, metrics=[metric(failureLimit=1)])
     assert isinstance(outcome, Done) is succeeds
     if isinstance(outcome, Failed):
         assert outcome.reason == "metrics-0: 9 is above 2; 2 failed checks, 1 allowed"
@@ -101,29 +101,29 @@ async def test_failures_up_to_the_limit_are_tolerated(tmp_path: Path, failing: i
 
 async def test_no_data_is_no_success(tmp_path: Path) -> None:
     """Invariant 11, also where failures are tolerated."""
-    outcome, _ = await analyse(tmp_path, Provider(), metrics=[metric()])
+    outcome, _ = await outcome_of(tmp_path, Provider(), metrics=[metric()])
     assert isinstance(outcome, Failed) and outcome.reason == "metrics-0: the query returned no data"
     (tmp_path / "b").mkdir()
-    outcome, _ = await analyse(tmp_path / "b", Provider(), metrics=[metric(failureLimit=100)])
+    outcome, _ = await outcome_of(tmp_path / "b", Provider(), metrics=[metric(failureLimit=100)])
     assert isinstance(outcome, Failed)
     assert outcome.reason == "metrics-0: no check was conclusive: metrics-0: the query returned no data"
     (tmp_path / "c").mkdir()
-    outcome, _ = await analyse(tmp_path / "c", Provider(), metrics=[metric(skipOnNoData=True)])
+    outcome, _ = await outcome_of(tmp_path / "c", Provider(), metrics=[metric(skipOnNoData=True)])
     assert isinstance(outcome, Done)
 
 
 async def test_an_outage_of_the_provider_is_tolerated_for_a_while(tmp_path: Path) -> None:
     away = Temporary("it is away")
     provider = Provider({"errors": lambda count: away if count < 5 else [1]})
-    outcome, _ = await analyse(tmp_path, provider, metrics=[metric()])
+    outcome, _ = await outcome_of(tmp_path, provider, metrics=[metric()])
     assert isinstance(outcome, Done)
     (tmp_path / "b").mkdir()
-    outcome, _ = await analyse(tmp_path / "b", Provider({"errors": away}), metrics=[metric()])
+    outcome, _ = await outcome_of(tmp_path / "b", Provider({"errors": away}), metrics=[metric()])
     assert isinstance(outcome, Failed)
     assert outcome.reason == "metrics-0: it is away; 5 errors in a row, 4 allowed"
     (tmp_path / "c").mkdir()
     metrics = [metric(consecutiveErrorLimit=100)]
-    outcome, _ = await analyse(tmp_path / "c", Provider({"errors": away}), metrics=metrics)
+    outcome, _ = await outcome_of(tmp_path / "c", Provider({"errors": away}), metrics=metrics)
     assert isinstance(outcome, Failed)
     assert "no check was conclusive" in outcome.reason
 
@@ -131,7 +131,7 @@ async def test_an_outage_of_the_provider_is_tolerated_for_a_while(tmp_path: Path
 async def test_a_provider_that_hangs_is_an_error_and_delays_no_other_entry(tmp_path: Path) -> None:
     provider = Provider({"errors": None, "good": [1]})
     metrics = [metric(timeout="10ms", consecutiveErrorLimit=0), metric(query="good")]
-    outcome, _ = await analyse(tmp_path, provider, metrics=metrics)
+    outcome, _ = await outcome_of(tmp_path, provider, metrics=metrics)
     assert isinstance(outcome, Failed)
     assert outcome.reason.startswith("metrics-0: no answer within 0.01 s")
 
@@ -158,7 +158,7 @@ async def test_a_canary_is_compared_with_the_primary(
         deviation=deviation,
     )
     files = {"app.pipecd.yaml": app_file(appCustomArgs={"env": "prod"})}
-    outcome, _ = await analyse(tmp_path, provider, files, metrics=[entry])
+    outcome, _ = await outcome_of(tmp_path, provider, files, metrics=[entry])
     assert isinstance(outcome, Done) is succeeds
     if isinstance(outcome, Failed):
         assert "from primary" in outcome.reason or "than primary" in outcome.reason
@@ -167,7 +167,7 @@ async def test_a_canary_is_compared_with_the_primary(
 async def test_too_few_values_to_compare_are_inconclusive(tmp_path: Path) -> None:
     provider = Provider({"e canary": [9], "e baseline": [1]})
     entry = metric(strategy="CANARY_BASELINE", expected=None, query="e {{ .Variant.Name }}")
-    outcome, _ = await analyse(tmp_path, provider, metrics=[entry])
+    outcome, _ = await outcome_of(tmp_path, provider, metrics=[entry])
     assert isinstance(outcome, Failed)
     assert outcome.reason.startswith(
         "metrics-0: no check was conclusive: metrics-0: 1 and 1 values are too few"
@@ -179,11 +179,11 @@ async def test_the_previous_analysis_is_compared_at_the_same_time_of_its_course(
     provider = Provider({"errors": [1, 2, 3, 4]})
     async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
         runner.analysis, begin = provider, runner.now
-        assert isinstance(await runner.run("ANALYSIS", analysis, options(metrics=[entry])), Done)
+        assert isinstance(await runner.run("ANALYSIS", analyse, options(metrics=[entry])), Done)
         runner.now += 10_000
         second, later = runner.at(runner.clone.git("rev-parse", "HEAD"), deployment_id="d2"), runner.now
         provider.asked.clear()
-        assert isinstance(await second.run("ANALYSIS", analysis, options(metrics=[entry])), Done)
+        assert isinstance(await second.run("ANALYSIS", analyse, options(metrics=[entry])), Done)
     ends = sorted(end for _, _, end in provider.asked)
     assert [end - int(begin) for end in ends[:5]] == pytest.approx([60, 120, 180, 240, 300], abs=1.1)
     assert [end - later for end in ends[5:]] == pytest.approx([60, 120, 180, 240, 300])
@@ -194,14 +194,14 @@ async def test_a_restart_continues_with_the_same_counts_and_times(tmp_path: Path
     given = options(metrics=[metric(failureLimit=1)])
     async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
         runner.analysis, begin = provider, runner.now
-        async with runner.calls("ANALYSIS", analysis, given) as call:
+        async with runner.calls("ANALYSIS", analyse, given) as call:
             for _ in range(3):
                 outcome = await call()
                 assert isinstance(outcome, Again)
                 runner.now += outcome.after
         # The agent was away for 90 s: one check is left out.
         runner.now = begin + 120 + 90
-        outcome = await runner.run("ANALYSIS", analysis, given)
+        outcome = await runner.run("ANALYSIS", analyse, given)
     assert isinstance(outcome, Failed)
     assert outcome.reason == "metrics-0: 9 is above 2; 2 failed checks, 1 allowed"
     assert [end - begin for _, _, end in provider.asked] == pytest.approx([60, 120, 210], abs=1)
@@ -211,7 +211,7 @@ async def test_it_can_be_skipped(tmp_path: Path) -> None:
     async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
         runner.analysis = Provider({"errors": [9]})
         runner.actions.append(stage_action("ada", approve=False))
-        outcome = await runner.run("ANALYSIS", analysis, options(metrics=[metric()]))
+        outcome = await runner.run("ANALYSIS", analyse, options(metrics=[metric()]))
     assert isinstance(outcome, Done)
     assert (outcome.status, outcome.saved) == (StageStatus.SKIPPED, {"SkippedBy": "ada"})
 
@@ -250,13 +250,13 @@ async def test_templates_logs_and_urls(tmp_path: Path) -> None:
         ):
             runner = runner.at(commit)
             runner.analysis = Provider(answers)
-            outcome = await runner.run("ANALYSIS", analysis, options(**given))
+            outcome = await runner.run("ANALYSIS", analyse, options(**given))
             assert (outcome.reason if isinstance(outcome, Failed) else "").startswith(expected)
             assert isinstance(outcome, Failed) is bool(expected)
         runner = runner.at(commit)
         missing = options(metrics=[{"template": {"name": "other"}}])
         with pytest.raises(ConfigError, match=r"has no entry other; correct template.name; there are: err"):
-            await runner.run("ANALYSIS", analysis, missing)
+            await runner.run("ANALYSIS", analyse, missing)
 
 
 @pytest.mark.parametrize(

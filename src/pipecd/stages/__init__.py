@@ -17,7 +17,7 @@ from pipecd.model.plan import (
     WAIT_APPROVAL,
 )
 from pipecd.model.stage import StageFunction
-from pipecd.stages.analysis import analysis
+from pipecd.stages.analysis import analyse
 from pipecd.stages.approval import wait_approval
 from pipecd.stages.custom import custom_sync, custom_sync_rollback
 from pipecd.stages.script import script_run, script_run_rollback
@@ -36,7 +36,7 @@ OPTIONS: Mapping[str, type[BaseModel]] = {
 STAGES: Mapping[str, StageFunction] = {
     WAIT: wait_stage,
     WAIT_APPROVAL: wait_approval,
-    ANALYSIS: analysis,
+    ANALYSIS: analyse,
     SCRIPT_RUN: script_run,
     SCRIPT_RUN_ROLLBACK.name: script_run_rollback,
     CUSTOM_SYNC: custom_sync,

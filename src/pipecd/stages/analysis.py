@@ -102,7 +102,7 @@ class State:
         return replace(self, tallies={**self.tallies, **tallies}, checks={**self.checks, **stored})
 
 
-async def analysis(work: Work[AnalysisOptions]) -> Outcome:
+async def analyse(work: Work[AnalysisOptions]) -> Outcome:
     for action in work.actions:
         if not action.approve:
             work.log.info(f"Skipped by {action.requested_by}")
