@@ -30,7 +30,9 @@ def piped_spec(folder: Path) -> config.PipedSpec:
 
 def platform(options: Mapping[str, Any], stages: Mapping[str, Any]) -> Platform[Any]:
     quick_sync = Predefined(id="BakeSync", name="BAKE_SYNC", desc="Bake")
-    return cast(Platform[Any], SimpleNamespace(quick_sync=quick_sync, options=options, stages=stages))
+    return cast(
+        Platform[Any], SimpleNamespace(quick_sync=quick_sync, options=options, stages=stages, stop={})
+    )
 
 
 FUNCTIONS = {"BAKE_SYNC": wait_stage, "BAKE": wait_stage, "ROLLBACK": wait_stage}
