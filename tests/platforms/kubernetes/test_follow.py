@@ -12,6 +12,7 @@ from pipecd.platforms.kubernetes.cluster import seen
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
 from pipecd.platforms.kubernetes.cluster.discovery import Discovery
 from pipecd.platforms.kubernetes.cluster.follow import Follower, Scope
+from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.reduce import Reducer
@@ -27,7 +28,9 @@ class Following:
 
     def __init__(self, client: ApiClient, discovery: Discovery, namespace: str, **scope: Any) -> None:
         self.client, self.discovery, self.namespace = client, discovery, namespace
-        self.follower = Follower(client, discovery, Reducer(), Scope(namespace=namespace, **scope))
+        self.follower = Follower(
+            client, discovery, Reducer(HealthRules()), Scope(namespace=namespace, **scope)
+        )
         self.application = namespace
         self._changed = asyncio.Event()
         self.changes = 0

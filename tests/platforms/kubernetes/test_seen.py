@@ -10,6 +10,7 @@ from pipecd.model.resource import Health
 from pipecd.platforms.kubernetes.cluster import seen
 from pipecd.platforms.kubernetes.cluster.seen import SeenObject, SeenObjects, Selector
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.reduce import Reducer
 
 
@@ -162,7 +163,10 @@ def test_labels_select(term: Any, matches: bool) -> None:
 
 def test_ten_thousand_pods_are_small(objects: SeenObjects) -> None:
     """As dicts they take more than 200 MB."""
-    reduce, pods = Reducer(), ResourceType(group="", version="v1", kind="Pod", plural="pods", namespaced=True)
+    reduce, pods = (
+        Reducer(HealthRules()),
+        ResourceType(group="", version="v1", kind="Pod", plural="pods", namespaced=True),
+    )
     objects.put(DEPLOYMENT)
     for number in range(100):
         objects.put(record(f"rs-{number}", "web", kind="ReplicaSet"))

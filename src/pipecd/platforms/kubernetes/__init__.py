@@ -1,7 +1,7 @@
 """The Kubernetes platform: applies manifests by the API of a cluster, and waits until they work.
 
 Loaded through the entry point KUBERNETES. `render` turns the files into manifests, `cluster` calls the API,
-`apply` applies one object, `ready` judges one, and `stages` implements the stages.
+`apply` applies one object, `health` judges one, and `stages` implements the stages.
 """
 
 from pipecd.platforms import Compares, Observes, Platform, Predefined

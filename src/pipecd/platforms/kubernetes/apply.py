@@ -14,6 +14,7 @@ from pipecd.platforms.kubernetes.cluster.errors import Rejected
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.field_managers import has_kubectl_fields, take_over
 from pipecd.platforms.kubernetes.field_rules import NO_RULES, FieldRules, take_added_fields
+from pipecd.platforms.kubernetes.health.deletion import describe_deletion
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.mark import MANAGER, check_owner
 from pipecd.platforms.kubernetes.normal import normalize
@@ -38,8 +39,6 @@ RUN = "pipecd.dev/run"
 _ARGO_SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
 #: Another program may change the object between reading and writing it.
 _ATTEMPTS = 5
-#: Of a condition of a namespace, in characters.
-_MAX_CONDITION = 300
 
 Log = Callable[[str], None]
 
@@ -87,22 +86,6 @@ class BeingDeleted(Refused):
             remedy=remedy,
             place=placed.manifest.place,
         )
-
-
-def describe_deletion(live: Object) -> str:
-    """What an object that is being deleted waits for, such as `: it waits for its finalizers a, b`."""
-    finalizers = [
-        *(live["metadata"].get("finalizers") or ()),
-        *((live.get("spec") or {}).get("finalizers") or ()),
-    ]
-    conditions = (live.get("status") or {}).get("conditions") or ()
-    remaining = [
-        str(condition.get("message"))[:_MAX_CONDITION]
-        for condition in conditions
-        if live.get("kind") == "Namespace" and condition.get("status") == "True"
-    ]
-    waits = f": it waits for its finalizers {', '.join(map(str, finalizers[:10]))}" if finalizers else ""
-    return waits + (f" ({'; '.join(remaining[:5])})" if remaining else "")
 
 
 async def place(cluster: Cluster, manifest: Manifest, namespace: str) -> Placed:

@@ -1,11 +1,12 @@
 """Other objects that one refers to, besides its owners: what it selects, scales or sends traffic to."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.seen import Kind, Reference, Selector
+from pipecd.platforms.kubernetes.health.fields import mapping, mappings
 
 #: Of one object.
 MAX_LINKS = 64
@@ -26,15 +27,15 @@ _OF_ONE_POD = frozenset(
 
 def links_of(kind: Kind, live: Object) -> tuple[Reference | Selector, ...]:
     """Those that exist already, and those that do not."""
-    spec = _mapping(live.get("spec"))
+    spec = mapping(live.get("spec"))
     found: Iterator[Reference | Selector] = iter(())
     match kind:
         case ("", "Service"):
             found = _label_selector({"matchLabels": spec.get("selector")}, _PODS)
         case ("policy", "PodDisruptionBudget"):
-            found = _label_selector(_mapping(spec.get("selector")), _WORKLOADS)
+            found = _label_selector(mapping(spec.get("selector")), _WORKLOADS)
         case ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject"):
-            found = _target(_mapping(spec.get("scaleTargetRef")))
+            found = _target(mapping(spec.get("scaleTargetRef")))
         case ("networking.k8s.io", "Ingress"):
             found = _services_of_ingress(spec)
         case (group, name) if group == _GATEWAY and name.endswith("Route"):
@@ -54,19 +55,19 @@ def labels_of(kind: Kind, live: Object) -> Mapping[str, str]:
     if kind in _PODS:
         labels = live["metadata"].get("labels")
     elif kind in _WORKLOADS:
-        template = _mapping(_mapping(live.get("spec")).get("template"))
-        labels = _mapping(template.get("metadata")).get("labels")
+        template = mapping(mapping(live.get("spec")).get("template"))
+        labels = mapping(template.get("metadata")).get("labels")
     else:
         return {}
-    items = [(key, value) for key, value in _mapping(labels).items() if key not in _OF_ONE_POD]
+    items = [(key, value) for key, value in mapping(labels).items() if key not in _OF_ONE_POD]
     return {sys.intern(str(key)): sys.intern(str(value)) for key, value in items[:MAX_LABELS]}
 
 
 def _label_selector(selector: Mapping[str, Any], kinds: frozenset[Kind]) -> Iterator[Selector]:
     terms: list[tuple[str, tuple[str, ...] | None, bool]] = [
-        (str(key), (str(value),), False) for key, value in _mapping(selector.get("matchLabels")).items()
+        (str(key), (str(value),), False) for key, value in mapping(selector.get("matchLabels")).items()
     ]
-    for expression in _mappings(selector.get("matchExpressions")):
+    for expression in mappings(selector.get("matchExpressions")):
         operator = str(expression.get("operator"))
         if operator not in _OPERATORS:
             return
@@ -84,17 +85,17 @@ def _target(reference: Mapping[str, Any]) -> Iterator[Reference]:
 
 
 def _services_of_ingress(spec: Mapping[str, Any]) -> Iterator[Reference]:
-    backends = [_mapping(spec.get("defaultBackend"))]
-    for rule in _mappings(spec.get("rules")):
-        paths = _mappings(_mapping(rule.get("http")).get("paths"))
-        backends += [_mapping(path.get("backend")) for path in paths]
+    backends = [mapping(spec.get("defaultBackend"))]
+    for rule in mappings(spec.get("rules")):
+        paths = mappings(mapping(rule.get("http")).get("paths"))
+        backends += [mapping(path.get("backend")) for path in paths]
     for backend in backends:
-        if name := _mapping(backend.get("service")).get("name"):
+        if name := mapping(backend.get("service")).get("name"):
             yield Reference("", "Service", str(name))
 
 
 def _services_of_route(spec: Mapping[str, Any]) -> Iterator[Reference]:
-    for parent in _mappings(spec.get("parentRefs")):
+    for parent in mappings(spec.get("parentRefs")):
         group, kind = str(parent.get("group", _GATEWAY)), str(parent.get("kind", "Gateway"))
         if parent.get("name"):
             yield Reference(
@@ -104,8 +105,8 @@ def _services_of_route(spec: Mapping[str, Any]) -> Iterator[Reference]:
                 str(parent.get("namespace") or ""),
                 upwards=kind == "Gateway",
             )
-    for rule in _mappings(spec.get("rules")):
-        for backend in _mappings(rule.get("backendRefs")):
+    for rule in mappings(spec.get("rules")):
+        for backend in mappings(rule.get("backendRefs")):
             if backend.get("name"):
                 yield Reference(
                     str(backend.get("group") or ""),
@@ -117,20 +118,11 @@ def _services_of_route(spec: Mapping[str, Any]) -> Iterator[Reference]:
 
 def _services_of_virtual_service(spec: Mapping[str, Any]) -> Iterator[Reference]:
     for protocol in ("http", "tcp", "tls"):
-        for rule in _mappings(spec.get(protocol)):
-            for route in _mappings(rule.get("route")):
+        for rule in mappings(spec.get(protocol)):
+            for route in mappings(rule.get("route")):
                 # A short name, or `name.namespace.svc.cluster.local`.
-                host = str(_mapping(route.get("destination")).get("host", ""))
+                host = str(mapping(route.get("destination")).get("host", ""))
                 name, _, rest = host.partition(".")
                 namespace = rest.partition(".")[0]
                 if name and (not rest or rest.partition(".")[2] in ("", "svc", "svc.cluster.local")):
                     yield Reference("", "Service", name, namespace)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _mappings(value: Any) -> Sequence[Mapping[str, Any]]:
-    """The items of a list that are mappings."""
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

@@ -54,7 +54,7 @@ async def _load(
     await follower.wait_until_synced(kinds, SYNC_TIMEOUT)
     await _look_up(cluster, assignment.manifests, namespace, application)
     refused = {kind: error for kind in kinds if (error := follower.error_of(kind))}
-    shown = to_resources(follower.objects.tree(application))
+    shown = to_resources(follower.objects.tree(application), cluster.api.clock.now())
     return [*shown, *_not_shown(assignment.manifests, refused)]
 
 
@@ -95,8 +95,11 @@ def _not_shown(manifests: Sequence[Manifest], refused: Mapping[Kind, PipecdError
             )
 
 
-def to_resources(seen: Sequence[SeenObject]) -> Sequence[Resource]:
-    """The resources of objects, sorted by kind and name, with their owners and what refers to them."""
+def to_resources(seen: Sequence[SeenObject], now: float) -> Sequence[Resource]:
+    """The resources of objects, sorted by kind and name, with their owners and what refers to them.
+
+    Their health is that of the time `now` (epoch seconds).
+    """
     uids = {item.uid for item in seen}
     related = _related(seen)
     ordered = sorted(seen, key=lambda item: (item.kind, item.namespace, item.name))
@@ -109,12 +112,13 @@ def to_resources(seen: Sequence[SeenObject]) -> Sequence[Resource]:
             name=item.name,
             parents=[owner for owner in item.owners if owner in uids],
             related=related.get(item.uid, ()),
-            health=item.health,
-            health_reason=item.reason,
+            health=health,
+            health_reason=reason,
             created_at=item.created_at,
             updated_at=item.updated_at,
         )
         for item in ordered
+        for health, reason in [item.health_at(now)]
     ]
 
 

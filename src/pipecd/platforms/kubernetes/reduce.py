@@ -8,17 +8,18 @@ import json
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from pipecd.model.resource import Health
 from pipecd.platforms.kubernetes.cluster.api import Object
-from pipecd.platforms.kubernetes.cluster.seen import SeenObject
+from pipecd.platforms.kubernetes.cluster.seen import Later, SeenObject
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.health.fields import epoch_seconds
+from pipecd.platforms.kubernetes.health.rules import HealthRules
+from pipecd.platforms.kubernetes.health.states import Broken, Ready, State, Waiting
 from pipecd.platforms.kubernetes.links import labels_of, links_of
 from pipecd.platforms.kubernetes.mark import APPLICATION, belongs_to
 from pipecd.platforms.kubernetes.normal import SERVER_METADATA
-from pipecd.platforms.kubernetes.ready import Broken, Ready, lost_readiness, pod_problem, shown_state_of
 
 MAX_REASON_LENGTH = 1_000
 _MAX_OWNERS = 16
@@ -28,7 +29,8 @@ _MAX_INTERNED = 1_000
 class Reducer:
     """Of one cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: HealthRules) -> None:
+        self._rules = rules
         #: The label sets of pods; those of one workload are equal.
         self._labels: OrderedDict[tuple[tuple[str, str], ...], Mapping[str, str]] = OrderedDict()
 
@@ -40,7 +42,8 @@ class Reducer:
         application = str((metadata.get("annotations") or {}).get(APPLICATION, ""))
         if not application or not belongs_to(live, application):
             application = ""
-        health, reason = _health(live)
+        state = self._rules.state_of(live, has_status=kind.has_status and self.needs_content(kind))
+        health, reason = _health(state)
         version = str(metadata.get("resourceVersion", ""))
         return SeenObject(
             uid=str(metadata["uid"]),
@@ -53,6 +56,7 @@ class Reducer:
             owners=_owners(metadata),
             health=health,
             reason=reason,
+            later=_later(state),
             created_at=epoch_seconds(metadata.get("creationTimestamp")),
             updated_at=_updated_at(metadata),
             generation=int(metadata.get("generation") or 0),
@@ -68,17 +72,22 @@ class Reducer:
         return found
 
 
-def _health(live: Object) -> tuple[Health, str]:
-    match shown_state_of(live):
+def _health(state: State) -> tuple[Health, str]:
+    match state:
         case Ready(note):
             health = Health.HEALTHY
         case Broken(note):
             health = Health.UNHEALTHY
-        case waiting:
-            health, note = Health.UNKNOWN, waiting.note
-            if live["kind"] == "Pod" and (problem := pod_problem(live) or lost_readiness(live)):
-                health, note = Health.UNHEALTHY, problem
+        case Waiting(note, problem):
+            health, note = (Health.UNHEALTHY, problem) if problem else (Health.UNKNOWN, note)
     return health, note[:MAX_REASON_LENGTH]
+
+
+def _later(state: State) -> Later | None:
+    if not isinstance(state, Waiting) or state.then is None:
+        return None
+    health, reason = _health(state.then)
+    return Later(at=state.until, health=health, reason=reason)
 
 
 def _owners(metadata: Mapping[str, Any]) -> tuple[str, ...]:
@@ -100,11 +109,3 @@ def _updated_at(metadata: Mapping[str, Any]) -> int:
     entries: Sequence[Mapping[str, Any]] = metadata.get("managedFields") or ()
     latest = max((str(entry.get("time", "")) for entry in entries), default="")
     return epoch_seconds(latest or metadata.get("creationTimestamp"))
-
-
-def epoch_seconds(value: object) -> int:
-    """Of a time such as `2026-01-01T10:00:00Z`; 0 if it is not one."""
-    try:
-        return int(datetime.fromisoformat(str(value)).timestamp()) if value else 0
-    except (ValueError, OverflowError):
-        return 0

@@ -14,6 +14,7 @@ from pipecd.platforms.kubernetes.cluster.follow import Follower, Scope
 from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
 from pipecd.platforms.kubernetes.cluster.types import split_api_version
 from pipecd.platforms.kubernetes.config import Provider, ResourceMatcher
+from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.reduce import Reducer
 
 
@@ -23,6 +24,7 @@ class Cluster:
     kinds: Discovery
     #: What is known of the cluster's objects, while the platform watches it.
     follower: Follower
+    health: HealthRules
 
 
 @asynccontextmanager
@@ -43,8 +45,9 @@ async def connect(provider: Provider | None) -> AsyncIterator[Cluster]:
         async with open_client(
             access, per_second=settings.api_qps, burst=settings.api_burst, load=load
         ) as api:
-            kinds = Discovery(api)
-            yield Cluster(api=api, kinds=kinds, follower=Follower(api, kinds, Reducer(), _scope(settings)))
+            kinds, health = Discovery(api), HealthRules()
+            follower = Follower(api, kinds, Reducer(health), _scope(settings))
+            yield Cluster(api=api, kinds=kinds, follower=follower, health=health)
 
     async with shared_connection(key, open_cluster, max_age=math.inf, survives_errors=True) as cluster:
         yield cluster

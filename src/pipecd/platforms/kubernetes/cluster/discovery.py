@@ -122,9 +122,11 @@ class Discovery:
                 except PipecdError as error:
                     log.warning("api_version_not_discovered", api_version=api_version, error=str(error))
                     return None
+            resources = answer.get("resources") or ()
+            names = {item["name"] for item in resources}
             return [
-                _legacy(api_version, item)
-                for item in answer.get("resources") or ()
+                _legacy(api_version, item, has_status=f"{item['name']}/status" in names)
+                for item in resources
                 if "/" not in item["name"]
             ]
 
@@ -167,10 +169,11 @@ def _resource_type(group: str, version: str, item: Mapping[str, Any]) -> Resourc
         plural=str(item["resource"]),
         namespaced=item.get("scope") == "Namespaced",
         verbs=frozenset(item.get("verbs") or ()),
+        has_status=any(found.get("subresource") == "status" for found in item.get("subresources") or ()),
     )
 
 
-def _legacy(api_version: str, item: Mapping[str, Any]) -> ResourceType:
+def _legacy(api_version: str, item: Mapping[str, Any], *, has_status: bool) -> ResourceType:
     group, version = split_api_version(api_version)
     return ResourceType(
         group=group,
@@ -179,6 +182,7 @@ def _legacy(api_version: str, item: Mapping[str, Any]) -> ResourceType:
         plural=str(item["name"]),
         namespaced=bool(item.get("namespaced")),
         verbs=frozenset(item.get("verbs") or ()),
+        has_status=has_status,
     )
 
 

@@ -122,6 +122,8 @@ class Follower:
         self._looked_up: OrderedDict[tuple[str, ...], float] = OrderedDict()
         self._deleted: OrderedDict[str, None] = OrderedDict()
         self._to_list: set[str] = set()
+        #: When the health of objects changes that do not change (epoch seconds).
+        self._due: dict[str, float] = {}
 
     @property
     def running(self) -> bool:
@@ -199,6 +201,7 @@ class Follower:
                     self._running = True
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._list_requested(), name="list created objects")
+                        tasks.create_task(self._announce_due(), name="announce changes of health")
                         while True:
                             self._wake.clear()
                             await self._update(tasks)
@@ -209,6 +212,7 @@ class Follower:
                     self.objects.clear()
                     self.unlabelled.clear()
                     self._looked_up.clear()
+                    self._due.clear()
         finally:
             self._subscribers.remove(on_change)
 
@@ -350,6 +354,10 @@ class Follower:
         record = self._reduce(kind, item)
         known = self.objects.get(record.uid)
         self.objects.put(record)
+        if record.later is not None:
+            self._due[record.uid] = record.later.at
+        else:
+            self._due.pop(record.uid, None)
         if record.application and (known is None or not known.application):
             self._on_marked(record)
         if (kind.group, kind.kind) == ("apiextensions.k8s.io", "CustomResourceDefinition"):
@@ -360,6 +368,14 @@ class Follower:
         is_new = record.created_at and self._api.clock.now() - record.created_at < _NEW
         if self.objects.dropped_unclaimed and record.namespace and not is_new:
             self._to_list.add(record.namespace)
+
+    async def _announce_due(self) -> None:
+        while True:
+            await self._api.clock.sleep(1.0)
+            now = self._api.clock.now()
+            for uid in [uid for uid, at in self._due.items() if at <= now]:
+                del self._due[uid]
+                self.objects.announce(uid)
 
     async def _list_requested(self) -> None:
         while True:

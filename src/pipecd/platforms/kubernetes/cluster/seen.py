@@ -54,6 +54,15 @@ class Selector:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """The health that follows at a time (epoch seconds) if the object does not change."""
+
+    at: float
+    health: Health
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeenObject:
     """Times are epoch seconds, 0 if unknown."""
 
@@ -68,6 +77,7 @@ class SeenObject:
     owners: Sequence[str] = ()
     health: Health = Health.UNKNOWN
     reason: str = ""
+    later: Later | None = None
     created_at: int = 0
     updated_at: int = 0
     generation: int = 0
@@ -87,11 +97,17 @@ class SeenObject:
         """The same as `Placed.identity` of the object's manifest."""
         return self.group, self.kind, self.namespace, self.name
 
+    def health_at(self, now: float) -> tuple[Health, str]:
+        """The health at a time (epoch seconds), and its reason."""
+        if self.later is not None and now >= self.later.at:
+            return self.later.health, self.later.reason
+        return self.health, self.reason
+
     def differs(self, other: "SeenObject") -> bool:
         """Whether more changed than the version, such as noise in the status."""
         return (
-            (self.health, self.reason, self.content, self.generation, self.application)
-            != (other.health, other.reason, other.content, other.generation, other.application)
+            (self.health, self.reason, self.later, self.content, self.generation, self.application)
+            != (other.health, other.reason, other.later, other.content, other.generation, other.application)
             or tuple(self.owners) != tuple(other.owners)
             or tuple(self.links) != tuple(other.links)
             or self.labels != other.labels
@@ -166,6 +182,11 @@ class SeenObjects:
             affected = self._applications_of(uid)
             self._drop(uid)
             self._announce(affected)
+
+    def announce(self, uid: str) -> None:
+        """The health of the object changed because time passed."""
+        if uid in self._objects:
+            self._announce(self._applications_of(uid))
 
     def retain(self, kind: Kind, uids: Collection[str]) -> None:
         """Of the kind, only these objects exist."""

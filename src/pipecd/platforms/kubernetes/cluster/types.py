@@ -18,6 +18,8 @@ class ResourceType:
     plural: str
     namespaced: bool
     verbs: Set[str] = frozenset()
+    #: Whether its status is written separately, by its controller.
+    has_status: bool = False
 
     @property
     def api_version(self) -> str:

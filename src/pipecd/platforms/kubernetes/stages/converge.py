@@ -16,16 +16,16 @@ from pipecd.platforms.kubernetes.apply import (
     MustRecreate,
     Placed,
     apply,
-    describe_deletion,
     find_live,
     place,
 )
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
+from pipecd.platforms.kubernetes.health.kinds import OUTDATED
+from pipecd.platforms.kubernetes.health.states import Broken, Ready, State, Waiting, state_at
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import MANAGER
 from pipecd.platforms.kubernetes.owned import identity_of, list_live
-from pipecd.platforms.kubernetes.ready import OUTDATED, Broken, Ready, Waiting, is_workload, state_of
 from pipecd.platforms.kubernetes.stages import job as settings
 from pipecd.platforms.kubernetes.stages import recreate
 from pipecd.platforms.kubernetes.stages.job import Job, Step
@@ -266,7 +266,7 @@ async def _wait_until_ready(
     pending = [
         await place(job.cluster, manifest, job.namespace)
         for manifest in manifests
-        if every_kind or is_workload(manifest.api_version, manifest.kind)
+        if every_kind or job.cluster.health.is_waited_for(manifest.api_version, manifest.kind)
     ]
     notes: dict[str, str] = {}
     while pending:
@@ -283,13 +283,12 @@ async def _wait_until_ready(
     return await _still_waiting(job, pending, notes, saved) if pending else None
 
 
-async def _state(job: Job, placed: Placed) -> Ready | Waiting | Broken:
+async def _state(job: Job, placed: Placed) -> State:
     live = await find_live(job.cluster, placed)
     if live is None:
         return Broken("it was deleted by another program")
-    if live["metadata"].get("deletionTimestamp"):
-        return Waiting(f"is being deleted{describe_deletion(live)}")
-    return state_of(live)
+    state = job.cluster.health.state_of(live, has_status=placed.type.has_status)
+    return state_at(state, job.work.now)
 
 
 async def _still_waiting(

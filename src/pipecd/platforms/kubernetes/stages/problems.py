@@ -12,7 +12,7 @@ from typing import Any
 from pipecd.errors import PipecdError
 from pipecd.platforms.kubernetes.apply import Placed, find_live
 from pipecd.platforms.kubernetes.cluster.api import Object
-from pipecd.platforms.kubernetes.ready import pod_problem
+from pipecd.platforms.kubernetes.health.pods import pod_problem
 from pipecd.platforms.kubernetes.stages.job import Job
 
 #: Of the log of a container that are shown.

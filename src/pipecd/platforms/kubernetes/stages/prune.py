@@ -13,10 +13,11 @@ from typing import Any
 from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.kubernetes import order
-from pipecd.platforms.kubernetes.apply import describe_deletion, find_live, place
+from pipecd.platforms.kubernetes.apply import find_live, place
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind, preferred
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.health.deletion import describe_deletion
 from pipecd.platforms.kubernetes.manifest import Key, Manifest
 from pipecd.platforms.kubernetes.mark import RESOURCE_KEY, belongs_to
 from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned

@@ -1,13 +1,14 @@
 """Whether a variant can serve traffic: it has ready pods, behind the service that would get the traffic."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pipecd.errors import ConfigError, NotFound
 from pipecd.platforms.kubernetes.apply import find_live, place
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
-from pipecd.platforms.kubernetes.ready import Ready, is_workload, state_of
+from pipecd.platforms.kubernetes.health.fields import conditions_of
+from pipecd.platforms.kubernetes.health.pods import is_ready
+from pipecd.platforms.kubernetes.health.states import Ready
 from pipecd.platforms.kubernetes.stages.job import Job
 from pipecd.platforms.kubernetes.traffic import Routing, istio
 from pipecd.platforms.kubernetes.variants import PRIMARY, is_service, select_workloads
@@ -40,16 +41,18 @@ async def why_primary_cannot_carry(job: Job, routing: Routing) -> str:
         live = await find_live(job.cluster, placed)
         if live is None:
             return f"{placed} does not exist"
-        if not _is_available(live):
+        if not _is_available(job, live):
             return f"{placed} is not available"
     return ""
 
 
-def _is_available(live: Object) -> bool:
+def _is_available(job: Job, live: Object) -> bool:
     if live["kind"] == "Deployment":
-        conditions = (live.get("status") or {}).get("conditions") or ()
-        return any((found.get("type"), found.get("status")) == ("Available", "True") for found in conditions)
-    return not is_workload(live["apiVersion"], live["kind"]) or isinstance(state_of(live), Ready)
+        return conditions_of(live.get("status"))["Available"].status == "True"
+    health = job.cluster.health
+    return not health.is_waited_for(live["apiVersion"], live["kind"]) or isinstance(
+        health.state_of(live), Ready
+    )
 
 
 async def _pod_selector(job: Job, routing: Routing, variant: str) -> Mapping[str, str]:
@@ -120,13 +123,7 @@ async def _has_ready_pod(job: Job, namespace: str, labels: Mapping[str, str]) ->
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     pages = job.cluster.api.list_pages(kind, namespace, label_selector=selector)
     async for _, pods in pages:
-        if any(_is_ready(pod) for pod in pods):
+        if any(is_ready(pod) for pod in pods):
             await pages.aclose()
             return True
     return False
-
-
-def _is_ready(pod: Any) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    ready = any((found.get("type"), found.get("status")) == ("Ready", "True") for found in conditions)
-    return ready and not pod["metadata"].get("deletionTimestamp")

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from pipecd.platforms.kubernetes.config import Gateway, KubernetesApp
+from pipecd.platforms.kubernetes.health.kinds import route_state
+from pipecd.platforms.kubernetes.health.states import Broken, Waiting
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.traffic.backends import (
     Backend,
@@ -87,21 +89,13 @@ def primary_service(routed: Routed) -> str:
 
 def pending(live: Manifest) -> str:
     """Why a Gateway has not accepted the route, by its status; empty if all have."""
-    spec, status = live.spec, live.body.get("status") or {}
-    generation = live.body["metadata"].get("generation", 0)
-    parents = status.get("parents") or ()
-    if not parents and spec.get("parentRefs"):
-        return "no Gateway has accepted it yet"
-    for parent in parents:
-        name = (parent.get("parentRef") or {}).get("name", "")
-        conditions = {found.get("type"): found for found in parent.get("conditions") or ()}
-        for wanted in ("Accepted", "ResolvedRefs"):
-            condition = conditions.get(wanted)
-            if condition is None or int(condition.get("observedGeneration") or 0) < generation:
-                return f"the Gateway {name} has not read it yet"
-            if condition.get("status") != "True":
-                return f"the Gateway {name}: {condition.get('reason', '')}: {condition.get('message', '')}"
-    return ""
+    match route_state(live.body):
+        case Waiting(note):
+            return note
+        case Broken(reason):
+            return reason
+        case _:
+            return ""
 
 
 def _rules(manifest: Manifest) -> Sequence[Mapping[str, Any]]:
