@@ -21,6 +21,7 @@ BENCHMARKS = (
     "large",
     "parallel",
     "shift",
+    "cloudrun",
     "container",
     "idle",
     "kubernetes",

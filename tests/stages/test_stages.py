@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from pipecd.config.stages import CustomSyncOptions, ScriptRunOptions, WaitApprovalOptions, WaitOptions
 from pipecd.errors import ConfigError, Refused
 from pipecd.model.notification import ApprovalRequested, DeploymentApproved
-from pipecd.model.stage import Again, Done, Failed
+from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed
 from pipecd.model.status import StageStatus
 from pipecd.stages import STAGES
 from tests.eventually import eventually
@@ -133,6 +134,14 @@ async def test_an_approval_may_be_skipped_only_by_an_approver(tmp_path: Path) ->
 
 def run(text: str, **more: object) -> ScriptRunOptions:
     return ScriptRunOptions.model_validate({"run": text, **more})
+
+
+async def test_a_script_gets_the_address_of_the_new_version(tmp_path: Path) -> None:
+    async with open_runner(tmp_path, FILES) as runner:
+        shared = {CANDIDATE_URL: "https://pipecd-abc---shop.run.app"}
+        runner.deployment = replace(runner.deployment, shared=shared)
+        await runner.run("SCRIPT_RUN", script, run("echo at $SR_CANDIDATE_URL"))
+        assert ("info", "at https://pipecd-abc---shop.run.app") in runner.log.lines
 
 
 async def test_a_script_runs_in_the_application_s_directory_with_variables_of_the_deployment(

@@ -211,6 +211,8 @@ class CloudRun:
 
     def _list(self, plural: str, query: Mapping[str, str]) -> Object:
         selectors = [part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part]
+        if any(len(part) != 2 or part[0].endswith("!") for part in selectors):
+            raise _invalid("labelSelector: the emulator knows only '='")
         # [ref] sorted by creation time, descending
         found = list(reversed(self.objects[plural].values()))
         for item in found:

@@ -32,12 +32,12 @@ async def connections() -> AsyncIterator[None]:
 def cloud() -> Iterator[CloudRun]:
     """Every change must leave all traffic on revisions that are ready (invariant 6)."""
     cloud = CloudRun(check_body=check_body)
-    cloud.after_change = lambda _: _check_traffic(cloud)
+    cloud.after_change = lambda _: check_traffic(cloud)
     yield cloud
     assert not cloud.violations
 
 
-def _check_traffic(cloud: CloudRun) -> None:
+def check_traffic(cloud: CloudRun) -> None:
     for name, service in cloud.objects["services"].items():
         routed = service["status"].get("traffic")
         if routed is None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipecd.quickstart.cloud_run import CloudRun
-from tests.platforms.aws.stage_runner import AwsRunner, Killer, assert_succeeded
-from tests.platforms.cloudrun.conftest import job, shares, tags
+from tests.platforms.aws.stage_runner import AwsRunner, Killer, assert_succeeded, failure_text
+from tests.platforms.cloudrun.conftest import job, service, shares, tags
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -41,3 +41,35 @@ async def test_a_killed_job_runs_once(
     killer = Killer(cloud, seed)  # type: ignore[arg-type]
     assert_succeeded(await runner.run("CLOUDRUN_JOB_SYNC", killer=killer, run=True))
     assert len(cloud.objects["executions"]) == 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_killed_rollback_of_a_failure_ends_as_an_undisturbed_one(
+    cloud: CloudRun, runner: AwsRunner, checkout: Callable[..., Path], seed: int
+) -> None:
+    """With revisions that are deleted, before and after."""
+    killer = Killer(cloud, seed, times=12)  # type: ignore[arg-type]
+    spec = {"input": {"keepRevisions": 0}}
+    runner.target = checkout("first", service("v1"), **spec)
+    assert_succeeded(await runner.run("CLOUDRUN_SYNC", killer=killer))
+    runner = runner.next_deployment(checkout("v2", **spec))
+    assert_succeeded(await runner.run("CLOUDRUN_SYNC", killer=killer))
+    failing = runner.next_deployment(checkout("broken", **spec))
+    failure_text(await failing.run("CLOUDRUN_SYNC", killer=killer))
+    assert_succeeded(await failing.run("ROLLBACK", killer=killer))
+    assert shares(cloud) == {"v2": 100} and tags(cloud) == {}
+    names = [name.split("-")[1] for name in cloud.objects["revisions"]]
+    assert names == ["v2", "broken"], "the first one was deleted, each was created once"
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_job_that_is_killed_while_its_stage_is_stopped_is_cancelled(
+    cloud: CloudRun, runner: AwsRunner, checkout: Callable[..., Path], seed: int
+) -> None:
+    runner.target = checkout("slow", job("slow"), input={"jobManifestFile": "job.yaml"})
+    killer = Killer(cloud, seed)  # type: ignore[arg-type]
+    await runner.run("CLOUDRUN_JOB_SYNC", killer=killer, calls=12, run=True)
+    await runner.stop("CLOUDRUN_JOB_SYNC", run=True)
+    await runner.stop("CLOUDRUN_JOB_SYNC", run=True)
+    (execution,) = cloud.objects["executions"].values()
+    assert execution["status"]["cancelledCount"] == 1

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.errors import Refused
 from pipecd.model.drift import Drift
 from pipecd.model.resource import Health, Resource
 from pipecd.platforms.cloudrun import platform
+from pipecd.platforms.connections import connection_pool
 from pipecd.quickstart.cloud_run import CloudRun
 from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded
@@ -177,6 +179,30 @@ async def test_what_a_dry_run_answers_differently_by_itself_is_no_drift(
 
 async def test_a_deleted_service_is_drift(cloud: CloudRun, runner: AwsRunner) -> None:
     assert (await drift(runner)).summary == "Differs from Git: 1 missing"
+    assert_succeeded(await runner.run("CLOUDRUN_SYNC"))
+    async with connection_pool(SYSTEM_CLOCK):
+        assert (await drift(runner)).in_sync
+        assert len(await resources(runner)) == 2
+    del cloud.objects["services"][SERVICE]
+    async with connection_pool(SYSTEM_CLOCK):
+        assert (await drift(runner)).summary == "Differs from Git: 1 missing"
+        assert await resources(runner) == []
+
+
+@pytest.mark.parametrize("dry_runs", [True, False])
+async def test_values_of_a_job_that_may_be_secrets_are_hidden(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout, dry_runs: bool
+) -> None:
+    manifest = job("j1")
+    container = manifest["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": "API_TOKEN", "value": "swordfish"}]
+    runner.target = checkout("job", manifest, input={"jobManifestFile": "job.yaml"})
+    assert_succeeded(await runner.run("CLOUDRUN_JOB_SYNC"))
+    live = cloud.objects["jobs"][JOB]["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]
+    live["env"][0]["value"] = "sesame"
+    cloud.dry_runs = dry_runs
+    details = (await drift(runner)).details
+    assert "API_TOKEN" in details and "swordfish" not in details and "sesame" not in details
 
 
 async def test_values_that_may_be_secrets_are_hidden(

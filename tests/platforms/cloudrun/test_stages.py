@@ -188,6 +188,89 @@ async def test_a_concurrent_change_is_not_overwritten(
     assert versions[0] is None and all(versions[1:]), "every update names the version that was read"
 
 
+async def test_a_change_between_reading_and_writing_is_kept(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout
+) -> None:
+    """At each update of the deployment, another program sets a tag first."""
+    await deployed(runner)
+    added: list[str] = []
+
+    def set_tag(call: Call, after: bool) -> None:
+        if call.name == "ReplaceServices" and not after and len(added) < 3:
+            live = cloud.objects["services"][SERVICE]
+            added.append(f"review-{len(added)}")
+            point = {"revisionName": "shop-v1-commit", "percent": 0, "tag": added[-1]}
+            live["spec"]["traffic"].append(point)
+            live["status"]["traffic"].append(point)
+            live["metadata"]["resourceVersion"] += "x"
+
+    cloud.intercept = set_tag
+    runner = runner.next_deployment(checkout("v2"))
+    assert_succeeded(await runner.run("CLOUDRUN_PROMOTE", percent=40))
+    assert shares(cloud) == {"v2": 40, "v1": 60}
+    assert set(tags(cloud)) == {*added, "pipecd-commit"} and len(added) == 3
+    assert_succeeded(await runner.run("ROLLBACK"))
+    assert shares(cloud) == {"v1": 100} and set(tags(cloud)) == set(added)
+
+
+@pytest.mark.parametrize("calls", range(1, 11))
+@pytest.mark.parametrize("stage", ["CLOUDRUN_SYNC", "CLOUDRUN_PROMOTE"])
+async def test_a_stage_that_is_cancelled_at_any_step_is_rolled_back(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout, stage: str, calls: int
+) -> None:
+    await deployed(runner)
+    runner = runner.next_deployment(checkout("v2"))
+    options = {"percent": 50} if stage == "CLOUDRUN_PROMOTE" else {}
+    await runner.run(stage, calls=calls, **options)
+    assert_succeeded(await runner.run("ROLLBACK"))
+    cloud.settle()
+    assert shares(cloud) == {"v1": 100} and tags(cloud) == {}
+    again = runner.next_deployment(checkout("v3"))
+    again.running = again.running and runner.running
+    assert_succeeded(await again.run("CLOUDRUN_SYNC"))
+    assert shares(cloud) == {"v3": 100}
+
+
+async def test_revisions_with_traffic_stay(cloud: CloudRun, runner: AwsRunner, checkout: Checkout) -> None:
+    """A deployment may end with less than all traffic moved; then none is deleted."""
+    spec = {"input": {"keepRevisions": 0}}
+    runner.target = checkout("first", service("v1"), **spec)
+    await deployed(runner)
+    for name in ("v2", "v3"):
+        runner = runner.next_deployment(checkout(name, **spec))
+        assert_succeeded(await runner.run("CLOUDRUN_PROMOTE", percent=50))
+    assert shares(cloud) == {"v3": 50, "v2": 25, "v1": 25}
+    runner = runner.next_deployment(checkout("v4", **spec))
+    await deployed(runner)
+    assert len(cloud.objects["revisions"]) == 1, "when the others have no traffic any more"
+
+
+async def test_revisions_of_others_stay(cloud: CloudRun, runner: AwsRunner, checkout: Checkout) -> None:
+    await deployed(runner)
+    del cloud.objects["revisions"]["shop-v1-commit"]["metadata"]["labels"]["pipecd-dev-application"]
+    for name in ("v2", "v3"):
+        runner = runner.next_deployment(checkout(name, input={"keepRevisions": 0}))
+        await deployed(runner)
+    assert [name.split("-")[1] for name in cloud.objects["revisions"]] == ["v1", "v3"]
+
+
+async def test_answers_of_any_length_are_cut(
+    cloud: CloudRun, runner: AwsRunner, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deployed(runner)
+    monkeypatch.setattr("pipecd.quickstart.cloud_run._message", lambda revision: "y" * 100_000)
+    status = cloud._revision_status
+
+    def long_status(revision: dict[str, Any]) -> dict[str, Any]:
+        answer = status(revision)
+        answer["conditions"][0]["message"] = "x" * 1_000_000
+        return {**answer, "logUrl": "https://" + "z" * 1_000_000}
+
+    cloud._revision_status = long_status  # type: ignore[method-assign]
+    text = failure_text(await runner.next_deployment(checkout("broken")).run("CLOUDRUN_SYNC"))
+    assert len(text) < 5000
+
+
 async def test_traffic_that_another_program_changes_again_and_again(
     cloud: CloudRun, runner: AwsRunner, checkout: Checkout
 ) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipecd.platforms.cloudrun.google_errors import MAX_MESSAGE_LENGTH
+
 Object = Mapping[str, Any]
 
 
@@ -35,7 +37,7 @@ def state_of(live: Object, condition: str = "Ready") -> State:
         case "False":
             return State(False, _messages(conditions, decisive))
         case _:
-            return State(None, str(decisive.get("message") or "in progress"))
+            return State(None, str(decisive.get("message") or "in progress")[:MAX_MESSAGE_LENGTH])
 
 
 def _messages(conditions: Mapping[str, Object], decisive: Object) -> str:
@@ -48,6 +50,5 @@ def _messages(conditions: Mapping[str, Object], decisive: Object) -> str:
         ),
     ]
     messages = [str(item.get("message") or item.get("reason") or "") for item in failed]
-    return (
-        "; ".join(dict.fromkeys(message for message in messages if message)) or "it failed without a message"
-    )
+    text = "; ".join(dict.fromkeys(message for message in messages if message))
+    return text[:MAX_MESSAGE_LENGTH] or "it failed without a message"

@@ -32,7 +32,9 @@ async def _service(client: CloudRunClient, name: str) -> Sequence[Resource]:
     if service is None:
         return []
     shares, tags = traffic.shares_of(service), traffic.tags_of(service)
-    top = _resource(service, "Service", notes=[str((service.get("status") or {}).get("url") or "")])
+    top = _resource(
+        service, "Service", notes=[str((service.get("status") or {}).get("url") or "")[: traffic.MAX_URL]]
+    )
     used = {*shares, *tags.values()}
     if not used:
         return [top]

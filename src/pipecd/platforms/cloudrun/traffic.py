@@ -13,6 +13,8 @@ Shares = Mapping[str, int]
 TAG_PREFIX = "pipecd-"
 #: A tag and the service's name are parts of a host name, of at most 63 characters.
 MAX_TAG_AND_NAME = 46
+#: Of an address (characters).
+MAX_URL = 2000
 
 
 def shares_of(service: Mapping[str, Any]) -> Shares:
@@ -107,7 +109,7 @@ def url_of_tag(service: Mapping[str, Any], tag: str) -> str:
     """The address of the revision with the tag; empty while Cloud Run has not published it."""
     for target in (service.get("status") or {}).get("traffic") or ():
         if tag and target.get("tag") == tag:
-            return str(target.get("url") or "")
+            return str(target.get("url") or "")[:MAX_URL]
     return ""
 
 

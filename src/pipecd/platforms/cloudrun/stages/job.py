@@ -11,6 +11,7 @@ from typing import Any
 
 from pipecd.errors import AlreadyExists, Conflict, Refused, Temporary
 from pipecd.model.stage import Again, Done, Failed, Outcome, Source, Work
+from pipecd.platforms.cloudrun import traffic
 from pipecd.platforms.cloudrun.client import CloudRunClient, Object, connect
 from pipecd.platforms.cloudrun.config import JobOptions
 from pipecd.platforms.cloudrun.health import state_of
@@ -170,7 +171,7 @@ def _follow(work: Work[Any], name: str, execution: Object) -> Outcome:
     if state.ready:
         work.log.success(f"{name} has ended: {counts}")
         return Done(note=f"{name}: {counts}")
-    logs = status.get("logUri")
+    logs = str(status.get("logUri") or "")[: traffic.MAX_URL]
     return Failed(
         reason=f"the execution {name} failed: {state.message} ({counts})",
         remedy=f"see its logs at {logs}" if logs else "see its logs in the Google Cloud console",

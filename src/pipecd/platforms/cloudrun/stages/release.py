@@ -129,7 +129,7 @@ async def create_revision(release: Release, live: Object | None) -> Step:
     if state.ready is None:
         return wait(work, f"ready-{name}", f"revision {name} to be ready: {state.message}")
     if state.ready is False:
-        logs = (found.get("status") or {}).get("logUrl")
+        logs = str((found.get("status") or {}).get("logUrl") or "")[: traffic.MAX_URL]
         return Failed(
             reason=f"revision {name} is not ready: {state.message}",
             remedy=f"see its logs at {logs}" if logs else "see its logs in the Google Cloud console",
