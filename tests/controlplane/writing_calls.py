@@ -274,6 +274,7 @@ WRITES = {
 NOT_AUDITED = {
     "PipedService/ReportStat": {"piped_stats": b"up 1\n"},
     "AgentService/Beat": {"instance": "process"},
+    "AgentService/AnswerResourceRequest": {"id": "unknown"},
     "PipedService/ReportStageLogs": {
         "deployment_id": "pending",
         "stage_id": "analysis",

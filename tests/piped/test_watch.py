@@ -14,6 +14,7 @@ from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.watch import ChangeHandlers, watch
 from pipecd.piped.settings import WatchSettings
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange
+from pipecd.schema.pipecd.v1.details_pb2 import ResourceRequest
 from tests.virtual_clock import VirtualClock
 
 GRANTED = AgentChange(kind=AgentChange.LEASE_GRANTED)
@@ -60,6 +61,8 @@ async def watching(
     handlers = ChangeHandlers(
         **{name: lambda name=name: notified.append(name) for name in names},
         repository=lambda remote: notified.append(f"repository {remote}"),
+        resource_request=lambda request: notified.append(f"request {request.id}"),
+        request_cancelled=lambda id: notified.append(f"cancelled {id}"),
     )
     task = asyncio.create_task(watch(streams, "i", handlers, leadership, clock, WatchSettings()))
     try:
@@ -169,3 +172,15 @@ async def test_what_must_stop_stays_stopped_while_the_stream_is_down(
         available = True
         await clock.advance(11)
         assert w.leadership.lease.may_begin is (announced == AgentChange.LEASE_GRANTED)
+
+
+async def test_requests_are_passed_on_and_end_with_the_stream(clock: VirtualClock) -> None:
+    async def breaks_off() -> AsyncGenerator[AgentChange]:
+        request = ResourceRequest(id="1")
+        yield AgentChange(kind=AgentChange.RESOURCE_REQUEST, resource_request=request)
+        yield AgentChange(kind=AgentChange.RESOURCE_REQUEST_CANCELLED, id="1")
+        raise Temporary("away")
+
+    async with watching(clock, breaks_off) as w:
+        await clock.advance(0.1)
+        assert w.notified[:3] == ["request 1", "cancelled 1", "cancelled "]

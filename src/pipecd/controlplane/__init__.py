@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from pipecd.clock import SYSTEM_CLOCK, Clock, timeout
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.controlplane import jobs
+from pipecd.controlplane.agent_requests import AgentRequests
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes
@@ -110,6 +111,7 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             credentials=credentials,
             clock=clock,
             settings=settings,
+            agent_requests=AgentRequests(clock, settings.agent_requests),
             proxies=TrustedProxies(spec.trusted_proxies),
             key_lifetimes=KeyLifetimes(
                 api_key=int(spec.keys.max_api_key_lifetime.total_seconds()),

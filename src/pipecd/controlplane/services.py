@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from pipecd.clock import Clock
+from pipecd.controlplane.agent_requests import AgentRequests
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes, Keys
@@ -24,6 +25,7 @@ class Services:
     credentials: CredentialCache
     clock: Clock
     settings: Settings
+    agent_requests: AgentRequests
     keys: Keys = field(default_factory=Keys)
     key_lifetimes: KeyLifetimes = field(default_factory=KeyLifetimes)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)

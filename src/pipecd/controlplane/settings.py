@@ -112,9 +112,28 @@ class AuthSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgentRequestSettings:
+    """Requests that agents answer while a user waits (`agent_requests`, `rpc.details`)."""
+
+    #: Open requests for one agent, logs included, and for one project. Each log is a stream of the agent.
+    max_per_piped: int = 32
+    max_per_project: int = 100
+    #: How long an agent may take for its answer, or the first part of it (seconds): less than the timeout of
+    #: the console's calls.
+    answer_timeout: float = 15.0
+    #: How long a user's connection may not take a part of an answer (seconds).
+    read_timeout: float = 15.0
+    #: Interval of messages on the stream of a log (seconds), and of checks that its user may still read it.
+    log_heartbeat_interval: float = 10.0
+    #: A log is followed for so long (seconds); then the console opens another stream.
+    max_log_duration: float = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     store: StoreSettings = StoreSettings()
     stage_logs: StageLogSettings = StageLogSettings()
     watch: WatchSettings = WatchSettings()
     auth: AuthSettings = AuthSettings()
     connections: ConnectionSettings = ConnectionSettings()
+    agent_requests: AgentRequestSettings = AgentRequestSettings()

@@ -23,6 +23,8 @@ class Resource(IntEnum):
     PROJECT = 6
     API_KEY = 7
     INSIGHT = 8
+    #: Ours: logs of an application's containers. They have the labels of the application.
+    CONTAINER_LOG = 1000
 
 
 class Action(IntEnum):
@@ -35,7 +37,7 @@ class Action(IntEnum):
 
 
 #: The kinds of resource whose records have labels.
-LABELLED = frozenset({Resource.APPLICATION, Resource.DEPLOYMENT, Resource.EVENT})
+LABELLED = frozenset({Resource.APPLICATION, Resource.DEPLOYMENT, Resource.EVENT, Resource.CONTAINER_LOG})
 
 Labels = Mapping[str, str]
 
@@ -72,7 +74,11 @@ _COMMON = (
 
 BUILT_IN: Mapping[str, Sequence[Policy]] = {
     ADMIN: (_policy((Resource.ALL,), (Action.ALL,)),),
-    EDITOR: (_policy(_DEPLOYMENT_RESOURCES, (Action.ALL,)), *_COMMON),
+    EDITOR: (
+        _policy(_DEPLOYMENT_RESOURCES, (Action.ALL,)),
+        _policy((Resource.CONTAINER_LOG,), (Action.GET,)),
+        *_COMMON,
+    ),
     VIEWER: (_policy(_DEPLOYMENT_RESOURCES, _READ), *_COMMON),
 }
 

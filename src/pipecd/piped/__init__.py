@@ -163,6 +163,8 @@ def _loops(
         commands=wakes.commands,
         events=components.event_watcher.check_soon,
         repository=on_repository_change,
+        resource_request=components.resource_requests.begin,
+        request_cancelled=components.resource_requests.cancel,
     )
     return {
         "view": poll(view, leadership, wakes, clock, settings.polling),
@@ -181,6 +183,7 @@ def _loops(
         "live state": components.live_state_reporter.run(),
         "drift": components.drift_detector.run(),
         "platform watches": components.platform_watches.run(),
+        "resource requests": components.resource_requests.run(),
         "events": components.event_watcher.run(),
         "discovery": repeat(
             "discovery",

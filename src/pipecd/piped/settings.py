@@ -164,6 +164,23 @@ class PlatformWatchSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResourceRequestSettings:
+    """Answering users' requests about resources (`observe.details`)."""
+
+    #: Requests that are answered at the same time, logs included; the control plane has the same limit.
+    max_requests: int = 32
+    #: How long reading details may take (seconds): less than the control plane waits.
+    timeout: float = 12.0
+    #: A log is followed for so long (seconds), also if the control plane does not cancel the request: longer
+    #: than it follows one.
+    max_log_duration: float = 3900.0
+    #: How long lines are collected before they are sent (seconds): lines appear within half a second.
+    batch_delay: float = 0.2
+    #: Of the lines that are sent together (characters).
+    max_batch_size: int = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
 class EventSettings:
     """The event watcher (`events.watcher`)."""
 
@@ -185,6 +202,7 @@ class Settings:
     drift: DriftSettings = field(default_factory=DriftSettings)
     desired_states: DesiredStateSettings = field(default_factory=DesiredStateSettings)
     platform_watches: PlatformWatchSettings = field(default_factory=PlatformWatchSettings)
+    resource_requests: ResourceRequestSettings = field(default_factory=ResourceRequestSettings)
     events: EventSettings = field(default_factory=EventSettings)
     #: An idle agent is unhealthy once the control plane has been unreachable for this long (seconds): longer
     #: than an upgrade of the control plane.

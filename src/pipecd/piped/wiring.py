@@ -20,6 +20,7 @@ from pipecd.piped.events.watcher import EventWatcher
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.notify.sinks.log import write_to_log
 from pipecd.piped.observe.desired_state import ObservationRequests
+from pipecd.piped.observe.details import ResourceRequests
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
 from pipecd.piped.observe.watches import PlatformWatches
@@ -53,6 +54,7 @@ class Components:
     drift_detector: DriftDetector
     live_state_reporter: LiveStateReporter
     platform_watches: PlatformWatches
+    resource_requests: ResourceRequests
     event_watcher: EventWatcher
     notifier: Notifier
     #: Set when a user requests a restart.
@@ -165,6 +167,9 @@ def build_components(
         live_state_reporter=live_state_reporter,
         platform_watches=PlatformWatches(
             view, leadership, providers, on_platform_change, clock, settings.platform_watches
+        ),
+        resource_requests=ResourceRequests(
+            view, client, observation_requests, redactor.text, clock, settings.resource_requests
         ),
         event_watcher=EventWatcher(
             EventRecords(client, clock),

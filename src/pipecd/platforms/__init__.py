@@ -5,7 +5,16 @@ differs.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,6 +23,7 @@ from pydantic import BaseModel
 
 from pipecd.config.application import ApplicationConfig, ApplicationSpec, SpecError
 from pipecd.model.deployment import Version
+from pipecd.model.details import DetailsRequest, LogLine, LogRequest, ResourceDetails
 from pipecd.model.drift import Drift
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.plan import Predefined as Predefined
@@ -54,6 +64,17 @@ class Compares:
     interval: float = 60.0
     #: Whether the provider's `config` (None without a provider) enables drift detection.
     enabled: Callable[[Any], bool] = lambda provider: True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """Optional capability: shows one resource of the live state to a user who waits for it."""
+
+    #: Raises NotFound unless the resource belongs to the application. What else cannot be read is a note.
+    load: Callable[[DetailsRequest], Awaitable[ResourceDetails]]
+    #: Follows the log of a container, as lists of lines that came together, the first of which may be empty.
+    #: Ends with the container; closing the iterator ends it earlier. Raises as `load`. None without logs.
+    follow_log: Callable[[LogRequest], AsyncIterator[Sequence[LogLine]]] | None = None
 
 
 #: Optional capability: follows the platform in the background, given the decoded `config` of a provider (None
@@ -118,6 +139,7 @@ class Platform(Generic[Desired]):
     observes: Observes | None = None
     compares: Compares | None = None
     watch: Watch | None = None
+    details: Details | None = None
 
 
 def deploys_by_script(source: Source, prefix: str) -> bool:

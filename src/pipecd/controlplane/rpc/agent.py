@@ -9,6 +9,8 @@ from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.errors import Refused
 from pipecd.schema.pipecd.v1.agent_pb2 import (
+    AnswerResourceRequestRequest,
+    AnswerResourceRequestResponse,
     BeatRequest,
     BeatResponse,
     ReportUnregisteredApplicationsRequest,
@@ -39,7 +41,15 @@ async def beat(services: Services, agent: Agent, request: BeatRequest) -> BeatRe
     return BeatResponse()
 
 
+async def answer_resource_request(
+    services: Services, agent: Agent, request: AnswerResourceRequestRequest
+) -> AnswerResourceRequestResponse:
+    is_wanted = await services.agent_requests.answer(agent.piped_id, request)
+    return AnswerResourceRequestResponse(cancelled=not is_wanted)
+
+
 HANDLERS: Mapping[str, Handler] = {
+    "AnswerResourceRequest": answer_resource_request,
     "Beat": beat,
     "Watch": watch.watch_agent,
     "ReportUnregisteredApplications": report_unregistered,

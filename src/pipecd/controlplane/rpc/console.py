@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.records import ownership, pipeds, suggestions
-from pipecd.controlplane.rpc import watch
+from pipecd.controlplane.rpc import details, watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
@@ -109,4 +109,6 @@ HANDLERS: Mapping[str, Handler] = {
     "SeePipeds": see_pipeds,
     "SeeStageLog": see_stage_log,
     "SeeLiveState": see_live_state,
+    "SeeResource": details.see_resource,
+    "FollowContainerLog": details.follow_container_log,
 }

@@ -6,6 +6,7 @@ its process holds the piped's lease; a second process gets LEASE_HELD and waits.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -46,6 +47,9 @@ _AGENT_KINDS: Mapping[str, AgentChange.Kind.ValueType] = {
     REPOSITORY: AgentChange.REPOSITORY,
 }
 
+#: Put into the queue of an agent's stream when there is something to send in its `Connection`.
+_WAKE = Change(kind="agent_request", project_id="", id="")
+
 #: The right that `watch_console` needs, as the schema says.
 WATCH_CONSOLE = Right(resource=Resource.APPLICATION, action=Action.LIST)
 
@@ -72,6 +76,9 @@ _LABELLED_KINDS: Mapping[str, type[Message]] = {
     "event": Event,
     "command": Command,
 }
+
+#: Of the kinds with labels, those whose records have notifications.
+_NOTIFIED = LABELLED - {Resource.CONTAINER_LOG}
 
 
 class RepositoryNotifier:
@@ -114,7 +121,10 @@ async def watch_agent(
     leases, stream = services.store.leases, str(uuid4())
     held: bool | None = None
     responding = True
-    with services.store.feed.subscribe() as changes:
+    with (
+        services.store.feed.subscribe() as changes,
+        services.agent_requests.connect(caller.piped_id, partial(_wake, changes)) as requests,
+    ):
         try:
             while True:
                 if await _revoked(services, caller):
@@ -128,6 +138,9 @@ async def watch_agent(
                     granted = await leases.acquire(lease, instance, times.lease_duration, stream=stream)
                 if granted is not held:
                     held = granted
+                    services.agent_requests.set_available(
+                        caller.piped_id, requests, available=held and request.answers_resource_requests
+                    )
                     yield AgentChange(kind=AgentChange.LEASE_GRANTED if held else AgentChange.LEASE_HELD)
                     log.info("agent_lease", piped=caller.piped_id, instance=instance, granted=held)
                     await _publish_presence(services, caller)
@@ -138,10 +151,12 @@ async def watch_agent(
                     await _publish_presence(services, caller)
                 interval = times.lease_renew_interval if held else times.lease_retry_interval
                 async for change in _changes_within(services.clock, changes, interval):
-                    for notification in _agent_notifications(change, caller):
+                    for notification in (*requests.take(), *_agent_notifications(change, caller)):
                         yield notification
                     if change.kind == "piped" and change.id == caller.piped_id:
                         break
+                for notification in requests.take():
+                    yield notification
                 yield AgentChange(kind=AgentChange.HEARTBEAT)
         finally:
             if await leases.release(lease, instance, stream=stream):
@@ -163,7 +178,7 @@ async def watch_console(
         while True:
             caller = await refresh_person(services, caller)
             check_right(caller, WATCH_CONSOLE)
-            restricted = any(caller.conditions(resource) is not None for resource in LABELLED)
+            restricted = any(caller.conditions(resource) is not None for resource in _NOTIFIED)
             yield ConsoleChange(kind=ConsoleChange.HEARTBEAT)
             async for change in _changes_within(services.clock, changes, interval):
                 if change is RESYNC:
@@ -228,6 +243,12 @@ def _agent_notifications(change: Change, caller: Agent) -> Sequence[AgentChange]
     if kind == AgentChange.REPOSITORY:
         return [AgentChange(kind=kind, remote=change.id)]
     return [AgentChange(kind=kind, id=change.id)]
+
+
+def _wake(changes: asyncio.Queue[Change]) -> None:
+    # A full queue is being read anyway.
+    if not changes.full():
+        changes.put_nowait(_WAKE)
 
 
 async def _revoked(services: Services, caller: Agent) -> bool:

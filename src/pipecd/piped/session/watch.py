@@ -17,6 +17,7 @@ from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.settings import WatchSettings
 from pipecd.retry import Backoff
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
+from pipecd.schema.pipecd.v1.details_pb2 import ResourceRequest
 
 log = structlog.get_logger()
 
@@ -30,6 +31,10 @@ class ChangeHandlers:
     commands: Callable[[], None]
     events: Callable[[], None]
     repository: Callable[[str], None]
+    #: Begins to answer a request.
+    resource_request: Callable[[ResourceRequest], None]
+    #: Nobody waits any more for the answer to the request with this id; empty means for any answer.
+    request_cancelled: Callable[[str], None]
 
     def notify_all(self) -> None:
         """Call every handler: notifications may have been missed."""
@@ -57,9 +62,8 @@ async def watch(
     backoff = Backoff(settings.reconnect_retry)
     while True:
         try:
-            async with aclosing(
-                client.stream(client.agent.Watch, AgentWatchRequest(instance=instance))
-            ) as stream:
+            request = AgentWatchRequest(instance=instance, answers_resource_requests=True)
+            async with aclosing(client.stream(client.agent.Watch, request)) as stream:
                 while True:
                     async with timeout(clock, settings.silence_timeout):
                         change = await anext(stream)
@@ -70,6 +74,7 @@ async def watch(
             leadership.set_lease(Lease.NOT_REQUIRED)
             await clock.sleep(settings.unsupported_interval)
         except (PipecdError, TimeoutError, StopAsyncIteration) as error:
+            handlers.request_cancelled("")
             _handle_disconnect(leadership, error)
             await clock.sleep(backoff.next_delay())
 
@@ -93,6 +98,10 @@ def _dispatch(change: AgentChange, handlers: ChangeHandlers, leadership: Leaders
             handlers.events()
         case AgentChange.REPOSITORY:
             handlers.repository(change.remote)
+        case AgentChange.RESOURCE_REQUEST:
+            handlers.resource_request(change.resource_request)
+        case AgentChange.RESOURCE_REQUEST_CANCELLED if change.id:
+            handlers.request_cancelled(change.id)
 
 
 def _handle_disconnect(leadership: Leadership, error: Exception) -> None:
