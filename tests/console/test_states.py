@@ -76,6 +76,7 @@ async def seed_deployments(w: World, agent: Client) -> tuple[str, str]:
         for index, name in enumerate(STAGE_NAMES)
     ]
     stages[-1].status, stages[-1].completed_at = StageStatus.STAGE_RUNNING, 0
+    stages[-1].metadata["candidate-url"] = "https://pipecd-abc---shop.run.app"
     await agent.call(
         agent.piped.ReportDeploymentPlanned,
         ReportDeploymentPlannedRequest(
@@ -99,6 +100,10 @@ async def test_a_deployment_that_waits_says_for_what(user: BrowserUser, w: World
     row = page.get_by_role("listitem").filter(has=page.locator(f"a[href='/deployments/{waiting}']"))
     await expect(row).to_contain_text("Waiting for approval")
     await expect(row).not_to_contain_text("Running")
+
+    await user.go(f"/deployments/{waiting}")
+    candidate = page.get_by_role("link", name="https://pipecd-abc---shop.run.app")
+    await expect(candidate).to_have_attribute("href", "https://pipecd-abc---shop.run.app")
 
     await user.go(f"/deployments/{later}")
     region = page.get_by_role("region", name="Pipeline")

@@ -88,6 +88,7 @@ def test_the_launcher_accepts_the_arguments(planned: tuple[str, Any]) -> None:
     known = {option for parameter in command.params for option in parameter.opts}
     name, *flags = container["args"]
     assert name == "launcher"
+    assert command.make_context("launcher", [*flags]).params["gcp_secret_id"].startswith("projects/example/")
     assert {flag.split("=")[0] for flag in flags} <= known
     secret = next(flag for flag in flags if flag.startswith("--gcp-secret-id=")).partition("=")[2]
     assert SECRET_NAME.fullmatch(secret)

@@ -19,6 +19,7 @@ import { StageLogView } from "../components/stage-log";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
 import { VersionLine } from "../components/version-line";
+import { WebLink } from "../components/web-link";
 import { deploymentDisplay, deploymentStatusDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
 import { kindName, kindOf } from "../kinds";
 import { withParam } from "../filters";
@@ -134,6 +135,7 @@ function FailureReason({ deployment }: { deployment: Deployment }) {
 
 function StageSection({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
   const approverNames = approvers(stage);
+  const candidateUrl = stage.metadata["candidate-url"];
   return (
     <Section
       title={stage.name}
@@ -150,6 +152,11 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
         {stageNote(stage) && (
           <Text size="sm" className="faint">
             {stageNote(stage)}
+          </Text>
+        )}
+        {candidateUrl && (
+          <Text size="sm" className="faint">
+            The new version alone: <WebLink url={candidateUrl}>{candidateUrl}</WebLink>
           </Text>
         )}
         {canApprove(stage) && (
