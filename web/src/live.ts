@@ -42,7 +42,7 @@ export function affectedQueries(change: Change): readonly QueryKey[] | null {
     case Kind.PROJECT:
       return [key.me];
     case Kind.LIVE_STATE:
-      return [key.liveState(change.id)];
+      return [key.liveState(change.id), key.resources(change.id)];
     case Kind.RESYNC:
       return null;
     default:

@@ -32,6 +32,7 @@ export const key = {
   statusCounts: ["status-counts"] as const,
   application: (id: string) => ["application", id] as const,
   liveState: (id: string) => ["live-state", id] as const,
+  resources: (applicationId: string) => ["resources", applicationId] as const,
   deployments: ["deployments"] as const,
   deployment: (id: string) => ["deployment", id] as const,
   command: (id: string) => ["command", id] as const,
@@ -111,6 +112,14 @@ export const liveStateQuery = (id: string) =>
       const response = await consoleClient.seeLiveState({ applicationId: id }, { signal });
       return response.snapshot ?? null;
     },
+  });
+
+/** One resource of the live state, as the agent reads it now. */
+export const resourceQuery = (applicationId: string, resourceId: string) =>
+  queryOptions({
+    queryKey: [...key.resources(applicationId), resourceId],
+    queryFn: ({ signal }) => consoleClient.seeResource({ applicationId, resourceId }, { signal }),
+    retry: false,
   });
 
 export const deploymentsQuery = (filter: DeploymentFilter, cursor: string, pageSize = DEPLOYMENTS_PER_PAGE) =>

@@ -58,9 +58,8 @@ class ResourceDetails:
 
     live: str = ""
     git: str = ""
-    #: Both sides as drift detection compares them.
-    compared_live: str = ""
-    compared_git: str = ""
+    #: What a sync would change, as the lines of a diff.
+    difference: str = ""
     #: The newest first.
     events: Sequence[ResourceEvent] = ()
     containers: Sequence[Container] = ()

@@ -256,8 +256,7 @@ def _details_to(details: ResourceDetails, commit: str, redact: Redact) -> detail
         live=manifest(details.live),
         git=manifest(details.git),
         commit=commit,
-        compared_live=manifest(details.compared_live),
-        compared_git=manifest(details.compared_git),
+        difference=manifest(details.difference),
         events=[
             details_pb2.ResourceEvent(
                 warning=event.warning,
