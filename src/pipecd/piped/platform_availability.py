@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 import structlog
 
+from pipecd.config.decode import decode
+from pipecd.config.document import Document
 from pipecd.config.piped import PipedSpec
 from pipecd.errors import ConfigError
 from pipecd.model.application import plugin_of_kind
-from pipecd.platforms.registry import installed_platforms
+from pipecd.platforms.registry import installed_platforms, load_platforms
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.wire import has_number
 
@@ -31,6 +33,23 @@ def check_provider_types(spec: PipedSpec) -> None:
             if near
             else f"install the package that provides it; installed: {', '.join(installed)}",
         )
+
+
+def check_provider_configs(spec: PipedSpec, document: Document) -> None:
+    """Raises ConfigError for the `config` of a provider that its platform refuses.
+
+    `spec` was decoded from `document`. A provider whose platform is missing is not checked.
+    """
+    platforms = load_platforms({provider.type for provider in spec.providers})
+    lists = {"platformProviders": spec.platform_providers, "cloudProviders": spec.cloud_providers}
+    for key, providers in lists.items():
+        for index, provider in enumerate(providers):
+            if platform := platforms.get(provider.type):
+                try:
+                    decode(platform.provider, provider.config, document, ("spec", key, index, "config"))
+                except ConfigError as error:
+                    what = f"the platform provider {provider.name} is wrong: {error.what}"
+                    raise ConfigError(what, remedy=error.remedy, place=error.place) from error
 
 
 def log_platforms(spec: PipedSpec) -> None:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import LenientModel, StrictModel, Unused
 from pipecd.config.values import Duration, InsideApplication, Percentage, Replicas, Text
+from pipecd.platforms.kubernetes.health.cel import Expression
 from pipecd.value_path import ValuePath
 
 #: Flags of Kustomize that run programs of the repository, or write elsewhere.
@@ -370,6 +371,44 @@ class AppStateInformer(LenientModel):
     """
 
 
+class HealthRule(StrictModel):
+    """When objects of a kind work, as expressions of the Common Expression Language (CEL), with the words of
+    Flux's `healthCheckExprs`. They read the object's `apiVersion`, `kind`, `metadata`, `spec`, `status` and
+    `data`, and are evaluated in the order `inProgress`, `failed`, `current`. An object is in progress if none
+    is true, or if one reads a field that is missing.
+    """
+
+    api_version: str
+    """Group and version of the kind, such as `example.com/v1`. The version does not matter."""
+    kind: str = Field(min_length=1)
+    """Kind. A rule replaces the agent's own rule for the kind."""
+    in_progress: str = ""
+    """True while its controller works on the object."""
+    failed: str = ""
+    """True if the object does not work. A stage that waits for it fails after a minute."""
+    current: str
+    """True if the object works."""
+    ignore_generation: bool = False
+    """Judge the object even if `status.observedGeneration` is older than it, for controllers that do not
+    update it.
+    """
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        for name, expression in (
+            ("inProgress", self.in_progress),
+            ("failed", self.failed),
+            ("current", self.current),
+        ):
+            if expression or name == "current":
+                try:
+                    Expression(expression)
+                except ValueError as error:
+                    shown = expression if len(expression) <= 200 else f"{expression[:200]}..."
+                    raise ValueError(f"{name} of {self.kind}, {shown!r}: {error}") from error
+        return self
+
+
 class Provider(LenientModel):
     """Without `kubeConfigPath`, the agent uses the cluster that it runs in."""
 
@@ -383,6 +422,8 @@ class Provider(LenientModel):
     """Not used: kubectl is not needed. Accepted for compatibility with PipeCD."""
     app_state_informer: AppStateInformer = AppStateInformer()
     """Which objects are listed."""
+    health_rules: Sequence[HealthRule] = Field(default=(), max_length=500)
+    """When objects of custom kinds work. Not in PipeCD."""
     api_qps: int = Field(default=50, ge=1, le=10_000, alias="apiQPS")
     """Requests per second that the agent sends to the cluster at most. Not in PipeCD."""
     api_burst: int = Field(default=100, ge=1, le=10_000)

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from pipecd.platforms.kubernetes.cluster.follow import Follower, Scope
 from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
 from pipecd.platforms.kubernetes.cluster.types import split_api_version
 from pipecd.platforms.kubernetes.config import Provider, ResourceMatcher
+from pipecd.platforms.kubernetes.health.custom import CustomRule
 from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.reduce import Reducer
 
@@ -45,12 +46,25 @@ async def connect(provider: Provider | None) -> AsyncIterator[Cluster]:
         async with open_client(
             access, per_second=settings.api_qps, burst=settings.api_burst, load=load
         ) as api:
-            kinds, health = Discovery(api), HealthRules()
+            kinds, health = Discovery(api), HealthRules(_custom_rules(settings))
             follower = Follower(api, kinds, Reducer(health), _scope(settings))
             yield Cluster(api=api, kinds=kinds, follower=follower, health=health)
 
     async with shared_connection(key, open_cluster, max_age=math.inf, survives_errors=True) as cluster:
         yield cluster
+
+
+def _custom_rules(provider: Provider) -> Mapping[tuple[str, str], CustomRule]:
+    """By group and kind."""
+    return {
+        (split_api_version(rule.api_version)[0], rule.kind): CustomRule(
+            current=rule.current,
+            in_progress=rule.in_progress,
+            failed=rule.failed,
+            ignore_generation=rule.ignore_generation,
+        )
+        for rule in provider.health_rules
+    }
 
 
 def _scope(provider: Provider) -> Scope:

@@ -269,18 +269,21 @@ async def _wait_until_ready(
         if every_kind or job.cluster.health.is_waited_for(manifest.api_version, manifest.kind)
     ]
     notes: dict[str, str] = {}
+    problems: list[str] = []
     while pending:
         states = await asyncio.gather(*(_state(job, placed) for placed in pending))
         by_object = list(zip(pending, states, strict=True))
         for placed, state in by_object:
             if isinstance(state, Broken):
                 return await _failed(job, placed, state.reason)
-        notes = {str(placed): state.note for placed, state in by_object if isinstance(state, Waiting)}
+        waiting = [(placed, state) for placed, state in by_object if isinstance(state, Waiting)]
+        notes = {str(placed): state.note for placed, state in waiting}
+        problems = [f"{placed}: {state.problem}" for placed, state in waiting if state.problem]
         pending = [placed for placed, state in by_object if not isinstance(state, Ready)]
         if not pending or deadline.passed:
             break
         await deadline.poll()
-    return await _still_waiting(job, pending, notes, saved) if pending else None
+    return await _still_waiting(job, pending, notes, problems, saved) if pending else None
 
 
 async def _state(job: Job, placed: Placed) -> State:
@@ -292,9 +295,13 @@ async def _state(job: Job, placed: Placed) -> State:
 
 
 async def _still_waiting(
-    job: Job, pending: Sequence[Placed], notes: dict[str, str], saved: dict[str, str]
+    job: Job,
+    pending: Sequence[Placed],
+    notes: dict[str, str],
+    problems: Sequence[str],
+    saved: dict[str, str],
 ) -> Step:
-    """Again, or a failure if the pods have had a problem for too long."""
+    """Again, or a failure if objects or their pods have had a problem for too long."""
     first = pending[0]
     note = f"{first} {notes.get(str(first), '')}".rstrip()
     since = float(job.work.saved.get(_WAITING_SINCE, job.work.now))
@@ -304,7 +311,10 @@ async def _still_waiting(
     has_deadline = first.manifest.kind == "Deployment" and notes.get(str(first)) != OUTDATED
     if job.work.now - since > READY_TIMEOUT and not has_deadline:
         return await _failed(job, first, f"not ready after {READY_TIMEOUT / 60:g} minutes: {note}")
-    problems = [problem for placed in pending if (problem := await find_problem(job, placed))]
+    problems = [
+        *[problem for placed in pending if (problem := await find_problem(job, placed))],
+        *problems,
+    ]
     if not problems:
         return Again(saved={**saved, _PROBLEM_SINCE: ""}, note=note)
     problem_since = float(job.work.saved.get(_PROBLEM_SINCE) or job.work.now)
