@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipecd.config.analysis import AnalysisOptions
 from pipecd.config.decode import decode
 from pipecd.errors import ConfigError, Temporary
 from pipecd.model.analysis import HttpAnswer, Point
-from pipecd.model.stage import Again, Done, Failed, Outcome
+from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed, Outcome
 from pipecd.model.status import StageStatus
 from pipecd.stages.analysis import STATE, analyse
 from tests.stages.stage_runner import StageRunner, document, open_runner, stage_action
@@ -284,3 +284,15 @@ def test_what_could_check_nothing_is_refused_when_the_file_is_read(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         options(**values)
+
+
+async def test_a_new_version_is_checked_at_its_own_address(tmp_path: Path) -> None:
+    """As Cloud Run publishes it before users get the version."""
+    address = "https://pipecd-abc---shop.run.app"
+    provider = Provider({f"GET {address}/health": (200, "ok"), "GET /health": (404, "")})
+    check = {"url": "{{ .Candidate.URL }}/health", "expectedCode": 200, "interval": "1m"}
+    async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
+        runner.analysis = provider
+        runner.deployment = replace(runner.deployment, shared={CANDIDATE_URL: address})
+        outcome = await runner.run("ANALYSIS", analyse, options(https=[check]))
+    assert isinstance(outcome, Done), outcome
