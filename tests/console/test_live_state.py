@@ -1,4 +1,4 @@
-"""Live state as a tree, and drift as a diff, as reported by an agent."""
+"""Live state as a picture and as a list, and drift as a diff, as reported by an agent."""
 
 import time
 from collections.abc import Sequence
@@ -65,18 +65,24 @@ async def test_live_state_is_a_tree_that_follows_changes(
     alias = Resource(id="a", kind="Alias", name="Service", parents=("f",), health=Health.HEALTHY)
     await report_live_state(w, agent, shop, [alias, function])
     live = page.get_by_role("region", name="Live state")
+    await live.get_by_role("button", name="Alias Service, Healthy").click()
+    details = page.get_by_role("dialog")
+    await details.get_by_role("button", name="Function hello").click()
+    await expect(details).to_contain_text("Alias Service")
+    await details.get_by_role("button", name="Close").click()
+    await live.get_by_text("List", exact=True).click()
     await expect(live.get_by_role("list", name="Resources")).to_match_aria_snapshot(
         """
         - list "Resources":
           - listitem:
             - text: Healthy
             - paragraph: Function
-            - paragraph: hello
+            - button "hello"
             - list "Children of hello":
               - listitem:
                 - text: Healthy
                 - paragraph: Alias
-                - paragraph: Service
+                - button "Service"
         """
     )
 

@@ -40,6 +40,19 @@ export function formatDuration(seconds: number): string {
     .join(" ");
 }
 
+const AGE_UNITS: readonly [string, number][] = [
+  ["y", 31_536_000],
+  ["d", 86_400],
+  ["h", 3_600],
+  ["m", 60],
+];
+
+/** The age as kubectl prints it, in its largest unit: `2y`, `3d`, `5h`, `12m`, `40s`. */
+export function formatAge(seconds: number): string {
+  const [unit, unitSeconds] = AGE_UNITS.find(([, length]) => seconds >= length) ?? ["s", 1];
+  return `${Math.max(0, Math.floor(seconds / unitSeconds))}${unit}`;
+}
+
 export const formatDateTime = (seconds: number): string => absolute.format(seconds * 1000);
 export const formatDay = (seconds: number): string => day.format(seconds * 1000);
 export const formatTime = (seconds: number): string => clockTime.format(seconds * 1000);

@@ -4,6 +4,7 @@ import { Text } from "@mantine/core";
 import { Link } from "react-router";
 
 import { deploymentDisplay, isDeploymentCompleted } from "../display-names";
+import { groupBy } from "../group-by";
 import { kindName, kindOf } from "../kinds";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { formatDay } from "../time";
@@ -32,7 +33,7 @@ export function DeploymentList({ deployments, singleApplication = false }: Deplo
 
 /** The list grouped by day, with a heading for each day. */
 export function DeploymentDays({ deployments }: DeploymentListProps) {
-  const days = Map.groupBy(deployments, (deployment) => formatDay(Number(deployment.createdAt)));
+  const days = groupBy(deployments, (deployment) => formatDay(Number(deployment.createdAt)));
   return [...days].map(([day, deploymentsOfDay]) => (
     <section key={day} aria-label={day}>
       <Text component="h2" size="sm" fw={600} className="faint" mb={6}>

@@ -2,7 +2,7 @@
 
 import { useSyncExternalStore } from "react";
 
-import { formatDateTime, formatDuration, formatRelative } from "../time";
+import { formatAge, formatDateTime, formatDuration, formatRelative } from "../time";
 
 const listeners = new Set<() => void>();
 let ticker: ReturnType<typeof setInterval> | undefined;
@@ -28,6 +28,10 @@ export function useNow(): number {
   return useSyncExternalStore(subscribe, () => now);
 }
 
+/** The last time that a `Date` can hold. A platform may report any number. */
+const LAST_SECOND = 8_640_000_000_000;
+const toSeconds = (at: bigint | number): number => Math.max(0, Math.min(LAST_SECOND, Number(at)));
+
 interface RelativeTimeProps {
   /** Seconds since 1970. */
   at: bigint | number;
@@ -35,11 +39,22 @@ interface RelativeTimeProps {
 
 export function RelativeTime({ at }: RelativeTimeProps) {
   const now = useNow();
-  const seconds = Number(at);
+  const seconds = toSeconds(at);
   if (!seconds) return <span>never</span>;
   return (
     <time dateTime={new Date(seconds * 1000).toISOString()} title={formatDateTime(seconds)}>
       {formatRelative(seconds, now)}
+    </time>
+  );
+}
+
+/** How long ago, in a few characters. Renders only when the text changes: a picture may show a thousand. */
+export function Age({ at }: RelativeTimeProps) {
+  const seconds = toSeconds(at);
+  const text = useSyncExternalStore(subscribe, () => formatAge(now - seconds));
+  return (
+    <time dateTime={new Date(seconds * 1000).toISOString()} title={`Created ${formatDateTime(seconds)}`}>
+      {text}
     </time>
   );
 }

@@ -14,7 +14,7 @@ import { DetailList } from "../components/detail-list";
 import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
 import { Labels } from "../components/labels";
-import { LiveState } from "../components/live-state";
+import { LiveState } from "../features/resources/live-state-section";
 import { PageHeader } from "../components/page-header";
 import { Pagination } from "../components/pagination";
 import { Section } from "../components/section";
@@ -90,15 +90,13 @@ function ApplicationDetails({ application }: { application: Application }) {
           </>
         }
       />
+      <Section title="Sync status">
+        <SyncState application={application} />
+      </Section>
+      <LiveState application={application} />
       <Grid gap="lg">
         <Grid.Col span={{ base: 12, lg: 8 }}>
-          <Stack gap="lg">
-            <Section title="Sync status">
-              <SyncState application={application} />
-            </Section>
-            <LiveState application={application} />
-            <Deployments application={application} />
-          </Stack>
+          <Deployments application={application} />
         </Grid.Col>
         <Grid.Col span={{ base: 12, lg: 4 }}>
           <Stack gap="lg">

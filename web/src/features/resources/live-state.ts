@@ -1,9 +1,10 @@
 // Converts a live state snapshot into a tree of resources. The schema has one resource list for each of
 // several platforms, and a generic one for all others.
 
-import type { StatusDisplay } from "./display-names";
-import type { ApplicationLiveStateSnapshot } from "./schema/model/live_state_pb";
-import { ApplicationLiveStateSnapshot_Status as Status } from "./schema/model/live_state_pb";
+import type { StatusDisplay } from "../../display-names";
+import { groupBy } from "../../group-by";
+import type { ApplicationLiveStateSnapshot } from "../../schema/model/live_state_pb";
+import { ApplicationLiveStateSnapshot_Status as Status } from "../../schema/model/live_state_pb";
 
 export interface Resource {
   id: string;
@@ -18,6 +19,8 @@ export interface Resource {
   healthDescription: string;
   /** Seconds since 1970; 0 if the platform does not report it. */
   createdAt: bigint;
+  /** Values that the platform reports in addition. */
+  metadata: Readonly<Record<string, string>>;
 }
 
 export interface ResourceNode {
@@ -53,6 +56,7 @@ export function listResources(snapshot: ApplicationLiveStateSnapshot): Resource[
       health: resource.healthStatus,
       healthDescription: resource.healthDescription,
       createdAt: createdAtOrZero(resource.createdAt, snapshot),
+      metadata: {},
     }));
   }
   return (snapshot.applicationLiveState?.resources ?? []).map((resource) => ({
@@ -66,6 +70,7 @@ export function listResources(snapshot: ApplicationLiveStateSnapshot): Resource[
     health: resource.healthStatus,
     healthDescription: resource.healthDescription,
     createdAt: createdAtOrZero(resource.createdAt, snapshot),
+    metadata: resource.resourceMetadata,
   }));
 }
 
@@ -74,20 +79,20 @@ function createdAtOrZero(createdAt: bigint, snapshot: ApplicationLiveStateSnapsh
   return createdAt === snapshot.version?.timestamp ? 0n : createdAt;
 }
 
+/** Deeper resources are shown as roots: the depth comes from the cluster and must not exhaust the stack. */
+const MAX_DEPTH = 50;
+
 /** Resources without a known parent are roots. Each resource appears once, even if parents form a cycle. */
 export function buildTree(resources: readonly Resource[]): ResourceNode[] {
   const ids = new Set(resources.map((resource) => resource.id));
-  const childrenOf = new Map<string, Resource[]>();
-  for (const resource of resources) {
-    const parent = resource.parents.find((id) => ids.has(id) && id !== resource.id) ?? "";
-    childrenOf.set(parent, [...(childrenOf.get(parent) ?? []), resource]);
-  }
+  const parentOf = (resource: Resource) => resource.parents.find((id) => ids.has(id) && id !== resource.id);
+  const childrenOf = groupBy(resources, parentOf);
   const visited = new Set<string>();
-  const buildNodes = (siblings: readonly Resource[]): ResourceNode[] =>
+  const buildNodes = (siblings: readonly Resource[], depth: number): ResourceNode[] =>
     siblings.flatMap((resource) => {
-      if (visited.has(resource.id)) return [];
+      if (visited.has(resource.id) || depth === MAX_DEPTH) return [];
       visited.add(resource.id);
-      return [{ resource, children: buildNodes(childrenOf.get(resource.id) ?? []) }];
+      return [{ resource, children: buildNodes(childrenOf.get(resource.id) ?? [], depth + 1) }];
     });
-  return [...buildNodes(childrenOf.get("") ?? []), ...buildNodes(resources)];
+  return [...buildNodes(childrenOf.get(undefined) ?? [], 0), ...buildNodes(resources, 0)];
 }

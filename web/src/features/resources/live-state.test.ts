@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
 import { buildTree, listResources, type Resource, type ResourceNode } from "./live-state";
-import { ApplicationLiveStateSnapshotSchema } from "./schema/model/live_state_pb";
+import { ApplicationLiveStateSnapshotSchema } from "../../schema/model/live_state_pb";
 
 const resource = (id: string, ...parents: string[]): Resource => ({
   id,
@@ -14,6 +14,7 @@ const resource = (id: string, ...parents: string[]): Resource => ({
   health: 0,
   healthDescription: "",
   createdAt: 0n,
+  metadata: {},
 });
 
 const render = (nodes: ResourceNode[]): string =>
