@@ -52,27 +52,28 @@ export function LiveState({ application }: { application: Application }) {
           No resources of this application are running.
         </Text>
       )}
-      {resources.length > 0 && <Resources name={application.name} resources={resources} health={health ?? 0} />}
+      {resources.length > 0 && (
+        <Resources application={application} resources={resources} health={health ?? 0} />
+      )}
     </Section>
   );
 }
 
 interface ResourcesProps {
-  /** Of the application. */
-  name: string;
+  application: Application;
   resources: readonly Resource[];
   /** Of the whole application. */
   health: number;
 }
 
-function Resources({ name, resources, health }: ResourcesProps) {
+function Resources({ application, resources, health }: ResourcesProps) {
   const [params, setParams] = useSearchParams();
   const narrow = useMediaQuery("(max-width: 48em)", false, { getInitialValueInEffect: false });
   const view = params.get("view") ?? (narrow ? "list" : "tree");
   const selectedId = params.get("resource");
   const [filter, setFilter] = useState<TreeFilter>({ search: "", health: new Set() });
   const { state, toggle, setMode } = useOpenNodes(resources, selectedId);
-  const graph = useMemo(() => buildGraph(name, resources, { filter, ...state }), [name, resources, filter, state]);
+  const graph = useMemo(() => buildGraph(application.name, resources, { filter, ...state }), [application.name, resources, filter, state]);
   const { ref: frame, fullscreen, toggle: toggleFullscreen } = useFullscreenElement();
   const rootStatus = useMemo(() => healthDisplay(health), [health]);
   const setParam = useCallback(
@@ -142,6 +143,7 @@ function Resources({ name, resources, health }: ResourcesProps) {
         </div>
       )}
       <ResourceDrawer
+        applicationId={application.id}
         resource={resources.find(({ id }) => id === selectedId)}
         resources={resources}
         resourceId={selectedId}

@@ -1,6 +1,7 @@
 // The details of one resource, beside the tree.
 
-import { Anchor, Drawer, Group, Stack, Text } from "@mantine/core";
+import { Anchor, Drawer, Group, Skeleton, Stack, Text } from "@mantine/core";
+import { lazy, Suspense } from "react";
 
 import { CopyText } from "../../components/copy";
 import { DetailList } from "../../components/detail-list";
@@ -9,7 +10,12 @@ import { RelativeTime } from "../../components/time";
 import { categoryOf, KindIcon } from "./kind-icon";
 import { healthDisplay, type Resource } from "./live-state";
 
+const ResourceDetails = lazy(async () => ({
+  default: (await import("./details/resource-details")).ResourceDetails,
+}));
+
 interface ResourceDrawerProps {
+  applicationId: string;
   /** The resource with `resourceId`; undefined if it is gone. */
   resource: Resource | undefined;
   resources: readonly Resource[];
@@ -20,20 +26,21 @@ interface ResourceDrawerProps {
   fullscreen: boolean;
 }
 
-export function ResourceDrawer({ resource, resources, resourceId, select, close, fullscreen }: ResourceDrawerProps) {
+export function ResourceDrawer(props: ResourceDrawerProps) {
+  const { resource, resourceId, close, fullscreen } = props;
   return (
     <Drawer
       opened={resourceId !== null}
       onClose={close}
       position="right"
       withinPortal={!fullscreen}
-      size="lg"
+      size="xl"
       title={resource ? <Heading resource={resource} /> : "Resource"}
       closeButtonProps={{ "aria-label": "Close" }}
       overlayProps={{ backgroundOpacity: 0.2 }}
     >
       {resource ? (
-        <Content resource={resource} resources={resources} select={select} />
+        <Content {...props} resource={resource} />
       ) : (
         <Text size="sm">This resource no longer exists.</Text>
       )}
@@ -57,7 +64,9 @@ function Heading({ resource }: { resource: Resource }) {
   );
 }
 
-function Content({ resource, resources, select }: Pick<ResourceDrawerProps, "resources" | "select"> & { resource: Resource }) {
+type ContentProps = Pick<ResourceDrawerProps, "applicationId" | "resources" | "select"> & { resource: Resource };
+
+function Content({ applicationId, resource, resources, select }: ContentProps) {
   const above = resources.filter(({ id }) => id !== resource.id && resource.parents.includes(id));
   const below = resources.filter(({ parents }) => parents.includes(resource.id));
   return (
@@ -85,6 +94,9 @@ function Content({ resource, resources, select }: Pick<ResourceDrawerProps, "res
           ["ID", <CopyText key="id" text={resource.id} label="ID" />],
         ]}
       />
+      <Suspense fallback={<Skeleton height={180} />}>
+        <ResourceDetails applicationId={applicationId} resourceId={resource.id} />
+      </Suspense>
     </Stack>
   );
 }
