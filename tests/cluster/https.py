@@ -4,7 +4,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from pipecd.quickstart.simulated_cluster.certificates import Authority
 from tests.cluster.control_plane import Cluster
 
-#: From the path and the decoded body of a request to the answer: text, or what is sent as JSON.
+#: From the path and the decoded body of a request to the answer: text, an iterator of texts that are sent as
+#: they come, or what is sent as JSON.
 Answer = Callable[[str, Any], Any]
 
 
@@ -24,6 +25,9 @@ def https_server(cluster: Cluster, directory: Path, answer: Answer) -> Iterator[
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             result = answer(self.path, json.loads(body) if body else None)
+            if isinstance(result, Iterator):
+                self._stream(result)
+                return
             content = result if isinstance(result, str) else json.dumps(result)
             self.send_response(200)
             kind = "text/plain" if isinstance(result, str) else "application/json"
@@ -32,6 +36,14 @@ def https_server(cluster: Cluster, directory: Path, answer: Answer) -> Iterator[
             self.wfile.write(content.encode())
 
         do_GET = do_POST
+
+        def _stream(self, parts: Iterator[str]) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.end_headers()
+            with suppress(OSError):
+                for part in parts:
+                    self.wfile.write(part.encode())
 
         def log_message(self, format: str, *arguments: Any) -> None:
             return

@@ -2,51 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
-from tests.cluster.https import https_server
 from tests.platforms.aws.stage_runner import failure_text
+from tests.platforms.kubernetes.node import Node, running_node
 from tests.platforms.kubernetes.stage_runner import Shop, deployment
 
 LINES = [*(f"line {number}" for number in range(30)), "\x1b[31mpanic: no \x00database\x1b[0m", ""]
 
 
-class Node:
-    """A node whose kubelet answers requests for logs."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.requests: list[str] = []
-        self.text = "\n".join(LINES)
-
-    def answer(self, path: str, body: Any) -> str:
-        self.requests.append(path)
-        return self.text
-
-
 @pytest.fixture
 def node(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Node]:
-    found = Node(f"node-{namespace}")
-    with https_server(cluster, tmp_path, found.answer) as port:
-        body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": found.name}}
-        # Only pods that name it run on it.
-        cluster.request("/api/v1/nodes", {**body, "spec": {"unschedulable": True}})
-        status = {
-            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-        }
-        cluster.request(
-            f"/api/v1/nodes/{found.name}/status",
-            {"status": status},
-            method="PATCH",
-            content_type="application/merge-patch+json",
-        )
+    with running_node(cluster, f"node-{namespace}", tmp_path) as found:
+        found.text = "\n".join(LINES)
         yield found
-        cluster.request(f"/api/v1/nodes/{found.name}", method="DELETE")
 
 
 @pytest.fixture

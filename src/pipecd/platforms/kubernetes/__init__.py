@@ -4,11 +4,13 @@ Loaded through the entry point KUBERNETES. `render` turns the files into manifes
 `apply` applies one object, `health` judges one, and `stages` implements the stages.
 """
 
-from pipecd.platforms import Compares, Observes, Platform, Predefined
+from pipecd.platforms import Compares, Details, Observes, Platform, Predefined
 from pipecd.platforms.kubernetes import pipeline
 from pipecd.platforms.kubernetes.config import KubernetesApp, Provider
+from pipecd.platforms.kubernetes.details import load_details
 from pipecd.platforms.kubernetes.drift import detect_drift
 from pipecd.platforms.kubernetes.live import load_live_state, watch_cluster
+from pipecd.platforms.kubernetes.logs import follow_log
 from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
@@ -37,4 +39,5 @@ platform = Platform(
     watch=watch_cluster,
     # A check sends a request for each object, and another one if it changed.
     compares=Compares(detect=detect_drift, interval=180.0),
+    details=Details(load=load_details, follow_log=follow_log),
 )

@@ -141,7 +141,9 @@ class _Side:
 
         async def compare_one(placed: Placed) -> _Found:
             async with semaphore:
-                return await _compare(self.cluster, placed, self.seen.get(placed.identity), self.request)
+                return await compare_object(
+                    self.cluster, placed, self.seen.get(placed.identity), self.request
+                )
 
         for of_object in await asyncio.gather(*map(compare_one, placed_objects)):
             found.add(of_object)
@@ -180,7 +182,7 @@ class _Side:
         return pairs
 
 
-async def _compare(
+async def compare_object(
     cluster: Cluster, placed: Placed, seen: SeenObject | None, request: ObservationRequest
 ) -> _Found:
     """The object as it is and as a sync would leave it; nothing if they are known to be equal."""

@@ -293,9 +293,12 @@ class ApiClient:
         *,
         params: Mapping[str, str],
         headers: Mapping[str, str] | None = None,
-        silence: float,
+        silence: float | None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The chunks of an answer as they come. Raises Temporary when none comes for `silence` seconds."""
+        """The chunks of an answer as they come. Raises Temporary when none comes for `silence` seconds.
+
+        With None, only a lost connection ends it (`_TCP_OPTIONS`).
+        """
         for attempt in (1, 2):
             login = await self._credentials.login()
             async with self._open("GET", path, login, params, headers, None, "", None, silence) as response:

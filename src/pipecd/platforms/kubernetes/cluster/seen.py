@@ -151,6 +151,10 @@ class SeenObjects:
             pending = following
         return list(found.values())
 
+    def belongs_to(self, uid: str, application: str) -> bool:
+        """Whether the object is in the tree of the application."""
+        return application in self._applications_of(uid)
+
     def put(self, item: SeenObject) -> None:
         """The object exists, as it is now."""
         previous = self._objects.get(item.uid)
