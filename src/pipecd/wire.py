@@ -40,6 +40,7 @@ from pipecd.model.deployment import (
 )
 from pipecd.model.resource import Resource, aggregate_health
 from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
+from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateEventsRequest
 from pipecd.schema.model import (
     application_pb2,
     artifact_pb2,
@@ -444,10 +445,18 @@ def _rollback_from(message: command_pb2.Command.CancelDeployment) -> bool | None
     return False if message.force_no_rollback else None
 
 
+#: Of a live state: seconds since the epoch, and a number for those of one second.
+LiveStateVersion = tuple[int, int]
+
+
 def snapshot_to(
-    application: Application, resources: Sequence[Resource], *, now: int
+    application: Application, resources: Sequence[Resource], *, now: int, version: LiveStateVersion = (0, 0)
 ) -> live_state_pb2.ApplicationLiveStateSnapshot:
-    """Build the live state. Platforms with a resource list of their own in PipeCD's schema use that list."""
+    """Build the live state. Platforms with a resource list of their own in PipeCD's schema use that list.
+
+    Without a version, it is `now`.
+    """
+    timestamp, index = max(version, (now, 0))
     snapshot = live_state_pb2.ApplicationLiveStateSnapshot(
         application_id=application.id,
         piped_id=application.piped_id,
@@ -456,7 +465,7 @@ def snapshot_to(
         health_status=live_state_pb2.ApplicationLiveStateSnapshot.Status.ValueType(
             aggregate_health(resources)
         ),
-        version=live_state_pb2.ApplicationLiveStateVersion(timestamp=now),
+        version=live_state_pb2.ApplicationLiveStateVersion(timestamp=timestamp, index=index),
     )
     own_list = _own_resource_list(snapshot, application.kind)
     for resource in resources:
@@ -465,6 +474,45 @@ def snapshot_to(
         else:
             snapshot.application_live_state.resources.append(_resource_to(application, resource, now))
     return snapshot
+
+
+def has_live_state_events(application: Application) -> bool:
+    """Whether the schema has events for the resources of the application's kind."""
+    events = f"{plugin_of_kind(application.kind)}_events"
+    return events in ReportApplicationLiveStateEventsRequest.DESCRIPTOR.fields_by_name
+
+
+def live_state_events_to(
+    application: Application,
+    changed: Sequence[Resource],
+    removed: Sequence[str],
+    *,
+    now: int,
+    version: LiveStateVersion,
+) -> Sequence[live_state_pb2.KubernetesResourceStateEvent]:
+    """Build events for resources that changed, and for the ids of those that do not exist any more."""
+    message = live_state_pb2.KubernetesResourceStateEvent
+    states = live_state_pb2.KubernetesApplicationLiveState()
+    for resource in changed:
+        _add_resource(states.resources, resource, now)
+    types = [message.ADD_OR_UPDATED] * len(changed)
+    for uid in removed:
+        # The schema requires a complete state.
+        gone = Resource(id=uid, api_version="-", kind="-", name="-")
+        _add_resource(states.resources, gone, now)
+        types.append(message.DELETED)
+    timestamp, index = version
+    return [
+        message(
+            id=f"{application.id}/{state.id}/{timestamp}.{index}",
+            application_id=application.id,
+            type=kind,
+            state=state,
+            snapshot_version=live_state_pb2.ApplicationLiveStateVersion(timestamp=timestamp, index=index),
+            created_at=now,
+        )
+        for state, kind in zip(states.resources, types, strict=True)
+    ]
 
 
 def _own_resource_list(snapshot: live_state_pb2.ApplicationLiveStateSnapshot, kind: str) -> Any | None:

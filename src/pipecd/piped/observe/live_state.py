@@ -1,13 +1,10 @@
 """Reports the live state of each application, with its health, to the control plane.
 
-One of the agent's loops. An unchanged state is sent again only at long intervals, for a control plane that
-lost it. Idle applications are polled less and less often, so that they cost few API calls. When a deployment
-has ended, its application is checked immediately.
+One of the agent's loops. `live_state_sender` sends what changed. Idle applications are polled less and less
+often, so that they cost few API calls. When a deployment has ended, its application is checked immediately.
 """
 
 import asyncio
-import hashlib
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,13 +21,12 @@ from pipecd.model.notification import (
 )
 from pipecd.model.resource import Health, Resource, aggregate_health
 from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
+from pipecd.piped.observe.live_state_sender import LiveStateSender
 from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import LiveStateSettings
 from pipecd.platforms import Observes
-from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateRequest
-from pipecd.wire import snapshot_to
 
 CHECK_LIMITS = CheckLimits(concurrency=4, timeout=60.0, initial_delay=3.0)
 #: For platforms that run a program: they must not exhaust the machine or delay other applications.
@@ -42,8 +38,6 @@ MAX_HEAD_AGE = 60.0
 AFTER_DEPLOYMENT_DELAY = 1.0
 #: While the state does not change, each check doubles the interval, up to this multiple of the platform's.
 MAX_IDLE_FACTOR = 4
-#: Interval at which an unchanged state is sent again (seconds).
-RESEND_INTERVAL = 600.0
 #: A notification names this many unhealthy resources.
 MAX_UNHEALTHY_SHOWN = 20
 
@@ -63,11 +57,10 @@ class LiveStateReporter:
         notify: Callable[[NotificationEvent], None],
         settings: LiveStateSettings,
     ) -> None:
-        self._view, self._leadership, self._client, self._clock = view, leadership, client, clock
+        self._view, self._leadership, self._clock = view, leadership, clock
         self._notify, self._settings = notify, settings
         self._observation_requests, self._redact = observation_requests, redact
-        #: When the state was last sent (monotonic seconds), and its digest.
-        self._sent: dict[str, tuple[float, bytes]] = {}
+        self._sender = LiveStateSender(client, clock)
         #: The factor by which the platform's interval is multiplied.
         self._idle_factor: dict[str, int] = {}
         #: The deployment state at the last check.
@@ -151,33 +144,20 @@ class LiveStateReporter:
             self._notify(event)
 
     async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
-        at, sent = self._sent.get(application.id, (-math.inf, None))
-        digest = _digest(application, resources)
-        if sent == digest:
-            factor = 2 * self._idle_factor.get(application.id, 1)
-            self._idle_factor[application.id] = min(MAX_IDLE_FACTOR, factor)
-            if self._clock.monotonic() - at < RESEND_INTERVAL:
-                return
-        else:
+        if self._sender.differs(application, resources):
             self._idle_factor.pop(application.id, None)
             self._observation_requests.mark_changed(application)
-        snapshot = snapshot_to(application, resources, now=int(self._clock.now()))
-        request = ReportApplicationLiveStateRequest(snapshot=snapshot)
-        await self._client.call(self._client.piped.ReportApplicationLiveState, request)
-        self._sent[application.id] = (self._clock.monotonic(), digest)
+        else:
+            factor = 2 * self._idle_factor.get(application.id, 1)
+            self._idle_factor[application.id] = min(MAX_IDLE_FACTOR, factor)
+        await self._sender.send(application, resources)
 
     def _prune(self, applications: Collection[str]) -> None:
         self._observation_requests.prune(applications)
-        self._sent = {key: value for key, value in self._sent.items() if key in applications}
+        self._sender.prune(applications)
         self._idle_factor = {key: value for key, value in self._idle_factor.items() if key in applications}
         self._checked = {key: value for key, value in self._checked.items() if key in applications}
         self._health = {key: value for key, value in self._health.items() if key in applications}
-
-
-def _digest(application: Application, resources: Sequence[Resource]) -> bytes:
-    """Identifies a state, so that no state of all applications is kept."""
-    snapshot = snapshot_to(application, resources, now=1)
-    return hashlib.sha256(snapshot.SerializeToString(deterministic=True)).digest()
 
 
 def health_event(

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
-from pipecd.controlplane.records.live_state import CHANGE_KIND, apply_event
+from pipecd.controlplane.records.live_state import CHANGE_KIND, apply_events
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import ownership
 from pipecd.controlplane.services import Services
@@ -32,7 +32,12 @@ async def report_live_state(
 async def report_events(
     services: Services, agent: Agent, request: ReportApplicationLiveStateEventsRequest
 ) -> ReportApplicationLiveStateEventsResponse:
-    """Apply events to the stored snapshot. Without one they are dropped: the next snapshot includes them."""
+    """Apply events to the stored snapshot.
+
+    Those that cannot be applied, for example because there is no snapshot, are named in the response: the
+    agent sends a snapshot then.
+    """
+    failed: list[str] = []
     by_application: dict[str, list[KubernetesResourceStateEvent]] = defaultdict(list)
     for event in request.kubernetes_events:
         by_application[event.application_id].append(event)
@@ -41,12 +46,14 @@ async def report_events(
         try:
             snapshot = await services.blobs.live_state(application_id)
         except NotFound:
+            failed += [event.id for event in events]
             continue
-        changes = [apply_event(snapshot, event) for event in events]
-        if any(changes):
+        changed, refused = apply_events(snapshot, events)
+        failed += refused
+        if changed:
             await services.blobs.put_live_state(snapshot)
             await _publish_change(services, agent, application_id)
-    return ReportApplicationLiveStateEventsResponse()
+    return ReportApplicationLiveStateEventsResponse(failed_ids=failed)
 
 
 async def _publish_change(services: Services, agent: Agent, application_id: str) -> None:
