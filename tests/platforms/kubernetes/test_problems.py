@@ -7,9 +7,10 @@ import pytest
 
 from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
-from tests.platforms.aws.stage_runner import failure_text
+from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.node import Node, running_node
 from tests.platforms.kubernetes.stage_runner import Shop, deployment
+from tests.platforms.kubernetes.test_hooks import HOOKS, hook
 
 LINES = [*(f"line {number}" for number in range(30)), "\x1b[31mpanic: no \x00database\x1b[0m", ""]
 
@@ -59,3 +60,13 @@ async def test_the_container_of_a_job_that_fails(shop: Shop, node: Node) -> None
     assert "BackoffLimitExceeded" in message
     assert "container a exited with code 1: Error; its log ends with: xxx" in message
     assert len(message) < 2000
+
+
+async def test_the_log_of_a_hook_is_shown(shop: Shop, node: Node) -> None:
+    node.text = "\n".join(f"row {number}" for number in range(300))
+    declared = hook("migrate", "PreSync")
+    declared["spec"]["template"]["spec"]["nodeName"] = node.name
+    runner = shop.runner(shop.commit(declared, **HOOKS))
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    shown = [line.strip() for line in runner.log.lines if line.startswith("  row")]
+    assert (shown[0], shown[-1], len(shown)) == ("row 100", "row 299", 200)

@@ -15,7 +15,7 @@ from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
 from pipecd.platforms.kubernetes.source import check_providers, load_desired_state, versions
-from pipecd.platforms.kubernetes.stages import STAGES
+from pipecd.platforms.kubernetes.stages import STAGES, STOP
 from pipecd.platforms.kubernetes.strategy import choose_strategy
 
 platform = Platform(
@@ -26,6 +26,7 @@ platform = Platform(
     options=pipeline.OPTIONS,
     check=pipeline.check,
     stages=STAGES,
+    stop=STOP,
     load_desired_state=load_desired_state,
     reads=reads,
     writes_files=writes_files,

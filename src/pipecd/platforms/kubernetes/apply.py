@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipecd.errors import ConfigError, Conflict, NotFound, Refused, Temporary
+from pipecd.platforms.kubernetes.argo import sync_options
 from pipecd.platforms.kubernetes.cluster.api import Answer, Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster
 from pipecd.platforms.kubernetes.cluster.errors import Rejected
@@ -36,7 +37,6 @@ REPLACE, FORCE_REPLACE = "pipecd.dev/sync-by-replace", "pipecd.dev/force-sync-by
 ENABLED = "enabled"
 #: Written on objects that are created again at every sync: which run of a stage did.
 RUN = "pipecd.dev/run"
-_ARGO_SYNC_OPTIONS = "argocd.argoproj.io/sync-options"
 #: Another program may change the object between reading and writing it.
 _ATTEMPTS = 5
 
@@ -154,17 +154,15 @@ def _must_recreate(manifest: Manifest, live: Object) -> bool:
 
 def asks_to_recreate(manifest: Manifest) -> bool:
     """Whether the object is deleted and created again at every sync."""
-    options = _argo_options(manifest)
+    options = sync_options(manifest.annotations)
     return manifest.annotations.get(FORCE_REPLACE) == ENABLED or {"Replace=true", "Force=true"} <= options
-
-
-def _argo_options(manifest: Manifest) -> set[str]:
-    return {option.strip() for option in manifest.annotations.get(_ARGO_SYNC_OPTIONS, "").split(",")}
 
 
 def asks_to_replace(manifest: Manifest) -> bool:
     """Whether the object is replaced at every sync instead of applied."""
-    return manifest.annotations.get(REPLACE) == ENABLED or "Replace=true" in _argo_options(manifest)
+    return manifest.annotations.get(REPLACE) == ENABLED or "Replace=true" in sync_options(
+        manifest.annotations
+    )
 
 
 @dataclass(frozen=True)

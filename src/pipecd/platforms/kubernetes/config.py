@@ -112,6 +112,10 @@ class Input(StrictModel):
     """Wait until the workloads are ready. If false, a stage ends when the API has accepted the objects, as in
     PipeCD. Not in PipeCD.
     """
+    hooks: bool = False
+    """Run objects with the hook annotations of Argo CD and Helm as hooks. If false, hooks of a chart are left
+    out, and objects with those of Argo CD are applied like others, as in PipeCD. Not in PipeCD.
+    """
     file_order: bool = False
     """Apply in the order of the annotation `pipecd.dev/order` alone, as PipeCD does. If false, also by kind.
     Not in PipeCD.

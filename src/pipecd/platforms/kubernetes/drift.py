@@ -27,6 +27,7 @@ from pipecd.platforms.kubernetes.cluster.seen import Identity, Kind, SeenObject
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.effect import Effect, comparable, determine_effect
 from pipecd.platforms.kubernetes.field_rules import FieldRules
+from pipecd.platforms.kubernetes.hooks import runs
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import COMMIT, Marks, belongs_to, check_owner, resource_key
 from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned
@@ -128,8 +129,9 @@ class _Side:
             self.kinds[placed.type.group, placed.type.kind] = placed.type
             if is_compared:
                 placed_objects.append(placed)
-        for service in desired.generated:
-            self.declared.add((await place(self.cluster, service, desired.namespace)).identity)
+        for applied in (*desired.generated, *(hook for hook in desired.hooks if not runs(hook))):
+            with contextlib.suppress(UnknownKind):
+                self.declared.add((await place(self.cluster, applied, desired.namespace)).identity)
         follower = self.cluster.follower
         follower.want(self.request.application.id, self.kinds)
         self.seen = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipecd.errors import ConfigError, Place
+from pipecd.platforms.kubernetes import argo
 from pipecd.platforms.kubernetes.cluster.types import check_path_segment, split_api_version
 from pipecd.platforms.kubernetes.yaml_reader import Document, Warned, read_documents
 
@@ -21,6 +22,8 @@ MAX_BYTES = 32 * 1024 * 1024
 DEFAULT_NAMESPACE = "default"
 #: The annotation of Helm's hooks.
 HOOK = "helm.sh/hook"
+#: That of this agent.
+PIPECD_HOOK = "pipecd.dev/hook"
 
 
 @dataclass(frozen=True, order=True)
@@ -119,7 +122,9 @@ def digest(manifests: Sequence[Manifest]) -> str:
 class ManifestReader:
     """Collects the manifests of an application from its files or from the output of a renderer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs_hooks: bool = False) -> None:
+        #: Whether hooks may have a `generateName` instead of a name, and are not left out.
+        self._runs_hooks = runs_hooks
         self.manifests: list[Manifest] = []
         self.warnings: list[Warned] = []
         #: Whether hooks of Helm are left out, and the names of those that were.
@@ -144,9 +149,13 @@ class ManifestReader:
         for document in read_documents(text, file, self.warnings):
             source = _template(lines, document.line())
             for path, body in _objects(document.data):
-                if self.leaves_out_hooks and (hook := _hook(body)):
+                hook = _hook(body)
+                if hook and self.leaves_out_hooks and not self._runs_hooks:
                     self.hooks.append(hook)
                     continue
+                body = _with_name(
+                    body, (HOOK, argo.HOOK, PIPECD_HOOK) if self._runs_hooks else (PIPECD_HOOK,)
+                )
                 self._add(document, path, body, Place(file, document.line(path)), source)
 
     def _add(
@@ -172,6 +181,18 @@ class ManifestReader:
             raise ConfigError(
                 f"the application has more than {MAX_MANIFESTS} objects", remedy="split it", place=place
             )
+
+
+def _with_name(body: Any, annotations_of_hooks: Sequence[str]) -> Any:
+    """A hook whose name is generated, with a name: each of its runs gets a name of its own anyway."""
+    metadata = body.get("metadata") if isinstance(body, Mapping) else None
+    if not isinstance(metadata, Mapping) or metadata.get("name"):
+        return body
+    prefix, annotations = metadata.get("generateName"), metadata.get("annotations")
+    is_hook = isinstance(annotations, Mapping) and not annotations.keys().isdisjoint(annotations_of_hooks)
+    if not is_hook or not isinstance(prefix, str) or not prefix.strip("-."):
+        return body
+    return {**body, "metadata": {**metadata, "name": prefix.rstrip("-.")}}
 
 
 def _hook(body: Any) -> str:

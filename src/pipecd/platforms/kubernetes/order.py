@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
+from pipecd.platforms.kubernetes.argo import SYNC_WAVE
 from pipecd.platforms.kubernetes.manifest import Manifest
 
-#: PipeCD's annotation, and that of Argo CD.
+#: PipeCD's annotation. Argo CD's is read too.
 ORDER = "pipecd.dev/order"
-SYNC_WAVE = "argocd.argoproj.io/sync-wave"
 
 #: Kinds by rank; those of one line may be applied at the same time.
 _RANKS = (
@@ -56,7 +56,12 @@ DEFINITIONS = frozenset({"Namespace", "CustomResourceDefinition"})
 
 def wave(manifest: Manifest) -> int:
     """A missing or malformed annotation is 0."""
-    for name in (ORDER, SYNC_WAVE):
+    return first_integer(manifest, ORDER, SYNC_WAVE)
+
+
+def first_integer(manifest: Manifest, *annotations: str) -> int:
+    """The value of the first of the annotations that is an integer; 0 without one."""
+    for name in annotations:
         text = str(manifest.annotations.get(name, "")).strip()
         if _INTEGER.fullmatch(text):
             return int(text)

@@ -21,6 +21,7 @@ from pipecd.platforms.kubernetes.cluster.pace import Priority, requests_with
 from pipecd.platforms.kubernetes.config import KubernetesApp
 from pipecd.platforms.kubernetes.effect import Effect, comparable, determine_effect
 from pipecd.platforms.kubernetes.field_rules import FieldRules
+from pipecd.platforms.kubernetes.hooks import describe, is_hook, runs
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.prepare import prepare
@@ -58,6 +59,7 @@ async def plan_preview(request: PreviewRequest) -> Preview:
     head = await load_desired_state(request.head)
     check_providers(head, request.providers)
     before, after = _by_name(old), _by_name(head)
+    hooks = {str(hook): hook for hook in head.hooks}
     added = [name for name in after if name not in before]
     deleted = [name for name in before if name not in after]
     changed = [name for name in after if name in before and after[name].body != before[name].body]
@@ -65,8 +67,9 @@ async def plan_preview(request: PreviewRequest) -> Preview:
         return Preview(summary=NO_CHANGES, no_change=True)
     with requests_with(Priority.PREVIEW):
         changes, notes = await _changes(request, head, {*added, *changed}, before)
+    changes += [_of_hook(hooks[name], before) for name in (*added, *changed) if name in hooks]
     changes += [_deletion(request, before[name]) for name in deleted]
-    details = await asyncio.to_thread(_details, changes, notes)
+    details = await asyncio.to_thread(_details, changes, [*head.notes, *notes])
     refused = [f"- {change.title}: {change.refused}" for change in changes if change.refused]
     more = f"\n- and {len(refused) - _MAX_REFUSALS} more" if len(refused) > _MAX_REFUSALS else ""
     counts = {"added": len(added), "changed": len(changed), "deleted": len(deleted)}
@@ -85,11 +88,14 @@ def _details(changes: Sequence[_Change], notes: Sequence[str]) -> str:
 
 
 def _by_name(desired: DesiredState | None) -> Mapping[str, Manifest]:
-    return {str(manifest): manifest for manifest in desired.manifests} if desired else {}
+    all_of = (*desired.manifests, *desired.hooks) if desired else ()
+    return {str(manifest): manifest for manifest in all_of}
 
 
 def _deletion(request: PreviewRequest, manifest: Manifest) -> _Change:
     spec: KubernetesApp = request.head.config.spec
+    if is_hook(manifest, enabled=spec.input.hooks) and runs(manifest):
+        return _Change(title=str(manifest), what="a hook that is no longer run", before=None, after=None)
     stages = spec.pipeline.stages if spec.pipeline else ()
     prunes = spec.quick_sync.prune or any(getattr(stage.options, "prune", False) for stage in stages)
     if manifest.kind in KEPT_KINDS:
@@ -138,6 +144,10 @@ def _of_files(manifest: Manifest, before: Mapping[str, Manifest]) -> _Change:
         before=comparable(old.body) if old else None,
         after=comparable(manifest.body),
     )
+
+
+def _of_hook(hook: Manifest, before: Mapping[str, Manifest]) -> _Change:
+    return replace(_of_files(hook, before), what=f"a hook, which the sync runs: {describe(hook)}")
 
 
 class _ClusterPreview:

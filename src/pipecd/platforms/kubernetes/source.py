@@ -9,6 +9,7 @@ from pipecd.model.provider import FindProviders
 from pipecd.model.stage import Source
 from pipecd.platforms.images import image_version
 from pipecd.platforms.kubernetes.config import KubernetesApp, WorkloadReference
+from pipecd.platforms.kubernetes.hooks import split
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.render import render
 from pipecd.platforms.kubernetes.targets import Route, find_targets, read_routes
@@ -21,6 +22,8 @@ class DesiredState:
 
     manifests: Sequence[Manifest]
     namespace: str
+    #: What runs at a moment of a deployment. It is no part of `manifests`.
+    hooks: Sequence[Manifest] = ()
     workloads: Sequence[WorkloadReference] = ()
     #: Key and value of the primary variant's label, and whether a quick sync adds it to selectors.
     variant: tuple[str, str] = ("pipecd.dev/variant", "primary")
@@ -41,9 +44,11 @@ async def load_desired_state(source: Source) -> DesiredState:
     spec = config.spec
     assert isinstance(spec, KubernetesApp)
     rendering = await render(source)
+    manifests, of_moments = split(rendering.manifests, enabled=spec.input.hooks)
     label = spec.variant_label
     return DesiredState(
-        manifests=rendering.manifests,
+        manifests=manifests,
+        hooks=of_moments,
         namespace=spec.input.namespace,
         workloads=spec.workloads,
         variant=(label.key, label.primary_value),
@@ -52,7 +57,7 @@ async def load_desired_state(source: Source) -> DesiredState:
         warnings=rendering.warnings,
         notes=rendering.notes,
         routes=read_routes(config),
-        generated=primary_services(spec, rendering.manifests),
+        generated=primary_services(spec, manifests),
     )
 
 

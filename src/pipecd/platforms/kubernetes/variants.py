@@ -13,6 +13,7 @@ from typing import Any
 
 from pipecd.errors import ConfigError
 from pipecd.platforms.kubernetes.apply import FORCE_REPLACE, REPLACE
+from pipecd.platforms.kubernetes.argo import SYNC_OPTIONS
 from pipecd.platforms.kubernetes.config import KubernetesApp, WorkloadReference
 from pipecd.platforms.kubernetes.manifest import DEFAULT_NAMESPACE, Manifest
 from pipecd.platforms.kubernetes.prepare import with_label
@@ -37,7 +38,7 @@ _NOT_COPIED = frozenset(
     }
 )
 #: Annotations that delete and create an object at every sync: a canary that serves is scaled in place.
-_RECREATING = frozenset({REPLACE, FORCE_REPLACE, "argocd.argoproj.io/sync-options"})
+_RECREATING = frozenset({REPLACE, FORCE_REPLACE, SYNC_OPTIONS})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,13 @@
 """Turns the files of an application into manifests: plain files, a Kustomize overlay, or a Helm chart."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipecd.config.application import ApplicationConfig
 from pipecd.model.stage import Source
+from pipecd.platforms.kubernetes import argo, hooks
 from pipecd.platforms.kubernetes.config import Input
 from pipecd.platforms.kubernetes.manifest import Manifest, ManifestReader
 from pipecd.platforms.kubernetes.render import helm, kustomize, plain
@@ -31,9 +32,9 @@ async def render(source: Source) -> Rendering:
 
     The configuration decides: a chart, else a Kustomize overlay, else plain files.
     """
-    reader = ManifestReader()
     config: ApplicationConfig = source.config
     app_input: Input = config.spec.input
+    reader = ManifestReader(runs_hooks=app_input.hooks)
     notes: Sequence[str] = ()
     if app_input.helm_chart:
         text, notes = await helm.render(source, app_input)
@@ -47,7 +48,7 @@ async def render(source: Source) -> Rendering:
     return Rendering(
         manifests=reader.manifests,
         warnings=[str(warning) for warning in reader.warnings],
-        notes=[*notes, *_hook_notes(reader.hooks)],
+        notes=[*notes, *_hook_notes(reader, enabled=app_input.hooks)],
     )
 
 
@@ -65,9 +66,22 @@ def writes_files(config: ApplicationConfig) -> bool:
     return app_input.helm_chart is None and kustomize.writes_files(app_input)
 
 
-def _hook_notes(hooks: Sequence[str]) -> Sequence[str]:
-    if not hooks:
-        return ()
-    named = ", ".join(hooks[:_MAX_NAMED_HOOKS])
-    more = f" and {len(hooks) - _MAX_NAMED_HOOKS} more" if len(hooks) > _MAX_NAMED_HOOKS else ""
-    return (f"Hooks of the chart are not run: {named}{more}",)
+def _hook_notes(reader: ManifestReader, *, enabled: bool) -> Iterator[str]:
+    """What is not run, in one sentence for each reason."""
+    option = "set input.hooks to run them"
+    if reader.hooks:
+        yield f"Hooks of the chart are not run: {_named(reader.hooks)}; {option}"
+    of_argo = [found for found in reader.manifests if argo.HOOK in found.annotations]
+    if of_argo and not enabled:
+        names = _named([hooks.describe(found) for found in of_argo])
+        yield f"Hooks of Argo CD are applied like other objects: {names}; {option}"
+    _, of_application = hooks.split(reader.manifests, enabled=enabled)
+    never = [found for found in of_application if hooks.never_run(found)]
+    if never:
+        names = _named([hooks.describe(found) for found in never])
+        yield f"Hooks of moments that no deployment has are not run: {names}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMED_HOOKS} more" if len(names) > _MAX_NAMED_HOOKS else ""
+    return ", ".join(names[:_MAX_NAMED_HOOKS]) + more

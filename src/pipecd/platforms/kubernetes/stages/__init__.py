@@ -5,8 +5,9 @@ Server-side apply is idempotent, so a stage that is called again applies the res
 
 from collections.abc import Mapping
 
-from pipecd.model.stage import StageFunction
+from pipecd.model.stage import StageFunction, StopFunction
 from pipecd.platforms.kubernetes.pipeline import OPTIONS, action
+from pipecd.platforms.kubernetes.stages.hooks import stop_hooks
 from pipecd.platforms.kubernetes.stages.primary import primary_rollout
 from pipecd.platforms.kubernetes.stages.rollback import k8s_rollback
 from pipecd.platforms.kubernetes.stages.rollouts import (
@@ -31,3 +32,12 @@ STAGES: Mapping[str, StageFunction] = {
     **{name: _BY_ACTION[action(name)] for name in OPTIONS},
     "ROLLBACK": k8s_rollback,
 }
+#: A hook may run when its stage is cancelled.
+STOP: Mapping[str, StopFunction] = dict.fromkeys(
+    [
+        name
+        for name in STAGES
+        if name == "ROLLBACK" or action(name) in ("SYNC", "PRIMARY_ROLLOUT", "CANARY_ROLLOUT")
+    ],
+    stop_hooks,
+)

@@ -16,6 +16,7 @@ from typing import Any
 from pipecd.errors import ConfigError, NotFound, PipecdError, Refused, Temporary, UserError
 from pipecd.model.stage import Again, Failed, Source, StageLog, Storage, Work
 from pipecd.platforms.kubernetes.cluster.connection import connect
+from pipecd.platforms.kubernetes.hooks import split, sync_waves
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.order import wave
 from pipecd.platforms.kubernetes.stages import prune
@@ -49,11 +50,13 @@ async def open_jobs(
         jobs: list[Job] = []
         for item in assignments:
             cluster = await stack.enter_async_context(connect(item.target.provider))
+            declared, hooks = split(item.manifests, enabled=source.config.spec.input.hooks)
             job = Job(
                 work=_work_of(work, item.target, own) if len(assignments) > 1 else work,
                 cluster=cluster,
                 source=source,
-                declared=item.manifests,
+                declared=declared,
+                hooks=hooks,
                 target=item.target,
                 is_own=item.target.name == own.name,
                 all_jobs=jobs,
@@ -82,7 +85,7 @@ async def _former_targets(
 
 async def forget_former_targets(work: Work[Any], jobs: Sequence[Job]) -> None:
     """After pruning: clusters without objects of the application are not read again."""
-    names = [job.target.name for job in jobs if job.declared]
+    names = [job.target.name for job in jobs if job.declared or job.hooks]
     if len(names) < len(jobs):
         await _store_names(work, names)
 
@@ -126,22 +129,31 @@ async def run_phases(
 
 
 async def run_with_pruning(
-    work: Work[Any], jobs: Sequence[Job], phases: Sequence[Phase], list_obsolete: Phase | None
+    work: Work[Any],
+    jobs: Sequence[Job],
+    phases: Sequence[Phase],
+    list_obsolete: Phase | None,
+    *,
+    after: Sequence[Phase] = (),
 ) -> Step:
-    """`run_phases`, between listing and deleting what is obsolete. None as `list_obsolete`: nothing is."""
+    """`run_phases`, between listing and deleting what is obsolete, and `after` that.
+
+    None as `list_obsolete`: nothing is.
+    """
     if list_obsolete is None:
-        return await run_phases(work, jobs, phases)
-    if step := await run_phases(work, jobs, [list_obsolete, *phases, prune.delete]):
+        return await run_phases(work, jobs, [*phases, *after])
+    if step := await run_phases(work, jobs, [list_obsolete, *phases, prune.delete, *after]):
         return step
     await forget_former_targets(work, jobs)
     return None
 
 
 def waves(jobs: Sequence[Job]) -> Sequence[int | None]:
-    """For `converge_wave`: of several clusters, all must work before a wave begins in one of them."""
+    """For `converge_wave`: all must work before a wave begins in one of several clusters, or after a hook."""
+    of_hooks = set().union(*(sync_waves(job.hooks) for job in jobs))
     if len(jobs) == 1:
-        return [None]
-    return sorted({wave(manifest) for job in jobs for manifest in job.declared}) or [None]
+        return [*sorted(of_hooks), None]
+    return sorted(of_hooks | {wave(manifest) for job in jobs for manifest in job.declared}) or [None]
 
 
 async def converge_wave(job: Job, manifests: Sequence[Manifest], last: int | None) -> Step:
@@ -150,6 +162,16 @@ async def converge_wave(job: Job, manifests: Sequence[Manifest], last: int | Non
         return await converge(job, manifests)
     included = [manifest for manifest in manifests if wave(manifest) <= last]
     return await converge(job, included) if included else None
+
+
+def restarted(jobs: Sequence[Job], *cleared: str) -> Mapping[str, str]:
+    """Stage metadata with which `run_phases` begins with the first of other phases.
+
+    The values with the keys `cleared` are empty in every cluster.
+    """
+    ended = {_key(_ENDED, job.target): "-1" for job in jobs}
+    empty = {key if job.is_own else _key(key, job.target): "" for job in jobs for key in cleared}
+    return {_PHASE: "0", **ended, **empty}
 
 
 def _has_ended(work: Work[Any], job: Job, number: int) -> bool:

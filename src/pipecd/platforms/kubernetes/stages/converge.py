@@ -78,7 +78,7 @@ async def converge(job: Job, manifests: Sequence[Manifest]) -> Step:
     deadline, applied = Deadline(), int(job.work.saved.get(APPLIED, "0"))
     try:
         if applied == 0:
-            await _create_namespace(job)
+            await create_namespace(job)
         for group in order.groups(manifests[applied:]):
             if step := await _wait_before(job, manifests, applied, deadline):
                 return step
@@ -156,6 +156,11 @@ async def _apply_all(
         raise errors[0]
 
 
+async def apply_one(job: Job, manifest: Manifest) -> None:
+    """Apply one object. Raises as `converge`."""
+    await _apply_one(job, manifest, {}, Deadline())
+
+
 async def _apply_one(
     job: Job, manifest: Manifest, known: Mapping[tuple[str, ...], Object], deadline: Deadline
 ) -> None:
@@ -193,8 +198,8 @@ async def _apply_one(
         live = None
 
 
-async def _create_namespace(job: Job) -> None:
-    """It gets no marks, so that it is never deleted."""
+async def create_namespace(job: Job) -> None:
+    """The application's, if it asks for that. It gets no marks, so that it is never deleted."""
     name = job.spec.input.namespace
     if not (job.spec.input.auto_create_namespace and name):
         return

@@ -13,12 +13,11 @@ from pipecd.platforms.kubernetes.config import KubernetesApp, PrimaryRolloutOpti
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
-    Phase,
     converge_wave,
     open_jobs,
     run_with_pruning,
-    waves,
 )
+from pipecd.platforms.kubernetes.stages.hooks import POST_SYNC, with_hooks, with_sync_fail
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import target_manifests
 from pipecd.platforms.kubernetes.stages.shift import find_route, route_to_primary
@@ -49,10 +48,15 @@ async def primary_rollout(work: Work[PrimaryRolloutOptions]) -> Outcome:
         return await route_to_primary(job, routing) if routing else None
 
     async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
-        phases: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
+        phases = with_hooks(jobs, lambda last: partial(apply, last_wave=last))
         if not _traffic_follows(work):
             phases.append(route)
-        if step := await run_with_pruning(work, jobs, phases, list_obsolete if options.prune else None):
+
+        async def roll_out() -> Step:
+            obsolete = list_obsolete if options.prune else None
+            return await run_with_pruning(work, jobs, phases, obsolete, after=POST_SYNC)
+
+        if step := await with_sync_fail(work, jobs, roll_out):
             return step
     return Done(note=f"The primary variant is at commit {source.commit[:7]} and works")
 

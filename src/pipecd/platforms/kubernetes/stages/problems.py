@@ -17,6 +17,8 @@ from pipecd.platforms.kubernetes.stages.job import Job
 
 #: Of the log of a container that are shown.
 LOG_LINES = 20
+#: Of each container of a hook; and how many pods and containers of one.
+HOOK_LOG_LINES, _MAX_PODS, _MAX_CONTAINERS = 200, 5, 10
 #: Limits of a log, in bytes, of a line of it and of a message, in characters.
 _MAX_LOG_SIZE, _MAX_LINE, _MAX_MESSAGE = 16 * 1024, 500, 500
 #: The API server asks the machine of the pod, which may not answer (seconds).
@@ -84,12 +86,32 @@ def _statuses(status: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any
     return found
 
 
-async def _read_log(job: Job, namespace: str, container: Container) -> list[str]:
+async def write_logs(job: Job, placed: Placed) -> None:
+    """Writes the end of the log of each container of the pods of a Job, or of a pod, into the stage's log."""
+    written = 0
+    for pod in (await _newest_pods(job, placed))[:_MAX_PODS]:
+        status, name = pod.get("status") or {}, str(pod["metadata"]["name"])
+        for kind in ("initContainerStatuses", "containerStatuses"):
+            for found in _statuses(status, kind):
+                if written >= _MAX_CONTAINERS:
+                    return
+                written += 1
+                container = Container(pod=name, name=str(found["name"]))
+                lines = await _read_log(job, placed.namespace, container, count=HOOK_LOG_LINES)
+                if lines:
+                    job.work.log.info(f"The log of container {container.name} of pod {name}:")
+                for line in lines:
+                    job.work.log.info(f"  {line}")
+                await job.work.log.drain()
+
+
+async def _read_log(job: Job, namespace: str, container: Container, *, count: int = LOG_LINES) -> list[str]:
     """The last lines of its log, without control characters; empty if it cannot be read."""
+    size = _MAX_LOG_SIZE * count // LOG_LINES
     params = {
         "container": container.name,
-        "tailLines": str(LOG_LINES),
-        "limitBytes": str(_MAX_LOG_SIZE),
+        "tailLines": str(count),
+        "limitBytes": str(size),
         "previous": "true" if container.previous else "false",
     }
     try:
@@ -100,8 +122,8 @@ async def _read_log(job: Job, namespace: str, container: Container) -> list[str]
     except (PipecdError, TimeoutError) as error:
         job.work.log.info(f"The log of pod {container.pod} cannot be read: {str(error) or 'timeout'}")
         return []
-    text = answer.body[:_MAX_LOG_SIZE].decode(errors="replace")
-    return [_CONTROL.sub("", line)[:_MAX_LINE] for line in text.split("\n") if line.strip()][-LOG_LINES:]
+    text = answer.body[:size].decode(errors="replace")
+    return [_CONTROL.sub("", line)[:_MAX_LINE] for line in text.split("\n") if line.strip()][-count:]
 
 
 async def _newest_pods(job: Job, placed: Placed) -> list[Any]:

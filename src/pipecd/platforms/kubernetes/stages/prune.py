@@ -14,10 +14,12 @@ from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.kubernetes import order
 from pipecd.platforms.kubernetes.apply import find_live, place
+from pipecd.platforms.kubernetes.argo import sync_options
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind, preferred
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.health.deletion import describe_deletion
+from pipecd.platforms.kubernetes.hooks import runs
 from pipecd.platforms.kubernetes.manifest import Key, Manifest
 from pipecd.platforms.kubernetes.mark import RESOURCE_KEY, belongs_to
 from pipecd.platforms.kubernetes.owned import identity_of, is_same_object, list_owned
@@ -43,7 +45,6 @@ _KEEPING = {
     "kustomize.toolkit.fluxcd.io/prune": ("disabled",),
     "helm.sh/resource-policy": ("keep",),
 }
-_ARGO_OPTIONS = "argocd.argoproj.io/sync-options"
 _ARGO_KEEPING = frozenset({"Prune=false", "Delete=false"})
 _ARGO_CONFIRM = frozenset({"Prune=confirm", "Delete=confirm"})
 #: So many may always be deleted.
@@ -209,10 +210,12 @@ async def _without_labels(
 async def _declared(job: Job) -> Set[tuple[str, ...]]:
     """The declared objects whose kind the cluster has; those of others cannot exist.
 
-    Services that the pipeline creates for the primary variant count as declared.
+    Services that the pipeline creates for the primary variant count as declared, and so do hooks that are
+    applied under their own names.
     """
     declared = set()
-    for manifest in (*job.declared, *primary_services(job.spec, job.declared)):
+    hooks = [hook for hook in job.hooks if not runs(hook)]
+    for manifest in (*job.declared, *hooks, *primary_services(job.spec, job.declared)):
         try:
             placed = await place(job.cluster, manifest, job.namespace)
         except UnknownKind:
@@ -262,7 +265,7 @@ def may_delete(job: Job, live: Any, kind: str) -> bool:
         return False
     if any(annotations.get(key) in values for key, values in _KEEPING.items()):
         return False
-    options = {option.strip() for option in annotations.get(_ARGO_OPTIONS, "").split(",")}
+    options = sync_options(annotations)
     if options & _ARGO_KEEPING:
         return False
     if options & _ARGO_CONFIRM:

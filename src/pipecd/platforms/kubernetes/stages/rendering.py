@@ -13,6 +13,7 @@ from typing import Any
 
 from pipecd.errors import NotFound, Place, Refused
 from pipecd.model.stage import Source, Work
+from pipecd.platforms.kubernetes.hooks import Moment, hooks_at
 from pipecd.platforms.kubernetes.manifest import Manifest, digest
 from pipecd.platforms.kubernetes.source import DesiredState, load_desired_state
 
@@ -20,6 +21,8 @@ from pipecd.platforms.kubernetes.source import DesiredState, load_desired_state
 CURRENT, BEFORE = "kubernetes-rendering", "kubernetes-rendering-before"
 #: Deployment metadata: the digest of the rendering that this deployment applies.
 DIGEST = "pipecd/kubernetes-rendering"
+#: Deployment metadata: hooks are to be run if the deployment fails.
+HAS_SYNC_FAIL = "pipecd/hooks-sync-fail"
 #: Bounds what is unpacked (bytes).
 _MAX_SIZE = 256 * 1024 * 1024
 
@@ -56,7 +59,8 @@ async def target_manifests(work: Work[Any], source: Source) -> tuple[Sequence[Ma
         if stored and digest(stored.manifests) == expected:
             return stored.manifests, {}
     desired = await load_desired_state(source)
-    rendered = digest(desired.manifests)
+    manifests = [*desired.manifests, *desired.hooks]
+    rendered = digest(manifests)
     if expected and rendered != expected:
         raise Refused(
             "the stored rendering of this deployment is lost, and the files render differently now",
@@ -64,14 +68,18 @@ async def target_manifests(work: Work[Any], source: Source) -> tuple[Sequence[Ma
         )
     kinds = await _keep_running(work)
     if kinds is not None:
-        kinds |= {(manifest.group, manifest.kind) for manifest in desired.manifests}
-    await _store(work, CURRENT, Rendering(commit=source.commit, manifests=desired.manifests, kinds=kinds))
+        kinds |= {(manifest.group, manifest.kind) for manifest in manifests}
+    await _store(work, CURRENT, Rendering(commit=source.commit, manifests=manifests, kinds=kinds))
     for warning in desired.warnings:
         work.log.info(f"Warning: {warning}")
     for note in desired.notes:
         work.log.info(note)
-    work.log.info(f"Rendered {len(desired.manifests)} objects")
-    return desired.manifests, {DIGEST: rendered}
+    work.log.info(f"Rendered {len(manifests)} objects")
+    shared = {DIGEST: rendered}
+    first = not work.deployment.running_commit
+    if hooks_at(desired.hooks, Moment.SYNC_FAIL, first=first):
+        shared[HAS_SYNC_FAIL] = "true"
+    return manifests, shared
 
 
 async def running_manifests(work: Work[Any]) -> tuple[Source, Sequence[Manifest]]:
@@ -80,7 +88,7 @@ async def running_manifests(work: Work[Any]) -> tuple[Source, Sequence[Manifest]
     if stored := await load_running(work):
         return source, stored.manifests
     desired: DesiredState = await load_desired_state(source)
-    return source, desired.manifests
+    return source, [*desired.manifests, *desired.hooks]
 
 
 async def load_running(work: Work[Any]) -> Rendering | None:

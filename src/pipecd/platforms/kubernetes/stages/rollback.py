@@ -4,16 +4,29 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
-from pipecd.model.stage import Done, Outcome, Work
+from pipecd.model.stage import Again, Done, Outcome, Work
+from pipecd.platforms.kubernetes.hooks import Moment
 from pipecd.platforms.kubernetes.stages import added
-from pipecd.platforms.kubernetes.stages.clusters import Phase, converge_wave, open_jobs, run_phases, waves
+from pipecd.platforms.kubernetes.stages.clusters import (
+    Phase,
+    converge_wave,
+    open_jobs,
+    run_phases,
+    waves,
+)
+from pipecd.platforms.kubernetes.stages.hooks import SYNC_FAIL_BY, forget_hooks, run_hooks, run_sync_fail
 from pipecd.platforms.kubernetes.stages.job import Job, Step
-from pipecd.platforms.kubernetes.stages.rendering import running_manifests
+from pipecd.platforms.kubernetes.stages.rendering import HAS_SYNC_FAIL, running_manifests, target_manifests
 from pipecd.platforms.kubernetes.stages.undo import undo_variants
+
+#: Stage metadata: the hooks of a failure have run.
+_SYNC_FAIL_DONE = "pipecd/hooks-sync-fail-done"
 
 
 async def k8s_rollback(work: Work[Any]) -> Outcome:
     """Uses the stored rendering of the running commit, so it needs no chart repository."""
+    if step := await _sync_fail(work):
+        return step
     undo = await undo_variants(work)
     if not work.deployment.running_commit and (step := await undo.clean_up(work)):
         return step
@@ -26,8 +39,21 @@ async def k8s_rollback(work: Work[Any]) -> Outcome:
 
     async with open_jobs(work, source, manifests) as jobs:
         applying: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
-        phases = [*undo.before, *applying, *undo.after, added.delete]
+        before: Phase = partial(run_hooks, moment=Moment.PRE_ROLLBACK)
+        after: Phase = partial(run_hooks, moment=Moment.POST_ROLLBACK)
+        phases = [*undo.before, before, *applying, *undo.after, added.delete, after]
         # The other clusters are brought back also if that fails in one.
         if step := await run_phases(work, jobs, phases, despite_failures=True):
             return step
     return Done(note=f"{len(manifests)} objects are at commit {source.commit[:7]} again")
+
+
+async def _sync_fail(work: Work[Any]) -> Step:
+    """Run the hooks of the failed commit for a failure, unless the stage that failed has."""
+    is_done = work.saved.get(_SYNC_FAIL_DONE) or work.shared.get(SYNC_FAIL_BY)
+    if HAS_SYNC_FAIL not in work.shared or is_done:
+        return None
+    source = await work.checkouts.target()
+    manifests, _ = await target_manifests(work, source)
+    async with open_jobs(work, source, manifests) as jobs:
+        return await run_sync_fail(work, jobs) or Again(saved={_SYNC_FAIL_DONE: "true", **forget_hooks(jobs)})

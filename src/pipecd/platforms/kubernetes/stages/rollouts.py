@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from pipecd.model.stage import Again, Done, Outcome, Source, Work
 from pipecd.platforms.kubernetes.checks import check_manifests
 from pipecd.platforms.kubernetes.config import BaselineRolloutOptions, CanaryRolloutOptions, KubernetesApp
+from pipecd.platforms.kubernetes.hooks import Moment
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.patches import patch
 from pipecd.platforms.kubernetes.stages.clusters import open_jobs, run_phases
+from pipecd.platforms.kubernetes.stages.hooks import run_hooks, with_sync_fail
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import running_manifests, target_manifests
 from pipecd.platforms.kubernetes.stages.shift import find_route, take_traffic_from, wait_until_settled
@@ -98,7 +100,13 @@ async def _roll_out(
         return await apply_variant(job, variant, copies, counts)
 
     async with open_jobs(work, source, manifests) as jobs:
-        if step := await run_phases(work, jobs, [roll_out]):
+        # A baseline runs what is deployed already.
+        before = [partial(run_hooks, moment=Moment.PRE_SYNC)] if variant.name == CANARY else []
+
+        async def run() -> Step:
+            return await run_phases(work, jobs, [*before, roll_out])
+
+        if step := await with_sync_fail(work, jobs, run) if before else await run():
             return step
     note = f"The {variant.name} works: {', '.join(variant.rename(found.name) for found in workloads)}"
     work.log.success(note)

@@ -6,12 +6,11 @@ from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.config import KubernetesApp, SyncOptions
 from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
-    Phase,
     converge_wave,
     open_jobs,
     run_with_pruning,
-    waves,
 )
+from pipecd.platforms.kubernetes.stages.hooks import POST_SYNC, with_hooks, with_sync_fail
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import target_manifests
 
@@ -32,8 +31,13 @@ async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
         return await converge_wave(job, ordered, last_wave)
 
     async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
-        phases: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
-        if step := await run_with_pruning(work, jobs, phases, list_obsolete if options.prune else None):
+        phases = with_hooks(jobs, lambda last: partial(apply, last_wave=last))
+
+        async def sync() -> Step:
+            obsolete = list_obsolete if options.prune else None
+            return await run_with_pruning(work, jobs, phases, obsolete, after=POST_SYNC)
+
+        if step := await with_sync_fail(work, jobs, sync):
             return step
     remaining = sum(int(job.work.saved.get(prune.REMAINING, "0")) for job in jobs)
     note = f"{len(manifests)} objects are applied and work"
