@@ -1,17 +1,21 @@
 """From a push to running pods and back: real control plane, agent and Git server, and a real cluster."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipecd.controlplane.records.live_state import CHANGE_KIND
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import KUBERNETES
+from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
 from tests.platforms.kubernetes.test_progressive import primary_service, web
-from tests.world import world
+from tests.world import World, world
 
 
 def files(namespace: str, image: str, **spec: Any) -> dict[str, str | None]:
@@ -105,3 +109,74 @@ async def test_a_canary_gets_traffic_and_is_cleaned_also_by_a_rollback(
         assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert "Deployment web-canary in" in third.status_reason
         assert live() == (["web:2"], "primary")
+
+
+async def test_the_live_tree_follows_the_cluster(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    config = {"kubeConfigPath": str(cluster.kubeconfig)}
+    providers = [{"name": "test", "type": "KUBERNETES", "config": config}]
+    web, settings = (
+        f"/apis/apps/v1/namespaces/{namespace}/deployments/web",
+        f"/api/v1/namespaces/{namespace}/configmaps/settings",
+    )
+
+    def patch(path: str, body: Any) -> None:
+        cluster.request(path, body, method="PATCH", content_type="application/strategic-merge-patch+json")
+
+    async with world(tmp_path / "world") as w, w.agent(platformProviders=providers):
+        with w.plane.server.services.store.feed.subscribe() as changes:
+            await w.push("Begin", files(namespace, "web:1"))
+            app = await w.register("shop", kind=KUBERNETES, provider="test")
+
+            async def follow(condition: Callable[[ApplicationLiveStateSnapshot], bool]) -> Any:
+                return await follow_live_state(w, app, changes, condition)
+
+            state = await follow(
+                lambda state: (
+                    kinds(state) == ["ConfigMap", "Deployment", "Pod", "Pod", "ReplicaSet"]
+                    and state.health_status == ApplicationLiveStateSnapshot.HEALTHY
+                )
+            )
+            by_id = {resource.id: resource.kind for resource in state.kubernetes.resources}
+            parents = {
+                resource.kind: [by_id[parent] for parent in resource.parent_ids]
+                for resource in state.kubernetes.resources
+            }
+            assert parents == {
+                "ConfigMap": [],
+                "Deployment": [],
+                "ReplicaSet": ["Deployment"],
+                "Pod": ["ReplicaSet"],
+            }
+            container = {"name": "web", "image": "web:nopull"}
+            patch(web, {"spec": {"template": {"spec": {"containers": [container]}}}})
+            state = await follow(lambda state: state.health_status == ApplicationLiveStateSnapshot.OTHER)
+            reasons = [resource.health_description for resource in state.kubernetes.resources]
+            assert any("pulling image web:nopull" in reason or "ErrImagePull" in reason for reason in reasons)
+            cluster.request(settings, {}, method="DELETE")
+            await follow(lambda state: "ConfigMap" not in kinds(state))
+            patch(web, {"spec": {"replicas": 0}})
+            await follow(
+                lambda state: (
+                    "Pod" not in kinds(state) and state.health_status == ApplicationLiveStateSnapshot.HEALTHY
+                )
+            )
+
+
+def kinds(state: ApplicationLiveStateSnapshot) -> list[str]:
+    return sorted(resource.kind for resource in state.kubernetes.resources)
+
+
+async def follow_live_state(
+    w: World,
+    application: str,
+    changes: asyncio.Queue[Any],
+    condition: Callable[[ApplicationLiveStateSnapshot], bool],
+) -> ApplicationLiveStateSnapshot:
+    """Reads the live state at each change that the control plane announces, until the condition holds."""
+    async with asyncio.timeout(60):
+        while True:
+            change = await changes.get()
+            if (change.kind, change.id) == (CHANGE_KIND, application):
+                response = await w.console.call("GetApplicationLiveState", application_id=application)
+                if condition(response.snapshot):
+                    return response.snapshot  # type: ignore[no-any-return]
