@@ -218,12 +218,12 @@ class _Checkouts:
     runner: AwsRunner
 
     async def target(self) -> Source:
-        return load_source(self.runner.platform, self.runner.target)
+        return replace(load_source(self.runner.platform, self.runner.target), provider=self.runner.provider)
 
     async def running(self) -> Source:
         if self.runner.running is None:
             raise Refused("nothing was deployed before")
-        return load_source(self.runner.platform, self.runner.running)
+        return replace(load_source(self.runner.platform, self.runner.running), provider=self.runner.provider)
 
     async def repository(self, remote: str, ref: str, path: str = "") -> Path:
         return self.runner.repositories[remote, ref]

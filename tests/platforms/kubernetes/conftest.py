@@ -1,7 +1,8 @@
 """A namespace of the real cluster that all tests share, and a client of it."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,18 @@ from pipecd.platforms.kubernetes.cluster.discovery import Discovery
 from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
 from tests.cluster.control_plane import Cluster
 from tests.cluster.shared import Outage, shared_cluster, usage
+from tests.deploy.charts import render
+from tests.platforms.kubernetes.access import wait_until_effective
+from tests.platforms.kubernetes.helm import helm_directory
+
+PATHS = {
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+}
+Install = Callable[..., str]
 
 
 @pytest.fixture
@@ -58,3 +71,24 @@ async def client(cluster: Cluster) -> AsyncIterator[ApiClient]:
 @pytest.fixture
 def discovery(client: ApiClient) -> Discovery:
     return Discovery(client)
+
+
+@pytest.fixture
+def install(cluster: Cluster, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Install:
+    """Creates the service account and the role of the agent's chart. Returns the account's token."""
+    program = helm_directory(tmp_path_factory) / "helm"
+
+    def create(scope: str, change: Callable[[Any], None] = lambda _: None) -> str:
+        objects = render(program, "piped", {"rbac": {"scope": scope}}, namespace=namespace)
+        for body in objects:
+            path = PATHS.get(body["kind"])
+            if path:
+                change(body)
+                cluster.request(path.format(namespace), body)
+        [role] = [body for body in objects if "rules" in body]
+        wait_until_effective(cluster, role, f"system:serviceaccount:{namespace}:piped", namespace)
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+        answer = cluster.request(f"/api/v1/namespaces/{namespace}/serviceaccounts/piped/token", request)
+        return str(answer["status"]["token"])
+
+    return create

@@ -2,12 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped
@@ -18,42 +16,12 @@ from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
-from tests.platforms.kubernetes.access import wait_until_effective
+from tests.platforms.kubernetes.conftest import Install
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment, provider_of
 from tests.platforms.kubernetes.test_clusters import drift
 
-DEPLOY = Path(__file__).parents[3] / "deploy" / "kubernetes"
 PRUNE = {"quickSync": {"prune": True}}
 RESTRICTION = "only the namespace {} is observed: objects of other namespaces"
-
-
-def install(
-    cluster: Cluster, file: str, namespace: str, change: Callable[[Any], None] = lambda _: None
-) -> str:
-    """Creates the objects of a file of `deploy/kubernetes` in `namespace`. Returns the account's token."""
-    paths = {
-        "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
-        "Role": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
-        "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
-        "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-        "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-    }
-    text = (DEPLOY / file).read_text().replace("namespace: shop", f"namespace: {namespace}")
-    for body in yaml.safe_load_all(text.replace("namespace: pipecd", f"namespace: {namespace}")):
-        if body["kind"] == "Namespace":
-            continue
-        if body["kind"].startswith("Cluster"):
-            body["metadata"]["name"] = namespace
-            if "roleRef" in body:
-                body["roleRef"]["name"] = namespace
-        change(body)
-        cluster.request(paths[body["kind"]].format(namespace), body)
-        if "rules" in body:
-            role = body
-    wait_until_effective(cluster, role, f"system:serviceaccount:{namespace}:piped", namespace)
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = cluster.request(f"/api/v1/namespaces/{namespace}/serviceaccounts/piped/token", request)
-    return str(answer["status"]["token"])
 
 
 def provider_with(cluster: Cluster, token: str, file: Path, namespace: str = "") -> Provider:
@@ -65,10 +33,10 @@ def provider_with(cluster: Cluster, token: str, file: Path, namespace: str = "")
 
 
 async def test_a_role_of_one_namespace_is_enough(
-    cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, namespace: str, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
-    token = install(cluster, "namespace-role.yaml", namespace)
+    token = install("namespace")
     shop = Shop(cluster, namespace, tmp_path)
     shop.provider = provider_with(cluster, token, tmp_path / "kubeconfig", namespace)
     first = shop.commit(deployment("web"), config_map("a"), config_map("gone"))
@@ -88,7 +56,7 @@ async def test_a_role_of_one_namespace_is_enough(
 
 
 async def test_missing_permissions_are_said_at_the_start(
-    cluster: Cluster, namespace: str, tmp_path: Path
+    cluster: Cluster, namespace: str, install: Install, tmp_path: Path
 ) -> None:
     def without_some(body: Any) -> None:
         for rule in body.get("rules", ()):
@@ -96,7 +64,7 @@ async def test_missing_permissions_are_said_at_the_start(
             if "jobs" in rule["resources"]:
                 rule["verbs"].remove("delete")
 
-    token = install(cluster, "namespace-role.yaml", namespace, without_some)
+    token = install("namespace", without_some)
     everywhere = provider_with(cluster, token, tmp_path / "everywhere")
     limited = provider_with(cluster, token, tmp_path / "limited", namespace)
     assert (await check_access(limited))[1:] == [
@@ -136,7 +104,7 @@ async def test_missing_permissions_are_said_at_the_start(
     ]
 
 
-async def test_the_cluster_role_lacks_nothing(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
-    token = install(cluster, "cluster-role.yaml", namespace)
+async def test_the_cluster_role_lacks_nothing(cluster: Cluster, install: Install, tmp_path: Path) -> None:
+    token = install("cluster")
     assert await check_access(provider_with(cluster, token, tmp_path / "kubeconfig")) == []
     assert await check_access(provider_of(cluster)) == []
