@@ -19,6 +19,7 @@ import psutil
 
 from bench.agent_process import start_agent
 from bench.figures import report, report_value
+from pipecd.controlplane.records.live_state import CHANGE_KIND
 from pipecd.model.status import DeploymentStatus
 from pipecd.schema.model.application_pb2 import Application, ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -34,13 +35,15 @@ APPLICATIONS = 1000
 OBJECTS = 10
 NAMESPACES = 10
 PUSHES, EDITS, RESTART_EDITS = 20, 5, 20
+#: Applications whose live state is measured: number, and the first one.
+LIVE_EDITS, LIVE_FIRST = 40, 60
 #: Seconds: how long an agent at rest is measured, after a time for its first checks.
 REST, SETTLE = 120.0, 60.0
 #: `apiQPS` and `apiBurst` of the provider.
 RATE, BURST = 500, 1000
 #: Goals: memory in MB, requests a minute for each watched kind, and times in seconds.
 MAX_MEMORY, MAX_REQUESTS = 300, 1
-MAX_APPLIED, MAX_READY, MAX_DRIFT, MAX_RESTART = 1.0, 2.0, 2.0, 60.0
+MAX_APPLIED, MAX_READY, MAX_DRIFT, MAX_LIVE, MAX_RESTART = 1.0, 2.0, 2.0, 1.0, 60.0
 #: Of a step of this benchmark (seconds).
 TIMEOUT = 1800.0
 _PUBLISHED = "Flux publishes for 1,000 Kustomizations on 16 cores: 4 min 16 s (256 s), and 175 MiB of memory"
@@ -82,6 +85,7 @@ async def _run(w: World, cluster: Cluster, requests: "Requests") -> None:
         await _measure_rest(what, process, requests)
         await _measure_pushes(w, cluster, records)
         await _measure_drift(w, cluster, records)
+        await _measure_live_state(w, cluster)
         _report_memory("at the end", process)
     for number in range(RESTART_EDITS):
         await asyncio.to_thread(_edit, cluster, 100 + number * (APPLICATIONS - 100) // RESTART_EDITS)
@@ -138,6 +142,22 @@ async def _measure_drift(w: World, cluster: Cluster, records: "Records") -> None
         await records.wait(lambda number=number: _id(50 + number) in records.out_of_sync)  # type: ignore[misc]
         times.append(time.monotonic() - edited)
     report("one object edited by hand: drift seen", times, "s", target=MAX_DRIFT)
+
+
+async def _measure_live_state(w: World, cluster: Cluster) -> None:
+    """From an edit by hand until the console could show the new tree."""
+    times = []
+    with w.plane.server.services.store.feed.subscribe() as changes:
+        for number in range(LIVE_EDITS):
+            await asyncio.to_thread(_edit, cluster, LIVE_FIRST + number)
+            edited = time.monotonic()
+            async with asyncio.timeout(TIMEOUT):
+                while True:
+                    change = await changes.get()
+                    if (change.kind, change.id) == (CHANGE_KIND, _id(LIVE_FIRST + number)):
+                        break
+            times.append(time.monotonic() - edited)
+    report("one object edited by hand: live state in the control plane", times, "s", target=MAX_LIVE)
 
 
 def _edit(cluster: Cluster, number: int) -> None:
