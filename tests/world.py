@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import yaml
 
 from pipecd import piped
 from pipecd.client import Transport
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped as config
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.options import Options
@@ -241,6 +242,7 @@ class World(ConsoleUser):
         options = self.options(
             more.pop("home", None), more.pop("admin_port", 0), more.pop("settings", SETTINGS)
         )
+        options = replace(options, clock=more.pop("clock", SYSTEM_CLOCK))
         task = asyncio.create_task(piped.run(self.spec(**more), options), name="agent")
         try:
             yield task

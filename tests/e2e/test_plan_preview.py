@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tests import keys
 from tests.eventually import eventually
 from tests.pipectl.pipectl_process import Pipectl
 from tests.platforms.terraform.shop import configuration, data, values
+from tests.skippable_clock import SkippableClock
 from tests.world import REPOSITORY, World, app_file, pipeline, world
 
 #: Without drift detection, whose plans would be counted too.
@@ -244,12 +244,15 @@ async def test_preview_and_deployment_do_not_block_each_other(tmp_path: Path) ->
 
 
 async def test_preview_that_times_out_reports_it(tmp_path: Path) -> None:
-    async with reviewer(tmp_path) as user:
+    # With one worker, `quick` is planned before `shop`.
+    clock, within = SkippableClock(), 300
+    async with reviewer(tmp_path, clock=clock, planPreview={"workerNum": 1}) as user:
         w = user.w
         for name in ("shop", "quick"):
             await deploy(w, name, shop(tmp_path, data("a", "1"), name))
-        os.mkfifo(tmp_path / "never-written")
-        endless = f'output "x" {{\n  value = file("{tmp_path}/never-written")\n}}\n'
+        pipe = tmp_path / "never-written"
+        os.mkfifo(pipe)
+        endless = f'output "x" {{\n  value = file("{pipe}")\n}}\n'
         commit = user.branch(
             "slow",
             {
@@ -257,15 +260,11 @@ async def test_preview_that_times_out_reports_it(tmp_path: Path) -> None:
                 "quick/main.tf": configuration(tmp_path / "quick.state", ""),
             },
         )
-        alone = user.branch(
-            "alone", {"quick/main.tf": configuration(tmp_path / "quick.state", data("a", "2"))}
-        )
-        started = time.monotonic()
-        await user.preview("alone", alone)
-        # Several times the duration of the quick preview, also on a busy machine.
-        within = 10 + 4 * int(time.monotonic() - started)
         async with user.request("slow", commit, within=within) as wait_for_results:
-            (found,) = await wait_for_results()
+            # Opening the pipe returns once the plan of `shop` reads from it.
+            with await asyncio.to_thread(open, pipe, "w"):
+                clock.skip(within)
+                (found,) = await wait_for_results()
         results = {item.application_name: item for item in found.results}
         assert results["shop"].error == f"the plan preview timed out after {within} s"
         assert results["quick"].plan_summary == b"0 to add, 0 to change, 1 to destroy"

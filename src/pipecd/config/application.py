@@ -414,17 +414,12 @@ class _StageDecoder:
         return pipeline.model_copy(update={"stages": tuple(stages)})
 
     def _decode_stage(self, raw: StageConfig, index: int, path: tuple[str | int, ...]) -> StageConfig:
-        options_type = self._options.get(raw.name)
-        if options_type is None:
-            if not self._accept_invalid:
-                raise self._unknown_stage(raw.name, path)
-            return raw.model_copy(update={"id": raw.id or f"stage-{index}", "options": None})
         try:
-            options = decode(options_type, raw.options, self._document, (*path, "with"))
+            options = self._decode_options(raw, path)
         except ConfigError:
             if not self._accept_invalid:
                 raise
-            return raw.model_copy(update={"id": raw.id or f"stage-{index}", "options": None})
+            options = None
         values = {
             "id": raw.id or f"stage-{index}",
             "options": options,
@@ -433,6 +428,12 @@ class _StageDecoder:
             "skip_on": raw.skip_on if raw.skip_on != SkipOn() else getattr(options, "skip_on", SkipOn()),
         }
         return raw.model_copy(update=values)
+
+    def _decode_options(self, raw: StageConfig, path: tuple[str | int, ...]) -> Any:
+        options_type = self._options.get(raw.name)
+        if options_type is None:
+            raise self._unknown_stage(raw.name, path)
+        return decode(options_type, raw.options, self._document, (*path, "with"))
 
     def _unknown_stage(self, name: str, path: tuple[str | int, ...]) -> ConfigError:
         kind = self._document.kind

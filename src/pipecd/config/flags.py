@@ -32,7 +32,7 @@ def switch(
 ) -> Callable[[Function], Function]:
     """A boolean option: `--name` alone is true; `--name=true` and `--name=false`, as in charts, also work.
 
-    With the default None, it can be told whether the option was given.
+    With the default None, the value is None if the option was not given.
     """
     return click.option(
         name,

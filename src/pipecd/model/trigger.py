@@ -78,7 +78,7 @@ def on_out_of_sync(
 ) -> Decision:
     """`last` is the deployment that was triggered most recently; `now` is epoch seconds.
 
-    `stop_reason` says why correcting this drift is in vain; empty if it is not.
+    `stop_reason` says why this drift is not corrected any more; empty if it is.
     """
     if rule.disabled:
         return _no("trigger.onOutOfSync is not enabled")

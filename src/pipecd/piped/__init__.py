@@ -31,6 +31,7 @@ from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.options import Options
 from pipecd.piped.platform_availability import check_provider_types, log_platforms
 from pipecd.piped.provider_check import check_providers
+from pipecd.piped.providers import Providers
 from pipecd.piped.session import heartbeat, stats
 from pipecd.piped.session.connect import connect_and_register
 from pipecd.piped.session.meta import Identity
@@ -83,7 +84,8 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             Mirrors(home, credentials, user, remotes=remotes, submodule_hosts=spec.git.submodule_hosts)
         )
         public_key = key_pair.public if key_pair else ""
-        notices = await check_providers(spec, options.clock)
+        providers = Providers(spec)
+        notices = await check_providers(spec, providers, options.clock)
         client, instance, identity = await exit_stack.enter_async_context(
             connect_and_register(spec, key, options, public_key, notices)
         )
@@ -101,6 +103,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             EncryptedObjects(client, key, home / "kept"),
             renderer,
             configured_downloads(spec, home / "cache", other_repositories.checkout),
+            providers,
         )
         health = health_check(
             client,

@@ -24,10 +24,11 @@ TIMEOUT = 5.0
 MAX_PER_PROVIDER, MAX_NOTICES, MAX_LENGTH = 20, 200, 2000
 
 
-async def check_providers(spec: PipedSpec, clock: Clock) -> Sequence[Piped.ProviderNotice]:
+async def check_providers(
+    spec: PipedSpec, providers: Providers, clock: Clock
+) -> Sequence[Piped.ProviderNotice]:
     """Notices on all providers whose platform can check them. Raises nothing."""
     platforms = load_platforms({provider.type for provider in spec.providers})
-    providers = Providers(spec)
     checked = [
         (provider.type, provider.name)
         for provider in spec.providers

@@ -5,10 +5,10 @@ when the live state matches Git, when other fields differ, with a new commit, or
 After a restart of the agent it starts again, too.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
 from pipecd.model.application import Application
 from pipecd.model.drift import Drift
@@ -25,7 +25,7 @@ _MAX_NAMED = 5
 class _Appearances:
     """When one drift was first seen after each deployment: deployment id → monotonic seconds."""
 
-    at: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    at: BoundedDict[str, float] = field(default_factory=lambda: BoundedDict(MAX_APPEARANCES))
     stopped: bool = False
 
 
@@ -34,7 +34,7 @@ class _History:
     """Of one application, at one commit."""
 
     commit: str
-    drifts: OrderedDict[str, _Appearances] = field(default_factory=OrderedDict)
+    drifts: BoundedDict[str, _Appearances] = field(default_factory=lambda: BoundedDict(_MAX_DRIFTS))
     #: The message about the current drift; empty if it is corrected.
     message: str = ""
 
@@ -54,12 +54,8 @@ class SelfHealing:
         fingerprint = drift.fingerprint or drift.summary
         appearances = history.drifts.setdefault(fingerprint, _Appearances())
         history.drifts.move_to_end(fingerprint)
-        while len(history.drifts) > _MAX_DRIFTS:
-            history.drifts.popitem(last=False)
         now = self._clock.monotonic()
         appearances.at.setdefault(deployment, now)
-        while len(appearances.at) > MAX_APPEARANCES:
-            appearances.at.popitem(last=False)
         recent = [at for at in appearances.at.values() if now - at <= WINDOW]
         appearances.stopped = appearances.stopped or len(recent) >= MAX_APPEARANCES
         history.message = _message(drift) if appearances.stopped else ""

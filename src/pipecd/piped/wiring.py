@@ -70,6 +70,7 @@ def build_components(
     encrypted_objects: EncryptedObjects,
     renderer: Renderer,
     downloads: Downloads,
+    providers: Providers,
 ) -> Components:
     """Constructs the components without starting any."""
     clock, settings = options.clock, options.settings
@@ -81,7 +82,7 @@ def build_components(
     }
     view, leadership, reporter = View(client, clock), Leadership(), Reporter(client, redactor, clock)
     heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer, downloads)
-    providers, restart = Providers(spec), asyncio.Event()
+    restart = asyncio.Event()
     notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier)
     sync_states, self_healing = SyncStates(reporter, clock, notifier), SelfHealing(clock)
     observation_requests = ObservationRequests(

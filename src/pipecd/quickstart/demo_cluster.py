@@ -173,6 +173,8 @@ def _identity(cluster: DemoCluster) -> dict[str, str]:
 
 
 async def _check_permissions(api: "ApiClient", cluster: DemoCluster) -> None:
+    from pipecd.platforms.kubernetes.permissions import is_allowed
+
     needed = [*_NEEDED]
     try:
         await api.get_json(f"/api/v1/namespaces/{cluster.namespace}")
@@ -181,15 +183,7 @@ async def _check_permissions(api: "ApiClient", cluster: DemoCluster) -> None:
     except PermissionDenied:
         pass
     for group, resource, verb in needed:
-        attributes = {"group": group, "resource": resource, "verb": verb, "namespace": cluster.namespace}
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        answer = await api.decode(await api.send("POST", path, body=review))
-        if not answer["status"].get("allowed"):
+        if not await is_allowed(api, cluster.namespace, group, resource, verb):
             raise ConfigError(
                 f"you may not {verb} {resource} in the namespace {cluster.namespace}",
                 remedy="choose a namespace in which you may, with --namespace",

@@ -44,6 +44,7 @@ logs/                            logs of the programs
 """
 #: Its presence identifies a state directory.
 _MARKER = "README.txt"
+_CLUSTER_FILE = "cluster.json"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class State:
     @property
     def cluster_file(self) -> Path:
         """Which cluster the applications were deployed to."""
-        return self.folder / "cluster.json"
+        return self.folder / _CLUSTER_FILE
 
     @property
     def google_file(self) -> Path:
@@ -246,6 +247,6 @@ def remove(folder: Path) -> tuple[bool, str]:
         return False, ""
     if not (folder / _MARKER).exists():
         raise ConfigError(f"{folder} is not a quickstart state directory and was not removed")
-    stays = demo_cluster.removal(folder / "cluster.json")
+    stays = demo_cluster.removal(folder / _CLUSTER_FILE)
     shutil.rmtree(folder)
     return True, stays

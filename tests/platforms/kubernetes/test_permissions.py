@@ -11,6 +11,7 @@ from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped
 from pipecd.model.drift import Drift
 from pipecd.piped.provider_check import check_providers
+from pipecd.piped.providers import Providers
 from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.stages import job
@@ -96,7 +97,8 @@ async def test_missing_permissions_are_said_at_the_start(
             ],
         },
     }
-    notices = await check_providers(piped.load(json.dumps(document), "piped.yaml"), SYSTEM_CLOCK)
+    spec = piped.load(json.dumps(document), "piped.yaml")
+    notices = await check_providers(spec, Providers(spec), SYSTEM_CLOCK)
     assert [(notice.name, notice.text[:20]) for notice in notices] == [
         ("east", "the agent may not ge"),
         ("east", "the agent may not ge"),

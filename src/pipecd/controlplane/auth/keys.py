@@ -10,13 +10,13 @@ import hashlib
 import hmac
 import secrets
 import string
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import uuid4
 
 import bcrypt
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.errors import Refused, Unauthenticated
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.piped_pb2 import PipedKey
@@ -80,7 +80,7 @@ class Keys:
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
-        self._verified: OrderedDict[bytes, str] = OrderedDict()
+        self._verified = BoundedDict[bytes, str](_MAX_VERIFIED)
 
     async def check(self, key: str, hashes: Iterable[str]) -> str:
         """The hash among the stored `hashes` that `key` matches. Raises Unauthenticated if none does."""
@@ -91,14 +91,9 @@ class Keys:
             return verified
         for candidate in stored:
             if await _matches(key, candidate):
-                self._add_verified(digest, candidate)
+                self._verified[digest] = candidate
                 return candidate
         raise Unauthenticated("the key is wrong or has been replaced")
-
-    def _add_verified(self, digest: bytes, stored: str) -> None:
-        self._verified[digest] = stored
-        while len(self._verified) > _MAX_VERIFIED:
-            self._verified.popitem(last=False)
 
 
 async def _matches(key: str, stored: str) -> bool:

@@ -1,8 +1,8 @@
 """Throttles password guessing: counts failed attempts per client address and user name, in bounded memory."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
 from pipecd.controlplane.settings import AuthSettings
 
@@ -16,7 +16,7 @@ class _Failures:
 class Throttle:
     def __init__(self, clock: Clock, settings: AuthSettings) -> None:
         self._clock, self._settings = clock, settings
-        self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
+        self._failures = BoundedDict[tuple[str, ...], _Failures](settings.max_clients)
 
     def begin(self, client: tuple[str, ...]) -> float:
         """Begin an attempt. Returns the seconds until `client` may try again; 0 means that it may try now.
@@ -30,9 +30,6 @@ class Throttle:
         if failures.count >= settings.max_failures:
             return failures.since + settings.failure_window - now
         self._failures[client] = _Failures(failures.count + 1, failures.since)
-        self._failures.move_to_end(client)
-        while len(self._failures) > settings.max_clients:
-            self._failures.popitem(last=False)
         return 0.0
 
     def withdraw(self, client: tuple[str, ...]) -> None:

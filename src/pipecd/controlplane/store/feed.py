@@ -7,7 +7,6 @@ rows.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import structlog
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock, set_within
 from pipecd.controlplane.settings import FeedSettings
 from pipecd.controlplane.store.engine import Database
@@ -85,7 +85,7 @@ class Feed:
     async def run(self) -> None:
         """Read the table and pass every change to the subscribers, until cancelled."""
         last: int | None = None
-        seen: OrderedDict[int, None] = OrderedDict()
+        seen = BoundedDict[int, None](4 * self._settings.overlap)
         while True:
             # Clear before reading, so that a write during the read triggers another read at once.
             self._wakeup.clear()
@@ -102,8 +102,6 @@ class Feed:
                 seen[row.seq] = None
                 last = max(last or 0, row.seq)
                 self._publish(_change(row))
-            while len(seen) > 4 * self._settings.overlap:
-                seen.popitem(last=False)
             next_read = self._clock.monotonic() + self._settings.min_interval
             await set_within(self._clock, self._wakeup, self._settings.poll_interval)
             if (remaining := next_read - self._clock.monotonic()) > 0:

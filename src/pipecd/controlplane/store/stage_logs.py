@@ -11,7 +11,6 @@ A log is limited: beyond `max_size`, chunks in its middle are deleted, and a not
 
 import asyncio
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 import structlog
 
 from pipecd import proto_json
+from pipecd.bounded_dict import BoundedDict
 from pipecd.controlplane.settings import StageLogSettings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import Blobs, segment
@@ -165,7 +165,7 @@ class StageLogs:
     def __init__(self, store: Store, blobs: Blobs, settings: StageLogSettings) -> None:
         self._store, self._blobs, self._settings = store, blobs, settings
         #: Bytes of the parts since the last checkpoint, by name, as far as this replica stored them.
-        self._unmerged: OrderedDict[str, int] = OrderedDict()
+        self._unmerged = BoundedDict[str, int](_MAX_TRACKED)
 
     async def append(
         self, deployment: Deployment, stage_id: str, retried: int, blocks: Sequence[LogBlock]
@@ -188,7 +188,7 @@ class StageLogs:
             self._store.feed.add(connection, change)
 
         await self._store.feed.write(write)
-        self._track(name, size)
+        self._unmerged[name] = size
 
     async def checkpoint(
         self, deployment: Deployment, stage_id: str, retried: int, blocks: Sequence[LogBlock], completed: bool
@@ -258,6 +258,7 @@ class StageLogs:
 
     async def _read_end(self, this: _Log, max_size: int) -> tuple[LogPage, bool]:
         state, unread = await self._find(this, None)
+        has_more = len(unread) == _MAX_RANGES
         blocks: dict[int, LogBlock] = {}
         size = 0
         while unread and size < max_size:
@@ -266,8 +267,9 @@ class StageLogs:
                 await _in_thread_if_many(loaded, _add, blocks, loaded, None)
             size += sum(of_batch.size for of_batch in batch)
             del unread[-len(batch) :]
-            if not unread:
+            if not unread and has_more:
                 _, unread = await self._load_ranges(this.name, None, before=batch[-1])
+                has_more = len(unread) == _MAX_RANGES
         if state and state.left_out_lines and not unread:
             blocks.setdefault(state.left_out_index, self._notice(state))
         page = await _in_thread_if_many(blocks, _cut_start, blocks, max_size)
@@ -401,12 +403,6 @@ class StageLogs:
             await self._blobs.write(this.chunk(chunk.first), chunk.data)
         await self._record(this, chunks, completed, 0, None)
         return True
-
-    def _track(self, name: str, size: int) -> None:
-        self._unmerged[name] = size
-        self._unmerged.move_to_end(name)
-        while len(self._unmerged) > _MAX_TRACKED:
-            self._unmerged.popitem(last=False)
 
     def _notice(self, state: _State) -> LogBlock:
         text = (

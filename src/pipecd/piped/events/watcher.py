@@ -5,12 +5,12 @@ that a push that replaces a newer value is refused by the remote; then everythin
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
 from pipecd.config.piped import EventWatcher as EventWatcherSpec
 from pipecd.errors import Conflict, PipecdError, Temporary
@@ -55,7 +55,7 @@ class EventWatcher:
         #: By repository, once it was read: its watches; empty if it could not be read.
         self._watches: dict[str, Sequence[Watch]] = {}
         self._results: dict[ResultKey, EventResult] = {}
-        self._reported: OrderedDict[str, None] = OrderedDict()
+        self._reported = BoundedDict[str, None](MAX_REPORTED)
 
     def check_soon(self) -> None:
         """Events were registered."""
@@ -252,8 +252,6 @@ class EventWatcher:
         reported = frozenset(event_ids)
         self._results = {key: result for key, result in self._results.items() if key[2] not in reported}
         self._reported.update(dict.fromkeys(event_ids))
-        while len(self._reported) > MAX_REPORTED:
-            self._reported.popitem(last=False)
 
 
 def _with_place(written: Written, branch: str, remote: str) -> Written:

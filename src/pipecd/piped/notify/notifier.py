@@ -6,11 +6,12 @@ delivers what is still queued.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock, timeout
 from pipecd.errors import PipecdError
 from pipecd.model.notification import NotificationEvent
@@ -35,15 +36,13 @@ class Notifier:
         """`sinks` by the name that logs and metrics show. `redact` removes known secrets from a text."""
         self._queues = [_SinkQueue(name, sink, clock, settings) for name, sink in sinks.items()]
         self._redact, self._clock, self._settings = redact, clock, settings
-        self._emitted: OrderedDict[str, None] = OrderedDict()
+        self._emitted = BoundedDict[str, None](settings.max_remembered_keys)
 
     def __call__(self, event: NotificationEvent) -> None:
         """Queues the event for every sink. Returns immediately, and never raises because of a sink."""
         if event.key in self._emitted:
             return
         self._emitted[event.key] = None
-        while len(self._emitted) > self._settings.max_remembered_keys:
-            self._emitted.popitem(last=False)
         redacted = redact_event(event, self._redact)
         for queue in self._queues:
             queue.add(redacted)

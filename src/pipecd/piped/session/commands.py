@@ -1,7 +1,7 @@
 """Answers commands that no other loop answers: restarts, unsupported ones, and those for ended deployments.
 
 `trigger` answers syncs; `rollout` answers cancel, approve and skip for its own deployment. Every command gets
-a result, so that the requester never waits in vain.
+a result, so that no requester waits until its own timeout.
 """
 
 import asyncio

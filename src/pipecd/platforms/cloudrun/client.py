@@ -5,12 +5,13 @@ Version 1 is used because the manifests in Git are its objects. The stages make 
 
 import asyncio
 import json
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.config.piped import decode_base64
 from pipecd.errors import NotFound, Refused, Temporary
 from pipecd.google_credentials import GoogleCredentials
@@ -73,7 +74,7 @@ class CloudRunClient:
         self._listed: dict[Plural, tuple[float, Mapping[str, Object]]] = {}
         self._locks: defaultdict[Plural, asyncio.Lock] = defaultdict(asyncio.Lock)
         #: Selector → until when, version of the owner, objects.
-        self._unchanged: OrderedDict[str, tuple[float, str, Sequence[Object]]] = OrderedDict()
+        self._unchanged = BoundedDict[str, tuple[float, str, Sequence[Object]]](_MAX_UNCHANGED)
 
     @property
     def project(self) -> str:
@@ -106,9 +107,6 @@ class CloudRunClient:
             return found
         found = await self.list(plural, selector)
         self._unchanged[selector] = (now + _UNCHANGED_FOR, version, found)
-        self._unchanged.move_to_end(selector)
-        while len(self._unchanged) > _MAX_UNCHANGED:
-            self._unchanged.popitem(last=False)
         return found
 
     async def create(self, plural: Plural, body: Object, *, dry_run: bool = False) -> Object:

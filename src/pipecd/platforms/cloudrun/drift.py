@@ -6,9 +6,9 @@ A dry run counts as a write in Google's quota, so it is repeated only when the o
 import asyncio
 import hashlib
 import json
-from collections import OrderedDict
 from typing import Any
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.model.drift import NO_DRIFT, Drift, Pair, compare
 from pipecd.model.observation import ObservationRequest
 from pipecd.platforms.cloudrun.client import Object, connect
@@ -17,7 +17,7 @@ from pipecd.platforms.cloudrun.manifest import Manifest
 
 #: Comparisons without a difference: uid → digest of the live object and its manifest.
 _MAX_REMEMBERED = 10_000
-_same: OrderedDict[str, str] = OrderedDict()
+_same = BoundedDict[str, str](_MAX_REMEMBERED)
 
 
 async def detect_drift(request: ObservationRequest) -> Drift:
@@ -35,8 +35,6 @@ async def detect_drift(request: ObservationRequest) -> Drift:
     drift = await asyncio.to_thread(compare, [pair], request.ignored, request.redact)
     if drift.in_sync and uid:
         _same[uid] = state
-        while len(_same) > _MAX_REMEMBERED:
-            _same.popitem(last=False)
     return drift
 
 

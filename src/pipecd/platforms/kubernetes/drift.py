@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.errors import NotFound, Refused
 from pipecd.model.drift import Addition, Drift, Pair, compare
 from pipecd.model.observation import ObservationRequest
@@ -40,7 +40,7 @@ IGNORE = "pipecd.dev/ignore-drift-detection"
 _CONCURRENT = 4
 #: Comparisons without a difference: uid → content or version of the object, and digest of the manifest.
 _MAX_REMEMBERED = 50_000
-_same: "OrderedDict[str, _Compared]" = OrderedDict()
+_same = BoundedDict[str, "_Compared"](_MAX_REMEMBERED)
 
 
 @dataclass(frozen=True)
@@ -215,8 +215,6 @@ async def compare_object(
         return _Found(pairs=[Pair(key=key, running=None, git=placed.manifest.body)])
     if effect.live == effect.wanted and effect.exact:
         _same[metadata["uid"]] = _Compared(state, effect.additions)
-        while len(_same) > _MAX_REMEMBERED:
-            _same.popitem(last=False)
         return _Found(additions=list(effect.additions))
     pair = Pair(
         key=key,

@@ -38,7 +38,7 @@ async def check_access(provider: Provider | None) -> Sequence[str]:
     namespace = provider.app_state_informer.namespace if provider else ""
     async with connect(provider) as cluster:
         api = cluster.api
-        if await _is_allowed(api, namespace, "*", "*", "*"):
+        if await is_allowed(api, namespace, "*", "*", "*"):
             missing: Missing = {}
         else:
             missing = await _find_missing(api, namespace, {**READ_RESOURCES, **DEPLOYED_RESOURCES})
@@ -73,7 +73,7 @@ async def _find_missing(
 
     async def allowed(key: tuple[str, str], verb: str) -> bool:
         async with semaphore:
-            return await _is_allowed(api, namespace, *key, verb)
+            return await is_allowed(api, namespace, *key, verb)
 
     asked = [(key, verb) for key, verbs in wanted.items() for verb in verbs]
     answers = await asyncio.gather(*(allowed(key, verb) for key, verb in asked))
@@ -101,7 +101,7 @@ def _grants(rules: Sequence[Mapping[str, Any]], group: str, resource: str, verb:
     )
 
 
-async def _is_allowed(api: ApiClient, namespace: str, group: str, resource: str, verb: str) -> bool:
+async def is_allowed(api: ApiClient, namespace: str, group: str, resource: str, verb: str) -> bool:
     """Without a namespace: in all namespaces."""
     attributes = {"namespace": namespace, "group": group, "resource": resource, "verb": verb}
     status = await _review(api, "SelfSubjectAccessReview", {"resourceAttributes": attributes})

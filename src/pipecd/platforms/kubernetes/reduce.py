@@ -6,10 +6,10 @@ Everything in an object is bounded here, because its text and its lists may be o
 import hashlib
 import json
 import sys
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.model.resource import Health
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.seen import Later, SeenObject
@@ -32,7 +32,7 @@ class Reducer:
     def __init__(self, rules: HealthRules) -> None:
         self._rules = rules
         #: The label sets of pods; those of one workload are equal.
-        self._labels: OrderedDict[tuple[tuple[str, str], ...], Mapping[str, str]] = OrderedDict()
+        self._labels = BoundedDict[tuple[tuple[str, str], ...], Mapping[str, str]](_MAX_INTERNED)
 
     def needs_content(self, kind: ResourceType) -> bool:
         return kind.kind not in ("ConfigMap", "Secret", "ServiceAccount")
@@ -66,10 +66,7 @@ class Reducer:
         )
 
     def _intern(self, labels: Mapping[str, str]) -> Mapping[str, str]:
-        found = self._labels.setdefault(tuple(labels.items()), labels)
-        if len(self._labels) > _MAX_INTERNED:
-            self._labels.popitem(last=False)
-        return found
+        return self._labels.setdefault(tuple(labels.items()), labels)
 
 
 def _health(state: State) -> tuple[Health, str]:

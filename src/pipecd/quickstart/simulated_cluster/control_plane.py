@@ -7,7 +7,6 @@ Its processes are killed with the process that started it. Started again with th
 continues with the objects and the certificate authority that it had.
 """
 
-import base64
 import ctypes
 import json
 import os
@@ -126,6 +125,10 @@ class ControlPlane:
             url=f"https://127.0.0.1:{self._port}", directory=self._directory, tokens=self._load_tokens()
         )
 
+    @property
+    def etcd_url(self) -> str:
+        return f"http://127.0.0.1:{self._etcd_port}"
+
     def __enter__(self) -> Cluster:
         try:
             self._start()
@@ -152,7 +155,7 @@ class ControlPlane:
             return
         self._spawn(
             "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+            f"--etcd-servers={self.etcd_url}",
             *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self._port}"),
             *("--tls-cert-file=server.crt", "--tls-private-key-file=server.key"),
             *("--client-ca-file=ca.crt", "--token-auth-file=tokens.csv", "--authorization-mode=RBAC"),
@@ -176,18 +179,10 @@ class ControlPlane:
                     return 1
             time.sleep(_CHECK_INTERVAL)
 
-    def forget_versions(self) -> None:
-        """Compacts etcd: watches of versions before now expire, as they do after five minutes."""
-        etcd = f"http://127.0.0.1:{self._etcd_port}/v3/kv"
-        # Two versions that no watch sees, so that none can be at the last one.
-        for _ in range(2):
-            answer = _post(f"{etcd}/put", {"key": base64.b64encode(b"/test").decode(), "value": ""})
-        _post(f"{etcd}/compaction", {"revision": answer["header"]["revision"]})
-
     def _start(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write_files()
-        etcd, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
+        etcd, peer = self.etcd_url, f"http://127.0.0.1:{self._peer_port}"
         self._spawn(
             "etcd",
             *("--data-dir", "etcd", "--unsafe-no-fsync", "--log-level", "error"),
@@ -297,11 +292,6 @@ class ControlPlane:
 
     def _last_lines(self, name: str, code: int) -> str:
         return f"{name} exited with {code}: {(self._directory / f'{name}.log').read_text()[-2000:]}"
-
-
-def _post(url: str, body: Any) -> Any:
-    with urlopen(Request(url, data=json.dumps(body).encode(), method="POST"), timeout=30.0) as response:
-        return json.load(response)
 
 
 def _die_with_parent() -> None:

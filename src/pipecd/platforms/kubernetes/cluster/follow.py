@@ -6,7 +6,6 @@ marks. Kinds whose health is not in their content are read without content, so t
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import timeout
 from pipecd.errors import NotFound, PermissionDenied, PipecdError, Temporary, Unauthenticated
 from pipecd.platforms.kubernetes.cluster.api import ApiClient, Object
@@ -119,8 +119,8 @@ class Follower:
         #: Marked objects that the watches do not report, and their uids.
         self.unlabelled: dict[Identity, str] = {}
         #: When objects were read one by one (monotonic seconds).
-        self._looked_up: OrderedDict[tuple[str, ...], float] = OrderedDict()
-        self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._looked_up = BoundedDict[tuple[str, ...], float](_MAX_LOOKED_UP)
+        self._deleted = BoundedDict[str, None](_MAX_DELETED)
         self._to_list: set[str] = set()
         #: When the health of objects changes that do not change (epoch seconds).
         self._due: dict[str, float] = {}
@@ -154,9 +154,6 @@ class Follower:
         if now - self._looked_up.get(key, -LOOK_UP_INTERVAL) < LOOK_UP_INTERVAL:
             return False
         self._looked_up[key] = now
-        self._looked_up.move_to_end(key)
-        if len(self._looked_up) > _MAX_LOOKED_UP:
-            self._looked_up.popitem(last=False)
         return True
 
     async def look_up(self, kind: ResourceType, namespace: str, name: str) -> None:
@@ -347,7 +344,7 @@ class Follower:
                 uid = str(item["metadata"]["uid"])
                 if followed.listed is not None:
                     followed.listed.discard(uid)
-                self._remember_deleted(uid)
+                self._deleted[uid] = None
                 self.objects.remove(uid)
 
     def _put(self, kind: ResourceType, item: Object) -> None:
@@ -396,11 +393,6 @@ class Follower:
                 uid = str(item["metadata"]["uid"])
                 if uid not in self._deleted and self.objects.get(uid) is None:
                     self._put(followed.type, item)
-
-    def _remember_deleted(self, uid: str) -> None:
-        self._deleted[uid] = None
-        if len(self._deleted) > _MAX_DELETED:
-            self._deleted.popitem(last=False)
 
     def _hold(self, change: Callable[[], None]) -> None:
         """Make a change that is announced when the list is complete."""

@@ -3,12 +3,12 @@
 What a cluster said last is kept in memory, so that applications can be planned while it is away.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.errors import Temporary
 from pipecd.platforms.kubernetes.cluster.connection import connect
 from pipecd.platforms.kubernetes.config import Provider
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 #: Clusters, and kinds of one cluster, that are remembered.
 _MAX_CLUSTERS, _MAX_VERSIONS = 100, 20_000
-_last: OrderedDict[str, "Capabilities"] = OrderedDict()
+_last = BoundedDict[str, "Capabilities"](_MAX_CLUSTERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,4 @@ async def load_capabilities(provider: Provider | None) -> Capabilities:
     names |= dict.fromkeys(f"{found.api_version}/{found.kind}" for found in types)
     capabilities = Capabilities(kube_version=version, api_versions=list(names)[:_MAX_VERSIONS])
     _last[key] = capabilities
-    _last.move_to_end(key)
-    while len(_last) > _MAX_CLUSTERS:
-        _last.popitem(last=False)
     return capabilities
