@@ -79,7 +79,10 @@ async def _run(w: World, cluster: Cluster, requests: "Requests") -> None:
         failed = [status for status in records.deployed.values() if status != DeploymentStatus.SUCCESS]
         report_value("… of which failed", len(failed), "")
         report_value("… CPU of the agent", _cpu(process), "s")
-        report_value("… requests of the agent", requests.count().total(), "")
+        counted = requests.count()
+        report_value("… requests of the agent", counted.total(), "")
+        for (verb, resource), count in counted.most_common(8):
+            report_value(f"… {verb} {resource}", count / APPLICATIONS, "per application")
         _report_memory("after the first deployment", process)
         await asyncio.sleep(SETTLE)
         await _measure_rest(what, process, requests)

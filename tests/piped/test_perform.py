@@ -33,6 +33,8 @@ from pipecd.piped.settings import StageLogSettings, StageSettings
 from pipecd.piped.source.checkout import Sources, decode_config
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
+from pipecd.platforms import Platform
+from pipecd.platforms.registry import load_platform
 from pipecd.retry import Retry
 from pipecd.secrets import Redactor
 from pipecd.stages import STAGES
@@ -275,3 +277,44 @@ async def test_checkouts_of_one_commit_with_different_files_differ(
         target, running = await checkouts.target(), await checkouts.running()
         assert (target.config.spec.name, running.config.spec.name) == ("new", "old")
         assert await checkouts.target() is target
+
+
+async def test_stages_that_only_read_share_a_checkout(
+    tmp_path: Path, recorder: Recorder, clone: Clone
+) -> None:
+    """Each checkout of a large repository takes seconds. Scripts get one of their own, and may change it."""
+    commit = clone.commit_and_push("Add", {"shop/app.pipecd.yaml": pipeline("true")})
+    async with (
+        agent(tmp_path, recorder, remote=clone.remote, commit=commit) as process,
+        AsyncExitStack() as stack,
+    ):
+        services, deployment = process.services, process.deployment
+
+        async def root(reader: Platform[Any] | None) -> Path:
+            checkouts = StageCheckouts(
+                services.sources, services.other_repositories, deployment, stack, reader=reader
+            )
+            return (await checkouts.target()).root
+
+        reader = load_platform("TERRAFORM")
+        assert await root(reader) == await root(reader)
+        assert len({await root(None), await root(None), await root(reader)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "shared"),
+    [
+        ("KUBERNETES", "K8S_SYNC", True),
+        ("KUBERNETES", "ROLLBACK", True),
+        ("KUBERNETES", "ANALYSIS", True),
+        ("KUBERNETES", "SCRIPT_RUN", False),
+        ("ECS", "ECS_SYNC", True),
+        ("TERRAFORM", "TERRAFORM_APPLY", False),
+        ("TERRAFORM", "ANALYSIS", True),
+    ],
+)
+async def test_scripts_and_terraform_change_files(
+    tmp_path: Path, recorder: Recorder, clone: Clone, kind: str, stage: str, shared: bool
+) -> None:
+    async with agent(tmp_path, recorder, remote=clone.remote, commit="c" * 40) as process:
+        assert (process.services._reader(kind, stage) is not None) is shared

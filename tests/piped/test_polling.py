@@ -70,6 +70,25 @@ async def test_records_are_read_often_only_without_a_stream(
     assert 55 <= len(calls.requests("ListApplications")) <= 67
 
 
+async def test_many_changes_at_once_cost_few_refreshes(clock: VirtualClock) -> None:
+    """A refresh takes a second here, and is followed by a pause of two."""
+    view, leadership, wakes = View(memory_client(Calls(), clock), clock), Leadership(), Wakes(Wake())
+    leadership.set_lease(Lease.GRANTED)
+    refreshes: list[float] = []
+
+    async def refresh() -> None:
+        refreshes.append(clock.monotonic())
+        await clock.sleep(1.0)
+
+    view.refresh_applications = refresh  # type: ignore[method-assign]
+    task = asyncio.create_task(poll(view, leadership, wakes, clock, PollingSettings()))
+    for _ in range(300):
+        wakes.applications()
+        await clock.advance(0.1)
+    task.cancel()
+    assert 9 <= len(refreshes) <= 11
+
+
 async def test_polling_goes_on_after_an_outage_of_hours(clock: VirtualClock) -> None:
     calls = Calls()
     calls.refuse["*"] = grpc.StatusCode.UNAVAILABLE

@@ -88,7 +88,8 @@ class Source:
     """A checkout of one commit, with secrets decrypted and attachments rendered where configured.
 
     `directory` is the application's, inside `root`; `config` is its decoded file
-    (`config.application.ApplicationConfig`). Files may be changed: no other work shares the checkout.
+    (`config.application.ApplicationConfig`). Only a stage that runs scripts, or whose platform says so, may
+    change files: others share the checkout.
     """
 
     commit: str

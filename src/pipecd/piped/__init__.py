@@ -28,6 +28,8 @@ from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.key_pair import load_key_pair
 from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.notify.notifier import Notifier
+from pipecd.piped.observe import memory
+from pipecd.piped.observe.memory import PlatformMemories
 from pipecd.piped.options import Options
 from pipecd.piped.platform_availability import check_provider_types, log_platforms
 from pipecd.piped.provider_check import check_providers
@@ -40,6 +42,7 @@ from pipecd.piped.session.watch import ChangeHandlers, watch
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.unsupported_config import unsupported_settings
 from pipecd.piped.wiring import Components, build_components
+from pipecd.platforms import Memory
 from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.registry import load_platforms
 from pipecd.platforms.stage_tables import check_tables
@@ -120,7 +123,11 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         log.info("agent_started", name=identity.name, version=__version__, admin_port=port)
         exit_stack.push_async_callback(components.notifier.flush)
         exit_stack.enter_context(_lifecycle_events(spec, options, identity, instance, components.notifier))
-        await _run_loops(_loops(spec, options, client, instance, components), until=components.restart)
+        memories = PlatformMemories(home / "platforms", _memories(spec))
+        await memories.load()
+        exit_stack.push_async_callback(memories.save)
+        loops = _loops(spec, options, client, instance, components, memories)
+        await _run_loops(loops, until=components.restart)
 
 
 @contextmanager
@@ -147,8 +154,18 @@ def _lifecycle_events(
         notify(PipedStopped)
 
 
+def _memories(spec: PipedSpec) -> Mapping[str, Memory]:
+    platforms = load_platforms({provider.type for provider in spec.providers})
+    return {kind: platform.memory for kind, platform in platforms.items() if platform.memory}
+
+
 def _loops(
-    spec: PipedSpec, options: Options, client: Client, instance: str, components: Components
+    spec: PipedSpec,
+    options: Options,
+    client: Client,
+    instance: str,
+    components: Components,
+    memories: PlatformMemories,
 ) -> Mapping[str, Loop]:
     """The agent's loops by name; each runs until cancelled."""
     clock, settings = options.clock, options.settings
@@ -210,6 +227,9 @@ def _loops(
             interval=heartbeat.INTERVAL,
             wake=Wake(),
             feeds=(leadership.feed,),
+        ),
+        "platform memories": repeat(
+            "platform memories", memories.save, clock=clock, interval=memory.INTERVAL, wake=Wake()
         ),
         "logs": components.rollout_services.stage_services.logs.run(),
         "notifications": components.notifier.run(),

@@ -37,6 +37,9 @@ class PollingSettings:
 
     #: Interval at which everything is read again, in case a change notification was lost (seconds).
     full_refresh_interval: float = 60.0
+    #: Pause after a refresh: a multiple of the time that it took, and its limit (seconds).
+    refresh_pause_factor: float = 2.0
+    max_refresh_pause: float = 2.0
     #: Intervals while there is no stream of changes (seconds): a user waits for commands.
     commands_interval: float = 5.0
     deployments_interval: float = 10.0

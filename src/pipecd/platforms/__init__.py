@@ -77,6 +77,17 @@ class Details:
     follow_log: Callable[[LogRequest], AsyncIterator[Sequence[LogLine]]] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Optional capability: what a later process of the agent can use. It may be lost: it saves work only.
+
+    It must contain no secrets. `load` ignores what it cannot read.
+    """
+
+    dump: Callable[[], bytes]
+    load: Callable[[bytes], None]
+
+
 #: Optional capability: follows the platform in the background, given the decoded `config` of a provider (None
 #: without one). Calls its second argument with the id of every application whose live state may have changed;
 #: others are ignored. Runs until cancelled; when it raises, it is started again after a delay.
@@ -109,6 +120,9 @@ class Platform(Generic[Desired]):
     check: Callable[[Any], Iterable[SpecError]] = lambda spec: ()
     #: The functions of the same stages, of the quick sync, and of ROLLBACK if the platform can roll back.
     stages: Mapping[str, StageFunction]
+    #: Whether these functions leave the files of their checkouts as they are, except where `writes_files` is
+    #: true. Stages of several applications then share a checkout.
+    stages_share_checkouts: bool = False
     #: Optional: for stages that start work outside of the agent, what ends it.
     stop: Mapping[str, StopFunction] = field(default_factory=dict)
     #: Reads the state that the application's files declare. Raises ConfigError with file, line and key.
@@ -139,6 +153,7 @@ class Platform(Generic[Desired]):
     observes: Observes | None = None
     compares: Compares | None = None
     watch: Watch | None = None
+    memory: Memory | None = None
     details: Details | None = None
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pipecd.config.analysis import AnalysisOptions
 from pipecd.config.stages import CustomSyncOptions, ScriptRunOptions, WaitApprovalOptions, WaitOptions
 from pipecd.model.plan import (
+    ANALYSIS,
     CUSTOM_SYNC,
     CUSTOM_SYNC_ROLLBACK,
     SCRIPT_RUN,
@@ -23,7 +24,7 @@ from pipecd.stages.custom import custom_sync, custom_sync_rollback
 from pipecd.stages.script import script_run, script_run_rollback
 from pipecd.stages.wait import wait_stage
 
-WAIT, ANALYSIS = "WAIT", "ANALYSIS"
+WAIT = "WAIT"
 
 #: Stage name → the type that `with` is decoded to, for every stage that a pipeline may contain.
 OPTIONS: Mapping[str, type[BaseModel]] = {

@@ -19,6 +19,7 @@ from pipecd.platforms.kubernetes.cluster.api import ApiClient, open_client
 from pipecd.platforms.kubernetes.cluster.connection import connect
 from pipecd.platforms.kubernetes.cluster.discovery import Discovery
 from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
+from pipecd.platforms.kubernetes.compared import comparisons
 from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.drift import detect_drift
 from pipecd.platforms.kubernetes.stages import job
@@ -47,6 +48,8 @@ def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.M
 async def sync(shop: Shop, *manifests: Any, **spec: Any) -> Path:
     commit = shop.commit(*manifests, **spec)
     assert_succeeded(await shop.runner(commit).run("K8S_SYNC"))
+    # What was just applied would not be compared.
+    comparisons.clear()
     return commit
 
 
@@ -373,6 +376,42 @@ async def test_an_unchanged_object_is_not_compared_again(shop: Shop, monkeypatch
         assert sorted(path for method, path in requests if method == "PATCH") == sorted(compared)
         requests.clear()
         shop.patch("configmaps", "a", {"metadata": {"annotations": {"x": "y"}}})
+
+
+async def test_what_a_sync_applied_is_not_compared_also_after_a_restart(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = shop.commit(deployment("web"), config_map("a"), SERVICE)
+    provider = shop.runner(commit).provider
+    kinds = [("apps", "Deployment"), ("", "ConfigMap"), ("", "Service")]
+    sent: list[tuple[str, str]] = []
+    send = ApiClient.send
+
+    async def counted(client: ApiClient, method: str, path: str, **options: Any) -> Any:
+        sent.append((method, path))
+        return await send(client, method, path, **options)
+
+    monkeypatch.setattr(ApiClient, "send", counted)
+    async with connection_pool(SYSTEM_CLOCK), connect(provider) as cluster:
+        assert_succeeded(await shop.runner(commit).run("K8S_SYNC"))
+        stored = comparisons.dump()
+        cluster.follower.want(shop.application, kinds)
+        following = asyncio.create_task(cluster.follower.run(lambda application: None))
+        try:
+            await cluster.follower.wait_until_synced(kinds, 10)
+            sent.clear()
+            assert (await drift(shop, commit)).in_sync
+            assert not sent
+            comparisons.clear()
+            comparisons.load(b"[]")
+            comparisons.load(stored)
+            assert (await drift(shop, commit)).in_sync
+            assert not sent
+            changed = shop.commit(deployment("web"), config_map("a", {"x": "y"}), SERVICE)
+            assert not (await drift(shop, changed)).in_sync
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
 
 
 async def test_a_followed_cluster_is_not_asked_while_nothing_changes(

@@ -1,16 +1,18 @@
 """The checkouts of one stage. Opened by `perform`, and removed with the stage."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipecd.errors import Refused
 from pipecd.git.other_repositories import OtherRepositories
+from pipecd.model.application import GitPath
 from pipecd.model.deployment import Deployment
 from pipecd.model.stage import Source
 from pipecd.piped.source.checkout import Sources
+from pipecd.platforms import Platform
 
 
 class StageCheckouts:
@@ -23,9 +25,13 @@ class StageCheckouts:
         deployment: Deployment,
         exit_stack: AsyncExitStack,
         provider: Callable[[], Any] = lambda: None,
+        reader: Platform[Any] | None = None,
     ) -> None:
-        """`provider` returns the decoded `config` of the deployment's platform provider."""
-        self._sources, self._other_repositories = sources, other_repositories
+        """`provider` returns the decoded `config` of the deployment's platform provider.
+
+        `reader` is the platform if the stage changes no files: its checkouts are shared with other readers.
+        """
+        self._sources, self._other_repositories, self._reader = sources, other_repositories, reader
         self._deployment, self._exit_stack, self._provider = deployment, exit_stack, provider
         #: By commit and name of the configuration file.
         self._checkouts: dict[tuple[str, str], Source] = {}
@@ -52,6 +58,12 @@ class StageCheckouts:
     async def _checkout(self, commit: str, filename: str, *, deployed: bool) -> Source:
         if (commit, filename) not in self._checkouts:
             path = replace(self._deployment.git_path, config_filename=filename)
-            checkout = self._sources.checkout(path, commit, deployed=deployed, provider=self._provider())
+            checkout = self._open(path, commit, deployed=deployed)
             self._checkouts[commit, filename] = await self._exit_stack.enter_async_context(checkout)
         return self._checkouts[commit, filename]
+
+    def _open(self, path: GitPath, commit: str, *, deployed: bool) -> AbstractAsyncContextManager[Source]:
+        provider = self._provider()
+        if self._reader:
+            return self._sources.read(path, commit, self._reader, deployed=deployed, provider=provider)
+        return self._sources.checkout(path, commit, deployed=deployed, provider=provider)

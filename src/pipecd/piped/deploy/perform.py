@@ -21,6 +21,7 @@ from pipecd.model.analysis import AnalysisProviders
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.notification import NotificationEvent
+from pipecd.model.plan import ANALYSIS
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.skip import skip_reason
 from pipecd.model.stage import Again, Done, Failed, Outcome, StageAction, StopFunction, Work
@@ -80,8 +81,15 @@ class StageServices:
                 deployment,
                 exit_stack,
                 lambda: self.providers.config(deployment.kind, deployment.platform_provider),
+                self._reader(deployment.kind, stage.name),
             )
             yield StageRun(self, application, deployment, stage, checkouts, interrupted=interrupted)
+
+    def _reader(self, kind: str, stage_name: str) -> Platform[Any] | None:
+        """The platform, if the stage leaves the files of its checkouts as they are."""
+        platform = self.load_platform(kind)
+        own = stage_name in platform.stages and platform.stages_share_checkouts
+        return platform if own or stage_name == ANALYSIS else None
 
 
 class StageRun:

@@ -1,6 +1,7 @@
 """The loops that refresh the view: slow while the control plane streams changes, fast while it does not."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pipecd.clock import Clock
@@ -29,8 +30,9 @@ async def poll(
             ("deployments", view.refresh_deployments, wakes.deployments),
             ("commands", view.refresh_commands, wakes.commands),
         ):
+            refresh = _with_pause(tick, clock, settings)
             tasks.create_task(
-                repeat(name, tick, clock=clock, interval=settings.full_refresh_interval, wake=wake),
+                repeat(name, refresh, clock=clock, interval=settings.full_refresh_interval, wake=wake),
                 name=f"view {name}",
             )
         tasks.create_task(
@@ -41,6 +43,24 @@ async def poll(
             _wake_without_stream(leadership, wakes.deployments, clock, settings.deployments_interval),
             name="poll deployments",
         )
+
+
+def _with_pause(
+    tick: Callable[[], Awaitable[None]], clock: Clock, settings: PollingSettings
+) -> Callable[[], Awaitable[None]]:
+    """`tick`, and then a pause in proportion to the time that it took.
+
+    While many applications are deployed, each of their changes requests a refresh of all records. The pause
+    makes one refresh of many requests.
+    """
+
+    async def refresh() -> None:
+        started = clock.monotonic()
+        await tick()
+        elapsed = clock.monotonic() - started
+        await clock.sleep(min(elapsed * settings.refresh_pause_factor, settings.max_refresh_pause))
+
+    return refresh
 
 
 async def _wake_without_stream(leadership: Leadership, wake: Wake, clock: Clock, interval: float) -> None:

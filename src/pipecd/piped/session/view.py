@@ -39,6 +39,7 @@ class View:
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client, self._clock = client, clock
         self.applications: Mapping[str, Application] = {}
+        self._encoded_applications: Mapping[str, bytes] = {}
         self.deployments: Mapping[str, Deployment] = {}
         #: Ids of applications with a running deployment. Their records show it only after the next refresh.
         self.deploying_applications: Set[str] = frozenset()
@@ -59,8 +60,18 @@ class View:
 
     async def refresh_applications(self) -> None:
         response = await self._client.call(self._client.piped.ListApplications, ListApplicationsRequest())
-        applications = _decode_supported(application_from, response.applications)
-        self.applications = {application.id: application for application in applications}
+        # Decoding takes most of the time, and between two refreshes few applications change.
+        encoded = {message.id: message.SerializeToString() for message in response.applications}
+        known = {
+            key: self.applications.get(key)
+            for key, content in encoded.items()
+            if self._encoded_applications.get(key) == content
+        }
+        changed = [message for message in response.applications if message.id not in known]
+        decoded = {value.id: value for value in _decode_supported(application_from, changed)}
+        values = {key: known.get(key) or decoded.get(key) for key in encoded}
+        self.applications = {key: value for key, value in values.items() if value}
+        self._encoded_applications = encoded
         self._loaded["applications"].set()
         self.applications_feed()
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -182,13 +183,20 @@ class Sources:
 
 def config_file_path(git_path: GitPath) -> str:
     """The path of the application's file in its repository. Raises ConfigError for a path outside it."""
-    path = PurePosixPath(git_path.path, git_path.config_filename)
-    if path.is_absolute() or ".." in path.parts:
+    path, inside = _join(git_path.path, git_path.config_filename)
+    if not inside:
         raise ConfigError(
             f"{path} is outside the repository",
             remedy="write the application's path relative to the repository's root, without ..",
         )
-    return str(path)
+    return path
+
+
+@lru_cache(maxsize=20_000)
+def _join(directory: str, filename: str) -> tuple[str, bool]:
+    """The path, and whether it is inside the repository. Cached: it is asked for at every change."""
+    path = PurePosixPath(directory, filename)
+    return str(path), not (path.is_absolute() or ".." in path.parts)
 
 
 def _read_regular_file(root: Path, file: str) -> bytes | None:

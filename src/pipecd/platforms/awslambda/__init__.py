@@ -49,6 +49,7 @@ platform = Platform[LambdaFunction | None](
         "LAMBDA_PROMOTE": PromoteOptions,
     },
     stages=STAGES,
+    stages_share_checkouts=True,
     load_desired_state=in_thread(load_if_used),
     versions=versions,
     choose_strategy=_choose_strategy,

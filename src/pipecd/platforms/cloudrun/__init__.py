@@ -23,6 +23,7 @@ platform = Platform[Manifest | None](
     ),
     options={"CLOUDRUN_SYNC": NoOptions, "CLOUDRUN_PROMOTE": PromoteOptions, "CLOUDRUN_JOB_SYNC": JobOptions},
     stages=STAGES,
+    stages_share_checkouts=True,
     stop=STOP,
     load_desired_state=in_thread(load_if_used),
     versions=versions,

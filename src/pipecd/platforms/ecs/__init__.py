@@ -63,6 +63,7 @@ platform = Platform[DesiredState | None](
         "ECS_CANARY_CLEAN": NoOptions,
     },
     stages=STAGES,
+    stages_share_checkouts=True,
     load_desired_state=in_thread(load_if_used),
     versions=versions,
     choose_strategy=_choose_strategy,

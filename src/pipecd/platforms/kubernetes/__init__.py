@@ -4,8 +4,9 @@ Loaded through the entry point KUBERNETES. `render` turns the files into manifes
 `apply` applies one object, `health` judges one, and `stages` implements the stages.
 """
 
-from pipecd.platforms import Compares, Details, Observes, Platform, Predefined
+from pipecd.platforms import Compares, Details, Memory, Observes, Platform, Predefined
 from pipecd.platforms.kubernetes import pipeline
+from pipecd.platforms.kubernetes.compared import comparisons
 from pipecd.platforms.kubernetes.config import KubernetesApp, Provider
 from pipecd.platforms.kubernetes.details import load_details
 from pipecd.platforms.kubernetes.drift import detect_drift
@@ -27,6 +28,7 @@ platform = Platform(
     check=pipeline.check,
     stages=STAGES,
     stop=STOP,
+    stages_share_checkouts=True,
     load_desired_state=load_desired_state,
     reads=reads,
     writes_files=writes_files,
@@ -38,6 +40,7 @@ platform = Platform(
     # What is known is read; the watch reports changes.
     observes=Observes(load=load_live_state, interval=60.0),
     watch=watch_cluster,
+    memory=Memory(dump=comparisons.dump, load=comparisons.load),
     # A check sends a request for each object, and another one if it changed.
     compares=Compares(detect=detect_drift, interval=180.0),
     details=Details(load=load_details, follow_log=follow_log),

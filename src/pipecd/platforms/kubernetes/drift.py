@@ -8,13 +8,10 @@ drift only if the application says so.
 
 import asyncio
 import contextlib
-import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
-from pipecd.bounded_dict import BoundedDict
 from pipecd.errors import NotFound, Refused
 from pipecd.model.drift import Addition, Drift, Pair, compare
 from pipecd.model.observation import ObservationRequest
@@ -25,6 +22,7 @@ from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.cluster.pace import Priority, requests_with
 from pipecd.platforms.kubernetes.cluster.seen import Identity, Kind, SeenObject
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.compared import Compared, comparisons, digest_of
 from pipecd.platforms.kubernetes.effect import Effect, comparable, determine_effect
 from pipecd.platforms.kubernetes.field_rules import FieldRules
 from pipecd.platforms.kubernetes.hooks import runs
@@ -38,15 +36,6 @@ from pipecd.platforms.kubernetes.targets import Assignment, Target, assign
 IGNORE = "pipecd.dev/ignore-drift-detection"
 #: Objects of one application that are compared at the same time.
 _CONCURRENT = 4
-#: Comparisons without a difference: uid → content or version of the object, and digest of the manifest.
-_MAX_REMEMBERED = 50_000
-_same = BoundedDict[str, "_Compared"](_MAX_REMEMBERED)
-
-
-@dataclass(frozen=True)
-class _Compared:
-    state: tuple[str, str]
-    additions: Sequence[Addition]
 
 
 @dataclass(kw_only=True)
@@ -190,8 +179,8 @@ async def compare_object(
     """The object as it is and as a sync would leave it; nothing if they are known to be equal."""
     desired: DesiredState = request.desired
     rules = FieldRules(ignored=request.ignored, strict=desired.strict)
-    digest = _digest(placed.manifest, rules)
-    if seen and (known := _find_compared(seen.uid, (seen.content, digest))):
+    digest = digest_of(placed.manifest, rules)
+    if seen and (known := comparisons.find(seen.uid, seen.content, digest)):
         return _Found(additions=list(known.additions))
     key, live = resource_key(placed.manifest), await find_live(cluster, placed)
     if live is None:
@@ -206,15 +195,15 @@ async def compare_object(
     version = str(metadata["resourceVersion"])
     # The content stays the same when the status changes, the version does not.
     is_as_seen = seen and (seen.uid, seen.resource_version) == (metadata["uid"], version)
-    state = (seen.content if seen and is_as_seen else version, digest)
-    if known := _find_compared(metadata["uid"], state):
+    content = seen.content if seen and is_as_seen else version
+    if known := comparisons.find(metadata["uid"], content, digest):
         return _Found(additions=list(known.additions))
     marked = replace(placed, manifest=_marks(request, live).mark(placed.manifest))
     effect = await determine_effect(cluster, marked, live, request.application.id, rules)
     if effect.live is None:
         return _Found(pairs=[Pair(key=key, running=None, git=placed.manifest.body)])
     if effect.live == effect.wanted and effect.exact:
-        _same[metadata["uid"]] = _Compared(state, effect.additions)
+        comparisons.add(metadata["uid"], Compared(content, digest, effect.additions))
         return _Found(additions=list(effect.additions))
     pair = Pair(
         key=key,
@@ -227,15 +216,6 @@ async def compare_object(
     note = f"{pair.title} was compared with its manifest: {effect.refused or effect.unchecked}"
     inexact = effect.refused or effect.unchecked
     return _Found(pairs=[pair], additions=list(effect.additions), notes=[note] if inexact else [])
-
-
-def _find_compared(uid: str, state: tuple[str, str]) -> _Compared | None:
-    """The earlier comparison of the same object with the same manifest, if nothing differed."""
-    known = _same.get(uid)
-    if known is None or known.state != state:
-        return None
-    _same.move_to_end(uid)
-    return known
 
 
 def _marks(request: ObservationRequest, live: Object) -> Marks:
@@ -256,9 +236,3 @@ def _note(effect: Effect) -> str:
     if effect.recreated:
         return f"a sync would delete and create it again: {effect.recreated}"
     return f"changed by {', '.join(map(str, effect.changed_by))}" if effect.changed_by else ""
-
-
-def _digest(manifest: Manifest, rules: FieldRules) -> str:
-    """Of all that decides what a sync makes of an object."""
-    content = [manifest.body, rules.ignored_paths(manifest), rules.strict]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

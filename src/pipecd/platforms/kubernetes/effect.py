@@ -77,9 +77,16 @@ async def determine_effect(
     return Effect(
         live=remove_paths(comparable(live), paths),
         wanted=remove_paths(comparable(wanted), paths),
-        additions=[] if rules.strict else [_addition(placed, field, owner) for field, owner in added],
+        additions=additions_of(placed, answer, rules),
         changed_by=[*field_owners.takes_from(live, answer), *(owner for _, owner in added if rules.strict)],
     )
+
+
+def additions_of(placed: Placed, live: Object, rules: FieldRules) -> Sequence[Addition]:
+    """Fields that people added beside those in Git; none if the application does not allow them."""
+    if rules.strict:
+        return []
+    return [_addition(placed, field, owner) for field, owner in _additions(placed, live, rules)]
 
 
 def comparable(live: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pipecd.model.resource import Health
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.seen import Later, SeenObject
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.field_owners import SERVER_ANNOTATIONS
 from pipecd.platforms.kubernetes.health.fields import epoch_seconds
 from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.health.states import Broken, Ready, State, Waiting
@@ -24,6 +25,7 @@ from pipecd.platforms.kubernetes.normal import SERVER_METADATA
 MAX_REASON_LENGTH = 1_000
 _MAX_OWNERS = 16
 _MAX_INTERNED = 1_000
+_NO_CONTENT = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 
 class Reducer:
@@ -35,7 +37,7 @@ class Reducer:
         self._labels = BoundedDict[tuple[tuple[str, str], ...], Mapping[str, str]](_MAX_INTERNED)
 
     def needs_content(self, kind: ResourceType) -> bool:
-        return kind.kind not in ("ConfigMap", "Secret", "ServiceAccount")
+        return needs_content(kind)
 
     def __call__(self, kind: ResourceType, live: Object) -> SeenObject:
         metadata, identity = live["metadata"], (kind.group, kind.kind)
@@ -44,14 +46,13 @@ class Reducer:
             application = ""
         state = self._rules.state_of(live, has_status=kind.has_status and self.needs_content(kind))
         health, reason = _health(state)
-        version = str(metadata.get("resourceVersion", ""))
         return SeenObject(
             uid=str(metadata["uid"]),
             api_version=sys.intern(kind.api_version),
             kind=sys.intern(kind.kind),
             namespace=sys.intern(str(metadata.get("namespace", ""))),
             name=str(metadata["name"]),
-            resource_version=version,
+            resource_version=str(metadata.get("resourceVersion", "")),
             application=sys.intern(application),
             owners=_owners(metadata),
             health=health,
@@ -62,7 +63,7 @@ class Reducer:
             generation=int(metadata.get("generation") or 0),
             links=links_of(identity, live),
             labels=self._intern(labels_of(identity, live)),
-            content=_content(live, version, complete=self.needs_content(kind)) if application else "",
+            content=content_of(kind, live) if application else "",
         )
 
     def _intern(self, labels: Mapping[str, str]) -> Mapping[str, str]:
@@ -92,12 +93,22 @@ def _owners(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sys.intern(str(reference["uid"])) for reference in references[:_MAX_OWNERS]))
 
 
-def _content(live: Object, version: str, *, complete: bool) -> str:
+def needs_content(kind: ResourceType) -> bool:
+    """Whether objects of the kind are read completely, and not only as metadata."""
+    return kind.kind not in ("ConfigMap", "Secret", "ServiceAccount")
+
+
+def content_of(kind: ResourceType, live: Object) -> str:
     """Identifies everything but the status; the version where the content is not read."""
-    if not complete:
-        return version
+    if not needs_content(kind):
+        return str(live["metadata"].get("resourceVersion", ""))
     metadata = {key: value for key, value in live["metadata"].items() if key not in SERVER_METADATA}
-    body = {key: value for key, value in live.items() if key not in ("status", "metadata")}
+    if annotations := metadata.get("annotations"):
+        metadata["annotations"] = {
+            key: value for key, value in annotations.items() if key not in SERVER_ANNOTATIONS
+        }
+    # Items of a list name no kind.
+    body = {key: value for key, value in live.items() if key not in _NO_CONTENT}
     text = json.dumps([metadata, body], sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

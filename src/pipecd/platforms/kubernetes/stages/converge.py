@@ -21,6 +21,7 @@ from pipecd.platforms.kubernetes.apply import (
 )
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
+from pipecd.platforms.kubernetes.compared import comparisons
 from pipecd.platforms.kubernetes.health.kinds import OUTDATED
 from pipecd.platforms.kubernetes.health.states import Broken, Ready, State, Waiting, state_at
 from pipecd.platforms.kubernetes.manifest import Manifest
@@ -193,6 +194,7 @@ async def _apply_one(
             raise Refused(f"{placed} cannot be applied: {error}", place=manifest.place) from error
         else:
             if not isinstance(result, MustRecreate):
+                comparisons.add_applied(found, result, job.field_rules)
                 return
             await recreate.delete(job, placed, result)
         live = None
