@@ -26,6 +26,9 @@ from tests.platforms.aws.stage_runner import AwsRunner, load_source
 TIMEOUT = 30.0
 #: The field manager of `kubectl apply`, which PipeCD's agent runs.
 KUBECTL = "kubectl-client-side-apply"
+#: Prefixes of the annotations of hooks.
+ARGO, HELM = "argocd.argoproj.io/", "helm.sh/"
+HOOKS = {"input": {"hooks": True}}
 
 
 @dataclass
@@ -221,6 +224,20 @@ def service(name: str, **selector: str) -> dict[str, Any]:
         "kind": "Service",
         "metadata": {"name": name},
         "spec": {"selector": {"app": name, **selector}, "ports": [{"port": 80}]},
+    }
+
+
+def hook(name: str, moment: str, image: str = "tool:1", **annotations: str) -> dict[str, Any]:
+    """A Job. `annotations` are of the same tool as the moment: Helm's are lower case."""
+    prefix = HELM if moment.split(",")[0].islower() else ARGO
+    found = {f"{prefix}hook": moment}
+    found |= {f"{prefix}{key.replace('_', '-')}": value for key, value in annotations.items()}
+    pod = {"restartPolicy": "Never", "containers": [{"name": "tool", "image": image}]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "annotations": found},
+        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
     }
 
 

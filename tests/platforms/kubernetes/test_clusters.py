@@ -17,8 +17,8 @@ from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.conftest import create_namespace
-from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment, provider_of
-from tests.platforms.kubernetes.test_progressive import primary_service, web
+from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment, hook, provider_of
+from tests.platforms.kubernetes.test_progressive import image_of, primary_service, web
 from tests.platforms.make_preview import make_preview
 
 PRUNE = {"quickSync": {"prune": True}}
@@ -170,3 +170,68 @@ async def test_a_canary_on_two_clusters(shop: Shop, east: Shop) -> None:
         for side in (shop, east)
     ]
     assert images == ["web:2", "web:2"]
+
+
+#: All objects are applied to both clusters.
+TARGETS = {"input": {"multiTargets": [{"target": {"name": "west"}}, {"target": {"name": "east"}}]}}
+
+
+def variant_of_traffic(side: Shop) -> str:
+    return str(side.get("services", "web")["spec"]["selector"]["pipecd.dev/variant"])
+
+
+async def test_a_stage_is_limited_to_its_targets(shop: Shop, east: Shop) -> None:
+    """A rollback is about all of them."""
+    only_east = {"with": {"multiTargets": ["east"]}}
+    stages = [
+        {"name": "K8S_MULTI_CANARY_ROLLOUT", **only_east},
+        {"name": "K8S_MULTI_TRAFFIC_ROUTING", "with": {"all": "canary", **only_east["with"]}},
+        {"name": "K8S_MULTI_PRIMARY_ROLLOUT", "with": {"prune": True, **only_east["with"]}},
+        {"name": "K8S_MULTI_TRAFFIC_ROUTING", "with": {"all": "primary", **only_east["with"]}},
+        {"name": "K8S_MULTI_CANARY_CLEAN", **only_east},
+        {"name": "K8S_MULTI_PRIMARY_ROLLOUT", "with": {"prune": True}},
+    ]
+    spec = {**TARGETS, "pipeline": {"stages": stages}}
+    first = (web("web:1"), primary_service(), config_map("old"))
+    runner = shop.runner(shop.commit(*first, **spec))
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    assert shop.get("configmaps", "old") and east.get("configmaps", "old")
+
+    runner = runner.next_deployment(shop.commit(web("web:2"), primary_service(), **spec))
+    for outcome in await runner.run_pipeline(count=2):
+        assert_succeeded(outcome)
+    assert (variant_of_traffic(shop), variant_of_traffic(east)) == ("primary", "canary")
+    assert shop.get("deployments", "web-canary") is None and east.get("deployments", "web-canary")
+    assert_succeeded(await runner.run("ROLLBACK"))
+    assert variant_of_traffic(east) == "primary" and east.get("deployments", "web-canary") is None
+
+    again = replace(runner, shared={}, saved={}, id="deployment-7")
+    for outcome in await again.run_pipeline(count=5):
+        assert_succeeded(outcome)
+    sides = (shop, east)
+    assert [bool(side.get("configmaps", "old")) for side in sides] == [True, False]
+    assert [image_of(side, "web") for side in sides] == ["web:1", "web:2"]
+    assert_succeeded(await again.run("K8S_MULTI_PRIMARY_ROLLOUT", stage_id="stage-5", prune=True))
+    assert [bool(side.get("configmaps", "old")) for side in sides] == [False, False]
+    assert [image_of(side, "web") for side in sides] == ["web:2", "web:2"]
+
+
+async def test_a_target_that_is_no_cluster_of_the_application_is_named(shop: Shop, east: Shop) -> None:
+    runner = shop.runner(shop.commit(config_map("a"), **TARGETS))
+    message = failure_text(await runner.run("K8S_SYNC", multiTargets=["north"]))
+    assert "the stage is limited to north, and the application's clusters are east, west" in message
+    unknown = {"input": {"multiTargets": [{"target": {"name": "north"}}]}}
+    assert "no KUBERNETES platform provider north" in failure_text(
+        await shop.runner(shop.commit(config_map("a"), **unknown)).run("K8S_SYNC")
+    )
+
+
+async def test_hooks_run_in_each_cluster_and_those_of_a_failure_too(shop: Shop, east: Shop) -> None:
+    hooks = {"input": {"hooks": True, **TARGETS["input"]}}
+    migrate, report = hook("migrate", "PreSync"), hook("report", "SyncFail")
+    broken = deployment("web", "web:nopull", deadline=1)
+    runner = shop.runner(shop.commit(broken, migrate, report, **hooks))
+    assert "Deployment web" in failure_text(await runner.run("K8S_SYNC"))
+    for side in (shop, east):
+        names = sorted(live["metadata"]["name"].rpartition("-")[0] for live in side.list("jobs"))
+        assert names == ["migrate", "report"]

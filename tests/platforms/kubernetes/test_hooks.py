@@ -16,26 +16,9 @@ from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.killer import Killer
-from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
+from tests.platforms.kubernetes.stage_runner import ARGO, HELM, HOOKS, Shop, config_map, deployment, hook
 from tests.platforms.kubernetes.test_clusters import drift
 from tests.platforms.make_preview import make_preview
-
-ARGO, HELM = "argocd.argoproj.io/", "helm.sh/"
-HOOKS = {"input": {"hooks": True}}
-
-
-def hook(name: str, moment: str, image: str = "tool:1", **annotations: str) -> dict[str, Any]:
-    """A Job. `annotations` are of the same tool as the moment: Helm's are lower case."""
-    prefix = HELM if moment.split(",")[0].islower() else ARGO
-    found = {f"{prefix}hook": moment}
-    found |= {f"{prefix}{key.replace('_', '-')}": value for key, value in annotations.items()}
-    pod = {"restartPolicy": "Never", "containers": [{"name": "tool", "image": image}]}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": name, "annotations": found},
-        "spec": {"backoffLimit": 0, "template": {"spec": pod}},
-    }
 
 
 @pytest.mark.parametrize(

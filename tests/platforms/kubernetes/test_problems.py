@@ -9,8 +9,7 @@ from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.node import Node, running_node
-from tests.platforms.kubernetes.stage_runner import Shop, deployment
-from tests.platforms.kubernetes.test_hooks import HOOKS, hook
+from tests.platforms.kubernetes.stage_runner import HOOKS, Shop, deployment, hook
 
 LINES = [*(f"line {number}" for number in range(30)), "\x1b[31mpanic: no \x00database\x1b[0m", ""]
 

@@ -115,6 +115,8 @@ async def test_a_canary_by_the_selector_of_its_service(shop: Shop) -> None:
     # The rollout of the primary variant leaves the traffic where it is.
     assert shop.get("services", "web")["spec"]["selector"] == {"app": "web", VARIANT: "canary"}
     assert runner.saved["stage-1"]["canary-percentage"] == "100"
+    canary = runner.saved["stage-0"]
+    assert canary["canary-replicas"] == canary["canary-ready-replicas"] != "0"
 
     waited = runner.waited
     for outcome in await runner.run_pipeline():

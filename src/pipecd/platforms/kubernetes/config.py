@@ -81,7 +81,27 @@ class HelmOptions(StrictModel):
     """`.Capabilities.KubeVersion` of templates. Default: that of the cluster."""
 
 
+class DeployTarget(StrictModel):
+    name: str = Field(min_length=1)
+    """Name of a platform provider of the agent."""
+    labels: Annotated[Mapping[str, Text], Unused("the name selects the provider")] = Field(
+        default_factory=dict
+    )
+    """Not used, as in PipeCD."""
+
+
+class MultiTarget(StrictModel):
+    """Files of its own for each target (`manifests`, `kustomizeDir` and others) are not supported."""
+
+    target: DeployTarget
+    """A cluster that the objects are applied to."""
+
+
 class Input(StrictModel):
+    multi_targets: Sequence[MultiTarget] = Field(default=(), max_length=100)
+    """Clusters that the objects are applied to, instead of the application's own platform provider. Objects
+    that one of `resourceRoutes` matches are applied to its clusters. Empty: the own one.
+    """
     manifests: Sequence[InsideApplication] = ()
     """Manifest files, relative to the application's directory. Empty: all `.yaml`, `.yml` and `.json` files
     directly in it.
@@ -122,7 +142,13 @@ class Input(StrictModel):
     """
 
 
-class SyncOptions(LenientModel):
+class StageTargets(LenientModel):
+    multi_targets: Sequence[str] = Field(default=(), max_length=100)
+    """Names of the platform providers to whose clusters the stage is limited. Empty: all of the application.
+    """
+
+
+class SyncOptions(StageTargets):
     add_variant_label_to_selector: bool = False
     """Add the variant label to the selectors and pod templates of workloads."""
     prune: bool = False
@@ -169,7 +195,7 @@ class Patch(StrictModel):
     """The changes, in this order."""
 
 
-class BaselineRolloutOptions(LenientModel):
+class BaselineRolloutOptions(StageTargets):
     replicas: Replicas = "1"
     """Number of pods, or a percentage of the running primary's, such as `20%`, rounded up. At least 1."""
     suffix: str = ""
@@ -200,7 +226,7 @@ class CanaryMatch(StrictModel):
     """Requests with all of these headers, and these values, go to the canary."""
 
 
-class TrafficRoutingOptions(LenientModel):
+class TrafficRoutingOptions(StageTargets):
     """The percentages must sum to 100. If only others are set, the primary variant gets the rest."""
 
     all: Literal["", "primary", "canary", "baseline"] = ""

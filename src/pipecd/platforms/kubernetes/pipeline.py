@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from pipecd.config.application import SpecError, StageConfig
-from pipecd.config.stages import NoOptions
 from pipecd.platforms.kubernetes.config import (
     BaselineRolloutOptions,
     CanaryRolloutOptions,
     KubernetesApp,
     PrimaryRolloutOptions,
+    StageTargets,
     SyncOptions,
     TrafficRoutingOptions,
 )
@@ -23,9 +23,9 @@ _OPTIONS: Mapping[str, type[BaseModel]] = {
     "SYNC": SyncOptions,
     "PRIMARY_ROLLOUT": PrimaryRolloutOptions,
     "CANARY_ROLLOUT": CanaryRolloutOptions,
-    "CANARY_CLEAN": NoOptions,
+    "CANARY_CLEAN": StageTargets,
     "BASELINE_ROLLOUT": BaselineRolloutOptions,
-    "BASELINE_CLEAN": NoOptions,
+    "BASELINE_CLEAN": StageTargets,
     "TRAFFIC_ROUTING": TrafficRoutingOptions,
 }
 #: Also the names of PipeCD's plugin for several clusters.

@@ -16,9 +16,9 @@ from pipecd.platforms.kubernetes.manifest import Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One of `resourceRoutes`. `place` is where it is declared."""
+    """One of `resourceRoutes`, or all of `multiTargets`. `place` is where it is declared."""
 
-    provider: ProviderReference
+    providers: Sequence[ProviderReference]
     match: RouteMatcher
     place: Place
 
@@ -46,20 +46,31 @@ class Assignment:
 
 
 def read_routes(config: ApplicationConfig) -> Sequence[Route]:
+    """In the order in which they are asked. With `multiTargets`, the last one matches every object."""
     spec: KubernetesApp = config.spec
-    return [
+    routes = [
         Route(
-            provider=route.provider,
+            providers=[route.provider],
             match=route.match or RouteMatcher(),
             place=config.place("spec", "resourceRoutes", index, "provider"),
         )
         for index, route in enumerate(spec.resource_routes)
     ]
+    if targets := spec.input.multi_targets:
+        providers = [ProviderReference(name=item.target.name) for item in targets]
+        place = config.place("spec", "input", "multiTargets")
+        routes.append(Route(providers=providers, match=RouteMatcher(), place=place))
+    return routes
 
 
 def find_targets(route: Route, find: FindProviders) -> Sequence[Target]:
     """Raises ConfigError if the agent has no such platform provider."""
-    name, labels = route.provider.name, route.provider.labels
+    found = [target for provider in route.providers for target in _find_targets(route, provider, find)]
+    return list({target.name: target for target in found}.values())
+
+
+def _find_targets(route: Route, provider: ProviderReference, find: FindProviders) -> Sequence[Target]:
+    name, labels = provider.name, provider.labels
     try:
         found = find(name) if name else find(labels=labels)
     except ConfigError as error:
@@ -72,6 +83,22 @@ def find_targets(route: Route, find: FindProviders) -> Sequence[Target]:
             place=route.place,
         )
     return [Target(name=item.name, provider=item.config) for item in found]
+
+
+def limit(
+    assignments: Sequence[Assignment], names: Sequence[str], *, place: Place
+) -> tuple[Sequence[Assignment], Sequence[Assignment]]:
+    """Those of the clusters with `names`, and the others. Raises ConfigError for another name."""
+    known = {item.target.name for item in assignments}
+    if unknown := [name for name in names if name not in known]:
+        listed = ", ".join(sorted(str(item.target) for item in assignments))
+        raise ConfigError(
+            f"the stage is limited to {', '.join(unknown)}, and the application's clusters are {listed}",
+            remedy="correct multiTargets of the stage, or of the application's input",
+            place=place,
+        )
+    chosen = [item for item in assignments if not names or item.target.name in names]
+    return chosen, [item for item in assignments if item not in chosen]
 
 
 def assign(

@@ -16,13 +16,14 @@ from typing import Any
 from pipecd.errors import ConfigError, NotFound, PipecdError, Refused, Temporary, UserError
 from pipecd.model.stage import Again, Failed, Source, StageLog, Storage, Work
 from pipecd.platforms.kubernetes.cluster.connection import connect
+from pipecd.platforms.kubernetes.config import StageTargets
 from pipecd.platforms.kubernetes.hooks import split, sync_waves
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.order import wave
 from pipecd.platforms.kubernetes.stages import prune
 from pipecd.platforms.kubernetes.stages.converge import converge
 from pipecd.platforms.kubernetes.stages.job import Job, Step
-from pipecd.platforms.kubernetes.targets import Assignment, Target, assign, read_routes
+from pipecd.platforms.kubernetes.targets import Assignment, Target, assign, limit, read_routes
 
 #: One part of a stage in one cluster. It does nothing if it was done before.
 Phase = Callable[[Job], Awaitable[Step]]
@@ -43,26 +44,37 @@ async def open_jobs(
     """
     own = Target(name=work.deployment.platform_provider, provider=work.provider)
     routes = read_routes(source.config)
-    assignments = list(assign(manifests, routes, own, work.providers))
+    assignments: Sequence[Assignment] = list(assign(manifests, routes, own, work.providers))
+    names = limited_to(work)
     if routes or prune:
-        assignments += await _former_targets(work, own, assignments, prune=prune)
+        assignments = [
+            *assignments,
+            *await _former_targets(work, own, assignments, prune=prune and not names),
+        ]
+    assignments, others = limit(assignments, names, place=source.config.place("spec", "pipeline"))
     async with AsyncExitStack() as stack:
         jobs: list[Job] = []
         for item in assignments:
             cluster = await stack.enter_async_context(connect(item.target.provider))
             declared, hooks = split(item.manifests, enabled=source.config.spec.input.hooks)
             job = Job(
-                work=_work_of(work, item.target, own) if len(assignments) > 1 else work,
+                work=_work_of(work, item.target, own) if len(assignments) + len(others) > 1 else work,
                 cluster=cluster,
                 source=source,
                 declared=declared,
                 hooks=hooks,
+                elsewhere=[manifest for other in others for manifest in other.manifests],
                 target=item.target,
                 is_own=item.target.name == own.name,
                 all_jobs=jobs,
             )
             jobs.append(job)
         yield jobs
+
+
+def limited_to(work: Work[Any]) -> Sequence[str]:
+    """The clusters that the stage names; empty for all. A rollback has no options."""
+    return work.options.multi_targets if isinstance(work.options, StageTargets) else ()
 
 
 async def _former_targets(
@@ -112,7 +124,7 @@ async def run_phases(
 
     A failure in one cluster fails the stage; `despite_failures`, it does so when the others have ended.
     """
-    if len(jobs) == 1:
+    if len(jobs) == 1 and jobs[0].work is work:
         for phase in phases:
             if step := await phase(jobs[0]):
                 return step
@@ -144,7 +156,8 @@ async def run_with_pruning(
         return await run_phases(work, jobs, [*phases, *after])
     if step := await run_phases(work, jobs, [list_obsolete, *phases, prune.delete, *after]):
         return step
-    await forget_former_targets(work, jobs)
+    if not limited_to(work):
+        await forget_former_targets(work, jobs)
     return None
 
 

@@ -35,6 +35,8 @@ class Job:
     source: Source
     #: The objects of this cluster as declared, in the order of the files.
     declared: Sequence[Manifest]
+    #: Objects of clusters that the stage is not about.
+    elsewhere: Sequence[Manifest] = ()
     #: Those that run at a moment of the deployment, which are not part of `declared`.
     hooks: Sequence[Manifest] = ()
     target: Target

@@ -215,7 +215,8 @@ async def _declared(job: Job) -> Set[tuple[str, ...]]:
     """
     declared = set()
     hooks = [hook for hook in job.hooks if not runs(hook)]
-    for manifest in (*job.declared, *hooks, *primary_services(job.spec, job.declared)):
+    # Another name of this cluster may be one that the stage is not about.
+    for manifest in (*job.declared, *job.elsewhere, *hooks, *primary_services(job.spec, job.declared)):
         try:
             placed = await place(job.cluster, manifest, job.namespace)
         except UnknownKind:

@@ -1,7 +1,5 @@
 """K8S_TRAFFIC_ROUTING: splits the traffic between the variants, at once or in steps."""
 
-from collections.abc import Mapping
-
 from pipecd.errors import ConfigError
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.checks import check_manifests
@@ -10,7 +8,7 @@ from pipecd.platforms.kubernetes.stages.clusters import open_jobs, run_phases
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import target_manifests
 from pipecd.platforms.kubernetes.stages.serving import find_subsets
-from pipecd.platforms.kubernetes.stages.shift import find_route, set_traffic
+from pipecd.platforms.kubernetes.stages.shift import find_route, percentages, set_traffic
 from pipecd.platforms.kubernetes.traffic import Routing, find_routing
 from pipecd.platforms.kubernetes.traffic.routed import Shares
 
@@ -53,22 +51,17 @@ def _next_step(work: Work[TrafficRoutingOptions], number: int, shares: Shares) -
     """After the traffic of a step is effective: wait, begin the next one, or end."""
     steps = work.options.steps
     note = "Traffic: " + ", ".join(f"{name} {share} %" for name, share in shares.items() if share)
-    percentages = _percentages(shares)
+    shown = percentages(shares)
     if not steps:
-        return Done(note=note, saved=percentages)
+        return Done(note=note, saved=shown)
     since = float(work.saved.get(_EFFECTIVE_SINCE) or work.now)
     remaining = since + steps[number].duration.total_seconds() - work.now
     if remaining > 0:
         note = f"{note}; step {number + 1} of {len(steps)}"
-        return Again(after=remaining, note=note, saved={_EFFECTIVE_SINCE: str(since), **percentages})
+        return Again(after=remaining, note=note, saved={_EFFECTIVE_SINCE: str(since), **shown})
     if number + 1 == len(steps):
-        return Done(note=note, saved=percentages)
-    return Again(note=note, saved={_STEP: str(number + 1), _EFFECTIVE_SINCE: "", **percentages})
-
-
-def _percentages(shares: Shares) -> Mapping[str, str]:
-    """Metadata of PipeCD, which consoles show."""
-    return {f"{name}-percentage": str(share) for name, share in shares.items()}
+        return Done(note=note, saved=shown)
+    return Again(note=note, saved={_STEP: str(number + 1), _EFFECTIVE_SINCE: "", **shown})
 
 
 async def _check_subsets(job: Job, routing: Routing, shares: Shares) -> None:

@@ -4,6 +4,7 @@ A variant gets traffic only when it has ready pods. That traffic was moved is st
 rollback knows it after a kill.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipecd.errors import ConfigError, Refused
@@ -53,7 +54,8 @@ async def set_traffic(
         await _apply(job, placed)
         text = ", ".join(f"{variant} {share} %" for variant, share in shares.items() if share)
         job.work.log.success(f"{placed}: traffic is routed to {text}")
-        return Again(saved={_APPLIED: key, _SINCE: ""}, shared={MOVED: str(job.work.now)})
+        saved = {_APPLIED: key, _SINCE: "", **percentages(shares)}
+        return Again(saved=saved, shared={MOVED: str(job.work.now)})
     live = await find_live(job.cluster, placed)
     reason = routing.method.pending(Manifest(live)) if live else "it was deleted by another program"
     if reason:
@@ -64,6 +66,11 @@ async def set_traffic(
             "check the route and its Gateway; the status of the route shows more",
         )
     return None
+
+
+def percentages(shares: Shares) -> Mapping[str, str]:
+    """Stage metadata of PipeCD, which consoles show."""
+    return {f"{name}-percentage": str(share) for name, share in shares.items()}
 
 
 async def _placed(job: Job, manifest: Manifest) -> Placed:

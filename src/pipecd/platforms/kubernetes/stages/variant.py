@@ -61,7 +61,28 @@ async def apply_variant(job: Job, variant: Variant, copies: Copies, counts: Mapp
             saved={REPLICAS: json.dumps(counts)},
             shared={name: ",".join(dict.fromkeys([*known, *keys]))},
         )
-    return await converge(job, sort(copies.all, by_kind=not job.spec.input.file_order))
+    step = await converge(job, sort(copies.all, by_kind=not job.spec.input.file_order))
+    shown = await _shown_replicas(job, variant, copies.workloads, counts)
+    if isinstance(step, Again):
+        return replace(step, saved={**step.saved, **shown})
+    if step is None and shown.items() - job.work.saved.items():
+        return Again(saved=shown)
+    return step
+
+
+async def _shown_replicas(
+    job: Job, variant: Variant, workloads: Sequence[Manifest], counts: Mapping[str, int]
+) -> Mapping[str, str]:
+    """Stage metadata that consoles show: how many pods the variant has, and how many are ready."""
+    ready = 0
+    for manifest in workloads:
+        live = await find_live(job.cluster, await place(job.cluster, manifest, job.namespace))
+        status = (live or {}).get("status") or {}
+        # A DaemonSet counts nodes.
+        found = status.get("readyReplicas", status.get("numberReady", 0))
+        ready += found if isinstance(found, int) else 0
+    name = variant.name
+    return {f"{name}-replicas": str(sum(counts.values())), f"{name}-ready-replicas": str(ready)}
 
 
 async def _key(job: Job, manifest: Manifest) -> str:
