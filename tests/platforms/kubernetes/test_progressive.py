@@ -128,6 +128,20 @@ async def test_a_canary_by_the_selector_of_its_service(shop: Shop) -> None:
     assert (await drift(shop, runner.target)).details == ""
 
 
+async def test_a_canary_that_is_left_is_named_and_deleted_by_a_sync_with_prune(shop: Shop) -> None:
+    spec = pipeline(stage("K8S_CANARY_ROLLOUT"))
+    runner = await deployed(shop, web("web:1"), config_map("a"), **spec)
+    in_git = names(shop)
+    for outcome in await runner.run_pipeline():
+        assert_succeeded(outcome)
+    found = await drift(shop, runner.target)
+    assert found.in_sync and found.summary.endswith("; a canary or baseline of a former deployment is left")
+    assert f"Deployment web-canary in {shop.namespace}" in found.details and "CLEAN stage" in found.details
+    target = shop.commit(web("web:1"), config_map("a"), quickSync={"prune": True}, **spec)
+    assert_succeeded(await runner.next_deployment(target).run("K8S_SYNC"))
+    shop.wait_until(lambda: names(shop) == in_git)
+
+
 @pytest.mark.parametrize("count", range(1, 5))
 async def test_a_rollback_after_any_stage_leaves_the_primary_variant_alone(shop: Shop, count: int) -> None:
     runner = await deployed(shop, web("web:1"), primary_service(), config_map("a"), **pipeline(*BY_SELECTOR))

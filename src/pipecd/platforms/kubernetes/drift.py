@@ -36,6 +36,8 @@ from pipecd.platforms.kubernetes.targets import Assignment, Target, assign
 IGNORE = "pipecd.dev/ignore-drift-detection"
 #: Objects of one application that are compared at the same time.
 _CONCURRENT = 4
+#: Said of objects of canaries and baselines, of which so many are named.
+_LEFT, _MAX_NAMED = "a canary or baseline of a former deployment is left", 10
 
 
 @dataclass(kw_only=True)
@@ -46,12 +48,15 @@ class _Found:
     additions: list[Addition] = field(default_factory=list)
     #: Objects that could be compared less exactly only, with the reason.
     notes: list[str] = field(default_factory=list)
+    #: Objects of canaries and baselines, which no deployment has while drift is detected.
+    left: list[str] = field(default_factory=list)
 
     def add(self, other: "_Found", cluster: str = "") -> None:
         """`cluster` is named in messages, if the application has several."""
         self.pairs += [replace(pair, cluster=cluster) for pair in other.pairs]
         self.additions += [replace(addition, cluster=cluster) for addition in other.additions]
         self.notes += [f"{note} ({cluster})" if cluster else note for note in other.notes]
+        self.left += [f"{name} ({cluster})" if cluster else name for name in other.left]
 
 
 async def detect_drift(request: ObservationRequest) -> Drift:
@@ -76,15 +81,25 @@ async def detect_drift(request: ObservationRequest) -> Drift:
             ):
                 found.add(of_side, side.name)
             for side in sides:
-                found.add(_Found(pairs=await side.not_declared(sides)), side.name)
-    return await asyncio.to_thread(
+                found.add(await side.not_declared(sides), side.name)
+    drift = await asyncio.to_thread(
         compare,
         found.pairs,
         request.ignored,
         request.redact,
         additions=found.additions,
-        notes=found.notes,
+        notes=[*found.notes, *_left_variants(found.left)],
     )
+    return replace(drift, summary=f"{drift.summary}; {_LEFT}") if found.left else drift
+
+
+def _left_variants(names: Sequence[str]) -> Sequence[str]:
+    """Not drift: a sync without pruning would change nothing about it."""
+    if not names:
+        return ()
+    listed = ", ".join(name[:320] for name in names[:_MAX_NAMED])
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return (f"{_LEFT}: {listed}{more}. End the pipeline with a CLEAN stage; a sync with prune deletes them.",)
 
 
 @dataclass(kw_only=True)
@@ -156,21 +171,23 @@ class _Side:
                     found.append(live)
         return [live for live in found if belongs_to(live, application)]
 
-    async def not_declared(self, sides: Sequence["_Side"]) -> list[Pair]:
+    async def not_declared(self, sides: Sequence["_Side"]) -> _Found:
         """Objects of the application that are not in Git, of the kinds that are."""
         variant, primary = self.request.desired.variant
-        pairs = []
+        result = _Found()
         for kind in self.kinds.values():
             for live in await self._owned(kind):
                 found, identity = Manifest(live), identity_of(kind, live)
+                if identity in self.declared or found.annotations.get(IGNORE) == "true":
+                    continue
                 # Other variants are not in Git, but made from what is.
-                other_variant = found.annotations.get(variant, primary) != primary
-                if identity in self.declared or other_variant or found.annotations.get(IGNORE) == "true":
+                if found.annotations.get(variant, primary) != primary:
+                    result.left.append(str(found))
                     continue
                 others = [side for side in sides if side is not self and identity in side.declared]
                 if not any([await is_same_object(side.cluster, kind, live) for side in others]):
-                    pairs.append(Pair(key=resource_key(found), running=comparable(live), git=None))
-        return pairs
+                    result.pairs.append(Pair(key=resource_key(found), running=comparable(live), git=None))
+        return result
 
 
 async def compare_object(
