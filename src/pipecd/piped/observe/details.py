@@ -78,16 +78,17 @@ class ResourceRequests:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 request = await self._waiting.get()
-                task = tasks.create_task(self._answer(request), name="resource request")
+                is_busy = len(self._tasks) >= self._settings.max_requests
+                task = tasks.create_task(self._answer(request, is_busy=is_busy), name="resource request")
                 self._tasks[request.id] = task
                 task.add_done_callback(partial(self._forget, request.id))
 
     def _forget(self, request_id: str, _: asyncio.Task[None]) -> None:
         self._tasks.pop(request_id, None)
 
-    async def _answer(self, request: ResourceRequest) -> None:
+    async def _answer(self, request: ResourceRequest, *, is_busy: bool) -> None:
         try:
-            if len(self._tasks) > self._settings.max_requests:
+            if is_busy:
                 raise Temporary("the agent answers many other requests; try again")
             if request.HasField("log"):
                 await self._send_log(request)
