@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from grpc import aio
 
 from pipecd.controlplane.records.live_state import CHANGE_KIND
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import KUBERNETES
 from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
+from pipecd.schema.pipecd.v1.console_pb2 import FollowContainerLogRequest
+from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
 from tests.cluster.control_plane import Cluster
+from tests.eventually import eventually
+from tests.platforms.kubernetes.node import running_node
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
 from tests.platforms.kubernetes.test_progressive import primary_service, web
 from tests.world import World, world
@@ -180,3 +185,49 @@ async def follow_live_state(
                 response = await w.console.call("GetApplicationLiveState", application_id=application)
                 if condition(response.snapshot):
                     return response.snapshot  # type: ignore[no-any-return]
+
+
+async def test_the_console_sees_a_pod_and_its_log(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    providers = [
+        {"name": "test", "type": "KUBERNETES", "config": {"kubeConfigPath": str(cluster.kubeconfig)}}
+    ]
+    with running_node(cluster, f"node-{namespace}", tmp_path) as node:
+        node.text = "2026-11-27T12:00:01Z listening\n"
+        pushed = files(namespace, "web:1")
+        body = json.dumps(deployment("web", "web:1", nodeName=node.name))
+        async with world(tmp_path / "world") as w, w.agent(platformProviders=providers):
+            await w.push("Begin", {**pushed, "shop/web.yaml": body})
+            app = await w.register("shop", kind=KUBERNETES, provider="test")
+            done = await w.wait_for_deployment(app)
+            assert done.status == DeploymentStatus.DEPLOYMENT_SUCCESS, done.status_reason
+
+            async def find_pod() -> str:
+                snapshot = (await w.console.call("SeeLiveState", application_id=app)).snapshot
+                return next((item.id for item in snapshot.kubernetes.resources if item.kind == "Pod"), "")
+
+            pod = await eventually(find_pod)
+            details = await w.console.call("SeeResource", application_id=app, resource_id=pod)
+            assert yaml.safe_load(details.live)["metadata"]["uid"] == pod
+            assert [container.name for container in details.containers] == ["web"]
+
+            token = w.console.http.cookies["token"]
+            async with aio.insecure_channel(w.plane.address) as channel:
+                stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
+                request = FollowContainerLogRequest(application_id=app, resource_id=pod)
+                stream = stub.FollowContainerLog(request, metadata=(("cookie", f"token={token}"),))
+                assert await _next_line(stream) == "listening"
+                node.following.put("2026-11-27T12:00:02Z GET /\n")
+                assert await _next_line(stream) == "GET /"
+                stream.cancel()
+                async with asyncio.timeout(20):
+                    # The node notices when it writes that nobody reads any more.
+                    while node.abandoned.empty():
+                        node.following.put("2026-11-27T12:00:03Z GET /\n")
+                        await asyncio.to_thread(node.wrote.acquire, timeout=1)
+
+
+async def _next_line(stream: Any) -> str:
+    async with asyncio.timeout(30):
+        while not (lines := (await stream.read()).lines):
+            pass
+    return str(lines[0].text)

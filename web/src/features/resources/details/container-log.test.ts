@@ -25,6 +25,11 @@ test("a missing right is final, a lost agent is not", () => {
   expect(isFinal(new TypeError("Failed to fetch"))).toBe(false);
 });
 
+test("a missing right is named as such", () => {
+  const error = new ConnectError("guest may not GET CONTAINER_LOG", Code.PermissionDenied);
+  expect(detailsError(error)).toBe("Your role does not allow this: guest may not GET CONTAINER_LOG.");
+});
+
 test("the agent's sentence is shown, an error of the network is not", () => {
   const offline = new ConnectError("the agent home is not connected", Code.Unavailable);
   expect(detailsError(offline)).toBe("The agent home is not connected.");

@@ -43,6 +43,7 @@ export function detailsError(error: unknown): string {
   const { code, rawMessage } = ConnectError.from(error);
   const isOfServer = code !== Code.Unknown && code !== Code.Internal && !/^(HTTP \d|Failed to fetch|network|$)/i.test(rawMessage);
   if (!isOfServer) return "The control plane is unreachable.";
+  if (code === Code.PermissionDenied) return `Your role does not allow this: ${rawMessage}.`;
   return rawMessage.charAt(0).toUpperCase() + rawMessage.slice(1) + (rawMessage.endsWith(".") ? "" : ".");
 }
 
