@@ -117,9 +117,8 @@ async def load_details(request: DetailsRequest) -> ResourceDetails:
     notes: list[str] = []
     with requests_with(Priority.LIVE_STATE):
         async with find_object(request) as found:
-            live, events, difference = await asyncio.gather(
-                _read_live(found, notes), _read_events(found, notes), _compare(found, request, notes)
-            )
+            live, events = await asyncio.gather(_read_live(found, notes), _read_events(found, notes))
+            difference = await _compare(found, live, request, notes)
     git = found.placed.manifest.body if found.placed else None
     return await asyncio.to_thread(_build, live, git, events, difference, notes, request.observation.redact)
 
@@ -155,12 +154,18 @@ async def _read_events(found: FoundObject, notes: list[str]) -> Sequence[Resourc
     return sorted(events, key=lambda event: event.last_at, reverse=True)[:_MAX_EVENTS]
 
 
-async def _compare(found: FoundObject, request: DetailsRequest, notes: list[str]) -> tuple[Any, Any] | None:
+async def _compare(
+    found: FoundObject, live: Object | None, request: DetailsRequest, notes: list[str]
+) -> tuple[Any, Any] | None:
     """The object now and after a sync; None if they are equal, or Git does not declare it."""
     if found.placed is None:
         return None
+    seen, version = found.seen, live["metadata"].get("resourceVersion") if live else ""
+    if seen and seen.resource_version != version:
+        # The watch has not reported the newest change yet.
+        seen = None
     try:
-        compared = await compare_object(found.cluster, found.placed, found.seen, request.observation)
+        compared = await compare_object(found.cluster, found.placed, seen, request.observation)
     except PipecdError as error:
         notes.append(f"The object cannot be compared with Git: {error}")
         return None
