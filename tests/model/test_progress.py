@@ -225,12 +225,12 @@ def test_next_step(deployment: Deployment, stop: Stop | None, expected: str) -> 
 
 def test_the_reason_contains_the_failed_stage_and_its_error() -> None:
     step = next_step(deployment(D.RUNNING, stage(0, S.FAILURE, reason="exit code 3")))
-    assert step == Finish(status=D.FAILURE, reason="Failed while executing stage stage-0: exit code 3")
+    assert step == Finish(status=D.FAILURE, reason="Stage WAIT failed: exit code 3")
 
 
 def test_the_reason_contains_the_user_who_cancelled() -> None:
     step = next_step(deployment(D.RUNNING, stage(0, S.CANCELLED)), CANCEL)
-    assert step == Finish(status=D.CANCELLED, reason="Cancelled by ann while executing stage stage-0")
+    assert step == Finish(status=D.CANCELLED, reason="Cancelled by ann during stage WAIT")
 
 
 def test_the_final_reason_contains_the_failed_rollback() -> None:
@@ -238,11 +238,11 @@ def test_the_final_reason_contains_the_failed_rollback() -> None:
         D.ROLLING_BACK,
         stage(0, S.FAILURE),
         rollback_stage(status=S.FAILURE),
-        reason="Failed while executing stage stage-0",
+        reason="Stage WAIT failed",
     )
     step = next_step(failed)
     assert isinstance(step, Finish)
-    assert step.reason == "Failed while executing stage stage-0; the rollback also failed: ROLLBACK"
+    assert step.reason == "Stage WAIT failed; the rollback also failed: ROLLBACK"
 
 
 def test_a_restart_keeps_the_first_start_times() -> None:

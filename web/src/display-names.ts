@@ -59,7 +59,7 @@ const STRATEGY_NAMES: Record<SyncStrategy, string> = {
 const UNKNOWN: StatusDisplay = { text: "Unknown", tone: "quiet" };
 
 export const syncStatusDisplay = (status: ApplicationSyncStatus): StatusDisplay => SYNC_STATUSES[status] ?? UNKNOWN;
-const WAITING_FOR_APPROVAL: StatusDisplay = { text: "Waiting for approval", tone: "waiting" };
+export const WAITING_FOR_APPROVAL: StatusDisplay = { text: "Waiting for approval", tone: "waiting" };
 
 const isWaitingForApproval = (deployment: Deployment): boolean =>
   deployment.status === DeploymentStatus.DEPLOYMENT_RUNNING && deployment.stages.some(canApprove);

@@ -64,6 +64,7 @@ export const IconAlertTriangle = icon(shape(12, 4, 21, 20, 3, 20), line(12, 10, 
 export const IconApps = icon(box(4, 4, 6, 6, 1.5), box(14, 4, 6, 6, 1.5), box(4, 14, 6, 6, 1.5), box(14, 14, 6, 6, 1.5));
 export const IconArrowDown = icon(line(12, 5, 12, 19), line(6.5, 13.5, 12, 19, 17.5, 13.5));
 export const IconArrowUp = icon(line(12, 19, 12, 5), line(6.5, 10.5, 12, 5, 17.5, 10.5));
+export const IconBell = icon("M6 16v-5a6 6 0 0 1 12 0v5l1.5 2h-15z", "M10 21h4", line(12, 3, 12, 5));
 export const IconBolt = icon(shape(13, 3, 5, 14, 11.5, 14, 10.5, 21, 19, 10, 12.5, 10));
 export const IconBox = icon(shape(12, 3, 20, 7.5, 20, 16.5, 12, 21, 4, 16.5, 4, 7.5), line(4, 7.5, 12, 12, 20, 7.5), line(12, 12, 12, 21));
 export const IconCheck = icon(line(5, 12.5, 10, 17.5, 19.5, 7));

@@ -3,6 +3,7 @@
 import { type QueryClient, queryOptions } from "@tanstack/react-query";
 
 import { consoleClient, isUnauthenticated, webClient } from "./api";
+import { isLastDeployment, newestPerApplication } from "./attention";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
 
@@ -143,6 +144,34 @@ export const unfinishedDeploymentsQuery = (applicationId: string) =>
       return (await consoleClient.pageDeployments({ applicationId, statuses, pageSize: 20 }, { signal })).deployments;
     },
   });
+
+/** The deployments of the project that run, among them those that wait for an approval. */
+export const runningDeploymentsQuery = queryOptions({
+  queryKey: [...key.deployments, "running"],
+  queryFn: async ({ signal }) => {
+    const request = { statuses: [DeploymentStatus.DEPLOYMENT_RUNNING], pageSize: 200 };
+    return (await consoleClient.pageDeployments(request, { signal })).deployments;
+  },
+});
+
+/** At most so many applications whose last deployment may have failed are asked for. */
+const MAX_FAILED = 30;
+
+/** The deployments that failed and are the last one of their application, newest first. */
+export const lastFailedDeploymentsQuery = queryOptions({
+  queryKey: [...key.deployments, "last-failed"],
+  queryFn: async ({ client, signal }) => {
+    const request = { statuses: [DeploymentStatus.DEPLOYMENT_FAILURE], pageSize: 100 };
+    const { deployments } = await consoleClient.pageDeployments(request, { signal });
+    const newest = newestPerApplication(deployments).slice(0, MAX_FAILED);
+    const isLast = await Promise.all(
+      newest.map(async (deployment) =>
+        isLastDeployment(deployment, await client.fetchQuery(applicationQuery(deployment.applicationId))),
+      ),
+    );
+    return newest.filter((_, index) => isLast[index]);
+  },
+});
 
 export const deploymentQuery = (id: string) =>
   queryOptions({

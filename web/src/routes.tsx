@@ -34,6 +34,10 @@ export const router = createBrowserRouter([
             path: "/deployments/:id",
             lazy: async () => ({ Component: (await import("./pages/deployment")).DeploymentPage }),
           },
+          {
+            path: "/attention",
+            lazy: async () => ({ Component: (await import("./pages/attention")).AttentionPage }),
+          },
           { path: "/pipeds", lazy: async () => ({ Component: (await import("./pages/pipeds")).PipedsPage }) },
           { path: "/settings/piped", loader: () => redirect("/pipeds") },
           { path: "/api-keys", lazy: async () => ({ Component: (await import("./pages/api-keys")).ApiKeysPage }) },

@@ -212,10 +212,10 @@ def _step_after_failure(deployment: Deployment, stop: Stop | None, failed: Stage
 
 def _failure_reason(failed: Stage, stop: Stop | None) -> str:
     if failed.status is StageStatus.CANCELLED:
-        return f"{_cancelled(stop) if stop else 'Cancelled'} while executing stage {failed.id}"
+        return f"{_cancelled(stop) if stop else 'Cancelled'} during stage {failed.name}"
     if stop and stop.kind is StopKind.TIMED_OUT:
-        return f"Timed out while executing stage {failed.id}"
-    return f"Failed while executing stage {failed.id}" + (f": {failed.reason}" if failed.reason else "")
+        return f"Timed out during stage {failed.name}"
+    return f"Stage {failed.name} failed" + (f": {failed.reason}" if failed.reason else "")
 
 
 def _applicable_rollbacks(deployment: Deployment, origin: str) -> list[Stage]:
@@ -245,7 +245,7 @@ def _rollback_step(deployment: Deployment, stop: Stop | None) -> Start | Run | H
     failed_rollback = _first_failed([stage for stage in deployment.stages if stage.rollback])
     reason = deployment.reason
     if failed_rollback:
-        reason += f"; the rollback also failed: {failed_rollback.reason or failed_rollback.id}"
+        reason += f"; the rollback also failed: {failed_rollback.reason or failed_rollback.name}"
     return Finish(status=status, reason=reason)
 
 

@@ -3,18 +3,27 @@
 import { Table, Text } from "@mantine/core";
 import { Link } from "react-router";
 
-import { syncStatusDisplay } from "../display-names";
+import { lastDeploymentFailed } from "../attention";
+import {
+  deploymentStatusDisplay,
+  type StatusDisplay,
+  syncStatusDisplay,
+  WAITING_FOR_APPROVAL,
+} from "../display-names";
 import { kindName, kindOf } from "../kinds";
 import type { Application } from "../schema/model/application_pb";
 import { ApplicationSyncStatus } from "../schema/model/application_pb";
+import { DeploymentStatus } from "../schema/model/deployment_pb";
 import { CommitLine } from "./commit";
 import { Labels } from "./labels";
-import { StatusBadge } from "./status";
+import { StatusBadge, StatusIcon } from "./status";
 import classes from "./table.module.css";
 import { RelativeTime } from "./time";
 
 interface ApplicationTableProps {
   applications: Application[];
+  /** IDs of the applications whose deployment waits for an approval. */
+  waiting: ReadonlySet<string>;
   pipedName: (id: string) => string;
 }
 
@@ -24,7 +33,7 @@ export function displayedSyncStatus(application: Application): ApplicationSyncSt
   return application.syncState?.status ?? ApplicationSyncStatus.UNKNOWN;
 }
 
-export function ApplicationTable({ applications, pipedName }: ApplicationTableProps) {
+export function ApplicationTable({ applications, waiting, pipedName }: ApplicationTableProps) {
   return (
     <Table className={classes.table} verticalSpacing="sm" highlightOnHover aria-label="Applications">
       <Table.Thead>
@@ -34,24 +43,30 @@ export function ApplicationTable({ applications, pipedName }: ApplicationTablePr
           <Table.Th visibleFrom="md">Kind</Table.Th>
           <Table.Th visibleFrom="sm">Running commit</Table.Th>
           <Table.Th visibleFrom="lg">Piped</Table.Th>
-          <Table.Th visibleFrom="md">Deployed</Table.Th>
+          <Table.Th visibleFrom="sm">Last deployment</Table.Th>
         </Table.Tr>
       </Table.Thead>
       <Table.Tbody>
         {applications.map((application) => (
-          <Row key={application.id} application={application} piped={pipedName(application.pipedId)} />
+          <Row key={application.id} application={application} waiting={waiting.has(application.id)} piped={pipedName(application.pipedId)} />
         ))}
       </Table.Tbody>
     </Table>
   );
 }
 
-function Row({ application, piped }: { application: Application; piped: string }) {
+interface RowProps {
+  application: Application;
+  waiting: boolean;
+  piped: string;
+}
+
+function Row({ application, waiting, piped }: RowProps) {
   const running = application.mostRecentlySuccessfulDeployment;
   return (
     <Table.Tr data-disabled={application.disabled || undefined}>
       <Table.Td>
-        <StatusBadge status={syncStatusDisplay(displayedSyncStatus(application))} />
+        <StatusBadge status={waiting ? WAITING_FOR_APPROVAL : syncStatusDisplay(displayedSyncStatus(application))} />
       </Table.Td>
       <Table.Td>
         <Link to={`/applications/${application.id}`} className={classes.name}>
@@ -75,9 +90,30 @@ function Row({ application, piped }: { application: Application; piped: string }
         {running ? <CommitLine commit={running.trigger?.commit} /> : <span className="faint">Never deployed</span>}
       </Table.Td>
       <Table.Td visibleFrom="lg">{piped}</Table.Td>
-      <Table.Td visibleFrom="md" className={classes.time}>
-        {running ? <RelativeTime at={running.completedAt || running.startedAt} /> : <span className="faint">–</span>}
+      <Table.Td visibleFrom="sm" className={classes.time}>
+        <LastDeployment application={application} waiting={waiting} />
       </Table.Td>
     </Table.Tr>
   );
+}
+
+const DID_NOT_SUCCEED: StatusDisplay = { text: "Did not succeed", tone: "bad" };
+
+/** The state of the application's last deployment, and when it began. */
+function LastDeployment({ application, waiting }: Pick<RowProps, "application" | "waiting">) {
+  const last = application.mostRecentlyTriggeredDeployment ?? application.mostRecentlySuccessfulDeployment;
+  if (!last) return <span className="faint">–</span>;
+  return (
+    <Link to={`/deployments/${last.deploymentId}`} className={classes.last}>
+      <StatusIcon status={lastDeploymentDisplay(application, waiting)} size={15} />
+      <RelativeTime at={last.completedAt || last.startedAt} />
+    </Link>
+  );
+}
+
+function lastDeploymentDisplay(application: Application, waiting: boolean): StatusDisplay {
+  if (waiting) return WAITING_FOR_APPROVAL;
+  if (application.deploying) return deploymentStatusDisplay(DeploymentStatus.DEPLOYMENT_RUNNING);
+  if (lastDeploymentFailed(application)) return DID_NOT_SUCCEED;
+  return deploymentStatusDisplay(DeploymentStatus.DEPLOYMENT_SUCCESS);
 }

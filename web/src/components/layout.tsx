@@ -1,24 +1,27 @@
 // The layout of every page after login: header, navigation and the page itself.
 
-import { AppShell, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
+import { AppShell, Badge, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconApps, IconKey, IconRocket, IconServerBolt } from "../icons";
+import { IconApps, IconBell, IconKey, IconRocket, IconServerBolt } from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
 
+import { awaitsApprovalOf } from "../attention";
 import { useStartLiveUpdates } from "../live";
-import { meQuery } from "../queries";
+import { meQuery, runningDeploymentsQuery } from "../queries";
 import type { GetMeResponse } from "../schema/web/project_pb";
 import { ConnectionIndicator, OutOfDateAlert } from "./connection-indicator";
 import { ErrorAlert } from "./error-alert";
 import { Logo } from "./logo";
+import { setTitleCount } from "../title";
 import { ThemeMenu } from "./theme-menu";
 import { UserMenu } from "./user-menu";
 
 const NAVIGATION = [
   { to: "/applications", text: "Applications", Icon: IconApps },
   { to: "/deployments", text: "Deployments", Icon: IconRocket },
+  { to: "/attention", text: "Needs attention", Icon: IconBell },
   { to: "/pipeds", text: "Pipeds", Icon: IconServerBolt },
   { to: "/api-keys", text: "API keys", Icon: IconKey },
 ];
@@ -55,6 +58,7 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
   const [opened, navigation] = useDisclosure(false);
   const main = useFocusOnNavigation(navigation.close);
   const { pathname } = useLocation();
+  const approvals = useApprovals(me.subject);
   return (
     <>
       <a className="skip" href="#main">
@@ -104,6 +108,7 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
                 to={to}
                 label={text}
                 leftSection={<Icon size={18} stroke={1.8} aria-hidden />}
+                rightSection={to === "/attention" && approvals > 0 && <ApprovalCount count={approvals} />}
                 active={pathname.startsWith(to)}
                 aria-current={pathname.startsWith(to) ? "page" : undefined}
                 style={{ borderRadius: 8 }}
@@ -119,6 +124,23 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
         </AppShell.Main>
       </AppShell>
     </>
+  );
+}
+
+/** The number of deployments that wait for the user's approval. It is also in the title of the browser's tab. */
+function useApprovals(user: string): number {
+  const running = useQuery(runningDeploymentsQuery);
+  const count = running.data?.filter((deployment) => awaitsApprovalOf(deployment, user)).length ?? 0;
+  useEffect(() => setTitleCount(count), [count]);
+  return count;
+}
+
+function ApprovalCount({ count }: { count: number }) {
+  const text = count === 1 ? "1 deployment waits for approval" : `${count} deployments wait for approval`;
+  return (
+    <Badge size="sm" circle={count < 10} color="violet.9" title={text} aria-label={text}>
+      {count}
+    </Badge>
   );
 }
 

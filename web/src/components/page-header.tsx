@@ -4,6 +4,8 @@ import { Anchor, Group, Text, Title } from "@mantine/core";
 import { type ReactNode, useEffect } from "react";
 import { Link } from "react-router";
 
+import { setTitle } from "../title";
+
 interface PageHeaderProps {
   title: string;
   /** Title of the browser tab, if it differs. */
@@ -17,7 +19,7 @@ interface PageHeaderProps {
 
 export function PageHeader({ title, tabTitle = title, parent, badge, description, actions }: PageHeaderProps) {
   useEffect(() => {
-    document.title = `${tabTitle} · PipeCD`;
+    setTitle(tabTitle);
   }, [tabTitle]);
   return (
     <header>

@@ -5,6 +5,8 @@ import { type ReactNode, useId } from "react";
 
 interface SectionProps {
   title: string;
+  /** For links to the section. */
+  id?: string;
   /** Shown at the end of the heading line. */
   aside?: ReactNode;
   children: ReactNode;
@@ -12,10 +14,10 @@ interface SectionProps {
   flush?: boolean;
 }
 
-export function Section({ title, aside, children, flush = false }: SectionProps) {
+export function Section({ title, id: anchor, aside, children, flush = false }: SectionProps) {
   const id = useId();
   return (
-    <section className="panel" aria-labelledby={id} style={{ minWidth: 0 }}>
+    <section id={anchor} className="panel" aria-labelledby={id} style={{ minWidth: 0 }}>
       <Group justify="space-between" px="md" pt="sm" pb={flush ? "xs" : 0}>
         <Title order={2} size="h5" id={id}>
           {title}

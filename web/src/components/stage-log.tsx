@@ -28,10 +28,11 @@ const SEVERITIES: Partial<Record<LogSeverity, string>> = {
 export function StageLogView({ deploymentId, stage }: { deploymentId: string; stage: PipelineStage }) {
   const active = !isStageCompleted(stage.status);
   const { log, loaded, error } = useStageLog(deploymentId, stage.id, active);
+  const linksToError = String(useSearchParams()[0].get("line") === "error");
   if (error && log.lines.length === 0) return <Empty>{error}</Empty>;
   if (log.lines.length === 0) return <Empty>{loaded ? emptyText(stage) : "Loading log…"}</Empty>;
   // The key resets position and search when another stage is selected.
-  return <Lines key={stage.id} lines={log.lines} active={active} stageId={stage.id} />;
+  return <Lines key={`${stage.id} ${linksToError}`} lines={log.lines} active={active} stageId={stage.id} />;
 }
 
 function Empty({ children }: { children: string }) {
@@ -61,11 +62,11 @@ interface LinesProps {
 
 function Lines({ lines, active, stageId }: LinesProps) {
   const [params] = useSearchParams();
-  const linkedLine = Number(params.get("line") ?? 0);
   const [search, setSearch] = useState("");
   const [matchIndex, setMatchIndex] = useState(0);
   const matches = useMemo(() => findMatches(lines, search), [lines, search]);
   const errorIndex = useMemo(() => findFirstError(lines), [lines]);
+  const linkedLine = params.get("line") === "error" ? errorIndex + 1 : Number(params.get("line") ?? 0);
   const scrollElement = useRef<HTMLDivElement>(null);
   const following = useRef(linkedLine > 0 ? false : active);
   const rows = useVirtualizer({

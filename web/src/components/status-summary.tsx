@@ -2,11 +2,12 @@
 
 import { UnstyledButton } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
-import { useSearchParams } from "react-router";
+import { Link, useSearchParams } from "react-router";
 
-import { syncStatusDisplay } from "../display-names";
+import { awaitsApproval } from "../attention";
+import { syncStatusDisplay, WAITING_FOR_APPROVAL } from "../display-names";
 import { applicationFilter, slug, withParam } from "../filters";
-import { statusCountsQuery } from "../queries";
+import { runningDeploymentsQuery, statusCountsQuery } from "../queries";
 import { ApplicationSyncStatus as Status } from "../schema/model/application_pb";
 import classes from "./status-summary.module.css";
 
@@ -22,6 +23,7 @@ export function StatusSummary() {
   const [params, setParams] = useSearchParams();
   const filter = applicationFilter(params);
   const counts = useQuery(statusCountsQuery(filter, STATUSES));
+  const waiting = useQuery(runningDeploymentsQuery).data?.filter(awaitsApproval).length ?? 0;
   const setStatuses = (values: string[]) => setParams(withParam(params, "status", values), { replace: true });
   return (
     <div className={classes.row} role="group" aria-label="Applications by sync status">
@@ -51,6 +53,12 @@ export function StatusSummary() {
           </UnstyledButton>
         );
       })}
+      {waiting > 0 && (
+        <UnstyledButton component={Link} to="/deployments?status=waiting-for-approval" className={classes.card} data-tone={WAITING_FOR_APPROVAL.tone}>
+          <span className={classes.count}>{waiting}</span>
+          <span className={classes.label}>{WAITING_FOR_APPROVAL.text}</span>
+        </UnstyledButton>
+      )}
     </div>
   );
 }

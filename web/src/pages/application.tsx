@@ -1,10 +1,11 @@
 // An application: its sync status, live state, deployments and configuration.
 
-import { Anchor, Grid, Skeleton, Stack, Text } from "@mantine/core";
+import { Alert, Anchor, Grid, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
 import { isNotFound } from "../api";
+import { newestPerApplication } from "../attention";
 import { ApplicationActions } from "../components/application-actions";
 import { displayedSyncStatus } from "../components/application-table";
 import { CommitLine } from "../components/commit";
@@ -25,9 +26,11 @@ import { RelativeTime } from "../components/time";
 import { VersionLine } from "../components/version-line";
 import { WebLink } from "../components/web-link";
 import { syncStatusDisplay } from "../display-names";
+import { describeFailure } from "../failure";
 import { kindName, kindOf, providerOf } from "../kinds";
 import { applicationQuery, deploymentsQuery, pipedsQuery } from "../queries";
 import type { Application } from "../schema/model/application_pb";
+import { DeploymentStatus } from "../schema/model/deployment_pb";
 
 const DEPLOYMENTS_SHOWN = 15;
 const PARENT = { text: "Applications", to: "/applications" };
@@ -90,7 +93,8 @@ function ApplicationDetails({ application }: { application: Application }) {
           </>
         }
       />
-      <Section title="Sync status">
+      <LastFailure application={application} />
+      <Section title="Sync status" id="sync-status">
         <SyncState application={application} />
       </Section>
       <LiveState application={application} />
@@ -106,6 +110,30 @@ function ApplicationDetails({ application }: { application: Application }) {
         </Grid.Col>
       </Grid>
     </Stack>
+  );
+}
+
+const firstDeployments = (application: Application) =>
+  deploymentsQuery(
+    { search: "", statuses: [], kinds: [], labels: {}, applicationId: application.id },
+    "",
+    DEPLOYMENTS_SHOWN,
+  );
+
+/** The failure of the last deployment, until another one succeeds. */
+function LastFailure({ application }: { application: Application }) {
+  const deployments = useQuery(firstDeployments(application)).data?.deployments ?? [];
+  const last = newestPerApplication(deployments)[0];
+  if (last?.status !== DeploymentStatus.DEPLOYMENT_FAILURE) return null;
+  return (
+    <Alert color="red" variant="light" title="The last deployment failed">
+      <Text size="sm" style={{ overflowWrap: "anywhere" }} lineClamp={4}>
+        {describeFailure(last)?.sentence}
+      </Text>
+      <Anchor component={Link} size="sm" to={`/deployments/${last.id}`}>
+        View deployment
+      </Anchor>
+    </Alert>
   );
 }
 

@@ -5,6 +5,7 @@ import { IconApps, IconFilterOff, IconPlus } from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearchParams } from "react-router";
 
+import { awaitsApproval } from "../attention";
 import { ApplicationFilters } from "../components/application-filters";
 import { ApplicationTable } from "../components/application-table";
 import { EmptyState } from "../components/empty-state";
@@ -14,7 +15,7 @@ import { Pagination } from "../components/pagination";
 import { QuickstartGuide } from "../components/quickstart-guide";
 import { StatusSummary } from "../components/status-summary";
 import { applicationFilter, isFiltered, withoutFilters } from "../filters";
-import { applicationsQuery, pipedsQuery, suggestionsQuery } from "../queries";
+import { applicationsQuery, pipedsQuery, runningDeploymentsQuery, suggestionsQuery } from "../queries";
 
 export function ApplicationsPage() {
   return (
@@ -58,6 +59,8 @@ function List() {
   const [params] = useSearchParams();
   const page = useQuery(applicationsQuery(applicationFilter(params), params.get("after") ?? ""));
   const pipeds = useQuery(pipedsQuery);
+  const running = useQuery(runningDeploymentsQuery);
+  const waiting = new Set(running.data?.filter(awaitsApproval).map((deployment) => deployment.applicationId));
   if (page.isPending) return <Loading />;
   if (page.isError && !page.data) {
     return <ErrorAlert title="The applications could not be loaded" error={page.error} retry={() => page.refetch()} />;
@@ -71,7 +74,7 @@ function List() {
   return (
     <Stack gap="sm" aria-busy={page.isPlaceholderData}>
       <div className="panel" style={{ overflow: "hidden" }}>
-        <ApplicationTable applications={applications} pipedName={pipedName} />
+        <ApplicationTable applications={applications} waiting={waiting} pipedName={pipedName} />
       </div>
       <Pagination nextCursor={nextCursor} note={total === 1n ? "1 application" : `${total.toString()} applications`} />
     </Stack>

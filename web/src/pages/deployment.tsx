@@ -1,6 +1,6 @@
 // A deployment: its pipeline, stage logs, details and actions.
 
-import { Alert, Anchor, Group, Skeleton, Stack, Text } from "@mantine/core";
+import { Anchor, Group, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
@@ -11,6 +11,7 @@ import { CancelButton, StageActions } from "../components/deployment-actions";
 import { DetailList } from "../components/detail-list";
 import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
+import { FailureAlert } from "../components/failure-alert";
 import { Labels } from "../components/labels";
 import { PageHeader } from "../components/page-header";
 import { Pipeline } from "../components/pipeline";
@@ -20,7 +21,7 @@ import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
 import { VersionLine } from "../components/version-line";
 import { WebLink } from "../components/web-link";
-import { deploymentDisplay, deploymentStatusDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
+import { deploymentDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
 import { kindName, kindOf } from "../kinds";
 import { withParam } from "../filters";
 import { deploymentQuery, pipedsQuery, unfinishedDeploymentsQuery } from "../queries";
@@ -74,7 +75,7 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
         description={deployment.summary}
         actions={isDeploymentCompleted(deployment.status) ? null : <CancelButton deployment={deployment} />}
       />
-      <FailureReason deployment={deployment} />
+      <FailureAlert deployment={deployment} />
       <Section title="Pipeline">
         {deployment.stages.length > 0 ? (
           <Pipeline stages={deployment.stages} selectedId={stage?.id ?? ""} onSelect={selectStage} />
@@ -120,25 +121,13 @@ function NotPlanned({ deployment }: { deployment: Deployment }) {
   );
 }
 
-function FailureReason({ deployment }: { deployment: Deployment }) {
-  const failed = deployment.status === DeploymentStatus.DEPLOYMENT_FAILURE;
-  const rolledBackOrCancelled =
-    deployment.status === DeploymentStatus.DEPLOYMENT_ROLLING_BACK ||
-    deployment.status === DeploymentStatus.DEPLOYMENT_CANCELLED;
-  if (!deployment.statusReason || !(failed || rolledBackOrCancelled)) return null;
-  return (
-    <Alert color={failed ? "red" : "orange"} variant="light" title={deploymentStatusDisplay(deployment.status).text}>
-      {deployment.statusReason}
-    </Alert>
-  );
-}
-
 function StageSection({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
   const approverNames = approvers(stage);
   const candidateUrl = stage.metadata["candidate-url"];
   return (
     <Section
       title={stage.name}
+      id="log"
       flush
       aside={
         <Group gap="sm">
@@ -201,7 +190,10 @@ function Details({ deployment }: { deployment: Deployment }) {
                 <VersionLine key={`${version.name}@${version.version}`} version={version} />
               )),
           ],
-          ["Status reason", isDeploymentCompleted(deployment.status) && deployment.statusReason],
+          [
+            "Status reason",
+            deployment.status === DeploymentStatus.DEPLOYMENT_SUCCESS && deployment.statusReason,
+          ],
           [
             "Labels",
             Object.keys(deployment.labels).length > 0 && (

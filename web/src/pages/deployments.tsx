@@ -12,17 +12,23 @@ import { FilterSelect, LabelFilter } from "../components/filter-select";
 import { PageHeader } from "../components/page-header";
 import { Pagination } from "../components/pagination";
 import { SearchField } from "../components/search-field";
-import { deploymentStatusDisplay } from "../display-names";
+import { awaitsApproval } from "../attention";
+import { deploymentStatusDisplay, WAITING_FOR_APPROVAL } from "../display-names";
 import { deploymentFilter, isFiltered, slug, withoutFilters, withParam } from "../filters";
 import { kindOptions } from "../kinds";
-import { applicationQuery, deploymentsQuery, pipedsQuery } from "../queries";
+import { applicationQuery, deploymentsQuery, pipedsQuery, runningDeploymentsQuery } from "../queries";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 
+/** Of the list's filter: no status of a deployment, but of its stages. */
+const WAITING = "waiting-for-approval";
 const STATUSES = Object.values(DeploymentStatus).filter((value) => typeof value === "number");
-const STATUS_OPTIONS = STATUSES.map((status) => ({
-  value: slug(DeploymentStatus, status),
-  label: deploymentStatusDisplay(status).text,
-}));
+const STATUS_OPTIONS = [
+  { value: WAITING, label: WAITING_FOR_APPROVAL.text },
+  ...STATUSES.map((status) => ({
+    value: slug(DeploymentStatus, status),
+    label: deploymentStatusDisplay(status).text,
+  })),
+];
 
 export function DeploymentsPage() {
   return (
@@ -89,6 +95,22 @@ function ApplicationNotice({ id }: { id: string }) {
 }
 
 function List() {
+  const [params] = useSearchParams();
+  return params.getAll("status").includes(WAITING) ? <WaitingList /> : <PagedList />;
+}
+
+/** Deployments that wait for an approval. Few run at the same time, so their list has no pages. */
+function WaitingList() {
+  const running = useQuery(runningDeploymentsQuery);
+  if (running.isPending) return <Skeleton height={320} role="status" aria-label="Loading deployments" />;
+  if (running.isError) {
+    return <ErrorAlert title="The deployments could not be loaded" error={running.error} retry={() => running.refetch()} />;
+  }
+  const waiting = running.data.filter(awaitsApproval);
+  return waiting.length === 0 ? <Empty /> : <DeploymentDays deployments={waiting} />;
+}
+
+function PagedList() {
   const [params] = useSearchParams();
   const page = useQuery(deploymentsQuery(deploymentFilter(params), params.get("after") ?? ""));
   if (page.isPending) return <Skeleton height={320} role="status" aria-label="Loading deployments" />;

@@ -1,0 +1,49 @@
+import { create } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+
+import { awaitsApprovalOf, isLastDeployment, lastDeploymentFailed, newestPerApplication } from "./attention";
+import { ApplicationSchema } from "./schema/model/application_pb";
+import { DeploymentSchema } from "./schema/model/deployment_pb";
+import { PipelineStageSchema, StageStatus } from "./schema/model/stage_pb";
+
+const waiting = (approvers: string, status = StageStatus.STAGE_RUNNING) => {
+  const metadata: Record<string, string> = approvers ? { Approvers: approvers } : {};
+  return create(DeploymentSchema, { stages: [create(PipelineStageSchema, { name: "WAIT_APPROVAL", status, metadata })] });
+};
+
+test.each([
+  ["of anybody", waiting(""), true],
+  ["of a list with the user", waiting("bob, ada"), true],
+  ["of others", waiting("bob"), false],
+  ["that was given", waiting("", StageStatus.STAGE_SUCCESS), false],
+])("an approval %s", (_, deployment, expected) => {
+  expect(awaitsApprovalOf(deployment, "ada")).toBe(expected);
+});
+
+const application = (triggered: string, succeeded: string, deploying = false) =>
+  create(ApplicationSchema, {
+    deploying,
+    mostRecentlyTriggeredDeployment: { deploymentId: triggered, startedAt: 20n },
+    mostRecentlySuccessfulDeployment: succeeded ? { deploymentId: succeeded, startedAt: 10n } : undefined,
+  });
+
+test.each([
+  ["another one succeeded", application("b", "a"), true],
+  ["none ever succeeded", application("b", ""), true],
+  ["it succeeded", application("b", "b"), false],
+  ["it is in progress", application("b", "a", true), false],
+  ["there is none", create(ApplicationSchema), false],
+])("the last deployment failed if %s", (_, record, expected) => {
+  expect(lastDeploymentFailed(record)).toBe(expected);
+});
+
+test("only the failure of an application's last deployment matters", () => {
+  const deployments = [
+    create(DeploymentSchema, { id: "old", applicationId: "x", createdAt: 1n }),
+    create(DeploymentSchema, { id: "b", applicationId: "x", createdAt: 20n }),
+    create(DeploymentSchema, { id: "c", applicationId: "y", createdAt: 2n }),
+  ];
+  expect(newestPerApplication(deployments).map(({ id }) => id)).toEqual(["b", "c"]);
+  expect(deployments.map((deployment) => isLastDeployment(deployment, application("b", "a")))).toEqual([false, true, false]);
+  expect(isLastDeployment(create(DeploymentSchema, { id: "b" }), null)).toBe(false);
+});

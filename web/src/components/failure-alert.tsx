@@ -1,0 +1,91 @@
+// After a failure: what happened in one sentence, what runs now, and the next steps.
+
+import { Alert, Anchor, Button, Group, Stack, Text } from "@mantine/core";
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { Link } from "react-router";
+
+import { webClient } from "../api";
+import { deploymentLink, useSendCommand } from "../commands";
+import { isDeploymentCompleted } from "../display-names";
+import { compareUrl, describeFailure } from "../failure";
+import { IconRefresh } from "../icons";
+import { applicationQuery } from "../queries";
+import type { Deployment } from "../schema/model/deployment_pb";
+import { DeploymentStatus } from "../schema/model/deployment_pb";
+import { SyncStrategy } from "../schema/model/strategy_pb";
+import { WebLink } from "./web-link";
+
+export function FailureAlert({ deployment }: { deployment: Deployment }) {
+  const failure = describeFailure(deployment);
+  if (!failure) return null;
+  const failed = deployment.status === DeploymentStatus.DEPLOYMENT_FAILURE;
+  return (
+    <Alert color={failed ? "red" : "orange"} variant="light" title={failure.title}>
+      <Stack gap="sm">
+        <Text size="sm" style={{ overflowWrap: "anywhere", whiteSpace: "pre-wrap" }}>
+          {failure.sentence}
+        </Text>
+        <NextSteps deployment={deployment} stageId={failure.stage?.id ?? ""} />
+      </Stack>
+    </Alert>
+  );
+}
+
+function NextSteps({ deployment, stageId }: { deployment: Deployment; stageId: string }) {
+  const application = useQuery(applicationQuery(deployment.applicationId)).data;
+  const { commit } = deployment.trigger ?? {};
+  const good = application?.mostRecentlySuccessfulDeployment;
+  const from = good?.trigger?.commit?.hash || deployment.runningCommitHash;
+  const comparison = compareUrl(commit?.url ?? "", from, commit?.hash ?? "");
+  return (
+    <Group gap="md">
+      {isDeploymentCompleted(deployment.status) && application && !application.deleted && (
+        <RetryButton deployment={deployment} disabled={application.disabled} />
+      )}
+      {stageId && (
+        <Anchor component={Link} size="sm" to={{ search: `?stage=${encodeURIComponent(stageId)}&line=error`, hash: "log" }}>
+          First error
+        </Anchor>
+      )}
+      <Anchor component={Link} size="sm" to={`/applications/${deployment.applicationId}#sync-status`}>
+        What differs now
+      </Anchor>
+      {good && good.deploymentId !== deployment.id && (
+        <Anchor component={Link} size="sm" to={`/deployments/${good.deploymentId}`}>
+          Last successful deployment
+        </Anchor>
+      )}
+      {comparison && (
+        <Text size="sm" component="span">
+          <WebLink url={comparison}>Compare commits with it</WebLink>
+        </Text>
+      )}
+    </Group>
+  );
+}
+
+function RetryButton({ deployment, disabled }: { deployment: Deployment; disabled: boolean }) {
+  const sendCommand = useSendCommand();
+  const { applicationId, applicationName } = deployment;
+  const retry = useMutation({
+    mutationFn: () =>
+      sendCommand({
+        send: () => webClient.syncApplication({ applicationId, syncStrategy: SyncStrategy.AUTO }),
+        title: `Retry of ${applicationName}`,
+        successMessage: deploymentLink,
+      }),
+  });
+  return (
+    <Button
+      size="compact-sm"
+      variant="default"
+      leftSection={<IconRefresh size={14} aria-hidden />}
+      loading={retry.isPending}
+      disabled={disabled}
+      title="Deploys the newest commit of the branch again"
+      onClick={() => retry.mutate()}
+    >
+      Retry
+    </Button>
+  );
+}
