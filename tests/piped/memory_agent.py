@@ -29,6 +29,7 @@ from pipecd.model.plan import pipeline_stages
 from pipecd.model.progress import Finish
 from pipecd.model.stage import Source, StageFunction, StopFunction
 from pipecd.model.status import DeploymentStatus
+from pipecd.piped.deploy.call_slots import CallSlots
 from pipecd.piped.deploy.perform import StageServices
 from pipecd.piped.deploy.rollout import Rollout, RolloutServices
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
@@ -205,6 +206,7 @@ def memory_agent(
             providers=Providers(spec),
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
             analysis=cast(Any, None),
+            call_slots=CallSlots(64),
             notify=events.append,
             clock=clock,
             settings=settings.stages,

@@ -24,6 +24,7 @@ from pipecd.model.plan import pipeline_stages
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
 from pipecd.model.stage import Again, Done, Failed, Outcome, Work
 from pipecd.model.status import StageStatus
+from pipecd.piped.deploy.call_slots import CallSlots
 from pipecd.piped.deploy.checkouts import StageCheckouts
 from pipecd.piped.deploy.perform import Postponed, StageRun, StageServices
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
@@ -101,6 +102,7 @@ async def agent(
             providers=Providers(spec),
             encrypted_objects=EncryptedObjects(client, "key", folder / "objects"),
             analysis=cast(Any, None),
+            call_slots=CallSlots(64),
             clock=SYSTEM_CLOCK,
             settings=settings,
             notify=lambda event: None,

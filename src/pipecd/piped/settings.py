@@ -85,6 +85,9 @@ class StageSettings:
     max_immediate_calls: int = 20
     #: After that, the least delay between two calls (seconds), so that no stage keeps a core busy.
     min_call_interval: float = 1.0
+    #: Stages that use one platform provider at the same time, except those that run programs: the manifests
+    #: of each take about a megabyte of memory.
+    max_calls_per_provider: int = 64
 
 
 @dataclass(frozen=True, kw_only=True)

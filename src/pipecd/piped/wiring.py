@@ -10,6 +10,7 @@ from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application
 from pipecd.model.downloads import Downloads
+from pipecd.piped.deploy.call_slots import CallSlots
 from pipecd.piped.deploy.perform import StageServices
 from pipecd.piped.deploy.planner import Planner
 from pipecd.piped.deploy.rollout import RolloutServices
@@ -97,6 +98,7 @@ def build_components(
         analysis=analysis.Providers(spec),
         clock=clock,
         settings=settings.stages,
+        call_slots=CallSlots(settings.stages.max_calls_per_provider),
         notify=notifier,
     )
     drift_detector = DriftDetector(

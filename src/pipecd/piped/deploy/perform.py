@@ -7,7 +7,7 @@ exception is an internal error: it fails the stage and is logged with its traceb
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from pipecd.model.skip import skip_reason
 from pipecd.model.stage import Again, Done, Failed, Outcome, StageAction, StopFunction, Work
 from pipecd.model.status import StageStatus
 from pipecd.piped.deploy.call_limit import CallLimit
+from pipecd.piped.deploy.call_slots import CallSlots
 from pipecd.piped.deploy.checkouts import StageCheckouts
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs, StageLogWriter
@@ -63,6 +64,7 @@ class StageServices:
     notify: Callable[[NotificationEvent], None]
     clock: Clock
     settings: StageSettings
+    call_slots: CallSlots
     #: The platform of a kind.
     load_platform: Callable[[str], Platform[Any]] = load_platform
 
@@ -183,10 +185,18 @@ class StageRun:
             )
         work = self._work(platform, settings, stage, actions)
         function = stage_function(platform, stage.name)
-        self._interrupted = True
-        outcome = await function(work)
+        async with self._slot(platform, stage):
+            self._interrupted = True
+            outcome = await function(work)
         self._interrupted = False
         return outcome
+
+    def _slot(self, platform: Platform[Any], stage: Stage) -> AbstractAsyncContextManager[None]:
+        """Calls of platforms that only send requests are short; those that run programs take hours."""
+        if stage.name not in platform.stages or not platform.stages_share_checkouts:
+            return nullcontext()
+        deployment = self._deployment
+        return self._services.call_slots.slot(deployment.kind, deployment.platform_provider)
 
     async def stop(self, deployment: Deployment) -> None:
         """Ends what the stage has started outside of the agent. Errors are shown in the stage's log."""
