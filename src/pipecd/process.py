@@ -240,7 +240,13 @@ class _GuardedProcess:
             finally:
                 os.close(read_end)
                 os.close(starting_end)
-            await _readable(ready_end)
+            try:
+                await _readable(ready_end)
+            except BaseException:
+                # An open transport would outlive the event loop.
+                self._transport.close()
+                await self._ended.wait()
+                raise
             on_failure.pop_all()
         self._write_end = write_end
         return self

@@ -1,6 +1,7 @@
 """Started programs end when their task is cancelled, their timeout expires, or this process ends."""
 
 import asyncio
+import gc
 import os
 import re
 import signal
@@ -203,6 +204,30 @@ async def test_a_cancelled_start_leaves_no_process_and_no_open_file(tmp_path: Pa
         return True
 
     await eventually(nothing_remains)
+
+
+def test_a_cancelled_start_leaves_no_transport_to_a_closed_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+
+    async def start(loop_iterations: int) -> None:
+        before = children.read_text()
+        running = asyncio.create_task(process.run(["sleep", "1000"], on_line=print))
+        while children.read_text() == before:  # noqa: ASYNC110 there is no event for it
+            await asyncio.sleep(0)
+        # The program is started now, but not ready before a few milliseconds.
+        for _ in range(loop_iterations):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+
+    errors: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda error: errors.append(error.exc_value))
+    for loop_iterations in (5, 10, 20):
+        asyncio.run(start(loop_iterations))
+        gc.collect()
+    assert errors == []
 
 
 async def test_a_missing_program_is_named_in_the_error() -> None:

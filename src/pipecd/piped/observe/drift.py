@@ -14,7 +14,7 @@ from pipecd.model.application import Application
 from pipecd.model.drift import Drift
 from pipecd.model.status import SyncStatus
 from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
-from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
+from pipecd.piped.observe.schedule import MAX_TICK, ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.providers import Providers
 from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.lease import Leadership
@@ -54,7 +54,13 @@ class DriftDetector:
         #: Digest of the files at the last completed comparison, and when it began (monotonic seconds).
         self._compared: dict[str, tuple[bytes, float]] = {}
         self._scheduler = ApplicationScheduler(
-            "drift", CHECK_LIMITS, self._interval, self._check, self._prune, clock
+            "drift",
+            CHECK_LIMITS,
+            self._interval,
+            self._check,
+            self._prune,
+            clock,
+            min(settings.interval or MAX_TICK, MAX_TICK),
         )
 
     async def run(self) -> None:

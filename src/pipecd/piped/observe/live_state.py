@@ -22,7 +22,7 @@ from pipecd.model.notification import (
 from pipecd.model.resource import Health, Resource, aggregate_health
 from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
 from pipecd.piped.observe.live_state_sender import LiveStateSender
-from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits, find_platform
+from pipecd.piped.observe.schedule import MAX_TICK, ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import LiveStateSettings
@@ -75,6 +75,7 @@ class LiveStateReporter:
                 self._check,
                 self._prune,
                 clock,
+                min(settings.interval or MAX_TICK, MAX_TICK),
             )
             for runs_program, limits in ((False, CHECK_LIMITS), (True, PROGRAM_CHECK_LIMITS))
         ]

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 #: However often a platform reports changes, an application is not checked more often (seconds).
 MIN_CHECK_INTERVAL = 1.0
+#: How often it is determined which applications are due (seconds): a check is late by no more.
+MAX_TICK = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +51,14 @@ class ApplicationScheduler:
         check: Callable[[Application], Awaitable[None]],
         prune: Callable[[Collection[str]], None],
         clock: Clock,
+        tick: float = MAX_TICK,
     ) -> None:
         """`interval` returns the seconds between two checks of an application; None excludes it for now.
 
         `prune` receives the ids of all applications when one was removed, to drop what is cached for others.
+        Which applications are due is determined every `tick` seconds.
         """
+        self._tick = tick
         self._name, self._limits, self._interval, self._check = name, limits, interval, check
         self._prune, self._clock = prune, clock
         #: The applications at the last call of `_prune`.
@@ -87,7 +92,7 @@ class ApplicationScheduler:
                 self._name,
                 partial(self._start_due, tasks, view, leadership),
                 clock=self._clock,
-                interval=1.0,
+                interval=self._tick,
                 wake=self._wake,
                 feeds=(view.deployments_feed, leadership.feed),
             )
