@@ -89,7 +89,9 @@ def watcher(records: Records, mirrors: Mirrors, clone: Clone) -> EventWatcher:
     leadership: Any = SimpleNamespace(lease=SimpleNamespace(may_begin=True))
     repository = Repository(id="shop", remote=clone.remote, branch="main")
     heads = Heads(mirrors, {"shop": repository})
-    return EventWatcher(records, mirrors, heads, view, leadership, SYSTEM_CLOCK, Spec(), SETTINGS)  # type: ignore[arg-type]
+    return EventWatcher(
+        records, mirrors, heads, view, leadership, SYSTEM_CLOCK, Spec(), lambda remote: None, SETTINGS
+    )  # type: ignore[arg-type]
 
 
 async def check(event_watcher: EventWatcher) -> None:

@@ -127,6 +127,20 @@ def build_components(
         live_state_reporter.check_soon(application)
         drift_detector.check_soon(application)
 
+    trigger_loop = TriggerLoop(
+        view,
+        leadership,
+        reporter,
+        heads,
+        DeploymentCreator(reporter, view, clock, notifier),
+        ConfigStatus(sync_states, view, clock, notifier),
+        self_healing,
+        clock,
+        notifier,
+        spec.sync_interval.total_seconds(),
+        settings.trigger,
+    )
+
     return Components(
         rollout_services=RolloutServices(
             view=view,
@@ -139,19 +153,7 @@ def build_components(
             settings=settings.rollout,
             notify=notifier,
         ),
-        trigger_loop=TriggerLoop(
-            view,
-            leadership,
-            reporter,
-            heads,
-            DeploymentCreator(reporter, view, clock, notifier),
-            ConfigStatus(sync_states, view, clock, notifier),
-            self_healing,
-            clock,
-            notifier,
-            spec.sync_interval.total_seconds(),
-            settings.trigger,
-        ),
+        trigger_loop=trigger_loop,
         discovery=Discovery(client, spec, view, leadership, heads, redactor.text),
         command_responder=CommandResponder(view, leadership, reporter, restart),
         plan_preview_loop=PlanPreviewLoop(
@@ -182,6 +184,7 @@ def build_components(
             leadership,
             clock,
             spec.event_watcher,
+            trigger_loop.schedule_check,
             settings.events,
         ),
         notifier=notifier,

@@ -5,7 +5,7 @@ that a push that replaces a newer value is refused by the remote; then everythin
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -45,11 +45,13 @@ class EventWatcher:
         leadership: Leadership,
         clock: Clock,
         spec: EventWatcherSpec,
+        on_push: Callable[[str], None],
         settings: EventSettings,
     ) -> None:
+        """`on_push` is called with the remote after a push to it."""
         self._records, self._mirrors, self._heads = records, mirrors, heads
         self._view, self._leadership, self._clock = view, leadership, clock
-        self._spec, self._settings = spec, settings
+        self._spec, self._on_push, self._settings = spec, on_push, settings
         self._repository_settings = {each.repo_id: each for each in spec.git_repos}
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
         #: By repository, once it was read: its watches; empty if it could not be read.
@@ -172,6 +174,7 @@ class EventWatcher:
         written = await write_events(self._mirrors, remote, base, tasks)
         if written.tip != base:
             await self._mirrors.push(remote, written.tip, branch)
+            self._on_push(remote)
             self._log_push(head, branch, written)
         return _with_place(written, branch, remote)
 
