@@ -167,6 +167,7 @@ async def test_discovery_finds_kinds_with_both_protocols(client: ApiClient, aggr
     deployments = await found.find("apps/v1", "Deployment")
     assert deployments.path("shop", "web", "scale") == "/apis/apps/v1/namespaces/shop/deployments/web/scale"
     assert deployments.namespaced and {"get", "list", "watch", "patch"} <= deployments.verbs
+    assert deployments.has_status and not (await found.find("v1", "ConfigMap")).has_status
     namespaces = await found.find("v1", "Namespace")
     assert namespaces.path("ignored", "shop") == "/api/v1/namespaces/shop"
     kinds = {(kind.api_version, kind.kind) for kind in await found.types()}

@@ -9,10 +9,16 @@ import yaml
 from pipecd.config import piped as config
 from pipecd.errors import ConfigError
 from pipecd.piped.platform_availability import check_provider_configs
+from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.health import cel, custom
 from pipecd.platforms.kubernetes.health.custom import CustomRule, library
 from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.health.states import Ready, State, Waiting
+from pipecd.platforms.kubernetes.stages import converge, job
+from tests.cluster.control_plane import Cluster
+from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
+from tests.platforms.kubernetes.stage_runner import Shop
+from tests.platforms.kubernetes.widgets import define_widgets
 
 OBJECTS = yaml.safe_load(Path(__file__).with_name("health_objects.yaml").read_text())
 READY = "status.conditions.exists(e, e.type == 'Ready' && e.status == 'True')"
@@ -161,3 +167,24 @@ def test_an_agent_without_the_engine_says_so(monkeypatch: pytest.MonkeyPatch) ->
         assert "no such path" in str(HealthRules().state_of(live))
     finally:
         custom.library.cache_clear()
+
+
+async def test_a_stage_waits_for_an_object_with_a_rule(
+    cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(converge, "PROBLEM_TIMEOUT", -1.0)
+    group, shop = f"{namespace}.example.com", Shop(cluster, namespace, tmp_path)
+    define_widgets(cluster, group)
+    rule = {"apiVersion": f"{group}/v1", "kind": "Widget", "failed": "spec.broken", "current": "!spec.broken"}
+    shop.provider = Provider.model_validate(
+        {**shop.provider.model_dump(by_alias=True), "healthRules": [rule]}
+    )
+
+    def commit(*, broken: bool) -> Path:
+        widget = {"apiVersion": f"{group}/v1", "kind": "Widget", "metadata": {"name": "a"}}
+        return shop.commit({**widget, "spec": {"broken": broken}})
+
+    failed = await shop.runner(commit(broken=True)).run("K8S_SYNC")
+    assert f"Widget a in {namespace} does not work: its controller reports a failure" in failure_text(failed)
+    assert_succeeded(await shop.runner(commit(broken=False)).run("K8S_SYNC"))

@@ -276,7 +276,7 @@ async def _wait_until_ready(
         if every_kind or job.cluster.health.is_waited_for(manifest.api_version, manifest.kind)
     ]
     notes: dict[str, str] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     while pending:
         states = await asyncio.gather(*(_state(job, placed) for placed in pending))
         by_object = list(zip(pending, states, strict=True))
@@ -285,7 +285,7 @@ async def _wait_until_ready(
                 return await _failed(job, placed, state.reason)
         waiting = [(placed, state) for placed, state in by_object if isinstance(state, Waiting)]
         notes = {str(placed): state.note for placed, state in waiting}
-        problems = [f"{placed}: {state.problem}" for placed, state in waiting if state.problem]
+        problems = {str(placed): state.problem for placed, state in waiting if state.problem}
         pending = [placed for placed, state in by_object if not isinstance(state, Ready)]
         if not pending or deadline.passed:
             break
@@ -305,7 +305,7 @@ async def _still_waiting(
     job: Job,
     pending: Sequence[Placed],
     notes: dict[str, str],
-    problems: Sequence[str],
+    problems: Mapping[str, str],
     saved: dict[str, str],
 ) -> Step:
     """Again, or a failure if objects or their pods have had a problem for too long."""
@@ -318,18 +318,17 @@ async def _still_waiting(
     has_deadline = first.manifest.kind == "Deployment" and notes.get(str(first)) != OUTDATED
     if job.work.now - since > READY_TIMEOUT and not has_deadline:
         return await _failed(job, first, f"not ready after {READY_TIMEOUT / 60:g} minutes: {note}")
-    problems = [
-        *[problem for placed in pending if (problem := await find_problem(job, placed))],
-        *problems,
-    ]
-    if not problems:
+    of_pods = [problem for placed in pending if (problem := await find_problem(job, placed))]
+    shown = [*of_pods, *(f"{name}: {problem}" for name, problem in problems.items())]
+    if not shown:
         return Again(saved={**saved, _PROBLEM_SINCE: ""}, note=note)
     problem_since = float(job.work.saved.get(_PROBLEM_SINCE) or job.work.now)
     if not job.work.saved.get(_PROBLEM_SINCE):
-        job.work.log.error(problems[0])
+        job.work.log.error(shown[0])
     if job.work.now - problem_since > PROBLEM_TIMEOUT:
-        return await _failed(job, first, note)
-    return Again(saved={**saved, _PROBLEM_SINCE: str(problem_since)}, note=problems[0])
+        broken = next((placed for placed in pending if str(placed) in problems and not of_pods), first)
+        return await _failed(job, broken, notes.get(str(broken), ""))
+    return Again(saved={**saved, _PROBLEM_SINCE: str(problem_since)}, note=shown[0])
 
 
 async def _failed(job: Job, placed: Placed, reason: str) -> Failed:
