@@ -17,7 +17,7 @@ from pipecd.model.drift import Drift
 from pipecd.model.notification import NotificationEvent
 from pipecd.piped.observe.drift import DriftDetector
 from pipecd.piped.observe.live_state import LiveStateReporter
-from pipecd.piped.observe.schedule import ApplicationScheduler, CheckLimits
+from pipecd.piped.observe.schedule import FULL_UPDATE_INTERVAL, ApplicationScheduler, CheckLimits
 from pipecd.piped.self_healing import SelfHealing
 from pipecd.piped.session.lease import Leadership, Lease
 from pipecd.piped.session.report import Reporter
@@ -107,6 +107,32 @@ async def test_each_application_is_checked_at_its_interval(clock: VirtualClock) 
         await clock.advance(3600)
     gaps = [after - before for at in checks.at.values() for before, after in pairwise(at)]
     assert INTERVAL * 0.9 <= min(gaps) <= max(gaps) <= INTERVAL * 1.1 + 10
+
+
+async def test_a_change_of_one_application_costs_nothing_for_the_others(clock: VirtualClock) -> None:
+    """With a thousand applications, each change and check would compute a thousand intervals."""
+    computed: list[str] = []
+
+    def interval(app: Application) -> float:
+        computed.append(app.id)
+        return 10_000.0
+
+    checks, observer = Checks(clock, lambda _: clock.sleep(0)), Observer(clock)
+    limits = replace(LIMITS, initial_delay=0.0)
+    scheduler = ApplicationScheduler("test", limits, interval, checks, checks.prune, clock)
+    ids = [f"app-{number}" for number in range(100)]
+    view = observer.view
+    async with observer.running(scheduler.run(view, observer.leadership), *ids):
+        await clock.advance(FULL_UPDATE_INTERVAL * 6)
+        assert checks.at.keys() == set(ids)
+        computed.clear()
+        view.applications = {**view.applications, **apps("app-1")}
+        view.applications_feed()
+        scheduler.check_soon("app-2")
+        view.deploying_applications = {"app-3"}
+        view.deployments_feed()
+        await clock.advance(2.0)
+        assert sorted(computed) == ["app-1", "app-2", "app-3"]
 
 
 async def test_no_more_checks_than_the_limit_run_at_the_same_time(clock: VirtualClock) -> None:

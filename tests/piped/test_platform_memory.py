@@ -1,5 +1,7 @@
 """What platforms remember is stored in the agent's folder, and may be lost."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipecd.model.drift import Addition
@@ -69,3 +71,20 @@ def test_comparisons_survive_and_are_bounded() -> None:
     for number in range(MAX_OBJECTS):
         first.add(str(number), Compared("c", "d"))
     assert first.find("uid", "content", "digest") is None
+
+
+def test_comparisons_are_written_while_others_are_made() -> None:
+    comparisons = Comparisons()
+    for number in range(2_000):
+        comparisons.add(str(number), Compared("c", "d"))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            dumping = [threads.submit(comparisons.dump) for _ in range(20)]
+            while not all(done.done() for done in dumping):
+                for number in range(2_000):
+                    comparisons.add(str(number), Compared("c", "d"))
+        assert all(done.result() for done in dumping)
+    finally:
+        sys.setswitchinterval(interval)

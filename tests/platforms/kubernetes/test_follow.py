@@ -12,6 +12,7 @@ from pipecd.platforms.kubernetes.cluster import seen
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
 from pipecd.platforms.kubernetes.cluster.discovery import Discovery
 from pipecd.platforms.kubernetes.cluster.follow import Follower, Scope
+from pipecd.platforms.kubernetes.cluster.watch import Listing, Synced
 from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import Marks
@@ -159,6 +160,45 @@ async def test_an_object_without_labels_is_read_again_after_an_outage(
     await following.client.delete(kind, following.namespace, "settings", uid=uid)
     await following.follower.look_up(kind, following.namespace, "settings")
     assert following.follower.unlabelled == {} and following.follower.objects.get(uid) is None
+
+
+async def test_a_list_keeps_objects_without_labels_and_lets_them_be_read_at_once(
+    following: Following,
+) -> None:
+    """A list by label does not contain them, when a watch expired for example."""
+    uid, gone = await following.apply(config_map("settings")), await following.apply(config_map("gone"))
+    kind = await following.discovery.find("v1", "ConfigMap")
+    operations = [{"op": "remove", "path": "/metadata/labels"}]
+    await following.client.json_patch(kind, following.namespace, "settings", operations)
+    identity = ("", "ConfigMap", following.namespace, "settings")
+    async with following.running(CONFIG_MAPS):
+        follower = following.follower
+        await follower.look_up(kind, following.namespace, "settings")
+        followed = follower._followed[CONFIG_MAPS]
+        assert follower.may_look_up(following.application, identity)
+        assert not follower.may_look_up(following.application, identity)
+        follower._receive(followed, kind, Listing())
+        follower._receive(followed, kind, Synced())
+        assert follower.objects.get(uid) and not follower.objects.get(gone)
+        assert follower.may_look_up(following.application, identity)
+
+
+async def test_a_kind_that_is_no_longer_wanted_is_not_followed(following: Following) -> None:
+    await following.apply(config_map("settings"))
+    await following.apply(deployment("web"))
+    async with following.running(DEPLOYMENTS, CONFIG_MAPS):
+        await following.until(lambda: {"ConfigMap", "Pod"} <= set(following.kinds))
+        follower = following.follower
+        task = follower._followed[CONFIG_MAPS].task
+        assert task
+        follower.want(following.application, [DEPLOYMENTS])
+        follower._wake.set()
+        await following.until(lambda: "ConfigMap" not in following.kinds)
+        await asyncio.wait([task])
+        assert task.cancelled() and not follower.is_synced(CONFIG_MAPS)
+        assert "Pod" in following.kinds and follower.is_synced(DEPLOYMENTS)
+        follower.want(following.application, [DEPLOYMENTS, CONFIG_MAPS])
+        await following.until(lambda: "ConfigMap" in following.kinds)
 
 
 async def test_objects_without_labels_may_be_read_at_once_when_a_cluster_is_followed_again(

@@ -1,7 +1,9 @@
 """Pruning on a real cluster: what is deleted, and above all what is not."""
 
 import random
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -154,16 +156,39 @@ async def test_an_empty_application_deletes_nothing(shop: Shop) -> None:
     assert names(shop) == {"a"}
 
 
-async def test_a_person_deletes_what_asks_for_confirmation(shop: Shop) -> None:
+async def test_what_asks_for_confirmation_is_kept_until_a_person_confirms(shop: Shop) -> None:
     kept = config_map("kept")
     kept["metadata"]["annotations"] = {"argocd.argoproj.io/sync-options": "Prune=confirm"}
     first = shop.commit(kept, config_map("gone"))
     assert_succeeded(await shop.runner(first).run("K8S_SYNC"))
-    runner = shop.runner(first).next_deployment(shop.commit(config_map("a"), **PRUNE))
+    second = shop.commit(config_map("a"), **PRUNE)
+    runner = shop.runner(first).next_deployment(second)
     assert_succeeded(await runner.run("K8S_SYNC"))
     assert names(shop) == {"a", "kept"}
     log = "\n".join(runner.log.lines)
-    assert "is not in Git, and is kept: with Prune=confirm, a person deletes it" in log
+    advice = re.search(r"annotate it with (\S+) and the current time, such as (\S+), and sync again", log)
+    assert advice and "kept until its deletion is confirmed" in log
+    shop.patch("configmaps", "kept", {"metadata": {"annotations": {advice[1]: advice[2]}}})
+    assert_succeeded(await runner.next_deployment(second).run("K8S_SYNC"))
+    assert names(shop) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("value", "approved"),
+    [
+        ("2026-01-02T10:00:00Z", True),
+        ("2026-01-02T12:00:00+02:00", True),
+        ("2026-01-01T11:00:00Z", True),
+        ("2026-01-01T09:00:00Z", False),
+        ("2026-01-03T10:00:00Z", False),
+        ("true", False),
+        ("", False),
+        ("9" * 10_000, False),
+    ],
+)
+def test_a_confirmation_is_the_time_of_the_last_day(value: str, *, approved: bool) -> None:
+    now = datetime(2026, 1, 2, 10, tzinfo=UTC).timestamp()
+    assert prune.is_approved({prune.ARGO_APPROVED: value}, now) is approved
 
 
 async def test_what_does_not_end_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ not delay the others.
 """
 
 import asyncio
+import heapq
 import math
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Set
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 MIN_CHECK_INTERVAL = 1.0
 #: How often it is determined which applications are due (seconds): a check is late by no more.
 MAX_TICK = 1.0
+#: Intervals that change for another reason than the application are noticed after this time (seconds).
+FULL_UPDATE_INTERVAL = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,13 @@ class ApplicationScheduler:
         self._tick = tick
         self._name, self._limits, self._interval, self._check = name, limits, interval, check
         self._prune, self._clock = prune, clock
-        #: The applications at the last call of `_prune`.
-        self._known: Set[str] = frozenset()
+        #: The applications, and those with a running deployment, at the last call of `_update_due`.
+        self._applications: Mapping[str, Application] = {}
+        self._deploying: Set[str] = frozenset()
+        #: When the intervals of all applications are computed again (monotonic seconds).
+        self._full_update_at = -math.inf
+        #: Whether a check ended after its application was removed, and may have cached a result.
+        self._removed_ended = False
         self._due: dict[str, float] = {}
         self._in_progress: set[str] = set()
         self._failing: set[str] = set()
@@ -100,39 +108,55 @@ class ApplicationScheduler:
     async def _start_due(self, tasks: asyncio.TaskGroup, view: View, leadership: Leadership) -> None:
         if not leadership.lease.may_begin:
             return
-        applications = view.applications
-        if not self._known <= applications.keys():
-            self._prune(applications.keys())
-        self._known = frozenset(applications)
-        self._update_due(applications)
-        now = self._clock.monotonic()
-        waiting = sorted(
-            (at, key) for key, at in self._due.items() if at <= now and key not in self._in_progress
-        )
-        for _, key in waiting[: self._limits.concurrency - len(self._in_progress)]:
+        self._update_due(view.applications, view.deploying_applications)
+        now, free = self._clock.monotonic(), self._limits.concurrency - len(self._in_progress)
+        if free <= 0:
+            return
+        waiting = ((at, key) for key, at in self._due.items() if at <= now and key not in self._in_progress)
+        for _, key in heapq.nsmallest(free, waiting):
             self._in_progress.add(key)
-            task = tasks.create_task(self._run_check(applications[key]), name=f"{self._name} {key}")
+            task = tasks.create_task(self._run_check(self._applications[key]), name=f"{self._name} {key}")
             task.add_done_callback(partial(self._on_done, key))
 
-    def _update_due(self, applications: Mapping[str, Application]) -> None:
-        now, due = self._clock.monotonic(), {}
-        for key, application in applications.items():
-            interval = None if application.disabled else self._interval(application)
-            if interval is not None:
-                # Spreads the first checks of applications that were added together.
-                delay = random.uniform(0.0, min(interval, self._limits.initial_delay))
-                due[key] = min(self._due.get(key, now + delay), now + interval * 1.1)
-        self._due = due
-        self._failing &= applications.keys()
-        self._ended_at = {key: at for key, at in self._ended_at.items() if key in applications}
+    def _update_due(self, applications: Mapping[str, Application], deploying: Set[str]) -> None:
+        """Computes intervals of what changed, not of all applications: each change and check calls this."""
+        now = self._clock.monotonic()
+        changed: Set[str] = deploying ^ self._deploying
+        if applications is not self._applications:
+            known = self._applications
+            changed |= {key for key, value in applications.items() if known.get(key) is not value}
+        if now >= self._full_update_at:
+            changed, self._full_update_at = applications.keys(), now + FULL_UPDATE_INTERVAL
+        removed = (
+            self._applications.keys() - applications.keys() if applications is not self._applications else ()
+        )
+        for key in removed:
+            self._due.pop(key, None)
+            self._ended_at.pop(key, None)
+            self._failing.discard(key)
+        if removed or self._removed_ended:
+            self._removed_ended = False
+            self._prune(applications.keys())
+        self._applications, self._deploying = applications, deploying
+        for key in changed & applications.keys():
+            self._schedule(applications[key], now)
+
+    def _schedule(self, application: Application, now: float) -> None:
+        key = application.id
+        interval = None if application.disabled else self._interval(application)
+        if interval is None:
+            self._due.pop(key, None)
+            return
+        # Spreads the first checks of applications that were added together.
+        delay = random.uniform(0.0, min(interval, self._limits.initial_delay))
+        self._due[key] = min(self._due.get(key, now + delay), now + interval * 1.1)
 
     def _on_done(self, key: str, _: asyncio.Task[None]) -> None:
         self._in_progress.discard(key)
         if key in self._again:
             self._again.discard(key)
             self.check_soon(key)
-        # A check that ends after its application was removed may have cached a result.
-        self._known |= {key}
+        self._removed_ended |= key not in self._applications
         self._wake()
 
     async def _run_check(self, application: Application) -> None:

@@ -7,6 +7,7 @@ otherwise compare all of them by dry runs. They contain digests, no values.
 
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -36,19 +37,23 @@ class Compared:
 
 class Comparisons:
     def __init__(self) -> None:
+        #: `dump` runs in a thread of its own.
+        self._lock = threading.Lock()
         #: By the uid of the object; the last used at the end.
         self._by_uid: BoundedDict[str, Compared] = BoundedDict(MAX_OBJECTS)
 
     def find(self, uid: str, content: str, digest: str) -> Compared | None:
         """The comparison of the same object with the same manifest, if nothing differed."""
-        known = self._by_uid.get(uid)
-        if known is None or (known.content, known.digest) != (content, digest):
-            return None
-        self._by_uid.move_to_end(uid)
-        return known
+        with self._lock:
+            known = self._by_uid.get(uid)
+            if known is None or (known.content, known.digest) != (content, digest):
+                return None
+            self._by_uid.move_to_end(uid)
+            return known
 
     def add(self, uid: str, compared: Compared) -> None:
-        self._by_uid[uid] = compared
+        with self._lock:
+            self._by_uid[uid] = compared
 
     def add_applied(self, placed: Placed, applied: Object, rules: FieldRules) -> None:
         """`applied` is the cluster's answer to a sync of `placed`, which has no marks of an application."""
@@ -63,13 +68,16 @@ class Comparisons:
 
     def clear(self) -> None:
         """Everything is compared again."""
-        self._by_uid.clear()
+        with self._lock:
+            self._by_uid.clear()
 
     def dump(self) -> bytes:
         """For `load` of a later process."""
+        with self._lock:
+            known = list(self._by_uid.items())
         objects = {
             uid: [each.content, each.digest, [asdict(addition) for addition in each.additions]]
-            for uid, each in list(self._by_uid.items())
+            for uid, each in known
         }
         return json.dumps({"format": _FORMAT, "objects": objects}).encode()
 

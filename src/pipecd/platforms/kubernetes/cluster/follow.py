@@ -180,7 +180,8 @@ class Follower:
                 while any(kind not in self._followed for kind in wanted):
                     await self._api.clock.sleep(0.05)
                 for kind in wanted:
-                    await self._followed[kind].decided.wait()
+                    if followed := self._followed.get(kind):
+                        await followed.decided.wait()
         for kind in wanted:
             error = self.error_of(kind)
             if isinstance(error, Temporary):
@@ -222,7 +223,7 @@ class Follower:
         return CHILD_KINDS if self._wanted else ()
 
     async def _update(self, tasks: asyncio.TaskGroup) -> None:
-        """Start what is wanted. A kind that no application wants any more is followed until `run` ends."""
+        """Start what is wanted, and end what no application wants any more."""
         now = self._api.clock.monotonic()
         self._wanted = {
             application: (at, kinds)
@@ -230,11 +231,12 @@ class Follower:
             if now - at < WANTED_FOR
         }
         declared = {kind for _, kinds in self._wanted.values() for kind in kinds}
-        missing = declared | {kind for kind in self._children() if not self._scope.excludes(kind)}
-        missing = {
-            kind for kind in missing if kind not in self._followed or self._followed[kind].task is None
-        }
+        wanted = declared | {kind for kind in self._children() if not self._scope.excludes(kind)}
+        missing = {kind for kind in wanted if kind not in self._followed or self._followed[kind].task is None}
         included = [kind for kind in self._scope.included if self._wanted]
+        for kind in [*self._followed]:
+            if kind not in wanted and kind not in included and (kind[0], "") not in included:
+                self._end(kind)
         if not missing and not included:
             return
         try:
@@ -283,6 +285,17 @@ class Follower:
         name = f"follow {found.plural}"
         followed.task = tasks.create_task(self._follow(followed, found, marked=marked), name=name)
 
+    def _end(self, kind: Kind) -> None:
+        """Forget a kind with its objects."""
+        followed = self._followed.pop(kind)
+        if followed.task is not None:
+            followed.task.cancel()
+        # Nobody waits longer for what will not be listed.
+        followed.decided.set()
+        self.unlabelled = {key: uid for key, uid in self.unlabelled.items() if key[:2] != kind}
+        self._hold(lambda: self.objects.retain(kind, ()))
+        self._announce_held()
+
     async def _follow(self, followed: _Followed, kind: ResourceType, *, marked: bool) -> None:
         if (kind.group, kind.kind) in CHILD_KINDS:
             await self._wait_for_owners()
@@ -328,7 +341,9 @@ class Follower:
             case Synced():
                 listed, followed.listed = followed.listed or set(), None
                 followed.set_synced()
-                self._hold(lambda: self.objects.retain((kind.group, kind.kind), listed))
+                # A list by label does not contain them: they are kept, and read again at the next check.
+                unlabelled = self._unlabelled_of((kind.group, kind.kind))
+                self._hold(lambda: self.objects.retain((kind.group, kind.kind), listed | unlabelled))
                 self._announce_held()
             case Interrupted(error):
                 followed.set_failed(error)
@@ -346,6 +361,15 @@ class Follower:
                     followed.listed.discard(uid)
                 self._deleted[uid] = None
                 self.objects.remove(uid)
+
+    def _unlabelled_of(self, kind: Kind) -> set[str]:
+        """The uids of marked objects without labels, which may be read again at once."""
+        found = {identity: uid for identity, uid in self.unlabelled.items() if identity[:2] == kind}
+        for identity, uid in found.items():
+            record = self.objects.get(uid)
+            if record is not None:
+                self._looked_up.pop((record.application, *identity), None)
+        return set(found.values())
 
     def _put(self, kind: ResourceType, item: Object) -> None:
         record = self._reduce(kind, item)

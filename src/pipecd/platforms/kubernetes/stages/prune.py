@@ -6,8 +6,9 @@ Each object is read again just before: it must still be the same object, and bel
 
 import asyncio
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
@@ -19,6 +20,7 @@ from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind, preferred
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.health.deletion import describe_deletion
+from pipecd.platforms.kubernetes.health.fields import epoch_seconds
 from pipecd.platforms.kubernetes.hooks import runs
 from pipecd.platforms.kubernetes.manifest import Key, Manifest
 from pipecd.platforms.kubernetes.mark import RESOURCE_KEY, belongs_to
@@ -47,6 +49,12 @@ _KEEPING = {
 }
 _ARGO_KEEPING = frozenset({"Prune=false", "Delete=false"})
 _ARGO_CONFIRM = frozenset({"Prune=confirm", "Delete=confirm"})
+#: Confirms the deletion of an object with such an option, with the time at which a person confirmed it.
+ARGO_APPROVED = "argocd.argoproj.io/deletion-approved"
+#: A confirmation is valid for so long (seconds), so that an old one does not delete a later object.
+APPROVAL_AGE = 24 * 3600.0
+#: Clocks of people may be ahead of the agent's (seconds).
+_CLOCK_SKEW = 300.0
 #: So many may always be deleted.
 ALWAYS_ALLOWED = 5
 #: Kinds that are listed at the same time.
@@ -269,11 +277,25 @@ def may_delete(job: Job, live: Any, kind: str) -> bool:
     options = sync_options(annotations)
     if options & _ARGO_KEEPING:
         return False
-    if options & _ARGO_CONFIRM:
+    if options & _ARGO_CONFIRM and not is_approved(annotations, job.work.now):
         item = Key("", kind, metadata.get("namespace", ""), metadata["name"])
-        job.work.log.info(f"{item} is not in Git, and is kept: with Prune=confirm, a person deletes it")
+        job.work.log.info(
+            f"{item} is not in Git, and is kept until its deletion is confirmed (Prune=confirm):"
+            f" annotate it with {ARGO_APPROVED} and the current time, such as {_format_time(job.work.now)},"
+            " and sync again"
+        )
         return False
     return kind not in KEPT_KINDS or annotations.get(PRUNE) == "enabled"
+
+
+def is_approved(annotations: Mapping[str, str], now: float) -> bool:
+    """Whether a person confirmed the deletion within the last day; `now` is in epoch seconds."""
+    at = epoch_seconds(annotations.get(ARGO_APPROVED))
+    return bool(at) and -_CLOCK_SKEW <= now - at <= APPROVAL_AGE
+
+
+def _format_time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def obsolete_of(kind: ResourceType, live: Any) -> Obsolete:
