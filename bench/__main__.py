@@ -24,6 +24,7 @@ BENCHMARKS = (
     "cloudrun",
     "container",
     "idle",
+    "details",
     "kubernetes",
 )
 

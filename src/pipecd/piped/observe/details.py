@@ -181,10 +181,13 @@ class _Observing:
 async def _batches(
     lines: AsyncIterator[Sequence[LogLine]], clock: Clock, settings: ResourceRequestSettings
 ) -> AsyncIterator[Sequence[LogLine]]:
-    """Lines that came within a short time, as one list. The first list comes at once, and may be empty."""
+    """Lines that came within a short time, as one list. The first lines come at once.
+
+    An empty list comes first if the log has no lines when it is opened.
+    """
     async with aclosing(cast(Any, lines)) as source:
         pending: asyncio.Task[Sequence[LogLine]] | None = None
-        is_first = True
+        is_open = has_lines = False
         try:
             while True:
                 collected: list[LogLine] = []
@@ -193,7 +196,7 @@ async def _batches(
                 try:
                     collected += await asyncio.shield(pending)
                     pending = None
-                    if not is_first:
+                    if has_lines:
                         async with timeout(clock, settings.batch_delay):
                             while _size(collected) < settings.max_batch_size:
                                 pending = pending or asyncio.ensure_future(anext(source))
@@ -205,9 +208,9 @@ async def _batches(
                     pass
                 for part in _split(collected, settings.max_batch_size):
                     yield part
-                if is_first and not collected:
+                if not is_open and not collected:
                     yield ()
-                is_first = False
+                is_open, has_lines = True, has_lines or bool(collected)
                 if ended:
                     return
         finally:
