@@ -17,7 +17,7 @@ TERRAFORM = Demo(
 )
 KUBERNETES = Demo(
     folder="demo_kubernetes",
-    applications=dict.fromkeys(("storefront", "cart", "search", "checkout"), "KUBERNETES"),
+    applications=dict.fromkeys(("storefront", "cart", "search", "checkout", "payments"), "KUBERNETES"),
 )
 GOOGLE = Demo(
     folder="demo_gcp", applications=dict.fromkeys(("web", "catalog", "payment", "report"), "CLOUDRUN")

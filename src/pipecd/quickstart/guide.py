@@ -129,6 +129,14 @@ def _kubernetes(cluster: DemoCluster) -> list[dict[str, Any]]:
             "commands": [f"{cluster.kubectl} set env deployment/search LOG_LEVEL=trace"],
         },
         {
+            "title": "Roll out a canary: it gets all traffic, and you approve before the rest is changed",
+            "commands": [
+                "sed -i 's/nginx:1.27/nginx:1.28/' payments/deployment.yaml",
+                "git commit -am 'A new version of payments' && git push",
+                f"{cluster.kubectl} get pods --label-columns=pipecd.dev/variant --watch",
+            ],
+        },
+        {
             "title": "Scale the Helm chart",
             "commands": [
                 "sed -i 's/replicas: .*/replicas: 4/' cart/values-production.yaml",
