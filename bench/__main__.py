@@ -26,6 +26,7 @@ BENCHMARKS = (
     "idle",
     "details",
     "kubernetes",
+    "canary",
 )
 
 
