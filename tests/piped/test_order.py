@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipecd.config.piped import PipedSpec
 from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
 from pipecd.piped.deploy.workers import next_deployment
 from pipecd.piped.trigger.discovery import matches_selector, wire_path
-from pipecd.piped.unsupported_config import unsupported_settings
 from tests.model.samples import deployment
 
 
@@ -57,11 +55,3 @@ def test_selector_requires_all_of_its_labels() -> None:
 @pytest.mark.parametrize(("directory", "path"), [(".", "./"), ("a", "./a"), ("shop", "shop"), ("a/b", "a/b")])
 def test_reported_path_has_at_least_two_characters(directory: str, path: str) -> None:
     assert wire_path(directory) == path
-
-
-def test_unsupported_settings_are_listed() -> None:
-    spec = {"projectID": "p", "pipedID": "i", "pipedKeyData": "eA==", "apiAddress": "a:1"}
-    assert not list(unsupported_settings(PipedSpec.model_validate(spec)))
-    routes = {"notifications": {"routes": [{"name": "all", "receiver": "x"}]}}
-    settings = unsupported_settings(PipedSpec.model_validate({**spec, **routes}))
-    assert [key for key, _ in settings] == ["spec.notifications"]

@@ -2,8 +2,9 @@
 
 import base64
 import binascii
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +17,7 @@ from pipecd.config.document import Document, parse, parse_kind
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.config.values import Duration, Interval, KindName, Text
 from pipecd.errors import ConfigError, Place
+from pipecd.model.notification import EVENT_TYPES, EventGroup
 
 KIND = "Piped"
 MASK = "******"
@@ -157,6 +159,31 @@ class Route(LenientModel):
     """Only events of applications with all of these labels."""
     ignore_labels: Mapping[str, Text] = Field(default_factory=dict)
     """No events of applications with one of these labels."""
+    kinds: Sequence[str] = ()
+    """Only events of applications of these kinds, such as `KUBERNETES`. Empty: all kinds. Not in PipeCD."""
+    ignore_kinds: Sequence[str] = ()
+    """No events of applications of these kinds. Not in PipeCD."""
+
+    @field_validator("events", "ignore_events")
+    @classmethod
+    def _known_events(cls, value: Sequence[str]) -> Sequence[str]:
+        return _known(value, EVENT_TYPES, "event")
+
+    @field_validator("groups", "ignore_groups")
+    @classmethod
+    def _known_groups(cls, value: Sequence[str]) -> Sequence[str]:
+        return _known(value, [group.value for group in EventGroup], "group")
+
+
+def _known(names: Sequence[str], known: Collection[str], what: str) -> Sequence[str]:
+    """The names without the prefix `EVENT_` that they have on the wire."""
+    short = [name.removeprefix("EVENT_") for name in names]
+    for name in short:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
+            raise ValueError(f"there is no {what} {name!r}; {hint}")
+    return short
 
 
 class Slack(LenientModel):
@@ -175,6 +202,15 @@ class Slack(LenientModel):
     mentioned_groups: Sequence[str] = ()
     """Ids of Slack user groups that every message mentions."""
 
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        tokens = [self.oauth_token, self.oauth_token_data, self.oauth_token_file]
+        if sum(map(bool, (self.hook_url, *tokens))) != 1:
+            raise ValueError("exactly one of hookURL, oauthTokenFile and oauthTokenData must be given")
+        if not self.hook_url and not self.channel_id:
+            raise ValueError("channelID is required with an OAuth token")
+        return self
+
 
 class Webhook(LenientModel):
     url: str = Field(min_length=1)
@@ -185,6 +221,22 @@ class Webhook(LenientModel):
     """Value of the signature header; a secret that the receiver compares."""
     signature_value_file: str = ""
     """Path of a file that contains the value of the signature header."""
+    signing_key: str = ""
+    """Key that signs requests as Standard Webhooks specifies: `whsec_` and base64. Not in PipeCD."""
+    signing_key_file: str = ""
+    """Path of a file that contains the signing key. Not in PipeCD."""
+    format: Literal["pipecd", "cloudevents"] = "pipecd"
+    """Form of the requests: PipeCD's JSON, or CloudEvents 1.0. `cloudevents` is not in PipeCD."""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError("url must begin with https:// or http://")
+        if self.signature_value and self.signature_value_file:
+            raise ValueError("only one of signatureValue and signatureValueFile can be given")
+        if self.signing_key and self.signing_key_file:
+            raise ValueError("only one of signingKey and signingKeyFile can be given")
+        return self
 
 
 class Receiver(LenientModel):
@@ -195,12 +247,28 @@ class Receiver(LenientModel):
     webhook: Webhook | None = None
     """Send events to an HTTP server."""
 
+    @model_validator(mode="after")
+    def _one_destination(self) -> Self:
+        if (self.slack is None) == (self.webhook is None):
+            raise ValueError("exactly one of slack and webhook must be given")
+        return self
+
 
 class Notifications(LenientModel):
     routes: Sequence[Route] = ()
     """Which events are sent to which receiver."""
     receivers: Sequence[Receiver] = ()
     """Where notifications can be sent."""
+
+    @model_validator(mode="after")
+    def _known_receivers(self) -> Self:
+        names = [receiver.name for receiver in self.receivers]
+        if len({*names}) < len(names):
+            raise ValueError("receivers: each name can be given once")
+        for route in self.routes:
+            if route.receiver not in names:
+                raise ValueError(f"routes: there is no receiver {route.receiver!r}")
+        return self
 
 
 class KeyPair(LenientModel):

@@ -27,6 +27,7 @@ from pipecd.piped.downloads import configured_downloads
 from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.key_pair import load_key_pair
 from pipecd.piped.loop import Wake, repeat
+from pipecd.piped.notify.configured import configured_receivers
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.observe import memory
 from pipecd.piped.observe.memory import PlatformMemories
@@ -40,7 +41,6 @@ from pipecd.piped.session.meta import Identity
 from pipecd.piped.session.polling import Wakes, poll
 from pipecd.piped.session.watch import ChangeHandlers, watch
 from pipecd.piped.source.rendering import Renderer
-from pipecd.piped.unsupported_config import unsupported_settings
 from pipecd.piped.wiring import Components, build_components
 from pipecd.platforms import Memory
 from pipecd.platforms.connections import connection_pool
@@ -75,8 +75,6 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         key_pair.private if key_pair else "",
     ):
         redactor.add(secret)
-    for setting, consequence in unsupported_settings(spec):
-        log.warning("unsupported_setting", key=setting, consequence=consequence)
     log_platforms(spec)
     user = User(name=spec.git.username, email=spec.git.email)
     async with AsyncExitStack() as exit_stack:
@@ -97,6 +95,16 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             home=home / "worktrees", user=user, trees=mirrors.trees, ssh_keys=ssh_keys
         )
         renderer = Renderer(key_pair.decryptor if key_pair else None, redactor.add)
+        receivers = exit_stack.enter_context(
+            configured_receivers(
+                spec,
+                identity.web_address,
+                home / "notifications.db",
+                redactor.add,
+                options.clock,
+                options.settings.notifier,
+            )
+        )
         components = build_components(
             spec,
             options,
@@ -107,6 +115,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             renderer,
             configured_downloads(spec, home / "cache", other_repositories.checkout),
             providers,
+            receivers,
         )
         health = health_check(
             client,

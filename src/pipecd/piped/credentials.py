@@ -13,7 +13,7 @@ from pipecd.git.credentials import Credentials
 
 _SECRET_FIELDS = frozenset(
     {"password", "ssh_key_data", "piped_key_data", "oauth_token", "oauth_token_data", "hook_url"}
-    | {"signature_value", "private_key_data"}
+    | {"signature_value", "signing_key", "private_key_data"}
 )
 
 

@@ -123,6 +123,8 @@ class NotifierSettings:
     max_remembered_keys: int = 10_000
     #: Timeout of the delivery of one event by one sink (seconds), so that a sink recovers after it hung.
     delivery_timeout: float = 30.0
+    #: A message that a receiver did not accept is given up after this time (seconds).
+    max_age: float = 24 * 3600.0
     #: Timeout for delivering what is queued at shutdown (seconds), within the grace period.
     flush_timeout: float = 10.0
 

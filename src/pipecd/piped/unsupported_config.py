@@ -1,4 +1,4 @@
-"""Settings of the agent that have no effect, or that this version does not support. Logged at startup."""
+"""Settings of the agent that have no effect. Logged at startup."""
 
 from collections.abc import Iterator
 
@@ -28,9 +28,3 @@ def _keys_without_effect(spec: PipedSpec, document: Document) -> Iterator[tuple[
             if platform := platforms.get(provider.type):
                 path = ("spec", key, index, "config")
                 yield from keys_without_effect(platform.provider, provider.config, document, path)
-
-
-def unsupported_settings(spec: PipedSpec) -> Iterator[tuple[str, str]]:
-    """Pairs of the setting's key and the consequence."""
-    if spec.notifications.routes or spec.notifications.receivers:
-        yield "spec.notifications", "notifications go to the agent's log only"

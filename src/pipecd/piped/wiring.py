@@ -19,6 +19,7 @@ from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.events.records import EventRecords
 from pipecd.piped.events.watcher import EventWatcher
 from pipecd.piped.notify.notifier import Notifier
+from pipecd.piped.notify.receivers import Receivers
 from pipecd.piped.notify.sinks.log import write_to_log
 from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.observe.details import ResourceRequests
@@ -72,6 +73,7 @@ def build_components(
     renderer: Renderer,
     downloads: Downloads,
     providers: Providers,
+    receivers: Receivers | None,
 ) -> Components:
     """Constructs the components without starting any."""
     clock, settings = options.clock, options.settings
@@ -84,7 +86,7 @@ def build_components(
     view, leadership, reporter = View(client, clock), Leadership(), Reporter(client, redactor, clock)
     heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer, downloads)
     restart = asyncio.Event()
-    notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier)
+    notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier, receivers)
     sync_states, self_healing = SyncStates(reporter, clock, notifier), SelfHealing(clock)
     observation_requests = ObservationRequests(
         heads, sources, providers, redactor.text, clock, settings.desired_states

@@ -17,6 +17,7 @@ from pipecd.errors import PipecdError
 from pipecd.model.notification import NotificationEvent
 from pipecd.piped.loop import Wake
 from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS
+from pipecd.piped.notify.receivers import Receivers
 from pipecd.piped.notify.redaction import redact_event
 from pipecd.piped.settings import NotifierSettings
 
@@ -32,8 +33,13 @@ class Notifier:
         redact: Callable[[str], str],
         clock: Clock,
         settings: NotifierSettings,
+        receivers: Receivers | None = None,
     ) -> None:
-        """`sinks` by the name that logs and metrics show. `redact` removes known secrets from a text."""
+        """`sinks` by the name that logs and metrics show; what they have not written is lost by a kill.
+
+        `redact` removes known secrets from a text. `receivers` are those of the agent's file.
+        """
+        self._receivers = receivers
         self._queues = [_SinkQueue(name, sink, clock, settings) for name, sink in sinks.items()]
         self._redact, self._clock, self._settings = redact, clock, settings
         self._emitted = BoundedDict[str, None](settings.max_remembered_keys)
@@ -46,12 +52,16 @@ class Notifier:
         redacted = redact_event(event, self._redact)
         for queue in self._queues:
             queue.add(redacted)
+        if self._receivers:
+            self._receivers.add(redacted)
 
     async def run(self) -> None:
         """Delivers events as they are emitted. Runs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for queue in self._queues:
                 tasks.create_task(queue.run(), name=f"notifications {queue.name}")
+            if self._receivers:
+                tasks.create_task(self._receivers.run(), name="notifications of receivers")
 
     async def flush(self) -> None:
         """Delivers the queued events, after `run` has ended. Gives up after `flush_timeout`."""
@@ -60,6 +70,8 @@ class Notifier:
             async with timeout(self._clock, seconds), asyncio.TaskGroup() as tasks:
                 for queue in self._queues:
                     tasks.create_task(queue.deliver_all(), name=f"notifications {queue.name}")
+                if self._receivers:
+                    tasks.create_task(self._receivers.flush(), name="notifications of receivers")
         except TimeoutError:
             undelivered = {queue.name: len(queue) for queue in self._queues if len(queue)}
             log.warning("notifications_not_flushed", timeout_seconds=seconds, **undelivered)

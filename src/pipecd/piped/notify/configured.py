@@ -1,0 +1,61 @@
+"""Builds the receivers of the agent's file."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from pipecd.clock import Clock
+from pipecd.config.piped import PipedSpec, Receiver
+from pipecd.model.notification import NotificationEvent
+from pipecd.piped.notify.message import Message, message_of
+from pipecd.piped.notify.outbox import Outbox
+from pipecd.piped.notify.pipecd_json import pipecd_json
+from pipecd.piped.notify.receivers import Receivers, Send
+from pipecd.piped.notify.sinks.slack import open_slack
+from pipecd.piped.notify.sinks.webhook import open_webhook
+from pipecd.piped.settings import NotifierSettings
+
+
+@contextmanager
+def configured_receivers(
+    spec: PipedSpec,
+    web_address: str,
+    file: Path,
+    add_secret: Callable[[str], None],
+    clock: Clock,
+    settings: NotifierSettings,
+) -> Iterator[Receivers | None]:
+    """None if the file has no receivers. `file` is the outbox. Raises ConfigError."""
+    if not spec.notifications.receivers:
+        yield None
+        return
+
+    def to_message(event: NotificationEvent) -> Message:
+        return message_of(
+            event,
+            piped=spec.piped_id,
+            project=spec.project_id,
+            web_address=web_address,
+            pipecd=pipecd_json(event),
+        )
+
+    with closing(
+        Outbox(file, max_waiting=settings.max_queued, max_keys=settings.max_remembered_keys)
+    ) as outbox:
+        sinks = {
+            receiver.name: _open(receiver, outbox, add_secret, clock)
+            for receiver in spec.notifications.receivers
+        }
+        yield Receivers(sinks, spec.notifications.routes, outbox, to_message, clock, settings)
+
+
+def _open(receiver: Receiver, outbox: Outbox, add_secret: Callable[[str], None], clock: Clock) -> Send:
+    """Secrets in files are not known from the agent's file: `add_secret` has them masked."""
+    if receiver.slack:
+        slack = open_slack(receiver.name, receiver.slack, outbox)
+        add_secret(slack.token)
+        return slack
+    assert receiver.webhook
+    webhook = open_webhook(receiver.webhook, clock)
+    add_secret(webhook.value)
+    return webhook

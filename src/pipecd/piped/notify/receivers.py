@@ -1,0 +1,133 @@
+"""Sends messages to the receivers of the agent's file, at least once and in order.
+
+Each receiver has its own task: one that hangs or is away delays no other. A message that was not accepted is
+sent again, with a delay that grows, or that the receiver requested (Retry-After). After a day it is given up.
+What a receiver refuses for good is given up at once, is logged, and does not block what follows.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from pipecd.clock import Clock, timeout
+from pipecd.config.piped import Route
+from pipecd.errors import PipecdError, Temporary
+from pipecd.model.notification import NotificationEvent
+from pipecd.piped.loop import Wake
+from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS
+from pipecd.piped.notify.message import Message
+from pipecd.piped.notify.outbox import Outbox, Waiting
+from pipecd.piped.notify.routing import receivers_of
+from pipecd.piped.settings import NotifierSettings
+
+log = structlog.get_logger()
+
+Send = Callable[[Message], Awaitable[None]]
+#: Retry delays (seconds): doubled from the first to the last.
+_FIRST_DELAY, _LAST_DELAY = 2.0, 600.0
+
+
+class Receivers:
+    def __init__(
+        self,
+        sinks: Mapping[str, Send],
+        routes: Sequence[Route],
+        outbox: Outbox,
+        to_message: Callable[[NotificationEvent], Message],
+        clock: Clock,
+        settings: NotifierSettings,
+    ) -> None:
+        """`sinks` by the receiver's name."""
+        self._sinks, self._routes, self._outbox, self._to_message = sinks, routes, outbox, to_message
+        self._clock, self._settings = clock, settings
+        self._wakes = {name: Wake() for name in sinks}
+
+    def add(self, event: NotificationEvent) -> None:
+        """Stores the event for the receivers that its routes name. Returns at once, and never raises."""
+        names = receivers_of(event, self._routes)
+        if not names:
+            return
+        try:
+            body, now = self._to_message(event).to_json(), self._clock.now()
+            for name in names:
+                if lost := self._outbox.add(name, event.key, body, now):
+                    NOTIFICATIONS.labels(name, "lost").inc(lost)
+                    log.warning("notification_lost", sink=name, count=lost, reason="too many are queued")
+                self._wakes[name]()
+        except (sqlite3.Error, ValueError):
+            # A full disk, for example. The work that emitted the event goes on.
+            INTERNAL_ERRORS.labels(loop="notifier").inc()
+            log.exception("notification_not_stored", key=event.key)
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for name in self._sinks:
+                tasks.create_task(self._run(name), name=f"notifications {name}")
+
+    async def flush(self) -> None:
+        """Sends what is due, once, after `run` has ended; the rest waits for the next process."""
+        async with asyncio.TaskGroup() as tasks:
+            for name in self._sinks:
+                tasks.create_task(self._send_due(name), name=f"notifications {name}")
+
+    async def _run(self, name: str) -> None:
+        while True:
+            wait = await self._send_due(name)
+            if wait is None:
+                await self._wakes[name].wait()
+            else:
+                # New messages wait behind the one that is not accepted.
+                await self._clock.sleep(wait)
+
+    async def _send_due(self, name: str) -> float | None:
+        """Sends until nothing is due. Returns the seconds until something is, or None if nothing waits."""
+        while message := self._outbox.next(name):
+            wait = message.due_at - self._clock.now()
+            # At most the longest delay, also if the machine's clock was set back.
+            if wait > 0:
+                return min(wait, _LAST_DELAY)
+            await self._send(name, message)
+        return None
+
+    async def _send(self, name: str, message: Waiting) -> None:
+        error, after, permanent = await self._attempt(name, message)
+        now = self._clock.now()
+        if not error:
+            self._outbox.finish(name, message, now)
+            NOTIFICATIONS.labels(name, "delivered").inc()
+            return
+        expired = now - message.created_at > self._settings.max_age
+        log.warning(
+            "notification_not_delivered",
+            sink=name,
+            key=message.key,
+            error=error,
+            given_up=permanent or expired,
+        )
+        NOTIFICATIONS.labels(name, "failed").inc()
+        if permanent or expired:
+            self._outbox.finish(name, message, now, error=error)
+            return
+        delay = after or min(_FIRST_DELAY * 2 ** min(message.attempts, 20), _LAST_DELAY)
+        self._outbox.postpone(name, message, now, due_at=now + delay, error=error)
+
+    async def _attempt(self, name: str, message: Waiting) -> tuple[str, float | None, bool]:
+        """An error, the delay that the receiver requested, and whether the error is permanent."""
+        seconds = self._settings.delivery_timeout
+        try:
+            async with timeout(self._clock, seconds):
+                await self._sinks[name](Message.from_json(message.body))
+        except Temporary as error:
+            return str(error), error.after, False
+        except TimeoutError:
+            return f"it took longer than {seconds:g} s", None, False
+        except PipecdError as error:
+            return str(error), None, True
+        except Exception as error:
+            INTERNAL_ERRORS.labels(loop="notifier").inc()
+            log.exception("unhandled_error", sink=name, key=message.key)
+            return f"{type(error).__name__}: {error}", None, True
+        return "", None, False
