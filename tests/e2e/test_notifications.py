@@ -10,6 +10,7 @@ import structlog
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
 from tests.eventually import eventually
+from tests.piped.receiver_server import ReceiverServer
 from tests.world import World, pipeline, world
 
 Entries = list[Any]
@@ -52,8 +53,28 @@ async def first_deployment(w: World, app: str) -> str:
 
 
 async def test_a_deployment_with_an_approval_is_notified_step_by_step(tmp_path: Path, logs: Entries) -> None:
+    """And each event of a route is sent once, in order, to a receiver."""
+    route = {"receiver": "hook", "groups": ["DEPLOYMENT", "PIPED"]}
+    with ReceiverServer() as server:
+        receiver = {"name": "hook", "webhook": {"url": server.url, "format": "cloudevents"}}
+        configured = {"routes": [route], "receivers": [receiver]}
+        await deploy_with_an_approval(tmp_path, logs, configured)
+        sent = [request.json["type"].removeprefix("dev.pipecd.") for request in server.requests]
+    assert sent == [
+        "piped.started",
+        "deployment.triggered",
+        "deployment.planned",
+        "deployment.started",
+        "deployment.wait_approval",
+        "deployment.approved",
+        "deployment.succeeded",
+        "piped.stopped",
+    ]
+
+
+async def deploy_with_an_approval(tmp_path: Path, logs: Entries, configured: Mapping[str, Any]) -> None:
     async with world(tmp_path) as w:
-        async with w.agent():
+        async with w.agent(notifications=configured):
             file = pipeline({"name": "WAIT_APPROVAL"}, "true")
             app = await w.add_application("shop", {"app.pipecd.yaml": file})
             deployment_id = await first_deployment(w, app)
