@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.config import piped
+from pipecd.config.application import Mention
 from pipecd.config.piped import Route
 from pipecd.config.piped import Slack as SlackConfig
 from pipecd.config.piped import Webhook as WebhookConfig
@@ -36,6 +37,7 @@ from pipecd.model.notification import (
     PipedStarted,
     StageFailed,
 )
+from pipecd.piped.notify.mentions import METADATA_KEY, mentioned, mentions_metadata
 from pipecd.piped.notify.message import Message, Tone, message_of
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.notify.outbox import Outbox
@@ -365,6 +367,42 @@ def test_every_event_has_a_title() -> None:
     from pipecd.piped.notify.message import _TITLES
 
     assert set(_TITLES) == set(EVENT_TYPES)
+
+
+MENTIONS = {
+    "mentions": [
+        {"event": "DEPLOYMENT_FAILED", "slack": ["U1"], "slackUsers": ["@U2"], "slackGroups": ["S1"]},
+        {"event": "*", "slackUsers": ["U3", "U1"]},
+    ]
+}
+
+
+def test_the_file_of_an_application_mentions_people() -> None:
+    mentions = [Mention.model_validate(entry) for entry in MENTIONS["mentions"]]
+    shared = mentions_metadata(mentions, "shop")
+    deployed = replace(deployment(), shared=shared)
+    failed = DeploymentFailed(at=1, deployment=deployed, reason="")
+    assert mentioned(failed) == (("U1", "@U2", "U3"), ("S1",))
+    assert mentioned(DeploymentStarted(at=1, deployment=deployed)) == (("U3", "U1"), ())
+    assert mentioned(StageFailed(at=1, deployment=deployed, stage=stage())) == ((), ())
+    message = Message.from_json(to_message(failed).to_json())
+    assert render(message, ["U1"], ["S2"])["text"] == "<@U1> <@U2> <@U3> <!subteam^S2> <!subteam^S1>"
+    assert json.loads(message.pipecd)["Metadata"]["mentioned_groups"] == ["S1"]
+    too_many = [Mention(event="*", slack_users=["U" * 1000] * 100)]
+    assert mentions_metadata([], "shop") == mentions_metadata(too_many, "shop") == {}
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "[", "[]", '{"mentions": 3}', '{"mentions": ["a", {"event": "*"}]}', "[" * 99999]
+)
+def test_invalid_mentions_of_another_agent_mention_nobody(stored: str) -> None:
+    event = DeploymentStarted(at=1, deployment=replace(deployment(), shared={METADATA_KEY: stored}))
+    assert mentioned(event) == ((), ())
+
+
+def test_an_unknown_event_of_a_mention_is_an_error() -> None:
+    with pytest.raises(ValueError, match="there is no event 'DEPLOYED'"):
+        Mention(event="DEPLOYED")
 
 
 def test_pipecds_json_has_its_numbers_and_keys() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document, parse
@@ -28,6 +28,7 @@ from pipecd.config.values import (
 )
 from pipecd.errors import ConfigError, Place
 from pipecd.model.application import is_kind, kind_of_plugin
+from pipecd.model.notification import EVENT_TYPES
 from pipecd.model.plan import ROLLBACK_NAMES
 
 #: `kind` of PipeCD's plugin architecture: the platform is named under `plugins`.
@@ -135,6 +136,7 @@ class PostSync(StrictModel):
 class Mention(StrictModel):
     event: str = Field(min_length=1)
     """Name of the event, such as `DEPLOYMENT_FAILED`; `*` means every event."""
+
     slack: Sequence[str] = ()
     """Former name of `slackUsers`; entries of both are used. Deprecated."""
     slack_users: Sequence[str] = ()
@@ -143,6 +145,14 @@ class Mention(StrictModel):
     """Ids of the Slack user groups to mention."""
     email: Sequence[str] = ()
     """Not used. Accepted for compatibility with PipeCD."""
+
+    @field_validator("event")
+    @classmethod
+    def _known_event(cls, value: str) -> str:
+        name = value.removeprefix("EVENT_")
+        if name != "*" and name not in EVENT_TYPES:
+            raise ValueError(f"there is no event {value!r}; write * or one of {', '.join(EVENT_TYPES)}")
+        return name
 
 
 class Notification(StrictModel):
@@ -237,7 +247,7 @@ class ApplicationSpec(StrictModel):
     post_sync: PostSync = PostSync()
     """What happens after a successful deployment."""
     notification: Notification = Notification()
-    """Whom notifications about this application mention. Not implemented yet."""
+    """Whom notifications about this application mention."""
     event_watcher: Sequence[EventWatch] = ()
     """Updates of files in Git when an event is registered."""
     drift_detection: DriftDetection = DriftDetection()

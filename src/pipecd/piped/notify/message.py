@@ -21,6 +21,7 @@ from pipecd.model.notification import (
     PipedEvent,
     StageEvent,
 )
+from pipecd.piped.notify.mentions import mentioned
 
 #: Characters of a title or text; of more, the end is cut off.
 MAX_TITLE, MAX_TEXT = 300, 3000
@@ -82,6 +83,9 @@ class Message:
     subject: str = ""
     #: Members of the subject, for programs.
     data: Mapping[str, str] = field(default_factory=dict)
+    #: Slack users and groups that the application's file mentions.
+    users: Sequence[str] = ()
+    groups: Sequence[str] = ()
     #: The event in PipeCD's JSON, for webhooks; empty if PipeCD has no such event.
     pipecd: str = ""
 
@@ -92,7 +96,8 @@ class Message:
     def from_json(cls, text: str) -> "Message":
         stored = json.loads(text)
         fields = tuple((name, value) for name, value in stored["fields"])
-        return cls(**{**stored, "tone": Tone(stored["tone"]), "fields": fields})
+        people = {key: tuple(stored.get(key, ())) for key in ("users", "groups")}
+        return cls(**{**stored, **people, "tone": Tone(stored["tone"]), "fields": fields})
 
 
 def message_of(
@@ -112,6 +117,7 @@ def message_of(
         else ""
     )
     tone, title = _TITLES[event.name]
+    users, groups = mentioned(event)
     data = _data(event, deployment, application)
     return Message(
         key=event.key,
@@ -128,6 +134,8 @@ def message_of(
         thread=deployment.id if deployment else "",
         subject=deployment.id if deployment else application.id if application else piped,
         data=data,
+        users=users,
+        groups=groups,
         pipecd=pipecd,
     )
 

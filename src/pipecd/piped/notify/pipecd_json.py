@@ -14,6 +14,7 @@ from pipecd.model.notification import (
     PipedEvent,
     StageEvent,
 )
+from pipecd.piped.notify.mentions import mentioned
 from pipecd.schema.model import application_pb2, notification_pb2
 
 #: PipeCD documents APPLICATION_UNHEALTHY without a number. This one follows that of APPLICATION_HEALTHY.
@@ -49,6 +50,9 @@ def _metadata(event: NotificationEvent) -> Any:
             for name in ("summary", "reason", "commander"):
                 if value := getattr(event, name, ""):
                     metadata[name] = value
+            users, groups = mentioned(event)
+            metadata |= {"mentioned_accounts": list(users)} if users else {}
+            metadata |= {"mentioned_groups": list(groups)} if groups else {}
             if isinstance(event, DeploymentApproved) and event.approvers:
                 metadata["approver"] = ", ".join(event.approvers)
             if isinstance(event, StageEvent):

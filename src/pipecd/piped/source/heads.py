@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from pipecd.config.application import Chain, Triggers
+from pipecd.config.application import Chain, Mention, Triggers
 from pipecd.config.event_watcher import EventWatch
 from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary
 from pipecd.git.mirror import MAX_FILE_SIZE, Entry, Mirrors
@@ -40,6 +40,7 @@ class AppFile:
     trigger: Triggers
     chain: Chain | None
     event_watcher: Sequence[EventWatch] = ()
+    mentions: Sequence[Mention] = ()
 
 
 class MissingFile(ConfigError):
@@ -178,6 +179,7 @@ def _decode_app_file(content: bytes, path: str) -> AppFile | ConfigError:
         trigger=_DEFAULT_TRIGGERS if spec.trigger == _DEFAULT_TRIGGERS else spec.trigger,
         chain=spec.post_sync.chain,
         event_watcher=tuple(spec.event_watcher),
+        mentions=tuple(spec.notification.mentions),
     )
 
 

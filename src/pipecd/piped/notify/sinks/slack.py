@@ -103,10 +103,10 @@ def open_slack(receiver: str, config: Slack, threads: Threads, api: str = API) -
 
 
 def render(message: Message, accounts: Sequence[str], groups: Sequence[str]) -> Mapping[str, Any]:
-    """Mentions come from the configuration only: everything else is escaped."""
+    """Mentions come from configuration files only: everything else is escaped."""
     mentions = [
-        *(f"<@{name.strip().removeprefix('@')}>" for name in accounts),
-        *(f"<!subteam^{_group(name)}>" for name in groups),
+        *(f"<@{escape(name)}>" for name in _unique("@", accounts, message.users)),
+        *(f"<!subteam^{escape(name)}>" for name in _unique("<!subteam^", groups, message.groups)),
     ]
     attachment: dict[str, Any] = {
         "color": _COLORS[message.tone],
@@ -130,5 +130,7 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _group(name: str) -> str:
-    return name.strip().removeprefix("<!subteam^").removesuffix(">")
+def _unique(prefix: str, *names: Sequence[str]) -> Sequence[str]:
+    """Each once, without what surrounds an id in Slack's markup."""
+    stripped = (name.strip().removeprefix(prefix).removesuffix(">") for some in names for name in some)
+    return list(dict.fromkeys(name for name in stripped if name))
