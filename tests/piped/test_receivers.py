@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -261,6 +262,50 @@ async def test_a_receiver_that_hangs_delays_no_other_and_no_emitter(outbox: Outb
     await asyncio.wait([task])
 
 
+async def test_an_outbox_that_fails_stops_no_agent(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, sink = VirtualClock(), Recorder()
+    deliveries = receivers(outbox, clock, sink=sink)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(outbox, "add", full)
+        deliveries.add(started("lost"))
+    deliveries.add(started("a"))
+    with monkeypatch.context() as broken:
+        broken.setattr(outbox, "finish", full)
+        task = asyncio.create_task(deliveries.run())
+        await clock.advance(0)
+    await clock.advance(60)
+    # It could not be marked, so it is sent again.
+    assert sink.keys == ["a", "a"] and not task.done()
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_shutdown_does_not_repeat_what_is_being_sent(outbox: Outbox) -> None:
+    answer, keys = asyncio.Event(), list[str]()
+
+    async def slow(message: Message) -> None:
+        keys.append(message.key.split("/")[0])
+        await answer.wait()
+
+    clock = VirtualClock()
+    deliveries = receivers(outbox, clock, slow=slow)
+    task = asyncio.create_task(deliveries.run())
+    deliveries.add(started("a"))
+    deliveries.add(started("b"))
+    await clock.advance(0)
+    task.cancel()
+    await asyncio.wait([task])
+    flush = asyncio.create_task(deliveries.flush())
+    await clock.advance(0)
+    answer.set()
+    await flush
+    assert keys == ["a", "b"]
+
+
 async def test_an_event_that_is_reported_again_after_a_restart_is_sent_once(tmp_path: Path) -> None:
     sink = Recorder()
     for _ in range(2):
@@ -388,7 +433,7 @@ def test_the_file_of_an_application_mentions_people() -> None:
     message = Message.from_json(to_message(failed).to_json())
     assert render(message, ["U1"], ["S2"])["text"] == "<@U1> <@U2> <@U3> <!subteam^S2> <!subteam^S1>"
     assert json.loads(message.pipecd)["Metadata"]["mentioned_groups"] == ["S1"]
-    too_many = [Mention(event="*", slack_users=["U" * 1000] * 100)]
+    too_many = [Mention.model_validate({"event": "*", "slackUsers": ["U" * 1000] * 100})]
     assert mentions_metadata([], "shop") == mentions_metadata(too_many, "shop") == {}
 
 

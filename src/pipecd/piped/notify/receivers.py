@@ -27,6 +27,8 @@ log = structlog.get_logger()
 Send = Callable[[Message], Awaitable[None]]
 #: Retry delays (seconds): doubled from the first to the last.
 _FIRST_DELAY, _LAST_DELAY = 2.0, 600.0
+#: After an error of the outbox, such as a full disk (seconds).
+_STORAGE_DELAY = 60.0
 
 
 class Receivers:
@@ -43,6 +45,8 @@ class Receivers:
         self._sinks, self._routes, self._outbox, self._to_message = sinks, routes, outbox, to_message
         self._clock, self._settings = clock, settings
         self._wakes = {name: Wake() for name in sinks}
+        #: What is being sent. A shutdown does not interrupt it: the receiver may have got it already.
+        self._sending: dict[str, asyncio.Task[None]] = {}
 
     def add(self, event: NotificationEvent) -> None:
         """Stores the event for the receivers that its routes name. Returns at once, and never raises."""
@@ -69,13 +73,30 @@ class Receivers:
 
     async def flush(self) -> None:
         """Sends what is due, once, after `run` has ended; the rest waits for the next process."""
-        async with asyncio.TaskGroup() as tasks:
-            for name in self._sinks:
-                tasks.create_task(self._send_due(name), name=f"notifications {name}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for name in self._sinks:
+                    tasks.create_task(self._flush(name), name=f"notifications {name}")
+        finally:
+            for sending in self._sending.values():
+                sending.cancel()
+
+    async def _flush(self, name: str) -> None:
+        try:
+            if sending := self._sending.get(name):
+                await sending
+            await self._send_due(name)
+        except sqlite3.Error:
+            log.exception("unhandled_error", sink=name)
 
     async def _run(self, name: str) -> None:
         while True:
-            wait = await self._send_due(name)
+            try:
+                wait = await self._send_due(name)
+            except sqlite3.Error:
+                INTERNAL_ERRORS.labels(loop="notifier").inc()
+                log.exception("unhandled_error", sink=name)
+                wait = _STORAGE_DELAY
             if wait is None:
                 await self._wakes[name].wait()
             else:
@@ -89,7 +110,9 @@ class Receivers:
             # At most the longest delay, also if the machine's clock was set back.
             if wait > 0:
                 return min(wait, _LAST_DELAY)
-            await self._send(name, message)
+            sending = asyncio.create_task(self._send(name, message), name=f"notification {message.key}")
+            self._sending[name] = sending
+            await asyncio.shield(sending)
         return None
 
     async def _send(self, name: str, message: Waiting) -> None:
