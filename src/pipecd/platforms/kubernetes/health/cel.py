@@ -18,6 +18,8 @@ FIELDS = ("apiVersion", "kind", "metadata", "spec", "status", "data")
 MAX_EXPRESSION = 2_000
 #: Of the fields that an expression reads: number of values, and length of all texts in characters.
 MAX_VALUES, MAX_CHARACTERS = 10_000, 128 * 1024
+#: Of one text, in characters. The rest is not read, because an iteration may search it again and again.
+MAX_SEARCHED = 4096
 #: Written at every request; large, and never decisive.
 _NOT_READ = frozenset({"managedFields"})
 _PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -48,12 +50,13 @@ class Expression:
     def holds(self, live: Object) -> bool:
         """Raises NotEvaluated."""
         data = {name: _readable(name, live.get(name)) for name in self._fields}
-        if _is_too_large(data):
-            raise NotEvaluated("the object is too large for its health rule")
+        longest = _measure(data)
         try:
+            if longest > MAX_SEARCHED:
+                data = _cut(data)
             value = self._compiled.eval(data=data)
             result, is_error = value.value(), value.type().name() == "ERROR"
-        except (RuntimeError, ValueError, TypeError, UnicodeError) as error:
+        except (RuntimeError, ValueError, TypeError) as error:
             raise NotEvaluated(str(error)[:MAX_TEXT]) from error
         if is_error:
             raise NotEvaluated(str(result)[:MAX_TEXT])
@@ -92,13 +95,24 @@ def _readable(name: str, value: Any) -> Any:
     return {} if value is None else value
 
 
-def _is_too_large(data: Any) -> bool:
-    characters = 0
+def _measure(data: Any) -> int:
+    """The length of the longest text. Raises NotEvaluated if the limits are exceeded."""
+    characters = longest = 0
     for values, text in enumerate(_texts(data), 1):
         characters += len(text)
+        longest = max(longest, len(text))
         if values > MAX_VALUES or characters > MAX_CHARACTERS:
-            return True
-    return False
+            raise NotEvaluated("the object is too large for its health rule")
+    return longest
+
+
+def _cut(value: Any) -> Any:
+    """A copy with shorter texts. Raises RecursionError, a RuntimeError, if it is nested too deeply."""
+    if isinstance(value, dict):
+        return {_cut(key): _cut(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cut(item) for item in value]
+    return value[:MAX_SEARCHED] if isinstance(value, str) else value
 
 
 def _texts(data: Any) -> Iterator[str]:
