@@ -368,14 +368,23 @@ def _of_piped(kind: type[M], *where: sa.ColumnElement[bool]) -> _Complete[M]:
     return _complete(kind, *owned, *where)
 
 
+def _constant(column: sa.ColumnElement[int], *values: int) -> sa.ColumnElement[bool]:
+    """That the column has one of the values, which are part of the statement's text.
+
+    If they were parameters, PostgreSQL would plan the statement anew for each call, as it expects less of
+    a plan for unknown values. Planning takes four times as long as executing.
+    """
+    return column.in_(sa.bindparam(None, list(values), expanding=True, literal_execute=True))
+
+
 _ENABLED_APPLICATIONS = _of_piped(
     Application,
-    KINDS[Application].table.c.deleted == 0,
-    KINDS[Application].table.c.disabled == 0,
+    _constant(KINDS[Application].table.c.deleted, 0),
+    _constant(KINDS[Application].table.c.disabled, 0),
 )
-_UNFINISHED_DEPLOYMENTS = _of_piped(Deployment, KINDS[Deployment].table.c.status.in_(UNFINISHED))
+_UNFINISHED_DEPLOYMENTS = _of_piped(Deployment, _constant(KINDS[Deployment].table.c.status, *UNFINISHED))
 _UNHANDLED_COMMANDS = _of_piped(
-    Command, KINDS[Command].table.c.status == CommandStatus.COMMAND_NOT_HANDLED_YET
+    Command, _constant(KINDS[Command].table.c.status, CommandStatus.COMMAND_NOT_HANDLED_YET)
 )
 
 
