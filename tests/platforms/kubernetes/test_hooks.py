@@ -215,6 +215,18 @@ async def test_a_hook_that_is_deleted_while_it_runs_or_cancelled(shop: Shop) -> 
     assert live["metadata"]["labels"]["pipecd.dev/hook-of"] == shop.application
 
 
+async def test_a_hook_of_a_rollback_is_ended_by_its_cancel(shop: Shop) -> None:
+    slow = hook("undo", "pre-rollback", "tool:pending")
+    runner = shop.runner(shop.commit(config_map("a"), slow, **HOOKS))
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    runner = runner.next_deployment(shop.commit(config_map("a", {"x": "1"})))
+    await runner.run("K8S_SYNC")
+    await runner.run("ROLLBACK", calls=3)
+    assert len(shop.list("jobs")) == 1
+    await runner.stop("ROLLBACK")
+    shop.wait_until(lambda: not shop.list("jobs"))
+
+
 async def test_a_preview_names_hooks_and_says_which_are_not_run(shop: Shop) -> None:
     manifests = (config_map("a"), hook("migrate", "PreSync"))
     for enabled, expected in (

@@ -56,7 +56,7 @@ from pipecd.platforms.kubernetes.stages.converge import (
 )
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.problems import find_problem, write_logs
-from pipecd.platforms.kubernetes.stages.rendering import target_manifests
+from pipecd.platforms.kubernetes.stages.rendering import running_manifests, target_manifests
 
 #: Stage metadata: the uid of what the current hook runs, when it was created, since when its pods have a
 #: problem, and why it failed.
@@ -251,12 +251,15 @@ async def _delete_selected(job: Job, selector: str, *, running: bool = False) ->
 
 async def stop_hooks(work: Work[Any]) -> None:
     """Ends what the hooks of a stage still run, when it is cancelled or times out."""
-    source = await work.checkouts.target()
-    manifests, _ = await target_manifests(work, source)
-    async with open_jobs(work, source, manifests) as jobs:
-        for job in jobs:
-            selector = f"{HOOK_OF}={job.application},{RUN}={job.run}"
-            await _delete_selected(job, selector, running=True)
+    target = await work.checkouts.target()
+    declared = [(target, (await target_manifests(work, target))[0])]
+    if work.stage.name == "ROLLBACK" and work.deployment.running_commit:
+        declared.append(await running_manifests(work))
+    for source, manifests in declared:
+        async with open_jobs(work, source, manifests) as jobs:
+            for job in jobs:
+                selector = f"{HOOK_OF}={job.application},{RUN}={job.run}"
+                await _delete_selected(job, selector, running=True)
 
 
 async def with_sync_fail(work: Work[Any], jobs: Sequence[Job], run: Callable[[], Awaitable[Step]]) -> Step:
