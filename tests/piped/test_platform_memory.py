@@ -1,7 +1,7 @@
 """What platforms remember is stored in the agent's folder, and may be lost."""
 
-import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from pipecd.model.drift import Addition
@@ -73,18 +73,30 @@ def test_comparisons_survive_and_are_bounded() -> None:
     assert first.find("uid", "content", "digest") is None
 
 
+class _Key(str):
+    """Calls `hook` once when it is hashed: while keys are read, a collection of garbage may run anything."""
+
+    hook: Callable[[], None] | None = None
+
+    def __hash__(self) -> int:
+        hook, _Key.hook = _Key.hook, None
+        if hook:
+            hook()
+        return str.__hash__(self)
+
+
 def test_comparisons_are_written_while_others_are_made() -> None:
     comparisons = Comparisons()
-    for number in range(2_000):
-        comparisons.add(str(number), Compared("c", "d"))
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(1) as threads:
-            dumping = [threads.submit(comparisons.dump) for _ in range(20)]
-            while not all(done.done() for done in dumping):
-                for number in range(2_000):
-                    comparisons.add(str(number), Compared("c", "d"))
-        assert all(done.result() for done in dumping)
-    finally:
-        sys.setswitchinterval(interval)
+    for number in range(3):
+        comparisons.add(_Key(number), Compared("c", "d"))
+    adding = threading.Thread(target=comparisons.add, args=("new", Compared("c", "d")))
+
+    def add_meanwhile() -> None:
+        adding.start()
+        adding.join(0.05)
+
+    _Key.hook = add_meanwhile
+    later = Comparisons()
+    later.load(comparisons.dump())
+    adding.join()
+    assert later.find("2", "c", "d") and comparisons.find("new", "c", "d")
