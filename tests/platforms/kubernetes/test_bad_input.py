@@ -98,6 +98,12 @@ async def test_the_sentence_names_file_object_key_and_remedy(shop: Shop, case: s
     assert "\n" not in text and len(text) < 1500
 
 
+async def test_the_line_of_an_unknown_field_is_that_of_the_field(shop: Shop) -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndat:\n  x: y\n"
+    failure = failure_text(await shop.runner(shop.commit(files={"a.yaml": text})).run("K8S_SYNC"))
+    assert "a.yaml:5: dat: ConfigMap a in" in failure
+
+
 async def test_a_quota_is_named(shop: Shop) -> None:
     quota = {
         "apiVersion": "v1",

@@ -148,7 +148,7 @@ class ManifestReader:
         lines = text.splitlines() if "\n# Source: " in f"\n{text[:1000]}" else []
         for document in read_documents(text, file, self.warnings):
             source = _template(lines, document.line())
-            for path, body in _objects(document.data):
+            for path, body in objects_of(document.data):
                 hook = _hook(body)
                 if hook and self.leaves_out_hooks and not self._runs_hooks:
                     self.hooks.append(hook)
@@ -214,7 +214,7 @@ def _template(lines: Sequence[str], line: int) -> str:
     return ""
 
 
-def _objects(data: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+def objects_of(data: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """The object of a document, or those of a list, with their paths in it."""
     if not isinstance(data, Mapping) or not str(data.get("kind", "")).endswith("List"):
         yield (), data
@@ -228,7 +228,7 @@ def _objects(data: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     for index, item in enumerate(items):
         # The items of a list of one kind need not name it.
         named = {**inherited, **item} if inherited["kind"] and isinstance(item, Mapping) else item
-        for path, nested in _objects(named):
+        for path, nested in objects_of(named):
             yield ("items", index, *path), nested
 
 

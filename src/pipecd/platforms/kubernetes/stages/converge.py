@@ -22,6 +22,7 @@ from pipecd.platforms.kubernetes.apply import (
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
 from pipecd.platforms.kubernetes.compared import comparisons
+from pipecd.platforms.kubernetes.field_line import with_field_line
 from pipecd.platforms.kubernetes.health.kinds import OUTDATED
 from pipecd.platforms.kubernetes.health.states import Broken, Ready, State, Waiting, state_at
 from pipecd.platforms.kubernetes.manifest import Manifest
@@ -192,6 +193,8 @@ async def _apply_one(
             ) from error
         except PermissionDenied as error:
             raise Refused(f"{placed} cannot be applied: {error}", place=manifest.place) from error
+        except Refused as error:
+            raise await with_field_line(job.source, found.manifest, error) from error.__cause__
         else:
             if not isinstance(result, MustRecreate):
                 comparisons.add_applied(found, result, job.field_rules)
