@@ -93,6 +93,14 @@ def test_a_custom_kind_may_end_with_list() -> None:
             " put it in quotes",
         ),
         (
+            "apiVersion: v1\nkind: A\nmetadata:\n  name: b\n  annotations: [a]",
+            "app.yaml:5: metadata.annotations: document 1: is not a mapping of names to texts; write one",
+        ),
+        (
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: b}\ndata: x",
+            "app.yaml:4: data: document 1: is not a mapping of names to texts; write one",
+        ),
+        (
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata:\n  debug: on",
             "app.yaml:5: data.debug: document 1: the value is a boolean, and must be text; put it in quotes",
         ),

@@ -284,7 +284,14 @@ def _check_texts(
     for part in parts:
         value = value.get(part) if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping):
-        return
+        # Below `spec`, kinds of others may have anything.
+        if value is None or parts[0] == "spec":
+            return
+        raise ConfigError(
+            "is not a mapping of names to texts",
+            remedy="write one `name: text` in each line",
+            place=Place(place.file, document.line((*path, *parts)), ".".join(parts)),
+        )
     for key, item in value.items():
         if isinstance(item, bool | int | float | list | Mapping):
             raise _not_text(document, path, (*parts, key), item, place)
