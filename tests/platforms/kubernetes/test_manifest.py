@@ -94,11 +94,13 @@ def test_a_custom_kind_may_end_with_list() -> None:
         ),
         (
             "apiVersion: v1\nkind: A\nmetadata:\n  name: b\n  annotations: [a]",
-            "app.yaml:5: metadata.annotations: document 1: is not a mapping of names to texts; write one",
+            "app.yaml:5: metadata.annotations: document 1: is not a mapping of names to texts; write one"
+            " `name: text` in each line",
         ),
         (
             "apiVersion: v1\nkind: Secret\nmetadata: {name: b}\ndata: x",
-            "app.yaml:4: data: document 1: is not a mapping of names to texts; write one",
+            "app.yaml:4: data: document 1: is not a mapping of names to texts; write one"
+            " `name: text` in each line",
         ),
         (
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata:\n  debug: on",
