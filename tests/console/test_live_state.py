@@ -113,13 +113,14 @@ async def test_drift_is_shown_line_by_line(user: BrowserUser, w: World, agent: C
     await report_sync_state(agent, shop, ApplicationSyncStatus.OUT_OF_SYNC, "1 difference from Git", diff)
     await expect(sync_status).to_contain_text("Out of sync")
     running, git, same = (
-        sync_status.get_by_text(line, exact=True)
-        for line in ("- memorySize: 128", "+ memorySize: 256", "timeout: 3")
+        sync_status.locator(".cm-deletedLine, .cm-line").filter(has_text=line)
+        for line in ("memorySize: 128", "memorySize: 256", "timeout: 3")
     )
     await expect(same).to_be_visible()
 
     async def sides_differ() -> bool:
-        colour = "element => getComputedStyle(element).backgroundColor"
+        colour = """element => [element, element.parentElement].map((part) =>
+          getComputedStyle(part).backgroundColor).find((text) => !text.endsWith(", 0)"))"""
         colours = {str(await line.evaluate(colour)) for line in (running, git, same)}
         assert len(colours) == 3, "both sides and unchanged lines have different colours"
         return True

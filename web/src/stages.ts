@@ -54,3 +54,57 @@ export function defaultStageId(deployment: Deployment): string {
   const lastStarted = byIndex.findLast((stage) => stage.status !== StageStatus.STAGE_NOT_STARTED_YET);
   return (running ?? failed ?? lastStarted ?? byIndex[0])?.id ?? "";
 }
+
+/** Stage metadata in which the Terraform platform counts the changes of a plan. */
+const PLAN_COUNTS = "pipecd/terraform-changes";
+
+/** The stage whose plan an approval decides about: the last finished one before it that made a plan. */
+export function planStageBefore(stages: readonly PipelineStage[], approval: PipelineStage): PipelineStage | undefined {
+  return stages
+    .filter((stage) => stage.index < approval.index && stage.status === StageStatus.STAGE_SUCCESS)
+    .toSorted((a, b) => a.index - b.index)
+    .findLast((stage) => stage.name === "TERRAFORM_PLAN" || PLAN_COUNTS in stage.metadata);
+}
+
+/** A variant of the application during a deployment. */
+export interface VariantFigure {
+  /** `primary`, `canary`, `baseline`, or `promote` for a version that receives traffic. */
+  name: string;
+  /** Percentage of the traffic; `hasShare` is false if no stage moves traffic. */
+  share: number;
+  hasShare: boolean;
+  /** Null if no stage reports them. */
+  replicas: number | null;
+  ready: number | null;
+}
+
+const VARIANTS = ["primary", "canary", "baseline", "promote"];
+
+/** The latest figures that the started stages reported, by variant. */
+export function variantFigures(stages: readonly PipelineStage[]): VariantFigure[] {
+  const started = stages
+    .filter((stage) => stage.status !== StageStatus.STAGE_NOT_STARTED_YET)
+    .toSorted((a, b) => startedAt(a) - startedAt(b) || a.index - b.index);
+  const latest = (key: string): number | null => {
+    const text = started.findLast((stage) => key in stage.metadata)?.metadata[key];
+    const value = Number(text);
+    return text && Number.isFinite(value) ? value : null;
+  };
+  return VARIANTS.map((name): VariantFigure => {
+    const share = latest(`${name}-percentage`);
+    return {
+      name,
+      share: Math.min(100, Math.max(0, share ?? 0)),
+      hasShare: share !== null,
+      replicas: latest(`${name}-replicas`),
+      ready: latest(`${name}-ready-replicas`),
+    };
+  }).filter(({ hasShare, replicas }) => hasShare || replicas !== null);
+}
+
+/** How many of the pipeline's own stages have ended. */
+export function stageProgress(stages: readonly PipelineStage[]): { ended: number; total: number } {
+  const own = stages.filter((stage) => !stage.rollback);
+  const open: StageStatus[] = [StageStatus.STAGE_NOT_STARTED_YET, StageStatus.STAGE_RUNNING];
+  return { ended: own.filter((stage) => !open.includes(stage.status)).length, total: own.length };
+}

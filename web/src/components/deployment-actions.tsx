@@ -1,15 +1,14 @@
-// The actions on a running deployment: cancel it, approve or skip its current stage.
+// The actions on a running deployment: cancel it, skip its current stage. `ApprovalPanel` approves.
 
 import { Button } from "@mantine/core";
-import { IconCheck, IconPlayerSkipForward, IconX } from "../icons";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { IconPlayerSkipForward, IconX } from "../icons";
+import { useMutation } from "@tanstack/react-query";
 
 import { webClient } from "../api";
 import { useSendCommand } from "../commands";
-import { meQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
 import type { PipelineStage } from "../schema/model/stage_pb";
-import { approvers, canApprove, canSkip } from "../stages";
+import { canSkip } from "../stages";
 import { ConfirmDialog, useDialog } from "./confirm-dialog";
 import { SplitButton } from "./split-button";
 
@@ -81,54 +80,26 @@ export function CancelButton({ deployment }: { deployment: Deployment }) {
   );
 }
 
-export function StageActions({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
+export function SkipButton({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
   const sendCommand = useSendCommand();
-  const me = useQuery(meQuery);
-  const request = { deploymentId: deployment.id, stageId: stage.id };
-  const approve = useMutation({
-    mutationFn: () =>
-      sendCommand({
-        send: () => webClient.approveStage(request),
-        title: `Approve ${stage.name} of ${deployment.applicationName}`,
-        successMessage: () => "Approved.",
-      }),
-  });
   const skip = useMutation({
     mutationFn: () =>
       sendCommand({
-        send: () => webClient.skipStage(request),
+        send: () => webClient.skipStage({ deploymentId: deployment.id, stageId: stage.id }),
         title: `Skip ${stage.name} of ${deployment.applicationName}`,
         successMessage: () => "Skipped.",
       }),
   });
-  const approverNames = approvers(stage);
-  const allowed = approverNames.length === 0 || approverNames.includes(me.data?.subject ?? "");
+  if (!canSkip(stage)) return null;
   return (
-    <>
-      {canApprove(stage) && (
-        <Button
-          size="xs"
-          color="green"
-          leftSection={<IconCheck size={15} aria-hidden />}
-          loading={approve.isPending}
-          disabled={!allowed}
-          title={allowed ? undefined : `Only ${approverNames.join(", ")} can approve this stage`}
-          onClick={() => approve.mutate()}
-        >
-          Approve
-        </Button>
-      )}
-      {canSkip(stage) && (
-        <Button
-          size="xs"
-          variant="default"
-          leftSection={<IconPlayerSkipForward size={15} aria-hidden />}
-          loading={skip.isPending}
-          onClick={() => skip.mutate()}
-        >
-          Skip
-        </Button>
-      )}
-    </>
+    <Button
+      size="xs"
+      variant="default"
+      leftSection={<IconPlayerSkipForward size={15} aria-hidden />}
+      loading={skip.isPending}
+      onClick={() => skip.mutate()}
+    >
+      Skip
+    </Button>
   );
 }

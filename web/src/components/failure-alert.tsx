@@ -20,7 +20,7 @@ export function FailureAlert({ deployment }: { deployment: Deployment }) {
   if (!failure) return null;
   const failed = deployment.status === DeploymentStatus.DEPLOYMENT_FAILURE;
   return (
-    <Alert color={failed ? "red" : "orange"} variant="light" title={failure.title}>
+    <Alert className="toned" data-tone={failed ? "bad" : "warning"} title={failure.title}>
       <Stack gap="sm">
         <Text size="sm" style={{ overflowWrap: "anywhere", whiteSpace: "pre-wrap" }}>
           {failure.sentence}

@@ -1,14 +1,14 @@
 // The sync status of an application, with its reason.
 
-import { Alert, Group, Spoiler, Stack, Text } from "@mantine/core";
+import { Alert, Group, Stack, Text } from "@mantine/core";
 import { IconPlayerPause } from "../icons";
 
 import { syncStatusDisplay } from "../display-names";
+import { DriftView } from "../features/drift/drift-view";
 import type { Application } from "../schema/model/application_pb";
 import { ApplicationSyncStatus as Status } from "../schema/model/application_pb";
 import { displayedSyncStatus } from "./application-table";
 import { ConfigErrors } from "./config-errors";
-import { Diff } from "./diff";
 import { StatusBadge } from "./status";
 import { RelativeTime } from "./time";
 
@@ -42,9 +42,7 @@ export function SyncState({ application }: { application: Application }) {
       </Group>
       {invalidConfig && <ConfigErrors reason={state.reason || state.shortReason} />}
       {!invalidConfig && state?.reason && state.reason !== state.shortReason && (
-        <Spoiler maxHeight={212} fz="sm" showLabel="Show all" hideLabel="Show less">
-          <Diff text={state.reason} />
-        </Spoiler>
+        <DriftView text={state.reason} />
       )}
     </Stack>
   );

@@ -126,7 +126,7 @@ function LastFailure({ application }: { application: Application }) {
   const last = newestPerApplication(deployments)[0];
   if (last?.status !== DeploymentStatus.DEPLOYMENT_FAILURE) return null;
   return (
-    <Alert color="red" variant="light" title="The last deployment failed">
+    <Alert className="toned" data-tone="bad" title="The last deployment failed">
       <Text size="sm" style={{ overflowWrap: "anywhere" }} lineClamp={4}>
         {describeFailure(last)?.sentence}
       </Text>

@@ -1,13 +1,14 @@
 // A deployment: its pipeline, stage logs, details and actions.
 
-import { Anchor, Group, Skeleton, Stack, Text } from "@mantine/core";
+import { Anchor, Group, Progress, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
 import { isNotFound } from "../api";
+import { ApprovalPanel } from "../components/approval-panel";
 import { CommitLine } from "../components/commit";
 import { CopyText } from "../components/copy";
-import { CancelButton, StageActions } from "../components/deployment-actions";
+import { CancelButton, SkipButton } from "../components/deployment-actions";
 import { DetailList } from "../components/detail-list";
 import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
@@ -19,6 +20,7 @@ import { Section } from "../components/section";
 import { StageLogView } from "../components/stage-log";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
+import { VariantFigures } from "../components/variant-figures";
 import { VersionLine } from "../components/version-line";
 import { WebLink } from "../components/web-link";
 import { deploymentDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
@@ -29,7 +31,7 @@ import type { Deployment } from "../schema/model/deployment_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 import { Piped_ConnectionStatus } from "../schema/model/piped_pb";
 import type { PipelineStage } from "../schema/model/stage_pb";
-import { approvers, canApprove, defaultStageId, stageNote } from "../stages";
+import { canApprove, defaultStageId, stageNote, stageProgress, variantFigures } from "../stages";
 
 const PARENT = { text: "Deployments", to: "/deployments" };
 
@@ -76,9 +78,12 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
         actions={isDeploymentCompleted(deployment.status) ? null : <CancelButton deployment={deployment} />}
       />
       <FailureAlert deployment={deployment} />
-      <Section title="Pipeline">
+      <Section title="Pipeline" aside={deployment.stages.length > 0 && <PipelineProgress deployment={deployment} />}>
         {deployment.stages.length > 0 ? (
-          <Pipeline stages={deployment.stages} selectedId={stage?.id ?? ""} onSelect={selectStage} />
+          <>
+            <Pipeline stages={deployment.stages} selectedId={stage?.id ?? ""} onSelect={selectStage} />
+            <VariantFigures figures={variantFigures(deployment.stages)} />
+          </>
         ) : (
           <NotPlanned deployment={deployment} />
         )}
@@ -86,6 +91,19 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
       {stage && <StageSection deployment={deployment} stage={stage} />}
       <Details deployment={deployment} />
     </Stack>
+  );
+}
+
+function PipelineProgress({ deployment }: { deployment: Deployment }) {
+  const { ended, total } = stageProgress(deployment.stages);
+  return (
+    <Group gap="xs" wrap="nowrap">
+      <Progress value={total > 0 ? (100 * ended) / total : 0} w={96} size="sm" aria-label="Stages that have ended" />
+      <Text size="xs" className="faint" style={{ whiteSpace: "nowrap" }}>
+        {ended} of {total} stages ·{" "}
+        <Duration from={deployment.createdAt} until={deployment.completedAt} />
+      </Text>
+    </Group>
   );
 }
 
@@ -122,7 +140,6 @@ function NotPlanned({ deployment }: { deployment: Deployment }) {
 }
 
 function StageSection({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
-  const approverNames = approvers(stage);
   const candidateUrl = stage.metadata["candidate-url"];
   return (
     <Section
@@ -131,7 +148,7 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
       flush
       aside={
         <Group gap="sm">
-          <StageActions deployment={deployment} stage={stage} />
+          <SkipButton deployment={deployment} stage={stage} />
           <StatusBadge status={stageDisplay(stage)} />
         </Group>
       }
@@ -148,14 +165,8 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
             The new version alone: <WebLink url={candidateUrl}>{candidateUrl}</WebLink>
           </Text>
         )}
-        {canApprove(stage) && (
-          <Text size="sm" className="faint">
-            {approverNames.length > 0
-              ? `Can be approved by ${approverNames.join(", ")}.`
-              : "Can be approved by any user whose role allows it."}
-          </Text>
-        )}
       </Stack>
+      {canApprove(stage) && <ApprovalPanel deployment={deployment} stage={stage} />}
       <StageLogView deploymentId={deployment.id} stage={stage} />
     </Section>
   );

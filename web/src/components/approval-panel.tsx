@@ -1,0 +1,146 @@
+// What an approval decides about, beside its buttons: the changes of the plan, the versions, and the commits.
+
+import { Button, Group, Skeleton, Stack, Text } from "@mantine/core";
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { lazy, Suspense } from "react";
+
+import { webClient } from "../api";
+import { useSendCommand } from "../commands";
+import { isDeploymentCompleted } from "../display-names";
+import { compareUrl } from "../failure";
+import { IconCheck, IconX } from "../icons";
+import { applicationQuery, meQuery } from "../queries";
+import type { Deployment } from "../schema/model/deployment_pb";
+import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
+import { approvers, planStageBefore } from "../stages";
+import { useStageLog } from "../use-stage-log";
+import { CommitLine } from "./commit";
+import { ConfirmDialog, useDialog } from "./confirm-dialog";
+import { DetailList } from "./detail-list";
+import { VersionLine } from "./version-line";
+import { WebLink } from "./web-link";
+
+const PlanText = lazy(async () => ({ default: (await import("../features/drift/plan-text")).PlanText }));
+
+interface ApprovalProps {
+  deployment: Deployment;
+  stage: PipelineStage;
+}
+
+export function ApprovalPanel({ deployment, stage }: ApprovalProps) {
+  const plan = planStageBefore(deployment.stages, stage);
+  return (
+    <Stack gap="sm" px="md" pb="md" role="group" aria-label="Approval">
+      <Change deployment={deployment} />
+      {plan && <Plan deploymentId={deployment.id} stage={plan} />}
+      <Buttons deployment={deployment} stage={stage} />
+    </Stack>
+  );
+}
+
+/** What is deployed, and instead of what. */
+function Change({ deployment }: { deployment: Deployment }) {
+  const application = useQuery(applicationQuery(deployment.applicationId)).data;
+  const running = application?.mostRecentlySuccessfulDeployment;
+  const commit = deployment.trigger?.commit;
+  const comparison = compareUrl(commit?.url ?? "", deployment.runningCommitHash, commit?.hash ?? "");
+  const lines = (versions: Deployment["versions"]) =>
+    versions.length > 0 && versions.map((version) => <VersionLine key={`${version.name}@${version.version}`} version={version} />);
+  return (
+    <DetailList
+      items={[
+        ["New commit", commit && <CommitLine key="commit" commit={commit} />],
+        ["New versions", lines(deployment.versions)],
+        ["Running versions", running && lines(running.versions)],
+        ["Changes", comparison && <WebLink key="changes" url={comparison}>Compare the commits</WebLink>],
+      ]}
+    />
+  );
+}
+
+/** The plan as the stage before printed it. */
+function Plan({ deploymentId, stage }: { deploymentId: string; stage: PipelineStage }) {
+  const { log, loaded } = useStageLog(deploymentId, stage.id, false);
+  if (!loaded && log.lines.length === 0) return <Skeleton height={120} />;
+  return (
+    <div style={{ maxHeight: 420, overflow: "auto" }}>
+      <Suspense fallback={<Skeleton height={120} />}>
+        <PlanText text={log.lines.map((line) => line.plain).join("\n")} />
+      </Suspense>
+    </div>
+  );
+}
+
+function Buttons({ deployment, stage }: ApprovalProps) {
+  const sendCommand = useSendCommand();
+  const me = useQuery(meQuery);
+  const dialog = useDialog<"approve" | "reject">();
+  const names = approvers(stage);
+  const allowed = names.length === 0 || names.includes(me.data?.subject ?? "");
+  const title = allowed ? undefined : `Only ${names.join(", ")} can approve this stage`;
+  const approve = useMutation({
+    mutationFn: () =>
+      sendCommand({
+        send: () => webClient.approveStage({ deploymentId: deployment.id, stageId: stage.id }),
+        title: `Approve ${stage.name} of ${deployment.applicationName}`,
+        successMessage: () => "Approved.",
+      }),
+  });
+  const reject = useMutation({
+    mutationFn: () =>
+      sendCommand({
+        send: () => webClient.cancelDeployment({ deploymentId: deployment.id }),
+        title: `Reject the deployment of ${deployment.applicationName}`,
+        successMessage: () => "Rejected: the deployment was cancelled.",
+      }),
+  });
+  if (isDeploymentCompleted(deployment.status) || stage.status !== StageStatus.STAGE_RUNNING) return null;
+  return (
+    <Group gap="xs">
+      <Button
+        color="green"
+        size="sm"
+        leftSection={<IconCheck size={16} aria-hidden />}
+        disabled={!allowed}
+        title={title}
+        loading={approve.isPending}
+        onClick={() => dialog.open("approve")}
+      >
+        Approve
+      </Button>
+      <Button
+        variant="default"
+        size="sm"
+        leftSection={<IconX size={16} aria-hidden />}
+        disabled={!allowed}
+        title={title}
+        loading={reject.isPending}
+        onClick={() => dialog.open("reject")}
+      >
+        Reject
+      </Button>
+      <Text size="sm" className="faint">
+        {names.length > 0 ? `Can be approved by ${names.join(", ")}.` : "Can be approved by any user whose role allows it."}
+      </Text>
+      <ConfirmDialog
+        title={`Approve the deployment of ${deployment.applicationName}?`}
+        verb="Approve deployment"
+        opened={dialog.isOpen("approve")}
+        close={dialog.close}
+        run={() => approve.mutateAsync()}
+      >
+        The stages after {stage.name} run. Your name is recorded.
+      </ConfirmDialog>
+      <ConfirmDialog
+        title={`Reject the deployment of ${deployment.applicationName}?`}
+        verb="Reject deployment"
+        dangerous
+        opened={dialog.isOpen("reject")}
+        close={dialog.close}
+        run={() => reject.mutateAsync()}
+      >
+        The deployment is cancelled. It is rolled back if the application enables automatic rollback.
+      </ConfirmDialog>
+    </Group>
+  );
+}

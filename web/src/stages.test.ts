@@ -1,0 +1,43 @@
+import { create } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+
+import { PipelineStageSchema, StageStatus as S } from "./schema/model/stage_pb";
+import { planStageBefore, stageProgress, variantFigures } from "./stages";
+
+const stage = (index: number, name: string, status: S, metadata: Record<string, string> = {}, rollback = false) =>
+  create(PipelineStageSchema, { id: `stage-${index}`, index, name, status, metadata, rollback });
+
+const CANARY = [
+  stage(0, "K8S_CANARY_ROLLOUT", S.STAGE_SUCCESS, { "canary-replicas": "2", "canary-ready-replicas": "2" }),
+  stage(1, "K8S_TRAFFIC_ROUTING", S.STAGE_SUCCESS, { "primary-percentage": "80", "canary-percentage": "20" }),
+  stage(2, "K8S_TRAFFIC_ROUTING", S.STAGE_RUNNING, { "primary-percentage": "50", "canary-percentage": "50" }),
+  stage(3, "K8S_TRAFFIC_ROUTING", S.STAGE_NOT_STARTED_YET, { "primary-percentage": "0" }),
+];
+
+test("the latest share and replicas of each variant are shown", () => {
+  expect(variantFigures(CANARY)).toEqual([
+    { name: "primary", share: 50, hasShare: true, replicas: null, ready: null },
+    { name: "canary", share: 50, hasShare: true, replicas: 2, ready: 2 },
+  ]);
+});
+
+test("a figure that is no number is left out, and a share stays within its bounds", () => {
+  const odd = [stage(0, "X", S.STAGE_RUNNING, { "canary-percentage": "4000", "primary-percentage": "many" })];
+  expect(variantFigures(odd).map(({ name, share }) => [name, share])).toEqual([["canary", 100]]);
+});
+
+test("an approval decides about the last plan before it", () => {
+  const stages = [
+    stage(0, "TERRAFORM_PLAN", S.STAGE_SUCCESS),
+    stage(1, "TERRAFORM_PLAN", S.STAGE_SUCCESS),
+    stage(2, "WAIT_APPROVAL", S.STAGE_RUNNING),
+    stage(3, "TERRAFORM_PLAN", S.STAGE_SUCCESS),
+  ];
+  const approval = stage(2, "WAIT_APPROVAL", S.STAGE_RUNNING);
+  expect(planStageBefore(stages, approval)?.id).toBe("stage-1");
+  expect(planStageBefore(CANARY, approval)).toBeUndefined();
+});
+
+test("the progress counts the stages that have ended, without rollback", () => {
+  expect(stageProgress([...CANARY, stage(9, "ROLLBACK", S.STAGE_NOT_STARTED_YET, {}, true)])).toEqual({ ended: 2, total: 4 });
+});
