@@ -11,6 +11,7 @@ from playwright.async_api import Browser, Page, expect
 from pipecd.client import Client
 from pipecd.model.resource import Health, Resource
 from pipecd.quickstart.guide import describe_demo
+from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.state import State
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.kind_pb2 import TERRAFORM
@@ -35,7 +36,7 @@ LIGHTNESS = "() => Number(getComputedStyle(document.body).backgroundColor.match(
 async def quickstart(tmp_path: Path) -> AsyncIterator[World]:
     """The control plane as the quickstart runs it: with the content of the guide."""
     state = State.open(tmp_path / "state")
-    state.write_guide(describe_demo(state, REMOTE))
+    state.write_guide(describe_demo(state, REMOTE, Ports()))
     newcomer = json.loads((state.folder / "newcomer.json").read_text())
     async with world(tmp_path, newcomer=newcomer) as running:
         yield running
