@@ -1,7 +1,7 @@
 // The page of records that own a key (pipeds, API keys): a table, a dialog that creates a record, and a dialog that
 // shows a new key once. The caller defines the columns, the rows and the fields of the create dialog.
 
-import { Button, Group, Skeleton, Stack, Table } from "@mantine/core";
+import { Button, Group, Skeleton, Stack, Table, VisuallyHidden } from "@mantine/core";
 import { IconPlus } from "../icons";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
@@ -110,7 +110,9 @@ function List<Item>({ noun, query, columns, renderRow, emptyState }: ListProps<I
             {columns.map((column) => (
               <Table.Th key={column}>{column}</Table.Th>
             ))}
-            <Table.Th aria-label="Actions" />
+            <Table.Th>
+            <VisuallyHidden>Actions</VisuallyHidden>
+          </Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>{query.data.map(renderRow)}</Table.Tbody>

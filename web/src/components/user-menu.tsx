@@ -1,6 +1,6 @@
 // The signed-in user, and the logout button.
 
-import { Avatar, Menu, UnstyledButton } from "@mantine/core";
+import { Avatar, Menu, UnstyledButton, VisuallyHidden } from "@mantine/core";
 import { IconLogout } from "../icons";
 
 import type { GetMeResponse } from "../schema/web/project_pb";
@@ -9,15 +9,17 @@ export function UserMenu({ me }: { me: GetMeResponse }) {
   return (
     <Menu position="bottom-end" width={220}>
       <Menu.Target>
-        <UnstyledButton aria-label={`Signed in as ${me.subject}`} style={{ borderRadius: "50%" }}>
+        <UnstyledButton style={{ borderRadius: "50%" }}>
           <Avatar
             src={me.avatarUrl || null}
             name={me.subject}
+            aria-hidden
             color="cobalt"
             variant="filled"
             size={32}
             imageProps={{ referrerPolicy: "no-referrer" }}
           />
+          <VisuallyHidden>Signed in as {me.subject}</VisuallyHidden>
         </UnstyledButton>
       </Menu.Target>
       <Menu.Dropdown>
