@@ -115,6 +115,22 @@ async def test_a_rollback_is_successful_only_if_it_is_in_every_cluster(shop: Sho
     assert shop.get("configmaps", "b")["data"] == {"x": "1"}
 
 
+async def test_a_rollback_deletes_what_the_failed_commit_moved_to_another_cluster(
+    shop: Shop, east: Shop
+) -> None:
+    before = shop.runner(shop.commit(config_map("a"), config_map("b")))
+    assert_succeeded(await before.run("K8S_SYNC"))
+    moved = {"provider": {"name": "east"}, "match": {"name": "a"}}
+    runner = before.next_deployment(
+        shop.commit(config_map("a"), config_map("b", {"x": "2"}), resourceRoutes=[moved])
+    )
+    assert_succeeded(await runner.run("K8S_SYNC"))
+    assert east.get("configmaps", "a") and east.get("configmaps", "b") is None
+    assert_succeeded(await runner.run("ROLLBACK"))
+    assert east.get("configmaps", "a") is None
+    assert shop.get("configmaps", "a") and shop.get("configmaps", "b").get("data") != {"x": "2"}
+
+
 async def test_a_preview_names_the_cluster_that_would_refuse(shop: Shop, east: Shop) -> None:
     head = shop.commit({**config_map("a"), "dat": {}}, resourceRoutes=[BOTH])
     runner = shop.runner(head)

@@ -36,21 +36,26 @@ _PHASE, _ENDED, _FAILED = "pipecd/phase", "pipecd/phase-ended", "pipecd/failed"
 
 @asynccontextmanager
 async def open_jobs(
-    work: Work[Any], source: Source, manifests: Sequence[Manifest], *, prune: bool = False
+    work: Work[Any],
+    source: Source,
+    manifests: Sequence[Manifest],
+    *,
+    prune: bool = False,
+    also: Callable[[Work[Any]], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[Sequence[Job]]:
     """One job for each cluster with objects of the application; with `prune`, also those that had some.
 
-    Raises ConfigError.
+    Without `prune`, `also` decides for each that had some, by the work done there. Raises ConfigError.
     """
     own = Target(name=work.deployment.platform_provider, provider=work.provider)
     routes = read_routes(source.config)
     assignments: Sequence[Assignment] = list(assign(manifests, routes, own, work.providers))
     names = limited_to(work)
-    if routes or prune:
-        assignments = [
-            *assignments,
-            *await _former_targets(work, own, assignments, prune=prune and not names),
-        ]
+    if routes or prune or also:
+        former = await _former_targets(work, own, assignments, prune=bool(prune or also) and not names)
+        if also:
+            former = [item for item in former if await also(_work_of(work, item.target, own))]
+        assignments = [*assignments, *former]
     assignments, others = limit(assignments, names, place=source.config.place("spec", "pipeline"))
     async with AsyncExitStack() as stack:
         jobs: list[Job] = []

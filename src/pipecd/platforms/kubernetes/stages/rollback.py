@@ -37,7 +37,7 @@ async def k8s_rollback(work: Work[Any]) -> Outcome:
         ordered = job.ordered(job.declared, add_variant_label=add_label)
         return converge_wave(job, undo.without_route(job, ordered), last_wave)
 
-    async with open_jobs(work, source, manifests) as jobs:
+    async with open_jobs(work, source, manifests, also=added.was_recorded) as jobs:
         applying: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
         before: Phase = partial(run_hooks, moment=Moment.PRE_ROLLBACK)
         after: Phase = partial(run_hooks, moment=Moment.POST_ROLLBACK)
