@@ -37,4 +37,3 @@ export function lastDeploymentFailed(application: Application): boolean {
   if (!triggered || application.deploying) return false;
   return triggered.deploymentId !== application.mostRecentlySuccessfulDeployment?.deploymentId;
 }
-

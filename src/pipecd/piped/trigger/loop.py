@@ -7,6 +7,7 @@ if a process is killed before the response arrives, the next one creates the sam
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 DEFAULT_SETTINGS = TriggerSettings()
 SyncCommand = SyncApplication | ChainSyncApplication
+#: Changed files that are compared with an application's directory without a thread.
+MAX_FILES_AT_ONCE = 200
 #: Metadata of a handled sync command; `pipectl application sync` waits for it.
 TRIGGERED_DEPLOYMENT_ID = "TriggeredDeploymentID"
 
@@ -174,6 +177,8 @@ class TriggerLoop:
         self._unreadable_since.pop(repo_id, None)
         changes = _Changes(self._heads, head)
         for application in applications:
+            # Other loops take their turn, however many applications there are.
+            await asyncio.sleep(0)
             try:
                 await self._check_application(application, head, changes)
             except Temporary as error:
@@ -237,15 +242,19 @@ class TriggerLoop:
         rule = file.trigger.on_commit
         last = self._last_commit(application)
         unchanged = rule.disabled or not last or last == head.commit.hash
-        # In a thread: patterns of a repository's author are matched.
-        decision = await asyncio.to_thread(
+        changed = () if unchanged else await changes.since(last)
+        decide = partial(
             on_commit,
             rule,
             directory=application.git_path.path,
             last=last,
             head=head.commit.hash,
-            changed=() if unchanged else await changes.since(last),
+            changed=changed,
         )
+        # In a thread: patterns of a repository's author are matched. For a thousand applications, that alone
+        # would take a second, and most need no patterns.
+        simple = not (rule.paths or rule.ignores) and len(changed or ()) <= MAX_FILES_AT_ONCE
+        decision = decide() if simple or unchanged else await asyncio.to_thread(decide)
         if decision.triggered:
             cause = self._cause(TriggerKind.ON_COMMIT, decision, application)
             await self._create(application, head, file, cause)

@@ -1,3 +1,4 @@
+#!/bin/sh
 # SR_CANDIDATE_URL is the address of the new revision, which no user gets yet.
 set -eu
 echo "Calling $SR_CANDIDATE_URL"
