@@ -155,7 +155,7 @@ async def check_long_log(page: Page, last: str) -> None:
     log = page.get_by_role("log")
     await page.reload()
     await page.get_by_label("Search log").fill(last)
-    await expect(page.get_by_text("1 of 1")).to_be_visible()
+    await expect(page.get_by_text("1 of 1", exact=True)).to_be_visible()
     await page.get_by_label("Search log").press("Enter")
     await expect(log.get_by_text(last, exact=True)).to_be_in_viewport()
     assert await log.locator("*").count() < 2_000
