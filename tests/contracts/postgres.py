@@ -67,10 +67,11 @@ def _user(folder: Path) -> str | None:
 
 
 def _run(user: str | None, *command: object) -> None:
+    # Not `user=`: that forks this process, whose libraries have threads.
+    runuser = ("runuser", "-u", user, "--") if user else ()
     subprocess.run(
-        [str(part) for part in command],
+        [str(part) for part in (*runuser, *command)],
         check=True,
-        user=user,
         stdout=subprocess.DEVNULL,
         timeout=180,
         cwd="/",

@@ -34,7 +34,7 @@ async def test_failure_rolls_back_the_stages_that_ran_and_names_the_failed_stage
         commit = await w.push("Break", {"shop/app.pipecd.yaml": broken})
         ended = await w.wait_for_deployment(app, commit)
         assert ended.status == DeploymentStatus.DEPLOYMENT_FAILURE
-        assert "stage-1" in ended.status_reason
+        assert "SCRIPT_RUN" in ended.status_reason
         assert "7" in ended.status_reason
         stage_statuses = statuses(ended)
         assert stage_statuses["stage-1"] == StageStatus.STAGE_FAILURE

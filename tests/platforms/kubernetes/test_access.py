@@ -22,9 +22,9 @@ from pipecd.platforms.kubernetes.cluster.credentials import Credentials
 from pipecd.platforms.kubernetes.cluster.errors import read_status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, load_access
 from tests.cluster.control_plane import Cluster
+from tests.platforms.kubernetes.conftest import Install
 from tests.platforms.kubernetes.stage_runner import provider_of
 from tests.platforms.kubernetes.test_api import user_of, write_config
-from tests.platforms.kubernetes.test_permissions import install
 from tests.virtual_clock import VirtualClock
 
 #: `users` of a kubeconfig as each cloud's program writes them, with the command that gets a token.
@@ -85,8 +85,10 @@ async def test_plugins_of_clouds_authenticate(
     assert await user_of(write_config(cluster, tmp_path / "two", user)) == "admin"
 
 
-async def test_a_pod_uses_its_rotated_token(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
-    token = install(cluster, "namespace-role.yaml", namespace)
+async def test_a_pod_uses_its_rotated_token(
+    cluster: Cluster, namespace: str, install: Install, tmp_path: Path
+) -> None:
+    token = install("namespace")
     (tmp_path / "token").write_text("expired")
     (tmp_path / "namespace").write_text(namespace)
     (tmp_path / "ca.crt").write_bytes(cluster.ca_file.read_bytes())

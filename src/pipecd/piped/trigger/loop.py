@@ -178,7 +178,7 @@ class TriggerLoop:
         changes = _Changes(self._heads, head)
         for application in applications:
             # Other loops take their turn, however many applications there are.
-            await asyncio.sleep(0)
+            await self._clock.sleep(0)
             try:
                 await self._check_application(application, head, changes)
             except Temporary as error:
