@@ -101,6 +101,8 @@ class AwsRunner:
     id: str = "deployment-2"
     analysis: Any = None
     waited: float = 0.0
+    #: Every call takes at least this long (seconds of the stage's time).
+    seconds_per_call: float = 0.0
 
     @property
     def commits(self) -> tuple[str, str]:
@@ -134,7 +136,7 @@ class AwsRunner:
                 self.shared.update(outcome.shared)
             if not isinstance(outcome, Again):
                 return outcome
-            self.waited += outcome.after
+            self.waited += max(outcome.after, self.seconds_per_call)
         assert calls < MAX_CALLS and not limit, f"{name} did not end: {outcome}"
         assert outcome is not None
         return outcome
