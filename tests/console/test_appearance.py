@@ -133,6 +133,8 @@ async def test_axe_finds_nothing_on_any_page(user: BrowserUser, w: World, agent:
         await user.go(path)
         await expect(page.get_by_role("heading", level=1)).to_be_visible()
         await expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
+        if application_id in path:
+            await expect(page.get_by_role("button", name="12 × Pod, 12 healthy")).to_be_visible()
         await page.evaluate(AXE.read_text())
         await eventually(axe_finds_nothing)
     user.errors[:] = [error for error in user.errors if "SeeResource" not in error]

@@ -155,7 +155,7 @@ async def test_the_drawer_shows_details_and_follows_a_log(
     async with scripted.connected():
         await user.go(f"/applications/{shop}")
         live = page.get_by_role("region", name="Live state")
-        await live.get_by_role("button", name="Pod web-7d4b, Healthy").click()
+        await live.get_by_role("button", name="web-7d4b Pod, Healthy").click()
         drawer = page.get_by_role("dialog")
         await expect(drawer.get_by_label("live manifest", exact=True)).to_contain_text("phase: Running")
         await expect(drawer).to_contain_text("Pod web-7d4b: changed by kubectl")
@@ -213,7 +213,7 @@ async def test_a_viewer_gets_a_sentence_instead_of_a_log(
         await guest.page.context.add_cookies([{"name": "token", "value": token, "url": w.plane.url}])
         await guest.go(f"/applications/{shop}")
         live = guest.page.get_by_role("region", name="Live state")
-        await live.get_by_role("button", name="Pod web-7d4b, Healthy").click()
+        await live.get_by_role("button", name="web-7d4b Pod, Healthy").click()
         drawer = guest.page.get_by_role("dialog")
         await expect(drawer.get_by_label("live manifest", exact=True)).to_contain_text("phase: Running")
         await drawer.get_by_role("tab", name="Logs").click()

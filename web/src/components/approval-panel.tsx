@@ -61,10 +61,10 @@ function Change({ deployment }: { deployment: Deployment }) {
 /** The plan as the stage before printed it. */
 function Plan({ deploymentId, stage }: { deploymentId: string; stage: PipelineStage }) {
   const { log, loaded } = useStageLog(deploymentId, stage.id, false);
-  if (!loaded && log.lines.length === 0) return <Skeleton height={120} />;
+  if (!loaded && log.lines.length === 0) return <Skeleton height={120} role="status" aria-label="Loading the plan" />;
   return (
     <div style={{ maxHeight: 420, overflow: "auto" }}>
-      <Suspense fallback={<Skeleton height={120} />}>
+      <Suspense fallback={<Skeleton height={120} role="status" aria-label="Loading the plan" />}>
         <PlanText text={log.lines.map((line) => line.plain).join("\n")} />
       </Suspense>
     </div>

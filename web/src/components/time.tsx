@@ -48,10 +48,19 @@ export function RelativeTime({ at }: RelativeTimeProps) {
   );
 }
 
-/** How long ago, in a few characters. Renders only when the text changes: a picture may show a thousand. */
-export function Age({ at }: RelativeTimeProps) {
+/** How long ago, in a few characters; empty without a time. Changes only with the text: a picture may show a thousand. */
+export function useAge(at: bigint | number): string {
   const seconds = toSeconds(at);
-  const text = useSyncExternalStore(subscribe, () => formatAge(now - seconds));
+  return useSyncExternalStore(subscribe, () => (seconds ? formatAge(now - seconds) : ""));
+}
+
+interface AgeProps extends RelativeTimeProps {
+  /** From `useAge`. */
+  text: string;
+}
+
+export function Age({ at, text }: AgeProps) {
+  const seconds = toSeconds(at);
   return (
     <time dateTime={new Date(seconds * 1000).toISOString()} title={`Created ${formatDateTime(seconds)}`}>
       {text}

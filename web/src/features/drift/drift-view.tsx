@@ -48,7 +48,7 @@ export function DriftView({ text }: { text: string }) {
         <div key={index} className={classes.resource}>
           {title && <div className={classes.title}>{title}</div>}
           {running !== git && (
-            <Suspense fallback={<Skeleton height={80} />}>
+            <Suspense fallback={<Skeleton height={80} role="status" aria-label="Loading the difference" />}>
               <MergeView before={running} after={git} layout={layout} label={title || "Difference"} />
             </Suspense>
           )}

@@ -129,7 +129,7 @@ function Resources({ application, resources, health }: ResourcesProps) {
         </div>
       ) : (
         <div className={classes.picture}>
-          <Suspense fallback={<Skeleton height={220} radius={0} />}>
+          <Suspense fallback={<Skeleton height={220} radius={0} role="status" aria-label="Loading the tree" />}>
             <ResourceTree
               graph={graph}
               rootStatus={rootStatus}

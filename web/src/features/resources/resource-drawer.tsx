@@ -94,7 +94,7 @@ function Content({ applicationId, resource, resources, select }: ContentProps) {
           ["ID", <CopyText key="id" text={resource.id} label="ID" />],
         ]}
       />
-      <Suspense fallback={<Skeleton height={180} />}>
+      <Suspense fallback={<Skeleton height={180} role="status" aria-label="Loading details" />}>
         <ResourceDetails applicationId={applicationId} resourceId={resource.id} />
       </Suspense>
     </Stack>

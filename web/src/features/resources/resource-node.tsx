@@ -4,7 +4,7 @@ import { Handle, Position } from "@xyflow/react";
 import { useEffect, useRef } from "react";
 
 import { StatusIcon } from "../../components/status";
-import { Age } from "../../components/time";
+import { Age, useAge } from "../../components/time";
 import { type StatusDisplay } from "../../display-names";
 import { IconChevronRight } from "../../icons";
 import type { GraphNode, HealthCounts } from "./graph";
@@ -29,6 +29,7 @@ export function ResourceNodeView({ data }: { data: NodeData }) {
   useEffect(() => {
     if (isCurrent && focusRequest > 0) button.current?.focus({ preventScroll: true });
   }, [isCurrent, focusRequest]);
+  const age = useAge(node.resource?.createdAt ?? 0);
   const status = node.resource ? healthDisplay(node.resource.health) : groupStatus(node, data.rootStatus);
   const open = () => (node.members > 0 ? tree.toggle(node.id, !node.expanded) : tree.select(node.id));
   return (
@@ -44,16 +45,16 @@ export function ResourceNodeView({ data }: { data: NodeData }) {
         type="button"
         className={classes.body}
         tabIndex={isCurrent ? 0 : -1}
-        aria-label={describe(node, status)}
+        aria-label={describe(node, age, status)}
         aria-expanded={node.expandable ? node.expanded : undefined}
         title={titleOf(node)}
         onClick={open}
       >
         <KindIcon category={node.parentId === null ? APPLICATION : categoryOf(kindOfNode(node))} />
         <span className={classes.text}>
-          <Name text={nameOf(node)} />
+          <Name text={nameOf(node)} />{" "}
           <span className={classes.kind}>
-            <Caption node={node} />
+            <Caption node={node} age={age} />
           </span>
         </span>
         <StatusIcon status={status} size={17} />
@@ -63,7 +64,7 @@ export function ResourceNodeView({ data }: { data: NodeData }) {
           type="button"
           className={classes.toggle}
           tabIndex={-1}
-          aria-label={`${node.expanded ? "Collapse" : "Expand"} ${nameOf(node)}`}
+          aria-label={toggleLabel(node)}
           data-expanded={node.expanded || undefined}
           onClick={() => tree.toggle(node.id, !node.expanded)}
         >
@@ -93,16 +94,16 @@ function Name({ text }: { text: string }) {
   );
 }
 
-function Caption({ node }: { node: GraphNode }) {
+function Caption({ node, age }: { node: GraphNode; age: string }) {
   if (node.parentId === null) return <>Application</>;
   if (!node.resource) return <>{countsText(node.below)}</>;
   const { kind, createdAt } = node.resource;
   return (
     <>
-      <span className={classes.kindName}>{kind}</span>
-      {createdAt > 0n && (
+      <span className={classes.kindName}>{kind}</span>{" "}
+      {age && (
         <span className={classes.age}>
-          <Age at={createdAt} />
+          <Age at={createdAt} text={age} />
         </span>
       )}
     </>
@@ -117,12 +118,16 @@ function titleOf(node: GraphNode): string {
   return [`${kind} ${namespace ? `${namespace}/` : ""}${name}`, healthDescription.slice(0, 500)].filter(Boolean).join("\n");
 }
 
-function describe(node: GraphNode, status: StatusDisplay): string {
-  if (node.members > 0) return `Group of ${node.members} ${node.label}, ${countsText(node.below)}`;
+/** The accessible name. It begins with the visible text, as people who speak to their computer read it. */
+function describe(node: GraphNode, age: string, status: StatusDisplay): string {
+  if (node.members > 0) return `${nameOf(node)}, ${countsText(node.below)}`;
   const kind = node.resource?.kind ?? "Application";
   const below = node.expandable && !node.expanded ? `, ${total(node.below)} below` : "";
-  return `${kind} ${node.label}, ${status.text}${below}`;
+  return `${[node.label, kind, age].filter(Boolean).join(" ")}, ${status.text}${below}`;
 }
+
+const toggleLabel = (node: GraphNode): string =>
+  node.expanded ? `Collapse ${nameOf(node)}` : `Expand ${nameOf(node)}, ${total(node.below)} below`;
 
 const total = (counts: HealthCounts): number => counts.healthy + counts.unhealthy + counts.unknown;
 

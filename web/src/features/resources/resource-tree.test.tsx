@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { MantineProvider } from "@mantine/core";
-import { cleanup, fireEvent, render, screen, waitFor } from "@testing-library/react";
+import { cleanup, configure, fireEvent, render, screen, waitFor } from "@testing-library/react";
 import { userEvent } from "@testing-library/user-event";
 import { useState } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -8,6 +8,9 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { buildGraph } from "./graph";
 import type { Resource } from "./live-state";
 import ResourceTree from "./resource-tree";
+
+// The module that arranges the tree is loaded by the first test.
+configure({ asyncUtilTimeout: 10_000 });
 
 const resource = (kind: string, name: string, parent = "", health = 1): Resource => ({
   id: `${kind}/${name}`,
@@ -62,37 +65,37 @@ const focused = () => document.activeElement?.getAttribute("aria-label");
 test("every node says its kind, name and health, and a click opens its details", async () => {
   const onSelect = vi.fn();
   render(<Tree onSelect={onSelect} />);
-  expect(await screen.findByRole("button", { name: "Application shop, Unhealthy" })).toBeDefined();
-  fireEvent.click(screen.getByRole("button", { name: "ReplicaSet web-1, Unhealthy" }));
+  expect(await screen.findByRole("button", { name: "shop Application, Unhealthy" })).toBeDefined();
+  fireEvent.click(screen.getByRole("button", { name: "web-1 ReplicaSet, Unhealthy" }));
   expect(onSelect).toHaveBeenCalledExactlyOnceWith("ReplicaSet/web-1");
 });
 
 test("the arrow keys move, open and close, and Enter opens the details", async () => {
   const onSelect = vi.fn();
   render(<Tree onSelect={onSelect} />);
-  (await screen.findByRole("button", { name: "Application shop, Unhealthy" })).focus();
+  (await screen.findByRole("button", { name: "shop Application, Unhealthy" })).focus();
   const press = async (keys: string, label: string) => {
     await userEvent.keyboard(keys);
     await waitFor(() => expect(focused()).toBe(label));
   };
-  await press("{ArrowRight}", "Deployment web, Unhealthy");
-  await press("{ArrowDown}{ArrowDown}", "Pod web-1-0, Unhealthy");
-  await press("{ArrowDown}", "Group of 11 Pod, 11 healthy");
+  await press("{ArrowRight}", "web Deployment, Unhealthy");
+  await press("{ArrowDown}{ArrowDown}", "web-1-0 Pod, Unhealthy");
+  await press("{ArrowDown}", "11 × Pod, 11 healthy");
   await userEvent.keyboard("{Enter}");
   // The tree is arranged anew before its nodes can be reached.
   await screen.findByRole("button", { name: /web-1-5/ });
-  await press("{ArrowRight}", "Pod web-1-1, Healthy");
+  await press("{ArrowRight}", "web-1-1 Pod, Healthy");
   await userEvent.keyboard("{Enter}");
   expect(onSelect).toHaveBeenCalledExactlyOnceWith("Pod/web-1-1");
-  await press("{ArrowLeft}", "Group of 11 Pod, 11 healthy");
+  await press("{ArrowLeft}", "11 × Pod, 11 healthy");
   await userEvent.keyboard("{ArrowLeft}");
   await waitFor(() => expect(screen.queryByRole("button", { name: /web-1-5/ })).toBeNull());
-  await press("{Home}", "Application shop, Unhealthy");
+  await press("{Home}", "shop Application, Unhealthy");
 });
 
 test("one node only is in the order of the Tab key", async () => {
   render(<Tree onSelect={() => {}} />);
-  await screen.findByRole("button", { name: "Application shop, Unhealthy" });
+  await screen.findByRole("button", { name: "shop Application, Unhealthy" });
   const nodes = screen.getAllByRole("button", { name: /healthy$/i });
   expect(nodes.filter((node) => node.tabIndex === 0)).toHaveLength(1);
 });

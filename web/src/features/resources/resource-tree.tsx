@@ -46,7 +46,9 @@ const NODES_FOR_MAP = 24;
 
 export default function ResourceTree(props: ResourceTreeProps) {
   const placed = useLayout(props.graph, props.part);
-  if (!placed) return <div className={classes.frame} style={{ height: HEIGHT.min }} aria-busy="true" />;
+  if (!placed) {
+    return <div className={classes.frame} style={{ height: HEIGHT.min }} role="status" aria-label="Loading the tree" />;
+  }
   return (
     <ReactFlowProvider>
       <Picture {...props} placed={placed} />

@@ -28,7 +28,7 @@ export function ResourceDetails({ applicationId, resourceId }: ResourceDetailsPr
       </Alert>
     );
   }
-  if (isPending || !data) return <Skeleton height={180} aria-label="Loading details" />;
+  if (isPending || !data) return <Skeleton height={180} role="status" aria-label="Loading details" />;
   return (
     <Stack gap="sm">
       {error && (
