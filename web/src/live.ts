@@ -232,7 +232,7 @@ function waitUntilVisible(signal: AbortSignal): Promise<void> {
 }
 
 /** Also returns when `signal` is aborted. */
-function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) { resolve(); return; }
     const timer = setTimeout(resolve, milliseconds);

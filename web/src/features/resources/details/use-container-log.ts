@@ -4,6 +4,7 @@
 import { useEffect, useReducer } from "react";
 
 import { consoleClient } from "../../../api";
+import { sleep } from "../../../live";
 import { appendLines, type ContainerLogLine, detailsError, isFinal, lastTime } from "./container-log";
 
 export interface ContainerLog {
@@ -85,15 +86,4 @@ export function useContainerLog(
     return () => closed.abort();
   }, [applicationId, resourceId, container, previous]);
   return log;
-}
-
-/** Also returns when `signal` is aborted. */
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
