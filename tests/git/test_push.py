@@ -33,7 +33,9 @@ async def mirrors(tmp_path: Path, clone: Clone) -> AsyncIterator[Mirrors]:
 
 async def commit(mirrors: Mirrors, clone: Clone, files: dict[str, bytes], message: str = "Update") -> str:
     head = await mirrors.head(clone.remote, "main")
-    return await mirrors.commit_files(clone.remote, head, files, message)
+    entries = await mirrors.find_entries(clone.remote, head, list(files))
+    contents = {path: (entries[path].mode, content) for path, content in files.items()}
+    return await mirrors.commit_files(clone.remote, head, contents, message)
 
 
 async def test_only_the_named_files_change(mirrors: Mirrors, clone: Clone) -> None:

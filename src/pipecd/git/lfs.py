@@ -72,7 +72,7 @@ def read_pointer(file: Path, path: str, place: Place) -> Pointer | None:
     if file.stat().st_size > MAX_POINTER_SIZE:
         return None
     data = file.read_bytes()
-    if not _VERSION.match(data):
+    if not is_pointer(data):
         return None
     text = data.decode(errors="replace").replace("\r\n", "\n")
     oid, size = _OID.search(text), _SIZE.search(text)
@@ -87,6 +87,10 @@ def read_pointer(file: Path, path: str, place: Place) -> Pointer | None:
             place=place,
         )
     return Pointer(path, oid[1], int(size[1]))
+
+
+def is_pointer(content: bytes) -> bool:
+    return _VERSION.match(content) is not None
 
 
 def is_excluded(path: str, config: Mapping[str, str]) -> bool:

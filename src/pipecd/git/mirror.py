@@ -149,6 +149,15 @@ class Mirrors:
             created_at=int(seconds),
         )
 
+    async def ensure_commit(self, remote: str, commit: str) -> bool:
+        """Fetch if the mirror lacks the commit, which another process may know already. Whether it did."""
+        try:
+            await self.commit(remote, commit, "")
+        except NotFound:
+            await self.fetch(remote)
+            return True
+        return False
+
     async def changed_files(self, remote: str, old: str, new: str) -> list[str]:
         """All paths that differ between two commits; a renamed file is listed under both names."""
         output = await self._git_in_mirror(
@@ -233,8 +242,10 @@ class Mirrors:
         async with self._local:
             return await merge_commits(self.path(remote), base, head, self._env)
 
-    async def commit_files(self, remote: str, parent: str, files: Mapping[str, bytes], message: str) -> str:
-        """A commit on `parent` in which existing `files` have other contents, only in this mirror."""
+    async def commit_files(
+        self, remote: str, parent: str, files: Mapping[str, tuple[str, bytes]], message: str
+    ) -> str:
+        """A commit on `parent`, only in this mirror, in which `files` have these modes and contents."""
         async with self._local:
             return await commit_files(self.path(remote), parent, files, message, self._env)
 

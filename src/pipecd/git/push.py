@@ -29,28 +29,22 @@ _MAX_REASON_LENGTH = 1000
 
 
 async def commit_files(
-    mirror: Path, parent: str, files: Mapping[str, bytes], message: str, env: Mapping[str, str]
+    mirror: Path, parent: str, files: Mapping[str, tuple[str, bytes]], message: str, env: Mapping[str, str]
 ) -> str:
-    """The hash of a new commit on `parent` in which existing `files` have other contents; modes stay.
+    """The hash of a new commit on `parent` in which `files` have these modes and contents.
 
     No branch points at the commit.
     """
     git_dir = ("--git-dir", str(mirror))
     with TemporaryDirectory(prefix="index-", dir=mirror) as directory:
-        env = {**env, "GIT_INDEX_FILE": str(Path(directory) / "index"), "GIT_LITERAL_PATHSPECS": "1"}
+        env = {**env, "GIT_INDEX_FILE": str(Path(directory) / "index")}
         await git(*git_dir, "read-tree", parent, env=env)
-        for path, content in files.items():
+        entries = ""
+        for path, (mode, content) in files.items():
             blob = await git(*git_dir, "hash-object", "-w", "--stdin", env=env, stdin=content)
-            mode = await git(*git_dir, "ls-tree", "-z", "--full-tree", parent, "--", path, env=env)
-            entry = f"{mode.split(maxsplit=1)[0].decode()} {blob.decode().strip()}\t{path}\0"
-            await git(
-                *git_dir,
-                "update-index",
-                "-z",
-                "--index-info",
-                env=env,
-                stdin=entry.encode(errors="surrogateescape"),
-            )
+            entries += f"{mode} {blob.decode().strip()}\t{path}\0"
+        stdin = entries.encode(errors="surrogateescape")
+        await git(*git_dir, "update-index", "-z", "--index-info", env=env, stdin=stdin)
         tree = await git(*git_dir, "write-tree", env=env)
         arguments = ("commit-tree", tree.decode().strip(), "-p", parent, "-F", "-")
         commit = await git(*git_dir, *arguments, env=env, stdin=message.encode())

@@ -5,6 +5,7 @@ names its events in trailers: after a restart, or when another agent was faster,
 """
 
 import asyncio
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pipecd.edits.json_text import set_json
 from pipecd.edits.pattern_text import set_matches
 from pipecd.edits.yaml_text import set_yaml
 from pipecd.errors import ConfigError, Place, Refused
+from pipecd.git.lfs import is_pointer
 from pipecd.git.mirror import MAX_FILE_SIZE, Entry, Mirrors
 from pipecd.model.deployment import TRACE_TRAILER
 from pipecd.model.event import Event, EventOutcome, EventResult
@@ -26,7 +28,6 @@ from pipecd.templates import render
 EVENT_TRAILER, SEARCHED_COMMITS = "Pipecd-Event", 200
 #: In characters.
 MAX_SUBJECT_VALUE, MAX_MESSAGE_LENGTH, MAX_TRAILER_LENGTH = 100, 32_768, 1_000
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,9 @@ class Written:
 
 @dataclass
 class _Files:
-    """The texts of files at a commit, or why a file cannot be changed."""
+    """The texts and modes of files at a commit, or why a file cannot be changed."""
 
+    modes: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     errors: dict[str, Refused] = field(default_factory=dict)
 
@@ -76,7 +78,7 @@ async def write_events(mirrors: Mirrors, remote: str, base: str, tasks: Sequence
     for message, group in _groups(remaining).items():
         changes = await asyncio.to_thread(_change_files, files, group, results)
         if changes.files:
-            contents = {path: text.encode() for path, text in changes.files.items()}
+            contents = {path: (files.modes[path], text.encode()) for path, text in changes.files.items()}
             text = commit_message(message, [task.event for task in changes.tasks])
             tip = await mirrors.commit_files(remote, tip, contents, text)
             changed |= {task.key for task in changes.tasks}
@@ -90,7 +92,7 @@ async def _load_files(mirrors: Mirrors, remote: str, commit: str, tasks: Sequenc
     entries = await mirrors.find_entries(remote, commit, paths)
     hashes = sorted({entry.hash for entry in entries.values() if entry.is_file})
     contents = await mirrors.read_blobs(remote, hashes)
-    files = _Files()
+    files = _Files(modes={path: entry.mode for path, entry in entries.items()})
     for path in paths:
         try:
             files.texts[path] = _decode(path, entries.get(path), contents)
@@ -105,13 +107,7 @@ def _paths(watch: Watch) -> list[str]:
 
 def _path(watch: Watch, replacement: Replacement) -> str:
     """From the root of the repository; `config` refuses paths that leave the directory."""
-    parts: list[str] = [part for part in watch.directory.split("/") if part]
-    for part in replacement.file.split("/"):
-        if part == "..":
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
+    return posixpath.normpath(posixpath.join(watch.directory, replacement.file))
 
 
 def _decode(path: str, entry: Entry | None, contents: Mapping[str, bytes]) -> str:
@@ -122,7 +118,7 @@ def _decode(path: str, entry: Entry | None, contents: Mapping[str, bytes]) -> st
     content = contents.get(entry.hash)
     if content is None:
         raise Refused(f"the file has more than {MAX_FILE_SIZE >> 20} MiB", place=Place(path))
-    if content.startswith(_LFS_POINTER):
+    if is_pointer(content):
         raise Refused("the file is stored in Git LFS", remedy="store it in Git", place=Place(path))
     try:
         return content.decode()

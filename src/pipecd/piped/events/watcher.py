@@ -26,6 +26,7 @@ from pipecd.piped.settings import EventSettings
 from pipecd.piped.source.heads import Head, Heads
 from pipecd.piped.source.weblinks import commit_url
 from pipecd.piped.trigger.discovery import config_path
+from pipecd.remotes import same_repository
 
 log = structlog.get_logger()
 
@@ -59,10 +60,11 @@ class EventWatcher:
         self._results: dict[ResultKey, EventResult] = {}
         self._reported = BoundedDict[str, None](MAX_REPORTED)
 
-    def check_soon(self) -> None:
-        """Events were registered."""
-        for wake in self._wakes.values():
-            wake()
+    def check_soon(self, remote: str = "") -> None:
+        """Events were registered; or `remote` was pushed to, if given."""
+        for repo_id, wake in self._wakes.items():
+            if not remote or same_repository(remote, self._heads.repositories[repo_id].remote):
+                wake()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -187,7 +189,7 @@ class EventWatcher:
         if written.tip == base:
             return written
         if expected:
-            await self._ensure(remote, expected)
+            await self._mirrors.ensure_commit(remote, expected)
             proposed = await write_events(self._mirrors, remote, expected, tasks)
             if proposed.tip == expected:
                 return proposed
@@ -199,15 +201,8 @@ class EventWatcher:
         if branch == head.repository.branch:
             return head.commit.hash
         commit = await self._mirrors.head(head.repository.remote, branch)
-        await self._ensure(head.repository.remote, commit)
+        await self._mirrors.ensure_commit(head.repository.remote, commit)
         return commit
-
-    async def _ensure(self, remote: str, commit: str) -> None:
-        """Fetch `commit` if the mirror does not have it."""
-        try:
-            await self._mirrors.commit(remote, commit, "")
-        except PipecdError:
-            await self._mirrors.fetch(remote)
 
     async def _find_branch(self, remote: str, branch: str) -> str:
         """The head of a branch; empty if it does not exist."""
@@ -236,14 +231,13 @@ class EventWatcher:
         if self._watches.keys() != self._wakes.keys():
             # The watches of a repository that was not read yet are unknown.
             return
+        watching: dict[str, list[tuple[str, str]]] = {}
+        for repo_id, watches in self._watches.items():
+            for watch in watches:
+                watching.setdefault(watch.key, []).append((repo_id, watch.id))
         finished = []
         for event in events:
-            keys = [
-                (repo_id, watch.id, event.id)
-                for repo_id, watches in self._watches.items()
-                for watch in watches
-                if watch.key == event.key
-            ]
+            keys = [(repo_id, watch_id, event.id) for repo_id, watch_id in watching.get(event.key, ())]
             results = [self._results[key] for key in keys if key in self._results]
             if keys and len(results) == len(keys):
                 finished.append((event.id, combine_results(results)))

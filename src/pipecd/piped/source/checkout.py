@@ -71,10 +71,7 @@ class Sources:
 
     async def _ensure_commit(self, remote: str, commit: str) -> None:
         """Fetch if the mirror lacks the commit: a process with another disk may have triggered it."""
-        try:
-            await self.mirrors.commit(remote, commit, "")
-        except NotFound:
-            await self.mirrors.fetch(remote)
+        if await self.mirrors.ensure_commit(remote, commit):
             await self._check_commit(remote, commit)
 
     async def _check_commit(self, remote: str, commit: str) -> None:
