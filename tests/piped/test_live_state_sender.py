@@ -11,7 +11,7 @@ import pytest
 from pipecd.controlplane.records.live_state import apply_events
 from pipecd.errors import PipecdError
 from pipecd.model.resource import Health, Resource
-from pipecd.piped.observe.live_state_sender import MAX_EVENTS, RESEND_INTERVAL, LiveStateSender
+from pipecd.piped.observe.live_state_sender import MAX_EVENTS, RESEND_INTERVAL, LiveStateSender, digest_of
 from pipecd.schema.agent.live_state_pb2 import (
     ReportApplicationLiveStateEventsResponse,
     ReportApplicationLiveStateResponse,
@@ -62,7 +62,7 @@ class ControlPlane:
     async def send(self, resources: Sequence[Resource]) -> list[str]:
         """Returns the calls that were made."""
         before = len(self.calls.calls)
-        await self.sender.send(APPLICATION, resources)
+        await self.sender.send(APPLICATION, resources, digest_of(APPLICATION, resources))
         return [name for name, _ in self.calls.calls[before:]]
 
     def content(self) -> tuple[Any, Any]:
@@ -154,8 +154,8 @@ async def test_versions_increase_also_when_the_clock_is_set_back(plane: ControlP
 
 async def test_kinds_without_events_are_sent_as_a_whole(plane: ControlPlane) -> None:
     ecs = replace(APPLICATION, kind="ECS")
-    await plane.sender.send(ecs, pods(4))
-    await plane.sender.send(ecs, pods(3))
+    await plane.sender.send(ecs, pods(4), digest_of(ecs, pods(4)))
+    await plane.sender.send(ecs, pods(3), digest_of(ecs, pods(3)))
     assert [name for name, _ in plane.calls.calls] == [SNAPSHOT, SNAPSHOT]
 
 

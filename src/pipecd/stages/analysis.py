@@ -52,6 +52,8 @@ LATEST_RESULT = "latest-analysis"
 MAX_CHECKS, MAX_WHY, MAX_QUERY = 30, 300, 1000
 #: Characters of a sentence about an HTTP answer's body.
 _MAX_EXCERPT = 100
+#: Fields of `Tally` that are stored.
+_COUNTS = ("passed", "failed", "no_data", "inconclusive", "errors_in_row")
 _TEMPLATE_SUFFIXES = (".yaml", ".yml", ".json")
 PRIMARY, CANARY, BASELINE = "primary", "canary", "baseline"
 
@@ -390,10 +392,7 @@ def _encode(state: State) -> str:
 
     entries = {
         key: {
-            **{
-                name: getattr(tally, name)
-                for name in ("passed", "failed", "no_data", "inconclusive", "errors_in_row")
-            },
+            **{name: getattr(tally, name) for name in _COUNTS},
             "query": state.queries.get(key, ""),
             "checks": [check(value) for value in state.checks.get(key, ())],
         }
@@ -407,9 +406,7 @@ def _decode(text: str) -> State:
     tallies, checks, queries = {}, {}, {}
     for key, entry in stored["entries"].items():
         checks[key] = [Check(**{**check, "verdict": Verdict(check["verdict"])}) for check in entry["checks"]]
-        counts = {
-            name: entry[name] for name in ("passed", "failed", "no_data", "inconclusive", "errors_in_row")
-        }
+        counts = {name: entry[name] for name in _COUNTS}
         tallies[key] = Tally(**counts, last=checks[key][-1] if checks[key] else None)
         queries[key] = entry["query"]
     return State(

@@ -21,7 +21,7 @@ from pipecd.model.notification import (
 )
 from pipecd.model.resource import Health, Resource, aggregate_health
 from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
-from pipecd.piped.observe.live_state_sender import LiveStateSender
+from pipecd.piped.observe.live_state_sender import LiveStateSender, digest_of
 from pipecd.piped.observe.schedule import MAX_TICK, ApplicationScheduler, CheckLimits, find_platform
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
@@ -145,13 +145,14 @@ class LiveStateReporter:
             self._notify(event)
 
     async def _send(self, application: Application, resources: Sequence[Resource]) -> None:
-        if self._sender.differs(application, resources):
+        whole = digest_of(application, resources)
+        if self._sender.differs(application, whole):
             self._idle_factor.pop(application.id, None)
             self._observation_requests.mark_changed(application)
         else:
             factor = 2 * self._idle_factor.get(application.id, 1)
             self._idle_factor[application.id] = min(MAX_IDLE_FACTOR, factor)
-        await self._sender.send(application, resources)
+        await self._sender.send(application, resources, whole)
 
     def _prune(self, applications: Collection[str]) -> None:
         self._observation_requests.prune(applications)

@@ -42,15 +42,14 @@ class LiveStateSender:
         self._client, self._clock = client, clock
         self._sent: dict[str, _Sent] = {}
 
-    def differs(self, application: Application, resources: Sequence[Resource]) -> bool:
-        """Whether the state differs from the one that was sent."""
+    def differs(self, application: Application, whole: bytes) -> bool:
+        """Whether the state differs from the one that was sent. `whole` is its `digest_of`."""
         sent = self._sent.get(application.id)
-        return sent is None or sent.whole != _digest(application, resources)
+        return sent is None or sent.whole != whole
 
-    async def send(self, application: Application, resources: Sequence[Resource]) -> None:
+    async def send(self, application: Application, resources: Sequence[Resource], whole: bytes) -> None:
         """Send what the control plane does not have. Raises PipecdError."""
-        sent = self._sent.get(application.id)
-        whole, now = _digest(application, resources), self._clock.monotonic()
+        sent, now = self._sent.get(application.id), self._clock.monotonic()
         age = now - sent.snapshot_at if sent else math.inf
         if sent and sent.whole == whole and age < RESEND_INTERVAL:
             return
@@ -114,7 +113,7 @@ def _changes(
     return changed, [uid for uid in before if uid not in after]
 
 
-def _digest(application: Application, resources: Sequence[Resource]) -> bytes:
+def digest_of(application: Application, resources: Sequence[Resource]) -> bytes:
     snapshot = snapshot_to(application, resources, now=1)
     return hashlib.sha256(snapshot.SerializeToString(deterministic=True)).digest()
 
