@@ -36,9 +36,6 @@ from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.virtual_clock import VirtualClock
 
 TEAM, LABELS = "team", {"env": "dev"}
-SETTINGS = Settings(
-    agent_requests=AgentRequestSettings(answer_timeout=0.5, log_heartbeat_interval=0.05, max_per_piped=2)
-)
 Failure = AnswerResourceRequestRequest.Failure
 GET, LOG = ProjectRBACPolicy.GET, ProjectRBACResource.CONTAINER_LOG
 Answer = Callable[[ResourceRequest], AnswerResourceRequestRequest]
@@ -114,9 +111,13 @@ class Plane:
 
 
 @pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
+async def plane(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Plane]:
+    """The parameter is how long an answer of an agent is waited for (seconds)."""
+    limits = AgentRequestSettings(
+        answer_timeout=getattr(request, "param", 15.0), log_heartbeat_interval=0.05, max_per_piped=2
+    )
     async with (
-        control_plane(tmp_path, settings=SETTINGS) as running,
+        control_plane(tmp_path, settings=Settings(agent_requests=limits)) as running,
         aio.insecure_channel(running.address) as channel,
     ):
         store = running.server.services.store
@@ -188,6 +189,7 @@ async def test_without_an_agent_that_answers_a_sentence_comes_at_once(plane: Pla
         assert (await failure(plane.follow().read()))[0] == "UNIMPLEMENTED"
 
 
+@pytest.mark.parametrize("plane", [0.5], indirect=True)
 async def test_a_silent_agent_is_waited_for_with_a_limit(plane: Plane) -> None:
     async with plane.connected() as received:
         code, text = await failure(plane.see())

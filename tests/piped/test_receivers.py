@@ -340,11 +340,12 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
 def in_killed_process(work: Callable[[], None]) -> None:
     """Runs `work` in a process of its own, which is expected to be killed."""
     if not (child := os.fork()):
+        signal.alarm(60)
         with suppress(BaseException):
             work()
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), "the process was not killed"
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, "the process was not killed"
 
 
 @pytest.mark.parametrize("point", ["emitted", "sending", "sent"])

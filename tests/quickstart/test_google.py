@@ -1,6 +1,7 @@
 """`pipecd quickstart --google-emulator`: Cloud Run applications on an emulated Google Cloud."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,10 @@ def test_the_emulator_continues_with_its_state(tmp_path: Path) -> None:
         assert httpx.post(url + path, json=manifest).status_code == 401
         assert httpx.post(url + path, json=manifest, headers=headers).status_code == 200
     with serve_from(file, 0) as url:
+        deadline = time.monotonic() + 60
         while "traffic" not in httpx.get(f"{url}{path}/web", headers=headers).json()["status"]:
-            pass
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
     with serve_from(file, 0) as url:
         assert httpx.get(f"{url}/web").text.endswith("image web:v1\n")
         assert httpx.get(f"{url}/other").status_code == 404

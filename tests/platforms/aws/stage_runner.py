@@ -11,7 +11,7 @@ during the call.
 import asyncio
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -115,10 +115,11 @@ class AwsRunner:
         killer: Killer | None = None,
         calls: int = MAX_CALLS,
         limit: int = 0,
+        until: Callable[[], bool] = lambda: False,
         stage_id: str = "",
         **options: Any,
     ) -> Outcome:
-        """The stage's final outcome or, if it is cancelled after `calls` calls, the last one.
+        """The final outcome or, if it is cancelled after `calls` calls or once `until` holds, the last one.
 
         `limit`: how many calls the stage may need, if more than `MAX_CALLS`.
         """
@@ -137,6 +138,8 @@ class AwsRunner:
             if not isinstance(outcome, Again):
                 return outcome
             self.waited += max(outcome.after, self.seconds_per_call)
+            if until():
+                return outcome
         assert calls < MAX_CALLS and not limit, f"{name} did not end: {outcome}"
         assert outcome is not None
         return outcome

@@ -154,9 +154,14 @@ async def test_the_live_tree_follows_the_cluster(cluster: Cluster, namespace: st
             }
             container = {"name": "web", "image": "web:nopull"}
             patch(web, {"spec": {"template": {"spec": {"containers": [container]}}}})
-            state = await follow(lambda state: state.health_status == ApplicationLiveStateSnapshot.OTHER)
-            reasons = [resource.health_description for resource in state.kubernetes.resources]
-            assert any("pulling image web:nopull" in reason or "ErrImagePull" in reason for reason in reasons)
+
+            def cannot_pull(state: ApplicationLiveStateSnapshot) -> bool:
+                reasons = [resource.health_description for resource in state.kubernetes.resources]
+                return state.health_status == ApplicationLiveStateSnapshot.OTHER and any(
+                    "pulling image web:nopull" in reason or "ErrImagePull" in reason for reason in reasons
+                )
+
+            await follow(cannot_pull)
             cluster.request(settings, {}, method="DELETE")
             await follow(lambda state: "ConfigMap" not in kinds(state))
             patch(web, {"spec": {"replicas": 0}})

@@ -23,7 +23,7 @@ from tests.platforms.kubernetes.stage_runner import Shop
 from tests.platforms.kubernetes.test_permissions import provider_with
 
 #: For `helm --wait`. Simulated pods are ready within a second.
-WAIT = ("--wait", "--timeout=30s")
+WAIT = ("--wait", "--timeout=180s")
 Helm = Callable[..., str]
 
 

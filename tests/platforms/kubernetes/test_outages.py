@@ -126,9 +126,10 @@ async def test_an_outage_pauses_only_its_cluster_and_loses_nothing(
         # An application on both is deployed where that is possible, and waits for the other cluster.
         routes = [{"provider": {"name": "away"}, "match": {"name": "remote"}}]
         both = here.runner(here.commit(config_map("local"), config_map("remote"), resourceRoutes=routes))
-        await both.run("K8S_SYNC", calls=6)
+        waits = "away: the API server https://127.0.0.1"
+        await both.run("K8S_SYNC", until=lambda: "".join(both.log.lines[-1:]).startswith(waits))
         assert here.get("configmaps", "local") is not None
-        assert both.log.lines[-1].startswith("away: the API server https://127.0.0.1")
+        assert both.log.lines[-1].startswith(waits)
 
         await asyncio.to_thread(outage.end)
         assert_succeeded(await running.run("K8S_SYNC"))
