@@ -36,6 +36,11 @@ class Providers:
             provider.name: decode_provider(provider.type, provider.config, document, index)
             for index, provider in enumerate(spec.analysis_providers)
         }
+        self._google = {
+            name: cloud_monitoring.credentials_of(config)
+            for name, config in self._configs.items()
+            if isinstance(config, CloudMonitoringConfig)
+        }
 
     async def points(self, provider: str, query: str, start: float, end: float) -> Sequence[Point]:
         match config := self._find(provider):
@@ -46,7 +51,7 @@ class Providers:
             case DatadogConfig():
                 return await datadog.query(config, query, start, end)
             case CloudMonitoringConfig():
-                return await cloud_monitoring.query_range(config, query, start, end)
+                return await cloud_monitoring.query_range(config, self._google[provider], query, start, end)
             case CloudWatchConfig():
                 return await cloudwatch.query(config, query, start, end)
         raise AssertionError(config)

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipecd.analysis.http import json_answer, read_secret, request
+from pipecd.analysis.http import json_answer, request
 from pipecd.config.analysis import DatadogConfig
+from pipecd.config.named_file import read_named_file
+from pipecd.config.piped import decode_base64
 from pipecd.errors import Refused
 from pipecd.model.analysis import Point
 
@@ -13,8 +15,10 @@ async def query(config: DatadogConfig, query: str, start: float, end: float) -> 
     site = config.address.rstrip("/")
     base = site if site.startswith(("http://", "https://")) else f"https://api.{site}"
     headers = {
-        "DD-API-KEY": read_secret(config.api_key_file, config.api_key_data),
-        "DD-APPLICATION-KEY": read_secret(config.application_key_file, config.application_key_data),
+        "DD-API-KEY": _key(config.api_key_file, config.api_key_data, "apiKey"),
+        "DD-APPLICATION-KEY": _key(
+            config.application_key_file, config.application_key_data, "applicationKey"
+        ),
     }
     params = {"from": str(int(start)), "to": str(int(end)), "query": query}
     answer = await request("GET", f"{base}/api/v1/query", headers=headers, params=params)
@@ -31,3 +35,9 @@ async def query(config: DatadogConfig, query: str, start: float, end: float) -> 
         ]
     except (AttributeError, TypeError, ValueError) as error:
         raise Refused("Datadog sent values that are no numbers", remedy="correct the query") from error
+
+
+def _key(file: str, data: str, name: str) -> str:
+    if data:
+        return decode_base64(data, f"{name}Data of an analysis provider").strip()
+    return read_named_file(file, f"{name}File of an analysis provider")

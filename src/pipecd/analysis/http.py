@@ -3,11 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pipecd.config.piped import decode_base64
-from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.certificates import tls_context
+from pipecd.errors import Refused, Temporary
 from pipecd.secrets import strip_credentials
 
 #: Of an answer (bytes).
@@ -38,9 +37,12 @@ async def request(
 
     if not url.startswith(("http://", "https://")):
         raise Refused(f"{url[:200]!r} is not an http or https URL", remedy="correct the URL")
+    context = await tls_context()
     try:
         async with (
-            httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, max_redirects=10) as client,
+            httpx.AsyncClient(
+                timeout=_TIMEOUT, follow_redirects=True, max_redirects=10, verify=context
+            ) as client,
             client.stream(method, url, headers=headers, params=params, data=data, auth=auth) as response,
         ):
             body = bytearray()
@@ -81,20 +83,6 @@ def _words(content: Any) -> str:
         return ", ".join(map(str, errors))
     error = content.get("error") or content.get("message") or ""
     return str(error.get("message", error) if isinstance(error, Mapping) else error)
-
-
-def read_secret(file: str, data: str = "") -> str:
-    """The content of a file, or of base64 `data`, without white space around it. Raises ConfigError."""
-    if data:
-        return decode_base64(data, "a key of an analysis provider").strip()
-    try:
-        return Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(
-            f"the file {file} of an analysis provider cannot be read: {reason}",
-            remedy="correct its path in spec.analysisProviders of the agent, or mount the file",
-        ) from error
 
 
 def _host(url: str) -> str:

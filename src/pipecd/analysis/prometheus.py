@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipecd.analysis.http import json_answer, read_secret, request
+from pipecd.analysis.http import json_answer, request
 from pipecd.config.analysis import PrometheusConfig
+from pipecd.config.named_file import read_named_file
 from pipecd.errors import Refused, Temporary
 from pipecd.model.analysis import Point
 
@@ -23,10 +24,17 @@ def credentials(config: PrometheusConfig) -> tuple[Mapping[str, str], tuple[str,
     """Headers and basic authentication. Raises ConfigError."""
     headers = dict(config.headers)
     if config.bearer_token_file:
-        headers["Authorization"] = f"Bearer {read_secret(config.bearer_token_file)}"
+        headers["Authorization"] = f"Bearer {_content(config.bearer_token_file, 'bearerTokenFile')}"
     if config.username_file and config.password_file:
-        return headers, (read_secret(config.username_file), read_secret(config.password_file))
+        return headers, (
+            _content(config.username_file, "usernameFile"),
+            _content(config.password_file, "passwordFile"),
+        )
     return headers, None
+
+
+def _content(path: str, key: str) -> str:
+    return read_named_file(path, f"{key} of an analysis provider")
 
 
 async def query_range_at(

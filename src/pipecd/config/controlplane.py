@@ -22,6 +22,7 @@ from pipecd.config.decode import (
     normalize_keys,
 )
 from pipecd.config.document import Document, parse_kind
+from pipecd.config.named_file import read_named_file
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError, Place
 
@@ -163,7 +164,7 @@ class WebhookSource(StrictModel):
 
     def read(self) -> str:
         """The secret, from the configuration or its file."""
-        return self.secret or read_file(self.secret_file, "spec.webhooks.secretFile")
+        return self.secret or read_named_file(self.secret_file, "spec.webhooks.secretFile")
 
 
 class Keys(StrictModel):
@@ -279,20 +280,9 @@ def database_url(spec: ControlPlaneSpec) -> str:
     login = ""
     if server.username_file:
         # Generated passwords may contain characters that are reserved in URLs.
-        login = quote(read_file(server.username_file, "spec.datastore.config.usernameFile"), safe="")
+        login = quote(read_named_file(server.username_file, "spec.datastore.config.usernameFile"), safe="")
         if server.password_file:
-            password = read_file(server.password_file, "spec.datastore.config.passwordFile")
+            password = read_named_file(server.password_file, "spec.datastore.config.passwordFile")
             login += ":" + quote(password, safe="")
         login += "@"
     return f"postgresql+asyncpg://{login}{rest.rstrip('/')}/{server.database}"
-
-
-def read_file(path: str, key: str) -> str:
-    """The file's content without surrounding whitespace. Raises ConfigError, which names `key`."""
-    try:
-        return Path(path).read_text().strip()
-    except OSError as error:
-        raise ConfigError(
-            f"{key}: {path} cannot be read: {error.strerror}",
-            remedy="specify a file that the server can read",
-        ) from error

@@ -460,7 +460,12 @@ _Dumper.add_representer(
 
 def secret_values(text: str, file: str) -> list[str]:
     """All secrets in the file, verbatim and base64-decoded, for redaction."""
-    secrets = _find_secrets(parse(text, file).spec)
+    return secrets_in(parse(text, file).spec)
+
+
+def secrets_in(value: Any) -> list[str]:
+    """The values of keys that are named like secrets, verbatim and base64-decoded."""
+    secrets = _find_secrets(value)
     return [*secrets, *(plain for value in secrets if (plain := _try_decode(value)))]
 
 

@@ -9,8 +9,9 @@ import structlog
 
 from pipecd import controlplane
 from pipecd.config import controlplane as config
-from pipecd.config.controlplane import ControlPlaneSpec, read_file
+from pipecd.config.controlplane import ControlPlaneSpec
 from pipecd.config.flags import LOG_LEVEL_HELP
+from pipecd.config.named_file import read_named_file
 from pipecd.controlplane import Options
 from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.rpc.grpc_server import Tls
@@ -140,7 +141,7 @@ def hash_password_command(password: str) -> None:
 
 
 def _load_spec(path: Path) -> ControlPlaneSpec:
-    text = read_file(str(path), "--config-file")
+    text = read_named_file(str(path), "--config-file")
     document = config.read_document(text, str(path))
     spec = config.decode_spec(document)
     for place, reason in config.find_keys_without_effect(document):

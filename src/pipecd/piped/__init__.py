@@ -184,7 +184,7 @@ def _loops(
     def on_repository_change(remote: str) -> None:
         components.trigger_loop.schedule_check(remote)
         discovery_wake()
-        components.event_watcher.check_soon()
+        components.event_watcher.check_soon(remote)
 
     handlers = ChangeHandlers(
         applications=wakes.applications,

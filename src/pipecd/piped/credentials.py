@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipecd.config.piped import PipedSpec, decode_base64
+from pipecd.config.piped import PipedSpec, decode_base64, secrets_in
 from pipecd.errors import ConfigError, Place
 from pipecd.git.credentials import Credentials
 
@@ -56,6 +56,7 @@ def _read_ssh_key(file: str, key: str) -> str:
 def configured_secrets(spec: PipedSpec) -> Iterator[str]:
     """Every secret that is written in the configuration file itself."""
     yield from _secrets(spec)
+    yield from secrets_in([provider.config for provider in spec.analysis_providers])
 
 
 def _secrets(value: Any) -> Iterator[str]:

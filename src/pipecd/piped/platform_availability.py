@@ -4,13 +4,15 @@ A platform that is missing concerns its applications alone: each shows what to i
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
+from pydantic import BaseModel
 
+from pipecd.config.analysis import PROVIDER_CONFIGS
 from pipecd.config.decode import decode
 from pipecd.config.document import Document
-from pipecd.config.piped import PipedSpec
+from pipecd.config.piped import AnalysisProvider, PipedSpec, PlatformProvider
 from pipecd.errors import ConfigError
 from pipecd.model.application import plugin_of_kind
 from pipecd.platforms.registry import installed_platforms, load_platforms
@@ -36,20 +38,27 @@ def check_provider_types(spec: PipedSpec) -> None:
 
 
 def check_provider_configs(spec: PipedSpec, document: Document) -> None:
-    """Raises ConfigError for the `config` of a provider that its platform refuses.
+    """Raises ConfigError for the `config` of a provider that its platform, or its analysis service, refuses.
 
     `spec` was decoded from `document`. A provider whose platform is missing is not checked.
     """
     platforms = load_platforms({provider.type for provider in spec.providers})
-    lists = {"platformProviders": spec.platform_providers, "cloudProviders": spec.cloud_providers}
-    for key, providers in lists.items():
+    models = {kind: platform.provider for kind, platform in platforms.items()}
+    lists: Sequence[
+        tuple[str, str, Sequence[PlatformProvider | AnalysisProvider], Mapping[str, type[BaseModel]]]
+    ] = (
+        ("platform", "platformProviders", spec.platform_providers, models),
+        ("platform", "cloudProviders", spec.cloud_providers, models),
+        ("analysis", "analysisProviders", spec.analysis_providers, PROVIDER_CONFIGS),
+    )
+    for what, key, providers, types in lists:
         for index, provider in enumerate(providers):
-            if platform := platforms.get(provider.type):
+            if model := types.get(provider.type):
                 try:
-                    decode(platform.provider, provider.config, document, ("spec", key, index, "config"))
+                    decode(model, provider.config, document, ("spec", key, index, "config"))
                 except ConfigError as error:
-                    what = f"the platform provider {provider.name} is wrong: {error.what}"
-                    raise ConfigError(what, remedy=error.remedy, place=error.place) from error
+                    text = f"the {what} provider {provider.name} is wrong: {error.what}"
+                    raise ConfigError(text, remedy=error.remedy, place=error.place) from error
 
 
 def log_platforms(spec: PipedSpec) -> None:

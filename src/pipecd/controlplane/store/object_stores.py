@@ -17,8 +17,8 @@ from pipecd.config.controlplane import (
     MinioConfig,
     S3Config,
     filestore,
-    read_file,
 )
+from pipecd.config.named_file import read_named_file
 from pipecd.errors import ConfigError, Temporary
 
 _KEY = "spec.filestore.config"
@@ -111,15 +111,15 @@ def _create_bucket(store: S3Store, config: MinioConfig) -> None:
 def _gcs(config: GCSConfig) -> GCSStore:
     if not config.credentials_file:
         return GCSStore(config.bucket)
-    key = read_file(config.credentials_file, f"{_KEY}.credentialsFile")
+    key = read_named_file(config.credentials_file, f"{_KEY}.credentialsFile")
     # Plain HTTP is used only if the key file names another address, such as an emulator's.
     return GCSStore(config.bucket, config={"service_account_key": key}, client_options={"allow_http": True})
 
 
 def _read_keys(access_key_file: str, secret_key_file: str) -> dict[str, str]:
     return {
-        "access_key_id": read_file(access_key_file, f"{_KEY}.accessKeyFile"),
-        "secret_access_key": read_file(secret_key_file, f"{_KEY}.secretKeyFile"),
+        "access_key_id": read_named_file(access_key_file, f"{_KEY}.accessKeyFile"),
+        "secret_access_key": read_named_file(secret_key_file, f"{_KEY}.secretKeyFile"),
     }
 
 
@@ -127,7 +127,7 @@ def _read_profile(file: str, profile: str) -> dict[str, str]:
     """The keys of a profile in an AWS credentials file."""
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(read_file(str(Path(file).expanduser()), f"{_KEY}.credentialsFile"))
+        parser.read_string(read_named_file(str(Path(file).expanduser()), f"{_KEY}.credentialsFile"))
         keys = dict(parser[profile])
         return {
             "access_key_id": keys["aws_access_key_id"],

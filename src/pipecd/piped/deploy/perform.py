@@ -90,8 +90,7 @@ class StageServices:
     def _reader(self, kind: str, stage_name: str) -> Platform[Any] | None:
         """The platform, if the stage leaves the files of its checkouts as they are."""
         platform = self.load_platform(kind)
-        own = stage_name in platform.stages and platform.stages_share_checkouts
-        return platform if own or stage_name == ANALYSIS else None
+        return platform if stage_name == ANALYSIS or _runs_no_programs(platform, stage_name) else None
 
 
 class StageRun:
@@ -193,7 +192,7 @@ class StageRun:
 
     def _slot(self, platform: Platform[Any], stage: Stage) -> AbstractAsyncContextManager[None]:
         """Calls of platforms that only send requests are short; those that run programs take hours."""
-        if stage.name not in platform.stages or not platform.stages_share_checkouts:
+        if not _runs_no_programs(platform, stage.name):
             return nullcontext()
         deployment = self._deployment
         return self._services.call_slots.slot(deployment.kind, deployment.platform_provider)
@@ -324,6 +323,11 @@ class StageRun:
         remedy = error.remedy if isinstance(error, UserError) else ""
         place = f"{error.place}: " if isinstance(error, UserError) and error.place else ""
         return Failed(reason=f"{place}{reason}", remedy=remedy)
+
+
+def _runs_no_programs(platform: Platform[Any], stage_name: str) -> bool:
+    """Whether it is a stage of the platform that only reads files and sends requests."""
+    return stage_name in platform.stages and platform.stages_share_checkouts
 
 
 def _stage_config(config: ApplicationConfig, stage: Stage) -> StageConfig:

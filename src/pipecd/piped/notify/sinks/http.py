@@ -1,14 +1,12 @@
 """Requests of the sinks: bounded answers, and errors that say whether a repetition can help."""
 
-import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import TYPE_CHECKING
 
+from pipecd.certificates import tls_context
 from pipecd.errors import Refused, Temporary
 
 if TYPE_CHECKING:
@@ -37,8 +35,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """
     import httpx
 
-    # Reading the certificates takes too long for the event loop.
-    context = await asyncio.to_thread(_tls_context)
+    context = await tls_context()
     try:
         async with (
             httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, verify=context) as client,
@@ -52,13 +49,6 @@ async def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
             return Answer(response.status_code, bytes(received[:_MAX_ANSWER]), _retry_after(response))
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise Temporary(f"{_host(url)} does not answer: {type(error).__name__}") from error
-
-
-@cache
-def _tls_context() -> ssl.SSLContext:
-    import httpx
-
-    return httpx.create_ssl_context()
 
 
 def raise_for(url: str, answer: Answer) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pipecd.config.named_file import text_or_file
 from pipecd.config.piped import Slack, decode_base64
 from pipecd.errors import Refused, Temporary
 from pipecd.piped.notify.message import Message, Tone
-from pipecd.piped.notify.secret_file import read_secret
 from pipecd.piped.notify.sinks.http import post, raise_for
 
 API = "https://slack.com/api"
@@ -96,7 +96,7 @@ def _result(body: bytes) -> Mapping[str, Any]:
 
 def open_slack(receiver: str, config: Slack, threads: Threads, api: str = API) -> SlackSink:
     """Reads the token. Raises ConfigError."""
-    token = config.oauth_token or read_secret(config.oauth_token_file, "oauthTokenFile")
+    token = text_or_file(config.oauth_token, config.oauth_token_file, "oauthTokenFile")
     if config.oauth_token_data:
         token = decode_base64(config.oauth_token_data, "oauthTokenData").strip()
     return SlackSink(receiver, config, token, threads, api)

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipecd.clock import Clock
+from pipecd.config.named_file import text_or_file
 from pipecd.config.piped import Webhook
 from pipecd.errors import ConfigError
 from pipecd.piped.notify.message import Message
-from pipecd.piped.notify.secret_file import read_secret
 from pipecd.piped.notify.sinks.http import post, raise_for
 
 #: Standard Webhooks: keys are base64, with this prefix.
@@ -55,8 +55,8 @@ class WebhookSink:
 
 def open_webhook(config: Webhook, clock: Clock) -> WebhookSink:
     """Reads the secrets. Raises ConfigError."""
-    value = config.signature_value or read_secret(config.signature_value_file, "signatureValueFile")
-    text = config.signing_key or read_secret(config.signing_key_file, "signingKeyFile")
+    value = text_or_file(config.signature_value, config.signature_value_file, "signatureValueFile")
+    text = text_or_file(config.signing_key, config.signing_key_file, "signingKeyFile")
     return WebhookSink(config, value, _decode_key(text), clock)
 
 
