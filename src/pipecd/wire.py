@@ -402,6 +402,8 @@ def command_from(message: command_pb2.Command) -> Command:
                 created_at=message.created_at,
                 deployment_id=message.cancel_deployment.deployment_id,
                 rollback=_rollback_from(message.cancel_deployment),
+                rejected_stage_id=message.cancel_deployment.rejected_stage_id,
+                comment=message.cancel_deployment.comment,
             )
         case kinds.APPROVE_STAGE:
             return ApproveStage(
@@ -410,6 +412,7 @@ def command_from(message: command_pb2.Command) -> Command:
                 created_at=message.created_at,
                 deployment_id=message.approve_stage.deployment_id,
                 stage_id=message.approve_stage.stage_id,
+                comment=message.approve_stage.comment,
             )
         case kinds.SKIP_STAGE:
             return SkipStage(

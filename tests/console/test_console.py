@@ -81,8 +81,11 @@ async def test_from_a_suggestion_to_an_approved_deployment(user: BrowserUser, w:
 
         await stages.get_by_role("button", name=re.compile("WAIT_APPROVAL")).click()
         await approve.click()
+        await page.get_by_label("Comment").fill("The plan is what I expect")
         await page.get_by_role("button", name="Approve deployment").click()
-        await expect(page.get_by_text("Approved by hello").first).to_be_visible()
+        made = page.get_by_role("list", name="Decisions")
+        await expect(made).to_contain_text("Approved by hello")
+        await expect(made).to_contain_text("The plan is what I expect")
         await expect(page.locator("header").get_by_text("Succeeded")).to_be_visible()
         await stages.get_by_role("button", name=re.compile("SCRIPT_RUN")).last.click()
         await expect(log).to_contain_text("after the approval")

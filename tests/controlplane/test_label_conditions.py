@@ -154,6 +154,7 @@ SINGLE = {
     "CancelDeployment",
     "SkipStage",
     "ApproveStage",
+    "RejectStage",
     "GetCommand",
 }
 

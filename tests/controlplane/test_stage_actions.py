@@ -67,3 +67,23 @@ async def test_only_a_stage_that_waits_for_approval_can_be_approved(plane: Contr
     answers = {stage.id: await call(plane, "ApproveStage", stage.id) for stage in STAGES}
     assert answers.pop("approval") == "sent"
     assert all("failed_precondition: stage" in answer for answer in answers.values()), answers
+
+
+async def test_a_rejection_is_a_cancellation_with_a_comment_for_approvers_only(plane: ControlPlane) -> None:
+    response = await plane.console.call(
+        "RejectStage", deployment_id="d1", stage_id="approval", comment=" Too risky\n"
+    )
+    command = (await plane.server.services.store.get(Command, response.command_id)).message
+    assert command.type == Command.CANCEL_DEPLOYMENT
+    payload = command.cancel_deployment
+    assert (payload.deployment_id, payload.rejected_stage_id) == ("d1", "approval")
+    assert payload.comment == "Too risky"
+    with pytest.raises(CallFailed, match="WAIT is not waiting for approval"):
+        await plane.console.call("RejectStage", deployment_id="d1", stage_id="wait")
+
+    def name_approver(record: Deployment) -> None:
+        record.stages[4].authorized_operators.append("ada")
+
+    await plane.server.services.store.update(Deployment, "d1", name_approver, by=TESTER)
+    with pytest.raises(CallFailed, match="is not an approver of stage WAIT_APPROVAL; ada may approve it"):
+        await plane.console.call("RejectStage", deployment_id="d1", stage_id="approval")

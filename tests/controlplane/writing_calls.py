@@ -162,6 +162,9 @@ WRITES = {
         "deployment", "running", deployment_id="running", stage_id="stage", metadata={"a": "1"}
     ),
     "WebService/ApproveStage": write("command", deployment_id="running", stage_id="stage"),
+    "ConsoleService/RejectStage": write("command", deployment_id="running", stage_id="stage"),
+    "ProgramService/ApproveStage": write("command", deployment_id="running", stage_id="stage"),
+    "ProgramService/RejectStage": write("command", deployment_id="running", stage_id="stage"),
     "WebService/SkipStage": write("command", deployment_id="running", stage_id="analysis"),
     "WebService/CancelDeployment": write("command", deployment_id="running"),
     "PipedService/ReportStageStatusChanged": write(

@@ -1,8 +1,10 @@
 """Failures, approvals and deployment chains."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+from pipecd.model.approval import DECISIONS
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
@@ -104,21 +106,32 @@ async def test_out_of_sync_application_is_deployed_again_after_the_window(tmp_pa
         assert ended.trigger.commit.hash == first.trigger.commit.hash
 
 
-async def test_approval_in_the_console_continues_the_deployment(tmp_path: Path) -> None:
+async def test_approval_in_the_console_continues_the_deployment_and_rejection_ends_it(tmp_path: Path) -> None:
     async with world(tmp_path) as w, w.agent():
         stages = [{"name": "WAIT_APPROVAL", "with": {"approvers": ["hello"]}}, script("true")]
         app = await w.add_application("shop", {"app.pipecd.yaml": pipeline(*stages)})
 
-        async def waiting_id() -> str:
-            deployments = await w.deployments(app)
+        async def waiting_id(other_than: str = "") -> str:
+            deployments = [item for item in await w.deployments(app) if item.id != other_than]
             stages = deployments[0].stages if deployments else []
             return deployments[0].id if stages and stages[0].status == StageStatus.STAGE_RUNNING else ""
 
         deployment_id = await eventually(waiting_id)
-        await w.console.call("ApproveStage", deployment_id=deployment_id, stage_id="stage-0")
+        await w.console.call("ApproveStage", deployment_id=deployment_id, stage_id="stage-0", comment="Fine")
         ended = await w.wait_until_final(deployment_id)
         assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
         assert "hello" in ended.stages[0].metadata["ApprovedBy"]
+        (decision,) = json.loads(ended.stages[0].metadata[DECISIONS])
+        assert (decision["by"], decision["verdict"], decision["comment"]) == ("hello", "approved", "Fine")
+
+        await w.push("Too much", {"shop/app.pipecd.yaml": pipeline(*stages, script("false"))})
+        second_id = await eventually(lambda: waiting_id(other_than=deployment_id))
+        await w.console.call("RejectStage", deployment_id=second_id, stage_id="stage-0", comment="Too much")
+        rejected = await w.wait_until_final(second_id)
+        assert rejected.status == DeploymentStatus.DEPLOYMENT_CANCELLED
+        assert rejected.status_reason == "Rejected by hello during stage WAIT_APPROVAL: Too much"
+        (decision,) = json.loads(rejected.stages[0].metadata[DECISIONS])
+        assert (decision["verdict"], decision["comment"]) == ("rejected", "Too much")
 
 
 async def test_chain_deploys_its_blocks_in_order(tmp_path: Path) -> None:

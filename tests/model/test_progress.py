@@ -1,5 +1,6 @@
 """The next step of a deployment: a table of cases, and properties of every sequence of steps."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -226,6 +227,20 @@ def test_next_step(deployment: Deployment, stop: Stop | None, expected: str) -> 
 def test_the_reason_contains_the_failed_stage_and_its_error() -> None:
     step = next_step(deployment(D.RUNNING, stage(0, S.FAILURE, reason="exit code 3")))
     assert step == Finish(status=D.FAILURE, reason="Stage WAIT failed: exit code 3")
+
+
+def test_a_rejection_ends_the_stage_with_who_when_and_why() -> None:
+    stop = Stop(kind=StopKind.CANCELLED, requested_by="ann", rejected_stage="stage-0", comment="too\nrisky")
+    waiting = deployment(D.RUNNING, stage(0, S.RUNNING))
+    step = next_step(waiting, stop)
+    assert isinstance(step, Halt)
+    assert (step.status, step.reason) == (S.CANCELLED, "Rejected by ann")
+    rejected = apply_step(waiting, step, now=7)
+    assert json.loads(rejected.stages[0].metadata["pipecd/decisions"]) == [
+        {"by": "ann", "verdict": "rejected", "comment": "too\nrisky", "at": 7}
+    ]
+    step = next_step(rejected, stop)
+    assert step == Finish(status=D.CANCELLED, reason="Rejected by ann during stage WAIT: too risky")
 
 
 def test_the_reason_contains_the_user_who_cancelled() -> None:

@@ -26,7 +26,7 @@ from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from pipecd.schema.model.stage_log_pb2 import LogBlock
-from pipecd.schema.model.stage_pb2 import PipelineStage
+from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
 from tests.eventually import eventually
@@ -130,6 +130,47 @@ async def test_sync_waits_for_the_deployment(plane: ControlPlane, pipectl: Pipec
         assert result.out.startswith("Successfully triggered deployment d-")
         assert "See http://console.example/deployments/d-" in result.err
     assert "ended as FAILURE: the agent's reason" in result.err
+
+
+async def test_a_deployment_is_approved_and_rejected_with_a_comment(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    """The test acts as the agent: it handles the commands."""
+    store = plane.server.services.store
+    waiting = PipelineStage(id="s", name="WAIT_APPROVAL", status=StageStatus.STAGE_RUNNING)
+    deployment = Deployment(
+        id="d",
+        application_id="a",
+        piped_id=piped_id,
+        project_id=PROJECT,
+        status=DeploymentStatus.DEPLOYMENT_RUNNING,
+        stages=[waiting],
+    )
+    await store.create(deployment, by=TESTER)
+
+    async def act_as_agent() -> Command:
+        with store.feed.subscribe() as changes:
+            while (change := await changes.get()).kind != "command":
+                pass
+
+        def handle(record: Command) -> None:
+            record.status = CommandStatus.COMMAND_SUCCEEDED
+
+        return (await store.update(Command, change.id, handle, by=TESTER)).message
+
+    async with asyncio.TaskGroup() as tasks:
+        agent = tasks.create_task(act_as_agent())
+        await asyncio.sleep(0)
+        result = await pipectl("deployment", "approve", "--deployment-id=d", "--comment=Looks good")
+        assert (result.code, result.out) == (0, "Approved stage s of deployment d\n"), result.err
+    assert agent.result().approve_stage.comment == "Looks good"
+    async with asyncio.TaskGroup() as tasks:
+        agent = tasks.create_task(act_as_agent())
+        await asyncio.sleep(0)
+        result = await pipectl("deployment", "reject", "--deployment-id=d", "--comment=Too risky")
+        assert (result.code, result.out) == (0, "Rejected deployment d\n"), result.err
+    rejected = agent.result().cancel_deployment
+    assert (rejected.rejected_stage_id, rejected.comment) == ("s", "Too risky")
 
 
 async def test_a_sync_without_an_agent_times_out(pipectl: Pipectl, piped_id: str) -> None:

@@ -133,6 +133,17 @@ class MemoryAgent:
             ApproveStage(id="approve", commander="ada", deployment_id=self.deployment.id, stage_id=stage_id)
         )
 
+    def reject(self, stage_id: str) -> None:
+        self.request(
+            CancelDeployment(
+                id="reject",
+                commander="ada",
+                deployment_id=self.deployment.id,
+                rejected_stage_id=stage_id,
+                comment="not today",
+            )
+        )
+
     @property
     def log(self) -> list[str]:
         """The lines of all stages that were sent."""

@@ -10,6 +10,7 @@ import pytest
 from pipecd import stages
 from pipecd.errors import Refused, Temporary
 from pipecd.model.application import Application
+from pipecd.model.approval import DECISIONS
 from pipecd.model.deployment import Deployment
 from pipecd.model.notification import DeploymentCancelled, EventGroup
 from pipecd.model.progress import Finish
@@ -156,6 +157,36 @@ async def test_an_approval_before_the_timeout_counts_at_once(tmp_path: Path, clo
         await clock.advance(1)
         assert task.done()
     assert agent.deployment.status is DeploymentStatus.SUCCESS
+
+
+async def test_a_rejection_of_a_stage_that_was_approved_meanwhile_is_refused(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    wait = {"name": "WAIT", "with": {"duration": "1m"}}
+    agent = memory_agent(tmp_path, clock, pipeline({"name": "WAIT_APPROVAL"}, wait))
+    async with agent.running() as task:
+        await clock.advance(1)
+        stage_id = agent.deployment.stages[0].id
+        agent.approve(stage_id)
+        await clock.advance(1)
+        agent.reject(stage_id)
+        await clock.advance(70)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.SUCCESS
+    answers = {request.command_id: request for request in agent.calls.requests("ReportCommandHandled")}
+    assert answers["reject"].metadata["reason"].startswith("stage WAIT_APPROVAL has already ended")
+
+
+async def test_a_rejection_ends_the_deployment(tmp_path: Path, clock: VirtualClock) -> None:
+    agent = memory_agent(tmp_path, clock, pipeline({"name": "WAIT_APPROVAL"}))
+    async with agent.running() as task:
+        await clock.advance(1)
+        agent.reject(agent.deployment.stages[0].id)
+        await clock.advance(1)
+        assert task.done()
+    assert agent.deployment.status is DeploymentStatus.CANCELLED
+    assert agent.deployment.reason == "Rejected by ada during stage WAIT_APPROVAL: not today"
+    assert '"verdict": "rejected"' in agent.deployment.stages[0].metadata[DECISIONS]
 
 
 async def test_a_script_is_stopped_at_its_timeout(tmp_path: Path, clock: VirtualClock) -> None:

@@ -214,8 +214,10 @@ def document(**spec: Any) -> Document:
     return Document(file="piped.yaml", kind="Piped", spec=spec, lines={})
 
 
-def stage_action(user: str, *, approve: bool = True) -> StageAction:
-    return StageAction(id=f"{user}-{approve}", requested_by=user, approve=approve)
+def stage_action(user: str, *, approve: bool = True, comment: str = "") -> StageAction:
+    return StageAction(
+        id=f"{user}-{approve}", requested_by=user, approve=approve, comment=comment, requested_at=5
+    )
 
 
 def no_providers(name: str = "", *, labels: Mapping[str, str] | None = None) -> Sequence[NamedProvider]:

@@ -10,6 +10,7 @@ import yaml
 
 from pipecd.config.stages import CustomSyncOptions, ScriptRunOptions, WaitApprovalOptions, WaitOptions
 from pipecd.errors import ConfigError, Refused
+from pipecd.model.approval import DECISIONS
 from pipecd.model.notification import ApprovalRequested, DeploymentApproved
 from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed
 from pipecd.model.status import StageStatus
@@ -78,7 +79,7 @@ async def test_one_approval_is_enough_and_approvers_are_notified_once(tmp_path: 
             assert isinstance(await call(), Again)
             runner.actions.append(stage_action("ada"))
             done = await call()
-        assert done == Done(note="Approved by ada", saved={"ApprovedBy": "ada"})
+        assert isinstance(done, Done) and done.note == "Approved by ada"
         requested, approved = runner.notifications
         assert isinstance(requested, ApprovalRequested)
         assert (requested.deployment.application_name, requested.approvers) == ("shop", ())
@@ -92,16 +93,22 @@ async def test_approvals_of_different_people_are_counted_and_the_same_person_onc
     async with open_runner(tmp_path, FILES) as runner:
         async with runner.calls("WAIT_APPROVAL", approval, options) as call:
             await call()
-            runner.actions[:] = [stage_action("ada"), stage_action("mallory")]
+            runner.actions[:] = [stage_action("ada", comment="Figures are\nfine"), stage_action("mallory")]
             first = await call()
             assert isinstance(first, Again)
-            assert first.saved == {"ApprovedBy": "ada"}
+            by_ada = {"by": "ada", "verdict": "approved", "comment": "Figures are\nfine", "at": 5}
+            assert first.saved == {"ApprovedBy": "ada", DECISIONS: json.dumps([by_ada])}
             assert first.note == "Approved by ada; waiting for 1 more"
             runner.actions[:] = [stage_action("ada")]
             assert isinstance(await call(), Again)
             runner.actions[:] = [stage_action("bob")]
             done = await call()
-        assert done == Done(note="Approved by ada, bob", saved={"ApprovedBy": "ada, bob"})
+        by_bob = {"by": "bob", "verdict": "approved", "comment": "", "at": 5}
+        assert done == Done(
+            note="Approved by ada, bob",
+            saved={"ApprovedBy": "ada, bob", DECISIONS: json.dumps([by_ada, by_bob])},
+        )
+        assert "Approved by ada (1 of 2): Figures are fine" in runner.log.text
         assert "mallory is not an approver; ignoring the request" in runner.log.text
         assert "ada has already approved; each user counts once" in runner.log.text
 
@@ -113,7 +120,7 @@ async def test_an_approval_from_before_the_stage_starts_counts(tmp_path: Path) -
         async with runner.calls("WAIT_APPROVAL", approval, WaitApprovalOptions()) as call:
             done = await call()
         assert isinstance(done, Done)
-        assert done.saved == {"pipecd/asked": "true", "ApprovedBy": "ada"}
+        assert done.saved.keys() == {"pipecd/asked", "ApprovedBy", DECISIONS}
         assert [type(event) for event in runner.notifications] == [ApprovalRequested, DeploymentApproved]
 
 

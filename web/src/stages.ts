@@ -17,6 +17,7 @@ export function endedAt(stage: PipelineStage): number {
 /** The line shown below the stage's name. */
 export function stageNote(stage: PipelineStage): string {
   const { metadata } = stage;
+  if (decisions(stage).length > 0 && stage.status !== StageStatus.STAGE_RUNNING) return "";
   if (metadata["ApprovedBy"] && stage.status !== StageStatus.STAGE_RUNNING) {
     return `Approved by ${metadata["ApprovedBy"]}`;
   }
@@ -25,6 +26,32 @@ export function stageNote(stage: PipelineStage): string {
     .filter((name) => metadata[`${name}-percentage`])
     .map((name) => `${metadata[`${name}-percentage`] ?? ""} % ${name}`);
   return stage.statusReason || percentages.join(", ") || metadata["pipecd/stage-display-metadata"] || "";
+}
+
+/** What a user decided about a stage that waited for approval. */
+export interface Decision {
+  by: string;
+  verdict: "approved" | "rejected";
+  comment: string;
+  /** Seconds since 1970. */
+  at: number;
+}
+
+/** The decisions that our agents store; PipeCD's agents store only names. */
+export function decisions(stage: PipelineStage): Decision[] {
+  try {
+    const records: unknown = JSON.parse(stage.metadata["pipecd/decisions"] ?? "[]");
+    if (!Array.isArray(records)) return [];
+    const text = (value: unknown): string => (typeof value === "string" ? value : "");
+    return records.map((record: Partial<Record<keyof Decision, unknown>> | null) => ({
+      by: text(record?.by),
+      verdict: record?.verdict === "rejected" ? "rejected" : "approved",
+      comment: text(record?.comment),
+      at: Number(record?.at) || 0,
+    }));
+  } catch {
+    return [];
+  }
 }
 
 export function canApprove(stage: PipelineStage): boolean {

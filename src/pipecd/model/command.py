@@ -37,16 +37,22 @@ class ChainSyncApplication(_Command):
 
 @dataclass(frozen=True, kw_only=True)
 class CancelDeployment(_Command):
-    """Cancel the deployment; `rollback` None means as planned."""
+    """Cancel the deployment; `rollback` None means as planned.
+
+    `rejected_stage_id` is the stage at which the user rejected it, with a comment; empty for a mere cancel.
+    """
 
     deployment_id: str
     rollback: bool | None = None
+    rejected_stage_id: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApproveStage(_Command):
     deployment_id: str
     stage_id: str
+    comment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

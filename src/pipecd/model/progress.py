@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from pipecd.model.approval import Decision, Verdict, one_line, save_decisions
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.stage import Again, Done, Failed, Outcome
 from pipecd.model.status import DeploymentStatus, StageStatus
@@ -49,6 +50,9 @@ class Stop:
     kind: StopKind
     requested_by: str = ""
     rollback: bool | None = None
+    #: The stage at which a user rejected the deployment; empty if it was only cancelled.
+    rejected_stage: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,8 @@ class Halt:
     stage: Stage
     status: StageStatus
     reason: str
+    #: Who rejected the deployment at this stage, if one did; see `model.approval`.
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +167,12 @@ def apply_step(
             metadata = {STAGE_STARTED_AT: str(now), **stage.metadata}
             running = replace(stage, status=StageStatus.RUNNING, visible=True, metadata=metadata)
             return deployment.with_stage(running)
-        case Halt(stage=stage, status=status, reason=reason):
-            ended = replace(stage, status=status, visible=True, reason=reason, completed_at=now)
+        case Halt(stage=stage, status=status, reason=reason, decision=decision):
+            made = [replace(decision, at=now)] if decision else []
+            metadata = {**stage.metadata, **save_decisions(stage.metadata, made)}
+            ended = replace(
+                stage, status=status, visible=True, reason=reason, completed_at=now, metadata=metadata
+            )
             return deployment.with_stage(ended)
         case RollBack(reason=reason, origin=origin):
             shared = {**deployment.shared, ROLLBACK_ORIGIN: origin, ROLLBACK_STARTED_AT: str(now)}
@@ -193,11 +203,20 @@ def _stop_step(forward: Sequence[Stage], next_stage: Stage, stop: Stop) -> Halt 
         return Halt(stage=next_stage, status=StageStatus.FAILURE, reason="The deployment timed out")
     if none_started and not stop.rollback:
         return Finish(status=DeploymentStatus.CANCELLED, reason=f"{_cancelled(stop)} before any stage ran")
-    return Halt(stage=next_stage, status=StageStatus.CANCELLED, reason=_cancelled(stop))
+    decision = None
+    if stop.rejected_stage == next_stage.id:
+        decision = Decision(by=stop.requested_by, verdict=Verdict.REJECTED, comment=stop.comment)
+    return Halt(stage=next_stage, status=StageStatus.CANCELLED, reason=_cancelled(stop), decision=decision)
 
 
 def _cancelled(stop: Stop) -> str:
-    return f"Cancelled by {stop.requested_by}" if stop.requested_by else "Cancelled"
+    verb = "Rejected" if stop.rejected_stage else "Cancelled"
+    return f"{verb} by {stop.requested_by}" if stop.requested_by else verb
+
+
+def _with_comment(text: str, stop: Stop | None) -> str:
+    comment = one_line(stop.comment) if stop else ""
+    return f"{text}: {comment}" if comment else text
 
 
 def _step_after_failure(deployment: Deployment, stop: Stop | None, failed: Stage) -> RollBack | Finish:
@@ -212,7 +231,7 @@ def _step_after_failure(deployment: Deployment, stop: Stop | None, failed: Stage
 
 def _failure_reason(failed: Stage, stop: Stop | None) -> str:
     if failed.status is StageStatus.CANCELLED:
-        return f"{_cancelled(stop) if stop else 'Cancelled'} during stage {failed.name}"
+        return _with_comment(f"{_cancelled(stop) if stop else 'Cancelled'} during stage {failed.name}", stop)
     if stop and stop.kind is StopKind.TIMED_OUT:
         return f"Timed out during stage {failed.name}"
     return f"Stage {failed.name} failed" + (f": {failed.reason}" if failed.reason else "")

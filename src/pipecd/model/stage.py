@@ -70,6 +70,9 @@ class StageAction:
     requested_by: str
     #: False means skip.
     approve: bool = True
+    comment: str = ""
+    #: Epoch seconds.
+    requested_at: int = 0
 
 
 class StageLog(Protocol):

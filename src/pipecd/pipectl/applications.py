@@ -250,6 +250,18 @@ async def sync(
     echo(f"Requested a sync (command {command_id}), waiting for the agent", err=True)
     # pipecd's agent handles the command within a second, PipeCD's within ten.
     interval = min(check_interval, 2.0)
+    command = await wait_for_command(client, command_id, "the sync", interval=interval, timeout=timeout)
+    deployment_id = command.metadata["TriggeredDeploymentID"]
+    echo(f"Successfully triggered deployment {deployment_id}")
+    await _echo_console_url(client, f"/deployments/{deployment_id}")
+    if targets:
+        await wait_for_status(client, deployment_id, targets, interval=check_interval, timeout=timeout)
+
+
+async def wait_for_command(
+    client: Client, command_id: str, what: str, *, interval: float = 2.0, timeout: float = 300.0
+) -> Command:
+    """Wait until the agent has handled the command. Raises Conflict, with the reason, if it failed."""
     command = await poll_until(
         lambda: _get_handled_command(client, command_id),
         client.clock,
@@ -259,12 +271,8 @@ async def sync(
     )
     if command.status != CommandStatus.COMMAND_SUCCEEDED:
         reason = command.metadata.get("reason") or CommandStatus.Name(command.status)
-        raise Conflict(f"the sync failed: {printable(reason)}")
-    deployment_id = command.metadata["TriggeredDeploymentID"]
-    echo(f"Successfully triggered deployment {deployment_id}")
-    await _echo_console_url(client, f"/deployments/{deployment_id}")
-    if targets:
-        await wait_for_status(client, deployment_id, targets, interval=check_interval, timeout=timeout)
+        raise Conflict(f"{what} failed: {printable(reason)}")
+    return command
 
 
 async def _get_handled_command(client: Client, command_id: str) -> Command | None:

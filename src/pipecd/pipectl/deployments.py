@@ -7,12 +7,13 @@ import click
 
 from pipecd.client import Client
 from pipecd.config.flags import Duration
-from pipecd.pipectl.applications import wait_for_status
+from pipecd.errors import Conflict
+from pipecd.pipectl.applications import wait_for_command, wait_for_status
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.console_url import console_url
 from pipecd.pipectl.name_completion import complete_applications
 from pipecd.pipectl.names import find_applications, find_deployment
-from pipecd.pipectl.output import Output, View, fields, format_age, list_view, show, table, view_options
+from pipecd.pipectl.output import Output, View, echo, fields, format_age, list_view, show, table, view_options
 from pipecd.pipectl.values import (
     FINAL_STATUSES,
     complete_statuses,
@@ -29,7 +30,12 @@ from pipecd.schema.api.deployments_pb2 import (
     ListDeploymentsResponse,
 )
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
-from pipecd.schema.model.stage_pb2 import StageStatus
+from pipecd.schema.model.stage_pb2 import ManualOperation, StageStatus
+from pipecd.schema.pipecd.v1.console_pb2 import RejectStageRequest
+from pipecd.schema.web.deployments_pb2 import ApproveStageRequest
+
+#: The agent answers a rejection once the rollback has ended (seconds).
+_ROLLBACK_TIMEOUT = 3600.0
 
 
 def deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -187,3 +193,61 @@ async def wait_status(
     targets = parse_statuses(status, "--status")
     id = await find_deployment(client, deployment_id, app_id)
     await wait_for_status(client, id, targets, interval=check_interval, timeout=timeout)
+
+
+_STAGE_ID = click.option(
+    "--stage-id", default="", help="Id of the stage, if several wait for approval at the same time."
+)
+_COMMENT = click.option("--comment", default="", help="Shown beside the decision in the console.")
+
+
+@click.command()
+@deployment_options
+@_STAGE_ID
+@_COMMENT
+@with_client
+async def approve(client: Client, *, deployment_id: str, app_id: str, stage_id: str, comment: str) -> None:
+    """Approve the stage of a deployment that waits for approval. A stage may name who can approve it."""
+    id = await find_deployment(client, deployment_id, app_id)
+    stage_id = stage_id or await _find_waiting_stage(client, id)
+    request = ApproveStageRequest(deployment_id=id, stage_id=stage_id, comment=comment)
+    command_id = (await client.call(client.program.ApproveStage, request)).command_id
+    await wait_for_command(client, command_id, "the approval")
+    echo(f"Approved stage {stage_id} of deployment {id}")
+
+
+@click.command()
+@deployment_options
+@_STAGE_ID
+@_COMMENT
+@with_client
+async def reject(client: Client, *, deployment_id: str, app_id: str, stage_id: str, comment: str) -> None:
+    """Reject a deployment that waits for approval: it is cancelled, and rolled back as it configures."""
+    id = await find_deployment(client, deployment_id, app_id)
+    stage_id = stage_id or await _find_waiting_stage(client, id)
+    request = RejectStageRequest(deployment_id=id, stage_id=stage_id, comment=comment)
+    command_id = (await client.call(client.program.RejectStage, request)).command_id
+    await wait_for_command(client, command_id, "the rejection", timeout=_ROLLBACK_TIMEOUT)
+    echo(f"Rejected deployment {id}")
+
+
+async def _find_waiting_stage(client: Client, deployment_id: str) -> str:
+    request = GetDeploymentRequest(deployment_id=deployment_id)
+    deployment = (await client.call(client.api.GetDeployment, request)).deployment
+    waiting = [
+        stage.id
+        for stage in deployment.stages
+        if stage.status == StageStatus.STAGE_RUNNING
+        and (
+            stage.name == "WAIT_APPROVAL"
+            or stage.available_operation == ManualOperation.MANUAL_OPERATION_APPROVE
+        )
+    ]
+    if not waiting:
+        raise Conflict(
+            f"no stage of deployment {deployment_id} waits for approval;"
+            f" it is {status_name(deployment.status)}"
+        )
+    if len(waiting) > 1:
+        raise Conflict(f"several stages wait for approval; name one by --stage-id: {', '.join(waiting)}")
+    return waiting[0]

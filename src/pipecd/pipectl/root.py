@@ -39,11 +39,13 @@ application = _group(
 )
 deployment = _group(
     "deployment",
-    "Show deployments and their logs, or wait for one.",
+    "Show deployments and their logs, wait for one, or approve one.",
     {
         "list": ("pipecd.pipectl.deployments:list_command", "List deployments, most recently changed first."),
         "get": ("pipecd.pipectl.deployments:get", "Show one deployment and its stages."),
         "logs": ("pipecd.pipectl.logs:logs", "Print the logs of a deployment's stages."),
+        "approve": ("pipecd.pipectl.deployments:approve", "Approve a deployment that waits for approval."),
+        "reject": ("pipecd.pipectl.deployments:reject", "Reject a deployment that waits for approval."),
         "wait-status": (
             "pipecd.pipectl.deployments:wait_status",
             "Wait until a deployment has a given status.",
@@ -71,7 +73,10 @@ event = _group(
     name="pipectl",
     lazy_commands={
         "application": ("pipecd.pipectl.root:application", "Add, list, sync and change applications."),
-        "deployment": ("pipecd.pipectl.root:deployment", "Show deployments and their logs, or wait for one."),
+        "deployment": (
+            "pipecd.pipectl.root:deployment",
+            "Show deployments and their logs, wait for one, or approve one.",
+        ),
         "piped": ("pipecd.pipectl.root:piped", "List, enable and disable agents."),
         "event": ("pipecd.pipectl.root:event", "Register events."),
         "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),

@@ -5,8 +5,9 @@ approvers configured in Git are authoritative.
 """
 
 from pipecd.config.stages import WaitApprovalOptions
+from pipecd.model.approval import Decision, Verdict, one_line, save_decisions
 from pipecd.model.notification import ApprovalRequested, DeploymentApproved
-from pipecd.model.stage import Again, Done, Outcome, Work
+from pipecd.model.stage import Again, Done, Outcome, StageAction, Work
 from pipecd.model.status import StageStatus
 
 #: Keys of stage metadata, the same as PipeCD's: comma-separated user names.
@@ -21,6 +22,7 @@ async def wait_approval(work: Work[WaitApprovalOptions]) -> Outcome:
     options = work.options
     notified: dict[str, str] = {} if NOTIFIED in work.saved else _notify_approvers(work)
     approved = [name for name in work.saved.get(APPROVED_BY, "").split(", ") if name]
+    decisions: list[Decision] = []
     for action in work.actions:
         if options.approvers and action.requested_by not in options.approvers:
             work.log.error(f"{action.requested_by} is not an approver; ignoring the request")
@@ -33,11 +35,13 @@ async def wait_approval(work: Work[WaitApprovalOptions]) -> Outcome:
             work.log.info(f"{action.requested_by} has already approved; each user counts once")
         else:
             approved.append(action.requested_by)
+            decisions.append(_decision(action))
+            comment = f": {one_line(action.comment)}" if action.comment else ""
             work.log.info(
-                f"Approved by {action.requested_by} ({len(approved)} of {options.min_approver_num})"
+                f"Approved by {action.requested_by} ({len(approved)} of {options.min_approver_num}){comment}"
             )
     names, missing = ", ".join(approved), options.min_approver_num - len(approved)
-    saved = notified | ({APPROVED_BY: names} if approved else {})
+    saved = notified | ({APPROVED_BY: names} if approved else {}) | save_decisions(work.saved, decisions)
     if missing <= 0:
         work.notify(
             DeploymentApproved(
@@ -48,6 +52,12 @@ async def wait_approval(work: Work[WaitApprovalOptions]) -> Outcome:
         return Done(note=f"Approved by {names}", saved=saved)
     note = f"Approved by {names}; waiting for {missing} more" if approved else _waiting_note(options)
     return Again(after=IDLE_INTERVAL, saved=saved, note=note)
+
+
+def _decision(action: StageAction) -> Decision:
+    return Decision(
+        by=action.requested_by, verdict=Verdict.APPROVED, comment=action.comment, at=action.requested_at
+    )
 
 
 def _notify_approvers(work: Work[WaitApprovalOptions]) -> dict[str, str]:

@@ -1,22 +1,24 @@
 // What an approval decides about, beside its buttons: the changes of the plan, the versions, and the commits.
 
-import { Button, Group, Skeleton, Stack, Text } from "@mantine/core";
+import { Button, Group, Skeleton, Stack, Text, Textarea } from "@mantine/core";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { lazy, Suspense } from "react";
+import { lazy, Suspense, useState } from "react";
 
-import { webClient } from "../api";
+import { consoleClient, webClient } from "../api";
 import { useSendCommand } from "../commands";
-import { isDeploymentCompleted } from "../display-names";
+import { isDeploymentCompleted, type StatusDisplay } from "../display-names";
 import { compareUrl } from "../failure";
 import { IconCheck, IconX } from "../icons";
 import { applicationQuery, meQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
-import { approvers, planStageBefore } from "../stages";
+import { approvers, type Decision, decisions, planStageBefore } from "../stages";
 import { useStageLog } from "../use-stage-log";
 import { CommitLine } from "./commit";
 import { ConfirmDialog, useDialog } from "./confirm-dialog";
 import { DetailList } from "./detail-list";
+import { StatusIcon } from "./status";
+import { RelativeTime } from "./time";
 import { VersionLine } from "./version-line";
 import { WebLink } from "./web-link";
 
@@ -71,17 +73,73 @@ function Plan({ deploymentId, stage }: { deploymentId: string; stage: PipelineSt
   );
 }
 
+/** Who approved or rejected, when and why. */
+export function Decisions({ stage }: Pick<ApprovalProps, "stage">) {
+  const made = decisions(stage);
+  if (made.length === 0) return null;
+  return (
+    <Stack component="ul" gap="xs" px="md" pb="sm" m={0} aria-label="Decisions" style={{ listStyle: "none" }}>
+      {made.map(({ by, verdict, comment, at }) => (
+        <li key={`${by} ${verdict}`}>
+          <Group gap={6} wrap="nowrap" align="flex-start">
+            <StatusIcon status={VERDICTS[verdict]} size={16} />
+            <div style={{ minWidth: 0 }}>
+              <Text size="sm">
+                {VERDICTS[verdict].text} by <strong>{by}</strong>{" "}
+                <Text span size="sm" className="faint">
+                  <RelativeTime at={at} />
+                </Text>
+              </Text>
+              {comment && (
+                <Text size="sm" className="quote">
+                  {comment}
+                </Text>
+              )}
+            </div>
+          </Group>
+        </li>
+      ))}
+    </Stack>
+  );
+}
+
+const VERDICTS: Record<Decision["verdict"], StatusDisplay> = {
+  approved: { text: "Approved", tone: "good" },
+  rejected: { text: "Rejected", tone: "bad" },
+};
+
+/** The longest comment that the control plane accepts. */
+const MAX_COMMENT = 1000;
+
+function CommentField({ comment, onChange }: { comment: string; onChange: (comment: string) => void }) {
+  return (
+    <Textarea
+      label="Comment"
+      description="Shown on this page and in the audit log."
+      maxLength={MAX_COMMENT}
+      autosize
+      minRows={2}
+      maxRows={8}
+      mt="sm"
+      value={comment}
+      onChange={(event) => onChange(event.currentTarget.value)}
+    />
+  );
+}
+
 function Buttons({ deployment, stage }: ApprovalProps) {
   const sendCommand = useSendCommand();
   const me = useQuery(meQuery);
   const dialog = useDialog<"approve" | "reject">();
+  const [comment, setComment] = useState("");
+  const request = { deploymentId: deployment.id, stageId: stage.id, comment };
   const names = approvers(stage);
   const allowed = names.length === 0 || names.includes(me.data?.subject ?? "");
   const title = allowed ? undefined : `Only ${names.join(", ")} can approve this stage`;
   const approve = useMutation({
     mutationFn: () =>
       sendCommand({
-        send: () => webClient.approveStage({ deploymentId: deployment.id, stageId: stage.id }),
+        send: () => webClient.approveStage(request),
         title: `Approve ${stage.name} of ${deployment.applicationName}`,
         successMessage: () => "Approved.",
       }),
@@ -89,7 +147,7 @@ function Buttons({ deployment, stage }: ApprovalProps) {
   const reject = useMutation({
     mutationFn: () =>
       sendCommand({
-        send: () => webClient.cancelDeployment({ deploymentId: deployment.id }),
+        send: () => consoleClient.rejectStage(request),
         title: `Reject the deployment of ${deployment.applicationName}`,
         successMessage: () => "Rejected: the deployment was cancelled.",
       }),
@@ -130,6 +188,7 @@ function Buttons({ deployment, stage }: ApprovalProps) {
         run={() => approve.mutateAsync()}
       >
         The stages after {stage.name} run. Your name is recorded.
+        <CommentField comment={comment} onChange={setComment} />
       </ConfirmDialog>
       <ConfirmDialog
         title={`Reject the deployment of ${deployment.applicationName}?`}
@@ -140,6 +199,7 @@ function Buttons({ deployment, stage }: ApprovalProps) {
         run={() => reject.mutateAsync()}
       >
         The deployment is cancelled. It is rolled back if the application enables automatic rollback.
+        <CommentField comment={comment} onChange={setComment} />
       </ConfirmDialog>
     </Group>
   );

@@ -5,7 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
 import { isNotFound } from "../api";
-import { ApprovalPanel } from "../components/approval-panel";
+import { ApprovalPanel, Decisions } from "../components/approval-panel";
 import { CommitLine } from "../components/commit";
 import { CopyText } from "../components/copy";
 import { CancelButton, SkipButton } from "../components/deployment-actions";
@@ -166,6 +166,7 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
           </Text>
         )}
       </Stack>
+      <Decisions stage={stage} />
       {canApprove(stage) && <ApprovalPanel deployment={deployment} stage={stage} />}
       <StageLogView deploymentId={deployment.id} stage={stage} />
     </Section>

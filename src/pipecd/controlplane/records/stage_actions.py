@@ -38,9 +38,35 @@ async def skip(services: Services, caller: Caller, deployment_id: str, stage_id:
     )
 
 
-async def approve(services: Services, caller: Caller, deployment_id: str, stage_id: str) -> str:
+async def approve(
+    services: Services, caller: Caller, deployment_id: str, stage_id: str, comment: str = ""
+) -> str:
+    deployment = await _get_unfinished_deployment(services, caller, deployment_id)
+    _check_approver(caller, _find_unfinished_stage(deployment, stage_id))
+    payload = Command.ApproveStage(deployment_id=deployment_id, stage_id=stage_id, comment=comment.strip())
+    return await commands.create(
+        services, caller, deployment.piped_id, deployment.application_id, approve_stage=payload
+    )
+
+
+async def reject(
+    services: Services, caller: Caller, deployment_id: str, stage_id: str, comment: str = ""
+) -> str:
+    """Cancel the deployment, because an approver rejects it. PipeCD's agent only cancels it."""
     deployment = await _get_unfinished_deployment(services, caller, deployment_id)
     stage = _find_unfinished_stage(deployment, stage_id)
+    _check_approver(caller, stage)
+    if StageStatus(stage.status) is not StageStatus.RUNNING:
+        raise Conflict(f"stage {stage.name} is not waiting for approval yet; cancel the deployment instead")
+    payload = Command.CancelDeployment(
+        deployment_id=deployment_id, rejected_stage_id=stage_id, comment=comment.strip()
+    )
+    return await commands.create(
+        services, caller, deployment.piped_id, deployment.application_id, cancel_deployment=payload
+    )
+
+
+def _check_approver(caller: Caller, stage: PipelineStage) -> None:
     if stage.name not in APPROVABLE and stage.available_operation != ManualOperation.MANUAL_OPERATION_APPROVE:
         raise Conflict(f"stage {stage.name} is not waiting for approval")
     approvers = list_approvers(stage)
@@ -48,10 +74,6 @@ async def approve(services: Services, caller: Caller, deployment_id: str, stage_
         raise PermissionDenied(
             f"{caller.name} is not an approver of stage {stage.name}; {', '.join(approvers)} may approve it"
         )
-    payload = Command.ApproveStage(deployment_id=deployment_id, stage_id=stage_id)
-    return await commands.create(
-        services, caller, deployment.piped_id, deployment.application_id, approve_stage=payload
-    )
 
 
 def list_approvers(stage: PipelineStage) -> list[str]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from pipecd.controlplane.auth.caller import Person
-from pipecd.controlplane.records import ownership, pipeds, suggestions
+from pipecd.controlplane.auth.caller import Caller, Person
+from pipecd.controlplane.records import ownership, pipeds, stage_actions, suggestions
 from pipecd.controlplane.rpc import details, watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
@@ -21,6 +21,8 @@ from pipecd.schema.pipecd.v1.console_pb2 import (
     PageApplicationsResponse,
     PageDeploymentsRequest,
     PageDeploymentsResponse,
+    RejectStageRequest,
+    RejectStageResponse,
     SeeLiveStateRequest,
     SeeLiveStateResponse,
     SeePipedsRequest,
@@ -101,6 +103,15 @@ async def see_live_state(
         return SeeLiveStateResponse()
 
 
+async def reject_stage(
+    services: Services, caller: Caller, request: RejectStageRequest
+) -> RejectStageResponse:
+    command_id = await stage_actions.reject(
+        services, caller, request.deployment_id, request.stage_id, request.comment
+    )
+    return RejectStageResponse(command_id=command_id)
+
+
 HANDLERS: Mapping[str, Handler] = {
     "Watch": watch.watch_console,
     "ListSuggestions": list_suggestions,
@@ -109,6 +120,7 @@ HANDLERS: Mapping[str, Handler] = {
     "SeePipeds": see_pipeds,
     "SeeStageLog": see_stage_log,
     "SeeLiveState": see_live_state,
+    "RejectStage": reject_stage,
     "SeeResource": details.see_resource,
     "FollowContainerLog": details.follow_container_log,
 }

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pipecd import __version__
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, pipeds
+from pipecd.controlplane.rpc import console
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
@@ -59,4 +60,6 @@ HANDLERS: Mapping[str, Handler] = {
     "AddApplication": add_application,
     "GetControlPlane": get_control_plane,
     "GetStageLog": deployments.get_stage_log,
+    "ApproveStage": deployments.approve_stage,
+    "RejectStage": console.reject_stage,
 }

@@ -14,6 +14,7 @@ import structlog
 from pipecd.clock import Clock, Elapsed
 from pipecd.errors import Conflict, NotFound, PermissionDenied, Refused, Temporary
 from pipecd.model.application import Application
+from pipecd.model.command import CancelDeployment
 from pipecd.model.deployment import Deployment, Stage
 from pipecd.model.notification import NotificationEvent
 from pipecd.model.progress import (
@@ -117,6 +118,7 @@ class Rollout:
 
     async def _take_step(self) -> bool:
         await self._services.leadership.wait_until_may_begin()
+        await self._refuse_late_rejection()
         match next_step(self.deployment, self._stop()):
             case None:
                 return False
@@ -265,18 +267,43 @@ class Rollout:
         while (remaining := until - clock.monotonic()) > 0 and not (self._stop() or interrupted()):
             await self._wake.wait_within(clock, min(remaining, self._remaining_seconds()))
 
+    async def _refuse_late_rejection(self) -> None:
+        """Answers a rejection of a stage that another user approved at the same time."""
+        cancel = self._services.view.find_cancel(self.deployment.id)
+        if cancel is None or not self._is_late(cancel):
+            return
+        name = self.deployment.stage(cancel.rejected_stage_id).name
+        reason = f"stage {name} has already ended; cancel the deployment instead"
+        await self._services.reporter.report_command_failed(cancel.id, reason)
+        self._services.view.mark_finished(cancel.id)
+
+    def _is_late(self, cancel: CancelDeployment) -> bool:
+        """Whether it rejects a stage that ended in another way."""
+        return any(
+            stage.id == cancel.rejected_stage_id
+            and stage.status.final
+            and stage.status is not StageStatus.CANCELLED
+            for stage in self.deployment.stages
+        )
+
     def _stop(self) -> Stop | None:
         """Why the running stages must stop; None if they may continue."""
         deployment = self.deployment
         cancel = self._services.view.find_cancel(deployment.id)
-        if cancel and deployment.status is not DeploymentStatus.ROLLING_BACK:
-            return Stop(kind=StopKind.CANCELLED, requested_by=cancel.commander, rollback=cancel.rollback)
+        if cancel and deployment.status is not DeploymentStatus.ROLLING_BACK and not self._is_late(cancel):
+            return Stop(
+                kind=StopKind.CANCELLED,
+                requested_by=cancel.commander,
+                rollback=cancel.rollback,
+                rejected_stage=cancel.rejected_stage_id,
+                comment=cancel.comment,
+            )
         return Stop(kind=StopKind.TIMED_OUT) if self._remaining_seconds() <= 0 else None
 
     def _stop_message(self) -> str:
         stop = self._stop()
         if stop and stop.kind is StopKind.CANCELLED:
-            return f"Cancelled by {stop.requested_by}"
+            return f"{'Rejected' if stop.rejected_stage else 'Cancelled'} by {stop.requested_by}"
         return "Stopped: the deployment timed out"
 
     def _remaining_seconds(self) -> float:

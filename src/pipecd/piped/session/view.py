@@ -157,6 +157,8 @@ class View:
                 id=command.id,
                 requested_by=command.commander,
                 approve=isinstance(command, ApproveStage),
+                comment=command.comment if isinstance(command, ApproveStage) else "",
+                requested_at=command.created_at,
             )
             for command in commands
         )

@@ -71,9 +71,11 @@ async def skip_stage(services: Services, person: Person, request: SkipStageReque
 
 
 async def approve_stage(
-    services: Services, person: Person, request: ApproveStageRequest
+    services: Services, caller: Caller, request: ApproveStageRequest
 ) -> ApproveStageResponse:
-    command_id = await stage_actions.approve(services, person, request.deployment_id, request.stage_id)
+    command_id = await stage_actions.approve(
+        services, caller, request.deployment_id, request.stage_id, request.comment
+    )
     return ApproveStageResponse(command_id=command_id)
 
 
