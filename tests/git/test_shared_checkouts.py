@@ -1,6 +1,7 @@
 """Readers of a commit share one checkout, which is removed when it is not used any more."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Writer:
         self.proceed = asyncio.Event()
         self.proceed.set()
 
-    async def __call__(self, remote: str, commit: str) -> Checkout:
+    async def __call__(self, remote: str, commit: str, directories: Sequence[str]) -> Checkout:
         self.attempts += 1
         await self.proceed.wait()
         if self.error:
@@ -31,7 +32,7 @@ class Writer:
         self.made.append(commit)
         root = self.folder / f"{commit}-{len(self.made)}"
         root.mkdir()
-        return Checkout(root, ())
+        return Checkout(root, (), directories)
 
 
 @pytest.fixture
@@ -56,6 +57,26 @@ async def test_a_hundred_readers_share_one_checkout(writer: Writer) -> None:
 
     assert len({*await asyncio.gather(*(read() for _ in range(100)))}) == 1
     assert ("r", "a") in shared
+    await shared.close()
+    await remaining(writer)
+
+
+async def test_few_directories_of_a_commit_get_checkouts_of_their_own(writer: Writer) -> None:
+    shared = SharedCheckouts(writer)
+
+    async def directories(number: int) -> Sequence[str]:
+        async with shared.open("r", "a", [f"apps/{number}", "base"]) as checkout:
+            return checkout.directories
+
+    parts = [await directories(number) for number in range(shared_checkouts.MAX_PARTS)]
+    assert parts[3] == ("apps/3", "base")
+    made = len(writer.made)
+    assert await directories(0) == ("apps/0", "base")
+    assert len(writer.made) == made, "it is shared"
+    assert await directories(100) == (), "of very many, all read the whole commit"
+    assert await directories(0) == (), "which then serves all"
+    async with shared.open("r", "another commit", ["apps/1"]) as checkout:
+        assert checkout.directories == ("apps/1",)
     await shared.close()
     await remaining(writer)
 

@@ -293,6 +293,49 @@ async def test_lfs_files_replace_their_pointers_and_are_downloaded_once(
         assert len(lfs.downloads) == 1
 
 
+async def test_of_a_few_directories_all_files_are_written_and_none_of_others(
+    lfs: LfsServer, server: GitServer, shop: Clone, tmp_path: Path
+) -> None:
+    """With the settings above them, their submodules, and their LFS files; others are not downloaded."""
+    module = new_clone(server, tmp_path, "module")
+    module_commit = module.commit_and_push("Add", {"main.tf": "module"})
+    async with lfs_mirrors(tmp_path, shop, lfs) as mirrors:
+        shop.write(
+            {".gitattributes": f"{LFS}*.txt text eol=crlf\n", "apps/.gitattributes": "*.md eol=crlf\n"}
+        )
+        pointers = {name: lfs.add(name.encode()) for name in ("wanted", "other")}
+        shop.write(
+            {
+                "apps/a/x.bin": pointers["wanted"],
+                "apps/a/deep/x.txt": "a\n",
+                "apps/a/x.md": "b\n",
+                "apps/ab/y": "other",
+                "apps/b/y.bin": pointers["other"],
+                "base/z": "base",
+                "z": "root",
+            }
+        )
+        add_submodule(shop, "apps/a/module", module.remote, module_commit)
+        # Otherwise the next `git add` would remove it.
+        (shop.path / "apps/a/module").mkdir()
+        add_submodule(shop, "apps/b/module", "https://elsewhere.invalid/x", module_commit)
+        commit = push(shop)
+        await mirrors.fetch(shop.remote)
+        async with mirrors.shared_checkouts.open(shop.remote, commit, ["apps/a", "base"]) as shared:
+            assert contents(shared.root) == {
+                ".gitattributes": (shop.path / ".gitattributes").read_bytes(),
+                ".gitmodules": (shop.path / ".gitmodules").read_bytes(),
+                ".lfsconfig": (shop.path / ".lfsconfig").read_bytes(),
+                "apps/.gitattributes": b"*.md eol=crlf\n",
+                "apps/a/x.bin": b"wanted",
+                "apps/a/deep/x.txt": b"a\r\n",
+                "apps/a/x.md": b"b\r\n",
+                "apps/a/module/main.tf": b"module",
+                "base/z": b"base",
+            }
+        assert len(lfs.downloads) == 1
+
+
 async def test_a_slow_download_does_not_delay_those_who_read_the_mirror(
     shop: Clone, lfs: LfsServer, tmp_path: Path
 ) -> None:

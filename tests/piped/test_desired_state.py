@@ -15,12 +15,12 @@ from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application, GitPath
 from pipecd.model.stage import Source
-from pipecd.piped.observe.content_digest import find_read_paths
 from pipecd.piped.observe.desired_cache import DesiredStateCache
 from pipecd.piped.observe.desired_state import NothingDeclared, ObservationRequests
 from pipecd.piped.settings import DesiredStateSettings
 from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.heads import Heads
+from pipecd.piped.source.read_paths import find_read_paths
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms import in_thread

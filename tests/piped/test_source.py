@@ -146,6 +146,62 @@ async def test_readers_of_a_commit_share_a_checkout(sources: Sources, clone: Clo
     assert first[0].config.spec.name == "a"
 
 
+KUSTOMIZATION = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{}]\n"
+
+
+async def test_a_checkout_contains_only_what_an_application_is_made_of(
+    sources: Sources, clone: Clone
+) -> None:
+    """However large the repository is. A base becomes part of it when an overlay is read once."""
+    file = app_file().replace("TerraformApp", "KubernetesApp")
+    plain = {"apps/plain/app.pipecd.yaml": file, "apps/plain/x.yaml": "plain"}
+    overlay = {
+        "apps/overlay/app.pipecd.yaml": file,
+        "apps/overlay/kustomization.yaml": KUSTOMIZATION.format("../../base"),
+        "base/kustomization.yaml": KUSTOMIZATION.format("y.yaml"),
+        "base/y.yaml": "base",
+    }
+    clone.commit_and_push("Add", {**plain, **overlay, "apps/other/x.yaml": "other", "z": ""})
+    kubernetes = load_platform("KUBERNETES")
+
+    async def written(path: str) -> set[str]:
+        """Directories and files in the root and below apps/, of a new commit."""
+        commit = clone.commit_and_push("Change", {"z": f"{clone.git('rev-parse', 'HEAD')}"})
+        async with sources.read(at(path), commit, kubernetes) as source:
+            assert source.directory == source.root / path
+            found = [*source.root.iterdir(), *(source.root / "apps").iterdir()]
+            return {str(place.relative_to(source.root)) for place in found} - {"apps"}
+
+    everything = {"apps/plain", "apps/overlay", "apps/other", "base", "z"}
+    assert await written("apps/plain") == {"apps/plain"}
+    assert await written("apps/overlay") == everything, "what it is made of is not known yet"
+    assert await written("apps/overlay") == {"apps/overlay", "base"}
+    clone.write({"apps/overlay/kustomization.yaml": KUSTOMIZATION.format("../other")})
+    assert await written("apps/overlay") == everything, "it is made of something else"
+    assert await written("apps/overlay") == {"apps/overlay", "apps/other"}
+    (clone.path / "apps/plain/link.yaml").symlink_to("../other/x.yaml")
+    assert await written("apps/plain") == everything
+    clone.write({"apps/overlay/kustomization.yaml": KUSTOMIZATION.format("https://example.com/x?ref=main")})
+    assert await written("apps/overlay") == everything, "a branch of another repository may change"
+
+
+async def test_errors_of_a_checkout_are_those_of_the_whole_commit(sources: Sources, clone: Clone) -> None:
+    """A directory may be a link to one that is not part of the checkout; and it may be missing."""
+    file = app_file().replace("TerraformApp", "KubernetesApp")
+    clone.write({"apps/a/app.pipecd.yaml": file, "apps/a/x.yaml": "x"})
+    (clone.path / "linked").symlink_to("apps/a")
+    commit = clone.commit_and_push("Add", {"broken/app.pipecd.yaml": "kind: KubernetesApp"})
+    kubernetes = load_platform("KUBERNETES")
+    async with sources.read(at("linked"), commit, kubernetes) as source:
+        assert source.directory == (source.root / "apps/a").resolve()
+    with pytest.raises(ConfigError, match="there is no such file in the commit"):
+        async with sources.read(at("missing"), commit, kubernetes):
+            pass
+    with pytest.raises(ConfigError, match="broken/app"):
+        async with sources.read(at("broken"), commit, kubernetes):
+            pass
+
+
 async def test_secrets_and_attachments_are_rendered_into_a_copy(sources: Sources, clone: Clone) -> None:
     """Of the application's directory, or of the repository if the platform reads other files."""
     template = "{{ .attachment.x }}"

@@ -289,17 +289,18 @@ class Mirrors:
         await asyncio.to_thread(directory.mkdir, parents=True)
         return directory
 
-    async def _write_checkout(self, remote: str, commit: str) -> Checkout:
+    async def _write_checkout(self, remote: str, commit: str, only: Sequence[str] = ()) -> Checkout:
+        """Of the directories `only`, if any are given."""
         directory = await self._make_directory()
         try:
             # A plain copy instead of `git worktree`: it shares no state with other copies.
             excluded = await self.trees.write(
-                self.path(remote), commit, directory, remote=remote, env=self._env
+                self.path(remote), commit, directory, remote=remote, env=self._env, only=only
             )
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
             raise
-        return Checkout(directory, excluded)
+        return Checkout(directory, excluded, only)
 
     def path(self, remote: str) -> Path:
         """The directory of the mirror of `remote`."""

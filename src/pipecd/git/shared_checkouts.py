@@ -1,7 +1,9 @@
-"""Checkouts that several readers share: one per commit, removed when it has not been used for a while.
+"""Checkouts that several readers share, removed when they have not been used for a while.
 
-Called by `mirror`. After a restart the agent reads every application of a repository; a checkout for each
-would take minutes. A shared checkout must not be changed.
+Called by `mirror`. Most commits change one application, so that a checkout of its directory is enough,
+however large the repository is. After a restart the agent reads every application; a checkout for each would
+take minutes. So when many directories of a commit are read, one checkout of the whole commit serves all. A
+shared checkout must not be changed.
 """
 
 import asyncio
@@ -13,10 +15,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.errors import PipecdError
 
 #: How many unused checkouts are kept, and for how many seconds: another application is read soon.
 MAX_UNUSED, UNUSED_SECONDS = 2, 60.0
+#: The same, of checkouts that contain a few directories.
+MAX_UNUSED_PARTS = 20
+#: Parts of a commit that get checkouts of their own, before one is made of the whole commit.
+MAX_PARTS = 8
+#: Commits whose parts are counted.
+MAX_COUNTED_COMMITS = 1000
 #: How long a checkout that cannot be made, for example because of a submodule, is not tried again (seconds):
 #: the other applications of the repository need it too.
 FAILED_SECONDS = 15.0
@@ -28,10 +37,13 @@ class Checkout:
 
     root: Path
     excluded: Sequence[str]
+    #: The only directories that it contains; empty if it contains everything.
+    directories: Sequence[str] = ()
 
 
-Key = tuple[str, str]
-Write = Callable[[str, str], Coroutine[None, None, Checkout]]
+#: Remote, commit and directories; no directories for the whole commit.
+Key = tuple[str, str, tuple[str, ...]]
+Write = Callable[[str, str, Sequence[str]], Coroutine[None, None, Checkout]]
 
 
 @dataclass
@@ -54,22 +66,31 @@ class _Shared:
 
 class SharedCheckouts:
     def __init__(self, write: Write) -> None:
-        """`write` makes the checkout of a remote and a commit."""
+        """`write` makes the checkout of a remote, a commit and directories; none for all."""
         self._write = write
-        #: By remote and commit; the last used at the end.
+        #: The last used at the end.
         self._shared: OrderedDict[Key, _Shared] = OrderedDict()
+        #: By remote and commit: the parts that got checkouts of their own.
+        self._parts: BoundedDict[tuple[str, str], set[tuple[str, ...]]] = BoundedDict(MAX_COUNTED_COMMITS)
         self._removing: set[asyncio.Task[None]] = set()
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._shared and self._shared[key].usable
+    def __contains__(self, commit: tuple[str, str]) -> bool:
+        """Whether something of a remote's commit is shared, so that the mirror has that commit."""
+        return any(key[:2] == commit and shared.usable for key, shared in self._shared.items())
 
     @asynccontextmanager
-    async def open(self, remote: str, commit: str) -> AsyncIterator[Checkout]:
-        """The checkout, made by the first of concurrent callers. Must not be changed."""
-        key = (remote, commit)
+    async def open(
+        self, remote: str, commit: str, directories: Sequence[str] = ()
+    ) -> AsyncIterator[Checkout]:
+        """The checkout, made by the first of concurrent callers. Must not be changed.
+
+        It contains all files of the commit or, if `directories` are given, at least those inside of them.
+        """
+        part = tuple(sorted(directories))
+        key = (remote, commit, part if self._is_separate(remote, commit, part) else ())
         shared = self._shared.get(key)
         if shared is None or not shared.usable:
-            task = asyncio.create_task(self._write(remote, commit), name=f"checkout {commit[:12]}")
+            task = asyncio.create_task(self._write(*key), name=f"checkout {commit[:12]}")
             shared = self._shared[key] = _Shared(task)
         self._shared.move_to_end(key)
         if shared.removal:
@@ -87,6 +108,17 @@ class SharedCheckouts:
             if not shared.users:
                 self._release(key, shared)
 
+    def _is_separate(self, remote: str, commit: str, part: tuple[str, ...]) -> bool:
+        """Whether readers of these directories get a checkout of their own."""
+        whole = self._shared.get((remote, commit, ()))
+        if not part or (whole is not None and whole.usable):
+            return False
+        parts = self._parts.setdefault((remote, commit), set())
+        if part not in parts and len(parts) >= MAX_PARTS:
+            return False
+        parts.add(part)
+        return True
+
     async def close(self) -> None:
         """Removes all checkouts. None may be in use."""
         for key in list(self._shared):
@@ -100,8 +132,13 @@ class SharedCheckouts:
         self._shared.move_to_end(key)
         seconds = FAILED_SECONDS if shared.failed else UNUSED_SECONDS
         shared.removal = asyncio.get_running_loop().call_later(seconds, self._drop, key, shared)
-        unused = [key for key, shared in self._shared.items() if not shared.users and not shared.failed]
-        for old in unused[: max(len(unused) - MAX_UNUSED, 0)]:
+        unused = [
+            other
+            for other, shared in self._shared.items()
+            if not shared.users and not shared.failed and bool(other[2]) == bool(key[2])
+        ]
+        limit = MAX_UNUSED_PARTS if key[2] else MAX_UNUSED
+        for old in unused[: max(len(unused) - limit, 0)]:
             self._drop(old)
 
     def _drop(self, key: Key, only: _Shared | None = None) -> None:

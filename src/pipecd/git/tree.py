@@ -31,6 +31,8 @@ MAX_SUBMODULES, MAX_DEPTH = 100, 5
 UNUSED_SECONDS = 30 * 86_400.0
 #: Bytes of .gitmodules and .lfsconfig.
 MAX_CONFIG_SIZE = 256 * 1024
+#: Names of files that change how other files are checked out.
+CHECKOUT_SETTINGS = (".gitattributes", ".gitmodules", ".lfsconfig")
 #: The first bytes of a file that git-crypt encrypted.
 _GIT_CRYPT = b"\0GITCRYPT\0"
 _GITLINK, _FILE_MODES = "160000", ("100644", "100755")
@@ -82,14 +84,16 @@ class Trees:
         remote: str,
         env: Mapping[str, str],
         under: str = "",
+        only: Sequence[str] = (),
     ) -> Sequence[str]:
         """Write `commit` of `git_dir`, a copy of `remote`, into the empty `directory`.
 
         Returns the paths that the repository excludes, which are absent. Submodules and LFS files outside the
-        directory `under` are not fetched. `env` is that of `environment`. Raises ConfigError or Refused with
-        the path, or Temporary.
+        directory `under` are not fetched. If directories are given as `only`, nothing outside of them is
+        written, except files that change how others are written. `env` is that of `environment`. Raises
+        ConfigError or Refused with the path, or Temporary.
         """
-        work = _Work(self, directory, env, under)
+        work = _Work(self, directory, env, only or (under,), only=bool(only))
         try:
             await work.write(_Repository(git_dir, commit, remote))
         finally:
@@ -152,7 +156,10 @@ class _Work:
     trees: Trees
     directory: Path
     env: Mapping[str, str]
-    under: str
+    #: Submodules and LFS files outside of these directories are not fetched.
+    wanted: Sequence[str]
+    #: Whether only these directories are written.
+    only: bool = False
     excluded: list[str] = field(default_factory=list)
     submodules: int = 0
 
@@ -162,8 +169,17 @@ class _Work:
 
     async def write(self, repository: _Repository) -> None:
         self.index.unlink(missing_ok=True)
-        await self._git(repository, "read-tree", "--reset", "-u", repository.commit, timeout=CHECKOUT_TIMEOUT)
-        listing = await asyncio.to_thread(_parse_listing, await self._git(repository, "ls-files", "-s", "-z"))
+        narrow = self.only and not repository.path
+        update = () if narrow else ("-u",)
+        await self._git(
+            repository, "read-tree", "--reset", *update, repository.commit, timeout=CHECKOUT_TIMEOUT
+        )
+        output = await self._git(repository, "ls-files", "-s", "-z")
+        if narrow:
+            paths = await asyncio.to_thread(_select_paths, output, self.wanted)
+            arguments = ("checkout-index", "--quiet", "-z", "--stdin")
+            await self._git(repository, *arguments, stdin=paths, timeout=CHECKOUT_TIMEOUT)
+        listing = await asyncio.to_thread(_parse_listing, output)
         if listing.has_attributes:
             await self._write_lfs_files(repository, listing)
         if listing.submodules:
@@ -282,16 +298,31 @@ class _Work:
         entries = output.decode(errors="surrogateescape").split("\0")
         return dict(entry.split("\n", 1) for entry in entries if "\n" in entry)
 
-    async def _git(self, repository: _Repository, *arguments: str, timeout: float = 60.0) -> bytes:
+    async def _git(
+        self, repository: _Repository, *arguments: str, timeout: float = 60.0, stdin: bytes = b""
+    ) -> bytes:
         work_tree = self.directory / repository.path
         options = ("--git-dir", str(repository.git_dir), "--work-tree", str(work_tree))
         env = {**self.env, "GIT_INDEX_FILE": str(self.index)}
         # Downloads are not counted, so that a slow server does not delay other checkouts.
         async with self.trees.processes:
-            return await git(*options, *arguments, env=env, cwd=work_tree, timeout=timeout)
+            return await git(*options, *arguments, env=env, cwd=work_tree, timeout=timeout, stdin=stdin)
 
     def _is_wanted(self, path: str) -> bool:
-        return is_inside(path, self.under) or is_inside(self.under, path)
+        return any(is_inside(path, directory) or is_inside(directory, path) for directory in self.wanted)
+
+
+def _select_paths(output: bytes, directories: Sequence[str]) -> bytes:
+    """Of `ls-files -s -z`: the paths inside `directories`, and the settings for them, each with a NUL."""
+    inside = tuple(f"{directory}/".encode(errors="surrogateescape") for directory in directories)
+    parents = {parent for directory in directories for parent in PurePosixPath(directory).parents}
+    settings = {
+        str(parent / name).encode(errors="surrogateescape")
+        for parent in parents
+        for name in CHECKOUT_SETTINGS
+    }
+    paths = (row.partition(b"\t")[2] for row in output.split(b"\0"))
+    return b"".join(path + b"\0" for path in paths if path.startswith(inside) or path in settings)
 
 
 def _parse_listing(output: bytes) -> _Listing:

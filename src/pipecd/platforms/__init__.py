@@ -121,7 +121,8 @@ class Platform(Generic[Desired]):
     #: The functions of the same stages, of the quick sync, and of ROLLBACK if the platform can roll back.
     stages: Mapping[str, StageFunction]
     #: Whether these functions leave the files of their checkouts as they are, except where `writes_files` is
-    #: true. Stages of several applications then share a checkout.
+    #: true. Stages of several applications then share a checkout, which may contain no more than what
+    #: `load_desired_state` reads.
     stages_share_checkouts: bool = False
     #: Optional: for stages that start work outside of the agent, what ends it.
     stop: Mapping[str, StopFunction] = field(default_factory=dict)

@@ -1,39 +1,16 @@
 """The digest of everything that a desired state is made of, computed from Git's hashes without a checkout.
 
-When a desired state is read from a checkout, `find_read_paths` returns which directories of the repository it
-is made of. As long as their hashes are the same, a new commit changes nothing for the application.
+As long as the hashes of the directories in `source.read_paths` are the same, a new commit changes nothing for
+the application.
 """
 
 import hashlib
 import json
-import os
-from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
-from pipecd.git.links import paths_below
 from pipecd.model.application import Application
-from pipecd.model.stage import Source
 from pipecd.piped.source.heads import Head
-
-#: More files than this are not searched for links; the desired state is then read again at every commit.
-MAX_SEARCHED_FILES = 20_000
-
-
-def find_read_paths(path: str, source: Source, others: Collection[Path] | None) -> Sequence[str] | None:
-    """The directories, relative to the repository's root, of what was read: the application's, and `others`.
-
-    `path` is the application's path in the repository. None if the directories cannot be told: `others` is
-    None, a path is outside the repository, or there are links. Runs in a thread.
-    """
-    if others is None:
-        return None
-    root = source.root.resolve()
-    written = [root / path, *(source.directory / other for other in others)]
-    directories = {_directory(Path(os.path.normpath(place))) for place in written}
-    for directory in directories:
-        if directory.resolve() != directory or not directory.is_relative_to(root) or _has_links(directory):
-            return None
-    return sorted(str(directory.relative_to(root)) for directory in directories)
 
 
 def content_digest(application: Application, head: Head, read_paths: Sequence[str] | None) -> bytes:
@@ -65,18 +42,3 @@ def _parents(path: str) -> Iterator[str]:
     """The directories above `path`; the root is empty."""
     for parent in PurePosixPath(path).parents:
         yield "" if str(parent) == "." else str(parent)
-
-
-def _directory(path: Path) -> Path:
-    """The directory of a file; of a file that does not exist, the nearest one that does."""
-    while not path.is_dir():
-        path = path.parent
-    return path
-
-
-def _has_links(directory: Path) -> bool:
-    """Whether anything below `directory` leads somewhere else."""
-    for searched, path in enumerate(paths_below(directory), start=1):
-        if searched > MAX_SEARCHED_FILES or path.is_symlink():
-            return True
-    return False

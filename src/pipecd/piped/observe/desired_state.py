@@ -18,13 +18,14 @@ from pipecd.model.application import Application, GitPath
 from pipecd.model.drift import IgnoredFields, Redact
 from pipecd.model.observation import ObservationRequest
 from pipecd.model.stage import Source
-from pipecd.piped.observe.content_digest import content_digest, find_read_paths
+from pipecd.piped.observe.content_digest import content_digest
 from pipecd.piped.observe.desired_cache import DesiredStateCache
 from pipecd.piped.providers import Providers
 from pipecd.piped.settings import DesiredStateSettings
 from pipecd.piped.source.checkout import Sources, config_file_path
 from pipecd.piped.source.desired import load_desired_state
 from pipecd.piped.source.heads import AppFile, Head, Heads
+from pipecd.piped.source.read_paths import find_read_paths
 from pipecd.piped.trigger.config_status import find_application_file
 from pipecd.platforms.registry import load_platform
 

@@ -8,22 +8,25 @@ outside its checkout.
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.config import application
 from pipecd.config.application import ApplicationConfig
 from pipecd.errors import ConfigError, NotFound, Place, Refused, UserError
 from pipecd.git.links import paths_below, refuse_escaping_links
 from pipecd.git.mirror import MAX_FILE_SIZE, Mirrors
-from pipecd.git.tree import refuse_excluded
+from pipecd.git.shared_checkouts import Checkout
+from pipecd.git.tree import is_inside, refuse_excluded
 from pipecd.model.application import GitPath
 from pipecd.model.downloads import Downloads
 from pipecd.model.stage import Source
+from pipecd.piped.source.read_paths import find_read_paths
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms import Platform
@@ -31,6 +34,10 @@ from pipecd.platforms.registry import load_platform
 from pipecd.platforms.stage_tables import application_types
 
 _NO_DOWNLOADS = Downloads()
+#: Applications of which it is remembered what they are made of.
+MAX_READ_PATHS = 20_000
+#: Opens a checkout, in a stack: of directories, or of everything if there are none.
+_OpenSource = Callable[[Sequence[str], AsyncExitStack], Awaitable[tuple[Checkout, Source]]]
 
 
 class Sources:
@@ -43,6 +50,8 @@ class Sources:
     ) -> None:
         self.mirrors, self._renderer, self._downloads = mirrors, renderer, downloads
         self._repositories = repositories
+        #: By repository and path of an application: what its desired state was last made of.
+        self._read_paths: BoundedDict[tuple[str, str], Sequence[str]] = BoundedDict(MAX_READ_PATHS)
 
     def repository(self, repo_id: str) -> Repository:
         try:
@@ -95,23 +104,32 @@ class Sources:
     ) -> AsyncIterator[Source]:
         """The repository at `commit` for `platform.load_desired_state`. Otherwise as `checkout`.
 
-        The checkout is shared with other readers. An application with secrets or attachments gets a copy of
-        its directory, if that is all that the platform reads.
+        The checkout is shared with other readers, and may contain no more than what the platform reads. An
+        application with secrets or attachments gets a copy of its directory, if that is all that is read.
         """
         remote, file = self.repository(git_path.repo_id).remote, config_file_path(git_path)
         if (remote, commit) not in self.mirrors.shared_checkouts:
             await self._ensure_commit(remote, commit)
         async with AsyncExitStack() as stack:
-            shared = await stack.enter_async_context(self.mirrors.shared_checkouts.open(remote, commit))
-            content = await asyncio.to_thread(_read_regular_file, shared.root, file)
-            if content is None:
-                config = await self.load_config(git_path, commit, deployed=deployed)
-            else:
-                config = await asyncio.to_thread(decode_config, content, file, deployed=deployed)
-            refuse_excluded(shared.excluded, git_path.path)
-            directory = resolve_directory(shared.root, git_path.path)
-            await asyncio.to_thread(refuse_escaping_links, shared.root, directory)
-            source = self._source(commit, shared.root, directory, config, provider)
+
+            async def open_source(
+                directories: Sequence[str], stack: AsyncExitStack
+            ) -> tuple[Checkout, Source]:
+                shared = await stack.enter_async_context(
+                    self.mirrors.shared_checkouts.open(remote, commit, directories)
+                )
+                content = await asyncio.to_thread(_read_regular_file, shared.root, file)
+                if content is None:
+                    config = await self.load_config(git_path, commit, deployed=deployed)
+                else:
+                    config = await asyncio.to_thread(decode_config, content, file, deployed=deployed)
+                refuse_excluded(shared.excluded, git_path.path)
+                directory = resolve_directory(shared.root, git_path.path)
+                await asyncio.to_thread(refuse_escaping_links, shared.root, directory)
+                return shared, self._source(commit, shared.root, directory, config, provider)
+
+            source = await self._open_shared(git_path, platform, open_source, stack)
+            config = source.config
             writes = platform.writes_files(config)
             if writes or config.spec.encryption or config.spec.attachment:
                 copy = None if writes else await self._render_copy(source, git_path, platform, stack)
@@ -120,6 +138,30 @@ class Sources:
                     copy = await stack.enter_async_context(context)
                 source = copy
             yield source
+
+    async def _open_shared(
+        self, git_path: GitPath, platform: Platform[Any], open_source: _OpenSource, stack: AsyncExitStack
+    ) -> Source:
+        """From a checkout of the directories that the platform reads, or of the whole commit.
+
+        Stages with a checkout of their own get the whole commit, which the plan shows to be complete.
+        """
+        key = (git_path.repo_id, git_path.path)
+        directories = self._read_paths.get(key) or _alone(git_path.path)
+        if directories and platform.stages_share_checkouts:
+            # If it fails, the whole commit shows whether only the part lacks something.
+            with suppress(UserError, NotFound):
+                async with AsyncExitStack() as part_stack:
+                    checkout, source = await open_source(directories, part_stack)
+                    if not checkout.directories or await asyncio.to_thread(
+                        _contains_all, checkout, source, git_path, platform
+                    ):
+                        stack.push_async_callback(part_stack.pop_all().aclose)
+                        return source
+        _, source = await open_source((), stack)
+        if platform.stages_share_checkouts:
+            self._read_paths[key] = await asyncio.to_thread(_determine_read_paths, source, git_path, platform)
+        return source
 
     async def _render_copy(
         self, source: Source, git_path: GitPath, platform: Platform[Any], stack: AsyncExitStack
@@ -176,6 +218,29 @@ class Sources:
             provider=provider,
             downloads=self._downloads,
         )
+
+
+def _alone(path: str) -> Sequence[str]:
+    """The application's directory; nothing if that is the whole repository, or outside of it."""
+    path = os.path.normpath(path)
+    return () if path in (".", "..") or path.startswith(("../", "/")) else (path,)
+
+
+def _contains_all(checkout: Checkout, source: Source, git_path: GitPath, platform: Platform[Any]) -> bool:
+    """Whether the checkout of a few directories contains all that the platform reads. Runs in a thread."""
+    paths = _determine_read_paths(source, git_path, platform)
+    return bool(paths) and all(
+        any(is_inside(path, directory) for directory in checkout.directories) for path in paths
+    )
+
+
+def _determine_read_paths(source: Source, git_path: GitPath, platform: Platform[Any]) -> Sequence[str]:
+    """The directories that the desired state is made of; empty if they are not known, or are everything."""
+    try:
+        paths = find_read_paths(git_path.path, source, platform.reads(source))
+    except UserError:
+        return ()
+    return () if paths is None or "." in paths else paths
 
 
 def config_file_path(git_path: GitPath) -> str:

@@ -15,6 +15,7 @@ from pipecd.config.application import Chain, Mention, Triggers
 from pipecd.config.event_watcher import EventWatch
 from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary
 from pipecd.git.mirror import MAX_FILE_SIZE, Entry, Mirrors
+from pipecd.git.tree import CHECKOUT_SETTINGS
 from pipecd.model.deployment import Commit
 from pipecd.piped.source.checkout import decode_config
 from pipecd.piped.source.repository import Repositories, Repository
@@ -22,8 +23,6 @@ from pipecd.piped.source.repository import Repositories, Repository
 log = structlog.get_logger()
 
 SUFFIXES = (".pipecd.yaml", ".pipe.yaml")
-#: Names of files that change how other files are checked out.
-CHECKOUT_SETTINGS = (".gitattributes", ".gitmodules", ".lfsconfig")
 #: Files read and decoded in one go.
 DECODE_BATCH_SIZE = 20
 _DEFAULT_TRIGGERS = Triggers()
