@@ -244,6 +244,13 @@ def test_an_invalid_state_is_an_error_without_its_contents() -> None:
     assert CANARY not in str(error.value) and error.value.__suppress_context__
     with pytest.raises(Refused, match="format 3, not 4"):
         parse_state(json.dumps({"version": 3, "modules": [{"outputs": CANARY}]}).encode())
+    for malformed in (0, [CANARY], {"version": 4, "resources": [CANARY]}, {"version": 4, "resources": 1}):
+        with pytest.raises(Refused, match="not a state of Terraform") as shape:
+            parse_state(json.dumps(malformed).encode())
+        assert CANARY not in str(shape.value)
+    entry = {"mode": "managed", "instances": [{"index_key": 0}], "outputs": CANARY}
+    with pytest.raises(Refused, match="not a state of Terraform"):
+        parse_state(json.dumps({"version": 4, "resources": [entry]}).encode())
 
 
 @pytest.mark.parametrize("mode", ["data", "managed"])

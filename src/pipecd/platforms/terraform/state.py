@@ -35,14 +35,26 @@ def parse_state(state: bytes) -> Sequence[Resource]:
     except (ValueError, RecursionError):
         # Without the decoder's message, which may quote the state.
         raise Temporary("Terraform's state is not valid JSON; it may be being written") from None
+    if not isinstance(document, Mapping):
+        raise _malformed()
     if document.get("version") != FORMAT:
         raise Refused(
             f"Terraform's state has format {document.get('version')}, not {FORMAT}",
             remedy="apply once with Terraform 0.12 or newer, which upgrades the format",
         )
     entries = document.get("resources") or ()
-    resources = [resource for entry in entries for resource in _instances(entry)]
+    try:
+        resources = [resource for entry in entries for resource in _instances(entry)]
+    except (AttributeError, KeyError, TypeError):
+        raise _malformed() from None
     return _truncate([*_modules(resources), *resources])
+
+
+def _malformed() -> Refused:
+    return Refused(
+        "Terraform's state is valid JSON, but not a state of Terraform",
+        remedy="restore a backup of the state, or correct the backend's path",
+    )
 
 
 def _truncate(resources: Sequence[Resource]) -> Sequence[Resource]:
