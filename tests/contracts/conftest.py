@@ -24,21 +24,25 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """URL of an empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'pipecd.db'}"
-        return
-    server = request.getfixturevalue("postgres_url")
+@pytest.fixture
+async def empty_postgres_url(postgres_url: str) -> AsyncIterator[str]:
+    """URL of an empty database on PostgreSQL."""
     name = f"t{secrets.token_hex(8)}"
-    engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
+    engine = create_async_engine(postgres_url, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield server.replace("/postgres?", f"/{name}?")
+    yield postgres_url.replace("/postgres?", f"/{name}?")
     async with engine.connect() as connection:
         await connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
     await engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'pipecd.db'}"
+    return str(request.getfixturevalue("empty_postgres_url"))
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 class FeedSettings:
     """The change feed (`store.feed`)."""
 
-    #: Interval at which writes of other replicas are read (seconds): a user waits for them.
+    #: Interval at which writes of other replicas are read that caused no notification (seconds).
     poll_interval: float = 0.5
+    #: Interval at which a lost connection for notifications is set up again (seconds).
+    listen_retry_interval: float = 1.0
     #: Minimum interval between two reads (seconds): writes that follow one another are read together.
     min_interval: float = 0.02
     #: Sequence numbers that are read again to find rows of transactions that committed late.

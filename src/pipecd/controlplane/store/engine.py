@@ -27,6 +27,10 @@ class Backend(Protocol):
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None]) -> T: ...
 
+    async def listen(self, wake: Callable[[], None]) -> None: ...
+
+    async def notify(self) -> None: ...
+
     async def close(self) -> None: ...
 
 
@@ -55,6 +59,19 @@ class Database:
         """
         with translate_errors(self.url):
             return await self._backend.write(function, after)
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when another process calls `notify`, until cancelled, or until the connection is lost.
+
+        It is also called when the connection is set up, because notifications before that are lost.
+        """
+        with translate_errors(self.url):
+            await self._backend.listen(wake)
+
+    async def notify(self) -> None:
+        """Wake the other processes that listen. Does nothing with SQLite, whose users poll."""
+        with translate_errors(self.url):
+            await self._backend.notify()
 
     async def close(self) -> None:
         """Complete the transactions that have begun, and close the connections."""

@@ -1,7 +1,8 @@
 """The change feed: notifies watching agents and browsers of changes.
 
-Each write adds a row in its own transaction. Writes of this process wake the reader at once; writes of other
-replicas are found by polling. Transactions that commit late may add rows with lower
+Each write adds a row in its own transaction. Writes of this process wake the reader at once, and then the readers
+of other replicas (`Database.notify`). Polling finds what they miss: writes of a replica that was killed before it
+could notify, and all of them on SQLite, which has no notifications. Transactions that commit late may add rows with lower
 sequence numbers than rows already read, so the reader re-reads the last numbers and skips known
 rows.
 """
@@ -59,6 +60,8 @@ class Feed:
     def __init__(self, database: Database, clock: Clock, settings: FeedSettings) -> None:
         self._database, self._clock, self._settings = database, clock, settings
         self._wakeup = asyncio.Event()
+        #: Set by a write of this process until the other replicas are notified.
+        self._written = asyncio.Event()
         self._queues: set[asyncio.Queue[Change]] = set()
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None] = lambda: None) -> T:
@@ -67,6 +70,7 @@ class Feed:
         def notify() -> None:
             after()
             self._wakeup.set()
+            self._written.set()
 
         return await self._database.write(function, notify)
 
@@ -84,6 +88,32 @@ class Feed:
 
     async def run(self) -> None:
         """Read the table and pass every change to the subscribers, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read(), name="change feed reader")
+            if not self._database.sqlite:
+                tasks.create_task(self._notify_replicas(), name="change feed notifications")
+                tasks.create_task(self._listen(), name="change feed listener")
+
+    async def _notify_replicas(self) -> None:
+        """After the transactions, not in them: PostgreSQL would commit transactions that notify one by one."""
+        while True:
+            await self._written.wait()
+            self._written.clear()
+            try:
+                await self._database.notify()
+            except Temporary as error:
+                log.warning("replicas_not_notified", error=str(error))
+            await self._clock.sleep(self._settings.min_interval)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._database.listen(self._wakeup.set)
+            except Temporary as error:
+                log.warning("change_feed_listener_failed", error=str(error))
+            await self._clock.sleep(self._settings.listen_retry_interval)
+
+    async def _read(self) -> None:
         last: int | None = None
         seen = BoundedDict[int, None](4 * self._settings.overlap)
         while True:

@@ -7,6 +7,7 @@ asyncpg would close the connection, after asking the server through another one 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import asyncpg
 import sqlalchemy as sa
@@ -33,8 +34,13 @@ _DIALECT: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 POOL_SIZE, POOL_TIMEOUT = 8, 10.0
 #: Maximum duration of a statement, in seconds: bounds how long a lost connection is waited for.
 STATEMENT_TIMEOUT = 20.0
+#: Channel of LISTEN and NOTIFY, and name of the connection that listens.
+CHANNEL = "pipecd_changes"
+#: Interval at which the listening connection is checked (seconds): the other side may be gone without a sign.
+LISTEN_CHECK_INTERVAL = 15.0
 #: Classes of SQLSTATE. Data exception, and program limit exceeded: a value cannot be stored.
 _VALUES = frozenset({"22", "54"})
+_NOTIFY = "SELECT pg_notify($1, $2)"
 #: Connection, transaction rollback (deadlock), resources, operator intervention (shutdown), system error.
 _OUTAGES = frozenset({"08", "40", "53", "57", "58"})
 
@@ -45,6 +51,8 @@ class Backend:
         self._opening = asyncio.Lock()
         self._pool: Any = None
         self._running: set[asyncio.Task[Any]] = set()
+        #: Payload of this process's notifications, by which it ignores its own.
+        self._name = uuid4().hex
 
     async def read(self, function: Callable[[Connection], T]) -> T:
         return await self._complete(lambda driver: self._execute(driver, function), lambda: None)
@@ -55,6 +63,46 @@ class Backend:
                 return await self._execute(driver, function)
 
         return await self._complete(run, after)
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        """Through a connection of its own, which a pooler of transactions must not hand to others.
+
+        Behind such a pooler nothing arrives, and changes of other processes are found by polling. For the same
+        reason no error of the database is more than Temporary here.
+        """
+        try:
+            await self._listen(wake)
+        except asyncpg.PostgresError as error:
+            log.warning("database_notifications_unavailable", error=str(error))
+            raise Temporary("the database sends no notifications") from error
+
+    async def _listen(self, wake: Callable[[], None]) -> None:
+        closed = asyncio.Event()
+
+        def on_notification(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
+            if payload != self._name:
+                wake()
+
+        driver = await asyncpg.connect(
+            **_connection_arguments(self._url),
+            timeout=POOL_TIMEOUT,
+            command_timeout=POOL_TIMEOUT,
+            server_settings={"application_name": CHANNEL},
+        )
+        try:
+            driver.add_termination_listener(lambda _: closed.set())
+            await driver.add_listener(CHANNEL, on_notification)
+            wake()
+            while not closed.is_set():
+                try:
+                    await asyncio.wait_for(closed.wait(), LISTEN_CHECK_INTERVAL)
+                except TimeoutError:
+                    await driver.execute("SELECT 1")
+        finally:
+            driver.terminate()
+
+    async def notify(self) -> None:
+        await self._complete(lambda driver: driver.execute(_NOTIFY, CHANNEL, self._name), lambda: None)
 
     async def close(self) -> None:
         if self._running:
@@ -119,13 +167,17 @@ class _Connection(Connection):
         return Result(rows=[command.make_row(record) for record in records])
 
 
-async def _create_pool(url: sa.URL) -> Any:
+def _connection_arguments(url: sa.URL) -> dict[str, Any]:
     _, arguments = _DIALECT.create_connect_args(url)
     # SQLAlchemy's name of the option, for servers behind a pooler that does not support prepared statements.
     if (size := arguments.pop("prepared_statement_cache_size", None)) is not None:
         arguments["statement_cache_size"] = size
+    return dict(arguments)
+
+
+async def _create_pool(url: sa.URL) -> Any:
     return await asyncpg.create_pool(
-        **arguments,
+        **_connection_arguments(url),
         min_size=0,
         max_size=POOL_SIZE,
         timeout=POOL_TIMEOUT,

@@ -75,6 +75,12 @@ class Backend:
         self._writer.jobs.put(_Job(function, after, result))
         return await result
 
+    async def listen(self, wake: Callable[[], None]) -> None:
+        await asyncio.Event().wait()
+
+    async def notify(self) -> None:
+        pass
+
     async def close(self) -> None:
         self._closed = True
         await asyncio.to_thread(self._close)
