@@ -27,6 +27,7 @@ BENCHMARKS = (
     "details",
     "kubernetes",
     "canary",
+    "replicas",
 )
 
 

@@ -4,6 +4,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,24 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-async def empty_postgres_url(postgres_url: str) -> AsyncIterator[str]:
-    """URL of an empty database on PostgreSQL."""
+@asynccontextmanager
+async def empty_database(server: str) -> AsyncIterator[str]:
+    """URL of an empty database of the PostgreSQL server with a database at the URL `server`."""
     name = f"t{secrets.token_hex(8)}"
-    engine = create_async_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    url = sa.make_url(server)
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         await connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield postgres_url.replace("/postgres?", f"/{name}?")
+    yield url.set(database=name).render_as_string(hide_password=False)
     async with engine.connect() as connection:
         await connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
     await engine.dispose()
+
+
+@pytest.fixture
+async def empty_postgres_url(postgres_url: str) -> AsyncIterator[str]:
+    async with empty_database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

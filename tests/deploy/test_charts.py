@@ -32,6 +32,11 @@ from tests.platforms.kubernetes.helm import helm_directory
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = {"launcher": {"enabled": True, "image": {"repository": "registry.example.com/launcher"}}}
+#: A configuration of the control plane for several servers.
+SHARED_STORES = (
+    VALUES["pipecd"]["config"]["data"] + "  datastore: {type: POSTGRESQL, config: {url: postgresql://db}}\n"
+    "  filestore: {type: S3, config: {bucket: b}}\n"
+)
 #: All values of a released version, other than the defaults: later versions of the chart must accept them.
 RELEASED = sorted(Path(__file__).with_name("charts_released").glob("*.json"))
 
@@ -119,7 +124,7 @@ ERRORS = [
         {"args": {"addLoginUserToPasswd": True}},
         "set containerSecurityContext.readOnlyRootFilesystem=false",
     ),
-    ("pipecd", {"replicas": 3}, "replicas is 3, but several servers at once are not supported yet"),
+    ("pipecd", {"replicas": 3}, "replicas is 3, but servers with a volume cannot share it"),
     ("pipecd", {"replicas": -1}, "at '/replicas': minimum: got -1, want 0"),
     ("pipecd", {"secret": {"data": {"encryption-key": ""}}}, "secret.data.encryption-key is missing"),
     ("pipecd", {"secret": {"create": False}}, "secret.name is empty"),
@@ -260,13 +265,25 @@ def test_ingress_and_gateway_route_every_service(program: Path) -> None:
 
 
 def test_postgresql_and_a_bucket_need_no_volume(program: Path) -> None:
-    storage = (
-        "  datastore: {type: POSTGRESQL, config: {url: postgresql://db}}\n"
-        "  filestore: {type: S3, config: {bucket: b}}\n"
-    )
-    data = VALUES["pipecd"]["config"]["data"] + storage
-    objects = render(program, "pipecd", {"config": {"data": data}, "persistence": {"enabled": False}})
+    changes = {"config": {"data": SHARED_STORES}, "persistence": {"enabled": False}}
+    objects = render(program, "pipecd", changes)
     assert of_kind(objects, "PersistentVolumeClaim") == []
+
+
+def test_several_servers_are_spread_and_replaced_one_by_one(program: Path) -> None:
+    changes = {"config": {"data": SHARED_STORES}, "persistence": {"enabled": False}}
+    assert not of_kind(render(program, "pipecd", changes), "PodDisruptionBudget"), "it would block drains"
+    objects = render(program, "pipecd", {**changes, "replicas": 3})
+    [deployment] = of_kind(objects, "Deployment")
+    strategy = deployment["spec"]["strategy"]
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    [budget] = of_kind(objects, "PodDisruptionBudget")
+    selector = deployment["spec"]["selector"]
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": selector}
+    pod = deployment["spec"]["template"]
+    assert selector["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    spread = pod["spec"]["topologySpreadConstraints"]
+    assert [constraint["labelSelector"] for constraint in spread] == [selector] * 2
 
 
 def test_annotations_of_the_service_account_select_a_role_of_the_cloud(program: Path) -> None:

@@ -97,7 +97,9 @@ ROOTS = {
     "ecs-fargate": POLICIES + FARGATE,
     "ecs-fargate in its own VPC": OWN_VPC,
     "ecs-fargate in given subnets": GIVEN_SUBNETS,
-    "controlplane with PostgreSQL": CONTROL_PLANE.replace("DATASTORE", "POSTGRESQL"),
+    "controlplane with PostgreSQL": CONTROL_PLANE.replace(
+        '"DATASTORE"', '"POSTGRESQL"\n  replicas             = 2'
+    ),
     "controlplane with SQLite": CONTROL_PLANE.replace("DATASTORE", "SQLITE"),
 }
 

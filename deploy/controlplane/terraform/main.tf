@@ -151,7 +151,7 @@ resource "aws_ecs_service" "server" {
   cluster         = aws_ecs_cluster.server.arn
   task_definition = aws_ecs_task_definition.server.arn
   launch_type     = "FARGATE"
-  desired_count   = 1
+  desired_count   = var.replicas
   # SQLite on EFS allows one writer only; with PostgreSQL the new server starts before the old one stops.
   deployment_minimum_healthy_percent = local.postgres ? 100 : 0
   deployment_maximum_percent         = local.postgres ? 200 : 100
@@ -180,6 +180,13 @@ resource "aws_ecs_service" "server" {
   deployment_circuit_breaker {
     enable   = true
     rollback = true
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.postgres || var.replicas <= 1
+      error_message = "Several servers cannot share a file of SQLite: set datastore to POSTGRESQL, or replicas to 1."
+    }
   }
 
   depends_on = [

@@ -123,6 +123,16 @@ variable "encryption_key" {
   }
 }
 
+variable "replicas" {
+  description = "Number of servers. Several need PostgreSQL."
+  type        = number
+  default     = 1
+  validation {
+    condition     = var.replicas >= 0 && var.replicas <= 20 && floor(var.replicas) == var.replicas
+    error_message = "A whole number from 0 to 20."
+  }
+}
+
 variable "cpu" {
   description = "CPU units of the server; 1024 is one vCPU."
   type        = number

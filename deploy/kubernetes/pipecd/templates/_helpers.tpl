@@ -46,8 +46,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not .Values.image.repository -}}
 {{- fail "image.repository is empty: build and push the image `controlplane` (see deploy/docker/README.md) and name it here" -}}
 {{- end -}}
-{{- if gt (int .Values.replicas) 1 -}}
-{{- fail (printf "replicas is %d, but several servers at once are not supported yet: set replicas to 1" (int .Values.replicas)) -}}
+{{- if and (gt (int .Values.replicas) 1) .Values.persistence.enabled -}}
+{{- fail (printf "replicas is %d, but servers with a volume cannot share it: use PostgreSQL and a bucket with persistence.enabled=false, or set replicas to 1" (int .Values.replicas)) -}}
 {{- end -}}
 {{- if and .Values.secret.create (not (index .Values.secret.data "encryption-key")) -}}
 {{- fail "secret.data.encryption-key is missing: create the key with `openssl rand -base64 64 > encryption-key` and add --set-file secret.data.encryption-key=encryption-key, or name an existing Secret with secret.create=false and secret.name" -}}
