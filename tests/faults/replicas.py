@@ -7,6 +7,7 @@ async with start_replicas(tmp_path, url, NGINX) as replicas:
 
 import asyncio
 import importlib.resources
+import os
 import shutil
 import ssl
 import subprocess
@@ -80,8 +81,13 @@ def _envoy_binary() -> Path:
     return Path(str(importlib.resources.files("envoy") / "_bin" / "envoy"))
 
 
+def _nginx_binary() -> str | None:
+    """Debian installs it where only root's PATH leads."""
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
 def _no_nginx() -> str:
-    return "" if shutil.which("nginx") else "nginx is not installed (Debian: apt install nginx-light)"
+    return "" if _nginx_binary() else "nginx is not installed (Debian: apt install nginx-light)"
 
 
 def _no_envoy() -> str:
@@ -95,7 +101,7 @@ NGINX = Proxy(
     name="nginx",
     configuration=_nginx_configuration,
     command=lambda file: [
-        "nginx",
+        str(_nginx_binary()),
         "-p",
         str(file.parent),
         "-e",
