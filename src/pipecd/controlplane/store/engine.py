@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
+from pipecd.clock import Clock
 from pipecd.controlplane.store.statements import Connection
 from pipecd.errors import ConfigError
 
@@ -27,7 +28,7 @@ class Backend(Protocol):
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None]) -> T: ...
 
-    async def listen(self, wake: Callable[[], None]) -> None: ...
+    async def listen(self, wake: Callable[[], None], clock: Clock) -> None: ...
 
     async def notify(self) -> None: ...
 
@@ -60,13 +61,13 @@ class Database:
         with translate_errors(self.url):
             return await self._backend.write(function, after)
 
-    async def listen(self, wake: Callable[[], None]) -> None:
+    async def listen(self, wake: Callable[[], None], clock: Clock) -> None:
         """Call `wake` when another process calls `notify`, until cancelled, or until the connection is lost.
 
         It is also called when the connection is set up, because notifications before that are lost.
         """
         with translate_errors(self.url):
-            await self._backend.listen(wake)
+            await self._backend.listen(wake, clock)
 
     async def notify(self) -> None:
         """Wake the other processes that listen. Does nothing with SQLite, whose users poll."""

@@ -1,10 +1,10 @@
 """The change feed: notifies watching agents and browsers of changes.
 
-Each write adds a row in its own transaction. Writes of this process wake the reader at once, and then the readers
-of other replicas (`Database.notify`). Polling finds what they miss: writes of a replica that was killed before it
-could notify, and all of them on SQLite, which has no notifications. Transactions that commit late may add rows with lower
-sequence numbers than rows already read, so the reader re-reads the last numbers and skips known
-rows.
+Each write adds a row in its own transaction. Writes of this process wake the reader at once, and then the
+readers of other replicas (`Database.notify`). Polling finds what they miss: writes of a replica that was
+killed before it could notify, and on SQLite, which has no notifications, all writes of others. Transactions
+that commit late may add rows with lower sequence numbers than rows already read, so the reader re-reads the
+last numbers and skips known rows.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class Feed:
                 tasks.create_task(self._listen(), name="change feed listener")
 
     async def _notify_replicas(self) -> None:
-        """After the transactions, not in them: PostgreSQL would commit transactions that notify one by one."""
+        """After transactions, not in them: PostgreSQL would commit those that notify one after another."""
         while True:
             await self._written.wait()
             self._written.clear()
@@ -108,7 +108,7 @@ class Feed:
     async def _listen(self) -> None:
         while True:
             try:
-                await self._database.listen(self._wakeup.set)
+                await self._database.listen(self._wakeup.set, self._clock)
             except Temporary as error:
                 log.warning("change_feed_listener_failed", error=str(error))
             await self._clock.sleep(self._settings.listen_retry_interval)

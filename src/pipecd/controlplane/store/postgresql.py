@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from pipecd.clock import Clock, set_within
 from pipecd.controlplane.store.statements import (
     Command,
     Compile,
@@ -64,19 +65,19 @@ class Backend:
 
         return await self._complete(run, after)
 
-    async def listen(self, wake: Callable[[], None]) -> None:
+    async def listen(self, wake: Callable[[], None], clock: Clock) -> None:
         """Through a connection of its own, which a pooler of transactions must not hand to others.
 
-        Behind such a pooler nothing arrives, and changes of other processes are found by polling. For the same
-        reason no error of the database is more than Temporary here.
+        Behind such a pooler nothing arrives, and changes of other processes are found by polling. So no error
+        of the database is more than Temporary here.
         """
         try:
-            await self._listen(wake)
+            await self._listen(wake, clock)
         except asyncpg.PostgresError as error:
             log.warning("database_notifications_unavailable", error=str(error))
             raise Temporary("the database sends no notifications") from error
 
-    async def _listen(self, wake: Callable[[], None]) -> None:
+    async def _listen(self, wake: Callable[[], None], clock: Clock) -> None:
         closed = asyncio.Event()
 
         def on_notification(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
@@ -93,11 +94,11 @@ class Backend:
             driver.add_termination_listener(lambda _: closed.set())
             await driver.add_listener(CHANNEL, on_notification)
             wake()
-            while not closed.is_set():
-                try:
-                    await asyncio.wait_for(closed.wait(), LISTEN_CHECK_INTERVAL)
-                except TimeoutError:
-                    await driver.execute("SELECT 1")
+            while True:
+                await set_within(clock, closed, LISTEN_CHECK_INTERVAL)
+                if closed.is_set():
+                    return
+                await driver.execute("SELECT 1")
         finally:
             driver.terminate()
 

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects.sqlite import dialect
 
+from pipecd.clock import Clock
 from pipecd.controlplane.store.statements import (
     Command,
     Compile,
@@ -75,7 +76,7 @@ class Backend:
         self._writer.jobs.put(_Job(function, after, result))
         return await result
 
-    async def listen(self, wake: Callable[[], None]) -> None:
+    async def listen(self, wake: Callable[[], None], clock: Clock) -> None:
         await asyncio.Event().wait()
 
     async def notify(self) -> None:
