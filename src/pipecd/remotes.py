@@ -25,6 +25,11 @@ def canonical(remote: str) -> str:
     return f"{host}/{path}".casefold()
 
 
+def repository_path(remote: str) -> str:
+    """The path of the repository on its host, as written: `owner/name`."""
+    return _split(remote.strip())[1].strip("/").removesuffix(".git")
+
+
 def _split(remote: str) -> tuple[str, str]:
     if "://" in remote:
         try:

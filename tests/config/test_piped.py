@@ -4,6 +4,7 @@ import pytest
 
 from pipecd.config import piped
 from pipecd.errors import ConfigError
+from pipecd.piped.credentials import configured_secrets, forge_hosts
 
 HEAD = "apiVersion: pipecd.dev/v1beta1\nkind: Piped\nspec:\n"
 
@@ -25,3 +26,41 @@ def test_the_case_of_keys_does_not_matter() -> None:
     assert (spec.project_id, spec.piped_id, spec.api_address) == ("shop", "p1", "a:1")
     (receiver,) = spec.notifications.receivers
     assert receiver.slack and (receiver.slack.hook_url, receiver.slack.channel_id) == ("u", "c")
+
+
+GIT_HOSTS = HEAD + "  projectID: shop\n  pipedID: p1\n  pipedKeyData: eA==\n  apiAddress: a:1\n  gitHosts: "
+
+
+def test_the_api_of_a_well_known_git_host_is_known() -> None:
+    text = GIT_HOSTS + "[{host: GitHub.com, tokenData: c2VjcmV0}, {host: g.com, type: GITEA, tokenFile: /t}]"
+    spec = piped.load(text, "piped.yaml")
+    assert [(host.host, host.forge) for host in spec.git_hosts] == [
+        ("github.com", "GITHUB"),
+        ("g.com", "GITEA"),
+    ]
+    assert "c2VjcmV0" in list(configured_secrets(spec)) and "secret" in piped.secret_values(
+        text, "piped.yaml"
+    )
+    (with_data, with_file) = forge_hosts(spec, (secrets := list[str]()).append)
+    assert with_data.token() == "secret" and secrets == ["secret"]
+    with pytest.raises(ConfigError, match=r"spec\.gitHosts\[1\]\.tokenFile: /t cannot be read"):
+        with_file.token()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [
+        ("[{host: git.a.com, tokenFile: t}]", "type must be given: the API of git.a.com is unknown"),
+        ("[{host: github.com}]", "exactly one of tokenFile and tokenData"),
+        ("[{host: https://github.com, tokenFile: t}]", "is not the name of a host"),
+        ("[{host: github.com, tokenFile: t, username: ada}]", "only be given with type BITBUCKET"),
+        ("[{host: github.com, tokenFile: t, apiURL: file:///x}]", "apiURL must begin with"),
+        (
+            "[{host: github.com, tokenFile: t}, {host: GITHUB.com, tokenFile: t}]",
+            "each host can be given once",
+        ),
+    ],
+)
+def test_a_wrong_git_host_is_an_error(hosts: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        piped.load(GIT_HOSTS + hosts, "piped.yaml")

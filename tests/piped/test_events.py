@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +12,21 @@ import yaml
 
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config.piped import EventWatcher as Spec
-from pipecd.errors import Temporary
+from pipecd.errors import PipecdError, Refused, Temporary
 from pipecd.git.credentials import Credentials, User
+from pipecd.git.forge import Forges
+from pipecd.git.forge.pull_request import Proposal, PullRequest
 from pipecd.git.mirror import Mirrors
+from pipecd.model.application import Application, GitPath
 from pipecd.model.event import Event, EventOutcome, EventResult
-from pipecd.piped.events.commits import MAX_MESSAGE_LENGTH, commit_message
+from pipecd.piped.events.commits import MAX_MESSAGE_LENGTH, commit_message, pull_request_texts
 from pipecd.piped.events.watcher import EventWatcher
 from pipecd.piped.settings import EventSettings
 from pipecd.piped.source.heads import Heads
 from pipecd.piped.source.repository import Repository
 from pipecd.quickstart.git_server import GitServer
 from pipecd.retry import Retry
+from tests.model.samples import application
 from tests.repo import Clone
 
 SETTINGS = EventSettings(conflict_retry=Retry(base=0.01, cap=0.02, tries=100))
@@ -80,17 +84,40 @@ async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
         yield mirrors
 
 
-def watcher(records: Records, mirrors: Mirrors, clone: Clone) -> EventWatcher:
+@dataclass
+class MemoryForges(Forges):
+    """The pull requests by branch. The next calls raise `errors`."""
+
+    pull_requests: dict[str, Proposal] = field(default_factory=dict)
+    errors: list[PipecdError] = field(default_factory=list)
+
+    def has(self, remote: str) -> bool:
+        return True
+
+    async def ensure_pull_request(self, proposal: Proposal) -> PullRequest:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.pull_requests[proposal.branch] = proposal
+        url = f"https://git.example.com/{len(self.pull_requests)}"
+        return PullRequest(number=len(self.pull_requests), url=url, title="", body="", record={})
+
+
+NO_FORGES = Forges([], SYSTEM_CLOCK)
+
+
+def watcher(
+    records: Records, mirrors: Mirrors, clone: Clone, forges: Forges = NO_FORGES, **applications: Application
+) -> EventWatcher:
     """An agent's event watcher; a new one is an agent that was restarted."""
 
     async def loaded() -> None: ...
 
-    view: Any = SimpleNamespace(applications={}, wait_until_loaded=loaded)
+    view: Any = SimpleNamespace(applications=applications, wait_until_loaded=loaded)
     leadership: Any = SimpleNamespace(lease=SimpleNamespace(may_begin=True))
     repository = Repository(id="shop", remote=clone.remote, branch="main")
     heads = Heads(mirrors, {"shop": repository})
     return EventWatcher(
-        records, mirrors, heads, view, leadership, SYSTEM_CLOCK, Spec(), lambda remote: None, SETTINGS
+        records, mirrors, heads, view, leadership, SYSTEM_CLOCK, Spec(), lambda remote: None, SETTINGS, forges
     )  # type: ignore[arg-type]
 
 
@@ -162,6 +189,93 @@ async def test_a_rule_of_the_host_fails_the_event_with_its_words(mirrors: Mirror
     assert "the remote refused the push to main" in first.message
     assert "main is protected" in first.message
     assert second.outcome is EventOutcome.FAILURE
+
+
+APPLICATION = """
+apiVersion: pipecd.dev/v1beta1
+kind: TerraformApp
+spec:
+  name: web
+  eventWatcher:
+    - matcher: {name: a}
+      handler:
+        type: GIT_UPDATE
+        config:
+          makePullRequest: true
+          commitMessage: "Take {{ .Value }}\\n\\nIt was released."
+          replacements: [{file: values.yaml, yamlField: $.a}]
+"""
+
+
+@pytest.fixture
+def web(clone: Clone) -> Application:
+    clone.commit_and_push(
+        "Add", {".pipe/events.yaml": None, "web/app.pipecd.yaml": APPLICATION, "web/values.yaml": "a: 0\n"}
+    )
+    return replace(application(), git_path=GitPath(repo_id="shop", path="web"))
+
+
+async def test_a_pull_request_proposes_the_newest_value(
+    mirrors: Mirrors, clone: Clone, web: Application
+) -> None:
+    """Killed after the push, refused for its rate, and asked again: one branch and one pull request."""
+    records, forges = Records(), MemoryForges()
+    forges.errors = [Temporary("slow down", after=1.0)]
+    first = records.register("a", "1")
+    with pytest.raises(Temporary, match="slow down"):
+        await check(watcher(records, mirrors, clone, forges, web=web))
+    assert not records.results and not forges.pull_requests
+    await check(watcher(records, mirrors, clone, forges, web=web))
+    [(branch, proposal)] = forges.pull_requests.items()
+    assert branch.startswith("pipecd/web/a-")
+    assert (proposal.base, proposal.title) == ("main", "Take 1")
+    assert proposal.body == f"It was released.\n\n```\nPipecd-Event: {first}\n```"
+    result = records.results[first]
+    commit = await mirrors.head(clone.remote, branch)
+    assert (result.outcome, result.commit, result.branch) == (EventOutcome.SUCCESS, commit, branch)
+    assert result.pull_request == "https://git.example.com/1"
+    assert "pull request 1: https://git.example.com/1" in result.message
+    second = records.register("a", "2")
+    await check(watcher(records, mirrors, clone, forges, web=web))
+    assert records.results[second].outcome is EventOutcome.SUCCESS
+    assert forges.pull_requests[branch].title == "Take 2" and len(forges.pull_requests) == 1
+    clone.git("fetch", "--quiet", "origin")
+    assert clone.git("show", f"origin/{branch}:web/values.yaml") == "a: 2"
+    assert clone.git("log", "--format=%s", f"origin/main..origin/{branch}") == "Take 2"
+
+
+async def test_a_missing_pull_request_fails_the_event(
+    mirrors: Mirrors, clone: Clone, web: Application
+) -> None:
+    records, forges = Records(), MemoryForges()
+    forges.errors = [Refused("git.example.com answered 403", remedy="give the token the permission")]
+    event_id = records.register("a", "1")
+    await check(watcher(records, mirrors, clone, forges, web=web))
+    result = records.results[event_id]
+    assert result.outcome is EventOutcome.FAILURE and result.branch.startswith("pipecd/web/a-")
+    assert "no pull request for the branch pipecd/web/a-" in result.message
+    assert "answered 403; give the token the permission" in result.message
+
+
+async def test_without_access_to_the_host_only_the_branch_is_pushed(
+    mirrors: Mirrors, clone: Clone, web: Application
+) -> None:
+    records = Records()
+    event_id = records.register("a", "1")
+    await check(watcher(records, mirrors, clone, web=web))
+    assert records.results[event_id].outcome is EventOutcome.SUCCESS
+    assert "no pull request: spec.gitHosts of the agent has no entry" in records.results[event_id].message
+
+
+def test_texts_of_a_pull_request() -> None:
+    event = Event(id="e1", name="image", data="x" * 300, contexts={"Source": "```"})
+    title, body = pull_request_texts(commit_message("", [event, Event(id="e2", name="b", data="1")]))
+    assert title == "Set values of 2 events"
+    assert body.startswith("Events:\n- Set image to xxx") and body.endswith(
+        "\n\n````\nSource: ```\nPipecd-Event: e1\nPipecd-Event: e2\n````"
+    )
+    title, body = pull_request_texts(commit_message("", [event]))
+    assert len(title) <= 250 and body.startswith("````\nSource")
 
 
 def test_a_message_is_bounded_and_its_trailers_cannot_be_forged() -> None:

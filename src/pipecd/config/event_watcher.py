@@ -53,7 +53,9 @@ class EventHandlerConfig(StrictModel):
     sentence with both.
     """
     make_pull_request: bool = False
-    """Push the commit to a branch of its own, `pipecd/<application>/<event>`, instead of the deployed one."""
+    """Push the commit to a branch of its own, `pipecd/<application>/<event>`, and open a pull request from
+    it. Without access to the Git host (`gitHosts` of the agent), only the branch is pushed.
+    """
     branch: str = ""
     """Push to this branch. Default: the branch of the repository that the agent deploys. Not in PipeCD."""
     replacements: Sequence[Replacement] = Field(min_length=1, max_length=MAX_REPLACEMENTS)

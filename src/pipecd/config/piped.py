@@ -60,6 +60,60 @@ class Git(LenientModel):
         return self
 
 
+class GitHost(LenientModel):
+    host: str = Field(min_length=1)
+    """Name of the host, as in the remotes of `repositories`, such as `github.com`."""
+    type: Literal["", "GITHUB", "GITLAB", "BITBUCKET", "BITBUCKET_SERVER", "GITEA"] = ""
+    """API of the host; can be left out for github.com, gitlab.com, bitbucket.org, gitea.com and codeberg.org.
+    `BITBUCKET` is Bitbucket Cloud, `BITBUCKET_SERVER` Bitbucket Data Center; `GITEA` is also Forgejo.
+    """
+    token_file: str = ""
+    """Path of a file that contains the access token. It is read anew for each pull request."""
+    token_data: str = ""
+    """The access token in base64, instead of `tokenFile`."""
+    username: str = ""
+    """Email address of the Atlassian account, if the token is an API token of Bitbucket Cloud. Empty for an
+    access token of a repository, a project or a workspace.
+    """
+    api_url: str = Field("", alias="apiURL")
+    """URL of the API. Default: the usual one of the type on this host; of GitHub Enterprise Server, for
+    example, `https://HOST/api/v3`.
+    """
+
+    @field_validator("host")
+    @classmethod
+    def _name_only(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
+            raise ValueError(f"{value!r} is not the name of a host; write it without scheme, port and path")
+        return value.lower()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.forge:
+            raise ValueError(f"type must be given: the API of {self.host} is unknown")
+        if bool(self.token_file) == bool(self.token_data):
+            raise ValueError("exactly one of tokenFile and tokenData must be given")
+        if self.username and self.forge != "BITBUCKET":
+            raise ValueError("username can only be given with type BITBUCKET")
+        if self.api_url and not self.api_url.startswith(("https://", "http://")):
+            raise ValueError("apiURL must begin with https:// or http://")
+        return self
+
+    @property
+    def forge(self) -> str:
+        """The type, given or known; empty if neither."""
+        return self.type or _KNOWN_GIT_HOSTS.get(self.host, "")
+
+
+_KNOWN_GIT_HOSTS: Mapping[str, str] = {
+    "github.com": "GITHUB",
+    "gitlab.com": "GITLAB",
+    "bitbucket.org": "BITBUCKET",
+    "gitea.com": "GITEA",
+    "codeberg.org": "GITEA",
+}
+
+
 class Repository(LenientModel):
     repo_id: str = Field(min_length=1)
     """Unique id of the repository in this file; applications refer to it."""
@@ -362,6 +416,8 @@ class PipedSpec(Access):
     """Polling interval of application configuration files."""
     git: Git = Git()
     """Credentials and identity for Git."""
+    git_hosts: Sequence[GitHost] = ()
+    """Access to the APIs of Git hosts, for pull requests of the event watcher. Not in PipeCD."""
     repositories: Sequence[Repository] = ()
     """The repositories with the applications that this agent deploys."""
     chart_repositories: Sequence[ChartRepository] = ()
@@ -391,6 +447,12 @@ class PipedSpec(Access):
         duplicates = sorted({name for name in ids if ids.count(name) > 1})
         if duplicates:
             raise ValueError(f"repositories: repoId {', '.join(duplicates)} is given twice")
+        return self
+
+    @model_validator(mode="after")
+    def _unique_git_hosts(self) -> Self:
+        if len({git_host.host for git_host in self.git_hosts}) < len(self.git_hosts):
+            raise ValueError("gitHosts: each host can be given once")
         return self
 
     @property

@@ -35,10 +35,16 @@ class EventOutcome(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class EventResult:
-    """What one watcher did with an event. `message` is a sentence."""
+    """What one watch did with an event. `message` is a sentence; the others are empty if there is none.
+
+    `commit` has the value, on `branch`; `pull_request` is the URL of the page that proposes it.
+    """
 
     outcome: EventOutcome
     message: str
+    commit: str = ""
+    branch: str = ""
+    pull_request: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,8 @@ def select_events(events: Iterable[Event], *, now: int, max_age: int) -> Selecti
 
 def combine_results(results: Sequence[EventResult]) -> EventResult:
     """The result of an event that several watchers handled: a failure prevails, then a success."""
+    if len(results) == 1:
+        return results[0]
     for outcome in (EventOutcome.FAILURE, EventOutcome.SUCCESS):
         messages = [result.message for result in results if result.outcome is outcome]
         if messages:

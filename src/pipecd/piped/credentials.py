@@ -1,19 +1,21 @@
 """Secrets in the agent's configuration: the Git credentials, and values to redact. Called by `run`."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from pipecd.config.piped import PipedSpec, decode_base64, secrets_in
+from pipecd.config.named_file import read_named_file
+from pipecd.config.piped import GitHost, PipedSpec, decode_base64, secrets_in
 from pipecd.errors import ConfigError, Place
 from pipecd.git.credentials import Credentials
+from pipecd.git.forge.pull_request import ForgeHost, ForgeType
 
 _SECRET_FIELDS = frozenset(
     {"password", "ssh_key_data", "piped_key_data", "oauth_token", "oauth_token_data", "hook_url"}
-    | {"signature_value", "signing_key", "private_key_data"}
+    | {"signature_value", "signing_key", "private_key_data", "token_data"}
 )
 
 
@@ -29,6 +31,32 @@ def git_credentials(spec: PipedSpec) -> Credentials:
         ssh_key=key,
         ssh_config=git.ssh_config_file_path,
     )
+
+
+def forge_hosts(spec: PipedSpec, add_secret: Callable[[str], None]) -> Sequence[ForgeHost]:
+    """The Git hosts whose APIs the agent may use. `add_secret` is called with each token."""
+    return [
+        ForgeHost(
+            host=host.host,
+            type=ForgeType(host.forge),
+            token=lambda host=host, index=index: _token(host, index, add_secret),  # type: ignore[misc]
+            username=host.username,
+            api_url=host.api_url,
+        )
+        for index, host in enumerate(spec.git_hosts)
+    ]
+
+
+def _token(host: GitHost, index: int, add_secret: Callable[[str], None]) -> str:
+    key = f"spec.gitHosts[{index}]"
+    if host.token_data:
+        token = decode_base64(host.token_data, f"{key}.tokenData").strip()
+    else:
+        token = read_named_file(host.token_file, f"{key}.tokenFile")
+    add_secret(token)
+    if not token.isascii() or not token.isprintable() or " " in token or not token:
+        raise ConfigError(f"{key}: the token is empty or has spaces", remedy="write the token alone")
+    return token
 
 
 def chart_ssh_keys(spec: PipedSpec) -> Mapping[str, str]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pipecd import analysis
 from pipecd.client import Client
 from pipecd.config.piped import PipedSpec
+from pipecd.git.forge import Forges
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.application import Application
 from pipecd.model.downloads import Downloads
+from pipecd.piped.credentials import forge_hosts
 from pipecd.piped.deploy.call_slots import CallSlots
 from pipecd.piped.deploy.perform import StageServices
 from pipecd.piped.deploy.planner import Planner
@@ -188,6 +190,7 @@ def build_components(
             spec.event_watcher,
             trigger_loop.schedule_check,
             settings.events,
+            Forges(forge_hosts(spec, redactor.add), clock),
         ),
         notifier=notifier,
         restart=restart,

@@ -5,6 +5,7 @@ names its events in trailers: after a restart, or when another agent was faster,
 """
 
 import asyncio
+import hashlib
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from pipecd.edits.json_text import set_json
 from pipecd.edits.pattern_text import set_matches
 from pipecd.edits.yaml_text import set_yaml
 from pipecd.errors import ConfigError, Place, Refused
+from pipecd.git.forge.pull_request import MAX_BODY_LENGTH, MAX_TITLE_LENGTH
 from pipecd.git.lfs import is_pointer
 from pipecd.git.mirror import MAX_FILE_SIZE, Entry, Mirrors
 from pipecd.model.deployment import TRACE_TRAILER
@@ -235,10 +237,24 @@ def _one_line(text: str) -> str:
 
 
 def pull_request_branch(watch: Watch) -> str:
-    """`pipecd/<application>/<event>`, and a part of the key, since the labels of events may differ."""
-    return f"pipecd/{_branch_part(watch.owner)}/{_branch_part(watch.event_name)}-{watch.key[:6]}"
+    """`pipecd/<application>/<event>`, and a part of a hash, since labels and target branches may differ."""
+    mark = watch.key
+    if watch.branch:
+        mark = hashlib.sha256(f"{watch.key}/{watch.branch}".encode()).hexdigest()
+    return f"pipecd/{_branch_part(watch.owner)}/{_branch_part(watch.event_name)}-{mark[:6]}"
 
 
 def _branch_part(name: str) -> str:
     part = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:60]
     return part or "event"
+
+
+def pull_request_texts(message: str) -> tuple[str, str]:
+    """Title and body of the pull request of a commit with this message. Trailers stay lines of their own."""
+    subject, _, rest = message.strip().partition("\n")
+    text, _, trailers = rest.strip().rpartition("\n\n")
+    fence = "`" * 3
+    while fence in trailers:
+        fence += "`"
+    body = f"{text}\n\n{fence}\n{trailers}\n{fence}".strip()
+    return subject.strip()[:MAX_TITLE_LENGTH], body[:MAX_BODY_LENGTH]

@@ -7,16 +7,25 @@ that a push that replaces a newer value is refused by the remote; then everythin
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
 from pipecd.config.piped import EventWatcher as EventWatcherSpec
-from pipecd.errors import Conflict, PipecdError, Temporary
+from pipecd.errors import Conflict, PipecdError, Temporary, UserError
+from pipecd.git.forge import Forges
+from pipecd.git.forge.pull_request import Proposal
 from pipecd.git.mirror import Mirrors, MissingBranch
 from pipecd.model.event import Event, EventOutcome, EventResult, combine_results, select_events
-from pipecd.piped.events.commits import Task, Written, pull_request_branch, write_events
+from pipecd.piped.events.commits import (
+    Task,
+    Written,
+    pull_request_branch,
+    pull_request_texts,
+    write_events,
+)
 from pipecd.piped.events.records import EventRecords
 from pipecd.piped.events.watches import Watch, load_watches
 from pipecd.piped.loop import Wake, repeat
@@ -26,7 +35,7 @@ from pipecd.piped.settings import EventSettings
 from pipecd.piped.source.heads import Head, Heads
 from pipecd.piped.source.weblinks import commit_url
 from pipecd.piped.trigger.discovery import config_path
-from pipecd.remotes import same_repository
+from pipecd.remotes import host_name, same_repository
 
 log = structlog.get_logger()
 
@@ -48,11 +57,13 @@ class EventWatcher:
         spec: EventWatcherSpec,
         on_push: Callable[[str], None],
         settings: EventSettings,
+        forges: Forges,
     ) -> None:
         """`on_push` is called with the remote after a push to it."""
         self._records, self._mirrors, self._heads = records, mirrors, heads
         self._view, self._leadership, self._clock = view, leadership, clock
         self._spec, self._on_push, self._settings = spec, on_push, settings
+        self._forges = forges
         self._repository_settings = {each.repo_id: each for each in spec.git_repos}
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
         #: By repository, once it was read: its watches; empty if it could not be read.
@@ -192,10 +203,29 @@ class EventWatcher:
             await self._mirrors.ensure_commit(remote, expected)
             proposed = await write_events(self._mirrors, remote, expected, tasks)
             if proposed.tip == expected:
-                return proposed
+                # Pushed earlier; it is not known whether there is a pull request.
+                return await self._propose(head, branch, own, proposed)
         await self._mirrors.push(remote, written.tip, own, expected=expected)
         self._log_push(head, own, written)
-        return _with_place(written, own, remote)
+        return await self._propose(head, branch, own, _with_place(written, own, remote))
+
+    async def _propose(self, head: Head, base: str, own: str, written: Written) -> Written:
+        """Opens or updates the pull request of the branch `own`, and adds it to the results."""
+        remote = head.repository.remote
+        if not self._forges.has(remote):
+            note = f"no pull request: spec.gitHosts of the agent has no entry for {host_name(remote)}"
+            return _annotate(written, note, branch=own)
+        commit = await self._mirrors.commit(remote, written.tip, own)
+        title, body = pull_request_texts(commit.message)
+        proposal = Proposal(remote=remote, branch=own, base=base, title=title, body=body)
+        try:
+            pull_request = await self._forges.ensure_pull_request(proposal)
+        except UserError as error:
+            note = f"but there is no pull request for the branch {own}: {error}"
+            return _annotate(written, note, branch=own, outcome=EventOutcome.FAILURE)
+        log.info("pull_request_ready", repository=head.repository.id, branch=own, url=pull_request.url)
+        note = f"pull request {pull_request.number}: {pull_request.url}".rstrip(": ")
+        return _annotate(written, note, branch=own, pull_request=pull_request.url)
 
     async def _branch_head(self, head: Head, branch: str) -> str:
         if branch == head.repository.branch:
@@ -255,7 +285,23 @@ def _with_place(written: Written, branch: str, remote: str) -> Written:
     """Adds the branch and the commit to the results of what changed."""
     where = commit_url(remote, written.tip) or written.tip[:7]
     places = {
-        key: replace(written.results[key], message=f"{written.results[key].message} of {branch} ({where})")
+        key: replace(
+            written.results[key],
+            message=f"{written.results[key].message} of {branch} ({where})",
+            commit=written.tip,
+            branch=branch,
+        )
         for key in written.changed
     }
     return replace(written, results={**written.results, **places})
+
+
+def _annotate(written: Written, note: str, **fields: Any) -> Written:
+    """Adds a note and `fields` to the results that are no failure."""
+    results = {
+        key: result
+        if result.outcome is EventOutcome.FAILURE
+        else replace(result, **{"message": f"{result.message}; {note}", "commit": written.tip, **fields})
+        for key, result in written.results.items()
+    }
+    return replace(written, results=results)
