@@ -14,6 +14,7 @@ from pipecd.model.application import (
     Application,
     DeploymentReference,
     GitPath,
+    Pin,
     kind_of_plugin,
     plugin_of_kind,
 )
@@ -24,6 +25,7 @@ from pipecd.model.command import (
     ChainSyncApplication,
     Command,
     RestartAgent,
+    RollBackApplication,
     SkipStage,
     SyncApplication,
     UnknownCommand,
@@ -53,6 +55,7 @@ from pipecd.schema.model import (
     strategy_pb2,
     trigger_pb2,
 )
+from pipecd.schema.pipecd.v1 import pin_pb2
 
 #: Placeholders: the schema requires a message and an author, Git does not.
 NO_MESSAGE, NO_AUTHOR = "(no message)", "(unknown)"
@@ -183,6 +186,18 @@ def application_from(message: application_pb2.Application) -> Application:
         deploying=message.deploying,
         last_successful=reference_from(successful) if successful.deployment_id else None,
         last_triggered=reference_from(triggered) if triggered.deployment_id else None,
+        pin=_pin_from(message.pin) if message.HasField("pin") else None,
+    )
+
+
+def _pin_from(message: pin_pb2.ApplicationPin) -> Pin:
+    return Pin(
+        commit=message.commit_hash,
+        deployment_id=message.deployment_id,
+        by=message.by,
+        reason=message.reason,
+        until=message.until,
+        newest_held=message.held_commits[0].hash if message.held_commits else "",
     )
 
 
@@ -394,6 +409,16 @@ def command_from(message: command_pb2.Command) -> Command:
                 chain_id=chain.deployment_chain_id,
                 block=chain.block_index,
                 strategy=enum_from(SyncStrategy, chain.sync_strategy),
+            )
+        case kinds.ROLL_BACK_APPLICATION:
+            return RollBackApplication(
+                id=message.id,
+                commander=message.commander,
+                created_at=message.created_at,
+                application_id=message.roll_back_application.application_id,
+                target_id=message.roll_back_application.target_deployment_id,
+                strategy=enum_from(SyncStrategy, message.roll_back_application.sync_strategy),
+                reason=message.roll_back_application.reason,
             )
         case kinds.CANCEL_DEPLOYMENT:
             return CancelDeployment(

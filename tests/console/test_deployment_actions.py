@@ -15,9 +15,13 @@ from pipecd.schema.agent.deployments_pb2 import (
     ReportStageStatusChangedRequest,
     SaveStageMetadataRequest,
 )
+from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from pipecd.schema.model.kind_pb2 import TERRAFORM
+from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
+from tests.actors import TESTER
 from tests.console.browser import BrowserUser
 from tests.console.seeds import build_deployment, report_repository
 from tests.eventually import eventually
@@ -142,3 +146,47 @@ async def test_an_analysis_is_skipped(user: BrowserUser, w: World, agent: Client
     await expect(page.get_by_role("alert").filter(has_text="Skip ANALYSIS of shop")).to_contain_text(
         "Skipped."
     )
+
+
+async def test_a_rollback_is_pinned_and_the_pin_is_removed(
+    user: BrowserUser, w: World, agent: Client
+) -> None:
+    """The application's page says who pinned it, why and until when, and which commits are held."""
+    page = user.page
+    await report_repository(agent)
+    app = await w.register("shop", kind=TERRAFORM)
+    deployed = build_deployment(w, app, "shop", at=int(time.time()) - 600)
+    deployed.status = DeploymentStatus.DEPLOYMENT_SUCCESS
+    deployed.completed_at = deployed.created_at + 60
+    store = w.plane.server.services.store
+    await store.create(deployed, by=TESTER)
+
+    await user.go(f"/deployments/{deployed.id}")
+    await page.get_by_role("button", name="Roll back to this").click()
+    dialog = page.get_by_role("dialog", name="Roll shop back to c0ffee1?")
+    await expect(dialog.get_by_role("alert")).to_contain_text("home is PipeCD's agent")
+    await expect(dialog.get_by_role("button", name="Roll back", exact=True)).to_be_disabled()
+
+    def set_package(record: Piped) -> None:
+        record.package = "pipecd"
+
+    await store.update(Piped, w.piped_id, set_package, by=TESTER)
+    await dialog.get_by_label("Reason").fill("The new version is slow")
+    await dialog.get_by_role("button", name="Roll back", exact=True).click()
+    await expect(dialog).to_have_count(0)
+
+    def hold_commit(record: Application) -> None:
+        record.pin.held_commits.add(hash="decade77", message="Too slow", author="ada <ada@x>", branch="main")
+
+    await store.update(Application, app, hold_commit, by=TESTER)
+    await user.go(f"/applications/{app}")
+    banner = page.get_by_role("alert").filter(has_text="Pinned to c0ffee1 by hello")
+    await expect(banner).to_contain_text("The new version is slow")
+    await expect(banner).to_contain_text("until the pin is removed")
+    await expect(banner.get_by_role("list", name="Held commits")).to_contain_text("decade7 Too slow by ada")
+    await expect(page.get_by_role("button", name="Sync", exact=True)).to_be_disabled()
+
+    await banner.get_by_role("button", name="Remove pin").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Remove pin").click()
+    await expect(banner).to_have_count(0)
+    await expect(page.get_by_role("button", name="Sync", exact=True)).to_be_enabled()

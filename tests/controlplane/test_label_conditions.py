@@ -155,6 +155,8 @@ SINGLE = {
     "SkipStage",
     "ApproveStage",
     "RejectStage",
+    "RollBackTo",
+    "Unpin",
     "GetCommand",
 }
 

@@ -74,6 +74,7 @@ def records() -> list[Any]:
         Application(id="doomed-too", name="doomed", project_id=TEAM, piped_id="home"),
         deployment("running", status=DeploymentStatus.DEPLOYMENT_RUNNING),
         deployment("pending"),
+        deployment("deployed", status=DeploymentStatus.DEPLOYMENT_SUCCESS),
         Event(id="event", name="image", project_id=TEAM),
         Command(id="command", project_id=TEAM, piped_id="home", application_id="app"),
     ]
@@ -103,7 +104,9 @@ POLICY = ProjectRBACPolicy(
 
 #: Every call that changes something, in an order in which each of them succeeds.
 WRITES = {
-    "PipedService/ReportPipedMeta": write("piped", "home", version="v1", repositories=[REPOSITORY]),
+    "PipedService/ReportPipedMeta": write(
+        "piped", "home", version="v1", package="pipecd", repositories=[REPOSITORY]
+    ),
     "PipedService/ReportApplicationSyncState": write(
         "application",
         "app",
@@ -209,6 +212,13 @@ WRITES = {
     ),
     "APIService/AddApplication": write("application", **NEW_APPLICATION),
     "ProgramService/AddApplication": write("application", application=NEW_APPLICATION, kind="DIRECTORY"),
+    "ProgramService/RollBackTo": write("command", deployment_id="deployed"),
+    "ProgramService/Unpin": write("application", "app", application_id="app"),
+    "ConsoleService/RollBackTo": write("command", deployment_id="deployed"),
+    "AgentService/ReportHeldCommits": write(
+        "application", "app", application_id="app", pinned_deployment_id="deployed", commits=[TRIGGER.commit]
+    ),
+    "ConsoleService/Unpin": write("application", "app", application_id="app"),
     "APIService/SyncApplication": write("command", application_id="app"),
     "APIService/UpdateApplication": write(
         "application",

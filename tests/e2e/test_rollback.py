@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipecd.model.approval import DECISIONS
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
+from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
 from tests.world import World, app_file, pipeline, world
 
@@ -180,3 +183,63 @@ async def test_failed_planning_ends_the_deployment_with_the_reason(tmp_path: Pat
         ended = await w.wait_until_final(command.metadata["TriggeredDeploymentID"])
         assert ended.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert "has no pipeline" in ended.status_reason
+
+
+async def test_a_pinned_rollback_holds_later_commits_until_it_is_unpinned(tmp_path: Path) -> None:
+    """Also while the file at the head of the branch is invalid. Neither a commit nor a sync undoes it."""
+    deployed = tmp_path / "deployed"
+
+    def version(text: str) -> str:
+        return pipeline(script(f"echo {text} >> {deployed}"))
+
+    async with world(tmp_path) as w, w.agent():
+        app = await w.add_application("shop", {"app.pipecd.yaml": version("one")})
+        first = await w.wait_for_deployment(app)
+
+        async def deployment_of(commit: str) -> Deployment:
+            async def find() -> Deployment | None:
+                found = [item for item in await w.deployments(app) if item.trigger.commit.hash == commit]
+                return found[0] if found else None
+
+            found = await eventually(find)
+            assert found
+            return await w.wait_until_final(found.id)
+
+        await deployment_of(await w.push("Two", {"shop/app.pipecd.yaml": version("two")}))
+        await w.push("Break the file", {"shop/app.pipecd.yaml": "kind: Nonsense"})
+
+        response = await w.console.call("RollBackTo", deployment_id=first.id, reason="Two is slow")
+
+        async def rolled_back() -> Deployment | None:
+            latest = (await w.deployments(app))[-1]
+            return latest if "pipecd/rollback-target" in latest.metadata_v2.shared.keyValues else None
+
+        rollback = await eventually(rolled_back)
+        assert rollback
+        ended = await w.wait_until_final(rollback.id)
+        assert ended.status == DeploymentStatus.DEPLOYMENT_SUCCESS
+        assert ended.trigger.commit.hash == first.trigger.commit.hash
+        assert ended.trigger.strategy_summary.endswith("requested by hello: Two is slow")
+        assert deployed.read_text().split() == ["one", "two", "one"]
+        command = (await w.console.call("GetCommand", command_id=response.command_id)).command
+        assert command.metadata["TriggeredDeploymentID"] == rollback.id
+
+        third = await w.push("Three", {"shop/app.pipecd.yaml": version("three")})
+
+        async def held() -> list[str]:
+            pin = (await w.console.call("GetApplication", application_id=app)).application.pin
+            return [commit.message for commit in pin.held_commits]
+
+        async def third_is_held() -> bool:
+            await w.notify_push()
+            return await held() == ["Three", "Break the file", "Two"]
+
+        await eventually(third_is_held)
+        with pytest.raises(CallFailed, match=r"is pinned to commit \w+ by hello; remove the pin first"):
+            await w.console.call("SyncApplication", application_id=app)
+        assert len(await w.deployments(app)) == 3
+
+        await w.console.call("Unpin", application_id=app)
+        await w.notify_push()
+        assert (await deployment_of(third)).status == DeploymentStatus.DEPLOYMENT_SUCCESS
+        assert deployed.read_text().split() == ["one", "two", "one", "three"]

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from pipecd.config.application import OnChain, OnCommand, OnCommit, OnOutOfSync
+from pipecd.model.application import Pin
 from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
-from pipecd.model.trigger import on_chain, on_command, on_commit, on_out_of_sync
+from pipecd.model.trigger import Decision, hold, on_chain, on_command, on_commit, on_out_of_sync
 from tests.model.samples import deployment
 
 COMMITS = {
@@ -55,3 +56,22 @@ def test_commands_trigger_unless_disabled_and_chains_only_if_enabled() -> None:
     assert not on_command(OnCommand(disabled=True)).triggered
     assert not on_chain(OnChain()).triggered
     assert on_chain(OnChain(disabled=False)).triggered
+
+
+PIN = Pin(commit="a" * 40, deployment_id="d", by="ada")
+HELD = {
+    "not pinned": (None, True, True, False),
+    "pinned until removed": (PIN, True, False, True),
+    "pinned, nothing to deploy": (PIN, False, False, False),
+    "a second before its end": (replace(PIN, until=10_001), True, False, True),
+    "at its end": (replace(PIN, until=10_000), True, True, False),
+}
+
+
+@pytest.mark.parametrize("case", HELD.values(), ids=HELD.keys())
+def test_a_pin_holds_automatic_deployments(case: tuple[Pin | None, bool, bool, bool]) -> None:
+    pin, triggered, expected, held = case
+    decision = hold(Decision(triggered=triggered, reason="x changed"), pin, now=10_000)
+    assert (decision.triggered, decision.held) == (expected, held)
+    if held:
+        assert decision.reason == "The application is pinned to commit aaaaaaa by ada: x changed"

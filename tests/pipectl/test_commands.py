@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from pipecd import proto_json
 from pipecd.client import PipedToken, Transport, connect
+from pipecd.controlplane.store import Store
 from pipecd.encryption import Decryptor
 from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest, ReportCommandHandledRequest
 from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
@@ -132,10 +135,22 @@ async def test_sync_waits_for_the_deployment(plane: ControlPlane, pipectl: Pipec
     assert "ended as FAILURE: the agent's reason" in result.err
 
 
+async def act_as_agent(store: Store, **metadata: str) -> Command:
+    """Handles the next command."""
+    with store.feed.subscribe() as changes:
+        while (change := await changes.get()).kind != "command":
+            pass
+
+    def handle(record: Command) -> None:
+        record.status = CommandStatus.COMMAND_SUCCEEDED
+        record.metadata.update(metadata)
+
+    return (await store.update(Command, change.id, handle, by=TESTER)).message
+
+
 async def test_a_deployment_is_approved_and_rejected_with_a_comment(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
-    """The test acts as the agent: it handles the commands."""
     store = plane.server.services.store
     waiting = PipelineStage(id="s", name="WAIT_APPROVAL", status=StageStatus.STAGE_RUNNING)
     deployment = Deployment(
@@ -148,29 +163,55 @@ async def test_a_deployment_is_approved_and_rejected_with_a_comment(
     )
     await store.create(deployment, by=TESTER)
 
-    async def act_as_agent() -> Command:
-        with store.feed.subscribe() as changes:
-            while (change := await changes.get()).kind != "command":
-                pass
-
-        def handle(record: Command) -> None:
-            record.status = CommandStatus.COMMAND_SUCCEEDED
-
-        return (await store.update(Command, change.id, handle, by=TESTER)).message
-
     async with asyncio.TaskGroup() as tasks:
-        agent = tasks.create_task(act_as_agent())
+        agent = tasks.create_task(act_as_agent(store))
         await asyncio.sleep(0)
         result = await pipectl("deployment", "approve", "--deployment-id=d", "--comment=Looks good")
         assert (result.code, result.out) == (0, "Approved stage s of deployment d\n"), result.err
     assert agent.result().approve_stage.comment == "Looks good"
     async with asyncio.TaskGroup() as tasks:
-        agent = tasks.create_task(act_as_agent())
+        agent = tasks.create_task(act_as_agent(store))
         await asyncio.sleep(0)
         result = await pipectl("deployment", "reject", "--deployment-id=d", "--comment=Too risky")
         assert (result.code, result.out) == (0, "Rejected deployment d\n"), result.err
     rejected = agent.result().cancel_deployment
     assert (rejected.rejected_stage_id, rejected.comment) == ("s", "Too risky")
+
+
+async def test_an_application_is_rolled_back_and_unpinned(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    store, app_id = plane.server.services.store, await add_application(pipectl, piped_id)
+    deployment = Deployment(
+        id="d",
+        application_id=app_id,
+        piped_id=piped_id,
+        project_id=PROJECT,
+        status=DeploymentStatus.DEPLOYMENT_SUCCESS,
+    )
+    deployment.trigger.commit.hash = "abcdef0123"
+    await store.create(deployment, by=TESTER)
+    async with asyncio.TaskGroup() as tasks:
+        agent = tasks.create_task(act_as_agent(store, TriggeredDeploymentID="new"))
+        await asyncio.sleep(0)
+        options = (
+            "--app-id=shop",
+            "--deployment-id=d",
+            "--reason=Slow",
+            "--for=24h",
+            "--strategy=quick-sync",
+        )
+        result = await pipectl("application", "rollback", *options)
+        assert (result.code, result.out) == (
+            0,
+            "Pinned the application; successfully triggered deployment new\n",
+        ), result.err
+    payload = agent.result().roll_back_application
+    assert (payload.target_deployment_id, payload.reason, payload.sync_strategy) == ("d", "Slow", 1)
+    shown = await pipectl("application", "get", "--app-id=shop")
+    assert re.search(r"to abcdef0 by ci until \d{4}-\d\d-\d\d \d\d:\d\d UTC: Slow", shown.out), shown.out
+    assert (await pipectl("application", "unpin", "--app-id=shop")).code == 0
+    assert not (await store.get(Application, app_id)).message.HasField("pin")
 
 
 async def test_a_sync_without_an_agent_times_out(pipectl: Pipectl, piped_id: str) -> None:

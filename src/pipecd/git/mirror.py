@@ -149,6 +149,27 @@ class Mirrors:
             created_at=int(seconds),
         )
 
+    async def commits_between(
+        self, remote: str, old: str, new: str, branch: str, *, directory: str, limit: int
+    ) -> list[Commit]:
+        """The newest `limit` commits after `old`, up to `new`, that change `directory`; newest first."""
+        output = await self._git_in_mirror(
+            remote,
+            *("log", "-z", f"--max-count={limit}", "--format=%H%x00%an <%ae>%x00%ct%x00%B"),
+            *(f"{old}..{new}", "--", f":(top,literal){directory or '.'}"),
+        )
+        parts = output.decode(errors="replace").split("\0")
+        return [
+            Commit(
+                hash=commit_hash.strip(),
+                author=author,
+                message=message[:MAX_MESSAGE_LENGTH].strip(),
+                branch=branch,
+                created_at=int(seconds),
+            )
+            for commit_hash, author, seconds, message in zip(*[iter(parts)] * 4, strict=False)
+        ]
+
     async def ensure_commit(self, remote: str, commit: str) -> bool:
         """Fetch if the mirror lacks the commit, which another process may know already. Whether it did."""
         try:

@@ -56,6 +56,23 @@ class DeploymentReference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pin:
+    """Keeps an application at a commit that was deployed before. `until`: epoch seconds, 0: until removed."""
+
+    commit: str
+    #: The deployment that deployed this commit before.
+    deployment_id: str
+    by: str
+    reason: str = ""
+    until: int = 0
+    #: The newest commit that was reported as held.
+    newest_held: str = ""
+
+    def is_active(self, now: float) -> bool:
+        return self.until == 0 or now < self.until
+
+
+@dataclass(frozen=True, kw_only=True)
 class Application:
     id: str
     name: str
@@ -74,3 +91,4 @@ class Application:
     deploying: bool = False
     last_successful: DeploymentReference | None = None
     last_triggered: DeploymentReference | None = None
+    pin: Pin | None = None

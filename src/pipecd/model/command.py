@@ -36,6 +36,16 @@ class ChainSyncApplication(_Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RollBackApplication(_Command):
+    """Deploy the commit that the earlier deployment `target_id` deployed."""
+
+    application_id: str
+    target_id: str
+    strategy: SyncStrategy = SyncStrategy.AUTO
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CancelDeployment(_Command):
     """Cancel the deployment; `rollback` None means as planned.
 
@@ -87,6 +97,7 @@ class UnknownCommand(_Command):
 Command = (
     SyncApplication
     | ChainSyncApplication
+    | RollBackApplication
     | CancelDeployment
     | ApproveStage
     | SkipStage

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from pipecd.model.application import Pin
 from pipecd.model.deployment import Deployment
 from pipecd.model.paths import PathPattern, find_touched_path
 
@@ -37,6 +38,8 @@ class OnOutOfSync(Switch, Protocol):
 class Decision:
     triggered: bool
     reason: str
+    #: Only a pin prevents the deployment.
+    held: bool = False
 
 
 def on_commit(
@@ -92,6 +95,17 @@ def on_out_of_sync(
     if 0 <= now - last.completed_at < rule.min_window.total_seconds():
         return _no(f"The last deployment ended less than {rule.min_window} ago")
     return _yes("The application is out of sync with its files")
+
+
+def hold(decision: Decision, pin: Pin | None, *, now: float) -> Decision:
+    """`decision` of an automatic trigger, as a pin of the application allows it. `now` is epoch seconds."""
+    if not decision.triggered or pin is None or not pin.is_active(now):
+        return decision
+    return Decision(
+        triggered=False,
+        reason=f"The application is pinned to commit {pin.commit[:7]} by {pin.by}: {decision.reason}",
+        held=True,
+    )
 
 
 def _yes(reason: str) -> Decision:

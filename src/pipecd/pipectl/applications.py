@@ -1,6 +1,8 @@
-"""`pipectl application …`: add, get, list, sync, enable, disable and delete applications."""
+"""`pipectl application …`: add, get, list, sync, roll back, enable, disable and delete applications."""
 
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
@@ -10,7 +12,7 @@ from pipecd.errors import Conflict, Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.console_url import console_url
 from pipecd.pipectl.name_completion import complete_applications, complete_pipeds
-from pipecd.pipectl.names import find_application, find_piped
+from pipecd.pipectl.names import find_application, find_deployment, find_piped
 from pipecd.pipectl.output import (
     Output,
     View,
@@ -40,6 +42,8 @@ from pipecd.schema.api.deployments_pb2 import GetDeploymentRequest
 from pipecd.schema.model.application_pb2 import Application, ApplicationSyncStatus
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitRepository
+from pipecd.schema.model.strategy_pb2 import SyncStrategy
+from pipecd.schema.pipecd.v1.console_pb2 import RollBackToRequest, UnpinRequest
 from pipecd.schema.pipecd.v1.program_pb2 import AddApplicationRequest
 from pipecd.wire import has_number, kind_from, kind_number, provider_from
 
@@ -154,6 +158,7 @@ def _details(application: Application, url: str) -> View:
         ("Status", _status(application)),
         ("Reason", application.sync_state.short_reason),
         ("Running commit", application.most_recently_successful_deployment.trigger.commit.hash),
+        ("Pinned", _pinned(application)),
         ("Last deployment", application.most_recently_triggered_deployment.deployment_id),
         ("Console", url),
     ]
@@ -258,6 +263,79 @@ async def sync(
         await wait_for_status(client, deployment_id, targets, interval=check_interval, timeout=timeout)
 
 
+@click.command()
+@_ID
+@click.option(
+    "--deployment-id", required=True, help="Id, or its beginning, of an earlier deployment that succeeded."
+)
+@click.option("--reason", default="", help="Shown with the pin in the console.")
+@click.option("--for", "duration", type=Duration(), default=None, help="Remove the pin after this time.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["auto", "quick-sync", "pipeline"]),
+    default="auto",
+    show_default=True,
+    help="How to deploy: as for a commit, all at once, or by the pipeline.",
+)
+@click.option(
+    "--wait-status",
+    multiple=True,
+    shell_complete=complete_statuses,
+    help="Wait until the deployment has one of these statuses.",
+)
+@click.option("--check-interval", type=Duration(), default="15s", show_default=True, help="Polling interval.")
+@click.option("--timeout", type=Duration(), default="5m", show_default=True, help="Maximum time to wait.")
+@with_client
+async def rollback(
+    client: Client,
+    *,
+    app_id: str,
+    deployment_id: str,
+    reason: str,
+    duration: float | None,
+    strategy: str,
+    wait_status: tuple[str, ...],
+    check_interval: float,
+    timeout: float,
+) -> None:
+    """Deploy the commit of an earlier deployment again, and pin the application to it.
+
+    While it is pinned, no commit and no drift triggers a deployment. `unpin` removes the pin.
+    """
+    targets = parse_statuses(wait_status, "--wait-status")
+    request = RollBackToRequest(
+        deployment_id=await find_deployment(client, deployment_id, ""),
+        reason=reason,
+        until=int(client.clock.now() + duration) if duration else 0,
+        sync_strategy=SyncStrategy.Value(strategy.upper().replace("-", "_")),
+    )
+    app_id = await find_application(client, app_id)
+    target = GetDeploymentRequest(deployment_id=request.deployment_id)
+    deployed = (await client.call(client.api.GetDeployment, target)).deployment.application_id
+    if deployed != app_id:
+        raise Conflict(f"deployment {request.deployment_id} is of another application, {deployed}")
+    command_id = (await client.call(client.program.RollBackTo, request)).command_id
+    echo(f"Requested a rollback (command {command_id}), waiting for the agent", err=True)
+    command = await wait_for_command(
+        client, command_id, "the rollback", interval=min(check_interval, 2.0), timeout=timeout
+    )
+    triggered_id = command.metadata["TriggeredDeploymentID"]
+    echo(f"Pinned the application; successfully triggered deployment {triggered_id}")
+    await _echo_console_url(client, f"/deployments/{triggered_id}")
+    if targets:
+        await wait_for_status(client, triggered_id, targets, interval=check_interval, timeout=timeout)
+
+
+@click.command()
+@_ID
+@with_client
+async def unpin(client: Client, *, app_id: str) -> None:
+    """Remove the pin of a rollback: the newest commit is deployed again."""
+    request = UnpinRequest(application_id=await find_application(client, app_id))
+    await client.call(client.program.Unpin, request)
+    echo(f"Removed the pin of application id = {request.application_id}")
+
+
 async def wait_for_command(
     client: Client, command_id: str, what: str, *, interval: float = 2.0, timeout: float = 300.0
 ) -> Command:
@@ -344,6 +422,15 @@ async def _echo_console_url(client: Client, path: str) -> None:
 
 def _labels(application: Application) -> str:
     return ",".join(f"{key}:{application.labels[key]}" for key in sorted(application.labels))
+
+
+def _pinned(application: Application) -> str:
+    pin = application.pin
+    if not application.HasField("pin") or 0 < pin.until <= time.time():
+        return ""
+    until = f" until {datetime.fromtimestamp(pin.until, UTC):%Y-%m-%d %H:%M} UTC" if pin.until else ""
+    reason = f": {pin.reason}" if pin.reason else ""
+    return f"to {pin.commit_hash[:7]} by {pin.by}{until}{reason}"
 
 
 def _status(application: Application) -> str:

@@ -26,6 +26,11 @@ application = _group(
         "get": ("pipecd.pipectl.applications:get", "Show one application."),
         "list": ("pipecd.pipectl.applications:list_command", "List applications."),
         "sync": ("pipecd.pipectl.applications:sync", "Deploy an application's head commit."),
+        "rollback": (
+            "pipecd.pipectl.applications:rollback",
+            "Deploy an earlier commit again and pin the application to it.",
+        ),
+        "unpin": ("pipecd.pipectl.applications:unpin", "Remove the pin of a rollback."),
         "enable": ("pipecd.pipectl.applications:enable", "Enable an application: the agent deploys it."),
         "disable": (
             "pipecd.pipectl.applications:disable",

@@ -10,6 +10,7 @@ import {
   syncStatusDisplay,
   WAITING_FOR_APPROVAL,
 } from "../display-names";
+import { PinnedMark } from "../features/pin/pinned-mark";
 import { kindName, kindOf } from "../kinds";
 import type { Application } from "../schema/model/application_pb";
 import { ApplicationSyncStatus } from "../schema/model/application_pb";
@@ -78,6 +79,7 @@ function Row({ application, waiting, piped }: RowProps) {
             disabled
           </Text>
         )}
+        {application.pin && <PinnedMark application={application} />}
         {application.description && (
           <Text size="xs" className="faint" lineClamp={1}>
             {application.description}

@@ -1,85 +1,182 @@
-// The list of deployments, newest first: status, commit, progress and duration.
+// The list of deployments, newest first: status, commit, progress and duration. Deployments of one push are one row.
 
-import { Text } from "@mantine/core";
+import { Text, UnstyledButton } from "@mantine/core";
+import { useState } from "react";
 import { Link } from "react-router";
 
-import { deploymentDisplay, isDeploymentCompleted } from "../display-names";
+import { arrange, type CommitGroup, durationOf, isGroup, longestDuration } from "../deployment-groups";
+import { deploymentDisplay, isDeploymentCompleted, type StatusDisplay } from "../display-names";
+import { RollBackButton } from "../features/pin/roll-back";
 import { groupBy } from "../group-by";
+import { IconChevronRight } from "../icons";
 import { kindName, kindOf } from "../kinds";
 import type { Deployment } from "../schema/model/deployment_pb";
-import { formatDay } from "../time";
-import { CommitLine } from "./commit";
+import { formatDuration } from "../time";
+import { CommitHash } from "./commit";
 import classes from "./deployment-list.module.css";
-import { Labels } from "./labels";
 import { PipelineDots } from "./pipeline-dots";
 import { StatusBadge } from "./status";
-import { Duration, RelativeTime } from "./time";
+import { RelativeTime, useNow } from "./time";
 
 interface DeploymentListProps {
   deployments: Deployment[];
-  /** All deployments belong to one application: its name, kind and labels are omitted. */
+  /** All deployments belong to one application: its name and kind are omitted, and it can be rolled back. */
   singleApplication?: boolean;
 }
 
 export function DeploymentList({ deployments, singleApplication = false }: DeploymentListProps) {
   return (
     <ul className={classes.list}>
-      {deployments.map((deployment) => (
-        <Row key={deployment.id} deployment={deployment} singleApplication={singleApplication} />
-      ))}
+      <Rows deployments={deployments} longest={useLongest(deployments)} singleApplication={singleApplication} />
     </ul>
   );
 }
 
-/** The list grouped by day, with a heading for each day. */
-export function DeploymentDays({ deployments }: DeploymentListProps) {
-  const days = groupBy(deployments, (deployment) => formatDay(Number(deployment.createdAt)));
-  return [...days].map(([day, deploymentsOfDay]) => (
-    <section key={day} aria-label={day}>
+/** Those that run, those that wait, and the others by day. */
+export function DeploymentDays({ deployments }: Pick<DeploymentListProps, "deployments">) {
+  const longest = useLongest(deployments);
+  return arrange(deployments).map(({ title, items }) => (
+    <section key={title} aria-label={title}>
       <Text component="h2" size="sm" fw={600} className="faint" mb={6}>
-        {day}
+        {title}
       </Text>
       <div className="panel">
-        <DeploymentList deployments={deploymentsOfDay} />
+        <ul className={classes.list}>
+          {items.map((item) =>
+            isGroup(item) ? (
+              <Group key={item.hash} group={item} longest={longest} />
+            ) : (
+              <Row key={item.id} deployment={item} longest={longest} />
+            ),
+          )}
+        </ul>
       </div>
     </section>
   ));
 }
 
-function Row({ deployment, singleApplication }: { deployment: Deployment; singleApplication: boolean }) {
+/** Of those that have ended: the longest duration in seconds. Bars of running ones end there. */
+function useLongest(deployments: readonly Deployment[]): number {
+  return longestDuration(
+    deployments.filter(({ status }) => isDeploymentCompleted(status)),
+    0,
+  );
+}
+
+interface RowsProps extends DeploymentListProps {
+  longest: number;
+}
+
+function Rows({ deployments, longest, singleApplication }: RowsProps) {
+  return deployments.map((deployment) => (
+    <Row key={deployment.id} deployment={deployment} longest={longest} singleApplication={singleApplication} />
+  ));
+}
+
+/** The deployments of one push. */
+function Group({ group, longest }: { group: CommitGroup; longest: number }) {
+  const [opened, setOpened] = useState(false);
+  const { deployments } = group;
+  const commit = deployments[0]?.trigger?.commit;
+  const byStatus = groupBy(deployments, (deployment) => deploymentDisplay(deployment).text);
+  return (
+    <li>
+      <UnstyledButton className={classes.group} aria-expanded={opened} onClick={() => setOpened(!opened)}>
+        <IconChevronRight size={16} aria-hidden className={classes.chevron} />
+        <span className={classes.groupTitle}>
+          <strong>{deployments.length} applications</strong>{" "}
+          <span className="faint">
+            <span className="mono">{group.hash.slice(0, 7)}</span> {commit?.message.split("\n")[0]}
+          </span>
+        </span>
+        <span className={classes.counts}>
+          {[...byStatus].map(([text, ofStatus]) => (
+            <StatusBadge key={text} status={countDisplay(ofStatus)} />
+          ))}
+        </span>
+      </UnstyledButton>
+      {opened && (
+        <ul className={classes.nested} aria-label={`Deployments of ${group.hash.slice(0, 7)}`}>
+          <Rows deployments={deployments} longest={longest} />
+        </ul>
+      )}
+    </li>
+  );
+}
+
+function countDisplay(deployments: readonly Deployment[]): StatusDisplay {
+  const [first] = deployments;
+  if (!first) return { text: "0", tone: "quiet" };
+  const { text, tone } = deploymentDisplay(first);
+  return { text: `${deployments.length} ${text.toLowerCase()}`, tone };
+}
+
+interface RowProps {
+  deployment: Deployment;
+  /** In seconds: the duration of a full bar. */
+  longest: number;
+  singleApplication?: boolean;
+}
+
+function Row({ deployment, longest, singleApplication = false }: RowProps) {
   const completed = isDeploymentCompleted(deployment.status);
   const commit = deployment.trigger?.commit;
+  const display = deploymentDisplay(deployment);
+  const message = commit?.message.split("\n")[0] ?? "";
+  const failed = completed && display.tone !== "good" && deployment.statusReason;
+  const note = failed ? deployment.statusReason : singleApplication ? `by ${authorName(commit?.author)}` : message;
   return (
     <li className={classes.row}>
-      <div>
-        <StatusBadge status={deploymentDisplay(deployment)} />
-      </div>
-      <div className={classes.summary}>
-        <Link to={`/deployments/${deployment.id}`} className={classes.name}>
-          {singleApplication ? (commit?.message.split("\n")[0] ?? deployment.id) : deployment.applicationName}
+      <span className={classes.status}>
+        <StatusBadge status={display} />
+      </span>
+      <span className={classes.summary}>
+        <Link to={`/deployments/${deployment.id}`} className={classes.name} title={deployment.summary}>
+          {singleApplication ? message || deployment.id : deployment.applicationName}
         </Link>
-        <Text size="sm" className="faint" lineClamp={2} component="div">
-          {singleApplication ? <CommitLine commit={commit} message={false} /> : <CommitLine commit={commit} />}
-          {singleApplication && commit && ` by ${commit.author}`}
-        </Text>
-        {(completed ? deployment.statusReason && deployment.statusReason : deployment.summary) && (
-          <Text size="sm" className="faint" lineClamp={2}>
-            {completed ? deployment.statusReason : deployment.summary}
-          </Text>
-        )}
-        {!singleApplication && <Labels labels={deployment.labels} list="/deployments" />}
-      </div>
-      <div className={classes.progress}>
-        <PipelineDots stages={deployment.stages} />
-        {!singleApplication && <span className="faint">{kindName(kindOf(deployment))}</span>}
-      </div>
-      <div className={classes.time}>
-        <RelativeTime at={deployment.createdAt} />
-        <span>
-          {completed ? "took " : "for "}
-          <Duration from={deployment.createdAt} until={completed ? deployment.completedAt : 0} />
+        <span className={classes.note} title={note}>
+          {commit && <CommitHash hash={commit.hash} url={commit.url} />} {note}
         </span>
-      </div>
+      </span>
+      <span className={classes.progress}>
+        <PipelineDots stages={deployment.stages} />
+        {!singleApplication && <span className={classes.kind}>{kindName(kindOf(deployment))}</span>}
+      </span>
+      <DurationBar deployment={deployment} longest={longest} tone={display.tone} />
+      <span className={classes.time}>
+        <RelativeTime at={deployment.createdAt} />
+      </span>
+      {singleApplication && (
+        <span className={classes.action}>
+          <RollBackButton deployment={deployment} compact />
+        </span>
+      )}
     </li>
+  );
+}
+
+const authorName = (author = ""): string => author.replace(/ <.*/, "");
+
+function DurationBar({ deployment, longest, tone }: Omit<RowProps, "singleApplication"> & { tone: StatusDisplay["tone"] }) {
+  return isDeploymentCompleted(deployment.status) ? (
+    <Bar seconds={durationOf(deployment, 0)} longest={longest} tone={tone} />
+  ) : (
+    <RunningBar deployment={deployment} longest={longest} tone={tone} />
+  );
+}
+
+function RunningBar({ deployment, longest, tone }: Omit<RowProps, "singleApplication"> & { tone: StatusDisplay["tone"] }) {
+  return <Bar seconds={durationOf(deployment, useNow())} longest={longest} tone={tone} />;
+}
+
+function Bar({ seconds, longest, tone }: { seconds: number; longest: number; tone: StatusDisplay["tone"] }) {
+  const percentage = Math.min(100, Math.max(3, (100 * seconds) / longest));
+  return (
+    <span className={classes.duration}>
+      <span className={classes.bar} data-tone={tone} aria-hidden>
+        <span style={{ width: `${percentage}%` }} />
+      </span>
+      {formatDuration(seconds)}
+    </span>
   );
 }

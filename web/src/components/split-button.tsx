@@ -15,12 +15,14 @@ interface SplitButtonProps extends Pick<ButtonProps, "leftSection" | "variant" |
   others: Option[];
   /** Accessible name of the menu button. */
   menuLabel: string;
+  /** Tooltip of the primary button. */
+  title?: string;
 }
 
-export function SplitButton({ primary, others, menuLabel, ...buttonProps }: SplitButtonProps) {
+export function SplitButton({ primary, others, menuLabel, title, ...buttonProps }: SplitButtonProps) {
   return (
     <Button.Group>
-      <Button {...buttonProps} onClick={primary.onSelect}>
+      <Button {...buttonProps} title={title} onClick={primary.onSelect}>
         {primary.text}
       </Button>
       <Menu position="bottom-end" width={300}>

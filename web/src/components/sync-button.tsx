@@ -8,7 +8,9 @@ import { deploymentLink, useSendCommand } from "../commands";
 import { strategyName } from "../display-names";
 import type { Application } from "../schema/model/application_pb";
 import { SyncStrategy } from "../schema/model/strategy_pb";
+import { activePin } from "../features/pin/pin";
 import { SplitButton } from "./split-button";
+import { useNow } from "./time";
 
 const HINTS: Record<SyncStrategy, string> = {
   [SyncStrategy.AUTO]: "The planner selects quick sync or pipeline sync, as for a commit.",
@@ -26,6 +28,7 @@ export function SyncButton({ application }: { application: Application }) {
         successMessage: deploymentLink,
       }),
   });
+  const pinned = activePin(application, useNow()) !== null;
   const option = (strategy: SyncStrategy) => ({
     text: strategyName(strategy),
     hint: HINTS[strategy],
@@ -35,7 +38,8 @@ export function SyncButton({ application }: { application: Application }) {
     <SplitButton
       leftSection={<IconRefresh size={16} aria-hidden />}
       loading={syncing.isPending}
-      disabled={application.disabled}
+      disabled={application.disabled || pinned}
+      title={pinned ? "Pinned: remove the pin to deploy the newest commit" : undefined}
       menuLabel="Sync options"
       primary={option(SyncStrategy.AUTO)}
       others={[option(SyncStrategy.QUICK_SYNC), option(SyncStrategy.PIPELINE)]}

@@ -16,6 +16,7 @@ import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
 import { Labels } from "../components/labels";
 import { LiveState } from "../features/resources/live-state-section";
+import { PinBanner } from "../features/pin/pin-banner";
 import { PageHeader } from "../components/page-header";
 import { Pagination } from "../components/pagination";
 import { Section } from "../components/section";
@@ -93,6 +94,7 @@ function ApplicationDetails({ application }: { application: Application }) {
           </>
         }
       />
+      <PinBanner application={application} />
       <LastFailure application={application} />
       <Section title="Sync status" id="sync-status">
         <SyncState application={application} />

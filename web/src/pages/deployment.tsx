@@ -24,6 +24,7 @@ import { VariantFigures } from "../components/variant-figures";
 import { VersionLine } from "../components/version-line";
 import { WebLink } from "../components/web-link";
 import { deploymentDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
+import { RollBackButton } from "../features/pin/roll-back";
 import { kindName, kindOf } from "../kinds";
 import { withParam } from "../filters";
 import { deploymentQuery, pipedsQuery, unfinishedDeploymentsQuery } from "../queries";
@@ -75,7 +76,13 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
         parent={PARENT}
         badge={<StatusBadge status={deploymentDisplay(deployment)} />}
         description={deployment.summary}
-        actions={isDeploymentCompleted(deployment.status) ? null : <CancelButton deployment={deployment} />}
+        actions={
+          isDeploymentCompleted(deployment.status) ? (
+            <RollBackButton deployment={deployment} />
+          ) : (
+            <CancelButton deployment={deployment} />
+          )
+        }
       />
       <FailureAlert deployment={deployment} />
       <Section title="Pipeline" aside={deployment.stages.length > 0 && <PipelineProgress deployment={deployment} />}>
@@ -173,6 +180,10 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
   );
 }
 
+/** The ID of the earlier deployment whose commit is deployed again; empty if it is no rollback. */
+const rollbackTarget = (deployment: Deployment): string =>
+  deployment.metadataV2?.shared?.keyValues["pipecd/rollback-target"] ?? "";
+
 function Details({ deployment }: { deployment: Deployment }) {
   const { trigger } = deployment;
   const commit = trigger?.commit;
@@ -189,6 +200,14 @@ function Details({ deployment }: { deployment: Deployment }) {
           ["Kind", kindName(kindOf(deployment))],
           ["Commit", commit && <CommitLine key="commit" commit={commit} />],
           ["Triggered by", trigger && (trigger.commander || commit?.author)],
+          [
+            "Rolls back to",
+            rollbackTarget(deployment) && (
+              <Anchor key="rollback" component={Link} to={`/deployments/${rollbackTarget(deployment)}`} inherit>
+                an earlier deployment
+              </Anchor>
+            ),
+          ],
           ["Created", <RelativeTime key="created" at={deployment.createdAt} />],
           ["Duration", <Duration key="duration" from={deployment.createdAt} until={deployment.completedAt} />],
           [

@@ -1,5 +1,6 @@
 """Times out commands that no agent handled within a day, so that callers waiting for them get a result."""
 
+from pipecd.controlplane.records import pins
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.model.actor import Actor
@@ -18,4 +19,5 @@ async def run(services: Services, by: Actor) -> None:
             record.handled_at = record.updated_at = now
 
     for command in await lists.overdue_commands(services.store, now - LIFETIME):
-        await services.store.update(Command, command.id, expire, by=by)
+        updated = await services.store.update(Command, command.id, expire, by=by)
+        await pins.end_rollback(services, updated.message, by)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 from pipecd.controlplane.auth.caller import Caller
-from pipecd.controlplane.records import commands, ownership
+from pipecd.controlplane.records import commands, ownership, pins
 from pipecd.controlplane.services import Services
 from pipecd.errors import Conflict, NotFound, PipecdError, Refused
 from pipecd.remotes import directory_url
@@ -143,5 +143,6 @@ async def sync(
     if application.deleted or application.disabled:
         state = "deleted" if application.deleted else "disabled"
         raise Conflict(f"application {application.name} is {state} and cannot be synced")
+    pins.check_unpinned(application, services.now())
     payload = Command.SyncApplication(application_id=application_id, sync_strategy=strategy)
     return await commands.create(services, caller, application.piped_id, sync_application=payload)

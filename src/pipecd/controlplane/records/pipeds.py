@@ -15,6 +15,8 @@ from pipecd.encryption import encrypt
 from pipecd.errors import Conflict, PermissionDenied, Refused
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 
+#: What agents of this project report as their package.
+PACKAGE = "pipecd"
 #: Keys that may be valid at the same time: the current one and its successor.
 MAX_KEYS = 2
 #: How long an agent without an open stream counts as online after its last statistics report, in seconds.

@@ -6,13 +6,18 @@ from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.records import pipeds, suggestions
 from pipecd.controlplane.rpc import watch
 from pipecd.controlplane.rpc.method import Handler
+from pipecd.controlplane.rpc.piped import ownership
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.errors import Refused
+from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.pipecd.v1.agent_pb2 import (
     AnswerResourceRequestRequest,
     AnswerResourceRequestResponse,
     BeatRequest,
     BeatResponse,
+    ReportHeldCommitsRequest,
+    ReportHeldCommitsResponse,
     ReportUnregisteredApplicationsRequest,
     ReportUnregisteredApplicationsResponse,
 )
@@ -36,6 +41,20 @@ async def report_unregistered(
     return ReportUnregisteredApplicationsResponse()
 
 
+async def report_held_commits(
+    services: Services, agent: Agent, request: ReportHeldCommitsRequest
+) -> ReportHeldCommitsResponse:
+    def change(record: Application) -> None:
+        ownership.check_application(agent, record)
+        if record.pin.deployment_id == request.pinned_deployment_id:
+            del record.pin.held_commits[:]
+            record.pin.held_commits.extend(request.commits)
+            record.updated_at = services.now()
+
+    await services.store.update(Application, request.application_id, change, by=agent.actor, detail=BY_AGENT)
+    return ReportHeldCommitsResponse()
+
+
 async def beat(services: Services, agent: Agent, request: BeatRequest) -> BeatResponse:
     await pipeds.record_heartbeat(services, agent, request.instance)
     return BeatResponse()
@@ -51,6 +70,7 @@ async def answer_resource_request(
 HANDLERS: Mapping[str, Handler] = {
     "AnswerResourceRequest": answer_resource_request,
     "Beat": beat,
+    "ReportHeldCommits": report_held_commits,
     "Watch": watch.watch_agent,
     "ReportUnregisteredApplications": report_unregistered,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Caller, Person
-from pipecd.controlplane.records import ownership, pipeds, stage_actions, suggestions
+from pipecd.controlplane.records import ownership, pins, pipeds, stage_actions, suggestions
 from pipecd.controlplane.rpc import details, watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
@@ -23,10 +23,14 @@ from pipecd.schema.pipecd.v1.console_pb2 import (
     PageDeploymentsResponse,
     RejectStageRequest,
     RejectStageResponse,
+    RollBackToRequest,
+    RollBackToResponse,
     SeeLiveStateRequest,
     SeeLiveStateResponse,
     SeePipedsRequest,
     SeePipedsResponse,
+    UnpinRequest,
+    UnpinResponse,
 )
 from pipecd.schema.web.logs_pb2 import GetStageLogRequest, GetStageLogResponse
 
@@ -103,6 +107,23 @@ async def see_live_state(
         return SeeLiveStateResponse()
 
 
+async def roll_back_to(services: Services, caller: Caller, request: RollBackToRequest) -> RollBackToResponse:
+    command_id = await pins.roll_back_to(
+        services,
+        caller,
+        request.deployment_id,
+        reason=request.reason,
+        until=request.until,
+        strategy=request.sync_strategy,
+    )
+    return RollBackToResponse(command_id=command_id)
+
+
+async def unpin(services: Services, caller: Caller, request: UnpinRequest) -> UnpinResponse:
+    await pins.unpin(services, caller, request.application_id)
+    return UnpinResponse()
+
+
 async def reject_stage(
     services: Services, caller: Caller, request: RejectStageRequest
 ) -> RejectStageResponse:
@@ -120,6 +141,8 @@ HANDLERS: Mapping[str, Handler] = {
     "SeePipeds": see_pipeds,
     "SeeStageLog": see_stage_log,
     "SeeLiveState": see_live_state,
+    "RollBackTo": roll_back_to,
+    "Unpin": unpin,
     "RejectStage": reject_stage,
     "SeeResource": details.see_resource,
     "FollowContainerLog": details.follow_container_log,

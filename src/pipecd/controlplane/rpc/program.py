@@ -60,6 +60,8 @@ HANDLERS: Mapping[str, Handler] = {
     "AddApplication": add_application,
     "GetControlPlane": get_control_plane,
     "GetStageLog": deployments.get_stage_log,
+    "RollBackTo": console.roll_back_to,
+    "Unpin": console.unpin,
     "ApproveStage": deployments.approve_stage,
     "RejectStage": console.reject_stage,
 }

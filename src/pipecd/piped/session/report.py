@@ -5,7 +5,7 @@ that stays correct when the agent is killed between two calls. During an outage 
 the work that depends on it: no status is invented. A rejected report (Conflict) raises to the caller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from pipecd.client import Client
 from pipecd.clock import Clock
 from pipecd.errors import AlreadyExists, NotFound, Temporary, Unsupported
 from pipecd.model.application import DeploymentReference
-from pipecd.model.deployment import Deployment, Stage, Version
+from pipecd.model.deployment import Commit, Deployment, Stage, Version
 from pipecd.model.status import DeploymentStatus, SyncStatus
 from pipecd.retry import Retry
 from pipecd.schema.agent.applications_pb2 import (
@@ -40,8 +40,10 @@ from pipecd.schema.agent.deployments_pb2 import (
 )
 from pipecd.schema.model.application_pb2 import ApplicationSyncState, ApplicationSyncStatus
 from pipecd.schema.model.command_pb2 import CommandStatus
+from pipecd.schema.pipecd.v1.agent_pb2 import ReportHeldCommitsRequest
 from pipecd.secrets import Redactor
 from pipecd.wire import (
+    commit_to,
     deployment_from,
     deployment_status_to,
     deployment_to,
@@ -159,6 +161,17 @@ class Reporter:
         )
         request = ReportApplicationSyncStateRequest(application_id=application_id, state=state)
         await self._send(self._piped.ReportApplicationSyncState, request)
+
+    async def report_held_commits(
+        self, application_id: str, pinned_deployment_id: str, commits: Sequence[Commit]
+    ) -> None:
+        """The commits, newest first, that a pin keeps from being deployed."""
+        request = ReportHeldCommitsRequest(
+            application_id=application_id,
+            pinned_deployment_id=pinned_deployment_id,
+            commits=[commit_to(commit) for commit in commits],
+        )
+        await self._send(self._client.agent.ReportHeldCommits, request)
 
     async def check_plannable(self, deployment: Deployment) -> tuple[bool, str]:
         """Whether its chain allows planning now, and why it must be cancelled (empty if it must not)."""

@@ -21,6 +21,9 @@ from pipecd.piped.source.weblinks import commit_url
 from pipecd.piped.trigger.deployment_id import id_of_command, id_of_commit
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest
 
+#: Shared metadata of a deployment that rolls back: the id of the earlier deployment, for display.
+ROLLBACK_TARGET = "pipecd/rollback-target"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
@@ -35,6 +38,8 @@ class Cause:
     previous_id: str = ""
     chain_id: str = ""
     chain_block: int = 0
+    #: For a rollback: the earlier deployment whose commit is deployed again.
+    rollback_target: str = ""
 
 
 class DeploymentCreator:
@@ -80,7 +85,7 @@ def _deployment(application: Application, head: Head, file: AppFile, cause: Caus
             timestamp=now,
             commander=cause.requested_by,
             strategy=cause.strategy,
-            summary=cause.reason if cause.strategy is not SyncStrategy.AUTO else "",
+            summary=cause.reason if cause.rollback_target or cause.strategy is not SyncStrategy.AUTO else "",
         ),
         platform_provider=application.platform_provider,
         # The commit may change the labels; the application's record is updated later.
@@ -90,8 +95,12 @@ def _deployment(application: Application, head: Head, file: AppFile, cause: Caus
         chain_block=cause.chain_block,
         trace_commit=find_trace_commit(head.commit.message),
         created_at=now,
-        shared=mentions_metadata(file.mentions, application.name),
+        shared={**mentions_metadata(file.mentions, application.name), **_rollback_metadata(cause)},
     )
+
+
+def _rollback_metadata(cause: Cause) -> dict[str, str]:
+    return {ROLLBACK_TARGET: cause.rollback_target} if cause.rollback_target else {}
 
 
 def _chain(chain: Chain) -> CreateDeploymentChainRequest:

@@ -7,18 +7,21 @@ if a process is killed before the response arrives, the next one creates the sam
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
 
 from pipecd.clock import Clock
+from pipecd.config.application import Triggers
 from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary, UserError
 from pipecd.model.application import Application
-from pipecd.model.command import ChainSyncApplication, SyncApplication
+from pipecd.model.approval import one_line
+from pipecd.model.command import ChainSyncApplication, RollBackApplication, SyncApplication
 from pipecd.model.deployment import Commit, Deployment, SyncStrategy, TriggerKind
 from pipecd.model.notification import DeploymentTriggerFailed, NotificationEvent
 from pipecd.model.status import SyncStatus
-from pipecd.model.trigger import Decision, on_chain, on_command, on_commit, on_out_of_sync
+from pipecd.model.trigger import Decision, hold, on_chain, on_command, on_commit, on_out_of_sync
 from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.self_healing import SelfHealing
@@ -27,6 +30,7 @@ from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import TriggerSettings
 from pipecd.piped.source.heads import AppFile, Head, Heads
+from pipecd.piped.source.weblinks import commit_url
 from pipecd.piped.trigger.config_status import UNREADABLE, ConfigStatus, find_application_file
 from pipecd.piped.trigger.create import Cause, DeploymentCreator
 from pipecd.piped.trigger.discovery import config_path
@@ -36,6 +40,9 @@ log = structlog.get_logger()
 
 DEFAULT_SETTINGS = TriggerSettings()
 SyncCommand = SyncApplication | ChainSyncApplication
+TriggerCommand = SyncCommand | RollBackApplication
+#: Commits that a pin keeps from being deployed, of which the newest are reported.
+MAX_HELD_COMMITS = 20
 #: Changed files that are compared with an application's directory without a thread.
 MAX_FILES_AT_ONCE = 200
 #: Metadata of a handled sync command; `pipectl application sync` waits for it.
@@ -71,6 +78,10 @@ class TriggerLoop:
         self._latest_deployments: dict[str, str] = {}
         #: By application: the commit whose deployment the control plane refused.
         self._refused: dict[str, str] = {}
+        #: Applications that this process rolled back: their cached record may still lack the pin.
+        self._rolled_back: set[str] = set()
+        #: By application: the pin's deployment and the head whose held commits were reported.
+        self._reported_held: dict[str, tuple[str, str]] = {}
         self._locations: frozenset[tuple[str, str, str]] = frozenset()
         self._active = False
 
@@ -149,6 +160,8 @@ class TriggerLoop:
         self._decided_commits = {key: at for key, at in self._decided_commits.items() if key in known}
         self._latest_deployments = {key: at for key, at in self._latest_deployments.items() if key in known}
         self._refused = {key: at for key, at in self._refused.items() if key in known}
+        self._rolled_back &= known
+        self._reported_held = {key: at for key, at in self._reported_held.items() if key in known}
         self._config_status.prune(known)
 
     def _tick_for(self, repo_id: str) -> Callable[[], Awaitable[None]]:
@@ -192,6 +205,13 @@ class TriggerLoop:
                 self._notify_failure(application, head, "internal error; see the agent's log for details")
 
     async def _check_application(self, application: Application, head: Head, changes: "_Changes") -> None:
+        rollbacks = [
+            await self._roll_back(command, application, head)
+            for command in self._commands_for(application)
+            if isinstance(command, RollBackApplication)
+        ]
+        if any(rollbacks):
+            return
         file = find_application_file(application, head)
         if isinstance(file, ConfigError):
             await self._report_invalid_config(application, file, head.commit)
@@ -201,6 +221,7 @@ class TriggerLoop:
         deployments = [
             await self._handle_command(command, application, head, file)
             for command in self._commands_for(application)
+            if not isinstance(command, RollBackApplication)
         ]
         if any(deployments):
             return
@@ -221,6 +242,7 @@ class TriggerLoop:
         self, command: SyncCommand, application: Application, head: Head, file: AppFile
     ) -> Deployment | None:
         decision, cause = _decide_on_command(command, file)
+        decision = hold(decision, application.pin, now=self._clock.now())
         if not decision.triggered:
             await self._reject(command, decision.reason)
             return None
@@ -230,10 +252,43 @@ class TriggerLoop:
             self._notify_failure(application, head, str(error))
             await self._reject(command, str(error))
             return None
+        await self._report_triggered(command, deployment)
+        return deployment
+
+    async def _report_triggered(self, command: TriggerCommand, deployment: Deployment) -> None:
         await self._reporter.report_command_succeeded(
             command.id, metadata={TRIGGERED_DEPLOYMENT_ID: deployment.id}
         )
         self._view.mark_finished(command.id)
+
+    async def _roll_back(
+        self, command: RollBackApplication, application: Application, head: Head
+    ) -> Deployment | None:
+        """Deploys an earlier commit, also if the file at the head of the branch is invalid."""
+        self._rolled_back.add(application.id)
+        remote = head.repository.remote
+        try:
+            target = await self._reporter.get_deployment(command.target_id)
+            commit = target.trigger.commit
+            await self._heads.mirrors.ensure_commit(remote, commit.hash)
+            await self._heads.mirrors.commit(remote, commit.hash, commit.branch)
+        except NotFound as error:
+            await self._reject(command, f"the commit is not in the repository any more: {error}")
+            return None
+        file = find_application_file(application, head)
+        earlier = AppFile(
+            kind=application.kind,
+            name=application.name,
+            description=application.description,
+            labels=target.labels,
+            trigger=Triggers(),
+            chain=None,
+            mentions=file.mentions if isinstance(file, AppFile) else (),
+        )
+        cause = _rollback_cause(command, commit)
+        placed = replace(application, git_path=target.git_path)
+        deployment = await self._create(placed, replace(head, commit=commit), earlier, cause)
+        await self._report_triggered(command, deployment)
         return deployment
 
     async def _on_commit(
@@ -255,6 +310,14 @@ class TriggerLoop:
         # would take a second, and most need no patterns.
         simple = not (rule.paths or rule.ignores) and len(changed or ()) <= MAX_FILES_AT_ONCE
         decision = decide() if simple or unchanged else await asyncio.to_thread(decide)
+        if decision.triggered and application.id in self._rolled_back:
+            await self._view.refresh_applications()
+            application = self._view.applications.get(application.id, application)
+        decision = hold(decision, application.pin, now=self._clock.now())
+        if decision.held:
+            await self._report_held(application, head)
+            # Decided again when the pin has ended.
+            return False
         if decision.triggered:
             cause = self._cause(TriggerKind.ON_COMMIT, decision, application)
             await self._create(application, head, file, cause)
@@ -267,7 +330,9 @@ class TriggerLoop:
             return
         stop_reason = self._self_healing.stop_reason(application.id)
         last = None if stop_reason else await self._last_deployment(application)
-        decision = on_out_of_sync(rule, last=last, now=self._clock.now(), stop_reason=stop_reason)
+        now = self._clock.now()
+        decision = on_out_of_sync(rule, last=last, now=now, stop_reason=stop_reason)
+        decision = hold(decision, application.pin, now=now)
         if decision.triggered:
             # The cached state may predate the end of the last deployment, which may have fixed the drift.
             await self._view.refresh_applications()
@@ -275,6 +340,38 @@ class TriggerLoop:
                 return
             cause = self._cause(TriggerKind.ON_OUT_OF_SYNC, decision, application)
             await self._create(application, head, file, cause)
+
+    async def _report_held(self, application: Application, head: Head) -> None:
+        """Reports which commits the pin keeps from being deployed, once for each head."""
+        pin = application.pin
+        assert pin
+        state = (pin.deployment_id, head.commit.hash)
+        if self._reported_held.get(application.id) == state:
+            return
+        repository = head.repository
+        try:
+            commits = await self._heads.mirrors.commits_between(
+                *(repository.remote, pin.commit, head.commit.hash, repository.branch),
+                directory=application.git_path.path,
+                limit=MAX_HELD_COMMITS,
+            )
+        except NotFound:
+            # The branch was rewritten.
+            commits = []
+        # Without any, a change of another directory that the application watches.
+        commits = commits or [head.commit]
+        if commits[0].hash != pin.newest_held:
+            linked = [
+                replace(
+                    item,
+                    message=item.message.partition("\n")[0],
+                    url=commit_url(repository.remote, item.hash),
+                )
+                for item in commits
+            ]
+            await self._reporter.report_held_commits(application.id, pin.deployment_id, linked)
+            log.info("commits_held", application=application.name, commit=head.commit.hash, by=pin.by)
+        self._reported_held[application.id] = state
 
     async def _create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
         deployment = await self._creator.create(application, head, file, cause)
@@ -339,7 +436,7 @@ class TriggerLoop:
             for command in self._commands_for(application):
                 await self._reject(command, f"{UNREADABLE}: {error}")
 
-    async def _reject(self, command: SyncCommand, reason: str) -> None:
+    async def _reject(self, command: TriggerCommand, reason: str) -> None:
         log.info("command_rejected", command=command.id, reason=reason)
         await self._reporter.report_command_failed(command.id, reason)
         self._view.mark_finished(command.id)
@@ -354,11 +451,11 @@ class TriggerLoop:
         application = self._view.applications.get(application_id)
         return None if application is None or application.disabled else application
 
-    def _commands(self) -> list[SyncCommand]:
+    def _commands(self) -> list[TriggerCommand]:
         commands = self._view.commands.values()
-        return [command for command in commands if isinstance(command, SyncCommand)]
+        return [command for command in commands if isinstance(command, TriggerCommand)]
 
-    def _commands_for(self, application: Application) -> list[SyncCommand]:
+    def _commands_for(self, application: Application) -> list[TriggerCommand]:
         return [command for command in self._commands() if command.application_id == application.id]
 
 
@@ -415,6 +512,18 @@ _SYNC_NAMES = {
 
 def _sync_reason(command: SyncApplication) -> str:
     return f"{_SYNC_NAMES[command.strategy]} requested by {command.commander or 'an unknown user'}"
+
+
+def _rollback_cause(command: RollBackApplication, commit: Commit) -> Cause:
+    text = f"Rollback to commit {commit.hash[:7]} requested by {command.commander or 'an unknown user'}"
+    return Cause(
+        kind=TriggerKind.ON_COMMAND,
+        reason=f"{text}: {one_line(command.reason)}" if command.reason else text,
+        command_id=command.id,
+        requested_by=command.commander,
+        strategy=command.strategy,
+        rollback_target=command.target_id,
+    )
 
 
 def _unknown_repository(repo_id: str) -> ConfigError:

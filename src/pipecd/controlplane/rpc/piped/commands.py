@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
+from pipecd.controlplane.records import pins
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import ownership
 from pipecd.controlplane.services import Services
@@ -40,7 +41,8 @@ async def report_handled(
         ownership.check_command(agent, record)
         _set_handled(record, request, services.now())
 
-    await services.store.update(Command, command.id, change, by=agent.actor, detail=BY_AGENT)
+    updated = await services.store.update(Command, command.id, change, by=agent.actor, detail=BY_AGENT)
+    await pins.end_rollback(services, updated.message, agent.actor)
     return ReportCommandHandledResponse()
 
 

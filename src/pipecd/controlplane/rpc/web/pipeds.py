@@ -31,8 +31,6 @@ from pipecd.schema.web.pipeds_pb2 import (
     UpdatePipedDesiredVersionResponse,
 )
 
-#: What agents of this project report as their package.
-PACKAGE = "pipecd"
 _OWN_VERSION = f"v{__version__}"
 #: Release versions, including PipeCD's builds between two releases: v0.52.0-12-g1a2b3c4.
 _VERSION = re.compile(r"v\d[0-9A-Za-z.+_-]{0,63}")
@@ -79,7 +77,7 @@ async def update_desired_version(
 
 def _check_version(piped: Piped, wanted: str, *, allow_downgrade: bool) -> None:
     """Raises Refused for an older version, unless it is wanted, and for our version of PipeCD's agent."""
-    if piped.version and piped.package != PACKAGE and wanted == _OWN_VERSION:
+    if piped.version and piped.package != pipeds.PACKAGE and wanted == _OWN_VERSION:
         raise Refused(
             f"piped {piped.name} is an agent of PipeCD, which has no version {wanted} of this project",
             remedy="enter a version of PipeCD, or start this project's agent with the key of the piped",
@@ -108,7 +106,7 @@ async def list_released_versions(
     that number.
     """
     records = await lists.pipeds(services.store, person.project_id)
-    foreign = [piped for piped in records if piped.version and piped.package != PACKAGE]
+    foreign = [piped for piped in records if piped.version and piped.package != pipeds.PACKAGE]
     versions = [] if records and len(foreign) == len(records) else [_OWN_VERSION]
     return ListReleasedVersionsResponse(versions=versions)
 

@@ -1,0 +1,162 @@
+// Rolls an application back to an earlier deployment and pins it there.
+
+import { ActionIcon, Alert, Button, Group, Modal, Select, Stack, Text, Textarea } from "@mantine/core";
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { type FormEvent, useState } from "react";
+
+import { consoleClient } from "../../api";
+import { deploymentLink, useSendCommand } from "../../commands";
+import { CommitLine } from "../../components/commit";
+import { DetailList } from "../../components/detail-list";
+import { RelativeTime } from "../../components/time";
+import { VersionLine } from "../../components/version-line";
+import { WebLink } from "../../components/web-link";
+import { compareUrl } from "../../failure";
+import { IconRestore } from "../../icons";
+import { applicationQuery, pipedsQuery } from "../../queries";
+import type { Deployment } from "../../schema/model/deployment_pb";
+import { DeploymentStatus } from "../../schema/model/deployment_pb";
+import { SyncStrategy } from "../../schema/model/strategy_pb";
+import { canRollBack, PIN_LIFETIMES } from "./pin";
+
+const STRATEGIES = [
+  { value: String(SyncStrategy.AUTO), label: "As for a commit: the planner selects quick sync or the pipeline" },
+  { value: String(SyncStrategy.QUICK_SYNC), label: "Quick sync: all changes at once, without stages" },
+  { value: String(SyncStrategy.PIPELINE), label: "Pipeline: every stage" },
+];
+const MAX_REASON = 1000;
+
+interface RollBackProps {
+  deployment: Deployment;
+  /** An icon, for lists. */
+  compact?: boolean;
+}
+
+/** Nothing for a deployment that did not succeed. */
+export function RollBackButton({ deployment, compact = false }: RollBackProps) {
+  const [opened, setOpened] = useState(false);
+  if (deployment.status !== DeploymentStatus.DEPLOYMENT_SUCCESS) return null;
+  const commit = deployment.trigger?.commit?.hash.slice(0, 7) ?? "";
+  const open = () => setOpened(true);
+  return (
+    <>
+      {compact ? (
+        <ActionIcon variant="subtle" color="gray" aria-label={`Roll back to ${commit}`} title={`Roll back to ${commit}`} onClick={open}>
+          <IconRestore size={17} aria-hidden />
+        </ActionIcon>
+      ) : (
+        <Button variant="default" leftSection={<IconRestore size={16} aria-hidden />} onClick={open}>
+          Roll back to this
+        </Button>
+      )}
+      {opened && <RollBackDialog deployment={deployment} close={() => setOpened(false)} />}
+    </>
+  );
+}
+
+function RollBackDialog({ deployment, close }: { deployment: Deployment; close: () => void }) {
+  const [reason, setReason] = useState("");
+  const [lifetime, setLifetime] = useState("0");
+  const [strategy, setStrategy] = useState(String(SyncStrategy.AUTO));
+  const sendCommand = useSendCommand();
+  const application = useQuery(applicationQuery(deployment.applicationId)).data;
+  const pipeds = useQuery(pipedsQuery).data;
+  const piped = pipeds?.find((candidate) => candidate.id === application?.pipedId);
+  const supported = canRollBack(piped);
+  const commit = deployment.trigger?.commit;
+  const running = application?.mostRecentlySuccessfulDeployment?.trigger?.commit;
+  const rollBack = useMutation({
+    mutationFn: () =>
+      sendCommand({
+        send: () => {
+          const seconds = Number(lifetime);
+          return consoleClient.rollBackTo({
+            deploymentId: deployment.id,
+            reason,
+            until: seconds > 0 ? BigInt(Math.floor(Date.now() / 1000) + seconds) : 0n,
+            syncStrategy: Number(strategy),
+          });
+        },
+        title: `Rollback of ${deployment.applicationName}`,
+        successMessage: deploymentLink,
+      }),
+    onSuccess: close,
+  });
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    rollBack.mutate();
+  };
+  const comparison = compareUrl(commit?.url ?? "", commit?.hash ?? "", running?.hash ?? "");
+  return (
+    <Modal
+      opened
+      onClose={close}
+      size="lg"
+      title={`Roll ${deployment.applicationName} back to ${commit?.hash.slice(0, 7) ?? ""}?`}
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
+      <form onSubmit={submit}>
+        <Stack gap="md">
+          <DetailList
+            items={[
+              ["Deploys", commit && <CommitLine key="commit" commit={commit} />],
+              [
+                "Versions",
+                deployment.versions.length > 0 &&
+                  deployment.versions.map((version) => (
+                    <VersionLine key={`${version.name}@${version.version}`} version={version} />
+                  )),
+              ],
+              ["First deployed", <RelativeTime key="at" at={deployment.completedAt} />],
+              ["Instead of", running && <CommitLine key="running" commit={running} />],
+              ["Undoes", comparison && <WebLink key="undoes" url={comparison}>Compare the commits</WebLink>],
+            ]}
+          />
+          {!supported && (
+            <Alert color="orange" role="alert" title="The agent cannot deploy an earlier commit">
+              {piped?.name} is PipeCD&apos;s agent, which deploys only the newest commit. Revert the commit in Git, or run
+              this project&apos;s agent.
+            </Alert>
+          )}
+          <Textarea
+            label="Reason"
+            description="Shown on the application's page while it is pinned, and in the audit log."
+            maxLength={MAX_REASON}
+            autosize
+            minRows={2}
+            maxRows={6}
+            value={reason}
+            onChange={(event) => setReason(event.currentTarget.value)}
+            data-autofocus
+          />
+          <Select
+            label="Keep this commit"
+            description="Until then, neither commits nor drift trigger a deployment."
+            allowDeselect={false}
+            data={PIN_LIFETIMES.map(({ label, seconds }) => ({ value: String(seconds), label }))}
+            value={lifetime}
+            onChange={(value) => setLifetime(value ?? "0")}
+          />
+          <Select
+            label="How"
+            allowDeselect={false}
+            data={STRATEGIES}
+            value={strategy}
+            onChange={(value) => setStrategy(value ?? STRATEGIES[0]?.value ?? "")}
+          />
+          <Text size="sm" className="faint">
+            Data that the newer version wrote is not restored.
+          </Text>
+          <Group justify="flex-end" gap="xs">
+            <Button variant="default" onClick={close}>
+              Cancel
+            </Button>
+            <Button type="submit" disabled={!supported} loading={rollBack.isPending}>
+              Roll back
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
