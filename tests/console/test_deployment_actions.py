@@ -148,9 +148,7 @@ async def test_an_analysis_is_skipped(user: BrowserUser, w: World, agent: Client
     )
 
 
-async def test_a_rollback_is_pinned_and_the_pin_is_removed(
-    user: BrowserUser, w: World, agent: Client
-) -> None:
+async def test_a_rollback_pins_until_the_pin_is_removed(user: BrowserUser, w: World, agent: Client) -> None:
     """The application's page says who pinned it, why and until when, and which commits are held."""
     page = user.page
     await report_repository(agent)

@@ -173,6 +173,20 @@ export const lastFailedDeploymentsQuery = queryOptions({
   },
 });
 
+/** What the command palette finds. */
+export const paletteQuery = (search: string) =>
+  queryOptions({
+    queryKey: [...key.applications, "palette", search],
+    queryFn: async ({ signal }) => {
+      const [{ applications }, { deployments }] = await Promise.all([
+        consoleClient.pageApplications({ search, pageSize: 8 }, { signal }),
+        consoleClient.pageDeployments({ search, pageSize: 5 }, { signal }),
+      ]);
+      return { applications, deployments };
+    },
+    placeholderData: (previous) => previous,
+  });
+
 export const deploymentQuery = (id: string) =>
   queryOptions({
     queryKey: key.deployment(id),

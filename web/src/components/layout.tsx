@@ -8,6 +8,7 @@ import { Suspense, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
 
 import { awaitsApprovalOf } from "../attention";
+import { Commands } from "../features/commands/commands";
 import { useStartLiveUpdates } from "../live";
 import { meQuery, runningDeploymentsQuery } from "../queries";
 import type { GetMeResponse } from "../schema/web/project_pb";
@@ -93,6 +94,7 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
               </Text>
             </Group>
             <Group gap="sm" wrap="nowrap">
+              <Commands />
               <ConnectionIndicator />
               <ThemeMenu />
               <UserMenu me={me} />

@@ -16,6 +16,7 @@ import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
 import { Labels } from "../components/labels";
 import { LiveState } from "../features/resources/live-state-section";
+import { FavouriteButton } from "../features/favourites/favourite-button";
 import { PinBanner } from "../features/pin/pin-banner";
 import { PageHeader } from "../components/page-header";
 import { Pagination } from "../components/pagination";
@@ -85,7 +86,12 @@ function ApplicationDetails({ application }: { application: Application }) {
       <PageHeader
         title={application.name}
         parent={PARENT}
-        badge={<StatusBadge status={syncStatusDisplay(displayedSyncStatus(application))} />}
+        badge={
+          <>
+            <StatusBadge status={syncStatusDisplay(displayedSyncStatus(application))} />
+            <FavouriteButton application={application} />
+          </>
+        }
         description={application.description}
         actions={
           <>

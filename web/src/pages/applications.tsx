@@ -14,6 +14,7 @@ import { PageHeader } from "../components/page-header";
 import { Pagination } from "../components/pagination";
 import { QuickstartGuide } from "../components/quickstart-guide";
 import { StatusSummary } from "../components/status-summary";
+import { ShortcutBar } from "../features/favourites/shortcut-bar";
 import { applicationFilter, isFiltered, withoutFilters } from "../filters";
 import { applicationsQuery, pipedsQuery, runningDeploymentsQuery, suggestionsQuery } from "../queries";
 
@@ -32,6 +33,7 @@ export function ApplicationsPage() {
       <SuggestionNotice />
       <StatusSummary />
       <ApplicationFilters />
+      <ShortcutBar favourites />
       <List />
     </Stack>
   );

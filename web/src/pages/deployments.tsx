@@ -14,6 +14,7 @@ import { Pagination } from "../components/pagination";
 import { SearchField } from "../components/search-field";
 import { awaitsApproval } from "../attention";
 import { deploymentStatusDisplay, WAITING_FOR_APPROVAL } from "../display-names";
+import { ShortcutBar } from "../features/favourites/shortcut-bar";
 import { deploymentFilter, isFiltered, slug, withoutFilters, withParam } from "../filters";
 import { kindOptions } from "../kinds";
 import { applicationQuery, deploymentsQuery, pipedsQuery, runningDeploymentsQuery } from "../queries";
@@ -35,6 +36,7 @@ export function DeploymentsPage() {
     <Stack gap="lg">
       <PageHeader title="Deployments" />
       <Filters />
+      <ShortcutBar />
       <List />
     </Stack>
   );

@@ -1,0 +1,151 @@
+// The command palette: applications, deployments, pages and actions by a few letters. Loaded when first opened.
+
+import "@mantine/spotlight/styles.css";
+
+import { useMantineColorScheme } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
+import { createSpotlight, Spotlight } from "@mantine/spotlight";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { useNavigate } from "react-router";
+
+import { displayedSyncStatus } from "../../components/application-table";
+import { StatusIcon } from "../../components/status";
+import { deploymentDisplay, syncStatusDisplay } from "../../display-names";
+import { IconApps, IconMoon, IconPlus, IconRocket, IconSearch, IconServerBolt, IconStar } from "../../icons";
+import { kindName, kindOf } from "../../kinds";
+import { paletteQuery } from "../../queries";
+import { useFavourites } from "../favourites/favourites";
+import { PAGE_SHORTCUTS } from "./shortcuts";
+
+const [store, palette] = createSpotlight();
+const DEBOUNCE_MS = 150;
+
+interface Item {
+  id: string;
+  label: string;
+  description?: string;
+  icon: React.ReactNode;
+  run: () => unknown;
+}
+
+interface PaletteProps {
+  opened: boolean;
+  close: () => void;
+  showHelp: () => void;
+}
+
+export function Palette({ opened, close, showHelp }: PaletteProps) {
+  const [query, setQuery] = useState("");
+  const [search] = useDebouncedValue(query.trim(), DEBOUNCE_MS);
+  const found = useFound(search, opened);
+  const groups: [string, Item[]][] = [
+    ...found,
+    ["Pages", matching(usePages(), query)],
+    ["Actions", matching(useActions(showHelp), query)],
+  ];
+  useEffect(() => {
+    if (opened) palette.open();
+  }, [opened]);
+  const empty = groups.every(([, items]) => items.length === 0);
+  return (
+    <Spotlight.Root
+      store={store}
+      query={query}
+      onQueryChange={setQuery}
+      onSpotlightClose={close}
+      shortcut={null}
+      scrollable
+      maxHeight={460}
+      size={640}
+      clearQueryOnClose
+    >
+      <Spotlight.Search
+        placeholder="Search applications, deployments, pages and actions"
+        aria-label="Search everything"
+        leftSection={<IconSearch size={18} aria-hidden />}
+      />
+      <Spotlight.ActionsList>
+        {groups.map(
+          ([title, items]) =>
+            items.length > 0 && (
+              <Spotlight.ActionsGroup key={title} label={title}>
+                {items.map(({ id, label, description, icon, run }) => (
+                  <Spotlight.Action key={id} label={label} description={description} leftSection={icon} onClick={run} />
+                ))}
+              </Spotlight.ActionsGroup>
+            ),
+        )}
+        {empty && <Spotlight.Empty>Nothing found</Spotlight.Empty>}
+      </Spotlight.ActionsList>
+    </Spotlight.Root>
+  );
+}
+
+const matching = (items: Item[], query: string): Item[] => {
+  const words = query.toLowerCase().split(/\s+/);
+  return items.filter(({ label }) => words.every((word) => label.toLowerCase().includes(word)));
+};
+
+/** Favourites without a search; with one, applications and deployments that match it. */
+function useFound(search: string, opened: boolean): [string, Item[]][] {
+  const navigate = useNavigate();
+  const { favourites } = useFavourites();
+  const { data } = useQuery({ ...paletteQuery(search), enabled: opened && search !== "" });
+  if (!search) {
+    const items = favourites.map(({ id, name }) => ({
+      id: `favourite-${id}`,
+      label: name,
+      icon: <IconStar size={18} aria-hidden />,
+      run: () => navigate(`/applications/${id}`),
+    }));
+    return [["Favourites", items]];
+  }
+  const applications = (data?.applications ?? []).map((application) => ({
+    id: application.id,
+    label: application.name,
+    description: [kindName(kindOf(application)), ...Object.entries(application.labels).map((pair) => pair.join(":"))].join(" · "),
+    icon: <StatusIcon status={syncStatusDisplay(displayedSyncStatus(application))} />,
+    run: () => navigate(`/applications/${application.id}`),
+  }));
+  const deployments = (data?.deployments ?? []).map((deployment) => ({
+    id: deployment.id,
+    label: deployment.applicationName,
+    description: `${deployment.trigger?.commit?.hash.slice(0, 7) ?? ""} ${deployment.trigger?.commit?.message.split("\n")[0] ?? ""}`,
+    icon: <StatusIcon status={deploymentDisplay(deployment)} />,
+    run: () => navigate(`/deployments/${deployment.id}`),
+  }));
+  return [
+    ["Applications", applications],
+    ["Deployments", deployments],
+  ];
+}
+
+const PAGE_ICONS: Record<string, typeof IconApps> = { "/deployments": IconRocket, "/pipeds": IconServerBolt };
+
+function usePages(): Item[] {
+  const navigate = useNavigate();
+  return PAGE_SHORTCUTS.map(({ to, text, keys }) => {
+    const Icon = PAGE_ICONS[to] ?? IconApps;
+    return {
+      id: to,
+      label: text,
+      description: `Keyboard: ${keys.replace(" ", " then ")}`,
+      icon: <Icon size={18} aria-hidden />,
+      run: () => navigate(to),
+    };
+  });
+}
+
+function useActions(showHelp: () => void): Item[] {
+  const navigate = useNavigate();
+  const { setColorScheme } = useMantineColorScheme();
+  const icon = <IconMoon size={18} aria-hidden />;
+  return [
+    { id: "add", label: "Add application", icon: <IconPlus size={18} aria-hidden />, run: () => navigate("/applications/add") },
+    { id: "piped", label: "Register piped", icon: <IconPlus size={18} aria-hidden />, run: () => navigate("/pipeds?register") },
+    { id: "light", label: "Use light colours", icon, run: () => setColorScheme("light") },
+    { id: "dark", label: "Use dark colours", icon, run: () => setColorScheme("dark") },
+    { id: "help", label: "Show the keyboard shortcuts", icon: <IconSearch size={18} aria-hidden />, run: showHelp },
+  ];
+}
