@@ -1,12 +1,15 @@
 """Settings for all tests: their order, plain tracebacks in logs, and Hypothesis without time limits.
 
-Workers take tests from one queue, so the longest run first: a long test at the end would leave the other
-workers without work. `durations.json` lists how long tests took, by file; only the order depends on it.
-`make test-durations` writes it.
+Workers take tests from one queue, the longest first: a long test at the end would leave the other workers
+without work. Long tests mostly wait for other programs, and short ones mostly compute, so both begin at once.
+`durations.json` lists how long tests took, by file; `make test-durations` writes it. Only the order depends
+on it.
 """
 
+import gc
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +28,14 @@ structlog.configure(
     ]
 )
 
+# Nothing is garbage until all tests are collected: the collector would only search a million objects.
+gc.disable()
+
 DURATIONS = Path(__file__).with_name("durations.json")
 #: Shorter tests are not listed; they run last, in the order of their files.
 SHORTEST_LISTED = 1.0
+#: How long tests take that are not listed, on average, and those that mostly wait, at least (seconds).
+UNLISTED, LONG = 0.15, 4.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,14 +49,40 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first; before them, those of files that are not listed yet."""
+    """Half of the time for long tests, half for short ones; each from the longest to the shortest.
+
+    Files that are not listed yet come first.
+    """
     listed = _listed()
 
     def duration(item: pytest.Item) -> float:
         file, function = _split(item.nodeid)
-        return listed[file].get(function, 0.0) if file in listed else float("inf")
+        return listed[file].get(function, UNLISTED) if file in listed else float("inf")
 
-    items.sort(key=duration, reverse=True)
+    durations = [(duration(item), item) for item in items]
+    durations.sort(key=lambda entry: entry[0], reverse=True)
+    items[:] = _interleave(durations)
+
+
+def _interleave(durations: Iterable[tuple[float, pytest.Item]]) -> Iterator[pytest.Item]:
+    """Long and short tests, so that at any time about as many seconds of both have begun."""
+    long, short = deque[tuple[float, pytest.Item]](), deque[tuple[float, pytest.Item]]()
+    for seconds, item in durations:
+        (long if seconds >= LONG else short).append((seconds, item))
+    ahead = 0.0
+    while long or short:
+        is_long = bool(long) and (ahead <= 0.0 or not short)
+        seconds, item = (long if is_long else short).popleft()
+        seconds = UNLISTED if seconds == float("inf") else seconds
+        ahead += seconds if is_long else -seconds
+        yield item
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests exist until the end, so that the collector need not search them again and again."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 class _Recorder:

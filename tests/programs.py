@@ -10,6 +10,7 @@ session. Tests of the start of an interpreter use `sys.executable` instead.
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -148,6 +149,8 @@ def _run(
     """Runs in the forked process."""
     from pipecd import __main__ as programs
 
+    # The modules exist until the end, so that the collector need not search them.
+    gc.freeze()
     os.setsid()
     # Tests that a shell starts in the background inherit that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)

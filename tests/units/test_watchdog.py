@@ -41,9 +41,11 @@ async def test_a_blocked_loop_is_logged_with_its_place_and_counted(watchdog: Wat
             return bool(watchdog.remark())
 
         assert await eventually(noticed)
-    blocked, unblocked = (line for line in logs if line["event"].startswith("event_loop_"))
+    # A busy machine may block the loop at other times, too.
+    events = iter(line for line in logs if line["event"].startswith("event_loop_"))
+    blocked = next(line for line in events if "block_the_loop" in str(line.get("frames")))
+    unblocked = next(events)
     assert blocked["event"] == "event_loop_blocked"
-    assert any("block_the_loop" in frame for frame in blocked["frames"])
     assert unblocked["event"] == "event_loop_unblocked" and unblocked["seconds"] >= 0.3
     assert BLOCKED_SECONDS._value.get() - before >= 0.3
     status, _, body = await answer_admin_request("/healthz", healthy, remark=watchdog.remark)
