@@ -293,9 +293,9 @@ def requests(clock: VirtualClock, **limits: Any) -> AgentRequests:
 
 async def test_the_answer_of_another_agent_is_ignored() -> None:
     exchange = requests(VirtualClock())
-    with exchange.connect("home", lambda: None) as connection:
-        exchange.set_available("home", connection, available=True)
-        with exchange.open(ResourceRequest(), project_id=TEAM, piped_id="home") as opened:
+    async with exchange.connect("home", lambda: None) as connection:
+        await exchange.set_available("home", connection, available=True)
+        async with exchange.open(ResourceRequest(), project_id=TEAM, piped_id="home") as opened:
             (sent,) = connection.take()
             part = AnswerResourceRequestRequest(id=sent.resource_request.id, done=True)
             assert not await exchange.answer("other", part)
@@ -306,9 +306,9 @@ async def test_the_answer_of_another_agent_is_ignored() -> None:
 async def test_a_reader_that_does_not_read_ends_the_request() -> None:
     clock = VirtualClock()
     exchange = requests(clock, read_timeout=15.0)
-    with exchange.connect("home", lambda: None) as connection:
-        exchange.set_available("home", connection, available=True)
-        with exchange.open(ResourceRequest(), project_id=TEAM, piped_id="home") as opened:
+    async with exchange.connect("home", lambda: None) as connection:
+        await exchange.set_available("home", connection, available=True)
+        async with exchange.open(ResourceRequest(), project_id=TEAM, piped_id="home") as opened:
             (sent,) = connection.take()
             part = AnswerResourceRequestRequest(id=sent.resource_request.id)
             while not opened.parts.full():
@@ -325,13 +325,13 @@ async def test_a_reader_that_does_not_read_ends_the_request() -> None:
 async def test_requests_go_to_the_process_with_the_lease() -> None:
     """A second process of an agent waits on its stream, and takes nothing from the first."""
     exchange = requests(VirtualClock())
-    with exchange.connect("home", lambda: None) as first:
-        exchange.set_available("home", first, available=True)
-        with exchange.connect("home", lambda: None) as second:
-            exchange.set_available("home", second, available=False)
-        assert exchange.can_answer("home")
-        with exchange.open(ResourceRequest(), project_id=TEAM, piped_id="home") as opened:
-            exchange.set_available("home", first, available=False)
-            assert not exchange.can_answer("home")
+    async with exchange.connect("home", lambda: None) as first:
+        await exchange.set_available("home", first, available=True)
+        async with exchange.connect("home", lambda: None) as second:
+            await exchange.set_available("home", second, available=False)
+        assert await exchange.can_answer("home")
+        async with exchange.open(ResourceRequest(), project_id=TEAM, piped_id="home") as opened:
+            await exchange.set_available("home", first, available=False)
+            assert not await exchange.can_answer("home")
             with pytest.raises(Temporary):
                 await opened.next_part()

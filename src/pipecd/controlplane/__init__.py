@@ -31,6 +31,7 @@ from pipecd.controlplane.http.server import open_port
 from pipecd.controlplane.http.server import serving as http_serving
 from pipecd.controlplane.http.throttle import Throttle
 from pipecd.controlplane.http.webhooks import Webhooks
+from pipecd.controlplane.relay import Relay
 from pipecd.controlplane.rpc import grpc_server
 from pipecd.controlplane.rpc.connect_server import ConsoleApplication
 from pipecd.controlplane.rpc.grpc_server import Tls
@@ -102,6 +103,7 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
         credentials = CredentialCache(store, clock, settings.auth)
         projects = Projects(store, credentials, spec.projects)
         await projects.record_configured(by=STARTING)
+        relay = None if store.database.sqlite else Relay(store, clock, settings.relay)
         yield Services(
             store=store,
             blobs=blobs,
@@ -111,7 +113,7 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             credentials=credentials,
             clock=clock,
             settings=settings,
-            agent_requests=AgentRequests(clock, settings.agent_requests),
+            agent_requests=AgentRequests(clock, settings.agent_requests, store, relay),
             proxies=TrustedProxies(spec.trusted_proxies),
             key_lifetimes=KeyLifetimes(
                 api_key=int(spec.keys.max_api_key_lifetime.total_seconds()),
@@ -131,7 +133,10 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
         await stack.enter_async_context(watchdog.watching())
         services = await stack.enter_async_context(open_services(spec, options))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        background = [tasks.create_task(services.store.feed.run(), name="change feed")]
+        background = [
+            tasks.create_task(services.store.feed.run(), name="change feed"),
+            tasks.create_task(services.agent_requests.run(), name="messages of replicas"),
+        ]
         if options.with_jobs:
             background.append(tasks.create_task(jobs.run(services), name="jobs"))
         stack.callback(_cancel, background)

@@ -1,22 +1,35 @@
 """Requests of users that an agent answers at once: passes them to its stream, and the answers back.
 
 `rpc.details` opens a request, `rpc.watch` sends it on the agent's stream, and `rpc.agent` receives the parts
-of the answer. Everything is in the memory of this process, so the agent's stream and its answers have to
-reach the replica that the user's call reached. A control plane with several replicas needs another
-implementation of the public methods of `AgentRequests`, and nothing else.
+of the answer. Each of the three may happen at another replica of the control plane: a request's id begins
+with the id of the replica where its user waits, the database says which one has the agent's stream, and
+`relay` carries the rest.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
+import structlog
+
 from pipecd.clock import Clock, timeout
+from pipecd.controlplane.relay import ACTOR, Relay
 from pipecd.controlplane.settings import AgentRequestSettings
+from pipecd.controlplane.store import Store
+from pipecd.controlplane.store.kinds import REQUEST_REPLICA
 from pipecd.errors import Temporary
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AnswerResourceRequestRequest
 from pipecd.schema.pipecd.v1.details_pb2 import ResourceRequest
+from pipecd.schema.pipecd.v1.replica_pb2 import (
+    ClosedRequest,
+    ForwardedPart,
+    ForwardedRequest,
+    ReplicaMessage,
+)
+
+log = structlog.get_logger()
 
 #: Parts of one answer that its reader has not read. The agent sends no more until some are read.
 _MAX_UNREAD = 4
@@ -42,8 +55,12 @@ class Connection:
 class OpenRequest:
     """A request whose answer a user waits for."""
 
-    def __init__(self, project_id: str, piped_id: str, connection: Connection) -> None:
-        self.project_id, self.piped_id, self.connection = project_id, piped_id, connection
+    def __init__(
+        self, project_id: str, piped_id: str, connection: Connection | None = None, replica: str = ""
+    ) -> None:
+        self.project_id, self.piped_id = project_id, piped_id
+        #: The agent's stream, or the replica that has it.
+        self.connection, self.replica = connection, replica
         self.parts: asyncio.Queue[AnswerResourceRequestRequest | None] = asyncio.Queue(_MAX_UNREAD)
         self.is_answered = False
 
@@ -66,61 +83,98 @@ class OpenRequest:
 
 
 class AgentRequests:
-    def __init__(self, clock: Clock, settings: AgentRequestSettings) -> None:
-        self._clock, self._settings = clock, settings
+    def __init__(
+        self,
+        clock: Clock,
+        settings: AgentRequestSettings,
+        store: Store | None = None,
+        relay: Relay | None = None,
+    ) -> None:
+        """Without `relay`, which needs `store`, there is no other replica."""
+        self._clock, self._settings, self._store, self._relay = clock, settings, store, relay
         #: Piped id → the stream of the process that has the lease and answers requests.
         self._connections: dict[str, Connection] = {}
         self._open: dict[str, OpenRequest] = {}
+        #: Id of a request of another replica's user → that replica, and the stream that it was sent on.
+        self._forwarded: dict[str, tuple[str, Connection]] = {}
 
-    @contextmanager
-    def connect(self, piped_id: str, wake: Callable[[], None]) -> Iterator[Connection]:
+    async def run(self) -> None:
+        """Handle messages of other replicas, until cancelled."""
+        if self._relay is not None:
+            await self._relay.run(self._handle)
+
+    @asynccontextmanager
+    async def connect(self, piped_id: str, wake: Callable[[], None]) -> AsyncGenerator[Connection]:
         """The connection of an agent's stream. `wake` is called when there is something to send."""
         connection = Connection(wake)
         try:
             yield connection
         finally:
-            self.set_available(piped_id, connection, available=False)
+            await self.set_available(piped_id, connection, available=False)
 
-    def set_available(self, piped_id: str, connection: Connection, *, available: bool) -> None:
+    async def set_available(self, piped_id: str, connection: Connection, *, available: bool) -> None:
         """Whether requests are passed to this connection; at first they are not."""
         if available:
             self._connections[piped_id] = connection
+            await self._record_replica(piped_id)
             return
         if self._connections.get(piped_id) is connection:
             del self._connections[piped_id]
         for request in list(self._open.values()):
             if request.connection is connection:
                 request.abort()
+        for id, (replica, used) in list(self._forwarded.items()):
+            if used is connection and self._relay is not None:
+                del self._forwarded[id]
+                self._relay.post(replica, ReplicaMessage(aborted=id))
 
-    def can_answer(self, piped_id: str) -> bool:
-        return piped_id in self._connections
+    async def can_answer(self, piped_id: str) -> bool:
+        return piped_id in self._connections or bool(await self._find_replica(piped_id))
 
-    @contextmanager
-    def open(self, request: ResourceRequest, *, project_id: str, piped_id: str) -> Iterator[OpenRequest]:
+    @asynccontextmanager
+    async def open(
+        self, request: ResourceRequest, *, project_id: str, piped_id: str
+    ) -> AsyncGenerator[OpenRequest]:
         """Send a request, whose id is set here. At the end of the block it is cancelled.
 
         Raises Temporary if the agent cannot answer, or too many requests are open.
         """
         connection = self._connections.get(piped_id)
-        if connection is None:
+        replica = "" if connection else await self._find_replica(piped_id)
+        if connection is None and not replica:
             raise Temporary("the agent is not connected")
         self._check_limits(project_id, piped_id)
-        request.id = str(uuid4())
-        opened = self._open[request.id] = OpenRequest(project_id, piped_id, connection)
-        connection.send(AgentChange(kind=AgentChange.RESOURCE_REQUEST, resource_request=request))
+        request.id = f"{self._relay.id if self._relay else ''}.{uuid4().hex}"
+        opened = self._open[request.id] = OpenRequest(project_id, piped_id, connection, replica)
         try:
+            await self._send(opened, request)
             yield opened
         finally:
             del self._open[request.id]
             # A call of the agent may wait for space.
             opened.discard_unread()
-            if not opened.is_answered:
-                connection.send(AgentChange(kind=AgentChange.RESOURCE_REQUEST_CANCELLED, id=request.id))
+            self._close(opened, request.id)
+
+    async def check_connected(self, opened: OpenRequest) -> None:
+        """Raises Temporary if the replica that has the agent's stream was killed, which sends no message."""
+        if opened.replica and await self._find_replica(opened.piped_id) != opened.replica:
+            raise Temporary("the agent disconnected")
 
     async def answer(self, piped_id: str, part: AnswerResourceRequestRequest) -> bool:
         """Pass a part of an answer on. Returns whether further parts are wanted."""
+        replica, separator, _ = part.id.partition(".")
+        if self._relay is not None and separator and replica != self._relay.id:
+            forwarded = ForwardedPart(piped_id=piped_id, part=part)
+            try:
+                return await self._relay.call(replica, ReplicaMessage(part=forwarded))
+            except Temporary as error:
+                log.info("answer_not_forwarded", error=str(error))
+                return False
+        return await self._receive(piped_id, part)
+
+    async def _receive(self, piped_id: str, part: AnswerResourceRequestRequest) -> bool:
         opened = self._open.get(part.id)
-        # The id is a secret between this process and the agent, but another agent must not guess one.
+        # The id is a secret between the control plane and the agent, but another agent must not guess one.
         if opened is None or opened.piped_id != piped_id:
             return False
         try:
@@ -130,6 +184,60 @@ class AgentRequests:
             opened.abort()
             return False
         return part.id in self._open
+
+    async def _send(self, opened: OpenRequest, request: ResourceRequest) -> None:
+        if opened.connection is not None:
+            opened.connection.send(AgentChange(kind=AgentChange.RESOURCE_REQUEST, resource_request=request))
+            return
+        assert self._relay is not None
+        forwarded = ForwardedRequest(piped_id=opened.piped_id, request=request)
+        if not await self._relay.call(opened.replica, ReplicaMessage(request=forwarded)):
+            raise Temporary("the agent is not connected")
+
+    def _close(self, opened: OpenRequest, id: str) -> None:
+        if opened.connection is not None:
+            if not opened.is_answered:
+                opened.connection.send(_cancellation(id))
+        elif self._relay is not None:
+            closed = ClosedRequest(id=id, answered=opened.is_answered)
+            self._relay.post(opened.replica, ReplicaMessage(closed=closed))
+
+    async def _handle(self, message: ReplicaMessage) -> bool:
+        """A message of another replica. Returns the reply, if it waits for one."""
+        match message.WhichOneof("content"):
+            case "request":
+                connection = self._connections.get(message.request.piped_id)
+                if connection is None:
+                    return False
+                request = message.request.request
+                self._forwarded[request.id] = (message.sender, connection)
+                connection.send(AgentChange(kind=AgentChange.RESOURCE_REQUEST, resource_request=request))
+                return True
+            case "closed":
+                _, used = self._forwarded.pop(message.closed.id, ("", None))
+                if used is not None and not message.closed.answered:
+                    used.send(_cancellation(message.closed.id))
+            case "part":
+                return await self._receive(message.part.piped_id, message.part.part)
+            case "aborted":
+                if opened := self._open.get(message.aborted):
+                    opened.abort()
+        return False
+
+    async def _record_replica(self, piped_id: str) -> None:
+        if self._relay is not None and self._store is not None:
+            data = self._relay.id.encode()
+            await self._store.put_metadata(REQUEST_REPLICA, piped_id, "", data, by=ACTOR)
+
+    async def _find_replica(self, piped_id: str) -> str:
+        """The other replica that has the agent's stream; empty if none has it."""
+        if self._relay is None or self._store is None:
+            return ""
+        stored = await self._store.get_metadata(REQUEST_REPLICA, piped_id)
+        replica = stored[0].decode() if stored else ""
+        # The latest one may have been this one, or may have been killed.
+        is_other = replica not in ("", self._relay.id) and await self._relay.is_alive(replica)
+        return replica if is_other else ""
 
     def _check_limits(self, project_id: str, piped_id: str) -> None:
         of_piped = sum(opened.piped_id == piped_id for opened in self._open.values())
@@ -143,3 +251,7 @@ class AgentRequests:
                     f"{limit} requests for details and logs of resources are open for this {whose};"
                     " close some of them and try again"
                 )
+
+
+def _cancellation(id: str) -> AgentChange:
+    return AgentChange(kind=AgentChange.RESOURCE_REQUEST_CANCELLED, id=id)

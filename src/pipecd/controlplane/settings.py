@@ -132,6 +132,19 @@ class AgentRequestSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RelaySettings:
+    """Messages between replicas (`relay`)."""
+
+    #: Validity of a replica's lease after its last renewal, and interval of renewals (seconds).
+    lease_duration: float = 15.0
+    lease_renew_interval: float = 4.0
+    #: How long a reply is waited for (seconds): longer than `AgentRequestSettings.read_timeout`.
+    reply_timeout: float = 20.0
+    #: After this time, messages are deleted that nobody has read (seconds).
+    retention: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     store: StoreSettings = StoreSettings()
     stage_logs: StageLogSettings = StageLogSettings()
@@ -139,3 +152,4 @@ class Settings:
     auth: AuthSettings = AuthSettings()
     connections: ConnectionSettings = ConnectionSettings()
     agent_requests: AgentRequestSettings = AgentRequestSettings()
+    relay: RelaySettings = RelaySettings()

@@ -41,7 +41,7 @@ async def see_resource(services: Services, person: Person, request: SeeResourceR
     application = await ownership.get(services, person, Application, request.application_id)
     await _check_agent(services, application)
     wanted = ResourceRequest(application_id=application.id, resource_id=request.resource_id)
-    with services.agent_requests.open(
+    async with services.agent_requests.open(
         wanted, project_id=person.project_id, piped_id=application.piped_id
     ) as opened:
         part = await _first_part(services, opened)
@@ -59,7 +59,7 @@ async def follow_container_log(
     wanted.log.CopyFrom(request.options)
     settings, clock = services.settings.agent_requests, services.clock
     ends_at = clock.monotonic() + settings.max_log_duration
-    with services.agent_requests.open(
+    async with services.agent_requests.open(
         wanted, project_id=person.project_id, piped_id=application.piped_id
     ) as opened:
         part = await _first_part(services, opened)
@@ -70,6 +70,7 @@ async def follow_container_log(
                 return
             if clock.monotonic() - checked_at >= settings.log_heartbeat_interval:
                 person = await _check_again(services, person, application.id)
+                await services.agent_requests.check_connected(opened)
                 checked_at = clock.monotonic()
             part = await _next_part(services, opened)
 
@@ -92,7 +93,7 @@ def _check_labels(person: Person, application: Application) -> None:
 
 async def _check_agent(services: Services, application: Application) -> None:
     """Raises Unsupported or Temporary with what the user can do if the agent cannot answer."""
-    if services.agent_requests.can_answer(application.piped_id):
+    if await services.agent_requests.can_answer(application.piped_id):
         return
     try:
         record = (await services.store.get(Piped, application.piped_id)).message

@@ -6,6 +6,7 @@ its process holds the piped's lease; a second process gets LEASE_HELD and waits.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from uuid import uuid4
 
@@ -121,10 +122,11 @@ async def watch_agent(
     leases, stream = services.store.leases, str(uuid4())
     held: bool | None = None
     responding = True
-    with (
-        services.store.feed.subscribe() as changes,
-        services.agent_requests.connect(caller.piped_id, partial(_wake, changes)) as requests,
-    ):
+    async with AsyncExitStack() as stack:
+        changes = stack.enter_context(services.store.feed.subscribe())
+        requests = await stack.enter_async_context(
+            services.agent_requests.connect(caller.piped_id, partial(_wake, changes))
+        )
         try:
             while True:
                 if await _revoked(services, caller):
@@ -138,7 +140,7 @@ async def watch_agent(
                     granted = await leases.acquire(lease, instance, times.lease_duration, stream=stream)
                 if granted is not held:
                     held = granted
-                    services.agent_requests.set_available(
+                    await services.agent_requests.set_available(
                         caller.piped_id, requests, available=held and request.answers_resource_requests
                     )
                     yield AgentChange(kind=AgentChange.LEASE_GRANTED if held else AgentChange.LEASE_HELD)

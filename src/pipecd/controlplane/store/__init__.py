@@ -45,6 +45,7 @@ _FACTS = tables.facts.c
 _OF_RECORD = (_FACTS.kind == sa.bindparam("of_kind"), _FACTS.id == sa.bindparam("of_id"))
 _METADATA = sa.select(_FACTS.data, _FACTS.touched).where(*_OF_RECORD)
 _UPDATE_METADATA = sa.update(tables.facts).where(*_OF_RECORD)
+_DELETE_METADATA = sa.delete(tables.facts).where(*_OF_RECORD)
 _INSERT_METADATA = sa.insert(tables.facts)
 _METADATA_OF_PROJECT = sa.select(_FACTS.id, _FACTS.data, _FACTS.touched).where(
     _FACTS.kind == sa.bindparam("kind"), _FACTS.project_id == sa.bindparam("project_id")
@@ -166,6 +167,12 @@ class Store:
         """Metadata of a kind in a project: record ID → data and time it was written (epoch microseconds)."""
         rows = await self.database.rows(_METADATA_OF_PROJECT, {"kind": kind.name, "project_id": project_id})
         return {row.id: (row.data, row.touched) for row in rows}
+
+    async def delete_metadata(self, kind: MetadataKind, id: str) -> None:
+        """Delete metadata of a kind without a `message`, which leaves no row in the audit log."""
+        assert kind.message is None
+        parameters = {"of_kind": kind.name, "of_id": id}
+        await self.database.write(lambda connection: connection.execute(_DELETE_METADATA, parameters))
 
     async def prune_metadata(self, kind: MetadataKind, before: float) -> None:
         """Delete the metadata of a kind that was last written before `before` (epoch seconds)."""

@@ -49,6 +49,10 @@ ENDED_SESSION = MetadataKind(name="ended_session", announced=True)
 SUGGESTIONS = MetadataKind(
     name="suggestions", message=ReportUnregisteredApplicationConfigurationsRequest, announced=True
 )
+#: Messages to replicas of the control plane (`controlplane.relay`). The project's id is that of the replica.
+REPLICA_MESSAGE = MetadataKind(name="replica_message", announced=True)
+#: The id of the replica whose stream of the agent takes requests.
+REQUEST_REPLICA = MetadataKind(name="request_replica")
 #: What the configuration file says about a project.
 CONFIGURED_PROJECT = MetadataKind(name="configured_project", message=Project)
 
