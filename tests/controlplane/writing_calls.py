@@ -199,6 +199,14 @@ WRITES = {
         "event",
         events=[{"id": "event", "status": EventStatus.EVENT_SUCCESS, "status_description": "done"}],
     ),
+    "AgentService/ReportEventWatchers": write(
+        "event_watchers", repo_id="demo", watchers=[{"id": "a#0", "event_key": "k"}]
+    ),
+    "AgentService/ReportEventResults": write(
+        "event",
+        "event",
+        results=[{"event_id": "event", "result": {"repo_id": "demo", "watcher": "a#0", "status": 1}}],
+    ),
     "PipedService/PutLatestAnalysisResult": write(
         "analysis_result", "app", application_id="app", analysis_result=AnalysisResult(start_time=1)
     ),

@@ -20,7 +20,9 @@ from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application, GitPath
 from pipecd.model.event import Event, EventOutcome, EventResult
 from pipecd.piped.events.commits import MAX_MESSAGE_LENGTH, commit_message, pull_request_texts
+from pipecd.piped.events.records import WatchResult
 from pipecd.piped.events.watcher import EventWatcher
+from pipecd.piped.events.watches import Watch
 from pipecd.piped.settings import EventSettings
 from pipecd.piped.source.heads import Heads
 from pipecd.piped.source.repository import Repository
@@ -34,11 +36,25 @@ SETTINGS = EventSettings(conflict_retry=Retry(base=0.01, cap=0.02, tries=100))
 
 @dataclass
 class Records:
-    """Events of the control plane. `failures` is the number of reports that fail."""
+    """Events of the control plane. `failures` is the number of reports that fail.
+
+    In most tests an event has one watch, whose result is the event's.
+    """
 
     events: list[Event] = field(default_factory=list)
     results: dict[str, EventResult] = field(default_factory=dict)
     failures: int = 0
+    has_results: bool = True
+    #: By repository, event and watch.
+    by_watch: dict[tuple[str, str, str], WatchResult] = field(default_factory=dict)
+    watches: dict[str, Sequence[Watch]] = field(default_factory=dict)
+
+    async def report_watches(self, repo_id: str, watches: Sequence[Watch]) -> None:
+        self.watches[repo_id] = watches
+
+    async def report_results(self, results: Sequence[WatchResult]) -> None:
+        await self.report([(each.event_id, each.result) for each in results])
+        self.by_watch |= {(each.repo_id, each.event_id, each.watch_id): each for each in results}
 
     async def list_pending(self, max_age: float) -> Sequence[Event]:
         return [event for event in self.events if event.id not in self.results]
@@ -189,6 +205,45 @@ async def test_a_rule_of_the_host_fails_the_event_with_its_words(mirrors: Mirror
     assert "the remote refused the push to main" in first.message
     assert "main is protected" in first.message
     assert second.outcome is EventOutcome.FAILURE
+
+
+@pytest.mark.parametrize("has_results", [True, False])
+async def test_each_watch_has_its_result(mirrors: Mirrors, clone: Clone, has_results: bool) -> None:
+    """Two files watch an event; one of them cannot be changed. PipeCD's control plane has one status."""
+    clone.commit_and_push("More", {".pipe/more.yaml": watches(a="missing.yaml"), "c.yaml": "c: 0\n"})
+    records = Records(has_results=has_results)
+    event_id = records.register("a", "1")
+    agent = watcher(records, mirrors, clone)
+    await check(agent)
+    await check(agent)
+    commit = await mirrors.head(clone.remote, "main")
+    if not has_results:
+        assert records.results[event_id].outcome is EventOutcome.FAILURE
+        assert records.results[event_id].message.startswith("Failed to change missing.yaml")
+        assert not records.by_watch and not records.watches
+        return
+    assert {watch.id for watch in records.watches["shop"]} == {f".pipe/events.yaml#{i}" for i in range(3)} | {
+        ".pipe/more.yaml#0"
+    }
+    written = records.by_watch["shop", event_id, ".pipe/events.yaml#0"]
+    assert (written.name, written.result.outcome) == ("events", EventOutcome.SUCCESS)
+    assert (written.result.commit, written.result.branch) == (commit, "main")
+    failed = records.by_watch["shop", event_id, ".pipe/more.yaml#0"]
+    assert (failed.name, failed.result.outcome, failed.result.commit) == ("more", EventOutcome.FAILURE, "")
+
+
+async def test_a_watch_handles_an_event_once_though_others_have_not(mirrors: Mirrors, clone: Clone) -> None:
+    """The event stays in the list until all agents have handled it: also after a restart of this one."""
+    records = Records()
+    done = frozenset({("shop", ".pipe/events.yaml#0")})
+    older = Event(id="1", name="a", data="1", created_at=int(SYSTEM_CLOCK.now()), handled_by=done)
+    newer = replace(older, id="2", data="2")
+    records.events = [older, newer]
+    await check(watcher(records, mirrors, clone))
+    assert not records.results
+    records.events = [older, replace(newer, handled_by=frozenset())]
+    await check(watcher(records, mirrors, clone))
+    assert list(records.results) == ["2"]
 
 
 APPLICATION = """

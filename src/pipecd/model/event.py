@@ -21,6 +21,8 @@ class Event:
     contexts: Mapping[str, str] = field(default_factory=dict)
     trigger_commit: str = ""
     created_at: int = 0
+    #: Repository and id of the agent's watches that have handled it.
+    handled_by: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def key(self) -> str:

@@ -181,7 +181,7 @@ def build_components(
             view, client, observation_requests, redactor.text, clock, settings.resource_requests
         ),
         event_watcher=EventWatcher(
-            EventRecords(client, clock),
+            EventRecords(client, clock, spec.piped_id),
             mirrors,
             heads,
             view,

@@ -13,7 +13,13 @@ from uuid import uuid4
 import structlog
 from prometheus_client import Counter
 
-from pipecd.controlplane.jobs import delete_command_outputs, expire_commands, prune, update_chains
+from pipecd.controlplane.jobs import (
+    delete_command_outputs,
+    expire_commands,
+    prune,
+    settle_events,
+    update_chains,
+)
 from pipecd.controlplane.services import Services
 from pipecd.errors import PipecdError
 from pipecd.model.actor import Actor, ActorKind
@@ -39,6 +45,7 @@ JOBS: Sequence[Job] = (
     Job(name="update-chains", interval=2.0, run=update_chains.run),
     Job(name="expire-commands", interval=600.0, run=expire_commands.run),
     Job(name="delete-command-outputs", interval=3600.0, run=delete_command_outputs.run),
+    Job(name="settle-events", interval=60.0, run=settle_events.run),
     Job(name="prune", interval=60.0, run=prune.run),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
-from pipecd.controlplane.records import pipeds, suggestions
+from pipecd.controlplane.records import events, pipeds, suggestions
 from pipecd.controlplane.rpc import watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import ownership
@@ -16,6 +16,10 @@ from pipecd.schema.pipecd.v1.agent_pb2 import (
     AnswerResourceRequestResponse,
     BeatRequest,
     BeatResponse,
+    ReportEventResultsRequest,
+    ReportEventResultsResponse,
+    ReportEventWatchersRequest,
+    ReportEventWatchersResponse,
     ReportHeldCommitsRequest,
     ReportHeldCommitsResponse,
     ReportUnregisteredApplicationsRequest,
@@ -67,10 +71,26 @@ async def answer_resource_request(
     return AnswerResourceRequestResponse(cancelled=not is_wanted)
 
 
+async def report_event_watchers(
+    services: Services, agent: Agent, request: ReportEventWatchersRequest
+) -> ReportEventWatchersResponse:
+    await events.replace_watchers(services, agent, request)
+    return ReportEventWatchersResponse()
+
+
+async def report_event_results(
+    services: Services, agent: Agent, request: ReportEventResultsRequest
+) -> ReportEventResultsResponse:
+    await events.report_results(services, agent, request)
+    return ReportEventResultsResponse()
+
+
 HANDLERS: Mapping[str, Handler] = {
     "AnswerResourceRequest": answer_resource_request,
     "Beat": beat,
     "ReportHeldCommits": report_held_commits,
+    "ReportEventResults": report_event_results,
+    "ReportEventWatchers": report_event_watchers,
     "Watch": watch.watch_agent,
     "ReportUnregisteredApplications": report_unregistered,
 }

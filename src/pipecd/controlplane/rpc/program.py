@@ -10,6 +10,7 @@ from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
+from pipecd.controlplane.store.lists import EventFilter, Paging
 from pipecd.schema.api.applications_pb2 import AddApplicationResponse
 from pipecd.schema.pipecd.v1.program_pb2 import (
     AddApplicationRequest,
@@ -18,6 +19,7 @@ from pipecd.schema.pipecd.v1.program_pb2 import (
     ListPipedsRequest,
     ListPipedsResponse,
 )
+from pipecd.schema.web.events_pb2 import ListEventsRequest, ListEventsResponse
 from pipecd.wire import deploy_targets_to, kind_number, provider_to
 
 
@@ -49,6 +51,14 @@ async def add_application(
     return AddApplicationResponse(application_id=application_id)
 
 
+async def list_events(services: Services, program: Program, request: ListEventsRequest) -> ListEventsResponse:
+    options = request.options
+    criteria = EventFilter(name=options.name, statuses=options.statuses, labels=options.labels)
+    paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
+    page = await lists.events(services.store, program.project_id, criteria, paging)
+    return ListEventsResponse(events=page.records, cursor=page.cursor)
+
+
 async def get_control_plane(
     services: Services, program: Program, request: GetControlPlaneRequest
 ) -> GetControlPlaneResponse:
@@ -59,6 +69,7 @@ HANDLERS: Mapping[str, Handler] = {
     "ListPipeds": list_pipeds,
     "AddApplication": add_application,
     "GetControlPlane": get_control_plane,
+    "ListEvents": list_events,
     "GetStageLog": deployments.get_stage_log,
     "RollBackTo": console.roll_back_to,
     "Unpin": console.unpin,

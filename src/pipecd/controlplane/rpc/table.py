@@ -50,6 +50,7 @@ READS = frozenset(
         "Encrypt",
         "ListPipeds",
         "GetControlPlane",
+        "ListEvents",
     }
 )
 

@@ -19,6 +19,7 @@ from pipecd.schema.model.event_pb2 import Event
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
+from pipecd.schema.pipecd.v1.agent_pb2 import ReportEventWatchersRequest
 from pipecd.wire import kind_from
 
 Columns = dict[str, Any]
@@ -53,6 +54,8 @@ SUGGESTIONS = MetadataKind(
 REPLICA_MESSAGE = MetadataKind(name="replica_message", announced=True)
 #: The id of the replica whose stream of the agent takes requests.
 REQUEST_REPLICA = MetadataKind(name="request_replica")
+#: The event watchers of a repository of an agent.
+EVENT_WATCHERS = MetadataKind(name="event_watchers", message=ReportEventWatchersRequest)
 #: What the configuration file says about a project.
 CONFIGURED_PROJECT = MetadataKind(name="configured_project", message=Project)
 

@@ -24,7 +24,7 @@ from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.chain_pb2 import ChainStatus, DeploymentChain
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
-from pipecd.schema.model.event_pb2 import Event
+from pipecd.schema.model.event_pb2 import Event, EventStatus
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
 
@@ -210,6 +210,19 @@ async def events_between(
     ]
     records = await _load_all(store, Event, where)
     return sorted(records, key=lambda event: (event.created_at, event.id), reverse=newest_first)
+
+
+async def unhandled_events(store: Store, *, until: int, limit: int) -> Sequence[Event]:
+    """Of all projects: the oldest events without a final status that were created before `until`."""
+    table = KINDS[Event].table
+    column = table.c
+    query = (
+        sa.select(column.data)
+        .where(column.status == EventStatus.EVENT_NOT_HANDLED, column.created_at < until)
+        .order_by(column.created_at, column.id)
+        .limit(limit)
+    )
+    return [Event.FromString(row.data) for row in await store.database.rows(query)]
 
 
 async def latest_event(store: Store, project_id: str, name: str, key: str) -> Event | None:

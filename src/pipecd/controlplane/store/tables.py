@@ -95,7 +95,11 @@ events = _record(
     _text("labels"),
     _number("status"),
     _number("created_at"),
-    indexes=(("project_id", "created_at", "id"), ("project_id", "event_key", "created_at", "id")),
+    indexes=(
+        ("project_id", "created_at", "id"),
+        ("project_id", "event_key", "created_at", "id"),
+        ("status", "created_at", "id"),
+    ),
 )
 api_keys = _record("api_keys", _text("name"), indexes=(("project_id", "touched", "id"),))
 chains = _record("chains", _number("status"), indexes=(("project_id", "touched", "id"), ("status", "id")))

@@ -26,7 +26,7 @@ from pipecd.piped.events.commits import (
     pull_request_texts,
     write_events,
 )
-from pipecd.piped.events.records import EventRecords
+from pipecd.piped.events.records import EventRecords, WatchResult
 from pipecd.piped.events.watches import Watch, load_watches
 from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.session.lease import Leadership
@@ -39,7 +39,7 @@ from pipecd.remotes import host_name, same_repository
 
 log = structlog.get_logger()
 
-#: Ids of reported events that are remembered: a list that was requested earlier may still contain them.
+#: Reported results that are remembered: a list that was requested earlier may still contain their events.
 MAX_REPORTED = 10_000
 #: Repository, watch and event.
 ResultKey = tuple[str, str, str]
@@ -69,7 +69,9 @@ class EventWatcher:
         #: By repository, once it was read: its watches; empty if it could not be read.
         self._watches: dict[str, Sequence[Watch]] = {}
         self._results: dict[ResultKey, EventResult] = {}
-        self._reported = BoundedDict[str, None](MAX_REPORTED)
+        self._reported = BoundedDict[ResultKey, None](MAX_REPORTED)
+        #: By repository, the watches that the control plane knows.
+        self._registered: dict[str, Sequence[Watch]] = {}
 
     def check_soon(self, remote: str = "") -> None:
         """Events were registered; or `remote` was pushed to, if given."""
@@ -110,15 +112,23 @@ class EventWatcher:
         except PipecdError:
             self._watches.setdefault(repo_id, ())
             raise
+        await self._register(repo_id)
         if not self._watches[repo_id]:
             return
-        max_age = self._spec.max_age.total_seconds()
-        pending = await self._records.list_pending(max_age)
-        events = [event for event in pending if event.id not in self._reported]
+        events = await self._records.list_pending(self._spec.max_age.total_seconds())
         try:
             await self._handle(head, self._tasks(repo_id, events))
         finally:
-            await self._report(events)
+            if self._records.has_results:
+                await self._report_results(head)
+            else:
+                await self._report_statuses(events)
+
+    async def _register(self, repo_id: str) -> None:
+        watches = self._watches[repo_id]
+        if self._records.has_results and self._registered.get(repo_id) != watches:
+            await self._records.report_watches(repo_id, watches)
+            self._registered[repo_id] = watches
 
     async def _load(self, repo_id: str) -> Head:
         """The head of the repository, whose watches are known afterwards."""
@@ -149,12 +159,18 @@ class EventWatcher:
             selection = selections.get(watch.key)
             if selection is None:
                 continue
+            handled = {event.id for event in by_key[watch.key] if self._is_handled(repo_id, watch.id, event)}
             for event_id, reason in selection.outdated.items():
-                result = EventResult(outcome=EventOutcome.OUTDATED, message=reason)
-                self._results.setdefault((repo_id, watch.id, event_id), result)
-            if selection.due and (repo_id, watch.id, selection.due.id) not in self._results:
+                if event_id not in handled:
+                    result = EventResult(outcome=EventOutcome.OUTDATED, message=reason)
+                    self._results[repo_id, watch.id, event_id] = result
+            if selection.due and selection.due.id not in handled:
                 tasks.append(Task(watch=watch, event=selection.due))
         return tasks
+
+    def _is_handled(self, repo_id: str, watch_id: str, event: Event) -> bool:
+        key = (repo_id, watch_id, event.id)
+        return key in self._results or key in self._reported or (repo_id, watch_id) in event.handled_by
 
     async def _handle(self, head: Head, tasks: Sequence[Task]) -> None:
         """One branch's failure does not stop the others. Raises the first Conflict or Temporary."""
@@ -256,7 +272,27 @@ class EventWatcher:
             if result.outcome is EventOutcome.FAILURE:
                 log.error("event_failed", event_id=event_id, watch=watch_id, error=result.message)
 
-    async def _report(self, events: Sequence[Event]) -> None:
+    async def _report_results(self, head: Head) -> None:
+        """Reports the results of the repository's watches."""
+        repository = head.repository
+        owners = {watch.id: watch.owner for watch in self._watches[repository.id]}
+        results = [
+            WatchResult(
+                event_id=event_id,
+                repo_id=repo_id,
+                watch_id=watch_id,
+                name=owners.get(watch_id, ""),
+                result=result,
+                commit_url=commit_url(repository.remote, result.commit) if result.commit else "",
+            )
+            for (repo_id, watch_id, event_id), result in self._results.items()
+            if repo_id == repository.id
+        ]
+        if results:
+            await self._records.report_results(results)
+            self._forget([(each.repo_id, each.watch_id, each.event_id) for each in results])
+
+    async def _report_statuses(self, events: Sequence[Event]) -> None:
         """Reports the events that every watch of every repository has handled."""
         if self._watches.keys() != self._wakes.keys():
             # The watches of a repository that was not read yet are unknown.
@@ -265,20 +301,22 @@ class EventWatcher:
         for repo_id, watches in self._watches.items():
             for watch in watches:
                 watching.setdefault(watch.key, []).append((repo_id, watch.id))
-        finished = []
+        finished: list[tuple[str, EventResult]] = []
+        reported: list[ResultKey] = []
         for event in events:
             keys = [(repo_id, watch_id, event.id) for repo_id, watch_id in watching.get(event.key, ())]
             results = [self._results[key] for key in keys if key in self._results]
             if keys and len(results) == len(keys):
                 finished.append((event.id, combine_results(results)))
+                reported += keys
         if finished:
             await self._records.report(finished)
-            self._forget([event_id for event_id, _ in finished])
+            self._forget(reported)
 
-    def _forget(self, event_ids: Sequence[str]) -> None:
-        reported = frozenset(event_ids)
-        self._results = {key: result for key, result in self._results.items() if key[2] not in reported}
-        self._reported.update(dict.fromkeys(event_ids))
+    def _forget(self, keys: Sequence[ResultKey]) -> None:
+        for key in keys:
+            self._results.pop(key, None)
+        self._reported.update(dict.fromkeys(keys))
 
 
 def _with_place(written: Written, branch: str, remote: str) -> Written:
