@@ -33,12 +33,12 @@ export function Commands() {
   useShortcuts({ ...Object.fromEntries(pages), [SEARCH.keys]: search, [HELP.keys]: () => setHelping(true) }, enabled);
   return (
     <>
-      <UnstyledButton className={classes.button} onClick={open} aria-label="Search or jump to…">
+      <UnstyledButton className={classes.button} onClick={open} aria-label={`Search or jump to… ${MODIFIER} K`}>
         <IconSearch size={16} aria-hidden />
         <Text span size="sm" visibleFrom="md" className="faint">
           Search or jump to…
         </Text>
-        <Kbd size="xs" visibleFrom="md" aria-hidden>
+        <Kbd size="xs" visibleFrom="md">
           {MODIFIER} K
         </Kbd>
       </UnstyledButton>
