@@ -126,7 +126,7 @@ async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quicksta
         assert (deployed / "limits" / "requests.txt").read_text() == "100\n", "rolled back"
         assert (deployed / "greeting" / "greeting.txt").exists()
 
-        waiting = await eventually(lambda: _awaiting_approval(console), 300)
+        waiting = await eventually(lambda: awaiting_approval(console, "website"), 300)
         assert not (deployed / "website").exists(), "nothing is applied before the approval"
         await console.call("ApproveStage", deploymentId=waiting["id"], stageId="stage-1")
         assert (await wait_for_deployment(console, "website", 1))["status"] == "DEPLOYMENT_SUCCESS"
@@ -179,11 +179,14 @@ async def _kill_programs_and_push(quickstart: Quickstart, console: Console, clon
     assert (await wait_for_deployment(console, "network", 3))["status"] == "DEPLOYMENT_SUCCESS"
 
 
-async def _awaiting_approval(console: Console) -> dict[str, Any] | None:
-    deployments = await list_deployments(console, "website")
-    stages = deployments[0].get("stages", []) if deployments else []
-    awaiting = any(stage.get("status") == "STAGE_RUNNING" and stage["id"] == "stage-1" for stage in stages)
-    return deployments[0] if awaiting else None
+async def awaiting_approval(console: Console, name: str) -> dict[str, Any] | None:
+    """The application's newest deployment, if it waits for an approval."""
+    deployments = await list_deployments(console, name)
+    stages = deployments[-1].get("stages", []) if deployments else []
+    awaiting = any(
+        stage["name"] == "WAIT_APPROVAL" and stage.get("status") == "STAGE_RUNNING" for stage in stages
+    )
+    return deployments[-1] if awaiting else None
 
 
 async def test_traffic_is_routed_in_the_emulated_aws(quickstart: Quickstart) -> None:
@@ -196,16 +199,7 @@ async def test_traffic_is_routed_in_the_emulated_aws(quickstart: Quickstart) -> 
         percentages = [stage.get("metadata", {}).get("promote-percentage") for stage in canary["stages"]]
         assert [percentage for percentage in percentages if percentage] == ["10", "100"]
 
-        async def awaiting_approval() -> dict[str, Any] | None:
-            deployments = (await list_deployments(console, "service"))[1:]
-            stages = deployments[0].get("stages", []) if deployments else []
-            awaiting = any(
-                stage["name"] == "WAIT_APPROVAL" and stage.get("status") == "STAGE_RUNNING"
-                for stage in stages
-            )
-            return deployments[0] if awaiting else None
-
-        blue_green = await eventually(awaiting_approval, 300)
+        blue_green = await eventually(lambda: awaiting_approval(console, "service"), 300)
         assert blue_green
         await console.call("ApproveStage", deploymentId=blue_green["id"], stageId="stage-2")
         assert (await wait_for_deployment(console, "service", 2))["status"] == "DEPLOYMENT_SUCCESS"

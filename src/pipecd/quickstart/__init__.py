@@ -138,6 +138,7 @@ async def _run_programs(
                 edit = partial(google_emulator.edit_by_hand, ports.google)
                 drift = demo_repository.demonstrate_drift(state, console, google_emulator.EDITED, edit)
                 tasks.create_task(drift, name="drift")
+            if state.google or (state.cluster and state.cluster.gateway):
                 promotion = demo_repository.demonstrate_promotion(git, state, console)
                 tasks.create_task(promotion, name="promotion")
             if state.with_aws:

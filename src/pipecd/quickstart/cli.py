@@ -16,6 +16,7 @@ from pipecd.quickstart.state import PROJECT, USERNAME, State, remove
 from pipecd.telemetry import configure_logging
 
 DEFAULT_FOLDER = "pipecd-quickstart"
+_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
 @click.command("quickstart")
@@ -53,6 +54,12 @@ DEFAULT_FOLDER = "pipecd-quickstart"
     help="Namespace of the Kubernetes applications. It is created, and never deleted.",
 )
 @click.option(
+    "--gateway",
+    default="",
+    metavar="NAMESPACE/NAME",
+    help="Gateway of your cluster (Gateway API): adds an application whose traffic is split by weights.",
+)
+@click.option(
     "--simulated-cluster",
     "binary",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -68,6 +75,7 @@ def command(
     kubeconfig: Path | None,
     context: str,
     namespace: str,
+    gateway: str,
     binary: Path | None,
     clean: bool,
 ) -> None:
@@ -80,7 +88,7 @@ def command(
         if stays:
             terminal.print(stays, soft_wrap=True)
         return
-    cluster = _cluster(state_dir, kubeconfig, context, namespace, binary)
+    cluster = _cluster(state_dir, kubeconfig, context, namespace, gateway, binary)
     if google_emulator and (cluster or with_aws_emulator):
         raise click.UsageError("--google-emulator excludes the options of AWS and Kubernetes")
 
@@ -124,20 +132,27 @@ _EMULATED_GOOGLE = (
 
 
 def _cluster(
-    state_dir: Path, kubeconfig: Path | None, context: str, namespace: str, binary: Path | None
+    state_dir: Path, kubeconfig: Path | None, context: str, namespace: str, gateway: str, binary: Path | None
 ) -> DemoCluster | None:
     """None if the demo is not that of Kubernetes. Raises UsageError."""
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
+    if gateway and not re.fullmatch(rf"{_LABEL}/{_LABEL}([.]{_LABEL})*", gateway):
+        raise click.UsageError("--gateway: namespace and name, such as infra/public")
+    if gateway and not kubeconfig:
+        raise click.UsageError("--gateway needs --kubeconfig; a simulated cluster has a Gateway")
+    if not re.fullmatch(_LABEL, namespace):
         raise click.UsageError("--namespace: up to 63 of a-z, 0-9 and -")
     if kubeconfig and binary:
         raise click.UsageError("--kubeconfig and --simulated-cluster exclude each other")
     if kubeconfig:
-        return DemoCluster(kubeconfig=kubeconfig.absolute(), context=context, namespace=namespace)
+        return DemoCluster(
+            kubeconfig=kubeconfig.absolute(), context=context, namespace=namespace, gateway=gateway
+        )
     if context:
         raise click.UsageError("--context needs --kubeconfig")
     if binary:
         written = state_dir.absolute() / "cluster" / "admin.kubeconfig"
-        return DemoCluster(kubeconfig=written, namespace=namespace, binary=binary.absolute())
+        gateway = demo_cluster.SIMULATED_GATEWAY
+        return DemoCluster(kubeconfig=written, namespace=namespace, binary=binary.absolute(), gateway=gateway)
     if namespace != demo_cluster.NAMESPACE:
         raise click.UsageError("--namespace needs --kubeconfig or --simulated-cluster")
     return None

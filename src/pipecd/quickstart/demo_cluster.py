@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, PipecdError
 from pipecd.quickstart.ports import Ports
+from pipecd.quickstart.simulated_cluster import gateway
 
 if TYPE_CHECKING:
     from pipecd.platforms.kubernetes.cluster.api import ApiClient
@@ -24,6 +25,8 @@ NAMESPACE = "pipecd-quickstart"
 #: The Deployment that the demo edits by hand.
 EDITED = "search"
 _OPTIONS = "the options are --kubeconfig and --context"
+#: Namespace and name, in a simulated cluster.
+SIMULATED_GATEWAY = f"{gateway.NAMESPACE}/{gateway.NAME}"
 #: What the demo does in its namespace, as group, resource and verb.
 _NEEDED = (("apps", "deployments", "patch"), ("", "services", "patch"), ("", "configmaps", "patch"))
 
@@ -36,6 +39,8 @@ class DemoCluster:
     context: str = ""
     namespace: str = NAMESPACE
     binary: Path | None = None
+    #: Namespace and name of the Gateway that routes of the demo belong to; empty if there is none.
+    gateway: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -111,6 +116,7 @@ async def is_ready(cluster: DemoCluster) -> bool:
     async with _client(cluster) as api:
         try:
             await api.get_json("/api/v1/namespaces/default")
+            await api.get_json(gateway.PATH)
         except NotFound:
             return False
         return True
@@ -176,6 +182,9 @@ async def _check_permissions(api: "ApiClient", cluster: DemoCluster) -> None:
     from pipecd.platforms.kubernetes.permissions import is_allowed
 
     needed = [*_NEEDED]
+    if cluster.gateway:
+        needed.append((gateway.GROUP, "httproutes", "patch"))
+        await _check_gateway(api, cluster.gateway)
     try:
         await api.get_json(f"/api/v1/namespaces/{cluster.namespace}")
     except NotFound:
@@ -188,6 +197,20 @@ async def _check_permissions(api: "ApiClient", cluster: DemoCluster) -> None:
                 f"you may not {verb} {resource} in the namespace {cluster.namespace}",
                 remedy="choose a namespace in which you may, with --namespace",
             )
+
+
+async def _check_gateway(api: "ApiClient", name: str) -> None:
+    namespace, _, name = name.partition("/")
+    try:
+        await api.get_json(f"{gateway.PATH}/namespaces/{namespace}/gateways/{name}")
+    except NotFound:
+        raise ConfigError(
+            f"there is no Gateway {name} in the namespace {namespace}",
+            remedy="correct --gateway; `kubectl get gateways --all-namespaces` lists them",
+        ) from None
+    except PermissionDenied:
+        # Whether it accepts routes of the demo's namespace is shown by their status.
+        pass
 
 
 @asynccontextmanager

@@ -28,8 +28,8 @@ _PUSH_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class _FailingCommit:
-    """Changes a file by replacing patterns. The deployment fails, and is rolled back."""
+class _Change:
+    """Changes a file by replacing patterns."""
 
     application: str
     path: str
@@ -37,26 +37,40 @@ class _FailingCommit:
     message: str
 
 
-_FAILING_CHECK = _FailingCommit(
+#: These fail, and are rolled back.
+_FAILING_CHECK = _Change(
     application="limits",
     path="limits/terraform.tfvars",
     replacements={"requests = .*": "requests = 5000"},
     message="Raise the request limit",
 )
 #: The emulated Google Cloud cannot start images with this tag.
-_FAILING_REVISION = _FailingCommit(
+_FAILING_REVISION = _Change(
     application="payment",
     path="payment/service.yaml",
     replacements={"payment:.*": "payment:broken-1"},
     message="A version of the payment service that does not start",
 )
 #: No registry has this tag, and a simulated cluster cannot pull it either.
-_FAILING_ROLLOUT = _FailingCommit(
+_FAILING_ROLLOUT = _Change(
     application="checkout",
     path="checkout/deployment.yaml",
     # The deadline is short, so that the rollback comes soon.
     replacements={"nginx:.*": "nginx:nopull-1", "Seconds: .*": "Seconds: 5"},
     message="A version of the checkout that does not exist",
+)
+#: New versions whose traffic is shifted.
+_NEW_REVISION = _Change(
+    application="web",
+    path="web/service.yaml",
+    replacements={"web:v1": "web:v2"},
+    message="A new version of the web service",
+)
+_NEW_CANARY = _Change(
+    application="reviews",
+    path="reviews/deployment.yaml",
+    replacements={"nginx:1.27": "nginx:1.28"},
+    message="A new version of the reviews",
 )
 
 
@@ -67,8 +81,11 @@ def create(git: GitServer, state: State) -> None:
     exists = bool(_git(bare, "for-each-ref", "--count=1"))
     if exists and not missing:
         return
+    gateway_namespace, _, gateway = state.cluster.gateway.partition("/") if state.cluster else ("", "", "")
     values = {
         "STATE": str(state.folder),
+        "GATEWAY_NAMESPACE": gateway_namespace,
+        "GATEWAY_NAME": gateway,
         "NAMESPACE": state.cluster.namespace if state.cluster else "",
         "PYTHON": shlex.quote(sys.executable),
     }
@@ -97,7 +114,7 @@ async def demonstrate_rollback(git: GitServer, state: State, console: Console) -
     if marker.exists():
         return
     await poll_until(lambda: _is_deployed(console, failing.application), interval=1.0)
-    await asyncio.to_thread(_push_failing_commit, git, failing)
+    await asyncio.to_thread(_push_change, git, failing)
     marker.touch()
 
 
@@ -119,22 +136,17 @@ async def demonstrate_drift(
 
 
 async def demonstrate_promotion(git: GitServer, state: State, console: Console) -> None:
-    """Push a new version of `web` once it is deployed, whose traffic is shifted. Once per directory."""
+    """Push a new version of an application once it is deployed, whose traffic is shifted.
+
+    Once per directory.
+    """
+    change = _NEW_CANARY if state.cluster else _NEW_REVISION
     marker = state.folder / "promotion-shown"
     if marker.exists():
         return
-    await poll_until(lambda: _is_deployed(console, "web"), interval=1.0)
-    await asyncio.to_thread(_push_new_revision, git)
+    await poll_until(lambda: _is_deployed(console, change.application), interval=1.0)
+    await asyncio.to_thread(_push_change, git, change)
     marker.touch()
-
-
-def _push_new_revision(git: GitServer) -> None:
-    def change(work: Path) -> None:
-        path = work / "web/service.yaml"
-        if path.exists():
-            path.write_text(path.read_text().replace("web:v1", "web:v2"))
-
-    _push(git, "A new version of the web service", change)
 
 
 def write_aws_applications(git: GitServer, resources: Mapping[str, str]) -> None:
@@ -190,14 +202,14 @@ async def _is_deployed(console: Console, name: str, since: int = 0) -> bool:
     return int(last.get("completedAt", 0)) > since
 
 
-def _push_failing_commit(git: GitServer, failing: _FailingCommit) -> None:
-    def change(work: Path) -> None:
-        path = work / failing.path
+def _push_change(git: GitServer, change: _Change) -> None:
+    def write(work: Path) -> None:
+        path = work / change.path
         if path.exists():
-            for pattern, replacement in failing.replacements.items():
+            for pattern, replacement in change.replacements.items():
                 path.write_text(re.sub(pattern, replacement, path.read_text()))
 
-    _push(git, failing.message, change)
+    _push(git, change.message, write)
 
 
 def _push(git: GitServer, message: str, change: Callable[[Path], None]) -> None:

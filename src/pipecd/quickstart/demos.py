@@ -19,6 +19,10 @@ KUBERNETES = Demo(
     folder="demo_kubernetes",
     applications=dict.fromkeys(("storefront", "cart", "search", "checkout", "payments"), "KUBERNETES"),
 )
+#: On a cluster with a Gateway.
+KUBERNETES_WITH_GATEWAY = Demo(
+    folder=KUBERNETES.folder, applications={**KUBERNETES.applications, "reviews": "KUBERNETES"}
+)
 GOOGLE = Demo(
     folder="demo_gcp", applications=dict.fromkeys(("web", "catalog", "payment", "report"), "CLOUDRUN")
 )

@@ -25,7 +25,7 @@ def _note(cluster: DemoCluster) -> str:
     if cluster.simulated:
         return (
             "This cluster is simulated: its API server, controllers and scheduler are real, but its pods run"
-            " no containers. They only have the statuses of running pods."
+            " no containers. They only have the statuses of running pods. Its Gateway only accepts routes."
         )
     return f"Everything is deployed to the namespace {cluster.namespace} of your cluster."
 
@@ -136,6 +136,7 @@ def _kubernetes(cluster: DemoCluster) -> list[dict[str, Any]]:
                 f"{cluster.kubectl} get pods --label-columns=pipecd.dev/variant --watch",
             ],
         },
+        *([_gateway(cluster)] if cluster.gateway else []),
         {
             "title": "Scale the Helm chart",
             "commands": [
@@ -151,3 +152,14 @@ def _kubernetes(cluster: DemoCluster) -> list[dict[str, Any]]:
             ],
         },
     ]
+
+
+def _gateway(cluster: DemoCluster) -> dict[str, Any]:
+    return {
+        "title": "Split traffic by weights: a fifth goes to the canary of reviews, until you approve it",
+        "commands": [
+            "sed -i 's/nginx:.*/nginx:1.29/' reviews/deployment.yaml",
+            "git commit -am 'Another version of the reviews' && git push",
+            f"{cluster.kubectl} get httproute reviews --output=yaml --watch",
+        ],
+    }

@@ -95,7 +95,9 @@ class State:
         """The demo whose applications are in the repository from the start."""
         if self.google:
             return demos.GOOGLE
-        return demos.KUBERNETES if self.cluster else demos.TERRAFORM
+        if self.cluster:
+            return demos.KUBERNETES_WITH_GATEWAY if self.cluster.gateway else demos.KUBERNETES
+        return demos.TERRAFORM
 
     @property
     def cluster_file(self) -> Path:

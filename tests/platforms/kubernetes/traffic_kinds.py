@@ -5,16 +5,16 @@ The definitions have the fields that the API and this agent use; the rest is kep
 
 import time
 from contextlib import suppress
-from typing import Any
 from urllib.error import HTTPError
 
+from pipecd.quickstart.simulated_cluster.gateway import PATH as GATEWAY
+from pipecd.quickstart.simulated_cluster.gateway import definition
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.stage_runner import Shop
 
-GATEWAY = "/apis/gateway.networking.k8s.io/v1"
 ISTIO = "/apis/networking.istio.io/v1"
 _KINDS = {
-    GATEWAY: {"HTTPRoute": "httproutes"},
+    GATEWAY: {"Gateway": "gateways", "HTTPRoute": "httproutes"},
     ISTIO: {"VirtualService": "virtualservices", "DestinationRule": "destinationrules"},
 }
 _TIMEOUT = 30.0
@@ -26,7 +26,7 @@ def define_traffic_kinds(cluster: Cluster, path: str) -> None:
     for kind, plural in _KINDS[path].items():
         with suppress(HTTPError):
             cluster.request(
-                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _definition(group, kind, plural)
+                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition(group, kind, plural)
             )
     deadline = time.monotonic() + _TIMEOUT
     while not all(
@@ -34,33 +34,6 @@ def define_traffic_kinds(cluster: Cluster, path: str) -> None:
     ):
         assert time.monotonic() < deadline, f"{path} is not served"
         time.sleep(0.02)
-
-
-def _definition(group: str, kind: str, plural: str) -> dict[str, Any]:
-    unknown = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    schema = {"type": "object", "properties": {"spec": unknown, "status": unknown}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": f"{plural}.{group}",
-            "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
-        },
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": schema},
-                    "subresources": {"status": {}},
-                }
-            ],
-        },
-    }
 
 
 def accept_route(shop: Shop, name: str = "web", *, resolved: bool = True) -> None:

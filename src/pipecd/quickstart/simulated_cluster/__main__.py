@@ -5,8 +5,10 @@ python -m pipecd.quickstart.simulated_cluster BINARY DIRECTORY PORT PORT PORT
 
 import signal
 import sys
+import threading
 from pathlib import Path
 
+from pipecd.quickstart.simulated_cluster import gateway
 from pipecd.quickstart.simulated_cluster.control_plane import ControlPlane
 
 
@@ -15,6 +17,9 @@ def main(binary: str, directory: str, *ports: str) -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     plane = ControlPlane(Path(binary), Path(directory), [int(port) for port in ports])
     with plane as cluster:
+        gateway.define_routes(cluster)
+        accepting = (cluster, threading.Event())
+        threading.Thread(target=gateway.accept_routes, args=accepting, daemon=True).start()
         print(f"kubectl --kubeconfig {cluster.kubeconfig} get nodes", flush=True)
         sys.exit(plane.wait())
 
