@@ -101,39 +101,49 @@ def find_python(version: str) -> str:
     return ""
 
 
-def install(packages: Path, python: str, environment: Path) -> dict[str, str]:
-    """Install the wheel in a new environment. Returns environment variables for its programs."""
-    (wheel,) = packages.glob("*.whl")
+def install(packages: Path, version: str, factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Install the wheel in an environment of that Python, once. Returns variables for its programs."""
+    python = find_python(version)
+    if not python:
+        pytest.skip(f"Python {version} is not installed")
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     if index := os.environ.get("PIP_INDEX_URL"):
         variables.setdefault("UV_DEFAULT_INDEX", index)
-    uv = [find_uv_bin(), "--quiet"]
-    subprocess.run([*uv, "venv", "--python", python, str(environment)], check=True, timeout=120)
-    into = ["--python", str(environment / "bin" / "python")]
-    constraints = ["--constraints", str(ROOT / "requirements" / "run.txt")]
-    command = [*uv, "pip", "install", *into, *constraints, f"{wheel}[{EXTRAS}]"]
-    subprocess.run(command, env=variables, check=True, timeout=600)
+
+    def build(folder: Path) -> None:
+        (wheel,) = packages.glob("*.whl")
+        uv = [find_uv_bin(), "--quiet"]
+        # The directory is renamed afterwards.
+        created = [*uv, "venv", "--relocatable", "--python", python, str(folder / "env")]
+        subprocess.run(created, check=True, timeout=120)
+        into = ["--python", str(folder / "env" / "bin" / "python")]
+        constraints = ["--constraints", str(ROOT / "requirements" / "run.txt")]
+        command = [*uv, "pip", "install", *into, *constraints, f"{wheel}[{EXTRAS}]"]
+        subprocess.run(command, env=variables, check=True, timeout=600)
+
+    environment = build_once(factory, f"installed-{version}", build) / "env"
     return {**variables, "PATH": f"{environment / 'bin'}{os.pathsep}{variables['PATH']}"}
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_the_wheel_can_be_installed_with_each_python(packages: Path, tmp_path: Path, version: str) -> None:
-    python = find_python(version)
-    if not python:
-        pytest.skip(f"Python {version} is not installed")
-    variables = install(packages, python, tmp_path / "env")
+def test_the_wheel_can_be_installed_with_each_python(
+    packages: Path, tmp_path_factory: pytest.TempPathFactory, version: str
+) -> None:
+    variables = install(packages, version, tmp_path_factory)
     command = [str(ROOT / ".ci" / "check-install")]
     checked = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
     assert checked.returncode == 0, checked.stderr
 
 
-async def test_the_quickstart_runs_from_the_wheel(packages: Path, tmp_path: Path) -> None:
+async def test_the_quickstart_runs_from_the_wheel(
+    packages: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The README's path without make, with the newest Python of this machine."""
-    python = next(filter(None, map(find_python, reversed(PYTHONS))))
-    variables = install(packages, python, tmp_path / "env")
+    version = next(version for version in reversed(PYTHONS) if find_python(version))
+    variables = install(packages, version, tmp_path_factory)
     port, log = free_ports(6)[0], tmp_path / "log"
-    program = str(tmp_path / "env" / "bin" / "pipecd")
-    command = [program, "quickstart", f"--port={port}", f"--state-dir={tmp_path / 'state'}"]
+    program = shutil.which("pipecd", path=variables["PATH"])
+    command = [str(program), "quickstart", f"--port={port}", f"--state-dir={tmp_path / 'state'}"]
     with log.open("w") as output:
         quickstart = subprocess.Popen(
             command, env=variables, cwd=tmp_path, stdout=output, stderr=subprocess.STDOUT
