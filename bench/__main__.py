@@ -25,6 +25,7 @@ BENCHMARKS = (
     "container",
     "idle",
     "details",
+    "insights",
     "kubernetes",
     "canary",
     "replicas",

@@ -38,7 +38,7 @@ from tests.controlplane.server_fixture import (
 from tests.controlplane.writing_calls import NOT_AUDITED, REPOSITORY, TEAM, WRITES, records
 
 #: Calls that this control plane refuses.
-UNSUPPORTED = {"WebService/UpdateProjectSSOConfig", "WebService/GetInsightData"}
+UNSUPPORTED = {"WebService/UpdateProjectSSOConfig"}
 #: Words with which the names of calls begin that only read.
 READING = ("Get", "List", "InChain", "Encrypt", "GenerateApplicationSealedSecret", "Page", "See")
 

@@ -200,7 +200,7 @@ def test_every_call_about_one_record_is_tested() -> None:
         name for name, method in calls().items() if fields & set(method.request.DESCRIPTOR.fields_by_name)
     }
     # In these, the application is a filter.
-    assert about_one - {"PageDeployments", "GetInsightData"} == SINGLE - {"AddApplication"}
+    assert about_one - {"PageDeployments", "GetInsightData", "GetInsights"} == SINGLE - {"AddApplication"}
 
 
 _ANSWERED = ("OK", "NOT_FOUND", "FAILED_PRECONDITION")
@@ -243,6 +243,29 @@ async def test_lists_contain_what_the_roles_include(
         assert (await console.call("PageApplications")).total == count
         (trace,) = (await console.call("ListDeploymentTraces")).traces
         assert len(trace.deployments) == count
+
+
+@pytest.mark.parametrize(("roles", "count"), [(["developer"], 1), (["either"], 2), ([ADMIN], 5)])
+async def test_insights_are_about_what_the_roles_include(
+    plane: ControlPlane, roles: list[str], count: int
+) -> None:
+    def fail(record: Deployment) -> None:
+        record.status = DeploymentStatus.DEPLOYMENT_FAILURE
+        record.completed_at = 1_760_000_000
+        record.stages.add(id="s", name="ECS_SYNC", status=StageStatus.STAGE_FAILURE)
+
+    for key in (*OUTSIDE, "in"):
+        await plane.server.services.store.update(Deployment, f"deployment-{key}", fail, by=TESTER)
+    console = Console(plane.url)
+    async with console.http:
+        console.http.headers["cookie"] = cookie(plane, *roles)[0][1]
+        period = {"range_from": 1_760_000_000, "range_to": 1_760_000_000}
+        insights = await console.call("GetInsights", **period)
+        assert insights.total.failures == insights.failing_count == count
+        data = await console.call("GetInsightData", **period)
+        assert data.matrix[0].data_points[0].value == count
+        counted = await console.call("GetInsightApplicationCount")
+        assert sum(each.count for each in counted.counts) == count
 
 
 async def test_a_stream_reports_what_the_role_includes(plane: ControlPlane, channel: aio.Channel) -> None:

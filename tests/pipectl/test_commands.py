@@ -631,3 +631,33 @@ async def test_a_wait_survives_a_restart_of_the_control_plane(tmp_path: Path) ->
         await second.server.services.store.update(Deployment, "d1", set_failed, by=TESTER)
         result = await command.wait()
     assert (result.code, result.out) == (0, "Deployment d1 is at FAILURE status\n"), result.err
+
+
+async def test_delivery_figures_are_shown_as_table_csv_and_json(
+    plane: ControlPlane, pipectl: Pipectl
+) -> None:
+    empty = await pipectl("insights")
+    assert empty.out == "" and "No deployment of this project has ended yet." in empty.err
+    now = plane.server.services.now()
+    for number, status in enumerate(("SUCCESS", "FAILURE", "SUCCESS")):
+        deployment = Deployment(
+            id=str(number),
+            application_id="a",
+            project_id=PROJECT,
+            labels={"env": "prod"},
+            status=DeploymentStatus.Value(f"DEPLOYMENT_{status}"),
+            stages=[PipelineStage(id="s", name="ECS_SYNC", status=StageStatus.STAGE_SUCCESS)],
+            completed_at=now - 7200 + 3600 * number,
+        )
+        deployment.trigger.commit.created_at = now - 7800 + 3600 * number
+        await plane.server.services.store.create(deployment, by=TESTER)
+    table = (await pipectl("insights", "--bucket=month", "--days=2", "--label=env:prod")).out.splitlines()
+    assert table[0].split("  ")[0] == "MONTH"
+    assert table[-1].split() == ["total", "3", "2", "1", "33%", "1.2", "h", "59.5", "m"]
+    rows = (await pipectl("insights", "-o", "csv", "--bucket=month", "--days=2")).out.splitlines()
+    assert rows[0].startswith("start,deployments,succeeded,changes,failures,change_failure_rate,lead_times")
+    assert sum(int(row.split(",")[1]) for row in rows[1:]) == 3
+    as_json = (await pipectl("insights", "-o", "json", "--app-kind=ECS")).json
+    assert (as_json["total"]["deployments"], int(as_json["recorded"])) in ((0, 3), ("0", 3))
+    wrong = await pipectl("insights", "--time-zone=Nowhere")
+    assert wrong.code == 2 and "is not the name of a time zone" in wrong.err

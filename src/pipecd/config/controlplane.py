@@ -185,10 +185,10 @@ class ControlPlaneSpec(StrictModel):
     """The object store."""
     cache: Annotated[Cache, Unused("nothing is cached for a configured time")] = Cache()
     """Not used. Accepted for compatibility with PipeCD."""
-    insight_collector: Annotated[Mapping[str, Any], Unused("insights are not collected")] = Field(
+    insight_collector: Annotated[Mapping[str, Any], Unused("insights need no collection")] = Field(
         default_factory=dict
     )
-    """Not used: insights are not collected. Accepted for compatibility with PipeCD."""
+    """Not used: insights are recorded when a deployment ends. Accepted for compatibility with PipeCD."""
     projects: Sequence[Project] = ()
     """The projects. Each has its own applications, agents, keys and users."""
     shared_sso_configs: Annotated[Sequence[Mapping[str, Any]], Unused("single sign-on is not supported")] = (

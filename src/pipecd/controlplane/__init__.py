@@ -31,6 +31,7 @@ from pipecd.controlplane.http.server import open_port
 from pipecd.controlplane.http.server import serving as http_serving
 from pipecd.controlplane.http.throttle import Throttle
 from pipecd.controlplane.http.webhooks import Webhooks
+from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.relay import Relay
 from pipecd.controlplane.rpc import grpc_server
 from pipecd.controlplane.rpc.connect_server import ConsoleApplication
@@ -114,6 +115,7 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             clock=clock,
             settings=settings,
             agent_requests=AgentRequests(clock, settings.agent_requests, store, relay),
+            insights=Insights(store),
             proxies=TrustedProxies(spec.trusted_proxies),
             key_lifetimes=KeyLifetimes(
                 api_key=int(spec.keys.max_api_key_lifetime.total_seconds()),

@@ -9,6 +9,7 @@ from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes, Keys
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import Sessions
+from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.settings import Settings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import Blobs
@@ -26,6 +27,7 @@ class Services:
     clock: Clock
     settings: Settings
     agent_requests: AgentRequests
+    insights: Insights
     keys: Keys = field(default_factory=Keys)
     key_lifetimes: KeyLifetimes = field(default_factory=KeyLifetimes)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)

@@ -84,6 +84,7 @@ event = _group(
         ),
         "piped": ("pipecd.pipectl.root:piped", "List, enable and disable agents."),
         "event": ("pipecd.pipectl.root:event", "Register events."),
+        "insights": ("pipecd.pipectl.insights:insights", "Show the delivery figures of the project."),
         "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),
         "plan-preview": ("pipecd.pipectl.previews:plan_preview", "Show what a pull request would change."),
         "completion": ("pipecd.pipectl.completion:completion", "Print a completion script for a shell."),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipecd import __version__
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, pipeds
-from pipecd.controlplane.rpc import console
+from pipecd.controlplane.rpc import console, insights
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
@@ -70,6 +70,7 @@ HANDLERS: Mapping[str, Handler] = {
     "AddApplication": add_application,
     "GetControlPlane": get_control_plane,
     "ListEvents": list_events,
+    "GetInsights": insights.get_insights,
     "GetStageLog": deployments.get_stage_log,
     "RollBackTo": console.roll_back_to,
     "Unpin": console.unpin,

@@ -51,6 +51,7 @@ READS = frozenset(
         "ListPipeds",
         "GetControlPlane",
         "ListEvents",
+        "GetInsights",
     }
 )
 

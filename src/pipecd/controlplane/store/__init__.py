@@ -8,8 +8,9 @@
 
 `update` reads the record, applies `change`, and writes only if the record was not written in between;
 otherwise it retries. If `change` modifies nothing, nothing is written. Each write names its actor, and adds
-a row to the change feed (`store.feed`) and one to the audit log (`store.audit`) in the same transaction. A
-second active deployment of an application raises Conflict.
+a row to the change feed (`store.feed`) and one to the audit log (`store.audit`) in the same transaction, and
+one to the deliveries (`store.deliveries`) if it ends a deployment. A second active deployment of an
+application raises Conflict.
 """
 
 import random
@@ -25,7 +26,7 @@ from google.protobuf.message import Message
 
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.controlplane.settings import StoreSettings
-from pipecd.controlplane.store import audit, tables
+from pipecd.controlplane.store import audit, deliveries, tables
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.feed import Change, Feed
 from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
@@ -198,6 +199,7 @@ class Store:
             connection.execute(_statements(kind.table).insert, row)
         self.feed.add(connection, _change(kind, message))
         _audit(connection, by, at, "create", kind, type(message)(), message)
+        deliveries.add_if_ended(connection, type(message)(), message, at // 1_000_000)
 
     def _try_update(
         self,
@@ -229,6 +231,7 @@ class Store:
             record = Record(message, row.version + 1)
             self.feed.add(connection, _change(kind, message, detail))
             _audit(connection, by, at, "update", kind, before, message)
+            deliveries.add_if_ended(connection, before, message, at // 1_000_000)
             if (old_piped := kind.piped(before)) != kind.piped(message):
                 project_id = kind.project(message)
                 moved = Change(kind=kind.name, project_id=project_id, piped_id=old_piped, id=id)

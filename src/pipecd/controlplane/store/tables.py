@@ -105,6 +105,36 @@ api_keys = _record("api_keys", _text("name"), indexes=(("project_id", "touched",
 chains = _record("chains", _number("status"), indexes=(("project_id", "touched", "id"), ("status", "id")))
 traces = _record("traces", _key("commit_hash"), indexes=(("project_id", "touched", "id"),))
 
+#: One row for each deployment that ended, written with it; see `store.deliveries`. Rows are never changed.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("seq", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("deployment_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("application_id", sa.String(64), nullable=False),
+    #: Name of the kind, such as `TERRAFORM`.
+    sa.Column("kind_name", sa.Text, nullable=False),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("status", sa.BigInteger, nullable=False),
+    #: 1 if it failed after it had changed something.
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    #: Epoch seconds, as those below.
+    sa.Column("completed_at", sa.BigInteger, nullable=False),
+    #: The measurements of `model.delivery.Delivery`, in seconds.
+    sa.Column("lead", sa.BigInteger, nullable=True),
+    sa.Column("restore", sa.BigInteger, nullable=True),
+    sa.Column("undone_at", sa.BigInteger, nullable=True),
+    #: `model.delivery.History` after it.
+    sa.Column("commit_at", sa.BigInteger, nullable=False),
+    sa.Column("succeeded_at", sa.BigInteger, nullable=False),
+    sa.Column("waiting_since", sa.BigInteger, nullable=False),
+    sa.Column("failing_since", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index("ix_deliveries_project_id_seq", deliveries.c.project_id, deliveries.c.seq)
+sa.Index("ix_deliveries_application_id_seq", deliveries.c.application_id, deliveries.c.seq)
+
 #: Metadata of records: small values that are replaced as a whole, such as the last report of an agent.
 facts = sa.Table(
     "facts",
