@@ -17,7 +17,7 @@ FILES = {
     "run": ("--extra", "quickstart"),
     "kubernetes": ("--extra", "quickstart", "--extra", "kubernetes"),
     "gcp": ("--extra", "gcp"),
-    "agent": ("--extra", "aws", "--extra", "gcp", "--extra", "kubernetes"),
+    "agent": ("--extra", "apprise", "--extra", "aws", "--extra", "gcp", "--extra", "kubernetes"),
     "agent-terraform": ("--extra", "aws", "--extra", "gcp", "--extra", "kubernetes", "--extra", "terraform"),
     "server": ("--extra", "postgres"),
     "aws": ("--extra", "aws-emulator"),

@@ -151,7 +151,7 @@ ERRORS = [
     ("routes: [{receiver: r, events: [DEPLOYMENT_SUCCEDED]}]", "did you mean DEPLOYMENT_SUCCEEDED?"),
     ("routes: [{receiver: r, ignoreGroups: [DEPLOY]}]", "there is no group 'DEPLOY'"),
     ("routes: [{receiver: other}]", "there is no receiver 'other'"),
-    ("routes: []", "", "{name: r}", "exactly one of slack and webhook"),
+    ("routes: []", "", "{name: r}", "exactly one of slack, webhook, email and apprise"),
     ("routes: []", "", "{name: r, slack: {oauthTokenFile: f}}", "channelID is required"),
     ("routes: []", "", "{name: r, slack: {hookURL: u, oauthToken: t}}", "exactly one of hookURL"),
     ("routes: []", "", "{name: r, webhook: {url: 'ftp://a'}}", "url must begin with https://"),

@@ -5,9 +5,11 @@ import binascii
 import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
+from email.headerregistry import Address, HeaderRegistry
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -293,6 +295,69 @@ class Webhook(LenientModel):
         return self
 
 
+class Email(LenientModel):
+    host: str = Field(min_length=1)
+    """Host name of the SMTP server."""
+    port: int = Field(0, ge=0, le=65535)
+    """Port of the server. Default: 587, 465 or 25, as `security` is `starttls`, `tls` or `none`."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is encrypted. `none` is for servers on the same machine."""
+    username: str = ""
+    """User name of the login. Empty: no login."""
+    password_file: str = ""
+    """Path of a file that contains the password of the login."""
+    from_: str = Field(alias="from")
+    """Sender, such as `PipeCD <pipecd@example.com>`."""
+    to: Sequence[str] = Field(min_length=1, max_length=100)
+    """Recipients."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if bool(self.username) != bool(self.password_file):
+            raise ValueError("username and passwordFile must be given together")
+        if self.username and self.security == "none":
+            raise ValueError("security: none would send the password unencrypted")
+        for text in (self.from_, *self.to):
+            _email_address(text)
+        return self
+
+    @property
+    def port_number(self) -> int:
+        return self.port or {"starttls": 587, "tls": 465, "none": 25}[self.security]
+
+    @property
+    def sender(self) -> Address:
+        return _email_address(self.from_)
+
+    @property
+    def recipients(self) -> Sequence[Address]:
+        return [_email_address(text) for text in self.to]
+
+
+def _email_address(text: str) -> Address:
+    """An address such as `PipeCD <pipecd@example.com>`. Raises ValueError."""
+    addresses: Sequence[Address] = ()
+    # The parser raises IndexError for some texts.
+    with suppress(ValueError, IndexError):
+        addresses = cast(Any, HeaderRegistry()("To", text)).addresses if text.isprintable() else ()
+    if len(addresses) != 1 or not addresses[0].domain or not addresses[0].username:
+        raise ValueError(f"{text!r} is not an e-mail address")
+    return addresses[0]
+
+
+class Apprise(LenientModel):
+    urls: Sequence[str] = ()
+    """Addresses of services, as the library apprise defines them, such as `ntfy://topic`."""
+    urls_file: str = ""
+    """Path of a file with such addresses, one a line, instead of `urls`."""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if bool(self.urls) == bool(self.urls_file):
+            raise ValueError("exactly one of urls and urlsFile must be given")
+        return self
+
+
 class Receiver(LenientModel):
     name: str = Field(min_length=1)
     """Unique name of the receiver; routes refer to it."""
@@ -300,11 +365,15 @@ class Receiver(LenientModel):
     """Send messages to Slack."""
     webhook: Webhook | None = None
     """Send events to an HTTP server."""
+    email: Email | None = None
+    """Send e-mails. Not in PipeCD."""
+    apprise: Apprise | None = None
+    """Send messages to other services by the library apprise. Not in PipeCD."""
 
     @model_validator(mode="after")
     def _one_destination(self) -> Self:
-        if (self.slack is None) == (self.webhook is None):
-            raise ValueError("exactly one of slack and webhook must be given")
+        if sum(each is not None for each in (self.slack, self.webhook, self.email, self.apprise)) != 1:
+            raise ValueError("exactly one of slack, webhook, email and apprise must be given")
         return self
 
 
@@ -536,7 +605,13 @@ def _find_secrets(value: Any) -> list[str]:
         return [secret for item in value for secret in _find_secrets(item)]
     if not isinstance(value, Mapping):
         return []
-    direct = [item for key, item in value.items() if isinstance(item, str) and _is_secret(str(key))]
+    direct = [
+        item
+        for key, values in value.items()
+        if _is_secret(str(key))
+        for item in (values if isinstance(values, list) else [values])
+        if isinstance(item, str)
+    ]
     paths = {item for key, item in value.items() if str(key).lower().endswith("file")}
     return [item for item in direct if item not in paths] + [
         secret for item in value.values() for secret in _find_secrets(item)
@@ -561,4 +636,4 @@ def _mask(value: Any) -> Any:
 
 def _is_secret(key: str) -> bool:
     name = key.lower()
-    return name not in _NOT_SECRET and any(word in name for word in _SECRET_WORDS)
+    return name not in _NOT_SECRET and (name == "urls" or any(word in name for word in _SECRET_WORDS))

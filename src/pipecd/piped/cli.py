@@ -28,6 +28,7 @@ from pipecd.config.flags import (
 from pipecd.config.sources import read
 from pipecd.piped import run
 from pipecd.piped.default_provider import with_default_provider
+from pipecd.piped.notify.configured import check_receivers
 from pipecd.piped.options import Options
 from pipecd.piped.platform_availability import check_provider_configs
 from pipecd.piped.unsupported_config import log_keys_without_effect
@@ -104,6 +105,7 @@ def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
     spec = config.decode_spec(document)
     spec = with_default_provider(spec, flags["enable_default_kubernetes_cloud_provider"])
     check_provider_configs(spec, document)
+    check_receivers(spec, document)
     log_keys_without_effect(spec, document)
     home = flags["home_dir"] or Path.home() / ".piped"
     return spec, Options(

@@ -5,12 +5,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pipecd.clock import Clock
+from pipecd.config.document import Document
 from pipecd.config.piped import PipedSpec, Receiver
 from pipecd.model.notification import NotificationEvent
 from pipecd.piped.notify.message import Message, message_of
 from pipecd.piped.notify.outbox import Outbox
 from pipecd.piped.notify.pipecd_json import pipecd_json
 from pipecd.piped.notify.receivers import Receivers, Send
+from pipecd.piped.notify.sinks.apprise import open_apprise, open_service
+from pipecd.piped.notify.sinks.email import open_email
 from pipecd.piped.notify.sinks.slack import open_slack
 from pipecd.piped.notify.sinks.webhook import open_webhook
 from pipecd.piped.settings import NotifierSettings
@@ -55,7 +58,24 @@ def _open(receiver: Receiver, outbox: Outbox, add_secret: Callable[[str], None],
         slack = open_slack(receiver.name, receiver.slack, outbox)
         add_secret(slack.token)
         return slack
+    if receiver.email:
+        email = open_email(receiver.email)
+        add_secret(email.password)
+        return email
+    if receiver.apprise:
+        apprise = open_apprise(receiver.apprise)
+        for url in apprise.urls:
+            add_secret(url)
+        return apprise
     assert receiver.webhook
     webhook = open_webhook(receiver.webhook, clock)
     add_secret(webhook.value)
     return webhook
+
+
+def check_receivers(spec: PipedSpec, document: Document) -> None:
+    """Raises ConfigError for a wrong address of `apprise`. `spec` was decoded from `document`."""
+    for index, receiver in enumerate(spec.notifications.receivers):
+        for number, url in enumerate(receiver.apprise.urls if receiver.apprise else ()):
+            path = ("spec", "notifications", "receivers", index, "apprise", "urls", number)
+            open_service(url, document.place(path))
