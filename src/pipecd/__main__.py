@@ -28,6 +28,7 @@ LAUNCHER = ("pipecd.launcher.cli:command", "Run the agent in its desired version
         "piped": PIPED,
         "launcher": LAUNCHER,
         "pipectl": ("pipecd.pipectl:command", "Command-line client for people and CI."),
+        "import": ("pipecd.controlplane.moving.cli:command", "Import the records of PipeCD's control plane."),
         "hash-password": ("pipecd.controlplane.cli:hash_password_command", "Hash a password for a project."),
         "version": VERSION,
     },

@@ -93,15 +93,19 @@ class Store:
             raise NotFound(f"{KINDS[kind].name} {id} does not exist")
         return Record(kind.FromString(rows[0].data), rows[0].version)
 
-    async def create(self, *messages: Message, by: Actor) -> None:
+    async def create(
+        self, *messages: Message, by: Actor, touched: Callable[[Message], int] | None = None
+    ) -> None:
         """Create all records or none.
 
+        `touched` returns when an imported record was last written (epoch seconds), which orders lists.
         Raises AlreadyExists if an ID exists, Conflict for an application's second active deployment.
         """
 
         def create(connection: Connection) -> None:
             for message in messages:
-                self._insert(connection, message, by)
+                written_at = touched(message) * 1_000_000 if touched else None
+                self._insert(connection, message, by, written_at)
 
         await self._write(create, *{type(message) for message in messages})
 
@@ -192,9 +196,11 @@ class Store:
         self.write_counts.update(kinds)
         return await self.feed.write(function, lambda: self.write_counts.update(kinds))
 
-    def _insert(self, connection: Connection, message: Message, by: Actor) -> None:
+    def _insert(
+        self, connection: Connection, message: Message, by: Actor, written_at: int | None = None
+    ) -> None:
         kind, at = KINDS[type(message)], self._microseconds()
-        row = {**_row(kind, message, at), "id": _id(message), "version": 1}
+        row = {**_row(kind, message, written_at or at), "id": _id(message), "version": 1}
         with _constraint_errors(kind, message):
             connection.execute(_statements(kind.table).insert, row)
         self.feed.add(connection, _change(kind, message))

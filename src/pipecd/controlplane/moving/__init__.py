@@ -1,0 +1,1 @@
+"""`pipecd import`: records of PipeCD's control plane become records of this one."""

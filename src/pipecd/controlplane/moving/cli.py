@@ -1,0 +1,73 @@
+"""`pipecd import`. Imported only when it runs."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pipecd.config import controlplane as config
+from pipecd.config.controlplane import database_url
+from pipecd.config.named_file import read_named_file
+from pipecd.controlplane.moving import mysql, records
+from pipecd.controlplane.store import Store
+from pipecd.model.actor import Actor, ActorKind
+from pipecd.printable import printable
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+ACTOR = Actor(kind=ActorKind.OPERATOR, id="operator", name="operator", action="import")
+
+
+@click.command("import")
+@click.option("--config-file", type=_FILE, required=True, help="Configuration file of this control plane.")
+@click.option(
+    "--from-config-file",
+    type=_FILE,
+    required=True,
+    help="Configuration file of PipeCD's control plane, whose datastore is MYSQL.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask about roles with label conditions.")
+def command(config_file: Path, from_config_file: Path, yes: bool) -> None:
+    """Import projects, agents, keys, applications, deployments and events of PipeCD's control plane.
+
+    Stop PipeCD's control plane first. Agents and keys go on working at this one. The command can be repeated:
+    records that exist are not changed.
+    """
+    spec = config.load(read_named_file(str(config_file), "--config-file"), str(config_file))
+    text = read_named_file(str(from_config_file), "--from-config-file")
+    address = mysql.read_address(text, str(from_config_file))
+    with mysql.connected(address) as source:
+        conditions = list(records.label_conditions(source))
+        if conditions and not yes:
+            _confirm(conditions)
+        result = asyncio.run(_import(database_url(spec), source))
+    for table in records.TABLES:
+        click.echo(
+            f"{table:<16} {result.imported[table]:>7} imported, {result.existing[table]} existed already"
+            + (f", {result.failed[table]} failed" if result.failed[table] else "")
+        )
+    for problem in result.problems:
+        click.echo(printable(problem), err=True)
+    if result.failed:
+        raise SystemExit(1)
+
+
+def _confirm(conditions: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+    click.echo(
+        "These roles have label conditions. PipeCD stores them without effect; this control plane obeys them,"
+        " so people with only these roles will see less than before:"
+    )
+    for project, role, labels in conditions:
+        click.echo(printable(f"  {project}: {role}: {', '.join(labels)}"))
+    click.confirm("Import them as they are?", abort=True)
+
+
+async def _import(url: str, source: mysql.Source) -> records.Result:
+    result = records.Result()
+    store = await Store.open(url)
+    try:
+        for table in records.TABLES:
+            await records.import_table(store, source, table, result, by=ACTOR)
+    finally:
+        await store.close()
+    return result

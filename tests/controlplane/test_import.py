@@ -1,0 +1,231 @@
+"""`pipecd import` from a database as PipeCD's control plane writes it, here in MariaDB."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import bcrypt
+import pymysql
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from google.protobuf.message import Message
+from grpc import aio
+
+from pipecd import proto_json
+from pipecd.controlplane.moving import mysql
+from pipecd.controlplane.moving.cli import command
+from pipecd.errors import ConfigError, Temporary
+from pipecd.schema.agent.deployments_pb2 import ListNotCompletedDeploymentsRequest
+from pipecd.schema.api.applications_pb2 import ListApplicationsRequest
+from pipecd.schema.api.service_pb2_grpc import APIServiceStub
+from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
+from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
+from pipecd.schema.model.event_pb2 import Event
+from pipecd.schema.model.piped_pb2 import Piped, PipedKey
+from pipecd.schema.model.project_pb2 import Project
+from tests.controlplane.server_fixture import PROJECT, control_plane
+from tests.controlplane.test_agents import Agent
+
+TABLES = ("Project", "Piped", "APIKey", "Application", "Deployment", "DeploymentChain", "DeploymentTrace")
+PIPED_KEY, API_KEY = "a-key-of-pipecd", "an-api-key-of-pipecd"
+PIPED_ID, API_KEY_ID = str(uuid4()), str(uuid4())
+
+
+def hashed(key: str) -> str:
+    return bcrypt.hashpw(key.encode(), bcrypt.gensalt(4)).decode()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of a server without records."""
+    program = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("MariaDB is not installed, but CI requires it")
+        pytest.skip("MariaDB is not installed (Debian: apt install mariadb-server)")
+    folder = tmp_path_factory.mktemp("mariadb")
+    data, socket = folder / "data", folder / "s"
+    user = f"--user={'root' if os.geteuid() == 0 else os.environ.get('USER', '')}"
+    install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", user]
+    install += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    subprocess.run(install, check=True, capture_output=True, timeout=300)
+    start = [program, "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking", user]
+    start += [f"--pid-file={folder}/pid", "--innodb-buffer-pool-size=16M", "--skip-log-bin"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(start, stderr=log)
+    ping = ["mariadb-admin", "--no-defaults", f"--socket={socket}", "--user=root", "--wait=120", "ping"]
+    try:
+        subprocess.run(ping, check=True, capture_output=True, timeout=300)
+        yield socket
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def database(server: Path) -> Iterator[Any]:
+    """A connection to a new database with PipeCD's tables."""
+    name = f"t{uuid4().hex}"
+    connection = pymysql.connect(unix_socket=str(server), user="root", autocommit=True, charset="utf8mb4")
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        connection.select_db(name)
+        for table in (*TABLES, "Event"):
+            cursor.execute(f"CREATE TABLE {table} (Id BINARY(16) PRIMARY KEY, Data JSON NOT NULL)")
+        connection.name = name
+        yield connection
+        cursor.execute(f"DROP DATABASE {name}")
+
+
+def add(database: Any, message: Message | str, table: str = "") -> None:
+    text = message if isinstance(message, str) else proto_json.dumps(message)
+    id = getattr(message, "id", "")
+    key = UUID(id).bytes if len(id) == 36 else uuid4().bytes
+    name = table or type(message).__name__
+    with database.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {name} (Id, Data) VALUES (%s, %s)", (key, text))
+
+
+def fill(database: Any, deployments: int = 3) -> None:
+    add(database, Project(id="moved", desc="Über uns"))
+    add(
+        database, Piped(id=PIPED_ID, name="home", project_id=PROJECT, keys=[PipedKey(hash=hashed(PIPED_KEY))])
+    )
+    add(
+        database,
+        APIKey(id=API_KEY_ID, name="ci", project_id=PROJECT, key_hash=hashed(f"{API_KEY_ID}.{API_KEY}")),
+    )
+    add(database, Application(id="a1", name="shop", project_id=PROJECT, piped_id=PIPED_ID, updated_at=7))
+    for number in range(deployments):
+        add(
+            database,
+            Deployment(
+                id=f"d{number}",
+                application_id="a1",
+                project_id=PROJECT,
+                piped_id=PIPED_ID,
+                status=DeploymentStatus.DEPLOYMENT_SUCCESS,
+                created_at=1,
+                updated_at=1000 + number * 7 % deployments,
+            ),
+        )
+    add(database, Event(id="e1", name="image", data="v1", project_id=PROJECT, created_at=1))
+
+
+def run(folder: Path, server: Path, database: Any, *options: str, text: str = "") -> Result:
+    own, theirs = folder / "control-plane.yaml", folder / "pipecd.yaml"
+    datastore = {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}}
+    header = {"apiVersion": "pipecd.dev/v1beta1", "kind": "ControlPlane"}
+    own.write_text(yaml.safe_dump({**header, "spec": {"datastore": datastore}}))
+    config = {"url": f"root@unix({server})", "database": database.name}
+    theirs.write_text(yaml.safe_dump({**header, "spec": {"datastore": {"type": "MYSQL", "config": config}}}))
+    arguments = [f"--config-file={own}", f"--from-config-file={theirs}", *options]
+    return CliRunner().invoke(command, arguments, input=text)
+
+
+async def test_agents_and_keys_go_on_working_after_an_import(
+    tmp_path: Path, server: Path, database: Any
+) -> None:
+    fill(database, deployments=mysql.BATCH + 20)
+    result = await asyncio.to_thread(run, tmp_path, server, database)
+    assert result.exit_code == 0, result.output
+    assert f"Deployment           {mysql.BATCH + 20} imported, 0 existed already" in result.output
+    again = await asyncio.to_thread(run, tmp_path, server, database)
+    assert again.exit_code == 0
+    assert f"0 imported, {mysql.BATCH + 20} existed already" in again.output
+    async with control_plane(tmp_path) as plane, aio.insecure_channel(plane.address) as channel:
+        agent = Agent(channel, PIPED_ID, PIPED_KEY)
+        assert await agent.code("ListNotCompletedDeployments", ListNotCompletedDeploymentsRequest()) == "OK"
+        api = APIServiceStub(channel)  # type: ignore[no-untyped-call]
+        metadata = [("authorization", f"API-KEY {API_KEY_ID}.{API_KEY}")]
+        listed = await api.ListApplications(ListApplicationsRequest(), metadata=metadata)
+        assert [application.name for application in listed.applications] == ["shop"]
+        page = await plane.console.call("ListDeployments", page_size=20)
+        times = [deployment.updated_at for deployment in page.deployments]
+        assert times == sorted(times, reverse=True) and len(set(times)) > 1, "the order is that of PipeCD"
+        project = await plane.server.services.projects.get("moved")
+        assert project.desc == "Über uns"
+
+
+def test_a_record_that_cannot_be_imported_is_named_and_stops_no_other(
+    tmp_path: Path, server: Path, database: Any
+) -> None:
+    fill(database)
+    for id in ("d-a", "d-b"):
+        running = Deployment(
+            id=id, application_id="a1", project_id=PROJECT, status=DeploymentStatus.DEPLOYMENT_RUNNING
+        )
+        add(database, running)
+    add(database, '{"id": "x", "name": ["\\u001b[31m"]}', "Application")
+    add(database, '{"name": "without"}', "Application")
+    result = run(tmp_path, server, database)
+    assert result.exit_code == 1
+    assert "Deployment             4 imported, 0 existed already, 1 failed" in result.output
+    assert "already has another active deployment" in result.output
+    assert "Application            1 imported, 0 existed already, 2 failed" in result.output
+    assert "Application: a record has no id" in result.output
+    assert "\x1b" not in result.output
+
+
+def test_roles_with_label_conditions_are_asked_about(tmp_path: Path, server: Path, database: Any) -> None:
+    resource = ProjectRBACResource(type=ProjectRBACResource.APPLICATION, labels={"env": "dev"})
+    role = ProjectRBACRole(name="DevOnly", policies=[ProjectRBACPolicy(resources=[resource])])
+    add(database, Project(id="moved", rbac_roles=[role]))
+    refused = run(tmp_path, server, database, text="n\n")
+    assert refused.exit_code == 1
+    assert "moved: DevOnly: env:dev" in refused.output
+    assert not (tmp_path / "pipecd.db").exists()
+    assert run(tmp_path, server, database, "--yes").exit_code == 0
+
+
+def test_a_missing_table_is_one_sentence(tmp_path: Path, server: Path, database: Any) -> None:
+    with database.cursor() as cursor:
+        cursor.execute("DROP TABLE Piped")
+    result = run(tmp_path, server, database)
+    assert "PipeCD's database refused a query" in str(result.exception)
+    assert "Piped" in str(result.exception)
+
+
+CONFIG = """\
+apiVersion: pipecd.dev/v1beta1
+kind: ControlPlane
+spec:
+  datastore:
+    type: {type}
+    config: {{url: "{url}", database: pipecd}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("root:pass@tcp(db:3307)", ("db", 3307, "", "root", "pass")),
+        ("root:p@ss:w@tcp(db)", ("db", 3306, "", "root", "p@ss:w")),
+        ("tcp([::1]:3306)", ("::1", 3306, "", "", "")),
+        ("root@unix(/run/s)", ("127.0.0.1", 3306, "/run/s", "root", "")),
+        ("root:test@", ("127.0.0.1", 3306, "", "root", "test")),
+    ],
+)
+def test_addresses_are_those_of_gos_driver(url: str, expected: tuple[Any, ...]) -> None:
+    address = mysql.read_address(CONFIG.format(type="MYSQL", url=url), "pipecd.yaml")
+    assert (address.host, address.port, address.socket, address.user, address.password) == expected
+
+
+def test_wrong_sources_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not from FIRESTORE"):
+        mysql.read_address(CONFIG.format(type="FIRESTORE", url="x"), "pipecd.yaml")
+    with pytest.raises(ConfigError, match="none of MySQL") as raised:
+        mysql.read_address(CONFIG.format(type="MYSQL", url="https://user:secret@db"), "pipecd.yaml")
+    assert "secret" not in str(raised.value)
+    address = mysql.Address(socket=str(tmp_path / "none"), database="pipecd", password="secret")
+    with pytest.raises(Temporary, match="does not accept the connection") as failed, mysql.connected(address):
+        pass
+    assert "secret" not in str(failed.value)
