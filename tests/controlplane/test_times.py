@@ -257,6 +257,26 @@ async def test_a_job_runs_at_its_interval_and_survives_its_errors(
     assert all(540 <= later - earlier <= 660 for earlier, later in pairwise(runs))
 
 
+async def test_a_change_runs_a_job_that_waits_for_it(services: Services, clock: VirtualClock) -> None:
+    runs: list[float] = []
+
+    async def run(_: Services, by: Actor) -> None:
+        runs.append(clock.monotonic())
+
+    job = Job(name="count", interval=600.0, run=run, wake_on=frozenset({"deployment"}))
+    tasks = [asyncio.create_task(services.store.feed.run()), asyncio.create_task(jobs.run(services, [job]))]
+    await clock.until_sleeping(2)
+    await clock.advance(1.0)
+    for kind, expected in (("application", 1), ("deployment", 2)):
+        await services.store.announce(kind, project_id="p", id="1")
+        for _ in range(20):
+            await clock.until_sleeping(2)
+            await clock.advance(0.1)
+        assert len(runs) == expected, kind
+    for task in tasks:
+        await cancel(task)
+
+
 async def test_a_job_runs_in_one_replica(services: Services, clock: VirtualClock) -> None:
     runs: list[str] = []
 

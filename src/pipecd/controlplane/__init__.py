@@ -188,7 +188,11 @@ async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:
         await stack.enter_async_context(watchdog.watching())
         services = await stack.enter_async_context(open_services(spec, options))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(_cancel, [tasks.create_task(jobs.run(services), name="jobs")])
+        background = [
+            tasks.create_task(services.store.feed.run(), name="change feed"),
+            tasks.create_task(jobs.run(services), name="jobs"),
+        ]
+        stack.callback(_cancel, background)
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
         stack.callback(admin_socket.close)
         await stack.enter_async_context(

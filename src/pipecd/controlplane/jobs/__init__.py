@@ -7,12 +7,14 @@ replica at a time.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
 from prometheus_client import Counter
 
+from pipecd.clock import Clock, timeout
 from pipecd.controlplane.jobs import (
     delete_command_outputs,
     expire_commands,
@@ -21,20 +23,24 @@ from pipecd.controlplane.jobs import (
     update_chains,
 )
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.store.feed import RESYNC, Change
 from pipecd.errors import PipecdError
 from pipecd.model.actor import Actor, ActorKind
 
 log = structlog.get_logger()
+#: Least time from the end of a run to the next one that a change causes (seconds).
+MIN_PAUSE = 0.2
 INTERNAL_ERRORS = Counter("pipecd_job_faults_total", "Job runs that ended with an internal error.", ["job"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """`interval` is in seconds."""
+    """`interval` is in seconds. A change of a record of the kinds `wake_on` runs the job at once."""
 
     name: str
     interval: float
     run: Callable[[Services, Actor], Awaitable[None]]
+    wake_on: frozenset[str] = frozenset()
 
     @property
     def actor(self) -> Actor:
@@ -42,7 +48,12 @@ class Job:
 
 
 JOBS: Sequence[Job] = (
-    Job(name="update-chains", interval=2.0, run=update_chains.run),
+    Job(
+        name="update-chains",
+        interval=20.0,
+        run=update_chains.run,
+        wake_on=frozenset({"deployment", "command", RESYNC.kind}),
+    ),
     Job(name="expire-commands", interval=600.0, run=expire_commands.run),
     Job(name="delete-command-outputs", interval=3600.0, run=delete_command_outputs.run),
     Job(name="settle-events", interval=60.0, run=settle_events.run),
@@ -59,13 +70,30 @@ async def run(services: Services, jobs: Sequence[Job] = JOBS) -> None:
 
 
 async def _run_periodically(services: Services, job: Job, holder: str) -> None:
-    while True:
-        try:
-            if await services.store.leases.acquire(f"job/{job.name}", holder, job.interval * 2 + 30):
-                await job.run(services, job.actor)
-        except PipecdError as error:
-            log.warning("job_failed", job=job.name, error=str(error))
-        except Exception:
-            INTERNAL_ERRORS.labels(job.name).inc()
-            log.exception("job_internal_error", job=job.name)
-        await services.clock.sleep(job.interval * random.uniform(0.9, 1.1))
+    with services.store.feed.subscribe() if job.wake_on else nullcontext() as changes:
+        while True:
+            try:
+                if await services.store.leases.acquire(f"job/{job.name}", holder, job.interval * 2 + 30):
+                    await job.run(services, job.actor)
+            except PipecdError as error:
+                log.warning("job_failed", job=job.name, error=str(error))
+            except Exception:
+                INTERNAL_ERRORS.labels(job.name).inc()
+                log.exception("job_internal_error", job=job.name)
+            await _wait(services.clock, job, changes)
+
+
+async def _wait(clock: Clock, job: Job, changes: asyncio.Queue[Change] | None) -> None:
+    """Until the job is due: after its interval, or when a change wakes it."""
+    interval = job.interval * random.uniform(0.9, 1.1)
+    if changes is None:
+        await clock.sleep(interval)
+        return
+    await clock.sleep(MIN_PAUSE)
+    with suppress(TimeoutError):
+        async with timeout(clock, interval):
+            while (await changes.get()).kind not in job.wake_on:
+                pass
+    # One run serves all changes so far: it reads the records after them.
+    while not changes.empty():
+        changes.get_nowait()

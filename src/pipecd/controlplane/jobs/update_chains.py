@@ -1,4 +1,8 @@
-"""Copies the status of each deployment to the deployment chain it belongs to."""
+"""Copies the status of each deployment to the deployment chain it belongs to.
+
+Runs when a deployment or a command changes; its interval is the safety net. It writes nothing that
+it could not derive again, so a run that was killed is completed by the next one.
+"""
 
 from pipecd.controlplane.records import chains
 from pipecd.controlplane.services import Services

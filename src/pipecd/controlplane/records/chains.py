@@ -32,6 +32,8 @@ Matcher = CreateDeploymentChainRequest.ApplicationMatcher
 
 #: Applications in the later blocks of one chain; each costs a command.
 MAX_NODES = 1_000
+#: Applications that the sentence about a waiting block names.
+_MAX_DESCRIBED = 3
 #: Must never change: another version of the control plane must derive the same ids.
 _NAMESPACE = uuid.UUID("0d6d6a52-54a6-5d36-8f3e-0c1f7b8e3a90")
 
@@ -148,6 +150,30 @@ def check_plannable(chain: DeploymentChain, index: int) -> InChainDeploymentPlan
     return InChainDeploymentPlannableResponse(plannable=plannable)
 
 
+def describe_wait(chain: DeploymentChain, index: int) -> str:
+    """What block `index` waits for: the first block before it that has not finished. Empty if for nothing."""
+    for number, block in enumerate(chain.blocks[:index]):
+        if block.status in _FINAL:
+            continue
+        open_nodes = [
+            node
+            for node in block.nodes
+            if not node.deployment_ref.deployment_id or not Status(node.deployment_ref.status).final
+        ]
+        described = [_describe_node(node) for node in open_nodes[:_MAX_DESCRIBED]]
+        more = len(open_nodes) - len(described)
+        described += [f"{more} more"] if more > 0 else []
+        return f"waits for block {number} of the deployment chain: {', '.join(described)}"
+    return ""
+
+
+def _describe_node(node: ChainNode) -> str:
+    name, ref = node.application_ref.application_name, node.deployment_ref
+    if not ref.deployment_id:
+        return f"{name} (its deployment is not created yet)"
+    return f"{name} ({Status(ref.status).name.lower().replace('_', ' ')}, deployment {ref.deployment_id})"
+
+
 def update_statuses(
     chain: DeploymentChain, deployments: Iterable[Deployment], commands: Mapping[str, Command], now: int
 ) -> None:
@@ -173,6 +199,12 @@ def update_statuses(
             for node in block.nodes:
                 if not node.HasField("deployment_ref"):
                     _cancel(node, "another deployment of the chain did not succeed")
+    for index, block in enumerate(chain.blocks):
+        waits_for = describe_wait(chain, index)
+        for node in block.nodes:
+            ref = node.deployment_ref
+            if waits_for and ref.deployment_id and ref.status == DeploymentStatus.DEPLOYMENT_PENDING:
+                ref.status_reason = waits_for
     chain.status = _chain_status(chain.blocks)
     if chain.status in _FINAL_CHAIN:
         chain.completed_at = chain.completed_at or now
