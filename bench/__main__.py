@@ -17,6 +17,7 @@ BENCHMARKS = (
     "pages",
     "rpc",
     "writes",
+    "audit",
     "recheck",
     "large",
     "parallel",

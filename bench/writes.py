@@ -1,4 +1,7 @@
-"""Writes a second of the control plane's store, each with its audit row, by 16 concurrent callers."""
+"""Writes a second of the control plane's store, each with its audit row, by 16 concurrent callers.
+
+The job that adds rows to the hash chain runs meanwhile, as in a server.
+"""
 
 import asyncio
 import tempfile
@@ -7,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench.figures import report_value
-from pipecd.controlplane.store import Store
+from pipecd.controlplane.store import Store, audit_chain
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
@@ -35,16 +38,19 @@ async def run(folder: Path) -> None:
 async def _measure(name: str, url: str) -> None:
     store = await Store.open(url)
     await asyncio.gather(*(store.create(_deployment(f"d{n}"), by=AGENT) for n in range(CALLERS)))
-    updates = await _count(lambda caller, turn: _report_stage(store, f"d{caller}", turn))
+    updates = await _count(store, lambda caller, turn: _report_stage(store, f"d{caller}", turn))
     report_value(f"{name}: stage reports stored ({CALLERS} at a time)", updates / SECONDS, "/s")
-    created = await _count(lambda caller, turn: store.create(_deployment(f"{caller}-{turn}"), by=AGENT))
+    created = await _count(
+        store, lambda caller, turn: store.create(_deployment(f"{caller}-{turn}"), by=AGENT)
+    )
     report_value(f"{name}: deployments created ({CALLERS} at a time)", created / SECONDS, "/s")
     await store.close()
 
 
-async def _count(write: Callable[[int, int], Awaitable[object]]) -> int:
+async def _count(store: Store, write: Callable[[int, int], Awaitable[object]]) -> int:
     """How many writes end within `SECONDS`."""
     until = time.monotonic() + SECONDS
+    sealing = asyncio.create_task(_seal_every_second(store))
 
     async def call(caller: int) -> int:
         turn = 0
@@ -53,7 +59,17 @@ async def _count(write: Callable[[int, int], Awaitable[object]]) -> int:
             turn += 1
         return turn
 
-    return sum(await asyncio.gather(*(call(caller) for caller in range(CALLERS))))
+    try:
+        return sum(await asyncio.gather(*(call(caller) for caller in range(CALLERS))))
+    finally:
+        sealing.cancel()
+        await asyncio.wait([sealing])
+
+
+async def _seal_every_second(store: Store) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        await audit_chain.seal(store.database)
 
 
 async def _report_stage(store: Store, id: str, turn: int) -> None:

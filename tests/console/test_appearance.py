@@ -22,7 +22,15 @@ from tests.eventually import eventually
 from tests.world import World, world
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
-PAGES = ("/applications", "/applications/add", "/deployments", "/attention", "/pipeds", "/api-keys")
+PAGES = (
+    "/applications",
+    "/applications/add",
+    "/deployments",
+    "/attention",
+    "/pipeds",
+    "/api-keys",
+    "/audit-log",
+)
 REMOTE = "http://127.0.0.1:8081/demo.git"
 AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 #: What axe-core finds on the page: the rule, and the first element that breaks it.

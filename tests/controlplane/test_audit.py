@@ -1,7 +1,7 @@
 """Invariant 18 through every door: each call that changes something leaves a row that names its caller."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey
 from pipecd.controlplane.rpc.table import methods
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import tables
-from pipecd.model.access import ADMIN
+from pipecd.model.access import ADMIN, VIEWER
+from pipecd.model.audit_sentence import SENTENCES
 from pipecd.schema.model import piped_pb2
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.command_pb2 import Command
@@ -36,11 +37,12 @@ from tests.controlplane.server_fixture import (
     spec,
 )
 from tests.controlplane.writing_calls import NOT_AUDITED, REPOSITORY, TEAM, WRITES, records
+from tests.eventually import eventually
 
 #: Calls that this control plane refuses.
 UNSUPPORTED = {"WebService/UpdateProjectSSOConfig"}
 #: Words with which the names of calls begin that only read.
-READING = ("Get", "List", "InChain", "Encrypt", "GenerateApplicationSealedSecret", "Page", "See")
+READING = ("Get", "List", "InChain", "Encrypt", "GenerateApplicationSealedSecret", "Page", "See", "Verify")
 
 
 def key_of(method: Method) -> str:
@@ -135,6 +137,7 @@ async def team(plane: ControlPlane) -> AsyncIterator[Team]:
 async def test_every_writing_call_leaves_a_row_with_its_caller(team: Team) -> None:
     for key, expected in WRITES.items():
         method = METHODS[key]
+        assert method.name in SENTENCES, "add a sentence to model/audit_sentence.py"
         before = (await last_row(team.services)).seq
         await team.call(method, dict(expected.fields))
         added = await rows(team.services, before)
@@ -172,7 +175,7 @@ async def test_every_call_writes_reads_or_is_known_not_to_be_audited(team: Team)
             except aio.AioRpcError as error:
                 assert error.code() is not grpc.StatusCode.INTERNAL, (method.path, error.details())
     assert answered > 20
-    assert await rows(team.services, before) == []
+    assert [row for row in await rows(team.services, before) if row.operation != "refuse"] == []
 
 
 def has_application(method: Method) -> bool:
@@ -267,3 +270,83 @@ async def test_a_forwarded_address_is_believed_only_from_a_trusted_proxy(
         plane.console.http.headers["x-forwarded-for"] = forwarded
         await plane.register_piped()
         assert (await last_row(team.services)).address == expected
+
+
+async def test_the_log_is_read_and_verified_by_administrators(team: Team) -> None:
+    """By people whose roles allow it, and by API keys with the role ADMIN; of their own project only."""
+    services = team.services
+    await team.call(METHODS["WebService/DisableAPIKey"], {"id": "old-key"})
+    verified = await team.call(METHODS["ConsoleService/VerifyAudit"], {})
+    assert verified.completed and not verified.broken_reason  # type: ignore[attr-defined]
+    entries = (await team.call(METHODS["ConsoleService/ListAudit"], {"page_size": 1})).entries  # type: ignore[attr-defined]
+    (entry,) = entries
+    assert (entry.actor_name, entry.address, entry.summary) == ("ann", "127.0.0.1", "disabled API key old")
+    changes = {change.path: (change.HasField("before"), change.after) for change in entry.changes}
+    assert changes["disabled"] == (False, "true")
+    everything = await team.call(
+        METHODS["ConsoleService/ListAudit"], {"page_size": 200, "with_content": True}
+    )
+    assert {json.loads(entry.content)["project_id"] for entry in everything.entries} == {TEAM}  # type: ignore[attr-defined]
+    assert verified.head_position == entry.position  # type: ignore[attr-defined]
+    known = {"known_position": entry.position, "known_hash": entry.hash}
+    await team.call(METHODS["ConsoleService/VerifyAudit"], known)
+    with pytest.raises(aio.AioRpcError, match="another hash"):
+        await team.call(METHODS["ConsoleService/VerifyAudit"], known | {"known_hash": b"0"})
+    for role in (APIKey.READ_WRITE, APIKey.ADMIN):
+        await services.store.update(
+            APIKey, team.key_id, lambda key, r=role: setattr(key, "role", r), by=TESTER
+        )  # type: ignore[misc]
+        for name in ("ListAudit", "VerifyAudit"):
+            if role == APIKey.ADMIN:
+                await team.call(METHODS[f"ProgramService/{name}"], {})
+                continue
+            with pytest.raises(aio.AioRpcError, match="needs the role ADMIN"):
+                await team.call(METHODS[f"ProgramService/{name}"], {})
+    team.credentials[Session] = (
+        "cookie",
+        f"{COOKIE}={services.sessions.issue(Session(project_id=TEAM, username='vic', roles=(VIEWER,)))}",
+    )
+    with pytest.raises(aio.AioRpcError, match="AUDIT_LOG"):
+        await team.call(METHODS["ConsoleService/ListAudit"], {})
+
+
+async def refusals_of(services: Services, project_id: str, count: int) -> list[tuple[str, str, str, str]]:
+    """Wait for so many rows about refusals."""
+
+    async def found() -> list[Any]:
+        refused = [row for row in await rows(services) if row.operation == "refuse"]
+        return [row for row in refused if row.project_id == project_id]
+
+    await eventually(lambda: has(found, count))
+    return [
+        (row.actor_kind, row.actor_id, row.action.rpartition("/")[2], json.loads(row.after)["reason"])
+        for row in await found()
+    ]
+
+
+async def has(load: Callable[[], Awaitable[Sequence[Any]]], count: int) -> bool:
+    return len(await load()) == count
+
+
+async def test_refused_calls_and_sign_ins_leave_one_row_for_each_caller_and_reason(team: Team) -> None:
+    services = team.services
+    viewer = services.sessions.issue(Session(project_id=TEAM, username="vic", roles=(VIEWER,)))
+    secret = team.credentials[ApiKey][1].rpartition(".")[2]
+    team.credentials[Session] = ("cookie", f"{COOKIE}={viewer}")
+    team.credentials[ApiKey] = ("authorization", f"API-KEY {team.key_id}.wrong")
+    team.credentials[PipedKey] = ("authorization", f"PIPED-TOKEN {TEAM},home,wrong")
+    for _ in range(3):
+        for key in ("WebService/DisableAPIKey", "APIService/SyncApplication", "PipedService/ReportStat"):
+            with pytest.raises(aio.AioRpcError):
+                await team.call(METHODS[key], {})
+        form = {"project": PROJECT, "username": "eve", "password": "wrong"}
+        await team.plane.console.http.post(f"{team.plane.url}/auth/login/static", data=form)
+    refused = await refusals_of(services, TEAM, 3)
+    assert [row[:3] for row in refused] == [
+        ("person", "vic", "DisableAPIKey"),
+        ("api_key", team.key_id, "SyncApplication"),
+        ("piped", "home", "ReportStat"),
+    ]
+    assert "vic may not UPDATE API_KEY" in refused[0][3]
+    assert secret not in str(refused) and "wrong" not in refused[2][0]
+    assert [row[:3] for row in await refusals_of(services, PROJECT, 1)] == [("person", "eve", "sign-in")]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -661,3 +662,34 @@ async def test_delivery_figures_are_shown_as_table_csv_and_json(
     assert (as_json["total"]["deployments"], int(as_json["recorded"])) in ((0, 3), ("0", 3))
     wrong = await pipectl("insights", "--time-zone=Nowhere")
     assert wrong.code == 2 and "is not the name of a time zone" in wrong.err
+
+
+async def test_the_audit_log_is_listed_exported_and_verified(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    refused = await pipectl("audit", "list")
+    assert refused.code == 1 and "needs the role ADMIN" in refused.err
+    response = await plane.console.call("GenerateAPIKey", name="auditor", role=APIKey.ADMIN)
+    pipectl.key_file.write_text(response.key)
+    listed = await pipectl("audit", "list", "--people", "--action=RegisterPiped")
+    assert listed.code == 0 and "hello  registered agent home" in listed.out
+    lines = (await pipectl("audit", "export", "--kind=piped")).out.splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["summary"] for entry in entries][:1] == ["registered agent home"]
+    assert entries[0]["after"]["name"] == "home" and entries[0]["actor_name"] == "hello"
+    (event, *_) = (
+        await pipectl("audit", "export", "--format=cloudevents", "--id", piped_id)
+    ).out.splitlines()
+    assert json.loads(event)["type"] == "dev.pipecd.audit.v1.RegisterPiped"
+    verified = await pipectl("audit", "verify")
+    assert "entries are unchanged" in verified.out
+    known = verified.out.splitlines()[-1]
+    assert (await pipectl("audit", "verify", f"--known={known}")).code == 0
+    store = plane.server.services.store
+    for statement in (
+        "DROP TRIGGER audit_is_append_only",
+        "UPDATE audit SET address = 'x' WHERE position = 2",
+    ):
+        await store.database.write(lambda connection, text=statement: connection.execute(sa.text(text)))
+    broken = await pipectl("audit", "verify")
+    assert broken.code == 1 and "entry 2 of the audit log: its content or its hash was changed" in broken.err

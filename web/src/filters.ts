@@ -59,7 +59,7 @@ export function deploymentFilter(params: URLSearchParams): DeploymentFilter {
   };
 }
 
-const FILTER_PARAMS = ["q", "kind", "status", "piped", "label", "state", "application"];
+const FILTER_PARAMS = ["q", "kind", "status", "piped", "label", "state", "application", "by", "object", "change", "from", "to", "actor", "id"];
 
 export function isFiltered(params: URLSearchParams): boolean {
   return FILTER_PARAMS.some((name) => params.has(name));

@@ -39,6 +39,7 @@ export const key = {
   command: (id: string) => ["command", id] as const,
   pipeds: ["pipeds"] as const,
   apiKeys: ["api-keys"] as const,
+  audit: ["audit"] as const,
   suggestions: ["suggestions"] as const,
   quickstart: ["quickstart"] as const,
 };

@@ -174,6 +174,17 @@ class Keys(StrictModel):
     """The longest lifetime of new keys of agents, such as `8760h`; `0s` allows keys that do not expire."""
 
 
+class Audit(StrictModel):
+    retention: Duration = Field(default=timedelta(0), ge=timedelta(0))
+    """Age at which rows of the audit log are deleted, such as `9600h`, at least `24h`; `0s` keeps all."""
+
+    @model_validator(mode="after")
+    def _not_too_short(self) -> Self:
+        if timedelta(0) < self.retention < timedelta(hours=24):
+            raise ValueError("retention is shorter than 24h: write 0s to keep all rows")
+        return self
+
+
 class ControlPlaneSpec(StrictModel):
     address: str = ""
     """Public URL of the console."""
@@ -199,6 +210,8 @@ class ControlPlaneSpec(StrictModel):
     """Git hosts that report pushes. Not in PipeCD."""
     keys: Keys = Keys()
     """Lifetimes of keys. Not in PipeCD."""
+    audit: Audit = Audit()
+    """The audit log. Not in PipeCD."""
     trusted_proxies: Sequence[IPvAnyNetwork] = ()
     """Networks of reverse proxies, such as `10.0.0.0/8`. Not in PipeCD.
 

@@ -22,6 +22,7 @@ from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes
 from pipecd.controlplane.auth.projects import Projects
+from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import Sessions, check_key
 from pipecd.controlplane.http import admin
 from pipecd.controlplane.http.app import application
@@ -116,11 +117,13 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             settings=settings,
             agent_requests=AgentRequests(clock, settings.agent_requests, store, relay),
             insights=Insights(store),
+            refusals=Refusals(store, clock, settings.auth),
             proxies=TrustedProxies(spec.trusted_proxies),
             key_lifetimes=KeyLifetimes(
                 api_key=int(spec.keys.max_api_key_lifetime.total_seconds()),
                 piped_key=int(spec.keys.max_piped_key_lifetime.total_seconds()),
             ),
+            audit_retention=spec.audit.retention.total_seconds(),
             address=spec.address.rstrip("/"),
         )
     finally:
@@ -138,6 +141,7 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
         background = [
             tasks.create_task(services.store.feed.run(), name="change feed"),
             tasks.create_task(services.agent_requests.run(), name="messages of replicas"),
+            tasks.create_task(services.refusals.run(), name="refusals"),
         ]
         if options.with_jobs:
             background.append(tasks.create_task(jobs.run(services), name="jobs"))
@@ -212,6 +216,7 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
             services.sessions,
             services.proxies,
             Throttle(options.clock, options.settings.auth),
+            services.refusals,
             insecure_cookie=options.insecure_cookie,
         ),
         webhooks=Webhooks(secrets, RepositoryNotifier(services.store), services.proxies),

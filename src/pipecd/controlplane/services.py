@@ -8,6 +8,7 @@ from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes, Keys
 from pipecd.controlplane.auth.projects import Projects
+from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import Sessions
 from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.settings import Settings
@@ -28,9 +29,12 @@ class Services:
     settings: Settings
     agent_requests: AgentRequests
     insights: Insights
+    refusals: Refusals
     keys: Keys = field(default_factory=Keys)
     key_lifetimes: KeyLifetimes = field(default_factory=KeyLifetimes)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    #: Age at which rows of the audit log are deleted (seconds); 0 keeps all.
+    audit_retention: float = 0.0
     #: Base URL of the console, without a trailing slash; used in links.
     address: str = ""
 

@@ -111,6 +111,11 @@ class AuthSettings:
     failure_window: float = 300.0
     #: Pairs of address and user that are counted; the least recently failed one is dropped first.
     max_clients: int = 10_000
+    #: Refused calls and sign-ins of one caller for one reason leave one row of the audit log in this time
+    #: (seconds); the next row says how many there were.
+    refusal_window: float = 3600.0
+    #: Rows about refusals of one project in this time; further ones are counted only.
+    max_refusals: int = 200
 
 
 @dataclass(frozen=True, kw_only=True)

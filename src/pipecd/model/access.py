@@ -25,6 +25,8 @@ class Resource(IntEnum):
     INSIGHT = 8
     #: Ours: logs of an application's containers. They have the labels of the application.
     CONTAINER_LOG = 1000
+    #: Ours: the audit log of the project. Of the built-in roles, only Admin has it.
+    AUDIT_LOG = 1001
 
 
 class Action(IntEnum):

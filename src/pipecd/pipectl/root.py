@@ -71,6 +71,15 @@ event = _group(
     "Register events.",
     {"register": ("pipecd.pipectl.events:register", "Register an event, such as a new image.")},
 )
+audit = _group(
+    "audit",
+    "Read and verify the audit log of the project.",
+    {
+        "list": ("pipecd.pipectl.audit:list_command", "List who changed what, newest first."),
+        "export": ("pipecd.pipectl.audit:export", "Write the audit log as JSON lines or CloudEvents."),
+        "verify": ("pipecd.pipectl.audit:verify", "Verify that no entry was changed or removed."),
+    },
+)
 
 
 @click.group(
@@ -85,6 +94,7 @@ event = _group(
         "piped": ("pipecd.pipectl.root:piped", "List, enable and disable agents."),
         "event": ("pipecd.pipectl.root:event", "Register events."),
         "insights": ("pipecd.pipectl.insights:insights", "Show the delivery figures of the project."),
+        "audit": ("pipecd.pipectl.root:audit", "Read and verify the audit log of the project."),
         "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),
         "plan-preview": ("pipecd.pipectl.previews:plan_preview", "Show what a pull request would change."),
         "completion": ("pipecd.pipectl.completion:completion", "Print a completion script for a shell."),

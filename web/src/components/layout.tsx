@@ -2,7 +2,7 @@
 
 import { AppShell, Badge, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconApps, IconBell, IconKey, IconRocket, IconServerBolt } from "../icons";
+import { IconApps, IconBell, IconFileText, IconKey, IconRocket, IconServerBolt } from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
@@ -25,6 +25,7 @@ const NAVIGATION = [
   { to: "/attention", text: "Needs attention", Icon: IconBell },
   { to: "/pipeds", text: "Pipeds", Icon: IconServerBolt },
   { to: "/api-keys", text: "API keys", Icon: IconKey },
+  { to: "/audit-log", text: "Audit log", Icon: IconFileText },
 ];
 
 /** Redirects to the login page unless a user is signed in; the login page redirects back. */

@@ -18,9 +18,11 @@ import { type APIKey, APIKey_Role as Role } from "../schema/model/api_key_pb";
 
 const READ_ONLY = "Read-only";
 const READ_WRITE = "Read and write";
+const ADMIN = "Administrator";
 const ROLE_OPTIONS = [
   { value: String(Role.READ_ONLY), label: READ_ONLY },
   { value: String(Role.READ_WRITE), label: READ_WRITE },
+  { value: String(Role.ADMIN), label: ADMIN },
 ];
 
 export function ApiKeysPage() {
@@ -59,6 +61,10 @@ function oneTimeKey(text: string): OneTimeKey {
   };
 }
 
+function roleName(role: Role): string {
+  return ROLE_OPTIONS.find(({ value }) => value === String(role))?.label ?? READ_ONLY;
+}
+
 function Row({ apiKey }: { apiKey: APIKey }) {
   const dialog = useDialog<"disable">();
   const client = useQueryClient();
@@ -67,7 +73,7 @@ function Row({ apiKey }: { apiKey: APIKey }) {
       <Table.Td>
         <Text fw={600}>{apiKey.name}</Text>
       </Table.Td>
-      <Table.Td data-label="Role">{apiKey.role === Role.READ_WRITE ? READ_WRITE : READ_ONLY}</Table.Td>
+      <Table.Td data-label="Role">{roleName(apiKey.role)}</Table.Td>
       <Table.Td data-label="Created by">{apiKey.creator}</Table.Td>
       <Table.Td className={tableClasses.time} data-label="Created">
         <RelativeTime at={apiKey.createdAt} />

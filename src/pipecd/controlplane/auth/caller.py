@@ -38,6 +38,7 @@ class Program:
     key_id: str
     key_name: str
     may_write: bool
+    may_administer: bool = False
 
     @property
     def name(self) -> str:

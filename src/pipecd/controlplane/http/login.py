@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.projects import Projects
+from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import COOKIE, Session, Sessions
 from pipecd.controlplane.http.client_address import http_client_address
 from pipecd.controlplane.http.throttle import Throttle
@@ -36,12 +37,13 @@ class Login:
         sessions: Sessions,
         proxies: TrustedProxies,
         throttle: Throttle,
+        refusals: Refusals,
         *,
         insecure_cookie: bool,
     ) -> None:
         self._projects, self._sessions, self._proxies = projects, sessions, proxies
         self._secure = not insecure_cookie
-        self._throttle = throttle
+        self._throttle, self._refusals = throttle, refusals
 
     async def static(self, request: Request) -> Response:
         """Sign in the static administrator of a project with user name and password."""
@@ -58,6 +60,11 @@ class Login:
             credential = await self._projects.check_static_admin(project, username, password)
         except Unauthenticated:
             log.warning("sign_in_failed", project=project, username=username, peer=client[0])
+            if await self._projects.exists(project):
+                claimed = Session(project_id=project, username=username, roles=())
+                self._refusals.add(
+                    _actor(claimed, "sign-in", client[0]), "the user name or the password is wrong"
+                )
             return self._reject("The project, the user name or the password is wrong.")
         except PipecdError as error:
             self._throttle.withdraw(client)

@@ -17,8 +17,10 @@ from prometheus_client import Counter
 from pipecd.clock import Clock, timeout
 from pipecd.controlplane.jobs import (
     delete_command_outputs,
+    delete_old_audit_rows,
     expire_commands,
     prune,
+    seal_audit_log,
     settle_events,
     update_chains,
 )
@@ -57,6 +59,8 @@ JOBS: Sequence[Job] = (
     Job(name="expire-commands", interval=600.0, run=expire_commands.run),
     Job(name="delete-command-outputs", interval=3600.0, run=delete_command_outputs.run),
     Job(name="settle-events", interval=60.0, run=settle_events.run),
+    Job(name="delete-old-audit-rows", interval=3600.0, run=delete_old_audit_rows.run),
+    Job(name="seal-audit-log", interval=1.0, run=seal_audit_log.run),
     Job(name="prune", interval=60.0, run=prune.run),
 )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Caller, Person
 from pipecd.controlplane.records import ownership, pins, pipeds, stage_actions, suggestions
-from pipecd.controlplane.rpc import details, insights, watch
+from pipecd.controlplane.rpc import audit, details, insights, watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
@@ -147,4 +147,5 @@ HANDLERS: Mapping[str, Handler] = {
     "GetInsights": insights.get_insights,
     "SeeResource": details.see_resource,
     "FollowContainerLog": details.follow_container_log,
+    **audit.HANDLERS,
 }

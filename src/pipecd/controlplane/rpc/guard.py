@@ -27,13 +27,15 @@ async def authorize(services: Services, method: Method, call: CallMetadata) -> C
     match method.needs:
         case PipedKey():
             return await identity.authenticate_agent(services, call)
-        case ApiKey(writes=writes):
+        case ApiKey() as needs:
             program = await identity.authenticate_program(services, call)
-            _check_role(program, writes)
+            with services.refusals.recording(program.actor):
+                _check_role(program, needs)
             return program
         case Right() as right:
             person = await identity.authenticate_person(services, call)
-            check_right(person, right)
+            with services.refusals.recording(person.actor):
+                check_right(person, right)
             return replace(person, right=(right.resource, right.action))
         case Member():
             return await identity.authenticate_person(services, call)
@@ -42,7 +44,8 @@ async def authorize(services: Services, method: Method, call: CallMetadata) -> C
 async def serve(services: Services, method: Method, caller: Caller, request: Message) -> Message:
     """Serve an authorized unary call."""
     await _check_request(services, method, caller, request)
-    response: Message = await method.handler(services, caller, request)
+    with services.refusals.recording(caller.actor):
+        response: Message = await method.handler(services, caller, request)
     return response
 
 
@@ -62,8 +65,10 @@ async def _check_request(services: Services, method: Method, caller: Caller, req
         await check_lease(services, method, caller)
 
 
-def _check_role(program: Program, writes: bool) -> None:
-    if writes and not program.may_write:
+def _check_role(program: Program, needs: ApiKey) -> None:
+    if needs.administers and not program.may_administer:
+        raise PermissionDenied(f"API key {program.key_name} needs the role ADMIN for this")
+    if needs.writes and not program.may_write:
         raise PermissionDenied(f"API key {program.key_name} is read-only; use a key with the role READ_WRITE")
 
 

@@ -47,14 +47,16 @@ async def authenticate_agent(services: Services, call: CallMetadata) -> Agent:
         ) from None
     if piped.project_id != project_id or not await services.projects.exists(project_id):
         raise Unauthenticated(f"piped {piped_id} does not belong to project {project_id}")
-    key_hash = await services.keys.check(key, (piped_key.hash for piped_key in piped.keys))
-    (piped_key,) = (candidate for candidate in piped.keys if candidate.hash == key_hash)
-    if keys.is_expired(piped_key, services.now()):
-        raise Unauthenticated(f"the key of piped {piped_id} has expired; add a new key in the console")
-    if piped.disabled:
-        raise Unauthenticated(f"piped {piped_id} is disabled; enable it in the console")
+    actor = _actor(services, call, ActorKind.PIPED, piped_id, piped.name, project_id)
+    with services.refusals.recording(actor):
+        key_hash = await services.keys.check(key, (piped_key.hash for piped_key in piped.keys))
+        (piped_key,) = (candidate for candidate in piped.keys if candidate.hash == key_hash)
+        if keys.is_expired(piped_key, services.now()):
+            raise Unauthenticated(f"the key of piped {piped_id} has expired; add a new key in the console")
+        if piped.disabled:
+            raise Unauthenticated(f"piped {piped_id} is disabled; enable it in the console")
     return Agent(
-        actor=_actor(services, call, ActorKind.PIPED, piped_id, piped.name, project_id),
+        actor=actor,
         project_id=project_id,
         piped_id=piped_id,
         instance=call.instance,
@@ -71,19 +73,21 @@ async def authenticate_program(services: Services, call: CallMetadata) -> Progra
         record = await services.credentials.get(APIKey, key_id)
     except NotFound:
         raise Unauthenticated("the API key is wrong") from None
-    await services.keys.check(key, (record.key_hash,))
-    if record.disabled:
-        raise Unauthenticated(f"the API key {record.name} is disabled")
-    if keys.is_expired(record, services.now()):
-        raise Unauthenticated(f"the API key {record.name} has expired; create another one in the console")
     actor = _actor(services, call, ActorKind.API_KEY, key_id, record.name, record.project_id)
+    with services.refusals.recording(actor):
+        await services.keys.check(key, (record.key_hash,))
+        if record.disabled:
+            raise Unauthenticated(f"the API key {record.name} is disabled")
+        if keys.is_expired(record, services.now()):
+            raise Unauthenticated(f"the API key {record.name} has expired; create another one in the console")
     await _update_last_used(services, record, actor)
     return Program(
         actor=actor,
         project_id=record.project_id,
         key_id=key_id,
         key_name=record.name,
-        may_write=record.role == APIKey.READ_WRITE,
+        may_write=record.role in (APIKey.READ_WRITE, APIKey.ADMIN),
+        may_administer=record.role == APIKey.ADMIN,
     )
 
 

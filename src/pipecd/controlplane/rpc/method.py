@@ -22,9 +22,10 @@ class PipedKey:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """Requires an API key; if `writes`, one with the role READ_WRITE."""
+    """Requires an API key; if `writes`, one with the role READ_WRITE or ADMIN, if `administers`, ADMIN."""
 
     writes: bool
+    administers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipecd import __version__
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, pipeds
-from pipecd.controlplane.rpc import console, insights
+from pipecd.controlplane.rpc import audit, console, insights
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
@@ -76,4 +76,5 @@ HANDLERS: Mapping[str, Handler] = {
     "Unpin": console.unpin,
     "ApproveStage": deployments.approve_stage,
     "RejectStage": console.reject_stage,
+    **audit.HANDLERS,
 }

@@ -55,6 +55,9 @@ READS = frozenset(
     }
 )
 
+#: RPCs for which an API key needs the role ADMIN.
+ADMINISTRATION = frozenset({"ListAudit", "VerifyAudit"})
+
 #: RPCs without a `model.rbac` option in the schema; PipeCD rejects them for every caller.
 UNNAMED_RIGHTS: Mapping[str, Right] = {
     "ListDeploymentChains": Right(resource=Resource.DEPLOYMENT_CHAIN, action=Action.LIST),
@@ -98,7 +101,8 @@ def _needs(service: ServiceDescriptor, method: MethodDescriptor) -> Needs:
     if service in (PIPED, AGENT):
         return PipedKey()
     if service in (API, PROGRAM):
-        return ApiKey(writes=method.name not in READS)
+        administers = service is PROGRAM and method.name in ADMINISTRATION
+        return ApiKey(writes=method.name not in READS, administers=administers)
     if method.GetOptions().HasExtension(access_pb2.rbac):
         option = method.GetOptions().Extensions[access_pb2.rbac]
         if option.ignored:

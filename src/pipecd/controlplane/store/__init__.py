@@ -26,7 +26,7 @@ from google.protobuf.message import Message
 
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.controlplane.settings import StoreSettings
-from pipecd.controlplane.store import audit, deliveries, tables
+from pipecd.controlplane.store import audit, audit_chain, deliveries, tables
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.feed import Change, Feed
 from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
@@ -103,9 +103,11 @@ class Store:
         """
 
         def create(connection: Connection) -> None:
+            rows = []
             for message in messages:
                 written_at = touched(message) * 1_000_000 if touched else None
-                self._insert(connection, message, by, written_at)
+                rows.append(self._insert(connection, message, by, written_at))
+            audit_chain.append(connection, rows)
 
         await self._write(create, *{type(message) for message in messages})
 
@@ -159,9 +161,8 @@ class Store:
         describes the change.
         """
         at = self._microseconds()
-        await self.database.write(
-            lambda connection: audit.add(connection, by, at, operation, record, {}, after)
-        )
+        row = audit.describe(by, at, operation, record, {}, after)
+        await self.database.write(lambda connection: audit_chain.append(connection, [row]))
 
     async def get_metadata(self, kind: MetadataKind, id: str) -> tuple[bytes, int] | None:
         """The data and the time it was written (epoch microseconds), or None."""
@@ -198,14 +199,15 @@ class Store:
 
     def _insert(
         self, connection: Connection, message: Message, by: Actor, written_at: int | None = None
-    ) -> None:
+    ) -> audit.Row:
+        """Returns the row for the audit log."""
         kind, at = KINDS[type(message)], self._microseconds()
         row = {**_row(kind, message, written_at or at), "id": _id(message), "version": 1}
         with _constraint_errors(kind, message):
             connection.execute(_statements(kind.table).insert, row)
         self.feed.add(connection, _change(kind, message))
-        _audit(connection, by, at, "create", kind, type(message)(), message)
         deliveries.add_if_ended(connection, type(message)(), message, at // 1_000_000)
+        return _describe(by, at, "create", kind, type(message)(), message)
 
     def _try_update(
         self,
@@ -226,6 +228,7 @@ class Store:
         before, message = type_.FromString(row.data), type_.FromString(row.data)
         change(message)
         record = Record(message, row.version)
+        audit_rows: list[audit.Row] = []
         if message != before:
             at = self._microseconds()
             values = {**_row(kind, message, at), "version": row.version + 1}
@@ -236,14 +239,14 @@ class Store:
                 return None
             record = Record(message, row.version + 1)
             self.feed.add(connection, _change(kind, message, detail))
-            _audit(connection, by, at, "update", kind, before, message)
+            audit_rows.append(_describe(by, at, "update", kind, before, message))
             deliveries.add_if_ended(connection, before, message, at // 1_000_000)
             if (old_piped := kind.piped(before)) != kind.piped(message):
                 project_id = kind.project(message)
                 moved = Change(kind=kind.name, project_id=project_id, piped_id=old_piped, id=id)
                 self.feed.add(connection, moved)
-        for created in creating:
-            self._insert(connection, created, by)
+        audit_rows.extend(self._insert(connection, created, by) for created in creating)
+        audit_chain.append(connection, audit_rows)
         return record
 
     def _put_metadata(
@@ -272,7 +275,7 @@ class Store:
             record = audit.Subject(kind=kind.name, id=id, project_id=project_id)
             old = kind.message.FromString(row.data if row else b"")
             changed = audit.changed_fields(old, kind.message.FromString(data))
-            audit.add(connection, by, at, operation, record, *changed)
+            audit_chain.append(connection, [audit.describe(by, at, operation, record, *changed)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,17 +324,9 @@ def _change(kind: Kind, message: Message, detail: str = "") -> Change:
     )
 
 
-def _audit(
-    connection: Connection,
-    by: Actor,
-    at: int,
-    operation: str,
-    kind: Kind,
-    before: Message,
-    after: Message,
-) -> None:
+def _describe(by: Actor, at: int, operation: str, kind: Kind, before: Message, after: Message) -> audit.Row:
     record = audit.Subject(kind=kind.name, id=_id(after), project_id=kind.project(after))
-    audit.add(connection, by, at, operation, record, *audit.changed_fields(before, after))
+    return audit.describe(by, at, operation, record, *audit.changed_fields(before, after))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 A row says who did what, when and from where, and lists the fields that changed, before and after. Credentials
 are masked by the schema (`store.secret_fields`), not by the callers. Rows are never changed.
+`store.audit_chain` stores them, `store.audit_log` reads them.
 """
 
 import json
@@ -11,13 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import sqlalchemy as sa
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from pipecd.controlplane.store.secret_fields import secret_fields
-from pipecd.controlplane.store.statements import Connection
-from pipecd.controlplane.store.tables import audit
 from pipecd.model.actor import Actor
 from pipecd.secrets import MASK
 
@@ -36,7 +34,8 @@ _SECRET_KEY = re.compile(r"passw|secret|token|credential|private.?key|api.?key",
 _URL_LOGIN = re.compile(r"://[^/@\s]+@")
 _CUT_URL = re.compile(r"://[^/@\s]*$")
 
-_INSERT = sa.insert(audit).inline()
+#: The columns of a row that say what happened.
+Row = dict[str, str | int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +47,19 @@ class Subject:
     project_id: str
 
 
-def add(
-    connection: Connection,
+def describe(
     by: Actor,
     at: int,
     operation: str,
     record: Subject,
     before: Mapping[str, object],
     after: Mapping[str, object],
-) -> None:
-    """Add a row in the transaction of the change that it describes.
+) -> Row:
+    """The row of one change, for `audit_chain.append` in the transaction of the change.
 
-    `at` is in epoch microseconds; `operation` is create, update or delete.
+    `at` is in epoch microseconds; `operation` is create, update, delete or refuse.
     """
-    row = {
+    return {
         "at": at,
         "project_id": record.project_id,
         "actor_kind": by.kind.value,
@@ -73,10 +71,9 @@ def add(
         "operation": operation,
         "record_kind": record.kind,
         "record_id": record.id,
-        "before": _canonical(before),
-        "after": _canonical(after),
+        "before": canonical(before),
+        "after": canonical(after),
     }
-    connection.execute(_INSERT, row)
 
 
 def changed_fields(before: Message, after: Message) -> tuple[dict[str, object], dict[str, object]]:
@@ -94,7 +91,7 @@ def changed_fields(before: Message, after: Message) -> tuple[dict[str, object], 
     return differences.before, differences.after
 
 
-def _canonical(values: Mapping[str, object]) -> str:
+def canonical(values: Mapping[str, object]) -> str:
     """The same text for the same values, so that it can be hashed."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -105,6 +105,8 @@ class Backend:
 
 
 class _Connection(Connection):
+    sqlite = True
+
     def __init__(self, url: sa.URL, compile: Compile) -> None:
         super().__init__(compile)
         self.driver = connect(url)

@@ -58,6 +58,9 @@ class Command:
 class Connection(ABC):
     """Executes the statements of one transaction."""
 
+    #: Whether it is SQLite's, which has one writer at a time and fewer constructs.
+    sqlite = False
+
     def __init__(self, compile: "Compile") -> None:
         self._compile = compile
 

@@ -193,13 +193,36 @@ audit = sa.Table(
     #: Canonical JSON: path of a changed field → value.
     sa.Column("before", sa.Text, nullable=False),
     sa.Column("after", sa.Text, nullable=False),
-    #: For a hash chain: the hashes of the previous row and of this one. Null while the row is in no chain.
-    sa.Column("prev_hash", sa.LargeBinary, nullable=True),
+    #: Number of the row in its project's hash chain, from 1 and without gaps. Null until it is in the chain.
+    sa.Column("position", sa.BigInteger, nullable=True),
+    #: SHA-256 of the previous row's hash and this row's content; see `store.audit_chain`.
     sa.Column("hash", sa.LargeBinary, nullable=True),
     sqlite_autoincrement=True,
 )
-sa.Index("ix_audit_project_id_seq", audit.c.project_id, audit.c.seq)
-sa.Index("ix_audit_record_kind_record_id_seq", audit.c.record_kind, audit.c.record_id, audit.c.seq)
+sa.Index("ix_audit_project_id_at_seq", audit.c.project_id, audit.c.at, audit.c.seq)
+sa.Index("ix_audit_project_id_position", audit.c.project_id, audit.c.position, unique=True)
+sa.Index(
+    "ix_audit_unsealed",
+    audit.c.project_id,
+    audit.c.seq,
+    sqlite_where=audit.c.position.is_(None),
+    postgresql_where=audit.c.position.is_(None),
+)
+sa.Index(
+    "ix_audit_project_id_record_id_at_seq", *(audit.c[n] for n in ("project_id", "record_id", "at", "seq"))
+)
+
+#: The newest row of each project's hash chain. Whoever adds rows to the chain locks it.
+audit_heads = sa.Table(
+    "audit_heads",
+    metadata,
+    sa.Column("project_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+    #: Position and hash of the last row that was deleted because of its age; 0 if there is none.
+    sa.Column("anchor_position", sa.BigInteger, nullable=False),
+    sa.Column("anchor_hash", sa.LargeBinary, nullable=False),
+)
 
 #: Lines of stage logs since the last checkpoint; `name` is `<deployment>/<stage>/<retried>`.
 log_parts = sa.Table(

@@ -1,0 +1,75 @@
+"""The audit log with a million rows of one project: verifying its hash chain, and reading pages of it."""
+
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from bench.figures import report_value
+from pipecd.controlplane.store import Store, audit, audit_chain, audit_log
+from pipecd.controlplane.store.audit_log import AuditFilter
+from pipecd.controlplane.store.statements import Connection
+from pipecd.model.actor import Actor, ActorKind
+from tests.contracts import postgres
+
+ROWS, _BATCH = 1_000_000, 10_000
+_AGENT = Actor(
+    kind=ActorKind.PIPED,
+    id="5b1c6f0e-5a43-4c51-9d0d-6d3b7f3c1a11",
+    name="home",
+    action="/grpc.service.pipedservice.PipedService/ReportStageStatusChanged",
+    project_id="shop",
+    address="10.1.2.3",
+)
+_ANN = Actor(
+    kind=ActorKind.PERSON, id="ann", name="ann", action="/WebService/SyncApplication", project_id="shop"
+)
+
+
+async def run(folder: Path) -> None:
+    await _measure("SQLite", f"sqlite:///{folder / 'pipecd.db'}")
+    if postgres.binary("initdb") is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as cluster, postgres.cluster(Path(cluster)) as url:
+        await _measure("PostgreSQL", url)
+
+
+async def _measure(name: str, url: str) -> None:
+    store = await Store.open(url)
+    for start in range(0, ROWS, _BATCH):
+        await store.database.write(partial(_insert, start))
+    begun = time.perf_counter()
+    await audit_chain.seal(store.database)
+    report_value(f"{name}: {ROWS:,} rows added to the chain", time.perf_counter() - begun, "s")
+    begun = time.perf_counter()
+    result = await audit_chain.verify(store.database, "shop")
+    while not result.completed:
+        result = await audit_chain.verify(store.database, "shop", result.verified)
+    assert result.broken is None
+    rows = result.verified.position
+    report_value(f"{name}: {rows:,} rows verified", time.perf_counter() - begun, "s", maximum=60.0)
+    for what, filters in (
+        ("newest page", AuditFilter()),
+        ("page of people's changes", AuditFilter(actor_kinds=["person"])),
+        ("history of one record", AuditFilter(record_id="d-77")),
+        ("search without a match", AuditFilter(search="nowhere")),
+    ):
+        begun = time.perf_counter()
+        await audit_log.page(store.database, "shop", filters, size=50, cursor="", oldest_first=False)
+        report_value(f"{name}: {what}", (time.perf_counter() - begun) * 1000, "ms", maximum=200.0)
+    await store.close()
+
+
+def _insert(start: int, connection: Connection) -> None:
+    rows = []
+    for number in range(start, start + _BATCH):
+        record = audit.Subject(kind="deployment", id=f"d-{number // 25}", project_id="shop")
+        before = {"stages[0].status": "STAGE_RUNNING", "updated_at": number}
+        after = {
+            "stages[0].status": "STAGE_SUCCESS",
+            "stages[0].status_reason": "applied",
+            "updated_at": number,
+        }
+        by = _ANN if number % 100 == 0 else _AGENT
+        rows.append(audit.describe(by, 1_700_000_000_000_000 + number, "update", record, before, after))
+    audit_chain.append(connection, rows)

@@ -1,0 +1,117 @@
+"""Sentences of the audit log: what an entry says, for the console and `pipectl`.
+
+`sentence` returns what follows the name of the actor, such as `disabled the API key ci`.
+"""
+
+import re
+from collections.abc import Mapping
+
+#: Kind of record → what people call it.
+NOUNS: Mapping[str, str] = {
+    "application": "application",
+    "deployment": "deployment",
+    "piped": "agent",
+    "api_key": "API key",
+    "project": "project",
+    "configured_project": "project",
+    "event": "event",
+    "command": "command",
+    "chain": "deployment chain",
+    "trace": "trace",
+    "suggestions": "unregistered applications of agent",
+    "analysis_result": "analysis result of application",
+    "shared_object": "object",
+    "command_output": "command outputs",
+    "session": "session",
+    "audit_log": "audit log",
+}
+#: Action, without the service of an RPC → sentence. `{it}` is the record: its kind and name.
+SENTENCES: Mapping[str, str] = {
+    "sign-in": "signed in",
+    "sign-out": "signed out",
+    "start": "changed {it} in the configuration file",
+    "AddApplication": "added {it}",
+    "UpdateApplication": "changed {it}",
+    "EnableApplication": "enabled {it}",
+    "DisableApplication": "disabled {it}",
+    "DeleteApplication": "deleted {it}",
+    "RenameApplicationConfigFile": "renamed the configuration file of {it}",
+    "UpdateApplicationDeployTargets": "changed the deploy targets of {it}",
+    "SyncApplication": "requested a sync of {it}",
+    "CancelDeployment": "requested to cancel {it}",
+    "ApproveStage": "approved a stage of {it}",
+    "RejectStage": "rejected a stage of {it}",
+    "SkipStage": "skipped a stage of {it}",
+    "RollBackTo": "requested to roll {it} back to an earlier deployment",
+    "Unpin": "unpinned {it}",
+    "ReportHeldCommits": "reported commits that a pin holds back from {it}",
+    "RegisterPiped": "registered {it}",
+    "UpdatePiped": "changed {it}",
+    "EnablePiped": "enabled {it}",
+    "DisablePiped": "disabled {it}",
+    "RestartPiped": "requested a restart of {it}",
+    "UpdatePipedDesiredVersion": "changed the version of {it}",
+    "RecreatePipedKey": "added a key to {it}",
+    "DeleteOldPipedKeys": "deleted old keys of {it}",
+    "GenerateAPIKey": "created {it}",
+    "DisableAPIKey": "disabled {it}",
+    "UpdateProjectStaticAdmin": "changed the user name or password of the static admin",
+    "EnableStaticAdmin": "enabled the static admin",
+    "DisableStaticAdmin": "disabled the static admin",
+    "UpdateProjectSSOConfig": "changed the single sign-on of the project",
+    "UpdateProjectRBACConfig": "changed the teams of the built-in roles",
+    "AddProjectRBACRole": "added a role",
+    "UpdateProjectRBACRole": "changed a role",
+    "DeleteProjectRBACRole": "deleted a role",
+    "AddProjectUserGroup": "gave a role to a user group",
+    "DeleteProjectUserGroup": "deleted a user group",
+    "RegisterEvent": "registered {it}",
+    "RequestPlanPreview": "requested a plan preview",
+    "CreateDeployment": "triggered {it}",
+    "CreateDeploymentChain": "triggered {it}",
+    "ReportPipedMeta": "reported its configuration",
+    "ReportApplicationSyncState": "reported the sync state of {it}",
+    "ReportApplicationDeployingStatus": "reported whether {it} is being deployed",
+    "ReportApplicationMostRecentDeployment": "reported the latest deployment of {it}",
+    "UpdateApplicationConfigurations": "read a changed configuration of {it}",
+    "ReportUnregisteredApplicationConfigurations": "reported the {it}",
+    "ReportUnregisteredApplications": "reported the {it}",
+    "ReportDeploymentPlanned": "planned {it}",
+    "ReportDeploymentStatusChanged": "reported the status of {it}",
+    "ReportDeploymentCompleted": "completed {it}",
+    "ReportStageStatusChanged": "reported the status of a stage of {it}",
+    "SaveDeploymentMetadata": "stored metadata of {it}",
+    "SaveDeploymentSharedMetadata": "stored metadata of {it}",
+    "SaveDeploymentPluginMetadata": "stored metadata of {it}",
+    "SaveStageMetadata": "stored metadata of a stage of {it}",
+    "ReportCommandHandled": "handled {it}",
+    "ReportEventResults": "handled {it}",
+    "ReportEventWatchers": "reported its event watchers",
+    "ReportEventStatuses": "handled {it}",
+    "PutLatestAnalysisResult": "stored the {it}",
+    "PutApplicationSharedObject": "stored {it}",
+    "update-chains": "updated {it}",
+    "expire-commands": "timed out {it}",
+    "delete-command-outputs": "deleted old {it}",
+    "delete-old-audit-rows": "deleted old rows of the audit log",
+}
+_VERBS: Mapping[str, str] = {"create": "created", "update": "changed", "delete": "deleted"}
+
+
+def sentence(action: str, operation: str, record_kind: str, name: str, reason: str = "") -> str:
+    """What the entry says. `name` is the record's name or id; `reason` is that of a refusal."""
+    short = action.rpartition("/")[2]
+    if operation == "refuse":
+        what = "a sign-in" if short == "sign-in" else _words(short)
+        return f"was refused {what}: {reason}" if reason else f"was refused {what}"
+    noun = NOUNS.get(record_kind, record_kind.replace("_", " "))
+    it = f"{noun} {name}".strip()
+    known = SENTENCES.get(short)
+    if known is not None:
+        return known.format(it=it)
+    return f"{_VERBS.get(operation, operation)} {it} ({_words(short)})"
+
+
+def _words(action: str) -> str:
+    """`RestartPiped` → `restart piped`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", action).replace("-", " ").lower()

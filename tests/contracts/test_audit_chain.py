@@ -1,0 +1,274 @@
+"""The hash chain of the audit log: it finds every change of its rows, and survives retention."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pipecd.controlplane.store import Store, audit_chain, tables
+from pipecd.controlplane.store.audit import Subject
+from pipecd.controlplane.store.audit_chain import Verification, seal, verify
+from pipecd.controlplane.store.audit_log import MAX_SCANNED, AuditFilter, AuditPage, page
+from pipecd.errors import Conflict, Refused
+from pipecd.model.actor import Actor, ActorKind
+from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.piped_pb2 import Piped
+
+ANN = Actor(
+    kind=ActorKind.PERSON,
+    id="ann",
+    name="ann",
+    project_id="shop",
+    action="/WebService/AddApplication",
+    address="192.0.2.7",
+)
+JOB = Actor(kind=ActorKind.JOB, id="delete-old-audit-rows", name="job", action="delete-old-audit-rows")
+TRIGGERS = {
+    "sqlite": ("DROP TRIGGER audit_is_append_only", "DROP TRIGGER audit_is_sealed_once"),
+    "postgresql": ("ALTER TABLE audit DISABLE TRIGGER USER",),
+}
+
+
+async def execute(store: Store, *statements: sa.Executable) -> None:
+    for statement in statements:
+        await store.database.write(lambda connection, it=statement: connection.execute(it))
+
+
+async def disable_trigger(store: Store) -> None:
+    """What someone with access to the database can do."""
+    await execute(store, *map(sa.text, TRIGGERS["sqlite" if store.database.sqlite else "postgresql"]))
+
+
+async def rows(store: Store, project_id: str = "shop") -> Sequence[Any]:
+    """The rows of the project, all of them in the chain."""
+    await seal(store.database)
+    table = tables.audit
+    query = sa.select(table).where(table.c.project_id == project_id).order_by(table.c.position)
+    return await store.database.rows(query)
+
+
+async def add(store: Store, count: int, project_id: str = "shop", by: Actor = ANN) -> None:
+    for number in range(count):
+        record = Subject(kind="session", id=f"s{number}", project_id=project_id)
+        await store.record_action("create", record, {"number": number}, by=by)
+
+
+async def verify_all(store: Store, project_id: str = "shop") -> Verification:
+    await seal(store.database)
+    result = await verify(store.database, project_id, max_rows=2)
+    while not result.completed:
+        result = await verify(store.database, project_id, result.verified, max_rows=2)
+    return result
+
+
+async def test_concurrent_writers_add_to_one_chain_without_gaps(store: Store) -> None:
+    """Also in transactions of several records, some of which are undone, and in two projects."""
+    other = Store(store.database, store._clock, store.settings)
+    await store.create(Piped(id="p", project_id="shop", name="p"), by=ANN)
+
+    def change(record: Piped) -> None:
+        record.desc += "x"
+
+    async def write(number: int) -> None:
+        project = ("shop", "other")[number % 2]
+        applications = [
+            Application(id=f"{number}-{part}", name="a", project_id=project, piped_id="p")
+            for part in ("1", "1" if number % 5 == 0 else "2")
+        ]
+        try:
+            await (store, other)[number % 3 % 2].create(*applications, by=ANN)
+        except Exception:  # noqa: BLE001 the same ID twice
+            assert number % 5 == 0
+        if number % 4 == 0:
+            new = [Application(id=f"{number}-3", name="a", project_id="shop", piped_id="p")]
+            await store.update(Piped, "p", change, by=ANN, creating=new)
+
+    async def seal_meanwhile() -> None:
+        for _ in range(10):
+            await asyncio.gather(seal(store.database), seal(store.database))
+
+    await asyncio.gather(seal_meanwhile(), *(write(number) for number in range(40)))
+    for project, expected in (("shop", 1 + 16 * 2 + 10 * 2), ("other", 16 * 2)):
+        stored = await rows(store, project)
+        assert [row.position for row in stored] == list(range(1, expected + 1))
+        result = await verify_all(store, project)
+        assert (result.broken, result.verified) == (None, result.head)
+        assert result.head.position == expected
+        assert len({row.hash for row in stored}) == expected
+
+
+@pytest.mark.parametrize("column", ["actor_name", "address", "after", "action", "hash"])
+async def test_a_changed_row_is_named(store: Store, column: str) -> None:
+    await add(store, 6)
+    await seal(store.database)
+    await disable_trigger(store)
+    value = b"0" * 32 if column == "hash" else "{}"
+    changed = sa.update(tables.audit).where(tables.audit.c.position == 4).values({column: value})
+    await execute(store, changed)
+    result = await verify_all(store)
+    assert result.broken and (result.broken.position, result.broken.row.position) == (4, 4)
+    assert "was changed" in result.broken.reason
+    assert (await verify_all(store, "other")).broken is None
+
+
+@pytest.mark.parametrize(("position", "expected"), [(1, 1), (4, 4), (6, 6)])
+async def test_a_deleted_row_is_named(store: Store, position: int, expected: int) -> None:
+    """The first, one in between, and the last."""
+    await add(store, 6)
+    await seal(store.database)
+    await execute(store, sa.delete(tables.audit).where(tables.audit.c.position == position))
+    result = await verify_all(store)
+    assert result.broken and result.broken.position == expected
+    assert "deleted" in result.broken.reason
+
+
+async def test_a_replaced_end_and_a_forged_anchor_are_found(store: Store) -> None:
+    await add(store, 4)
+    await seal(store.database)
+    heads = tables.audit_heads
+    await execute(store, sa.update(heads).values(hash=b"1" * 32))
+    result = await verify_all(store)
+    assert result.broken and "head of the chain" in result.broken.reason
+    # As if retention had deleted the first three rows.
+    kept = (await rows(store))[2]
+    await execute(
+        store,
+        sa.delete(tables.audit).where(tables.audit.c.position <= 3),
+        sa.update(heads).values(anchor_position=3, anchor_hash=kept.hash),
+    )
+    result = await verify_all(store)
+    assert result.broken and "no record of the deletion" in result.broken.reason
+
+
+async def test_old_rows_are_deleted_and_the_rest_still_verifies(store: Store) -> None:
+    await add(store, 5)
+    await add(store, 1, "other")
+    stored = await rows(store)
+    now = int(time.time() * 1_000_000)
+    assert await audit_chain.delete_old(store.database, stored[3].at, now, JOB) == 3
+    left = await rows(store)
+    assert [row.position for row in left] == [4, 5, 6]
+    assert (left[-1].record_kind, left[-1].actor_id) == ("audit_log", "delete-old-audit-rows")
+    assert '"deleted":3' in left[-1].after and stored[2].hash.hex() in left[-1].after
+    result = await verify_all(store)
+    assert (result.broken, result.anchor.position) == (None, 3)
+    await add(store, 1)
+    await seal(store.database)
+    # The newest row stays, even if it is old.
+    await audit_chain.delete_old(store.database, now * 2, now, JOB)
+    assert [row.position for row in await rows(store)] == [7, 8]
+    assert await audit_chain.delete_old(store.database, stored[0].at, now, JOB) == 0
+    assert (await verify_all(store)).broken is None
+    assert [row.position for row in await rows(store, "other")] == [1]
+
+
+async def test_rows_from_before_the_chain_are_added_to_it_once(store: Store) -> None:
+    """In several batches. A row in the chain cannot be moved."""
+    await add(store, 1)
+    content = {name: getattr((await rows(store))[0], name) for name in audit_chain.CONTENT}
+    many = [sa.insert(tables.audit).values(**content | {"record_id": f"r{n}"}) for n in range(1001)]
+    await store.database.write(lambda connection: [connection.execute(one) for one in many] and None)
+    assert await seal(store.database, max_rows=500) == 500
+    partly = await verify(store.database, "shop", max_rows=400)
+    assert not partly.completed
+    assert (await verify_all(store)).head.position == 1002
+    assert await seal(store.database) == 0
+    for values in ({"position": 5000}, {"position": None}, {"hash": b"0"}):
+        with pytest.raises(Exception, match="cannot be changed"):
+            await execute(store, sa.update(tables.audit).values(values))
+
+
+async def test_a_row_that_is_added_during_verification_is_no_error(store: Store) -> None:
+    await add(store, 3)
+    writing = asyncio.create_task(add(store, 60))
+    while not writing.done():
+        assert (await verify_all(store)).broken is None
+    await writing
+
+
+@pytest.fixture
+async def log(store: Store) -> AsyncIterator[Store]:
+    """Seven rows: three of ann, of which one is a refusal; then one of a job; three in another project."""
+    await add(store, 2)
+    refused = Subject(kind="application", id="app", project_id="shop")
+    await store.record_action("refuse", refused, {"reason": "May not ÄNDERN 100%"}, by=ANN)
+    await add(store, 1, by=JOB)
+    await add(store, 3, "other")
+    await seal(store.database)
+    yield store
+
+
+async def load(store: Store, size: int = 2, *, oldest_first: bool = False, **filters: Any) -> list[int]:
+    """The positions of all entries, read in pages."""
+    positions: list[int] = []
+    cursor = ""
+    while True:
+        result: AuditPage = await page(
+            store.database,
+            "shop",
+            AuditFilter(**filters),
+            size=size,
+            cursor=cursor,
+            oldest_first=oldest_first,
+        )
+        assert len(result.rows) <= size
+        positions += [row.position for row in result.rows]
+        if not (cursor := result.cursor):
+            return positions
+
+
+async def test_the_log_is_read_in_pages_with_filters(log: Store) -> None:
+    assert await load(log) == [4, 3, 2, 1]
+    assert await load(log, 1, oldest_first=True) == [1, 2, 3, 4]
+    third = (await rows(log))[2]
+    for filters, expected in [
+        ({"since": third.at}, [4, 3]),
+        ({"until": third.at}, [2, 1]),
+        ({"record_id": "s0"}, [4, 1]),
+        ({"record_kind": "application"}, [3]),
+        ({"actor": "ann"}, [3, 2, 1]),
+        ({"actor": "delete-old-audit-rows"}, [4]),
+        ({"actor_kinds": ["job", "piped"]}, [4]),
+        ({"action": "AddApplication"}, [3, 2, 1]),
+        ({"action": "Application"}, []),
+        ({"operations": ["refuse"]}, [3]),
+        ({"search": "100% may"}, [3]),
+        ({"search": "192.0.2.7 S1"}, [2]),
+        ({"search": "_"}, []),
+        ({"search": "nothing"}, []),
+    ]:
+        assert await load(log, **filters) == expected, filters
+    for cursor in ("x", "W10=", "WyJhIiwgMV0=", "Wy0xLCAxXQ==", "WzFlOTksIDFd"):
+        with pytest.raises(Refused):
+            await page(log.database, "shop", AuditFilter(), size=1, cursor=cursor, oldest_first=False)
+    with pytest.raises(Refused):
+        await page(log.database, "shop", AuditFilter(), size=201, cursor="", oldest_first=False)
+
+
+async def test_a_search_looks_at_a_bounded_number_of_rows_at_a_time(
+    log: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_SCANNED <= 20_000
+    monkeypatch.setattr("pipecd.controlplane.store.audit_log.MAX_SCANNED", 2)
+    first = await page(
+        log.database, "shop", AuditFilter(record_kind="application"), size=2, cursor="", oldest_first=False
+    )
+    assert [row.position for row in first.rows] == [3] and first.cursor
+    assert await load(log, record_kind="application") == [3]
+    assert await load(log, search="number") == [4, 2, 1]
+    assert await load(log, oldest_first=True, search="number") == [1, 2, 4]
+
+
+async def test_a_refused_change_leaves_the_chain_as_it_was(store: Store) -> None:
+    await store.create(Piped(id="p", project_id="shop", name="p"), by=ANN)
+
+    def refuse(record: Piped) -> None:
+        raise Conflict("no")
+
+    with pytest.raises(Conflict):
+        await store.update(Piped, "p", refuse, by=ANN)
+    result = await verify_all(store)
+    assert (result.broken, result.head.position) == (None, 1)
