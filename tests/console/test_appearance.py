@@ -137,7 +137,8 @@ async def test_axe_finds_nothing_on_any_page(user: BrowserUser, w: World, agent:
         assert await page.evaluate(AXE_FINDINGS) == [], page.url
         return True
 
-    for path in (*PAGES, f"/applications/{application_id}", f"/deployments/{waiting}"):
+    comparison = f"/compare?from={waiting}&to=later-deployment"
+    for path in (*PAGES, f"/applications/{application_id}", f"/deployments/{waiting}", comparison):
         await user.go(path)
         await expect(page.get_by_role("heading", level=1)).to_be_visible()
         await expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)

@@ -61,9 +61,7 @@ async def test_from_a_suggestion_to_an_approved_deployment(user: BrowserUser, w:
     )
     async with w.agent():
         await user.go("/applications/add")
-        await page.get_by_role("button", name="Fill in form").click()
-        await expect(page.get_by_label("Name", exact=False).first).to_have_value("checkout")
-        await page.get_by_role("button", name="Add", exact=True).click()
+        await page.get_by_role("button", name="Add checkout").click()
         await expect(page.get_by_role("heading", name="checkout", level=1)).to_be_visible()
         await page.locator('main a[href^="/deployments/"]').first.click()
         stages = page.get_by_role("group", name="Pipeline stages")

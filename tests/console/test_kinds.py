@@ -93,7 +93,7 @@ async def test_a_kind_of_another_package_is_suggested_added_shown_and_filtered(
         agent.piped.ReportApplicationLiveState, ReportApplicationLiveStateRequest(snapshot=snapshot)
     )
     live = page.get_by_role("region", name="Live state")
-    await expect(live.get_by_role("button", name="File a, Healthy")).to_have_attribute("title", "File ns/a")
+    await expect(live.get_by_role("button", name="a File, Healthy")).to_have_attribute("title", "File ns/a")
 
     await user.go("/applications?kind=directory")
     table = page.get_by_role("table")

@@ -66,13 +66,13 @@ function resultNotification(command: Command | null, successMessage: CommandRequ
   }
 }
 
-function failureMessage(command: Command): string {
+export function failureMessage(command: Command): string {
   const reason = command.metadata["reason"] ?? command.metadata["error"];
   return reason ? `The piped rejected the command: ${reason}` : "The command failed. See the piped's log for details.";
 }
 
 /** Resolves to the command once it is handled, or to null after RESPONSE_TIMEOUT_MINUTES. */
-function waitForResult(client: QueryClient, commandId: string): Promise<Command | null> {
+export function waitForResult(client: QueryClient, commandId: string): Promise<Command | null> {
   return new Promise((resolve) => {
     const observer = new QueryObserver(client, { ...commandQuery(commandId), refetchInterval: POLL_INTERVAL_MS });
     const finish = (command: Command | null) => {

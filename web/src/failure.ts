@@ -73,3 +73,7 @@ export function compareUrl(commitUrl: string, from: string, to: string): string 
   const path = /^(.*)\/(-\/)?commits?\/[0-9a-f]+$/.exec(commitUrl);
   return path ? `${path[1] ?? ""}/${path[2] ?? ""}compare/${from}...${to}` : "";
 }
+
+/** The page that compares two deployments of an application. */
+export const compareTo = (from: string, to: string): string =>
+  `/compare?from=${encodeURIComponent(from)}&to=${encodeURIComponent(to)}`;

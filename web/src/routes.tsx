@@ -35,6 +35,10 @@ export const router = createBrowserRouter([
             lazy: async () => ({ Component: (await import("./pages/deployment")).DeploymentPage }),
           },
           {
+            path: "/compare",
+            lazy: async () => ({ Component: (await import("./pages/compare")).ComparePage }),
+          },
+          {
             path: "/attention",
             lazy: async () => ({ Component: (await import("./pages/attention")).AttentionPage }),
           },

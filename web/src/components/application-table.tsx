@@ -1,6 +1,6 @@
 // The table of applications.
 
-import { Table, Text } from "@mantine/core";
+import { Checkbox, Table, Text } from "@mantine/core";
 import { Link } from "react-router";
 
 import { lastDeploymentFailed } from "../attention";
@@ -26,6 +26,8 @@ interface ApplicationTableProps {
   /** IDs of the applications whose deployment waits for an approval. */
   waiting: ReadonlySet<string>;
   pipedName: (id: string) => string;
+  selected: ReadonlySet<string>;
+  onSelect: (ids: ReadonlySet<string>) => void;
 }
 
 /** DEPLOYING while a deployment is in progress, whatever the last comparison reported. */
@@ -34,11 +36,26 @@ export function displayedSyncStatus(application: Application): ApplicationSyncSt
   return application.syncState?.status ?? ApplicationSyncStatus.UNKNOWN;
 }
 
-export function ApplicationTable({ applications, waiting, pipedName }: ApplicationTableProps) {
+export function ApplicationTable({ applications, waiting, pipedName, selected, onSelect }: ApplicationTableProps) {
+  const chosen = applications.filter(({ id }) => selected.has(id)).length;
+  const toggle = (id: string) => {
+    const next = new Set(selected);
+    if (!next.delete(id)) next.add(id);
+    onSelect(next);
+  };
   return (
     <Table className={classes.table} verticalSpacing="sm" highlightOnHover aria-label="Applications">
       <Table.Thead>
         <Table.Tr>
+          <Table.Th w={40}>
+            <Checkbox
+              size="xs"
+              aria-label="Select all on this page"
+              checked={chosen > 0 && chosen === applications.length}
+              indeterminate={chosen > 0 && chosen < applications.length}
+              onChange={() => onSelect(chosen > 0 ? new Set() : new Set(applications.map(({ id }) => id)))}
+            />
+          </Table.Th>
           <Table.Th w={150}>Status</Table.Th>
           <Table.Th>Application</Table.Th>
           <Table.Th visibleFrom="md">Kind</Table.Th>
@@ -49,7 +66,14 @@ export function ApplicationTable({ applications, waiting, pipedName }: Applicati
       </Table.Thead>
       <Table.Tbody>
         {applications.map((application) => (
-          <Row key={application.id} application={application} waiting={waiting.has(application.id)} piped={pipedName(application.pipedId)} />
+          <Row
+            key={application.id}
+            application={application}
+            waiting={waiting.has(application.id)}
+            piped={pipedName(application.pipedId)}
+            selected={selected.has(application.id)}
+            toggle={() => toggle(application.id)}
+          />
         ))}
       </Table.Tbody>
     </Table>
@@ -60,12 +84,17 @@ interface RowProps {
   application: Application;
   waiting: boolean;
   piped: string;
+  selected: boolean;
+  toggle: () => void;
 }
 
-function Row({ application, waiting, piped }: RowProps) {
+function Row({ application, waiting, piped, selected, toggle }: RowProps) {
   const running = application.mostRecentlySuccessfulDeployment;
   return (
-    <Table.Tr data-disabled={application.disabled || undefined}>
+    <Table.Tr data-disabled={application.disabled || undefined} data-selected={selected || undefined}>
+      <Table.Td>
+        <Checkbox size="xs" aria-label={`Select ${application.name}`} checked={selected} onChange={toggle} />
+      </Table.Td>
       <Table.Td>
         <StatusBadge status={waiting ? WAITING_FOR_APPROVAL : syncStatusDisplay(displayedSyncStatus(application))} />
       </Table.Td>

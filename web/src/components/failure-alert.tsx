@@ -7,7 +7,7 @@ import { Link } from "react-router";
 import { webClient } from "../api";
 import { deploymentLink, useSendCommand } from "../commands";
 import { isDeploymentCompleted } from "../display-names";
-import { compareUrl, describeFailure } from "../failure";
+import { compareTo, compareUrl, describeFailure } from "../failure";
 import { IconRefresh } from "../icons";
 import { applicationQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
@@ -53,6 +53,11 @@ function NextSteps({ deployment, stageId }: { deployment: Deployment; stageId: s
       {good && good.deploymentId !== deployment.id && (
         <Anchor component={Link} size="sm" to={`/deployments/${good.deploymentId}`}>
           Last successful deployment
+        </Anchor>
+      )}
+      {good && good.deploymentId !== deployment.id && (
+        <Anchor component={Link} size="sm" to={compareTo(good.deploymentId, deployment.id)}>
+          Compare with it
         </Anchor>
       )}
       {comparison && (

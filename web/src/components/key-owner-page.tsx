@@ -5,6 +5,7 @@ import { Button, Group, Skeleton, Stack, Table, VisuallyHidden } from "@mantine/
 import { IconPlus } from "../icons";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { type ReactNode, useState } from "react";
+import { useSearchParams } from "react-router";
 
 import { EmptyState } from "./empty-state";
 import { ErrorAlert } from "./error-alert";
@@ -47,7 +48,8 @@ export function KeyOwnerPage<Item>({
   renderCreateDialog,
   actions,
 }: KeyOwnerPageProps<Item>) {
-  const [creating, setCreating] = useState(false);
+  const [params] = useSearchParams();
+  const [creating, setCreating] = useState(params.has("register"));
   const [oneTimeKey, setOneTimeKey] = useState<OneTimeKey | null>(null);
   return (
     <Stack gap="lg">

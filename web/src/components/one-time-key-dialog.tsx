@@ -18,10 +18,12 @@ export interface OneTimeKey {
     label: string;
     text: string;
   };
+  /** What to do next, below the example. */
+  after?: ReactNode;
 }
 
 export function OneTimeKeyDialog({ oneTimeKey, close }: { oneTimeKey: OneTimeKey; close: () => void }) {
-  const { title, replacement, values, example } = oneTimeKey;
+  const { title, replacement, values, example, after } = oneTimeKey;
   return (
     <Modal
       opened
@@ -50,6 +52,7 @@ export function OneTimeKeyDialog({ oneTimeKey, close }: { oneTimeKey: OneTimeKey
           </Text>
           <CopyBlock text={example.text} label={example.label} />
         </div>
+        {after}
         <Group justify="flex-end">
           <Button onClick={close}>I have copied the key</Button>
         </Group>

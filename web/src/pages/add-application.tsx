@@ -84,6 +84,40 @@ function fromSuggestion({ application: info, kind }: Suggestion, pipeds: readonl
   };
 }
 
+function addRequest(values: FormValues) {
+  return {
+    name: values.name.trim(),
+    pipedId: values.pipedId,
+    ...kindFields(values.kind, values.platformProvider),
+    gitPath: {
+      repo: { id: values.repoId },
+      path: values.path.trim().replace(/^\.?\//, "").replace(/\/$/, ""),
+      configFilename: values.configFilename.trim(),
+    },
+    labels: values.labels,
+    description: values.description,
+  };
+}
+
+const isComplete = (values: FormValues): boolean =>
+  Boolean(values.name.trim() && values.pipedId && values.repoId && values.path.trim() && values.platformProvider);
+
+/** Adds an application and opens its page. */
+function useAddApplication() {
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  return useMutation({
+    mutationFn: (values: FormValues) => webClient.addApplication(addRequest(values)),
+    onSuccess: async (response) => {
+      await Promise.all([
+        client.invalidateQueries({ queryKey: key.applications }),
+        client.invalidateQueries({ queryKey: key.suggestions }),
+      ]);
+      await navigate(`/applications/${response.applicationId}`);
+    },
+  });
+}
+
 interface SuggestionsProps {
   pipeds: readonly Piped[];
   onSelect: (suggestion: Suggestion) => void;
@@ -153,8 +187,11 @@ interface SuggestionRowProps {
   onSelect: () => void;
 }
 
-function SuggestionRow({ suggestion: { application: info, kind }, pipeds, onSelect }: SuggestionRowProps) {
+function SuggestionRow({ suggestion, pipeds, onSelect }: SuggestionRowProps) {
+  const { application: info, kind } = suggestion;
+  const adding = useAddApplication();
   if (!info) return null;
+  const values = fromSuggestion(suggestion, pipeds);
   return (
     <Group justify="space-between">
       <div style={{ minWidth: 0 }}>
@@ -167,10 +204,22 @@ function SuggestionRow({ suggestion: { application: info, kind }, pipeds, onSele
           · {pipedName(pipeds, info.pipedId)}
         </Text>
         <Labels labels={info.labels} />
+        {adding.isError && (
+          <Text size="sm" c="red" role="alert">
+            {errorMessage(adding.error)}
+          </Text>
+        )}
       </div>
-      <Button size="xs" variant="default" onClick={onSelect}>
-        Fill in form
-      </Button>
+      <Group gap="xs">
+        <Button size="xs" variant="default" onClick={onSelect}>
+          Fill in form
+        </Button>
+        {isComplete(values) && (
+          <Button size="xs" aria-label={`Add ${info.name}`} loading={adding.isPending} onClick={() => adding.mutate(values)}>
+            Add
+          </Button>
+        )}
+      </Group>
     </Group>
   );
 }
@@ -182,35 +231,13 @@ interface FormProps {
 }
 
 function Form({ values, onChange, pipeds }: FormProps) {
-  const client = useQueryClient();
-  const navigate = useNavigate();
   const piped = pipeds.find((candidate) => candidate.id === values.pipedId);
   const providers = providersFor(piped, values.kind);
-  const mutation = useMutation({
-    mutationFn: () =>
-      webClient.addApplication({
-        name: values.name.trim(),
-        pipedId: values.pipedId,
-        ...kindFields(values.kind, values.platformProvider),
-        gitPath: {
-          repo: { id: values.repoId },
-          path: values.path.trim().replace(/^\.?\//, "").replace(/\/$/, ""),
-          configFilename: values.configFilename.trim(),
-        },
-        labels: values.labels,
-        description: values.description,
-      }),
-    onSuccess: async (response) => {
-      await client.invalidateQueries({ queryKey: key.applications });
-      await navigate(`/applications/${response.applicationId}`);
-    },
-  });
+  const mutation = useAddApplication();
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    mutation.mutate();
+    mutation.mutate(values);
   };
-  const complete =
-    values.name.trim() && values.pipedId && values.repoId && values.path.trim() && values.platformProvider;
   return (
     <Section title="Add manually">
       <form onSubmit={submit}>
@@ -299,7 +326,7 @@ function Form({ values, onChange, pipeds }: FormProps) {
             </Alert>
           )}
           <Group justify="flex-end">
-            <Button type="submit" loading={mutation.isPending} disabled={!complete}>
+            <Button type="submit" loading={mutation.isPending} disabled={!isComplete(values)}>
               Add
             </Button>
           </Group>

@@ -3,6 +3,7 @@
 import { Alert, Anchor, Button, Skeleton, Stack } from "@mantine/core";
 import { IconApps, IconFilterOff, IconPlus } from "../icons";
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
 
 import { awaitsApproval } from "../attention";
@@ -14,6 +15,7 @@ import { PageHeader } from "../components/page-header";
 import { Pagination } from "../components/pagination";
 import { QuickstartGuide } from "../components/quickstart-guide";
 import { StatusSummary } from "../components/status-summary";
+import { BulkActions } from "../features/bulk/bulk-actions";
 import { ShortcutBar } from "../features/favourites/shortcut-bar";
 import { applicationFilter, isFiltered, withoutFilters } from "../filters";
 import { applicationsQuery, pipedsQuery, runningDeploymentsQuery, suggestionsQuery } from "../queries";
@@ -59,6 +61,7 @@ function SuggestionNotice() {
 
 function List() {
   const [params] = useSearchParams();
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const page = useQuery(applicationsQuery(applicationFilter(params), params.get("after") ?? ""));
   const pipeds = useQuery(pipedsQuery);
   const running = useQuery(runningDeploymentsQuery);
@@ -72,11 +75,19 @@ function List() {
     if (isFiltered(params) || params.has("after")) return <NoMatches />;
     return <NoApplications hasPiped={pipeds.data?.length !== 0} />;
   }
+  const chosen = applications.filter(({ id }) => selected.has(id));
   const pipedName = (id: string) => pipeds.data?.find((piped) => piped.id === id)?.name ?? "";
   return (
     <Stack gap="sm" aria-busy={page.isPlaceholderData}>
+      {chosen.length > 0 && <BulkActions selected={chosen} clear={() => setSelected(new Set())} />}
       <div className="panel" style={{ overflow: "hidden" }}>
-        <ApplicationTable applications={applications} waiting={waiting} pipedName={pipedName} />
+        <ApplicationTable
+          applications={applications}
+          waiting={waiting}
+          pipedName={pipedName}
+          selected={selected}
+          onSelect={setSelected}
+        />
       </div>
       <Pagination nextCursor={nextCursor} note={total === 1n ? "1 application" : `${total.toString()} applications`} />
     </Stack>
@@ -117,7 +128,7 @@ function NoApplications({ hasPiped }: { hasPiped: boolean }) {
         title="No pipeds registered"
         icon={<IconApps size={36} stroke={1.5} />}
         action={
-          <Button component={Link} to="/pipeds" mt="sm">
+          <Button component={Link} to="/pipeds?register" mt="sm">
             Register piped
           </Button>
         }

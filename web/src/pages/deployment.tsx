@@ -1,6 +1,6 @@
 // A deployment: its pipeline, stage logs, details and actions.
 
-import { Anchor, Group, Progress, Skeleton, Stack, Text } from "@mantine/core";
+import { Anchor, Button, Group, Progress, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
@@ -25,9 +25,10 @@ import { VersionLine } from "../components/version-line";
 import { WebLink } from "../components/web-link";
 import { deploymentDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
 import { RollBackButton } from "../features/pin/roll-back";
+import { compareTo } from "../failure";
 import { kindName, kindOf } from "../kinds";
 import { withParam } from "../filters";
-import { deploymentQuery, pipedsQuery, unfinishedDeploymentsQuery } from "../queries";
+import { deploymentQuery, deploymentsQuery, pipedsQuery, unfinishedDeploymentsQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { DeploymentStatus } from "../schema/model/deployment_pb";
 import { Piped_ConnectionStatus } from "../schema/model/piped_pb";
@@ -77,11 +78,14 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
         badge={<StatusBadge status={deploymentDisplay(deployment)} />}
         description={deployment.summary}
         actions={
-          isDeploymentCompleted(deployment.status) ? (
-            <RollBackButton deployment={deployment} />
-          ) : (
-            <CancelButton deployment={deployment} />
-          )
+          <>
+            <CompareLink deployment={deployment} />
+            {isDeploymentCompleted(deployment.status) ? (
+              <RollBackButton deployment={deployment} />
+            ) : (
+              <CancelButton deployment={deployment} />
+            )}
+          </>
         }
       />
       <FailureAlert deployment={deployment} />
@@ -98,6 +102,21 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
       {stage && <StageSection deployment={deployment} stage={stage} />}
       <Details deployment={deployment} />
     </Stack>
+  );
+}
+
+/** Compares it with the deployment of the application that was triggered before it. */
+function CompareLink({ deployment }: { deployment: Deployment }) {
+  const filter = { search: "", statuses: [], kinds: [], labels: {}, applicationId: deployment.applicationId };
+  const recent = useQuery(deploymentsQuery(filter, "", 30)).data?.deployments ?? [];
+  const before = recent
+    .filter(({ id, createdAt }) => id !== deployment.id && createdAt <= deployment.createdAt)
+    .toSorted((a, b) => Number(b.createdAt - a.createdAt))[0];
+  if (!before) return null;
+  return (
+    <Button component={Link} variant="default" to={compareTo(before.id, deployment.id)}>
+      Compare
+    </Button>
   );
 }
 

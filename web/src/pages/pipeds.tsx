@@ -19,6 +19,8 @@ import { RelativeTime } from "../components/time";
 import { UpgradeDialog } from "../components/upgrade-dialog";
 import { connectionStatusDisplay, type StatusDisplay } from "../display-names";
 import { kindName, kindsOf, providersWithoutPlatform } from "../kinds";
+import { pipedConfiguration } from "../features/first-steps/start-commands";
+import { StartCommands } from "../features/first-steps/start-commands-view";
 import { key, meQuery, pipedsQuery, presenceQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 
@@ -227,25 +229,12 @@ function oneTimeKey({ pipedId, name, text }: PipedKey, projectId: string): OneTi
     example: {
       caption: (
         <>
-          Minimal configuration. Start the piped with <Code>piped piped --config-file=piped.yaml</Code>.
+          1. Store this as <Code>piped.yaml</Code>, with your repository and your platform.
         </>
       ),
       label: "Piped configuration",
-      text: `apiVersion: pipecd.dev/v1beta1
-kind: Piped
-spec:
-  projectID: ${projectId}
-  pipedID: ${pipedId}
-  pipedKeyData: ${btoa(text)}
-  apiAddress: ${window.location.hostname}:9080
-  repositories:
-    - repoId: config
-      remote: https://github.com/your-org/your-repository.git
-      branch: main
-  platformProviders:
-    - name: terraform
-      type: TERRAFORM
-`,
+      text: pipedConfiguration({ pipedId, key: text, projectId, host: window.location.hostname }),
     },
+    after: <StartCommands />,
   };
 }

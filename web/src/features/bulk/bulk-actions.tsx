@@ -1,0 +1,141 @@
+// Actions on several applications at the same time, with the result of each.
+
+import { Button, Group, Modal, Stack, Text } from "@mantine/core";
+import { useQueryClient } from "@tanstack/react-query";
+import { type ReactNode, useState } from "react";
+
+import { errorMessage, webClient } from "../../api";
+import { deploymentLink, failureMessage, waitForResult } from "../../commands";
+import { StatusIcon } from "../../components/status";
+import type { StatusDisplay } from "../../display-names";
+import { IconPlayerPause, IconPlayerPlay, IconRefresh } from "../../icons";
+import { key } from "../../queries";
+import type { Application } from "../../schema/model/application_pb";
+import { CommandStatus } from "../../schema/model/command_pb";
+import classes from "./bulk-actions.module.css";
+import { runAll } from "./run-all";
+
+type Verb = "Sync" | "Enable" | "Disable";
+
+interface Result {
+  status: StatusDisplay;
+  detail: ReactNode;
+}
+
+/** Requests at a time: the browser and the control plane stay responsive. */
+const CONCURRENCY = 6;
+const WAITING: Result = { status: { text: "Waiting", tone: "quiet" }, detail: "" };
+const SENT: Result = { status: { text: "Sent", tone: "busy" }, detail: "Sent to the piped. Waiting for a response…" };
+const CONSEQUENCES: Record<Verb, string> = {
+  Sync: "The newest commit of each is deployed.",
+  Enable: "The pipeds compare them with Git again and deploy commits made in the meantime.",
+  Disable: "New commits are not deployed until they are enabled again. Running resources are not affected.",
+};
+
+interface BulkActionsProps {
+  selected: Application[];
+  clear: () => void;
+}
+
+export function BulkActions({ selected, clear }: BulkActionsProps) {
+  const [verb, setVerb] = useState<Verb | null>(null);
+  return (
+    <>
+      <Group gap="xs" className={classes.bar} role="group" aria-label="Actions on the selected applications">
+        <Text size="sm" fw={600}>
+          {selected.length} selected
+        </Text>
+        <Button size="compact-sm" variant="default" leftSection={<IconRefresh size={14} aria-hidden />} onClick={() => setVerb("Sync")}>
+          Sync
+        </Button>
+        <Button size="compact-sm" variant="default" leftSection={<IconPlayerPlay size={14} aria-hidden />} onClick={() => setVerb("Enable")}>
+          Enable
+        </Button>
+        <Button size="compact-sm" variant="default" leftSection={<IconPlayerPause size={14} aria-hidden />} onClick={() => setVerb("Disable")}>
+          Disable
+        </Button>
+        <Button size="compact-sm" variant="subtle" onClick={clear}>
+          Clear selection
+        </Button>
+      </Group>
+      {verb && <BulkDialog verb={verb} applications={selected} close={() => setVerb(null)} />}
+    </>
+  );
+}
+
+interface BulkDialogProps {
+  verb: Verb;
+  applications: Application[];
+  close: () => void;
+}
+
+function BulkDialog({ verb, applications: selected, close }: BulkDialogProps) {
+  const client = useQueryClient();
+  /** As selected when the dialog opened: the list behind it changes meanwhile. */
+  const [applications] = useState(selected);
+  const [results, setResults] = useState<ReadonlyMap<string, Result> | null>(null);
+  const [running, setRunning] = useState(false);
+  const set = (id: string, result: Result) => setResults((current) => new Map(current).set(id, result));
+  const run = async ({ id }: Application) => {
+    try {
+      if (verb === "Sync") {
+        const { commandId } = await webClient.syncApplication({ applicationId: id });
+        set(id, SENT);
+        const command = await waitForResult(client, commandId);
+        if (command?.status !== CommandStatus.COMMAND_SUCCEEDED) {
+          set(id, failed(command ? failureMessage(command) : "The piped did not respond."));
+          return;
+        }
+        set(id, succeeded(deploymentLink(command)));
+      } else if (verb === "Enable") {
+        await webClient.enableApplication({ applicationId: id });
+        set(id, succeeded("Enabled"));
+      } else {
+        await webClient.disableApplication({ applicationId: id });
+        set(id, succeeded("Disabled"));
+      }
+    } catch (error) {
+      set(id, failed(errorMessage(error)));
+    }
+  };
+  const start = async () => {
+    setRunning(true);
+    setResults(new Map(applications.map(({ id }) => [id, WAITING])));
+    await runAll(applications, CONCURRENCY, run);
+    setRunning(false);
+    await client.invalidateQueries({ queryKey: key.applications });
+  };
+  const count = applications.length === 1 ? "1 application" : `${applications.length} applications`;
+  return (
+    <Modal opened onClose={close} title={`${verb} ${count}?`} size="lg" closeButtonProps={{ "aria-label": "Close" }}>
+      <Stack gap="md">
+        <Text size="sm">{CONSEQUENCES[verb]}</Text>
+        <ul className={classes.results} aria-label="Results" aria-live="polite">
+          {applications.map(({ id, name }) => {
+            const result = results?.get(id);
+            return (
+              <li key={id}>
+                {result ? <StatusIcon status={result.status} size={16} /> : <span className={classes.dot} aria-hidden />}
+                <span className={classes.name}>{name}</span>
+                <span className="faint">{result?.detail}</span>
+              </li>
+            );
+          })}
+        </ul>
+        <Group justify="flex-end" gap="xs">
+          <Button variant="default" onClick={close}>
+            {results ? "Close" : "Cancel"}
+          </Button>
+          {(!results || running) && (
+            <Button loading={running} onClick={() => void start()} data-autofocus>
+              {verb} {count}
+            </Button>
+          )}
+        </Group>
+      </Stack>
+    </Modal>
+  );
+}
+
+const succeeded = (detail: ReactNode): Result => ({ status: { text: "Succeeded", tone: "good" }, detail });
+const failed = (detail: ReactNode): Result => ({ status: { text: "Failed", tone: "bad" }, detail });
