@@ -22,7 +22,7 @@ import { RelativeTime } from "./time";
 import { VersionLine } from "./version-line";
 import { WebLink } from "./web-link";
 
-const PlanText = lazy(async () => ({ default: (await import("../features/drift/plan-text")).PlanText }));
+const PlanInLog = lazy(async () => ({ default: (await import("../features/drift/plan-text")).PlanInLog }));
 
 interface ApprovalProps {
   deployment: Deployment;
@@ -67,7 +67,7 @@ function Plan({ deploymentId, stage }: { deploymentId: string; stage: PipelineSt
   return (
     <div style={{ maxHeight: 420, overflow: "auto" }}>
       <Suspense fallback={<Skeleton height={120} role="status" aria-label="Loading the plan" />}>
-        <PlanText text={log.lines.map((line) => line.plain).join("\n")} />
+        <PlanInLog log={log.lines.map((line) => line.plain).join("\n")} />
       </Suspense>
     </div>
   );

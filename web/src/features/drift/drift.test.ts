@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { parseDrift, parsePlan, planCounts } from "./drift";
+import { parseDrift, parsePlan, planCounts, planInLog } from "./drift";
 
 test("a drift is read by resource, with both sides of each", () => {
   const text = [
@@ -70,4 +70,12 @@ test.each([
   ["No changes.", null],
 ])("the counts of a plan are read", (text, counts) => {
   expect(planCounts(text)).toEqual(counts);
+});
+
+test("the plan is found in the log of its stage", () => {
+  const before = ["$ terraform init", "Initializing provider plugins...", "- terraform.io/builtin/terraform is built in to Terraform", ""];
+  const after = ["", "─".repeat(77), "", "Saved the plan to: plan"];
+  expect(planInLog([...before, PLAN, ...after].join("\n"))).toBe(PLAN);
+  expect(planInLog([...before, "No changes. Your infrastructure matches the configuration."].join("\n"))).toMatch(/^No changes/);
+  expect(planInLog(before.join("\n"))).toBe(before.join("\n"));
 });

@@ -94,6 +94,20 @@ const KINDS: Readonly<Record<string, PlanLineKind>> = {
   "+/-": "replace",
 };
 
+const PLAN_BEGINS =
+  /^(Note: Objects have changed outside|Terraform used the selected providers|Terraform will perform the following|No changes\.|Changes to Outputs:)/;
+/** Below it Terraform says where it stored the plan. */
+const PLAN_ENDS = /^─{20,}/;
+
+/** The plan in the log of a stage, without the initialization before it; the whole log if there is none. */
+export function planInLog(log: string): string {
+  const lines = log.split("\n");
+  const begin = lines.findIndex((line) => PLAN_BEGINS.test(line));
+  if (begin < 0) return log;
+  const length = lines.slice(begin).findIndex((line) => PLAN_ENDS.test(line));
+  return lines.slice(begin, length < 0 ? undefined : begin + length).join("\n").trimEnd();
+}
+
 /** The lines of a plan of Terraform with what they stand for. The legend of its signs is no change. */
 export function parsePlan(text: string): PlanLine[] {
   let inLegend = false;

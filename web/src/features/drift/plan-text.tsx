@@ -1,6 +1,6 @@
 // A plan of Terraform in colours, after the numbers of its changes.
 
-import { parsePlan, planCounts, type PlanCounts } from "./drift";
+import { parsePlan, planCounts, type PlanCounts, planInLog } from "./drift";
 import classes from "./drift.module.css";
 
 export function PlanText({ text }: { text: string }) {
@@ -17,6 +17,11 @@ export function PlanText({ text }: { text: string }) {
       </pre>
     </div>
   );
+}
+
+/** The plan that a stage has printed. */
+export function PlanInLog({ log }: { log: string }) {
+  return <PlanText text={planInLog(log)} />;
 }
 
 function Counts({ counts: { add, change, destroy } }: { counts: PlanCounts }) {
