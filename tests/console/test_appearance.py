@@ -27,6 +27,7 @@ PAGES = (
     "/applications/add",
     "/deployments",
     "/attention",
+    "/insights",
     "/pipeds",
     "/api-keys",
     "/audit-log",

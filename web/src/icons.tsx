@@ -92,6 +92,7 @@ export const IconFilter = icon(shape(4, 5, 20, 5, 14, 12, 14, 17, 10, 20, 10, 12
 export const IconFilterOff = icon(shape(4, 5, 20, 5, 14, 12, 14, 17, 10, 20, 10, 12), line(3, 2.5, 21, 21.5));
 export const IconFolder = icon("M3 7v11q0 1.5 1.5 1.5h15q1.5 0 1.5 -1.5v-9q0 -1.5 -1.5 -1.5h-7.5l-2.5 -3h-5q-1.5 0 -1.5 1.5z");
 export const IconFolderSearch = icon("M10 19h-5q-2 0 -2 -2v-11q0 -1 1 -1h5l3 3h8q1 0 1 1v1", circle(16, 16, 3.5), line(18.7, 18.7, 21.5, 21.5));
+export const IconChartBar = icon(line(4, 20, 20, 20), box(5, 11, 3, 6, 1), box(10.5, 5, 3, 12, 1), box(16, 8, 3, 9, 1));
 export const IconKey = icon(circle(8, 16, 4), line(11, 13, 20, 4), line(16, 8, 19, 11));
 export const IconLoader = icon("M12 3a9 9 0 1 0 9 9");
 export const IconLock = icon(box(5, 11, 14, 10, 2), "M8 11v-3.5a4 4 0 0 1 8 0v3.5", dot(12, 16));

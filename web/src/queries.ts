@@ -4,6 +4,7 @@ import { type QueryClient, queryOptions } from "@tanstack/react-query";
 
 import { consoleClient, isUnauthenticated, webClient } from "./api";
 import { isLastDeployment, newestPerApplication } from "./attention";
+import { type InsightFilter, insightRange } from "./insights";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
 
@@ -41,6 +42,7 @@ export const key = {
   apiKeys: ["api-keys"] as const,
   audit: ["audit"] as const,
   suggestions: ["suggestions"] as const,
+  insights: ["insights"] as const,
   quickstart: ["quickstart"] as const,
 };
 
@@ -259,3 +261,20 @@ export const quickstartQuery = queryOptions({
   },
   staleTime: Infinity,
 });
+
+/** Figures change with every deployment that ends; a minute is fresh enough for what they are about. */
+export const insightsQuery = (filter: InsightFilter) =>
+  queryOptions({
+    queryKey: [...key.insights, filter],
+    queryFn: ({ signal }) => {
+      const { from, to } = insightRange(filter.days, Date.now() / 1000);
+      const timeZone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+      const { bucket, applicationId, kinds, labels } = filter;
+      return consoleClient.getInsights(
+        { rangeFrom: BigInt(from), rangeTo: BigInt(to), bucket, timeZone, applicationId, kinds, labels },
+        { signal },
+      );
+    },
+    refetchInterval: 60_000,
+    placeholderData: (previous) => previous,
+  });

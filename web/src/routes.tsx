@@ -42,6 +42,10 @@ export const router = createBrowserRouter([
             path: "/attention",
             lazy: async () => ({ Component: (await import("./pages/attention")).AttentionPage }),
           },
+          {
+            path: "/insights",
+            lazy: async () => ({ Component: (await import("./pages/insights")).InsightsPage }),
+          },
           { path: "/pipeds", lazy: async () => ({ Component: (await import("./pages/pipeds")).PipedsPage }) },
           { path: "/settings/piped", loader: () => redirect("/pipeds") },
           { path: "/api-keys", lazy: async () => ({ Component: (await import("./pages/api-keys")).ApiKeysPage }) },

@@ -16,6 +16,7 @@ export default function SeriesChartPlot({
   allowed,
   rangeLabel,
   formatValue,
+  counts,
   formatTick,
   formatTitle,
   height,
@@ -55,7 +56,7 @@ export default function SeriesChartPlot({
           minTickGap: 40,
           ...(bars ? {} : { type: "number", domain: ["dataMin", "dataMax"], scale: "time" }),
         }}
-        yAxisProps={{ domain: bars ? [0, "auto"] : ["auto", "auto"], width: 68 }}
+        yAxisProps={{ domain: bars ? [0, "auto"] : ["auto", "auto"], width: 68, allowDecimals: !counts }}
         lineProps={({ name }) => ({
           isAnimationActive: false,
           dot: (props) => <PointDot key={(props.payload as SeriesPoint).at} {...props} marked={name === first?.name} />,

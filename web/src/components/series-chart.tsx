@@ -44,6 +44,8 @@ export interface SeriesChartProps {
   /** How the area of the points' `range` is called. */
   rangeLabel?: string;
   formatValue?: (value: number) => string;
+  /** The values are counts: the axis has no fractions. */
+  counts?: boolean;
   /** Formats a point's `at`, for the axis and for the tooltip. */
   formatTick?: (seconds: number) => string;
   formatTitle?: (seconds: number) => string;
@@ -60,6 +62,7 @@ const fullTime = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeSty
 const DEFAULTS = {
   limits: [],
   rangeLabel: "Lowest to highest",
+  counts: false,
   formatValue: (value: number) => shortNumber.format(value),
   formatTick: (seconds: number) => shortTime.format(seconds * 1000),
   formatTitle: (seconds: number) => fullTime.format(seconds * 1000),

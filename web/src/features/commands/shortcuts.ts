@@ -13,6 +13,7 @@ export const PAGE_SHORTCUTS: readonly (Shortcut & { to: string })[] = [
   { keys: "g a", text: "Applications", to: "/applications" },
   { keys: "g d", text: "Deployments", to: "/deployments" },
   { keys: "g n", text: "Needs attention", to: "/attention" },
+  { keys: "g i", text: "Insights", to: "/insights" },
   { keys: "g p", text: "Pipeds", to: "/pipeds" },
 ];
 export const SEARCH: Shortcut = { keys: "/", text: "Search the list, or everything" };
