@@ -10,11 +10,13 @@ from outside, through CPU times, SIGSTOP and SIGCONT, so it needs neither a cgro
 signalling the processes. Used by the tests in this directory and by `bench`.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -22,6 +24,8 @@ import psutil
 PERIOD = 0.1
 #: Interval at which the used CPU time is sampled (seconds).
 SAMPLE_INTERVAL = 0.005
+#: `Process.children` reads files of all processes of the machine, which takes longer than this interval.
+_LISTS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 
 
 @dataclass
@@ -60,10 +64,19 @@ def limit_cpu(pid: int, *, share: float) -> Iterator[CpuQuota]:
 
 def process_tree(pid: int) -> Sequence[psutil.Process]:
     """The process and its descendants; empty if the process has ended."""
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    return []
+    tree: list[psutil.Process] = []
+    waiting = [pid]
+    while waiting:
+        current = waiting.pop()
+        with suppress(psutil.NoSuchProcess, OSError):
+            process = psutil.Process(current)
+            tree.append(process)
+            if not _LISTS_CHILDREN:
+                waiting += [child.pid for child in process.children()]
+                continue
+            for task in Path(f"/proc/{current}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+    return tree
 
 
 def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
