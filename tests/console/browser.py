@@ -35,11 +35,13 @@ class BrowserUser:
 
 
 def find_chromium() -> str:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    # The first has no window to draw, and needs a third less CPU time for a test.
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
     if path is None and os.environ.get("CI"):
         pytest.fail("Chromium is not installed, and CI must have it")
     if path is None:
-        pytest.skip("Chromium is not installed (Debian: apt install chromium)")
+        pytest.skip("Chromium is not installed (Debian: apt install chromium-headless-shell)")
     return path
 
 
