@@ -39,7 +39,7 @@ class LfsServer:
 @contextmanager
 def lfs_server(login: str = "") -> Iterator[LfsServer]:
     server = LfsServer(login)
-    thread = threading.Thread(target=server.http.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.http.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
         yield server

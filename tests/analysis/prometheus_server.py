@@ -53,7 +53,7 @@ async def prometheus_server(folder: Path, values: Mapping[str, float]) -> AsyncI
         def log_message(self, format: str, *args: object) -> None: ...
 
     exporter = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
-    Thread(target=exporter.serve_forever, daemon=True).start()
+    Thread(target=exporter.serve_forever, args=(0.05,), daemon=True).start()
     (port,) = free_ports(1)
     config = folder / "prometheus.yml"
     target = f"127.0.0.1:{exporter.server_address[1]}"

@@ -55,7 +55,7 @@ def https_server(cluster: Cluster, directory: Path, answer: Answer) -> Iterator[
     context.load_cert_chain(file)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield server.server_address[1]
     finally:

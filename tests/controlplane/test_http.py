@@ -31,7 +31,7 @@ async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
 
 @pytest.fixture
 async def http(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=plane.url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=plane.url, timeout=60, verify=False) as client:
         yield client
 
 

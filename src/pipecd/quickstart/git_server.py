@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -38,7 +39,9 @@ class GitServer:
         root.mkdir(parents=True, exist_ok=True)
         self._http = _Http((host, port), _Handler)
         self._http.owner = self
-        self._thread = threading.Thread(target=self._http.serve_forever, name="git server", daemon=True)
+        # How often it checks whether it should stop (seconds), and so how long `stop` takes.
+        serve = partial(self._http.serve_forever, 0.05)
+        self._thread = threading.Thread(target=serve, name="git server", daemon=True)
 
     @property
     def address(self) -> str:
