@@ -2,7 +2,7 @@
 
 import { ActionIcon, Button, Group, Text, TextInput, Tooltip } from "@mantine/core";
 import { IconAlertTriangle, IconArrowDown, IconArrowUp, IconSearch } from "../icons";
-import { useVirtualizer } from "@tanstack/react-virtual";
+import { useClipboard, useLocalStorage } from "@mantine/hooks";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 
@@ -11,14 +11,10 @@ import { withParam } from "../filters";
 import { LogSeverity } from "../schema/model/stage_log_pb";
 import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
 import { findFirstError, findMatches, type LogLine, styleLine } from "../stage-log";
-import { formatDateTime } from "../time";
+import { formatDateTime, formatTime } from "../time";
+import { LINE_HEIGHT, useLogRows } from "../use-log-rows";
 import { useStageLog } from "../use-stage-log";
 import classes from "./stage-log.module.css";
-
-/** In CSS pixels. */
-const LINE_HEIGHT = 20;
-/** Within this distance of the end, the view follows new lines (CSS pixels). */
-const FOLLOW_DISTANCE = 48;
 
 const SEVERITIES: Partial<Record<LogSeverity, string>> = {
   [LogSeverity.ERROR]: "error",
@@ -54,6 +50,32 @@ function emptyText(stage: PipelineStage): string {
   }
 }
 
+/** With the time of each line, as text. */
+const asText = (lines: readonly LogLine[]): string =>
+  lines.map(({ at, plain }) => `${new Date(at * 1000).toISOString()} ${plain}`).join("\n");
+
+function download(name: string, lines: readonly LogLine[]): void {
+  const url = URL.createObjectURL(new Blob([asText(lines), "\n"], { type: "text/plain" }));
+  const link = Object.assign(document.createElement("a"), { href: url, download: name });
+  link.click();
+  URL.revokeObjectURL(url);
+}
+
+/** The text is joined only when it is copied: a log may have 200,000 lines. */
+function CopyLog({ lines }: { lines: readonly LogLine[] }) {
+  const { copy, copied } = useClipboard();
+  return (
+    <Button
+      size="compact-xs"
+      variant="default"
+      aria-label={copied ? "Copied log" : "Copy log"}
+      onClick={() => copy(lines.map(({ plain }) => plain).join("\n"))}
+    >
+      {copied ? "Copied" : "Copy"}
+    </Button>
+  );
+}
+
 interface LinesProps {
   lines: readonly LogLine[];
   active: boolean;
@@ -67,29 +89,23 @@ function Lines({ lines, active, stageId }: LinesProps) {
   const matches = useMemo(() => findMatches(lines, search), [lines, search]);
   const errorIndex = useMemo(() => findFirstError(lines), [lines]);
   const linkedLine = params.get("line") === "error" ? errorIndex + 1 : Number(params.get("line") ?? 0);
-  const scrollElement = useRef<HTMLDivElement>(null);
-  const following = useRef(linkedLine > 0 ? false : active);
-  const rows = useVirtualizer({
-    count: lines.length,
-    getScrollElement: () => scrollElement.current,
-    estimateSize: () => LINE_HEIGHT,
-    overscan: 30,
+  const [showTimes, setShowTimes] = useLocalStorage({ key: "pipecd:log-times", defaultValue: false });
+  const [wrap, setWrap] = useLocalStorage({ key: "pipecd:log-wrap", defaultValue: false });
+  /** The line of the URL may be on a page of the log that is not loaded yet. */
+  const linkPending = useRef(params.has("line"));
+  const { scrollElement, rows, scrollTo, scrollToEnd, onScroll } = useLogRows(lines, {
+    active,
+    follow: active && !params.has("line"),
   });
 
   useEffect(() => {
-    if (linkedLine > 0) rows.scrollToIndex(linkedLine - 1, { align: "center" });
-    // Only on the first render: scrolls to the line of the URL.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, []);
+    if (!linkPending.current || linkedLine < 1 || linkedLine > lines.length) return;
+    linkPending.current = false;
+    rows.scrollToIndex(linkedLine - 1, { align: "center" });
+  }, [linkedLine, lines.length, rows]);
 
-  useEffect(() => {
-    if (following.current) rows.scrollToIndex(lines.length - 1, { align: "end" });
-  }, [lines.length, rows]);
+  useEffect(() => rows.measure(), [rows, wrap]);
 
-  const scrollTo = (index: number) => {
-    following.current = false;
-    rows.scrollToIndex(index, { align: "center" });
-  };
   const stepMatch = (by: number) => {
     const next = (matchIndex + by + matches.length) % matches.length;
     setMatchIndex(next);
@@ -163,12 +179,19 @@ function Lines({ lines, active, stageId }: LinesProps) {
           <Button
             size="compact-xs"
             variant="default"
-            onClick={() => {
-              rows.scrollToIndex(lines.length - 1, { align: "end" });
-              following.current = active;
-            }}
+            onClick={scrollToEnd}
           >
             Jump to end
+          </Button>
+          <Button size="compact-xs" variant={showTimes ? "light" : "default"} aria-pressed={showTimes} onClick={() => setShowTimes(!showTimes)}>
+            Times
+          </Button>
+          <Button size="compact-xs" variant={wrap ? "light" : "default"} aria-pressed={wrap} onClick={() => setWrap(!wrap)}>
+            Wrap
+          </Button>
+          <CopyLog lines={lines} />
+          <Button size="compact-xs" variant="default" aria-label="Download log" onClick={() => download(`${stageId}.log`, lines)}>
+            Download
           </Button>
           <Text size="xs" className="faint">
             {lines.length} {lines.length === 1 ? "line" : "lines"}
@@ -184,12 +207,9 @@ function Lines({ lines, active, stageId }: LinesProps) {
         aria-live="off"
         // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         tabIndex={0}
-        onScroll={(event) => {
-          const box = event.currentTarget;
-          following.current = active && box.scrollHeight - box.scrollTop - box.clientHeight < FOLLOW_DISTANCE;
-        }}
+        onScroll={onScroll}
       >
-        <div className={classes.lines} style={{ height: rows.getTotalSize() }}>
+        <div className={classes.lines} data-wrap={wrap || undefined} style={{ height: rows.getTotalSize() }}>
           {rows.getVirtualItems().map((row) => {
             const line = lines[row.index];
             if (!line) return null;
@@ -198,9 +218,11 @@ function Lines({ lines, active, stageId }: LinesProps) {
               <div
                 key={row.key}
                 className={classes.line}
+                ref={wrap ? rows.measureElement : undefined}
+                data-index={row.index}
                 data-severity={SEVERITIES[line.severity]}
                 data-current={row.index === currentMatch || number === linkedLine || undefined}
-                style={{ transform: `translateY(${row.start}px)`, height: LINE_HEIGHT }}
+                style={{ transform: `translateY(${row.start}px)`, height: wrap ? undefined : LINE_HEIGHT }}
               >
                 <Link
                   className={classes.number}
@@ -211,7 +233,8 @@ function Lines({ lines, active, stageId }: LinesProps) {
                 >
                   {number}
                 </Link>
-                <span>
+                {showTimes && <time className={classes.time}>{formatTime(line.at)}</time>}
+                <span className={classes.text}>
                   {styleLine(line, search).map((span, index) => (
                     <span
                       key={index}

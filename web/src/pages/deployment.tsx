@@ -1,6 +1,6 @@
 // A deployment: its pipeline, stage logs, details and actions.
 
-import { Anchor, Button, Group, Progress, Skeleton, Stack, Text } from "@mantine/core";
+import { Anchor, Button, Grid, Group, Progress, Skeleton, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
@@ -99,8 +99,14 @@ function DeploymentDetails({ deployment }: { deployment: Deployment }) {
           <NotPlanned deployment={deployment} />
         )}
       </Section>
-      {stage && <StageSection deployment={deployment} stage={stage} />}
-      <Details deployment={deployment} />
+      <Grid gap="lg">
+        <Grid.Col span={{ base: 12, lg: stage ? 9 : 12 }}>
+          {stage && <StageSection deployment={deployment} stage={stage} />}
+        </Grid.Col>
+        <Grid.Col span={{ base: 12, lg: stage ? 3 : 12 }}>
+          <Details deployment={deployment} />
+        </Grid.Col>
+      </Grid>
     </Stack>
   );
 }

@@ -1,18 +1,13 @@
 // The log of one of a pod's containers.
 
 import { Checkbox, Group, Select, Stack, Text } from "@mantine/core";
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, useState } from "react";
+import { useState } from "react";
 
 import type { Container } from "../../../schema/pipecd/v1/details_pb";
 import { type ContainerLogLine, lineTime } from "./container-log";
 import classes from "./details.module.css";
+import { LINE_HEIGHT, useLogRows } from "../../../use-log-rows";
 import { type ContainerLog, useContainerLog } from "./use-container-log";
-
-/** In CSS pixels. */
-const LINE_HEIGHT = 20;
-/** Within this distance of the end, the view follows new lines (CSS pixels). */
-const FOLLOW_DISTANCE = 48;
 
 interface ContainerLogViewProps {
   applicationId: string;
@@ -93,17 +88,7 @@ function emptyText({ status, error }: ContainerLog): string {
 }
 
 function Lines({ lines }: { lines: readonly ContainerLogLine[] }) {
-  const scrollElement = useRef<HTMLDivElement>(null);
-  const following = useRef(true);
-  const rows = useVirtualizer({
-    count: lines.length,
-    getScrollElement: () => scrollElement.current,
-    estimateSize: () => LINE_HEIGHT,
-    overscan: 30,
-  });
-  useEffect(() => {
-    if (following.current) rows.scrollToIndex(lines.length - 1, { align: "end" });
-  }, [lines, rows]);
+  const { scrollElement, rows, onScroll } = useLogRows(lines, { active: true, follow: true });
   return (
     <div
       ref={scrollElement}
@@ -114,10 +99,7 @@ function Lines({ lines }: { lines: readonly ContainerLogLine[] }) {
       // A scrollable region must be reachable by keyboard.
       // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
       tabIndex={0}
-      onScroll={(event) => {
-        const box = event.currentTarget;
-        following.current = box.scrollHeight - box.scrollTop - box.clientHeight < FOLLOW_DISTANCE;
-      }}
+      onScroll={onScroll}
     >
       <div className={classes.lines} style={{ height: rows.getTotalSize() }}>
         {rows.getVirtualItems().map((row) => {
