@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
+from prometheus_client import REGISTRY
 
 from pipecd.controlplane.settings import Settings, WatchSettings
 from pipecd.schema.agent import (
@@ -147,6 +148,23 @@ async def test_an_application_cannot_have_two_active_deployments(plane: ControlP
         "ReportDeploymentCompleted", completion_report("d1", DeploymentStatus.DEPLOYMENT_FAILURE)
     )
     assert await agent.code("ReportDeploymentPlanned", report) == "OK"
+
+
+async def test_created_and_ended_deployments_are_counted_once(plane: ControlPlane, agent: Agent) -> None:
+    def counts() -> list[float]:
+        samples = (
+            ("grpcapi_create_deployment_total", {"project": PROJECT}),
+            ("pipecd_deployments_total", {"status": "FAILURE"}),
+            ("pipecd_deployment_seconds_count", {"status": "FAILURE"}),
+        )
+        return [REGISTRY.get_sample_value(name, labels) or 0.0 for name, labels in samples]
+
+    before = counts()
+    await create_planned_deployment(plane, agent)
+    report = completion_report("d1", DeploymentStatus.DEPLOYMENT_FAILURE)
+    for _ in range(2):
+        await agent.call("ReportDeploymentCompleted", report)
+    assert [after - count for after, count in zip(counts(), before, strict=True)] == [1, 1, 1]
 
 
 async def test_a_final_status_never_changes(plane: ControlPlane, agent: Agent) -> None:

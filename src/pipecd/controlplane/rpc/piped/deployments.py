@@ -8,11 +8,12 @@ from google.protobuf.message import Message
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.records import chains, deployments
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.rpc.piped import ownership
+from pipecd.controlplane.rpc.piped import delivery_metrics, ownership
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.feed import BY_AGENT
 from pipecd.errors import PermissionDenied, Refused
+from pipecd.model.status import DeploymentStatus as DeploymentState
 from pipecd.schema.agent.deployments_pb2 import (
     CreateDeploymentRequest,
     CreateDeploymentResponse,
@@ -54,6 +55,7 @@ async def create_deployment(
         await _create_in_chain(services, agent, deployment)
     else:
         await services.store.create(deployment, by=agent.actor)
+    delivery_metrics.count_created(deployment)
     return CreateDeploymentResponse()
 
 
@@ -94,15 +96,20 @@ def _report(response: type[Message], apply: Callable[[Deployment, Any, int], Non
     """
 
     async def handle(services: Services, agent: Agent, request: Any) -> Message:
-        now = services.now()
+        now, ended = services.now(), False
 
         def change(record: Deployment) -> None:
+            nonlocal ended
             ownership.check_deployment(agent, record)
+            was_final = DeploymentState(record.status).final
             apply(record, request, now)
+            ended = DeploymentState(record.status).final and not was_final
 
-        await services.store.update(
+        updated = await services.store.update(
             Deployment, request.deployment_id, change, by=agent.actor, detail=BY_AGENT
         )
+        if ended:
+            delivery_metrics.count_ended(updated.message)
         return response()
 
     return handle

@@ -1,0 +1,29 @@
+"""Metrics of deployments: created, ended, and how long they took. Reports of one replica are in its own."""
+
+from prometheus_client import Counter, Histogram
+
+from pipecd.model.status import DeploymentStatus
+from pipecd.schema.model.deployment_pb2 import Deployment
+
+#: Longer deployments count with this time (seconds): an agent may report any.
+MAX_SECONDS = 30 * 86400
+
+CREATED = Counter("grpcapi_create_deployment_total", "Deployments created by agents.", ["project"])
+ENDED = Counter("pipecd_deployments_total", "Deployments that ended, by their status.", ["status"])
+SECONDS = Histogram(
+    "pipecd_deployment_seconds",
+    "From the creation of a deployment to its end.",
+    ["status"],
+    buckets=(10, 30, 60, 120, 300, 600, 1800, 3600, 14400, 86400),
+)
+
+
+def count_created(deployment: Deployment) -> None:
+    CREATED.labels(deployment.project_id).inc()
+
+
+def count_ended(deployment: Deployment) -> None:
+    status = DeploymentStatus(deployment.status).name
+    ENDED.labels(status).inc()
+    seconds = deployment.completed_at - deployment.created_at
+    SECONDS.labels(status).observe(min(max(0, seconds), MAX_SECONDS))
