@@ -27,6 +27,7 @@ PAGES = (
     "/applications/add",
     "/deployments",
     "/attention",
+    "/events",
     "/insights",
     "/pipeds",
     "/api-keys",

@@ -278,6 +278,28 @@ async def test_an_event_is_stored_with_its_key(plane: ControlPlane, pipectl: Pip
     assert event.event_key == hashlib.sha256(b"image-update/a:1/b:2").hexdigest()
     assert event.event_key.startswith("e37c4d1a")
 
+    def report(record: Event) -> None:
+        record.results.add(repo_id="r", watcher="f#0", name="shop", status=1, pull_request_url="https://x/1")
+        record.results.add(repo_id="r", watcher="f#1", name="web", status=2, description="no such file")
+
+    await plane.server.services.store.update(Event, event.id, report, by=TESTER)
+    listed = await pipectl(
+        "event", "list", "--name=UPDATE", "--status=not_handled", "--label=a:1", "-o", "wide"
+    )
+    assert listed.code == 0, listed.err
+    assert listed.out.splitlines()[0].split() == [
+        "ID",
+        "NAME",
+        "DATA",
+        "STATUS",
+        "RESULT",
+        "REGISTERED",
+        "LABELS",
+    ]
+    assert "shop: https://x/1; web: no such file" in listed.out and "a:1,b:2" in listed.out
+    assert (await pipectl("event", "list", "--name=other")).out == ""
+    assert "is not one of NOT_HANDLED, SUCCESS" in (await pipectl("event", "list", "--status=x")).err
+
 
 async def test_a_preview_reports_offline_agents(pipectl: Pipectl, piped_id: str, tmp_path: Path) -> None:
     flags = (f"--repo-remote-url={REMOTE}", "--head-branch=b", "--head-commit=c")

@@ -2,6 +2,7 @@
 
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { type Deployment, DeploymentStatus } from "./schema/model/deployment_pb";
+import { EventStatus } from "./schema/model/event_pb";
 import { Piped_ConnectionStatus } from "./schema/model/piped_pb";
 import { type PipelineStage, StageStatus } from "./schema/model/stage_pb";
 import { SyncStrategy } from "./schema/model/strategy_pb";
@@ -21,6 +22,13 @@ const SYNC_STATUSES: Record<ApplicationSyncStatus, StatusDisplay> = {
   [ApplicationSyncStatus.DEPLOYING]: { text: "Deploying", tone: "busy" },
   [ApplicationSyncStatus.OUT_OF_SYNC]: { text: "Out of sync", tone: "warning" },
   [ApplicationSyncStatus.INVALID_CONFIG]: { text: "Invalid configuration", tone: "bad" },
+};
+
+const EVENT_STATUSES: Record<EventStatus, StatusDisplay> = {
+  [EventStatus.EVENT_NOT_HANDLED]: { text: "Waiting", tone: "waiting" },
+  [EventStatus.EVENT_SUCCESS]: { text: "Written", tone: "good" },
+  [EventStatus.EVENT_FAILURE]: { text: "Failed", tone: "bad" },
+  [EventStatus.EVENT_OUTDATED]: { text: "Outdated", tone: "quiet" },
 };
 
 const DEPLOYMENT_STATUSES: Record<DeploymentStatus, StatusDisplay> = {
@@ -75,6 +83,7 @@ export const deploymentStatusDisplay = (status: DeploymentStatus): StatusDisplay
 const stageStatusDisplay = (status: StageStatus): StatusDisplay => STAGE_STATUSES[status] ?? UNKNOWN;
 export const connectionStatusDisplay = (status: Piped_ConnectionStatus): StatusDisplay =>
   CONNECTION_STATUSES[status] ?? UNKNOWN;
+export const eventStatusDisplay = (status: EventStatus): StatusDisplay => EVENT_STATUSES[status] ?? UNKNOWN;
 export const strategyName = (strategy: SyncStrategy): string => STRATEGY_NAMES[strategy] ?? "Sync";
 
 const FINAL_STATUSES = new Set([

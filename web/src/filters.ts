@@ -1,14 +1,15 @@
 // Converts between list filters and URL parameters, so that a filtered list can be shared and bookmarked.
 
-import type { ApplicationFilter, DeploymentFilter } from "./queries";
+import type { ApplicationFilter, DeploymentFilter, EventFilter } from "./queries";
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
+import { EventStatus } from "./schema/model/event_pb";
 
 type NumberEnum = Record<string, string | number>;
 
-/** The URL form of an enum value: `OUT_OF_SYNC` → `out-of-sync`, without the schema's `DEPLOYMENT_` prefix. */
+/** The URL form of an enum value: `OUT_OF_SYNC` → `out-of-sync`, without the schema's prefix. */
 export function slug(enumType: NumberEnum, value: number): string {
-  return String(enumType[value]).replace(/^DEPLOYMENT_/, "").toLowerCase().replaceAll("_", "-");
+  return String(enumType[value]).replace(/^(DEPLOYMENT|EVENT)_/, "").toLowerCase().replaceAll("_", "-");
 }
 
 function enumValues(enumType: NumberEnum): number[] {
@@ -58,6 +59,15 @@ export function deploymentFilter(params: URLSearchParams): DeploymentFilter {
     labels: parseLabels(params.getAll("label")),
   };
 }
+
+export function eventFilter(params: URLSearchParams): EventFilter {
+  return {
+    search: params.get("q") ?? "",
+    statuses: parseEnum(params, "status", EventStatus),
+    labels: parseLabels(params.getAll("label")),
+  };
+}
+
 
 const FILTER_PARAMS = ["q", "kind", "status", "piped", "label", "state", "application", "by", "object", "change", "from", "to", "actor", "id"];
 

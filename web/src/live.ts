@@ -35,6 +35,8 @@ export function affectedQueries(change: Change): readonly QueryKey[] | null {
       return [key.command(change.id)];
     case Kind.PIPED:
       return [key.pipeds];
+    case Kind.EVENT:
+      return [key.events];
     case Kind.API_KEY:
       return [key.apiKeys];
     case Kind.SUGGESTIONS:

@@ -7,6 +7,7 @@ import { isLastDeployment, newestPerApplication } from "./attention";
 import { type InsightFilter, insightRange } from "./insights";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
+import type { EventStatus } from "./schema/model/event_pb";
 
 export interface ApplicationFilter {
   search: string;
@@ -25,7 +26,14 @@ export interface DeploymentFilter {
   labels: Record<string, string>;
 }
 
+export interface EventFilter {
+  search: string;
+  statuses: EventStatus[];
+  labels: Record<string, string>;
+}
+
 export const APPLICATIONS_PER_PAGE = 50;
+export const EVENTS_PER_PAGE = 40;
 export const DEPLOYMENTS_PER_PAGE = 40;
 
 export const key = {
@@ -39,6 +47,7 @@ export const key = {
   deployment: (id: string) => ["deployment", id] as const,
   command: (id: string) => ["command", id] as const,
   pipeds: ["pipeds"] as const,
+  events: ["events"] as const,
   apiKeys: ["api-keys"] as const,
   audit: ["audit"] as const,
   suggestions: ["suggestions"] as const,
@@ -197,6 +206,13 @@ export const deploymentQuery = (id: string) =>
       const response = await webClient.getDeployment({ deploymentId: id }, { signal });
       return response.deployment ?? null;
     },
+  });
+
+export const eventsQuery = (filter: EventFilter, cursor: string) =>
+  queryOptions({
+    queryKey: [...key.events, filter, cursor],
+    queryFn: ({ signal }) => webClient.listEvents({ options: filter, pageSize: EVENTS_PER_PAGE, cursor }, { signal }),
+    placeholderData: (previous) => previous,
   });
 
 export const commandQuery = (id: string) =>

@@ -46,6 +46,7 @@ export const router = createBrowserRouter([
             path: "/insights",
             lazy: async () => ({ Component: (await import("./pages/insights")).InsightsPage }),
           },
+          { path: "/events", lazy: async () => ({ Component: (await import("./pages/events")).EventsPage }) },
           { path: "/pipeds", lazy: async () => ({ Component: (await import("./pages/pipeds")).PipedsPage }) },
           { path: "/settings/piped", loader: () => redirect("/pipeds") },
           { path: "/api-keys", lazy: async () => ({ Component: (await import("./pages/api-keys")).ApiKeysPage }) },

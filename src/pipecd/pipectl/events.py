@@ -1,12 +1,19 @@
-"""`pipectl event …`: register events."""
+"""`pipectl event …`: register and list events."""
 
 import click
 
 from pipecd.client import Client
+from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.output import echo
-from pipecd.pipectl.values import parse_pairs
+from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
+from pipecd.pipectl.values import parse_list, parse_pairs
 from pipecd.schema.api.events_pb2 import RegisterEventRequest
+from pipecd.schema.model.event_pb2 import Event, EventStatus
+from pipecd.schema.web.events_pb2 import ListEventsRequest, ListEventsResponse
+
+_PREFIX = "EVENT_"
+#: Characters of the data of an event in a table.
+_DATA_SHOWN = 60
 
 
 @click.command()
@@ -32,3 +39,88 @@ async def register(
     )
     response = await client.call(client.api.RegisterEvent, request)
     echo(f"Successfully registered event {response.event_id}")
+
+
+@click.command("list")
+@click.option("--name", default="", help="Only events with this text in their names.")
+@click.option("--status", multiple=True, help="Status: NOT_HANDLED, SUCCESS, FAILURE or OUTDATED.")
+@click.option("--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only events with this label.")
+@click.option("--cursor", default="", help="Continue after the previous page.")
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
+@view_options
+@with_client
+async def list_command(
+    client: Client,
+    *,
+    name: str,
+    status: tuple[str, ...],
+    labels: tuple[str, ...],
+    cursor: str,
+    limit: int,
+    output: Output,
+) -> None:
+    """List events, most recently changed first, with what each event watcher did with them."""
+    options = ListEventsRequest.Options(
+        search=name, statuses=_parse_statuses(status), labels=parse_pairs(labels, ":", "--label")
+    )
+    request = ListEventsRequest(options=options, page_size=limit, cursor=cursor)
+
+    async def fetch() -> ListEventsResponse:
+        try:
+            return await client.call(client.program.ListEvents, request)
+        except Unsupported:
+            raise Unsupported(
+                "this control plane cannot list events for an API key; use its console"
+            ) from None
+
+    await show(client.clock, fetch, lambda response: _list_view(response, output), output)
+
+
+def _parse_statuses(texts: tuple[str, ...]) -> list[EventStatus.ValueType]:
+    names = [item.upper().removeprefix(_PREFIX) for item in parse_list(texts)]
+    known = {key.removeprefix(_PREFIX): value for key, value in EventStatus.items()}
+    for each in names:
+        if each not in known:
+            raise click.UsageError(f"--status: {each!r} is not one of {', '.join(known)}")
+    return [known[each] for each in names]
+
+
+def _list_view(response: ListEventsResponse, output: Output) -> View:
+    columns = ["ID", "NAME", "DATA", "STATUS", "RESULT", "REGISTERED"]
+    rows = [
+        [
+            output.id(event.id),
+            event.name,
+            event.data if output.wide else event.data[:_DATA_SHOWN],
+            _status_name(event.status),
+            _result(event),
+            format_age(event.created_at),
+        ]
+        for event in response.events
+    ]
+    if output.wide:
+        columns.append("LABELS")
+        for row, event in zip(rows, response.events, strict=True):
+            row.append(",".join(f"{key}:{value}" for key, value in sorted(event.labels.items())))
+    empty = "No events match. Register one with `pipectl event register`."
+    return list_view(columns, rows, empty=empty, cursor=response.cursor)
+
+
+def _status_name(status: EventStatus.ValueType) -> str:
+    name = EventStatus.Name(status) if status in EventStatus.values() else str(status)
+    return name.removeprefix(_PREFIX)
+
+
+def _result(event: Event) -> str:
+    """One part per event watcher: its name, and the pull request, the commit or the error."""
+    if not event.results:
+        return "" if event.status == EventStatus.EVENT_NOT_HANDLED else event.status_description
+    return "; ".join(
+        f"{result.name or result.watcher}: "
+        + (
+            result.description
+            if result.status == EventStatus.EVENT_FAILURE
+            else result.pull_request_url or result.commit_hash[:7] or result.description
+        )
+        for result in event.results
+    )

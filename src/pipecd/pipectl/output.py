@@ -40,6 +40,7 @@ SHORT_ID_LENGTH = 8
 #: Columns that become narrower if the terminal is too narrow for all.
 _TEXT_COLUMNS = frozenset(
     {"NAME", "APPLICATION", "LABELS", "SUMMARY", "REASON", "DESCRIPTION", "REPOSITORIES", "DIRECTORY"}
+    | {"DATA", "RESULT"}
 )
 #: Symbol and style of a status on a terminal.
 _SUCCESS, _FAILURE, _ACTIVE = ("✓", "green"), ("✗", "red"), ("●", "cyan")
@@ -48,9 +49,9 @@ _STATUSES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(("SUCCESS", "SYNCED", "ONLINE"), _SUCCESS),
     **dict.fromkeys(("FAILURE", "INVALID_CONFIG"), _FAILURE),
     **dict.fromkeys(("RUNNING", "DEPLOYING"), _ACTIVE),
-    **dict.fromkeys(("PENDING", "PLANNED", "NOT_STARTED_YET", "UNKNOWN"), _WAITING),
+    **dict.fromkeys(("PENDING", "PLANNED", "NOT_STARTED_YET", "NOT_HANDLED", "UNKNOWN"), _WAITING),
     **dict.fromkeys(("ROLLING_BACK", "OUT_OF_SYNC", "OFFLINE", "NOT_RESPONDING"), _CHANGED),
-    **dict.fromkeys(("CANCELLED", "SKIPPED", "EXITED", "DISABLED", "DELETED"), _OVER),
+    **dict.fromkeys(("CANCELLED", "SKIPPED", "EXITED", "DISABLED", "DELETED", "OUTDATED"), _OVER),
 }
 
 

@@ -68,8 +68,11 @@ piped = _group(
 )
 event = _group(
     "event",
-    "Register events.",
-    {"register": ("pipecd.pipectl.events:register", "Register an event, such as a new image.")},
+    "Register and list events.",
+    {
+        "register": ("pipecd.pipectl.events:register", "Register an event, such as a new image."),
+        "list": ("pipecd.pipectl.events:list_command", "List events, and what became of them."),
+    },
 )
 audit = _group(
     "audit",
@@ -92,9 +95,9 @@ audit = _group(
             "Show deployments and their logs, wait for one, or approve one.",
         ),
         "piped": ("pipecd.pipectl.root:piped", "List, enable and disable agents."),
-        "event": ("pipecd.pipectl.root:event", "Register events."),
         "insights": ("pipecd.pipectl.insights:insights", "Show the delivery figures of the project."),
         "audit": ("pipecd.pipectl.root:audit", "Read and verify the audit log of the project."),
+        "event": ("pipecd.pipectl.root:event", "Register and list events."),
         "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),
         "plan-preview": ("pipecd.pipectl.previews:plan_preview", "Show what a pull request would change."),
         "completion": ("pipecd.pipectl.completion:completion", "Print a completion script for a shell."),

@@ -8,7 +8,7 @@ import classes from "./labels.module.css";
 interface LabelsProps {
   labels: Record<string, string>;
   /** The list that the labels link to. */
-  list?: "/applications" | "/deployments";
+  list?: "/applications" | "/deployments" | "/events";
 }
 
 export function Labels({ labels, list = "/applications" }: LabelsProps) {

@@ -2,7 +2,7 @@
 
 import { AppShell, Badge, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconApps, IconBell, IconChartBar, IconFileText, IconKey, IconRocket, IconServerBolt } from "../icons";
+import { IconApps, IconBell, IconBolt, IconChartBar, IconFileText, IconKey, IconRocket, IconServerBolt } from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
@@ -23,6 +23,7 @@ const NAVIGATION = [
   { to: "/applications", text: "Applications", Icon: IconApps },
   { to: "/deployments", text: "Deployments", Icon: IconRocket },
   { to: "/attention", text: "Needs attention", Icon: IconBell },
+  { to: "/events", text: "Events", Icon: IconBolt },
   { to: "/insights", text: "Insights", Icon: IconChartBar },
   { to: "/pipeds", text: "Pipeds", Icon: IconServerBolt },
   { to: "/api-keys", text: "API keys", Icon: IconKey },

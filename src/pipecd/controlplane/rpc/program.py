@@ -53,7 +53,9 @@ async def add_application(
 
 async def list_events(services: Services, program: Program, request: ListEventsRequest) -> ListEventsResponse:
     options = request.options
-    criteria = EventFilter(name=options.name, statuses=options.statuses, labels=options.labels)
+    criteria = EventFilter(
+        name=options.name, search=options.search, statuses=options.statuses, labels=options.labels
+    )
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
     page = await lists.events(services.store, program.project_id, criteria, paging)
     return ListEventsResponse(events=page.records, cursor=page.cursor)

@@ -101,7 +101,10 @@ class DeploymentFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
+    """`search`: a part of the name, in any case; `name`: the exact name."""
+
     name: str = ""
+    search: str = ""
     statuses: Collection[int] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     #: The labels that a record must have by the user's roles, as alternatives; None includes every record.
@@ -190,11 +193,17 @@ async def events(store: Store, project_id: str, filters: EventFilter, paging: Pa
     where = [
         column.project_id == project_id,
         *([column.name == filters.name] if filters.name else ()),
+        *([_contains(column.name, filters.search)] if filters.search else ()),
         *_in_condition(column.status, filters.statuses),
         *_label_conditions(column.labels, filters.labels),
         *_included(column.labels, filters.included),
     ]
     return await _load_page(store, Event, where, paging)
+
+
+def _contains(column: sa.ColumnElement[str], text: str) -> sa.ColumnElement[bool]:
+    """Whether the column contains `text`, in any case."""
+    return sa.func.lower(column).contains(text.lower(), autoescape=True)
 
 
 async def events_between(

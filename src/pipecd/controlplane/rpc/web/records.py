@@ -28,6 +28,7 @@ async def list_events(services: Services, person: Person, request: ListEventsReq
     options = request.options
     criteria = EventFilter(
         name=options.name,
+        search=options.search,
         statuses=options.statuses,
         labels=options.labels,
         included=person.conditions(Resource.EVENT),
