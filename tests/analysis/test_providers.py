@@ -1,5 +1,6 @@
 """Each provider against its service: Prometheus itself, CloudWatch of moto, servers with the others' APIs."""
 
+import asyncio
 import base64
 import json
 import math
@@ -13,10 +14,11 @@ from urllib.parse import parse_qs
 import pytest
 from aiohttp import web
 
-from pipecd.analysis import Providers
+from pipecd.analysis import Providers, cloudwatch_logs
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped as config
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
+from pipecd.google_credentials import GoogleCredentials
 from pipecd.platforms.connections import connection_pool
 from tests.aws import REGION, emulated_aws
 from tests.world import agent_spec
@@ -120,6 +122,131 @@ async def test_values_of_cloudwatch(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             ]
             with pytest.raises(Refused, match="the query is not JSON"):
                 await found.points("c", "[{", end - 180, end)
+
+
+async def test_lines_of_cloudwatch_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC).timestamp()
+    with emulated_aws() as aws:
+        for name, value in aws.environment().items():
+            monkeypatch.setenv(name, value)
+        logs = aws.client("logs")
+        logs.create_log_group(logGroupName="/shop/web")
+        logs.create_log_stream(logGroupName="/shop/web", logStreamName="a")
+        events = [
+            {"timestamp": int((now - age) * 1000), "message": message}
+            for age, message in ((50, "panic: a"), (40, "fine"), (30, "panic: b"))
+        ]
+        logs.put_log_events(logGroupName="/shop/web", logStreamName="a", logEvents=events)
+        found = providers(
+            tmp_path,
+            {"name": "c", "type": "CLOUDWATCH", "config": {"region": REGION, "logGroups": ["/shop/web"]}},
+            {"name": "gone", "type": "CLOUDWATCH", "config": {"region": REGION, "logGroups": ["/none"]}},
+            {"name": "none", "type": "CLOUDWATCH", "config": {"region": REGION}},
+        )
+        query = "fields @timestamp, @message | sort @timestamp asc"
+        async with connection_pool(SYSTEM_CLOCK):
+            lines = await found.log_lines("c", query, now - 60, now)
+            assert lines == ["panic: a", "fine", "panic: b"]
+            with pytest.raises(PipecdError, match="StartQuery"):
+                await found.log_lines("gone", query, now - 60, now)
+            with pytest.raises(ConfigError, match=r"add config\.logGroups"):
+                await found.log_lines("none", query, now - 60, now)
+
+
+async def test_a_query_of_cloudwatch_logs_is_waited_for_or_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers of the documented states; an account may run 30 queries, so none may be left behind."""
+    monkeypatch.setattr(cloudwatch_logs, "POLL_INTERVAL", 0.001)
+    calls: list[str] = []
+    states: list[str] = []
+    running = asyncio.Event()
+
+    async def handle(request: web.Request) -> Any:
+        call = request.headers["X-Amz-Target"].rpartition(".")[2]
+        calls.append(call)
+        body = await request.json()
+        if call == "StartQuery":
+            assert (body["logGroupNames"], body["startTime"], body["endTime"]) == (["/shop"], 0, 60)
+            assert body["limit"] == 100
+            return {"queryId": "q"}
+        if call == "StopQuery":
+            return {"success": True}
+        state = states.pop(0) if len(states) > 1 else states[0]
+        running.set()
+        rows = [[{"field": "level", "value": "error"}, {"field": "n", "value": "3"}, {"field": "@ptr"}]]
+        return {"status": state, "results": rows if state in ("Running", "Complete") else []}
+
+    for name, value in {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}.items():
+        monkeypatch.setenv(name, value)
+    settings = {"region": REGION, "logGroups": ["/shop"]}
+    async with server(handle) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        found = providers(tmp_path, {"name": "c", "type": "CLOUDWATCH", "config": settings})
+        async with connection_pool(SYSTEM_CLOCK):
+            states[:] = ["Scheduled", "Running", "Complete"]
+            assert await found.log_lines("c", "stats count(*) as n by level", 0, 60) == ["level: error, n: 3"]
+            assert calls == ["StartQuery", *["GetQueryResults"] * 3]
+            for state in ("Failed", "Cancelled", "Timeout"):
+                states[:] = [state]
+                with pytest.raises(Temporary, match=f"ended the query: {state}"):
+                    await found.log_lines("c", "x", 0, 60)
+            assert "StopQuery" not in calls
+            states[:] = ["Running"]
+            running.clear()
+            task = asyncio.create_task(found.log_lines("c", "x", 0, 60))
+            await running.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert calls[-1] == "StopQuery"
+
+
+async def test_lines_of_cloud_logging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GoogleCredentials, "headers", lambda self: {"Authorization": "Bearer t"})
+    pages: list[Any] = []
+    bodies: list[Any] = []
+
+    async def handle(request: web.Request) -> Any:
+        assert (request.method, request.path) == ("POST", "/v2/entries:list")
+        assert request.headers["Authorization"] == "Bearer t"
+        bodies.append(await request.json())
+        return pages.pop(0)
+
+    async with server(handle) as address:
+        settings = {"project": "shop", "loggingEndpoint": address}
+        found = providers(tmp_path, {"name": "g", "type": "STACKDRIVER", "config": settings})
+        pages[:] = [
+            # Not finished in time: the next page goes on.
+            {"nextPageToken": "2"},
+            {
+                "entries": [{"textPayload": "panic: a\n"}, {"jsonPayload": {"message": "b"}}],
+                "nextPageToken": "3",
+            },
+            {"entries": [{"jsonPayload": {"code": 5}}, {"protoPayload": {"methodName": "x"}}, {}]},
+        ]
+        lines = await found.log_lines("g", 'severity>=ERROR OR textPayload:"panic" -- all', 0, 60)
+        assert lines == ["panic: a", "b", '{"code": 5}', '{"methodName": "x"}', "{}"]
+        assert [body.get("pageToken") for body in bodies] == [None, "2", "3"]
+        first = bodies[0]
+        assert (first["resourceNames"], first["orderBy"]) == (["projects/shop"], "timestamp desc")
+        assert first["filter"] == (
+            '(\nseverity>=ERROR OR textPayload:"panic" -- all\n)\n'
+            'AND timestamp >= "1970-01-01T00:00:00Z" AND timestamp < "1970-01-01T00:01:00Z"'
+        )
+        pages[:] = [{"entries": [{"textPayload": str(n)} for n in range(100)], "nextPageToken": "2"}]
+        assert len(await found.log_lines("g", "x", 0, 60)) == 100
+        pages[:] = [{"nextPageToken": "more"}] * 20
+        with pytest.raises(Temporary, match="more than 20 pages"):
+            await found.log_lines("g", "x", 0, 60)
+        denied = {"error": {"code": 403, "message": "Permission denied for all log views"}}
+        pages[:] = [web.json_response(denied, status=403)]
+        with pytest.raises(Refused, match=r"Cloud Logging answered 403: Permission .*; check the cred"):
+            await found.log_lines("g", "x", 0, 60)
+        quota = {"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED"}}
+        pages[:] = [web.json_response(quota, status=429)]
+        with pytest.raises(Temporary, match="Quota exceeded"):
+            await found.log_lines("g", "x", 0, 60)
 
 
 async def test_lines_of_loki(tmp_path: Path) -> None:

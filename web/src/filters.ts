@@ -68,7 +68,6 @@ export function eventFilter(params: URLSearchParams): EventFilter {
   };
 }
 
-
 const FILTER_PARAMS = ["q", "kind", "status", "piped", "label", "state", "application", "by", "object", "change", "from", "to", "actor", "id"];
 
 export function isFiltered(params: URLSearchParams): boolean {

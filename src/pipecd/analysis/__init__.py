@@ -7,7 +7,15 @@ finds the provider of the agent's configuration by its name.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipecd.analysis import cloud_monitoring, cloudwatch, datadog, loki, prometheus
+from pipecd.analysis import (
+    cloud_logging,
+    cloud_monitoring,
+    cloudwatch,
+    cloudwatch_logs,
+    datadog,
+    loki,
+    prometheus,
+)
 from pipecd.analysis.http import request
 from pipecd.config.analysis import (
     CloudMonitoringConfig,
@@ -57,12 +65,19 @@ class Providers:
         raise AssertionError(config)
 
     async def log_lines(self, provider: str, query: str, start: float, end: float) -> Sequence[str]:
-        config = self._find(provider)
-        if not isinstance(config, LokiConfig):
-            raise Refused(
-                f"the analysis provider {provider} has no logs", remedy="use a provider of type LOKI"
-            )
-        return await loki.query_range(config, query, start, end, limit=MAX_LINES)
+        match config := self._find(provider):
+            case LokiConfig():
+                return await loki.query_range(config, query, start, end, limit=MAX_LINES)
+            case CloudWatchConfig():
+                return await cloudwatch_logs.query(config, query, start, end, limit=MAX_LINES)
+            case CloudMonitoringConfig():
+                return await cloud_logging.list_entries(
+                    config, self._google[provider], query, start, end, limit=MAX_LINES
+                )
+        raise Refused(
+            f"the analysis provider {provider} has no logs",
+            remedy="use a provider of type LOKI, CLOUDWATCH or STACKDRIVER",
+        )
 
     async def request(self, method: str, url: str, headers: Mapping[str, str]) -> HttpAnswer:
         answer = await request(method, url, headers=headers)

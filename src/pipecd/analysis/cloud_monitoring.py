@@ -16,18 +16,22 @@ ENDPOINT = "https://monitoring.googleapis.com"
 
 
 def credentials_of(config: CloudMonitoringConfig) -> GoogleCredentials:
-    return GoogleCredentials("Cloud Monitoring cannot be queried", config.service_account_file)
+    return GoogleCredentials("Cloud Monitoring or Logging cannot be queried", config.service_account_file)
+
+
+def require_project(config: CloudMonitoringConfig) -> None:
+    if not config.project:
+        raise ConfigError(
+            "the analysis provider of type STACKDRIVER has no project",
+            remedy="add config.project to it in the agent's configuration",
+        )
 
 
 async def query_range(
     config: CloudMonitoringConfig, credentials: GoogleCredentials, query: str, start: float, end: float
 ) -> Sequence[Point]:
     """The values of a PromQL query."""
-    if not config.project:
-        raise ConfigError(
-            "the analysis provider of type STACKDRIVER has no project",
-            remedy="add config.project to it in the agent's configuration",
-        )
+    require_project(config)
     headers = await asyncio.to_thread(credentials.headers)
     address = f"{config.endpoint or ENDPOINT}/v1/projects/{config.project}/location/global/prometheus"
     return await query_range_at(address, query, start, end, headers=headers)

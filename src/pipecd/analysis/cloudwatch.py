@@ -27,8 +27,7 @@ async def query(config: CloudWatchConfig, query: str, start: float, end: float) 
         "EndTime": datetime.fromtimestamp(end, UTC),
     }
     points: list[Point] = []
-    provider = AwsProvider.model_validate(config.model_dump(by_alias=True, exclude_defaults=True))
-    async with client("cloudwatch", provider) as sdk:
+    async with client("cloudwatch", provider_of(config)) as sdk:
         for _ in range(MAX_PAGES):
             response = await sdk.get_metric_data(**request)
             points += _points(response)
@@ -36,6 +35,10 @@ async def query(config: CloudWatchConfig, query: str, start: float, end: float) 
                 return sorted(points, key=lambda point: point.at)
             request["NextToken"] = token
     raise Temporary(f"CloudWatch sent more than {MAX_PAGES} pages")
+
+
+def provider_of(config: CloudWatchConfig) -> AwsProvider:
+    return AwsProvider.model_validate(config.model_dump(by_alias=True, exclude_defaults=True))
 
 
 def _queries(query: str) -> list[Mapping[str, Any]]:

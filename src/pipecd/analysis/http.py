@@ -30,6 +30,7 @@ async def request(
     headers: Mapping[str, str] | None = None,
     params: Mapping[str, str] | None = None,
     data: Mapping[str, str] | None = None,
+    json_body: Mapping[str, Any] | None = None,
     auth: tuple[str, str] | None = None,
 ) -> Answer:
     """Follows redirects. Raises Refused for a URL that is not http or https, Temporary without an answer."""
@@ -43,7 +44,9 @@ async def request(
             httpx.AsyncClient(
                 timeout=_TIMEOUT, follow_redirects=True, max_redirects=10, verify=context
             ) as client,
-            client.stream(method, url, headers=headers, params=params, data=data, auth=auth) as response,
+            client.stream(
+                method, url, headers=headers, params=params, data=data, json=json_body, auth=auth
+            ) as response,
         ):
             body = bytearray()
             async for chunk in response.aiter_bytes():

@@ -92,7 +92,9 @@ class LogEntry(AnalysisEntry):
     provider: str = ""
     """Name of the analysis provider in the agent's configuration."""
     query: str = ""
-    """Query in the provider's language. Every line that it finds is a failure."""
+    """Query in the provider's language: LogQL, Logs Insights of CloudWatch, or a filter of Cloud Logging.
+    Every line that it finds is a failure.
+    """
 
 
 class Header(StrictModel):
@@ -262,6 +264,8 @@ class CloudMonitoringConfig(LenientModel):
     """Id of the Google Cloud project. Not in PipeCD, which cannot query Cloud Monitoring."""
     endpoint: str = ""
     """URL of the API, for private access. Default: https://monitoring.googleapis.com."""
+    logging_endpoint: str = ""
+    """URL of the API of Cloud Logging, for `logs`. Default: https://logging.googleapis.com."""
 
 
 class CloudWatchConfig(LenientModel):
@@ -275,6 +279,8 @@ class CloudWatchConfig(LenientModel):
     """ARN of the role to assume with `tokenFile`."""
     token_file: str = ""
     """Path of a web identity token."""
+    log_groups: Sequence[Annotated[str, Field(min_length=1)]] = Field((), max_length=50)
+    """Names of the log groups that `logs` are read from."""
 
 
 class LokiConfig(PrometheusConfig):
