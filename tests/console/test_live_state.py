@@ -65,7 +65,7 @@ async def test_live_state_is_a_tree_that_follows_changes(
     alias = Resource(id="a", kind="Alias", name="Service", parents=("f",), health=Health.HEALTHY)
     await report_live_state(w, agent, shop, [alias, function])
     live = page.get_by_role("region", name="Live state")
-    await live.get_by_role("button", name="Alias Service, Healthy").click()
+    await live.get_by_role("button", name="Service Alias, Healthy").click()
     details = page.get_by_role("dialog")
     await details.get_by_role("button", name="Function hello").click()
     await expect(details).to_contain_text("Alias Service")
