@@ -61,7 +61,13 @@ class Console:
             headers={"content-type": "application/proto"},
         )
         if response.status_code != 200:
-            body = json.loads(response.content or b"{}")
+            try:
+                body = json.loads(response.content or b"{}")
+            except ValueError:
+                # The page of a proxy whose server does not answer.
+                body = {"message": response.text}
+                if response.status_code in (502, 503, 504):
+                    body["code"] = "unavailable"
             raise CallFailed(body.get("code", str(response.status_code)), body.get("message", ""))
         return GetMessageClass(descriptor.output_type).FromString(response.content)
 
