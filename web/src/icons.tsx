@@ -96,6 +96,7 @@ export const IconChartBar = icon(line(4, 20, 20, 20), box(5, 11, 3, 6, 1), box(1
 export const IconKey = icon(circle(8, 16, 4), line(11, 13, 20, 4), line(16, 8, 19, 11));
 export const IconLoader = icon("M12 3a9 9 0 1 0 9 9");
 export const IconLock = icon(box(5, 11, 14, 10, 2), "M8 11v-3.5a4 4 0 0 1 8 0v3.5", dot(12, 16));
+export const IconLogin = icon("M11 20h7q2 0 2 -2v-12q0 -2 -2 -2h-7", line(3, 12, 14, 12), line(10.5, 8.5, 14, 12, 10.5, 15.5));
 export const IconLogout = icon("M13 20h-7q-2 0 -2 -2v-12q0 -2 2 -2h7", line(10, 12, 21, 12), line(17.5, 8.5, 21, 12, 17.5, 15.5));
 export const IconMapOff = icon(shape(3, 6.5, 9, 4, 15, 6.5, 21, 4, 21, 17.5, 15, 20, 9, 17.5, 3, 20), line(3, 2.5, 21, 21.5));
 export const IconMaximize = icon(line(4, 9, 4, 4, 9, 4), line(15, 4, 20, 4, 20, 9), line(20, 15, 20, 20, 15, 20), line(9, 20, 4, 20, 4, 15));

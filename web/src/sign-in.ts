@@ -1,4 +1,4 @@
-// Signs in as the project's static administrator. The server answers every attempt with a redirect;
+// Signs in by the project's provider, or as its static administrator. The server answers every attempt with a redirect;
 // the reason for a rejection is in the cookie `error`.
 
 export interface Credentials {
@@ -28,6 +28,22 @@ export async function signIn(credentials: Credentials): Promise<string> {
   if (response.status === 401 || response.status === 403) return "The project, the user name or the password is wrong.";
   if (response.status === 429) return "Too many attempts. Wait a minute and try again.";
   return `The control plane could not process the login (HTTP ${response.status}). See its log for details.`;
+}
+
+/** The provider of single sign-on of a project. */
+export interface Provider {
+  title: string;
+}
+
+/** Returns null if the project has no single sign-on, or does not exist. */
+export async function fetchProvider(project: string, signal: AbortSignal): Promise<Provider | null> {
+  const response = await fetch(`/auth/provider?${new URLSearchParams({ project }).toString()}`, { signal });
+  return response.ok ? ((await response.json()) as Provider | null) : null;
+}
+
+/** The link that starts a sign-in by the provider, and afterwards leads to the path `next`. */
+export function ssoLink(project: string, next: string): string {
+  return `/auth/login?${new URLSearchParams({ project, next }).toString()}`;
 }
 
 /** Returns the last login error set by the server, and deletes its cookie. */

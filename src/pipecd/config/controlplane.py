@@ -23,6 +23,7 @@ from pipecd.config.decode import (
 )
 from pipecd.config.document import Document, parse_kind
 from pipecd.config.named_file import read_named_file
+from pipecd.config.sso import SSO, SharedSSO, UserGroup
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError, Place
 
@@ -144,6 +145,20 @@ class Project(StrictModel):
     """Description of the project."""
     static_admin: StaticAdmin | None = None
     """A user with the role Admin, who signs in with a password."""
+    shared_sso_name: str = Field("", alias="sharedSSOName")
+    """Name in `sharedSSOConfigs` of the provider that authenticates the users. Not in PipeCD."""
+    sso: SSO | None = None
+    """The provider that authenticates the users of this project alone. Not in PipeCD."""
+    user_groups: Sequence[UserGroup] = ()
+    """The roles of groups of the provider. Not in PipeCD."""
+    allow_stray_as_viewer: bool = False
+    """Whether users that are in none of the groups may sign in as Viewer. Not in PipeCD."""
+
+    @model_validator(mode="after")
+    def _one_provider(self) -> Self:
+        if self.sso and self.shared_sso_name:
+            raise ValueError("only one of sso and sharedSSOName can be given")
+        return self
 
 
 class WebhookSource(StrictModel):
@@ -202,10 +217,8 @@ class ControlPlaneSpec(StrictModel):
     """Not used: insights are recorded when a deployment ends. Accepted for compatibility with PipeCD."""
     projects: Sequence[Project] = ()
     """The projects. Each has its own applications, agents, keys and users."""
-    shared_sso_configs: Annotated[Sequence[Mapping[str, Any]], Unused("single sign-on is not supported")] = (
-        Field((), alias="sharedSSOConfigs")
-    )
-    """Not used: single sign-on is not supported. Accepted for compatibility with PipeCD."""
+    shared_sso_configs: Sequence[SharedSSO] = Field((), alias="sharedSSOConfigs")
+    """Providers that authenticate the users of projects."""
     webhooks: Sequence[WebhookSource] = ()
     """Git hosts that report pushes. Not in PipeCD."""
     keys: Keys = Keys()
@@ -225,6 +238,14 @@ class ControlPlaneSpec(StrictModel):
         duplicates = sorted({name for name in ids if ids.count(name) > 1})
         if duplicates:
             raise ValueError(f"projects: id {', '.join(duplicates)} is given twice")
+        names = [shared.name for shared in self.shared_sso_configs]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"sharedSSOConfigs: name {', '.join(repeated)} is given twice")
+        for project in self.projects:
+            if project.shared_sso_name and project.shared_sso_name not in names:
+                raise ValueError(
+                    f"project {project.id}: sharedSSOConfigs contains no {project.shared_sso_name}"
+                )
         return self
 
 

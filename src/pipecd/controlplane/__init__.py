@@ -24,6 +24,7 @@ from pipecd.controlplane.auth.keys import KeyLifetimes
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import Sessions, check_key
+from pipecd.controlplane.auth.sso.flow import SingleSignOn
 from pipecd.controlplane.http import admin
 from pipecd.controlplane.http.app import application
 from pipecd.controlplane.http.connections import Connections, raise_file_limit
@@ -103,7 +104,9 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
     store = await Store.open(database_url(spec), clock, settings.store)
     try:
         credentials = CredentialCache(store, clock, settings.auth)
-        projects = Projects(store, credentials, spec.projects)
+        projects = Projects(
+            store, credentials, spec.projects, spec.shared_sso_configs, options.encryption_key
+        )
         await projects.record_configured(by=STARTING)
         relay = None if store.database.sqlite else Relay(store, clock, settings.relay)
         yield Services(
@@ -217,6 +220,13 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
             services.proxies,
             Throttle(options.clock, options.settings.auth),
             services.refusals,
+            SingleSignOn(
+                services.projects,
+                options.encryption_key,
+                services.clock,
+                services.settings.auth,
+                address=services.address,
+            ),
             insecure_cookie=options.insecure_cookie,
         ),
         webhooks=Webhooks(secrets, RepositoryNotifier(services.store), services.proxies),

@@ -105,6 +105,10 @@ class AuthSettings:
     last_used_interval: int = 300
     #: Lifetime of a console session (seconds); the same as in PipeCD.
     session_lifetime: int = 7 * 24 * 3600
+    #: How long the requests of one sign-in to the provider of single sign-on may take (seconds).
+    provider_timeout: float = 15.0
+    #: How long the metadata and the keys of an OpenID Connect provider are cached (seconds).
+    provider_max_age: float = 3600.0
     #: Failed sign-ins of one address as one user before further ones are rejected.
     max_failures: int = 10
     #: How long failed sign-ins are counted, and rejected (seconds).

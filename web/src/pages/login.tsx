@@ -1,15 +1,16 @@
-// The login page: project, user, password.
+// The login page: project, then its single sign-on, or user and password.
 
-import { Alert, Button, Center, Group, PasswordInput, Stack, Text, TextInput, Title } from "@mantine/core";
-import { IconAlertCircle } from "../icons";
-import { useQueryClient } from "@tanstack/react-query";
+import { Alert, Button, Center, Divider, Group, PasswordInput, Stack, Text, TextInput, Title } from "@mantine/core";
+import { IconAlertCircle, IconLogin } from "../icons";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useDebouncedValue } from "@mantine/hooks";
 import { type FormEvent, useEffect, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 
 import { Logo } from "../components/logo";
 import { ThemeMenu } from "../components/theme-menu";
 import { meQuery } from "../queries";
-import { consumeErrorCookie, signIn } from "../sign-in";
+import { consumeErrorCookie, fetchProvider, signIn, ssoLink } from "../sign-in";
 
 const LAST_PROJECT = "pipecd.project";
 
@@ -24,7 +25,14 @@ export function LoginPage() {
   const [submitting, setSubmitting] = useState(false);
   const client = useQueryClient();
   const navigate = useNavigate();
-  const project = params.get("project") ?? localStorage.getItem(LAST_PROJECT) ?? "";
+  const [project, setProject] = useState(params.get("project") ?? localStorage.getItem(LAST_PROJECT) ?? "");
+  const [wanted] = useDebouncedValue(project.trim(), 300);
+  const { data: provider } = useQuery({
+    queryKey: ["sign-in-provider", wanted],
+    queryFn: ({ signal }) => fetchProvider(wanted, signal),
+    enabled: wanted !== "",
+    retry: false,
+  });
 
   useEffect(() => {
     document.title = "Log in · PipeCD";
@@ -75,11 +83,26 @@ export function LoginPage() {
               label="Project"
               name="project"
               required
-              defaultValue={project}
+              value={project}
+              onChange={(event) => setProject(event.currentTarget.value)}
               data-autofocus={!project || undefined}
               autoCapitalize="none"
               spellCheck={false}
             />
+            {provider && wanted === project.trim() && (
+              <>
+                <Button
+                  component="a"
+                  href={ssoLink(wanted, safeNext(params.get("next")))}
+                  onClick={() => localStorage.setItem(LAST_PROJECT, wanted)}
+                  leftSection={<IconLogin aria-hidden size={18} />}
+                  fullWidth
+                >
+                  Continue with {provider.title}
+                </Button>
+                <Divider label="or as the static administrator" />
+              </>
+            )}
             <TextInput
               label="User"
               name="username"
@@ -89,7 +112,7 @@ export function LoginPage() {
               spellCheck={false}
             />
             <PasswordInput label="Password" name="password" required autoComplete="current-password" />
-            <Button type="submit" loading={submitting} fullWidth>
+            <Button type="submit" variant={provider ? "default" : "filled"} loading={submitting} fullWidth>
               Log in
             </Button>
           </Stack>

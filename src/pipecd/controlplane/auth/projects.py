@@ -9,11 +9,21 @@ import hmac
 from collections.abc import Callable, Sequence
 
 from pipecd.config.controlplane import Project as ConfiguredProject
+from pipecd.config.sso import SharedSSO
 from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.auth.credential_cache import CredentialCache
+from pipecd.controlplane.auth.sessions import Session
+from pipecd.controlplane.auth.sso.providers import (
+    CREDENTIAL,
+    Provider,
+    encrypt_client,
+    from_config,
+    from_record,
+)
+from pipecd.controlplane.auth.sso.roles import roles_of
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.kinds import CONFIGURED_PROJECT
-from pipecd.errors import Conflict, NotFound, Unauthenticated
+from pipecd.errors import ConfigError, Conflict, NotFound, Unauthenticated
 from pipecd.model.access import ADMIN, BUILT_IN, EDITOR, VIEWER, Action, Policy, Resource, policies_of
 from pipecd.model.actor import Actor
 from pipecd.schema.model.access_pb2 import (
@@ -23,15 +33,24 @@ from pipecd.schema.model.access_pb2 import (
     ProjectRBACRole,
     ProjectUserGroup,
 )
-from pipecd.schema.model.project_pb2 import Project, ProjectStaticUser
+from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig, ProjectStaticUser
 
 
 class Projects:
+    """`key` is the encryption key. Raises ConfigError if a client secret cannot be read."""
+
     def __init__(
-        self, store: Store, credentials: CredentialCache, configured: Sequence[ConfiguredProject]
+        self,
+        store: Store,
+        credentials: CredentialCache,
+        configured: Sequence[ConfiguredProject],
+        shared: Sequence[SharedSSO],
+        key: bytes,
     ) -> None:
-        self._store, self._credentials = store, credentials
+        self._store, self._credentials, self._key = store, credentials, key
         self._configured = {project.id: _to_record(project) for project in configured}
+        self._providers = {project.id: from_config(project.sso) for project in configured if project.sso}
+        self._shared = {config.name: from_config(config) for config in shared}
 
     async def record_configured(self, by: Actor) -> None:
         """Record which projects the configuration file added or changed since the last start.
@@ -72,6 +91,48 @@ class Projects:
             return policies_of(roles, {})
         project = await self.get(project_id)
         return policies_of(roles, {role.name: _parse_policies(role) for role in project.rbac_roles})
+
+    async def provider(self, project_id: str) -> Provider | None:
+        """The provider that authenticates the users of the project, if it has one.
+
+        Raises NotFound, or ConfigError if its configuration is invalid.
+        """
+        if own := self._providers.get(project_id):
+            return own
+        project = await self._load(project_id)
+        if project.shared_sso_name:
+            shared = self._shared.get(project.shared_sso_name)
+            if shared is None:
+                raise ConfigError(f"sharedSSOConfigs of the control plane has no {project.shared_sso_name}")
+            return shared
+        return from_record(project.sso, self._key) if project.HasField("sso") else None
+
+    async def current_roles(self, session: Session) -> Sequence[str]:
+        """The roles that the user of `session` has now.
+
+        Raises Unauthenticated if what the session was started with has changed, or gives no role any more.
+        """
+        if not session.credential.startswith(CREDENTIAL):
+            if session.credential:
+                await self.check_credential(session.project_id, session.credential)
+            return session.roles
+        try:
+            provider = await self.provider(session.project_id)
+            project = await self.get(session.project_id)
+        except (ConfigError, NotFound):
+            provider = None
+        if provider is None or not hmac.compare_digest(provider.credential, session.credential):
+            raise Unauthenticated("the single sign-on of the project was changed; sign in again")
+        roles_by_group = {group.sso_group: group.role for group in project.user_groups}
+        matched = [group for group in session.groups if group in roles_by_group or group in session.roles]
+        roles = roles_of(matched, roles_by_group, stray_as_viewer=project.allow_stray_as_viewer)
+        if not roles:
+            raise Unauthenticated("none of your groups has a role in the project any more; sign in again")
+        return roles
+
+    def encrypt_client(self, sso: ProjectSSOConfig) -> ProjectSSOConfig:
+        """A copy of `sso` for the store, with the client's id and secret encrypted. Raises Refused."""
+        return encrypt_client(sso, self._key)
 
     async def change(self, project_id: str, alter: Callable[[Project], None], *, by: Actor) -> None:
         """Raises Conflict for a project defined in the configuration file."""
@@ -135,6 +196,11 @@ def _to_record(project: ConfiguredProject) -> Project:
         record.static_admin.password_hash = project.static_admin.password_hash
     else:
         record.static_admin_disabled = True
+    record.shared_sso_name = project.shared_sso_name
+    record.allow_stray_as_viewer = project.allow_stray_as_viewer
+    record.user_groups.extend(
+        ProjectUserGroup(sso_group=group.sso_group, role=group.role) for group in project.user_groups
+    )
     return record
 
 

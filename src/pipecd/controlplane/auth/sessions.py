@@ -2,8 +2,8 @@
 
 `http.login` starts and ends them, `rpc.identity` verifies them with each call. A session ends when it
 expires, when its user signs out, and when the credential that it was started with no longer is the user's: a
-changed password ends every session that was started with the old one. Only the ids of sessions that ended
-early are stored, until they would have expired.
+changed password, or another provider of single sign-on, ends the sessions that were started before. Only the
+ids of sessions that ended early are stored, until they would have expired.
 """
 
 import secrets
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import jwt
 
 from pipecd.clock import Clock
+from pipecd.config.sso import MAX_SESSION_HOURS
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.audit import Subject
@@ -38,8 +39,9 @@ MIN_KEY_BYTES = 32
 class Session:
     """The claims of a token: the user, the project and the names of the user's roles.
 
-    `credential` identifies the static admin's password that the session was started with; it is empty if
-    another service authenticated the user. `id` and `expires_at` (epoch seconds) are set by `Sessions`.
+    `credential` identifies what the session was started with: the static admin's password, or the provider of
+    single sign-on. `groups`: the user's groups that have a role. `lifetime` in seconds; 0 means the default.
+    `id` and `expires_at` (epoch seconds) are set by `Sessions`.
     """
 
     project_id: str
@@ -47,6 +49,8 @@ class Session:
     roles: Sequence[str]
     avatar_url: str = ""
     credential: str = ""
+    groups: Sequence[str] = ()
+    lifetime: int = 0
     id: str = ""
     expires_at: float = 0.0
 
@@ -83,10 +87,11 @@ class Sessions:
             "jti": secrets.token_urlsafe(24),
             "iat": issued,
             "nbf": issued,
-            "exp": issued + self.lifetime,
+            "exp": issued + (session.lifetime or self.lifetime),
             "avatarUrl": session.avatar_url,
             "role": {"project_id": session.project_id, "project_rbac_roles": list(session.roles)},
             "credential": session.credential,
+            "groups": list(session.groups),
         }
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
@@ -105,6 +110,7 @@ class Sessions:
                 roles=tuple(str(name) for name in role.get("project_rbac_roles") or ()),
                 avatar_url=str(claims.get("avatarUrl", "")),
                 credential=str(claims.get("credential", "")),
+                groups=tuple(str(group) for group in claims.get("groups") or ()),
                 id=str(claims["jti"]),
                 expires_at=float(claims["exp"]),
             )
@@ -145,4 +151,5 @@ class Sessions:
 
     async def prune(self) -> None:
         """Delete the ids of ended sessions that would have expired by now."""
-        await self._store.prune_metadata(ENDED_SESSION, self._clock.now() - self.lifetime)
+        longest = max(self.lifetime, MAX_SESSION_HOURS * 3600)
+        await self._store.prune_metadata(ENDED_SESSION, self._clock.now() - longest)

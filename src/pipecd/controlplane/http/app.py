@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp
 
+from pipecd.controlplane.auth.sso.flow import CALLBACK
 from pipecd.controlplane.http.console import BUILT_CONSOLE, Assets, Pages
 from pipecd.controlplane.http.login import Login
 from pipecd.controlplane.http.origin import RefuseForeign
@@ -39,6 +40,10 @@ def application(
     authentication = Router(
         routes=[
             Route("/login/static", login.static, methods=["POST"]),
+            # PipeCD's console sends a form. Ours follows a link: browsers do not follow redirects of forms
+            # to other sites, because the console's content security policy forbids them.
+            Route("/login", login.begin, methods=["GET", "POST"]),
+            Route("/provider", login.provider, methods=["GET"]),
             Route("/logout", login.logout, methods=["POST"]),
         ]
     )
@@ -47,6 +52,8 @@ def application(
     app = Starlette(
         routes=[
             Mount("/api", app=RefuseForeign(api, address=address)),
+            # The provider's site causes this request; the state that it contains is bound to the browser.
+            Route(CALLBACK, login.complete, methods=["GET"]),
             Mount("/auth", app=RefuseForeign(authentication, address=address)),
             Route("/hooks/{host}", webhooks.receive, methods=["POST"]),
             Route("/quickstart.json", quickstart),

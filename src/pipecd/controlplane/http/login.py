@@ -1,25 +1,31 @@
 """Sign-in and sign-out of the console: `/auth/*`.
 
-A correct user name and password set the session cookie. A failed attempt does not reveal which part was
-wrong, and repeated failures are throttled; the console reads the message from the cookie `error`. Starting
-and ending a session write rows of the audit log. `http.origin` refuses requests that other sites cause.
+A correct user name and password, or a provider of single sign-on, set the session cookie. A failed attempt
+with a password does not reveal which part was wrong, and repeated failures are throttled; the console reads
+the message from the cookie `error`. Starting and ending a session write rows of the audit log. `http.origin`
+refuses requests that other sites cause.
 """
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import COOKIE, Session, Sessions
+from pipecd.controlplane.auth.sso.flow import LIFETIME, SingleSignOn
+from pipecd.controlplane.auth.sso.providers import GitHub
+from pipecd.controlplane.auth.sso.roles import NoRole
 from pipecd.controlplane.http.client_address import http_client_address
 from pipecd.controlplane.http.throttle import Throttle
 from pipecd.errors import PipecdError, Unauthenticated
 from pipecd.model.access import ADMIN
 from pipecd.model.actor import Actor, ActorKind
+from pipecd.printable import printable
 
 log = structlog.get_logger()
 
@@ -28,6 +34,10 @@ ERROR_COOKIE = "error"
 _ERROR_LIFETIME = 600
 #: Maximum length of each form field, in characters. Hashing longer passwords would let attackers use up CPU.
 _MAX_FIELD_LENGTH = 1024
+#: Maximum length of an error, in characters: browsers accept cookies of 4 KiB, percent-encoded.
+_MAX_MESSAGE_LENGTH = 700
+#: Holds the state of a sign-in while the user is at the provider.
+_STATE_COOKIE = "state"
 
 
 class Login:
@@ -38,10 +48,12 @@ class Login:
         proxies: TrustedProxies,
         throttle: Throttle,
         refusals: Refusals,
+        sso: SingleSignOn,
         *,
         insecure_cookie: bool,
     ) -> None:
         self._projects, self._sessions, self._proxies = projects, sessions, proxies
+        self._sso = sso
         self._secure = not insecure_cookie
         self._throttle, self._refusals = throttle, refusals
 
@@ -75,6 +87,69 @@ class Login:
         session = Session(project_id=project, username=username, roles=(ADMIN,), credential=credential)
         return await self._start_session(session, client[0])
 
+    async def provider(self, request: Request) -> Response:
+        """The provider of the project `?project=` for the login page: `{"title": …, "kind": …}` or `null`.
+
+        `kind` is `GITHUB` or `OIDC`.
+        """
+        try:
+            provider = await self._sso.provider(request.query_params.get("project", "")[:_MAX_FIELD_LENGTH])
+        except PipecdError as error:
+            log.error("provider_unavailable", error=str(error))
+            provider = None
+        headers = {"cache-control": "no-store"}
+        if provider is None:
+            return JSONResponse(None, headers=headers)
+        kind = "GITHUB" if isinstance(provider.settings, GitHub) else "OIDC"
+        return JSONResponse({"title": provider.settings.title, "kind": kind}, headers=headers)
+
+    async def begin(self, request: Request) -> Response:
+        """Send the browser to the provider of the project."""
+        fields: Mapping[str, object] = request.query_params
+        if request.method == "POST":
+            async with request.form(max_files=0, max_fields=10) as form:
+                fields = dict(form)
+        project, return_path = str(fields.get("project", "")), str(fields.get("next", ""))
+        if len(project) > _MAX_FIELD_LENGTH:
+            return self._reject("The name of the project is too long.")
+        try:
+            started = await self._sso.begin(project, return_path)
+        except PipecdError as error:
+            log.warning("sign_in_not_started", project=project, error=str(error))
+            return self._reject(_sentence(error))
+        response = RedirectResponse(started.url, status_code=303)
+        response.set_cookie(
+            _STATE_COOKIE,
+            started.cookie,
+            max_age=LIFETIME,
+            path="/auth",
+            secure=self._secure,
+            httponly=True,
+            samesite="lax",
+        )
+        return response
+
+    async def complete(self, request: Request) -> Response:
+        """The provider sends the browser here: start the session of the user."""
+        peer = http_client_address(request, self._proxies)
+        try:
+            session, path = await self._sso.complete(
+                request.cookies.get(_STATE_COOKIE, ""), request.query_params
+            )
+        except PipecdError as error:
+            log.warning("sign_in_failed", peer=peer, error=str(error))
+            if isinstance(error, NoRole):
+                claimed = Session(project_id=error.project_id, username=error.username, roles=())
+                self._refusals.add(_actor(claimed, "sign-in", peer), "none of the user's groups has a role")
+            response = self._reject(_sentence(error))
+        else:
+            log.info("signed_in", project=session.project_id, username=session.username, peer=peer)
+            response = await self._start_session(session, peer, path)
+        response.delete_cookie(
+            _STATE_COOKIE, path="/auth", secure=self._secure, httponly=True, samesite="lax"
+        )
+        return response
+
     async def logout(self, request: Request) -> Response:
         """End the session, if there is one, and delete its cookie."""
         response = RedirectResponse("/", status_code=303)
@@ -90,14 +165,14 @@ class Login:
         log.info("signed_out", project=session.project_id, username=session.username, peer=address)
         return response
 
-    async def _start_session(self, session: Session, address: str) -> Response:
+    async def _start_session(self, session: Session, address: str, path: str = "/") -> Response:
         token = self._sessions.issue(session)
         await self._sessions.record_start(token, by=_actor(session, "sign-in", address))
-        response = RedirectResponse("/", status_code=302)
+        response = RedirectResponse(path, status_code=302)
         response.set_cookie(
             COOKIE,
             token,
-            max_age=self._sessions.lifetime,
+            max_age=session.lifetime or self._sessions.lifetime,
             path="/",
             secure=self._secure,
             httponly=True,
@@ -110,13 +185,18 @@ class Login:
         response = RedirectResponse("/", status_code=303)
         response.set_cookie(
             ERROR_COOKIE,
-            quote(message),
+            quote(message[:_MAX_MESSAGE_LENGTH]),
             max_age=_ERROR_LIFETIME,
             path="/",
             secure=self._secure,
             samesite="strict",
         )
         return response
+
+
+def _sentence(error: PipecdError) -> str:
+    text = printable(str(error))
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
 def _actor(session: Session, action: str, address: str) -> Actor:

@@ -115,15 +115,13 @@ async def refresh_person(services: Services, person: Person) -> Person:
     """`person` with its current policies. Raises Unauthenticated if its session has ended."""
     session = person.session
     await services.sessions.check(session)
-    try:
-        policies = await services.projects.policies(session.project_id, session.roles)
-        project_exists = await services.projects.exists(session.project_id)
-    except NotFound:
-        project_exists, policies = False, ()
-    if not project_exists:
+    if not await services.projects.exists(session.project_id):
         raise Unauthenticated(f"project {session.project_id} no longer exists; sign in to another project")
-    if session.credential:
-        await services.projects.check_credential(session.project_id, session.credential)
+    roles = await services.projects.current_roles(session)
+    try:
+        policies = await services.projects.policies(session.project_id, roles)
+    except NotFound:
+        policies = ()
     return replace(person, policies=policies)
 
 

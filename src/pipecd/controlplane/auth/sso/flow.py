@@ -1,0 +1,178 @@
+"""A sign-in from its beginning to a session.
+
+`begin` sends the browser to the provider, with a state that is bound to the browser: an encrypted cookie
+holds the state, the nonce, the PKCE verifier and the project. `complete` verifies what the browser brings
+back.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from pipecd.clock import Clock
+from pipecd.controlplane.auth.projects import Projects
+from pipecd.controlplane.auth.sessions import Session
+from pipecd.controlplane.auth.sso import github
+from pipecd.controlplane.auth.sso.oidc import OIDCClient
+from pipecd.controlplane.auth.sso.providers import GitHub, Provider
+from pipecd.controlplane.auth.sso.roles import matching_groups, refuse, roles_of
+from pipecd.controlplane.settings import AuthSettings
+from pipecd.errors import ConfigError, NotFound, PermissionDenied, Unauthenticated
+
+#: How long a user may take at the provider, in seconds.
+LIFETIME = 600
+CALLBACK = "/auth/callback"
+#: Maximum length of the cookie, and of each parameter of the callback, in characters.
+_MAX_LENGTH = 4096
+#: Groups in a session.
+_MAX_GROUPS = 20
+#: A path of the console: nothing that browsers take for another host.
+_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]{0,1000}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The browser is sent to `url`, with the cookie `cookie`."""
+
+    url: str
+    cookie: str
+
+
+class SingleSignOn:
+    """`address` is the configured URL of the console; `key` is the encryption key."""
+
+    def __init__(
+        self, projects: Projects, key: bytes, clock: Clock, limits: AuthSettings, *, address: str
+    ) -> None:
+        self._projects, self._clock, self._address = projects, clock, address
+        self._timeout = limits.provider_timeout
+        self._cipher = AESGCM(hmac.digest(key, b"pipecd single sign-on state", "sha256"))
+        self._oidc = OIDCClient(clock, limits)
+
+    async def provider(self, project_id: str) -> Provider | None:
+        """The provider of the project, if it has one. Raises ConfigError if its configuration is invalid."""
+        try:
+            return await self._projects.provider(project_id)
+        except NotFound:
+            return None
+
+    async def begin(self, project_id: str, return_path: str) -> Started:
+        """Raises Temporary, ConfigError, or NotFound if the project has no provider."""
+        provider = await self._require(project_id)
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        challenge = _challenge(verifier)
+        settings, redirect_uri = provider.settings, self._redirect_uri(provider)
+        if isinstance(settings, GitHub):
+            url = github.authorization_url(settings, redirect_uri, state, challenge)
+        else:
+            url = await self._oidc.authorization_url(settings, redirect_uri, state, nonce, challenge)
+        fields = {
+            "state": state,
+            "nonce": nonce,
+            "verifier": verifier,
+            "project": project_id,
+            "next": return_path if _PATH.fullmatch(return_path) else "/",
+            "expires": int(self._clock.now()) + LIFETIME,
+        }
+        return Started(url=url, cookie=self._encrypt(json.dumps(fields)))
+
+    async def complete(self, cookie: str, parameters: Mapping[str, str]) -> tuple[Session, str]:
+        """The session of the user, and the path to return to.
+
+        Raises Unauthenticated, PermissionDenied, NotFound, Temporary or ConfigError.
+        """
+        fields = self._decrypt(cookie)
+        state = parameters.get("state", "")
+        if not hmac.compare_digest(state.encode(), fields["state"].encode()):
+            raise Unauthenticated("the sign-in was not started by this browser; sign in again")
+        provider = await self._require(fields["project"])
+        settings, redirect_uri = provider.settings, self._redirect_uri(provider)
+        if problem := parameters.get("error", ""):
+            description = parameters.get("error_description", "")[:300]
+            if problem == "access_denied":
+                raise PermissionDenied(f"{settings.title} denied the sign-in. {description}".strip())
+            raise Unauthenticated(
+                f"{settings.title} refused the sign-in: {problem[:100]} {description}".strip()
+            )
+        code = parameters.get("code", "")
+        if not 0 < len(code) <= _MAX_LENGTH:
+            raise Unauthenticated(f"{settings.title} sent no code; sign in again")
+        if isinstance(settings, GitHub):
+            identity = await github.identify(settings, code, redirect_uri, fields["verifier"], self._timeout)
+            hint = "GitHub shows these teams and organizations (an organization may have to approve the app)"
+        else:
+            identity = await self._oidc.identify(
+                settings, code, redirect_uri, fields["verifier"], fields["nonce"]
+            )
+            hint = f"{settings.title} sent these groups"
+        project = await self._projects.get(fields["project"])
+        roles_by_group = {group.sso_group: group.role for group in project.user_groups}
+        is_github = isinstance(settings, GitHub)
+        matched = matching_groups(
+            identity.groups, roles_by_group, ignore_case=is_github, built_in=not is_github
+        )
+        roles = roles_of(matched, roles_by_group, stray_as_viewer=project.allow_stray_as_viewer)
+        if not roles:
+            raise refuse(project.id, identity.username, identity.groups, hint)
+        session = Session(
+            project_id=fields["project"],
+            username=identity.username,
+            roles=tuple(roles),
+            avatar_url=identity.avatar_url,
+            credential=provider.credential,
+            groups=_bound(matched, roles_by_group),
+            lifetime=provider.session_lifetime,
+        )
+        return session, fields["next"]
+
+    async def _require(self, project_id: str) -> Provider:
+        provider = await self.provider(project_id)
+        if provider is None:
+            raise NotFound("the project does not exist, or has no single sign-on")
+        return provider
+
+    def _redirect_uri(self, provider: Provider) -> str:
+        configured = "" if isinstance(provider.settings, GitHub) else provider.settings.redirect_uri
+        if not configured and not self._address:
+            raise ConfigError(
+                "single sign-on needs the URL of the console",
+                remedy="set `address` in the configuration of the control plane",
+            )
+        return configured or self._address + CALLBACK
+
+    def _encrypt(self, text: str) -> str:
+        nonce = os.urandom(12)
+        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, text.encode(), None)).decode()
+
+    def _decrypt(self, cookie: str) -> dict[str, str]:
+        try:
+            data = base64.urlsafe_b64decode(cookie[:_MAX_LENGTH].encode())
+            fields: dict[str, str] = json.loads(self._cipher.decrypt(data[:12], data[12:], None))
+        except (ValueError, InvalidTag):
+            raise Unauthenticated(
+                "the sign-in was not started by this browser, or it blocks cookies; sign in again"
+            ) from None
+        if int(fields["expires"]) < self._clock.now():
+            raise Unauthenticated(f"the sign-in took longer than {LIFETIME // 60} min; sign in again")
+        return fields
+
+
+def _bound(matched: Sequence[str], roles_by_group: Mapping[str, str]) -> tuple[str, ...]:
+    """At most `_MAX_GROUPS` groups, the first of each role among them: cookies have at most 4 KiB."""
+    first = {roles_by_group.get(group, group): group for group in reversed(matched)}
+    return tuple(dict.fromkeys((*first.values(), *matched)))[:_MAX_GROUPS]
+
+
+def _challenge(verifier: str) -> str:
+    """PKCE's S256."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -1,0 +1,253 @@
+"""Sign-in by an OpenID Connect provider: discovery, authorization code with PKCE, ID token, user info.
+
+PyJWT verifies the ID token. What the provider publishes (its metadata and keys) is cached for an hour; its
+keys are read again if a token was signed with an unknown one.
+"""
+
+import asyncio
+import hmac
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jwt
+
+from pipecd.bounded_dict import BoundedDict
+from pipecd.clock import Clock
+from pipecd.controlplane.auth.sso.providers import OIDC, Identity
+from pipecd.controlplane.auth.sso.requests import Requests, exchange_code, open_requests
+from pipecd.controlplane.settings import AuthSettings
+from pipecd.errors import ConfigError, PipecdError, Temporary
+
+_USERNAME_CLAIMS = ("username", "preferred_username", "name", "cognito:username", "email", "sub")
+_ROLES_CLAIMS = ("groups", "roles", "cognito:groups", "custom:roles", "custom:groups")
+_AVATAR_CLAIMS = ("picture", "avatar_url")
+#: Asymmetric algorithms only: neither `none` nor a signature that the client's secret could make.
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+#: How long a failure to read metadata or keys is cached (seconds).
+_FAILURE_AGE = 5.0
+#: Minimum interval between two reads of a provider's keys because of an unknown key (seconds).
+_KEYS_INTERVAL = 10.0
+#: Accepted difference between the clocks (seconds).
+_LEEWAY = 60
+_MAX_GROUPS = 2000
+_MAX_LENGTH = 256
+
+
+class OIDCClient:
+    """Signs users in at any number of providers."""
+
+    def __init__(self, clock: Clock, limits: AuthSettings) -> None:
+        self._clock, self._limits = clock, limits
+        #: URL and proxy → when it was read (monotonic), the document or why there is none.
+        self._documents = BoundedDict[tuple[str, str], tuple[float, dict[str, Any] | PipecdError]](100)
+        self._lock = asyncio.Lock()
+
+    async def authorization_url(
+        self, settings: OIDC, redirect_uri: str, state: str, nonce: str, challenge: str
+    ) -> str:
+        """Raises Temporary or ConfigError."""
+        async with open_requests(
+            settings.title, settings.proxy_url, self._limits.provider_timeout
+        ) as requests:
+            metadata = await self._metadata(settings, requests)
+        endpoint = settings.authorization_endpoint or _endpoint(settings, metadata, "authorization_endpoint")
+        scopes = dict.fromkeys(("openid", *(settings.scopes or ("profile",))))
+        parameters = {
+            "client_id": settings.client_id,
+            "redirect_uri": redirect_uri,
+            "response_type": "code",
+            "scope": " ".join(scopes),
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+    async def identify(
+        self, settings: OIDC, code: str, redirect_uri: str, verifier: str, nonce: str
+    ) -> Identity:
+        """The user that `code` stands for. Raises Temporary or ConfigError."""
+        async with open_requests(
+            settings.title, settings.proxy_url, self._limits.provider_timeout
+        ) as requests:
+            metadata = await self._metadata(settings, requests)
+            form = {
+                "grant_type": "authorization_code",
+                "code": code,
+                "redirect_uri": redirect_uri,
+                "code_verifier": verifier,
+            }
+            endpoint = settings.token_endpoint or _endpoint(settings, metadata, "token_endpoint")
+            methods = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+            auth = None
+            if "client_secret_basic" in methods:
+                auth = (quote(settings.client_id, safe=""), quote(settings.client_secret, safe=""))
+            else:
+                form |= {"client_id": settings.client_id, "client_secret": settings.client_secret}
+            token = await exchange_code(requests, endpoint, form, auth=auth)
+            claims = await self._verify(settings, metadata, requests, str(token.get("id_token") or ""), nonce)
+            user_info = settings.user_info_endpoint or metadata.get("userinfo_endpoint")
+            if user_info and isinstance(user_info, str) and token.get("access_token"):
+                headers = {"authorization": f"Bearer {token['access_token']}"}
+                more = await requests.get(user_info, headers)
+                if more.get("sub") != claims["sub"]:
+                    raise Temporary(f"{settings.title} sent information about another user")
+                claims = {**claims, **more}
+        return identity_of(settings, claims)
+
+    async def _metadata(self, settings: OIDC, requests: Requests) -> dict[str, Any]:
+        issuer = settings.issuer.rstrip("/")
+        url = f"{issuer}/.well-known/openid-configuration"
+        metadata = await self._read(url, settings.proxy_url, requests, self._limits.provider_max_age)
+        if str(metadata.get("issuer", "")).rstrip("/") != issuer:
+            raise ConfigError(
+                f"{settings.title} calls itself {str(metadata.get('issuer'))[:200]}, not {issuer}",
+                remedy="correct `issuer` in the configuration of single sign-on",
+            )
+        return metadata
+
+    async def _read(self, url: str, proxy: str, requests: Requests, max_age: float) -> dict[str, Any]:
+        async with self._lock:
+            read_at, document = self._documents.get((url, proxy), (0.0, None))
+            age = self._clock.monotonic() - read_at
+            if isinstance(document, PipecdError) and age < min(_FAILURE_AGE, max_age):
+                raise document
+            if isinstance(document, dict) and age < max_age:
+                return document
+        try:
+            document = await requests.get(url)
+        except PipecdError as error:
+            self._documents[url, proxy] = self._clock.monotonic(), error
+            raise
+        self._documents[url, proxy] = self._clock.monotonic(), document
+        return document
+
+    async def _verify(
+        self, settings: OIDC, metadata: Mapping[str, Any], requests: Requests, token: str, nonce: str
+    ) -> dict[str, Any]:
+        """The claims of the ID token. Raises Temporary."""
+        try:
+            header = jwt.get_unverified_header(token)
+            if header.get("alg") not in _ALGORITHMS:
+                raise Temporary(
+                    f"{settings.title} signs with {str(header.get('alg'))[:20]}, which is not safe"
+                )
+            key = await self._key(settings, metadata, requests, header)
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[str(header["alg"])],
+                audience=settings.client_id,
+                issuer=str(metadata["issuer"]),
+                options={
+                    "require": ["exp", "iat", "sub", "aud", "iss"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+            self._check_times(settings, claims)
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise Temporary(f"{settings.title} sent an invalid ID token: {str(error)[:200]}") from None
+        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+            raise Temporary(f"{settings.title} sent an ID token of another sign-in; sign in again")
+        if claims.get("azp", settings.client_id) != settings.client_id:
+            raise Temporary(f"{settings.title} sent an ID token for another client")
+        return claims
+
+    def _check_times(self, settings: OIDC, claims: Mapping[str, Any]) -> None:
+        now = self._clock.now()
+        starts = max(_time(claims["iat"]), _time(claims.get("nbf", 0)))
+        ends = _time(claims["exp"])
+        if starts > now + _LEEWAY:
+            raise Temporary(
+                f"the clocks of {settings.title} and the control plane differ by {starts - now:.0f} s;"
+                " set them by NTP"
+            )
+        if ends < now - _LEEWAY:
+            raise Temporary(
+                f"{settings.title} sent an ID token that expired {now - ends:.0f} s ago;"
+                " check the clocks of both machines"
+            )
+
+    async def _key(
+        self, settings: OIDC, metadata: Mapping[str, Any], requests: Requests, header: Mapping[str, Any]
+    ) -> Any:
+        url = _endpoint(settings, metadata, "jwks_uri")
+        longest = self._limits.provider_max_age
+        for max_age in (longest, min(_KEYS_INTERVAL, longest)):
+            document = await self._read(url, settings.proxy_url, requests, max_age)
+            for key in jwt.PyJWKSet.from_dict(document).keys:
+                usable = key.public_key_use in (None, "sig") and header.get("kid") in (None, key.key_id)
+                if usable and key.algorithm_name == header["alg"]:
+                    return key.key
+                if usable and key.key_type == "RSA" and str(header["alg"])[:2] in ("RS", "PS"):
+                    return key.key
+        raise Temporary(f"{settings.title} signed with a key that it does not publish")
+
+
+def identity_of(settings: OIDC, claims: Mapping[str, Any]) -> Identity:
+    """The user that `claims` describe. Raises Temporary if they name none."""
+    names = (settings.username_claim_key,) if settings.username_claim_key else _USERNAME_CLAIMS
+    username = _first_text(claims, names)
+    if not username:
+        raise Temporary(f"{settings.title} sent no user name in {', '.join(names)}")
+    avatars = (settings.avatar_url_claim_key,) if settings.avatar_url_claim_key else _AVATAR_CLAIMS
+    avatar = _first_text(claims, avatars, 500)
+    return Identity(
+        username=username,
+        avatar_url=avatar if avatar.startswith("https://") else "",
+        groups=_groups(settings, claims),
+    )
+
+
+def _groups(settings: OIDC, claims: Mapping[str, Any]) -> Sequence[str]:
+    """The values of the first roles claim that the token has."""
+    keys = (settings.roles_claim_key,) if settings.roles_claim_key else _ROLES_CLAIMS
+    for key in keys:
+        value = find_claim(claims, key)
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            texts = [item for item in values if isinstance(item, str) and 0 < len(item) <= _MAX_LENGTH]
+            return tuple(texts[:_MAX_GROUPS])
+    elsewhere = claims.get("_claim_names")
+    if isinstance(elsewhere, dict) and any(key in elsewhere for key in keys):
+        raise Temporary(
+            f"you are in more groups than {settings.title} puts into a token; ask its administrator to send"
+            " application roles, or only the groups that are assigned to the application"
+        )
+    return ()
+
+
+def find_claim(claims: Mapping[str, Any], key: str) -> Any:
+    """The claim `key`, or else the one that it is the dotted path of; None if there is none."""
+    if key in claims:
+        return claims[key]
+    value: Any = claims
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _first_text(claims: Mapping[str, Any], keys: Sequence[str], limit: int = _MAX_LENGTH) -> str:
+    for key in keys:
+        value = find_claim(claims, key)
+        if isinstance(value, str) and value.strip() and len(value) <= limit:
+            return value.strip()
+    return ""
+
+
+def _time(value: Any) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("a time is not a number")
+    return float(value)
+
+
+def _endpoint(settings: OIDC, metadata: Mapping[str, Any], name: str) -> str:
+    endpoint = metadata.get(name)
+    if not isinstance(endpoint, str) or not endpoint:
+        raise ConfigError(f"{settings.title} publishes no {name}")
+    return endpoint

@@ -1,0 +1,193 @@
+"""The provider that authenticates the users of a project, from the configuration file or the store."""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from pipecd.config.sso import MAX_SESSION_HOURS, SSO, check_https
+from pipecd.errors import ConfigError, Refused
+from pipecd.schema.model.project_pb2 import ProjectSSOConfig
+
+#: Start of the `credential` of sessions that a provider authenticated; see `Session`.
+CREDENTIAL = "sso:"
+_GITHUB = "https://github.com"
+_NONCE_BYTES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitHub:
+    """`base_url` as in the configuration; empty means github.com."""
+
+    client_id: str
+    client_secret: str
+    base_url: str = ""
+    proxy_url: str = ""
+
+    @property
+    def web(self) -> str:
+        """Scheme and host of the site."""
+        if not self.base_url:
+            return _GITHUB
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def api(self) -> str:
+        return "https://api.github.com" if self.web == _GITHUB else f"{self.web}/api/v3"
+
+    @property
+    def title(self) -> str:
+        """Name of the provider on the login page."""
+        return "GitHub" if self.web == _GITHUB else f"GitHub ({urlsplit(self.web).hostname})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OIDC:
+    """Empty claim names mean the default ones of `oidc`, empty endpoints the ones the provider publishes."""
+
+    client_id: str
+    client_secret: str
+    issuer: str
+    redirect_uri: str = ""
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    user_info_endpoint: str = ""
+    proxy_url: str = ""
+    scopes: Sequence[str] = ()
+    roles_claim_key: str = ""
+    username_claim_key: str = ""
+    avatar_url_claim_key: str = ""
+
+    @property
+    def title(self) -> str:
+        """Name of the provider on the login page."""
+        return urlsplit(self.issuer).hostname or self.issuer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """`session_lifetime` in seconds; 0 means the default."""
+
+    settings: GitHub | OIDC
+    session_lifetime: int = 0
+
+    @property
+    def credential(self) -> str:
+        """Differs if the provider or its settings differ, so that a change ends the sessions."""
+        text = json.dumps([type(self.settings).__name__, asdict(self.settings), self.session_lifetime])
+        return CREDENTIAL + hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A user as the provider describes it. `groups`: teams, or values of the roles claim."""
+
+    username: str
+    avatar_url: str = ""
+    groups: Sequence[str] = ()
+
+
+def from_config(config: SSO) -> Provider:
+    """Raises ConfigError if the file of a secret cannot be read."""
+    lifetime = config.session_ttl * 3600
+    if config.provider == "GITHUB":
+        assert config.github
+        github = GitHub(
+            client_id=config.github.client_id,
+            client_secret=config.github.read_secret(),
+            base_url=config.github.base_url,
+            proxy_url=config.github.proxy_url,
+        )
+        return Provider(settings=github, session_lifetime=lifetime)
+    assert config.oidc
+    fields = config.oidc.model_dump(exclude={"client_secret", "client_secret_file"})
+    fields["scopes"] = tuple(fields["scopes"])
+    oidc = OIDC(client_secret=config.oidc.read_secret(), **fields)
+    return Provider(settings=oidc, session_lifetime=lifetime)
+
+
+def from_record(record: ProjectSSOConfig, key: bytes) -> Provider:
+    """The provider of a stored project; `key` is the encryption key. Raises ConfigError."""
+    lifetime = min(max(record.session_ttl, 0), MAX_SESSION_HOURS) * 3600
+    try:
+        if record.provider == ProjectSSOConfig.GITHUB:
+            check_https(record.github.base_url, "base_url")
+            github = GitHub(
+                client_id=decrypt(record.github.client_id, key),
+                client_secret=decrypt(record.github.client_secret, key),
+                base_url=record.github.base_url,
+                proxy_url=record.github.proxy_url,
+            )
+            return Provider(settings=github, session_lifetime=lifetime)
+        if record.provider != ProjectSSOConfig.OIDC:
+            raise ConfigError("the project's provider for single sign-on is not supported")
+        stored = record.oidc
+        for name in ("issuer", "authorization_endpoint", "token_endpoint", "user_info_endpoint"):
+            check_https(getattr(stored, name), name)
+    except ValueError as error:
+        raise ConfigError(f"single sign-on of the project: {error}") from None
+    oidc = OIDC(
+        client_id=decrypt(stored.client_id, key),
+        client_secret=decrypt(stored.client_secret, key),
+        issuer=stored.issuer,
+        redirect_uri=stored.redirect_uri,
+        authorization_endpoint=stored.authorization_endpoint,
+        token_endpoint=stored.token_endpoint,
+        user_info_endpoint=stored.user_info_endpoint,
+        proxy_url=stored.proxy_url,
+        scopes=tuple(stored.scopes),
+        roles_claim_key=stored.roles_claim_key,
+        username_claim_key=stored.username_claim_key,
+        avatar_url_claim_key=stored.avatar_url_claim_key,
+    )
+    return Provider(settings=oidc, session_lifetime=lifetime)
+
+
+def encrypt_client(record: ProjectSSOConfig, key: bytes) -> ProjectSSOConfig:
+    """A copy of `record` for the store: with its client's id and secret encrypted.
+
+    Raises Refused if it is not valid.
+    """
+    copy = ProjectSSOConfig()
+    copy.CopyFrom(record)
+    if copy.provider not in (ProjectSSOConfig.GITHUB, ProjectSSOConfig.OIDC):
+        raise Refused("this provider is not supported", remedy="use GitHub or OpenID Connect")
+    client = copy.github if copy.provider == ProjectSSOConfig.GITHUB else copy.oidc
+    if not client.client_id or not client.client_secret:
+        raise Refused("the client's id and secret are required")
+    if copy.provider == ProjectSSOConfig.OIDC and not copy.oidc.issuer:
+        raise Refused("the issuer is required")
+    client.client_id, client.client_secret = (
+        encrypt(client.client_id, key),
+        encrypt(client.client_secret, key),
+    )
+    try:
+        from_record(copy, key)
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+    return copy
+
+
+def encrypt(plain: str, key: bytes) -> str:
+    """AES-256-GCM in PipeCD's format: base64(nonce ‖ ciphertext), with the first 32 bytes of the key."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return base64.standard_b64encode(nonce + AESGCM(key[:32]).encrypt(nonce, plain.encode(), None)).decode()
+
+
+def decrypt(text: str, key: bytes) -> str:
+    """Raises ConfigError if `text` was encrypted with another key, or was changed."""
+    try:
+        data = base64.b64decode(text.encode(), validate=True)
+        return AESGCM(key[:32]).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], None).decode()
+    except (ValueError, InvalidTag):
+        raise ConfigError(
+            "the client of the project's single sign-on was encrypted with another key",
+            remedy="start the control plane with its earlier encryption key, or set up single sign-on anew",
+        ) from None

@@ -1,0 +1,109 @@
+"""Requests to sign-in providers, limited in time and size. Errors are sentences for the login page."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import httpx
+
+from pipecd.config.sso import check_https
+from pipecd.errors import ConfigError, Temporary
+
+#: Size of a response, in bytes.
+MAX_SIZE = 1024 * 1024
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+@dataclass(frozen=True)
+class Response:
+    """`body` is the decoded JSON. `next` is the URL of the next page, or empty."""
+
+    status: int
+    body: Any
+    next: str
+
+
+class Requests:
+    """`name` is the provider in errors."""
+
+    def __init__(self, client: httpx.AsyncClient, name: str) -> None:
+        self._client, self.name = client, name
+
+    async def send(self, method: str, url: str, **options: Any) -> Response:
+        """Raises Temporary if the provider does not respond, ConfigError if `url` is not allowed."""
+        try:
+            check_https(url, "every address of the provider")
+        except ValueError as error:
+            raise ConfigError(f"{self.name}: {error}") from None
+        try:
+            async with self._client.stream(method, url, **options) as response:
+                data = bytearray()
+                async for chunk in response.aiter_bytes(64 * 1024):
+                    data += chunk
+                    if len(data) > MAX_SIZE:
+                        raise Temporary(f"{self.name} sent a response of more than {MAX_SIZE} bytes")
+                next_page = str(response.links.get("next", {}).get("url", ""))
+                status = response.status_code
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise Temporary(f"{self.name} is unreachable: {reason}; try again in a moment") from None
+        if status >= 500 or status == 429:
+            raise Temporary(f"{self.name} cannot process sign-ins now (HTTP {status}); try again in a moment")
+        try:
+            body = json.loads(data)
+        except (ValueError, RecursionError):
+            raise Temporary(f"{self.name} sent a response that is not JSON (HTTP {status})") from None
+        return Response(status, body, next_page)
+
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The JSON object at `url`. Raises Temporary."""
+        response = await self.send("GET", url, headers=dict(headers or {}))
+        return self.expect_object(response)
+
+    def expect_object(self, response: Response) -> dict[str, Any]:
+        if response.status != 200 or not isinstance(response.body, dict):
+            raise Temporary(f"{self.name} refused a request of the control plane (HTTP {response.status})")
+        return response.body
+
+
+@asynccontextmanager
+async def open_requests(name: str, proxy_url: str, seconds: float) -> AsyncIterator[Requests]:
+    """Requests that end after `seconds`. Raises Temporary then."""
+    try:
+        client = httpx.AsyncClient(
+            timeout=seconds,
+            follow_redirects=False,
+            verify=await asyncio.to_thread(_tls_context),
+            proxy=proxy_url or None,
+            headers={"user-agent": "pipecd", "accept": "application/json"},
+        )
+    except ValueError:
+        raise ConfigError(f"{name}: proxyUrl is not the URL of a proxy") from None
+    try:
+        async with asyncio.timeout(seconds), client:
+            yield Requests(client, name)
+    except TimeoutError:
+        raise Temporary(f"{name} did not respond within {seconds:g} s; try again in a moment") from None
+
+
+async def exchange_code(
+    requests: Requests, url: str, form: Mapping[str, str], **options: Any
+) -> dict[str, Any]:
+    """The response of a token endpoint. Raises Temporary or ConfigError."""
+    response = await requests.send("POST", url, data=dict(form), **options)
+    body = response.body if isinstance(response.body, dict) else {}
+    if problem := body.get("error"):
+        description = str(body.get("error_description") or "")[:200]
+        if problem in ("invalid_client", "unauthorized_client", "incorrect_client_credentials"):
+            raise ConfigError(f"{requests.name} does not accept the client's id and secret: {problem}")
+        raise Temporary(f"{requests.name} refused the sign-in: {str(problem)[:100]} {description}".strip())
+    return requests.expect_object(response)

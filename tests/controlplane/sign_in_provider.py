@@ -1,0 +1,156 @@
+"""A provider of single sign-on on loopback: OpenID Connect and GitHub's API, with the faults of tests."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import jwt
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+CLIENT_ID, CLIENT_SECRET = "pipecd", "the secret of the client"
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+#: Teams per page of GitHub's API.
+PAGE_SIZE = 2
+
+
+@dataclass
+class SignInProvider:
+    url: str = ""
+    #: Claims of the ID token; the ones of `user_info` are returned by that endpoint.
+    claims: dict[str, Any] = field(default_factory=lambda: {"sub": "u1", "preferred_username": "ada"})
+    user_info: dict[str, Any] = field(default_factory=dict)
+    #: What is changed in the token: `nonce`, `iss`, `aud`, `exp`, `iat`, …
+    forged: dict[str, Any] = field(default_factory=dict)
+    algorithm: str = "RS256"
+    key: Any = KEY
+    #: Replaces the response of a path.
+    replaced: dict[str, Response] = field(default_factory=dict)
+    #: Paths that do not respond.
+    silent: set[str] = field(default_factory=set)
+    teams: list[str] = field(default_factory=list)
+    organizations: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def reset(self) -> None:
+        fresh = SignInProvider(url=self.url)
+        self.__dict__.update(fresh.__dict__)
+
+    async def respond(self, request: Request) -> Response:
+        path = request.url.path
+        self.requests.append(path)
+        if path in self.silent:
+            await asyncio.sleep(3600)
+        if path in self.replaced:
+            return self.replaced[path]
+        match path:
+            case "/.well-known/openid-configuration":
+                return JSONResponse(self.metadata())
+            case "/keys":
+                public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key()))
+                return JSONResponse({"keys": [{**public, "kid": "k1", "use": "sig", "alg": "RS256"}]})
+            case "/authorize" | "/login/oauth/authorize":
+                parameters = dict(request.query_params)
+                code = f"code{len(self.codes)}"
+                self.codes[code] = parameters
+                query = urlencode({"code": code, "state": parameters["state"]})
+                return RedirectResponse(f"{parameters['redirect_uri']}?{query}", status_code=302)
+            case "/token" | "/login/oauth/access_token":
+                return await self.exchange(request)
+        if request.headers.get("authorization") != "Bearer access":
+            return JSONResponse({"message": "Bad credentials"}, status_code=401)
+        match path:
+            case "/userinfo":
+                return JSONResponse({"sub": self.claims.get("sub"), **self.user_info})
+            case "/api/v3/user":
+                return JSONResponse({"login": "ada", "avatar_url": "https://example.com/ada.png"})
+            case "/api/v3/user/teams":
+                items = [
+                    {"slug": team.split("/")[1], "organization": {"login": team.split("/")[0]}}
+                    for team in self.teams
+                ]
+                return self.page(request, items)
+            case "/api/v3/user/orgs":
+                return self.page(request, [{"login": name} for name in self.organizations])
+        return PlainTextResponse("not found", status_code=404)
+
+    def metadata(self) -> dict[str, Any]:
+        return {
+            "issuer": self.url,
+            "authorization_endpoint": f"{self.url}/authorize",
+            "token_endpoint": f"{self.url}/token",
+            "userinfo_endpoint": f"{self.url}/userinfo",
+            "jwks_uri": f"{self.url}/keys",
+        }
+
+    async def exchange(self, request: Request) -> Response:
+        form = {name: str(value) for name, value in (await request.form()).items()}
+        expected = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET.replace(' ', '%20')}".encode()).decode()
+        in_form = (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
+        if request.headers.get("authorization") != f"Basic {expected}" and not in_form:
+            return JSONResponse({"error": "invalid_client"}, status_code=401)
+        started = self.codes.pop(form["code"], None)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest())
+        if (
+            started is None
+            or started["code_challenge"] != challenge.decode().rstrip("=")
+            or started["redirect_uri"] != form["redirect_uri"]
+        ):
+            return JSONResponse({"error": "invalid_grant", "error_description": "code is invalid"}, 400)
+        claims = {
+            "iss": self.url,
+            "aud": CLIENT_ID,
+            "iat": int(time.time()),
+            "exp": int(time.time()) + 300,
+            "nonce": started.get("nonce", ""),
+            **self.claims,
+            **self.forged,
+        }
+        key = None if self.algorithm == "none" else self.key
+        token = jwt.encode(claims, key, algorithm=self.algorithm, headers={"kid": "k1"})
+        return JSONResponse({"access_token": "access", "token_type": "Bearer", "id_token": token})
+
+    def page(self, request: Request, items: list[Any]) -> Response:
+        number = int(request.query_params.get("page", "1"))
+        shown = items[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
+        headers = {}
+        if number * PAGE_SIZE < len(items):
+            headers["link"] = f'<{self.url}{request.url.path}?page={number + 1}>; rel="next"'
+        return JSONResponse(shown, headers=headers)
+
+
+@asynccontextmanager
+async def sign_in_provider() -> AsyncIterator[SignInProvider]:
+    """Serve a provider while the block runs."""
+    provider = SignInProvider()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        provider.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        app = Starlette(routes=[Route("/{path:path}", provider.respond, methods=["GET", "POST"])])
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=0)
+        )
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server._serve([listener]))
+            try:
+                yield provider
+            finally:
+                server.should_exit = server.force_exit = True
+                await serving
+
+
+def query_of(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}

@@ -1,0 +1,433 @@
+"""Users sign in by OpenID Connect or GitHub, with the roles of their groups, and faults have a sentence."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
+
+from pipecd.config import controlplane as config
+from pipecd.controlplane.auth.sso import providers
+from pipecd.controlplane.auth.sso.oidc import identity_of
+from pipecd.controlplane.auth.sso.requests import open_requests
+from pipecd.controlplane.auth.sso.roles import matching_groups, roles_of
+from pipecd.controlplane.settings import AuthSettings, Settings
+from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
+from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig
+from tests.actors import TESTER
+from tests.controlplane.server_fixture import (
+    ENCRYPTION_KEY,
+    PASSWORD_HASH,
+    USER,
+    CallFailed,
+    Console,
+    ControlPlane,
+    control_plane,
+)
+from tests.controlplane.sign_in_provider import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    OTHER_KEY,
+    SignInProvider,
+    query_of,
+    sign_in_provider,
+)
+
+STORED, FILE, GITHUB = "stored", "file", "teams"
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[SignInProvider]:
+    async with sign_in_provider() as running:
+        yield running
+
+
+@pytest.fixture
+async def plane(tmp_path: Path, provider: SignInProvider) -> AsyncIterator[ControlPlane]:
+    client = {"clientId": CLIENT_ID, "clientSecret": CLIENT_SECRET}
+    shared = [
+        {"name": "company", "provider": "OIDC", "sessionTtl": 8, "oidc": {**client, "issuer": provider.url}},
+        {"name": "code", "provider": "GITHUB", "github": {**client, "baseUrl": provider.url}},
+    ]
+    projects = [
+        {"id": "shop", "staticAdmin": {"username": USER, "passwordHash": PASSWORD_HASH}},
+        {
+            "id": FILE,
+            "sharedSSOName": "company",
+            "userGroups": [{"ssoGroup": "operators", "role": "Editor"}],
+        },
+        {
+            "id": GITHUB,
+            "sharedSSOName": "code",
+            "userGroups": [
+                {"ssoGroup": "Acme/platform", "role": "Admin"},
+                {"ssoGroup": "acme/*", "role": "Viewer"},
+            ],
+        },
+    ]
+    # Nothing is cached, so that each fault has its effect.
+    settings = Settings(auth=AuthSettings(provider_max_age=0.0))
+    async with control_plane(
+        tmp_path, sharedSSOConfigs=shared, projects=projects, settings=settings
+    ) as running:
+        project = Project(id=STORED, created_at=1, updated_at=1)
+        project.static_admin.username, project.static_admin.password_hash = USER, PASSWORD_HASH
+        sso = ProjectSSOConfig(provider=ProjectSSOConfig.OIDC, session_ttl=1)
+        sso.oidc.client_id, sso.oidc.client_secret = CLIENT_ID, CLIENT_SECRET
+        sso.oidc.issuer, sso.oidc.roles_claim_key = provider.url, "access.groups"
+        project.sso.CopyFrom(running.server.services.projects.encrypt_client(sso))
+        project.user_groups.add(sso_group="shops", role="shops-only")
+        resource = ProjectRBACResource(type=ProjectRBACResource.APPLICATION, labels={"team": "shop"})
+        policy = ProjectRBACPolicy(resources=[resource], actions=[ProjectRBACPolicy.ALL])
+        project.rbac_roles.append(ProjectRBACRole(name="shops-only", policies=[policy]))
+        await running.server.services.store.create(project, by=TESTER)
+        yield running
+
+
+@asynccontextmanager
+async def browser(plane: ControlPlane) -> AsyncIterator[Console]:
+    console = Console(plane.url)
+    async with console.http:
+        yield console
+
+
+async def go_to_provider(console: Console, project: str, path: str = "/") -> str:
+    """Begin a sign-in and confirm it at the provider. Returns the URL that it sends the browser to."""
+    begun = await console.http.get(f"{console.base}/auth/login", params={"project": project, "next": path})
+    assert begun.status_code == 303, begun.headers
+    if not begun.headers["location"].startswith("http://127"):
+        return ""
+    arrived = await console.http.get(begun.headers["location"])
+    back = arrived.headers["location"]
+    # The console's configured address has no server in the tests.
+    assert back.startswith("http://console.example/auth/callback?")
+    return back.replace("http://console.example", console.base)
+
+
+async def sign_in(console: Console, project: str, path: str = "/") -> str:
+    """Sign in by the project's provider. Returns the error, or an empty string."""
+    if back := await go_to_provider(console, project, path):
+        response = await console.http.get(back)
+        if response.status_code == 302:
+            assert response.headers["location"] == path
+            return ""
+    return error_of(console)
+
+
+def error_of(console: Console) -> str:
+    error = unquote(console.http.cookies.get("error") or "")
+    assert error
+    return error
+
+
+async def may(console: Console, method: str, **fields: Any) -> bool:
+    try:
+        await console.call(method, **fields)
+    except CallFailed as error:
+        assert error.code == "permission_denied", error
+        return False
+    return True
+
+
+async def test_openid_connect_gives_the_roles_of_groups(
+    plane: ControlPlane, provider: SignInProvider
+) -> None:
+    provider.user_info = {"groups": ["operators", "others"], "picture": "https://example.com/ada.png"}
+    async with browser(plane) as console:
+        assert await sign_in(console, FILE, "/deployments?status=FAILURE") == ""
+        me = await console.call("GetMe")
+        assert (me.subject, me.project_id, me.avatar_url) == ("ada", FILE, "https://example.com/ada.png")
+        assert await may(console, "ListApplications")
+        assert not await may(console, "ListAPIKeys"), "an Editor has no right to it"
+        cookie = next(cookie for cookie in console.http.cookies.jar if cookie.name == "token")
+        assert cookie.expires is not None
+        provider.reset()
+    async with browser(plane) as console:
+        assert "The user ada is in none of the project's user groups" in await sign_in(console, FILE)
+        provider.claims["roles"] = "Admin"
+        assert await sign_in(console, FILE) == "", "a built-in role as the value of the claim"
+        assert await may(console, "ListAPIKeys")
+
+
+async def test_a_stored_project_has_its_own_provider_and_custom_roles(
+    plane: ControlPlane, provider: SignInProvider
+) -> None:
+    """Its sessions follow later changes of groups, roles and provider."""
+    provider.claims["access"] = {"groups": ["shops"]}
+    services = plane.server.services
+    stored = (await services.store.get(Project, STORED)).message
+    assert CLIENT_SECRET not in str(stored), "it is encrypted"
+    async with browser(plane) as console, browser(plane) as other:
+        assert await sign_in(console, STORED) == ""
+        assert await may(console, "ListApplications")
+        assert not await may(console, "ListPipeds"), "the custom role has no right to it"
+        shown = await console.http.get(f"{plane.url}/auth/provider", params={"project": STORED})
+        assert shown.json() == {"title": "127.0.0.1", "kind": "OIDC"}
+
+        def promote(project: Project) -> None:
+            project.user_groups[0].role = "Viewer"
+
+        await services.store.update(Project, STORED, promote, by=TESTER)
+        assert await may(console, "ListPipeds"), "the group's new role counts at once"
+
+        def remove(project: Project) -> None:
+            del project.user_groups[:]
+
+        assert await sign_in(other, STORED) == ""
+        await services.store.update(Project, STORED, remove, by=TESTER)
+        with pytest.raises(CallFailed, match="none of your groups has a role"):
+            await console.call("GetMe")
+
+        def change_provider(project: Project) -> None:
+            project.user_groups.add(sso_group="shops", role="Viewer")
+            project.sso.oidc.roles_claim_key = "groups"
+
+        await services.store.update(Project, STORED, change_provider, by=TESTER)
+        with pytest.raises(CallFailed, match="single sign-on of the project was changed"):
+            await other.call("GetMe")
+
+
+async def test_github_reads_all_pages_of_teams(plane: ControlPlane, provider: SignInProvider) -> None:
+    provider.teams = ["other/a", "other/b", "other/c", "ACME/Platform"]
+    async with browser(plane) as console:
+        assert await sign_in(console, GITHUB) == ""
+        assert (await console.call("GetMe")).subject == "ada"
+        assert await may(console, "ListAPIKeys"), "the team on the second page is Admin"
+    provider.teams, provider.organizations = [], ["x", "y", "Acme"]
+    async with browser(plane) as console:
+        assert await sign_in(console, GITHUB) == ""
+        assert not await may(console, "ListAPIKeys"), "members of the organization are Viewers"
+    provider.organizations = ["x"]
+    async with browser(plane) as console:
+        assert "x/*" in await sign_in(console, GITHUB)
+        provider.replaced["/api/v3/user/orgs"] = JSONResponse(
+            [], headers={"link": '<http://example.com/?page=2>; rel="next"'}
+        )
+        assert "on another host" in await sign_in(console, GITHUB)
+
+
+Fault = Callable[[SignInProvider], None]
+
+
+def forge(**claims: Any) -> Fault:
+    return lambda provider: provider.forged.update(claims)
+
+
+def replace(path: str, response: Any) -> Fault:
+    return lambda provider: provider.replaced.update({path: response})
+
+
+def set_field(name: str, value: Any) -> Fault:
+    return lambda provider: setattr(provider, name, value)
+
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "wrong nonce": (forge(nonce="another"), "another sign-in"),
+    "wrong issuer": (forge(iss="https://evil.example"), "invalid ID token"),
+    "wrong audience": (forge(aud="another"), "invalid ID token"),
+    "another client": (forge(aud=[CLIENT_ID, "x"], azp="x"), "another client"),
+    "expired": (forge(exp=1_000_000), "expired"),
+    "from the future": (forge(iat=9_000_000_000), "clocks"),
+    "infinite time": (forge(exp="Infinity", iat="NaN"), "not a number"),
+    "no subject": (forge(sub=None), "invalid ID token"),
+    "no name": (lambda provider: provider.claims.pop("preferred_username"), "u1 is in none"),
+    "unsigned": (set_field("algorithm", "none"), "not safe"),
+    "signed by another key": (set_field("key", OTHER_KEY), "invalid ID token"),
+    "another subject in the user info": (set_field("user_info", {"sub": "u2"}), "another user"),
+    "too many groups": (forge(_claim_names={"groups": "src1"}), "more groups than"),
+    "error of the token endpoint": (replace("/token", JSONResponse({"error": "x"}, 400)), "refused"),
+    "wrong secret": (replace("/token", JSONResponse({"error": "invalid_client"}, 401)), "id and secret"),
+    "token endpoint down": (replace("/token", PlainTextResponse("", 503)), "HTTP 503"),
+    "not JSON": (replace("/token", PlainTextResponse("<html>")), "not JSON"),
+    "deeply nested": (replace("/token", PlainTextResponse("[" * 100_000)), "not JSON"),
+    "a list": (replace("/token", JSONResponse([])), "refused a request"),
+    "no token": (replace("/token", JSONResponse({})), "invalid ID token"),
+    "huge response": (replace("/token", PlainTextResponse("x" * 2_000_000)), "more than"),
+    "redirect": (replace("/token", RedirectResponse("https://evil.example")), "not JSON"),
+    "no keys": (replace("/keys", JSONResponse({"keys": []})), "invalid ID token"),
+    "malformed keys": (replace("/keys", JSONResponse({"keys": [{"kty": 1}]})), "invalid ID token"),
+}
+
+
+#: They concern what is read before the browser is sent to the provider.
+EARLY_FAULTS: dict[str, tuple[Fault, str]] = {
+    "no discovery": (replace("/.well-known/openid-configuration", JSONResponse({}, 404)), "HTTP 404"),
+    "another issuer": (
+        replace("/.well-known/openid-configuration", JSONResponse({"issuer": "https://evil.example"})),
+        "calls itself",
+    ),
+}
+
+
+async def test_faults_of_a_provider_have_a_sentence(plane: ControlPlane, provider: SignInProvider) -> None:
+    async with browser(plane) as console:
+        for name, (fault, expected) in {**FAULTS, **EARLY_FAULTS}.items():
+            provider.reset()
+            fault(provider)
+            error = await sign_in(console, FILE)
+            assert expected in error, (name, error)
+            assert "token" not in console.http.cookies, name
+        provider.reset()
+        provider.claims["groups"] = ["operators"]
+        assert await sign_in(console, FILE) == "", "none of the faults lasts"
+
+
+async def test_a_slow_provider_is_not_waited_for(provider: SignInProvider) -> None:
+    provider.silent.add("/token")
+    with pytest.raises(Temporary, match="the provider did not respond within"):
+        async with open_requests("the provider", "", 0.2) as requests:
+            await requests.get(f"{provider.url}/token")
+
+
+async def test_a_sign_in_is_bound_to_the_browser(plane: ControlPlane, provider: SignInProvider) -> None:
+    provider.claims["groups"] = ["operators"]
+    callback = f"{plane.url}/auth/callback"
+    async with browser(plane) as victim, browser(plane) as attacker:
+        back = await go_to_provider(attacker, FILE)
+        assert "not started by this browser" in await _error_at(victim, back), "a link of the attacker"
+        await go_to_provider(victim, FILE)
+        assert "not started by this browser" in await _error_at(victim, back), "with a state of its own"
+        state = query_of(await go_to_provider(victim, FILE))["state"]
+        denied = {"state": state, "error": "access_denied", "error_description": "<b>\x1b[31mno"}
+        assert "denied the sign-in. <b>no" in await _error_at(victim, callback, denied)
+        state = query_of(await go_to_provider(victim, FILE))["state"]
+        assert "sent no code" in await _error_at(victim, callback, {"state": state})
+        outside = await go_to_provider(victim, FILE, "//evil.example/")
+        assert (await victim.http.get(outside)).headers["location"] == "/"
+        again = await victim.http.get(outside)
+        assert again.status_code == 303, "the state is used up"
+    for header in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
+        async with browser(plane) as victim:
+            begun = await victim.http.get(f"{plane.url}/auth/login", params={"project": FILE}, headers=header)
+            assert begun.status_code == 403, "other sites cannot begin a sign-in"
+
+
+async def _error_at(console: Console, url: str, parameters: dict[str, str] | None = None) -> str:
+    response = await console.http.get(url, params=parameters)
+    assert response.status_code == 303, response.text
+    assert "token" not in console.http.cookies
+    return error_of(console)
+
+
+async def test_projects_without_a_provider_say_so(plane: ControlPlane) -> None:
+    async with browser(plane) as console:
+        for project in ("shop", "no such project", "", "x" * 5000):
+            shown = await console.http.get(f"{plane.url}/auth/provider", params={"project": project})
+            assert shown.json() is None
+            begun = await console.http.post(f"{plane.url}/auth/login", data={"project": project})
+            assert begun.status_code == 303
+            assert "project" in error_of(console)
+
+
+async def test_any_cookie_and_any_parameters_are_refused(plane: ControlPlane) -> None:
+    async with browser(plane) as console:
+        for cookie in ("", "A" * 40, "é" * 10, "A" * 5000):
+            cookies = {"cookie": b"state=" + cookie.encode()}
+            for query in ("", "?state=x", "?state=%ff&code=%00&error=%0d%0a", "?code=" + "x" * 5000):
+                response = await console.http.get(f"{plane.url}/auth/callback{query}", headers=cookies)
+                assert response.status_code == 303, (cookie, query)
+
+
+TEXT = st.text(max_size=12)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+)
+
+
+@given(claims=st.dictionaries(st.sampled_from(["sub", "groups", "name", "picture", "a"]), VALUES))
+@example(claims={"sub": "u", "groups": {"a": 1}, "picture": "javascript:alert(1)"})
+def test_any_claims_are_read(claims: Any) -> None:
+    settings = providers.OIDC(client_id="a", client_secret="b", issuer="https://login.example")
+    try:
+        identity = identity_of(settings, claims)
+    except Temporary:
+        return
+    assert identity.username
+    assert all(isinstance(group, str) for group in identity.groups)
+    assert identity.avatar_url.startswith("https://") or not identity.avatar_url
+
+
+ROLES = {"acme/team": "Admin", "acme/*": "Viewer", "editors": "Editor"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "github", "stray", "expected"),
+    [
+        (["ACME/Team"], True, False, ["Admin"]),
+        (["ACME/Team"], False, False, []),
+        (["acme/team", "acme/*"], True, False, ["Admin", "Viewer"]),
+        (["acme/teams"], True, False, []),
+        ([], True, True, ["Viewer"]),
+        (["nothing"], False, True, ["Viewer"]),
+        (["Admin"], True, False, []),
+        (["Admin", "editors"], False, False, ["Editor", "Admin"]),
+        (["admin"], False, False, []),
+    ],
+)
+def test_groups_give_roles(groups: list[str], github: bool, stray: bool, expected: list[str]) -> None:
+    matched = matching_groups(groups, ROLES, ignore_case=github, built_in=not github)
+    assert list(roles_of(matched, ROLES, stray_as_viewer=stray)) == expected
+
+
+def test_a_user_group_takes_precedence_over_a_built_in_role() -> None:
+    matched = matching_groups(["Admin"], {"Admin": "Viewer"}, ignore_case=False, built_in=True)
+    assert list(roles_of(matched, {"Admin": "Viewer"}, stray_as_viewer=False)) == ["Viewer"]
+
+
+def test_the_store_accepts_only_complete_providers() -> None:
+    sso = ProjectSSOConfig(provider=ProjectSSOConfig.OIDC)
+    changes: list[tuple[dict[str, str], str]] = [
+        ({}, "id and secret"),
+        ({"client_id": "a", "client_secret": "b"}, "issuer"),
+        ({"issuer": "http://plain.example"}, "https://"),
+    ]
+    for change, expected in changes:
+        for name, value in change.items():
+            setattr(sso.oidc, name, value)
+        with pytest.raises(Refused, match=expected):
+            providers.encrypt_client(sso, ENCRYPTION_KEY)
+    sso.oidc.issuer = "https://login.example"
+    stored = providers.encrypt_client(sso, ENCRYPTION_KEY)
+    settings = providers.from_record(stored, ENCRYPTION_KEY).settings
+    assert (settings.client_id, settings.client_secret) == ("a", "b")
+    with pytest.raises(ConfigError, match="another key"):
+        providers.from_record(stored, b"another key of thirty-two bytes!")
+    assert providers.encrypt_client(sso, ENCRYPTION_KEY) != stored, "each has a nonce of its own"
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("sharedSSOConfigs: [{name: a, provider: OIDC}]", "oidc is required"),
+        ("sharedSSOConfigs: [{name: a, provider: GOOGLE}]", "accounts.google.com"),
+        ("sharedSSOConfigs: [{name: a, provider: GITHUB, github: {clientId: x}}]", "clientSecretFile"),
+        ("projects: [{id: p, sharedSSOName: a}]", "contains no a"),
+    ],
+)
+def test_the_configuration_is_checked(spec: str, expected: str) -> None:
+    text = f"apiVersion: pipecd.dev/v1beta1\nkind: ControlPlane\nspec:\n  {spec}\n"
+    with pytest.raises(ConfigError, match=expected):
+        config.load(text, "control-plane.yaml")
+
+
+def test_a_configuration_of_pipecd_is_read() -> None:
+    spec = config.load(
+        "apiVersion: pipecd.dev/v1beta1\nkind: ControlPlane\nspec:\n  sharedSSOConfigs:\n"
+        "    - {name: a, provider: GITHUB, sessionTtl: 24, unknown: 1,"
+        " github: {clientId: i, clientSecret: s, baseUrl: 'https://ghe.example/api/v3', uploadUrl: ''}}\n",
+        "control-plane.yaml",
+    )
+    provider = providers.from_config(spec.shared_sso_configs[0])
+    assert isinstance(provider.settings, providers.GitHub)
+    assert (provider.settings.web, provider.settings.api, provider.session_lifetime) == (
+        "https://ghe.example",
+        "https://ghe.example/api/v3",
+        24 * 3600,
+    )
