@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import controlplane as config
 from pipecd.controlplane.auth.sso import providers
 from pipecd.controlplane.auth.sso.oidc import identity_of
@@ -281,7 +282,7 @@ async def test_faults_of_a_provider_have_a_sentence(plane: ControlPlane, provide
 async def test_a_slow_provider_is_not_waited_for(provider: SignInProvider) -> None:
     provider.silent.add("/token")
     with pytest.raises(Temporary, match="the provider did not respond within"):
-        async with open_requests("the provider", "", 0.2) as requests:
+        async with open_requests("the provider", "", SYSTEM_CLOCK, 0.2) as requests:
             await requests.get(f"{provider.url}/token")
 
 

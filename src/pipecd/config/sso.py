@@ -1,12 +1,12 @@
 """Single sign-on in the control plane's configuration file: PipeCD's keys, and `clientSecretFile`."""
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from pipecd.config.decode import LenientModel
+from pipecd.config.decode import LenientModel, Unused
 from pipecd.config.named_file import read_named_file
 
 #: The longest lifetime of a session, in hours.
@@ -45,7 +45,7 @@ class _Client(LenientModel):
 class GitHubSSO(_Client):
     base_url: str = ""
     """URL of GitHub Enterprise Server, such as `https://github.example.com`; empty means github.com."""
-    upload_url: str = ""
+    upload_url: Annotated[str, Unused("nothing is uploaded to GitHub")] = ""
     """Not used. Accepted for compatibility with PipeCD."""
 
     @model_validator(mode="after")

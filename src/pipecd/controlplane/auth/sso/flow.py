@@ -107,7 +107,9 @@ class SingleSignOn:
         if not 0 < len(code) <= _MAX_LENGTH:
             raise Unauthenticated(f"{settings.title} sent no code; sign in again")
         if isinstance(settings, GitHub):
-            identity = await github.identify(settings, code, redirect_uri, fields["verifier"], self._timeout)
+            identity = await github.identify(
+                settings, code, redirect_uri, fields["verifier"], self._clock, self._timeout
+            )
             hint = "GitHub shows these teams and organizations (an organization may have to approve the app)"
         else:
             identity = await self._oidc.identify(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from pipecd.clock import Clock
 from pipecd.controlplane.auth.sso.providers import GitHub, Identity
 from pipecd.controlplane.auth.sso.requests import Requests, exchange_code, open_requests
 from pipecd.errors import Temporary
@@ -25,9 +26,11 @@ def authorization_url(settings: GitHub, redirect_uri: str, state: str, challenge
     return f"{settings.web}/login/oauth/authorize?{urlencode(parameters)}"
 
 
-async def identify(settings: GitHub, code: str, redirect_uri: str, verifier: str, timeout: float) -> Identity:
+async def identify(
+    settings: GitHub, code: str, redirect_uri: str, verifier: str, clock: Clock, timeout: float
+) -> Identity:
     """The user that `code` stands for, within `timeout` seconds. Raises Temporary or ConfigError."""
-    async with open_requests(settings.title, settings.proxy_url, timeout) as requests:
+    async with open_requests(settings.title, settings.proxy_url, clock, timeout) as requests:
         form = {
             "client_id": settings.client_id,
             "client_secret": settings.client_secret,

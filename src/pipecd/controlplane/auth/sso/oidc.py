@@ -49,7 +49,7 @@ class OIDCClient:
     ) -> str:
         """Raises Temporary or ConfigError."""
         async with open_requests(
-            settings.title, settings.proxy_url, self._limits.provider_timeout
+            settings.title, settings.proxy_url, self._clock, self._limits.provider_timeout
         ) as requests:
             metadata = await self._metadata(settings, requests)
         endpoint = settings.authorization_endpoint or _endpoint(settings, metadata, "authorization_endpoint")
@@ -71,7 +71,7 @@ class OIDCClient:
     ) -> Identity:
         """The user that `code` stands for. Raises Temporary or ConfigError."""
         async with open_requests(
-            settings.title, settings.proxy_url, self._limits.provider_timeout
+            settings.title, settings.proxy_url, self._clock, self._limits.provider_timeout
         ) as requests:
             metadata = await self._metadata(settings, requests)
             form = {

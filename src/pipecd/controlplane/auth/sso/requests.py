@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from pipecd.clock import Clock, timeout
 from pipecd.config.sso import check_https
 from pipecd.errors import ConfigError, Temporary
 
@@ -76,7 +77,7 @@ class Requests:
 
 
 @asynccontextmanager
-async def open_requests(name: str, proxy_url: str, seconds: float) -> AsyncIterator[Requests]:
+async def open_requests(name: str, proxy_url: str, clock: Clock, seconds: float) -> AsyncIterator[Requests]:
     """Requests that end after `seconds`. Raises Temporary then."""
     try:
         client = httpx.AsyncClient(
@@ -89,7 +90,7 @@ async def open_requests(name: str, proxy_url: str, seconds: float) -> AsyncItera
     except ValueError:
         raise ConfigError(f"{name}: proxyUrl is not the URL of a proxy") from None
     try:
-        async with asyncio.timeout(seconds), client:
+        async with timeout(clock, seconds), client:
             yield Requests(client, name)
     except TimeoutError:
         raise Temporary(f"{name} did not respond within {seconds:g} s; try again in a moment") from None
