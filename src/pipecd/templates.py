@@ -15,7 +15,7 @@ from urllib.parse import quote_plus
 
 from pipecd.errors import ConfigError, Place
 
-Data = Mapping[str, Mapping[str, str]]
+Data = Mapping[str, str | Mapping[str, str]]
 Value = str | int | Mapping[str, "Value"]
 #: A value, and the names in `data` that it was derived from.
 _TracedValue = tuple[Value, frozenset[str]]

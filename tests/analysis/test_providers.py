@@ -308,6 +308,17 @@ async def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
             await found.points("p", "x", 0, 60)
 
 
+async def test_a_link_to_the_graph_of_the_provider(tmp_path: Path) -> None:
+    template = "https://g.example/?q={{ .Query }}&from={{ .Start }}&to={{ .EndSeconds }}"
+    base = {"name": "p", "type": "PROMETHEUS", "config": {"address": "http://127.0.0.1:1"}}
+    link = providers(tmp_path, {**base, "linkTemplate": template}).link("p", "rate(x[1m])&", 1.5, 61)
+    assert link == "https://g.example/?q=rate%28x%5B1m%5D%29%26&from=1500&to=61"
+    assert providers(tmp_path, base).link("p", "x", 0, 60) == ""
+    for wrong in ("https://g.example/{{ .Other }", "javascript:alert(1)"):
+        with pytest.raises(ConfigError, match="linkTemplate"):
+            providers(tmp_path, {**base, "linkTemplate": wrong})
+
+
 async def test_what_is_not_configured_is_refused(tmp_path: Path) -> None:
     found = providers(
         tmp_path, {"name": "p", "type": "PROMETHEUS", "config": {"address": "http://127.0.0.1:1"}}

@@ -1,5 +1,6 @@
 """Actions on a running deployment: cancelling with and without rollback, and skipping a stage."""
 
+import json
 import re
 import time
 
@@ -88,7 +89,61 @@ async def test_cancel_and_roll_back_restores_the_previous_version(user: BrowserU
         await expect(page.get_by_role("button", name="Cancel options")).to_have_count(0)
 
 
-async def test_an_analysis_is_skipped(user: BrowserUser, w: World, agent: Client) -> None:
+def analysis_state() -> str:
+    """What an agent stores of three entries, as `pipecd.stages.analysis` encodes it."""
+    now = int(time.time())
+
+    def check(number: int, verdict: str, why: str, *values: float) -> dict[str, object]:
+        names = ("low", "middle", "high", "other")
+        return {
+            "at": now - 480 + 60 * number,
+            "verdict": verdict,
+            "why": why,
+            **dict(zip(names, values, strict=False)),
+        }
+
+    latency = "metrics-0 (p99-latency)"
+    entries = {
+        "metrics-0": {
+            "name": "p99-latency",
+            "query": 'histogram_quantile(0.99, rate(latency_bucket{app="shop"}[1m]))',
+            "link": "https://graphs.example/?q=p99",
+            "strategy": "THRESHOLD",
+            "expected": {"min": None, "max": 300},
+            "allowed_failures": 1,
+            "passed": 6,
+            "failed": 2,
+            "checks": [
+                *(
+                    check(n, "passed", f"{latency}: within the limit 300", 180 + n, 200 + 9 * n, 260)
+                    for n in range(6)
+                ),
+                check(6, "failed", f"{latency}: 390 is above 300", 190, 280, 390),
+                check(7, "failed", f"{latency}: 412 is above 300", 250, 330, 412),
+            ],
+        },
+        "metrics-1": {
+            "name": "error-rate",
+            "query": "rate(errors[1m])",
+            "strategy": "CANARY_PRIMARY",
+            "allowed_failures": 0,
+            "passed": 4,
+            "failed": 0,
+            "checks": [
+                check(n, "passed", "metrics-1 (error-rate): no deviation", 0, 0.01 + n / 500, 0.03, 0.012)
+                for n in range(4)
+            ],
+        },
+        "http-0": {
+            "query": "GET https://shop.example/health",
+            "checks": [check(7, "passed", "http-0: the status is 200")],
+            "passed": 8,
+        },
+    }
+    return json.dumps({"entries": entries})
+
+
+async def test_an_analysis_is_charted_and_skipped(user: BrowserUser, w: World, agent: Client) -> None:
     """The agent receives the requesting user, and the page shows the result."""
     page = user.page
     await report_repository(agent)
@@ -119,6 +174,21 @@ async def test_an_analysis_is_skipped(user: BrowserUser, w: World, agent: Client
     skip = section.get_by_role("button", name="Skip")
     await expect(skip).to_have_count(0)
     await report_stage_status(StageStatus.STAGE_RUNNING)
+    await agent.call(
+        agent.piped.SaveStageMetadata,
+        SaveStageMetadataRequest(
+            deployment_id=deployment.id, stage_id=stage.id, metadata={"pipecd/analysis": analysis_state()}
+        ),
+    )
+    latency = section.get_by_role("region", name="p99-latency")
+    await expect(latency).to_contain_text("412 is above 300")
+    await expect(latency).to_contain_text("2 failed, 1 allowed")
+    chart = latency.get_by_role("figure", name="Values of p99-latency")
+    await expect(chart.locator("svg")).to_contain_text("at most 300")
+    await expect(chart.get_by_role("row")).to_have_count(1 + 8)
+    graph = latency.get_by_role("link", name="Graph of the provider")
+    await expect(graph).to_have_attribute("href", "https://graphs.example/?q=p99")
+    await expect(section.get_by_role("region", name="http-0").get_by_role("figure")).to_have_count(0)
     await skip.click()
 
     async def pending_command() -> Command | None:

@@ -44,6 +44,9 @@ class Provider:
     async def log_lines(self, provider: str, query: str, start: float, end: float) -> Sequence[str]:
         return list(self.answers.get(query, []))
 
+    def link(self, provider: str, query: str, start: float, end: float) -> str:
+        return f"https://graphs.example/{provider}?q={query}&from={start:g}&to={end:g}"
+
     async def request(self, method: str, url: str, headers: Mapping[str, str]) -> HttpAnswer:
         status, body = self.answers[f"{method} {url}"]
         return HttpAnswer(status=status, body=body)
@@ -87,7 +90,25 @@ async def test_a_value_outside_fails_the_stage_at_once(tmp_path: Path) -> None:
     stored = json.loads(outcome.saved[STATE])["entries"]["metrics-0"]
     assert (stored["passed"], stored["failed"], stored["query"]) == (1, 1, "errors")
     assert [check["verdict"] for check in stored["checks"]] == ["passed", "failed"]
+    assert [(check["low"], check["middle"], check["high"]) for check in stored["checks"]] == [
+        (1, 1, 1),
+        (1, 1.75, 2.5),
+    ]
+    assert (stored["expected"], stored["allowed_failures"]) == ({"min": None, "max": 2}, 0)
+    assert stored["link"].startswith("https://graphs.example/p?q=errors&from=")
     assert any("[metrics-0] failed: metrics-0: 2.5 is above 2" in line for line in runner.log.lines)
+
+
+async def test_what_is_stored_is_valid_json_and_bounded(tmp_path: Path) -> None:
+    """Browsers refuse Infinity; a stage with many entries keeps fewer checks of each."""
+    provider = Provider({"errors": [1, float("inf")]})
+    metrics = [metric(interval="1s", failureLimit=1000, template=None) for _ in range(50)]
+    outcome, _ = await outcome_of(tmp_path, provider, metrics=metrics, duration="15s")
+    text = outcome.saved[STATE]
+    entries = json.loads(text, parse_constant=lambda name: pytest.fail(name))["entries"]
+    assert {len(entry["checks"]) for entry in entries.values()} == {8}
+    assert entries["metrics-49"]["failed"] == 15
+    assert len(text) < 200_000
 
 
 @pytest.mark.parametrize(("failing", "succeeds"), [(1, True), (2, False)])

@@ -6,6 +6,7 @@ finds the provider of the agent's configuration by its name.
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from pipecd.analysis import (
     cloud_logging,
@@ -29,6 +30,7 @@ from pipecd.config.document import Document
 from pipecd.config.piped import PipedSpec
 from pipecd.errors import ConfigError, Refused
 from pipecd.model.analysis import HttpAnswer, Point
+from pipecd.templates import render
 
 #: Lines of a log that one query returns.
 MAX_LINES = 100
@@ -38,12 +40,15 @@ class Providers:
     """Implements `model.analysis.AnalysisProviders`."""
 
     def __init__(self, spec: PipedSpec) -> None:
-        """Raises ConfigError for an invalid provider."""
+        """Raises ConfigError for an invalid provider or `linkTemplate`."""
         document = Document(file="the agent's configuration", kind="Piped", spec={}, lines={})
         self._configs: Mapping[str, Any] = {
             provider.name: decode_provider(provider.type, provider.config, document, index)
             for index, provider in enumerate(spec.analysis_providers)
         }
+        self._links = {provider.name: provider.link_template for provider in spec.analysis_providers}
+        for name in self._links:
+            self.link(name, "up", 0, 1)
         self._google = {
             name: cloud_monitoring.credentials_of(config)
             for name, config in self._configs.items()
@@ -78,6 +83,19 @@ class Providers:
             f"the analysis provider {provider} has no logs",
             remedy="use a provider of type LOKI, CLOUDWATCH or STACKDRIVER",
         )
+
+    def link(self, provider: str, query: str, start: float, end: float) -> str:
+        template = self._links.get(provider, "")
+        if not template:
+            return ""
+        data = {
+            "Query": quote(query, safe=""),
+            "Start": str(int(start * 1000)),
+            "End": str(int(end * 1000)),
+            "StartSeconds": str(int(start)),
+            "EndSeconds": str(int(end)),
+        }
+        return render(template, data, f"linkTemplate of the analysis provider {provider}").text
 
     async def request(self, method: str, url: str, headers: Mapping[str, str]) -> HttpAnswer:
         answer = await request(method, url, headers=headers)

@@ -192,6 +192,11 @@ class AnalysisProvider(LenientModel):
     """Type of the service. `CLOUDWATCH` and `LOKI` are not in PipeCD."""
     config: Mapping[str, Any] = Field(default_factory=dict)
     """Settings of the metrics service; the keys depend on `type`."""
+    link_template: str = Field("", max_length=2000, pattern="^(https?://.*)?$")
+    """URL of the provider's own graph, to which the console links. A template: `{{ .Query }}` is the query,
+    encoded for a URL; `{{ .Start }}` and `{{ .End }}` are times in milliseconds since 1970, and
+    `{{ .StartSeconds }}` and `{{ .EndSeconds }}` in seconds. Not in PipeCD.
+    """
 
 
 class Route(LenientModel):

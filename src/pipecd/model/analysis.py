@@ -45,13 +45,19 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check of an entry. `why` is a sentence; `low` and `high` are the least and greatest value."""
+    """One check of an entry. `why` is a sentence.
+
+    `low`, `middle` and `high` are the least value, the median and the greatest; `other` is the median of what
+    a comparison compares with.
+    """
 
     at: float
     verdict: Verdict
     why: str
     low: float | None = None
     high: float | None = None
+    middle: float | None = None
+    other: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,15 +104,15 @@ def judge_threshold(
     if not points:
         return Check(at=at, verdict=Verdict.NO_DATA, why=f"{what}: the query returned no data")
     values = [point.value for point in points]
-    least, greatest = min(values), max(values)
+    figures = _figures(values)
     outlier = next((point for point in points if not _within(point.value, low, high)), None)
     if outlier is None:
         why = f"{what}: {_values(values)} within {_range(low, high)}"
-        return Check(at=at, verdict=Verdict.PASSED, why=why, low=least, high=greatest)
+        return Check(at=at, verdict=Verdict.PASSED, why=why, **figures)
     side = "below" if low is not None and outlier.value < low else "above"
     limit = low if side == "below" else high
     why = f"{what}: {outlier.value:g} is {side} {limit:g}"
-    return Check(at=at, verdict=Verdict.FAILED, why=why, low=least, high=greatest)
+    return Check(at=at, verdict=Verdict.FAILED, why=why, **figures)
 
 
 def judge_comparison(
@@ -130,20 +136,20 @@ def judge_comparison(
         return Check(at=at, verdict=Verdict.NO_DATA, why=f"{what}: the query returned no data for {missing}")
     new = [point.value for point in experiment[-MAX_POINTS:]]
     old = [point.value for point in control[-MAX_POINTS:]]
-    least, greatest = min(new), max(new)
+    figures = {**_figures(new), "other": _median(old)}
     medians = f"median {_median(new):g}, {other} {_median(old):g}"
     if min(len(new), len(old)) < min_points:
         why = f"{what}: {len(new)} and {len(old)} values are too few to compare; {min_points} are needed"
-        return Check(at=at, verdict=Verdict.INCONCLUSIVE, why=why, low=least, high=greatest)
+        return Check(at=at, verdict=Verdict.INCONCLUSIVE, why=why, **figures)
     p = mann_whitney(new, old, alternative)
     small = abs(_median(new) - _median(old)) < min_difference * abs(_median(old))
     if p > alpha or small:
         why = f"{what}: no significant deviation ({medians}, p = {p:.3g})"
-        return Check(at=at, verdict=Verdict.PASSED, why=why, low=least, high=greatest)
+        return Check(at=at, verdict=Verdict.PASSED, why=why, **figures)
     direction = {Alternative.GREATER: "higher than", Alternative.LESS: "lower than"}
     relation = direction.get(alternative, "different from")
     why = f"{what}: {relation} {other} ({medians}, p = {p:.3g})"
-    return Check(at=at, verdict=Verdict.FAILED, why=why, low=least, high=greatest)
+    return Check(at=at, verdict=Verdict.FAILED, why=why, **figures)
 
 
 def failure(tally: Tally, limits: Limits) -> str:
@@ -182,6 +188,10 @@ def next_check_at(started: float, interval: float, duration: float, now: float, 
     return due if due <= started + duration else None
 
 
+def _figures(values: Sequence[float]) -> dict[str, float]:
+    return {"low": min(values), "high": max(values), "middle": _median(values)}
+
+
 def _within(value: float, low: float | None, high: float | None) -> bool:
     return (low is None or value >= low) and (high is None or value <= high)
 
@@ -216,6 +226,10 @@ class AnalysisProviders(Protocol):
 
     async def log_lines(self, provider: str, query: str, start: float, end: float) -> Sequence[str]:
         """Lines of logs that match the query; the first of many. Errors as for `points`."""
+        ...
+
+    def link(self, provider: str, query: str, start: float, end: float) -> str:
+        """A link for people to the provider's own graph of the query; empty if none is configured."""
         ...
 
     async def request(self, method: str, url: str, headers: Mapping[str, str]) -> "HttpAnswer":

@@ -7,7 +7,8 @@ with the same counts and times. The verdicts are `model.analysis`'s.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,10 @@ from pipecd.templates import render
 ELAPSED_TIME, STATE = "elapsedTime", "pipecd/analysis"
 #: Name of the stored object with the start of the application's last successful analysis.
 LATEST_RESULT = "latest-analysis"
-#: Checks of an entry that are stored for the console, and characters of their sentences and queries.
-MAX_CHECKS, MAX_WHY, MAX_QUERY = 30, 300, 1000
+#: What is stored for the console: checks of an entry, and of all entries together unless there are many
+#: entries; characters of their names, sentences, queries and links.
+MAX_CHECKS, MAX_ALL_CHECKS, MIN_CHECKS = 30, 400, 6
+MAX_NAME, MAX_WHY, MAX_QUERY, MAX_LINK = 100, 300, 1000, 4000
 #: Characters of a sentence about an HTTP answer's body.
 _MAX_EXCERPT = 100
 #: Fields of `Tally` that are stored.
@@ -60,12 +63,17 @@ PRIMARY, CANARY, BASELINE = "primary", "canary", "baseline"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One entry of the stage. `id` is PipeCD's, such as `metrics-0`; `what` names it in sentences."""
+    """One entry of the stage. `id` is PipeCD's, such as `metrics-0`; `name` is its template's, or empty."""
 
     id: str
-    what: str
+    name: str
     config: AnalysisEntry
     app_args: Mapping[str, str]
+
+    @property
+    def what(self) -> str:
+        """Names the entry in sentences."""
+        return f"{self.id} ({self.name})" if self.name else self.id
 
     @property
     def interval(self) -> float:
@@ -95,10 +103,11 @@ class State:
         tally = self.tallies.get(entry.id, Tally())
         return tally.last.at if tally.last else self.started
 
-    def with_checks(self, checks: Mapping[str, Check]) -> "State":
+    def with_checks(self, checks: Mapping[str, Check], kept: int = MAX_CHECKS) -> "State":
+        """With the newest `kept` checks of each entry."""
         tallies = {key: self.tallies.get(key, Tally()).with_check(check) for key, check in checks.items()}
         stored = {
-            key: [*self.checks.get(key, ()), replace(check, why=check.why[:MAX_WHY])][-MAX_CHECKS:]
+            key: [*self.checks.get(key, ()), replace(check, why=check.why[:MAX_WHY])][-kept:]
             for key, check in checks.items()
         }
         return replace(self, tallies={**self.tallies, **tallies}, checks={**self.checks, **stored})
@@ -119,10 +128,11 @@ async def analyse(work: Work[AnalysisOptions]) -> Outcome:
     ended = work.now >= state.started + duration
     due = {entry.id: entry for entry in entries if _is_due(entry, state, duration, work.now)}
     if due:
-        state = await _check(work, source, due, state)
+        kept = max(MIN_CHECKS, min(MAX_CHECKS, MAX_ALL_CHECKS // len(entries)))
+        state = await _check(work, source, due, state, kept)
         for entry in due.values():
             if why := failure(state.tallies[entry.id], entry.limits):
-                return Failed(reason=why, remedy=_REMEDY, saved=_saved(state, work.now))
+                return Failed(reason=why, remedy=_REMEDY, saved=_saved(work, entries, state))
     if ended:
         return await _end(work, entries, state)
     upcoming = [
@@ -132,7 +142,7 @@ async def analyse(work: Work[AnalysisOptions]) -> Outcome:
     ]
     end = state.started + duration
     after = max(min([*upcoming, end]) - work.now, 0.0)
-    return Again(after=after, saved=_saved(state, work.now), note=_note(entries, state, end - work.now))
+    return Again(after=after, saved=_saved(work, entries, state), note=_note(entries, state, end - work.now))
 
 
 _REMEDY = "see the stage's log for each check"
@@ -145,7 +155,7 @@ async def _start(work: Work[AnalysisOptions], entries: Sequence[Entry], duration
     previous = await _previous_start(work)
     state = State(started=work.now, previous_start=previous, tallies={}, checks={}, queries={})
     after = min([duration, *(entry.interval for entry in entries)])
-    return Again(after=after, saved=_saved(state, work.now), note=_note(entries, state, duration))
+    return Again(after=after, saved=_saved(work, entries, state), note=_note(entries, state, duration))
 
 
 async def _end(work: Work[AnalysisOptions], entries: Sequence[Entry], state: State) -> Outcome:
@@ -155,11 +165,11 @@ async def _end(work: Work[AnalysisOptions], entries: Sequence[Entry], state: Sta
             continue
         if why := conclude(tally, entry.limits, entry.what):
             remedy = "check the query and its provider, or set skipOnNoData if no data is expected"
-            return Failed(reason=why, remedy=remedy, saved=_saved(state, work.now))
+            return Failed(reason=why, remedy=remedy, saved=_saved(work, entries, state))
     await work.storage.store(LATEST_RESULT, json.dumps({"start_time": int(state.started)}).encode())
     checks = sum(tally.passed for tally in state.tallies.values())
     work.log.success(f"The analysis succeeded: {checks} checks passed")
-    return Done(note=f"{checks} checks passed", saved=_saved(state, work.now))
+    return Done(note=f"{checks} checks passed", saved=_saved(work, entries, state))
 
 
 def _passes_unseen(entry: Entry, state: State) -> bool:
@@ -179,7 +189,7 @@ def _is_due(entry: Entry, state: State, duration: float, now: float) -> bool:
 
 
 async def _check(
-    work: Work[AnalysisOptions], source: Source, due: Mapping[str, Entry], state: State
+    work: Work[AnalysisOptions], source: Source, due: Mapping[str, Entry], state: State, kept: int
 ) -> State:
     """Makes the checks of the entries at the same time."""
     results = await asyncio.gather(*(_check_entry(work, source, entry, state) for entry in due.values()))
@@ -191,7 +201,7 @@ async def _check(
             work.log.info(f"[{entry.id}] query: {query[:MAX_QUERY]}")
             queries[entry.id] = query[:MAX_QUERY]
     return replace(state, queries=queries).with_checks(
-        {entry.id: check for entry, (check, _) in zip(due.values(), results, strict=True)}
+        {entry.id: check for entry, (check, _) in zip(due.values(), results, strict=True)}, kept
     )
 
 
@@ -358,8 +368,7 @@ def _entries(options: AnalysisOptions, source: Source) -> Sequence[Entry]:
                 raise ConfigError(f"{entry_id}: {error}", remedy="shorten the interval") from None
             args = {**app_args, **(entry.template.app_args if entry.template else {})}
             name = entry.template.name if entry.template else ""
-            what = f"{entry_id} ({name})" if name else entry_id
-            found.append(Entry(id=entry_id, what=what, config=config, app_args=args))
+            found.append(Entry(id=entry_id, name=name, config=config, app_args=args))
     return found
 
 
@@ -380,32 +389,58 @@ def _load_template(root: Path) -> AnalysisTemplateSpec:
     return AnalysisTemplateSpec()
 
 
-def _saved(state: State, now: float) -> Mapping[str, str]:
-    return {STATE: _encode(state), ELAPSED_TIME: f"{max(now - state.started, 0):.0f}s"}
-
-
-def _encode(state: State) -> str:
-    """JSON for the stage's metadata; the console draws it."""
-
-    def check(value: Check) -> dict[str, Any]:
-        return {**asdict(value), "verdict": value.verdict.value}
-
-    entries = {
-        key: {
-            **{name: getattr(tally, name) for name in _COUNTS},
-            "query": state.queries.get(key, ""),
-            "checks": [check(value) for value in state.checks.get(key, ())],
-        }
-        for key, tally in state.tallies.items()
+def _saved(work: Work[AnalysisOptions], entries: Sequence[Entry], state: State) -> Mapping[str, str]:
+    """JSON for the stage's metadata: what the next call needs, and what the console shows."""
+    stored = {
+        "started": state.started,
+        "previous_start": state.previous_start,
+        "entries": {
+            entry.id: {**_describe(work, entry, state), **_encode(state, entry)}
+            for entry in entries
+            if entry.id in state.tallies
+        },
     }
-    return json.dumps({"started": state.started, "previous_start": state.previous_start, "entries": entries})
+    elapsed = f"{max(work.now - state.started, 0):.0f}s"
+    return {STATE: json.dumps(stored), ELAPSED_TIME: elapsed}
+
+
+def _encode(state: State, entry: Entry) -> dict[str, Any]:
+    tally = state.tallies[entry.id]
+    checks = state.checks.get(entry.id, ())
+    return {
+        **{name: getattr(tally, name) for name in _COUNTS},
+        "query": state.queries.get(entry.id, ""),
+        "checks": [_encode_check(check) for check in checks],
+    }
+
+
+def _encode_check(check: Check) -> dict[str, Any]:
+    """JSON has no infinity and no NaN, and browsers refuse them."""
+    figures = {name: getattr(check, name) for name in ("low", "middle", "high", "other")}
+    finite = {name: value if value is None or isfinite(value) else None for name, value in figures.items()}
+    return {**asdict(check), **finite, "verdict": check.verdict.value}
+
+
+def _describe(work: Work[AnalysisOptions], entry: Entry, state: State) -> dict[str, Any]:
+    """What the console shows beside the checks."""
+    config = entry.config
+    described: dict[str, Any] = {"name": entry.name[:MAX_NAME], "allowed_failures": config.failure_limit}
+    if isinstance(config, MetricsEntry):
+        described["strategy"] = config.strategy.value
+        if config.strategy is Strategy.THRESHOLD and config.expected:
+            described["expected"] = config.expected.model_dump()
+    query = state.queries.get(entry.id, "")
+    if 0 < len(query) < MAX_QUERY and isinstance(config, MetricsEntry | LogEntry):
+        link = work.analysis.link(config.provider, query, state.started, work.now)
+        described["link"] = link if len(link) <= MAX_LINK else ""
+    return described
 
 
 def _decode(text: str) -> State:
     stored = json.loads(text)
     tallies, checks, queries = {}, {}, {}
     for key, entry in stored["entries"].items():
-        checks[key] = [Check(**{**check, "verdict": Verdict(check["verdict"])}) for check in entry["checks"]]
+        checks[key] = [_decode_check(check) for check in entry["checks"]]
         counts = {name: entry[name] for name in _COUNTS}
         tallies[key] = Tally(**counts, last=checks[key][-1] if checks[key] else None)
         queries[key] = entry["query"]
@@ -416,6 +451,12 @@ def _decode(text: str) -> State:
         checks=checks,
         queries=queries,
     )
+
+
+def _decode_check(stored: Mapping[str, Any]) -> Check:
+    """Members that another version of the agent stored are ignored."""
+    known = {member.name: stored[member.name] for member in fields(Check) if member.name in stored}
+    return Check(**{**known, "verdict": Verdict(stored["verdict"])})
 
 
 def _note(entries: Sequence[Entry], state: State, remaining: float) -> str:

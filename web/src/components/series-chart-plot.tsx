@@ -28,7 +28,7 @@ export default function SeriesChartPlot({
     label,
     color: "var(--limit)",
     ifOverflow: "extendDomain",
-    labelPosition: "insideTopRight",
+    labelPosition: "insideTopLeft",
   }));
   const [first] = series;
   return (

@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
 import { isNotFound } from "../api";
+import { AnalysisPanel } from "../components/analysis-panel";
 import { ApprovalPanel, Decisions } from "../components/approval-panel";
 import { CommitLine } from "../components/commit";
 import { CopyText } from "../components/copy";
@@ -198,6 +199,7 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
           </Text>
         )}
       </Stack>
+      <AnalysisPanel stage={stage} />
       <Decisions stage={stage} />
       {canApprove(stage) && <ApprovalPanel deployment={deployment} stage={stage} />}
       <StageLogView deploymentId={deployment.id} stage={stage} />

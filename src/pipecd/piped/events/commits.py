@@ -140,7 +140,7 @@ def _custom_message(task: Task) -> str:
     template = task.watch.commit_message
     try:
         data = {"Value": task.event.data, "EventName": task.event.name}
-        return render(template, data, "commitMessage").text.strip()  # type: ignore[arg-type]
+        return render(template, data, "commitMessage").text.strip()
     except ConfigError:
         # As in PipeCD.
         return template.strip()
