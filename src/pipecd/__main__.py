@@ -29,6 +29,7 @@ LAUNCHER = ("pipecd.launcher.cli:command", "Run the agent in its desired version
         "launcher": LAUNCHER,
         "pipectl": ("pipecd.pipectl:command", "Command-line client for people and CI."),
         "import": ("pipecd.controlplane.moving.cli:command", "Import the records of PipeCD's control plane."),
+        "projects": ("pipecd.controlplane.projects_cli:command", "Add and list projects of the database."),
         "hash-password": ("pipecd.controlplane.cli:hash_password_command", "Hash a password for a project."),
         "version": VERSION,
     },

@@ -31,6 +31,7 @@ PAGES = (
     "/insights",
     "/pipeds",
     "/api-keys",
+    "/settings",
     "/audit-log",
 )
 REMOTE = "http://127.0.0.1:8081/demo.git"

@@ -25,7 +25,7 @@ from pipecd.schema.model.git_path_pb2 import ApplicationGitPath, ApplicationGitR
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot, ApplicationLiveStateVersion
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
-from pipecd.schema.model.project_pb2 import Project, ProjectStaticUser
+from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig, ProjectStaticUser
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from pipecd.schema.model.trigger_pb2 import Commit, DeploymentTrigger
@@ -279,6 +279,15 @@ WRITES = {
     "WebService/UpdateProjectStaticAdmin": write("project", TEAM, username="admin", password="new-password"),
     "WebService/DisableStaticAdmin": write("project", TEAM),
     "WebService/EnableStaticAdmin": write("project", TEAM),
+    "WebService/UpdateProjectSSOConfig": write(
+        "project",
+        TEAM,
+        sso=ProjectSSOConfig(
+            provider=ProjectSSOConfig.GITHUB,
+            github=ProjectSSOConfig.GitHub(client_id="client", client_secret="of-github"),
+        ),
+    ),
+    "ConsoleService/UpdateProject": write("project", TEAM, description="changed"),
     "WebService/UpdateProjectRBACConfig": write(
         "project", TEAM, rbac=ProjectRBACConfig(admin="a", editor="e", viewer="v")
     ),

@@ -54,3 +54,10 @@ def test_labels_mean_nothing_for_kinds_without_labels() -> None:
         assert conditions(policies, Resource.PIPED, Action.GET) is None
         assert allows(policies, Resource.PIPED, Action.GET)
         assert not allows(policies, Resource.PIPED, Action.UPDATE)
+
+
+def test_a_policy_with_labels_does_not_give_the_audit_log() -> None:
+    """It shows the changes of all records."""
+    for resource in (Resource.ALL, Resource.AUDIT_LOG):
+        assert allows([policy(resource, Action.LIST)], Resource.AUDIT_LOG, Action.LIST)
+        assert not allows([policy(resource, Action.LIST, env="dev")], Resource.AUDIT_LOG, Action.LIST)

@@ -81,6 +81,10 @@ def expected_rules(field: dict[str, Any]) -> set[str]:
     return {re.sub(r"=(\d+)\.0$", r"=\1", rule) for rule in field.get("validate", [])}
 
 
+#: PipeCD requires a lifetime of sessions, which its console does not send: nothing could be stored.
+RELAXED = {("model.ProjectSSOConfig", "session_ttl"): {"gte=0"}}
+
+
 @pytest.mark.parametrize("message", params_of("messages"))
 def test_a_message_has_the_same_fields(message: dict[str, Any]) -> None:
     descriptor: Descriptor = POOL.FindMessageTypeByName(message["name"])
@@ -103,7 +107,7 @@ def test_a_field_has_the_same_rules(message: dict[str, Any]) -> None:
         rules, expected = rules_of(descriptor.fields_by_number[field["number"]]), expected_rules(field)
         if not any(rule.startswith("max_items") for rule in expected):
             rules = {rule for rule in rules if not rule.startswith("max_items")}
-        assert rules == expected, field["name"]
+        assert rules == RELAXED.get((message["name"], field["name"]), expected), field["name"]
 
 
 @pytest.mark.parametrize("enum", params_of("enums"))

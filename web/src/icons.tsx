@@ -59,6 +59,8 @@ const rays = (count: number, inner: number, outer: number): string[] =>
 const CIRCLE = circle(12, 12, 9);
 const CROSS = [line(6.5, 6.5, 17.5, 17.5), line(17.5, 6.5, 6.5, 17.5)];
 
+/** Sliders. */
+export const IconAdjustments = icon(line(4, 7, 13, 7), circle(15.5, 7, 2.5), line(18, 7, 20, 7), line(4, 17, 6, 17), circle(8.5, 17, 2.5), line(11, 17, 20, 17));
 export const IconAlertCircle = icon(CIRCLE, line(12, 7.5, 12, 12.5), dot(12, 16));
 export const IconAlertTriangle = icon(shape(12, 4, 21, 20, 3, 20), line(12, 10, 12, 14), dot(12, 17));
 export const IconApps = icon(box(4, 4, 6, 6, 1.5), box(14, 4, 6, 6, 1.5), box(4, 14, 6, 6, 1.5), box(14, 14, 6, 6, 1.5));

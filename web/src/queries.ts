@@ -50,6 +50,7 @@ export const key = {
   events: ["events"] as const,
   apiKeys: ["api-keys"] as const,
   audit: ["audit"] as const,
+  project: ["project"] as const,
   suggestions: ["suggestions"] as const,
   insights: ["insights"] as const,
   quickstart: ["quickstart"] as const,

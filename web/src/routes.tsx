@@ -50,6 +50,7 @@ export const router = createBrowserRouter([
           { path: "/pipeds", lazy: async () => ({ Component: (await import("./pages/pipeds")).PipedsPage }) },
           { path: "/settings/piped", loader: () => redirect("/pipeds") },
           { path: "/api-keys", lazy: async () => ({ Component: (await import("./pages/api-keys")).ApiKeysPage }) },
+          { path: "/settings", lazy: async () => ({ Component: (await import("./pages/settings")).SettingsPage }) },
           { path: "/audit-log", lazy: async () => ({ Component: (await import("./pages/audit-log")).AuditLogPage }) },
           { path: "/settings/api-key", loader: () => redirect("/api-keys") },
           { path: "*", lazy: async () => ({ Component: (await import("./pages/not-found")).NotFoundPage }) },

@@ -103,7 +103,7 @@ def server(
         with_jobs=not without_ops,
         newcomer=json.loads(newcomer_file.read_text()) if newcomer_file else None,
     )
-    asyncio.run(controlplane.run(_load_spec(config_file), options))
+    asyncio.run(controlplane.run(load_spec(config_file), options))
 
 
 @click.command()
@@ -130,7 +130,7 @@ def ops(
     """Run only the background jobs of the control plane, for servers started with --without-ops."""
     configure_logging(log_encoding, log_level)  # type: ignore[arg-type]
     options = Options(encryption_key=_read_key(encryption_key_file), host=host, admin_port=admin_port)
-    asyncio.run(controlplane.run_jobs(_load_spec(config_file), options))
+    asyncio.run(controlplane.run_jobs(load_spec(config_file), options))
 
 
 @click.command("hash-password")
@@ -140,7 +140,8 @@ def hash_password_command(password: str) -> None:
     click.echo(hash_password(password))
 
 
-def _load_spec(path: Path) -> ControlPlaneSpec:
+def load_spec(path: Path) -> ControlPlaneSpec:
+    """Read the file of `--config-file`. Raises ConfigError."""
     text = read_named_file(str(path), "--config-file")
     document = config.read_document(text, str(path))
     spec = config.decode_spec(document)

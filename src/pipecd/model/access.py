@@ -53,6 +53,9 @@ class Policy:
 
     def allows(self, resource: Resource, action: Action) -> bool:
         """Whether it allows the action on at least some records."""
+        if resource is Resource.AUDIT_LOG and self.labels:
+            # The log has the changes of all records, also of those without the labels.
+            return False
         resource_matches = not self.resources.isdisjoint((resource, Resource.ALL))
         return resource_matches and not self.actions.isdisjoint((action, Action.ALL))
 

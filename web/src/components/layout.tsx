@@ -2,7 +2,17 @@
 
 import { AppShell, Badge, Burger, Center, Group, Loader, NavLink, Stack, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconApps, IconBell, IconBolt, IconChartBar, IconFileText, IconKey, IconRocket, IconServerBolt } from "../icons";
+import {
+  IconAdjustments,
+  IconApps,
+  IconBell,
+  IconBolt,
+  IconChartBar,
+  IconFileText,
+  IconKey,
+  IconRocket,
+  IconServerBolt,
+} from "../icons";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useEffect, useRef } from "react";
 import { Link, Navigate, Outlet, useLocation } from "react-router";
@@ -27,6 +37,7 @@ const NAVIGATION = [
   { to: "/insights", text: "Insights", Icon: IconChartBar },
   { to: "/pipeds", text: "Pipeds", Icon: IconServerBolt },
   { to: "/api-keys", text: "API keys", Icon: IconKey },
+  { to: "/settings", text: "Settings", Icon: IconAdjustments },
   { to: "/audit-log", text: "Audit log", Icon: IconFileText },
 ];
 

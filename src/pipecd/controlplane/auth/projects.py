@@ -16,6 +16,7 @@ from pipecd.controlplane.auth.sessions import Session
 from pipecd.controlplane.auth.sso.providers import (
     CREDENTIAL,
     Provider,
+    decrypt,
     encrypt_client,
     from_config,
     from_record,
@@ -23,6 +24,7 @@ from pipecd.controlplane.auth.sso.providers import (
 from pipecd.controlplane.auth.sso.roles import roles_of
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.kinds import CONFIGURED_PROJECT
+from pipecd.controlplane.store.secret_fields import REDACTED
 from pipecd.errors import ConfigError, Conflict, NotFound, Unauthenticated
 from pipecd.model.access import ADMIN, BUILT_IN, EDITOR, VIEWER, Action, Policy, Resource, policies_of
 from pipecd.model.actor import Actor
@@ -78,6 +80,10 @@ class Projects:
         copy.user_groups.extend(groups)
         return copy
 
+    def is_configured(self, project_id: str) -> bool:
+        """Whether the configuration file defines the project, so that it cannot be changed."""
+        return project_id in self._configured
+
     async def exists(self, project_id: str) -> bool:
         try:
             await self._load(project_id)
@@ -106,6 +112,25 @@ class Projects:
                 raise ConfigError(f"sharedSSOConfigs of the control plane has no {project.shared_sso_name}")
             return shared
         return from_record(project.sso, self._key) if project.HasField("sso") else None
+
+    async def set_provider(self, project_id: str, sso: ProjectSSOConfig, *, by: Actor) -> None:
+        """Store the project's own provider, with an encrypted client. Raises Refused or Conflict.
+
+        A client's id or secret that is empty, or as the console received it, stays as it is.
+        """
+
+        def alter(project: Project) -> None:
+            given = ProjectSSOConfig(provider=sso.provider, session_ttl=sso.session_ttl)
+            name = "oidc" if sso.provider == ProjectSSOConfig.OIDC else "github"
+            client, stored = getattr(given, name), getattr(project.sso, name)
+            client.CopyFrom(getattr(sso, name))
+            for field in ("client_id", "client_secret"):
+                if getattr(client, field) in ("", REDACTED):
+                    old = getattr(stored, field)
+                    setattr(client, field, decrypt(old, self._key) if old else "")
+            project.sso.CopyFrom(encrypt_client(given, self._key))
+
+        await self.change(project_id, alter, by=by)
 
     async def current_roles(self, session: Session) -> Sequence[str]:
         """The roles that the user of `session` has now.
@@ -136,7 +161,7 @@ class Projects:
 
     async def change(self, project_id: str, alter: Callable[[Project], None], *, by: Actor) -> None:
         """Raises Conflict for a project defined in the configuration file."""
-        if project_id in self._configured:
+        if self.is_configured(project_id):
             raise Conflict(
                 f"project {project_id} is defined in the control plane's configuration file; change it there"
             )

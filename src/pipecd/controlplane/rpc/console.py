@@ -6,7 +6,7 @@ from pipecd.controlplane.auth.caller import Caller, Person
 from pipecd.controlplane.records import ownership, pins, pipeds, stage_actions, suggestions
 from pipecd.controlplane.rpc import audit, details, insights, watch
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.rpc.web import deployments
+from pipecd.controlplane.rpc.web import deployments, project
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
@@ -148,4 +148,5 @@ HANDLERS: Mapping[str, Handler] = {
     "SeeResource": details.see_resource,
     "FollowContainerLog": details.follow_container_log,
     **audit.HANDLERS,
+    **project.CONSOLE_HANDLERS,
 }

@@ -26,6 +26,7 @@ from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event, EventStatus
 from pipecd.schema.model.piped_pb2 import Piped
+from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
 
 M = TypeVar("M", bound=Message)
@@ -179,6 +180,11 @@ async def pipeds(store: Store, project_id: str, enabled: bool | None = None) -> 
 async def all_pipeds(store: Store) -> Sequence[Piped]:
     """Enabled agents of all projects."""
     return await _load_all(store, Piped, _enabled_condition(KINDS[Piped].table.c.disabled, enabled=True))
+
+
+async def projects(store: Store) -> Sequence[Project]:
+    """The projects of the database, in order of ID."""
+    return await _load_all(store, Project, [])
 
 
 async def api_keys(store: Store, project_id: str) -> Sequence[APIKey]:

@@ -13,10 +13,16 @@ from pipecd.controlplane.auth.projects import legacy_groups
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store.secret_fields import redact
-from pipecd.errors import AlreadyExists, NotFound, Refused, Unsupported
+from pipecd.errors import AlreadyExists, NotFound, Refused
 from pipecd.model.access import BUILT_IN
 from pipecd.schema.model.access_pb2 import ProjectRBACRole, ProjectUserGroup
 from pipecd.schema.model.project_pb2 import Project
+from pipecd.schema.pipecd.v1.console_pb2 import (
+    SeeProjectRequest,
+    SeeProjectResponse,
+    UpdateProjectRequest,
+    UpdateProjectResponse,
+)
 from pipecd.schema.web.project_pb2 import (
     AddProjectRBACRoleRequest,
     AddProjectRBACRoleResponse,
@@ -94,11 +100,21 @@ def disable_static_admin(project: Project, _: DisableStaticAdminRequest) -> None
 
 
 async def update_sso(
-    _: Services, __: Person, request: UpdateProjectSSOConfigRequest
+    services: Services, person: Person, request: UpdateProjectSSOConfigRequest
 ) -> UpdateProjectSSOConfigResponse:
-    raise Unsupported(
-        "this control plane does not support single sign-on yet; sign in as the project's static admin"
+    await services.projects.set_provider(person.project_id, request.sso, by=person.actor)
+    return UpdateProjectSSOConfigResponse()
+
+
+async def see(services: Services, person: Person, _: SeeProjectRequest) -> SeeProjectResponse:
+    project = await services.projects.get(person.project_id)
+    return SeeProjectResponse(
+        project=redact(project), read_only=services.projects.is_configured(person.project_id)
     )
+
+
+def set_description(project: Project, request: UpdateProjectRequest) -> None:
+    project.desc = request.description
 
 
 def update_rbac(project: Project, request: UpdateProjectRBACConfigRequest) -> None:
@@ -167,4 +183,10 @@ HANDLERS: Mapping[str, Handler] = {
     "DeleteProjectRBACRole": _change(DeleteProjectRBACRoleResponse, delete_role),
     "AddProjectUserGroup": _change(AddProjectUserGroupResponse, add_group),
     "DeleteProjectUserGroup": _change(DeleteProjectUserGroupResponse, delete_group),
+}
+
+#: Of ConsoleService.
+CONSOLE_HANDLERS: Mapping[str, Handler] = {
+    "SeeProject": see,
+    "UpdateProject": _change(UpdateProjectResponse, set_description),
 }

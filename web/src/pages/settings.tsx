@@ -1,0 +1,507 @@
+// The settings of the project: description, static admin, roles and user groups. Read-only for a project that the
+// configuration file defines.
+
+import { Alert, Badge, Button, Code, Group, Modal, Select, Skeleton, Stack, Switch, Table, Text, Textarea, TextInput, VisuallyHidden } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type FormEvent, type ReactNode, useState } from "react";
+
+import { consoleClient, errorMessage, webClient } from "../api";
+import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
+import { ErrorAlert } from "../components/error-alert";
+import { PageHeader } from "../components/page-header";
+import { Section } from "../components/section";
+import tableClasses from "../components/table.module.css";
+import { ACTION_NAMES, formatPolicies, formatPolicy, parsePolicies, RESOURCE_NAMES } from "../policies";
+import { key } from "../queries";
+import type { ProjectRBACRole, ProjectUserGroup } from "../schema/model/access_pb";
+import type { Project } from "../schema/model/project_pb";
+
+export function SettingsPage() {
+  const settings = useQuery({
+    queryKey: key.project,
+    queryFn: ({ signal }) => consoleClient.seeProject({}, { signal }),
+  });
+  return (
+    <Stack gap="lg">
+      <PageHeader title="Settings" description="Who may sign in to this project, and what they may do." />
+      {settings.isPending && <Skeleton height={320} role="status" aria-label="Loading the settings" />}
+      {settings.isError && !settings.data && (
+        <ErrorAlert title="The settings could not be loaded" error={settings.error} retry={() => settings.refetch()} />
+      )}
+      {settings.data?.project && <Sections project={settings.data.project} readOnly={settings.data.readOnly} />}
+    </Stack>
+  );
+}
+
+interface SectionProps {
+  project: Project;
+  readOnly: boolean;
+}
+
+function Sections({ project, readOnly }: SectionProps) {
+  return (
+    <>
+      {readOnly && (
+        <Alert variant="light" title="Read-only">
+          The control plane&apos;s configuration file defines this project. Change it there, then restart the control plane.
+        </Alert>
+      )}
+      <ProjectSection project={project} readOnly={readOnly} />
+      <StaticAdminSection project={project} readOnly={readOnly} />
+      <RolesSection project={project} readOnly={readOnly} />
+      <GroupsSection project={project} readOnly={readOnly} />
+    </>
+  );
+}
+
+/** A change of the project, after which the settings are loaded again. */
+function useChange<Value = void>(change: (value: Value) => Promise<unknown>, onSuccess?: () => void) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSuccess: async () => {
+      await client.invalidateQueries({ queryKey: key.project });
+      onSuccess?.();
+    },
+  });
+}
+
+function Problem({ error }: { error: unknown }) {
+  if (!error) return null;
+  return (
+    <Alert color="red" role="alert">
+      {error instanceof SyntaxError ? error.message : errorMessage(error)}
+    </Alert>
+  );
+}
+
+function ProjectSection({ project, readOnly }: SectionProps) {
+  const [description, setDescription] = useState(project.desc);
+  const save = useChange(() => consoleClient.updateProject({ description }));
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    save.mutate();
+  };
+  return (
+    <Section title="Project">
+      <form onSubmit={submit}>
+        <Stack gap="sm" maw={560}>
+          <TextInput label="Id" value={project.id} readOnly description="Agents and keys belong to it; it never changes." />
+          <TextInput
+            label="Description"
+            value={description}
+            readOnly={readOnly}
+            maxLength={1000}
+            onChange={(event) => setDescription(event.currentTarget.value)}
+          />
+          <Problem error={save.error} />
+          {!readOnly && (
+            <Group>
+              <Button type="submit" variant="default" loading={save.isPending} disabled={description === project.desc}>
+                Save description
+              </Button>
+            </Group>
+          )}
+        </Stack>
+      </form>
+    </Section>
+  );
+}
+
+function StaticAdminSection({ project, readOnly }: SectionProps) {
+  const dialog = useDialog<"disable" | "change">();
+  const client = useQueryClient();
+  const enable = useChange(() => webClient.enableStaticAdmin({}));
+  const enabled = !project.staticAdminDisabled;
+  const username = project.staticAdmin?.username ?? "";
+  return (
+    <Section title="Static admin">
+      <Stack gap="sm">
+        <Text size="sm">A user with the role Admin, who signs in with a password instead of single sign-on.</Text>
+        <Group gap="md">
+          <Switch
+            label={enabled ? "Enabled" : "Disabled"}
+            checked={enabled}
+            disabled={readOnly || (!enabled && !username)}
+            onChange={() => (enabled ? dialog.open("disable") : enable.mutate())}
+          />
+          {username && (
+            <Text size="sm">
+              User name: <b>{username}</b>
+            </Text>
+          )}
+          {!readOnly && (
+            <Button variant="default" size="compact-sm" onClick={() => dialog.open("change")}>
+              Change user name and password
+            </Button>
+          )}
+        </Group>
+        <Problem error={enable.error} />
+      </Stack>
+      <ConfirmDialog
+        title="Disable the static admin?"
+        verb="Disable"
+        dangerous
+        run={() => webClient.disableStaticAdmin({}).then(() => client.invalidateQueries({ queryKey: key.project }))}
+        opened={dialog.isOpen("disable")}
+        close={dialog.close}
+      >
+        Its sessions end at once, this one too if it is yours. Whoever operates the control plane can enable it again with{" "}
+        <Code>pipecd projects reset-password</Code>.
+      </ConfirmDialog>
+      <PasswordDialog username={username} opened={dialog.isOpen("change")} close={dialog.close} />
+    </Section>
+  );
+}
+
+interface DialogProps {
+  opened: boolean;
+  close: () => void;
+}
+
+interface FormDialogProps extends DialogProps {
+  title: string;
+  verb: string;
+  disabled?: boolean;
+  change: { mutate: () => void; isPending: boolean; error: unknown; reset: () => void };
+  children: ReactNode;
+}
+
+function FormDialog({ title, verb, disabled = false, change, opened, close, children }: FormDialogProps) {
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    change.mutate();
+  };
+  return (
+    <Modal
+      opened={opened}
+      onClose={close}
+      title={title}
+      size="lg"
+      onExitTransitionEnd={change.reset}
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
+      <form onSubmit={submit}>
+        <Stack gap="md">
+          {children}
+          <Problem error={change.error} />
+          <Group justify="flex-end">
+            <Button type="submit" loading={change.isPending} disabled={disabled}>
+              {verb}
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}
+
+function PasswordDialog({ username, opened, close }: DialogProps & { username: string }) {
+  const [name, setName] = useState(username);
+  const [password, setPassword] = useState("");
+  const change = useChange(
+    () => webClient.updateProjectStaticAdmin({ username: name.trim(), password }),
+    () => {
+      setPassword("");
+      close();
+    },
+  );
+  return (
+    <FormDialog
+      title="User name and password of the static admin"
+      verb="Change"
+      disabled={!name.trim() || !password}
+      change={change}
+      opened={opened}
+      close={close}
+    >
+      <TextInput
+        label="User name"
+        required
+        autoComplete="username"
+        value={name}
+        onChange={(event) => setName(event.currentTarget.value)}
+      />
+      <TextInput
+        label="New password"
+        type="password"
+        required
+        autoComplete="new-password"
+        description="Sessions that were started with the old password end."
+        value={password}
+        onChange={(event) => setPassword(event.currentTarget.value)}
+      />
+    </FormDialog>
+  );
+}
+
+function RolesSection({ project, readOnly }: SectionProps) {
+  const [adding, setAdding] = useState(false);
+  return (
+    <Section
+      title="Roles"
+      flush
+      aside={
+        !readOnly && (
+          <Button variant="default" size="compact-sm" onClick={() => setAdding(true)}>
+            Add role
+          </Button>
+        )
+      }
+    >
+      <Table className={`${tableClasses.table} ${tableClasses.cards}`} aria-label="Roles">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Role</Table.Th>
+            <Table.Th>Policies</Table.Th>
+            <Table.Th>
+              <VisuallyHidden>Actions</VisuallyHidden>
+            </Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {project.rbacRoles.map((role) => (
+            <RoleRow key={role.name} role={role} readOnly={readOnly || role.isBuiltin} />
+          ))}
+        </Table.Tbody>
+      </Table>
+      <RoleDialog opened={adding} close={() => setAdding(false)} />
+    </Section>
+  );
+}
+
+function RoleRow({ role, readOnly }: { role: ProjectRBACRole; readOnly: boolean }) {
+  const dialog = useDialog<"edit" | "delete">();
+  const client = useQueryClient();
+  return (
+    <Table.Tr>
+      <Table.Td style={{ verticalAlign: "top" }}>
+        <Group gap="xs">
+          <Text fw={600}>{role.name}</Text>
+          {role.isBuiltin && (
+            <Badge variant="light" color="gray">
+              Built-in
+            </Badge>
+          )}
+        </Group>
+      </Table.Td>
+      <Table.Td data-label="Policies">
+        <Stack gap={2}>
+          {role.policies.map((policy, index) => (
+            <span key={index} className="mono" style={{ overflowWrap: "anywhere" }}>
+              {formatPolicy(policy)}
+            </span>
+          ))}
+        </Stack>
+      </Table.Td>
+      <Table.Td style={{ verticalAlign: "top" }}>
+        {!readOnly && (
+          <Group gap="xs" wrap="nowrap" justify="flex-end">
+            <Button
+              size="compact-sm"
+              variant="subtle"
+              aria-label={`Edit role ${role.name}`}
+              onClick={() => dialog.open("edit")}
+            >
+              Edit
+            </Button>
+            <Button
+              size="compact-sm"
+              variant="subtle"
+              color="red"
+              aria-label={`Delete role ${role.name}`}
+              onClick={() => dialog.open("delete")}
+            >
+              Delete
+            </Button>
+          </Group>
+        )}
+        <RoleDialog role={role} opened={dialog.isOpen("edit")} close={dialog.close} />
+        <ConfirmDialog
+          title={`Delete role ${role.name}?`}
+          verb="Delete"
+          dangerous
+          run={() =>
+            webClient
+              .deleteProjectRBACRole({ name: role.name })
+              .then(() => client.invalidateQueries({ queryKey: key.project }))
+          }
+          opened={dialog.isOpen("delete")}
+          close={dialog.close}
+        >
+          A role that a user group has cannot be deleted.
+        </ConfirmDialog>
+      </Table.Td>
+    </Table.Tr>
+  );
+}
+
+function RoleDialog({ role, opened, close }: DialogProps & { role?: ProjectRBACRole }) {
+  const [name, setName] = useState(role?.name ?? "");
+  const [text, setText] = useState(role ? formatPolicies(role.policies) : "");
+  const change = useChange(
+    async () => {
+      const request = { name: name.trim(), policies: parsePolicies(text) };
+      await (role ? webClient.updateProjectRBACRole(request) : webClient.addProjectRBACRole(request));
+    },
+    () => {
+      if (!role) setName("");
+      if (!role) setText("");
+      close();
+    },
+  );
+  return (
+    <FormDialog
+      title={role ? `Edit role ${role.name}` : "Add role"}
+      verb={role ? "Save" : "Add"}
+      disabled={!name.trim() || !text.trim()}
+      change={change}
+      opened={opened}
+      close={close}
+    >
+      {!role && (
+        <TextInput
+          label="Name"
+          required
+          description="Letters, digits, - and _"
+          value={name}
+          onChange={(event) => setName(event.currentTarget.value)}
+          data-autofocus
+        />
+      )}
+      <Textarea
+        label="Policies"
+        required
+        autosize
+        minRows={4}
+        description={
+          <>
+            One per paragraph, as in PipeCD. Resources: {RESOURCE_NAMES.join(", ")}. Actions: {ACTION_NAMES.join(", ")}.
+            Labels limit applications, deployments and events.
+          </>
+        }
+        placeholder={"resources=application{env:dev},deployment{env:dev};actions=get,list"}
+        classNames={{ input: "mono" }}
+        value={text}
+        onChange={(event) => setText(event.currentTarget.value)}
+      />
+    </FormDialog>
+  );
+}
+
+function GroupsSection({ project, readOnly }: SectionProps) {
+  const [adding, setAdding] = useState(false);
+  return (
+    <Section
+      title="User groups"
+      flush
+      aside={
+        !readOnly && (
+          <Button variant="default" size="compact-sm" onClick={() => setAdding(true)}>
+            Add group
+          </Button>
+        )
+      }
+    >
+      <Text size="sm" className="faint" px="md" pb="sm">
+        A group of the sign-in provider, such as the team org/team of GitHub, gives its members a role.
+      </Text>
+      {project.userGroups.length > 0 && (
+        <Table className={`${tableClasses.table} ${tableClasses.cards}`} aria-label="User groups">
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>Group</Table.Th>
+              <Table.Th>Role</Table.Th>
+              <Table.Th>
+              <VisuallyHidden>Actions</VisuallyHidden>
+            </Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {project.userGroups.map((group) => (
+              <GroupRow key={`${group.ssoGroup} ${group.role}`} group={group} readOnly={readOnly} />
+            ))}
+          </Table.Tbody>
+        </Table>
+      )}
+      <GroupDialog roles={project.rbacRoles.map(({ name }) => name)} opened={adding} close={() => setAdding(false)} />
+    </Section>
+  );
+}
+
+function GroupRow({ group, readOnly }: { group: ProjectUserGroup; readOnly: boolean }) {
+  const dialog = useDialog<"delete">();
+  const client = useQueryClient();
+  return (
+    <Table.Tr>
+      <Table.Td>
+        <Text fw={600} style={{ overflowWrap: "anywhere" }}>
+          {group.ssoGroup}
+        </Text>
+      </Table.Td>
+      <Table.Td data-label="Role">{group.role}</Table.Td>
+      <Table.Td>
+        {!readOnly && (
+          <Group justify="flex-end">
+            <Button
+              size="compact-sm"
+              variant="subtle"
+              color="red"
+              aria-label={`Delete group ${group.ssoGroup}`}
+              onClick={() => dialog.open("delete")}
+            >
+              Delete
+            </Button>
+          </Group>
+        )}
+        <ConfirmDialog
+          title={`Delete group ${group.ssoGroup}?`}
+          verb="Delete"
+          dangerous
+          run={() =>
+            webClient
+              .deleteProjectUserGroup({ ssoGroup: group.ssoGroup })
+              .then(() => client.invalidateQueries({ queryKey: key.project }))
+          }
+          opened={dialog.isOpen("delete")}
+          close={dialog.close}
+        >
+          Its members lose the role {group.role} at their next sign-in.
+        </ConfirmDialog>
+      </Table.Td>
+    </Table.Tr>
+  );
+}
+
+function GroupDialog({ roles, opened, close }: DialogProps & { roles: string[] }) {
+  const [ssoGroup, setSsoGroup] = useState("");
+  const [role, setRole] = useState<string | null>(null);
+  const change = useChange(
+    () => webClient.addProjectUserGroup({ ssoGroup: ssoGroup.trim(), role: role ?? "" }),
+    () => {
+      setSsoGroup("");
+      setRole(null);
+      close();
+    },
+  );
+  return (
+    <FormDialog
+      title="Add user group"
+      verb="Add"
+      disabled={!ssoGroup.trim() || !role}
+      change={change}
+      opened={opened}
+      close={close}
+    >
+      <TextInput
+        label="Group"
+        required
+        description="As the sign-in provider names it, such as org/team"
+        value={ssoGroup}
+        onChange={(event) => setSsoGroup(event.currentTarget.value)}
+        data-autofocus
+      />
+      <Select label="Role" required data={roles} value={role} onChange={setRole} />
+    </FormDialog>
+  );
+}
