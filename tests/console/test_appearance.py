@@ -27,6 +27,8 @@ PAGES = (
     "/applications/add",
     "/deployments",
     "/attention",
+    "/chains",
+    "/traces",
     "/events",
     "/insights",
     "/pipeds",

@@ -1,5 +1,6 @@
 // Names and tones shown for the schema's enum values.
 
+import { ChainBlockStatus, ChainStatus } from "./schema/model/chain_pb";
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { type Deployment, DeploymentStatus } from "./schema/model/deployment_pb";
 import { EventStatus } from "./schema/model/event_pb";
@@ -51,6 +52,22 @@ const STAGE_STATUSES: Record<StageStatus, StatusDisplay> = {
   [StageStatus.STAGE_EXITED]: { text: "Ended early", tone: "good" },
 };
 
+const CHAIN_STATUSES: Record<ChainStatus, StatusDisplay> = {
+  [ChainStatus.DEPLOYMENT_CHAIN_PENDING]: { text: "Pending", tone: "waiting" },
+  [ChainStatus.DEPLOYMENT_CHAIN_RUNNING]: { text: "Running", tone: "busy" },
+  [ChainStatus.DEPLOYMENT_CHAIN_SUCCESS]: { text: "Succeeded", tone: "good" },
+  [ChainStatus.DEPLOYMENT_CHAIN_FAILURE]: { text: "Failed", tone: "bad" },
+  [ChainStatus.DEPLOYMENT_CHAIN_CANCELLED]: { text: "Cancelled", tone: "quiet" },
+};
+
+const CHAIN_BLOCK_STATUSES: Record<ChainBlockStatus, StatusDisplay> = {
+  [ChainBlockStatus.DEPLOYMENT_BLOCK_PENDING]: { text: "Pending", tone: "waiting" },
+  [ChainBlockStatus.DEPLOYMENT_BLOCK_RUNNING]: { text: "Running", tone: "busy" },
+  [ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS]: { text: "Succeeded", tone: "good" },
+  [ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE]: { text: "Failed", tone: "bad" },
+  [ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED]: { text: "Cancelled", tone: "quiet" },
+};
+
 const CONNECTION_STATUSES: Record<Piped_ConnectionStatus, StatusDisplay> = {
   [Piped_ConnectionStatus.UNKNOWN]: { text: "Never connected", tone: "waiting" },
   [Piped_ConnectionStatus.ONLINE]: { text: "Online", tone: "good" },
@@ -81,6 +98,9 @@ export const stageDisplay = (stage: PipelineStage): StatusDisplay =>
 export const deploymentStatusDisplay = (status: DeploymentStatus): StatusDisplay =>
   DEPLOYMENT_STATUSES[status] ?? UNKNOWN;
 const stageStatusDisplay = (status: StageStatus): StatusDisplay => STAGE_STATUSES[status] ?? UNKNOWN;
+export const chainStatusDisplay = (status: ChainStatus): StatusDisplay => CHAIN_STATUSES[status] ?? UNKNOWN;
+export const chainBlockStatusDisplay = (status: ChainBlockStatus): StatusDisplay =>
+  CHAIN_BLOCK_STATUSES[status] ?? UNKNOWN;
 export const connectionStatusDisplay = (status: Piped_ConnectionStatus): StatusDisplay =>
   CONNECTION_STATUSES[status] ?? UNKNOWN;
 export const eventStatusDisplay = (status: EventStatus): StatusDisplay => EVENT_STATUSES[status] ?? UNKNOWN;

@@ -83,6 +83,7 @@ export const IconCircleDashed = icon(
 );
 export const IconCircleX = icon(CIRCLE, line(9, 9, 15, 15), line(15, 9, 9, 15));
 export const IconClock = icon(CIRCLE, line(12, 7, 12, 12, 15.5, 14));
+export const IconCommit = icon(circle(12, 12, 4), line(2, 12, 8, 12), line(16, 12, 22, 12));
 export const IconCopies = icon(box(3, 9, 12, 12, 2), "M8 5.5v-.5q0 -2 2 -2h9q2 0 2 2v9q0 2 -2 2h-.5");
 export const IconCopy = icon(box(8, 8, 12, 12, 2), "M16 5.5v-.5q0 -1 -1 -1h-10q-1 0 -1 1v10q0 1 1 1h.5");
 export const IconDatabase = icon("M4 6a8 3 0 1 0 16 0a8 3 0 1 0 -16 0", "M4 6v12a8 3 0 0 0 16 0v-12", "M4 12a8 3 0 0 0 16 0");

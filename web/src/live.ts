@@ -30,7 +30,9 @@ export function affectedQueries(change: Change): readonly QueryKey[] | null {
     case Kind.APPLICATION:
       return [key.applications, key.statusCounts, key.application(change.id)];
     case Kind.DEPLOYMENT:
-      return [key.deployments, key.deployment(change.id)];
+      return [key.deployments, key.deployment(change.id), key.traces];
+    case Kind.DEPLOYMENT_CHAIN:
+      return [key.chains];
     case Kind.COMMAND:
       return [key.command(change.id)];
     case Kind.PIPED:

@@ -45,6 +45,8 @@ export const key = {
   resources: (applicationId: string) => ["resources", applicationId] as const,
   deployments: ["deployments"] as const,
   deployment: (id: string) => ["deployment", id] as const,
+  chains: ["chains"] as const,
+  traces: ["traces"] as const,
   command: (id: string) => ["command", id] as const,
   pipeds: ["pipeds"] as const,
   events: ["events"] as const,
@@ -213,6 +215,33 @@ export const eventsQuery = (filter: EventFilter, cursor: string) =>
   queryOptions({
     queryKey: [...key.events, filter, cursor],
     queryFn: ({ signal }) => webClient.listEvents({ options: filter, pageSize: EVENTS_PER_PAGE, cursor }, { signal }),
+    placeholderData: (previous) => previous,
+  });
+
+const CHAINS_PER_PAGE = 20;
+
+export const chainsQuery = (cursor: string) =>
+  queryOptions({
+    queryKey: [...key.chains, "page", cursor],
+    queryFn: ({ signal }) => webClient.listDeploymentChains({ pageSize: CHAINS_PER_PAGE, cursor }, { signal }),
+    placeholderData: (previous) => previous,
+  });
+
+export const chainQuery = (id: string) =>
+  queryOptions({
+    queryKey: [...key.chains, "one", id],
+    queryFn: async ({ signal }) => {
+      const response = await webClient.getDeploymentChain({ deploymentChainId: id }, { signal });
+      return response.deploymentChain ?? null;
+    },
+  });
+
+/** Source commits with the deployments they caused; only of one commit unless `commitHash` is empty. */
+export const tracesQuery = (commitHash: string, cursor: string) =>
+  queryOptions({
+    queryKey: [...key.traces, commitHash, cursor],
+    queryFn: ({ signal }) =>
+      webClient.listDeploymentTraces({ options: { commitHash }, pageSize: CHAINS_PER_PAGE, cursor }, { signal }),
     placeholderData: (previous) => previous,
   });
 

@@ -38,6 +38,9 @@ export const router = createBrowserRouter([
             path: "/compare",
             lazy: async () => ({ Component: (await import("./pages/compare")).ComparePage }),
           },
+          { path: "/chains", lazy: async () => ({ Component: (await import("./pages/chains")).ChainsPage }) },
+          { path: "/chains/:id", lazy: async () => ({ Component: (await import("./pages/chain")).ChainPage }) },
+          { path: "/traces", lazy: async () => ({ Component: (await import("./pages/traces")).TracesPage }) },
           {
             path: "/attention",
             lazy: async () => ({ Component: (await import("./pages/attention")).AttentionPage }),

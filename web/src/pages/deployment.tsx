@@ -165,6 +165,14 @@ function NotPlanned({ deployment }: { deployment: Deployment }) {
           </Anchor>{" "}
           has ended, which is {deploymentDisplay(before).text.toLowerCase()}.
         </>
+      ) : deployment.deploymentChainBlockIndex > 0 ? (
+        <>
+          Waits for the earlier blocks of its{" "}
+          <Anchor component={Link} to={`/chains/${deployment.deploymentChainId}`} inherit>
+            deployment chain
+          </Anchor>
+          .
+        </>
       ) : (
         "The piped is planning this deployment. Its stages appear here once it is planned."
       )}
@@ -232,6 +240,22 @@ function Details({ deployment }: { deployment: Deployment }) {
             rollbackTarget(deployment) && (
               <Anchor key="rollback" component={Link} to={`/deployments/${rollbackTarget(deployment)}`} inherit>
                 an earlier deployment
+              </Anchor>
+            ),
+          ],
+          [
+            "Chain",
+            deployment.deploymentChainId && (
+              <Anchor key="chain" component={Link} to={`/chains/${deployment.deploymentChainId}`} inherit>
+                Block {deployment.deploymentChainBlockIndex} of a deployment chain
+              </Anchor>
+            ),
+          ],
+          [
+            "Trace",
+            deployment.deploymentTraceCommitHash && (
+              <Anchor key="trace" component={Link} to={`/traces?commit=${deployment.deploymentTraceCommitHash}`} inherit>
+                Caused by commit {deployment.deploymentTraceCommitHash.slice(0, 7)}
               </Anchor>
             ),
           ],

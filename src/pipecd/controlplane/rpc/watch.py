@@ -65,6 +65,7 @@ _CONSOLE_KINDS: Mapping[str, ConsoleChange.Kind.ValueType] = {
     "event": ConsoleChange.EVENT,
     "api_key": ConsoleChange.API_KEY,
     live_state.CHANGE_KIND: ConsoleChange.LIVE_STATE,
+    "chain": ConsoleChange.DEPLOYMENT_CHAIN,
 }
 
 
