@@ -1,7 +1,6 @@
 """`pipectl audit …`: read, export and verify the audit log. The API key needs the role ADMIN."""
 
 import json
-import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -130,8 +129,7 @@ async def export(client: Client, *, format_: str, **filters: Any) -> None:
     """Write the audit log to standard output, oldest first, one JSON object in each line."""
     convert = _cloud_event if format_ == "cloudevents" else _json_object
     async for entry in _entries(client, _request(**filters)):
-        # JSON escapes control characters, so that nothing of it can control a terminal.
-        sys.stdout.write(json.dumps(convert(entry)) + "\n")
+        echo(json.dumps(convert(entry)))
 
 
 async def _entries(client: Client, request: ListAuditRequest) -> AsyncIterator[AuditEntry]:
