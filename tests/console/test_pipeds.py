@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pipecd.controlplane.settings import Settings, WatchSettings
 from pipecd.schema.agent.pipeds_pb2 import GetDesiredVersionRequest, ReportPipedMetaRequest
 from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest, BeatRequest
+from pipecd.schema.pipecd.v1.notifications_pb2 import ReceiverStatus, ReportReceiversRequest
 from tests.actors import TESTER
 from tests.console.browser import BrowserUser, open_console
 from tests.controlplane.server_fixture import PROJECT
@@ -144,3 +146,32 @@ async def test_an_agent_is_restarted(user: BrowserUser, w: World) -> None:
         )
         await asyncio.wait_for(running, 120)
     await expect(row(page, "home")).to_contain_text("Offline")
+
+
+async def test_receivers_of_notifications_show_their_last_results(user: BrowserUser, agent: Client) -> None:
+    """A test message to a piped that is not connected fails, and says why."""
+    page, now = user.page, int(time.time())
+    working = ReceiverStatus(name="deployments", type="slack", succeeded_at=now - 60, failed_at=now - 9000)
+    working.error = "slack.com answered 503"
+    failing = ReceiverStatus(name="on-call", type="email", failed_at=now - 60, waiting=2)
+    failing.error = "smtp.example.com:587 answered 535: authentication failed"
+    unused = ReceiverStatus(name="audit", type="webhook")
+    await page.get_by_role("link", name="Pipeds").click()
+    await select_action(page, "home", "Notifications")
+    dialog = page.get_by_role("dialog", name="Notifications of home")
+    await expect(dialog).to_contain_text("The piped has no receivers")
+    request = ReportReceiversRequest(receivers=[working, failing, unused])
+    await agent.call(agent.agent.ReportReceivers, request)
+    items = dialog.get_by_role("list", name="Receivers").get_by_role("listitem")
+    await expect(items).to_have_count(3)
+    await expect(items.nth(0)).to_contain_text("Working")
+    await expect(items.nth(1)).to_contain_text("Failing")
+    await expect(items.nth(1)).to_contain_text("2 messages wait")
+    await expect(items.nth(1)).to_contain_text("answered 535: authentication failed")
+    await expect(items.nth(2)).to_contain_text("Not used yet")
+    await items.nth(2).get_by_role("button", name="Send test message to audit").click()
+    await expect(items.nth(2).get_by_role("status")).to_contain_text("the agent is not connected")
+    # The browser reports the refused call.
+    (error,) = user.errors
+    assert "TestReceiver" in error
+    user.errors.clear()

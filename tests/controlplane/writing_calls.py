@@ -29,6 +29,7 @@ from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig, ProjectSt
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from pipecd.schema.model.trigger_pb2 import Commit, DeploymentTrigger
+from pipecd.schema.pipecd.v1.notifications_pb2 import ReceiverStatus
 
 #: A project in the store; projects of the configuration file cannot be changed by a call.
 TEAM = "team"
@@ -305,6 +306,7 @@ NOT_AUDITED = {
     "PipedService/ReportStat": {"piped_stats": b"up 1\n"},
     "AgentService/Beat": {"instance": "process"},
     "AgentService/AnswerResourceRequest": {"id": "unknown"},
+    "AgentService/ReportReceivers": {"receivers": [ReceiverStatus(name="chat")]},
     "PipedService/ReportStageLogs": {
         "deployment_id": "pending",
         "stage_id": "analysis",
@@ -325,3 +327,6 @@ NOT_AUDITED = {
     },
     "PipedService/ReportApplicationLiveStateEvents": {},
 }
+
+#: Calls that are audited, and that need an agent: see tests/e2e/test_notifications.py.
+NEED_AN_AGENT = {"ConsoleService/TestReceiver", "ProgramService/TestReceiver"}

@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import sqlalchemy as sa
 import structlog
 
+from pipecd.controlplane.store import tables
+from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
+from tests.controlplane.server_fixture import CallFailed
 from tests.eventually import eventually
+from tests.pipectl.pipectl_process import Pipectl
 from tests.piped.receiver_server import ReceiverServer
 from tests.world import World, pipeline, world
 
@@ -153,3 +158,58 @@ async def test_a_cancel_and_an_invalid_file_are_notified(tmp_path: Path, logs: E
         cancelled = next(e for e in notifications(logs) if e["event_name"] == "DEPLOYMENT_CANCELLED")
         assert cancelled["commander"] == "hello"
         assert "STAGE_CANCELLED stage-0" in names(logs, deployment_id)
+
+
+async def test_results_of_receivers_are_shown_and_receivers_can_be_tested(tmp_path: Path) -> None:
+    """In the console and by pipectl: by a user with the right, on the agent that has the receiver."""
+    with ReceiverServer() as server:
+        routes = [{"receiver": "hook", "events": ["PIPED_STARTED"]}]
+        hook = {"url": server.url, "format": "cloudevents"}
+        away = {"url": "http://127.0.0.1:1"}
+        receivers = [{"name": "hook", "webhook": hook}, {"name": "away", "webhook": away}]
+        async with world(tmp_path) as w:
+            await w.console.call("ListReceivers", piped_id=w.piped_id)
+            async with w.agent(notifications={"routes": routes, "receivers": receivers}):
+                await check_receivers_of_an_agent(w, server, tmp_path)
+            # The agent is gone: its last results stay, and a test says why it cannot be made.
+            assert len((await w.console.call("ListReceivers", piped_id=w.piped_id)).receivers) == 2
+            with pytest.raises(CallFailed, match="the agent is not connected"):
+                await w.console.call("TestReceiver", piped_id=w.piped_id, receiver="hook")
+
+
+async def check_receivers_of_an_agent(w: World, server: ReceiverServer, folder: Path) -> None:
+    async def statuses() -> Mapping[str, Any]:
+        response = await w.console.call("ListReceivers", piped_id=w.piped_id)
+        return {receiver.name: receiver for receiver in response.receivers}
+
+    async def started_is_sent() -> bool:
+        reported = await statuses()
+        return "hook" in reported and reported["hook"].succeeded_at > 0
+
+    await eventually(started_is_sent)
+    assert (await statuses())["away"].failed_at == 0
+    await w.console.call("TestReceiver", piped_id=w.piped_id, receiver="hook")
+    assert server.requests[-1].json["type"] == "dev.pipecd.notification.test"
+    with pytest.raises(CallFailed, match=r"127\.0\.0\.1 does not answer"):
+        await w.console.call("TestReceiver", piped_id=w.piped_id, receiver="away")
+    with pytest.raises(CallFailed, match="has reported no receiver 'other'"):
+        await w.console.call("TestReceiver", piped_id=w.piped_id, receiver="other")
+
+    async def failure_is_reported() -> bool:
+        return (await statuses())["away"].error.startswith("127.0.0.1 does not answer")
+
+    await eventually(failure_is_reported)
+    key = (await w.console.call("GenerateAPIKey", name="ci", role=APIKey.READ_WRITE)).key
+    (folder / "api-key").write_text(key)
+    pipectl = Pipectl(w.plane, folder / "api-key")
+    listed = await pipectl("notification", "list", f"--piped-id={w.piped_id}")
+    assert [line.split()[:4] for line in listed.out.splitlines()[1:]] == [
+        ["hook", "webhook", "OK", "0"],
+        ["away", "webhook", "FAILING", "0"],
+    ]
+    failed = await pipectl("notification", "test", f"--piped-id={w.piped_id}", "--receiver=away")
+    assert failed.code == 1 and "127.0.0.1 does not answer" in failed.err
+    rows = await w.plane.server.services.store.database.rows(
+        sa.select(tables.audit.c.after).where(tables.audit.c.action.like("%TestReceiver"))
+    )
+    assert [row.after for row in rows if "hook" in row.after] == ['{"test message to":"hook"}']

@@ -50,6 +50,11 @@ class Agent:
         return AnswerResourceRequestResponse(cancelled=part.id in self.left)
 
 
+async def send_test(name: str) -> None:
+    if name != "chat":
+        raise NotFound(f"the agent has no receiver {name!r}")
+
+
 @asynccontextmanager
 async def answering(
     monkeypatch: pytest.MonkeyPatch, details: Details | None, **settings: Any
@@ -66,6 +71,7 @@ async def answering(
         lambda text: text.replace(SECRET, "***"),
         clock,
         ResourceRequestSettings(**settings),
+        send_test,
     )
     task = asyncio.create_task(requests.run())
     try:

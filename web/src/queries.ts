@@ -278,6 +278,14 @@ export const presenceQuery = queryOptions({
   queryFn: ({ signal }) => consoleClient.seePipeds({}, { signal }),
 });
 
+/** The receivers of a piped's notifications. They change without a notice: they are read again while shown. */
+export const receiversQuery = (pipedId: string) =>
+  queryOptions({
+    queryKey: [...key.pipeds, "receivers", pipedId],
+    queryFn: async ({ signal }) => (await consoleClient.listReceivers({ pipedId }, { signal })).receivers,
+    refetchInterval: 3000,
+  });
+
 export const apiKeysQuery = queryOptions({
   queryKey: key.apiKeys,
   queryFn: async ({ signal }) => (await webClient.listAPIKeys({}, { signal })).keys,

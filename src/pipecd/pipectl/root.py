@@ -66,6 +66,14 @@ piped = _group(
         "disable": ("pipecd.pipectl.pipeds:disable", "Disable an agent; it stops immediately."),
     },
 )
+notification = _group(
+    "notification",
+    "List the receivers of an agent's notifications, or test one.",
+    {
+        "list": ("pipecd.pipectl.notifications:list_command", "List the receivers of an agent."),
+        "test": ("pipecd.pipectl.notifications:test", "Send a test message to a receiver."),
+    },
+)
 event = _group(
     "event",
     "Register and list events.",
@@ -95,6 +103,10 @@ audit = _group(
             "Show deployments and their logs, wait for one, or approve one.",
         ),
         "piped": ("pipecd.pipectl.root:piped", "List, enable and disable agents."),
+        "notification": (
+            "pipecd.pipectl.root:notification",
+            "List the receivers of an agent's notifications, or test one.",
+        ),
         "event": ("pipecd.pipectl.root:event", "Register and list events."),
         "insights": ("pipecd.pipectl.insights:insights", "Show the delivery figures of the project."),
         "audit": ("pipecd.pipectl.root:audit", "Read and verify the audit log of the project."),

@@ -27,6 +27,7 @@ from pipecd.piped.downloads import configured_downloads
 from pipecd.piped.home_directory import lock_home_directory
 from pipecd.piped.key_pair import load_key_pair
 from pipecd.piped.loop import Wake, repeat
+from pipecd.piped.notify import reports
 from pipecd.piped.notify.configured import configured_receivers
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.observe import memory
@@ -116,6 +117,7 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
             configured_downloads(spec, home / "cache", other_repositories.checkout),
             providers,
             receivers,
+            identity.web_address,
         )
         health = health_check(
             client,
@@ -242,6 +244,14 @@ def _loops(
         ),
         "logs": components.rollout_services.stage_services.logs.run(),
         "notifications": components.notifier.run(),
+        "receivers": repeat(
+            "receivers",
+            components.receiver_reports.report,
+            clock=clock,
+            interval=reports.INTERVAL,
+            wake=Wake(),
+            feeds=(leadership.feed, components.receiver_reports.changed),
+        ),
     }
 
 

@@ -22,6 +22,7 @@ from pipecd.piped.events.records import EventRecords
 from pipecd.piped.events.watcher import EventWatcher
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.notify.receivers import Receivers
+from pipecd.piped.notify.reports import ReceiverReports
 from pipecd.piped.notify.sinks.log import write_to_log
 from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.observe.details import ResourceRequests
@@ -61,6 +62,7 @@ class Components:
     resource_requests: ResourceRequests
     event_watcher: EventWatcher
     notifier: Notifier
+    receiver_reports: ReceiverReports
     #: Set when a user requests a restart.
     restart: asyncio.Event
 
@@ -76,6 +78,7 @@ def build_components(
     downloads: Downloads,
     providers: Providers,
     receivers: Receivers | None,
+    web_address: str,
 ) -> Components:
     """Constructs the components without starting any."""
     clock, settings = options.clock, options.settings
@@ -89,6 +92,7 @@ def build_components(
     heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer, downloads)
     restart = asyncio.Event()
     notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier, receivers)
+    receiver_reports = ReceiverReports(client, spec, web_address, receivers, leadership, redactor.text, clock)
     sync_states, self_healing = SyncStates(reporter, clock, notifier), SelfHealing(clock)
     observation_requests = ObservationRequests(
         heads, sources, providers, redactor.text, clock, settings.desired_states
@@ -178,7 +182,13 @@ def build_components(
             view, leadership, providers, on_platform_change, clock, settings.platform_watches
         ),
         resource_requests=ResourceRequests(
-            view, client, observation_requests, redactor.text, clock, settings.resource_requests
+            view,
+            client,
+            observation_requests,
+            redactor.text,
+            clock,
+            settings.resource_requests,
+            receiver_reports.test,
         ),
         event_watcher=EventWatcher(
             EventRecords(client, clock, spec.piped_id),
@@ -193,5 +203,6 @@ def build_components(
             Forges(forge_hosts(spec, redactor.add), clock),
         ),
         notifier=notifier,
+        receiver_reports=receiver_reports,
         restart=restart,
     )

@@ -3,6 +3,7 @@
 import { ActionIcon } from "@mantine/core";
 import {
   IconArrowUp,
+  IconBell,
   IconDots,
   IconKey,
   IconPlayerPause,
@@ -11,9 +12,11 @@ import {
   IconTrash,
 } from "../icons";
 import { useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 
 import { webClient } from "../api";
 import { useSendCommand } from "../commands";
+import { ReceiversDialog } from "../features/receivers/receivers-dialog";
 import { key } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 import { ActionMenu, type MenuAction } from "./action-menu";
@@ -29,6 +32,9 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
   const sendCommand = useSendCommand();
   const refresh = () => client.invalidateQueries({ queryKey: key.pipeds });
   const request = { pipedId: piped.id };
+  const [receiversOpened, setReceiversOpened] = useState(false);
+  const openReceivers = () => setReceiversOpened(true);
+  const closeReceivers = () => setReceiversOpened(false);
   const hasTwoKeys = piped.keys.length > 1;
   const addKey = async () => {
     const response = await webClient.recreatePipedKey({ id: piped.id });
@@ -90,6 +96,7 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
         run: () => webClient.deleteOldPipedKeys(request).then(refresh),
       },
     },
+    { text: "Notifications", Icon: IconBell, onSelect: openReceivers },
     { text: "Upgrade", Icon: IconArrowUp, onSelect: onUpgrade },
     {
       text: "Restart",
@@ -105,13 +112,16 @@ export function PipedActions({ piped, onKeyCreated, onUpgrade }: PipedActionsPro
     },
   ];
   return (
-    <ActionMenu
-      target={
-        <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${piped.name}`}>
-          <IconDots size={18} aria-hidden />
-        </ActionIcon>
-      }
-      actions={actions}
-    />
+    <>
+      <ReceiversDialog piped={piped} opened={receiversOpened} close={closeReceivers} />
+      <ActionMenu
+        target={
+          <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${piped.name}`}>
+            <IconDots size={18} aria-hidden />
+          </ActionIcon>
+        }
+        actions={actions}
+      />
+    </>
   );
 }

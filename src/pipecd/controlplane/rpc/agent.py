@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.records import events, pipeds, suggestions
-from pipecd.controlplane.rpc import watch
+from pipecd.controlplane.rpc import receivers, watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import ownership
 from pipecd.controlplane.services import Services
@@ -25,6 +25,7 @@ from pipecd.schema.pipecd.v1.agent_pb2 import (
     ReportUnregisteredApplicationsRequest,
     ReportUnregisteredApplicationsResponse,
 )
+from pipecd.schema.pipecd.v1.notifications_pb2 import ReportReceiversRequest, ReportReceiversResponse
 
 
 async def report_unregistered(
@@ -85,12 +86,20 @@ async def report_event_results(
     return ReportEventResultsResponse()
 
 
+async def report_receivers(
+    services: Services, agent: Agent, request: ReportReceiversRequest
+) -> ReportReceiversResponse:
+    await receivers.record(services, agent, request)
+    return ReportReceiversResponse()
+
+
 HANDLERS: Mapping[str, Handler] = {
     "AnswerResourceRequest": answer_resource_request,
     "Beat": beat,
     "ReportHeldCommits": report_held_commits,
     "ReportEventResults": report_event_results,
     "ReportEventWatchers": report_event_watchers,
+    "ReportReceivers": report_receivers,
     "Watch": watch.watch_agent,
     "ReportUnregisteredApplications": report_unregistered,
 }

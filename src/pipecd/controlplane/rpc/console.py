@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Caller, Person
 from pipecd.controlplane.records import ownership, pins, pipeds, stage_actions, suggestions
-from pipecd.controlplane.rpc import audit, details, insights, watch
+from pipecd.controlplane.rpc import audit, details, insights, receivers, watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments, project
 from pipecd.controlplane.services import Services
@@ -145,6 +145,8 @@ HANDLERS: Mapping[str, Handler] = {
     "Unpin": unpin,
     "RejectStage": reject_stage,
     "GetInsights": insights.get_insights,
+    "ListReceivers": receivers.list_receivers,
+    "TestReceiver": receivers.test_receiver,
     "SeeResource": details.see_resource,
     "FollowContainerLog": details.follow_container_log,
     **audit.HANDLERS,

@@ -44,7 +44,7 @@ async def see_resource(services: Services, person: Person, request: SeeResourceR
     async with services.agent_requests.open(
         wanted, project_id=person.project_id, piped_id=application.piped_id
     ) as opened:
-        part = await _first_part(services, opened)
+        part = await first_part(services, opened)
     return part.details
 
 
@@ -62,7 +62,7 @@ async def follow_container_log(
     async with services.agent_requests.open(
         wanted, project_id=person.project_id, piped_id=application.piped_id
     ) as opened:
-        part = await _first_part(services, opened)
+        part = await first_part(services, opened)
         checked_at = clock.monotonic()
         while True:
             yield FollowContainerLogResponse(lines=part.lines)
@@ -109,7 +109,7 @@ async def _check_agent(services: Services, application: Application) -> None:
     )
 
 
-async def _first_part(services: Services, opened: OpenRequest) -> AnswerResourceRequestRequest:
+async def first_part(services: Services, opened: OpenRequest) -> AnswerResourceRequestRequest:
     seconds = services.settings.agent_requests.answer_timeout
     try:
         async with timeout(services.clock, seconds):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipecd import __version__
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, pipeds
-from pipecd.controlplane.rpc import audit, console, insights
+from pipecd.controlplane.rpc import audit, console, insights, receivers
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
@@ -69,6 +69,8 @@ async def get_control_plane(
 
 HANDLERS: Mapping[str, Handler] = {
     "ListPipeds": list_pipeds,
+    "ListReceivers": receivers.list_receivers,
+    "TestReceiver": receivers.test_receiver,
     "AddApplication": add_application,
     "GetControlPlane": get_control_plane,
     "ListEvents": list_events,

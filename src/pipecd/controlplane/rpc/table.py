@@ -52,6 +52,7 @@ READS = frozenset(
         "GetControlPlane",
         "ListEvents",
         "GetInsights",
+        "ListReceivers",
     }
 )
 

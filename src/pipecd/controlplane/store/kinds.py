@@ -56,6 +56,8 @@ REPLICA_MESSAGE = MetadataKind(name="replica_message", announced=True)
 REQUEST_REPLICA = MetadataKind(name="request_replica")
 #: The event watchers of a repository of an agent.
 EVENT_WATCHERS = MetadataKind(name="event_watchers", message=ReportEventWatchersRequest)
+#: The receivers of an agent's notifications, with their last results.
+RECEIVERS = MetadataKind(name="receivers")
 #: What the configuration file says about a project.
 CONFIGURED_PROJECT = MetadataKind(name="configured_project", message=Project)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from uuid import uuid4
 
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment
@@ -17,6 +18,7 @@ from pipecd.model.notification import (
     DeploymentApproved,
     DeploymentCancelled,
     DeploymentTriggerFailed,
+    EventGroup,
     NotificationEvent,
     PipedEvent,
     StageEvent,
@@ -137,6 +139,24 @@ def message_of(
         users=users,
         groups=groups,
         pipecd=pipecd,
+    )
+
+
+def test_message(*, piped: str, project: str, web_address: str, at: int) -> Message:
+    """What a user sends to a receiver to see whether it arrives."""
+    return Message(
+        key=f"{piped}/test/{uuid4()}",
+        event="NOTIFICATION_TEST",
+        group=EventGroup.PIPED.value,
+        at=at,
+        project=project,
+        piped=piped,
+        tone=Tone.INFO,
+        title="Test message of PipeCD",
+        text="This receiver works. A user sent this message to test it.",
+        link=_link(web_address, project, None, None),
+        fields=(("Project", project),),
+        subject=piped,
     )
 
 

@@ -27,8 +27,13 @@ CREATE TABLE IF NOT EXISTS messages (
   UNIQUE (receiver, key)
 );
 CREATE INDEX IF NOT EXISTS waiting ON messages (receiver, id) WHERE body IS NOT NULL;
-CREATE TABLE IF NOT EXISTS results (
-  receiver TEXT PRIMARY KEY, at REAL NOT NULL, key TEXT NOT NULL, error TEXT NOT NULL
+CREATE TABLE IF NOT EXISTS outcomes (
+  receiver TEXT NOT NULL,
+  succeeded INTEGER NOT NULL,
+  at REAL NOT NULL,
+  key TEXT NOT NULL,
+  error TEXT NOT NULL,
+  PRIMARY KEY (receiver, succeeded)
 );
 CREATE TABLE IF NOT EXISTS threads (
   receiver TEXT NOT NULL, thread TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (receiver, thread)
@@ -50,7 +55,7 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The newest attempt to send to a receiver. `error` is empty if it succeeded."""
+    """An attempt to send to a receiver. `error` is empty if it succeeded."""
 
     at: float
     key: str
@@ -138,6 +143,11 @@ class Outbox:
             self._database.execute("UPDATE messages SET body = NULL WHERE id = ?", (message.id,))
             self._record(receiver, message.key, now, error)
 
+    def record(self, receiver: str, key: str, now: float, *, error: str = "") -> None:
+        """The result of a message that is not in the file, such as a test message."""
+        with self._database:
+            self._record(receiver, key, now, error)
+
     def postpone(self, receiver: str, message: Waiting, now: float, *, due_at: float, error: str) -> None:
         with self._database:
             self._database.execute(
@@ -147,12 +157,22 @@ class Outbox:
 
     def _record(self, receiver: str, key: str, now: float, error: str) -> None:
         self._database.execute(
-            "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", (receiver, now, key, error[:1000])
+            "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?)",
+            (receiver, int(not error), now, key, error[:1000]),
         )
 
     def results(self) -> Mapping[str, Result]:
-        rows = self._database.execute("SELECT receiver, at, key, error FROM results")
+        """The newest result of each receiver."""
+        rows = self._database.execute("SELECT receiver, at, key, error FROM outcomes ORDER BY at, rowid")
         return {receiver: Result(at=at, key=key, error=error) for receiver, at, key, error in rows}
+
+    def last(self, receiver: str, *, succeeded: bool) -> Result | None:
+        """The newest attempt that succeeded, or that failed."""
+        row = self._database.execute(
+            "SELECT at, key, error FROM outcomes WHERE receiver = ? AND succeeded = ?",
+            (receiver, int(succeeded)),
+        ).fetchone()
+        return Result(at=row[0], key=row[1], error=row[2]) if row else None
 
     def thread(self, receiver: str, thread: str) -> str:
         """What `set_thread` stored, or empty."""

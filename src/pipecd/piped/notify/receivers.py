@@ -8,17 +8,18 @@ What a receiver refuses for good is given up at once, is logged, and does not bl
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from pipecd.clock import Clock, timeout
 from pipecd.config.piped import Route
-from pipecd.errors import PipecdError, Temporary
+from pipecd.errors import NotFound, PipecdError, Refused, Temporary
 from pipecd.model.notification import NotificationEvent
-from pipecd.piped.loop import Wake
+from pipecd.piped.loop import Feed, Wake
 from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS
 from pipecd.piped.notify.message import Message
-from pipecd.piped.notify.outbox import Outbox, Waiting
+from pipecd.piped.notify.outbox import Outbox, Result, Waiting
 from pipecd.piped.notify.routing import receivers_of
 from pipecd.piped.settings import NotifierSettings
 
@@ -29,6 +30,18 @@ Send = Callable[[Message], Awaitable[None]]
 _FIRST_DELAY, _LAST_DELAY = 2.0, 600.0
 #: After an error of the outbox, such as a full disk (seconds).
 _STORAGE_DELAY = 60.0
+#: Of a test message, whose result a user waits for (seconds). Less than the control plane waits.
+_TEST_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A receiver's last results, and how many messages it has not accepted yet."""
+
+    name: str
+    succeeded: Result | None
+    failed: Result | None
+    waiting: int
 
 
 class Receivers:
@@ -45,6 +58,8 @@ class Receivers:
         self._sinks, self._routes, self._outbox, self._to_message = sinks, routes, outbox, to_message
         self._clock, self._settings = clock, settings
         self._wakes = {name: Wake() for name in sinks}
+        #: Signals that a result, or the number of waiting messages, changed.
+        self.changed = Feed()
         #: What is being sent. A shutdown does not interrupt it: the receiver may have got it already.
         self._sending: dict[str, asyncio.Task[None]] = {}
 
@@ -60,10 +75,42 @@ class Receivers:
                     NOTIFICATIONS.labels(name, "lost").inc(lost)
                     log.warning("notification_lost", sink=name, count=lost, reason="too many are queued")
                 self._wakes[name]()
+            self.changed()
         except (sqlite3.Error, ValueError):
             # A full disk, for example. The work that emitted the event goes on.
             INTERNAL_ERRORS.labels(loop="notifier").inc()
             log.exception("notification_not_stored", key=event.key)
+
+    def statuses(self) -> Sequence[Status]:
+        """The receivers in the order of the agent's file."""
+        return [self._status(name) for name in self._sinks]
+
+    def _status(self, name: str) -> Status:
+        return Status(
+            name=name,
+            succeeded=self._outbox.last(name, succeeded=True),
+            failed=self._outbox.last(name, succeeded=False),
+            waiting=self._outbox.count(name),
+        )
+
+    async def test(self, name: str, message: Message) -> None:
+        """Send a message at once, before those that wait. Raises NotFound, or why it was not accepted."""
+        if name not in self._sinks:
+            raise NotFound(f"the agent has no receiver {name!r}")
+        error = "internal error; see the agent's log"
+        try:
+            async with timeout(self._clock, _TEST_TIMEOUT):
+                await self._sinks[name](message)
+            error = ""
+        except TimeoutError:
+            error = f"it took longer than {_TEST_TIMEOUT:g} s"
+            raise Refused(f"the receiver {name} was not reached: {error}") from None
+        except PipecdError as failure:
+            error = str(failure)
+            raise
+        finally:
+            self._outbox.record(name, message.key, self._clock.now(), error=error)
+            self.changed()
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -121,6 +168,7 @@ class Receivers:
         if not error:
             self._outbox.finish(name, message, now)
             NOTIFICATIONS.labels(name, "delivered").inc()
+            self.changed()
             return
         expired = now - message.created_at > self._settings.max_age
         log.warning(
@@ -133,9 +181,11 @@ class Receivers:
         NOTIFICATIONS.labels(name, "failed").inc()
         if permanent or expired:
             self._outbox.finish(name, message, now, error=error)
+            self.changed()
             return
         delay = after or min(_FIRST_DELAY * 2 ** min(message.attempts, 20), _LAST_DELAY)
         self._outbox.postpone(name, message, now, due_at=now + delay, error=error)
+        self.changed()
 
     async def _attempt(self, name: str, message: Waiting) -> tuple[str, float | None, bool]:
         """An error, the delay that the receiver requested, and whether the error is permanent."""

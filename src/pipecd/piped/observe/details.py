@@ -1,4 +1,4 @@
-"""Answers users' requests about one resource: its details, or the log of a container.
+"""Answers users' requests about one resource: its details, or the log of a container. Also test messages.
 
 `session.watch` passes the requests on. Each is answered by a task of its own, which ends when the control
 plane cancels the request, or the stream breaks off: then the user asks again. Platforms read; the limits of
@@ -6,7 +6,7 @@ time, number and size, and the redaction, are here.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +51,10 @@ class ResourceRequests:
         redact: Redact,
         clock: Clock,
         settings: ResourceRequestSettings,
+        test_receiver: Callable[[str], Awaitable[None]],
     ) -> None:
+        """`test_receiver` sends a test message to a receiver of notifications, and raises what fails."""
+        self._test_receiver = test_receiver
         self._view, self._client, self._clock, self._settings = view, client, clock, settings
         self._observation_requests, self._redact = observation_requests, redact
         #: Twice the limit, so that requests beyond it are refused instead of forgotten.
@@ -90,7 +93,10 @@ class ResourceRequests:
         try:
             if is_busy:
                 raise Temporary("the agent answers many other requests; try again")
-            if request.HasField("log"):
+            if request.receiver:
+                await self._test_receiver(request.receiver)
+                await self._send(AnswerResourceRequestRequest(id=request.id, done=True))
+            elif request.HasField("log"):
                 await self._send_log(request)
             else:
                 await self._send_details(request)
