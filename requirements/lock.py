@@ -18,7 +18,10 @@ FILES = {
     "kubernetes": ("--extra", "quickstart", "--extra", "kubernetes"),
     "gcp": ("--extra", "gcp"),
     "agent": ("--extra", "apprise", "--extra", "aws", "--extra", "gcp", "--extra", "kubernetes"),
-    "agent-terraform": ("--extra", "aws", "--extra", "gcp", "--extra", "kubernetes", "--extra", "terraform"),
+    "agent-terraform": (
+        *("--extra", "apprise", "--extra", "aws", "--extra", "gcp"),
+        *("--extra", "kubernetes", "--extra", "terraform"),
+    ),
     "server": ("--extra", "postgres"),
     "aws": ("--extra", "aws-emulator"),
     "dev": ("--all-extras", "--group", "dev"),
