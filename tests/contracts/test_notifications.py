@@ -4,13 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.controlplane.settings import FeedSettings, StoreSettings
 from pipecd.controlplane.store import Store
+from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.feed import Change
 from pipecd.controlplane.store.postgresql import CHANNEL
+from pipecd.errors import Temporary
+from tests.contracts.conftest import empty_database
 
 #: Only a notification, or a connection that is set up again, causes a read.
 SETTINGS = StoreSettings(feed=FeedSettings(poll_interval=3600.0, listen_retry_interval=0.01))
@@ -78,3 +83,14 @@ async def test_notices_missed_while_the_connection_was_lost_arrive_when_it_is_ba
                 assert (await next_of(changes, "missed")).id == str(number)
                 await wait_until_listening(changes, writer)
     await engine.dispose()
+
+
+async def test_a_database_that_refuses_to_notify_ends_no_server(postgres_url: str) -> None:
+    """Here because it was dropped; a standby in recovery and a full queue are other reasons."""
+    async with empty_database(postgres_url) as url:
+        database = Database(url)
+    with pytest.raises(Temporary):
+        await database.notify()
+    with pytest.raises(Temporary):
+        await database.listen(lambda: None, SYSTEM_CLOCK)
+    await database.close()

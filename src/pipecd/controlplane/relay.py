@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import structlog
+from google.protobuf.message import DecodeError
 
 from pipecd.clock import Clock, timeout
 from pipecd.controlplane.settings import RelaySettings
@@ -95,7 +96,11 @@ class Relay:
         if stored is None:
             return
         await self._store.delete_metadata(REPLICA_MESSAGE, id)
-        message = ReplicaMessage.FromString(stored[0])
+        try:
+            message = ReplicaMessage.FromString(stored[0])
+        except DecodeError as error:
+            log.warning("replica_message_malformed", error=str(error))
+            return
         if message.WhichOneof("content") == "reply":
             reply = self._replies.get(message.call_id)
             if reply is not None and not reply.done():

@@ -5,7 +5,8 @@ asyncpg would close the connection, after asking the server through another one 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -68,14 +69,10 @@ class Backend:
     async def listen(self, wake: Callable[[], None], clock: Clock) -> None:
         """Through a connection of its own, which a pooler of transactions must not hand to others.
 
-        Behind such a pooler nothing arrives, and changes of other processes are found by polling. So no error
-        of the database is more than Temporary here.
+        Behind such a pooler nothing arrives, and changes of other processes are found by polling.
         """
-        try:
+        with _only_temporary():
             await self._listen(wake, clock)
-        except asyncpg.PostgresError as error:
-            log.warning("database_notifications_unavailable", error=str(error))
-            raise Temporary("the database sends no notifications") from error
 
     async def _listen(self, wake: Callable[[], None], clock: Clock) -> None:
         closed = asyncio.Event()
@@ -103,7 +100,8 @@ class Backend:
             driver.terminate()
 
     async def notify(self) -> None:
-        await self._complete(lambda driver: driver.execute(_NOTIFY, CHANNEL, self._name), lambda: None)
+        with _only_temporary():
+            await self._complete(lambda driver: driver.execute(_NOTIFY, CHANNEL, self._name), lambda: None)
 
     async def close(self) -> None:
         if self._running:
@@ -166,6 +164,16 @@ class _Connection(Connection):
         except asyncpg.IntegrityConstraintViolationError as error:
             raise ConstraintViolated(str(error)) from error
         return Result(rows=[command.make_row(record) for record in records])
+
+
+@contextmanager
+def _only_temporary() -> Iterator[None]:
+    """Raises Temporary for every error of the database: no notification is worth the end of a server."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        log.warning("database_notifications_unavailable", error=str(error))
+        raise Temporary("the database passes no notifications on") from error
 
 
 def _connection_arguments(url: sa.URL) -> dict[str, Any]:
