@@ -5,8 +5,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from pipecd.clock import SYSTEM_CLOCK
+from pipecd.controlplane.settings import StoreSettings
 from pipecd.controlplane.store import Store
+from pipecd.controlplane.store.engine import Database
 from pipecd.errors import Temporary
 from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
@@ -37,6 +41,26 @@ async def test_the_store_recovers_from_a_postgresql_crash(postgres_url: str) -> 
         assert await eventually(recovered)
         await store.create(Piped(id="after", project_id="shop", name="p"), by=TESTER)
         await store.close()
+
+
+async def test_a_read_only_standby_is_waited_for(empty_postgres_url: str) -> None:
+    """As after a failover: the server answers, and refuses to write."""
+    store = await Store.open(empty_postgres_url)
+    await store.create(Piped(id="before", project_id="shop", name="p"), by=TESTER)
+    name = sa.make_url(empty_postgres_url).database
+    await store.database.write(
+        lambda connection: connection.execute(
+            sa.text(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        )
+    )
+    await store.close()
+    standby = Store(Database(empty_postgres_url), SYSTEM_CLOCK, StoreSettings())
+    assert (await standby.get(Piped, "before")).version == 1
+    with pytest.raises(Temporary):
+        await standby.create(Piped(id="during", project_id="shop", name="p"), by=TESTER)
+    with pytest.raises(Temporary):
+        await standby.leases.acquire("replica/1", "1", 10)
+    await standby.close()
 
 
 async def test_the_cluster_is_stopped_afterwards(postgres_url: str) -> None:
