@@ -1,4 +1,4 @@
-"""`pipecd projects …`: projects of the database, for whoever operates the control plane.
+"""`pipecd projects …`: projects of the database, for the operator of the control plane.
 
 The commands open the database of the configuration file, also while servers use it; servers see the change at
 once. Projects of the configuration file are changed there.
@@ -128,7 +128,7 @@ def _run(spec: ControlPlaneSpec, function: Callable[[Store], Awaitable[Result]])
 
 
 def _operator(action: str) -> Actor:
-    """Whoever runs the command, by the name of the machine's user."""
+    """The user of the machine who runs the command."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

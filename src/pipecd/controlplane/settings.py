@@ -149,7 +149,7 @@ class RelaySettings:
     lease_renew_interval: float = 4.0
     #: How long a reply is waited for (seconds): longer than `AgentRequestSettings.read_timeout`.
     reply_timeout: float = 20.0
-    #: After this time, messages are deleted that nobody has read (seconds).
+    #: After this time, messages are deleted that no replica has read (seconds).
     retention: float = 60.0
 
 

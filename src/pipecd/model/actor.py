@@ -13,7 +13,7 @@ class ActorKind(StrEnum):
     PIPED = "piped"
     #: A periodic job of the control plane.
     JOB = "job"
-    #: Whoever operates the control plane: its start, its configuration file, commands on its machine.
+    #: The operator of the control plane: its start, its configuration file, commands on its machine.
     OPERATOR = "operator"
 
 

@@ -49,7 +49,7 @@ async def test_receiver(
         ) as opened:
             await first_part(services, opened)
     except Temporary as error:
-        # Whoever tests a receiver wants to see this result, and no repetition by a client.
+        # The user wants to see this result, and no repetition by a client.
         raise Refused(str(error)) from error
     return TestReceiverResponse()
 

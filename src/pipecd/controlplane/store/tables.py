@@ -212,7 +212,7 @@ sa.Index(
     "ix_audit_project_id_record_id_at_seq", *(audit.c[n] for n in ("project_id", "record_id", "at", "seq"))
 )
 
-#: The newest row of each project's hash chain. Whoever adds rows to the chain locks it.
+#: The newest row of each project's hash chain. A process that adds rows to the chain locks it.
 audit_heads = sa.Table(
     "audit_heads",
     metadata,

@@ -1,7 +1,7 @@
 """Opens pull requests on the Git host of a repository. Called by the event watcher.
 
 One module per kind of host; each finds, creates and updates the pull request of a branch. At most one is open
-for a branch, whoever is killed, and however many agents work on it: the host refuses a second one.
+for a branch, whichever process is killed, and however many agents work on it: the host refuses a second one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
