@@ -120,13 +120,17 @@ def fill(database: Any, deployments: int = 3) -> None:
     add(database, Event(id="e1", name="image", data="v1", project_id=PROJECT, created_at=1))
 
 
-def run(folder: Path, server: Path, database: Any, *options: str, text: str = "") -> Result:
+def run(
+    folder: Path, server: Path, database: Any, *options: str, text: str = "", old_files: str = "pipecd-files"
+) -> Result:
     own, theirs = folder / "control-plane.yaml", folder / "pipecd.yaml"
     datastore = {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}}
     header = {"apiVersion": "pipecd.dev/v1beta1", "kind": "ControlPlane"}
-    own.write_text(yaml.safe_dump({**header, "spec": {"datastore": datastore}}))
-    config = {"url": f"root@unix({server})", "database": database.name}
-    theirs.write_text(yaml.safe_dump({**header, "spec": {"datastore": {"type": "MYSQL", "config": config}}}))
+    filestore = {"type": "LOCAL", "config": {"path": str(folder / "pipecd-files")}}
+    own.write_text(yaml.safe_dump({**header, "spec": {"datastore": datastore, "filestore": filestore}}))
+    mysql = {"type": "MYSQL", "config": {"url": f"root@unix({server})", "database": database.name}}
+    filestore = {"type": "LOCAL", "config": {"path": str(folder / old_files)}}
+    theirs.write_text(yaml.safe_dump({**header, "spec": {"datastore": mysql, "filestore": filestore}}))
     arguments = [f"--config-file={own}", f"--from-config-file={theirs}", *options]
     return CliRunner().invoke(command, arguments, input=text)
 
@@ -173,6 +177,29 @@ def test_a_record_that_cannot_be_imported_is_named_and_stops_no_other(
     assert "Application            1 imported, 0 existed already, 2 failed" in result.output
     assert "Application: a record has no id" in result.output
     assert "\x1b" not in result.output
+
+
+def test_objects_of_another_store_are_copied(tmp_path: Path, server: Path, database: Any) -> None:
+    old, new = tmp_path / "old", tmp_path / "pipecd-files"
+    objects = {
+        "log/d0/s0/0.txt": '{"index":1,"log":"hello","created_at":1}\nEOL',
+        "application-shared-objects/a1/plugin/key.json": "{}",
+        "latest-analysis-result/a1.json": '{"startTime": 5}',
+        "command-output/c1.json": "{}",
+    }
+    for path, content in objects.items():
+        (old / path).parent.mkdir(parents=True, exist_ok=True)
+        (old / path).write_text(content)
+    changed = new / "latest-analysis-result/a1.json"
+    changed.parent.mkdir(parents=True)
+    changed.write_text("newer")
+    result = run(tmp_path, server, database, old_files="old")
+    assert "Object                 2 imported, 1 existed already" in result.output
+    assert (new / "log/d0/s0/0.txt").read_text() == objects["log/d0/s0/0.txt"]
+    assert changed.read_text() == "newer", "what exists is not changed"
+    assert not (new / "command-output").exists()
+    again = run(tmp_path, server, database, old_files="old")
+    assert "Object                 0 imported, 3 existed already" in again.output
 
 
 def test_roles_with_label_conditions_are_asked_about(tmp_path: Path, server: Path, database: Any) -> None:

@@ -288,9 +288,9 @@ FILESTORES: Mapping[str, type[LenientModel]] = {
 }
 
 
-def filestore(spec: ControlPlaneSpec) -> LenientModel:
-    """The filestore's configuration, as an instance of its type in `FILESTORES`."""
-    return _store_config(spec.filestore, FILESTORES)
+def filestore_config(filestore: Filestore) -> LenientModel:
+    """The configuration as an instance of its type in `FILESTORES`."""
+    return _store_config(filestore, FILESTORES)
 
 
 def _store_config(

@@ -9,7 +9,7 @@ import click
 from pipecd.config import controlplane as config
 from pipecd.config.controlplane import database_url
 from pipecd.config.named_file import read_named_file
-from pipecd.controlplane.moving import mysql, records
+from pipecd.controlplane.moving import files, mysql, records
 from pipecd.controlplane.store import Store
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.printable import printable
@@ -28,7 +28,7 @@ ACTOR = Actor(kind=ActorKind.OPERATOR, id="operator", name="operator", action="i
 )
 @click.option("--yes", is_flag=True, help="Do not ask about roles with label conditions.")
 def command(config_file: Path, from_config_file: Path, yes: bool) -> None:
-    """Import projects, agents, keys, applications, deployments and events of PipeCD's control plane.
+    """Import projects, agents, keys, applications, deployments, events and logs of PipeCD's control plane.
 
     Stop PipeCD's control plane first. Agents and keys go on working at this one. The command can be repeated:
     records that exist are not changed.
@@ -36,12 +36,13 @@ def command(config_file: Path, from_config_file: Path, yes: bool) -> None:
     spec = config.load(read_named_file(str(config_file), "--config-file"), str(config_file))
     text = read_named_file(str(from_config_file), "--from-config-file")
     address = mysql.read_address(text, str(from_config_file))
+    objects = files.read_filestore(text, str(from_config_file))
     with mysql.connected(address) as source:
         conditions = list(records.label_conditions(source))
         if conditions and not yes:
             _confirm(conditions)
-        result = asyncio.run(_import(database_url(spec), source))
-    for table in records.TABLES:
+        result = asyncio.run(_import(spec, source, objects))
+    for table in (*records.TABLES, files.NAME):
         click.echo(
             f"{table:<16} {result.imported[table]:>7} imported, {result.existing[table]} existed already"
             + (f", {result.failed[table]} failed" if result.failed[table] else "")
@@ -62,12 +63,16 @@ def _confirm(conditions: Sequence[tuple[str, str, Sequence[str]]]) -> None:
     click.confirm("Import them as they are?", abort=True)
 
 
-async def _import(url: str, source: mysql.Source) -> records.Result:
+async def _import(
+    spec: config.ControlPlaneSpec, source: mysql.Source, objects: config.Filestore | None
+) -> records.Result:
     result = records.Result()
-    store = await Store.open(url)
+    store = await Store.open(database_url(spec))
     try:
         for table in records.TABLES:
             await records.import_table(store, source, table, result, by=ACTOR)
     finally:
         await store.close()
+    if objects:
+        await files.copy_files(objects, spec.filestore, result)
     return result

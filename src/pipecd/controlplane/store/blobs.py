@@ -99,7 +99,7 @@ class Blobs:
 
 def open_blobs(spec: ControlPlaneSpec) -> Blobs:
     """Open the configured store. Raises ConfigError if it is unusable, Temporary if it is unavailable."""
-    return Blobs(open_store(spec))
+    return Blobs(open_store(spec.filestore))
 
 
 def _shared_object_path(application_id: str, plugin: str, key: str) -> str:

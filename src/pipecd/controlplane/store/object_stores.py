@@ -11,12 +11,12 @@ from obstore.exceptions import BaseError
 from obstore.store import GCSStore, LocalStore, ObjectStore, S3Store
 
 from pipecd.config.controlplane import (
-    ControlPlaneSpec,
+    Filestore,
     GCSConfig,
     LocalFilesConfig,
     MinioConfig,
     S3Config,
-    filestore,
+    filestore_config,
 )
 from pipecd.config.named_file import read_named_file
 from pipecd.errors import ConfigError, Temporary
@@ -26,10 +26,10 @@ _KEY = "spec.filestore.config"
 _CREATE_BUCKET_TIMEOUT = 20
 
 
-def open_store(spec: ControlPlaneSpec) -> ObjectStore:
+def open_store(filestore: Filestore) -> ObjectStore:
     """Raises ConfigError if the configuration is unusable, Temporary if the store is unavailable."""
     try:
-        match filestore(spec):
+        match filestore_config(filestore):
             case LocalFilesConfig() as config:
                 return _directory(config)
             case S3Config() as config:
@@ -43,7 +43,7 @@ def open_store(spec: ControlPlaneSpec) -> ObjectStore:
     except BaseError:
         # The original error may contain the contents of a credentials file.
         raise ConfigError(
-            f"{_KEY}: {spec.filestore.type} cannot be opened with this configuration",
+            f"{_KEY}: {filestore.type} cannot be opened with this configuration",
             remedy="check the bucket name, the region and the credentials files",
         ) from None
 

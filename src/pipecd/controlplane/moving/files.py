@@ -1,0 +1,85 @@
+"""Copies the objects of PipeCD's object store that cannot be made again.
+
+These are logs of stages, results of analyses, and shared objects of plugins.
+Paths and contents are the same on both sides, so that with the same bucket nothing is to be done.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore
+
+from pipecd.config.controlplane import FILESTORES, KIND, Filestore, filestore_config
+from pipecd.config.decode import decode
+from pipecd.config.document import parse_kind
+from pipecd.controlplane.moving.records import Result
+from pipecd.controlplane.store.object_stores import open_store
+from pipecd.errors import Temporary
+
+#: Counted under this name in a `Result`.
+NAME = "Object"
+#: Folders whose objects are copied. Live states and outputs of commands are made again.
+FOLDERS = ("log/", "latest-analysis-result/", "application-shared-objects/")
+#: Objects that are copied at the same time. One is at most some MiB.
+_CONCURRENCY = 8
+
+
+def read_filestore(text: str, file: str) -> Filestore | None:
+    """The object store in PipeCD's configuration file, whose content is `text`. Raises ConfigError."""
+    document = parse_kind(text, file, KIND, program="PipeCD's control plane")
+    content = document.spec.get("filestore") if isinstance(document.spec, Mapping) else None
+    if content is None:
+        return None
+    store = decode(Filestore, content, document, ("spec", "filestore"))
+    decode(FILESTORES[store.type], store.config, document, ("spec", "filestore", "config"))
+    return store
+
+
+async def copy_files(source: Filestore, target: Filestore, result: Result) -> None:
+    """Copy what does not exist in the target, unless both are the same directory or bucket.
+
+    Raises Temporary or ConfigError; can be repeated.
+    """
+    if _location(source) == _location(target):
+        return
+    await _Copying(open_store(source), open_store(target), result).run()
+
+
+def _location(filestore: Filestore) -> tuple[object, ...]:
+    config = filestore_config(filestore)
+    names = ("path", "bucket", "endpoint")
+    return (type(config), *(getattr(config, name, "") for name in names))
+
+
+async def _paths(store: ObjectStore, folder: str) -> AsyncIterator[str]:
+    async for page in obstore.list(store, folder):
+        for item in page:
+            yield item["path"]
+
+
+class _Copying:
+    def __init__(self, source: ObjectStore, target: ObjectStore, result: Result) -> None:
+        self._source, self._target, self._result = source, target, result
+
+    async def run(self) -> None:
+        for folder in FOLDERS:
+            try:
+                existing = {path async for path in _paths(self._target, folder)}
+                found = [path async for path in _paths(self._source, folder)]
+            except (BaseError, OSError) as error:
+                raise Temporary(f"the objects in {folder} of a file store cannot be listed") from error
+            self._result.existing[NAME] += len(existing.intersection(found))
+            missing = iter([path for path in found if path not in existing])
+            await asyncio.gather(*(self._copy_each(missing) for _ in range(_CONCURRENCY)))
+
+    async def _copy_each(self, paths: Iterator[str]) -> None:
+        for path in paths:
+            try:
+                data = await (await obstore.get_async(self._source, path)).bytes_async()
+                await obstore.put_async(self._target, path, data)
+                self._result.imported[NAME] += 1
+            except (BaseError, OSError):
+                # The original error may contain an address with a signature.
+                self._result.add_problem(NAME, f"{path} cannot be read or not be written")
