@@ -13,12 +13,12 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from pipecd.config import piped
-from pipecd.config.piped import Apprise, Email
+from pipecd.config.notifications import Apprise, Email
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
+from pipecd.notify.message import Message, Tone
+from pipecd.notify.sinks.apprise import open_apprise
+from pipecd.notify.sinks.email import EmailSink, open_email
 from pipecd.piped.notify.configured import check_receivers
-from pipecd.piped.notify.message import Message, Tone
-from pipecd.piped.notify.sinks.apprise import open_apprise
-from pipecd.piped.notify.sinks.email import EmailSink, open_email
 from pipecd.quickstart.simulated_cluster.certificates import Authority
 from tests.piped.receiver_server import ReceiverServer
 

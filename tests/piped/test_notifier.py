@@ -21,8 +21,8 @@ from pipecd.model.notification import (
 )
 from pipecd.model.status import StageStatus
 from pipecd.piped.metrics import NOTIFICATIONS
+from pipecd.piped.notify.event_log import write_to_log
 from pipecd.piped.notify.notifier import Notifier, Sink
-from pipecd.piped.notify.sinks.log import write_to_log
 from pipecd.piped.settings import NotifierSettings
 from pipecd.secrets import Redactor
 from tests.model.samples import deployment, stage

@@ -5,8 +5,8 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.config import piped
 from pipecd.config.application import Mention
-from pipecd.config.piped import Route
-from pipecd.config.piped import Slack as SlackConfig
-from pipecd.config.piped import Webhook as WebhookConfig
+from pipecd.config.notifications import Route
+from pipecd.config.notifications import Slack as SlackConfig
+from pipecd.config.notifications import Webhook as WebhookConfig
 from pipecd.errors import ConfigError, Refused, Temporary
 from pipecd.model.deployment import Deployment
 from pipecd.model.notification import (
@@ -38,15 +38,16 @@ from pipecd.model.notification import (
     PipedStarted,
     StageFailed,
 )
-from pipecd.piped.notify.mentions import METADATA_KEY, mentioned, mentions_metadata
-from pipecd.piped.notify.message import Message, Tone, message_of
+from pipecd.notify.mentions import METADATA_KEY, mentioned, mentions_metadata
+from pipecd.notify.message import Message, Tone, message_of
+from pipecd.notify.pipecd_json import pipecd_json
+from pipecd.notify.routing import matches, receivers_of
+from pipecd.notify.sinks.slack import open_slack, render
+from pipecd.notify.sinks.webhook import open_webhook
+from pipecd.piped.notify.configured import configured_receivers
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.notify.outbox import Outbox
-from pipecd.piped.notify.pipecd_json import pipecd_json
 from pipecd.piped.notify.receivers import Receivers, Send
-from pipecd.piped.notify.routing import matches, receivers_of
-from pipecd.piped.notify.sinks.slack import open_slack, render
-from pipecd.piped.notify.sinks.webhook import open_webhook
 from pipecd.piped.settings import NotifierSettings
 from tests.model.samples import application, commit, deployment, stage
 from tests.piped.receiver_server import TOKEN, ReceiverServer, Slack, verify_standard_webhook
@@ -64,7 +65,7 @@ def piped_started() -> PipedStarted:
     return PipedStarted(at=1, piped_id="p", piped_name="home", project_id="j", version="v1", instance="i")
 
 
-def to_message(event: NotificationEvent) -> Message:
+def to_message(event: NotificationEvent, _: Sequence[str] = ()) -> Message:
     address = "https://pipecd.example.com"
     return message_of(event, piped="p", project="j", web_address=address, pipecd=pipecd_json(event))
 
@@ -410,9 +411,38 @@ def test_every_event_becomes_a_message_that_can_be_stored(event: NotificationEve
 
 
 def test_every_event_has_a_title() -> None:
-    from pipecd.piped.notify.message import _TITLES
+    from pipecd.notify.message import _TITLES
 
     assert set(_TITLES) == set(EVENT_TYPES)
+
+
+def test_pipecds_json_is_made_for_webhooks_that_get_it_alone(tmp_path: Path) -> None:
+    webhook = {"url": "https://hooks.example.com"}
+    notifications = {
+        "receivers": [
+            {"name": "plain", "webhook": webhook},
+            {"name": "cloud", "webhook": {**webhook, "format": "cloudevents"}},
+        ],
+        "routes": [{"receiver": "plain", "groups": ["PIPED"]}, {"receiver": "cloud"}],
+    }
+    spec = piped.PipedSpec.model_validate(
+        {
+            "projectID": "j",
+            "pipedID": "p",
+            "pipedKeyFile": "k",
+            "apiAddress": "a:1",
+            "notifications": notifications,
+        }
+    )
+    file = tmp_path / "n.db"
+    with configured_receivers(spec, "", file, lambda _: None, SYSTEM_CLOCK, SETTINGS) as opened:
+        assert opened
+        opened.add(started("d"))
+        opened.add(piped_started())
+    with closing(sqlite3.connect(file)) as database:
+        bodies = [json.loads(body) for (body,) in database.execute("SELECT body FROM messages ORDER BY id")]
+    # The deployment goes to one receiver, the start of the agent to both.
+    assert [bool(body["pipecd"]) for body in bodies] == [False, True, True]
 
 
 MENTIONS = {

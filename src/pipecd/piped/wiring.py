@@ -20,10 +20,10 @@ from pipecd.piped.deploy.sealed_objects import EncryptedObjects
 from pipecd.piped.deploy.stage_logs import StageLogs
 from pipecd.piped.events.records import EventRecords
 from pipecd.piped.events.watcher import EventWatcher
+from pipecd.piped.notify.event_log import write_to_log
 from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.notify.receivers import Receivers
 from pipecd.piped.notify.reports import ReceiverReports
-from pipecd.piped.notify.sinks.log import write_to_log
 from pipecd.piped.observe.desired_state import ObservationRequests
 from pipecd.piped.observe.details import ResourceRequests
 from pipecd.piped.observe.drift import DriftDetector

@@ -1,1 +1,1 @@
-"""Notifications: `notifier` delivers the events of `model.notification` to the functions in `sinks`."""
+"""Notifications of the agent: `notifier` takes the events of `model.notification`, `receivers` sends them."""

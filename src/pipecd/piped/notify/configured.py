@@ -1,21 +1,19 @@
 """Builds the receivers of the agent's file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pipecd.clock import Clock
 from pipecd.config.document import Document
-from pipecd.config.piped import PipedSpec, Receiver
+from pipecd.config.piped import PipedSpec
 from pipecd.model.notification import NotificationEvent
-from pipecd.piped.notify.message import Message, message_of
+from pipecd.notify.message import Message, message_of
+from pipecd.notify.opening import open_receiver, takes_pipecd_json
+from pipecd.notify.pipecd_json import pipecd_json
+from pipecd.notify.sinks.apprise import open_service
 from pipecd.piped.notify.outbox import Outbox
-from pipecd.piped.notify.pipecd_json import pipecd_json
-from pipecd.piped.notify.receivers import Receivers, Send
-from pipecd.piped.notify.sinks.apprise import open_apprise, open_service
-from pipecd.piped.notify.sinks.email import open_email
-from pipecd.piped.notify.sinks.slack import open_slack
-from pipecd.piped.notify.sinks.webhook import open_webhook
+from pipecd.piped.notify.receivers import Receivers
 from pipecd.piped.settings import NotifierSettings
 
 
@@ -33,44 +31,28 @@ def configured_receivers(
         yield None
         return
 
-    def to_message(event: NotificationEvent) -> Message:
+    receivers = spec.notifications.receivers
+    pipecd_receivers = {receiver.name for receiver in receivers if takes_pipecd_json(receiver)}
+
+    def to_message(event: NotificationEvent, names: Sequence[str]) -> Message:
         return message_of(
             event,
             piped=spec.piped_id,
             project=spec.project_id,
             web_address=web_address,
-            pipecd=pipecd_json(event),
+            pipecd="" if pipecd_receivers.isdisjoint(names) else pipecd_json(event),
         )
 
     with closing(
         Outbox(file, max_waiting=settings.max_queued, max_keys=settings.max_remembered_keys)
     ) as outbox:
-        sinks = {
-            receiver.name: _open(receiver, outbox, add_secret, clock)
-            for receiver in spec.notifications.receivers
-        }
+        sinks = {}
+        for receiver in receivers:
+            sinks[receiver.name], secrets = open_receiver(receiver, outbox, clock)
+            # Secrets in files are not known from the agent's file.
+            for secret in secrets:
+                add_secret(secret)
         yield Receivers(sinks, spec.notifications.routes, outbox, to_message, clock, settings)
-
-
-def _open(receiver: Receiver, outbox: Outbox, add_secret: Callable[[str], None], clock: Clock) -> Send:
-    """Secrets in files are not known from the agent's file: `add_secret` has them masked."""
-    if receiver.slack:
-        slack = open_slack(receiver.name, receiver.slack, outbox)
-        add_secret(slack.token)
-        return slack
-    if receiver.email:
-        email = open_email(receiver.email)
-        add_secret(email.password)
-        return email
-    if receiver.apprise:
-        apprise = open_apprise(receiver.apprise)
-        for url in apprise.urls:
-            add_secret(url)
-        return apprise
-    assert receiver.webhook
-    webhook = open_webhook(receiver.webhook, clock)
-    add_secret(webhook.value)
-    return webhook
 
 
 def check_receivers(spec: PipedSpec, document: Document) -> None:

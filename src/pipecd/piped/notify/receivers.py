@@ -7,31 +7,27 @@ What a receiver refuses for good is given up at once, is logged, and does not bl
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from pipecd.clock import Clock, timeout
-from pipecd.config.piped import Route
-from pipecd.errors import NotFound, PipecdError, Refused, Temporary
+from pipecd.config.notifications import Route
+from pipecd.errors import NotFound, PipecdError, Refused
 from pipecd.model.notification import NotificationEvent
+from pipecd.notify.delivery import LAST_DELAY, TEST_TIMEOUT, Outcome, Send, attempt
+from pipecd.notify.message import Message
+from pipecd.notify.routing import receivers_of
 from pipecd.piped.loop import Feed, Wake
 from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS
-from pipecd.piped.notify.message import Message
 from pipecd.piped.notify.outbox import Outbox, Result, Waiting
-from pipecd.piped.notify.routing import receivers_of
 from pipecd.piped.settings import NotifierSettings
 
 log = structlog.get_logger()
 
-Send = Callable[[Message], Awaitable[None]]
-#: Retry delays (seconds): doubled from the first to the last.
-_FIRST_DELAY, _LAST_DELAY = 2.0, 600.0
 #: After an error of the outbox, such as a full disk (seconds).
 _STORAGE_DELAY = 60.0
-#: Of a test message, whose result a user waits for (seconds). Less than the control plane waits.
-_TEST_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +46,11 @@ class Receivers:
         sinks: Mapping[str, Send],
         routes: Sequence[Route],
         outbox: Outbox,
-        to_message: Callable[[NotificationEvent], Message],
+        to_message: Callable[[NotificationEvent, Sequence[str]], Message],
         clock: Clock,
         settings: NotifierSettings,
     ) -> None:
-        """`sinks` by the receiver's name."""
+        """`sinks` by the receiver's name. `to_message` gets the names of those that a message is for."""
         self._sinks, self._routes, self._outbox, self._to_message = sinks, routes, outbox, to_message
         self._clock, self._settings = clock, settings
         self._wakes = {name: Wake() for name in sinks}
@@ -69,7 +65,7 @@ class Receivers:
         if not names:
             return
         try:
-            body, now = self._to_message(event).to_json(), self._clock.now()
+            body, now = self._to_message(event, names).to_json(), self._clock.now()
             for name in names:
                 if lost := self._outbox.add(name, event.key, body, now):
                     NOTIFICATIONS.labels(name, "lost").inc(lost)
@@ -99,11 +95,11 @@ class Receivers:
             raise NotFound(f"the agent has no receiver {name!r}")
         error = "internal error; see the agent's log"
         try:
-            async with timeout(self._clock, _TEST_TIMEOUT):
+            async with timeout(self._clock, TEST_TIMEOUT):
                 await self._sinks[name](message)
             error = ""
         except TimeoutError:
-            error = f"it took longer than {_TEST_TIMEOUT:g} s"
+            error = f"it took longer than {TEST_TIMEOUT:g} s"
             raise Refused(f"the receiver {name} was not reached: {error}") from None
         except PipecdError as failure:
             error = str(failure)
@@ -156,51 +152,39 @@ class Receivers:
             wait = message.due_at - self._clock.now()
             # At most the longest delay, also if the machine's clock was set back.
             if wait > 0:
-                return min(wait, _LAST_DELAY)
+                return min(wait, LAST_DELAY)
             sending = asyncio.create_task(self._send(name, message), name=f"notification {message.key}")
             self._sending[name] = sending
             await asyncio.shield(sending)
         return None
 
     async def _send(self, name: str, message: Waiting) -> None:
-        error, after, permanent = await self._attempt(name, message)
+        outcome = await self._attempt(name, message)
         now = self._clock.now()
-        if not error:
+        if not outcome.error:
             self._outbox.finish(name, message, now)
             NOTIFICATIONS.labels(name, "delivered").inc()
             self.changed()
             return
-        expired = now - message.created_at > self._settings.max_age
+        given_up = outcome.permanent or now - message.created_at > self._settings.max_age
         log.warning(
             "notification_not_delivered",
             sink=name,
             key=message.key,
-            error=error,
-            given_up=permanent or expired,
+            error=outcome.error,
+            given_up=given_up,
         )
         NOTIFICATIONS.labels(name, "failed").inc()
-        if permanent or expired:
-            self._outbox.finish(name, message, now, error=error)
-            self.changed()
-            return
-        delay = after or min(_FIRST_DELAY * 2 ** min(message.attempts, 20), _LAST_DELAY)
-        self._outbox.postpone(name, message, now, due_at=now + delay, error=error)
+        if given_up:
+            self._outbox.finish(name, message, now, error=outcome.error)
+        else:
+            due_at = now + outcome.delay(message.attempts)
+            self._outbox.postpone(name, message, now, due_at=due_at, error=outcome.error)
         self.changed()
 
-    async def _attempt(self, name: str, message: Waiting) -> tuple[str, float | None, bool]:
-        """An error, the delay that the receiver requested, and whether the error is permanent."""
-        seconds = self._settings.delivery_timeout
-        try:
-            async with timeout(self._clock, seconds):
-                await self._sinks[name](Message.from_json(message.body))
-        except Temporary as error:
-            return str(error), error.after, False
-        except TimeoutError:
-            return f"it took longer than {seconds:g} s", None, False
-        except PipecdError as error:
-            return str(error), None, True
-        except Exception as error:
+    async def _attempt(self, name: str, message: Waiting) -> Outcome:
+        body = Message.from_json(message.body)
+        outcome = await attempt(self._sinks[name], body, self._clock, self._settings.delivery_timeout)
+        if outcome.internal:
             INTERNAL_ERRORS.labels(loop="notifier").inc()
-            log.exception("unhandled_error", sink=name, key=message.key)
-            return f"{type(error).__name__}: {error}", None, True
-        return "", None, False
+        return outcome

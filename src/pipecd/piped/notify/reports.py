@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from pipecd.client import Client
 from pipecd.clock import Clock
-from pipecd.config.piped import PipedSpec, Receiver
+from pipecd.config.piped import PipedSpec
 from pipecd.errors import NotFound, Unsupported
+from pipecd.notify.message import test_message
+from pipecd.notify.opening import type_of
 from pipecd.piped.loop import Feed
-from pipecd.piped.notify.message import test_message
 from pipecd.piped.notify.receivers import Receivers, Status
 from pipecd.piped.session.lease import Leadership
 from pipecd.schema.pipecd.v1.notifications_pb2 import ReceiverStatus, ReportReceiversRequest
@@ -33,7 +34,7 @@ class ReceiverReports:
         """`receivers` is None if the agent's file has none; that is reported, too."""
         self._client, self._spec, self._web_address = client, spec, web_address
         self._receivers, self._leadership, self._redact, self._clock = receivers, leadership, redact, clock
-        self._types = {receiver.name: _type(receiver) for receiver in spec.notifications.receivers}
+        self._types = {receiver.name: type_of(receiver) for receiver in spec.notifications.receivers}
         self._reported: ReportReceiversRequest | None = None
         self._supported = True
         self.changed = receivers.changed if receivers else Feed()
@@ -76,7 +77,3 @@ class ReceiverReports:
             error=self._redact(status.failed.error)[:_MAX_ERROR] if status.failed else "",
             waiting=status.waiting,
         )
-
-
-def _type(receiver: Receiver) -> str:
-    return next(name for name in ("slack", "webhook", "email", "apprise") if getattr(receiver, name))

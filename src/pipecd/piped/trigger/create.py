@@ -13,7 +13,7 @@ from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind, find_trace_commit
 from pipecd.model.notification import DeploymentTriggered, NotificationEvent
 from pipecd.model.status import DeploymentStatus
-from pipecd.piped.notify.mentions import mentions_metadata
+from pipecd.notify.mentions import mentions_metadata
 from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.source.heads import AppFile, Head

@@ -15,10 +15,10 @@ from email.utils import format_datetime
 
 from pipecd.certificates import tls_context
 from pipecd.config.named_file import text_or_file
-from pipecd.config.piped import Email
+from pipecd.config.notifications import Email
 from pipecd.errors import Refused, Temporary
-from pipecd.piped.notify.message import Message, Tone
-from pipecd.piped.notify.sinks.webhook import message_id
+from pipecd.notify.message import Message, Tone
+from pipecd.notify.sinks.webhook import message_id
 
 #: Of each command to the server (seconds). `Receivers` also limits the delivery.
 TIMEOUT = 15.0

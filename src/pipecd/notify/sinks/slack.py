@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipecd.config.named_file import text_or_file
-from pipecd.config.piped import Slack, decode_base64
+from pipecd.config.notifications import Slack
+from pipecd.config.piped import decode_base64
 from pipecd.errors import Refused, Temporary
-from pipecd.piped.notify.message import Message, Tone
-from pipecd.piped.notify.sinks.http import post, raise_for
+from pipecd.notify.message import Message, Tone
+from pipecd.notify.sinks.http import post, raise_for
 
 API = "https://slack.com/api"
 #: Answers of Slack that a repetition can change.

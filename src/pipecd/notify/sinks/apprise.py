@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipecd.config.piped import Apprise
+from pipecd.config.notifications import Apprise
 from pipecd.errors import ConfigError, Place, Temporary
-from pipecd.piped.notify.message import Message, Tone
-from pipecd.piped.notify.sinks.email import text_of
+from pipecd.notify.message import Message, Tone
+from pipecd.notify.sinks.email import text_of
 
 EXTRA = "pip install 'pipecd[apprise]'"
 #: Of a connection and of each read (seconds).

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipecd.config.piped import Route
+from pipecd.config.notifications import Route
 from pipecd.model.application import Application
 from pipecd.model.deployment import Deployment
 from pipecd.model.notification import NotificationEvent

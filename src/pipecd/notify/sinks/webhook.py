@@ -16,10 +16,10 @@ from typing import Any
 
 from pipecd.clock import Clock
 from pipecd.config.named_file import text_or_file
-from pipecd.config.piped import Webhook
+from pipecd.config.notifications import Webhook
 from pipecd.errors import ConfigError
-from pipecd.piped.notify.message import Message
-from pipecd.piped.notify.sinks.http import post, raise_for
+from pipecd.notify.message import Message
+from pipecd.notify.sinks.http import post, raise_for
 
 #: Standard Webhooks: keys are base64, with this prefix.
 _PREFIX = "whsec_"

@@ -23,7 +23,7 @@ from pipecd.model.notification import (
     PipedEvent,
     StageEvent,
 )
-from pipecd.piped.notify.mentions import mentioned
+from pipecd.notify.mentions import mentioned
 
 #: Characters of a title or text; of more, the end is cut off.
 MAX_TITLE, MAX_TEXT = 300, 3000

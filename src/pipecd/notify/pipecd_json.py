@@ -14,7 +14,7 @@ from pipecd.model.notification import (
     PipedEvent,
     StageEvent,
 )
-from pipecd.piped.notify.mentions import mentioned
+from pipecd.notify.mentions import mentioned
 from pipecd.schema.model import application_pb2, notification_pb2
 
 #: PipeCD documents APPLICATION_UNHEALTHY without a number. This one follows that of APPLICATION_HEALTHY.
