@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import re
 import shutil
+import struct
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from tests.ports import free_ports
 @dataclass
 class Prometheus:
     address: str
-    #: Values that are scraped, by the metric's text such as `errors{variant="canary"}`.
+    #: Current values, by the metric's text such as `errors{variant="canary"}`.
     values: dict[str, float] = field(default_factory=dict)
 
     async def wait_for(self, query: str) -> float:
@@ -34,42 +35,71 @@ class Prometheus:
 
         return float((await eventually(value, within=60))[1])
 
+    async def write(self) -> None:
+        """Sends the values every 100 ms. A target that is scraped has its first values after 5 seconds."""
+        headers = {
+            "Content-Encoding": "snappy",
+            "Content-Type": "application/x-protobuf",
+            "X-Prometheus-Remote-Write-Version": "0.1.0",
+        }
+        async with httpx.AsyncClient(headers=headers, timeout=60) as client:
+            while True:
+                content = _snappy(_write_request(self.values, int(time.time() * 1000)))
+                response = await client.post(f"{self.address}/api/v1/write", content=content)
+                assert response.status_code == 204, response.text
+                await asyncio.sleep(0.1)
+
+
+def _write_request(values: Mapping[str, float], milliseconds: int) -> bytes:
+    """`prometheus.WriteRequest`: series with labels (name, value) and samples (value, time)."""
+    return b"".join(_member(1, _series(metric, value, milliseconds)) for metric, value in values.items())
+
+
+def _series(metric: str, value: float, milliseconds: int) -> bytes:
+    name, _, rest = metric.partition("{")
+    labels = {"__name__": name, **dict(re.findall(r'(\w+)="([^"]*)"', rest))}
+    pairs = (_member(1, key.encode()) + _member(2, labels[key].encode()) for key in sorted(labels))
+    sample = b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(milliseconds)
+    return b"".join(_member(1, pair) for pair in pairs) + _member(2, sample)
+
+
+def _member(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def _snappy(content: bytes) -> bytes:
+    """Snappy's block format without compression: literals of at most 60 bytes."""
+    literals = (content[at : at + 60] for at in range(0, len(content), 60))
+    return _varint(len(content)) + b"".join(bytes([len(each) - 1 << 2]) + each for each in literals)
+
 
 @asynccontextmanager
 async def prometheus_server(folder: Path, values: Mapping[str, float]) -> AsyncIterator[Prometheus]:
-    """Scrapes `values` every 100 ms, which the test may change."""
+    """Has the series of `values`, which the test may change."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("install prometheus, for example Debian's package")
-    scraped = dict(values)
-
-    class Exporter(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = "".join(f"{name} {value}\n" for name, value in scraped.items()).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    exporter = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
-    Thread(target=exporter.serve_forever, args=(0.05,), daemon=True).start()
     (port,) = free_ports(1)
     config = folder / "prometheus.yml"
-    target = f"127.0.0.1:{exporter.server_address[1]}"
-    config.write_text(
-        "global: {scrape_interval: 100ms, scrape_timeout: 100ms}\n"
-        f"scrape_configs: [{{job_name: shop, static_configs: [{{targets: ['{target}']}}]}}]\n"
-    )
+    config.write_text("global: {}\n")
     process = await asyncio.create_subprocess_exec(
         program,
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        "--web.enable-remote-write-receiver",
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    server = Prometheus(f"http://127.0.0.1:{port}", scraped)
+    server = Prometheus(f"http://127.0.0.1:{port}", dict(values))
 
     async def ready() -> bool:
         async with httpx.AsyncClient() as client:
@@ -80,9 +110,14 @@ async def prometheus_server(folder: Path, values: Mapping[str, float]) -> AsyncI
 
     try:
         await eventually(ready, within=60)
-        yield server
+        writing = asyncio.create_task(server.write(), name="values of Prometheus")
+        try:
+            yield server
+        finally:
+            writing.cancel()
+            await asyncio.wait([writing])
+            if not writing.cancelled():
+                writing.result()
     finally:
         process.kill()
         await process.wait()
-        exporter.shutdown()
-        exporter.server_close()

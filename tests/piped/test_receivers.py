@@ -562,9 +562,15 @@ def test_signing_key_is_checked_at_the_start() -> None:
 async def test_bot_of_slack_has_one_thread_per_deployment(outbox: Outbox, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     slack = Slack("C1")
-    config = SlackConfig.model_validate({"oauthTokenFile": str(tmp_path / "token"), "channelID": "C1"})
     with ReceiverServer(slack) as server:
-        sink = open_slack("r", config, outbox, f"{server.url}/api")
+        config = SlackConfig.model_validate(
+            {
+                "oauthTokenFile": str(tmp_path / "token"),
+                "channelID": "C1",
+                "apiURL": f"{server.url}/api/",
+            }
+        )
+        sink = open_slack("r", config, outbox)
         for event in (
             started("a"),
             started("b"),
@@ -575,7 +581,7 @@ async def test_bot_of_slack_has_one_thread_per_deployment(outbox: Outbox, tmp_pa
         server.replies = [(429, {"Retry-After": "30"}, "")]
         with pytest.raises(Temporary) as error:
             await sink(to_message(started("c")))
-        wrong = open_slack("r", config.model_copy(update={"channel_id": "C2"}), outbox, f"{server.url}/api")
+        wrong = open_slack("r", config.model_copy(update={"channel_id": "C2"}), outbox)
         with pytest.raises(Refused, match="channel_not_found"):
             await wrong(to_message(started("c")))
     assert error.value.after == 30.0

@@ -75,6 +75,8 @@ class Slack(LenientModel):
     """Path of a file that contains the OAuth token of a Slack app."""
     channel_id: str = Field("", alias="channelID")
     """Id of the channel that gets the messages; required with an OAuth token."""
+    api_url: str = Field("https://slack.com/api", alias="apiURL", pattern=r"^https?://")
+    """Address of Slack's API for an OAuth token; that of GovSlack differs. Not in PipeCD."""
     mentioned_accounts: Sequence[str] = ()
     """Member ids of Slack accounts that every message mentions."""
     mentioned_groups: Sequence[str] = ()

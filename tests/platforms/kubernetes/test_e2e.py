@@ -15,12 +15,19 @@ from pipecd.schema.model.kind_pb2 import KUBERNETES
 from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
 from pipecd.schema.pipecd.v1.console_pb2 import FollowContainerLogRequest
 from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
+from tests.analysis.prometheus_server import Prometheus, prometheus_server
 from tests.cluster.control_plane import Cluster
 from tests.eventually import eventually
 from tests.platforms.kubernetes.node import running_node
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
 from tests.platforms.kubernetes.test_progressive import primary_service, web
 from tests.world import World, world
+
+METRIC = {"provider": "prometheus", "query": "errors", "expected": {"max": 2}, "interval": "1s"}
+
+
+def analysis_provider(prometheus: Prometheus) -> dict[str, Any]:
+    return {"name": "prometheus", "type": "PROMETHEUS", "config": {"address": prometheus.address}}
 
 
 def files(namespace: str, image: str, **spec: Any) -> dict[str, str | None]:
@@ -80,7 +87,7 @@ async def test_a_canary_gets_traffic_and_is_cleaned_also_by_a_rollback(
     stages = [
         {"name": "K8S_CANARY_ROLLOUT", "with": {"replicas": "50%"}},
         {"name": "K8S_TRAFFIC_ROUTING", "with": {"all": "canary"}},
-        {"name": "WAIT", "with": {"duration": "1ms"}},
+        {"name": "ANALYSIS", "with": {"duration": "1s", "metrics": [METRIC]}},
         {"name": "K8S_PRIMARY_ROLLOUT"},
         {"name": "K8S_TRAFFIC_ROUTING", "with": {"all": "primary"}},
         {"name": "K8S_CANARY_CLEAN"},
@@ -99,11 +106,16 @@ async def test_a_canary_gets_traffic_and_is_cleaned_also_by_a_rollback(
         images = [item["spec"]["template"]["spec"]["containers"][0]["image"] for item in found]
         return images, service["spec"]["selector"]["pipecd.dev/variant"]
 
-    async with world(tmp_path / "world") as w, w.agent(platformProviders=providers):
+    async with (
+        prometheus_server(tmp_path, {"errors": 1.0}) as prometheus,
+        world(tmp_path / "world") as w,
+        w.agent(platformProviders=providers, analysisProviders=[analysis_provider(prometheus)]),
+    ):
         await w.push("Begin", manifests("web:1"))
         app = await w.register("shop", kind=KUBERNETES, provider="test")
         first = await w.wait_for_deployment(app)
         assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
+        await prometheus.wait_for("errors")
         second = await w.wait_for_deployment(app, await w.push("Next", manifests("web:2")))
         assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS, second.status_reason
         assert second.summary == ("Sync with the pipeline, because the image of web changed: web from 1 to 2")
@@ -113,6 +125,15 @@ async def test_a_canary_gets_traffic_and_is_cleaned_also_by_a_rollback(
         third = await w.wait_for_deployment(app, await w.push("Worse", manifests("web:nopull")))
         assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
         assert "Deployment web-canary in" in third.status_reason
+        assert live() == (["web:2"], "primary")
+
+        # The canary starts, but its metric is bad.
+        prometheus.values["errors"] = 7.0
+        await prometheus.wait_for("errors > 6")
+        fourth = await w.wait_for_deployment(app, await w.push("Bad", manifests("web:3")))
+        assert fourth.status == DeploymentStatus.DEPLOYMENT_FAILURE
+        assert fourth.status_reason.startswith("Stage ANALYSIS failed: metrics-0: 7 is above 2")
+        assert [stage.metadata.get("canary-percentage", "") for stage in fourth.stages][1] == "100"
         assert live() == (["web:2"], "primary")
 
 

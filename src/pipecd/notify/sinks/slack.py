@@ -12,7 +12,6 @@ from pipecd.errors import Refused, Temporary
 from pipecd.notify.message import Message, Tone
 from pipecd.notify.sinks.http import post, raise_for
 
-API = "https://slack.com/api"
 #: Answers of Slack that a repetition can change.
 _TEMPORARY = {
     "fatal_error",
@@ -42,13 +41,12 @@ class Threads(Protocol):
 
 @dataclass(frozen=True)
 class SlackSink:
-    """`token` is empty with a hook. `api` is another address in tests."""
+    """`token` is empty with a hook."""
 
     receiver: str
     config: Slack
     token: str
     threads: Threads
-    api: str = API
 
     async def __call__(self, message: Message) -> None:
         content = render(message, self.config.mentioned_accounts, self.config.mentioned_groups)
@@ -67,7 +65,7 @@ class SlackSink:
         first = self.threads.thread(self.receiver, message.thread) if message.thread else ""
         if first:
             arguments["thread_ts"] = first
-        url = f"{self.api}/chat.postMessage"
+        url = f"{self.config.api_url.rstrip('/')}/chat.postMessage"
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "Authorization": f"Bearer {self.token}",
@@ -95,12 +93,12 @@ def _result(body: bytes) -> Mapping[str, Any]:
     return result if isinstance(result, dict) else {}
 
 
-def open_slack(receiver: str, config: Slack, threads: Threads, api: str = API) -> SlackSink:
+def open_slack(receiver: str, config: Slack, threads: Threads) -> SlackSink:
     """Reads the token. Raises ConfigError."""
     token = text_or_file(config.oauth_token, config.oauth_token_file, "oauthTokenFile")
     if config.oauth_token_data:
         token = decode_base64(config.oauth_token_data, "oauthTokenData").strip()
-    return SlackSink(receiver, config, token, threads, api)
+    return SlackSink(receiver, config, token, threads)
 
 
 def render(message: Message, accounts: Sequence[str], groups: Sequence[str]) -> Mapping[str, Any]:
