@@ -9,6 +9,7 @@ from pipecd.client import Client
 from pipecd.controlplane.records.chains import chain_id
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest
 from pipecd.schema.agent.deployments_pb2 import CreateDeploymentRequest, ReportDeploymentCompletedRequest
+from pipecd.schema.model.chain_pb2 import ChainFailurePolicy
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
 from tests.actors import TESTER
@@ -29,7 +30,9 @@ async def test_a_chain_and_a_trace_show_their_deployments(user: BrowserUser, w: 
     first = build_deployment(w, ids["shop"], "shop", at=now)
     first.deployment_trace_commit_hash = COMMIT
     matchers = [Matcher(name="api"), Matcher(name="web")]
-    request = CreateDeploymentChainRequest(first_deployment=first, matchers=matchers)
+    request = CreateDeploymentChainRequest(
+        first_deployment=first, matchers=matchers, on_failure=ChainFailurePolicy.CHAIN_FAILURE_CANCEL
+    )
     await agent.call(agent.piped.CreateDeploymentChain, request)
     chain, api = chain_id(first), build_deployment(w, ids["api"], "api", at=now)
     api.deployment_chain_id, api.deployment_chain_block_index = chain, 1
@@ -49,6 +52,7 @@ async def test_a_chain_and_a_trace_show_their_deployments(user: BrowserUser, w: 
     await expect(blocks).to_have_count(3)
     await expect(blocks.nth(1)).to_contain_text("waits for block 0 of the deployment chain: shop (pending")
     await expect(blocks.nth(2)).to_contain_text("No deployment yet")
+    await expect(page.get_by_text("Running deployments of its block are cancelled")).to_be_visible()
     report = ReportDeploymentCompletedRequest(
         deployment_id=first.id, status=DeploymentStatus.DEPLOYMENT_CANCELLED, completed_at=now
     )

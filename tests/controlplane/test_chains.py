@@ -1,21 +1,34 @@
 """Deployment chains: created once with all commands, and ended by whatever does not succeed."""
 
+import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipecd.controlplane.jobs import update_chains
-from pipecd.controlplane.records import chains
+from pipecd.controlplane.records import chain_cancels, chains
 from pipecd.controlplane.store import Store, lists
+from pipecd.model.status import DeploymentStatus as DeploymentState
 from pipecd.schema.agent import chains_pb2, commands_pb2, deployments_pb2
-from pipecd.schema.model.chain_pb2 import ChainBlockStatus, ChainStatus, DeploymentChain
+from pipecd.schema.model.chain_pb2 import (
+    ChainApplicationRef,
+    ChainBlock,
+    ChainBlockStatus,
+    ChainDeploymentRef,
+    ChainNode,
+    ChainStatus,
+    DeploymentChain,
+)
+from pipecd.schema.model.chain_pb2 import ChainFailurePolicy as Policy
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import PROJECT, ControlPlane
 from tests.controlplane.test_agents import Agent, agent, application, completion_report, deployment, plane
+from tests.piped.test_order import at, pending_deployment
 
 __all__ = ["agent", "plane"]
 
@@ -251,3 +264,140 @@ async def test_a_chain_has_a_limit(
     await application(plane, agent, "second")
     request = chain_request(deployment(agent, first, "d0"), Matcher(kind="TERRAFORM"))
     assert await agent.code("CreateDeploymentChain", request) == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("policy", [Policy.CHAIN_FAILURE_FINISH, Policy.CHAIN_FAILURE_CANCEL])
+async def test_a_failure_cancels_the_deployments_of_its_block_if_configured(
+    plane: ControlPlane, agent: Agent, policy: Policy.ValueType
+) -> None:
+    """Once, and only those that run."""
+    ids = [await application(plane, agent, name) for name in ("failing", "running", "ended", "last")]
+    request = chain_request(deployment(agent, ids[0], "d0"), Matcher(kind="TERRAFORM"), Matcher(name="last"))
+    request.on_failure = policy
+    await agent.call("CreateDeploymentChain", request)
+    chain = Chain(plane, agent, [ids[0], ids[0]])
+    for id, app in zip(("failing", "running", "ended", "pending"), ids, strict=True):
+        chain.applications[1] = app
+        created = deployments_pb2.CreateDeploymentRequest(deployment=chain.deployment(1, id))
+        await agent.call("CreateDeployment", created)
+    await chain.complete("d0", Node.DEPLOYMENT_SUCCESS)
+    await chain.complete("ended", Node.DEPLOYMENT_SUCCESS)
+    report = deployments_pb2.ReportDeploymentPlannedRequest(deployment_id="running")
+    await agent.call("ReportDeploymentPlanned", report)
+    await chain.updated()
+    assert not [each for each in await chain.commands() if each.type == Command.CANCEL_DEPLOYMENT]
+    await chain.complete("failing", Node.DEPLOYMENT_FAILURE)
+    for _ in range(2):
+        assert (await chain.updated()).status == ChainStatus.DEPLOYMENT_CHAIN_RUNNING
+    cancels = [each for each in await chain.commands() if each.type == Command.CANCEL_DEPLOYMENT]
+    if policy == Policy.CHAIN_FAILURE_FINISH:
+        assert not cancels
+    else:
+        (cancel,) = cancels
+        assert (cancel.deployment_id, cancel.commander) == ("running", "the deployment chain")
+        assert cancel.cancel_deployment.comment == "failing in block 1 did not succeed"
+    pending = await chain.plannable(1)
+    assert pending.cancel_reason == "another deployment of block 1 of the deployment chain did not succeed"
+    assert (await chain.plannable(2)).cancel_reason == "block 1 of the deployment chain failed"
+
+
+Queued = tuple[str, int]
+DEADLOCKS: dict[str, tuple[dict[str, list[str]], dict[str, list[Queued]], str]] = {
+    # Chain → applications of its blocks; application → chain and commit of deployments; what is cancelled.
+    "in the same order": ({"1": ["x", "y"], "2": ["x", "y"]}, {"x": [("1", 1), ("2", 2)]}, ""),
+    "in opposite order, but each is first where it begins": (
+        {"1": ["x", "y"], "2": ["y", "x"]},
+        {"x": [("1", 1), ("2", 2)], "y": [("2", 1), ("1", 2)]},
+        "",
+    ),
+    "of one commit, where the agent lets the other go first": (
+        {"1": ["x", "y"], "2": ["y", "x"]},
+        {"x": [("2", 1), ("1", 1)], "y": [("1", 1), ("2", 1)]},
+        "",
+    ),
+    "each is behind the other where it begins": (
+        {"1": ["x", "y"], "2": ["y", "x"]},
+        {"x": [("2", 1), ("1", 2)], "y": [("1", 1), ("2", 2)]},
+        "2/x",
+    ),
+    "three chains": (
+        {"1": ["x", "y"], "2": ["y", "z"], "3": ["z", "x"]},
+        {"x": [("3", 1), ("1", 2)], "y": [("1", 1), ("2", 2)], "z": [("2", 1), ("3", 2)]},
+        "3/x",
+    ),
+    "another deployment between them": (
+        {"1": ["x", "y"], "2": ["y", "x"], "3": ["x"]},
+        {"x": [("2", 1), ("3", 2), ("1", 3)], "y": [("1", 1), ("2", 2)]},
+        "2/x",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DEADLOCKS.values(), ids=DEADLOCKS.keys())
+def test_chains_that_wait_for_each_other_lose_a_deployment_of_the_newest(
+    case: tuple[dict[str, list[str]], dict[str, list[Queued]], str],
+) -> None:
+    blocks, queues, expected = case
+    records = [
+        DeploymentChain(
+            id=chain,
+            created_at=int(chain),
+            blocks=[
+                ChainBlock(
+                    nodes=[
+                        ChainNode(
+                            application_ref=ChainApplicationRef(application_id=app, application_name=app),
+                            deployment_ref=ChainDeploymentRef(deployment_id=f"{chain}/{app}"),
+                        )
+                    ]
+                )
+                for app in apps
+            ],
+        )
+        for chain, apps in blocks.items()
+    ]
+    queued = [
+        replace(
+            at(f"c{committed}", pending_deployment(f"{chain}/{app}", committed, 1)),
+            application_id=app,
+            chain_id=chain,
+            chain_block=blocks[chain].index(app),
+        )
+        for app, queue in queues.items()
+        for chain, committed in queue
+    ]
+    found = chain_cancels.find_deadlock(records, queued)
+    assert list(found) == ([expected] if expected else [])
+    if expected:
+        assert re.fullmatch(
+            r"the deployment chains of x( and [yz])+ wait for each other, and this is the newest",
+            found[expected],
+        )
+        ended = [
+            replace(each, status=DeploymentState.CANCELLED) if each.id == expected else each
+            for each in queued
+        ]
+        assert not chain_cancels.find_deadlock(records, ended)
+
+
+async def test_a_deadlock_is_ended_by_a_command(plane: ControlPlane, agent: Agent) -> None:
+    x, y = [await application(plane, agent, name) for name in ("xx", "yy")]
+
+    def of_commit(record: Deployment, committed: int) -> Deployment:
+        record.trigger.commit.hash, record.trigger.commit.created_at = f"c{committed}", committed
+        return record
+
+    for first, second, name in ((x, y, "yy"), (y, x, "xx")):
+        head = of_commit(deployment(agent, first, f"0{name}"), 2)
+        await agent.call("CreateDeploymentChain", chain_request(head, Matcher(name=name)))
+        chain = chains.chain_id(Deployment(id=f"0{name}", project_id=PROJECT))
+        later = of_commit(deployment(agent, second, f"1{name}"), 1)
+        later.deployment_chain_id, later.deployment_chain_block_index = chain, 1
+        await agent.call("CreateDeployment", deployments_pb2.CreateDeploymentRequest(deployment=later))
+    await update_chains.run(plane.server.services, TESTER)
+    listed = await agent.call("ListUnhandledCommands", commands_pb2.ListUnhandledCommandsRequest())
+    (cancel,) = [command for command in listed.commands if command.type == Command.CANCEL_DEPLOYMENT]
+    assert cancel.deployment_id in ("1xx", "1yy")
+    assert cancel.cancel_deployment.comment.startswith(
+        "the deployment chains of xx and yy wait for each other"
+    )

@@ -107,7 +107,7 @@ class MemoryAgent:
         return self.rollout.deployment
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+    async def running(self) -> AsyncIterator[asyncio.Task[bool]]:
         """Runs the deployment and sends its logs while the block runs."""
         logs = asyncio.create_task(self.services.stage_services.logs.run(), name="logs")
         task = asyncio.create_task(self.rollout.run(), name="rollout")

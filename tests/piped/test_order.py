@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from pipecd.model.deployment import Deployment
+from pipecd.model.queue import next_deployment
 from pipecd.model.status import DeploymentStatus
-from pipecd.piped.deploy.workers import next_deployment
 from pipecd.piped.trigger.discovery import matches_selector, wire_path
 from tests.model.samples import deployment
 
@@ -18,6 +18,11 @@ def pending_deployment(
     commit = replace(sample.trigger.commit, created_at=committed_at)
     trigger = replace(sample.trigger, commit=commit, timestamp=triggered_at)
     return replace(sample, id=name, trigger=trigger, status=status)
+
+
+def at(commit: str, deployment: Deployment) -> Deployment:
+    changed = replace(deployment.trigger.commit, hash=commit)
+    return replace(deployment, trigger=replace(deployment.trigger, commit=changed))
 
 
 ORDERS = {
@@ -34,6 +39,14 @@ ORDERS = {
         ],
         "earlier",
     ),
+    "another one of the same commit, if it waits for its chain": (
+        [pending_deployment("passed", 1, 1), pending_deployment("next", 1, 2)],
+        "next",
+    ),
+    "none of a newer commit, if it waits for its chain": (
+        [pending_deployment("passed", 1, 1), at("newer", pending_deployment("new", 2, 2))],
+        "passed",
+    ),
     "nothing": ([], None),
 }
 
@@ -42,7 +55,7 @@ ORDERS = {
 def test_next_deployment_is(case: tuple[list[Deployment], str | None]) -> None:
     waiting, expected = case
     foreign = replace(pending_deployment("foreign", 0, 0), application_id="other")
-    chosen = next_deployment("a", [foreign, *waiting])
+    chosen = next_deployment("a", [foreign, *waiting], {"passed"})
     assert (chosen.id if chosen else None) == expected
 
 

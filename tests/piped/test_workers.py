@@ -107,6 +107,29 @@ async def test_a_deployment_that_is_not_accessible_is_left_to_the_next_listing(
     assert not agent.view.deployments
 
 
+async def test_a_deployment_that_waits_for_its_chain_lets_others_of_its_commit_go_first(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    """Two chains with the same applications in opposite order do not wait for each other."""
+    planned: list[str] = []
+
+    async def plan(deployment: Deployment, application: Application) -> Finish | None:
+        if deployment.id == "waits" and "next" not in planned:
+            return None
+        planned.append(deployment.id)
+        return Finish(status=DeploymentStatus.SUCCESS, reason="planned")
+
+    agent = memory_agent(tmp_path, clock, FILE, planned=False, plan=plan, id="waits")
+    async with working(agent):
+        await clock.advance(30)
+        assert not planned
+        agent.view.add_deployment(replace(agent.deployment, id="xnext", application_id="other"))
+        agent.view.add_deployment(replace(agent.deployment, id="next"))
+        await clock.advance(30)
+    assert planned == ["xnext", "next", "waits"]
+    assert len(agent.planner.at) < 30
+
+
 async def test_without_the_lease_all_workers_stop_and_with_it_they_start_again(
     tmp_path: Path, clock: VirtualClock
 ) -> None:

@@ -1,6 +1,6 @@
 // Names and tones shown for the schema's enum values.
 
-import { ChainBlockStatus, ChainStatus } from "./schema/model/chain_pb";
+import { ChainBlockStatus, ChainFailurePolicy, ChainStatus } from "./schema/model/chain_pb";
 import { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { type Deployment, DeploymentStatus } from "./schema/model/deployment_pb";
 import { EventStatus } from "./schema/model/event_pb";
@@ -99,6 +99,10 @@ export const deploymentStatusDisplay = (status: DeploymentStatus): StatusDisplay
   DEPLOYMENT_STATUSES[status] ?? UNKNOWN;
 const stageStatusDisplay = (status: StageStatus): StatusDisplay => STAGE_STATUSES[status] ?? UNKNOWN;
 export const chainStatusDisplay = (status: ChainStatus): StatusDisplay => CHAIN_STATUSES[status] ?? UNKNOWN;
+export const chainFailureText = (policy: ChainFailurePolicy): string =>
+  policy === ChainFailurePolicy.CHAIN_FAILURE_CANCEL
+    ? "Running deployments of its block are cancelled; later blocks do not begin"
+    : "Running deployments of its block finish; later blocks do not begin";
 export const chainBlockStatusDisplay = (status: ChainBlockStatus): StatusDisplay =>
   CHAIN_BLOCK_STATUSES[status] ?? UNKNOWN;
 export const connectionStatusDisplay = (status: Piped_ConnectionStatus): StatusDisplay =>

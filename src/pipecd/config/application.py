@@ -7,7 +7,7 @@ Called by the agent for each commit it checks. A platform adds its own fields wi
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
@@ -126,6 +126,10 @@ class ChainMatcher(StrictModel):
 class Chain(StrictModel):
     applications: Sequence[ChainMatcher] = Field(min_length=1)
     """The applications to deploy next, in this order. Each entry may match several."""
+    on_failure: Literal["finish", "cancel"] = "finish"
+    """What happens to the running deployments of a block when another one of the block does not succeed: they
+    `finish`, or they are cancelled and rolled back (`cancel`). Later blocks do not begin. Not in PipeCD.
+    """
 
 
 class PostSync(StrictModel):

@@ -192,7 +192,8 @@ def _first_failed(stages: Sequence[Stage]) -> Stage | None:
 
 def _unplanned_step(stop: Stop | None) -> Plan | Finish:
     if stop and stop.kind is StopKind.CANCELLED:
-        return Finish(status=DeploymentStatus.CANCELLED, reason=f"{_cancelled(stop)} before it was planned")
+        reason = _with_comment(f"{_cancelled(stop)} before it was planned", stop)
+        return Finish(status=DeploymentStatus.CANCELLED, reason=reason)
     return Plan()
 
 
@@ -202,7 +203,8 @@ def _stop_step(forward: Sequence[Stage], next_stage: Stage, stop: Stop) -> Halt 
     if stop.kind is StopKind.TIMED_OUT:
         return Halt(stage=next_stage, status=StageStatus.FAILURE, reason="The deployment timed out")
     if none_started and not stop.rollback:
-        return Finish(status=DeploymentStatus.CANCELLED, reason=f"{_cancelled(stop)} before any stage ran")
+        reason = _with_comment(f"{_cancelled(stop)} before any stage ran", stop)
+        return Finish(status=DeploymentStatus.CANCELLED, reason=reason)
     decision = None
     if stop.rejected_stage == next_stage.id:
         decision = Decision(by=stop.requested_by, verdict=Verdict.REJECTED, comment=stop.comment)

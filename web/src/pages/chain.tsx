@@ -14,7 +14,7 @@ import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
-import { chainStatusDisplay } from "../display-names";
+import { chainFailureText, chainStatusDisplay } from "../display-names";
 import { chainQuery } from "../queries";
 
 const PARENT = { text: "Chains", to: "/chains" };
@@ -51,6 +51,7 @@ export function ChainPage() {
         <DetailList
           items={[
             ["Created", <RelativeTime key="created" at={chain.createdAt} />],
+            ["If a deployment fails", chainFailureText(chain.onFailure)],
             ["Duration", <Duration key="duration" from={chain.createdAt} until={chain.completedAt} />],
             ["ID", <CopyText key="id" text={chain.id} label="ID" />],
           ]}

@@ -1,38 +1,68 @@
-"""Copies the status of each deployment to the deployment chain it belongs to.
+"""Copies the status of each deployment to the deployment chain it belongs to, and cancels what chains cancel.
 
 Runs when a deployment or a command changes; its interval is the safety net. It writes nothing that
 it could not derive again, so a run that was killed is completed by the next one.
 """
 
-from pipecd.controlplane.records import chains
+from collections.abc import Sequence
+
+from pipecd.controlplane.records import chain_cancels, chains
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.model.actor import Actor
+from pipecd.model.deployment import Deployment
 from pipecd.schema.model.chain_pb2 import DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
-from pipecd.schema.model.deployment_pb2 import Deployment
+from pipecd.schema.model.deployment_pb2 import Deployment as WireDeployment
+from pipecd.wire import deployment_from
 
 
 async def run(services: Services, by: Actor) -> None:
-    for chain in await lists.unfinished_chains(services.store):
-        deployments = await _load_deployments(services, chain)
-        commands = await _load_commands(services, chain)
-        before = DeploymentChain()
-        before.CopyFrom(chain)
-        chains.update_statuses(chain, deployments, commands, chain.updated_at)
-        if chain != before:
-            now = services.now()
-            await services.store.update(
-                DeploymentChain,
-                chain.id,
-                lambda record, d=deployments, c=commands, n=now: chains.update_statuses(record, d, c, n),  # type: ignore[misc]
-                by=by,
-            )
+    unfinished = await lists.unfinished_chains(services.store)
+    deployments: dict[str, Deployment] = {}
+    cancelled: dict[str, str] = {}
+    for chain in unfinished:
+        members = await _load_deployments(services, chain)
+        await _update(services, chain, members, by)
+        deployments |= {member.id: deployment_from(member) for member in members}
+        cancelled |= chain_cancels.find_cancelled_siblings(chain)
+    cancelled |= chain_cancels.find_deadlock(unfinished, deployments.values())
+    now = services.now()
+    cancels = [
+        chain_cancels.build_cancel(deployments[each], reason, now) for each, reason in cancelled.items()
+    ]
+    await _send(services, cancels, by)
 
 
-async def _load_deployments(services: Services, chain: DeploymentChain) -> list[Deployment]:
+async def _update(
+    services: Services, chain: DeploymentChain, deployments: Sequence[WireDeployment], by: Actor
+) -> None:
+    """Update the record and `chain`."""
+    commands = await _load_commands(services, chain)
+    before = DeploymentChain()
+    before.CopyFrom(chain)
+    chains.update_statuses(chain, deployments, commands, chain.updated_at)
+    if chain != before:
+        now = services.now()
+        await services.store.update(
+            DeploymentChain,
+            chain.id,
+            lambda record: chains.update_statuses(record, deployments, commands, now),
+            by=by,
+        )
+
+
+async def _send(services: Services, commands: Sequence[Command], by: Actor) -> None:
+    """Store the commands that were not stored by an earlier run."""
+    known = {each.id for each in await lists.by_ids(services.store, Command, [each.id for each in commands])}
+    for command in commands:
+        if command.id not in known:
+            await services.store.create(command, by=by)
+
+
+async def _load_deployments(services: Services, chain: DeploymentChain) -> list[WireDeployment]:
     ids = [node.deployment_ref.deployment_id for block in chain.blocks for node in block.nodes]
-    return await lists.by_ids(services.store, Deployment, filter(None, ids))
+    return await lists.by_ids(services.store, WireDeployment, filter(None, ids))
 
 
 async def _load_commands(services: Services, chain: DeploymentChain) -> dict[str, Command]:

@@ -35,14 +35,14 @@ MAX_NODES = 1_000
 #: Applications that the sentence about a waiting block names.
 _MAX_DESCRIBED = 3
 #: Must never change: another version of the control plane must derive the same ids.
-_NAMESPACE = uuid.UUID("0d6d6a52-54a6-5d36-8f3e-0c1f7b8e3a90")
+NAMESPACE = uuid.UUID("0d6d6a52-54a6-5d36-8f3e-0c1f7b8e3a90")
 
 _FINAL = (
     ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS,
     ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
     ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED,
 )
-_ENDED_EARLY = (
+ENDED_EARLY = (
     ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
     ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED,
 )
@@ -116,12 +116,12 @@ def _describe(matcher: Matcher) -> str:
 
 def chain_id(first: Deployment) -> str:
     """The id of the chain whose first deployment is `first`."""
-    return str(uuid.uuid5(_NAMESPACE, f"chain/{first.project_id}/{first.id}"))
+    return str(uuid.uuid5(NAMESPACE, f"chain/{first.project_id}/{first.id}"))
 
 
 def command_id(chain: str, block: int, application_id: str) -> str:
     """The id of the command that asks for the deployment of `application_id` in `block`."""
-    return str(uuid.uuid5(_NAMESPACE, f"command/{chain}/{block}/{application_id}"))
+    return str(uuid.uuid5(NAMESPACE, f"command/{chain}/{block}/{application_id}"))
 
 
 def build_node(application: Application) -> ChainNode:
@@ -135,12 +135,15 @@ def check_plannable(chain: DeploymentChain, index: int) -> InChainDeploymentPlan
     if index >= len(chain.blocks):
         raise Refused(f"chain {chain.id} has no block {index}")
     for number, block in enumerate(chain.blocks[:index]):
-        if block.status in _ENDED_EARLY:
+        if block.status in ENDED_EARLY:
             failed = block.status == ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE
             word = "failed" if failed else "was cancelled"
             return InChainDeploymentPlannableResponse(
                 cancel=True, cancel_reason=f"block {number} of the deployment chain {word}"
             )
+    if chain.blocks[index].status in ENDED_EARLY:
+        reason = f"another deployment of block {index} of the deployment chain did not succeed"
+        return InChainDeploymentPlannableResponse(cancel=True, cancel_reason=reason)
     if chain.blocks[index].status in _FINAL:
         return InChainDeploymentPlannableResponse(
             cancel=True, cancel_reason=f"block {index} of the deployment chain has already finished"
@@ -194,7 +197,7 @@ def update_statuses(
         if failed and block.status not in _FINAL:
             block.status = ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED
             block.completed_at = now
-        if block.status in _ENDED_EARLY:
+        if block.status in ENDED_EARLY:
             failed = True
             for node in block.nodes:
                 if not node.HasField("deployment_ref"):

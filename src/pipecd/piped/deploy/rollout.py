@@ -78,9 +78,17 @@ class RolloutServices:
 
 
 class Rollout:
-    def __init__(self, deployment: Deployment, services: RolloutServices) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        services: RolloutServices,
+        another_may_go_first: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`another_may_go_first`: whether another deployment is run if this one waits for its chain."""
         self.deployment = deployment
         self._services = services
+        self._another_may_go_first = another_may_go_first
+        self._passed = False
         self._wake = Wake()
         self._exit_stack = AsyncExitStack()
         self._stage_run: tuple[str, StageRun] | None = None
@@ -90,8 +98,11 @@ class Rollout:
         #: Id of the stage that this rollout started and has not called yet.
         self._started_stage = ""
 
-    async def run(self) -> None:
-        """Returns when the deployment is completed, or no longer belongs to this agent."""
+    async def run(self) -> bool:
+        """Returns when the deployment is completed, or no longer belongs to this agent: False.
+
+        True if another deployment goes first, because this one waits for its turn in a chain.
+        """
         for stage in self.deployment.stages:
             # An earlier process may have been killed between ending a stage and completing its log.
             if stage.status.final:
@@ -102,6 +113,7 @@ class Rollout:
                     pass
             finally:
                 await self._close_stage_run()
+        return self._passed
 
     async def _step(self) -> bool:
         """Takes one step; returns whether more may follow."""
@@ -124,6 +136,7 @@ class Rollout:
                 return False
             case Plan():
                 await self._plan()
+                return not self._passed
             case Run(stage=stage):
                 await self._call(stage)
             case step:
@@ -150,6 +163,7 @@ class Rollout:
         match planned:
             case None:
                 await self._wait(self._services.settings.chain_poll_interval)
+                self._passed = self._stop() is None and self._another_may_go_first()
             case Finish() as finish:
                 await self._record(apply_step(deployment, finish, self._now()))
             case _:

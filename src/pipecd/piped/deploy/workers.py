@@ -5,19 +5,29 @@ once and nothing is reported; regaining the lease starts them again.
 """
 
 import asyncio
-from collections.abc import Iterable
+from enum import Enum
 from functools import partial
 
 import structlog
 
 from pipecd.errors import NotFound, PermissionDenied, PipecdError
 from pipecd.model.deployment import Deployment
+from pipecd.model.queue import next_deployment
 from pipecd.piped.deploy.rollout import Rollout, RolloutServices
 from pipecd.piped.loop import Wake
 from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.retry import Backoff
 
 log = structlog.get_logger()
+
+
+class RunResult(Enum):
+    #: The deployment ended, or no longer belongs to this agent.
+    ENDED = "ended"
+    #: It waits for its turn in a chain, and another deployment may go first.
+    WAITING = "waiting"
+    #: By an error; it must be run again.
+    INTERRUPTED = "interrupted"
 
 
 class Workers:
@@ -67,9 +77,18 @@ class Workers:
         view, clock = self._services.view, self._services.clock
         policy = self._services.settings.worker_retry
         backoff = Backoff(policy)
-        while listed := next_deployment(application_id, view.deployments.values()):
+        #: Of those of one commit, which have been tried and wait for their turn in a chain.
+        passed: set[str] = set()
+        while listed := next_deployment(application_id, view.deployments.values(), passed):
+            if listed.id in passed:
+                passed = set()
             started = clock.monotonic()
-            if await self._run(listed):
+            rollout_result = await self._run(listed)
+            if rollout_result is RunResult.WAITING:
+                passed.add(listed.id)
+                continue
+            passed = set()
+            if rollout_result is RunResult.ENDED:
                 backoff.reset()
                 view.mark_finished(listed.id)
                 view.request_refresh()
@@ -79,43 +98,25 @@ class Workers:
                 backoff.reset()
             await clock.sleep(backoff.next_delay())
 
-    async def _run(self, listed: Deployment) -> bool:
-        """Runs the deployment. Returns False if it was interrupted by an error and must be run again."""
+    async def _run(self, listed: Deployment) -> RunResult:
+        def another_may_go_first() -> bool:
+            deployments = self._services.view.deployments.values()
+            following = next_deployment(listed.application_id, deployments, {listed.id})
+            return following is not None and following.id != listed.id
+
         try:
-            await Rollout(await self._services.reporter.get_deployment(listed.id), self._services).run()
+            deployment = await self._services.reporter.get_deployment(listed.id)
+            waiting = await Rollout(deployment, self._services, another_may_go_first).run()
         except (NotFound, PermissionDenied) as error:
             log.error("deployment_not_accessible", deployment=listed.id, error=str(error))
         except PipecdError as error:
             log.error("deployment_paused", deployment=listed.id, error=str(error))
-            return False
+            return RunResult.INTERRUPTED
         except Exception:
             INTERNAL_ERRORS.labels(loop="worker").inc()
             log.exception("unhandled_error", deployment=listed.id)
-            return False
-        return True
-
-
-def next_deployment(application_id: str, deployments: Iterable[Deployment]) -> Deployment | None:
-    """The deployment to run next: an active one, then the oldest commit, then the earliest trigger.
-
-    Within a deployment chain, the order of the blocks counts: a later one waits for the earlier ones.
-    """
-    own = [deployment for deployment in deployments if deployment.application_id == application_id]
-    candidates = [deployment for deployment in own if not any(_precedes(other, deployment) for other in own)]
-    return min(
-        candidates,
-        key=lambda deployment: (
-            not deployment.status.active,
-            deployment.trigger.commit.created_at,
-            deployment.trigger.timestamp,
-            deployment.id,
-        ),
-        default=None,
-    )
-
-
-def _precedes(first: Deployment, second: Deployment) -> bool:
-    """Whether `second` waits for `first` in the same deployment chain."""
-    return (
-        bool(first.chain_id) and first.chain_id == second.chain_id and first.chain_block < second.chain_block
-    )
+            return RunResult.INTERRUPTED
+        else:
+            if waiting:
+                return RunResult.WAITING
+        return RunResult.ENDED

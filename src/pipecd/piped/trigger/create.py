@@ -20,9 +20,14 @@ from pipecd.piped.source.heads import AppFile, Head
 from pipecd.piped.source.weblinks import commit_url
 from pipecd.piped.trigger.deployment_id import id_of_command, id_of_commit
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest
+from pipecd.schema.model.chain_pb2 import ChainFailurePolicy
 
 #: Shared metadata of a deployment that rolls back: the id of the earlier deployment, for display.
 ROLLBACK_TARGET = "pipecd/rollback-target"
+_ON_FAILURE = {
+    "finish": ChainFailurePolicy.CHAIN_FAILURE_FINISH,
+    "cancel": ChainFailurePolicy.CHAIN_FAILURE_CANCEL,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,7 @@ def _chain(chain: Chain) -> CreateDeploymentChainRequest:
         )
         for matcher in chain.applications
     ]
-    return CreateDeploymentChainRequest(matchers=matchers)
+    return CreateDeploymentChainRequest(matchers=matchers, on_failure=_ON_FAILURE[chain.on_failure])
 
 
 def _is_latest(deployment: Deployment, application: Application) -> bool:

@@ -35,7 +35,13 @@ async def create_chain(
     later_blocks = chains.match_blocks(request.matchers, enabled)
     now = services.now()
     chain_id = chains.chain_id(first)
-    chain = DeploymentChain(id=chain_id, project_id=agent.project_id, created_at=now, updated_at=now)
+    chain = DeploymentChain(
+        id=chain_id,
+        project_id=agent.project_id,
+        on_failure=request.on_failure,
+        created_at=now,
+        updated_at=now,
+    )
     chain.blocks.append(ChainBlock(nodes=[chains.build_node(application)]))
     chain.blocks.extend(
         ChainBlock(nodes=[chains.build_node(member) for member in block]) for block in later_blocks
