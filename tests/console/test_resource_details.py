@@ -27,6 +27,7 @@ from pipecd.schema.pipecd.v1.details_pb2 import (
     ResourceRequest,
 )
 from pipecd.wire import snapshot_to
+from tests.actors import TESTER
 from tests.console.browser import BrowserUser, open_console
 from tests.console.seeds import report_repository
 from tests.controlplane.server_fixture import PROJECT
@@ -208,7 +209,7 @@ async def test_a_viewer_gets_a_sentence_instead_of_a_log(
 ) -> None:
     scripted = ScriptedAgent(agent)
     session = Session(project_id=PROJECT, username="guest", roles=(VIEWER,))
-    token = w.plane.server.services.sessions.issue(session)
+    token = await w.plane.server.services.sessions.start(session, by=TESTER)
     async with scripted.connected(), open_console(browser, w.plane.url) as guest:
         await guest.page.context.add_cookies([{"name": "token", "value": token, "url": w.plane.url}])
         await guest.go(f"/applications/{shop}")

@@ -186,7 +186,7 @@ def required_right(method: Method) -> tuple[Resource, Action] | None:
 async def test_every_call_requires_its_right(plane: ControlPlane, channel: aio.Channel, role: str) -> None:
     """Invariant 14 for users: every method, every built-in role."""
     session = Session(project_id=PROJECT, username="user", roles=(role,))
-    cookie = "token=" + plane.server.services.sessions.issue(session)
+    cookie = "token=" + await plane.server.services.sessions.start(session, by=TESTER)
     for path, method in methods((WEB, CONSOLE)).items():
         if method.streams or not (right := required_right(method)):
             continue
@@ -204,7 +204,7 @@ async def test_every_call_requires_its_right(plane: ControlPlane, channel: aio.C
 
 async def test_a_deleted_role_grants_nothing(plane: ControlPlane, channel: aio.Channel) -> None:
     session = Session(project_id=PROJECT, username="user", roles=("Deleted",))
-    cookie = "token=" + plane.server.services.sessions.issue(session)
+    cookie = "token=" + await plane.server.services.sessions.start(session, by=TESTER)
     with pytest.raises(aio.AioRpcError) as rejected:
         path = "/pipecd.v1.ConsoleService/PageApplications"
         await channel.unary_unary(path)(b"", metadata=(("cookie", cookie),), timeout=60)  # type: ignore[arg-type]
@@ -234,7 +234,7 @@ async def test_no_call_reaches_another_project(plane: ControlPlane, channel: aio
     piped_id, key = await plane.register_piped()
     api_key = (await plane.console.call("GenerateAPIKey", name="w", role=APIKey.READ_WRITE)).key
     session = Session(project_id=PROJECT, username="user", roles=(ADMIN,))
-    cookie = "token=" + plane.server.services.sessions.issue(session)
+    cookie = "token=" + await plane.server.services.sessions.start(session, by=TESTER)
     answered = 0
     for path, method in methods().items():
         if method.streams or path.startswith("/pipe."):
@@ -287,7 +287,7 @@ async def test_groups_of_roles_are_user_groups(plane: ControlPlane, channel: aio
     session = Session(project_id="stored", username="user", roles=(ADMIN,))
     console = Console(plane.url)
     async with console.http:
-        console.http.headers["cookie"] = "token=" + services.sessions.issue(session)
+        console.http.headers["cookie"] = "token=" + await services.sessions.start(session, by=TESTER)
 
         async def groups() -> list[tuple[str, str]]:
             project = (await console.call("GetProject")).project

@@ -19,7 +19,7 @@ from pipecd.controlplane.jobs import JOBS
 from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey
 from pipecd.controlplane.rpc.table import methods
 from pipecd.controlplane.services import Services
-from pipecd.controlplane.store import tables
+from pipecd.controlplane.store import sessions, tables
 from pipecd.model.access import ADMIN, VIEWER
 from pipecd.model.audit_sentence import SENTENCES
 from pipecd.schema.model import piped_pb2
@@ -108,7 +108,7 @@ async def open_team(plane: ControlPlane, channel: aio.Channel) -> Team:
             name="ci",
             project_id=TEAM,
             key_hash=hash_key(api_key),
-            role=APIKey.READ_WRITE,
+            role=APIKey.ADMIN,
             # The time of its last use is not stored again during the test.
             last_used_at=services.now() + 10_000,
         ),
@@ -116,6 +116,8 @@ async def open_team(plane: ControlPlane, channel: aio.Channel) -> Team:
     for record in [*records(), *callers]:
         await services.store.create(record, by=TESTER)
     session = Session(project_id=TEAM, username="ann", roles=(ADMIN,))
+    for index in range(3):
+        await add_session(services, f"ann-{index}")
     return Team(
         plane,
         channel,
@@ -123,9 +125,19 @@ async def open_team(plane: ControlPlane, channel: aio.Channel) -> Team:
         {
             PipedKey: ("authorization", f"PIPED-TOKEN {TEAM},home,{piped_key}"),
             ApiKey: ("authorization", f"API-KEY {api_key}"),
-            Session: ("cookie", f"{COOKIE}={services.sessions.issue(session)}"),
+            Session: ("cookie", f"{COOKIE}={await services.sessions.start(session, by=TESTER)}"),
         },
     )
+
+
+async def add_session(services: Services, id: str) -> None:
+    """A session of the user with a known id."""
+    claims = json.dumps({"roles": [ADMIN], "groups": [], "credential": ""})
+    now = services.now()
+    row = {"id": id, "project_id": TEAM, "username": "ann", "source": "PASSWORD", "claims": claims}
+    row |= {"started_at": now, "last_seen_at": now, "expires_at": now + 1000}
+    row |= {"address": "", "last_address": "", "user_agent": ""}
+    await sessions.create(services.store, row, {}, max_sessions=100, now=now, by=TESTER)
 
 
 @pytest.fixture
@@ -302,9 +314,10 @@ async def test_the_log_is_read_and_verified_by_administrators(team: Team) -> Non
                 continue
             with pytest.raises(aio.AioRpcError, match="needs the role ADMIN"):
                 await team.call(METHODS[f"ProgramService/{name}"], {})
+    viewer = Session(project_id=TEAM, username="vic", roles=(VIEWER,))
     team.credentials[Session] = (
         "cookie",
-        f"{COOKIE}={services.sessions.issue(Session(project_id=TEAM, username='vic', roles=(VIEWER,)))}",
+        f"{COOKIE}={await services.sessions.start(viewer, by=TESTER)}",
     )
     with pytest.raises(aio.AioRpcError, match="AUDIT_LOG"):
         await team.call(METHODS["ConsoleService/ListAudit"], {})
@@ -330,7 +343,8 @@ async def has(load: Callable[[], Awaitable[Sequence[Any]]], count: int) -> bool:
 
 async def test_refused_calls_and_sign_ins_leave_one_row_for_each_caller_and_reason(team: Team) -> None:
     services = team.services
-    viewer = services.sessions.issue(Session(project_id=TEAM, username="vic", roles=(VIEWER,)))
+    session = Session(project_id=TEAM, username="vic", roles=(VIEWER,))
+    viewer = await services.sessions.start(session, by=TESTER)
     secret = team.credentials[ApiKey][1].rpartition(".")[2]
     team.credentials[Session] = ("cookie", f"{COOKIE}={viewer}")
     team.credentials[ApiKey] = ("authorization", f"API-KEY {team.key_id}.wrong")

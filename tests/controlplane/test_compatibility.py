@@ -104,7 +104,7 @@ async def test_every_built_in_role_sees_deployment_chains(plane: ControlPlane, r
     session = Session(project_id=PROJECT, username="user", roles=(role,))
     console = Console(plane.url)
     async with console.http:
-        console.http.cookies.set("token", services.sessions.issue(session))
+        console.http.cookies.set("token", await services.sessions.start(session, by=TESTER))
         listed = await console.call("ListDeploymentChains")
         assert [chain.id for chain in listed.deployment_chains] == ["c"]
         got = await console.call("GetDeploymentChain", deployment_chain_id="c")

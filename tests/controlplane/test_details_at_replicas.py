@@ -67,7 +67,7 @@ async def replicas(empty_postgres_url: str, tmp_path: Path) -> AsyncIterator[Rep
         await store.create(Project(id=TEAM), by=TESTER)
         first.console.http.cookies.clear()
         session = Session(project_id=TEAM, username="user", roles=(ADMIN,))
-        first.console.http.cookies.set("token", sessions.issue(session))
+        first.console.http.cookies.set("token", await sessions.start(session, by=TESTER))
         piped_id, key = await first.register_piped("home")
         await store.create(Application(id="app", name="shop", project_id=TEAM, piped_id=piped_id), by=TESTER)
         metadata = (("authorization", f"PIPED-TOKEN {TEAM},{piped_id},{key}"),)
@@ -107,7 +107,7 @@ async def test_details_pass_between_replicas(replicas: Replicas) -> None:
 async def test_a_log_is_followed_through_another_replica_until_its_reader_leaves(replicas: Replicas) -> None:
     plane = replicas.plane
     async with plane.connected() as received:
-        stream = plane.follow(ADMIN)
+        stream = await plane.follow(ADMIN)
         request = (await received.get()).resource_request
         for number in range(3):
             response = await plane.answer(request.id, lines=[LogLine(text=f"line {number}")])
@@ -134,7 +134,7 @@ async def test_the_end_of_the_agents_stream_or_of_its_replica_ends_the_request(r
 
     await eventually(not_connected)
     async with plane.connected() as received:
-        stream = plane.follow(ADMIN)
+        stream = await plane.follow(ADMIN)
         await received.get()
         await replicas.stop_second.aclose()
 

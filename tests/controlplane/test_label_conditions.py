@@ -110,9 +110,9 @@ async def channel(plane: ControlPlane) -> AsyncIterator[aio.Channel]:
         yield opened
 
 
-def cookie(plane: ControlPlane, *roles: str) -> Any:
+async def cookie(plane: ControlPlane, *roles: str) -> Any:
     session = Session(project_id=PROJECT, username="ann", roles=roles)
-    return (("cookie", f"token={plane.server.services.sessions.issue(session)}"),)
+    return (("cookie", f"token={await plane.server.services.sessions.start(session, by=TESTER)}"),)
 
 
 def about(request: Any, key: str) -> Message:
@@ -185,7 +185,7 @@ async def test_no_call_reaches_a_record_outside_the_role(
     async def versions() -> list[int]:
         return [(await store.get(type(record), record.id)).version for record in records(key, "", {})]
 
-    before, metadata = await versions(), cookie(plane, "developer")
+    before, metadata = await versions(), await cookie(plane, "developer")
     for name in calls():
         status, response = await call(channel, name, key, metadata)
         assert SECRET.encode() not in response, name
@@ -207,7 +207,7 @@ _ANSWERED = ("OK", "NOT_FOUND", "FAILED_PRECONDITION")
 
 
 async def test_calls_reach_the_records_inside_the_role(plane: ControlPlane, channel: aio.Channel) -> None:
-    metadata = cookie(plane, "developer")
+    metadata = await cookie(plane, "developer")
     for name in [*sorted(SINGLE - {"DeleteApplication"}), "DeleteApplication"]:
         status, response = await call(channel, name, "in", metadata)
         # No agent is connected.
@@ -235,7 +235,7 @@ async def test_lists_contain_what_the_roles_include(
 ) -> None:
     console = Console(plane.url)
     async with console.http:
-        console.http.headers["cookie"] = cookie(plane, *roles)[0][1]
+        console.http.headers["cookie"] = (await cookie(plane, *roles))[0][1]
         for method, field in LISTS.items():
             assert len(getattr(await console.call(method), field)) == count, method
         found = await console.call("ListSuggestions")
@@ -258,7 +258,7 @@ async def test_insights_are_about_what_the_roles_include(
         await plane.server.services.store.update(Deployment, f"deployment-{key}", fail, by=TESTER)
     console = Console(plane.url)
     async with console.http:
-        console.http.headers["cookie"] = cookie(plane, *roles)[0][1]
+        console.http.headers["cookie"] = (await cookie(plane, *roles))[0][1]
         period = {"range_from": 1_760_000_000, "range_to": 1_760_000_000}
         insights = await console.call("GetInsights", **period)
         assert insights.total.failures == insights.failing_count == count
@@ -271,7 +271,7 @@ async def test_insights_are_about_what_the_roles_include(
 async def test_a_stream_reports_what_the_role_includes(plane: ControlPlane, channel: aio.Channel) -> None:
     store = plane.server.services.store
     stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
-    stream = stub.Watch(ConsoleWatchRequest(), metadata=cookie(plane, "developer"))
+    stream = stub.Watch(ConsoleWatchRequest(), metadata=await cookie(plane, "developer"))
     assert (await stream.read()).kind == ConsoleChange.HEARTBEAT
 
     def touch(record: Any) -> None:
@@ -295,5 +295,5 @@ async def test_a_command_is_read_by_members_without_conditions(
 ) -> None:
     """PipeCD asks for no right; only a condition restricts it."""
     for roles in ([ADMIN], []):
-        status, _ = await call(channel, "GetCommand", "prod", cookie(plane, *roles))
+        status, _ = await call(channel, "GetCommand", "prod", await cookie(plane, *roles))
         assert status == "OK"

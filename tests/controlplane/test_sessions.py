@@ -14,7 +14,8 @@ from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.auth.sessions import Session
 from pipecd.controlplane.http.origin import is_foreign
 from pipecd.controlplane.store.tables import audit
-from pipecd.model.access import ADMIN
+from pipecd.model.access import ADMIN, VIEWER
+from pipecd.model.browser import describe_browser
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
 from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
@@ -143,7 +144,9 @@ async def test_an_open_stream_ends_with_its_session(
         project.rbac_roles.append(ProjectRBACRole(name="watcher", policies=[policy]))
 
     await services.store.update(Project, STORED, add_role, by=TESTER)
-    colleague = services.sessions.issue(Session(project_id=STORED, username="ann", roles=("watcher",)))
+    colleague = await services.sessions.start(
+        Session(project_id=STORED, username="ann", roles=("watcher",)), by=TESTER
+    )
     async with signed_in(plane) as admin, aio.insecure_channel(plane.address) as channel:
         stub = ConsoleServiceStub(channel)  # type: ignore[no-untyped-call]
         stream = stub.Watch(ConsoleWatchRequest(), metadata=(("cookie", f"token={colleague}"),))
@@ -154,6 +157,94 @@ async def test_an_open_stream_ends_with_its_session(
                 while await stream.read() is not aio.EOF:
                     pass
         assert ended.value.code().name == code
+
+
+async def test_users_list_and_end_their_own_sessions_and_administrators_all(plane: ControlPlane) -> None:
+    services = plane.server.services
+    # As a user of single sign-on who has the name of the static admin.
+    namesake = Session(project_id=STORED, username=USER, roles=(VIEWER,), credential="")
+    token = await services.sessions.start(namesake, address="203.0.113.9", by=TESTER)
+    async with signed_in(plane) as console, signed_in(plane) as other, signed_in(plane, PROJECT) as elsewhere:
+        browser = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+        third = Console(plane.url)
+        third.http.headers.update(browser)
+        await third.sign_in(project=STORED)
+        own = (await console.call("ListOwnSessions")).sessions
+        assert [(one.username, one.source, list(one.roles), one.address) for one in own] == [
+            (USER, "PASSWORD", [ADMIN], "127.0.0.1")
+        ] * 3, "neither the namesake nor another project"
+        assert [one.current for one in own].count(True) == 1
+        assert [one.browser for one in own].count("Firefox on Linux") == 1
+        listed = (await console.call("ListSessions")).sessions
+        assert {one.id for one in own} < {one.id for one in listed}
+        (foreign,) = [one for one in listed if one.address == "203.0.113.9"]
+        assert (await console.call("EndOwnSessions", ids=[foreign.id])).ended == 0, "it is not theirs"
+        (firefox,) = [one.id for one in own if one.browser]
+        assert (await console.call("EndOwnSessions", ids=[firefox, firefox, "unknown"])).ended == 1
+        assert not await is_signed_in(third)
+        assert (await elsewhere.call("EndSessions", ids=[foreign.id])).ended == 0, "another project"
+
+        viewer = Console(plane.url)
+        viewer.http.cookies.set("token", token)
+        assert [one.id for one in (await viewer.call("ListOwnSessions")).sessions] == [foreign.id]
+        for method in ("ListSessions", "EndSessions"):
+            with pytest.raises(CallFailed, match="may not UPDATE PROJECT"):
+                await viewer.call(method)
+        assert (await console.call("EndSessions", ids=[foreign.id])).ended == 1
+        assert not await is_signed_in(viewer)
+        assert (await console.call("EndOwnSessions", all_others=True)).ended == 1
+        assert (await is_signed_in(console), await is_signed_in(other)) == (True, False)
+        for http in (third.http, viewer.http):
+            await http.aclose()
+
+
+async def test_the_list_leaves_out_sessions_that_a_changed_password_has_ended(plane: ControlPlane) -> None:
+    services = plane.server.services
+    async with signed_in(plane) as console:
+        assert len((await console.call("ListSessions")).sessions) == 1
+        colleague = Session(project_id=STORED, username="ann", roles=(ADMIN,))
+        console.http.cookies.clear()
+        console.http.cookies.set("token", await services.sessions.start(colleague, by=TESTER))
+
+        def change(project: Project) -> None:
+            project.static_admin.password_hash = "$argon2id$another"
+
+        await services.store.update(Project, STORED, change, by=TESTER)
+        assert [one.username for one in (await console.call("ListSessions")).sessions] == ["ann"]
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "expected"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0"
+            " Safari/537.36 Edg/140.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile"
+            " Safari/537.36",
+            "Chrome on Android",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+            " Version/18.0 Mobile/15E148 Safari/604.1",
+            "Safari on iOS",
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+            " Version/18.0 Safari/605.1.15",
+            "Safari on macOS",
+        ),
+        ("curl/8.5.0", "curl"),
+        ("Windows", "Windows"),
+        ("", ""),
+        ("<script>", ""),
+    ],
+)
+def test_a_session_names_its_browser(user_agent: str, expected: str) -> None:
+    assert describe_browser(user_agent) == expected
 
 
 FOREIGN = [

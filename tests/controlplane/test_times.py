@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -13,7 +14,7 @@ from pipecd.controlplane import jobs
 from pipecd.controlplane.auth import keys
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.auth.credential_cache import CredentialCache
-from pipecd.controlplane.auth.sessions import Session, Sessions
+from pipecd.controlplane.auth.sessions import Lifetimes, Session, Sessions
 from pipecd.controlplane.jobs import Job
 from pipecd.controlplane.records import pipeds
 from pipecd.controlplane.rpc.agent import beat
@@ -22,8 +23,9 @@ from pipecd.controlplane.rpc.watch import watch_agent
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import tables
-from pipecd.controlplane.store.kinds import DISCONNECTED, ENDED_SESSION
+from pipecd.controlplane.store.kinds import DISCONNECTED
 from pipecd.controlplane.store.leases import piped_lease_name
+from pipecd.controlplane.store.sessions import page
 from pipecd.errors import Conflict, Refused, Unauthenticated
 from pipecd.model.actor import Actor
 from pipecd.schema.model.api_key_pb2 import APIKey
@@ -31,6 +33,7 @@ from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest, BeatRequest
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import ENCRYPTION_KEY, CallFailed, control_plane, spec
+from tests.eventually import eventually
 from tests.virtual_clock import VirtualClock
 
 
@@ -163,9 +166,16 @@ async def test_an_agent_whose_loop_is_blocked_is_not_responding(
     assert await not_responding() == [], "it is offline"
 
 
+async def start(sessions: Sessions, username: str = "ann", **claims: Any) -> Session:
+    session = Session(project_id="shop", username=username, roles=("Admin",), **claims)
+    return sessions.read(await sessions.start(session, address="10.0.0.1", by=TESTER))
+
+
 async def test_a_session_ends_after_its_lifetime(services: Services, clock: VirtualClock) -> None:
-    sessions = Sessions(ENCRYPTION_KEY, services.store, clock, AuthSettings(session_lifetime=3600))
-    token = sessions.issue(Session(project_id="shop", username="ann", roles=("Admin",)))
+    lifetimes = Lifetimes(absolute=3600, idle=0)
+    sessions = Sessions(ENCRYPTION_KEY, services.store, clock, AuthSettings(), lifetimes)
+    session = Session(project_id="shop", username="ann", roles=("Admin",))
+    token = await sessions.start(session, by=TESTER)
     await clock.advance(3599)
     session = sessions.read(token)
     assert session.username == "ann"
@@ -175,6 +185,52 @@ async def test_a_session_ends_after_its_lifetime(services: Services, clock: Virt
         sessions.read(token)
     with pytest.raises(Unauthenticated, match="expired"):
         await sessions.check(session)
+    assert await sessions.list_stored("shop") == []
+
+
+async def test_a_session_that_is_not_used_ends(services: Services, clock: VirtualClock) -> None:
+    lifetimes = Lifetimes(idle=3600)
+    here, there = (
+        Sessions(ENCRYPTION_KEY, services.store, clock, AuthSettings(), lifetimes) for _ in range(2)
+    )
+    session = await start(here)
+    for _ in range(3):
+        await clock.advance(3000)
+        await here.check(session, "10.0.0.2")
+    (stored,) = await here.list_stored("shop")
+    assert (stored.last_seen_at, stored.started_at + 9000) == (int(clock.now()), int(clock.now()))
+    assert (stored.address, stored.last_address) == ("10.0.0.1", "10.0.0.2")
+    await clock.advance(3600)
+    for sessions in (here, there):
+        with pytest.raises(Unauthenticated, match="not used"):
+            await sessions.check(session)
+    assert await here.list_stored("shop") == []
+    await here.prune()
+    assert await page(services.store.database, "shop") == []
+
+
+async def test_using_a_session_writes_every_five_minutes(
+    services: Services, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await start(services.sessions)
+    reads, writes = [], []
+    read, write = services.store.database.rows, services.store.database.write
+
+    async def rows(*arguments: Any) -> Any:
+        reads.append(clock.now())
+        return await read(*arguments)
+
+    async def counted(*arguments: Any) -> Any:
+        writes.append(clock.now())
+        return await write(*arguments)
+
+    monkeypatch.setattr(services.store.database, "rows", rows)
+    monkeypatch.setattr(services.store.database, "write", counted)
+    for _ in range(1200):
+        await asyncio.gather(*(services.sessions.check(session) for _ in range(3)))
+        await clock.advance(0.5)
+    assert len(writes) == 1, "in 10 minutes, with 3,600 calls"
+    assert len(reads) <= 3 * 600, "a replica reads a session at most every second"
 
 
 async def test_a_session_is_not_valid_before_it_was_issued(services: Services) -> None:
@@ -183,7 +239,7 @@ async def test_a_session_is_not_valid_before_it_was_issued(services: Services) -
     def at(now: float) -> Sessions:
         return Sessions(ENCRYPTION_KEY, services.store, VirtualClock(now=now), AuthSettings())
 
-    token = at(2_000.0).issue(Session(project_id="shop", username="ann", roles=()))
+    token = await at(2_000.0).start(Session(project_id="shop", username="ann", roles=()), by=TESTER)
     with pytest.raises(Unauthenticated):
         at(1_000.0).read(token)
 
@@ -192,28 +248,68 @@ async def test_a_session_that_another_replica_ended_is_rejected_within_a_second(
     services: Services, clock: VirtualClock
 ) -> None:
     here, there = services.sessions, Sessions(ENCRYPTION_KEY, services.store, clock, AuthSettings())
-    session = here.read(here.issue(Session(project_id="shop", username="ann", roles=())))
+    session = await start(here)
     await there.check(session)
     await here.end(session, by=TESTER)
     with pytest.raises(Unauthenticated):
         await here.check(session)
     await clock.advance(1)
-    with pytest.raises(Unauthenticated, match="signed out"):
+    with pytest.raises(Unauthenticated, match="has ended"):
         await there.check(session)
 
 
-async def test_ended_sessions_are_forgotten_once_they_would_have_expired(
+async def test_the_change_feed_ends_a_session_at_other_replicas(
     services: Services, clock: VirtualClock
 ) -> None:
-    session = services.sessions.read(
-        services.sessions.issue(Session(project_id="shop", username="ann", roles=()))
-    )
-    await services.sessions.end(session, by=TESTER)
-    # A project may have sessions of 30 days.
-    for days, remaining in ((29, 1), (2, 0)):
-        await clock.advance(days * 24 * 3600)
-        await services.sessions.prune()
-        assert len(await services.store.list_metadata(ENDED_SESSION, "shop")) == remaining
+    settings = AuthSettings(credential_max_age=1e6)
+    there = Sessions(ENCRYPTION_KEY, services.store, clock, settings, Lifetimes(absolute=10**7, idle=0))
+    session = await start(services.sessions)
+    async with asyncio.TaskGroup() as tasks:
+        background = [tasks.create_task(services.store.feed.run()), tasks.create_task(there.run())]
+        with services.store.feed.subscribe() as changes:
+
+            async def is_reading() -> bool:
+                await services.store.announce("probe", project_id="shop", id="probe")
+                await clock.advance(0.5)
+                return not changes.empty()
+
+            await eventually(is_reading)
+        await there.check(session)
+        await services.sessions.end(session, by=TESTER)
+
+        async def is_refused() -> bool:
+            await clock.advance(0.5)
+            try:
+                await there.check(session)
+            except Unauthenticated:
+                return True
+            return False
+
+        await eventually(is_refused)
+        for task in background:
+            task.cancel()
+
+
+async def test_a_user_has_a_limited_number_of_sessions(services: Services, clock: VirtualClock) -> None:
+    sessions = Sessions(ENCRYPTION_KEY, services.store, clock, AuthSettings(max_sessions=3))
+    first, second = await start(sessions), await start(sessions)
+    await clock.advance(600)
+    await start(sessions)
+    other = await start(sessions, "bob")
+    await sessions.check(first)
+    await start(sessions)
+    with pytest.raises(Unauthenticated, match="has ended"):
+        await sessions.check(second)
+    for session in (first, other):
+        await sessions.check(session)
+    assert len(await sessions.list_stored("shop", "ann")) == 3
+
+
+async def test_sessions_of_another_project_cannot_be_ended(services: Services) -> None:
+    session = await start(services.sessions)
+    assert await services.sessions.end_all("other", [session.id], by=TESTER) == 0
+    await services.sessions.check(session)
+    assert await services.sessions.end_all("shop", [session.id, session.id, "unknown"], by=TESTER) == 1
 
 
 async def test_a_credential_that_another_replica_changes_is_cached_for_a_second(

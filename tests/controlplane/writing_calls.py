@@ -297,6 +297,9 @@ WRITES = {
     "WebService/AddProjectUserGroup": write("project", TEAM, sso_group="readers", role="Reader"),
     "WebService/DeleteProjectUserGroup": write("project", TEAM, sso_group="readers"),
     "WebService/DeleteProjectRBACRole": write("project", TEAM, name="Reader"),
+    "ConsoleService/EndOwnSessions": write("session", "ann-0", ids=["ann-0"]),
+    "ConsoleService/EndSessions": write("session", "ann-1", ids=["ann-1"]),
+    "ProgramService/EndSessions": write("session", "ann-2", ids=["ann-2"]),
     "WebService/GenerateAPIKey": write("api_key", name="new", role=APIKey.READ_ONLY),
     "WebService/DisableAPIKey": write("api_key", "old-key", id="old-key"),
 }

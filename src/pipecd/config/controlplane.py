@@ -23,7 +23,7 @@ from pipecd.config.decode import (
 )
 from pipecd.config.document import Document, parse_kind
 from pipecd.config.named_file import read_named_file
-from pipecd.config.sso import SSO, SharedSSO, UserGroup
+from pipecd.config.sso import MAX_SESSION_HOURS, SSO, SharedSSO, UserGroup
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError, Place
 
@@ -200,6 +200,21 @@ class Audit(StrictModel):
         return self
 
 
+class Sessions(StrictModel):
+    lifetime: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
+    """The longest a session of the console lasts, up to `720h`. `sessionTtl` of a provider overrides it."""
+    idle_timeout: Duration = Field(default=timedelta(hours=24), ge=timedelta(0))
+    """A session that was not used for so long ends, at least `15m`; `0s` ends none. An open tab uses it."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.lifetime > timedelta(hours=MAX_SESSION_HOURS):
+            raise ValueError(f"lifetime is longer than {MAX_SESSION_HOURS}h")
+        if timedelta(0) < self.idle_timeout < timedelta(minutes=15):
+            raise ValueError("idleTimeout is shorter than 15m: write 0s to end no session for not being used")
+        return self
+
+
 class ControlPlaneSpec(StrictModel):
     address: str = ""
     """Public URL of the console."""
@@ -223,6 +238,8 @@ class ControlPlaneSpec(StrictModel):
     """Git hosts that report pushes. Not in PipeCD."""
     keys: Keys = Keys()
     """Lifetimes of keys. Not in PipeCD."""
+    sessions: Sessions = Sessions()
+    """Lifetimes of sessions of the console. Not in PipeCD."""
     audit: Audit = Audit()
     """The audit log. Not in PipeCD."""
     trusted_proxies: Sequence[IPvAnyNetwork] = ()

@@ -23,7 +23,7 @@ from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
-from pipecd.controlplane.auth.sessions import Sessions, check_key
+from pipecd.controlplane.auth.sessions import Lifetimes, Sessions, check_key
 from pipecd.controlplane.auth.sso.flow import SingleSignOn
 from pipecd.controlplane.http import admin
 from pipecd.controlplane.http.app import application
@@ -114,7 +114,16 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             blobs=blobs,
             logs=StageLogs(store, blobs, settings.stage_logs),
             projects=projects,
-            sessions=Sessions(options.encryption_key, store, clock, settings.auth),
+            sessions=Sessions(
+                options.encryption_key,
+                store,
+                clock,
+                settings.auth,
+                Lifetimes(
+                    absolute=int(spec.sessions.lifetime.total_seconds()),
+                    idle=int(spec.sessions.idle_timeout.total_seconds()),
+                ),
+            ),
             credentials=credentials,
             clock=clock,
             settings=settings,
@@ -145,6 +154,7 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
             tasks.create_task(services.store.feed.run(), name="change feed"),
             tasks.create_task(services.agent_requests.run(), name="messages of replicas"),
             tasks.create_task(services.refusals.run(), name="refusals"),
+            tasks.create_task(services.sessions.run(), name="ended sessions"),
         ]
         if options.with_jobs:
             background.append(tasks.create_task(jobs.run(services), name="jobs"))

@@ -103,8 +103,10 @@ class AuthSettings:
     max_credentials: int = 10_000
     #: Minimum interval between two writes of an API key's `last_used_at` (seconds).
     last_used_interval: int = 300
-    #: Lifetime of a console session (seconds); the same as in PipeCD.
-    session_lifetime: int = 7 * 24 * 3600
+    #: Minimum interval between two writes of a session's last use (seconds).
+    session_seen_interval: int = 300
+    #: Sessions of one user; a further one ends the one that was not used for the longest time.
+    max_sessions: int = 100
     #: How long the requests of one sign-in to the provider of single sign-on may take (seconds).
     provider_timeout: float = 15.0
     #: How long the metadata and the keys of an OpenID Connect provider are cached (seconds).

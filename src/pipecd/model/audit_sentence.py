@@ -29,6 +29,8 @@ NOUNS: Mapping[str, str] = {
 SENTENCES: Mapping[str, str] = {
     "sign-in": "signed in",
     "sign-out": "signed out",
+    "EndSessions": "ended a session of a user",
+    "EndOwnSessions": "ended one of their sessions",
     "start": "changed {it} in the configuration file",
     "AddApplication": "added {it}",
     "UpdateApplication": "changed {it}",

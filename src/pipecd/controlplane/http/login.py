@@ -85,7 +85,7 @@ class Login:
         self._throttle.record_success(client)
         log.info("signed_in", project=project, username=username, peer=client[0])
         session = Session(project_id=project, username=username, roles=(ADMIN,), credential=credential)
-        return await self._start_session(session, client[0])
+        return await self._start_session(request, session)
 
     async def provider(self, request: Request) -> Response:
         """The provider of the project `?project=` for the login page: `{"title": …, "kind": …}` or `null`.
@@ -144,7 +144,7 @@ class Login:
             response = self._reject(_sentence(error))
         else:
             log.info("signed_in", project=session.project_id, username=session.username, peer=peer)
-            response = await self._start_session(session, peer, path)
+            response = await self._start_session(request, session, path)
         response.delete_cookie(
             _STATE_COOKIE, path="/auth", secure=self._secure, httponly=True, samesite="lax"
         )
@@ -165,9 +165,14 @@ class Login:
         log.info("signed_out", project=session.project_id, username=session.username, peer=address)
         return response
 
-    async def _start_session(self, session: Session, address: str, path: str = "/") -> Response:
-        token = self._sessions.issue(session)
-        await self._sessions.record_start(token, by=_actor(session, "sign-in", address))
+    async def _start_session(self, request: Request, session: Session, path: str = "/") -> Response:
+        address = http_client_address(request, self._proxies)
+        token = await self._sessions.start(
+            session,
+            address=address,
+            user_agent=request.headers.get("user-agent", ""),
+            by=_actor(session, "sign-in", address),
+        )
         response = RedirectResponse(path, status_code=302)
         response.set_cookie(
             COOKIE,

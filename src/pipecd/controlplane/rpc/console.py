@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Caller, Person
 from pipecd.controlplane.records import ownership, pins, pipeds, stage_actions, suggestions
-from pipecd.controlplane.rpc import audit, details, insights, receivers, watch
+from pipecd.controlplane.rpc import audit, details, insights, receivers, sessions, watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments, project
 from pipecd.controlplane.services import Services
@@ -150,5 +150,7 @@ HANDLERS: Mapping[str, Handler] = {
     "SeeResource": details.see_resource,
     "FollowContainerLog": details.follow_container_log,
     **audit.HANDLERS,
+    **sessions.HANDLERS,
+    **sessions.OWN_HANDLERS,
     **project.CONSOLE_HANDLERS,
 }

@@ -114,7 +114,7 @@ def read_session(services: Services, cookies: str) -> Session:
 async def refresh_person(services: Services, person: Person) -> Person:
     """`person` with its current policies. Raises Unauthenticated if its session has ended."""
     session = person.session
-    await services.sessions.check(session)
+    await services.sessions.check(session, person.actor.address)
     if not await services.projects.exists(session.project_id):
         raise Unauthenticated(f"project {session.project_id} no longer exists; sign in to another project")
     roles = await services.projects.current_roles(session)

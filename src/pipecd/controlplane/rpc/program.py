@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pipecd import __version__
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, pipeds
-from pipecd.controlplane.rpc import audit, console, insights, receivers
+from pipecd.controlplane.rpc import audit, console, insights, receivers, sessions
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
 from pipecd.controlplane.services import Services
@@ -81,4 +81,5 @@ HANDLERS: Mapping[str, Handler] = {
     "ApproveStage": deployments.approve_stage,
     "RejectStage": console.reject_stage,
     **audit.HANDLERS,
+    **sessions.HANDLERS,
 }

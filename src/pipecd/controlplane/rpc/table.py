@@ -57,7 +57,7 @@ READS = frozenset(
 )
 
 #: RPCs for which an API key needs the role ADMIN.
-ADMINISTRATION = frozenset({"ListAudit", "VerifyAudit"})
+ADMINISTRATION = frozenset({"ListAudit", "VerifyAudit", "ListSessions", "EndSessions"})
 
 #: RPCs without a `model.rbac` option in the schema; PipeCD rejects them for every caller.
 UNNAMED_RIGHTS: Mapping[str, Right] = {

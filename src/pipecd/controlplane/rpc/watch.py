@@ -21,9 +21,9 @@ from pipecd.controlplane.rpc.guard import check_right
 from pipecd.controlplane.rpc.identity import refresh_person
 from pipecd.controlplane.rpc.method import Right
 from pipecd.controlplane.services import Services
-from pipecd.controlplane.store import Store, lists, stage_logs
+from pipecd.controlplane.store import Store, lists, sessions, stage_logs
 from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change
-from pipecd.controlplane.store.kinds import DISCONNECTED, ENDED_SESSION, SUGGESTIONS
+from pipecd.controlplane.store.kinds import DISCONNECTED, SUGGESTIONS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import NotFound, PipecdError, Refused, Unauthenticated
 from pipecd.model.access import LABELLED, Action, Resource
@@ -195,8 +195,8 @@ async def watch_console(
                         id=change.id,
                         stage_id=change.detail if is_log else "",
                     )
-                if change.kind == ENDED_SESSION.name and change.id == caller.session.id:
-                    raise Unauthenticated("you have signed out; sign in again")
+                if change.kind == sessions.CHANGE_KIND and change.id == caller.session.id:
+                    raise Unauthenticated("the session has ended; sign in again")
                 if change.kind == "project" and change.project_id == caller.project_id:
                     # Its roles or its static admin may have changed.
                     break

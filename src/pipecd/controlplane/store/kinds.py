@@ -44,8 +44,6 @@ STATISTICS = MetadataKind(name="stat")
 HEARTBEAT = MetadataKind(name="beat")
 #: Written when an agent's stream ends: earlier statistics no longer prove that it is online.
 DISCONNECTED = MetadataKind(name="left")
-#: Ids of sessions that ended before they expired. The audit log has a row of kind `session` instead.
-ENDED_SESSION = MetadataKind(name="ended_session", announced=True)
 #: Unregistered applications that an agent found in Git.
 SUGGESTIONS = MetadataKind(
     name="suggestions", message=ReportUnregisteredApplicationConfigurationsRequest, announced=True

@@ -147,6 +147,29 @@ facts = sa.Table(
 )
 sa.Index("ix_facts_kind_project_id_id", facts.c.kind, facts.c.project_id, facts.c.id)
 
+#: Sessions of the console that have not ended; see `store.sessions`. Times in epoch seconds.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("username", sa.Text, nullable=False),
+    #: How the user signed in: PASSWORD, GITHUB or OIDC.
+    sa.Column("source", sa.String(16), nullable=False),
+    #: JSON: the roles, groups and credential of the token, which determine the present roles.
+    sa.Column("claims", sa.Text, nullable=False),
+    sa.Column("started_at", sa.BigInteger, nullable=False),
+    sa.Column("last_seen_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    #: IP addresses of the sign-in, and of the latest use.
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("last_address", sa.Text, nullable=False),
+    #: The header `User-Agent` of the sign-in.
+    sa.Column("user_agent", sa.Text, nullable=False),
+)
+sa.Index("ix_sessions_project_id_username", sessions.c.project_id, sessions.c.username)
+sa.Index("ix_sessions_expires_at", sessions.c.expires_at)
+
 leases = sa.Table(
     "leases",
     metadata,

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipecd.clock import Clock
 from pipecd.controlplane.auth.projects import Projects
-from pipecd.controlplane.auth.sessions import Session
+from pipecd.controlplane.auth.sessions import GITHUB, OIDC, Session
 from pipecd.controlplane.auth.sso import github
 from pipecd.controlplane.auth.sso.oidc import OIDCClient
 from pipecd.controlplane.auth.sso.providers import GitHub, Provider
@@ -133,6 +133,7 @@ class SingleSignOn:
             credential=provider.credential,
             groups=_bound(matched, roles_by_group),
             lifetime=provider.session_lifetime,
+            source=GITHUB if is_github else OIDC,
         )
         return session, fields["next"]
 
