@@ -14,6 +14,7 @@ _MATCHES = {
     "^[^/].+$": "folder",
     "^[A-Z][A-Z0-9_-]{0,62}$": "TERRAFORM",
     "^[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*$": "key",
+    "^[A-Za-z0-9_-]*$": "PipeCD-Signature",
     "": "x",
 }
 

@@ -123,6 +123,7 @@ async def control_plane(
     newcomer: Mapping[str, object] | None = None,
     clock: Clock = SYSTEM_CLOCK,
     settings: Settings = DEFAULT_SETTINGS,
+    with_jobs: bool = True,
     **more: Any,
 ) -> AsyncIterator[ControlPlane]:
     """Run a control plane, with a signed-in console. `ports` are gRPC and HTTP; `more` goes to `spec`."""
@@ -137,6 +138,7 @@ async def control_plane(
         newcomer=newcomer,
         clock=clock,
         settings=settings,
+        with_jobs=with_jobs,
     )
     async with controlplane.serving(spec(folder, **more), options) as server:
         console = Console(f"http://127.0.0.1:{server.ports.http}")

@@ -29,7 +29,7 @@ from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig, ProjectSt
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from pipecd.schema.model.trigger_pb2 import Commit, DeploymentTrigger
-from pipecd.schema.pipecd.v1.notifications_pb2 import ReceiverStatus
+from pipecd.schema.pipecd.v1.notifications_pb2 import ProjectReceiver, ReceiverStatus, WebhookReceiver
 
 #: A project in the store; projects of the configuration file cannot be changed by a call.
 TEAM = "team"
@@ -102,6 +102,9 @@ NEW_APPLICATION = {"name": "new", "piped_id": "home", "kind": ApplicationKind.TE
 POLICY = ProjectRBACPolicy(
     resources=[ProjectRBACResource(type=ProjectRBACResource.APPLICATION)], actions=[ProjectRBACPolicy.GET]
 )
+
+RECEIVER = ProjectReceiver(name="ops", webhook=WebhookReceiver(url="https://hooks.example.com/a"))
+CHANGED_RECEIVER = ProjectReceiver(name="ops", webhook=WebhookReceiver(format="cloudevents"))
 
 #: Every call that changes something, in an order in which each of them succeeds.
 WRITES = {
@@ -289,6 +292,9 @@ WRITES = {
         ),
     ),
     "ConsoleService/UpdateProject": write("project", TEAM, description="changed"),
+    "ConsoleService/AddProjectReceiver": write("project", TEAM, receiver=RECEIVER),
+    "ConsoleService/UpdateProjectReceiver": write("project", TEAM, receiver=CHANGED_RECEIVER),
+    "ConsoleService/DeleteProjectReceiver": write("project", TEAM, name=RECEIVER.name),
     "WebService/UpdateProjectRBACConfig": write(
         "project", TEAM, rbac=ProjectRBACConfig(admin="a", editor="e", viewer="v")
     ),
@@ -333,3 +339,6 @@ NOT_AUDITED = {
 
 #: Calls that are audited, and that need an agent: see tests/e2e/test_notifications.py.
 NEED_AN_AGENT = {"ConsoleService/TestReceiver", "ProgramService/TestReceiver"}
+
+#: Calls that are audited, and that need a server to send to: see test_project_receivers.py.
+NEED_A_SERVER = {"ConsoleService/TestProjectReceiver", "ProgramService/TestProjectReceiver"}

@@ -24,6 +24,7 @@ from pipecd.config.notifications import Webhook as WebhookConfig
 from pipecd.errors import ConfigError, Refused, Temporary
 from pipecd.model.deployment import Deployment
 from pipecd.model.notification import (
+    CONTROL_PLANE_EVENTS,
     EVENT_TYPES,
     ApplicationBecameUnhealthy,
     ApplicationSynced,
@@ -151,6 +152,7 @@ def test_a_receiver_gets_an_event_once() -> None:
 ERRORS = [
     ("routes: [{receiver: r, events: [DEPLOYMENT_SUCCEDED]}]", "did you mean DEPLOYMENT_SUCCEEDED?"),
     ("routes: [{receiver: r, ignoreGroups: [DEPLOY]}]", "there is no group 'DEPLOY'"),
+    ("routes: [{receiver: r, events: [PIPED_OFFLINE]}]", "is an event of the control plane"),
     ("routes: [{receiver: other}]", "there is no receiver 'other'"),
     ("routes: []", "", "{name: r}", "exactly one of slack, webhook, email and apprise"),
     ("routes: []", "", "{name: r, slack: {oauthTokenFile: f}}", "channelID is required"),
@@ -413,7 +415,7 @@ def test_every_event_becomes_a_message_that_can_be_stored(event: NotificationEve
 def test_every_event_has_a_title() -> None:
     from pipecd.notify.message import _TITLES
 
-    assert set(_TITLES) == set(EVENT_TYPES)
+    assert set(_TITLES) == {*EVENT_TYPES, *CONTROL_PLANE_EVENTS}
 
 
 def test_pipecds_json_is_made_for_webhooks_that_get_it_alone(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pipecd.config.decode import (
 )
 from pipecd.config.document import Document, parse_kind
 from pipecd.config.named_file import read_named_file
+from pipecd.config.notifications import Receiver
 from pipecd.config.sso import MAX_SESSION_HOURS, SSO, SharedSSO, UserGroup
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError, Place
@@ -138,6 +139,20 @@ class StaticAdmin(StrictModel):
         return self
 
 
+class ProjectNotifications(StrictModel):
+    """Notifications of the control plane: that an agent of the project is offline, and online again."""
+
+    receivers: Sequence[Receiver] = Field(default=(), max_length=50)
+    """Who is notified when an agent of the project is offline for two minutes, and when it is back."""
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        names = [receiver.name for receiver in self.receivers]
+        if len({*names}) < len(names):
+            raise ValueError("receivers: each name can be given once")
+        return self
+
+
 class Project(StrictModel):
     id: str = Field(min_length=1)
     """Unique id of the project."""
@@ -153,12 +168,22 @@ class Project(StrictModel):
     """The roles of groups of the provider. Not in PipeCD."""
     allow_stray_as_viewer: bool = False
     """Whether users that are in none of the groups may sign in as Viewer. Not in PipeCD."""
+    notifications: ProjectNotifications = ProjectNotifications()
+    """Notifications that an agent is offline, and online again. Not in PipeCD."""
 
     @model_validator(mode="after")
     def _one_provider(self) -> Self:
         if self.sso and self.shared_sso_name:
             raise ValueError("only one of sso and sharedSSOName can be given")
         return self
+
+
+class NotificationSettings(StrictModel):
+    allowed_networks: Sequence[IPvAnyNetwork] = ()
+    """Networks such as `10.0.0.0/8` that receivers of the console's settings may be in, besides the internet.
+
+    Receivers of this file may be anywhere.
+    """
 
 
 class WebhookSource(StrictModel):
@@ -236,6 +261,8 @@ class ControlPlaneSpec(StrictModel):
     """Providers that authenticate the users of projects."""
     webhooks: Sequence[WebhookSource] = ()
     """Git hosts that report pushes. Not in PipeCD."""
+    notifications: NotificationSettings = NotificationSettings()
+    """Notifications of the control plane. Not in PipeCD."""
     keys: Keys = Keys()
     """Lifetimes of keys. Not in PipeCD."""
     sessions: Sessions = Sessions()

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel
 from pipecd.config.values import Text
-from pipecd.model.notification import EVENT_TYPES, EventGroup
+from pipecd.model.notification import CONTROL_PLANE_EVENTS, EVENT_TYPES, EventGroup
 
 
 class Route(LenientModel):
@@ -58,6 +58,10 @@ def _known(names: Sequence[str], known: Collection[str], what: str) -> Sequence[
     short = [name.removeprefix("EVENT_") for name in names]
     for name in short:
         if name not in known:
+            if name in CONTROL_PLANE_EVENTS:
+                raise ValueError(
+                    f"{name} is an event of the control plane: configure a receiver of the project"
+                )
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}"
             raise ValueError(f"there is no {what} {name!r}; {hint}")
@@ -128,6 +132,8 @@ class Email(LenientModel):
     """How the connection is encrypted. `none` is for servers on the same machine."""
     username: str = ""
     """User name of the login. Empty: no login."""
+    password: str = ""
+    """Password of the login. `passwordFile` keeps it out of the file."""
     password_file: str = ""
     """Path of a file that contains the password of the login."""
     from_: str = Field(alias="from")
@@ -137,7 +143,9 @@ class Email(LenientModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if bool(self.username) != bool(self.password_file):
+        if self.password and self.password_file:
+            raise ValueError("only one of password and passwordFile can be given")
+        if bool(self.username) != bool(self.password or self.password_file):
             raise ValueError("username and passwordFile must be given together")
         if self.username and self.security == "none":
             raise ValueError("security: none would send the password unencrypted")

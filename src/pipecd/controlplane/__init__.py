@@ -33,6 +33,7 @@ from pipecd.controlplane.http.server import open_port
 from pipecd.controlplane.http.server import serving as http_serving
 from pipecd.controlplane.http.throttle import Throttle
 from pipecd.controlplane.http.webhooks import Webhooks
+from pipecd.controlplane.notifications.receivers import ProjectReceivers
 from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.relay import Relay
 from pipecd.controlplane.rpc import grpc_server
@@ -47,6 +48,7 @@ from pipecd.controlplane.store.blobs import open_blobs
 from pipecd.controlplane.store.stage_logs import StageLogs
 from pipecd.errors import PipecdError
 from pipecd.model.actor import Actor, ActorKind
+from pipecd.notify.network import Network
 from pipecd.telemetry import Health
 from pipecd.watchdog import Watchdog
 
@@ -130,6 +132,14 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             agent_requests=AgentRequests(clock, settings.agent_requests, store, relay),
             insights=Insights(store),
             refusals=Refusals(store, clock, settings.auth),
+            receivers=ProjectReceivers(
+                projects,
+                {project.id: project.notifications.receivers for project in spec.projects},
+                Network(allowed=tuple(spec.notifications.allowed_networks)),
+                store,
+                options.encryption_key,
+                clock,
+            ),
             proxies=TrustedProxies(spec.trusted_proxies),
             key_lifetimes=KeyLifetimes(
                 api_key=int(spec.keys.max_api_key_lifetime.total_seconds()),

@@ -1,5 +1,6 @@
 """The services that every RPC handler and job receives. Created once, by `serving`."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from pipecd.clock import Clock
@@ -10,6 +11,7 @@ from pipecd.controlplane.auth.keys import KeyLifetimes, Keys
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import Sessions
+from pipecd.controlplane.notifications.receivers import ProjectReceivers
 from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.settings import Settings
 from pipecd.controlplane.store import Store
@@ -30,11 +32,14 @@ class Services:
     agent_requests: AgentRequests
     insights: Insights
     refusals: Refusals
+    receivers: ProjectReceivers
     keys: Keys = field(default_factory=Keys)
     key_lifetimes: KeyLifetimes = field(default_factory=KeyLifetimes)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     #: Age at which rows of the audit log are deleted (seconds); 0 keeps all.
     audit_retention: float = 0.0
+    #: Set when messages were added to the outbox.
+    outbox_changed: asyncio.Event = field(default_factory=asyncio.Event)
     #: Base URL of the console, without a trailing slash; used in links.
     address: str = ""
 

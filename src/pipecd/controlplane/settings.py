@@ -156,6 +156,20 @@ class RelaySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotificationSettings:
+    """Messages to the receivers of projects (`notifications.sender`)."""
+
+    #: Interval at which messages are found that another process added, or that are due again (seconds).
+    interval: float = 5.0
+    #: Validity of the lease of the process that sends (seconds).
+    lease_duration: float = 30.0
+    #: Timeout of one attempt (seconds).
+    delivery_timeout: float = 30.0
+    #: A message that a receiver did not accept is given up after this time (seconds).
+    max_age: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     store: StoreSettings = StoreSettings()
     stage_logs: StageLogSettings = StageLogSettings()
@@ -164,3 +178,4 @@ class Settings:
     connections: ConnectionSettings = ConnectionSettings()
     agent_requests: AgentRequestSettings = AgentRequestSettings()
     relay: RelaySettings = RelaySettings()
+    notifications: NotificationSettings = NotificationSettings()

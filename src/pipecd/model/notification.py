@@ -1,7 +1,8 @@
-"""The events that the agent notifies about, as frozen values in the past tense.
+"""The events that are notified about, as frozen values in the past tense.
 
 Stages and the agent's loops create them where something happens, and `piped.notify` delivers them. `name` and
-`group` are PipeCD's, which routes in the agent's file refer to.
+`group` are PipeCD's, which routes in the agent's file refer to. The control plane notifies about agents that
+died (`CONTROL_PLANE_EVENTS`).
 """
 
 import hashlib
@@ -248,7 +249,35 @@ class PipedStopped(PipedEvent):
     name = "PIPED_STOPPED"
 
 
-#: Every event by its name.
+@dataclass(frozen=True, kw_only=True)
+class PipedWentOffline(PipedEvent):
+    """`at` is when the control plane last had contact with the agent; `instance` is empty. Not in PipeCD."""
+
+    name = "PIPED_OFFLINE"
+
+    @property
+    def subject(self) -> str:
+        return f"{self.piped_id}/{self.at}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipedCameOnline(PipedEvent):
+    """The end of what `PipedWentOffline` with the same `offline_since` reported. Not in PipeCD."""
+
+    name = "PIPED_ONLINE"
+    #: Epoch seconds.
+    offline_since: int
+
+    @property
+    def subject(self) -> str:
+        return f"{self.piped_id}/{self.offline_since}"
+
+
+#: The events of the control plane by their names: those of agents that can send nothing themselves.
+CONTROL_PLANE_EVENTS: Mapping[str, type[NotificationEvent]] = {
+    event_type.name: event_type for event_type in (PipedWentOffline, PipedCameOnline)
+}
+#: Every event of the agent by its name.
 EVENT_TYPES: Mapping[str, type[NotificationEvent]] = {
     event_type.name: event_type
     for event_type in (

@@ -20,7 +20,9 @@ from pipecd.model.notification import (
     DeploymentTriggerFailed,
     EventGroup,
     NotificationEvent,
+    PipedCameOnline,
     PipedEvent,
+    PipedWentOffline,
     StageEvent,
 )
 from pipecd.notify.mentions import mentioned
@@ -60,6 +62,8 @@ _TITLES: Mapping[str, tuple[Tone, str]] = {
     "APPLICATION_UNHEALTHY": (Tone.ERROR, "{name} is unhealthy"),
     "PIPED_STARTED": (Tone.INFO, "Agent {name} started"),
     "PIPED_STOPPED": (Tone.INFO, "Agent {name} stopped"),
+    "PIPED_OFFLINE": (Tone.ERROR, "Agent {name} is offline"),
+    "PIPED_ONLINE": (Tone.SUCCESS, "Agent {name} is online again"),
 }
 
 
@@ -143,9 +147,9 @@ def message_of(
 
 
 def test_message(*, piped: str, project: str, web_address: str, at: int) -> Message:
-    """What a user sends to a receiver to see whether it arrives."""
+    """What a user sends to a receiver to see whether it arrives. `piped` is empty for one of a project."""
     return Message(
-        key=f"{piped}/test/{uuid4()}",
+        key=f"{piped or project}/test/{uuid4()}",
         event="NOTIFICATION_TEST",
         group=EventGroup.PIPED.value,
         at=at,
@@ -156,7 +160,7 @@ def test_message(*, piped: str, project: str, web_address: str, at: int) -> Mess
         text="This receiver works. A user sent this message to test it.",
         link=_link(web_address, project, None, None),
         fields=(("Project", project),),
-        subject=piped,
+        subject=piped or project,
     )
 
 
@@ -173,8 +177,16 @@ def _text(event: NotificationEvent) -> str:
         case ApplicationEvent(summary=summary):
             # Without the details, which contain values of resources.
             return summary
+        case PipedWentOffline():
+            return f"It was last connected at {_time(event.at)}. Nothing is deployed until it is back."
+        case PipedCameOnline():
+            return f"It was offline from {_time(event.offline_since)} to {_time(event.at)}."
         case _:
             return str(getattr(event, "reason", "") or getattr(event, "summary", ""))
+
+
+def _time(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _fields(
@@ -184,14 +196,13 @@ def _fields(
     if deployment:
         commit = deployment.trigger.commit
         by = deployment.trigger.commander or commit.author
-        started = datetime.fromtimestamp(deployment.created_at or event.at, UTC)
         pairs += [
             ("Application", deployment.application_name),
             ("Kind", deployment.kind),
             ("Deployment", deployment.id[:8]),
             ("Commit", _commit_title(commit.hash, commit.message)),
             ("Triggered by", by),
-            ("Started at", f"{started:%Y-%m-%d %H:%M:%S} UTC"),
+            ("Started at", _time(deployment.created_at or event.at)),
         ]
     elif application:
         pairs += [("Application", application.name), ("Kind", application.kind)]

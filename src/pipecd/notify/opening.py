@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipecd.clock import Clock
 from pipecd.config.notifications import Receiver
 from pipecd.notify.delivery import Send
+from pipecd.notify.network import Network
 from pipecd.notify.sinks.apprise import open_apprise
 from pipecd.notify.sinks.email import open_email
 from pipecd.notify.sinks.slack import Threads, open_slack
@@ -14,20 +15,26 @@ from pipecd.notify.sinks.webhook import open_webhook
 TYPES = ("slack", "webhook", "email", "apprise")
 
 
-def open_receiver(receiver: Receiver, threads: Threads, clock: Clock) -> tuple[Send, Sequence[str]]:
-    """The function that sends, and the receiver's secrets, to mask them. Raises ConfigError."""
+def open_receiver(
+    receiver: Receiver, threads: Threads, clock: Clock, network: Network | None = None
+) -> tuple[Send, Sequence[str]]:
+    """The function that sends, and the receiver's secrets, to mask them. Raises ConfigError.
+
+    Without `network`, every address may be called. `apprise` cannot be limited, and must not be used with it.
+    """
     if receiver.slack:
-        slack = open_slack(receiver.name, receiver.slack, threads)
+        slack = open_slack(receiver.name, receiver.slack, threads, network)
         return slack, [slack.token, receiver.slack.hook_url]
     if receiver.email:
-        email = open_email(receiver.email)
+        email = open_email(receiver.email, network)
         return email, [email.password]
     if receiver.apprise:
+        assert network is None
         apprise = open_apprise(receiver.apprise)
         return apprise, apprise.urls
     assert receiver.webhook
-    webhook = open_webhook(receiver.webhook, clock)
-    return webhook, [webhook.value]
+    webhook = open_webhook(receiver.webhook, clock, network)
+    return webhook, [webhook.value, receiver.webhook.signing_key]
 
 
 def type_of(receiver: Receiver) -> str:

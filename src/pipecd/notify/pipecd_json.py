@@ -17,8 +17,9 @@ from pipecd.model.notification import (
 from pipecd.notify.mentions import mentioned
 from pipecd.schema.model import application_pb2, notification_pb2
 
-#: PipeCD documents APPLICATION_UNHEALTHY without a number. This one follows that of APPLICATION_HEALTHY.
-_UNNUMBERED = {"APPLICATION_UNHEALTHY": 201}
+#: PipeCD documents APPLICATION_UNHEALTHY without a number, and has no events of the control plane. These
+#: numbers follow those of APPLICATION_HEALTHY and PIPED_STOPPED.
+_UNNUMBERED = {"APPLICATION_UNHEALTHY": 201, "PIPED_OFFLINE": 302, "PIPED_ONLINE": 303}
 
 
 def pipecd_json(event: NotificationEvent) -> str:

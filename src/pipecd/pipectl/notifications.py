@@ -1,4 +1,6 @@
-"""`pipectl notification …`: the receivers of an agent's notifications, and test messages."""
+"""`pipectl notification …`: receivers of notifications, of an agent or of the project, and test messages."""
+
+from collections.abc import Sequence
 
 import click
 
@@ -9,48 +11,66 @@ from pipecd.pipectl.name_completion import complete_pipeds
 from pipecd.pipectl.names import find_piped
 from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
 from pipecd.schema.pipecd.v1.notifications_pb2 import (
+    ListProjectReceiversRequest,
+    ListProjectReceiversResponse,
     ListReceiversRequest,
     ListReceiversResponse,
     ReceiverStatus,
+    TestProjectReceiverRequest,
     TestReceiverRequest,
 )
 
-_ID = click.option("--piped-id", required=True, shell_complete=complete_pipeds, help="Agent id or name.")
-_UNSUPPORTED = "this control plane does not know the receivers of agents"
+_ID = click.option(
+    "--piped-id",
+    shell_complete=complete_pipeds,
+    help="Agent id or name. Without it, the receivers of the project are meant.",
+)
+_UNSUPPORTED = "this control plane does not know receivers of notifications"
 
 
 @click.command("list")
 @_ID
 @view_options
 @with_client
-async def list_command(client: Client, *, piped_id: str, output: Output) -> None:
-    """List the receivers of an agent, with their last results."""
-    piped_id = await find_piped(client, piped_id)
+async def list_command(client: Client, *, piped_id: str | None, output: Output) -> None:
+    """List the receivers of an agent or of the project, with their last results."""
+    if piped_id:
+        piped_id = await find_piped(client, piped_id)
 
-    async def fetch() -> ListReceiversResponse:
+    async def fetch() -> ListReceiversResponse | ListProjectReceiversResponse:
         try:
-            return await client.call(client.program.ListReceivers, ListReceiversRequest(piped_id=piped_id))
+            if piped_id:
+                return await client.call(
+                    client.program.ListReceivers, ListReceiversRequest(piped_id=piped_id)
+                )
+            return await client.call(client.program.ListProjectReceivers, ListProjectReceiversRequest())
         except Unsupported:
             raise Unsupported(_UNSUPPORTED) from None
 
     await show(client.clock, fetch, _list_view, output)
 
 
-def _list_view(response: ListReceiversResponse) -> View:
-    rows = [
-        [
-            receiver.name,
-            receiver.type,
-            state_of(receiver),
-            str(receiver.waiting),
-            format_age(receiver.succeeded_at),
-            format_age(receiver.failed_at),
-            receiver.error,
-        ]
-        for receiver in response.receivers
-    ]
-    columns = ["NAME", "TYPE", "STATE", "WAITING", "LAST SENT", "LAST FAILED", "ERROR"]
-    return list_view(columns, rows, empty="The agent has no receivers, or has not reported them.")
+def _list_view(response: ListReceiversResponse | ListProjectReceiversResponse) -> View:
+    if isinstance(response, ListReceiversResponse):
+        rows = [[receiver.name, *_row(receiver)] for receiver in response.receivers]
+        empty = "The agent has no receivers, or has not reported them."
+        return list_view(["NAME", *_COLUMNS], rows, empty=empty)
+    rows = [[receiver.name, receiver.destination, *_row(receiver)] for receiver in response.receivers]
+    return list_view(["NAME", "DESTINATION", *_COLUMNS], rows, empty="The project has no receivers.")
+
+
+_COLUMNS = ("TYPE", "STATE", "WAITING", "LAST SENT", "LAST FAILED", "ERROR")
+
+
+def _row(receiver: ReceiverStatus) -> Sequence[str]:
+    return (
+        receiver.type,
+        state_of(receiver),
+        str(receiver.waiting),
+        format_age(receiver.succeeded_at),
+        format_age(receiver.failed_at),
+        receiver.error,
+    )
 
 
 def state_of(receiver: ReceiverStatus) -> str:
@@ -62,17 +82,21 @@ def state_of(receiver: ReceiverStatus) -> str:
 
 @click.command()
 @_ID
-@click.option("--receiver", required=True, help="Name of the receiver in the agent's file.")
+@click.option("--receiver", required=True, help="Name of the receiver.")
 @with_client
-async def test(client: Client, *, piped_id: str, receiver: str) -> None:
-    """Have an agent send a test message to a receiver.
+async def test(client: Client, *, piped_id: str | None, receiver: str) -> None:
+    """Send a test message to a receiver of an agent or of the project.
 
     Fails if the receiver does not accept the message.
     """
-    piped_id = await find_piped(client, piped_id)
-    request = TestReceiverRequest(piped_id=piped_id, receiver=receiver)
     try:
-        await client.call(client.program.TestReceiver, request)
+        if piped_id:
+            piped_id = await find_piped(client, piped_id)
+            request = TestReceiverRequest(piped_id=piped_id, receiver=receiver)
+            await client.call(client.program.TestReceiver, request)
+        else:
+            of_project = TestProjectReceiverRequest(name=receiver)
+            await client.call(client.program.TestProjectReceiver, of_project)
     except Unsupported:
         raise Unsupported(_UNSUPPORTED) from None
     echo(f"The receiver {receiver} accepted a test message.")

@@ -68,9 +68,12 @@ piped = _group(
 )
 notification = _group(
     "notification",
-    "List the receivers of an agent's notifications, or test one.",
+    "List receivers of notifications, or test one.",
     {
-        "list": ("pipecd.pipectl.notifications:list_command", "List the receivers of an agent."),
+        "list": (
+            "pipecd.pipectl.notifications:list_command",
+            "List the receivers of an agent or of the project.",
+        ),
         "test": ("pipecd.pipectl.notifications:test", "Send a test message to a receiver."),
     },
 )
@@ -105,7 +108,7 @@ audit = _group(
         "piped": ("pipecd.pipectl.root:piped", "List, enable and disable agents."),
         "notification": (
             "pipecd.pipectl.root:notification",
-            "List the receivers of an agent's notifications, or test one.",
+            "List receivers of notifications, or test one.",
         ),
         "event": ("pipecd.pipectl.root:event", "Register and list events."),
         "insights": ("pipecd.pipectl.insights:insights", "Show the delivery figures of the project."),

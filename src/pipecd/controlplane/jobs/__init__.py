@@ -23,7 +23,9 @@ from pipecd.controlplane.jobs import (
     seal_audit_log,
     settle_events,
     update_chains,
+    watch_agents,
 )
+from pipecd.controlplane.notifications.sender import Sender
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store.feed import RESYNC, Change
 from pipecd.errors import PipecdError
@@ -61,16 +63,18 @@ JOBS: Sequence[Job] = (
     Job(name="settle-events", interval=60.0, run=settle_events.run),
     Job(name="delete-old-audit-rows", interval=3600.0, run=delete_old_audit_rows.run),
     Job(name="seal-audit-log", interval=1.0, run=seal_audit_log.run),
+    Job(name="watch-agents", interval=10.0, run=watch_agents.run),
     Job(name="prune", interval=60.0, run=prune.run),
 )
 
 
 async def run(services: Services, jobs: Sequence[Job] = JOBS) -> None:
-    """Run every job at its interval, until cancelled."""
+    """Run every job at its interval, and send notifications, until cancelled."""
     holder = str(uuid4())
     async with asyncio.TaskGroup() as tasks:
         for job in jobs:
             tasks.create_task(_run_periodically(services, job, holder), name=f"job {job.name}")
+        tasks.create_task(Sender(services, holder).run(), name="notifications")
 
 
 async def _run_periodically(services: Services, job: Job, holder: str) -> None:

@@ -8,6 +8,7 @@ from pipecd.controlplane.auth import keys
 from pipecd.controlplane.auth.caller import Agent, Caller
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.kinds import DISCONNECTED, HEARTBEAT, STATISTICS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.controlplane.store.secret_fields import redact
@@ -91,7 +92,7 @@ async def with_status(services: Services, project_id: str, pipeds: Iterable[Pipe
     stats = await services.store.list_metadata(STATISTICS, project_id)
     disconnects = await services.store.list_metadata(DISCONNECTED, project_id)
     copies = [redact(piped) for piped in pipeds]
-    connected = await _find_connected(services, copies)
+    connected = await _find_connected(services, [piped.id for piped in copies])
     for piped in copies:
         reported_at = stats.get(piped.id, (b"", 0))[1]
         disconnected_at = disconnects.get(piped.id, (b"", 0))[1]
@@ -110,8 +111,26 @@ async def last_seen(services: Services, project_id: str, pipeds: Iterable[Piped]
     for kind in (STATISTICS, DISCONNECTED):
         for piped_id, (_, touched) in (await services.store.list_metadata(kind, project_id)).items():
             seen[piped_id] = max(seen.get(piped_id, 0), touched // 1_000_000)
-    connected = await _find_connected(services, pipeds)
+    connected = await _find_connected(services, [piped.id for piped in pipeds])
     return seen | dict.fromkeys(connected, services.now())
+
+
+async def last_contacts(services: Services, project_id: str) -> dict[str, float]:
+    """Enabled agents that were ever connected → epoch seconds of the last sign that their event loop runs."""
+    ids = await lists.enabled_piped_ids(services.store, project_id)
+    connected = await _find_connected(services, ids)
+    reports = [
+        await services.store.list_metadata(kind, project_id) for kind in (STATISTICS, DISCONNECTED, HEARTBEAT)
+    ]
+    contacts: dict[str, float] = {}
+    for piped_id in ids:
+        reported_at, disconnected_at, beat_at = (report.get(piped_id, (b"", 0))[1] for report in reports)
+        heard_at = max(reported_at, disconnected_at, beat_at)
+        if piped_id in connected and _responds(services, beat_at, disconnected_at):
+            contacts[piped_id] = services.clock.now()
+        elif heard_at:
+            contacts[piped_id] = heard_at / 1_000_000
+    return contacts
 
 
 async def record_heartbeat(services: Services, agent: Agent, instance: str) -> None:
@@ -132,7 +151,7 @@ async def is_responding(services: Services, piped_id: str) -> bool:
 
 async def find_not_responding(services: Services, project_id: str, pipeds: Iterable[Piped]) -> list[str]:
     """The IDs of the agents that are connected, but whose event loop is blocked or overloaded."""
-    connected = await _find_connected(services, [piped for piped in pipeds if not piped.disabled])
+    connected = await _find_connected(services, [piped.id for piped in pipeds if not piped.disabled])
     beats = await services.store.list_metadata(HEARTBEAT, project_id)
     disconnects = await services.store.list_metadata(DISCONNECTED, project_id)
     return [
@@ -149,9 +168,9 @@ def _responds(services: Services, beat_at: int, disconnected_at: int) -> bool:
     return services.clock.now() - beat_at / 1_000_000 <= services.settings.watch.response_timeout
 
 
-async def _find_connected(services: Services, pipeds: Iterable[Piped]) -> set[str]:
+async def _find_connected(services: Services, piped_ids: Iterable[str]) -> set[str]:
     """The IDs of the agents with an open stream."""
-    ids = {piped_lease_name(piped.id): piped.id for piped in pipeds}
+    ids = {piped_lease_name(piped_id): piped_id for piped_id in piped_ids}
     return {ids[name] for name in await services.store.leases.find_held(ids.keys())}
 
 

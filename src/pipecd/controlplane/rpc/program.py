@@ -71,6 +71,8 @@ HANDLERS: Mapping[str, Handler] = {
     "ListPipeds": list_pipeds,
     "ListReceivers": receivers.list_receivers,
     "TestReceiver": receivers.test_receiver,
+    "ListProjectReceivers": receivers.list_project_receivers,
+    "TestProjectReceiver": receivers.test_project_receiver,
     "AddApplication": add_application,
     "GetControlPlane": get_control_plane,
     "ListEvents": list_events,

@@ -53,6 +53,7 @@ READS = frozenset(
         "ListEvents",
         "GetInsights",
         "ListReceivers",
+        "ListProjectReceivers",
     }
 )
 

@@ -56,6 +56,11 @@ REQUEST_REPLICA = MetadataKind(name="request_replica")
 EVENT_WATCHERS = MetadataKind(name="event_watchers", message=ReportEventWatchersRequest)
 #: The receivers of an agent's notifications, with their last results.
 RECEIVERS = MetadataKind(name="receivers")
+#: Which agents of a project are offline, for notifications (`controlplane.notifications`). The id is the
+#: project's.
+PRESENCE = MetadataKind(name="presence")
+#: When a receiver of a project last accepted a message, and why it last did not (`store.outbox`).
+RECEIVER_RESULT = MetadataKind(name="receiver_result")
 #: What the configuration file says about a project.
 CONFIGURED_PROJECT = MetadataKind(name="configured_project", message=Project)
 

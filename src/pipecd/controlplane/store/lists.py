@@ -177,6 +177,15 @@ async def pipeds(store: Store, project_id: str, enabled: bool | None = None) -> 
     return sorted(await _load_all(store, Piped, where), key=lambda piped: (piped.name, piped.id))
 
 
+async def enabled_piped_ids(store: Store, project_id: str) -> Sequence[str]:
+    """Without reading the records, which contain the agents' configuration."""
+    column = KINDS[Piped].table.c
+    query = sa.select(column.id).where(
+        column.project_id == project_id, *_enabled_condition(column.disabled, enabled=True)
+    )
+    return [row.id for row in await store.database.rows(query)]
+
+
 async def all_pipeds(store: Store) -> Sequence[Piped]:
     """Enabled agents of all projects."""
     return await _load_all(store, Piped, _enabled_condition(KINDS[Piped].table.c.disabled, enabled=True))

@@ -170,6 +170,35 @@ sessions = sa.Table(
 sa.Index("ix_sessions_project_id_username", sessions.c.project_id, sessions.c.username)
 sa.Index("ix_sessions_expires_at", sessions.c.expires_at)
 
+#: Messages to the receivers of projects; see `store.outbox`. The key of a message stays after it was sent.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("seq", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("receiver", sa.String(256), nullable=False),
+    sa.Column("key", sa.String(256), nullable=False),
+    #: Null after it was sent or given up.
+    sa.Column("body", sa.Text, nullable=True),
+    #: Epoch seconds.
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("due_at", sa.Float, nullable=False),
+    #: Those that failed.
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "ix_outbox_project_id_receiver_key", outbox.c.project_id, outbox.c.receiver, outbox.c.key, unique=True
+)
+sa.Index(
+    "ix_outbox_waiting",
+    outbox.c.project_id,
+    outbox.c.receiver,
+    outbox.c.seq,
+    sqlite_where=outbox.c.body.is_not(None),
+    postgresql_where=outbox.c.body.is_not(None),
+)
+
 leases = sa.Table(
     "leases",
     metadata,

@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from typing import Any
 
 from pipecd.certificates import tls_context
 from pipecd.config.named_file import text_or_file
 from pipecd.config.notifications import Email
 from pipecd.errors import Refused, Temporary
 from pipecd.notify.message import Message, Tone
+from pipecd.notify.network import Network
 from pipecd.notify.sinks.webhook import message_id
 
 #: Of each command to the server (seconds). `Receivers` also limits the delivery.
@@ -41,6 +43,7 @@ class EmailSink:
     config: Email
     password: str
     context: ssl.SSLContext | None = None
+    network: Network | None = None
 
     async def __call__(self, message: Message) -> None:
         import aiosmtplib
@@ -48,13 +51,16 @@ class EmailSink:
         security = self.config.security
         context = None if security == "none" else self.context or await tls_context()
         server = f"{self.config.host}:{self.config.port_number}"
+        connection: Mapping[str, Any] = {"port": self.config.port_number}
+        if self.network:
+            connection = {"sock": await self.network.connect(self.config.host, self.config.port_number)}
         try:
             refused, _ = await aiosmtplib.send(
                 render(message, self.config),
                 sender=self.config.sender.addr_spec,
                 recipients=[recipient.addr_spec for recipient in self.config.recipients],
                 hostname=self.config.host,
-                port=self.config.port_number,
+                **connection,
                 username=self.config.username or None,
                 password=self.password or None,
                 use_tls=security == "tls",
@@ -80,9 +86,10 @@ class EmailSink:
             raise Refused(f"{server} refuses {', '.join(names)}", remedy="correct the addresses in `to`")
 
 
-def open_email(config: Email) -> EmailSink:
-    """Reads the password. Raises ConfigError."""
-    return EmailSink(config, text_or_file("", config.password_file, "passwordFile"))
+def open_email(config: Email, network: Network | None = None) -> EmailSink:
+    """Reads the password. Raises ConfigError. Without `network`, every address may be called."""
+    password = text_or_file(config.password, config.password_file, "passwordFile")
+    return EmailSink(config, password, network=network)
 
 
 def _raise(text: str, code: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipecd.certificates import tls_context
 from pipecd.errors import Refused, Temporary
+from pipecd.notify.network import Network
 
 if TYPE_CHECKING:
     import httpx
@@ -28,8 +29,10 @@ class Answer:
     retry_after: float | None
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+async def post(url: str, body: bytes, headers: Mapping[str, str], network: Network | None = None) -> Answer:
     """Does not follow redirects. Raises Temporary if there is no answer.
+
+    Without `network`, every address may be called. Otherwise raises Refused for one that must not.
 
     Errors name the host only: the path of a hook is a secret.
     """
@@ -37,9 +40,15 @@ async def post(url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
 
     context = await tls_context()
     try:
+        target, sent, extensions = httpx.URL(url), dict(headers), dict[str, str]()
+        if network:
+            # The address that was checked is the one that is called: that of a name may change at any time.
+            sent["Host"] = target.netloc.decode()
+            extensions = {"sni_hostname": target.raw_host.decode()}
+            target = target.copy_with(host=await network.resolve(target.host, target.port))
         async with (
             httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, verify=context) as client,
-            client.stream("POST", url, content=body, headers=dict(headers)) as response,
+            client.stream("POST", target, content=body, headers=sent, extensions=extensions) as response,
         ):
             received = bytearray()
             async for chunk in response.aiter_raw():

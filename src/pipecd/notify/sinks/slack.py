@@ -10,6 +10,7 @@ from pipecd.config.notifications import Slack
 from pipecd.config.piped import decode_base64
 from pipecd.errors import Refused, Temporary
 from pipecd.notify.message import Message, Tone
+from pipecd.notify.network import Network
 from pipecd.notify.sinks.http import post, raise_for
 
 #: Answers of Slack that a repetition can change.
@@ -47,6 +48,7 @@ class SlackSink:
     config: Slack
     token: str
     threads: Threads
+    network: Network | None = None
 
     async def __call__(self, message: Message) -> None:
         content = render(message, self.config.mentioned_accounts, self.config.mentioned_groups)
@@ -57,7 +59,8 @@ class SlackSink:
 
     async def _post_to_hook(self, content: Mapping[str, Any]) -> None:
         body = json.dumps({"username": "PipeCD", **content}).encode()
-        answer = await post(self.config.hook_url, body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        answer = await post(self.config.hook_url, body, headers, self.network)
         raise_for(self.config.hook_url, answer)
 
     async def _post_message(self, message: Message, content: Mapping[str, Any]) -> None:
@@ -70,7 +73,7 @@ class SlackSink:
             "Content-Type": "application/json; charset=utf-8",
             "Authorization": f"Bearer {self.token}",
         }
-        answer = await post(url, json.dumps(arguments).encode(), headers)
+        answer = await post(url, json.dumps(arguments).encode(), headers, self.network)
         raise_for(url, answer)
         result = _result(answer.body)
         if not result.get("ok"):
@@ -93,12 +96,12 @@ def _result(body: bytes) -> Mapping[str, Any]:
     return result if isinstance(result, dict) else {}
 
 
-def open_slack(receiver: str, config: Slack, threads: Threads) -> SlackSink:
-    """Reads the token. Raises ConfigError."""
+def open_slack(receiver: str, config: Slack, threads: Threads, network: Network | None = None) -> SlackSink:
+    """Reads the token. Raises ConfigError. Without `network`, every address may be called."""
     token = text_or_file(config.oauth_token, config.oauth_token_file, "oauthTokenFile")
     if config.oauth_token_data:
         token = decode_base64(config.oauth_token_data, "oauthTokenData").strip()
-    return SlackSink(receiver, config, token, threads)
+    return SlackSink(receiver, config, token, threads, network)
 
 
 def render(message: Message, accounts: Sequence[str], groups: Sequence[str]) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from pipecd.config.named_file import text_or_file
 from pipecd.config.notifications import Webhook
 from pipecd.errors import ConfigError
 from pipecd.notify.message import Message
+from pipecd.notify.network import Network
 from pipecd.notify.sinks.http import post, raise_for
 
 #: Standard Webhooks: keys are base64, with this prefix.
@@ -31,10 +32,11 @@ class WebhookSink:
     value: str
     key: bytes
     clock: Clock
+    network: Network | None = None
 
     async def __call__(self, message: Message) -> None:
         body = encode(message, self.config.format)
-        answer = await post(self.config.url, body, self._headers(message, body))
+        answer = await post(self.config.url, body, self._headers(message, body), self.network)
         raise_for(self.config.url, answer)
 
     def _headers(self, message: Message, body: bytes) -> Mapping[str, str]:
@@ -53,11 +55,11 @@ class WebhookSink:
         return headers
 
 
-def open_webhook(config: Webhook, clock: Clock) -> WebhookSink:
-    """Reads the secrets. Raises ConfigError."""
+def open_webhook(config: Webhook, clock: Clock, network: Network | None = None) -> WebhookSink:
+    """Reads the secrets. Raises ConfigError. Without `network`, every address may be called."""
     value = text_or_file(config.signature_value, config.signature_value_file, "signatureValueFile")
     text = text_or_file(config.signing_key, config.signing_key_file, "signingKeyFile")
-    return WebhookSink(config, value, _decode_key(text), clock)
+    return WebhookSink(config, value, _decode_key(text), clock, network)
 
 
 def _decode_key(text: str) -> bytes:
@@ -99,7 +101,7 @@ def cloud_event(message: Message) -> Mapping[str, Any]:
     return {
         "specversion": "1.0",
         "id": message_id(message),
-        "source": f"/projects/{message.project}/pipeds/{message.piped}",
+        "source": f"/projects/{message.project}" + (f"/pipeds/{message.piped}" if message.piped else ""),
         "type": f"dev.pipecd.{message.event.lower().replace('_', '.', 1)}",
         "subject": message.subject,
         "time": datetime.fromtimestamp(message.at, UTC).isoformat().replace("+00:00", "Z"),
