@@ -21,6 +21,7 @@ from pipecd.controlplane.agent_requests import AgentRequests
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes
+from pipecd.controlplane.auth.known_browsers import KnownBrowsers
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import Lifetimes, Sessions, check_key
@@ -247,6 +248,7 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
                 services.settings.auth,
                 address=services.address,
             ),
+            KnownBrowsers(options.encryption_key, services.clock),
             insecure_cookie=options.insecure_cookie,
         ),
         webhooks=Webhooks(secrets, RepositoryNotifier(services.store), services.proxies),

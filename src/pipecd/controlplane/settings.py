@@ -111,11 +111,18 @@ class AuthSettings:
     provider_timeout: float = 15.0
     #: How long the metadata and the keys of an OpenID Connect provider are cached (seconds).
     provider_max_age: float = 3600.0
-    #: Failed sign-ins of one address as one user before further ones are rejected.
+    #: Failed sign-ins of one address, or of a browser that has signed in before, as one user before further
+    #: ones are rejected.
     max_failures: int = 10
-    #: How long failed sign-ins are counted, and rejected (seconds).
+    #: Failed sign-ins of one address as any user before further ones are rejected: an office may have one.
+    max_failures_of_address: int = 50
+    #: How long failed sign-ins of a client are counted, and rejected (seconds).
     failure_window: float = 300.0
-    #: Pairs of address and user that are counted; the least recently failed one is dropped first.
+    #: Failed sign-ins as one user, by browsers that have not signed in before, before others are delayed.
+    max_failures_of_account: int = 10
+    #: The longest delay between two of these, and the time in which one failure is forgotten (seconds).
+    max_account_delay: float = 60.0
+    #: Clients and accounts that are counted; the least recently failed one is dropped first.
     max_clients: int = 10_000
     #: Refused calls and sign-ins of one caller for one reason leave one row of the audit log in this time
     #: (seconds); the next row says how many there were.

@@ -6,6 +6,7 @@ the message from the cookie `error`. Starting and ending a session write rows of
 refuses requests that other sites cause.
 """
 
+import math
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -14,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from pipecd.controlplane.auth.client_address import TrustedProxies
+from pipecd.controlplane.auth.known_browsers import LIFETIME as KNOWN_BROWSER_LIFETIME
+from pipecd.controlplane.auth.known_browsers import KnownBrowsers
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import COOKIE, Session, Sessions
@@ -21,7 +24,7 @@ from pipecd.controlplane.auth.sso.flow import LIFETIME, SingleSignOn
 from pipecd.controlplane.auth.sso.providers import GitHub
 from pipecd.controlplane.auth.sso.roles import NoRole
 from pipecd.controlplane.http.client_address import http_client_address
-from pipecd.controlplane.http.throttle import Throttle
+from pipecd.controlplane.http.throttle import Attempt, Throttle
 from pipecd.errors import PipecdError, Unauthenticated
 from pipecd.model.access import ADMIN
 from pipecd.model.actor import Actor, ActorKind
@@ -49,11 +52,12 @@ class Login:
         throttle: Throttle,
         refusals: Refusals,
         sso: SingleSignOn,
+        browsers: KnownBrowsers,
         *,
         insecure_cookie: bool,
     ) -> None:
         self._projects, self._sessions, self._proxies = projects, sessions, proxies
-        self._sso = sso
+        self._sso, self._browsers = sso, browsers
         self._secure = not insecure_cookie
         self._throttle, self._refusals = throttle, refusals
 
@@ -65,27 +69,40 @@ class Login:
             )
         if max(map(len, (project, username, password))) > _MAX_FIELD_LENGTH:
             return self._reject("The user name, the password or the project is too long.")
-        client = (http_client_address(request, self._proxies), project, username)
-        if wait := self._throttle.begin(client):
-            return self._reject(f"Too many failed attempts; try again in {int(wait / 60) + 1} min.")
+        address = http_client_address(request, self._proxies)
+        cookie = request.cookies.get(self._browsers.cookie_name(project, username), "")
+        browser = self._browsers.read(cookie, project, username)
+        attempt = Attempt(project_id=project, username=username, address=address, known_browser=browser)
+        if wait := self._throttle.begin(attempt):
+            return self._reject(f"Too many failed attempts; try again in {_duration(wait)}.")
         try:
             credential = await self._projects.check_static_admin(project, username, password)
         except Unauthenticated:
-            log.warning("sign_in_failed", project=project, username=username, peer=client[0])
+            log.warning("sign_in_failed", project=project, username=username, peer=address)
             if await self._projects.exists(project):
                 claimed = Session(project_id=project, username=username, roles=())
                 self._refusals.add(
-                    _actor(claimed, "sign-in", client[0]), "the user name or the password is wrong"
+                    _actor(claimed, "sign-in", address), "the user name or the password is wrong"
                 )
             return self._reject("The project, the user name or the password is wrong.")
         except PipecdError as error:
-            self._throttle.withdraw(client)
+            self._throttle.withdraw(attempt)
             log.error("sign_in_unavailable", error=str(error))
             return self._reject("The control plane cannot check the password now; try again in a moment.")
-        self._throttle.record_success(client)
-        log.info("signed_in", project=project, username=username, peer=client[0])
+        self._throttle.record_success(attempt)
+        log.info("signed_in", project=project, username=username, peer=address)
         session = Session(project_id=project, username=username, roles=(ADMIN,), credential=credential)
-        return await self._start_session(request, session)
+        response = await self._start_session(request, session)
+        response.set_cookie(
+            self._browsers.cookie_name(project, username),
+            self._browsers.issue(project, username, browser),
+            max_age=KNOWN_BROWSER_LIFETIME,
+            path="/auth",
+            secure=self._secure,
+            httponly=True,
+            samesite="strict",
+        )
+        return response
 
     async def provider(self, request: Request) -> Response:
         """The provider of the project `?project=` for the login page: `{"title": …, "kind": …}` or `null`.
@@ -197,6 +214,10 @@ class Login:
             samesite="strict",
         )
         return response
+
+
+def _duration(seconds: float) -> str:
+    return f"{math.ceil(seconds)} s" if seconds <= 60 else f"{math.ceil(seconds / 60)} min"
 
 
 def _sentence(error: PipecdError) -> str:
