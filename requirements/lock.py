@@ -17,12 +17,15 @@ FILES = {
     "run": ("--extra", "quickstart"),
     "kubernetes": ("--extra", "quickstart", "--extra", "kubernetes"),
     "gcp": ("--extra", "gcp"),
-    "agent": ("--extra", "apprise", "--extra", "aws", "--extra", "gcp", "--extra", "kubernetes"),
+    "agent": (
+        *("--extra", "apprise", "--extra", "otel", "--extra", "aws", "--extra", "gcp"),
+        *("--extra", "kubernetes"),
+    ),
     "agent-terraform": (
-        *("--extra", "apprise", "--extra", "aws", "--extra", "gcp"),
+        *("--extra", "apprise", "--extra", "otel", "--extra", "aws", "--extra", "gcp"),
         *("--extra", "kubernetes", "--extra", "terraform"),
     ),
-    "server": ("--extra", "postgres"),
+    "server": ("--extra", "postgres", "--extra", "otel"),
     "aws": ("--extra", "aws-emulator"),
     "dev": ("--all-extras", "--group", "dev"),
     "console": ("--only-group", "console"),

@@ -9,11 +9,12 @@ import ssl
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from grpc import aio
 
+from pipecd import tracing
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.clock import timeout as clock_timeout
 from pipecd.errors import ConfigError, Temporary
@@ -24,6 +25,7 @@ from pipecd.schema.agent.service_pb2_grpc import PipedServiceStub
 from pipecd.schema.api.service_pb2_grpc import APIServiceStub
 from pipecd.schema.pipecd.v1.agent_pb2_grpc import AgentServiceStub
 from pipecd.schema.pipecd.v1.program_pb2_grpc import ProgramServiceStub
+from pipecd.trace_export.collector import EXPORT_PATH
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -59,6 +61,10 @@ class PipedToken:
     project_id: str
     piped_id: str
     key: str
+
+    def bearer(self) -> str:
+        """The header for exporting spans."""
+        return f"Bearer {self.project_id},{self.piped_id},{self.key.strip()}"
 
     def header(self) -> str:
         return f"PIPED-TOKEN {self.project_id},{self.piped_id},{self.key.strip()}"
@@ -103,9 +109,11 @@ class Client:
         #: Monotonic seconds of `clock` at the last successful call; None before the first.
         self.last_success: float | None = None
         self._channel = _channel(address, transport)
+        self._credential = credential
         self._metadata = [("authorization", credential.header())]
         if instance:
             self._metadata.append((INSTANCE_METADATA_KEY, instance))
+        self._export: aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(EXPORT_PATH)
         self.piped = PipedServiceStub(self._channel)
         self.api = APIServiceStub(self._channel)
         self.agent = AgentServiceStub(self._channel)
@@ -173,6 +181,15 @@ class Client:
         finally:
             call.cancel()
 
+    async def export_traces(self, data: bytes) -> None:
+        """Send an encoded `ExportTraceServiceRequest`, which the control plane forwards."""
+        assert isinstance(self._credential, PipedToken)
+        metadata = [("authorization", self._credential.bearer())]
+        try:
+            await self._export(data, timeout=CALL_TIMEOUT, metadata=metadata)
+        except aio.AioRpcError as error:
+            raise to_error(error, self.address) from error
+
     async def close(self) -> None:
         await self._channel.close(grace=None)
 
@@ -200,12 +217,41 @@ async def connect(
     return client
 
 
+class _TraceCalls(aio.UnaryUnaryClientInterceptor):
+    """A span for each call that is part of a trace; the control plane continues it."""
+
+    async def intercept_unary_unary(
+        self, continuation: Any, client_call_details: aio.ClientCallDetails, request: Any
+    ) -> Any:
+        method = client_call_details.method
+        name = method.decode() if isinstance(method, bytes) else method
+        with tracing.child(name[1:], attributes={"rpc.system": "grpc"}) as span:
+            if span:
+                metadata = aio.Metadata(*(client_call_details.metadata or ()))
+                metadata[tracing.HEADER] = tracing.current()
+                client_call_details = aio.ClientCallDetails(
+                    client_call_details.method,
+                    client_call_details.timeout,
+                    metadata,
+                    client_call_details.credentials,
+                    client_call_details.wait_for_ready,
+                )
+            call = await continuation(client_call_details, request)
+            if span:
+                code = await call.code()
+                span.set_attribute("rpc.grpc.status", code.name)
+                if code is not grpc.StatusCode.OK:
+                    span.fail(code.name)
+            return call
+
+
 def _channel(address: str, transport: Transport) -> aio.Channel:
     options = (*_OPTIONS, ("grpc.max_receive_message_length", transport.max_response_bytes))
+    interceptors = [_TraceCalls()] if tracing.enabled() else None
     if transport.insecure:
-        return aio.insecure_channel(address, options=options)
+        return aio.insecure_channel(address, options=options, interceptors=interceptors)
     credentials = grpc.ssl_channel_credentials(root_certificates=_root_certificates(transport.cert_file))
-    return aio.secure_channel(address, credentials, options=options)
+    return aio.secure_channel(address, credentials, options=options, interceptors=interceptors)
 
 
 def _root_certificates(cert_file: str) -> bytes | None:

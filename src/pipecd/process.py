@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipecd import tracing
 from pipecd.errors import ConfigError
 
 #: In bytes; longer lines are split into pieces of this size.
@@ -202,6 +203,7 @@ class _GuardedProcess:
     ) -> None:
         self._argv, self._cwd, self._env, self._merge = [str(part) for part in argv], cwd, env, merge
         self._write_end = -1
+        self._span: tracing.Span | None = None
         self._ended: asyncio.Event
         self._transport: asyncio.SubprocessTransport
         self.process: asyncio.subprocess.Process
@@ -249,9 +251,22 @@ class _GuardedProcess:
                 raise
             on_failure.pop_all()
         self._write_end = write_end
+        # Not with its arguments, which may be secrets.
+        name = Path(self._argv[0]).name
+        self._span = tracing.begin(f"run {name}", attributes={"process.executable.name": name})
         return self
 
+    def _end_span(self) -> None:
+        if self._span:
+            code = self.process.returncode
+            if code is None:
+                self._span.fail("stopped")
+            else:
+                self._span.set_attribute("process.exit.code", code)
+            self._span.end()
+
     async def __aexit__(self, *_: object) -> None:
+        self._end_span()
         # Also kills children that the program left running.
         self._signal(signal.SIGKILL)
         os.close(self._write_end)

@@ -5,6 +5,7 @@ message. An enum number that this version does not know (from a newer control pl
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -389,6 +390,10 @@ def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
 
 def command_from(message: command_pb2.Command) -> Command:
     """Convert a command; `UnknownCommand` if this version does not support its type."""
+    return replace(_command_from(message), trace_parent=message.trace_parent)
+
+
+def _command_from(message: command_pb2.Command) -> Command:
     kinds = command_pb2.Command.Type
     match message.type:
         case kinds.SYNC_APPLICATION:

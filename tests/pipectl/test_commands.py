@@ -139,8 +139,11 @@ async def test_sync_waits_for_the_deployment(plane: ControlPlane, pipectl: Pipec
 async def act_as_agent(store: Store, **metadata: str) -> Command:
     """Handles the next command."""
     with store.feed.subscribe() as changes:
-        while (change := await changes.get()).kind != "command":
-            pass
+        while True:
+            change = await changes.get()
+            # A change may also be the end of an earlier command.
+            if change.kind == "command" and not (await store.get(Command, change.id)).message.status:
+                break
 
     def handle(record: Command) -> None:
         record.status = CommandStatus.COMMAND_SUCCEEDED

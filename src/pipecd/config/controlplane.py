@@ -25,6 +25,7 @@ from pipecd.config.document import Document, parse_kind
 from pipecd.config.named_file import read_named_file
 from pipecd.config.notifications import Receiver
 from pipecd.config.sso import MAX_SESSION_HOURS, SSO, SharedSSO, UserGroup
+from pipecd.config.tracing import Tracing
 from pipecd.config.values import Duration
 from pipecd.errors import ConfigError, Place
 
@@ -269,6 +270,8 @@ class ControlPlaneSpec(StrictModel):
     """Lifetimes of sessions of the console. Not in PipeCD."""
     audit: Audit = Audit()
     """The audit log. Not in PipeCD."""
+    tracing: Tracing = Tracing()
+    """Export of traces by OTLP. Not in PipeCD, whose control plane forwards them by Envoy."""
     trusted_proxies: Sequence[IPvAnyNetwork] = ()
     """Networks of reverse proxies, such as `10.0.0.0/8`. Not in PipeCD.
 

@@ -15,6 +15,7 @@ from pipecd.config.decode import LenientModel, Unused, decode
 from pipecd.config.document import Document, parse, parse_kind
 from pipecd.config.notifications import Notifications
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
+from pipecd.config.tracing import AgentTracing
 from pipecd.config.values import Duration, Interval, KindName, Text
 from pipecd.errors import ConfigError, Place
 
@@ -309,6 +310,8 @@ class PipedSpec(Access):
     """Settings of the event watcher."""
     plan_preview: PlanPreview = PlanPreview()
     """Settings of plan previews."""
+    tracing: AgentTracing = AgentTracing()
+    """Export of traces by OTLP. Not in PipeCD."""
     app_selector: Mapping[str, Text] = Field(default_factory=dict)
     """Deploy only applications that have all of these labels. Empty: all applications."""
 

@@ -37,7 +37,7 @@ from pipecd.controlplane.http.webhooks import Webhooks
 from pipecd.controlplane.notifications.receivers import ProjectReceivers
 from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.relay import Relay
-from pipecd.controlplane.rpc import grpc_server
+from pipecd.controlplane.rpc import grpc_server, otlp
 from pipecd.controlplane.rpc.connect_server import ConsoleApplication
 from pipecd.controlplane.rpc.grpc_server import Tls
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
@@ -51,6 +51,9 @@ from pipecd.errors import PipecdError
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.notify.network import Network
 from pipecd.telemetry import Health
+from pipecd.trace_export import exporting
+from pipecd.trace_export.collector import check_installed, connected
+from pipecd.trace_export.queue import ExportQueue
 from pipecd.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -99,7 +102,9 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Services]:
+async def open_services(
+    spec: ControlPlaneSpec, options: Options, traces: ExportQueue | None = None
+) -> AsyncGenerator[Services]:
     """Open the object store and the database, and migrate its schema. Raises ConfigError or Temporary."""
     clock, settings = options.clock, options.settings
     check_key(options.encryption_key)
@@ -132,6 +137,7 @@ async def open_services(spec: ControlPlaneSpec, options: Options) -> AsyncGenera
             settings=settings,
             agent_requests=AgentRequests(clock, settings.agent_requests, store, relay),
             insights=Insights(store),
+            traces=traces,
             refusals=Refusals(store, clock, settings.auth),
             receivers=ProjectReceivers(
                 projects,
@@ -159,7 +165,8 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
     async with AsyncExitStack() as stack:
         watchdog = Watchdog()
         await stack.enter_async_context(watchdog.watching())
-        services = await stack.enter_async_context(open_services(spec, options))
+        traces = await stack.enter_async_context(_exporting_traces(spec, options))
+        services = await stack.enter_async_context(open_services(spec, options, traces))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [
             tasks.create_task(services.store.feed.run(), name="change feed"),
@@ -170,7 +177,7 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
         if options.with_jobs:
             background.append(tasks.create_task(jobs.run(services), name="jobs"))
         stack.callback(_cancel, background)
-        grpc = grpc_server.create_server(services, methods())
+        grpc = grpc_server.create_server(services, {**methods(), **otlp.METHODS})
         grpc_ports = tuple(
             grpc_server.listen(grpc, f"{_bracket_ipv6(options.host)}:{port}", options.tls)
             for port in options.grpc_ports
@@ -206,6 +213,23 @@ async def run(
         ready(server.ports)
         await stop.wait()
         log.info("control_plane_stopping")
+
+
+@asynccontextmanager
+async def _exporting_traces(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[ExportQueue | None]:
+    """Export spans while the block runs, if a collector is configured. Yields what is to be sent."""
+    collector = spec.tracing.collector()
+    if collector is None:
+        yield None
+        return
+    check_installed()
+    queue = ExportQueue(options.clock)
+    async with (
+        connected(collector) as send,
+        exporting("pipecd-control-plane", {}, queue, send, options.clock),
+    ):
+        log.info("traces_exported", endpoint=collector.endpoint, protocol=collector.protocol)
+        yield queue
 
 
 async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:

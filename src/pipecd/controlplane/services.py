@@ -17,6 +17,7 @@ from pipecd.controlplane.settings import Settings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import Blobs
 from pipecd.controlplane.store.stage_logs import StageLogs
+from pipecd.trace_export.queue import ExportQueue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Services:
     insights: Insights
     refusals: Refusals
     receivers: ProjectReceivers
+    #: Spans that agents sent, to be forwarded; None without a collector.
+    traces: ExportQueue | None = None
     keys: Keys = field(default_factory=Keys)
     key_lifetimes: KeyLifetimes = field(default_factory=KeyLifetimes)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)

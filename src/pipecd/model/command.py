@@ -15,6 +15,8 @@ class _Command:
     #: The requester: a user name, an API key's id or a chain's id.
     commander: str
     created_at: int = 0
+    #: The span of the request (`traceparent`); empty without one.
+    trace_parent: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -12,10 +13,15 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from pipecd import tracing
 from pipecd.client import ApiKey, Client, Transport, connect
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError
 from pipecd.pipectl.profiles import Settings, combine, configuration_file, load_profile
+from pipecd.trace_export import exporting
+from pipecd.trace_export.collector import check_installed, connected, from_environment
+from pipecd.trace_export.queue import ExportQueue
 
 #: Size limit of a response, in bytes; the logs of all stages of a deployment are one response.
 MAX_RESPONSE_BYTES = 256 * 1024 * 1024
@@ -71,8 +77,10 @@ def with_client(run: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         options = {name: value for name, value in options.items() if name not in values}
         settings = find_settings(click.get_current_context(), values, profile)
 
+        command = click.get_current_context().command_path
+
         async def main() -> None:
-            async with connect_with(settings) as client:
+            async with command_traces(command), connect_with(settings) as client:
                 await run(client, **options)
 
         try:
@@ -116,6 +124,19 @@ def find_settings(context: click.Context, given: Mapping[str, Any], profile_name
     if not settings.address:
         raise click.UsageError(f"no control plane is set: use --address, PIPECD_HOST or a profile in {file}")
     return settings
+
+
+@asynccontextmanager
+async def command_traces(command: str) -> AsyncIterator[None]:
+    """A span for the command, if the environment names a collector (`OTEL_EXPORTER_OTLP_ENDPOINT`)."""
+    collector = from_environment(os.environ)
+    if collector is None:
+        yield
+        return
+    check_installed()
+    async with connected(collector) as send, exporting("pipectl", {}, ExportQueue(SYSTEM_CLOCK), send):
+        with tracing.span(command):
+            yield
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from pipecd.git.credentials import User
 from pipecd.git.mirror import Mirrors
 from pipecd.git.other_repositories import OtherRepositories
 from pipecd.model.notification import PipedEvent, PipedStarted, PipedStopped
+from pipecd.piped import traces
 from pipecd.piped.admin import health_check, serve
 from pipecd.piped.credentials import chart_ssh_keys, configured_secrets, git_credentials
 from pipecd.piped.deploy.sealed_objects import EncryptedObjects
@@ -85,12 +86,15 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
         mirrors = await exit_stack.enter_async_context(
             Mirrors(home, credentials, user, remotes=remotes, submodule_hosts=spec.git.submodule_hosts)
         )
+        spans = exit_stack.enter_context(traces.recording(spec, options.clock))
         public_key = key_pair.public if key_pair else ""
         providers = Providers(spec)
         notices = await check_providers(spec, providers, options.clock)
         client, instance, identity = await exit_stack.enter_async_context(
             connect_and_register(spec, key, options, public_key, notices)
         )
+        if spans:
+            await exit_stack.enter_async_context(traces.sending_spans(spec, spans, client, options.clock))
         # The directory is emptied at startup, which removes the checkouts of a killed process.
         other_repositories = OtherRepositories(
             home=home / "worktrees", user=user, trees=mirrors.trees, ssh_keys=ssh_keys

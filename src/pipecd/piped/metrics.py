@@ -4,10 +4,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
+from pipecd.trace_export.queue import REQUESTS, SPANS_DROPPED
 from pipecd.watchdog import BLOCKED_SECONDS
 
 REGISTRY = CollectorRegistry()
-REGISTRY.register(BLOCKED_SECONDS)
+for shared in (BLOCKED_SECONDS, REQUESTS, SPANS_DROPPED):
+    REGISTRY.register(shared)
 INTERNAL_ERRORS = Counter("piped_faults_total", "Internal errors of the agent", ["loop"], registry=REGISTRY)
 DEPLOYMENT_STATUS = Gauge(
     "deployment_status",

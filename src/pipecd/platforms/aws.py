@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipecd import tracing
 from pipecd.errors import ConfigError, Temporary, UserError
 from pipecd.platforms.aws_errors import meaning
 from pipecd.platforms.connections import shared_connection
@@ -34,6 +35,8 @@ MANAGED_BY, PIPED, APPLICATION, COMMIT = (
 CLIENT_MAX_AGE = 600.0
 #: All deployments of an agent share a client.
 MAX_POOL_CONNECTIONS = 50
+#: Key of the span in the context of a request, which the SDK passes to all hooks.
+_SPAN = "pipecd_span"
 #: Between the first two calls that wait for a change (seconds).
 FIRST_POLL_DELAY = 0.25
 
@@ -96,7 +99,29 @@ async def _open_client(service: str, provider: AwsProvider) -> AsyncIterator[Any
     async with session.create_client(
         service, region_name=provider.region, config=settings, **credentials
     ) as sdk:
+        _trace_requests(sdk)
         yield sdk
+
+
+def _trace_requests(sdk: Any) -> None:
+    """A span for each operation that is part of a trace."""
+
+    def begin(model: Any, context: dict[str, Any], **_: Any) -> None:
+        name = f"{model.service_model.service_id.hyphenize()} {model.name}"
+        if span := tracing.begin(name, attributes={"rpc.system": "aws-api"}):
+            context[_SPAN] = span
+
+    def end(context: dict[str, Any], http_response: Any = None, exception: Any = None, **_: Any) -> None:
+        if span := context.pop(_SPAN, None):
+            status = getattr(http_response, "status_code", 0)
+            span.set_attribute("http.response.status_code", status)
+            if exception is not None or status > 399:
+                span.fail(f"{type(exception).__name__}" if exception else str(status))
+            span.end()
+
+    sdk.meta.events.register("before-call", begin)
+    sdk.meta.events.register("after-call", end)
+    sdk.meta.events.register("after-call-error", end)
 
 
 @cache

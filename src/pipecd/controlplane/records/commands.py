@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
+from pipecd import tracing
 from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.services import Services
 from pipecd.schema.model.command_pb2 import Command
@@ -35,5 +36,6 @@ def build(project_id: str, piped_id: str, commander: str, now: int, **payload: A
         type=Command.Type.Value(member.upper()),
         created_at=now,
         updated_at=now,
+        trace_parent=tracing.current(),
         **payload,
     )

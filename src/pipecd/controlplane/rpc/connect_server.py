@@ -17,6 +17,7 @@ from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf.message import Message
 
+from pipecd import tracing
 from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.call_metrics import record_call
@@ -60,7 +61,13 @@ class _CallInterceptor:
     async def on_start(self, ctx: Context) -> AsyncExitStack:
         method = self._methods[f"/{ctx.method.service_name}/{ctx.method.name}"]
         stack = AsyncExitStack()
-        await stack.enter_async_context(record_call(self._services.clock, method, ctx.client_address or ""))
+        recording = record_call(
+            self._services.clock,
+            method,
+            ctx.client_address or "",
+            ctx.request_headers.get(tracing.HEADER, ""),
+        )
+        await stack.enter_async_context(recording)
         try:
             _caller.set(await guard.authorize(self._services, method, _call_metadata(ctx, method)))
         except Exception as error:

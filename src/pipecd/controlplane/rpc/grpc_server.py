@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
+from pipecd import tracing
 from pipecd.controlplane.http.connections import max_connections
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.call_metrics import record_call
@@ -103,7 +104,8 @@ def _handler(services: Services, method: Method) -> "grpc.RpcMethodHandler[Any, 
 def _unary(services: Services, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def handle(data: bytes, context: Context) -> bytes:
         try:
-            async with record_call(services.clock, method, context.peer()):
+            traceparent = _traceparent(context) if tracing.enabled() else ""
+            async with record_call(services.clock, method, context.peer(), traceparent):
                 caller = await guard.authorize(services, method, _call_metadata(context, method))
                 request = await _parse(method, data)
                 return (await guard.serve(services, method, caller, request)).SerializeToString()
@@ -141,6 +143,11 @@ async def _parse(method: Method, data: bytes) -> Message:
         return method.request.FromString(data)
     except DecodeError:
         raise Refused(f"the request is not a valid {method.request.DESCRIPTOR.full_name}") from None
+
+
+def _traceparent(context: Context) -> str:
+    metadata = context.invocation_metadata() or ()
+    return next((str(value) for key, value in metadata if key == tracing.HEADER), "")
 
 
 def _call_metadata(context: Context, method: Method) -> CallMetadata:

@@ -25,12 +25,13 @@ from pipecd.model.access import allows
 async def authorize(services: Services, method: Method, call: CallMetadata) -> Caller:
     """Authenticate the caller and check its permission. Raises Unauthenticated or PermissionDenied."""
     match method.needs:
-        case PipedKey():
-            return await identity.authenticate_agent(services, call)
-        case ApiKey() as needs:
+        case PipedKey() as needs:
+            scheme = identity.BEARER if needs.bearer else identity.PIPED_TOKEN
+            return await identity.authenticate_agent(services, call, scheme)
+        case ApiKey() as key:
             program = await identity.authenticate_program(services, call)
             with services.refusals.recording(program.actor):
-                _check_role(program, needs)
+                _check_role(program, key)
             return program
         case Right() as right:
             person = await identity.authenticate_person(services, call)

@@ -16,6 +16,7 @@ from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.piped_pb2 import Piped
 
 PIPED_TOKEN = "PIPED-TOKEN"
+BEARER = "Bearer"
 API_KEY = "API-KEY"
 
 
@@ -34,8 +35,8 @@ class CallMetadata:
     forwarded_for: str = ""
 
 
-async def authenticate_agent(services: Services, call: CallMetadata) -> Agent:
-    token = _credential(call.authorization, PIPED_TOKEN).split(",")
+async def authenticate_agent(services: Services, call: CallMetadata, scheme: str = PIPED_TOKEN) -> Agent:
+    token = _credential(call.authorization, scheme).split(",")
     if len(token) != 3 or not all(token):
         raise Unauthenticated("the piped's token is malformed")
     project_id, piped_id, key = token

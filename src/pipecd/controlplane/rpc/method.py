@@ -17,7 +17,9 @@ Handler = Callable[..., Any]
 
 @dataclass(frozen=True, kw_only=True)
 class PipedKey:
-    """Requires a piped key."""
+    """Requires a piped key. `bearer`: sent as a Bearer token, as the exporters of PipeCD's agents do."""
+
+    bearer: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from pipecd import tracing
 from pipecd.clock import Clock, Elapsed, timeout
 from pipecd.config.application import ApplicationConfig, StageConfig
 from pipecd.errors import ConfigError, PipecdError, Temporary, UserError
@@ -35,6 +36,7 @@ from pipecd.piped.metrics import INTERNAL_ERRORS
 from pipecd.piped.providers import Providers
 from pipecd.piped.settings import StageSettings
 from pipecd.piped.source.checkout import Sources
+from pipecd.piped.traces import stage_span
 from pipecd.platforms import Platform
 from pipecd.platforms.registry import load_platform
 from pipecd.platforms.stage_tables import stage_function
@@ -119,7 +121,9 @@ class StageRun:
 
     async def __call__(self, deployment: Deployment, actions: Sequence[StageAction]) -> Outcome:
         """Calls the stage once. Returns an outcome even if the stage raises."""
-        outcome = await self._outcome(deployment, actions)
+        # What the call does belongs to the stage's span, which is recorded when the stage ends.
+        with tracing.within(stage_span(deployment, deployment.stage(self._stage_id))):
+            outcome = await self._outcome(deployment, actions)
         if isinstance(outcome, Again):
             # In this order, the limit also applies to a delay that is not a number.
             return replace(outcome, after=max(self._call_limit.delay(), outcome.after))

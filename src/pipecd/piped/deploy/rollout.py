@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from pipecd import tracing
 from pipecd.clock import Clock, Elapsed
 from pipecd.errors import Conflict, NotFound, PermissionDenied, Refused, Temporary
 from pipecd.model.application import Application
@@ -44,6 +45,7 @@ from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.sync_states import SyncStates
 from pipecd.piped.session.view import View
 from pipecd.piped.settings import RolloutSettings
+from pipecd.piped.traces import attributes_of, deployment_span, record_changes
 from pipecd.retry import Backoff
 
 log = structlog.get_logger()
@@ -130,6 +132,10 @@ class Rollout:
 
     async def _take_step(self) -> bool:
         await self._services.leadership.wait_until_may_begin()
+        with tracing.within(deployment_span(self.deployment)):
+            return await self._take_next_step()
+
+    async def _take_next_step(self) -> bool:
         await self._refuse_late_rejection()
         match next_step(self.deployment, self._stop()):
             case None:
@@ -152,7 +158,8 @@ class Rollout:
         deployment = self.deployment
         try:
             await self._services.reporter.report_deploying(deployment.application_id, deploying=True)
-            planned = await self._services.planner.plan(deployment, self._application())
+            with tracing.span("Plan", attributes=attributes_of(deployment)):
+                planned = await self._services.planner.plan(deployment, self._application())
         except Temporary as error:
             self._planning_attempts += 1
             if self._planning_attempts < self._services.settings.max_planning_attempts:
@@ -200,6 +207,7 @@ class Rollout:
         if updated != self.deployment:
             self._backoff.reset()
         self._notify(self.deployment, updated)
+        record_changes(self.deployment, updated, self._services.clock.now())
         changed = updated.status is not self.deployment.status
         self.deployment = updated
         if changed:

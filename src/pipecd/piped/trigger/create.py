@@ -7,6 +7,7 @@ process creates the same deployment.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pipecd import tracing
 from pipecd.clock import Clock
 from pipecd.config.application import Chain
 from pipecd.model.application import Application
@@ -18,6 +19,7 @@ from pipecd.piped.session.report import Reporter
 from pipecd.piped.session.view import View
 from pipecd.piped.source.heads import AppFile, Head
 from pipecd.piped.source.weblinks import commit_url
+from pipecd.piped.traces import TRACE_PARENT
 from pipecd.piped.trigger.deployment_id import id_of_command, id_of_commit
 from pipecd.schema.agent.chains_pb2 import CreateDeploymentChainRequest
 from pipecd.schema.model.chain_pb2 import ChainFailurePolicy
@@ -45,6 +47,8 @@ class Cause:
     chain_block: int = 0
     #: For a rollback: the earlier deployment whose commit is deployed again.
     rollback_target: str = ""
+    #: The span of the command that asked for it (`traceparent`); empty without one.
+    trace_parent: str = ""
 
 
 class DeploymentCreator:
@@ -55,6 +59,18 @@ class DeploymentCreator:
 
     async def create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
         """The deployment as recorded by the control plane. A repeated call returns the existing one."""
+        own_id = deployment_id(application.id, head.commit.hash, cause)
+        attributes = {"application-id": application.id, "commit": head.commit.hash, "reason": cause.reason}
+        # Without a command, the trace has the id that PipeCD's agents would give it.
+        with tracing.span(
+            "trigger",
+            parent=cause.trace_parent,
+            trace_id="" if cause.trace_parent else tracing.trace_id_of(own_id),
+            attributes={"deployment-id": own_id, **attributes},
+        ):
+            return await self._create(application, head, file, cause)
+
+    async def _create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
         now = int(self._clock.now())
         deployment = _deployment(application, head, file, cause, now)
         # A deployment that is part of a chain starts no other chain.
@@ -100,12 +116,20 @@ def _deployment(application: Application, head: Head, file: AppFile, cause: Caus
         chain_block=cause.chain_block,
         trace_commit=find_trace_commit(head.commit.message),
         created_at=now,
-        shared={**mentions_metadata(file.mentions, application.name), **_rollback_metadata(cause)},
+        shared={
+            **mentions_metadata(file.mentions, application.name),
+            **_rollback_metadata(cause),
+            **_trace_metadata(),
+        },
     )
 
 
 def _rollback_metadata(cause: Cause) -> dict[str, str]:
     return {ROLLBACK_TARGET: cause.rollback_target} if cause.rollback_target else {}
+
+
+def _trace_metadata() -> dict[str, str]:
+    return {TRACE_PARENT: current} if (current := tracing.current()) else {}
 
 
 def _chain(chain: Chain) -> CreateDeploymentChainRequest:

@@ -486,6 +486,7 @@ def _decide_on_command(command: SyncCommand, file: AppFile) -> tuple[Decision, C
                 kind=TriggerKind.ON_COMMAND,
                 reason=_sync_reason(command),
                 command_id=command.id,
+                trace_parent=command.trace_parent,
                 requested_by=command.commander,
                 strategy=command.strategy,
             )
@@ -495,6 +496,7 @@ def _decide_on_command(command: SyncCommand, file: AppFile) -> tuple[Decision, C
                 kind=TriggerKind.ON_CHAIN,
                 reason="It is the application's turn in a deployment chain",
                 command_id=command.id,
+                trace_parent=command.trace_parent,
                 requested_by=command.commander,
                 strategy=command.strategy,
                 chain_id=command.chain_id,
@@ -520,6 +522,7 @@ def _rollback_cause(command: RollBackApplication, commit: Commit) -> Cause:
         kind=TriggerKind.ON_COMMAND,
         reason=f"{text}: {one_line(command.reason)}" if command.reason else text,
         command_id=command.id,
+        trace_parent=command.trace_parent,
         requested_by=command.commander,
         strategy=command.strategy,
         rollback_target=command.target_id,

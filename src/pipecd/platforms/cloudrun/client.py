@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipecd import tracing
 from pipecd.bounded_dict import BoundedDict
 from pipecd.config.piped import decode_base64
 from pipecd.errors import NotFound, Refused, Temporary
@@ -155,14 +156,17 @@ class CloudRunClient:
         headers = await asyncio.to_thread(self._credentials.headers)
         url = self._provider.address + path
         try:
-            async with self._http.stream(
-                method, url, headers=headers, params=dict(query), json=body
-            ) as response:
-                content = bytearray()
-                async for chunk in response.aiter_bytes():
-                    content += chunk
-                    if len(content) > _MAX_ANSWER:
-                        raise Refused(f"the answer about {what} has more than {_MAX_ANSWER >> 20} MiB")
+            with tracing.child(f"cloudrun {method}", attributes={"url.path": path}) as span:
+                async with self._http.stream(
+                    method, url, headers=headers, params=dict(query), json=body
+                ) as response:
+                    content = bytearray()
+                    async for chunk in response.aiter_bytes():
+                        content += chunk
+                        if len(content) > _MAX_ANSWER:
+                            raise Refused(f"the answer about {what} has more than {_MAX_ANSWER >> 20} MiB")
+                if span:
+                    span.set_attribute("http.response.status_code", response.status_code)
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Temporary(f"Cloud Run cannot be reached: {type(error).__name__}") from error
         if response.status_code != 200:

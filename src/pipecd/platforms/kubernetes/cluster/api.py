@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp.connector import AddrInfoType
 from multidict import CIMultiDict
 
-from pipecd import __version__
+from pipecd import __version__, tracing
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.errors import ConfigError, Conflict, PipecdError, Temporary
 from pipecd.platforms.kubernetes.cluster.credentials import Credentials, Login
@@ -267,15 +267,18 @@ class ApiClient:
         """One request. Raises the error of an answer above 299, unless its code is in `accepted`."""
         for attempt in range(1, _BUSY_ATTEMPTS + 1):
             login = await self._credentials.login()
-            async with self._open(
-                method, path, login, params, headers, body, content_type, REQUEST_TIMEOUT
-            ) as response:
-                answer = Response(
-                    code=response.status,
-                    body=await _read_body(response),
-                    headers=response.headers,
-                    warnings=_warnings(response.headers.getall("Warning", [])),
-                )
+            with tracing.child(f"kubernetes {method}", attributes={"url.path": path}) as span:
+                async with self._open(
+                    method, path, login, params, headers, body, content_type, REQUEST_TIMEOUT
+                ) as response:
+                    answer = Response(
+                        code=response.status,
+                        body=await _read_body(response),
+                        headers=response.headers,
+                        warnings=_warnings(response.headers.getall("Warning", [])),
+                    )
+                if span:
+                    span.set_attribute("http.response.status_code", answer.code)
             if answer.code == 401 and attempt == 1 and await self._credentials.reject(login):
                 continue
             if answer.code > 299 and answer.code not in accepted:
