@@ -1,15 +1,12 @@
-"""Actions on applications, agents and keys in the console, and the display of stage logs."""
+"""Actions on applications, agents and keys in the console."""
 
 import re
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from pipecd.schema.model.deployment_pb2 import Deployment
-from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.strategy_pb2 import PIPELINE, QUICK_SYNC
 from tests.console.browser import BrowserUser
-from tests.eventually import eventually
 from tests.world import World, pipeline
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
@@ -108,54 +105,3 @@ async def test_an_api_key_is_created_and_disabled(user: BrowserUser, w: World) -
     response = await w.console.call("ListAPIKeys")
     assert [(key.name, key.disabled) for key in response.keys] == [("ci", True)]
     assert response.keys[0].expires_at - response.keys[0].created_at == 90 * 24 * 3600
-
-
-async def test_a_log_shows_terminal_colours_and_links_to_its_lines(user: BrowserUser, w: World) -> None:
-    """Colour codes are shown as colours, not as text. A link to a line scrolls to that line."""
-    page = user.page
-    script = r"for n in $(seq 400); do echo line $n; done; printf '\033[31mred words\033[0m\n'"
-    async with w.agent():
-        app_file = pipeline(script, planner={"alwaysUsePipeline": True})
-        app = await w.add_application("shop", {"app.pipecd.yaml": app_file})
-        deployment = await w.wait_for_deployment(app)
-
-        async def log_is_stored() -> bool:
-            return "red words" in await w.log(deployment.id, deployment.stages[0].id)
-
-        await eventually(log_is_stored)
-        await user.go(f"/deployments/{deployment.id}")
-        log = page.get_by_role("log")
-        await page.get_by_role("button", name="Jump to end").click()
-        red = log.locator(".ansi-red", has_text="red words")
-        await expect(red).to_be_visible()
-        assert "[31m" not in await log.inner_text()
-        plain = await log.evaluate("log => getComputedStyle(log).color")
-        assert await red.evaluate("red => getComputedStyle(red).color") != plain
-        row = page.get_by_role("log").locator("div", has=page.get_by_text("line 200", exact=True)).last
-        await page.get_by_label("Search log").fill("line 200")
-        await row.get_by_role("link").click()
-        await expect(page).to_have_url(re.compile(r"line=\d+"))
-        line_url = page.url
-        await user.go("/applications")
-        await page.goto(line_url)
-        await expect(log.get_by_text("line 200", exact=True)).to_be_in_viewport()
-        await add_lines(w, deployment, 120_000)
-        await check_long_log(page, "more 120000")
-
-
-async def add_lines(w: World, deployment: Deployment, count: int) -> None:
-    """Adds `count` lines to the log of the deployment's first stage, on many pages."""
-    blocks = [LogBlock(index=1_000 + n, log=f"more {n}", created_at=1) for n in range(1, count + 1)]
-    services = w.plane.server.services
-    await services.logs.checkpoint(deployment, deployment.stages[0].id, 0, blocks, True)
-
-
-async def check_long_log(page: Page, last: str) -> None:
-    """All pages are loaded, but only the rows that are visible are rendered."""
-    log = page.get_by_role("log")
-    await page.reload()
-    await page.get_by_label("Search log").fill(last)
-    await expect(page.get_by_text("1 of 1", exact=True)).to_be_visible()
-    await page.get_by_label("Search log").press("Enter")
-    await expect(log.get_by_text(last, exact=True)).to_be_in_viewport()
-    assert await log.locator("*").count() < 2_000

@@ -13,7 +13,7 @@ import { applicationQuery, meQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
 import { type PipelineStage, StageStatus } from "../schema/model/stage_pb";
 import { approvers, type Decision, decisions, planStageBefore } from "../stages";
-import { useStageLog } from "../use-stage-log";
+import { useStageLog } from "../features/log/use-stage-logs";
 import { CommitLine } from "./commit";
 import { ConfirmDialog, useDialog } from "./confirm-dialog";
 import { DetailList } from "./detail-list";
@@ -62,7 +62,7 @@ function Change({ deployment }: { deployment: Deployment }) {
 
 /** The plan as the stage before printed it. */
 function Plan({ deploymentId, stage }: { deploymentId: string; stage: PipelineStage }) {
-  const { log, loaded } = useStageLog(deploymentId, stage.id, false);
+  const { log, loaded } = useStageLog(deploymentId, stage.id);
   if (!loaded && log.lines.length === 0) return <Skeleton height={120} role="status" aria-label="Loading the plan" />;
   return (
     <div style={{ maxHeight: 420, overflow: "auto" }}>

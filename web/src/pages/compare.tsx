@@ -17,7 +17,7 @@ import classes from "../features/compare/compare.module.css";
 import { withParam } from "../filters";
 import { deploymentQuery, deploymentsQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
-import { useStageLog } from "../use-stage-log";
+import { useStageLog } from "../features/log/use-stage-logs";
 
 const MergeView = lazy(() => import("../features/drift/merge-view"));
 
@@ -147,7 +147,7 @@ function Logs({ before, after }: ComparisonProps) {
         />
       }
     >
-      <LogDifference key={name} before={{ deploymentId: before.id, stageId: first.id }} after={{ deploymentId: after.id, stageId: second.id }} />
+      <LogDifference key={`${before.id} ${after.id} ${name}`} before={{ deploymentId: before.id, stageId: first.id }} after={{ deploymentId: after.id, stageId: second.id }} />
     </Section>
   );
 }
@@ -158,9 +158,9 @@ interface LogOf {
 }
 
 function LogDifference({ before, after }: { before: LogOf; after: LogOf }) {
-  const first = useStageLog(before.deploymentId, before.stageId, false);
-  const second = useStageLog(after.deploymentId, after.stageId, false);
-  if (!first.loaded || !second.loaded) return <Skeleton height={160} role="status" aria-label="Loading logs" />;
+  const first = useStageLog(before.deploymentId, before.stageId);
+  const second = useStageLog(after.deploymentId, after.stageId);
+  if (!first.loaded || first.loading || !second.loaded || second.loading) return <Skeleton height={160} role="status" aria-label="Loading logs" />;
   const [left, right] = [first, second].map(({ log }) => log.lines.map(({ plain }) => plain).join("\n"));
   if (left === right) {
     return (

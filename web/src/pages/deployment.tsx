@@ -18,13 +18,13 @@ import { Labels } from "../components/labels";
 import { PageHeader } from "../components/page-header";
 import { Pipeline } from "../components/pipeline";
 import { Section } from "../components/section";
-import { StageLogView } from "../components/stage-log";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
 import { VariantFigures } from "../components/variant-figures";
 import { VersionLine } from "../components/version-line";
 import { WebLink } from "../components/web-link";
 import { deploymentDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
+import { LogView } from "../features/log/log-view";
 import { RollBackButton } from "../features/pin/roll-back";
 import { compareTo } from "../failure";
 import { kindName, kindOf } from "../kinds";
@@ -41,7 +41,7 @@ const PARENT = { text: "Deployments", to: "/deployments" };
 export function DeploymentPage() {
   const { id = "" } = useParams();
   const deployment = useQuery(deploymentQuery(id));
-  if (deployment.data) return <DeploymentDetails deployment={deployment.data} />;
+  if (deployment.data) return <DeploymentDetails key={id} deployment={deployment.data} />;
   if (deployment.isPending) return <Skeleton height={420} role="status" aria-label="Loading deployment" />;
   if (deployment.data === null || isNotFound(deployment.error)) {
     return (
@@ -210,7 +210,7 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
       <AnalysisPanel stage={stage} />
       <Decisions stage={stage} />
       {canApprove(stage) && <ApprovalPanel deployment={deployment} stage={stage} />}
-      <StageLogView deploymentId={deployment.id} stage={stage} />
+      <LogView deployment={deployment} stage={stage} />
     </Section>
   );
 }

@@ -6,7 +6,7 @@ import { useState } from "react";
 import type { Container } from "../../../schema/pipecd/v1/details_pb";
 import { type ContainerLogLine, lineTime } from "./container-log";
 import classes from "./details.module.css";
-import { LINE_HEIGHT, useLogRows } from "../../../use-log-rows";
+import { LINE_HEIGHT, useLogRows } from "../../log/use-log-rows";
 import { type ContainerLog, useContainerLog } from "./use-container-log";
 
 interface ContainerLogViewProps {
@@ -88,7 +88,7 @@ function emptyText({ status, error }: ContainerLog): string {
 }
 
 function Lines({ lines }: { lines: readonly ContainerLogLine[] }) {
-  const { scrollElement, rows, onScroll } = useLogRows(lines, { active: true, follow: true });
+  const { scrollElement, rows, onScroll } = useLogRows(lines.length, lines, { active: true, follow: true });
   return (
     <div
       ref={scrollElement}

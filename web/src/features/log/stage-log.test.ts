@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { LogSeverity } from "./schema/model/stage_log_pb";
+import { LogSeverity } from "../../schema/model/stage_log_pb";
 import { appendBlocks, EMPTY_LOG, findFirstError, findMatches, styleLine } from "./stage-log";
 
 const block = (index: number, log: string, severity = LogSeverity.INFO) => ({

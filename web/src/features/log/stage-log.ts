@@ -2,7 +2,7 @@
 
 import Anser from "anser";
 
-import { type LogBlock, LogSeverity } from "./schema/model/stage_log_pb";
+import { type LogBlock, LogSeverity } from "../../schema/model/stage_log_pb";
 
 export interface LogLine {
   severity: LogSeverity;
@@ -22,6 +22,19 @@ export interface StageLog {
 }
 
 export const EMPTY_LOG: StageLog = { lines: [], next: 0n, completed: false };
+
+/** The log of a stage, as far as it was requested. */
+export interface StageLogState {
+  log: StageLog;
+  /** Whether a request was answered. */
+  loaded: boolean;
+  /** Whether a request is in progress. */
+  loading: boolean;
+  /** The error of the last request; empty if it succeeded. */
+  error: string;
+}
+
+export const INITIAL_STATE: StageLogState = { log: EMPTY_LOG, loaded: false, loading: false, error: "" };
 
 type Block = Pick<LogBlock, "index" | "log" | "severity" | "createdAt">;
 

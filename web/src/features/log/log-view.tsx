@@ -1,0 +1,281 @@
+// The log of one stage or of all stages of a deployment: follows new lines, searches, and links to each line.
+
+import { FocusTrap, SegmentedControl, Text } from "@mantine/core";
+import { useLocalStorage, useWindowEvent } from "@mantine/hooks";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
+import { useSearchParams } from "react-router";
+
+import { isDeploymentCompleted, isStageCompleted } from "../../display-names";
+import { withParam } from "../../filters";
+import type { Deployment } from "../../schema/model/deployment_pb";
+import { type PipelineStage, StageStatus } from "../../schema/model/stage_pb";
+import { LogTools } from "./log-tools";
+import { HEADING_HEIGHT, LineRow, NoteRow, StepHeading } from "./log-rows";
+import classes from "./log-view.module.css";
+import { findFirstError, findMatches, INITIAL_STATE } from "./stage-log";
+import { emptyStepText, type Folding, isCaughtUp, isFolded, layoutRows, type LogRow, logStages, type LogStep } from "./steps";
+import { LINE_HEIGHT, useLogRows } from "./use-log-rows";
+import { useStageLogs } from "./use-stage-logs";
+
+/** The value of the URL's parameter `log` for the log of all stages. */
+const ALL = "all";
+
+interface LogViewProps {
+  deployment: Deployment;
+  /** The stage that is selected. */
+  stage: PipelineStage;
+}
+
+/** Needs a key of the deployment. */
+export function LogView({ deployment, stage }: LogViewProps) {
+  const [params, setParams] = useSearchParams();
+  const all = params.get("log") === ALL;
+  const stages = useMemo(() => (all ? logStages(deployment.stages) : [stage]), [all, deployment, stage]);
+  const logs = useStageLogs(
+    deployment.id,
+    stages
+      .filter(({ status }) => status !== StageStatus.STAGE_NOT_STARTED_YET)
+      .map(({ id, status }) => ({ id, active: !isStageCompleted(status) })),
+  );
+  const steps = useMemo(
+    () => stages.map((shown): LogStep => ({ ...(logs.get(shown.id) ?? INITIAL_STATE), stage: shown })),
+    [stages, logs],
+  );
+  const choose = (value: string) =>
+    setParams((current) => withParam(withParam(current, "line", []), "log", value === ALL ? [ALL] : []), { replace: true });
+  const linksToError = params.get("line") === "error";
+  return (
+    // The key resets position and search when another log is shown.
+    <Log
+      key={all ? ALL : `${stage.id} ${String(linksToError)}`}
+      steps={steps}
+      selected={stage.id}
+      active={all ? !isDeploymentCompleted(deployment.status) : !isStageCompleted(stage.status)}
+      grouped={all}
+      title={all ? deployment.applicationName : stage.name}
+      file={`${all ? deployment.id : stage.id}.log`}
+      scope={
+        deployment.stages.length > 1 && (
+          <SegmentedControl
+            size="xs"
+            aria-label="Log of"
+            data={[
+              { value: "", label: "Stage" },
+              { value: ALL, label: "All stages" },
+            ]}
+            value={all ? ALL : ""}
+            onChange={choose}
+          />
+        )
+      }
+    />
+  );
+}
+
+interface LogProps {
+  steps: readonly LogStep[];
+  /** The ID of the selected stage. */
+  selected: string;
+  /** More lines may come. */
+  active: boolean;
+  /** Whether each step has a heading. */
+  grouped: boolean;
+  title: string;
+  /** Name of the downloaded file. */
+  file: string;
+  scope: ReactNode;
+}
+
+function Log({ steps, selected, active, grouped, title, file, scope }: LogProps) {
+  const [params] = useSearchParams();
+  const [search, setSearch] = useState("");
+  const [matchIndex, setMatchIndex] = useState(0);
+  const [showTimes, setShowTimes] = useLocalStorage({ key: "pipecd:log-times", defaultValue: false });
+  const [wrap, setWrap] = useLocalStorage({ key: "pipecd:log-wrap", defaultValue: false });
+  const [full, setFull] = useState(false);
+  const link = useLink(steps, selected);
+  const { firstError } = link;
+  const [folding, setFolding] = useState<Folding>(link.requested ? { [selected]: false } : {});
+  const [followedLink, setFollowedLink] = useState(link.id);
+  if (followedLink !== link.id) {
+    setFollowedLink(link.id);
+    setFolding({ ...folding, [selected]: false });
+  }
+  const layout = useMemo(() => layoutRows(steps, grouped, folding), [steps, grouped, folding]);
+  const matches = useMemo(() => findAllMatches(steps, search), [steps, search]);
+  const rowHeight = (index: number) => (layout.at(index)?.line === -1 ? HEADING_HEIGHT : LINE_HEIGHT);
+  const headingOf = (index: number) => {
+    const row = grouped ? layout.at(index) : undefined;
+    return row ? layout.indexOf({ step: row.step, line: -1 }) : -1;
+  };
+  const { scrollElement, rows, stickyIndex, scrollTo, scrollToEnd, onScroll } = useLogRows(layout.count, layout, {
+    active,
+    follow: active && !params.has("line"),
+    rowHeight,
+    headingOf,
+  });
+  // The heights of the rows are stored by index.
+  useEffect(() => rows.measure(), [rows, wrap, grouped, folding]);
+  useWindowEvent("keydown", (event) => {
+    if (event.key === "Escape" && !event.defaultPrevented) setFull(false);
+  });
+
+  /** The row to show as soon as it exists: it may be on a page that is not loaded yet, or in a folded step. */
+  const pending = useRef<LogRow | "link" | null>(null);
+  const linkTarget = link.row ?? (grouped && !link.line ? { step: link.step, line: -1 } : null);
+  useEffect(() => {
+    if (link.requested) pending.current = "link";
+  }, [link.requested, link.id]);
+  useEffect(() => {
+    const row = pending.current === "link" ? linkTarget : pending.current;
+    const index = row ? layout.indexOf(row) : -1;
+    if (!row || index < 0) return;
+    rows.scrollToIndex(index, { align: row.line < 0 ? "start" : "center" });
+    scrollElement.current?.scrollIntoView({ block: "nearest" });
+    // The steps above may still become longer.
+    if (steps.slice(0, row.step + 1).every(isCaughtUp)) pending.current = null;
+  });
+  const forgetTarget = () => {
+    pending.current = null;
+  };
+  useWindowEvent("wheel", forgetTarget);
+  useWindowEvent("pointerdown", forgetTarget);
+  const show = (row: LogRow) => {
+    const step = steps[row.step];
+    if (!grouped || !step || !isFolded(step, folding)) {
+      scrollTo(layout.indexOf(row));
+      scrollElement.current?.scrollIntoView({ block: "nearest" });
+    } else {
+      pending.current = row;
+      setFolding({ ...folding, [step.stage.id]: false });
+    }
+  };
+
+  const stepMatch = (by: number) => {
+    const next = (matchIndex + by + matches.length) % matches.length;
+    setMatchIndex(next);
+    if (matches[next]) show(matches[next]);
+  };
+  const changeSearch = (text: string) => {
+    setSearch(text);
+    setMatchIndex(0);
+    const first = findAllMatches(steps, text)[0];
+    if (first) show(first);
+  };
+  const toggleAll = () => {
+    const fold = steps.some(({ stage }) => !isFolded({ stage }, folding));
+    setFolding(Object.fromEntries(steps.map(({ stage }) => [stage.id, fold])));
+  };
+  const currentMatch = search ? matches[matchIndex] : undefined;
+  const [only] = steps;
+  const empty = !grouped && only && only.log.lines.length === 0 ? emptyStepText(only) : "";
+
+  return (
+    <FocusTrap active={full}>
+      <div className={classes.frame} data-full={full || undefined} role={full ? "dialog" : undefined} aria-label={full ? `Log of ${title}` : undefined}>
+        <LogTools
+          scope={scope}
+          title={full ? title : ""}
+          steps={steps}
+          file={file}
+          grouped={grouped}
+          anyUnfolded={steps.some(({ stage }) => !isFolded({ stage }, folding))}
+          toggleAll={toggleAll}
+          search={search}
+          changeSearch={changeSearch}
+          matches={matches.length}
+          matchIndex={matchIndex}
+          stepMatch={stepMatch}
+          showFirstError={firstError ? () => show(firstError) : undefined}
+          scrollToEnd={scrollToEnd}
+          times={[showTimes, setShowTimes]}
+          wrap={[wrap, setWrap]}
+          full={[full, setFull]}
+        />
+        {/* A scrollable region must be reachable by keyboard. */}
+        <div
+          ref={scrollElement}
+          className={classes.scroll}
+          // A log is dark in both colour schemes.
+          data-mantine-color-scheme="dark"
+          role="log"
+          aria-label={grouped ? "Log of all stages" : "Stage log"}
+          aria-live="off"
+          // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+          tabIndex={0}
+          onScroll={onScroll}
+        >
+          {empty && <Text className={classes.empty}>{empty}</Text>}
+          <div className={classes.lines} data-wrap={wrap || undefined} style={{ height: rows.getTotalSize() }}>
+            {rows.getVirtualItems().map((item) => {
+              const row = layout.at(item.index);
+              const step = row && steps[row.step];
+              if (!step) return null;
+              const style = { transform: `translateY(${item.start}px)` };
+              if (row.line < 0) {
+                return (
+                  <StepHeading
+                    key={item.key}
+                    step={step}
+                    folded={isFolded(step, folding)}
+                    sticky={item.index === stickyIndex}
+                    style={item.index === stickyIndex ? {} : style}
+                    toggle={() => setFolding({ ...folding, [step.stage.id]: !isFolded(step, folding) })}
+                  />
+                );
+              }
+              const line = step.log.lines[row.line];
+              if (!line) return <NoteRow key={item.key} style={style} text={emptyStepText(step)} />;
+              return (
+                <LineRow
+                  key={item.key}
+                  index={item.index}
+                  measure={wrap ? rows.measureElement : undefined}
+                  line={line}
+                  number={row.line + 1}
+                  stageId={step.stage.id}
+                  search={search}
+                  showTime={showTimes}
+                  current={isSame(row, currentMatch) || isSame(row, link.row)}
+                  style={style}
+                />
+              );
+            })}
+          </div>
+        </div>
+      </div>
+    </FocusTrap>
+  );
+}
+
+const isSame = (row: LogRow, other: LogRow | null | undefined): boolean =>
+  other?.step === row.step && other.line === row.line;
+
+const findAllMatches = (steps: readonly LogStep[], search: string): LogRow[] =>
+  search ? steps.flatMap(({ log }, step) => findMatches(log.lines, search).map((line) => ({ step, line }))) : [];
+
+/** The first line that reports an error; null if there is none. */
+function findError(steps: readonly LogStep[]): LogRow | null {
+  for (const [step, { log }] of steps.entries()) {
+    const line = findFirstError(log.lines);
+    if (line >= 0) return { step, line };
+  }
+  return null;
+}
+
+/** What the URL links to: a stage, and a line of it. `error` is the first error of the stage, or else of any stage. */
+function useLink(steps: readonly LogStep[], selected: string) {
+  const [params] = useSearchParams();
+  const line = params.get("line") ?? "";
+  const step = steps.findIndex(({ stage }) => stage.id === selected);
+  const firstError = useMemo(() => findError(steps), [steps]);
+  const row = useMemo((): LogRow | null => {
+    if (line === "error") {
+      const own = findFirstError(steps[step]?.log.lines ?? []);
+      return own >= 0 ? { step, line: own } : firstError;
+    }
+    const number = Number(line);
+    return step >= 0 && Number.isSafeInteger(number) && number > 0 ? { step, line: number - 1 } : null;
+  }, [steps, step, line, firstError]);
+  return { id: `${selected} ${line}`, requested: params.has("stage") || line !== "", step, line, row, firstError };
+}
