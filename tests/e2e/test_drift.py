@@ -18,7 +18,7 @@ from tests.platforms.terraform.shop import configuration, data, values
 from tests.world import SETTINGS, World, app_file, pipeline, world
 
 SHORT_INTERVAL = replace(SETTINGS, drift=DriftSettings(interval=1.0))
-PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
+PROVIDERS = [{"name": "terraform", "type": "TERRAFORM"}]
 
 
 def tamper(state: Path, value: str) -> None:

@@ -28,7 +28,7 @@ PROVIDERS = [
     {
         "name": "terraform",
         "type": "TERRAFORM",
-        "config": {"binary": "embedded", "driftDetectionEnabled": False},
+        "config": {"driftDetectionEnabled": False},
     }
 ]
 SECRET = "a secret of the plan"

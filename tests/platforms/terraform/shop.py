@@ -1,4 +1,4 @@
-"""An application of `terraform_data` resources, and a stage runner that uses the embedded Terraform."""
+"""An application of `terraform_data` resources, and a stage runner with real Terraform."""
 
 import json
 from collections.abc import AsyncIterator
@@ -11,6 +11,9 @@ import yaml
 from pipecd.platforms.terraform.config import Provider
 from tests.stages.stage_runner import StageRunner, open_runner
 
+#: The machine's Terraform; the embedded one, whose commands take three times the CPU time, if it has none.
+INSTALLED = Provider()
+#: For tests of what differs in the embedded one: its version, and its reaction to signals.
 EMBEDDED = Provider(binary="embedded")
 
 
@@ -44,8 +47,10 @@ def values(state: Path) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def shop_runner(folder: Path, body: str, *, file: str = "", **more: Any) -> AsyncIterator[StageRunner]:
+async def shop_runner(
+    folder: Path, body: str, *, file: str = "", provider: Provider = INSTALLED, **more: Any
+) -> AsyncIterator[StageRunner]:
     """A runner of a repository with `body` at its first commit and its state in `folder/state`."""
     files = {"app.pipecd.yaml": file or app_file(), "main.tf": configuration(folder / "state", body)}
-    async with open_runner(folder, {**files, **more}, provider=EMBEDDED) as runner:
+    async with open_runner(folder, {**files, **more}, provider=provider) as runner:
         yield runner

@@ -10,7 +10,7 @@ from tests.eventually import eventually
 from tests.platforms.terraform.shop import app_file, configuration, data, values
 from tests.world import World, world
 
-PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
+PROVIDERS = [{"name": "terraform", "type": "TERRAFORM"}]
 
 
 def files(folder: Path, body: str, *stages: Any, **app_input: Any) -> dict[str, str | None]:

@@ -19,7 +19,7 @@ from pipecd.platforms.terraform.config import PlanOptions
 from pipecd.platforms.terraform.stages import apply, plan, sync
 from tests.eventually import eventually
 from tests.platforms.terraform.killed_agent import load_memory, save_memory
-from tests.platforms.terraform.shop import app_file, data, shop_runner, values
+from tests.platforms.terraform.shop import EMBEDDED, app_file, data, shop_runner, values
 from tests.stages.stage_runner import StageRunner
 
 
@@ -110,7 +110,7 @@ async def test_cancelling_stops_terraform_which_saves_and_unlocks_the_state(
     tmp_path: Path,
 ) -> None:
     file = app_file(commandFlags={"shared": ["-lock-timeout=0s"]})
-    async with shop_runner(tmp_path, slow(tmp_path), file=file) as runner:
+    async with shop_runner(tmp_path, slow(tmp_path), file=file, provider=EMBEDDED) as runner:
         running = asyncio.create_task(runner.run("TERRAFORM_SYNC", sync))
         await eventually(lambda: exists(tmp_path / "begun"))
         assert (tmp_path / ".state.lock.info").exists()
@@ -133,7 +133,7 @@ async def test_cancelling_stops_terraform_which_saves_and_unlocks_the_state(
 
 async def test_an_apply_interrupted_by_a_shutdown_is_continued_by_the_next_process(tmp_path: Path) -> None:
     """An interrupted resource is tainted, so the remaining changes replace it; its creation was shown."""
-    async with shop_runner(tmp_path, slow(tmp_path)) as runner:
+    async with shop_runner(tmp_path, slow(tmp_path), provider=EMBEDDED) as runner:
         await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
         async with runner.calls("TERRAFORM_APPLY", apply) as call:
             await call()

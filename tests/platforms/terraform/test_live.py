@@ -22,7 +22,7 @@ from pipecd.platforms.terraform import platform
 from pipecd.platforms.terraform.stages import sync
 from pipecd.platforms.terraform.state import DEPOSED, MAX_RESOURCES, TAINTED, parse_state
 from pipecd.wire import snapshot_to
-from tests.platforms.terraform.shop import EMBEDDED, app_file, data, shop_runner
+from tests.platforms.terraform.shop import INSTALLED, app_file, data, shop_runner
 from tests.stages.stage_runner import StageRunner, application, no_providers
 
 CANARY = "canary-8c1f7e"
@@ -67,7 +67,7 @@ async def load_live_state(runner: StageRunner, **changes: Any) -> Sequence[Resou
 
         request = ObservationRequest(
             application=application(runner.deployment),
-            provider=EMBEDDED,
+            provider=INSTALLED,
             providers=no_providers,
             desired=await platform.load_desired_state(source),
             ignored=IgnoredFields(()),

@@ -22,7 +22,7 @@ from tests.platforms.terraform.shop import app_file, configuration, data
 from tests.world import SETTINGS, ConsoleUser, world
 
 CANARY = "canary-51d0aa"
-PROVIDERS = [{"name": "terraform", "type": "TERRAFORM", "config": {"binary": "embedded"}}]
+PROVIDERS = [{"name": "terraform", "type": "TERRAFORM"}]
 NET = 'variable "name" {\n}\nresource "terraform_data" "each" {\n  for_each = toset(["a", "b"])\n}\n'
 MODULE = 'module "net" {\n  source = "./net"\n  name   = "x"\n}\n'
 

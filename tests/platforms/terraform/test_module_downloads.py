@@ -10,7 +10,7 @@ from pipecd.git.credentials import Credentials
 from pipecd.platforms.terraform.failure import ErrorOutput
 from pipecd.platforms.terraform.stages import sync
 from pipecd.quickstart.git_server import GitServer
-from tests.platforms.terraform.shop import EMBEDDED, app_file, configuration, data, values
+from tests.platforms.terraform.shop import INSTALLED, app_file, configuration, data, values
 from tests.repo import Clone
 from tests.stages.stage_runner import open_runner
 
@@ -30,7 +30,7 @@ async def test_a_private_module_is_downloaded_with_the_password_of_the_agent(tmp
         async with open_runner(
             tmp_path / "r",
             files(tmp_path, source),
-            provider=EMBEDDED,
+            provider=INSTALLED,
             credentials=credentials,
             remotes=[server.url("config")],
         ) as runner:
@@ -52,7 +52,7 @@ async def test_a_private_module_is_downloaded_with_the_ssh_key_of_the_agent(
     monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
     source = "git::ssh://git@git.example.com/shop/modules.git//net?ref=v1"
     async with open_runner(
-        tmp_path / "r", files(tmp_path, source), provider=EMBEDDED, credentials=Credentials(ssh_key="KEY")
+        tmp_path / "r", files(tmp_path, source), provider=INSTALLED, credentials=Credentials(ssh_key="KEY")
     ) as runner:
         with pytest.raises(Refused) as caught:
             await runner.run("TERRAFORM_SYNC", sync)

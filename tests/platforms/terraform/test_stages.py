@@ -14,7 +14,7 @@ from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform import platform
 from pipecd.platforms.terraform.config import PlanOptions, Provider
 from pipecd.platforms.terraform.stages import DISPLAY_KEY, STORED_PLAN, apply, plan, rollback, sync
-from tests.platforms.terraform.shop import app_file, configuration, data, shop_runner, values
+from tests.platforms.terraform.shop import EMBEDDED, app_file, configuration, data, shop_runner, values
 from tests.stages.stage_runner import StageRunner
 
 
@@ -23,7 +23,7 @@ async def run_plan(runner: StageRunner, **options: Any) -> Any:
 
 
 async def test_a_sync_applies_its_plan_and_a_second_one_has_no_changes(tmp_path: Path) -> None:
-    async with shop_runner(tmp_path, data("a", "1")) as runner:
+    async with shop_runner(tmp_path, data("a", "1"), provider=EMBEDDED) as runner:
         first = await runner.run("TERRAFORM_SYNC", sync)
         assert first == Done(note="Applied: 1 added, 0 changed, 0 destroyed", saved=first.saved)
         assert values(tmp_path / "state") == {"a": "1"}
@@ -140,7 +140,7 @@ async def test_a_plan_that_was_tampered_with_is_never_applied(tmp_path: Path) ->
 
 @pytest.mark.parametrize("ends", [True, False])
 async def test_no_changes_end_the_deployment_if_configured(tmp_path: Path, ends: bool) -> None:
-    async with shop_runner(tmp_path, data("a", "1")) as runner:
+    async with shop_runner(tmp_path, data("a", "1"), provider=EMBEDDED) as runner:
         first = await run_plan(runner, exitOnNoChanges=ends)
         assert first.status is StageStatus.SUCCESS
         await runner.run("TERRAFORM_APPLY", apply)
@@ -219,7 +219,7 @@ async def test_variables_come_from_provider_application_files_and_environment(tm
         commandFlags={"plan": ["-var", "planned=planned"]},
     )
     async with shop_runner(tmp_path, body, file=file, **{"values.tfvars": 'file = "file"\n'}) as runner:
-        runner.provider = Provider(binary="embedded", vars=["given=provider", "both=provider"])
+        runner.provider = Provider(vars=["given=provider", "both=provider"])
         await run_plan(runner)
         await runner.run("TERRAFORM_APPLY", apply)
         assert values(tmp_path / "state") == {
