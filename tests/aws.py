@@ -3,12 +3,15 @@
 Each process has one emulator, started on first use. `emulated_aws` gives a test an empty account in it.
 """
 
+import io
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from http import HTTPStatus
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -99,7 +102,7 @@ class _Server(ThreadedMotoServer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = _Dispatcher(create_backend_app)
         #: moto is not thread-safe, so calls take effect one after another.
         self._lock = threading.Lock()
         self._application: Application | None = None
@@ -153,9 +156,61 @@ class _Server(ThreadedMotoServer):
         self._server.serve_forever()
 
 
+class _Dispatcher(DomainDispatcherApplication):
+    @lru_cache  # noqa: B019 (there is one dispatcher per process)
+    def get_backend_for_host(self, host: str | None) -> Any:
+        """As moto's, which lists the folders of its package for each request."""
+        return super().get_backend_for_host(host)
+
+
 class _RequestHandler(MotoRequestHandler):
-    #: Connections are reused, because opening one and starting its thread takes longer than most calls.
+    """Keeps connections open, because opening one and starting its thread takes longer than most calls.
+
+    werkzeug's own handler closes each connection, because an application may leave a part of a request unread.
+    """
+
     protocol_version = "HTTP/1.1"
+    #: Responses are sent at once.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        try:
+            if self.headers.get("Expect", "").lower().strip() == "100-continue":
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self.wfile.flush()
+            self._respond(self._read_request())
+        except ConnectionError:
+            # The client is gone, or a test simulates a broken connection.
+            self.close_connection = True
+        except Exception:
+            traceback.print_exc()
+            self.close_connection = True
+            self._send(f"{HTTPStatus.INTERNAL_SERVER_ERROR.value} Failed", [("Connection", "close")], b"")
+
+    def _read_request(self) -> dict[str, Any]:
+        environ = self.make_environ()
+        stream = environ["wsgi.input"]
+        chunked = environ.get("wsgi.input_terminated")
+        content = stream.read() if chunked else stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+        return {**environ, "wsgi.input": io.BytesIO(content)}
+
+    def _respond(self, environ: dict[str, Any]) -> None:
+        started: list[Any] = []
+        body = b"".join(self.server.app(environ, lambda *arguments: started.append(arguments)))
+        status, headers = started[-1][:2]
+        self._send(status, headers, body)
+
+    def _send(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
+        for name, value in headers:
+            self.send_header(name, value)
+        if "content-length" not in {name.lower() for name, _ in headers}:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+        self.wfile.flush()
 
     def log_request(self, *_: Any, **__: Any) -> None: ...
 
