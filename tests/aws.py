@@ -166,7 +166,7 @@ class _Dispatcher(DomainDispatcherApplication):
 class _RequestHandler(MotoRequestHandler):
     """Keeps connections open, because opening one and starting its thread takes longer than most calls.
 
-    werkzeug's own handler closes each connection, because an application may leave a part of a request unread.
+    werkzeug's own handler closes each connection, because an application may leave part of a request unread.
     """
 
     protocol_version = "HTTP/1.1"
@@ -183,7 +183,7 @@ class _RequestHandler(MotoRequestHandler):
         except ConnectionError:
             # The client is gone, or a test simulates a broken connection.
             self.close_connection = True
-        except Exception:
+        except Exception:  # noqa: BLE001 (as any server, it goes on)
             traceback.print_exc()
             self.close_connection = True
             self._send(f"{HTTPStatus.INTERNAL_SERVER_ERROR.value} Failed", [("Connection", "close")], b"")

@@ -23,7 +23,7 @@ import psutil
 #: Length of a period, the kernel's default (seconds).
 PERIOD = 0.1
 #: Interval at which the used CPU time is sampled (seconds).
-SAMPLE_INTERVAL = 0.005
+SAMPLE_INTERVAL = 0.01
 #: `Process.children` reads files of all processes of the machine, which takes longer than this interval.
 _LISTS_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children").exists()
 
@@ -94,9 +94,11 @@ def _throttle(pid: int, quota: CpuQuota, stop: threading.Event) -> None:
     while not stop.is_set():
         period_end = max(period_end + PERIOD, time.monotonic())
         budget, used = quota.share * PERIOD - overrun, 0.0
+        # Listed once, which takes most of a sample's time; a new process is sampled from the next period.
+        tree = process_tree(pid)
         while used < budget and time.monotonic() < period_end:
             stop.wait(SAMPLE_INTERVAL)
-            used = max(used, cpu_seconds(process_tree(pid)) - used_before)
+            used = max(used, cpu_seconds(tree) - used_before)
         suspended: list[psutil.Process] = []
         if (remaining := period_end - time.monotonic()) > 0 and not stop.is_set():
             # Twice: a process started during the first pass is suspended by the second.

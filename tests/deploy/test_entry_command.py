@@ -165,7 +165,10 @@ async def _has_shares(aws: Aws, expected: dict[str, float]) -> bool:
     return await asyncio.to_thread(traffic_shares, aws) == expected
 
 
-async def test_restart_in_the_console_starts_a_new_agent_process(environment: AppRunnerEnvironment) -> None:
+async def test_the_agent_is_replaced_on_request_and_for_a_new_secret_and_ends_with_the_launcher(
+    environment: AppRunnerEnvironment,
+) -> None:
+    secrets = environment.aws.client("secretsmanager")
     async with environment.start_container(*TEST_ARGUMENTS) as container:
         await container.wait_until_healthy("v0.1.0")
         before = {process.pid for process in container.launcher_and_agent()}
@@ -174,18 +177,19 @@ async def test_restart_in_the_console_starts_a_new_agent_process(environment: Ap
         await eventually(lambda: _agent_replaced(container, before), 120)
         await container.wait_until_healthy("v0.1.0")
 
-
-async def test_a_new_secret_value_restarts_the_agent(environment: AppRunnerEnvironment) -> None:
-    secrets = environment.aws.client("secretsmanager")
-    async with environment.start_container(*TEST_ARGUMENTS) as container:
-        await container.wait_until_healthy("v0.1.0")
+        before = {process.pid for process in container.launcher_and_agent()}
         text = base64.b64decode(
             secrets.get_secret_value(SecretId=environment.secret_arn)["SecretString"]
         ).decode()
-        before = {process.pid for process in container.launcher_and_agent()}
         secrets.put_secret_value(SecretId=environment.secret_arn, SecretString=text.replace('"1m"', '"2m"'))
         await eventually(lambda: _agent_replaced(container, before), 120)
         await container.wait_until_healthy("v0.1.0")
+
+        others = [process for process in container.processes() if process.pid != container.process.pid]
+        assert others
+        container.process.kill()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, others, 60)
+        assert alive == []
 
 
 async def test_an_idle_agent_stays_below_the_memory_target(
@@ -271,16 +275,6 @@ async def test_an_invalid_secret_stops_the_container_with_a_one_line_error(
         assert output.count("\n") == 1
         assert "contains neither YAML nor base64; store the agent's configuration file there" in output
         assert environment.world.key not in output
-
-
-async def test_no_process_is_left_when_the_launcher_is_killed(environment: AppRunnerEnvironment) -> None:
-    async with environment.start_container(*TEST_ARGUMENTS) as container:
-        await container.wait_until_healthy("v0.1.0")
-        others = [process for process in container.processes() if process.pid != container.process.pid]
-        assert others
-        container.process.kill()
-        _, alive = await asyncio.to_thread(psutil.wait_procs, others, 60)
-        assert alive == []
 
 
 async def _agent_replaced(container: Container, before: set[int]) -> bool:
