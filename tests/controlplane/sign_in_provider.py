@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -21,10 +22,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 CLIENT_ID, CLIENT_SECRET = "pipecd", "the secret of the client"
-KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 #: Teams per page of GitHub's API.
 PAGE_SIZE = 2
+
+
+@cache
+def signing_key(number: int = 0) -> Any:
+    """Each number has its own key. Created on first use, because that takes 0.1 s."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @dataclass
@@ -36,7 +41,7 @@ class SignInProvider:
     #: What is changed in the token: `nonce`, `iss`, `aud`, `exp`, `iat`, …
     forged: dict[str, Any] = field(default_factory=dict)
     algorithm: str = "RS256"
-    key: Any = KEY
+    key: Any = field(default_factory=signing_key)
     #: Replaces the response of a path.
     replaced: dict[str, Response] = field(default_factory=dict)
     #: Paths that do not respond.
@@ -61,7 +66,7 @@ class SignInProvider:
             case "/.well-known/openid-configuration":
                 return JSONResponse(self.metadata())
             case "/keys":
-                public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key()))
+                public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(signing_key().public_key()))
                 return JSONResponse({"keys": [{**public, "kid": "k1", "use": "sig", "alg": "RS256"}]})
             case "/authorize" | "/login/oauth/authorize":
                 parameters = dict(request.query_params)

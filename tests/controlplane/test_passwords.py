@@ -1,19 +1,24 @@
 """Passwords of users: new hashes, and those that PipeCD created."""
 
+from collections.abc import Callable, Mapping
+
 import bcrypt
 import pytest
+from argon2 import PasswordHasher
+from argon2.exceptions import VerifyMismatchError
 
-from pipecd.controlplane.auth.passwords import hash_password, verify_password
+from pipecd.controlplane.auth.passwords import DUMMY_HASH, hash_password, verify_password
 
 PASSWORD = "a long enough password"
-HASHES = {
-    "new": hash_password(PASSWORD),
-    "of PipeCD": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode(),
+HASHES: Mapping[str, Callable[[], str]] = {
+    "new": lambda: hash_password(PASSWORD),
+    "of PipeCD": lambda: bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(rounds=4)).decode(),
 }
 
 
-@pytest.mark.parametrize("stored", HASHES.values(), ids=HASHES)
-async def test_only_the_hashed_password_is_accepted(stored: str) -> None:
+@pytest.mark.parametrize("create", HASHES.values(), ids=HASHES)
+async def test_only_the_hashed_password_is_accepted(create: Callable[[], str]) -> None:
+    stored = create()
     assert await verify_password(PASSWORD, stored)
     assert not await verify_password(PASSWORD + "!", stored)
     assert not await verify_password("", stored)
@@ -21,7 +26,16 @@ async def test_only_the_hashed_password_is_accepted(stored: str) -> None:
 
 def test_new_hashes_cost_an_attacker_time_and_memory() -> None:
     """64 MiB and three passes, which RFC 9106 recommends as a minimum."""
-    assert "$argon2id$v=19$m=65536,t=3," in HASHES["new"]
+    assert "$argon2id$v=19$m=65536,t=3," in hash_password(PASSWORD)
+
+
+async def test_the_hash_for_unknown_users_costs_as_much_and_matches_nothing() -> None:
+    new = hash_password(PASSWORD)
+    assert len(DUMMY_HASH) == len(new) and DUMMY_HASH.split("$")[:4] == new.split("$")[:4]
+    # Verified to the end: a hash that cannot be decoded is refused in no time.
+    with pytest.raises(VerifyMismatchError):
+        PasswordHasher().verify(DUMMY_HASH, PASSWORD)
+    assert not await verify_password(PASSWORD, DUMMY_HASH)
 
 
 @pytest.mark.parametrize("stored", ["", "plain", "$argon2id$v=19$m=1", "$2b$04$short"])

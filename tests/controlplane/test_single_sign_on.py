@@ -34,10 +34,10 @@ from tests.controlplane.server_fixture import (
 from tests.controlplane.sign_in_provider import (
     CLIENT_ID,
     CLIENT_SECRET,
-    OTHER_KEY,
     SignInProvider,
     query_of,
     sign_in_provider,
+    signing_key,
 )
 
 STORED, FILE, GITHUB = "stored", "file", "teams"
@@ -224,6 +224,10 @@ def replace(path: str, response: Any) -> Fault:
     return lambda provider: provider.replaced.update({path: response})
 
 
+def sign_with_another_key(provider: SignInProvider) -> None:
+    provider.key = signing_key(1)
+
+
 def set_field(name: str, value: Any) -> Fault:
     return lambda provider: setattr(provider, name, value)
 
@@ -239,7 +243,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "no subject": (forge(sub=None), "invalid ID token"),
     "no name": (lambda provider: provider.claims.pop("preferred_username"), "u1 is in none"),
     "unsigned": (set_field("algorithm", "none"), "not safe"),
-    "signed by another key": (set_field("key", OTHER_KEY), "invalid ID token"),
+    "signed by another key": (sign_with_another_key, "invalid ID token"),
     "another subject in the user info": (set_field("user_info", {"sub": "u2"}), "another user"),
     "too many groups": (forge(_claim_names={"groups": "src1"}), "more groups than"),
     "error of the token endpoint": (replace("/token", JSONResponse({"error": "x"}, 400)), "refused"),

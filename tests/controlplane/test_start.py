@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipecd.controlplane.auth.passwords import hash_password
+from tests.controlplane.server_fixture import PASSWORD, PASSWORD_HASH, CallFailed, Console
 from tests.ports import free_ports
 from tests.programs import Completed, run_program, start_program
 
@@ -23,7 +23,7 @@ spec:
     - id: shop
       staticAdmin:
         username: hello
-        passwordHash: {hash_password("hello hello")}
+        passwordHash: {PASSWORD_HASH}
   datastore:
     type: SQLITE
     config: {{path: DB}}
@@ -135,8 +135,6 @@ async def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
 
     A file size limit simulates the full disk: both make the same write fail.
     """
-    from tests.controlplane.server_fixture import CallFailed, Console
-
     (port,) = free_ports(1)
     (tmp_path / "key").write_bytes(b"k" * 64)
     (tmp_path / "cp.yaml").write_text(VALID_CONFIG)
@@ -148,7 +146,7 @@ async def test_a_full_disk_is_reported_and_survived(tmp_path: Path) -> None:
         deadline = time.monotonic() + 120
         while True:
             try:
-                await console.sign_in(password="hello hello")
+                await console.sign_in(password=PASSWORD)
                 break
             except httpx.TransportError:
                 assert time.monotonic() < deadline

@@ -1,6 +1,7 @@
 """Hashes and verifies user passwords: argon2, and bcrypt for hashes created by PipeCD."""
 
 import asyncio
+import base64
 import secrets
 
 import bcrypt
@@ -8,9 +9,21 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 _hasher = PasswordHasher()
-#: Hash of a random password, verified for unknown users so that the response takes equally long.
-DUMMY_HASH = _hasher.hash(secrets.token_urlsafe(32))
 _BCRYPT_BYTES = 72
+
+
+def _random_hash() -> str:
+    """A hash of no known password, with the parameters of new hashes, which cost 0.1 s of CPU time."""
+    salt, digest = (
+        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=")
+        for size in (_hasher.salt_len, _hasher.hash_len)
+    )
+    costs = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
+    return f"$argon2id$v=19${costs}${salt}${digest}"
+
+
+#: Verified for unknown users, so that the response takes equally long.
+DUMMY_HASH = _random_hash()
 
 
 def hash_password(password: str) -> str:
