@@ -1,11 +1,20 @@
-"""The audit log with a million rows of one project: verifying its hash chain, and reading pages of it."""
+"""The audit log: what it costs calls, and a project's million rows: verifying their chain, and reading pages.
 
+The cost is measured with two servers on one database, one of them without the log, which take turns.
+"""
+
+import asyncio
+import statistics
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from bench.figures import report_value
+from bench import rpc
+from bench.figures import percentile_99, report_value
 from pipecd.controlplane.store import Store, audit, audit_chain, audit_log
 from pipecd.controlplane.store.audit_log import AuditFilter
 from pipecd.controlplane.store.statements import Connection
@@ -13,6 +22,13 @@ from pipecd.model.actor import Actor, ActorKind
 from tests.contracts import postgres
 
 ROWS, _BATCH = 1_000_000, 10_000
+#: Callers at a time, turns of each server, and seconds of each.
+CALLERS, TURNS, DURATION = 64, 6, 3.0
+#: Time in which the rows of a turn are added to the chain, so that the other server's turn is its own.
+_PAUSE = 1.5
+#: Maximum part of the rate that the log may cost, in percent.
+MAX_COST = 15.0
+_METHODS = ("GetDeployment", "ListApplications", "ReportStageStatusChanged")
 _AGENT = Actor(
     kind=ActorKind.PIPED,
     id="5b1c6f0e-5a43-4c51-9d0d-6d3b7f3c1a11",
@@ -27,11 +43,45 @@ _ANN = Actor(
 
 
 async def run(folder: Path) -> None:
+    with rpc.databases(folder) as datastores:
+        for name, datastore in datastores.items():
+            await _measure_cost(name, folder, datastore)
     await _measure("SQLite", f"sqlite:///{folder / 'pipecd.db'}")
     if postgres.binary("initdb") is None:
         return
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as cluster, postgres.cluster(Path(cluster)) as url:
         await _measure("PostgreSQL", url)
+
+
+async def _measure_cost(name: str, folder: Path, datastore: Mapping[str, Any] | None) -> None:
+    prepared = await rpc.prepare(folder, datastore)
+    async with (
+        rpc.serving(folder, prepared) as audited,
+        rpc.serving(folder, prepared, rpc.WITHOUT_AUDIT) as unaudited,
+    ):
+        for method in _METHODS:
+            make, first = audited.make(method), 0
+            rates, cpu, slowest = defaultdict(list), defaultdict(list), defaultdict(list)
+            for turn in range(TURNS + 1):
+                for server in (audited, unaudited) if turn % 2 else (unaudited, audited):
+                    before = server.cpu_seconds()
+                    results = await server.repeat(make, CALLERS, DURATION, first)
+                    count = len(results.durations)
+                    first += count
+                    await asyncio.sleep(_PAUSE)
+                    if turn:
+                        rates[server].append(count / results.seconds)
+                        cpu[server].append((server.cpu_seconds() - before) / count * 1000)
+                        slowest[server].append(percentile_99(results.durations))
+            for server, log in ((audited, "with the log"), (unaudited, "without the log")):
+                what = f"{name}: {method} {log} ({CALLERS} at a time)"
+                report_value(what, statistics.median(rates[server]), "/s")
+                report_value("… 99th percentile", statistics.median(slowest[server]), "ms")
+                report_value(
+                    "… CPU of the control plane for each", statistics.median(cpu[server]), "ms", digits=3
+                )
+            cost = 1 - statistics.median(rates[audited]) / statistics.median(rates[unaudited])
+            report_value(f"{name}: {method}, cost of the log", cost * 100, "%", maximum=MAX_COST)
 
 
 async def _measure(name: str, url: str) -> None:

@@ -14,6 +14,10 @@ def percentile_95(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
 
 
+def percentile_99(values: Sequence[float]) -> float:
+    return statistics.quantiles(values, n=100)[-1] if len(values) > 1 else values[0]
+
+
 def report(name: str, values: Sequence[float], unit: str, *, target: float | None = None) -> None:
     """Print the statistics of `values`. `target` is the maximum of the 95th percentile."""
     line = (

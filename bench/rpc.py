@@ -1,17 +1,18 @@
 """What the calls of agents cost: rate, duration, and CPU time of the control plane, with both databases.
 
 The control plane runs as one process with everything switched on: authentication, leases, change feed, audit
-log, metrics and jobs. The callers, each with the credential of another agent in turn, run in this process.
+log, metrics and jobs. The callers, each with the credential of another agent in turn, run in this process and
+share the cores with the control plane and the database: see `bench.callers`.
 """
 
 import asyncio
-import itertools
 import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 import psutil
 from grpc import aio
 
+from bench import callers
+from bench.callers import Call, MakeCall, Results
 from bench.figures import report, report_value
 from bench.records import application, finished_deployment, insert, stages
 from pipecd.config import controlplane as config
@@ -47,117 +50,145 @@ from tests.contracts import postgres
 from tests.controlplane.server_fixture import PROJECT
 from tests.faults.processes import server_arguments, write_configuration
 from tests.ports import free_ports
-from tests.programs import start_program
 
-#: How long each call is measured, in seconds.
-DURATION = 4.0
+#: How long each call is measured, and made before it is measured, in seconds.
+DURATION, WARM_UP = 4.0, 0.5
 CALLERS = 16
-#: Calls before the measurement.
-WARM_UP = 200
 #: Each agent has so many applications and running deployments, and one unhandled command.
 AGENTS, APPLICATIONS, RUNNING = 1000, 20, 3
 FINISHED = 100_000
 INSTANCE = "bench"
 #: Minimum rates (calls/s), maximum CPU time of a call that reads (ms), maximum median of a page (ms).
 READ_RATE, WRITE_RATE, READ_CPU, PAGE_MEDIAN = 2000, 1000, 0.8, 3.0
-
-Call = Callable[[int], Awaitable[object]]
+#: Modules that run the control plane as `pipecd` does.
+WITH_AUDIT, WITHOUT_AUDIT = "pipecd", "bench.unaudited"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Credentials of the agents, in their order, and of a program."""
+
+    credentials: Sequence[str]
+    api_key: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Server:
     address: str
-    pid: int
+    process: psutil.Process
+    prepared: Prepared
 
     def cpu_seconds(self) -> float:
-        times = psutil.Process(self.pid).cpu_times()
+        times = self.process.cpu_times()
         return times.user + times.system
+
+    def make(self, method: str) -> MakeCall:
+        """Calls of the method by all agents in turn."""
+        path, (request, _) = f"/grpc.service.pipedservice.PipedService/{method}", CALLS[method]
+        heads = [
+            callers.prepare(path, (("authorization", credential), (INSTANCE_METADATA_KEY, INSTANCE)))
+            for credential in self.prepared.credentials
+        ]
+        return lambda number: Call(heads[number % AGENTS], request(number).SerializeToString())
+
+    async def repeat(self, make: MakeCall, count: int, duration: float, first: int = 0) -> Results:
+        """`count` callers for `duration` seconds, beginning with call number `first`."""
+        host, port = self.address.split(":")
+        return await callers.repeat(host, int(port), make, callers=count, duration=duration, first=first)
 
 
 async def run(folder: Path) -> None:
-    await _measure("SQLite", folder, None)
+    with databases(folder) as datastores:
+        for name, datastore in datastores.items():
+            prepared = await prepare(folder, datastore)
+            async with serving(folder, prepared) as server:
+                await _measure(name, server)
+
+
+@contextmanager
+def databases(folder: Path) -> Iterator[Mapping[str, Mapping[str, Any] | None]]:
+    """Configuration of the databases that this machine has, by name."""
     if postgres.binary("initdb") is None:
+        yield {"SQLite": None}
         return
     with tempfile.TemporaryDirectory(prefix="pipecd-pg-") as cluster, postgres.cluster(Path(cluster)) as url:
         user = folder / "user"
         user.write_text("postgres")
         # The cluster listens on a socket only, which is a parameter of the URL.
         database = url.rpartition("/postgres?")[2]
-        datastore = {
-            "type": "POSTGRESQL",
-            "config": {
-                "url": "postgresql:///",
-                "database": f"postgres?{database}",
-                "usernameFile": str(user),
-            },
-        }
-        await _measure("PostgreSQL", folder, datastore)
+        options = {"url": "postgresql:///", "database": f"postgres?{database}", "usernameFile": str(user)}
+        yield {"SQLite": None, "PostgreSQL": {"type": "POSTGRESQL", "config": options}}
 
 
-async def _measure(name: str, folder: Path, datastore: Mapping[str, Any] | None) -> None:
+async def prepare(folder: Path, datastore: Mapping[str, Any] | None, finished: int = FINISHED) -> Prepared:
+    """Insert the records, and write the control plane's configuration."""
     file = write_configuration(folder, "http://127.0.0.1", datastore)
     piped_key, (key_id, api_key) = keys.new_piped_key(), keys.new_api_key()
     store = await Store.open(config.database_url(config.load(file.read_text(), file.name)))
-    await _insert_records(store, piped_key, key_id, api_key)
+    await _insert_records(store, piped_key, key_id, api_key, finished)
     await store.close()
-    with _server(folder) as server:
-        async with aio.insecure_channel(server.address) as channel:
-            stub = PipedServiceStub(channel)
-            credentials = [f"PIPED-TOKEN {PROJECT},p{n},{piped_key}" for n in range(AGENTS)]
-            await _await_start(stub, credentials[0])
-            print(f"{name}: load of the machine before {os.getloadavg()[0]:.1f}", flush=True)
-            for method, (request, rate) in _CALLS.items():
-
-                async def call(
-                    number: int, method: str = method, request: Callable[[int], Any] = request
-                ) -> None:
-                    agent = number % AGENTS
-                    metadata = (("authorization", credentials[agent]), (INSTANCE_METADATA_KEY, INSTANCE))
-                    await getattr(stub, method)(request(number), metadata=metadata)
-
-                await _measure_call(f"{name}: {method}", server, call, CALLERS, rate)
-            await _measure_page(name, server, channel, api_key)
-            print(f"{name}: load of the machine after {os.getloadavg()[0]:.1f}", flush=True)
+    credentials = [f"PIPED-TOKEN {PROJECT},p{n},{piped_key}" for n in range(AGENTS)]
+    return Prepared(credentials=credentials, api_key=api_key)
 
 
-async def _measure_call(name: str, server: Server, call: Call, callers: int, rate: float) -> None:
-    times, seconds, cpu = await _repeat(server, call, callers)
-    report_value(f"{name} ({callers} at a time)", len(times) / seconds, "/s", minimum=rate)
-    report("… duration of each", times, "ms")
+@asynccontextmanager
+async def serving(folder: Path, prepared: Prepared, program: str = WITH_AUDIT) -> AsyncIterator[Server]:
+    """A control plane with the records of `prepare`, also several at a time."""
+    api, http = free_ports(2)
+    with (folder / "server.log").open("ab") as log:
+        arguments = server_arguments(folder, api, http)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", program, *arguments), stdout=log, stderr=log
+        )
+    try:
+        async with aio.insecure_channel(f"127.0.0.1:{api}") as channel:
+            await _await_start(PipedServiceStub(channel), prepared.credentials[0])
+        yield Server(
+            address=f"127.0.0.1:{api}",
+            process=psutil.Process(process.pid),
+            prepared=prepared,
+        )
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def _measure(name: str, server: Server) -> None:
+    print(f"{name}: load of the machine before {os.getloadavg()[0]:.1f}", flush=True)
+    for method, (_, rate) in CALLS.items():
+        await _measure_call(f"{name}: {method}", server, server.make(method), rate)
+    async with aio.insecure_channel(server.address) as channel:
+        await _measure_page(name, server, channel)
+    print(f"{name}: load of the machine after {os.getloadavg()[0]:.1f}", flush=True)
+
+
+async def _measure_call(name: str, server: Server, make: MakeCall, rate: float) -> None:
+    warm_up = await server.repeat(make, CALLERS, WARM_UP)
+    cpu = server.cpu_seconds()
+    results = await server.repeat(make, CALLERS, DURATION, len(warm_up.durations))
+    cpu, count = server.cpu_seconds() - cpu, len(results.durations)
+    report_value(f"{name} ({CALLERS} at a time)", count / results.seconds, "/s", minimum=rate)
+    report("… duration of each", results.durations, "ms")
     maximum = READ_CPU if rate == READ_RATE else None
-    report_value(
-        "… CPU of the control plane for each", cpu / len(times) * 1000, "ms", maximum=maximum, digits=3
-    )
+    report_value("… CPU of the control plane for each", cpu / count * 1000, "ms", maximum=maximum, digits=3)
+    report_value("… CPU of the callers for each", results.cpu / count * 1000, "ms", digits=3)
 
 
-async def _measure_page(name: str, server: Server, channel: aio.Channel, api_key: str) -> None:
+async def _measure_page(name: str, server: Server, channel: aio.Channel) -> None:
     stub = APIServiceStub(channel)
-    metadata = (("authorization", f"API-KEY {api_key}"),)
-
-    async def call(_: int) -> None:
-        await stub.ListDeployments(ListDeploymentsRequest(limit=50), metadata=metadata)
-
-    times, _, cpu = await _repeat(server, call, 1)
+    metadata = (("authorization", f"API-KEY {server.prepared.api_key}"),)
+    times: list[float] = []
+    for warm_up in (True, False):
+        cpu, started = server.cpu_seconds(), time.monotonic()
+        until = started + (WARM_UP if warm_up else DURATION)
+        times.clear()
+        while (before := time.monotonic()) < until:
+            await stub.ListDeployments(ListDeploymentsRequest(limit=50), metadata=metadata)
+            times.append((time.monotonic() - before) * 1000)
     report(f"{name}: first page of {FINISHED} deployments", times, "ms")
     report_value("… median", statistics.median(times), "ms", maximum=PAGE_MEDIAN, digits=3)
+    cpu = server.cpu_seconds() - cpu
     report_value("… CPU of the control plane for each", cpu / len(times) * 1000, "ms", digits=3)
-
-
-async def _repeat(server: Server, call: Call, callers: int) -> tuple[list[float], float, float]:
-    """Durations of the calls (ms); the seconds of all, and the CPU seconds of the server."""
-    numbers = itertools.count()
-    for _ in range(WARM_UP):
-        await call(next(numbers))
-    times: list[float] = []
-    cpu, started = server.cpu_seconds(), time.monotonic()
-
-    async def repeat() -> None:
-        while (before := time.monotonic()) < started + DURATION:
-            await call(next(numbers))
-            times.append((time.monotonic() - before) * 1000)
-
-    await asyncio.gather(*(repeat() for _ in range(callers)))
-    return times, time.monotonic() - started, server.cpu_seconds() - cpu
 
 
 def _stage_status(number: int) -> ReportStageStatusChangedRequest:
@@ -184,7 +215,7 @@ def _deployment_of(number: int) -> str:
 
 
 #: Method → request for the n-th call, and the minimum rate.
-_CALLS: Mapping[str, tuple[Callable[[int], Any], float]] = {
+CALLS: Mapping[str, tuple[Callable[[int], Any], float]] = {
     "ListUnhandledCommands": (lambda _: ListUnhandledCommandsRequest(), READ_RATE),
     "ListNotCompletedDeployments": (lambda _: ListNotCompletedDeploymentsRequest(), READ_RATE),
     "ListApplications": (lambda _: ListApplicationsRequest(), READ_RATE),
@@ -194,7 +225,7 @@ _CALLS: Mapping[str, tuple[Callable[[int], Any], float]] = {
 }
 
 
-async def _insert_records(store: Store, piped_key: str, key_id: str, api_key: str) -> None:
+async def _insert_records(store: Store, piped_key: str, key_id: str, api_key: str, finished: int) -> None:
     piped_keys = [PipedKey(hash=keys.hash_key(piped_key))]
     pipeds = [Piped(id=f"p{n}", name=f"p{n}", project_id=PROJECT, keys=piped_keys) for n in range(AGENTS)]
     await insert(store, pipeds)
@@ -202,7 +233,7 @@ async def _insert_records(store: Store, piped_key: str, key_id: str, api_key: st
     await insert(store, [program])
     count = AGENTS * APPLICATIONS
     await insert(store, [application(n, f"p{n // APPLICATIONS}") for n in range(count)])
-    await insert(store, [finished_deployment(n, count) for n in range(FINISHED)])
+    await insert(store, [finished_deployment(n, count) for n in range(finished)])
     await insert(store, [_running_deployment(n) for n in range(AGENTS * RUNNING)])
     sync = Command.SyncApplication(application_id="a0")
     commands = [
@@ -227,16 +258,6 @@ def _running_deployment(number: int) -> Deployment:
         status=DeploymentStatus.DEPLOYMENT_RUNNING,
         stages=stages(5, status=StageStatus.STAGE_RUNNING),
     )
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[Server]:
-    api, http = free_ports(2)
-    program = start_program(["pipecd", *server_arguments(folder, api, http)], output=folder / "server.log")
-    try:
-        yield Server(address=f"127.0.0.1:{api}", pid=program.pid)
-    finally:
-        program.kill()
 
 
 async def _await_start(stub: PipedServiceStub, credential: str) -> None:

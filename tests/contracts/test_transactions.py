@@ -5,13 +5,15 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
 from pipecd.controlplane.store import Store
-from pipecd.controlplane.store.statements import Connection
-from pipecd.controlplane.store.tables import leases
+from pipecd.controlplane.store.statements import Connection, ConstraintViolated, Write
+from pipecd.controlplane.store.tables import changes, leases
 from pipecd.errors import AlreadyExists, ConfigError, Conflict, NotFound, Temporary
 from pipecd.schema.model.piped_pb2 import Piped
 from tests.actors import TESTER
@@ -154,3 +156,72 @@ async def test_closing_completes_the_writes_that_have_begun(url: str) -> None:
     for number in range(20):
         assert (await again.get(Piped, f"p{number}")).version == 1
     await again.close()
+
+
+def _addition(number: int) -> Write:
+    return Write(sa.insert(changes).inline(), {**_CHANGE, "id": f"c{number}"})
+
+
+_CHANGE = {"project_id": "shop", "piped_id": "", "kind": "piped", "id": "", "detail": "", "at": 0}
+_LEASE = {"holder": "new", "expires_at": 2.0}
+_UPDATE = sa.update(leases).where(leases.c.name == sa.bindparam("of_name"))
+
+
+async def added(store: Store) -> list[str]:
+    return [row.id for row in await store.database.rows(sa.select(changes.c.id).order_by(changes.c.seq))]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 12])
+async def test_the_last_writes_depend_on_the_first(store: Store, count: int) -> None:
+    """Also if they are too many for one statement of PostgreSQL."""
+    rows = [_addition(number) for number in range(count)]
+
+    def finish(name: str, *before: Write) -> Callable[[Connection], bool]:
+        def write(connection: Connection) -> bool:
+            for statement in before:
+                connection.execute(statement.statement, statement.values)
+            return connection.finish(Write(_UPDATE, {"of_name": name, **_LEASE}), rows)
+
+        return write
+
+    assert await store.leases.acquire("job", "old", 1)
+    assert not await store.database.write(finish("missing"))
+    assert await added(store) == []
+    assert await store.database.write(finish("job", _addition(99)))
+    assert sorted(await added(store)) == sorted(["c99", *(f"c{number}" for number in range(count))])
+    (row,) = await store.database.rows(sa.select(leases.c.holder, leases.c.expires_at))
+    assert tuple(row) == ("new", 2.0)
+
+
+@pytest.mark.parametrize("count", [1, 12])
+async def test_a_violated_constraint_undoes_all_last_writes(store: Store, count: int) -> None:
+    await store.create(piped("existing"), by=TESTER)
+    before = await added(store)
+    row = Write(sa.insert(leases), {"name": "job", "stream": "", **_LEASE})
+
+    def write(connection: Connection) -> None:
+        connection.finish(row, [*(_addition(number) for number in range(count)), row])
+
+    with pytest.raises(ConstraintViolated):
+        await store.database.write(write)
+    assert await added(store) == before
+    assert not await store.database.rows(sa.select(leases.c.name))
+
+
+async def test_a_write_of_a_record_is_one_statement_after_the_read(store: Store) -> None:
+    """Each statement of PostgreSQL costs a round trip, and as much as the rest of a call."""
+    if store.database.sqlite:
+        pytest.skip("SQLite has no round trips")
+    await store.create(piped("p"), by=TESTER)
+    statements: list[str] = []
+    run = asyncpg.Connection._execute
+
+    async def record(self: Any, query: str, *args: Any, **options: Any) -> Any:
+        statements.append(query)
+        return await run(self, query, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "_execute", record)
+        patch.setattr(asyncpg.Connection, "execute", record)
+        await store.update(Piped, "p", describe("new"), by=TESTER)
+    assert [statement.split()[0] for statement in statements] == ["SELECT", "WITH"]

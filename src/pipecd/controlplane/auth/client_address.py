@@ -5,6 +5,7 @@ anyone can write the header, and the address is recorded in the audit log and li
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import unquote
 
@@ -26,7 +27,7 @@ class TrustedProxies:
         `peer` is the other end of the connection: an address with or without a port, or in gRPC's notation.
         `forwarded_for` is the header's value; each proxy appends the address that called it.
         """
-        address = _parse(peer)
+        address = _parse_peer(peer)
         if address is None:
             return ""
         for forwarded in _from_last(forwarded_for):
@@ -37,7 +38,7 @@ class TrustedProxies:
 
     def is_proxy(self, peer: str) -> bool:
         """Whether `peer`, as in `client_address`, is a trusted proxy."""
-        address = _parse(peer)
+        address = _parse_peer(peer)
         return address is not None and self._trusts(address)
 
     def _trusts(self, address: Address) -> bool:
@@ -62,3 +63,7 @@ def _parse(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+#: For the other ends of connections, each of which makes many calls.
+_parse_peer = lru_cache(10_000)(_parse)

@@ -85,7 +85,8 @@ class Keys:
     async def check(self, key: str, hashes: Iterable[str]) -> str:
         """The hash among the stored `hashes` that `key` matches. Raises Unauthenticated if none does."""
         stored = tuple(hashes)
-        digest = hmac.digest(self._secret, key.encode(), "sha256")
+        # Unlike HMAC, whose start costs more than the rest of authentication.
+        digest = hashlib.blake2b(key.encode(), key=self._secret, digest_size=32).digest()
         verified = self._verified.get(digest)
         if verified is not None and verified in stored:
             return verified

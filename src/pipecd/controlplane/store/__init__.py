@@ -16,7 +16,7 @@ application raises Conflict.
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Self, TypeVar
@@ -32,7 +32,7 @@ from pipecd.controlplane.store.feed import Change, Feed
 from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
 from pipecd.controlplane.store.leases import Leases
 from pipecd.controlplane.store.migrate import migrate_database
-from pipecd.controlplane.store.statements import Connection, ConstraintViolated
+from pipecd.controlplane.store.statements import Connection, ConstraintViolated, Write
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused, Temporary
 from pipecd.model.actor import Actor
 
@@ -102,12 +102,16 @@ class Store:
         Raises AlreadyExists if an ID exists, Conflict for an application's second active deployment.
         """
 
+        if not messages:
+            return
+
         def create(connection: Connection) -> None:
-            rows = []
-            for message in messages:
-                written_at = touched(message) * 1_000_000 if touched else None
-                rows.append(self._insert(connection, message, by, written_at))
-            audit_chain.append(connection, rows)
+            *others, last = messages
+            for message in others:
+                self._insert(connection, message, by, touched)
+            first, *rest = self._insertion(connection, last, by, touched)
+            with _constraint_errors(KINDS[type(last)], last):
+                connection.finish(first, rest)
 
         await self._write(create, *{type(message) for message in messages})
 
@@ -128,13 +132,12 @@ class Store:
         transaction; errors as for `create`.
         """
 
-        def update(connection: Connection) -> Record[M] | None:
+        def update(connection: Connection) -> Record[M]:
             return self._try_update(connection, type_, id, change, by, detail, creating)
 
         for attempt in range(self.settings.update_tries):
-            record = await self._write(update, type_, *map(type, creating))
-            if record is not None:
-                return record
+            with suppress(_Changed):
+                return await self._write(update, type_, *map(type, creating))
             await self._clock.sleep(random.uniform(0, 0.002 * 2 ** min(attempt, 6)))
         raise Temporary(f"{KINDS[type_].name} {id} is being changed by too many writers at once", after=1.0)
 
@@ -143,7 +146,7 @@ class Store:
     ) -> None:
         """Add a change other than a record's write, such as new stage log lines or a push to a repository."""
         change = Change(kind=kind, project_id=project_id, piped_id=piped_id, id=id, detail=detail)
-        await self.feed.write(lambda connection: self.feed.add(connection, change))
+        await self.feed.write(lambda connection: connection.finish(self.feed.row(change)))
 
     async def put_metadata(
         self, kind: MetadataKind, id: str, project_id: str, data: bytes, *, by: Actor
@@ -162,7 +165,7 @@ class Store:
         """
         at = self._microseconds()
         row = audit.describe(by, at, operation, record, {}, after)
-        await self.database.write(lambda connection: audit_chain.append(connection, [row]))
+        await self.database.write(lambda connection: connection.finish(audit_chain.addition(row)))
 
     async def get_metadata(self, kind: MetadataKind, id: str) -> tuple[bytes, int] | None:
         """The data and the time it was written (epoch microseconds), or None."""
@@ -198,16 +201,33 @@ class Store:
         return await self.feed.write(function, lambda: self.write_counts.update(kinds))
 
     def _insert(
-        self, connection: Connection, message: Message, by: Actor, written_at: int | None = None
-    ) -> audit.Row:
-        """Returns the row for the audit log."""
+        self,
+        connection: Connection,
+        message: Message,
+        by: Actor,
+        touched: Callable[[Message], int] | None = None,
+    ) -> None:
+        with _constraint_errors(KINDS[type(message)], message):
+            for write in self._insertion(connection, message, by, touched):
+                connection.execute(write.statement, write.values)
+
+    def _insertion(
+        self,
+        connection: Connection,
+        message: Message,
+        by: Actor,
+        touched: Callable[[Message], int] | None = None,
+    ) -> Sequence[Write]:
+        """The writes of a new record, that of the record first."""
         kind, at = KINDS[type(message)], self._microseconds()
-        row = {**_row(kind, message, written_at or at), "id": _id(message), "version": 1}
-        with _constraint_errors(kind, message):
-            connection.execute(_statements(kind.table).insert, row)
-        self.feed.add(connection, _change(kind, message))
-        deliveries.add_if_ended(connection, type(message)(), message, at // 1_000_000)
-        return _describe(by, at, "create", kind, type(message)(), message)
+        written_at = touched(message) * 1_000_000 if touched else at
+        row = {**_row(kind, message, written_at), "id": _id(message), "version": 1}
+        return (
+            Write(_statements(kind.table).insert, row),
+            self.feed.row(_change(kind, message)),
+            *deliveries.additions(connection, type(message)(), message, at // 1_000_000),
+            *_audit_rows(by, at, "create", kind, type(message)(), message),
+        )
 
     def _try_update(
         self,
@@ -218,8 +238,8 @@ class Store:
         by: Actor,
         detail: str,
         creating: Sequence[Message],
-    ) -> Record[M] | None:
-        """One attempt; None, and nothing is written, if another writer changed the record in between."""
+    ) -> Record[M]:
+        """One attempt. Raises _Changed if another writer changed the record in between."""
         kind = KINDS[type_]
         statements = _statements(kind.table)
         row = connection.execute(statements.select, {"record_id": id}).one_or_none()
@@ -227,27 +247,26 @@ class Store:
             raise NotFound(f"{kind.name} {id} does not exist")
         before, message = type_.FromString(row.data), type_.FromString(row.data)
         change(message)
-        record = Record(message, row.version)
-        audit_rows: list[audit.Row] = []
-        if message != before:
-            at = self._microseconds()
-            values = {**_row(kind, message, at), "version": row.version + 1}
-            unchanged = {"record_id": id, "unchanged_version": row.version}
-            with _constraint_errors(kind, message):
-                result = connection.execute(statements.update, values | unchanged)
-            if result.rowcount != 1:
-                return None
-            record = Record(message, row.version + 1)
-            self.feed.add(connection, _change(kind, message, detail))
-            audit_rows.append(_describe(by, at, "update", kind, before, message))
-            deliveries.add_if_ended(connection, before, message, at // 1_000_000)
-            if (old_piped := kind.piped(before)) != kind.piped(message):
-                project_id = kind.project(message)
-                moved = Change(kind=kind.name, project_id=project_id, piped_id=old_piped, id=id)
-                self.feed.add(connection, moved)
-        audit_rows.extend(self._insert(connection, created, by) for created in creating)
-        audit_chain.append(connection, audit_rows)
-        return record
+        for created in creating:
+            self._insert(connection, created, by)
+        if message == before:
+            return Record(message, row.version)
+        at = self._microseconds()
+        values = {**_row(kind, message, at), "version": row.version + 1}
+        unchanged = {"record_id": id, "unchanged_version": row.version}
+        rest = [
+            self.feed.row(_change(kind, message, detail)),
+            *_audit_rows(by, at, "update", kind, before, message),
+            *deliveries.additions(connection, before, message, at // 1_000_000),
+        ]
+        if (old_piped := kind.piped(before)) != kind.piped(message):
+            project_id = kind.project(message)
+            moved = Change(kind=kind.name, project_id=project_id, piped_id=old_piped, id=id)
+            rest.append(self.feed.row(moved))
+        with _constraint_errors(kind, message):
+            if not connection.finish(Write(statements.update, values | unchanged), rest):
+                raise _Changed
+        return Record(message, row.version + 1)
 
     def _put_metadata(
         self,
@@ -276,6 +295,10 @@ class Store:
             old = kind.message.FromString(row.data if row else b"")
             changed = audit.changed_fields(old, kind.message.FromString(data))
             audit_chain.append(connection, [audit.describe(by, at, operation, record, *changed)])
+
+
+class _Changed(Exception):
+    """Another writer changed the record in between, and nothing was written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,9 +347,13 @@ def _change(kind: Kind, message: Message, detail: str = "") -> Change:
     )
 
 
-def _describe(by: Actor, at: int, operation: str, kind: Kind, before: Message, after: Message) -> audit.Row:
+def _audit_rows(
+    by: Actor, at: int, operation: str, kind: Kind, before: Message, after: Message
+) -> Sequence[Write]:
+    """The row of the audit log about a change."""
     record = audit.Subject(kind=kind.name, id=_id(after), project_id=kind.project(after))
-    return audit.describe(by, at, operation, record, *audit.changed_fields(before, after))
+    row = audit.describe(by, at, operation, record, *audit.changed_fields(before, after))
+    return (audit_chain.addition(row),)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +25,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from pipecd.controlplane.store import audit
 from pipecd.controlplane.store.engine import Database
-from pipecd.controlplane.store.statements import Connection
+from pipecd.controlplane.store.statements import Connection, Write
 from pipecd.controlplane.store.tables import audit as rows_table
 from pipecd.controlplane.store.tables import audit_heads as heads
 from pipecd.model.actor import Actor
@@ -49,8 +50,10 @@ CONTENT = (
 START_HASH = bytes(32)
 #: Kind of the record of rows about the audit log itself.
 AUDIT_LOG = "audit_log"
-#: Rows per query of `verify` and per transaction of `seal`: bounds the time that the event loop is blocked.
+#: Rows per query of `verify`.
 _BATCH_SIZE = 500
+#: Rows per transaction of `seal`, which blocks the event loop or SQLite's writer for some milliseconds.
+_SEAL_BATCH = 250
 #: Rows that are deleted in one transaction: bounds how long it locks the head.
 _DELETE_BATCH = 2_000
 
@@ -67,7 +70,7 @@ _UNSEALED = (
     sa.select(rows_table)
     .where(rows_table.c.project_id == sa.bindparam("of_project"), rows_table.c.position.is_(None))
     .order_by(rows_table.c.seq)
-    .limit(_BATCH_SIZE)
+    .limit(_SEAL_BATCH)
 )
 _SEAL = (
     sa.update(rows_table)
@@ -137,6 +140,11 @@ def content_digest(row: audit.Row) -> bytes:
     return hashlib.sha256(audit.canonical(row).encode()).digest()
 
 
+def addition(row: audit.Row) -> Write:
+    """Adds the row, in the transaction of the change that it describes."""
+    return Write(_INSERT, row)
+
+
 def append(connection: Connection, rows: Sequence[audit.Row]) -> None:
     """Add rows, in the transaction of the change that they describe."""
     for row in rows:
@@ -150,8 +158,8 @@ async def seal(database: Database, project_id: str | None = None, *, max_rows: i
     if project_id is None:
         project_ids = [row.project_id for row in await database.rows(_UNSEALED_PROJECTS)]
     for sealed_project in project_ids:
-        count = _BATCH_SIZE
-        while count == _BATCH_SIZE and sealed < max_rows:
+        count = _SEAL_BATCH
+        while count == _SEAL_BATCH and sealed < max_rows:
             count = await database.write(partial(_seal_batch, str(sealed_project)))
             sealed += count
     return sealed
@@ -185,8 +193,11 @@ def _seal_batch(project_id: str, connection: Connection) -> int:
 
 
 def _next_hash(previous: bytes, row: Any) -> bytes:
-    content: audit.Row = {name: getattr(row, name) for name in CONTENT}
+    content: audit.Row = dict(zip(CONTENT, _content(row), strict=True))
     return hashlib.sha256(previous + content_digest(content)).digest()
+
+
+_content = attrgetter(*CONTENT)
 
 
 def _lock(connection: Connection) -> Any:

@@ -1,6 +1,6 @@
 """Deliveries: one row for each deployment that ended, written in the transaction that ends it.
 
-`add_if_ended` is called by the store for every write of a record; `load_after` reads the rows of a project.
+`additions` is called by the store for every write of a record; `load_after` reads the rows of a project.
 The measurements are those of `model.delivery`.
 """
 
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from pipecd.controlplane.store import tables
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.kinds import format_labels
-from pipecd.controlplane.store.statements import Connection
+from pipecd.controlplane.store.statements import Connection, Write
 from pipecd.model.delivery import Ended, History, measure
 from pipecd.model.plan import WAIT_APPROVAL
 from pipecd.model.status import DeploymentStatus, StageStatus
@@ -68,16 +68,16 @@ _AFTER = (
 )
 
 
-def add_if_ended(connection: Connection, before: Message, after: Message, now: int) -> None:
-    """Add a row if the write from `before` to `after` ends a deployment. `now` is epoch seconds."""
+def additions(connection: Connection, before: Message, after: Message, now: int) -> Sequence[Write]:
+    """The row to add if the write from `before` to `after` ends a deployment. `now` is epoch seconds."""
     if not isinstance(after, Deployment) or not isinstance(before, Deployment):
-        return
+        return ()
     if DeploymentStatus(before.status).final or not DeploymentStatus(after.status).final:
-        return
+        return ()
     row = connection.execute(_HISTORY, {"application_id": after.application_id}).one_or_none()
     history = History(**row._asdict()) if row else History()
     values, _ = row_of(history, after, _source_time(connection, after), now)
-    connection.execute(_INSERT, values)
+    return (Write(_INSERT, values),)
 
 
 def row_of(

@@ -20,7 +20,7 @@ from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock, set_within
 from pipecd.controlplane.settings import FeedSettings
 from pipecd.controlplane.store.engine import Database
-from pipecd.controlplane.store.statements import Connection
+from pipecd.controlplane.store.statements import Connection, Write
 from pipecd.controlplane.store.tables import changes
 from pipecd.errors import Temporary
 
@@ -74,8 +74,8 @@ class Feed:
 
         return await self._database.write(function, notify)
 
-    def add(self, connection: Connection, change: Change) -> None:
-        """Add `change` in the transaction of the write itself; see `write`."""
+    def row(self, change: Change) -> Write:
+        """Adds `change`, as `add`, for `Connection.finish`."""
         row = {
             "project_id": change.project_id,
             "piped_id": change.piped_id,
@@ -84,7 +84,12 @@ class Feed:
             "detail": change.detail,
             "at": int(self._clock.now()),
         }
-        connection.execute(_INSERT, row)
+        return Write(_INSERT, row)
+
+    def add(self, connection: Connection, change: Change) -> None:
+        """Add `change` in the transaction of the write itself; see `write`."""
+        row = self.row(change)
+        connection.execute(row.statement, row.values)
 
     async def run(self) -> None:
         """Read the table and pass every change to the subscribers, until cancelled."""

@@ -2,11 +2,16 @@
 
 A transaction runs in a task of its own, so that a caller that is cancelled does not cancel a statement:
 asyncpg would close the connection, after asking the server through another one to end the statement.
+
+Each statement costs a round trip, and as much time as the rest of a call. So a transaction begins with its
+first write, because reads before it see the same without it, and the last writes are one statement
+(`Connection.finish`), which is a transaction by itself if it is the only one.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,11 +23,13 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from pipecd.clock import Clock, set_within
 from pipecd.controlplane.store.statements import (
+    MAX_COMPILED,
     Command,
     Compile,
     Connection,
     ConstraintViolated,
     Result,
+    Write,
     compiler,
 )
 from pipecd.errors import PipecdError, Refused, Temporary
@@ -40,6 +47,8 @@ STATEMENT_TIMEOUT = 20.0
 CHANNEL = "pipecd_changes"
 #: Interval at which the listening connection is checked (seconds): the other side may be gone without a sign.
 LISTEN_CHECK_INTERVAL = 15.0
+#: Writes that are combined to one statement. Its text depends on their number, and is kept compiled.
+MAX_COMBINED = 8
 #: Classes of SQLSTATE. Data exception, and program limit exceeded: a value cannot be stored.
 _VALUES = frozenset({"22", "54"})
 _NOTIFY = "SELECT pg_notify($1, $2)"
@@ -61,8 +70,14 @@ class Backend:
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None]) -> T:
         async def run(driver: Any) -> T:
-            async with driver.transaction():
-                return await self._execute(driver, function)
+            transaction = _Transaction(driver, self._compile)
+            try:
+                result: T = await greenlet_spawn(function, transaction)
+            except BaseException:
+                await transaction.undo()
+                raise
+            await transaction.commit()
+            return result
 
         return await self._complete(run, after)
 
@@ -164,6 +179,72 @@ class _Connection(Connection):
         except asyncpg.IntegrityConstraintViolationError as error:
             raise ConstraintViolated(str(error)) from error
         return Result(rows=[command.make_row(record) for record in records])
+
+
+class _Transaction(_Connection):
+    """Begins with the first statement that changes or locks rows."""
+
+    _begun: Any = None
+    _finished = False
+
+    async def commit(self) -> None:
+        if self._begun is not None:
+            await self._begun.commit()
+
+    async def undo(self) -> None:
+        if self._begun is not None:
+            await self._begun.rollback()
+
+    def finish(self, first: Write, rest: Sequence[Write] = ()) -> bool:
+        if len(rest) >= MAX_COMBINED:
+            return super().finish(first, rest)
+        shapes = tuple((write.statement, tuple(write.values)) for write in (first, *rest))
+        command = self._compile(_combined(shapes), None)
+        values = {
+            _parameter(number, write.statement, name): value
+            for number, write in enumerate((first, *rest))
+            for name, value in write.values.items()
+        }
+        result = super()._run(command, command.values(values))
+        self._finished = True
+        return bool(result.rows[0].count)
+
+    def _run(self, command: Command, values: Sequence[object]) -> Result:
+        assert not self._finished
+        if self._begun is None and not command.reads:
+            transaction = self._driver.transaction()
+            await_only(transaction.start())
+            self._begun = transaction
+        return super()._run(command, values)
+
+
+@lru_cache(MAX_COMPILED)
+def _combined(shapes: Sequence[tuple[Any, Sequence[str]]]) -> "sa.Select[Any]":
+    """One statement for several writes, given their statements and the names of their parameters.
+
+    The parameters are named by `_parameter`. Its row has the number of rows of the first write.
+    """
+    values = [
+        {
+            name: sa.bindparam(_parameter(number, statement, name), type_=statement.table.c[name].type)
+            for name in names
+            if name in statement.table.c
+        }
+        for number, (statement, names) in enumerate(shapes)
+    ]
+    (first, _), *inserts = shapes
+    written = first.values(values[0]).returning(sa.literal_column("1").label("one")).cte("written")
+    query = sa.select(sa.func.count().label("count")).select_from(written)
+    for number, (insert, _) in enumerate(inserts, start=1):
+        row = sa.select(*values[number].values()).select_from(written)
+        insert = sa.insert(insert.table).from_select(list(values[number]), row)
+        query = query.add_cte(insert.cte(f"write_{number}"))
+    return query
+
+
+def _parameter(number: int, statement: Any, name: str) -> str:
+    """Name of a parameter of the combined statement: that of a column is that of several writes."""
+    return f"{number}_{name}" if name in statement.table.c else name
 
 
 @contextmanager

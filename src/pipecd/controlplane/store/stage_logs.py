@@ -24,7 +24,7 @@ from pipecd.controlplane.settings import StageLogSettings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.blobs import Blobs, segment
 from pipecd.controlplane.store.feed import Change
-from pipecd.controlplane.store.statements import Connection, ConstraintViolated
+from pipecd.controlplane.store.statements import Connection, ConstraintViolated, Write
 from pipecd.controlplane.store.tables import log_chunks, log_parts, stage_logs
 from pipecd.errors import NotFound, PipecdError, Refused, Temporary
 from pipecd.schema.agent.logs_pb2 import ReportStageLogsRequest
@@ -184,8 +184,7 @@ class StageLogs:
         change = _change(deployment, stage_id)
 
         def write(connection: Connection) -> None:
-            connection.execute(_INSERT_PART, values)
-            self._store.feed.add(connection, change)
+            connection.finish(Write(_INSERT_PART, values), [self._store.feed.row(change)])
 
         await self._store.feed.write(write)
         self._unmerged[name] = size

@@ -39,11 +39,21 @@ class Result:
         return self.rows[0] if self.rows else None
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A statement that writes a row, and its parameters."""
+
+    statement: sa.Insert | sa.Update
+    values: Mapping[str, object]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """A compiled statement. `constants` are the values of the parameters that the statement itself has."""
 
     text: str
+    #: Whether it neither changes nor locks rows.
+    reads: bool
     names: Sequence[str]
     constants: Mapping[str, object]
     #: Makes a named tuple of a row; None for a statement that returns no rows.
@@ -72,6 +82,17 @@ class Connection(ABC):
         command = self._compile(statement, tuple(parameters))
         return self._run(command, command.values(parameters))
 
+    def finish(self, first: Write, rest: Sequence[Write] = ()) -> bool:
+        """Execute the last writes of a transaction: `first`, and if it affects a row, the INSERTs `rest`.
+
+        Returns whether it did. With PostgreSQL they are one statement, thus one round trip.
+        """
+        if not self.execute(first.statement, first.values).rowcount:
+            return False
+        for write in rest:
+            self.execute(write.statement, write.values)
+        return True
+
     @abstractmethod
     def _run(self, command: Command, values: Sequence[object]) -> Result: ...
 
@@ -92,6 +113,7 @@ def compiler(dialect: sa.Dialect) -> Compile:
         )
         command = Command(
             text=compiled.string,
+            reads=isinstance(shape.statement, sa.Select) and shape.statement._for_update_arg is None,
             names=tuple(compiled.positiontup or ()),
             constants=compiled.params,
             make_row=_row_type(shape.statement) if isinstance(shape.statement, sa.Select) else None,
