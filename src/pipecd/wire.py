@@ -341,10 +341,16 @@ def deployment_from(message: deployment_pb2.Deployment) -> Deployment:
         shared=_shared_from(message),
         chain_id=message.deployment_chain_id,
         chain_block=message.deployment_chain_block_index,
-        trace_commit=message.deployment_trace_commit_hash,
+        trace_commits=_trace_commits_from(message),
         created_at=message.created_at,
         completed_at=message.completed_at,
     )
+
+
+def _trace_commits_from(message: deployment_pb2.Deployment) -> tuple[str, ...]:
+    """PipeCD has at most one."""
+    first = message.deployment_trace_commit_hash
+    return tuple(message.deployment_trace_commit_hashes) or ((first,) if first else ())
 
 
 def _shared_from(message: deployment_pb2.Deployment) -> Mapping[str, str]:
@@ -381,7 +387,8 @@ def deployment_to(value: Deployment, *, now: int) -> deployment_pb2.Deployment:
         metadata_v2=metadata,
         deployment_chain_id=value.chain_id,
         deployment_chain_block_index=value.chain_block,
-        deployment_trace_commit_hash=value.trace_commit,
+        deployment_trace_commit_hash=value.trace_commits[0] if value.trace_commits else "",
+        deployment_trace_commit_hashes=value.trace_commits if len(value.trace_commits) > 1 else (),
         completed_at=value.completed_at,
         created_at=value.created_at or now,
         updated_at=now,

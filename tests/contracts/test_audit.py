@@ -264,7 +264,7 @@ SECRET_WORDS = re.compile(r"passw|secret|token|hash|(^|_)keys?($|_)|credential|p
 #: Fields with such a name that hold no credential.
 HARMLESS = re.compile(
     r"""
-    .*commit_hash | model\.Commit\.hash            # of Git
+    .*commit_hash(es)? | model\.Commit\.hash            # of Git
     | .*_claim_key | .*\.token_endpoint | .*\.event_key
     | .*\.secret_encryption | .*\.public_key
     | .*(Object|Metadata)Request\.key              # the name of an object

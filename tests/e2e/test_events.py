@@ -81,6 +81,23 @@ async def test_an_event_becomes_a_commit_that_is_deployed(tmp_path: Path) -> Non
         # Without a webhook: the agent knows of its own push.
         deployment = await w.wait_for_deployment(app, commit)
         assert deployment.deployment_trace_commit_hash == "c0ffee"
+        await check_traces_of_a_push(w, app)
+
+
+async def check_traces_of_a_push(w: World, app: str) -> None:
+    """Not only the last commit of a push belongs to traces. One of another application does not."""
+    sources = ("aaaa", "bbbb", "cccc")
+    for source in sources:
+        await register(w, "x", name="unwatched", commit_hash=source, commit_url="https://git.example.com/x")
+    for source, path in zip(sources, ("shop/a", "other/b", "shop/c"), strict=True):
+        w.clone.commit(f"Set\n\nPipecd-Dev-Trace-Trigger-Commit-Hash: {source}", {path: source})
+    commit = await w.push("Without a trailer", {"shop/d": "d"})
+    deployment = await w.wait_for_deployment(app, commit)
+    assert deployment.deployment_trace_commit_hashes == ["cccc", "aaaa"]
+    assert deployment.deployment_trace_commit_hash == "cccc"
+    traces = (await w.console.call("ListDeploymentTraces", page_size=10)).traces
+    deployments = {each.trace.commit_hash: [found.id for found in each.deployments] for each in traces}
+    assert deployments == {"aaaa": [deployment.id], "bbbb": [], "cccc": [deployment.id]}
 
 
 async def test_failures_are_reported_and_do_not_stop_other_watches(tmp_path: Path) -> None:

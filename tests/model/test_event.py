@@ -1,6 +1,6 @@
 """Which events are written, and what is reported of them."""
 
-from pipecd.model.deployment import find_trace_commit
+from pipecd.model.deployment import find_trace_commits
 from pipecd.model.event import (
     Event,
     EventOutcome,
@@ -52,7 +52,14 @@ def test_the_key_depends_on_all_labels_but_not_on_their_order() -> None:
 
 def test_the_source_commit_is_read_from_the_trailers_only() -> None:
     trailer = "Pipecd-Dev-Trace-Trigger-Commit-Hash: 0fa1c2d"
-    assert find_trace_commit(f"Set image\n\nPipecd-Event: e\n{trailer}\n") == "0fa1c2d"
-    assert find_trace_commit(f"Set image\n\n{trailer}\n\nAnother paragraph") == ""
-    assert find_trace_commit("Set image") == ""
-    assert find_trace_commit(f"x\n\n{trailer}/../x") == ""
+    assert find_trace_commits([f"Set image\n\nPipecd-Event: e\n{trailer}\n"]) == ("0fa1c2d",)
+    assert find_trace_commits([f"Set image\n\n{trailer}\n\nAnother paragraph"]) == ()
+    assert find_trace_commits(["Set image"]) == ()
+    assert find_trace_commits([f"x\n\n{trailer}/../x"]) == ()
+
+
+def test_every_source_commit_of_a_push_is_found_once_and_the_newest_first() -> None:
+    trailer = "Pipecd-Dev-Trace-Trigger-Commit-Hash: "
+    messages = [f"Two\n\n{trailer}b\n{trailer}c", "None", f"One\n\n{trailer}a\n{trailer}b"]
+    assert find_trace_commits(messages) == ("c", "b", "a")
+    assert len(find_trace_commits(f"x\n\n{trailer}{number}" for number in range(1000))) == 50

@@ -22,6 +22,16 @@ from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest, Repor
 from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.chain_pb2 import (
+    ChainApplicationRef,
+    ChainBlock,
+    ChainBlockStatus,
+    ChainDeploymentRef,
+    ChainFailurePolicy,
+    ChainNode,
+    ChainStatus,
+    DeploymentChain,
+)
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
@@ -31,6 +41,7 @@ from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.plan_preview_pb2 import PlanPreviewCommandResult
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
+from pipecd.schema.model.trace_pb2 import DeploymentTrace
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
 from tests.eventually import eventually
@@ -272,6 +283,84 @@ async def test_agents_are_listed_enabled_and_disabled(pipectl: Pipectl, piped_id
         all_agents["pipeds"][0]["keys"][0]["hash"] == "redacted"
     )
     assert (await pipectl("piped", "enable", f"--piped-id={piped_id}")).code == 0
+
+
+async def test_chains_and_traces_are_listed_and_shown(
+    plane: ControlPlane, pipectl: Pipectl, piped_id: str
+) -> None:
+    store = plane.server.services.store
+    status = DeploymentStatus.DEPLOYMENT_SUCCESS
+    ref = ChainDeploymentRef(deployment_id=f"{1:08}-0000-4000-8000-000000000000", status=status)
+    waiting = ChainDeploymentRef(
+        deployment_id="d2", status=DeploymentStatus.DEPLOYMENT_PENDING, status_reason="waits for block 0"
+    )
+    blocks = [
+        (ChainBlockStatus.DEPLOYMENT_BLOCK_SUCCESS, [("shop", ref)]),
+        (ChainBlockStatus.DEPLOYMENT_BLOCK_PENDING, [("api", waiting), ("web", None)]),
+    ]
+    chain = DeploymentChain(
+        id="0123abcd-0000-4000-8000-000000000000",
+        project_id=PROJECT,
+        on_failure=ChainFailurePolicy.CHAIN_FAILURE_CANCEL,
+        status=ChainStatus.DEPLOYMENT_CHAIN_RUNNING,
+        blocks=[
+            ChainBlock(
+                status=block_status,
+                nodes=[
+                    ChainNode(
+                        application_ref=ChainApplicationRef(application_id=name, application_name=name),
+                        deployment_ref=each,
+                    )
+                    for name, each in block
+                ],
+            )
+            for block_status, block in blocks
+        ],
+        created_at=1,
+        updated_at=1,
+    )
+    traces = [
+        DeploymentTrace(
+            id=commit, project_id=PROJECT, title=title, commit_hash=commit * 5, author="ada", created_at=1,
+            commit_url="https://git.example/x", commit_timestamp=1_700_000_000, updated_at=1,
+        )
+        for commit, title in (("abcdef12", "Fix the basket"), ("abcdef34", "Not deployed"))
+    ]  # fmt: skip
+    deployment = Deployment(
+        id="d1", project_id=PROJECT, application_id="a", application_name="shop", piped_id=piped_id,
+        status=status, deployment_trace_commit_hash="ff", created_at=1, updated_at=1,
+        deployment_trace_commit_hashes=["ff", "abcdef12" * 5],
+    )  # fmt: skip
+    await store.create(chain, *traces, deployment, by=TESTER)
+
+    listed = await pipectl("chain", "list")
+    assert listed.code == 0, listed.err
+    assert listed.out.splitlines()[1].startswith(f"{chain.id}  RUNNING  shop → api, web  ")
+    shown = await pipectl("chain", "get", "--chain-id=0123abcd")
+    assert shown.code == 0, shown.err
+    lines = [re.split(r" {2,}", line.strip()) for line in shown.out.splitlines()]
+    assert ["On failure", "cancel"] in lines
+    assert lines[-3:] == [
+        ["0 SUCCESS", "shop", "SUCCESS", ref.deployment_id],
+        ["1 PENDING", "api", "PENDING", "d2", "waits for block 0"],
+        ["web", "no deployment yet"],
+    ]
+    as_json = json.loads((await pipectl("chain", "get", f"--chain-id={chain.id}", "-o", "json")).out)
+    assert as_json["on_failure"] == "CHAIN_FAILURE_CANCEL"
+    missing = await pipectl("chain", "get", "--chain-id=0123abcd-0000-4000-8000-000000000001")
+    assert missing.code == 1 and "chain" in missing.err
+
+    listed = await pipectl("trace", "list", "-o", "wide")
+    assert listed.code == 0, listed.err
+    commits = {line.split()[0]: line for line in listed.out.splitlines()[1:]}
+    assert "Fix the basket  ada     shop SUCCESS" in commits["abcdef12" * 5]
+    assert "Not deployed" in commits["abcdef34" * 5] and "shop" not in commits["abcdef34" * 5]
+    shown = await pipectl("trace", "get", "--commit=abcdef12")
+    assert "2023-11-14 22:13:20 UTC" in shown.out
+    assert shown.out.splitlines()[-1].split()[:3] == ["d1", "shop", "SUCCESS"]
+    assert "No deployment has followed yet." in (await pipectl("trace", "get", "--commit=abcdef34")).err
+    assert "is not unique" in (await pipectl("trace", "get", "--commit=abcdef")).err
+    assert "no event has named the commit 99" in (await pipectl("trace", "get", "--commit=99")).err
 
 
 async def test_an_event_is_stored_with_its_key(plane: ControlPlane, pipectl: Pipectl) -> None:

@@ -5,7 +5,7 @@ control plane stores the wire's record of it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -104,10 +104,18 @@ TRACE_TRAILER = "Pipecd-Dev-Trace-Trigger-Commit-Hash"
 _TRACE = re.compile(rf"^{TRACE_TRAILER}: *([0-9a-zA-Z]{{1,64}}) *$", re.IGNORECASE | re.MULTILINE)
 
 
-def find_trace_commit(message: str) -> str:
-    """The source commit that the last paragraph of a commit's message names; empty if there is none."""
-    found = _TRACE.findall(message.strip().rpartition("\n\n")[2])
-    return str(found[-1]) if found else ""
+#: Source commits of one deployment.
+MAX_TRACE_COMMITS = 50
+
+
+def find_trace_commits(messages: Iterable[str]) -> tuple[str, ...]:
+    """The source commits that the last paragraphs of commits' messages name, each once.
+
+    `messages` begin with the newest, and so does the result.
+    """
+    paragraphs = (message.strip().rpartition("\n\n")[2] for message in messages)
+    names = (str(name) for paragraph in paragraphs for name in reversed(_TRACE.findall(paragraph)))
+    return tuple(dict.fromkeys(names))[:MAX_TRACE_COMMITS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +143,8 @@ class Deployment:
     shared: Mapping[str, str] = field(default_factory=dict)
     chain_id: str = ""
     chain_block: int = 0
-    #: Source commit that caused the deployment; see `find_trace_commit`.
-    trace_commit: str = ""
+    #: Source commits that caused the deployment; see `find_trace_commits`.
+    trace_commits: Sequence[str] = ()
     created_at: int = 0
     completed_at: int = 0
 

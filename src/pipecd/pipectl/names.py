@@ -1,4 +1,4 @@
-"""Finds the id of an application, agent or deployment that a person names.
+"""Finds the id of an application, agent, deployment, chain or commit that a person names.
 
 Where an option takes an id, the name of an application or agent is accepted too, and the beginning of an id
 (eight characters or more), as tables show it. A whole id is used without a look-up. Text that matches nothing
@@ -20,11 +20,15 @@ from pipecd.schema.api.deployments_pb2 import ListDeploymentsRequest, ListDeploy
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest
+from pipecd.schema.web.chains_pb2 import ListDeploymentChainsRequest, ListDeploymentChainsResponse
+from pipecd.schema.web.events_pb2 import ListDeploymentTracesRequest, ListDeploymentTracesResponse
 
 _BEGINNING = re.compile(rf"(?=.{{{SHORT_ID_LENGTH}}})[0-9a-f]{{8}}[0-9a-f-]*")
 #: Only as many of the most recently changed records are searched for the beginning of an id.
 MAX_SEARCHED = 2_000
 _PAGE = 200
+#: Each trace has its deployments with it.
+_TRACES_PAGE = 50
 
 
 class Identified(Protocol):
@@ -33,8 +37,20 @@ class Identified(Protocol):
 
 
 Record = TypeVar("Record", bound=Identified)
-Request = TypeVar("Request", ListApplicationsRequest, ListDeploymentsRequest)
-Page = TypeVar("Page", ListApplicationsResponse, ListDeploymentsResponse)
+Request = TypeVar(
+    "Request",
+    ListApplicationsRequest,
+    ListDeploymentsRequest,
+    ListDeploymentChainsRequest,
+    ListDeploymentTracesRequest,
+)
+Page = TypeVar(
+    "Page",
+    ListApplicationsResponse,
+    ListDeploymentsResponse,
+    ListDeploymentChainsResponse,
+    ListDeploymentTracesResponse,
+)
 
 
 async def find_application(client: Client, text: str) -> str:
@@ -87,6 +103,36 @@ async def find_deployment(client: Client, deployment_id: str, application: str) 
         return deployment_id
     records = [record async for record in _deployments(client)]
     return _only(_beginning_with(deployment_id, records), f"id {deployment_id}", {}) or deployment_id
+
+
+async def find_chain(client: Client, chain_id: str) -> str:
+    """The id of the deployment chain with this id."""
+    if ID.fullmatch(chain_id) or not _BEGINNING.fullmatch(chain_id):
+        return chain_id
+    request = ListDeploymentChainsRequest(page_size=_PAGE)
+    records = [
+        chain
+        async for response in _pages(client, client.program.ListDeploymentChains, request)
+        for chain in response.deployment_chains
+    ]
+    return _only(_beginning_with(chain_id, records), f"id {chain_id}", {}) or chain_id
+
+
+async def find_trace(client: Client, commit: str) -> str:
+    """The whole hash of the source commit that begins with `commit`, and that an event has named."""
+    exact = ListDeploymentTracesRequest(
+        options=ListDeploymentTracesRequest.Options(commit_hash=commit), page_size=1
+    )
+    if (await client.call(client.program.ListDeploymentTraces, exact)).traces:
+        return commit
+    hashes: list[str] = []
+    request = ListDeploymentTracesRequest(page_size=_TRACES_PAGE)
+    async for response in _pages(client, client.program.ListDeploymentTraces, request):
+        hashes += [found.trace.commit_hash for found in response.traces]
+    matches = [commit_hash for commit_hash in hashes if commit_hash.startswith(commit)]
+    if len(matches) > 1:
+        raise Conflict(f"commit {commit} is not unique; use one of {', '.join(matches[:10])}")
+    return matches[0] if matches else commit
 
 
 async def _find_last_deployment(client: Client, application: str) -> str:

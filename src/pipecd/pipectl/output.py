@@ -40,7 +40,7 @@ SHORT_ID_LENGTH = 8
 #: Columns that become narrower if the terminal is too narrow for all.
 _TEXT_COLUMNS = frozenset(
     {"NAME", "APPLICATION", "LABELS", "SUMMARY", "REASON", "DESCRIPTION", "REPOSITORIES", "DIRECTORY"}
-    | {"DATA", "RESULT"}
+    | {"DATA", "RESULT", "BLOCKS", "DEPLOYMENTS"}
 )
 #: Symbol and style of a status on a terminal.
 _SUCCESS, _FAILURE, _ACTIVE = ("✓", "green"), ("✗", "red"), ("●", "cyan")

@@ -85,6 +85,22 @@ event = _group(
         "list": ("pipecd.pipectl.events:list_command", "List events, and what became of them."),
     },
 )
+chain = _group(
+    "chain",
+    "Show deployment chains.",
+    {
+        "list": ("pipecd.pipectl.chains:list_command", "List chains, most recently changed first."),
+        "get": ("pipecd.pipectl.chains:get", "Show one chain and what its deployments wait for."),
+    },
+)
+trace = _group(
+    "trace",
+    "Show source commits and the deployments that they caused.",
+    {
+        "list": ("pipecd.pipectl.traces:list_command", "List source commits with their deployments."),
+        "get": ("pipecd.pipectl.traces:get", "Show the deployments that a source commit caused."),
+    },
+)
 audit = _group(
     "audit",
     "Read and verify the audit log of the project.",
@@ -111,6 +127,11 @@ audit = _group(
             "List receivers of notifications, or test one.",
         ),
         "event": ("pipecd.pipectl.root:event", "Register and list events."),
+        "chain": ("pipecd.pipectl.root:chain", "Show deployment chains."),
+        "trace": (
+            "pipecd.pipectl.root:trace",
+            "Show source commits and the deployments that they caused.",
+        ),
         "insights": ("pipecd.pipectl.insights:insights", "Show the delivery figures of the project."),
         "audit": ("pipecd.pipectl.root:audit", "Read and verify the audit log of the project."),
         "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),

@@ -216,6 +216,32 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
 }
 
 /** The ID of the earlier deployment whose commit is deployed again; empty if it is no rollback. */
+/** Source commits that the line "Trace" links. */
+const MAX_TRACE_LINKS = 4;
+
+/** PipeCD's agents report one. */
+const traceCommits = (deployment: Deployment): string[] =>
+  deployment.deploymentTraceCommitHashes.length > 0
+    ? deployment.deploymentTraceCommitHashes
+    : [deployment.deploymentTraceCommitHash];
+
+function TraceLinks({ commits }: { commits: string[] }) {
+  const more = commits.length - MAX_TRACE_LINKS;
+  return (
+    <>
+      {commits.slice(0, MAX_TRACE_LINKS).map((commit, index) => (
+        <span key={commit}>
+          {index > 0 && ", "}
+          <Anchor component={Link} to={`/traces?commit=${commit}`} inherit>
+            {index === 0 ? "Caused by commit" : "commit"} {commit.slice(0, 7)}
+          </Anchor>
+        </span>
+      ))}
+      {more > 0 && ` and ${more} more`}
+    </>
+  );
+}
+
 const rollbackTarget = (deployment: Deployment): string =>
   deployment.metadataV2?.shared?.keyValues["pipecd/rollback-target"] ?? "";
 
@@ -254,9 +280,7 @@ function Details({ deployment }: { deployment: Deployment }) {
           [
             "Trace",
             deployment.deploymentTraceCommitHash && (
-              <Anchor key="trace" component={Link} to={`/traces?commit=${deployment.deploymentTraceCommitHash}`} inherit>
-                Caused by commit {deployment.deploymentTraceCommitHash.slice(0, 7)}
-              </Anchor>
+              <TraceLinks key="trace" commits={traceCommits(deployment)} />
             ),
           ],
           ["Created", <RelativeTime key="created" at={deployment.createdAt} />],

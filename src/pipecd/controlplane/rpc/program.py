@@ -8,6 +8,7 @@ from pipecd.controlplane.records import applications, pipeds
 from pipecd.controlplane.rpc import audit, console, insights, receivers, sessions
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import deployments
+from pipecd.controlplane.rpc.web import records as web_records
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import EventFilter, Paging
@@ -76,6 +77,9 @@ HANDLERS: Mapping[str, Handler] = {
     "AddApplication": add_application,
     "GetControlPlane": get_control_plane,
     "ListEvents": list_events,
+    "ListDeploymentChains": web_records.list_chains,
+    "GetDeploymentChain": web_records.get_chain,
+    "ListDeploymentTraces": web_records.list_traces,
     "GetInsights": insights.get_insights,
     "GetStageLog": deployments.get_stage_log,
     "RollBackTo": console.roll_back_to,

@@ -15,6 +15,7 @@ from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.kinds import format_labels
 from pipecd.controlplane.store.statements import Connection, Write
 from pipecd.model.delivery import Ended, History, measure
+from pipecd.model.deployment import MAX_TRACE_COMMITS
 from pipecd.model.plan import WAIT_APPROVAL
 from pipecd.model.status import DeploymentStatus, StageStatus
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -123,14 +124,17 @@ async def load_after(database: Database, project_id: str, seq: int) -> Sequence[
 
 
 def _source_time(connection: Connection, deployment: Deployment) -> int:
-    """Time of the source commit that caused the deployment; 0 if it is unknown."""
+    """Time of the first source commit that caused the deployment; 0 if it is unknown."""
     commit = deployment.deployment_trace_commit_hash
     if not commit:
         return 0
-    row = connection.execute(
-        _TRACE, {"project_id": deployment.project_id, "commit_hash": commit}
-    ).one_or_none()
-    return int(DeploymentTrace.FromString(row.data).commit_timestamp) if row else 0
+    commits = list(deployment.deployment_trace_commit_hashes) or [commit]
+    rows = (
+        connection.execute(_TRACE, {"project_id": deployment.project_id, "commit_hash": each}).one_or_none()
+        for each in commits[:MAX_TRACE_COMMITS]
+    )
+    times = [int(DeploymentTrace.FromString(row.data).commit_timestamp) for row in rows if row]
+    return min(filter(None, times), default=0)
 
 
 def _ran(stage: Any) -> bool:

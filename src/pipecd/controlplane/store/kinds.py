@@ -1,6 +1,6 @@
 """Maps each message type to its table, and to the columns that its fields are copied to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,12 @@ def format_labels(labels: Mapping[str, str]) -> str:
     return "\n" + "".join(f"{key}:{value}\n" for key, value in sorted(labels.items())) if labels else ""
 
 
+def _lines(values: Iterable[str]) -> str:
+    """As `format_labels`."""
+    text = "\n".join(values)
+    return f"\n{text}\n" if text else ""
+
+
 def _application(message: Application) -> Columns:
     labels = format_labels(message.labels)
     return {
@@ -104,6 +110,7 @@ def _deployment(message: Deployment) -> Columns:
         "words": message.application_name.lower(),
         "labels": format_labels(message.labels),
         "trace_commit": message.deployment_trace_commit_hash,
+        "trace_commits": _lines(message.deployment_trace_commit_hashes),
         "kind_name": kind_from(message),
         "status": message.status,
     }

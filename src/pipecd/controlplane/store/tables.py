@@ -70,6 +70,8 @@ deployments = _record(
     _text("words"),
     _text("labels"),
     _key("trace_commit"),
+    #: `\n<commit>\n<commit>\n`, if there are several.
+    _text("trace_commits"),
     #: Name of the kind, such as `TERRAFORM`.
     _text("kind_name"),
     _number("status"),
@@ -80,6 +82,12 @@ deployments = _record(
         ("project_id", "application_id", "touched", "id"),
         ("piped_id", "status", "id"),
     ),
+)
+sa.Index(
+    "ix_deployments_several_traces",
+    deployments.c.project_id,
+    sqlite_where=deployments.c.trace_commits != "",
+    postgresql_where=deployments.c.trace_commits != "",
 )
 commands = _record(
     "commands",

@@ -4,14 +4,14 @@ Called by the trigger loop. Creation is idempotent: the id is derived from the c
 process creates the same deployment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipecd import tracing
 from pipecd.clock import Clock
 from pipecd.config.application import Chain
 from pipecd.model.application import Application
-from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind, find_trace_commit
+from pipecd.model.deployment import Deployment, SyncStrategy, Trigger, TriggerKind
 from pipecd.model.notification import DeploymentTriggered, NotificationEvent
 from pipecd.model.status import DeploymentStatus
 from pipecd.notify.mentions import mentions_metadata
@@ -57,7 +57,14 @@ class DeploymentCreator:
     ) -> None:
         self._reporter, self._view, self._clock, self._notify = reporter, view, clock, notify
 
-    async def create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
+    async def create(
+        self,
+        application: Application,
+        head: Head,
+        file: AppFile,
+        cause: Cause,
+        trace_commits: Sequence[str] = (),
+    ) -> Deployment:
         """The deployment as recorded by the control plane. A repeated call returns the existing one."""
         own_id = deployment_id(application.id, head.commit.hash, cause)
         attributes = {"application-id": application.id, "commit": head.commit.hash, "reason": cause.reason}
@@ -68,11 +75,18 @@ class DeploymentCreator:
             trace_id="" if cause.trace_parent else tracing.trace_id_of(own_id),
             attributes={"deployment-id": own_id, **attributes},
         ):
-            return await self._create(application, head, file, cause)
+            return await self._create(application, head, file, cause, trace_commits)
 
-    async def _create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
+    async def _create(
+        self,
+        application: Application,
+        head: Head,
+        file: AppFile,
+        cause: Cause,
+        trace_commits: Sequence[str],
+    ) -> Deployment:
         now = int(self._clock.now())
-        deployment = _deployment(application, head, file, cause, now)
+        deployment = _deployment(application, head, file, cause, trace_commits, now)
         # A deployment that is part of a chain starts no other chain.
         chain = _chain(file.chain) if file.chain and not cause.chain_id else None
         recorded = await self._reporter.create_deployment(deployment, chain)
@@ -91,7 +105,14 @@ def deployment_id(application_id: str, commit: str, cause: Cause) -> str:
     return id_of_commit(application_id, commit, cause.kind.name, cause.previous_id)
 
 
-def _deployment(application: Application, head: Head, file: AppFile, cause: Cause, now: int) -> Deployment:
+def _deployment(
+    application: Application,
+    head: Head,
+    file: AppFile,
+    cause: Cause,
+    trace_commits: Sequence[str],
+    now: int,
+) -> Deployment:
     repository, url = head.repository, commit_url(head.repository.remote, head.commit.hash)
     return Deployment(
         id=deployment_id(application.id, head.commit.hash, cause),
@@ -114,7 +135,7 @@ def _deployment(application: Application, head: Head, file: AppFile, cause: Caus
         reason=cause.reason,
         chain_id=cause.chain_id,
         chain_block=cause.chain_block,
-        trace_commit=find_trace_commit(head.commit.message),
+        trace_commits=trace_commits,
         created_at=now,
         shared={
             **mentions_metadata(file.mentions, application.name),

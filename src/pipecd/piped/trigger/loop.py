@@ -7,6 +7,7 @@ if a process is killed before the response arrives, the next one creates the sam
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +19,7 @@ from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary, 
 from pipecd.model.application import Application
 from pipecd.model.approval import one_line
 from pipecd.model.command import ChainSyncApplication, RollBackApplication, SyncApplication
-from pipecd.model.deployment import Commit, Deployment, SyncStrategy, TriggerKind
+from pipecd.model.deployment import Commit, Deployment, SyncStrategy, TriggerKind, find_trace_commits
 from pipecd.model.notification import DeploymentTriggerFailed, NotificationEvent
 from pipecd.model.status import SyncStatus
 from pipecd.model.trigger import Decision, hold, on_chain, on_command, on_commit, on_out_of_sync
@@ -43,6 +44,8 @@ SyncCommand = SyncApplication | ChainSyncApplication
 TriggerCommand = SyncCommand | RollBackApplication
 #: Commits that a pin keeps from being deployed, of which the newest are reported.
 MAX_HELD_COMMITS = 20
+#: Commits of a push that are searched for source commits.
+MAX_TRACED_COMMITS = 200
 #: Changed files that are compared with an application's directory without a thread.
 MAX_FILES_AT_ONCE = 200
 #: Metadata of a handled sync command; `pipectl application sync` waits for it.
@@ -374,7 +377,8 @@ class TriggerLoop:
         self._reported_held[application.id] = state
 
     async def _create(self, application: Application, head: Head, file: AppFile, cause: Cause) -> Deployment:
-        deployment = await self._creator.create(application, head, file, cause)
+        trace_commits = await self._find_trace_commits(application, head, file)
+        deployment = await self._creator.create(application, head, file, cause, trace_commits)
         log.info(
             "deployment_triggered",
             application=application.name,
@@ -386,6 +390,23 @@ class TriggerLoop:
         self._decided_commits[application.id] = deployment.trigger.commit.hash
         self._latest_deployments[application.id] = deployment.id
         return deployment
+
+    async def _find_trace_commits(self, application: Application, head: Head, file: AppFile) -> Sequence[str]:
+        """What the head names, and the commits of the application since its last deployment."""
+        messages = [head.commit.message]
+        last, remote = application.last_triggered, head.repository.remote
+        if last and last.commit != head.commit.hash:
+            # Other directories may be among the paths that the application watches.
+            directory = "" if file.trigger.on_commit.paths else application.git_path.path
+            with suppress(NotFound):
+                # Otherwise the branch was rewritten.
+                commits = await self._heads.mirrors.commits_between(
+                    *(remote, last.commit, head.commit.hash, head.repository.branch),
+                    directory=directory,
+                    limit=MAX_TRACED_COMMITS,
+                )
+                messages += [commit.message for commit in commits]
+        return find_trace_commits(messages)
 
     def _out_of_sync(self, application: Application) -> bool:
         idle = application.id not in self._view.deploying_applications

@@ -1,8 +1,8 @@
-"""WebService: commands, events, traces and chains; the console only reads them."""
+"""WebService: events, traces and chains, which the console only reads; some are in ProgramService too."""
 
 from collections.abc import Mapping
 
-from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.auth.caller import Person, Program
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
@@ -39,17 +39,18 @@ async def list_events(services: Services, person: Person, request: ListEventsReq
 
 
 async def list_traces(
-    services: Services, person: Person, request: ListDeploymentTracesRequest
+    services: Services, caller: Person | Program, request: ListDeploymentTracesRequest
 ) -> ListDeploymentTracesResponse:
     """List traces, each with the deployments triggered by a commit that references it; maybe none yet."""
+    included = caller.conditions(Resource.DEPLOYMENT) if isinstance(caller, Person) else None
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
-    page = await lists.traces(services.store, person.project_id, request.options.commit_hash, paging)
+    page = await lists.traces(services.store, caller.project_id, request.options.commit_hash, paging)
     response = ListDeploymentTracesResponse(cursor=page.cursor)
     for trace in page.records:
         deployments = await lists.deployments(
             services.store,
-            person.project_id,
-            DeploymentFilter(trace_commit=trace.commit_hash, included=person.conditions(Resource.DEPLOYMENT)),
+            caller.project_id,
+            DeploymentFilter(trace_commit=trace.commit_hash, included=included),
             Paging(size=lists.MAX_PAGE_SIZE),
         )
         response.traces.add(trace=trace, deployments=deployments.records)
@@ -57,17 +58,17 @@ async def list_traces(
 
 
 async def list_chains(
-    services: Services, person: Person, request: ListDeploymentChainsRequest
+    services: Services, caller: Person | Program, request: ListDeploymentChainsRequest
 ) -> ListDeploymentChainsResponse:
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
-    page = await lists.chains(services.store, person.project_id, paging)
+    page = await lists.chains(services.store, caller.project_id, paging)
     return ListDeploymentChainsResponse(deployment_chains=page.records, cursor=page.cursor)
 
 
 async def get_chain(
-    services: Services, person: Person, request: GetDeploymentChainRequest
+    services: Services, caller: Person | Program, request: GetDeploymentChainRequest
 ) -> GetDeploymentChainResponse:
-    chain = await ownership.get(services, person, DeploymentChain, request.deployment_chain_id)
+    chain = await ownership.get(services, caller, DeploymentChain, request.deployment_chain_id)
     return GetDeploymentChainResponse(deployment_chain=chain)
 
 
