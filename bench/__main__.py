@@ -13,6 +13,7 @@ from bench.figures import describe_machine
 
 BENCHMARKS = (
     "latency",
+    "events",
     "fleet",
     "pages",
     "rpc",

@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipecd import controlplane
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.jobs import settle_events
+from pipecd.controlplane.records import events
 from pipecd.controlplane.records.events import LIFETIME
 from pipecd.controlplane.rpc.agent import report_event_results, report_event_watchers
 from pipecd.controlplane.rpc.piped.events import list_events, report_statuses
 from pipecd.controlplane.services import Services
-from pipecd.errors import PermissionDenied
+from pipecd.controlplane.store import Store
+from pipecd.errors import NotFound, PermissionDenied, Temporary
 from pipecd.schema.agent.events_pb2 import ListEventsRequest, ReportEventStatusesRequest
 from pipecd.schema.model.event_pb2 import Event, EventResult, EventStatus
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
@@ -150,6 +153,41 @@ async def test_an_event_that_no_agent_handles_is_outdated(world: World) -> None:
     event = await world.settle()
     assert (event.status, event.status_description) == (OUTDATED, "No agent handled it within 7 days")
     assert (await world.get("half")).status == SUCCESS
+
+
+async def test_events_that_cannot_be_settled_or_are_not_handled_delay_no_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is changed by others all the time, one that is deleted, and more than fit in a batch."""
+    monkeypatch.setattr(events, "BATCH", 2)
+    agent = await world.agent("first", "a")
+    await world.watch(agent, "a", "x#0", "gone#1")
+    names = [f"a{number}" for number in range(5)]
+    for name in names:
+        await world.event(name)
+    for name in ("busy", "deleted", "e"):
+        await world.event(name)
+        await world.report(agent, "a", "x#0", SUCCESS, event=name)
+    await world.watch(agent, "a", "x#0")
+    await world.clock.advance(100)
+    update, tried = Store.update, []
+
+    async def refuse(store: Store, type_: type[Any], id: str, *arguments: Any, **more: Any) -> Any:
+        tried.append(id)
+        if id == "busy":
+            raise Temporary("too many writers at once")
+        if id == "deleted":
+            raise NotFound("event deleted does not exist")
+        return await update(store, type_, id, *arguments, **more)
+
+    monkeypatch.setattr(Store, "update", refuse)
+    assert (await world.settle()).status == SUCCESS
+    assert tried == ["busy", "deleted", "e"]
+    assert (await world.get("busy")).status == PENDING
+    monkeypatch.undo()
+    await world.settle()
+    assert (await world.get("busy")).status == SUCCESS
+    assert (await world.get("a0")).status == PENDING
 
 
 async def test_an_agent_of_pipecd_sets_the_status_at_once(world: World) -> None:

@@ -1,7 +1,8 @@
 """Setting values in files: the value is there afterwards, and every other character stays."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pytest
 import yaml
@@ -9,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipecd.edits import Edit
-from pipecd.edits.hcl_text import set_hcl
+from pipecd.edits.hcl_text import _quoted, set_hcl
 from pipecd.edits.json_text import set_json
 from pipecd.edits.pattern_text import set_matches
 from pipecd.edits.yaml_text import set_yaml
 from pipecd.errors import Refused
+from pipecd.hcl import read_body
 from pipecd.patterns import Regex
 from pipecd.value_path import Index, Key, ValuePath
 
@@ -206,48 +208,131 @@ def test_paths_are_read_as_in_pipecd() -> None:
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=20)
-SCALARS = st.one_of(TEXTS, st.integers(), st.booleans(), st.none())
-TREES = st.dictionaries(
-    st.sampled_from("abcd"),
-    st.recursive(
-        SCALARS,
-        lambda children: (
-            st.lists(children, max_size=3) | st.dictionaries(st.sampled_from("abcd"), children, max_size=3)
-        ),
-        max_leaves=8,
+NAMES = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4, unique=True)
+GAPS = st.sampled_from(["", " ", "  "])
+ENDS = st.sampled_from(["\n", "\r\n"])
+LITERALS = st.sampled_from(["3", "-1.5", "true", "null"])
+
+
+@dataclass(frozen=True)
+class Document:
+    """Values and the texts around them, by name; `target` is the one to set."""
+
+    names: list[str]
+    values: list[str]
+    texts: list[str]
+    target: int
+
+    @property
+    def text(self) -> str:
+        return "".join(part for pair in zip(self.texts, [*self.values, ""], strict=True) for part in pair)
+
+    def check(self, changed: str) -> str:
+        """Every character outside the value is as before. Returns what is in the place of the value."""
+        before = Document(self.names, self.values[: self.target], self.texts[: self.target + 1], 0).text
+        after = self.text[len(before) + len(self.values[self.target]) :]
+        assert changed.startswith(before) and changed.endswith(after)
+        return changed[len(before) : len(changed) - len(after)]
+
+
+@st.composite
+def documents(
+    draw: st.DrawFn,
+    begin: str,
+    member: Callable[[str, str], str],
+    comments: Sequence[str],
+    separator: str,
+    end: str,
+    values: st.SearchStrategy[str],
+) -> Document:
+    """`member` is what precedes the value of a name, with a gap. `comments` are what may follow a value."""
+    names, line = draw(NAMES), draw(ENDS)
+    texts = [begin.replace("\n", line)]
+    for name in names:
+        texts[-1] += draw(st.sampled_from(["", *comments])) + line + member(name, draw(GAPS))
+        texts.append(draw(GAPS) + separator if name != names[-1] else draw(GAPS))
+    texts[-1] += draw(st.sampled_from(["", *comments])) + line + end.replace("\n", line)
+    chosen = [draw(values) for _ in names]
+    return Document(names, chosen, texts, draw(st.integers(0, len(names) - 1)))
+
+
+JSON_VALUES = st.one_of(TEXTS.map(lambda text: json.dumps(text, ensure_ascii=False)), LITERALS)
+YAML_VALUES = st.one_of(
+    JSON_VALUES,
+    TEXTS.map(lambda text: "'" + text.replace("'", "''") + "'"),
+    st.text("abcxyz1.:/-", min_size=1, max_size=9).filter(
+        lambda text: isinstance(_parsed_yaml(f"a: {text}").get("a"), str)
     ),
-    min_size=1,
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(tree=TREES, value=TEXTS, flow=st.booleans(), style=st.sampled_from([None, "'", '"']))
-def test_only_the_value_changes_in_any_yaml(
-    tree: dict[str, object], value: str, flow: bool, style: str
-) -> None:
-    text = "# first\n" + yaml.safe_dump(
-        tree, default_flow_style=flow, default_style=style, allow_unicode=True
-    )
-    for key, old in tree.items():
-        if isinstance(old, dict | list):
-            continue
-        try:
-            changed = edit(set_yaml, text, f"$.{key}", value)
-        except Refused as error:
-            assert "block of text" in str(error) or "tag of YAML" in str(error)
-            continue
-        new = yaml.safe_load(changed.text)
-        assert str(new[key]) == value or isinstance(new[key], type(old))
-        assert {**new, key: 0} == {**tree, key: 0}
-        assert changed.text.startswith("# first\n")
+def _parsed_yaml(text: str) -> dict[str, object]:
+    """Empty if it is invalid."""
+    try:
+        parsed = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 @settings(max_examples=60, deadline=None)
-@given(tree=TREES, value=TEXTS, indent=st.sampled_from([None, 2]))
-def test_only_the_value_changes_in_any_json(tree: dict[str, object], value: str, indent: int | None) -> None:
-    text = json.dumps(tree, indent=indent, ensure_ascii=False)
-    for key, old in tree.items():
-        if not isinstance(old, dict | list):
-            new = json.loads(edit(set_json, text, f"$.{key}", value).text)
-            assert str(new[key]) == value or not isinstance(old, str)
-            assert {**new, key: 0} == {**tree, key: 0}
+@given(
+    document=documents("# first", "{0}: {1}".format, [" # é"], "", "# last\nz: [1]\n", YAML_VALUES),
+    value=TEXTS,
+)
+def test_only_the_value_changes_in_any_yaml(document: Document, value: str) -> None:
+    name, old = document.names[document.target], yaml.safe_load(document.values[document.target])
+    changed = edit(set_yaml, document.text, f"$.{name}", value).text
+    place = document.check(changed)
+    before, after = yaml.safe_load(document.text), yaml.safe_load(changed)
+    assert {**after, name: 0} == {**before, name: 0}
+    if isinstance(old, str):
+        assert after[name] == value
+    else:
+        assert place == value or after[name] == value
+
+
+@settings(max_examples=60, deadline=None)
+@given(document=documents("{", '"{0}"{1}:{1}'.format, [" "], ",", "}\n", JSON_VALUES), value=TEXTS)
+def test_only_the_value_changes_in_any_json(document: Document, value: str) -> None:
+    name, old = document.names[document.target], json.loads(document.values[document.target])
+    changed = edit(set_json, document.text, f"$.{name}", value).text
+    place = document.check(changed)
+    assert {**json.loads(changed), name: 0} == {**json.loads(document.text), name: 0}
+    assert json.loads(changed)[name] == value or (not isinstance(old, str) and place == value)
+
+
+HCL_VALUES = st.one_of(TEXTS.map(_quoted), LITERALS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    document=documents(
+        "# first\nlocals {", "  {0}{1}={1}".format, [" # x = 1", " // {", " /* } */"], "", "}\n", HCL_VALUES
+    ),
+    value=TEXTS,
+)
+def test_only_the_value_changes_in_any_hcl(document: Document, value: str) -> None:
+    name, old = document.names[document.target], document.values[document.target]
+    changed = edit(set_hcl, document.text, f"locals.{name}", value).text
+    place = document.check(changed)
+    assert place == _quoted(value) or (not old.startswith('"') and place == value)
+    before, after = (read_body(text, "file").blocks[0].expressions for text in (document.text, changed))
+    assert before.keys() == after.keys()
+    assert after[name].string in (value, None)
+    assert {key: each.string for key, each in before.items() if key != name} == {
+        key: each.string for key, each in after.items() if key != name
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    document=documents(
+        "first", "{0}:{1}".format, [" # é"], "", "last\n", st.text("xyz.é", min_size=1, max_size=9)
+    ),
+    value=TEXTS,
+)
+def test_only_the_group_changes_in_any_text(document: Document, value: str) -> None:
+    name = document.names[document.target]
+    changed = set_matches(document.text, "file", Regex.parse(f"(?m)^{name}: *([xyz.é]*)"), value).text
+    assert document.check(changed) == value

@@ -16,7 +16,7 @@ from pipecd.errors import PipecdError, Refused, Temporary
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.forge import Forges
 from pipecd.git.forge.pull_request import Proposal, PullRequest
-from pipecd.git.mirror import Mirrors
+from pipecd.git.mirror import Entry, Mirrors
 from pipecd.model.application import Application, GitPath
 from pipecd.model.event import Event, EventOutcome, EventResult
 from pipecd.piped.events.commits import MAX_MESSAGE_LENGTH, commit_message, pull_request_texts
@@ -156,6 +156,33 @@ async def test_an_event_is_not_written_again_after_a_kill(mirrors: Mirrors, clon
     assert records.results[event_id].message == "The event is in the branch already"
     assert clone.git("rev-parse", "HEAD~1") == commit
     assert await mirrors.head(clone.remote, "main") == clone.git("rev-parse", "HEAD")
+
+
+async def test_the_watches_of_the_repository_are_read_again_only_when_they_change(
+    tmp_path: Path, clone: Clone
+) -> None:
+    read: list[str] = []
+
+    class RecordingMirrors(Mirrors):
+        async def entries(self, remote: str, commit: str, directory: str = "") -> list[Entry]:
+            read.append(directory)
+            return await super().entries(remote, commit, directory)
+
+    async with RecordingMirrors(tmp_path / "home", Credentials(), User()) as mirrors:
+        records = Records()
+        event_watcher = watcher(records, mirrors, clone)
+        for number in range(3):
+            records.register("a", str(number))
+            await check(event_watcher)
+        assert read.count(".pipe") == 1
+        clone.git("pull", "--quiet", "origin", "main")
+        clone.commit_and_push("Watch more", {".pipe/more.yaml": watches(d="values.yaml")})
+        await check(event_watcher)
+        assert read.count(".pipe") == 2
+        assert [watch.event_name for watch in records.watches["shop"]] == ["a", "b", "c", "d"]
+        clone.commit_and_push("Watch nothing", {".pipe/more.yaml": None, ".pipe/events.yaml": None})
+        await check(event_watcher)
+        assert records.watches["shop"] == []
 
 
 async def test_a_report_that_failed_is_repeated_without_a_second_commit(

@@ -5,17 +5,21 @@ event stays unhandled until every event watcher that agents reported has a resul
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
+
+import structlog
 
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.kinds import EVENT_WATCHERS
-from pipecd.errors import NotFound, PermissionDenied
+from pipecd.errors import NotFound, PermissionDenied, Temporary
 from pipecd.model.actor import Actor
 from pipecd.schema.model.event_pb2 import Event, EventResult, EventStatus
 from pipecd.schema.pipecd.v1.agent_pb2 import ReportEventResultsRequest, ReportEventWatchersRequest
+
+log = structlog.get_logger()
 
 #: Of one event; further ones replace no other and are left out.
 MAX_RESULTS = 1000
@@ -110,18 +114,41 @@ def _watcher(result: EventResult) -> Watcher:
 async def settle_all(services: Services, by: Actor) -> None:
     """Set the status of events whose missing event watchers are gone, and of those that are too old."""
     now = services.now()
-    overdue = await lists.unhandled_events(services.store, until=now - LIFETIME, limit=BATCH)
-    for event in overdue:
-        await services.store.update(Event, event.id, partial(_end, now=now), by=by)
-    pending = await lists.unhandled_events(services.store, until=now - SETTLED_AFTER, limit=BATCH)
-    watchers = {
-        project_id: await load_watchers(services, project_id)
-        for project_id in {event.project_id for event in pending if event.results}
-    }
-    for event in pending:
-        if event.results and is_complete(event, watchers[event.project_id]):
-            change = partial(settle, watchers=watchers[event.project_id], now=now)
-            await services.store.update(Event, event.id, change, by=by)
+    failures = 0
+    async for events in _unhandled_events(services, until=now - SETTLED_AFTER):
+        watchers = {
+            project_id: await load_watchers(services, project_id)
+            for project_id in {event.project_id for event in events if event.results}
+        }
+        for event in events:
+            if event.created_at < now - LIFETIME:
+                change = partial(_end, now=now)
+            elif event.results and is_complete(event, watchers[event.project_id]):
+                change = partial(settle, watchers=watchers[event.project_id], now=now)
+            else:
+                continue
+            try:
+                await services.store.update(Event, event.id, change, by=by)
+            except NotFound:
+                # Deleted meanwhile.
+                continue
+            except Temporary as error:
+                # It is tried again in the next run, and delays no other event.
+                failures += 1
+                log.warning("event_not_settled", event_id=event.id, error=str(error))
+                if failures == MAX_FAILURES:
+                    raise
+
+
+async def _unhandled_events(services: Services, *, until: int) -> AsyncIterator[Sequence[Event]]:
+    """In batches: events that no agent handles stay for days, and must not hide later ones."""
+    after = (0, "")
+    for _ in range(MAX_BATCHES):
+        events = await lists.unhandled_events(services.store, until=until, limit=BATCH, after=after)
+        if not events:
+            return
+        yield events
+        after = (events[-1].created_at, events[-1].id)
 
 
 def _end(event: Event, *, now: int) -> None:
@@ -136,5 +163,7 @@ def _end(event: Event, *, now: int) -> None:
 
 
 #: An event without a final status ends at this age; it is examined for missing event watchers from the other
-#: age on (seconds). In one run, as many events as `BATCH`.
-LIFETIME, SETTLED_AFTER, BATCH = 7 * 86_400, 60, 1000
+#: age on (seconds).
+LIFETIME, SETTLED_AFTER = 7 * 86_400, 60
+#: Of one run; failures are those after which the database is considered overloaded.
+BATCH, MAX_BATCHES, MAX_FAILURES = 500, 100, 10

@@ -236,13 +236,22 @@ async def events_between(
     return sorted(records, key=lambda event: (event.created_at, event.id), reverse=newest_first)
 
 
-async def unhandled_events(store: Store, *, until: int, limit: int) -> Sequence[Event]:
-    """Of all projects: the oldest events without a final status that were created before `until`."""
+async def unhandled_events(
+    store: Store, *, until: int, limit: int, after: tuple[int, str] = (0, "")
+) -> Sequence[Event]:
+    """Of all projects: the oldest events without a final status that were created before `until`.
+
+    `after` are the time and the id of the event after which the list begins.
+    """
     table = KINDS[Event].table
     column = table.c
     query = (
         sa.select(column.data)
-        .where(column.status == EventStatus.EVENT_NOT_HANDLED, column.created_at < until)
+        .where(
+            column.status == EventStatus.EVENT_NOT_HANDLED,
+            column.created_at < until,
+            sa.tuple_(column.created_at, column.id) > sa.tuple_(*map(sa.literal, after)),
+        )
         .order_by(column.created_at, column.id)
         .limit(limit)
     )

@@ -27,7 +27,7 @@ from pipecd.piped.events.commits import (
     write_events,
 )
 from pipecd.piped.events.records import EventRecords, WatchResult
-from pipecd.piped.events.watches import Watch, load_watches
+from pipecd.piped.events.watches import Watch, WatchReader
 from pipecd.piped.loop import Wake, repeat
 from pipecd.piped.session.lease import Leadership
 from pipecd.piped.session.view import View
@@ -65,6 +65,7 @@ class EventWatcher:
         self._spec, self._on_push, self._settings = spec, on_push, settings
         self._forges = forges
         self._repository_settings = {each.repo_id: each for each in spec.git_repos}
+        self._watch_reader = WatchReader(mirrors)
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
         #: By repository, once it was read: its watches; empty if it could not be read.
         self._watches: dict[str, Sequence[Watch]] = {}
@@ -135,7 +136,7 @@ class EventWatcher:
         paths = self._application_files(repo_id)
         head = await self._heads.load_head(repo_id, also=paths)
         settings = self._repository_settings.get(repo_id)
-        self._watches[repo_id] = await load_watches(self._mirrors, head, paths, settings)
+        self._watches[repo_id] = await self._watch_reader.read(head, paths, settings)
         return head
 
     def _application_files(self, repo_id: str) -> frozenset[str]:

@@ -49,18 +49,33 @@ class Watch:
     make_pull_request: bool
 
 
-async def load_watches(
-    mirrors: Mirrors, head: Head, applications: Collection[str], settings: EventRepository | None
-) -> Sequence[Watch]:
-    """The watches at `head`. `applications` are the paths of the files of the agent's applications.
+class WatchReader:
+    """Reads watches from Git. The files in `.pipe` are read again only when the directory has changed."""
 
-    A file in `.pipe` that is invalid is logged and does not affect the others.
-    """
-    watches = [
-        watch for path in sorted(applications) for watch in _of_application(path, head.files.get(path))
-    ]
-    shared = await _load_shared(mirrors, head, settings or _DEFAULT_SETTINGS)
-    return [*watches, *shared]
+    def __init__(self, mirrors: Mirrors) -> None:
+        self._mirrors = mirrors
+        #: By repository: the hash of `.pipe`, and the watches in it.
+        self._shared: dict[str, tuple[str, Sequence[Watch]]] = {}
+
+    async def read(
+        self, head: Head, applications: Collection[str], settings: EventRepository | None
+    ) -> Sequence[Watch]:
+        """The watches at `head`. `applications` are the paths of the files of the agent's applications.
+
+        A file in `.pipe` that is invalid is logged and does not affect the others.
+        """
+        watches = [
+            watch for path in sorted(applications) for watch in _of_application(path, head.files.get(path))
+        ]
+        return [*watches, *await self._read_shared(head, settings or _DEFAULT_SETTINGS)]
+
+    async def _read_shared(self, head: Head, settings: EventRepository) -> Sequence[Watch]:
+        tree = head.directories.get(SHARED_DIRECTORY, "")
+        known = self._shared.get(head.repository.id)
+        if known is None or known[0] != tree:
+            watches = await _load_shared(self._mirrors, head, settings) if tree else []
+            known = self._shared[head.repository.id] = (tree, watches)
+        return known[1]
 
 
 def _of_application(path: str, file: AppFile | ConfigError | None) -> Iterator[Watch]:
@@ -87,8 +102,6 @@ def _watch(watch_id: str, owner: str, directory: str, watch: EventWatch) -> Watc
 
 
 async def _load_shared(mirrors: Mirrors, head: Head, settings: EventRepository) -> Sequence[Watch]:
-    if SHARED_DIRECTORY not in head.directories:
-        return []
     remote = head.repository.remote
     entries = await mirrors.entries(remote, head.commit.hash, SHARED_DIRECTORY)
     files = {entry.path: entry.hash for entry in entries if entry.is_file and _is_read(entry.path, settings)}
