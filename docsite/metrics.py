@@ -24,8 +24,10 @@ def pages() -> Mapping[str, str]:
             "Metrics",
             "All programs serve their metrics at `/metrics` of the admin port, in Prometheus' text format."
             " The launcher serves the agent's metrics too.",
-            f"## Agent\n\n{_table(metrics.REGISTRY)}",
-            "The control plane stores what each agent reports once a minute.",
+            f"## Agent\n\n{_table(_agent_registry())}",
+            "The control plane stores what each agent reports once a minute, and publishes it at"
+            " `/metrics/agents` of its admin port with the labels `project` and `piped`; `pipecd ops` in"
+            " `/metrics` too, as in PipeCD.",
             f"## Control plane\n\n{_table(_control_plane_registry())}",
             "The control plane also serves `process_*` and `python_*`, the standard metrics of"
             " `prometheus_client`.",
@@ -41,7 +43,14 @@ def collectors(registry: CollectorRegistry) -> Iterator[Any]:
 
 
 def registries() -> Iterator[CollectorRegistry]:
-    yield from (metrics.REGISTRY, _control_plane_registry(), health.REGISTRY)
+    yield from (_agent_registry(), _control_plane_registry(), health.REGISTRY)
+
+
+def _agent_registry() -> CollectorRegistry:
+    """The agent's registry, after its stages and platforms have registered their metrics."""
+    for module in ("pipecd.stages.analysis", "pipecd.platforms.kubernetes.metrics"):
+        importlib.import_module(module)
+    return metrics.REGISTRY
 
 
 def _control_plane_registry() -> CollectorRegistry:

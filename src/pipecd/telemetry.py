@@ -17,6 +17,9 @@ from pipecd.secrets import Redactor
 
 Encoding = Literal["json", "console", "humanize"]
 
+#: Metrics of the agent, also of its stages and platforms: served at its admin port and reported every minute.
+AGENT_METRICS = CollectorRegistry()
+
 #: The secrets this process must never write. Programs add every secret they read.
 redactor = Redactor()
 

@@ -156,15 +156,21 @@ async def test_created_and_ended_deployments_are_counted_once(plane: ControlPlan
             ("grpcapi_create_deployment_total", {"project": PROJECT}),
             ("pipecd_deployments_total", {"status": "FAILURE"}),
             ("pipecd_deployment_seconds_count", {"status": "FAILURE"}),
+            ("pipecd_queue_seconds_count", {}),
         )
         return [REGISTRY.get_sample_value(name, labels) or 0.0 for name, labels in samples]
 
     before = counts()
     await create_planned_deployment(plane, agent)
+    running = deployments_pb2.ReportDeploymentStatusChangedRequest(
+        deployment_id="d1", status=DeploymentStatus.DEPLOYMENT_RUNNING
+    )
     report = completion_report("d1", DeploymentStatus.DEPLOYMENT_FAILURE)
     for _ in range(2):
+        await agent.code("ReportDeploymentStatusChanged", running)
+    for _ in range(2):
         await agent.call("ReportDeploymentCompleted", report)
-    assert [after - count for after, count in zip(counts(), before, strict=True)] == [1, 1, 1]
+    assert [after - count for after, count in zip(counts(), before, strict=True)] == [1, 1, 1, 1]
 
 
 async def test_a_final_status_never_changes(plane: ControlPlane, agent: Agent) -> None:

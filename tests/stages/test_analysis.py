@@ -17,6 +17,7 @@ from pipecd.model.analysis import HttpAnswer, Point
 from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed, Outcome
 from pipecd.model.status import StageStatus
 from pipecd.stages.analysis import STATE, analyse
+from pipecd.telemetry import AGENT_METRICS
 from tests.stages.stage_runner import StageRunner, document, open_runner, stage_action
 from tests.world import app_file
 
@@ -82,9 +83,21 @@ async def test_every_check_covers_its_interval_and_the_last_is_at_the_end(tmp_pa
 
 
 async def test_a_value_outside_fails_the_stage_at_once(tmp_path: Path) -> None:
-    provider = Provider({"errors": lambda count: [1, 2.5] if count == 2 else [1]})
+    shown: list[float | None] = []
+
+    def values(count: int) -> list[float]:
+        shown.append(shown_value())
+        return [1, 2.5] if count == 2 else [1]
+
+    def shown_value() -> float | None:
+        labels = {"application_name": "shop", "entry": "metrics-0"}
+        return AGENT_METRICS.get_sample_value("pipecd_analysis_value", labels)
+
+    provider = Provider({"errors": values})
     outcome, runner = await outcome_of(tmp_path, provider, metrics=[metric()])
     assert isinstance(outcome, Failed)
+    # The series exists while the analysis runs.
+    assert ([*shown], shown_value()) == ([None, 1.0], None)
     assert outcome.reason == "metrics-0: 2.5 is above 2"
     assert len(provider.asked) == 2
     stored = json.loads(outcome.saved[STATE])["entries"]["metrics-0"]

@@ -30,12 +30,14 @@ from pipecd.controlplane.http import admin
 from pipecd.controlplane.http.app import application
 from pipecd.controlplane.http.connections import Connections, raise_file_limit
 from pipecd.controlplane.http.login import Login
+from pipecd.controlplane.http.metrics import CountRequests
 from pipecd.controlplane.http.server import open_port
 from pipecd.controlplane.http.server import serving as http_serving
 from pipecd.controlplane.http.throttle import Throttle
 from pipecd.controlplane.http.webhooks import Webhooks
 from pipecd.controlplane.notifications.receivers import ProjectReceivers
 from pipecd.controlplane.records.insights import Insights
+from pipecd.controlplane.records.metrics import Metrics
 from pipecd.controlplane.relay import Relay
 from pipecd.controlplane.rpc import grpc_server, otlp
 from pipecd.controlplane.rpc.connect_server import ConsoleApplication
@@ -187,7 +189,11 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
         stack.callback(admin_socket.close)
         await stack.enter_async_context(
-            http_serving(admin.application(_health(services), watchdog), admin_socket, _connections(services))
+            http_serving(
+                admin.application(_health(services), watchdog, Metrics(services)),
+                admin_socket,
+                _connections(services),
+            )
         )
         await stack.enter_async_context(
             http_serving(_http_application(spec, options, services), http_socket, _connections(services))
@@ -248,7 +254,11 @@ async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")
         stack.callback(admin_socket.close)
         await stack.enter_async_context(
-            http_serving(admin.application(_health(services), watchdog), admin_socket, _connections(services))
+            http_serving(
+                admin.application(_health(services), watchdog, Metrics(services), with_agents=True),
+                admin_socket,
+                _connections(services),
+            )
         )
         await stop.wait()
 
@@ -257,8 +267,9 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
     secrets: dict[str, list[bytes]] = {}
     for source in spec.webhooks:
         secrets.setdefault(source.provider.lower(), []).append(source.read().encode())
-    return application(
-        api=ConsoleApplication(services, methods((WEB, CONSOLE))),
+    served = methods((WEB, CONSOLE))
+    app = application(
+        api=ConsoleApplication(services, served),
         login=Login(
             services.projects,
             services.sessions,
@@ -281,6 +292,7 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
         address=services.address,
         newcomer=options.newcomer,
     )
+    return CountRequests(app, served, services.clock)
 
 
 def _connections(services: Services) -> Connections:

@@ -1,13 +1,14 @@
 """The agent's metrics. `admin` serves them, `stats` reports them every minute."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from pipecd.model.deployment import Deployment
 from pipecd.model.status import DeploymentStatus
+from pipecd.telemetry import AGENT_METRICS
 from pipecd.trace_export.queue import REQUESTS, SPANS_DROPPED
 from pipecd.watchdog import BLOCKED_SECONDS
 
-REGISTRY = CollectorRegistry()
+REGISTRY = AGENT_METRICS
 for shared in (BLOCKED_SECONDS, REQUESTS, SPANS_DROPPED):
     REGISTRY.register(shared)
 INTERNAL_ERRORS = Counter("piped_faults_total", "Internal errors of the agent", ["loop"], registry=REGISTRY)
@@ -40,6 +41,9 @@ NOTIFICATIONS = Counter(
     "Notifications by sink and outcome: delivered, failed, or lost because too many were queued",
     ["sink", "outcome"],
     registry=REGISTRY,
+)
+OUTBOX_PENDING = Gauge(
+    "pipecd_outbox_pending", "Messages that wait for a receiver.", ["receiver"], registry=REGISTRY
 )
 
 

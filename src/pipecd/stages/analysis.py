@@ -12,6 +12,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Gauge
+
 from pipecd.config.analysis import (
     KIND,
     AnalysisEntry,
@@ -43,6 +45,7 @@ from pipecd.model.analysis import (
 from pipecd.model.stage import CANDIDATE_URL, Again, Done, Failed, Outcome, Source, Work
 from pipecd.model.status import StageStatus
 from pipecd.stages.approval import SKIPPED_BY
+from pipecd.telemetry import AGENT_METRICS
 from pipecd.templates import render
 
 #: Keys of stage metadata: PipeCD's own (a duration in Go's notation), and what this stage stores (JSON).
@@ -53,6 +56,13 @@ LATEST_RESULT = "latest-analysis"
 #: entries; characters of their names, sentences, queries and links.
 MAX_CHECKS, MAX_ALL_CHECKS, MIN_CHECKS = 30, 400, 6
 MAX_NAME, MAX_WHY, MAX_QUERY, MAX_LINK = 100, 300, 1000, 4000
+#: Series exist only while the analysis runs.
+VALUE = Gauge(
+    "pipecd_analysis_value",
+    "Median of the values of the last check of a running analysis.",
+    ["application_name", "entry"],
+    registry=AGENT_METRICS,
+)
 #: Characters of a sentence about an HTTP answer's body.
 _MAX_EXCERPT = 100
 #: Fields of `Tally` that are stored.
@@ -114,6 +124,13 @@ class State:
 
 
 async def analyse(work: Work[AnalysisOptions]) -> Outcome:
+    outcome = await _analyse(work)
+    if not isinstance(outcome, Again):
+        _remove_values(work.application.name)
+    return outcome
+
+
+async def _analyse(work: Work[AnalysisOptions]) -> Outcome:
     for action in work.actions:
         if not action.approve:
             work.log.info(f"Skipped by {action.requested_by}")
@@ -152,6 +169,8 @@ async def _start(work: Work[AnalysisOptions], entries: Sequence[Entry], duration
     work.log.info(f"Analysing {len(entries)} metrics, logs and URLs for {duration:g} s")
     if not entries:
         work.log.info("The stage has no metrics, logs and https: it only waits")
+    # Those of an analysis that was cancelled.
+    _remove_values(work.application.name)
     previous = await _previous_start(work)
     state = State(started=work.now, previous_start=previous, tallies={}, checks={}, queries={})
     after = min([duration, *(entry.interval for entry in entries)])
@@ -170,6 +189,16 @@ async def _end(work: Work[AnalysisOptions], entries: Sequence[Entry], state: Sta
     checks = sum(tally.passed for tally in state.tallies.values())
     work.log.success(f"The analysis succeeded: {checks} checks passed")
     return Done(note=f"{checks} checks passed", saved=_saved(work, entries, state))
+
+
+def _show_value(work: Work[AnalysisOptions], entry: "Entry", check: Check) -> None:
+    if check.middle is None:
+        return
+    VALUE.labels(work.application.name, entry.id).set(check.middle)
+
+
+def _remove_values(application_name: str) -> None:
+    VALUE.remove_by_labels({"application_name": application_name})
 
 
 def _passes_unseen(entry: Entry, state: State) -> bool:
@@ -195,6 +224,7 @@ async def _check(
     results = await asyncio.gather(*(_check_entry(work, source, entry, state) for entry in due.values()))
     queries = dict(state.queries)
     for entry, (check, query) in zip(due.values(), results, strict=True):
+        _show_value(work, entry, check)
         log = work.log.info if check.verdict in (Verdict.PASSED, Verdict.NO_DATA) else work.log.error
         log(f"[{entry.id}] {check.verdict.value}: {check.why}")
         if query and query != queries.get(entry.id):

@@ -16,6 +16,7 @@ from pipecd.platforms.kubernetes.cluster.watch import Listing, Synced
 from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import Marks
+from pipecd.platforms.kubernetes.metrics import EVENTS, REQUESTS
 from pipecd.platforms.kubernetes.reduce import Reducer
 from tests.eventually import eventually
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
@@ -80,7 +81,12 @@ def following(client: ApiClient, discovery: Discovery, namespace: str) -> Follow
 async def test_objects_that_exist_and_that_appear_are_known_with_what_they_create(
     following: Following,
 ) -> None:
+    def counts() -> list[float]:
+        types = ("ADDED", "MODIFIED", "DELETED")
+        return [EVENTS.labels(kind, "true")._value.get() for kind in types]
+
     await following.apply(deployment("web", replicas=2))
+    before = counts()
     async with following.running(DEPLOYMENTS, CONFIG_MAPS):
         await following.until(lambda: following.kinds == ["Deployment", "Pod", "Pod", "ReplicaSet"])
         uid = await following.apply(config_map("settings", {"a": "1"}))
@@ -95,6 +101,9 @@ async def test_objects_that_exist_and_that_appear_are_known_with_what_they_creat
         kind = await following.discovery.find("v1", "ConfigMap")
         await following.client.delete(kind, following.namespace, "settings", uid=uid)
         await following.until(lambda: "ConfigMap" not in following.kinds)
+        assert all(after > count for after, count in zip(counts(), before, strict=True))
+    host = following.client.name.removeprefix("https://")
+    assert REQUESTS.labels(host, "GET", "200")._value.get() > 0
     assert not following.follower.is_synced(CONFIG_MAPS) and len(following.follower.objects) == 0
 
 

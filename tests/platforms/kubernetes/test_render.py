@@ -14,6 +14,7 @@ from pipecd.platforms.images import image_name, image_tag
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config_hash import config_hash
 from pipecd.platforms.kubernetes.manifest import MAX_BYTES, Manifest
+from pipecd.platforms.kubernetes.metrics import TOOL_CALLS
 from pipecd.platforms.kubernetes.render.files import run
 from pipecd.platforms.kubernetes.source import DesiredState
 from pipecd.platforms.kubernetes.strategy import choose_strategy
@@ -120,7 +121,14 @@ async def test_an_overlay_is_built(files: Any) -> None:
             "base/a.yaml": SETTINGS % "a",
         },
     )
+    counted = TOOL_CALLS.collect()
     assert await rendered(directory) == ["ConfigMap test-a"]
+    (sample,) = [
+        sample
+        for sample in next(iter(TOOL_CALLS.collect())).samples
+        if sample.name.endswith("_total") and sample not in next(iter(counted)).samples
+    ]
+    assert (sample.labels["command"], sample.labels["status"]) == ("build", "success")
 
 
 @needs_kustomize

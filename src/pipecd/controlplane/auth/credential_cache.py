@@ -7,10 +7,14 @@ replica takes effect when the cached record is too old.
 from typing import TypeVar
 
 from google.protobuf.message import Message
+from prometheus_client import Counter
 
 from pipecd.clock import Clock
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store
+
+#: PipeCD's name and labels.
+CACHE = Counter("cache_get_operation_total", "Reads of cached credentials.", ["status", "source"])
 
 M = TypeVar("M", bound=Message)
 
@@ -27,7 +31,9 @@ class CredentialCache:
         writes = self._store.write_counts[kind]
         now = self._clock.monotonic()
         if cached and cached[1] == writes and now - cached[0] < self._settings.credential_max_age:
+            CACHE.labels("hit", "inmemory").inc()
             return cached[2]  # type: ignore[return-value]
+        CACHE.labels("miss", "inmemory").inc()
         record = (await self._store.get(kind, id)).message
         if len(self._cached) >= self._settings.max_credentials:
             self._cached.clear()

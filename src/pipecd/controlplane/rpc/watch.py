@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import structlog
 from google.protobuf.message import Message
+from prometheus_client import Gauge
 
 from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.caller import Agent, Person
@@ -37,6 +38,8 @@ from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
 
 log = structlog.get_logger()
+
+WATCHERS = Gauge("pipecd_watchers", "Open streams of change notifications, by who reads them.", ["reader"])
 
 #: Kind of the change published when a repository was pushed to; its `id` is the remote as the agent's
 #: configuration writes it.
@@ -124,6 +127,7 @@ async def watch_agent(
     held: bool | None = None
     responding = True
     async with AsyncExitStack() as stack:
+        stack.enter_context(WATCHERS.labels("agent").track_inprogress())
         changes = stack.enter_context(services.store.feed.subscribe())
         requests = await stack.enter_async_context(
             services.agent_requests.connect(caller.piped_id, partial(_wake, changes))
@@ -177,7 +181,7 @@ async def watch_console(
     Ends with Unauthenticated or PermissionDenied when the session ends or no longer has the right.
     """
     interval = services.settings.watch.heartbeat_interval
-    with services.store.feed.subscribe() as changes:
+    with WATCHERS.labels("console").track_inprogress(), services.store.feed.subscribe() as changes:
         while True:
             caller = await refresh_person(services, caller)
             check_right(caller, WATCH_CONSOLE)

@@ -48,6 +48,9 @@ _METADATA = sa.select(_FACTS.data, _FACTS.touched).where(*_OF_RECORD)
 _UPDATE_METADATA = sa.update(tables.facts).where(*_OF_RECORD)
 _DELETE_METADATA = sa.delete(tables.facts).where(*_OF_RECORD)
 _INSERT_METADATA = sa.insert(tables.facts)
+_RECENT_METADATA = sa.select(_FACTS.id, _FACTS.project_id, _FACTS.data).where(
+    _FACTS.kind == sa.bindparam("kind"), _FACTS.touched >= sa.bindparam("since")
+)
 _METADATA_OF_PROJECT = sa.select(_FACTS.id, _FACTS.data, _FACTS.touched).where(
     _FACTS.kind == sa.bindparam("kind"), _FACTS.project_id == sa.bindparam("project_id")
 )
@@ -176,6 +179,12 @@ class Store:
         """Metadata of a kind in a project: record ID → data and time it was written (epoch microseconds)."""
         rows = await self.database.rows(_METADATA_OF_PROJECT, {"kind": kind.name, "project_id": project_id})
         return {row.id: (row.data, row.touched) for row in rows}
+
+    async def recent_metadata(self, kind: MetadataKind, since: float) -> Sequence[Any]:
+        """Metadata of a kind of all projects written after `since` (epoch seconds): id, project_id, data."""
+        return await self.database.rows(
+            _RECENT_METADATA, {"kind": kind.name, "since": int(since * 1_000_000)}
+        )
 
     async def delete_metadata(self, kind: MetadataKind, id: str) -> None:
         """Delete metadata of a kind without a `message`, which leaves no row in the audit log."""

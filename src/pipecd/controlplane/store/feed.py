@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
+from prometheus_client import Histogram
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock, set_within
@@ -50,6 +51,12 @@ _INSERT = sa.insert(changes).inline()
 _LAST_SEQ = sa.select(sa.func.max(changes.c.seq))
 _AFTER = sa.select(changes).where(changes.c.seq > sa.bindparam("last")).order_by(changes.c.seq).limit(5000)
 
+LAG = Histogram(
+    "pipecd_feed_lag_seconds",
+    "From a write, or the notice of one of another replica, until streams are notified of it.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+
 #: Replaces any number of changes that a subscriber missed.
 RESYNC = Change(kind="resync", project_id="", id="")
 
@@ -60,6 +67,8 @@ class Feed:
     def __init__(self, database: Database, clock: Clock, settings: FeedSettings) -> None:
         self._database, self._clock, self._settings = database, clock, settings
         self._wakeup = asyncio.Event()
+        #: Monotonic time of the first write since the last read, as far as this process was notified of it.
+        self._woken_at: float | None = None
         #: Set by a write of this process until the other replicas are notified.
         self._written = asyncio.Event()
         self._queues: set[asyncio.Queue[Change]] = set()
@@ -69,7 +78,7 @@ class Feed:
 
         def notify() -> None:
             after()
-            self._wakeup.set()
+            self._wake_reader()
             self._written.set()
 
         return await self._database.write(function, notify)
@@ -113,10 +122,15 @@ class Feed:
     async def _listen(self) -> None:
         while True:
             try:
-                await self._database.listen(self._wakeup.set, self._clock)
+                await self._database.listen(self._wake_reader, self._clock)
             except Temporary as error:
                 log.warning("change_feed_listener_failed", error=str(error))
             await self._clock.sleep(self._settings.listen_retry_interval)
+
+    def _wake_reader(self) -> None:
+        if self._woken_at is None:
+            self._woken_at = self._clock.monotonic()
+        self._wakeup.set()
 
     async def _read(self) -> None:
         last: int | None = None
@@ -124,6 +138,7 @@ class Feed:
         while True:
             # Clear before reading, so that a write during the read triggers another read at once.
             self._wakeup.clear()
+            woken_at, self._woken_at = self._woken_at, None
             try:
                 last = await self._load_last_seq() if last is None else last
                 rows = await self._load_after(last)
@@ -137,6 +152,8 @@ class Feed:
                 seen[row.seq] = None
                 last = max(last or 0, row.seq)
                 self._publish(_change(row))
+            if woken_at is not None and rows:
+                LAG.observe(self._clock.monotonic() - woken_at)
             next_read = self._clock.monotonic() + self._settings.min_interval
             await set_within(self._clock, self._wakeup, self._settings.poll_interval)
             if (remaining := next_read - self._clock.monotonic()) > 0:

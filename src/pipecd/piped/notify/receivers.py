@@ -20,7 +20,7 @@ from pipecd.notify.delivery import LAST_DELAY, TEST_TIMEOUT, Outcome, Send, atte
 from pipecd.notify.message import Message
 from pipecd.notify.routing import receivers_of
 from pipecd.piped.loop import Feed, Wake
-from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS
+from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS, OUTBOX_PENDING
 from pipecd.piped.notify.outbox import Outbox, Result, Waiting
 from pipecd.piped.settings import NotifierSettings
 
@@ -71,6 +71,7 @@ class Receivers:
                     NOTIFICATIONS.labels(name, "lost").inc(lost)
                     log.warning("notification_lost", sink=name, count=lost, reason="too many are queued")
                 self._wakes[name]()
+                OUTBOX_PENDING.labels(name).set(self._outbox.count(name))
             self.changed()
         except (sqlite3.Error, ValueError):
             # A full disk, for example. The work that emitted the event goes on.
@@ -136,6 +137,7 @@ class Receivers:
         while True:
             try:
                 wait = await self._send_due(name)
+                OUTBOX_PENDING.labels(name).set(self._outbox.count(name))
             except sqlite3.Error:
                 INTERNAL_ERRORS.labels(loop="notifier").inc()
                 log.exception("unhandled_error", sink=name)

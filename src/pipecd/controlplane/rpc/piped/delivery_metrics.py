@@ -18,6 +18,17 @@ SECONDS = Histogram(
 )
 
 
+QUEUE_SECONDS = Histogram(
+    "pipecd_queue_seconds",
+    "From the creation of a deployment to its start.",
+    buckets=(1, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
+)
+
+
+def observe_start(deployment: Deployment, now: int) -> None:
+    QUEUE_SECONDS.observe(min(max(0, now - deployment.created_at), MAX_SECONDS))
+
+
 def count_created(deployment: Deployment) -> None:
     CREATED.labels(deployment.project_id).inc()
 

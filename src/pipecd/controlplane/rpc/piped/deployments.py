@@ -96,18 +96,22 @@ def _report(response: type[Message], apply: Callable[[Deployment, Any, int], Non
     """
 
     async def handle(services: Services, agent: Agent, request: Any) -> Message:
-        now, ended = services.now(), False
+        now, started, ended = services.now(), False, False
 
         def change(record: Deployment) -> None:
-            nonlocal ended
+            nonlocal started, ended
             ownership.check_deployment(agent, record)
-            was_final = DeploymentState(record.status).final
+            before = DeploymentState(record.status)
             apply(record, request, now)
-            ended = DeploymentState(record.status).final and not was_final
+            after = DeploymentState(record.status)
+            started = after is DeploymentState.RUNNING and before is not after
+            ended = after.final and not before.final
 
         updated = await services.store.update(
             Deployment, request.deployment_id, change, by=agent.actor, detail=BY_AGENT
         )
+        if started:
+            delivery_metrics.observe_start(updated.message, now)
         if ended:
             delivery_metrics.count_ended(updated.message)
         return response()

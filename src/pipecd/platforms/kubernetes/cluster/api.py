@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.connector import AddrInfoType
@@ -27,6 +28,7 @@ from pipecd.platforms.kubernetes.cluster.outage import Outage
 from pipecd.platforms.kubernetes.cluster.pace import Pace
 from pipecd.platforms.kubernetes.cluster.proxy import find_proxy
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.metrics import REQUESTS
 
 #: Of one answer, decompressed, in bytes. A page of 500 objects of the largest size etcd stores is 750 MB, but
 #: a usual one is below 10 MB.
@@ -87,6 +89,10 @@ class ApiClient:
     def access(self) -> Access:
         """Changes when the kubeconfig does."""
         return self._credentials.access
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.access.server).netloc
 
     @property
     def name(self) -> str:
@@ -356,6 +362,7 @@ class ApiClient:
                 ) as response:
                     self._outage.succeeded()
                     answered = True
+                    REQUESTS.labels(self._host, method, str(response.status)).inc()
                     yield response
         except aiohttp.ClientConnectorCertificateError as error:
             raise ConfigError(
@@ -371,6 +378,7 @@ class ApiClient:
             if answered:
                 raise Temporary(f"the connection to the API server {self.name} was lost: {reason}") from error
             self._outage.failed(reason, sent_at=sent_at)
+            REQUESTS.labels(self._host, method, "<error>").inc()
             raise Temporary(f"the API server {self.name} cannot be reached: {reason}") from error
 
     def _error(self, response: Response) -> PipecdError:

@@ -31,6 +31,7 @@ from pipecd.platforms.kubernetes.cluster.watch import (
     watch,
 )
 from pipecd.platforms.kubernetes.mark import APPLICATION
+from pipecd.platforms.kubernetes.metrics import EVENTS
 
 log = structlog.get_logger()
 
@@ -360,6 +361,7 @@ class Follower:
                 if followed.listed is not None:
                     followed.listed.discard(uid)
                 self._deleted[uid] = None
+                EVENTS.labels("DELETED", str(self.objects.get(uid) is not None).lower()).inc()
                 self.objects.remove(uid)
 
     def _unlabelled_of(self, kind: Kind) -> set[str]:
@@ -375,6 +377,8 @@ class Follower:
         record = self._reduce(kind, item)
         known = self.objects.get(record.uid)
         self.objects.put(record)
+        handled = self.objects.get(record.uid) is not None
+        EVENTS.labels("MODIFIED" if known else "ADDED", str(handled).lower()).inc()
         if record.later is not None:
             self._due[record.uid] = record.later.at
         else:

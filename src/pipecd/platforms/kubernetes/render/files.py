@@ -8,6 +8,8 @@ from pathlib import Path
 from pipecd import process
 from pipecd.errors import ConfigError, Temporary
 from pipecd.model.stage import Source
+from pipecd.platforms.kubernetes.metrics import TOOL_CALLS
+from pipecd.platforms.kubernetes.render import tools
 from pipecd.secrets import strip_credentials
 
 #: Of one rendering (seconds, and bytes).
@@ -38,6 +40,10 @@ def written(source: Source, name: str) -> Path:
     return Path(os.path.normpath(source.directory / name))
 
 
+#: Programs by the beginning of their names, which may contain a version.
+_TOOLS = ("helm", "kustomize", "kubectl")
+
+
 async def run(
     argv: Sequence[str | Path],
     source: Source,
@@ -51,14 +57,19 @@ async def run(
 
     One that `downloads` raises Temporary if a server could not be reached.
     """
+    program = Path(argv[0])
+    name = next((known for known in _TOOLS if program.name.startswith(known)), program.name)
+    labels = (name, tools.known_version(program), tool.partition(" ")[2])
     try:
         output = await process.capture(
             argv, cwd=source.directory, env=environment, timeout=timeout, max_output=MAX_OUTPUT
         )
     except TimeoutError:
+        TOOL_CALLS.labels(*labels, "failure").inc()
         raise Temporary(f"{tool} did not finish within {timeout:g} s") from None
     except ConfigError as error:
         raise ConfigError(f"{source.config.file}: {error.what}", remedy=error.remedy) from error
+    TOOL_CALLS.labels(*labels, "failure" if output.code else "success").inc()
     if output.code:
         # Of a failed download, Helm prints the reason among its progress.
         printed = output.stdout + output.stderr if downloads else output.stderr

@@ -88,6 +88,11 @@ def _versioned(name: str) -> Iterator[tuple[Path, str]]:
                 yield path, found[1]
 
 
+def known_version(path: Path) -> str:
+    """The version of a program that was asked for it before; empty if none was."""
+    return next((version for (known, _), version in _versions.items() if known == str(path)), "")
+
+
 async def _installed_version(name: str, path: Path) -> str:
     """The version that a program reports; empty if it reports none."""
     key = (str(path), path.stat().st_mtime_ns)
