@@ -27,8 +27,8 @@ class BrowserUser:
     async def go(self, path: str) -> None:
         await self.page.goto(f"{self.base}{path}")
 
-    async def sign_in(self, password: str = PASSWORD) -> None:
-        await self.page.get_by_label("Project").fill(PROJECT)
+    async def sign_in(self, password: str = PASSWORD, project: str = PROJECT) -> None:
+        await self.page.get_by_label("Project").fill(project)
         await self.page.get_by_role("textbox", name="User").fill(USER)
         await self.page.locator("input[type=password]").fill(password)
         await self.page.get_by_role("button", name="Log in").click()

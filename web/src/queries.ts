@@ -286,6 +286,13 @@ export const receiversQuery = (pipedId: string) =>
     refetchInterval: 3000,
   });
 
+/** The receivers of the project: those that are notified when a piped is offline. */
+export const projectReceiversQuery = queryOptions({
+  queryKey: [...key.project, "receivers"],
+  queryFn: ({ signal }) => consoleClient.listProjectReceivers({}, { signal }),
+  refetchInterval: 5000,
+});
+
 export const apiKeysQuery = queryOptions({
   queryKey: key.apiKeys,
   queryFn: async ({ signal }) => (await webClient.listAPIKeys({}, { signal })).keys,

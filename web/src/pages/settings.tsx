@@ -1,16 +1,18 @@
 // The settings of the project: description, static admin, roles and user groups. Read-only for a project that the
 // configuration file defines.
 
-import { Alert, Badge, Button, Code, Group, Modal, Select, Skeleton, Stack, Switch, Table, Text, Textarea, TextInput, VisuallyHidden } from "@mantine/core";
+import { Alert, Badge, Button, Code, Group, Select, Skeleton, Stack, Switch, Table, Text, Textarea, TextInput, VisuallyHidden } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type FormEvent, type ReactNode, useState } from "react";
+import { type FormEvent, useState } from "react";
 
-import { consoleClient, errorMessage, webClient } from "../api";
+import { consoleClient, webClient } from "../api";
 import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
 import { ErrorAlert } from "../components/error-alert";
+import { type DialogProps, FormDialog, Problem } from "../components/form-dialog";
 import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
 import tableClasses from "../components/table.module.css";
+import { ProjectReceivers } from "../features/receivers/project-receivers";
 import { ACTION_NAMES, formatPolicies, formatPolicy, parsePolicies, RESOURCE_NAMES } from "../policies";
 import { key } from "../queries";
 import type { ProjectRBACRole, ProjectUserGroup } from "../schema/model/access_pb";
@@ -23,7 +25,7 @@ export function SettingsPage() {
   });
   return (
     <Stack gap="lg">
-      <PageHeader title="Settings" description="Who may sign in to this project, and what they may do." />
+      <PageHeader title="Settings" description="Who may sign in to this project, what they may do, and who is notified." />
       {settings.isPending && <Skeleton height={320} role="status" aria-label="Loading the settings" />}
       {settings.isError && !settings.data && (
         <ErrorAlert title="The settings could not be loaded" error={settings.error} retry={() => settings.refetch()} />
@@ -50,6 +52,7 @@ function Sections({ project, readOnly }: SectionProps) {
       <StaticAdminSection project={project} readOnly={readOnly} />
       <RolesSection project={project} readOnly={readOnly} />
       <GroupsSection project={project} readOnly={readOnly} />
+      <ProjectReceivers />
     </>
   );
 }
@@ -64,15 +67,6 @@ function useChange<Value = void>(change: (value: Value) => Promise<unknown>, onS
       onSuccess?.();
     },
   });
-}
-
-function Problem({ error }: { error: unknown }) {
-  if (!error) return null;
-  return (
-    <Alert color="red" role="alert">
-      {error instanceof SyntaxError ? error.message : errorMessage(error)}
-    </Alert>
-  );
 }
 
 function ProjectSection({ project, readOnly }: SectionProps) {
@@ -151,48 +145,6 @@ function StaticAdminSection({ project, readOnly }: SectionProps) {
       </ConfirmDialog>
       <PasswordDialog username={username} opened={dialog.isOpen("change")} close={dialog.close} />
     </Section>
-  );
-}
-
-interface DialogProps {
-  opened: boolean;
-  close: () => void;
-}
-
-interface FormDialogProps extends DialogProps {
-  title: string;
-  verb: string;
-  disabled?: boolean;
-  change: { mutate: () => void; isPending: boolean; error: unknown; reset: () => void };
-  children: ReactNode;
-}
-
-function FormDialog({ title, verb, disabled = false, change, opened, close, children }: FormDialogProps) {
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    change.mutate();
-  };
-  return (
-    <Modal
-      opened={opened}
-      onClose={close}
-      title={title}
-      size="lg"
-      onExitTransitionEnd={change.reset}
-      closeButtonProps={{ "aria-label": "Close" }}
-    >
-      <form onSubmit={submit}>
-        <Stack gap="md">
-          {children}
-          <Problem error={change.error} />
-          <Group justify="flex-end">
-            <Button type="submit" loading={change.isPending} disabled={disabled}>
-              {verb}
-            </Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
   );
 }
 

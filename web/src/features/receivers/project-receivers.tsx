@@ -1,0 +1,112 @@
+// The receivers of the project: who is notified when a piped is offline, and when it is back.
+
+import { Button, Text } from "@mantine/core";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+
+import { consoleClient } from "../../api";
+import { ConfirmDialog, useDialog } from "../../components/confirm-dialog";
+import { ErrorAlert } from "../../components/error-alert";
+import { Section } from "../../components/section";
+import { projectReceiversQuery } from "../../queries";
+import type { ProjectReceiver, ReceiverStatus } from "../../schema/pipecd/v1/notifications_pb";
+import { ReceiverItem } from "./receiver-item";
+import classes from "./receivers.module.css";
+import { ReceiverForm } from "./receiver-form";
+
+export function ProjectReceivers() {
+  const [adding, setAdding] = useState(false);
+  const receivers = useQuery(projectReceiversQuery);
+  const readOnly = receivers.data?.readOnly ?? true;
+  return (
+    <Section
+      title="Notifications"
+      aside={
+        !readOnly && (
+          <Button variant="default" size="compact-sm" onClick={() => setAdding(true)}>
+            Add receiver
+          </Button>
+        )
+      }
+    >
+      <Text size="sm" mb="xs">
+        The control plane notifies these receivers when a piped is offline for two minutes, and when it is back. Everything
+        else is sent by the piped, to the receivers of its own file.
+      </Text>
+      {receivers.isError && (
+        <ErrorAlert title="The receivers could not be loaded" error={receivers.error} retry={receivers.refetch} />
+      )}
+      {receivers.data && receivers.data.receivers.length === 0 && (
+        <Text size="sm" className="faint" mt="sm">
+          The project has no receivers.
+        </Text>
+      )}
+      {receivers.data && receivers.data.receivers.length > 0 && (
+        <ul className={classes.list} aria-label="Receivers">
+          {receivers.data.receivers.map((receiver) => (
+            <Receiver
+              key={receiver.name}
+              receiver={receiver}
+              settings={readOnly ? undefined : receivers.data.settings.find(({ name }) => name === receiver.name)}
+            />
+          ))}
+        </ul>
+      )}
+      {adding && <ReceiverForm close={() => setAdding(false)} />}
+    </Section>
+  );
+}
+
+interface ReceiverProps {
+  receiver: ReceiverStatus;
+  /** Undefined if it cannot be changed here. */
+  settings?: ProjectReceiver;
+}
+
+function Receiver({ receiver, settings }: ReceiverProps) {
+  const dialog = useDialog<"edit" | "delete">();
+  const client = useQueryClient();
+  const { name } = receiver;
+  return (
+    <>
+      <ReceiverItem
+        receiver={receiver}
+        test={() => consoleClient.testProjectReceiver({ name })}
+        query={projectReceiversQuery}
+        actions={
+          settings && (
+            <>
+              <Button variant="default" size="xs" aria-label={`Edit ${name}`} onClick={() => dialog.open("edit")}>
+                Edit
+              </Button>
+              <Button
+                variant="subtle"
+                color="red"
+                size="xs"
+                aria-label={`Delete ${name}`}
+                onClick={() => dialog.open("delete")}
+              >
+                Delete
+              </Button>
+            </>
+          )
+        }
+      />
+      {settings && dialog.isOpen("edit") && <ReceiverForm receiver={settings} close={dialog.close} />}
+      <ConfirmDialog
+        title={`Delete receiver ${name}?`}
+        verb="Delete"
+        dangerous
+        run={() =>
+          consoleClient
+            .deleteProjectReceiver({ name })
+            .then(() => client.invalidateQueries({ queryKey: projectReceiversQuery.queryKey }))
+        }
+        opened={dialog.isOpen("delete")}
+        close={dialog.close}
+      >
+        It gets no further messages, not even those that wait.
+      </ConfirmDialog>
+    </>
+  );
+}

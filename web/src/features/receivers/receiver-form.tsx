@@ -1,0 +1,277 @@
+// Adds or changes a receiver of the project. Secrets are never shown: an empty field leaves the stored one as it is.
+
+import { create } from "@bufbuild/protobuf";
+import { Group, NativeSelect, SegmentedControl, Stack, Text, TextInput } from "@mantine/core";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+
+import { consoleClient } from "../../api";
+import { FormDialog } from "../../components/form-dialog";
+import { projectReceiversQuery } from "../../queries";
+import {
+  EmailReceiverSchema,
+  type ProjectReceiver,
+  ProjectReceiverSchema,
+  SlackReceiverSchema,
+  WebhookReceiverSchema,
+} from "../../schema/pipecd/v1/notifications_pb";
+
+type Type = "slack" | "webhook" | "email";
+
+interface ReceiverFormProps {
+  /** The one to change; without it, one is added. */
+  receiver?: ProjectReceiver;
+  close: () => void;
+}
+
+export function ReceiverForm({ receiver, close }: ReceiverFormProps) {
+  const client = useQueryClient();
+  const [type, setType] = useState<Type>(receiver?.email ? "email" : receiver?.webhook ? "webhook" : "slack");
+  const [name, setName] = useState(receiver?.name ?? "");
+  const form = useFields(receiver);
+  const change = useMutation({
+    mutationFn: async (): Promise<unknown> => {
+      const changed = toReceiver(name, type, form.values);
+      return receiver
+        ? consoleClient.updateProjectReceiver({ receiver: changed })
+        : consoleClient.addProjectReceiver({ receiver: changed });
+    },
+    onSuccess: async () => {
+      await client.invalidateQueries({ queryKey: projectReceiversQuery.queryKey });
+      close();
+    },
+  });
+  const stored = receiver !== undefined && Boolean(receiver[type]);
+  return (
+    <FormDialog
+      title={receiver ? `Receiver ${receiver.name}` : "Add receiver"}
+      verb={receiver ? "Save" : "Add"}
+      disabled={!name.trim() || !isComplete(type, form.values, stored)}
+      change={change}
+      opened
+      close={close}
+    >
+      <TextInput
+        label="Name"
+        required
+        readOnly={receiver !== undefined}
+        maxLength={100}
+        value={name}
+        onChange={(event) => setName(event.currentTarget.value)}
+        data-autofocus={receiver === undefined || undefined}
+      />
+      <SegmentedControl
+        aria-label="Type"
+        value={type}
+        onChange={(value) => setType(value)}
+        data={[
+          { value: "slack", label: "Slack" },
+          { value: "webhook", label: "Webhook" },
+          { value: "email", label: "E-mail" },
+        ]}
+      />
+      {type === "slack" && <SlackFields form={form} stored={stored} />}
+      {type === "webhook" && <WebhookFields form={form} stored={stored} />}
+      {type === "email" && <EmailFields form={form} stored={stored} />}
+      <Text size="xs" className="faint">
+        {stored && "Fields of secrets are empty: what you enter replaces the stored one. "}
+        Addresses have to be on the internet, or in a network that the operator of the control plane allows.
+      </Text>
+    </FormDialog>
+  );
+}
+
+const EMPTY = {
+  hookUrl: "",
+  token: "",
+  channel: "",
+  users: "",
+  groups: "",
+  url: "",
+  signingKey: "",
+  format: "pipecd",
+  host: "",
+  port: "",
+  security: "starttls",
+  username: "",
+  password: "",
+  from: "",
+  to: "",
+};
+type Fields = typeof EMPTY;
+/** Header and value of PipeCD's signature: the form does not have them, and leaves them as they are. */
+type Values = Fields & { signatureKey: string };
+
+interface Form {
+  values: Values;
+  /** The properties of the input of a field. */
+  input: (name: keyof Fields) => { value: string; onChange: (event: { currentTarget: { value: string } }) => void };
+}
+
+function useFields(receiver: ProjectReceiver | undefined): Form {
+  const [values, setValues] = useState<Values>(() => ({
+    ...EMPTY,
+    signatureKey: receiver?.webhook?.signatureKey ?? "",
+    channel: receiver?.slack?.channelId ?? "",
+    users: receiver?.slack?.mentionedAccounts.join(" ") ?? "",
+    groups: receiver?.slack?.mentionedGroups.join(" ") ?? "",
+    format: receiver?.webhook?.format || "pipecd",
+    host: receiver?.email?.host ?? "",
+    port: receiver?.email?.port ? String(receiver.email.port) : "",
+    security: receiver?.email?.security || "starttls",
+    username: receiver?.email?.username ?? "",
+    from: receiver?.email?.from ?? "",
+    to: receiver?.email?.to.join(", ") ?? "",
+  }));
+  return {
+    values,
+    input: (name) => ({
+      value: values[name],
+      onChange: (event) => {
+        const { value } = event.currentTarget;
+        setValues((before) => ({ ...before, [name]: value }));
+      },
+    }),
+  };
+}
+
+/** Whether what is required is there; `stored` says that secrets are. The control plane checks the rest. */
+function isComplete(type: Type, values: Fields, stored: boolean): boolean {
+  if (type === "slack") return stored || Boolean(values.hookUrl || (values.token && values.channel));
+  if (type === "webhook") return stored || Boolean(values.url);
+  return Boolean(values.host && values.from && values.to);
+}
+
+function toReceiver(name: string, type: Type, values: Values): ProjectReceiver {
+  const receiver = create(ProjectReceiverSchema, { name: name.trim() });
+  if (type === "slack") {
+    receiver.slack = create(SlackReceiverSchema, {
+      hookUrl: values.hookUrl.trim(),
+      oauthToken: values.token.trim(),
+      channelId: values.channel.trim(),
+      mentionedAccounts: split(values.users),
+      mentionedGroups: split(values.groups),
+    });
+  } else if (type === "webhook") {
+    receiver.webhook = create(WebhookReceiverSchema, {
+      url: values.url.trim(),
+      signatureKey: values.signatureKey,
+      signingKey: values.signingKey.trim(),
+      format: values.format,
+    });
+  } else {
+    receiver.email = create(EmailReceiverSchema, {
+      host: values.host.trim(),
+      port: Number(values.port) || 0,
+      security: values.security,
+      username: values.username.trim(),
+      password: values.password,
+      from: values.from.trim(),
+      to: values.to.split(",").map((text) => text.trim()).filter(Boolean),
+    });
+  }
+  return receiver;
+}
+
+function split(text: string): string[] {
+  return text.split(/[\s,]+/).filter(Boolean);
+}
+
+interface FieldsProps {
+  form: Form;
+  stored: boolean;
+}
+
+const STORED = "Stored; it is not shown";
+
+function SlackFields({ form, stored }: FieldsProps) {
+  return (
+    <>
+      <TextInput
+        label="URL of an incoming webhook"
+        type="url"
+        placeholder={stored && !form.values.channel ? STORED : "https://hooks.slack.com/services/…"}
+        {...form.input("hookUrl")}
+      />
+      <Text size="sm" className="faint">
+        Or a bot token with the scope <span className="mono">chat:write</span>, and a channel:
+      </Text>
+      <Group grow align="flex-start">
+        <TextInput
+          label="Bot token"
+          type="password"
+          autoComplete="off"
+          placeholder={stored && form.values.channel ? STORED : "xoxb-…"}
+          {...form.input("token")}
+        />
+        <TextInput label="Id of the channel" placeholder="C0123456789" {...form.input("channel")} />
+      </Group>
+      <Group grow align="flex-start">
+        <TextInput label="Mentioned members" description="Their ids" placeholder="U0123456789" {...form.input("users")} />
+        <TextInput label="Mentioned groups" description="Their ids" placeholder="S0123456789" {...form.input("groups")} />
+      </Group>
+    </>
+  );
+}
+
+function WebhookFields({ form, stored }: FieldsProps) {
+  return (
+    <>
+      <TextInput
+        label="URL"
+        type="url"
+        required={!stored}
+        placeholder={stored ? STORED : "https://"}
+        {...form.input("url")}
+      />
+      <TextInput
+        label="Signing key"
+        type="password"
+        autoComplete="off"
+        description="Signs requests as Standard Webhooks specifies: whsec_ and 24 to 64 bytes in base64. Optional."
+        placeholder={stored ? "Stored, if there is one; it is not shown" : "whsec_…"}
+        {...form.input("signingKey")}
+      />
+      <NativeSelect
+        label="Format"
+        data={[
+          { value: "pipecd", label: "PipeCD's JSON" },
+          { value: "cloudevents", label: "CloudEvents 1.0" },
+        ]}
+        {...form.input("format")}
+      />
+    </>
+  );
+}
+
+function EmailFields({ form, stored }: FieldsProps) {
+  return (
+    <Stack gap="sm">
+      <TextInput label="SMTP server" required placeholder="smtp.example.com" {...form.input("host")} />
+      <Group grow align="flex-start">
+        <NativeSelect
+          label="Encryption"
+          data={[
+            { value: "starttls", label: "STARTTLS (port 587)" },
+            { value: "tls", label: "TLS (port 465)" },
+            { value: "none", label: "None (port 25)" },
+          ]}
+          {...form.input("security")}
+        />
+        <TextInput label="Port" inputMode="numeric" placeholder="As usual" {...form.input("port")} />
+      </Group>
+      <Group grow align="flex-start">
+        <TextInput label="User name" autoComplete="off" {...form.input("username")} />
+        <TextInput
+          label="Password"
+          type="password"
+          autoComplete="new-password"
+          placeholder={stored ? "Stored, if there is one" : undefined}
+          {...form.input("password")}
+        />
+      </Group>
+      <TextInput label="From" required placeholder="PipeCD <pipecd@example.com>" {...form.input("from")} />
+      <TextInput label="To" required description="Separated by commas" {...form.input("to")} />
+    </Stack>
+  );
+}
