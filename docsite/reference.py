@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from docsite import commands, configuration, metrics, rpcs
+from docsite import commands, configuration, log_events, metrics, rpcs
 from docsite.markdown import GENERATED
 
 DIRECTORY = Path("docs/reference")
@@ -11,7 +11,13 @@ DIRECTORY = Path("docs/reference")
 
 def pages() -> Mapping[str, str]:
     """The text of every generated page, by path below docs/reference."""
-    return {**configuration.pages(), **metrics.pages(), **rpcs.pages(), **commands.pages()}
+    return {
+        **configuration.pages(),
+        **metrics.pages(),
+        **log_events.pages(),
+        **rpcs.pages(),
+        **commands.pages(),
+    }
 
 
 def generated_files(root: Path) -> Mapping[str, str]:

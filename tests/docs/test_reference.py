@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 import pipecd
-from docsite import commands, configuration, metrics, reference, rpcs
+from docsite import commands, configuration, log_events, metrics, reference, rpcs
 from docsite.descriptions import field_docstrings
 from docsite.keys import format_duration, keys, nested_keys
 from docsite.markdown import slug, table
@@ -160,3 +161,21 @@ def test_cells_of_a_table_cannot_break_it() -> None:
 )
 def test_anchors_are_those_of_git_hosts(heading: str, anchor: str) -> None:
     assert slug(heading) == anchor
+
+
+def test_every_log_event_has_a_meaning_and_a_name_to_search_for() -> None:
+    events = log_events.events()
+    missing, gone = events.keys() - log_events.MEANINGS.keys(), log_events.MEANINGS.keys() - events.keys()
+    assert (missing, gone) == (set(), set()), "MEANINGS in docsite/log_events.py has one of each event"
+    assert [name for name in events if not re.fullmatch(r"[a-z][a-z0-9_]*", name)] == []
+    assert all(event.levels for event in events.values())
+    assert events["rpc"].levels == {"debug", "info"} and "code" in events["rpc"].fields
+
+
+def test_alerts_and_guides_name_log_events_that_exist() -> None:
+    """Such as: read its log for `job_internal_error`."""
+    files = [ROOT / "deploy/prometheus/alerts.yaml", *(ROOT / "docs/guide").glob("*.md")]
+    text = "\n".join(file.read_text() for file in files)
+    patterns = (r"log (?:for|event) `([a-z_]+)`", r"`([a-z]+_[a-z_]+)` in the log")
+    named = {name for pattern in patterns for name in re.findall(pattern, text)}
+    assert len(named) >= 3 and named <= log_events.events().keys()
