@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipecd.controlplane.records.insights import Insights
-from pipecd.controlplane.store import Store, tables
+from pipecd.controlplane.store import Store, deliveries, tables
 from pipecd.controlplane.store.migrate import migrate_database, run_in_transaction
 from pipecd.controlplane.store.migrations.versions import v0007_deliveries
 from pipecd.errors import Conflict
@@ -138,3 +138,30 @@ async def test_figures_include_what_ended_since_they_were_last_read(store: Store
         for project_id, count in (("shop", number), ("other", 0)):
             report = await insights.report(project_id, Filter(), period)
             assert (report.total.deployments, await insights.count(project_id)) == (count, count)
+
+
+async def test_imported_deployments_are_added_in_the_order_in_which_they_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "_FILL_BATCH", 2)
+    records = [deployment(*each) for each in reversed(ENDED)]
+    records.append(deployment("d5", "a", DeploymentStatus.DEPLOYMENT_RUNNING, 0))
+    await store.create(*records, TRACE, by=TESTER, touched=lambda record: getattr(record, "completed_at", 0))
+    assert await stored(store) == []
+    assert await deliveries.fill(store.database) == len(ENDED)
+    rows = await stored(store)
+    assert {row.deployment_id: (row.lead, row.restore, row.failed) for row in rows} == MEASURED
+    assert await deliveries.fill(store.database) == 0
+    await store.create(deployment("d6", "a", SUCCESS, START + 5000), by=TESTER)
+    assert (await stored(store))[-1].lead == 100, "the next one continues the history"
+
+
+async def test_a_report_is_calculated_once_until_another_deployment_ends(store: Store) -> None:
+    insights = Insights(store)
+    period = boundaries(START, START + 86_400, Bucket.DAY, UTC)
+    await store.create(deployment("d1", "a", SUCCESS, START), by=TESTER)
+    first = await insights.report("shop", Filter(kinds=["ECS"]), period)
+    assert await insights.report("shop", Filter(kinds=["ECS"]), period) is first
+    assert (await insights.report("shop", Filter(kinds=["LAMBDA"]), period)).total.deployments == 0
+    await store.create(deployment("d2", "b", SUCCESS, START), by=TESTER)
+    assert (await insights.report("shop", Filter(kinds=["ECS"]), period)).total.deployments == 2

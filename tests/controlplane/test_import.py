@@ -155,6 +155,7 @@ async def test_agents_and_keys_go_on_working_after_an_import(
         page = await plane.console.call("ListDeployments", page_size=20)
         times = [deployment.updated_at for deployment in page.deployments]
         assert times == sorted(times, reverse=True) and len(set(times)) > 1, "the order is that of PipeCD"
+        assert await plane.server.services.insights.count(PROJECT) == mysql.BATCH + 20
         project = await plane.server.services.projects.get("moved")
         assert project.desc == "Über uns"
 

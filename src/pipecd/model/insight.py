@@ -18,11 +18,12 @@ Durations are kept with an accuracy of 1 %. Medians and 90th percentiles are of 
 import math
 from array import array
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from enum import IntEnum
+from functools import lru_cache
 from itertools import accumulate, compress, pairwise
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ MAX_DAYS = 730
 _STEP = 50_000
 #: Steps per unit of the natural logarithm: 2 % each.
 _SCALE = 50
+#: A delivery without a lead time.
+_NONE = 2**16 - 1
+#: A status and whether the deployment failed after it had changed something, in one number.
+_OUTCOMES = range(2 * (max(DeploymentStatus) + 1))
 
 
 class Bucket(IntEnum):
@@ -140,41 +145,74 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Column:
-    """Values in order of time; each belongs to the subject with this number."""
+class _Events:
+    """Events in order of time. Each belongs to the subject with this number, and has one of each `values`."""
 
-    times: "array[int]" = field(default_factory=lambda: array("q"))
-    subjects: "array[int]" = field(default_factory=lambda: array("I"))
-    values: "array[int]" = field(default_factory=lambda: array("H"))
+    times: "array[int]"
+    subjects: "array[int]"
+    values: "Sequence[array[int]]"
 
-    def extended(self, events: Sequence[tuple[int, int, int]]) -> "_Column":
+    @classmethod
+    def empty(cls, *types: str) -> "_Events":
+        """`types` of the values, as of an array."""
+        return cls(array("q"), array("I"), [array(type_) for type_ in types])
+
+    def extended(self, events: Sequence[tuple[int, ...]]) -> "_Events":
+        """`events`: time, subject, and values."""
         if not events:
             return self
         # Usually they are sorted: then it costs one comparison each.
         events = sorted(events)
+        columns = (self.times, self.subjects, *self.values)
+        at = len(self.times)
         if self.times and events[0][0] < self.times[-1]:
             # The clocks of agents differ: merge the end, from the first time that is later.
             at = bisect_left(self.times, events[0][0])
-            later = zip(self.times[at:], self.subjects[at:], self.values[at:], strict=True)
+            later = zip(*(column[at:] for column in columns), strict=True)
             events = sorted([*later, *events])
-        else:
-            at = len(self.times)
-        times, subjects, values = zip(*events, strict=True)
-        return _Column(
-            self.times[:at] + array("q", times),
-            self.subjects[:at] + array("I", subjects),
-            self.values[:at] + array("H", values),
+        times, subjects, *values = (
+            column[:at] + array(column.typecode, added)
+            for column, added in zip(columns, zip(*events, strict=True), strict=True)
         )
+        return _Events(times, subjects, values)
 
-    def count(self, start: int, end: int, selected: bytes | None) -> Counter[int]:
-        """How often each value occurs in the time from `start` until before `end`."""
-        counts: Counter[int] = Counter()
-        for at in range(start := bisect_left(self.times, start), end := bisect_left(self.times, end), _STEP):
-            stop = min(at + _STEP, end)
-            values: Iterable[int] = self.values[at:stop]
-            if selected is not None:
-                values = compress(values, map(selected.__getitem__, self.subjects[at:stop]))
-            counts.update(values)
+    def between(self, start: int, end: int, selected: bytes | None) -> "_Selection":
+        """Those from `start` until before `end` of the subjects with a 1 in `selected`; None selects all."""
+        first, last = bisect_left(self.times, start), bisect_left(self.times, end)
+        mask = None
+        if selected is not None:
+            steps = range(first, last, _STEP)
+            subjects = (self.subjects[at : min(at + _STEP, last)] for at in steps)
+            mask = b"".join(bytes(map(selected.__getitem__, numbers)) for numbers in subjects)
+        return _Selection(self, first, mask)
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Events of some subjects. `mask` has a byte for each event from number `first` on, 1 if selected."""
+
+    events: _Events
+    first: int
+    mask: bytes | None
+
+    def count(self, start: int, end: int) -> Sequence[Counter[int]]:
+        """How often each value occurs in the time from `start` until before `end`, for each of the values."""
+        times = self.events.times
+        first, last = bisect_left(times, start), bisect_left(times, end)
+        counts: Sequence[Counter[int]] = [Counter() for _ in self.events.values]
+        for at in range(first, last, _STEP):
+            stop = min(at + _STEP, last)
+            for counter, column in zip(counts, self.events.values, strict=True):
+                values: Iterable[int] = column[at:stop]
+                if self.mask is not None:
+                    values = compress(values, self.mask[at - self.first : stop - self.first])
+                if column.typecode == "B":
+                    data = bytes(values)
+                    counter.update({value: data.count(value) for value in _OUTCOMES if value in data})
+                else:
+                    counter.update(values)
+        for counter in counts:
+            counter.pop(_NONE, None)
         return counts
 
 
@@ -183,38 +221,35 @@ class Deliveries:
     """The deliveries of a project; see the module."""
 
     subjects: Mapping[Subject, int] = field(default_factory=dict)
-    _outcomes: _Column = _Column()
-    _leads: _Column = _Column()
-    _restores: _Column = _Column()
-    _undone: _Column = _Column()
+    #: Outcome, and lead time or `_NONE`.
+    _ended: _Events = field(default_factory=lambda: _Events.empty("B", "H"))
+    _restores: _Events = field(default_factory=lambda: _Events.empty("H"))
+    #: Without a value: each is 1.
+    _undone: _Events = field(default_factory=lambda: _Events.empty("B"))
     #: Application ID → number of the subject, and since when it fails.
     _failing: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._outcomes.times)
+        return len(self._ended.times)
 
     def extended(self, rows: Iterable[Row]) -> "Deliveries":
         """With `rows`, which are later reports than those before; their times may be earlier."""
         subjects, failing = dict(self.subjects), dict(self._failing)
-        outcomes, leads, restores, undone = [], [], [], []
-        for row in rows:
-            number = subjects.setdefault(row.subject, len(subjects))
-            at = row.completed_at
-            outcomes.append((at, number, _outcome(row)))
-            if row.lead is not None:
-                leads.append((at, number, _packed(row.lead)))
-            if row.restore is not None:
-                restores.append((at, number, _packed(row.restore)))
-            if row.undone_at is not None:
-                undone.append((row.undone_at, number, 1))
-            if row.failing_since:
-                failing[row.subject.application_id] = (number, row.failing_since)
+        ended, restores, undone = [], [], []
+        for subject, at, status, failed, lead, restore, undone_at, failing_since in rows:
+            number = subjects.setdefault(subject, len(subjects))
+            ended.append((at, number, status << 1 | failed, _NONE if lead is None else _packed(lead)))
+            if restore is not None:
+                restores.append((at, number, _packed(restore)))
+            if undone_at is not None:
+                undone.append((undone_at, number, 1))
+            if failing_since:
+                failing[subject.application_id] = (number, failing_since)
             else:
-                failing.pop(row.subject.application_id, None)
+                failing.pop(subject.application_id, None)
         return Deliveries(
             subjects,
-            self._outcomes.extended(outcomes),
-            self._leads.extended(leads),
+            self._ended.extended(ended),
             self._restores.extended(restores),
             self._undone.extended(undone),
             failing,
@@ -223,11 +258,13 @@ class Deliveries:
     def calculate(self, filters: Filter, boundaries: Sequence[int]) -> Report:
         """The figures of the periods between `boundaries`, in ascending order, and of all together."""
         selected = filters.select(self.subjects)
-        counted = [self._count(*period, selected) for period in pairwise(boundaries)]
         first, last = boundaries[0], boundaries[-1]
-        total = _Counts(first, last)
-        for counts in counted:
-            total.add(counts)
+        before = 2 * first - last
+        events = [
+            events.between(before, last, selected) for events in (self._ended, self._restores, self._undone)
+        ]
+        counted = [_count(events, *period) for period in pairwise(boundaries)]
+        total = _Counts.sum(first, last, counted)
         failing = [
             (application_id, since)
             for application_id, (number, since) in self._failing.items()
@@ -236,13 +273,13 @@ class Deliveries:
         return Report(
             points=[counts.figures() for counts in counted],
             total=total.figures(),
-            previous=self._count(2 * first - last, first, selected).figures(),
+            previous=_count(events, before, first).figures(),
             failing=sorted(failing, key=lambda item: item[1]),
         )
 
-    def _count(self, start: int, end: int, selected: bytes | None) -> "_Counts":
-        columns = (self._outcomes, self._leads, self._restores, self._undone)
-        return _Counts(start, end, *(column.count(start, end, selected) for column in columns))
+
+def _count(events: Sequence[_Selection], start: int, end: int) -> "_Counts":
+    return _Counts(start, end, *(counter for selection in events for counter in selection.count(start, end)))
 
 
 @dataclass
@@ -251,16 +288,22 @@ class _Counts:
 
     start: int
     end: int
-    outcomes: Counter[int] = field(default_factory=Counter)
-    leads: Counter[int] = field(default_factory=Counter)
-    restores: Counter[int] = field(default_factory=Counter)
-    undone: Counter[int] = field(default_factory=Counter)
+    outcomes: Mapping[int, int]
+    leads: Mapping[int, int]
+    restores: Mapping[int, int]
+    undone: Mapping[int, int]
 
-    def add(self, other: "_Counts") -> None:
-        self.outcomes.update(other.outcomes)
-        self.leads.update(other.leads)
-        self.restores.update(other.restores)
-        self.undone.update(other.undone)
+    @classmethod
+    def sum(cls, start: int, end: int, parts: Iterable["_Counts"]) -> "_Counts":
+        # Twice as fast as Counter.update, which is half of the time with two years of days.
+        sums: Sequence[defaultdict[int, int]] = [defaultdict(int) for _ in range(4)]
+        for part in parts:
+            for total, counts in zip(
+                sums, (part.outcomes, part.leads, part.restores, part.undone), strict=True
+            ):
+                for value, number in counts.items():
+                    total[value] += number
+        return cls(start, end, *sums)
 
     def figures(self) -> Figures:
         def number(matches: Callable[[int], bool]) -> int:
@@ -272,12 +315,12 @@ class _Counts:
         return Figures(
             start=self.start,
             end=self.end,
-            deployments=self.outcomes.total(),
+            deployments=sum(self.outcomes.values()),
             succeeded=succeeded,
             ended_as_failure=number(lambda outcome: outcome >> 1 == DeploymentStatus.FAILURE),
             changes=changes,
             # With a filter, a success may be taken back by a deployment with other labels.
-            failures=min(failed + self.undone.total(), changes),
+            failures=min(failed + sum(self.undone.values()), changes),
             lead=_durations(self.leads),
             restore=_durations(self.restores),
         )
@@ -318,12 +361,9 @@ def _lines(labels: Labels) -> frozenset[str]:
     return frozenset(f"{key}:{value}" for key, value in labels.items())
 
 
-def _outcome(row: Row) -> int:
-    return row.status << 1 | row.failed
-
-
+@lru_cache(100_000)
 def _packed(seconds: int) -> int:
-    """A duration in 16 bits. Those above 2⁶² seconds do not occur."""
+    """A duration in 16 bits, less than `_NONE`. Those above 2⁶² seconds do not occur."""
     return round(math.log1p(min(seconds, 2**62)) * _SCALE)
 
 

@@ -10,7 +10,7 @@ from pipecd.config import controlplane as config
 from pipecd.config.controlplane import database_url
 from pipecd.config.named_file import read_named_file
 from pipecd.controlplane.moving import files, mysql, records
-from pipecd.controlplane.store import Store
+from pipecd.controlplane.store import Store, deliveries
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.printable import printable
 
@@ -71,6 +71,7 @@ async def _import(
     try:
         for table in records.TABLES:
             await records.import_table(store, source, table, result, by=ACTOR)
+        await deliveries.fill(store.database)
     finally:
         await store.close()
     if objects:

@@ -21,6 +21,10 @@ from pipecd.model.insight import MAX_DAYS, Bucket, Deliveries, Filter, Report, R
 
 #: Deliveries that are kept in memory, and projects. Those of the project that was read last are always kept.
 MAX_DELIVERIES, MAX_PROJECTS = 5_000_000, 1_000
+#: Reports that are kept until the project has another delivery, about 0.5 MB each at most.
+MAX_REPORTS = 50
+#: Rows that are read before they are added to the columns, which copies these.
+_CHUNK = 40_000
 #: Calculations at the same time: each uses a core.
 MAX_CALCULATIONS = 2
 #: The year 9999 in a time zone needs some hours more than datetime has.
@@ -35,6 +39,8 @@ class _Loaded:
     recent: BoundedDict[int, None] = field(default_factory=lambda: BoundedDict(2 * OVERLAP))
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     subjects: dict[tuple[str, str, str], Subject] = field(default_factory=dict)
+    #: Replaced with each extension of `deliveries`.
+    version: object = field(default_factory=object)
 
 
 class Insights:
@@ -42,18 +48,30 @@ class Insights:
         self._store = store
         self._projects: BoundedDict[str, _Loaded] = BoundedDict(MAX_PROJECTS)
         self._calculations = asyncio.Semaphore(MAX_CALCULATIONS)
+        #: With the version of the deliveries; the filter is part of the key as text.
+        self._reports: BoundedDict[tuple[str, str, Sequence[int]], tuple[object, Report]] = BoundedDict(
+            MAX_REPORTS
+        )
 
     async def report(self, project_id: str, filters: Filter, period: Sequence[int]) -> Report:
         """The figures of the periods between the boundaries `period`. Raises Temporary."""
-        deliveries = await self._load(project_id)
+        loaded = await self._load(project_id)
+        deliveries, version = loaded.deliveries, loaded.version
+        key = (project_id, repr(filters), tuple(period))
+        kept = self._reports.get(key)
+        if kept is not None and kept[0] is version:
+            self._reports.move_to_end(key)
+            return kept[1]
         async with self._calculations:
-            return await asyncio.to_thread(deliveries.calculate, filters, period)
+            report = await asyncio.to_thread(deliveries.calculate, filters, period)
+        self._reports[key] = (version, report)
+        return report
 
     async def count(self, project_id: str) -> int:
         """How many deliveries the project has."""
-        return len(await self._load(project_id))
+        return len((await self._load(project_id)).deliveries)
 
-    async def _load(self, project_id: str) -> Deliveries:
+    async def _load(self, project_id: str) -> _Loaded:
         loaded = self._projects.get(project_id)
         if loaded is None:
             loaded = self._projects[project_id] = _Loaded()
@@ -61,17 +79,21 @@ class Insights:
         async with loaded.lock:
             overlap = 0 if self._store.database.sqlite else OVERLAP
             after = max(0, loaded.last_seq - overlap)
+            new: list[Any] = []
             while True:
                 stored = await load_after(self._store.database, project_id, after)
-                if new := [row for row in stored if row.seq not in loaded.recent]:
-                    rows = await asyncio.to_thread(_rows, new, loaded.subjects)
-                    loaded.deliveries = await asyncio.to_thread(loaded.deliveries.extended, rows)
+                new += (row for row in stored if row.seq not in loaded.recent)
+                ended = len(stored) < BATCH_SIZE
+                if new and (ended or len(new) >= _CHUNK):
+                    loaded.deliveries = await asyncio.to_thread(_extended, loaded, new)
+                    loaded.version = object()
                     for row in new[-OVERLAP:]:
                         loaded.recent[row.seq] = None
                     loaded.last_seq = max(loaded.last_seq, new[-1].seq)
-                if len(stored) < BATCH_SIZE:
+                    new = []
+                if ended:
                     self._drop_oldest()
-                    return loaded.deliveries
+                    return loaded
                 after = stored[-1].seq
 
     def _drop_oldest(self) -> None:
@@ -116,23 +138,15 @@ def find_zone(name: str) -> tzinfo:
         ) from None
 
 
-def _rows(stored: Sequence[Any], subjects: dict[tuple[str, str, str], Subject]) -> list[Row]:
-    return [_row(row, subjects) for row in stored]
+def _extended(loaded: _Loaded, stored: Sequence[Any]) -> Deliveries:
+    return loaded.deliveries.extended(_row(row, loaded.subjects) for row in stored)
 
 
 def _row(stored: Any, subjects: dict[tuple[str, str, str], Subject]) -> Row:
-    key = (stored.application_id, stored.kind_name, stored.labels)
-    subject = subjects.get(key)
+    """`stored` has the columns of `load_after`."""
+    _, application_id, kind, labels, completed_at, status, *measured = stored
+    subject = subjects.get((application_id, kind, labels))
     if subject is None:
-        labels = frozenset(filter(None, stored.labels.split("\n")))
-        subject = subjects[key] = Subject(stored.application_id, stored.kind_name, labels)
-    return Row(
-        subject=subject,
-        completed_at=stored.completed_at,
-        status=stored.status,
-        failed=bool(stored.failed),
-        lead=stored.lead,
-        restore=stored.restore,
-        undone_at=stored.undone_at,
-        failing_since=stored.failing_since,
-    )
+        lines = frozenset(filter(None, labels.split("\n")))
+        subject = subjects[application_id, kind, labels] = Subject(application_id, kind, lines)
+    return Row(subject, completed_at, status, *measured)

@@ -101,7 +101,8 @@ class Store:
     ) -> None:
         """Create all records or none.
 
-        `touched` returns when an imported record was last written (epoch seconds), which orders lists.
+        `touched` returns when an imported record was last written (epoch seconds), which orders lists; such
+        records have no deliveries until `deliveries.fill` adds them in the order in which they ended.
         Raises AlreadyExists if an ID exists, Conflict for an application's second active deployment.
         """
 
@@ -234,7 +235,7 @@ class Store:
         return (
             Write(_statements(kind.table).insert, row),
             self.feed.row(_change(kind, message)),
-            *deliveries.additions(connection, type(message)(), message, at // 1_000_000),
+            *(() if touched else deliveries.additions(connection, type(message)(), message, at // 1_000_000)),
             *_audit_rows(by, at, "create", kind, type(message)(), message),
         )
 

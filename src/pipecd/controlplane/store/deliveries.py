@@ -1,10 +1,12 @@
 """Deliveries: one row for each deployment that ended, written in the transaction that ends it.
 
-`additions` is called by the store for every write of a record; `load_after` reads the rows of a project.
+`additions` is called by the store for every write of a record; `fill` adds those of imported deployments;
+`load_after` reads the rows of a project.
 The measurements are those of `model.delivery`.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,8 +24,10 @@ from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
 from pipecd.wire import kind_from
 
-#: Rows per read.
-BATCH_SIZE = 20_000
+#: Rows per read: bounds the time in which PostgreSQL's answer blocks the event loop.
+BATCH_SIZE = 4_000
+#: Deployments that `fill` has in memory.
+_FILL_BATCH = 500
 #: Rows that are read again: rows of PostgreSQL become visible in the order of their commits.
 OVERLAP = 500
 
@@ -46,15 +50,42 @@ _TRACE = (
     .limit(1)
 )
 _INSERT = sa.insert(tables.deliveries).inline()
+_DEPLOYMENT = tables.deployments.c
+_IS_FINAL = _DEPLOYMENT.status.in_([status for status in DeploymentStatus if status.final])
+_AFTER_TOUCHED = sa.bindparam("after", 0, type_=sa.BigInteger)
+_WITHOUT_ROWS = (
+    sa.select(_DEPLOYMENT.project_id, _DEPLOYMENT.application_id)
+    .where(
+        _IS_FINAL,
+        ~sa.exists()
+        .where(_COLUMN.application_id == _DEPLOYMENT.application_id)
+        .correlate_except(tables.deliveries),
+    )
+    .distinct()
+)
+_ENDED = (
+    sa.select(_DEPLOYMENT.id, _DEPLOYMENT.touched, _DEPLOYMENT.data)
+    .where(
+        _DEPLOYMENT.project_id == sa.bindparam("project_id", ""),
+        _DEPLOYMENT.application_id == sa.bindparam("application_id", ""),
+        _IS_FINAL,
+        sa.or_(
+            _DEPLOYMENT.touched > _AFTER_TOUCHED,
+            sa.and_(_DEPLOYMENT.touched == _AFTER_TOUCHED, _DEPLOYMENT.id > sa.bindparam("after_id", "")),
+        ),
+    )
+    .order_by(_DEPLOYMENT.touched, _DEPLOYMENT.id)
+    .limit(sa.bindparam("size", 0))
+)
 _AFTER = (
     sa.select(
         _COLUMN.seq,
         _COLUMN.application_id,
         _COLUMN.kind_name,
         _COLUMN.labels,
+        _COLUMN.completed_at,
         _COLUMN.status,
         _COLUMN.failed,
-        _COLUMN.completed_at,
         _COLUMN.lead,
         _COLUMN.restore,
         _COLUMN.undone_at,
@@ -79,6 +110,36 @@ def additions(connection: Connection, before: Message, after: Message, now: int)
     history = History(**row._asdict()) if row else History()
     values, _ = row_of(history, after, _source_time(connection, after), now)
     return (Write(_INSERT, values),)
+
+
+async def fill(database: Database) -> int:
+    """Add the rows of the ended deployments of applications that have no rows; returns how many.
+
+    In the order of the last writes of the deployments: that is how they ended.
+    """
+    added = 0
+    for project_id, application_id in await database.rows(_WITHOUT_ROWS):
+        added += await database.write(partial(_fill_application, project_id, application_id))
+    return added
+
+
+def _fill_application(project_id: str, application_id: str, connection: Connection) -> int:
+    of_application = {"project_id": project_id, "application_id": application_id}
+    if connection.execute(_HISTORY, {"application_id": application_id}).one_or_none():
+        return 0
+    history, added, touched, id = History(), 0, 0, ""
+    while True:
+        parameters = {**of_application, "after": touched, "after_id": id, "size": _FILL_BATCH}
+        rows = connection.execute(_ENDED, parameters).all()
+        for row in rows:
+            deployment = Deployment.FromString(row.data)
+            source_at = _source_time(connection, deployment)
+            values, history = row_of(history, deployment, source_at, now=row.touched // 1_000_000)
+            connection.execute(_INSERT, values)
+        added += len(rows)
+        if len(rows) < _FILL_BATCH:
+            return added
+        touched, id = rows[-1].touched, rows[-1].id
 
 
 def row_of(
