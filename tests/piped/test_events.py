@@ -1,7 +1,12 @@
 """The event watcher against real Git, with the control plane's events in memory."""
 
 import asyncio
+import os
+import random
+import signal
+import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -199,11 +204,86 @@ async def test_a_report_that_failed_is_repeated_without_a_second_commit(
     assert await mirrors.head(clone.remote, "main") == commit
 
 
-async def test_killed_agents_write_every_value_once(mirrors: Mirrors, clone: Clone) -> None:
+class FileRecords(Records):
+    """The results are in a file that several processes share."""
+
+    def __init__(self, file: Path, events: list[Event]) -> None:
+        super().__init__(events=events)
+        self.file = file
+
+    def load(self) -> dict[str, EventResult]:
+        # A line that a killed process began is incomplete.
+        lines = self.file.read_text().split("\n")[:-1] if self.file.exists() else []
+        results: dict[str, EventResult] = {}
+        for event_id, outcome in (line.split() for line in lines):
+            results.setdefault(event_id, EventResult(outcome=EventOutcome(outcome), message=""))
+        return results
+
+    async def list_pending(self, max_age: float) -> Sequence[Event]:
+        self.results = self.load()
+        return await super().list_pending(max_age)
+
+    async def report(self, results: Sequence[tuple[str, EventResult]]) -> None:
+        text = "".join(f"{event_id} {result.outcome.value}\n" for event_id, result in results)
+        with self.file.open("a") as file:
+            file.write(text)
+
+
+def start_agent(records: FileRecords, clone: Clone, home: Path) -> int:
+    """An agent in a process of its own, which ends after one check. Returns the process's id."""
+
+    async def run() -> None:
+        async with Mirrors(home, Credentials(), User()) as mirrors:
+            await check(watcher(records, mirrors, clone))
+
+    if child := os.fork():
+        return child
+    signal.alarm(60)
+    code = 1
+    with suppress(BaseException):
+        asyncio.run(run())
+        code = 0
+    os._exit(code)
+
+
+def test_agents_that_are_killed_write_every_value_once(tmp_path: Path, clone: Clone) -> None:
+    """Invariant 19: by SIGKILL at any moment. Each agent goes on with what it left in its directory."""
+    events = Records()
+    records = FileRecords(tmp_path / "results", events.events)
+    homes = [tmp_path / "first", tmp_path / "second"]
+    delays = random.Random(4711)
+    for number in range(12):
+        for name in "ab":
+            events.register(name, f"{name}{number}")
+        agents = [start_agent(records, clone, home) for home in homes]
+        time.sleep(delays.uniform(0.02, 0.4))
+        for agent in agents:
+            os.kill(agent, signal.SIGKILL)
+            os.waitpid(agent, 0)
+    for home in homes:
+        assert os.waitpid(start_agent(records, clone, home), 0)[1] == 0
+    results = records.load()
+    assert sorted(results) == [event.id for event in events.events]
+    successes = {event_id for event_id, each in results.items() if each.outcome is EventOutcome.SUCCESS}
+    assert successes >= {event.id for event in events.events[-2:]}
+    text, written = read_branch(clone)
+    assert text == "a: a11\nb: b11\n"
+    assert len(written) == len(set(written)), "an event was written twice"
+    assert set(written) >= successes
+
+
+def read_branch(clone: Clone) -> tuple[str, Sequence[str]]:
+    """The values, and the ids of the events that commits name."""
+    clone.git("pull", "--quiet", "origin", "main")
+    trailers = clone.git("log", "--format=%(trailers:key=Pipecd-Event,valueonly)").split()
+    return (clone.path / "values.yaml").read_text(), trailers
+
+
+async def test_cancelled_agents_write_every_value_once(mirrors: Mirrors, clone: Clone) -> None:
     """Invariant 19: agents that are cancelled at any moment, and the last value of every event wins."""
     records = Records()
     ids = [records.register(name, f"{name}{number}") for number in range(5) for name in "ab"]
-    for delay in range(40):
+    for delay in range(0, 40, 4):
         agents = [asyncio.create_task(check(watcher(records, mirrors, clone))) for _ in range(2)]
         await asyncio.sleep(delay / 200)
         for agent in agents:
@@ -214,10 +294,9 @@ async def test_killed_agents_write_every_value_once(mirrors: Mirrors, clone: Clo
     outcomes = [records.results[event_id].outcome for event_id in ids]
     assert outcomes[:-2] == [EventOutcome.OUTDATED] * 8
     assert outcomes[-2:] == [EventOutcome.SUCCESS] * 2
-    clone.git("pull", "--quiet", "origin", "main")
-    assert (clone.path / "values.yaml").read_text() == "a: a4\nb: b4\n"
-    trailers = clone.git("log", "--format=%(trailers:key=Pipecd-Event,valueonly)").split()
-    assert sorted(trailers) == ids[-2:]
+    text, written = read_branch(clone)
+    assert text == "a: a4\nb: b4\n"
+    assert sorted(written) == ids[-2:]
 
 
 async def test_a_rule_of_the_host_fails_the_event_with_its_words(mirrors: Mirrors, clone: Clone) -> None:
