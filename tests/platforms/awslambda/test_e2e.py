@@ -37,7 +37,7 @@ def files(role: str, remote: str, *stages: dict[str, Any], ref: str = "main") ->
     }
 
 
-async def test_commits_become_versions_and_a_failing_stage_restores_the_traffic(
+async def test_commits_become_versions_and_a_failed_analysis_restores_the_traffic(
     aws: Emulator, role: str, tmp_path: Path
 ) -> None:
     async with world(tmp_path) as w, w.agent(platformProviders=PROVIDERS):
@@ -56,11 +56,13 @@ async def test_commits_become_versions_and_a_failing_stage_restores_the_traffic(
         assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS, second.status_reason
         assert traffic(aws) == {"2": 10, "1": 90}
 
-        broken = [*STAGES, {"name": "SCRIPT_RUN", "with": {"run": "false"}}]
+        check = {"url": w.plane.url, "method": "GET", "expectedCode": 204, "interval": "1s"}
+        broken = [*STAGES, {"name": "ANALYSIS", "with": {"duration": "1s", "https": [check]}}]
         code = {"code/app.py": "def handler(*_): return 3\n"}
         commit = await w.push("Worse", {**code, **files(role, remote, *broken)})
         third = await w.wait_for_deployment(app, commit)
         assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
+        assert third.status_reason.startswith("Stage ANALYSIS failed: http-0: the status is 200, not 204")
         assert traffic(aws) == {"2": 10, "1": 90}
 
 
