@@ -28,6 +28,7 @@ class Pull:
     version: int = 0
     reviewers: list[str] = field(default_factory=list)
     fork: bool = False
+    open: bool = True
 
 
 @dataclass
@@ -53,11 +54,13 @@ class ForgeServer:
         if not self._is_authenticated(request):
             return web.json_response({"message": "401 Unauthorized"}, status=401)
         base, _, rest = request.rel_url.raw_path.partition(_PATHS[self.type])
-        if base or rest.count("/") > 1:
+        if base or rest.count("/") > 1 + rest.endswith("/decline"):
             return web.json_response({"message": f"Not Found {request.rel_url.raw_path}"}, status=404)
-        number = int(rest[1:]) if rest else 0
+        number, _, action = rest[1:].partition("/")
+        if number and action:
+            return self._decline(request, self.pulls[int(number) - 1])
         if number:
-            return await self._one(request, self.pulls[number - 1])
+            return await self._one(request, self.pulls[int(number) - 1])
         return await (self._create(request) if request.method == "POST" else self._list(request))
 
     def _is_authenticated(self, request: web.Request) -> bool:
@@ -73,6 +76,9 @@ class ForgeServer:
                 return False
         return headers.get("Authorization") == f"Bearer {TOKEN}"
 
+    def _open_pulls(self) -> list[Pull]:
+        return [pull for pull in self.pulls if pull.open]
+
     async def _list(self, request: web.Request) -> web.Response:
         query = request.query
         match self.type:
@@ -80,17 +86,19 @@ class ForgeServer:
                 assert query["state"] == "open"
                 owner, _, branch = query["head"].partition(":")
                 assert owner == "shop"
-                found = [pull for pull in self.pulls if (pull.head, pull.base) == (branch, query["base"])]
+                found = [
+                    pull for pull in self._open_pulls() if (pull.head, pull.base) == (branch, query["base"])
+                ]
                 return web.json_response([self._show(pull) for pull in found])
             case ForgeType.GITLAB:
                 assert query["state"] == "opened"
                 branches = (query["source_branch"], query["target_branch"])
-                found = [pull for pull in self.pulls if (pull.head, pull.base) == branches]
+                found = [pull for pull in self._open_pulls() if (pull.head, pull.base) == branches]
                 return web.json_response([self._show(pull) for pull in found])
             case ForgeType.BITBUCKET:
                 found = [
                     pull
-                    for pull in self.pulls
+                    for pull in self._open_pulls()
                     if query["q"] == f'state = "OPEN" AND source.branch.name = "{pull.head}"'
                     f' AND destination.branch.name = "{pull.base}"'
                 ]
@@ -100,7 +108,7 @@ class ForgeServer:
             case ForgeType.BITBUCKET_SERVER:
                 assert (query["state"], query["direction"]) == ("OPEN", "OUTGOING")
                 start = int(query["start"])
-                found = [pull for pull in self.pulls if f"refs/heads/{pull.head}" == query["at"]]
+                found = [pull for pull in self._open_pulls() if f"refs/heads/{pull.head}" == query["at"]]
                 page = found[start : start + PAGE_SIZE]
                 last = start + PAGE_SIZE >= len(found)
                 return web.json_response(
@@ -112,7 +120,9 @@ class ForgeServer:
                 )
             case ForgeType.GITEA:
                 start = (int(query["page"]) - 1) * PAGE_SIZE
-                return web.json_response([self._show(pull) for pull in self.pulls[start : start + PAGE_SIZE]])
+                return web.json_response(
+                    [self._show(pull) for pull in self._open_pulls()[start : start + PAGE_SIZE]]
+                )
 
     async def _create(self, request: web.Request) -> web.Response:
         self.before_create()
@@ -128,7 +138,7 @@ class ForgeServer:
             case ForgeType.BITBUCKET_SERVER:
                 head = body["fromRef"]["id"].removeprefix("refs/heads/")
                 base, text = body["toRef"]["id"].removeprefix("refs/heads/"), body["description"]
-        if any((pull.head, pull.base, pull.fork) == (head, base, False) for pull in self.pulls):
+        if any((pull.head, pull.base, pull.fork) == (head, base, False) for pull in self._open_pulls()):
             status, content = _DUPLICATES[self.type]
             return web.json_response(content, status=status)
         assert body["title"] and len(body["title"]) <= 255
@@ -141,6 +151,10 @@ class ForgeServer:
         if request.method != method:
             return web.json_response({"message": "Method Not Allowed"}, status=405)
         body = await request.json()
+        if body in ({"state": "closed"}, {"state_event": "close"}):
+            assert ("state" in body) == (method == "PATCH"), "GitLab has state_event"
+            pull.open = False
+            return web.json_response(self._show(pull))
         if self.type is ForgeType.BITBUCKET_SERVER:
             if body["version"] != pull.version:
                 error = {"message": "You are attempting to modify a pull request based on out-of-date data."}
@@ -151,6 +165,14 @@ class ForgeServer:
             pull.reviewers = [reviewer["uuid"] for reviewer in body.get("reviewers", [])]
         pull.title = body["title"]
         pull.body = body["body"] if "body" in body else body["description"]
+        return web.json_response(self._show(pull))
+
+    def _decline(self, request: web.Request, pull: Pull) -> web.Response:
+        if self.type not in (ForgeType.BITBUCKET, ForgeType.BITBUCKET_SERVER) or request.method != "POST":
+            return web.json_response({"message": "Not Found"}, status=404)
+        if self.type is ForgeType.BITBUCKET_SERVER and request.query["version"] != str(pull.version):
+            return web.json_response({"errors": [{"message": "out-of-date data"}]}, status=409)
+        pull.open = False
         return web.json_response(self._show(pull))
 
     def _show(self, pull: Pull) -> dict[str, Any]:

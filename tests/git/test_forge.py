@@ -54,6 +54,21 @@ async def test_one_pull_request_is_opened_and_updated(forge_type: ForgeType) -> 
 
 
 @pytest.mark.parametrize("forge_type", ForgeType)
+async def test_an_open_pull_request_is_closed(forge_type: ForgeType) -> None:
+    async with forge_server(forge_type) as server:
+        assert await forges(server).close_pull_request(PROPOSAL) is None
+        opened = await forges(server).ensure_pull_request(PROPOSAL)
+        await forges(server).ensure_pull_request(replace(PROPOSAL, title="Set b"))
+        other = server.add("pipecd/other", "main")
+        closed = await forges(server).close_pull_request(PROPOSAL)
+        assert closed and closed.url == opened.url
+        assert [pull.open for pull in server.pulls] == [False, True] and other.open
+        assert await forges(server).close_pull_request(PROPOSAL) is None
+        reopened = await forges(server).ensure_pull_request(PROPOSAL)
+        assert reopened.number == 3, "a new one for a newer event"
+
+
+@pytest.mark.parametrize("forge_type", ForgeType)
 async def test_agents_at_the_same_time_open_one(forge_type: ForgeType) -> None:
     async with forge_server(forge_type) as server:
 

@@ -111,6 +111,8 @@ class MemoryForges(Forges):
 
     pull_requests: dict[str, Proposal] = field(default_factory=dict)
     errors: list[PipecdError] = field(default_factory=list)
+    #: Branches whose pull request was to be closed.
+    closing: list[str] = field(default_factory=list)
 
     def has(self, remote: str) -> bool:
         return True
@@ -121,6 +123,12 @@ class MemoryForges(Forges):
         self.pull_requests[proposal.branch] = proposal
         url = f"https://git.example.com/{len(self.pull_requests)}"
         return PullRequest(number=len(self.pull_requests), url=url, title="", body="", record={})
+
+    async def close_pull_request(self, proposal: Proposal) -> PullRequest | None:
+        self.closing.append(proposal.branch)
+        if self.pull_requests.pop(proposal.branch, None) is None:
+            return None
+        return PullRequest(number=1, url="https://git.example.com/1", title="", body="", record={})
 
 
 NO_FORGES = Forges([], SYSTEM_CLOCK)
@@ -403,6 +411,39 @@ async def test_a_pull_request_proposes_the_newest_value(
     clone.git("fetch", "--quiet", "origin")
     assert clone.git("show", f"origin/{branch}:web/values.yaml") == "a: 2"
     assert clone.git("log", "--format=%s", f"origin/main..origin/{branch}") == "Take 2"
+
+
+async def test_a_pull_request_whose_value_came_by_another_way_is_closed(
+    mirrors: Mirrors, clone: Clone, web: Application
+) -> None:
+    """By a commit of a person, also if another file changed; and by a newer value than the proposed one."""
+    records, forges = Records(), MemoryForges()
+    agent = watcher(records, mirrors, clone, forges, web=web)
+    records.register("a", "1")
+    await check(agent)
+    [branch] = forges.pull_requests
+    clone.commit_and_push("Something else", {"web/other.yaml": "x\n"})
+    await check(agent)
+    assert forges.pull_requests and not forges.closing, "it still proposes a change"
+    clone.commit_and_push("By hand", {"web/values.yaml": "a: 1\n", "web/other.yaml": "y\n"})
+    await check(agent)
+    assert not forges.pull_requests
+    clone.commit_and_push("Later", {"web/other.yaml": "z\n"})
+    await check(agent)
+    assert forges.closing == [branch], "asked once"
+
+    records.register("a", "2")
+    await check(agent)
+    assert list(forges.pull_requests) == [branch]
+    clone.commit_and_push("By hand", {"web/values.yaml": "a: 3\n"})
+    third = records.register("a", "3")
+    await check(agent)
+    assert not forges.pull_requests
+    result = records.results[third]
+    assert result.outcome is EventOutcome.SUCCESS
+    assert result.message == (
+        "Nothing to change: the files have this value already; closed pull request 1: https://git.example.com/1"
+    )
 
 
 async def test_a_missing_pull_request_fails_the_event(

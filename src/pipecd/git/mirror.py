@@ -126,6 +126,16 @@ class Mirrors:
             )
         return output.split()[0].decode()
 
+    async def branches(self, remote: str, pattern: str) -> dict[str, str]:
+        """The branches of the remote that match the pattern, and their commits, without fetching them."""
+        output = await git(
+            *("ls-remote", "--", remote, f"refs/heads/{pattern}"),
+            env=self._network_env(remote),
+            timeout=NETWORK_TIMEOUT,
+        )
+        lines = (line.split("\t", 1) for line in output.decode(errors="replace").splitlines())
+        return {name.removeprefix("refs/heads/"): commit for commit, name in lines}
+
     async def fetch(self, remote: str) -> None:
         """Update the mirror. Concurrent callers share one fetch and its result."""
         running = self._fetches.get(remote)

@@ -1,10 +1,12 @@
 """Opens pull requests on the Git host of a repository. Called by the event watcher.
 
-One module per kind of host; each finds, creates and updates the pull request of a branch. At most one is open
-for a branch, whichever process is killed, and however many agents work on it: the host refuses a second one.
+One module per kind of host; each finds, creates, updates and closes the pull request of a branch. At most
+one is open for a branch, whichever process is killed, and however many agents work on it: the host refuses a
+second one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from pipecd.clock import Clock
 from pipecd.errors import AlreadyExists, NotFound, Temporary
@@ -45,14 +47,28 @@ class Forges:
         Raises Refused if a person must act, and Temporary, also while the host refuses requests because of
         their rate.
         """
-        host = self._hosts.get(host_name(proposal.remote))
+        async with self._open(proposal.remote) as forge:
+            return await _ensure(forge, proposal)
+
+    async def close_pull_request(self, proposal: Proposal) -> PullRequest | None:
+        """Closes the open pull request of the branch, if there is one. Errors as `ensure_pull_request`."""
+        path = repository_path(proposal.remote)
+        async with self._open(proposal.remote) as forge:
+            pull_request = await forge.find(path, proposal)
+            if pull_request is not None:
+                await forge.close(path, pull_request)
+            return pull_request
+
+    @asynccontextmanager
+    async def _open(self, remote: str) -> AsyncIterator[Forge]:
+        host = self._hosts.get(host_name(remote))
         if host is None:
-            raise NotFound(f"spec.gitHosts has no entry for {host_name(proposal.remote)}")
+            raise NotFound(f"spec.gitHosts has no entry for {host_name(remote)}")
         if (delay := self._allowed_at.get(host.host, 0.0) - self._clock.monotonic()) > 0:
             raise Temporary(f"{host.host} refuses requests for another {delay:.0f} s", after=delay)
         try:
-            async with open_api(host.host, *_connection(host, proposal.remote)) as api:
-                return await _ensure(_FORGES[host.type](api), proposal)
+            async with open_api(host.host, *_connection(host, remote)) as api:
+                yield _FORGES[host.type](api)
         except Temporary as error:
             if error.after:
                 self._allowed_at[host.host] = self._clock.monotonic() + error.after

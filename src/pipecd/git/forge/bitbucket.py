@@ -55,6 +55,10 @@ class Bitbucket:
         }
         await self._api.call("PUT", url, permission=PERMISSION, body=body)
 
+    async def close(self, path: str, pull_request: PullRequest) -> None:
+        url = f"{_pulls(path)}/{pull_request.number}/decline"
+        await self._api.call("POST", url, permission=PERMISSION, body={})
+
 
 def _pulls(path: str) -> str:
     return f"/repositories/{'/'.join(last_parts(path))}/pullrequests"

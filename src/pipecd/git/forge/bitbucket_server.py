@@ -59,6 +59,11 @@ class BitbucketServer:
         url = f"{_pulls(path)}/{pull_request.number}"
         await self._api.call("PUT", url, permission=PERMISSION, body=body)
 
+    async def close(self, path: str, pull_request: PullRequest) -> None:
+        url = f"{_pulls(path)}/{pull_request.number}/decline"
+        params = {"version": str(pull_request.record.get("version", 0))}
+        await self._api.call("POST", url, permission=PERMISSION, params=params, body={})
+
 
 def _pulls(path: str) -> str:
     project, repository = last_parts(path)

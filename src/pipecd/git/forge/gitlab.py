@@ -45,6 +45,10 @@ class GitLab:
         url = f"{_merge_requests(path)}/{pull_request.number}"
         await self._api.call("PUT", url, permission=PERMISSION, body=body)
 
+    async def close(self, path: str, pull_request: PullRequest) -> None:
+        url = f"{_merge_requests(path)}/{pull_request.number}"
+        await self._api.call("PUT", url, permission=PERMISSION, body={"state_event": "close"})
+
 
 def _merge_requests(path: str) -> str:
     # A project is named by its whole path, of all groups, as one part of the address.

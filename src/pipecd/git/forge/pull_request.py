@@ -64,3 +64,6 @@ class Forge(Protocol):
 
     async def update(self, path: str, pull_request: PullRequest, proposal: Proposal) -> None:
         """Set title and body."""
+
+    async def close(self, path: str, pull_request: PullRequest) -> None:
+        """Close it without merging it."""

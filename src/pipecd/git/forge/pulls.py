@@ -45,6 +45,10 @@ class Pulls(ABC):
         url = f"{_url(path)}/{pull_request.number}"
         await self._api.call("PATCH", url, permission=self.permission, body=body)
 
+    async def close(self, path: str, pull_request: PullRequest) -> None:
+        url = f"{_url(path)}/{pull_request.number}"
+        await self._api.call("PATCH", url, permission=self.permission, body={"state": "closed"})
+
 
 def _url(path: str) -> str:
     return f"/repos/{'/'.join(last_parts(path))}/pulls"

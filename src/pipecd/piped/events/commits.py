@@ -28,6 +28,8 @@ from pipecd.templates import render
 
 #: Trailer with the id of an event, and in how many commits of a branch it is searched.
 EVENT_TRAILER, SEARCHED_COMMITS = "Pipecd-Event", 200
+#: What the names of branches of pull requests begin with.
+PULL_REQUEST_BRANCHES = "pipecd/"
 #: In characters.
 MAX_SUBJECT_VALUE, MAX_MESSAGE_LENGTH, MAX_TRAILER_LENGTH = 100, 32_768, 1_000
 
@@ -241,7 +243,7 @@ def pull_request_branch(watch: Watch) -> str:
     mark = watch.key
     if watch.branch:
         mark = hashlib.sha256(f"{watch.key}/{watch.branch}".encode()).hexdigest()
-    return f"pipecd/{_branch_part(watch.owner)}/{_branch_part(watch.event_name)}-{mark[:6]}"
+    return f"{PULL_REQUEST_BRANCHES}{_branch_part(watch.owner)}/{_branch_part(watch.event_name)}-{mark[:6]}"
 
 
 def _branch_part(name: str) -> str:

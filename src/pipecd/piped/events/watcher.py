@@ -26,6 +26,7 @@ from pipecd.piped.events.commits import (
     pull_request_texts,
     write_events,
 )
+from pipecd.piped.events.obsolete import ObsoletePullRequests
 from pipecd.piped.events.records import EventRecords, WatchResult
 from pipecd.piped.events.watches import Watch, WatchReader
 from pipecd.piped.loop import Wake, repeat
@@ -65,6 +66,7 @@ class EventWatcher:
         self._spec, self._on_push, self._settings = spec, on_push, settings
         self._forges = forges
         self._repository_settings = {each.repo_id: each for each in spec.git_repos}
+        self._obsolete = ObsoletePullRequests(mirrors, forges)
         self._watch_reader = WatchReader(mirrors)
         self._wakes = {repo_id: Wake() for repo_id in heads.repositories}
         #: By repository, once it was read: its watches; empty if it could not be read.
@@ -124,6 +126,7 @@ class EventWatcher:
                 await self._report_results(head)
             else:
                 await self._report_statuses(events)
+        await self._obsolete.close(head, self._watches[repo_id])
 
     async def _register(self, repo_id: str) -> None:
         watches = self._watches[repo_id]
@@ -215,7 +218,7 @@ class EventWatcher:
         base = await self._branch_head(head, branch)
         written = await write_events(self._mirrors, remote, base, tasks)
         if written.tip == base:
-            return written
+            return await self._close_obsolete(head, branch, own, written) if expected else written
         if expected:
             await self._mirrors.ensure_commit(remote, expected)
             proposed = await write_events(self._mirrors, remote, expected, tasks)
@@ -243,6 +246,17 @@ class EventWatcher:
         log.info("pull_request_ready", repository=head.repository.id, branch=own, url=pull_request.url)
         note = f"pull request {pull_request.number}: {pull_request.url}".rstrip(": ")
         return _annotate(written, note, branch=own, pull_request=pull_request.url)
+
+    async def _close_obsolete(self, head: Head, base: str, own: str, written: Written) -> Written:
+        """The branch `base` has the values; the pull request of the branch `own` proposes older ones."""
+        try:
+            closed = await self._obsolete.close_branch(head, base, own)
+        except UserError as error:
+            return _annotate(written, f"the pull request of the branch {own} could not be closed: {error}")
+        if closed is None:
+            return written
+        note = f"closed pull request {closed.number}: {closed.url}".rstrip(": ")
+        return _annotate(written, note, pull_request=closed.url)
 
     async def _branch_head(self, head: Head, branch: str) -> str:
         if branch == head.repository.branch:
