@@ -18,6 +18,7 @@ from pipecd.clock import SYSTEM_CLOCK, Clock, timeout
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.controlplane import jobs
 from pipecd.controlplane.agent_requests import AgentRequests
+from pipecd.controlplane.auth.call_limits import CallLimits
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes
@@ -139,6 +140,7 @@ async def open_services(
             settings=settings,
             agent_requests=AgentRequests(clock, settings.agent_requests, store, relay),
             insights=Insights(store),
+            call_limits=CallLimits(settings.calls),
             traces=traces,
             refusals=Refusals(store, clock, settings.auth),
             receivers=ProjectReceivers(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pipecd.clock import Clock
 from pipecd.controlplane.agent_requests import AgentRequests
+from pipecd.controlplane.auth.call_limits import CallLimits
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.keys import KeyLifetimes, Keys
@@ -33,6 +34,7 @@ class Services:
     agent_requests: AgentRequests
     insights: Insights
     refusals: Refusals
+    call_limits: CallLimits
     receivers: ProjectReceivers
     #: Spans that agents sent, to be forwarded; None without a collector.
     traces: ExportQueue | None = None

@@ -85,6 +85,8 @@ class ConnectionSettings:
     read_timeout: float = 60.0
     #: Size of the headers of a request (bytes).
     max_head_size: int = 64 * 1024
+    #: Calls of one connection of gRPC at the same time; a client waits before it sends further ones.
+    grpc_max_streams: int = 1000
     #: How long a client of gRPC may take to set up its connection (seconds).
     grpc_handshake_timeout: float = 10.0
     #: How long a connection of gRPC may have no call (seconds). Agents have a stream, or poll.
@@ -177,12 +179,25 @@ class NotificationSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallSettings:
+    """Limits of each credential: an agent, an API key, or a person in a project. See `auth.call_limits`."""
+
+    #: Calls that are served at the same time; others wait. Twice the connections to PostgreSQL.
+    max_running: int = 16
+    #: Calls that wait. Further ones are refused, and may be repeated.
+    max_waiting: int = 500
+    #: Streams: browser tabs and followed logs of a person, processes of an agent, programs with the same key.
+    max_streams: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     store: StoreSettings = StoreSettings()
     stage_logs: StageLogSettings = StageLogSettings()
     watch: WatchSettings = WatchSettings()
     auth: AuthSettings = AuthSettings()
     connections: ConnectionSettings = ConnectionSettings()
+    calls: CallSettings = CallSettings()
     agent_requests: AgentRequestSettings = AgentRequestSettings()
     relay: RelaySettings = RelaySettings()
     notifications: NotificationSettings = NotificationSettings()

@@ -1,8 +1,8 @@
 """Access control and validation, applied to every call before its handler runs.
 
-`authorize` runs first (credential → caller → permission), then `serve` or `stream` (field rules → lease check
-→ handler), so that an invalid credential is reported before an invalid payload. Both transports use these
-functions only.
+`authorize` runs first (credential → caller → permission), then `serve` or `stream` (limits of the caller →
+field rules → lease check → handler): an invalid credential is reported before an invalid payload. Both
+transports use these functions only.
 """
 
 from collections.abc import AsyncGenerator
@@ -44,9 +44,10 @@ async def authorize(services: Services, method: Method, call: CallMetadata) -> C
 
 async def serve(services: Services, method: Method, caller: Caller, request: Message) -> Message:
     """Serve an authorized unary call."""
-    await _check_request(services, method, caller, request)
-    with services.refusals.recording(caller.actor):
-        response: Message = await method.handler(services, caller, request)
+    async with services.call_limits.running(caller):
+        await _check_request(services, method, caller, request)
+        with services.refusals.recording(caller.actor):
+            response: Message = await method.handler(services, caller, request)
     return response
 
 
@@ -54,10 +55,11 @@ async def stream(
     services: Services, method: Method, caller: Caller, request: Message
 ) -> AsyncGenerator[Message]:
     """Serve an authorized streaming call; closing the generator ends the stream."""
-    await _check_request(services, method, caller, request)
-    async with aclosing(method.handler(services, caller, request)) as messages:
-        async for message in messages:
-            yield message
+    with services.call_limits.streaming(caller):
+        await _check_request(services, method, caller, request)
+        async with aclosing(method.handler(services, caller, request)) as messages:
+            async for message in messages:
+                yield message
 
 
 async def _check_request(services: Services, method: Method, caller: Caller, request: Message) -> None:

@@ -1,0 +1,69 @@
+"""Limits of the calls and streams of each credential, so that one caller cannot take the time of others.
+
+`rpc.guard` enters `running` for each call and `streaming` for each stream, after the credential is checked. A
+caller with many calls waits for its own; those of others are not behind them.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from pipecd.controlplane.auth.caller import Caller
+from pipecd.controlplane.settings import CallSettings
+from pipecd.errors import Temporary
+
+#: Kind of the caller, project, and name of the agent, the key or the person.
+_Key = tuple[str, str, str]
+
+
+@dataclass
+class _Calls:
+    """`count` includes the calls that wait."""
+
+    running: asyncio.Semaphore
+    count: int = 0
+
+
+class CallLimits:
+    def __init__(self, settings: CallSettings) -> None:
+        self._settings = settings
+        self._calls: dict[_Key, _Calls] = {}
+        self._streams: Counter[_Key] = Counter()
+
+    @asynccontextmanager
+    async def running(self, caller: Caller) -> AsyncIterator[None]:
+        """Waits until the caller may run another call. Raises Temporary if too many of its calls wait."""
+        key, settings = _key(caller), self._settings
+        calls = self._calls.get(key)
+        if calls is None:
+            calls = self._calls[key] = _Calls(asyncio.Semaphore(settings.max_running))
+        if calls.count >= settings.max_running + settings.max_waiting:
+            raise Temporary(f"{caller.name} has {calls.count} calls at the same time; wait for their answers")
+        calls.count += 1
+        try:
+            async with calls.running:
+                yield
+        finally:
+            calls.count -= 1
+            if not calls.count:
+                del self._calls[key]
+
+    @contextmanager
+    def streaming(self, caller: Caller) -> Iterator[None]:
+        """Raises Temporary if the caller has too many streams."""
+        key = _key(caller)
+        if self._streams[key] >= self._settings.max_streams:
+            raise Temporary(f"{caller.name} has {self._streams[key]} streams; close some of them")
+        self._streams[key] += 1
+        try:
+            yield
+        finally:
+            self._streams[key] -= 1
+            if not self._streams[key]:
+                del self._streams[key]
+
+
+def _key(caller: Caller) -> _Key:
+    return caller.actor.kind, caller.project_id, caller.name

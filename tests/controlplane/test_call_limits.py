@@ -1,0 +1,113 @@
+"""Calls and streams of one credential are limited, and those of others do not wait for them."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipecd.controlplane.auth.call_limits import CallLimits
+from pipecd.controlplane.auth.caller import Program
+from pipecd.controlplane.rpc import guard
+from pipecd.controlplane.rpc.method import ApiKey, Method
+from pipecd.controlplane.settings import CallSettings
+from pipecd.errors import Temporary
+from pipecd.model.actor import Actor, ActorKind
+from pipecd.schema.api.applications_pb2 import GetApplicationRequest, GetApplicationResponse
+
+
+class Server:
+    """Serves calls that end when `may_end` is set."""
+
+    def __init__(self) -> None:
+        limits = CallLimits(CallSettings(max_running=2, max_waiting=3, max_streams=2))
+        refusals = SimpleNamespace(recording=lambda _: nullcontext())
+        self.services: Any = SimpleNamespace(call_limits=limits, refusals=refusals)
+        self.running = 0
+        self.may_end = asyncio.Event()
+
+    def call(self, key_id: str, project_id: str = "shop") -> "asyncio.Task[Any]":
+        request = GetApplicationRequest(application_id="a")
+        method = _method(self._handle, streams=False)
+        return asyncio.create_task(guard.serve(self.services, method, _program(key_id, project_id), request))
+
+    def stream(self, key_id: str) -> AsyncGenerator[Any]:
+        request = GetApplicationRequest(application_id="a")
+        return guard.stream(self.services, _method(self._stream, streams=True), _program(key_id), request)
+
+    async def _handle(self, *_: object) -> GetApplicationResponse:
+        self.running += 1
+        await self.may_end.wait()
+        self.running -= 1
+        return GetApplicationResponse()
+
+    async def _stream(self, *_: object) -> AsyncGenerator[GetApplicationResponse]:
+        while True:
+            yield GetApplicationResponse()
+
+
+def _method(handler: Any, *, streams: bool) -> Method:
+    return Method(
+        service="s",
+        name="Call",
+        request=GetApplicationRequest,
+        response=GetApplicationResponse,
+        needs=ApiKey(writes=False),
+        handler=handler,
+        streams=streams,
+    )
+
+
+def _program(key_id: str, project_id: str = "shop") -> Program:
+    actor = Actor(kind=ActorKind.API_KEY, id=key_id, name=key_id, action="call", project_id=project_id)
+    return Program(actor=actor, project_id=project_id, key_id=key_id, key_name=key_id, may_write=False)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_caller_with_many_calls_waits_for_its_own_only() -> None:
+    server = Server()
+    busy = [server.call("busy") for _ in range(6)]
+    await settle()
+    assert server.running == 2
+    with pytest.raises(Temporary, match="busy has 5 calls at the same time"):
+        await busy.pop()
+    others = [server.call("other"), server.call("busy", "another project")]
+    await settle()
+    assert server.running == 4
+    server.may_end.set()
+    await asyncio.gather(*busy, *others)
+    await server.call("busy")
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_leaves_its_place() -> None:
+    server = Server()
+    calls = [server.call("busy") for _ in range(5)]
+    await settle()
+    for cancelled in (calls[0], calls[3]):
+        cancelled.cancel()
+    await settle()
+    assert server.running == 3  # The cancelled one did not count itself out.
+    calls += [server.call("busy") for _ in range(2)]
+    await settle()
+    server.may_end.set()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results].count(asyncio.CancelledError) == 2
+    assert not [result for result in results if isinstance(result, Temporary)]
+
+
+async def test_streams_of_a_caller_are_limited() -> None:
+    server = Server()
+    async with aclosing(server.stream("busy")) as first, aclosing(server.stream("busy")) as second:
+        await anext(first)
+        await anext(second)
+        with pytest.raises(Temporary, match="busy has 2 streams"):
+            await anext(server.stream("busy"))
+        await anext(server.stream("other"))
+    async with aclosing(server.stream("busy")) as third:
+        await anext(third)
