@@ -34,6 +34,7 @@ PAGES = (
     "/pipeds",
     "/api-keys",
     "/settings",
+    "/sessions",
     "/audit-log",
 )
 REMOTE = "http://127.0.0.1:8081/demo.git"

@@ -109,7 +109,7 @@ class SignInProvider:
         if request.headers.get("authorization") != f"Basic {expected}" and not in_form:
             return JSONResponse({"error": "invalid_client"}, status_code=401)
         started = self.codes.pop(form["code"], None)
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest())
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
         if (
             started is None
             or started["code_challenge"] != challenge.decode().rstrip("=")

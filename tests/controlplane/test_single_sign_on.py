@@ -13,12 +13,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import controlplane as config
+from pipecd.controlplane.auth.sessions import Session
 from pipecd.controlplane.auth.sso import providers
 from pipecd.controlplane.auth.sso.oidc import identity_of
 from pipecd.controlplane.auth.sso.requests import open_requests
 from pipecd.controlplane.auth.sso.roles import matching_groups, roles_of
 from pipecd.controlplane.settings import AuthSettings, Settings
+from pipecd.controlplane.store.secret_fields import REDACTED
 from pipecd.errors import ConfigError, Refused, Temporary
+from pipecd.model.access import ADMIN, VIEWER, Action, Resource
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
 from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig
 from tests.actors import TESTER
@@ -436,3 +439,57 @@ def test_a_configuration_of_pipecd_is_read() -> None:
         "https://ghe.example/api/v3",
         24 * 3600,
     )
+
+
+async def test_a_provider_is_verified_before_it_is_stored(
+    plane: ControlPlane, provider: SignInProvider
+) -> None:
+    """With what the form sends: what it received means the stored client."""
+    async with browser(plane) as console:
+        await console.sign_in(project=STORED)
+
+        async def verify(**changes: str) -> str:
+            sso = ProjectSSOConfig(provider=ProjectSSOConfig.OIDC)
+            sso.oidc.issuer, sso.oidc.client_id, sso.oidc.client_secret = provider.url, REDACTED, REDACTED
+            for name, value in changes.items():
+                setattr(sso.oidc, name, value)
+            return str((await console.call("VerifySSO", sso=sso)).problem)
+
+        assert await verify() == ""
+        assert "does not accept the client's id and secret" in await verify(client_secret="wrong")
+        assert "unreachable" in await verify(issuer="http://127.0.0.1:1")
+        assert "must be a URL that begins with https" in await verify(issuer="http://example.com")
+        provider.replaced["/.well-known/openid-configuration"] = PlainTextResponse("<html>")
+        assert "not JSON" in await verify()
+        provider.reset()
+        github = ProjectSSOConfig(provider=ProjectSSOConfig.GITHUB)
+        github.github.base_url, github.github.client_id = provider.url, CLIENT_ID
+        github.github.client_secret = REDACTED
+        assert "id and secret are required" in (await console.call("VerifySSO", sso=github)).problem
+        for secret, problem in ((CLIENT_SECRET, ""), ("wrong", "does not accept the client's id and secret")):
+            github.github.client_secret = secret
+            assert problem in (found := (await console.call("VerifySSO", sso=github)).problem)
+            assert bool(found) == bool(problem)
+        shown = await console.call("SeeProject")
+        assert shown.sso_callback_url == "http://console.example/auth/callback"
+        assert provider.url.removeprefix("http://").partition(":")[0] in shown.sso_title
+        assert CLIENT_SECRET not in str(shown)
+        await console.call("RemoveSSO")
+        shown = await console.call("SeeProject")
+        assert (shown.sso_title, shown.project.HasField("sso")) == ("", False)
+
+
+async def test_a_user_sees_what_the_roles_allow(plane: ControlPlane) -> None:
+    services = plane.server.services
+
+    async def rights(*roles: str) -> set[tuple[int, int]]:
+        session = Session(project_id=STORED, username="ann", roles=roles)
+        async with browser(plane) as console:
+            console.http.cookies.set("token", await services.sessions.start(session, by=TESTER))
+            return {(right.resource, right.action) for right in (await console.call("SeeRights")).rights}
+
+    admin, viewer, labels = await rights(ADMIN), await rights(VIEWER), await rights("shops-only")
+    assert viewer < admin
+    assert (Resource.AUDIT_LOG, Action.LIST) in admin - viewer
+    assert (Resource.PROJECT, Action.GET) in viewer
+    assert labels == {(Resource.APPLICATION, action) for action in Action if action is not Action.ALL}

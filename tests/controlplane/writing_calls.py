@@ -291,6 +291,7 @@ WRITES = {
             github=ProjectSSOConfig.GitHub(client_id="client", client_secret="of-github"),
         ),
     ),
+    "ConsoleService/RemoveSSO": write("project", TEAM),
     "ConsoleService/UpdateProject": write("project", TEAM, description="changed"),
     "ConsoleService/AddProjectReceiver": write("project", TEAM, receiver=RECEIVER),
     "ConsoleService/UpdateProjectReceiver": write("project", TEAM, receiver=CHANGED_RECEIVER),

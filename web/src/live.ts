@@ -44,7 +44,7 @@ export function affectedQueries(change: Change): readonly QueryKey[] | null {
     case Kind.SUGGESTIONS:
       return [key.suggestions];
     case Kind.PROJECT:
-      return [key.me, key.project];
+      return [key.me, key.rights, key.project];
     case Kind.LIVE_STATE:
       return [key.liveState(change.id), key.resources(change.id)];
     case Kind.RESYNC:

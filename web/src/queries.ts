@@ -38,6 +38,8 @@ export const DEPLOYMENTS_PER_PAGE = 40;
 
 export const key = {
   me: ["me"] as const,
+  rights: ["rights"] as const,
+  sessions: ["sessions"] as const,
   applications: ["applications"] as const,
   statusCounts: ["status-counts"] as const,
   application: (id: string) => ["application", id] as const,
@@ -74,6 +76,7 @@ export const meQuery = queryOptions({
 
 export function clearUser(client: QueryClient): void {
   client.setQueryData(key.me, null);
+  client.removeQueries({ queryKey: key.rights });
 }
 
 const filterFields = (filter: ApplicationFilter) => ({

@@ -55,6 +55,7 @@ export const router = createBrowserRouter([
           { path: "/api-keys", lazy: async () => ({ Component: (await import("./pages/api-keys")).ApiKeysPage }) },
           { path: "/settings", lazy: async () => ({ Component: (await import("./pages/settings")).SettingsPage }) },
           { path: "/audit-log", lazy: async () => ({ Component: (await import("./pages/audit-log")).AuditLogPage }) },
+          { path: "/sessions", lazy: async () => ({ Component: (await import("./pages/sessions")).SessionsPage }) },
           { path: "/settings/api-key", loader: () => redirect("/api-keys") },
           { path: "*", lazy: async () => ({ Component: (await import("./pages/not-found")).NotFoundPage }) },
         ],

@@ -119,6 +119,7 @@ async def open_services(
             store, credentials, spec.projects, spec.shared_sso_configs, options.encryption_key
         )
         await projects.record_configured(by=STARTING)
+        address = spec.address.rstrip("/")
         relay = None if store.database.sqlite else Relay(store, clock, settings.relay)
         yield Services(
             store=store,
@@ -135,6 +136,7 @@ async def open_services(
                     idle=int(spec.sessions.idle_timeout.total_seconds()),
                 ),
             ),
+            sso=SingleSignOn(projects, options.encryption_key, clock, settings.auth, address=address),
             credentials=credentials,
             clock=clock,
             settings=settings,
@@ -157,7 +159,7 @@ async def open_services(
                 piped_key=int(spec.keys.max_piped_key_lifetime.total_seconds()),
             ),
             audit_retention=spec.audit.retention.total_seconds(),
-            address=spec.address.rstrip("/"),
+            address=address,
         )
     finally:
         await store.close()
@@ -278,13 +280,7 @@ def _http_application(spec: ControlPlaneSpec, options: Options, services: Servic
             services.proxies,
             Throttle(options.clock, options.settings.auth),
             services.refusals,
-            SingleSignOn(
-                services.projects,
-                options.encryption_key,
-                services.clock,
-                services.settings.auth,
-                address=services.address,
-            ),
+            services.sso,
             KnownBrowsers(options.encryption_key, services.clock),
             insecure_cookie=options.insecure_cookie,
         ),

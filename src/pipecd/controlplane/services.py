@@ -12,6 +12,7 @@ from pipecd.controlplane.auth.keys import KeyLifetimes, Keys
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import Sessions
+from pipecd.controlplane.auth.sso.flow import SingleSignOn
 from pipecd.controlplane.notifications.receivers import ProjectReceivers
 from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.settings import Settings
@@ -28,6 +29,7 @@ class Services:
     logs: StageLogs
     projects: Projects
     sessions: Sessions
+    sso: SingleSignOn
     credentials: CredentialCache
     clock: Clock
     settings: Settings

@@ -1,4 +1,4 @@
-// A dialog with a form, whose submission is a change that may fail.
+// A dialog with a form: fields, the error of the last attempt, and one button that submits it.
 
 import { Alert, Button, Group, Modal, Stack } from "@mantine/core";
 import type { FormEvent, ReactNode } from "react";
@@ -12,14 +12,15 @@ export interface DialogProps {
 
 interface FormDialogProps extends DialogProps {
   title: string;
-  /** Text of the submitting button. */
+  /** Text of the submit button. */
   verb: string;
   disabled?: boolean;
-  change: { mutate: () => void; reset: () => void; isPending: boolean; error: unknown };
+  change: { mutate: () => void; isPending: boolean; error: unknown; reset: () => void };
+  size?: string;
   children: ReactNode;
 }
 
-export function FormDialog({ title, verb, disabled = false, change, opened, close, children }: FormDialogProps) {
+export function FormDialog({ title, verb, disabled = false, change, size = "lg", opened, close, children }: FormDialogProps) {
   const submit = (event: FormEvent) => {
     event.preventDefault();
     change.mutate();
@@ -29,7 +30,7 @@ export function FormDialog({ title, verb, disabled = false, change, opened, clos
       opened={opened}
       onClose={close}
       title={title}
-      size="lg"
+      size={size}
       onExitTransitionEnd={change.reset}
       closeButtonProps={{ "aria-label": "Close" }}
     >
@@ -48,7 +49,7 @@ export function FormDialog({ title, verb, disabled = false, change, opened, clos
   );
 }
 
-/** Why a change failed. */
+/** The error of a form; nothing if there is none. */
 export function Problem({ error }: { error: unknown }) {
   if (!error) return null;
   return (

@@ -23,6 +23,7 @@ import { awaitsApprovalOf } from "../attention";
 import { Commands } from "../features/commands/commands";
 import { useStartLiveUpdates } from "../live";
 import { meQuery, runningDeploymentsQuery } from "../queries";
+import { Action, Resource, useMay } from "../rights";
 import type { GetMeResponse } from "../schema/web/project_pb";
 import { ConnectionIndicator, OutOfDateAlert } from "./connection-indicator";
 import { ErrorAlert } from "./error-alert";
@@ -32,18 +33,18 @@ import { ThemeMenu } from "./theme-menu";
 import { UserMenu } from "./user-menu";
 
 const NAVIGATION = [
-  { to: "/applications", text: "Applications", Icon: IconApps },
-  { to: "/deployments", text: "Deployments", Icon: IconRocket },
-  { to: "/attention", text: "Needs attention", Icon: IconBell },
-  { to: "/chains", text: "Chains", Icon: IconNetwork },
-  { to: "/traces", text: "Traces", Icon: IconCommit },
-  { to: "/events", text: "Events", Icon: IconBolt },
-  { to: "/insights", text: "Insights", Icon: IconChartBar },
-  { to: "/pipeds", text: "Pipeds", Icon: IconServerBolt },
-  { to: "/api-keys", text: "API keys", Icon: IconKey },
-  { to: "/settings", text: "Settings", Icon: IconAdjustments },
-  { to: "/audit-log", text: "Audit log", Icon: IconFileText },
-];
+  { to: "/applications", text: "Applications", Icon: IconApps, needs: [Resource.APPLICATION, Action.LIST] },
+  { to: "/deployments", text: "Deployments", Icon: IconRocket, needs: [Resource.DEPLOYMENT, Action.LIST] },
+  { to: "/attention", text: "Needs attention", Icon: IconBell, needs: [Resource.DEPLOYMENT, Action.LIST] },
+  { to: "/chains", text: "Chains", Icon: IconNetwork, needs: [Resource.DEPLOYMENT_CHAIN, Action.LIST] },
+  { to: "/traces", text: "Traces", Icon: IconCommit, needs: [Resource.DEPLOYMENT, Action.LIST] },
+  { to: "/events", text: "Events", Icon: IconBolt, needs: [Resource.EVENT, Action.LIST] },
+  { to: "/insights", text: "Insights", Icon: IconChartBar, needs: [Resource.INSIGHT, Action.GET] },
+  { to: "/pipeds", text: "Pipeds", Icon: IconServerBolt, needs: [Resource.PIPED, Action.LIST] },
+  { to: "/api-keys", text: "API keys", Icon: IconKey, needs: [Resource.API_KEY, Action.LIST] },
+  { to: "/settings", text: "Settings", Icon: IconAdjustments, needs: [Resource.PROJECT, Action.GET] },
+  { to: "/audit-log", text: "Audit log", Icon: IconFileText, needs: [Resource.AUDIT_LOG, Action.LIST] },
+] as const;
 
 /** Redirects to the login page unless a user is signed in; the login page redirects back. */
 export function Layout() {
@@ -78,6 +79,7 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
   const main = useFocusOnNavigation(navigation.close);
   const { pathname } = useLocation();
   const approvals = useApprovals(me.subject);
+  const may = useMay();
   return (
     <>
       <a className="skip" href="#main">
@@ -121,7 +123,7 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
         </AppShell.Header>
         <AppShell.Navbar p="xs" bg="var(--surface)" aria-label="Main">
           <Stack gap={2}>
-            {NAVIGATION.map(({ to, text, Icon }) => (
+            {NAVIGATION.filter(({ needs: [resource, action] }) => may?.(resource, action)).map(({ to, text, Icon }) => (
               <NavLink
                 key={to}
                 component={Link}

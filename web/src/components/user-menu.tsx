@@ -1,7 +1,9 @@
 // The signed-in user, and the logout button.
 
 import { Avatar, Menu, UnstyledButton, VisuallyHidden } from "@mantine/core";
-import { IconLogout } from "../icons";
+import { Link } from "react-router";
+
+import { IconDeviceDesktop, IconLogout } from "../icons";
 
 import type { GetMeResponse } from "../schema/web/project_pb";
 
@@ -26,6 +28,9 @@ export function UserMenu({ me }: { me: GetMeResponse }) {
         <Menu.Label>
           {me.subject}, project {me.projectId}
         </Menu.Label>
+        <Menu.Item component={Link} to="/sessions" leftSection={<IconDeviceDesktop size={16} aria-hidden />}>
+          Sessions
+        </Menu.Item>
         <form method="post" action="/auth/logout">
           <Menu.Item type="submit" leftSection={<IconLogout size={16} aria-hidden />}>
             Log out

@@ -1,8 +1,8 @@
-// The settings of the project: description, static admin, roles and user groups. Read-only for a project that the
+// The settings of the project: description, sign-in, roles and user groups. Read-only for a project that the
 // configuration file defines.
 
 import { Alert, Badge, Button, Code, Group, Select, Skeleton, Stack, Switch, Table, Text, Textarea, TextInput, VisuallyHidden } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 
 import { consoleClient, webClient } from "../api";
@@ -13,10 +13,13 @@ import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
 import tableClasses from "../components/table.module.css";
 import { ProjectReceivers } from "../features/receivers/project-receivers";
+import { SsoSection } from "../features/sso/sso-section";
 import { ACTION_NAMES, formatPolicies, formatPolicy, parsePolicies, RESOURCE_NAMES } from "../policies";
 import { key } from "../queries";
 import type { ProjectRBACRole, ProjectUserGroup } from "../schema/model/access_pb";
 import type { Project } from "../schema/model/project_pb";
+import type { SeeProjectResponse } from "../schema/pipecd/v1/console_pb";
+import { useProjectChange } from "../use-project-change";
 
 export function SettingsPage() {
   const settings = useQuery({
@@ -30,7 +33,7 @@ export function SettingsPage() {
       {settings.isError && !settings.data && (
         <ErrorAlert title="The settings could not be loaded" error={settings.error} retry={() => settings.refetch()} />
       )}
-      {settings.data?.project && <Sections project={settings.data.project} readOnly={settings.data.readOnly} />}
+      {settings.data?.project && <Sections settings={settings.data} project={settings.data.project} />}
     </Stack>
   );
 }
@@ -40,7 +43,8 @@ interface SectionProps {
   readOnly: boolean;
 }
 
-function Sections({ project, readOnly }: SectionProps) {
+function Sections({ settings, project }: { settings: SeeProjectResponse; project: Project }) {
+  const { readOnly } = settings;
   return (
     <>
       {readOnly && (
@@ -50,6 +54,7 @@ function Sections({ project, readOnly }: SectionProps) {
       )}
       <ProjectSection project={project} readOnly={readOnly} />
       <StaticAdminSection project={project} readOnly={readOnly} />
+      <SsoSection settings={settings} project={project} />
       <RolesSection project={project} readOnly={readOnly} />
       <GroupsSection project={project} readOnly={readOnly} />
       <ProjectReceivers />
@@ -57,21 +62,9 @@ function Sections({ project, readOnly }: SectionProps) {
   );
 }
 
-/** A change of the project, after which the settings are loaded again. */
-function useChange<Value = void>(change: (value: Value) => Promise<unknown>, onSuccess?: () => void) {
-  const client = useQueryClient();
-  return useMutation({
-    mutationFn: change,
-    onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: key.project });
-      onSuccess?.();
-    },
-  });
-}
-
 function ProjectSection({ project, readOnly }: SectionProps) {
   const [description, setDescription] = useState(project.desc);
-  const save = useChange(() => consoleClient.updateProject({ description }));
+  const save = useProjectChange(() => consoleClient.updateProject({ description }));
   const submit = (event: FormEvent) => {
     event.preventDefault();
     save.mutate();
@@ -105,7 +98,7 @@ function ProjectSection({ project, readOnly }: SectionProps) {
 function StaticAdminSection({ project, readOnly }: SectionProps) {
   const dialog = useDialog<"disable" | "change">();
   const client = useQueryClient();
-  const enable = useChange(() => webClient.enableStaticAdmin({}));
+  const enable = useProjectChange(() => webClient.enableStaticAdmin({}));
   const enabled = !project.staticAdminDisabled;
   const username = project.staticAdmin?.username ?? "";
   return (
@@ -151,7 +144,7 @@ function StaticAdminSection({ project, readOnly }: SectionProps) {
 function PasswordDialog({ username, opened, close }: DialogProps & { username: string }) {
   const [name, setName] = useState(username);
   const [password, setPassword] = useState("");
-  const change = useChange(
+  const change = useProjectChange(
     () => webClient.updateProjectStaticAdmin({ username: name.trim(), password }),
     () => {
       setPassword("");
@@ -291,7 +284,7 @@ function RoleRow({ role, readOnly }: { role: ProjectRBACRole; readOnly: boolean 
 function RoleDialog({ role, opened, close }: DialogProps & { role?: ProjectRBACRole }) {
   const [name, setName] = useState(role?.name ?? "");
   const [text, setText] = useState(role ? formatPolicies(role.policies) : "");
-  const change = useChange(
+  const change = useProjectChange(
     async () => {
       const request = { name: name.trim(), policies: parsePolicies(text) };
       await (role ? webClient.updateProjectRBACRole(request) : webClient.addProjectRBACRole(request));
@@ -428,7 +421,7 @@ function GroupRow({ group, readOnly }: { group: ProjectUserGroup; readOnly: bool
 function GroupDialog({ roles, opened, close }: DialogProps & { roles: string[] }) {
   const [ssoGroup, setSsoGroup] = useState("");
   const [role, setRole] = useState<string | null>(null);
-  const change = useChange(
+  const change = useProjectChange(
     () => webClient.addProjectUserGroup({ ssoGroup: ssoGroup.trim(), role: role ?? "" }),
     () => {
       setSsoGroup("");

@@ -120,17 +120,25 @@ class Projects:
         """
 
         def alter(project: Project) -> None:
-            given = ProjectSSOConfig(provider=sso.provider, session_ttl=sso.session_ttl)
-            name = "oidc" if sso.provider == ProjectSSOConfig.OIDC else "github"
-            client, stored = getattr(given, name), getattr(project.sso, name)
-            client.CopyFrom(getattr(sso, name))
-            for field in ("client_id", "client_secret"):
-                if getattr(client, field) in ("", REDACTED):
-                    old = getattr(stored, field)
-                    setattr(client, field, decrypt(old, self._key) if old else "")
-            project.sso.CopyFrom(encrypt_client(given, self._key))
+            project.sso.CopyFrom(self._complete(sso, project))
 
         await self.change(project_id, alter, by=by)
+
+    async def build_provider(self, project_id: str, sso: ProjectSSOConfig) -> Provider:
+        """The provider that `set_provider` would store. Raises Refused, ConfigError or NotFound."""
+        return from_record(self._complete(sso, await self._load(project_id)), self._key)
+
+    def _complete(self, sso: ProjectSSOConfig, project: Project) -> ProjectSSOConfig:
+        """For the store: `sso` with the credentials of the project's present one where it has none."""
+        given = ProjectSSOConfig(provider=sso.provider, session_ttl=sso.session_ttl)
+        name = "oidc" if sso.provider == ProjectSSOConfig.OIDC else "github"
+        client, stored = getattr(given, name), getattr(project.sso, name)
+        client.CopyFrom(getattr(sso, name))
+        for field in ("client_id", "client_secret"):
+            if getattr(client, field) in ("", REDACTED):
+                old = getattr(stored, field)
+                setattr(client, field, decrypt(old, self._key) if old else "")
+        return encrypt_client(given, self._key)
 
     async def current_roles(self, session: Session) -> Sequence[str]:
         """The roles that the user of `session` has now.

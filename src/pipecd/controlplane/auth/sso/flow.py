@@ -65,6 +65,14 @@ class SingleSignOn:
         except NotFound:
             return None
 
+    async def check(self, provider: Provider) -> None:
+        """Verify that the provider responds and accepts the client. Raises Temporary or ConfigError."""
+        settings, redirect_uri = provider.settings, self._redirect_uri(provider)
+        if isinstance(settings, GitHub):
+            await github.check(settings, redirect_uri, self._clock, self._timeout)
+        else:
+            await self._oidc.check(settings, redirect_uri)
+
     async def begin(self, project_id: str, return_path: str) -> Started:
         """Raises Temporary, ConfigError, or NotFound if the project has no provider."""
         provider = await self._require(project_id)

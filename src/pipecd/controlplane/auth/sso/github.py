@@ -6,7 +6,7 @@ from urllib.parse import urlencode, urlsplit
 
 from pipecd.clock import Clock
 from pipecd.controlplane.auth.sso.providers import GitHub, Identity
-from pipecd.controlplane.auth.sso.requests import Requests, exchange_code, open_requests
+from pipecd.controlplane.auth.sso.requests import Requests, check_client, exchange_code, open_requests
 from pipecd.errors import Temporary
 
 #: Pages of 100 teams or organizations.
@@ -24,6 +24,18 @@ def authorization_url(settings: GitHub, redirect_uri: str, state: str, challenge
         "code_challenge_method": "S256",
     }
     return f"{settings.web}/login/oauth/authorize?{urlencode(parameters)}"
+
+
+async def check(settings: GitHub, redirect_uri: str, clock: Clock, timeout: float) -> None:
+    """Verify the client, within `timeout` seconds. Raises Temporary or ConfigError."""
+    async with open_requests(settings.title, settings.proxy_url, clock, timeout) as requests:
+        form = {
+            "client_id": settings.client_id,
+            "client_secret": settings.client_secret,
+            "code": "check",
+            "redirect_uri": redirect_uri,
+        }
+        await check_client(requests, f"{settings.web}/login/oauth/access_token", form)
 
 
 async def identify(

@@ -16,7 +16,7 @@ import jwt
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
 from pipecd.controlplane.auth.sso.providers import OIDC, Identity
-from pipecd.controlplane.auth.sso.requests import Requests, exchange_code, open_requests
+from pipecd.controlplane.auth.sso.requests import Requests, check_client, exchange_code, open_requests
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.errors import ConfigError, PipecdError, Temporary
 
@@ -81,13 +81,8 @@ class OIDCClient:
                 "code_verifier": verifier,
             }
             endpoint = settings.token_endpoint or _endpoint(settings, metadata, "token_endpoint")
-            methods = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-            auth = None
-            if "client_secret_basic" in methods:
-                auth = (quote(settings.client_id, safe=""), quote(settings.client_secret, safe=""))
-            else:
-                form |= {"client_id": settings.client_id, "client_secret": settings.client_secret}
-            token = await exchange_code(requests, endpoint, form, auth=auth)
+            auth, client = _authenticate(settings, metadata)
+            token = await exchange_code(requests, endpoint, form | client, auth=auth)
             claims = await self._verify(settings, metadata, requests, str(token.get("id_token") or ""), nonce)
             user_info = settings.user_info_endpoint or metadata.get("userinfo_endpoint")
             if user_info and isinstance(user_info, str) and token.get("access_token"):
@@ -97,6 +92,20 @@ class OIDCClient:
                     raise Temporary(f"{settings.title} sent information about another user")
                 claims = {**claims, **more}
         return identity_of(settings, claims)
+
+    async def check(self, settings: OIDC, redirect_uri: str) -> None:
+        """Verify what the provider publishes, and the client. Raises Temporary or ConfigError."""
+        async with open_requests(
+            settings.title, settings.proxy_url, self._clock, self._limits.provider_timeout
+        ) as requests:
+            metadata = await self._metadata(settings, requests)
+            await requests.get(_endpoint(settings, metadata, "jwks_uri"))
+            if not settings.authorization_endpoint:
+                _endpoint(settings, metadata, "authorization_endpoint")
+            endpoint = settings.token_endpoint or _endpoint(settings, metadata, "token_endpoint")
+            auth, client = _authenticate(settings, metadata)
+            form = {"grant_type": "authorization_code", "code": "check", "redirect_uri": redirect_uri}
+            await check_client(requests, endpoint, form | client, auth=auth)
 
     async def _metadata(self, settings: OIDC, requests: Requests) -> dict[str, Any]:
         issuer = settings.issuer.rstrip("/")
@@ -244,6 +253,16 @@ def _time(value: Any) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError("a time is not a number")
     return float(value)
+
+
+def _authenticate(
+    settings: OIDC, metadata: Mapping[str, Any]
+) -> tuple[tuple[str, str] | None, dict[str, str]]:
+    """How the token endpoint wants the client's id and secret: as HTTP Basic, or as fields of the form."""
+    methods = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+    if "client_secret_basic" in methods:
+        return (quote(settings.client_id, safe=""), quote(settings.client_secret, safe="")), {}
+    return None, {"client_id": settings.client_id, "client_secret": settings.client_secret}
 
 
 def _endpoint(settings: OIDC, metadata: Mapping[str, Any], name: str) -> str:

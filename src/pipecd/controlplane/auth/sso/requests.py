@@ -96,6 +96,11 @@ async def open_requests(name: str, proxy_url: str, clock: Clock, seconds: float)
         raise Temporary(f"{name} did not respond within {seconds:g} s; try again in a moment") from None
 
 
+#: Errors of a token endpoint that say that the client is wrong, and those that say it of the code alone.
+_WRONG_CLIENT = frozenset({"invalid_client", "unauthorized_client", "incorrect_client_credentials"})
+_WRONG_CODE = frozenset({"invalid_grant", "bad_verification_code"})
+
+
 async def exchange_code(
     requests: Requests, url: str, form: Mapping[str, str], **options: Any
 ) -> dict[str, Any]:
@@ -104,7 +109,23 @@ async def exchange_code(
     body = response.body if isinstance(response.body, dict) else {}
     if problem := body.get("error"):
         description = str(body.get("error_description") or "")[:200]
-        if problem in ("invalid_client", "unauthorized_client", "incorrect_client_credentials"):
+        if problem in _WRONG_CLIENT:
             raise ConfigError(f"{requests.name} does not accept the client's id and secret: {problem}")
         raise Temporary(f"{requests.name} refused the sign-in: {str(problem)[:100]} {description}".strip())
     return requests.expect_object(response)
+
+
+async def check_client(requests: Requests, url: str, form: Mapping[str, str], **options: Any) -> None:
+    """Verify that a token endpoint accepts the client, by an exchange of a code that no user has.
+
+    Raises Temporary or ConfigError.
+    """
+    response = await requests.send("POST", url, data=dict(form), **options)
+    body = response.body if isinstance(response.body, dict) else {}
+    problem = body.get("error")
+    if problem in _WRONG_CLIENT:
+        raise ConfigError(f"{requests.name} does not accept the client's id and secret: {problem}")
+    if problem not in _WRONG_CODE:
+        description = str(body.get("error_description") or f"HTTP {response.status}")[:200]
+        reason = f"{str(problem)[:100]} ({description})"
+        raise ConfigError(f"{requests.name} refused a request for a token: {reason}")

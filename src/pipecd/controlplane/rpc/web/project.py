@@ -5,23 +5,37 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import structlog
 from google.protobuf.message import Message
 
 from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.auth.caller import Person
 from pipecd.controlplane.auth.projects import legacy_groups
+from pipecd.controlplane.auth.sso.flow import CALLBACK
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store.secret_fields import redact
-from pipecd.errors import AlreadyExists, NotFound, Refused
-from pipecd.model.access import BUILT_IN
-from pipecd.schema.model.access_pb2 import ProjectRBACRole, ProjectUserGroup
+from pipecd.errors import AlreadyExists, ConfigError, NotFound, Refused, Temporary
+from pipecd.model.access import BUILT_IN, Action, Resource, allows
+from pipecd.printable import printable
+from pipecd.schema.model.access_pb2 import (
+    ProjectRBACPolicy,
+    ProjectRBACResource,
+    ProjectRBACRole,
+    ProjectUserGroup,
+)
 from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.pipecd.v1.console_pb2 import (
+    RemoveSSORequest,
+    RemoveSSOResponse,
     SeeProjectRequest,
     SeeProjectResponse,
+    SeeRightsRequest,
+    SeeRightsResponse,
     UpdateProjectRequest,
     UpdateProjectResponse,
+    VerifySSORequest,
+    VerifySSOResponse,
 )
 from pipecd.schema.web.project_pb2 import (
     AddProjectRBACRoleRequest,
@@ -49,6 +63,8 @@ from pipecd.schema.web.project_pb2 import (
     UpdateProjectStaticAdminRequest,
     UpdateProjectStaticAdminResponse,
 )
+
+log = structlog.get_logger()
 
 #: The roles that `UpdateProjectRBACConfig` gives to groups.
 _LEGACY_ROLES: Sequence[Literal["admin", "editor", "viewer"]] = ("admin", "editor", "viewer")
@@ -108,13 +124,49 @@ async def update_sso(
 
 async def see(services: Services, person: Person, _: SeeProjectRequest) -> SeeProjectResponse:
     project = await services.projects.get(person.project_id)
+    try:
+        provider = await services.sso.provider(person.project_id)
+    except ConfigError as error:
+        log.warning("provider_unavailable", project=person.project_id, error=str(error))
+        provider = None
     return SeeProjectResponse(
-        project=redact(project), read_only=services.projects.is_configured(person.project_id)
+        project=redact(project),
+        read_only=services.projects.is_configured(person.project_id),
+        sso_title=provider.settings.title if provider else "",
+        sso_callback_url=services.address + CALLBACK if services.address else "",
     )
 
 
-def set_description(project: Project, request: UpdateProjectRequest) -> None:
+async def verify_sso(services: Services, person: Person, request: VerifySSORequest) -> VerifySSOResponse:
+    try:
+        provider = await services.projects.build_provider(person.project_id, request.sso)
+        await services.sso.check(provider)
+    except (ConfigError, Refused, Temporary) as error:
+        return VerifySSOResponse(problem=printable(str(error)))
+    return VerifySSOResponse()
+
+
+def remove_sso(project: Project, _: RemoveSSORequest) -> None:
+    project.ClearField("sso")
+
+
+async def see_rights(services: Services, person: Person, _: SeeRightsRequest) -> SeeRightsResponse:
+    response = SeeRightsResponse()
+    for resource in Resource:
+        for action in Action:
+            named = Action.ALL is not action and Resource.ALL is not resource
+            if named and allows(person.policies, resource, action):
+                response.rights.add(
+                    resource=ProjectRBACResource.ResourceType.ValueType(resource),
+                    action=ProjectRBACPolicy.Action.ValueType(action),
+                )
+    return response
+
+
+def update_project(project: Project, request: UpdateProjectRequest) -> None:
     project.desc = request.description
+    if request.HasField("allow_stray_as_viewer"):
+        project.allow_stray_as_viewer = request.allow_stray_as_viewer
 
 
 def update_rbac(project: Project, request: UpdateProjectRBACConfigRequest) -> None:
@@ -188,5 +240,8 @@ HANDLERS: Mapping[str, Handler] = {
 #: Of ConsoleService.
 CONSOLE_HANDLERS: Mapping[str, Handler] = {
     "SeeProject": see,
-    "UpdateProject": _change(UpdateProjectResponse, set_description),
+    "UpdateProject": _change(UpdateProjectResponse, update_project),
+    "VerifySSO": verify_sso,
+    "RemoveSSO": _change(RemoveSSOResponse, remove_sso),
+    "SeeRights": see_rights,
 }

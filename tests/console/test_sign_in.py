@@ -1,0 +1,112 @@
+"""Single sign-on is set up, used and ended in a real browser, with a real provider of OpenID Connect."""
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from pipecd.schema.model.project_pb2 import Project
+from tests.actors import TESTER
+from tests.console.browser import open_console
+from tests.controlplane.server_fixture import PASSWORD, PASSWORD_HASH, USER, control_plane
+from tests.ports import free_ports
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+
+TEAM = "team"
+
+
+def start_provider() -> Any:
+    """A context manager of a server with the user `ada`, who is in the group `operators`."""
+    with warnings.catch_warnings():
+        # It uses what its own dependencies have deprecated.
+        warnings.simplefilter("ignore")
+        import oidc_provider_mock
+    claims: dict[str, object] = {"preferred_username": "ada", "groups": ["operators"]}
+    user = oidc_provider_mock.User(sub="ada", claims=claims)
+    return oidc_provider_mock.run_server_in_thread(require_nonce=True, user_claims=[user])
+
+
+async def test_single_sign_on_in_a_browser(browser: Browser, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    address = f"http://127.0.0.1:{port}"
+    with start_provider() as provider:
+        async with (
+            control_plane(tmp_path, ports=(0, port), address=address) as plane,
+            open_console(browser, address) as admin,
+            open_console(browser, address) as user,
+        ):
+            # The provider's page asks for a style sheet from elsewhere.
+            await user.page.route(re.compile("^https:"), lambda route: route.fulfill(body=""))
+            project = Project(id=TEAM, created_at=1, updated_at=1)
+            project.static_admin.username, project.static_admin.password_hash = USER, PASSWORD_HASH
+            await plane.server.services.store.create(project, by=TESTER)
+            issuer = f"http://127.0.0.1:{provider.server_port}"
+
+            # An administrator sets it up.
+            page = admin.page
+            await admin.go("/login?next=/settings")
+            await page.get_by_label("Project").fill(TEAM)
+            await page.get_by_role("textbox", name="User").fill(USER)
+            await page.locator("input[type=password]").fill(PASSWORD)
+            await page.get_by_role("button", name="Log in").click()
+            await expect(page.get_by_role("link", name="Audit log")).to_be_visible()
+            await page.get_by_role("button", name="Set up").click()
+            dialog = page.get_by_role("dialog", name="Single sign-on")
+            await expect(dialog.get_by_role("region", name="Redirect URL")).to_have_text(
+                f"{address}/auth/callback"
+            )
+            await dialog.get_by_label("Issuer").fill("http://127.0.0.1:1")
+            await dialog.get_by_label("Client id").fill("console")
+            await dialog.locator("input[type=password]").fill("the secret")
+            await dialog.get_by_role("button", name="Test").click()
+            await expect(dialog.get_by_role("status")).to_contain_text("is unreachable")
+            await dialog.get_by_label("Issuer").fill(issuer)
+            await dialog.get_by_role("button", name="Test").click()
+            await expect(dialog.get_by_role("status")).to_contain_text("accepts the client")
+            await dialog.get_by_role("button", name="Save").click()
+            await expect(dialog).to_have_count(0)
+            section = page.get_by_role("region", name="Single sign-on")
+            await expect(section).to_contain_text(issuer)
+            await section.get_by_role("button", name="Change provider").click()
+            await expect(dialog.locator("input[type=password]")).to_have_value("")
+            await page.keyboard.press("Escape")
+            await page.get_by_role("button", name="Add group").click()
+            dialog = page.get_by_role("dialog", name="Add user group")
+            await dialog.get_by_label("Group").fill("operators")
+            await dialog.get_by_label("Role").click()
+            await page.get_by_role("option", name="Viewer").click()
+            await dialog.get_by_role("button", name="Add").click()
+            await expect(dialog).to_have_count(0)
+
+            # A user signs in at the provider, and sees what a viewer may see.
+            page = user.page
+            await user.go("/login?next=/events")
+            await page.get_by_label("Project").fill(TEAM)
+            await page.get_by_role("link", name="Continue with").click()
+            await page.get_by_role("textbox").fill("ada")
+            await page.get_by_role("button", name="Authorize").click()
+            await expect(page).to_have_url(f"{address}/events")
+            navigation = page.get_by_role("navigation", name="Main")
+            await expect(navigation.get_by_role("link", name="Settings")).to_be_visible()
+            for hidden in ("API keys", "Audit log"):
+                await expect(navigation.get_by_role("link", name=hidden)).to_have_count(0)
+            await page.get_by_role("button", name="Signed in as ada").click()
+            await page.get_by_role("menuitem", name="Sessions").click()
+            await expect(page.get_by_role("row").filter(has_text="This session")).to_contain_text(
+                "Single sign-on · Viewer"
+            )
+
+            # The administrator ends the session.
+            page = admin.page
+            await admin.go("/sessions?users=all")
+            row = page.get_by_role("row").filter(has_text="ada")
+            await expect(row).to_contain_text("Chrome on Linux")
+            await row.get_by_role("button", name="End session").click()
+            await page.get_by_role("dialog").get_by_role("button", name="End session").click()
+            await expect(row).to_have_count(0)
+            await expect(user.page).to_have_url(re.compile("/login"))
+            user.errors[:] = [error for error in user.errors if "401" not in error]
