@@ -1,5 +1,6 @@
 """Deployment chains: created once with all commands, and ended by whatever does not succeed."""
 
+import asyncio
 import re
 import sqlite3
 from dataclasses import replace
@@ -117,6 +118,28 @@ async def test_a_chain_proceeds_block_by_block(plane: ControlPlane, agent: Agent
     record = await chain.updated()
     assert record.status == ChainStatus.DEPLOYMENT_CHAIN_SUCCESS
     assert record.completed_at
+
+
+async def test_agents_whose_turn_it_may_be_are_notified(plane: ControlPlane, agent: Agent) -> None:
+    """Once a block has ended, and not at every change of a chain."""
+    chain = await Chain.create(plane, agent, "first", "later", "last")
+    await chain.deploy(1)
+    store = plane.server.services.store
+    with store.feed.subscribe() as changes:
+
+        async def turns(until: str) -> list[str]:
+            found: list[str] = []
+            async with asyncio.timeout(60):
+                while (change := await changes.get()).kind != until:
+                    found += [change.piped_id] if change.kind == chains.TURN else []
+            return found
+
+        await chain.complete("d0", Node.DEPLOYMENT_SUCCESS)
+        assert await turns(until=chains.TURN) == []
+        await chain.complete("d1", Node.DEPLOYMENT_SUCCESS)
+        assert (await chain.updated()).blocks[1].completed_at
+        await store.announce("end", project_id=PROJECT, id="end")
+        assert await turns(until="end") == [], "nothing of this agent waits"
 
 
 async def test_a_refused_command_ends_the_chain(plane: ControlPlane, agent: Agent) -> None:

@@ -50,6 +50,10 @@ async def _update(
             lambda record: chains.update_statuses(record, deployments, commands, now),
             by=by,
         )
+        for piped_id in chains.find_waiting_agents(before, chain, deployments):
+            await services.store.announce(
+                chains.TURN, project_id=chain.project_id, id=chain.id, piped_id=piped_id
+            )
 
 
 async def _send(services: Services, commands: Sequence[Command], by: Actor) -> None:

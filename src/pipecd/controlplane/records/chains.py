@@ -51,6 +51,8 @@ _FINAL_CHAIN = (
     ChainStatus.DEPLOYMENT_CHAIN_FAILURE,
     ChainStatus.DEPLOYMENT_CHAIN_CANCELLED,
 )
+#: Kind of the change published for an agent whose deployments waited for blocks that have ended now.
+TURN = "chain_turn"
 _BLOCK_STATUS = {
     DeploymentStatus.DEPLOYMENT_FAILURE: ChainBlockStatus.DEPLOYMENT_BLOCK_FAILURE,
     DeploymentStatus.DEPLOYMENT_CANCELLED: ChainBlockStatus.DEPLOYMENT_BLOCK_CANCELLED,
@@ -212,6 +214,18 @@ def update_statuses(
     if chain.status in _FINAL_CHAIN:
         chain.completed_at = chain.completed_at or now
     chain.updated_at = now
+
+
+def find_waiting_agents(
+    before: DeploymentChain, chain: DeploymentChain, deployments: Iterable[Deployment]
+) -> frozenset[str]:
+    """Agents with pending deployments of `chain`, if a block of it ended since `before`."""
+    ended = any(
+        old.status not in _FINAL and new.status in _FINAL
+        for old, new in zip(before.blocks, chain.blocks, strict=True)
+    )
+    pending = (each for each in deployments if each.status == DeploymentStatus.DEPLOYMENT_PENDING)
+    return frozenset(each.piped_id for each in pending) if ended else frozenset()
 
 
 def _end_without_deployment(node: ChainNode, command: Command) -> None:

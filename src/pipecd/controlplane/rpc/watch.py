@@ -17,7 +17,7 @@ from prometheus_client import Gauge
 from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.caller import Agent, Person
 from pipecd.controlplane.auth.keys import is_expired
-from pipecd.controlplane.records import live_state, ownership, pipeds
+from pipecd.controlplane.records import chains, live_state, ownership, pipeds
 from pipecd.controlplane.rpc.guard import check_right
 from pipecd.controlplane.rpc.identity import refresh_person
 from pipecd.controlplane.rpc.method import Right
@@ -49,6 +49,7 @@ _AGENT_KINDS: Mapping[str, AgentChange.Kind.ValueType] = {
     "command": AgentChange.COMMANDS,
     "application": AgentChange.APPLICATIONS,
     REPOSITORY: AgentChange.REPOSITORY,
+    chains.TURN: AgentChange.DEPLOYMENTS,
 }
 
 #: Put into the queue of an agent's stream when there is something to send in its `Connection`.

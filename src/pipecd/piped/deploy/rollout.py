@@ -169,12 +169,18 @@ class Rollout:
             planned = planning_failed(str(error))
         match planned:
             case None:
-                await self._wait(self._services.settings.chain_poll_interval)
+                await self._wait_for_chain()
                 self._passed = self._stop() is None and self._another_may_go_first()
             case Finish() as finish:
                 await self._record(apply_step(deployment, finish, self._now()))
             case _:
                 await self._record(planned)
+
+    async def _wait_for_chain(self) -> None:
+        """Until a block of the chain may have ended: the control plane says so, unless it is PipeCD's."""
+        with self._services.view.deployments_feed.subscribe(self._wake):
+            interval = min(self._services.settings.chain_poll_interval, self._remaining_seconds())
+            await self._wake.wait_within(self._services.clock, interval)
 
     async def _call(self, stage: Stage) -> None:
         stage_run = await self._open_stage_run(stage)
