@@ -53,8 +53,8 @@ def pages() -> Mapping[str, str]:
             "Log events",
             "The programs log events to stderr: as JSON objects with `--log-encoding=json`, with the keys"
             " `event`, `level` and `timestamp`, and the fields below. Names of events and fields do not"
-            " change without a note in the changelog. `exception` is the level `error` with a traceback. Secrets"
-            " are masked.",
+            " change without a note in the changelog. `exception` is the level `error` with a traceback."
+            " Secrets are masked.",
             table(("Event", "Level", "Program", "Fields", "Meaning"), rows),
         )
     }
