@@ -113,7 +113,7 @@ def test_commands_of_this_project_exist_with_their_options() -> None:
     known = known_commands()
     problems = []
     for page, words in commands_of(*PROGRAMS):
-        name = next((n for count in (3, 2) if (n := " ".join(words[:count])) in known), None)
+        name = next((n for count in (4, 3, 2) if (n := " ".join(words[:count])) in known), None)
         if name is None:
             only_option = len(words) == 2 and words[1] in ("--help", "--version")
             problems += [] if only_option else [f"{page}: {' '.join(words)}: no such command"]

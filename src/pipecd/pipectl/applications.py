@@ -1,8 +1,11 @@
 """`pipectl application …`: add, get, list, sync, roll back, enable, disable and delete applications."""
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -109,12 +112,15 @@ async def add(
         description=description,
         labels=parse_pairs(labels, "=", "--labels"),
     )
-    response = await _add(client, request, kind)
+    response = await add_application(client, request, kind)
     echo(f"Successfully added application id = {response.application_id}")
     await _echo_console_url(client, f"/applications/{response.application_id}")
 
 
-async def _add(client: Client, request: api.AddApplicationRequest, kind: str) -> api.AddApplicationResponse:
+async def add_application(
+    client: Client, request: api.AddApplicationRequest, kind: str
+) -> api.AddApplicationResponse:
+    """Register an application of any kind."""
     if has_number(kind):
         return await client.call(client.api.AddApplication, request)
     try:
@@ -234,33 +240,70 @@ def _list_view(response: api.ListApplicationsResponse, output: Output) -> View:
     return list_view(columns, rows, empty=empty, cursor=response.cursor)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """How a command waits for its deployment. `targets` are statuses; times are in seconds."""
+
+    targets: Sequence[int]
+    interval: float
+    timeout: float
+
+
+def _waits(run: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a command that triggers a deployment; `run` gets them as `wait`."""
+
+    @click.option(
+        "--wait-status",
+        multiple=True,
+        shell_complete=complete_statuses,
+        help="Wait until the deployment has one of these statuses.",
+    )
+    @click.option(
+        "--check-interval", type=Duration(), default="15s", show_default=True, help="Polling interval."
+    )
+    @click.option("--timeout", type=Duration(), default="5m", show_default=True, help="Maximum time to wait.")
+    @functools.wraps(run)
+    def callback(wait_status: tuple[str, ...], check_interval: float, timeout: float, **options: Any) -> None:
+        targets = parse_statuses(wait_status, "--wait-status")
+        run(wait=Wait(targets=targets, interval=check_interval, timeout=timeout), **options)
+
+    return callback
+
+
+async def _wait_for_deployment(
+    client: Client, command_id: str, what: str, wait: Wait, *, done: str = "Successfully"
+) -> None:
+    """Wait until the agent has triggered the deployment, print its id, and wait for its status.
+
+    `what` is what was requested; `done` the beginning of the sentence with the id.
+    """
+    echo(f"Requested {what} (command {command_id}), waiting for the agent", err=True)
+    # pipecd's agent handles the command within a second, PipeCD's within ten.
+    command = await wait_for_command(
+        client,
+        command_id,
+        what.replace("a ", "the ", 1),
+        interval=min(wait.interval, 2.0),
+        timeout=wait.timeout,
+    )
+    deployment_id = command.metadata["TriggeredDeploymentID"]
+    echo(f"{done} triggered deployment {deployment_id}")
+    await _echo_console_url(client, f"/deployments/{deployment_id}")
+    if wait.targets:
+        await wait_for_status(
+            client, deployment_id, wait.targets, interval=wait.interval, timeout=wait.timeout
+        )
+
+
 @click.command()
 @_ID
-@click.option(
-    "--wait-status",
-    multiple=True,
-    shell_complete=complete_statuses,
-    help="Wait until the deployment has one of these statuses.",
-)
-@click.option("--check-interval", type=Duration(), default="15s", show_default=True, help="Polling interval.")
-@click.option("--timeout", type=Duration(), default="5m", show_default=True, help="Maximum time to wait.")
+@_waits
 @with_client
-async def sync(
-    client: Client, *, app_id: str, wait_status: tuple[str, ...], check_interval: float, timeout: float
-) -> None:
+async def sync(client: Client, *, app_id: str, wait: Wait) -> None:
     """Deploy the head commit and print the deployment id."""
-    targets = parse_statuses(wait_status, "--wait-status")
     request = api.SyncApplicationRequest(application_id=await find_application(client, app_id))
     command_id = (await client.call(client.api.SyncApplication, request)).command_id
-    echo(f"Requested a sync (command {command_id}), waiting for the agent", err=True)
-    # pipecd's agent handles the command within a second, PipeCD's within ten.
-    interval = min(check_interval, 2.0)
-    command = await wait_for_command(client, command_id, "the sync", interval=interval, timeout=timeout)
-    deployment_id = command.metadata["TriggeredDeploymentID"]
-    echo(f"Successfully triggered deployment {deployment_id}")
-    await _echo_console_url(client, f"/deployments/{deployment_id}")
-    if targets:
-        await wait_for_status(client, deployment_id, targets, interval=check_interval, timeout=timeout)
+    await _wait_for_deployment(client, command_id, "a sync", wait)
 
 
 @click.command()
@@ -277,14 +320,7 @@ async def sync(
     show_default=True,
     help="How to deploy: as for a commit, all at once, or by the pipeline.",
 )
-@click.option(
-    "--wait-status",
-    multiple=True,
-    shell_complete=complete_statuses,
-    help="Wait until the deployment has one of these statuses.",
-)
-@click.option("--check-interval", type=Duration(), default="15s", show_default=True, help="Polling interval.")
-@click.option("--timeout", type=Duration(), default="5m", show_default=True, help="Maximum time to wait.")
+@_waits
 @with_client
 async def rollback(
     client: Client,
@@ -294,15 +330,12 @@ async def rollback(
     reason: str,
     duration: float | None,
     strategy: str,
-    wait_status: tuple[str, ...],
-    check_interval: float,
-    timeout: float,
+    wait: Wait,
 ) -> None:
     """Deploy the commit of an earlier deployment again, and pin the application to it.
 
     While it is pinned, no commit and no drift triggers a deployment. `unpin` removes the pin.
     """
-    targets = parse_statuses(wait_status, "--wait-status")
     request = RollBackToRequest(
         deployment_id=await find_deployment(client, deployment_id, ""),
         reason=reason,
@@ -315,15 +348,8 @@ async def rollback(
     if deployed != app_id:
         raise Conflict(f"deployment {request.deployment_id} is of another application, {deployed}")
     command_id = (await client.call(client.program.RollBackTo, request)).command_id
-    echo(f"Requested a rollback (command {command_id}), waiting for the agent", err=True)
-    command = await wait_for_command(
-        client, command_id, "the rollback", interval=min(check_interval, 2.0), timeout=timeout
-    )
-    triggered_id = command.metadata["TriggeredDeploymentID"]
-    echo(f"Pinned the application; successfully triggered deployment {triggered_id}")
-    await _echo_console_url(client, f"/deployments/{triggered_id}")
-    if targets:
-        await wait_for_status(client, triggered_id, targets, interval=check_interval, timeout=timeout)
+    done = "Pinned the application; successfully"
+    await _wait_for_deployment(client, command_id, "a rollback", wait, done=done)
 
 
 @click.command()

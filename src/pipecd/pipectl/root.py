@@ -112,6 +112,46 @@ audit = _group(
 )
 
 
+transfer_restore = _group(
+    "restore",
+    "Register the agents and the applications of a backup.",
+    {
+        "piped": ("pipecd.pipectl.transfers:restore_piped", "Register the agents of a backup."),
+        "application": (
+            "pipecd.pipectl.transfers:restore_application",
+            "Register the applications of a backup.",
+        ),
+    },
+)
+transfer = _group(
+    "transfer",
+    "Move agents and applications to another control plane.",
+    {
+        "backup": ("pipecd.pipectl.transfers:backup", "Write agents and applications to a file."),
+        "restore": (
+            "pipecd.pipectl.root:transfer_restore",
+            "Register the agents and the applications of a backup.",
+        ),
+    },
+)
+plugin = _group(
+    "plugin",
+    "Publish plugins of PipeCD v1.",
+    {"push": ("pipecd.pipectl.plugins:push", "Push a plugin to an OCI registry.")},
+)
+migrate = _group(
+    "migrate",
+    "Prepare applications for agents of PipeCD v1.",
+    {
+        "application-config": (
+            "pipecd.pipectl.migrations:application_config",
+            "Convert application files to `kind: Application`.",
+        ),
+        "database": ("pipecd.pipectl.migrations:database", "Set the deploy targets of applications."),
+    },
+)
+
+
 @click.group(
     cls=LazyGroup,
     name="pipectl",
@@ -136,6 +176,12 @@ audit = _group(
         "audit": ("pipecd.pipectl.root:audit", "Read and verify the audit log of the project."),
         "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),
         "plan-preview": ("pipecd.pipectl.previews:plan_preview", "Show what a pull request would change."),
+        "transfer": (
+            "pipecd.pipectl.root:transfer",
+            "Move agents and applications to another control plane.",
+        ),
+        "plugin": ("pipecd.pipectl.root:plugin", "Publish plugins of PipeCD v1."),
+        "migrate": ("pipecd.pipectl.root:migrate", "Prepare applications for agents of PipeCD v1."),
         "completion": ("pipecd.pipectl.completion:completion", "Print a completion script for a shell."),
         "version": ("pipecd.pipectl.root:version", "Print the version."),
     },
