@@ -4,13 +4,17 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from contextvars import ContextVar
+from typing import TypeVar
 
 Result = TypeVar("Result")
 
 #: Rounds of the event loop, or wake-ups within a microsecond, after which an endless loop is reported.
 MAX_ROUNDS = 10_000
+
+#: Identifies the call of `VirtualClock.run` that a task was started by, directly or through other tasks.
+_run: ContextVar[object] = ContextVar("run", default=None)
 
 
 class VirtualClock:
@@ -26,7 +30,7 @@ class VirtualClock:
         self._start = now
         self._elapsed = 0.0
         self._order = itertools.count()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._sleepers: list[tuple[float, int, asyncio.Future[None], object]] = []
         self._changed = asyncio.Event()
         #: Wake-ups since time advanced by at least a microsecond, and when it last did.
         self._wakes, self._wakes_since = 0, 0.0
@@ -48,14 +52,14 @@ class VirtualClock:
         woken = asyncio.get_running_loop().create_future()
         # Later than now, also if `seconds` is too small a number to be added: a caller may wait for a rest.
         due = max(self._elapsed + seconds, math.nextafter(self._elapsed, math.inf))
-        heapq.heappush(self._sleepers, (due, next(self._order), woken))
+        heapq.heappush(self._sleepers, (due, next(self._order), woken, _run.get()))
         self._changed.set()
         await woken
 
     @property
     def sleeping(self) -> int:
         """How many tasks sleep."""
-        return sum(not woken.done() for _, _, woken in self._sleepers)
+        return sum(not woken.done() for _, _, woken, _ in self._sleepers)
 
     async def advance(self, seconds: float) -> None:
         """Advances by `seconds` and wakes everyone due on the way."""
@@ -72,16 +76,25 @@ class VirtualClock:
             self._changed.clear()
             await self._changed.wait()
 
-    async def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Runs `coroutine` to its end and skips all sleeping: time jumps whenever every task waits."""
-        task = asyncio.ensure_future(coroutine)
+    async def run(self, awaitable: Awaitable[Result], *, own: bool = False) -> Result:
+        """Runs `awaitable` to its end and skips all sleeping: time jumps whenever every task waits.
+
+        With `own`, it jumps only while `awaitable` itself sleeps, or a task that it started. Otherwise loops
+        in the background let any time pass while it waits for real I/O.
+        """
+        run = object() if own else None
+        token = _run.set(run or _run.get())
+        try:
+            task = asyncio.ensure_future(awaitable)
+        finally:
+            _run.reset(token)
         task.add_done_callback(lambda _: self._changed.set())
         try:
             while not task.done():
                 await settle()
                 if task.done():
                     break
-                if (due := self._next_due()) is not None:
+                if (due := self._next_due()) is not None and (not own or self._sleeps(run)):
                     self._wake(due)
                 else:
                     self._changed.clear()
@@ -95,8 +108,11 @@ class VirtualClock:
             heapq.heappop(self._sleepers)
         return self._sleepers[0][0] if self._sleepers else None
 
+    def _sleeps(self, run: object) -> bool:
+        return any(of is run and not woken.done() for _, _, woken, of in self._sleepers)
+
     def _wake(self, due: float) -> None:
-        _, _, woken = heapq.heappop(self._sleepers)
+        _, _, woken, _ = heapq.heappop(self._sleepers)
         self._elapsed = max(self._elapsed, due)
         if self._elapsed >= self._wakes_since + 1e-6:
             self._wakes, self._wakes_since = 0, self._elapsed
