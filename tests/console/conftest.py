@@ -1,9 +1,14 @@
-"""A control plane, and a browser user signed in to its console."""
+"""A control plane, and a browser user signed in to its console.
+
+All tests of a worker share one browser, whose start takes as much CPU time as a short test, and therefore its
+event loop. Each test has its own browser context: cookies, storage and cache.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from pipecd.client import Client, PipedToken, Transport, connect
@@ -11,20 +16,29 @@ from tests.console.browser import BrowserUser, launch_browser, open_console
 from tests.controlplane.server_fixture import PROJECT
 from tests.world import World, world
 
+HERE = Path(__file__).parent
 
-@pytest.fixture
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with launch_browser() as browser:
         yield browser
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def w(tmp_path: Path) -> AsyncIterator[World]:
     async with world(tmp_path) as running:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def agent(w: World) -> AsyncIterator[Client]:
     """A client with the agent's token, to send what the agent would send."""
     token = PipedToken(project_id=PROJECT, piped_id=w.piped_id, key=w.key)
@@ -33,7 +47,7 @@ async def agent(w: World) -> AsyncIterator[Client]:
     await client.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def user(browser: Browser, w: World) -> AsyncIterator[BrowserUser]:
     """A signed-in user on the application list."""
     async with open_console(browser, w.plane.url) as user:

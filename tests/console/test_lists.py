@@ -3,6 +3,7 @@
 from itertools import chain
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from pipecd.client import Client
@@ -19,8 +20,9 @@ NAMES = [f"shop-{number:02}" for number in range(81)]
 FIRST_CREATED_AT = 1_790_000_000
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def applications(w: World, agent: Client) -> None:
+    """Requested before `user`, whose page would be rendered again for each of them."""
     await report_repository(agent)
     for number, name in enumerate(NAMES):
         deployment = build_deployment(
@@ -36,7 +38,7 @@ async def listed_names(page: Page) -> list[str]:
 
 
 async def test_deployments_are_paginated_newest_first(
-    user: BrowserUser, w: World, applications: None
+    w: World, applications: None, user: BrowserUser
 ) -> None:
     page = user.page
     pagination = page.get_by_role("navigation", name="Pagination")
@@ -64,7 +66,7 @@ async def test_deployments_are_paginated_newest_first(
 
 
 async def test_applications_are_paginated_and_counted(
-    user: BrowserUser, w: World, applications: None
+    w: World, applications: None, user: BrowserUser
 ) -> None:
     page = user.page
     pagination = page.get_by_role("navigation", name="Pagination")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from pipecd.client import Client
@@ -23,7 +24,7 @@ from tests.world import World
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def shop(w: World, agent: Client) -> str:
     """The ID of an application whose state only the test reports."""
     await report_repository(agent)

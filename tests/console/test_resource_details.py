@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from pipecd.client import Client
@@ -120,7 +121,7 @@ class ScriptedAgent:
             await asyncio.wait([task])
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def shop(w: World, agent: Client) -> str:
     """An application with one pod."""
     await report_repository(agent)
