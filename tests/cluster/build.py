@@ -44,6 +44,11 @@ _PACKAGES = 2700
 _PROGRESS_INTERVAL = 30.0
 
 
+def user_cache() -> Path:
+    """A directory of the user for what takes long to create and outlives a run of the tests."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pipecd-tests"
+
+
 def binary_path() -> Path:
     """Where the binary is, or will be: it depends on the sources, the flags and the machine's kind."""
     if ready := os.environ.get("KUBEBOX"):
@@ -51,8 +56,7 @@ def binary_path() -> Path:
     digest = hashlib.sha256("\0".join((*_FLAGS, platform.system(), platform.machine())).encode())
     for name in ("go.mod", "go.sum", "main.go"):
         digest.update((SOURCES / name).read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "pipecd-tests" / f"kubebox-{digest.hexdigest()[:16]}" / "kubebox"
+    return user_cache() / f"kubebox-{digest.hexdigest()[:16]}" / "kubebox"
 
 
 def needs_go() -> bool:

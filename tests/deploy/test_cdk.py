@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.build import user_cache
 from tests.deploy.policies import check_policy
 from tests.once import build_once
 
@@ -86,6 +87,8 @@ def synth(out: Path) -> None:
         "CDK_OUTDIR": str(out / "cdk.out"),
         "CDK_CONTEXT_JSON": json.dumps(contexts[0]),
         "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+        # Unpacking the CDK takes twice as long as the rest. It is done once per user, as by `cdk synth`.
+        "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(user_cache() / "jsii"),
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     }
     completed = subprocess.run(
