@@ -25,7 +25,7 @@ from tests.repo import Clone
 
 @pytest.fixture
 def quickstart(tmp_path: Path) -> Quickstart:
-    return Quickstart(tmp_path / "state", free_ports(10)[0])
+    return Quickstart(tmp_path / "state", free_ports(11)[0])
 
 
 async def test_cloud_run_on_an_emulated_google_cloud(quickstart: Quickstart) -> None:

@@ -39,7 +39,7 @@ def quickstart(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Quickstart:
     monkeypatch.setenv("PATH", str(build_once(tmp_path_factory, "helm", extract)), prepend=os.pathsep)
-    return Quickstart(tmp_path / "state", free_ports(6)[0])
+    return Quickstart(tmp_path / "state", free_ports(11)[0])
 
 
 async def test_the_demo_is_deployed_to_a_namespace_of_the_users_cluster(

@@ -79,7 +79,7 @@ class Quickstart:
 
 @pytest.fixture
 def quickstart(tmp_path: Path) -> Quickstart:
-    return Quickstart(tmp_path / "state", free_ports(6)[0])
+    return Quickstart(tmp_path / "state", free_ports(11)[0])
 
 
 async def applications_by_name(console: Console) -> dict[str, Any]:
@@ -135,7 +135,12 @@ async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quicksta
         getting_started = json.loads((quickstart.folder / "newcomer.json").read_text())
         async with httpx.AsyncClient(timeout=60) as http:
             response = await http.get(f"http://127.0.0.1:{quickstart.port}/quickstart.json")
+            inbox = (await http.get(getting_started["inbox"])).text
         assert response.json() == getting_started
+        # The bell: the deployments so far, with links to the console.
+        for title in ("Deployed network", "The deployment of limits failed", "waits for approval"):
+            assert title in inbox
+        assert f"http://localhost:{quickstart.port}/deployments/{failed['id']}" in inbox
         clone = Clone(quickstart.folder.parent / "clone", getting_started["remote"])
         clone.git("pull", "--quiet", "origin", "main")
         pushed_at = time.monotonic()

@@ -310,6 +310,8 @@ export const suggestionsQuery = queryOptions({
 export interface Quickstart {
   remote: string;
   clone: string;
+  /** Address of the page that shows notifications. */
+  inbox: string;
   /** What is special about the demo. */
   note?: string;
   steps: { title: string; commands: string[] }[];

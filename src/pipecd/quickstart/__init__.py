@@ -1,4 +1,4 @@
-"""Runs control plane, agent, a Git remote and demo applications on one machine.
+"""Runs control plane, agent, a Git remote, an inbox and demo applications on one machine.
 
 `run` starts the programs as separate processes with configuration files, as a user would, and registers the
 agent and the applications through the console's API. It uses no interface that users don't have.
@@ -20,6 +20,7 @@ from pipecd.quickstart.console import Console
 from pipecd.quickstart.demo_cluster import DemoCluster
 from pipecd.quickstart.git_server import GitServer
 from pipecd.quickstart.guide import describe_demo
+from pipecd.quickstart.inbox import Inbox
 from pipecd.quickstart.polling import poll_until
 from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.programs import Print, Program, run_program
@@ -58,7 +59,12 @@ async def run(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with _explain_os_errors(folder), _git_remote(state, ports) as git, state.locked():
+    with (
+        _explain_os_errors(folder),
+        _git_remote(state, ports) as git,
+        state.locked(),
+        _inbox(state, ports),
+    ):
         if cluster:
             demo_cluster.store(cluster, state.cluster_file)
         demo_repository.create(git, state)
@@ -154,6 +160,11 @@ def _git_remote(state: State, ports: Ports) -> GitServer:
 
     git = GitServer(state.folder / "git", port=ports.git, on_push=on_push)
     return git
+
+
+def _inbox(state: State, ports: Ports) -> Inbox:
+    console = f"http://localhost:{ports.console}"
+    return Inbox(state.folder / "inbox.json", state.inbox_key(), console=console, port=ports.inbox)
 
 
 async def _register_agent(state: State, ports: Ports, git: GitServer, console: Console) -> None:

@@ -98,6 +98,7 @@ def command(
                 f"[bold]http://localhost:{ports.console}[/bold]\n\n"
                 f"project   {PROJECT}\nuser      {USERNAME}\npassword  {state.password()}\n\n"
                 f"git clone http://localhost:{ports.git}/demo.git\n\n"
+                f"notifications  http://localhost:{ports.inbox}\n\n"
                 f"{_EMULATED_GOOGLE if google_emulator else _describe(cluster) if cluster else ''}"
                 "The applications are being deployed; the console shows what to try next.\n"
                 "Ctrl-C stops everything. The next start continues with the same state.",

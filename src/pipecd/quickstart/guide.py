@@ -15,7 +15,12 @@ _GOOGLE_NOTE = (
 
 def describe_demo(state: State, remote: str, ports: Ports) -> Mapping[str, Any]:
     """`note` is shown above the steps, if there is one."""
-    content = {"remote": remote, "clone": f"git clone {remote} demo", "steps": _steps(state, ports)}
+    content = {
+        "remote": remote,
+        "clone": f"git clone {remote} demo",
+        "inbox": f"http://localhost:{ports.inbox}",
+        "steps": _steps(state, ports),
+    }
     if state.google:
         return {**content, "note": _GOOGLE_NOTE}
     return {**content, "note": _note(state.cluster)} if state.cluster else content

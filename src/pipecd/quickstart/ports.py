@@ -45,9 +45,14 @@ class Ports:
         """The emulated Google Cloud, if enabled."""
         return self.console + 9
 
+    @property
+    def inbox(self) -> int:
+        """The page that shows notifications."""
+        return self.console + 10
+
     def check(self, *, with_aws: bool = False, with_cluster: bool = False, google: bool = False) -> None:
         """Raises ConfigError if one of the ports is in use."""
-        ports = [self.console, self.api, self.git, self.server_admin, self.agent_admin]
+        ports = [self.console, self.api, self.git, self.server_admin, self.agent_admin, self.inbox]
         ports += [self.aws] if with_aws else []
         ports += self.cluster if with_cluster else []
         ports += [self.google] if google else []

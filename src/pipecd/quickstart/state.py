@@ -3,6 +3,7 @@
 The quickstart writes nothing outside this directory, so removing it removes everything.
 """
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -40,6 +41,7 @@ terraform/                       Terraform state of the demo applications
 deployed/                        files created by the demo applications
 cluster/                         certificates, database and logs of the simulated Kubernetes cluster
 google/                          services and jobs of the emulated Google Cloud
+inbox.json                       notifications that were sent
 logs/                            logs of the programs
 """
 #: Its presence identifies a state directory.
@@ -88,6 +90,7 @@ class State:
         state._get_or_create_secret("password", lambda: secrets.token_urlsafe(9))
         state._get_or_create_secret("encryption-key", lambda: secrets.token_urlsafe(64))
         state._get_or_create_secret("webhook", lambda: secrets.token_urlsafe(32))
+        state._get_or_create_secret("inbox-key", _new_signing_key)
         return state
 
     @property
@@ -161,7 +164,11 @@ class State:
                 "config": {"path": str(self.folder / "control-plane" / "objects")},
             },
             "projects": [
-                {"id": PROJECT, "staticAdmin": {"username": USERNAME, "passwordHash": password_hash}},
+                {
+                    "id": PROJECT,
+                    "staticAdmin": {"username": USERNAME, "passwordHash": password_hash},
+                    "notifications": {"receivers": [self._inbox(ports)]},
+                },
             ],
             "webhooks": [
                 {"provider": "GITEA", "secretFile": str(self.folder / "secrets" / "webhook")},
@@ -178,8 +185,24 @@ class State:
             "syncInterval": "30s",
             "repositories": [{"repoId": "demo", "remote": remote, "branch": "main"}],
             "platformProviders": self._providers(ports),
+            "notifications": {
+                "routes": [{"name": "everything", "receiver": "inbox"}],
+                "receivers": [self._inbox(ports)],
+            },
         }
         self._write_yaml("piped.yaml", "Piped", spec)
+
+    def inbox_key(self) -> str:
+        return self._read_secret("inbox-key")
+
+    def _inbox(self, ports: Ports) -> dict[str, Any]:
+        """A receiver of notifications."""
+        webhook = {
+            "url": f"http://127.0.0.1:{ports.inbox}",
+            "signingKeyFile": str(self.folder / "secrets" / "inbox-key"),
+            "format": "cloudevents",
+        }
+        return {"name": "inbox", "webhook": webhook}
 
     def _providers(self, ports: Ports) -> list[dict[str, Any]]:
         providers: list[dict[str, Any]] = []
@@ -237,6 +260,10 @@ class State:
                 f"{error.filename} cannot be read: {error.strerror}",
                 remedy="the state directory is broken; remove it with `make quickstart-clean`",
             ) from error
+
+
+def _new_signing_key() -> str:
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def remove(folder: Path) -> tuple[bool, str]:

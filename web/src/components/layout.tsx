@@ -29,6 +29,7 @@ import { ConnectionIndicator, OutOfDateAlert } from "./connection-indicator";
 import { ErrorAlert } from "./error-alert";
 import { Logo } from "./logo";
 import { setTitleCount } from "../title";
+import { InboxLink } from "./inbox-link";
 import { ThemeMenu } from "./theme-menu";
 import { UserMenu } from "./user-menu";
 
@@ -116,6 +117,7 @@ function SignedInLayout({ me }: { me: GetMeResponse }) {
             <Group gap="sm" wrap="nowrap">
               <Commands />
               <ConnectionIndicator />
+              <InboxLink />
               <ThemeMenu />
               <UserMenu me={me} />
             </Group>

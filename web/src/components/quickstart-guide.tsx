@@ -1,6 +1,6 @@
 // The quickstart's guide: Git commands that trigger deployments. The user can hide it.
 
-import { ActionIcon, Button, Group, Stack, Text, Title, Tooltip } from "@mantine/core";
+import { ActionIcon, Anchor, Button, Group, Stack, Text, Title, Tooltip } from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
 import { IconSparkles, IconX } from "../icons";
 import { useQuery } from "@tanstack/react-query";
@@ -26,7 +26,7 @@ export function QuickstartGuide() {
       </Button>
     );
   }
-  const { remote, clone, note, steps } = quickstart.data;
+  const { remote, clone, inbox, note, steps } = quickstart.data;
   return (
     <section className={classes.panel} aria-labelledby="quickstart-guide">
       <Group justify="space-between" wrap="nowrap" align="flex-start">
@@ -36,7 +36,11 @@ export function QuickstartGuide() {
           </Title>
           <Text size="sm" className="faint">
             These applications are deployed from the Git repository <span className="mono">{remote}</span>. Push a
-            commit, and its deployment appears here within seconds.
+            commit, and its deployment appears here within seconds. Notifications of it are in the{" "}
+            <Anchor href={inbox} target="_blank" rel="noreferrer" underline="always">
+              inbox
+            </Anchor>
+            .
           </Text>
           {note && (
             <Text size="sm" fw={600} mt={4}>
