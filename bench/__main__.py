@@ -14,6 +14,7 @@ from bench.figures import describe_machine
 BENCHMARKS = (
     "latency",
     "events",
+    "notify",
     "fleet",
     "pages",
     "rpc",

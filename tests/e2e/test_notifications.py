@@ -1,6 +1,8 @@
 """Each event is emitted where it happens; the agent's log shows them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -163,16 +165,24 @@ async def test_a_cancel_and_an_invalid_file_are_notified(tmp_path: Path, logs: E
 async def test_results_of_receivers_are_shown_and_receivers_can_be_tested(tmp_path: Path) -> None:
     """In the console and by pipectl: by a user with the right, on the agent that has the receiver."""
     with ReceiverServer() as server:
-        routes = [{"receiver": "hook", "events": ["PIPED_STARTED"]}]
         hook = {"url": server.url, "format": "cloudevents"}
         away = {"url": "http://127.0.0.1:1"}
-        receivers = [{"name": "hook", "webhook": hook}, {"name": "away", "webhook": away}]
-        async with world(tmp_path) as w:
+        async with world(tmp_path) as w, hanging() as (hangs, release):
+            routes = [
+                {"receiver": "hook", "events": ["PIPED_STARTED", "DEPLOYMENT_SUCCEEDED"]},
+                {"receiver": "hangs"},
+            ]
+            receivers = [
+                {"name": name, "webhook": webhook}
+                for name, webhook in (("hook", hook), ("away", away), ("hangs", {"url": hangs}))
+            ]
             await w.console.call("ListReceivers", piped_id=w.piped_id)
             async with w.agent(notifications={"routes": routes, "receivers": receivers}):
                 await check_receivers_of_an_agent(w, server, tmp_path)
+                await check_that_a_receiver_delays_no_deployment(w, server)
+                release.set()
             # The agent is gone: its last results stay, and a test says why it cannot be made.
-            assert len((await w.console.call("ListReceivers", piped_id=w.piped_id)).receivers) == 2
+            assert len((await w.console.call("ListReceivers", piped_id=w.piped_id)).receivers) == 3
 
             async def is_not_connected() -> bool:
                 """Until the control plane knows that the stream has ended, a request ends with it."""
@@ -181,6 +191,41 @@ async def test_results_of_receivers_are_shown_and_receivers_can_be_tested(tmp_pa
                 return True
 
             await eventually(is_not_connected)
+
+
+@asynccontextmanager
+async def hanging() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A receiver that accepts connections, and answers none until the event is set; then it closes them."""
+    release = asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", release
+    release.set()
+    server.close()
+
+
+async def check_that_a_receiver_delays_no_deployment(w: World, server: ReceiverServer) -> None:
+    """From the push to the last report, and the message to another receiver, while one hangs."""
+    app = await w.add_application("shop", {"app.pipecd.yaml": pipeline("true")})
+    deployment = await w.wait_for_deployment(app)
+    assert deployment.status == DeploymentStatus.DEPLOYMENT_SUCCESS
+
+    async def is_notified() -> bool:
+        return bool(server.requests[-1].json["type"] == "dev.pipecd.deployment.succeeded")
+
+    await eventually(is_notified)
+
+    async def waits() -> bool:
+        """No message was accepted."""
+        response = await w.console.call("ListReceivers", piped_id=w.piped_id)
+        receiver = next(each for each in response.receivers if each.name == "hangs")
+        return bool(receiver.waiting > 5 and not receiver.succeeded_at)
+
+    await eventually(waits)
 
 
 async def check_receivers_of_an_agent(w: World, server: ReceiverServer, folder: Path) -> None:
@@ -209,7 +254,7 @@ async def check_receivers_of_an_agent(w: World, server: ReceiverServer, folder: 
     (folder / "api-key").write_text(key)
     pipectl = Pipectl(w.plane, folder / "api-key")
     listed = await pipectl("notification", "list", f"--piped-id={w.piped_id}")
-    assert [line.split()[:4] for line in listed.out.splitlines()[1:]] == [
+    assert [line.split()[:4] for line in listed.out.splitlines()[1:3]] == [
         ["hook", "webhook", "OK", "0"],
         ["away", "webhook", "FAILING", "0"],
     ]

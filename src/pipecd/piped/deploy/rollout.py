@@ -207,12 +207,12 @@ class Rollout:
         for stage_id in ended:
             await self._services.stage_services.logs.store(updated.id, stage_id)
         await self._services.reporter.report_changes(self.deployment, updated)
+        self._notify(self.deployment, updated)
         for stage_id in ended:
             await self._close_stage_run()
             self._services.stage_services.logs.complete(updated.id, stage_id)
         if updated != self.deployment:
             self._backoff.reset()
-        self._notify(self.deployment, updated)
         record_changes(self.deployment, updated, self._services.clock.now())
         changed = updated.status is not self.deployment.status
         self.deployment = updated
