@@ -18,6 +18,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from grpc import aio
 
+from pipecd.controlplane.rpc import otlp
 from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
 from pipecd.schema.model.api_key_pb2 import APIKey
@@ -286,4 +287,44 @@ async def test_no_http_request_is_an_internal_error_or_blocks_the_loop(plane: Co
                 method = rng.choice(["GET", "POST", "PUT", "HEAD"])
                 response = await client.request(method, path, content=content, headers=headers)
                 assert response.status_code != 500, (method, path, content[:100], headers)
+    assert latency.longest < LIMIT
+
+
+async def test_no_changed_credential_is_accepted(
+    plane: ControlPlane, credential: Callable[[Method], Sequence[tuple[str, str]]]
+) -> None:
+    rng, table = random.Random(SEED), {**methods(), **otlp.METHODS}
+    ((_, piped_token),) = credential(table["/grpc.service.pipedservice.PipedService/GetDesiredVersion"])
+    ((_, api_key),) = credential(table["/grpc.service.apiservice.APIService/ListApplications"])
+    valid = {
+        "/grpc.service.pipedservice.PipedService/GetDesiredVersion": piped_token,
+        "/grpc.service.apiservice.APIService/ListApplications": api_key,
+        otlp.EXPORT_PATH: piped_token.replace("PIPED-TOKEN", "Bearer"),
+    }
+    async with aio.insecure_channel(plane.address) as channel, loop_latency() as latency:
+        for path, authorization in valid.items():
+            assert await call(channel, table[path], b"", [("authorization", authorization)]) == "OK"
+            others = {other for other in valid.values() if other != authorization}
+            others |= {
+                "",
+                " ",
+                ",",
+                "Bearer",
+                "Bearer ,,",
+                "PIPED-TOKEN a,b,c",
+                "API-KEY .",
+                "API-KEY a.b.c",
+                "x" * 7000,
+            }
+            for _ in range(10 * ROUNDS):
+                position = rng.randrange(len(authorization))
+                others |= {
+                    authorization[:position],
+                    authorization[position:],
+                    authorization[:position] + rng.choice("aZ0_-,. ") + authorization[position + 1 :],
+                    authorization[:position] + rng.choice("aZ0_-,. ") + authorization[position:],
+                }
+            for text in others - {authorization, f"{authorization} "}:
+                code = await call(channel, table[path], b"", [("authorization", text)])
+                assert code == "UNAUTHENTICATED", (path, text)
     assert latency.longest < LIMIT

@@ -16,6 +16,8 @@ from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf.message import Message
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from pipecd import tracing
 from pipecd.controlplane.auth.caller import Caller
@@ -50,6 +52,22 @@ class ConsoleApplication(ConnectASGIApplication[None]):
     @property
     def path(self) -> str:
         return ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # The library takes headers for UTF-8, which HTTP does not demand.
+        if scope["type"] == "http" and not all(_is_text(*pair) for pair in scope["headers"]):
+            await PlainTextResponse("a header is not UTF-8 text", status_code=400)(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+
+def _is_text(name: bytes, value: bytes) -> bool:
+    try:
+        name.decode()
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class _CallInterceptor:
