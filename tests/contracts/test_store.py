@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from pipecd.controlplane.settings import FeedSettings, StoreSettings
-from pipecd.controlplane.store import Store, lists, tables
+from pipecd.controlplane.store import Store, lists, outbox, tables
 from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, EventFilter, Paging
 from pipecd.controlplane.store.migrate import run_in_transaction
@@ -368,3 +368,32 @@ async def test_overdue_commands_are_found(store: Store) -> None:
     done = CommandStatus.COMMAND_SUCCEEDED
     await store.create(Command(id="done", project_id="a", created_at=10, status=done), by=TESTER)
     assert [command.id for command in await lists.overdue_commands(store, 50)] == ["old"]
+
+
+async def test_messages_wait_in_order_until_they_are_sent(store: Store) -> None:
+    async def waiting() -> list[tuple[str, float, int]]:
+        message = await outbox.next_message(store, "shop", "hook")
+        return [(message.key, message.due_at, message.attempts)] if message else []
+
+    for key in ("first", "second", "first"):
+        await outbox.add(store, "shop", ["hook", "mail"], key, "{}", 10.5)
+    await outbox.add(store, "other", ["hook"], "first", "{}", 11.0)
+    assert await outbox.waiting(store) == {("shop", "hook"): 2, ("shop", "mail"): 2, ("other", "hook"): 1}
+    assert await waiting() == [("first", 10.5, 0)]
+    message = await outbox.next_message(store, "shop", "hook")
+    assert message
+    await outbox.postpone(store, message, 20.25)
+    assert await waiting() == [("first", 20.25, 1)]
+    await outbox.finish(store, message)
+    assert await waiting() == [("second", 10.5, 0)]
+    # A key that was sent is known until it is pruned.
+    await outbox.add(store, "shop", ["hook"], "first", "{}", 30.0)
+    assert (await outbox.waiting(store))["shop", "hook"] == 1
+    await outbox.prune(store, outbox.RETENTION + 11)
+    await outbox.add(store, "shop", ["hook"], "first", "{}", 30.0)
+    assert (await outbox.waiting(store))["shop", "hook"] == 2
+    await outbox.record_result(store, "shop", "hook", "away", by=TESTER)
+    assert (await outbox.results(store, "shop", ["hook", "mail"]))["hook"].error == "away"
+    await outbox.forget(store, "shop", "hook")
+    assert await waiting() == []
+    assert (await outbox.results(store, "shop", ["hook"]))["hook"] == outbox.Results()

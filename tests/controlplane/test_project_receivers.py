@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from grpc import aio
 
 from pipecd.controlplane.jobs import JOBS, watch_agents
+from pipecd.controlplane.notifications.presence import OFFLINE_AFTER, Presence
 from pipecd.controlplane.notifications.sender import LEASE, Sender
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.settings import NotificationSettings, Settings, WatchSettings
@@ -61,6 +63,7 @@ class Watched:
     plane: ControlPlane
     agent: Agent
     clock: SkippableClock
+    started_at: float
 
     @property
     def services(self) -> Services:
@@ -90,15 +93,17 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(folder: Path, receivers: list[Mapping[str, Any]], **more: Any) -> AsyncIterator[Watched]:
+async def watched(
+    folder: Path, receivers: list[Mapping[str, Any]], *, with_jobs: bool = False
+) -> AsyncIterator[Watched]:
     clock = SkippableClock()
     projects = [{"id": PROJECT, "staticAdmin": ADMIN, "notifications": {"receivers": receivers}}]
     async with control_plane(
-        folder, clock=clock, with_jobs=False, settings=SETTINGS, projects=projects, **more
+        folder, clock=clock, with_jobs=with_jobs, settings=SETTINGS, projects=projects
     ) as plane:
         piped_id, key = await plane.register_piped("home")
         async with aio.insecure_channel(plane.address) as channel:
-            yield Watched(plane, Agent(channel, piped_id, key), clock)
+            yield Watched(plane, Agent(channel, piped_id, key), clock, clock.now())
 
 
 async def test_an_agent_that_died_is_reported_to_every_receiver_and_when_it_is_back(tmp_path: Path) -> None:
@@ -206,6 +211,26 @@ async def test_disabled_agents_and_restarts_of_the_control_plane_are_not_reporte
         await w.watch(600)
         stream.cancel()
         assert await outbox.waiting(w.services.store) == {}
+
+
+async def test_a_running_control_plane_notices_and_sends(tmp_path: Path) -> None:
+    """Its jobs do it, at their interval."""
+
+    async def is_checked_after(at: float) -> bool:
+        stored = await w.services.store.get_metadata(PRESENCE, PROJECT)
+        return stored is not None and Presence.from_json(stored[0]).checked_at > at
+
+    with ReceiverServer() as server:
+        hook = {"name": "hook", "webhook": {"url": server.url}}
+        async with watched(tmp_path, [hook], with_jobs=True) as w:
+            await w.report()
+            while not server.requests:
+                at = w.clock.now()
+                w.clock.skip(JOB.interval * 1.1)
+                await eventually(partial(is_checked_after, at))
+                if at > w.started_at + OFFLINE_AFTER * 2:
+                    await eventually(lambda: arrived(server, 1), 20)
+        assert server.requests[0].json["Metadata"]["name"] == "home"
 
 
 async def test_another_replica_goes_on_when_one_stops(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import email.policy
 import ssl
 from collections.abc import AsyncIterator
 from email.message import EmailMessage
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipecd.config import piped
 from pipecd.config.notifications import Apprise, Email
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
 from pipecd.notify.message import Message, Tone
+from pipecd.notify.network import Network
 from pipecd.notify.sinks.apprise import open_apprise
 from pipecd.notify.sinks.email import EmailSink, open_email
 from pipecd.piped.notify.configured import check_receivers
@@ -135,7 +137,11 @@ async def test_an_event_is_one_encrypted_mail_of_text_and_html(
     box, security, port = server
     sink = EmailSink(configured(security, port, password_file), PASSWORD, authority[1])
     await sink(MESSAGE)
-    await sink(MESSAGE)
+    # As a receiver of a project: to the address that was checked, with the certificate of the name.
+    network = Network(allowed=(ip_network("127.0.0.0/8"),))
+    await EmailSink(configured(security, port, password_file), PASSWORD, authority[1], network)(MESSAGE)
+    with pytest.raises(Refused, match=r"127\.0\.0\.1, which the control plane does not call"):
+        await EmailSink(configured(security, port, password_file), PASSWORD, authority[1], Network())(MESSAGE)
     first, again = box.mails
     assert first["X-Encrypted"] == "yes" and first["X-Recipients"] == "ada@example.com,grace@example.com"
     assert first["Subject"] == "The deployment of <b>größe</b> Bcc: eve@example.com failed"
