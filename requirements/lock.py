@@ -25,7 +25,7 @@ FILES = {
         *("--extra", "apprise", "--extra", "otel", "--extra", "aws", "--extra", "gcp"),
         *("--extra", "kubernetes", "--extra", "terraform"),
     ),
-    "server": ("--extra", "postgres", "--extra", "otel"),
+    "server": ("--extra", "apprise", "--extra", "postgres", "--extra", "otel"),
     "aws": ("--extra", "aws-emulator"),
     "dev": ("--all-extras", "--group", "dev"),
     "console": ("--only-group", "console"),
