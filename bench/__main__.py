@@ -31,6 +31,7 @@ BENCHMARKS = (
     "insights",
     "kubernetes",
     "canary",
+    "load",
     "replicas",
 )
 

@@ -75,6 +75,8 @@ class Prepared:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Server:
     address: str
+    #: Of the console.
+    url: str
     process: psutil.Process
     prepared: Prepared
 
@@ -145,6 +147,7 @@ async def serving(folder: Path, prepared: Prepared, program: str = WITH_AUDIT) -
             await _await_start(PipedServiceStub(channel), prepared.credentials[0])
         yield Server(
             address=f"127.0.0.1:{api}",
+            url=f"http://127.0.0.1:{http}",
             process=psutil.Process(process.pid),
             prepared=prepared,
         )

@@ -22,7 +22,7 @@ class Server:
     """Serves calls that end when `may_end` is set."""
 
     def __init__(self) -> None:
-        limits = CallLimits(CallSettings(max_running=2, max_waiting=3, max_streams=2))
+        limits = CallLimits(CallSettings(max_running=2, max_running_of_agent=1, max_waiting=3, max_streams=2))
         refusals = SimpleNamespace(recording=lambda _: nullcontext())
         self.services: Any = SimpleNamespace(call_limits=limits, refusals=refusals)
         self.running = 0

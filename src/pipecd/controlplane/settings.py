@@ -182,8 +182,10 @@ class NotificationSettings:
 class CallSettings:
     """Limits of each credential: an agent, an API key, or a person in a project. See `auth.call_limits`."""
 
-    #: Calls that are served at the same time; others wait. Twice the connections to PostgreSQL.
-    max_running: int = 16
+    #: Calls that are served at the same time; others wait. An agent reports all its deployments; a browser
+    #: has six connections.
+    max_running_of_agent: int = 16
+    max_running: int = 6
     #: Calls that wait. Further ones are refused, and may be repeated.
     max_waiting: int = 500
     #: Streams: browser tabs and followed logs of a person, processes of an agent, programs with the same key.

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from pipecd.controlplane.auth.caller import Caller
+from pipecd.controlplane.auth.caller import Agent, Caller
 from pipecd.controlplane.settings import CallSettings
 from pipecd.errors import Temporary
 
@@ -23,6 +23,7 @@ class _Calls:
     """`count` includes the calls that wait."""
 
     running: asyncio.Semaphore
+    maximum: int
     count: int = 0
 
 
@@ -38,8 +39,10 @@ class CallLimits:
         key, settings = _key(caller), self._settings
         calls = self._calls.get(key)
         if calls is None:
-            calls = self._calls[key] = _Calls(asyncio.Semaphore(settings.max_running))
-        if calls.count >= settings.max_running + settings.max_waiting:
+            is_agent = isinstance(caller, Agent)
+            running = settings.max_running_of_agent if is_agent else settings.max_running
+            calls = self._calls[key] = _Calls(asyncio.Semaphore(running), running + settings.max_waiting)
+        if calls.count >= calls.maximum:
             raise Temporary(f"{caller.name} has {calls.count} calls at the same time; wait for their answers")
         calls.count += 1
         try:
