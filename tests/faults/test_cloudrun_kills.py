@@ -24,7 +24,9 @@ STAGES: list[dict[str, Any]] = [
     {"name": "CLOUDRUN_PROMOTE", "with": {"percent": 60}},
     {"name": "CLOUDRUN_PROMOTE", "with": {"percent": 100}},
 ]
-FAILING = {"name": "SCRIPT_RUN", "with": {"run": "exit 3"}}
+#: No server has this address, so that no check is conclusive.
+CHECK = {"url": "http://127.0.0.1:9", "method": "GET", "expectedCode": 200, "interval": "1s"}
+FAILING = {"name": "ANALYSIS", "with": {"duration": "1s", "https": [CHECK]}}
 
 pytestmark = [pytest.mark.kill, pytest.mark.timeout(300 + AWS_KILLS * 60)]
 
@@ -63,6 +65,8 @@ async def test_a_promotion_has_the_same_result_whenever_the_agent_is_killed(tmp_
                     assert len(revisions) == 1, "created once"
                     live = cloud.objects["services"][SERVICE]
                     assert not [target["tag"] for target in live["spec"]["traffic"] if "tag" in target]
+                    if cycle.cut:
+                        assert cycle.deployment.status_reason.startswith("Stage ANALYSIS failed: http-0: ")
                     old, ended = (old if cycle.cut else new), ended + 1
                     seen[:] = seen[-1:]
                     # By default one deployment, which is rolled back or not by the seed.
