@@ -446,6 +446,33 @@ async def test_a_pull_request_whose_value_came_by_another_way_is_closed(
     )
 
 
+async def test_another_branch_gets_the_value_by_a_push_or_by_a_pull_request(
+    mirrors: Mirrors, clone: Clone, web: Application
+) -> None:
+    """Two watches of one event: one pushes to a branch, the other proposes the value for another one."""
+    spec = yaml.safe_load(APPLICATION)
+    (watch,) = spec["spec"]["eventWatcher"]
+    config = {"replacements": watch["handler"]["config"]["replacements"]}
+    pushed = {**watch, "handler": {"config": {**config, "branch": "staging"}}}
+    proposed = {**watch, "handler": {"config": {**config, "branch": "release", "makePullRequest": True}}}
+    spec["spec"]["eventWatcher"] = [pushed, proposed]
+    clone.git("push", "--quiet", "origin", "HEAD:staging", "HEAD:release")
+    commit = clone.commit_and_push("Watch", {"web/app.pipecd.yaml": yaml.safe_dump(spec)})
+    records, forges = Records(), MemoryForges()
+    event_id = records.register("a", "1")
+    await check(watcher(records, mirrors, clone, forges, web=web))
+    assert records.results[event_id].outcome is EventOutcome.SUCCESS
+    clone.git("fetch", "--quiet", "origin")
+    assert clone.git("show", "origin/staging:web/values.yaml") == "a: 1"
+    [(branch, proposal)] = forges.pull_requests.items()
+    assert proposal.base == "release"
+    assert clone.git("log", "--format=%s", f"origin/release..origin/{branch}") == "Set a to 1"
+    assert clone.git("rev-parse", "origin/main") == commit
+    assert clone.git("show", "origin/release:web/values.yaml") == "a: 0"
+    results = {key[2]: each.result.branch for key, each in records.by_watch.items()}
+    assert sorted(results.values()) == sorted([branch, "staging"])
+
+
 async def test_a_missing_pull_request_fails_the_event(
     mirrors: Mirrors, clone: Clone, web: Application
 ) -> None:
