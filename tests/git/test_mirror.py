@@ -155,6 +155,23 @@ async def test_a_renamed_file_is_listed_under_both_names(mirrors: Mirrors, clone
     assert sorted(await mirrors.changed_files(clone.remote, old, new)) == ["a/app.yaml", "c.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("directory", "messages"),
+    [(each, ["In b", "In a"]) for each in ("", ".", "./")]
+    + [(each, ["In a"]) for each in ("a", "./a", "a/")],
+)
+async def test_commits_of_a_directory_are_listed(
+    mirrors: Mirrors, clone: Clone, directory: str, messages: list[str]
+) -> None:
+    """The root has several names; an application may be there."""
+    old = clone.git("rev-parse", "HEAD")
+    clone.commit("In a", {"a/x": "1"})
+    new = clone.commit_and_push("In b", {"b/x": "1"})
+    await mirrors.fetch(clone.remote)
+    commits = await mirrors.commits_between(clone.remote, old, new, "main", directory=directory, limit=10)
+    assert [commit.message for commit in commits] == messages
+
+
 async def test_a_commits_metadata(mirrors: Mirrors, clone: Clone) -> None:
     pushed = clone.commit_and_push("Subject\n\nBody")
     commit = await mirrors.commit(clone.remote, "refs/heads/main", "main")

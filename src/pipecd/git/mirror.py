@@ -8,6 +8,7 @@ is created again. Mirrors are a cache: the directory may be deleted at any time.
 import asyncio
 import hashlib
 import io
+import posixpath
 import shutil
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -162,11 +163,16 @@ class Mirrors:
     async def commits_between(
         self, remote: str, old: str, new: str, branch: str, *, directory: str, limit: int
     ) -> list[Commit]:
-        """The newest `limit` commits after `old`, up to `new`, that change `directory`; newest first."""
+        """The newest `limit` commits after `old`, up to `new`, that change `directory`; newest first.
+
+        An empty directory, `.` or `./` is the root: then all commits.
+        """
+        normal = posixpath.normpath(directory or ".")
+        paths = () if normal == "." else (f":(top,literal){normal}",)
         output = await self._git_in_mirror(
             remote,
             *("log", "-z", f"--max-count={limit}", "--format=%H%x00%an <%ae>%x00%ct%x00%B"),
-            *(f"{old}..{new}", "--", f":(top,literal){directory or '.'}"),
+            *(f"{old}..{new}", "--", *paths),
         )
         parts = output.decode(errors="replace").split("\0")
         return [

@@ -13,13 +13,21 @@ from functools import partial
 
 import structlog
 
+from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
 from pipecd.config.application import Triggers
 from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary, UserError
 from pipecd.model.application import Application
 from pipecd.model.approval import one_line
 from pipecd.model.command import ChainSyncApplication, RollBackApplication, SyncApplication
-from pipecd.model.deployment import Commit, Deployment, SyncStrategy, TriggerKind, find_trace_commits
+from pipecd.model.deployment import (
+    MAX_TRACE_COMMITS,
+    Commit,
+    Deployment,
+    SyncStrategy,
+    TriggerKind,
+    find_trace_commits,
+)
 from pipecd.model.notification import DeploymentTriggerFailed, NotificationEvent
 from pipecd.model.status import SyncStatus
 from pipecd.model.trigger import Decision, hold, on_chain, on_command, on_commit, on_out_of_sync
@@ -46,6 +54,8 @@ TriggerCommand = SyncCommand | RollBackApplication
 MAX_HELD_COMMITS = 20
 #: Commits of a push that are searched for source commits.
 MAX_TRACED_COMMITS = 200
+#: Pushes whose source commits are cached: many applications of a repository need the same.
+MAX_PUSHES = 20
 #: Changed files that are compared with an application's directory without a thread.
 MAX_FILES_AT_ONCE = 200
 #: Metadata of a handled sync command; `pipectl application sync` waits for it.
@@ -84,6 +94,8 @@ class TriggerLoop:
         #: Applications that this process rolled back: their cached record may still lack the pin.
         self._rolled_back: set[str] = set()
         #: By application: the pin's deployment and the head whose held commits were reported.
+        #: Source commits of recent pushes, by repository, former and new head.
+        self._traces = BoundedDict[tuple[str, str, str], Sequence[str]](MAX_PUSHES)
         self._reported_held: dict[str, tuple[str, str]] = {}
         self._locations: frozenset[tuple[str, str, str]] = frozenset()
         self._active = False
@@ -393,20 +405,36 @@ class TriggerLoop:
 
     async def _find_trace_commits(self, application: Application, head: Head, file: AppFile) -> Sequence[str]:
         """What the head names, and the commits of the application since its last deployment."""
-        messages = [head.commit.message]
-        last, remote = application.last_triggered, head.repository.remote
+        named = find_trace_commits([head.commit.message])
+        last = application.last_triggered
         if last and last.commit != head.commit.hash:
-            # Other directories may be among the paths that the application watches.
-            directory = "" if file.trigger.on_commit.paths else application.git_path.path
             with suppress(NotFound):
                 # Otherwise the branch was rewritten.
-                commits = await self._heads.mirrors.commits_between(
-                    *(remote, last.commit, head.commit.hash, head.repository.branch),
-                    directory=directory,
-                    limit=MAX_TRACED_COMMITS,
-                )
-                messages += [commit.message for commit in commits]
-        return find_trace_commits(messages)
+                later = await self._find_traces_since(last.commit, application, head, file)
+                named = tuple(dict.fromkeys([*named, *later]))
+        return named[:MAX_TRACE_COMMITS]
+
+    async def _find_traces_since(
+        self, last: str, application: Application, head: Head, file: AppFile
+    ) -> Sequence[str]:
+        """Most pushes name no source commit at all: this is found out once for all applications."""
+        key = (head.repository.id, last, head.commit.hash)
+        if key not in self._traces:
+            self._traces[key] = await self._find_traces(head, last, "")
+        all_traces = self._traces[key]
+        # Other directories may be among the paths that the application watches.
+        if not all_traces or file.trigger.on_commit.paths:
+            return all_traces
+        return await self._find_traces(head, last, application.git_path.path)
+
+    async def _find_traces(self, head: Head, last: str, directory: str) -> Sequence[str]:
+        repository = head.repository
+        commits = await self._heads.mirrors.commits_between(
+            *(repository.remote, last, head.commit.hash, repository.branch),
+            directory=directory,
+            limit=MAX_TRACED_COMMITS,
+        )
+        return find_trace_commits(commit.message for commit in commits)
 
     def _out_of_sync(self, application: Application) -> bool:
         idle = application.id not in self._view.deploying_applications
