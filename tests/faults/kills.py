@@ -3,7 +3,8 @@
     kills = await kill_until_ended(m, app, commit, rng, max_kills)
     check_ended(await m.wait_for_deployment(app, commit), fails=False)
 
-`PIPECD_KILLS` sets the number of kills, `PIPECD_KILL_SEED` the random seed, to repeat a run.
+`PIPECD_KILLS` sets the number of kills, `PIPECD_KILL_SEED` the random seed. By default each run chooses the
+same processes and delays, so that a failure is due to a change; to search for faults, vary the seed.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from pipecd.schema.model.stage_pb2 import StageStatus
 from tests.faults.processes import AGENT, SERVER, Processes
 
 KILLS = int(os.environ.get("PIPECD_KILLS", "50"))
-SEED = int(os.environ.get("PIPECD_KILL_SEED", str(random.randrange(10**6))))
+SEED = int(os.environ.get("PIPECD_KILL_SEED", "1"))
 
 #: Sets of processes that are killed together, and their relative frequency.
 Targets = Mapping[tuple[str, ...], int]

@@ -330,6 +330,7 @@ async def test_a_change_that_never_completes_fails_the_stage(
     await deploy(runner)
     rules._updating = 2000
     second = runner.next_deployment(checkout("v2"))
+    second.seconds_per_call = 20.0
     reason = failure_text(await second.run("LAMBDA_SYNC", limit=1000))
     assert "waited 26 minutes for Lambda to apply the last change; see the function's state" in reason
 

@@ -439,6 +439,7 @@ async def test_a_service_that_never_becomes_stable_fails(aws: Emulator, runner: 
             service["events"] = [{"message": "unable to pull the image"}]
 
     aws.rewrite("ecs.DescribeServices", half_running)
+    runner.seconds_per_call = 20.0
     reason = failure_text(await runner.run("ECS_SYNC"))
     assert "only 1 of 2 tasks are running after 10 minutes: unable to pull the image" in reason
 
