@@ -114,9 +114,13 @@ async def wait_for_deployment(console: Console, name: str, number: int) -> dict[
 
 
 async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quickstart: Quickstart) -> None:
-    async with quickstart.start() as console:
+    """With the emulated AWS: a Lambda canary and an ECS blue-green deployment in addition to the demo.
+
+    After a restart, the emulated AWS is empty. `tests/test_packages.py` starts the demo without it.
+    """
+    async with quickstart.start("--with-aws-emulator") as console:
         password = quickstart.printed("password")
-        assert set(await applications_by_name(console)) == APPLICATIONS
+        assert set(await applications_by_name(console)) == APPLICATIONS | {"function", "service"}
         assert (await wait_for_deployment(console, "network", 1))["status"] == "DEPLOYMENT_SUCCESS"
         assert (await wait_for_deployment(console, "greeting", 1))["status"] == "DEPLOYMENT_SUCCESS"
         failed = await wait_for_deployment(console, "limits", 2)
@@ -154,12 +158,29 @@ async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quicksta
         print(f"push → running: {time.monotonic() - pushed_at:.2f} s")
         assert (await wait_for_deployment(console, "network", 2))["status"] == "DEPLOYMENT_SUCCESS"
         deployed_ids = [deployment["id"] for deployment in await list_deployments(console, "network")]
-    async with quickstart.start() as console:
+        await _check_aws_deployments(console)
+    async with quickstart.start("--with-aws-emulator") as console:
         assert quickstart.printed("password") == password
         assert [deployment["id"] for deployment in await list_deployments(console, "network")] == deployed_ids
+        redeployed = await wait_for_deployment(console, "function", 3)
+        assert redeployed["status"] == "DEPLOYMENT_SUCCESS", redeployed.get("statusReason")
+        assert redeployed["stages"][0]["name"] == "LAMBDA_SYNC"
         await _kill_programs_and_push(quickstart, console, clone)
     assert "Removed" in quickstart.run("--clean").stdout
     assert not quickstart.folder.exists()
+
+
+async def _check_aws_deployments(console: Console) -> None:
+    assert (await wait_for_deployment(console, "service", 1))["status"] == "DEPLOYMENT_SUCCESS"
+    canary = await wait_for_deployment(console, "function", 2)
+    assert canary["status"] == "DEPLOYMENT_SUCCESS", canary.get("statusReason")
+    percentages = [stage.get("metadata", {}).get("promote-percentage") for stage in canary["stages"]]
+    assert [percentage for percentage in percentages if percentage] == ["10", "100"]
+
+    blue_green = await eventually(lambda: awaiting_approval(console, "service"), 300)
+    assert blue_green
+    await console.call("ApproveStage", deploymentId=blue_green["id"], stageId="stage-2")
+    assert (await wait_for_deployment(console, "service", 2))["status"] == "DEPLOYMENT_SUCCESS"
 
 
 async def _kill_programs_and_push(quickstart: Quickstart, console: Console, clone: Clone) -> None:
@@ -180,7 +201,15 @@ async def _kill_programs_and_push(quickstart: Quickstart, console: Console, clon
             return False
 
     await eventually(is_back)
-    clone.commit_and_push("A third subnet", {"network/terraform.tfvars": 'subnets = ["10.0.8.0/24"]\n'})
+    clone.commit("A third subnet", {"network/terraform.tfvars": 'subnets = ["10.0.8.0/24"]\n'})
+
+    async def is_pushed() -> bool:
+        """Repeated, since the quickstart pushes what it deploys to the empty AWS."""
+        clone.git("pull", "--quiet", "--rebase", "origin", "main")
+        clone.push()
+        return True
+
+    await eventually(is_pushed)
     assert (await wait_for_deployment(console, "network", 3))["status"] == "DEPLOYMENT_SUCCESS"
 
 
@@ -192,26 +221,6 @@ async def awaiting_approval(console: Console, name: str) -> dict[str, Any] | Non
         stage["name"] == "WAIT_APPROVAL" and stage.get("status") == "STAGE_RUNNING" for stage in stages
     )
     return deployments[-1] if awaiting else None
-
-
-async def test_traffic_is_routed_in_the_emulated_aws(quickstart: Quickstart) -> None:
-    """A Lambda canary and an ECS blue-green deployment; after a restart the emulated AWS is empty."""
-    async with quickstart.start("--with-aws-emulator") as console:
-        assert set(await applications_by_name(console)) == APPLICATIONS | {"function", "service"}
-        assert (await wait_for_deployment(console, "service", 1))["status"] == "DEPLOYMENT_SUCCESS"
-        canary = await wait_for_deployment(console, "function", 2)
-        assert canary["status"] == "DEPLOYMENT_SUCCESS", canary.get("statusReason")
-        percentages = [stage.get("metadata", {}).get("promote-percentage") for stage in canary["stages"]]
-        assert [percentage for percentage in percentages if percentage] == ["10", "100"]
-
-        blue_green = await eventually(lambda: awaiting_approval(console, "service"), 300)
-        assert blue_green
-        await console.call("ApproveStage", deploymentId=blue_green["id"], stageId="stage-2")
-        assert (await wait_for_deployment(console, "service", 2))["status"] == "DEPLOYMENT_SUCCESS"
-    async with quickstart.start("--with-aws-emulator") as console:
-        redeployed = await wait_for_deployment(console, "function", 3)
-        assert redeployed["status"] == "DEPLOYMENT_SUCCESS", redeployed.get("statusReason")
-        assert redeployed["stages"][0]["name"] == "LAMBDA_SYNC"
 
 
 def test_the_error_for_a_port_in_use_contains_the_remedy(quickstart: Quickstart) -> None:
