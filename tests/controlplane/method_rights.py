@@ -8,7 +8,13 @@ from collections.abc import Mapping
 #: What is needed → names of the methods, by service. `session` is any session of the project.
 NEEDS: Mapping[str, Mapping[str, str]] = {
     "API key ADMIN": {
-        "ProgramService": "EndSessions ListAudit ListSessions VerifyAudit",
+        "ProgramService": (
+            "AddProjectRBACRole AddProjectUserGroup DeleteProjectRBACRole "
+            "DeleteProjectUserGroup DisableAPIKey DisableStaticAdmin EnableStaticAdmin "
+            "EndSessions GenerateAPIKey ListAPIKeys ListAudit ListSessions RemoveSSO "
+            "SeeProject UpdateProject UpdateProjectRBACRole UpdateProjectSSOConfig "
+            "UpdateProjectStaticAdmin VerifyAudit VerifySSO"
+        ),
     },
     "API key READ_ONLY": {
         "APIService": (

@@ -26,7 +26,7 @@ async def test_the_script_is_valid(shell: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "incomplete", "expected"),
     [
-        ([], "p", ["piped", "plan-preview", "plugin"]),
+        ([], "p", ["piped", "project", "plan-preview", "plugin"]),
         (["application"], "de", ["delete"]),
         (["deployment", "list", "--status"], "roll", ["ROLLING_BACK"]),
         (["deployment", "list", "--status"], "RUNNING,pl", ["RUNNING,PLANNED"]),

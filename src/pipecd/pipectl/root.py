@@ -112,6 +112,74 @@ audit = _group(
 )
 
 
+static_admin = _group(
+    "static-admin",
+    "Set, enable or disable the user who signs in with a password.",
+    {
+        "set": ("pipecd.pipectl.projects:set_static_admin", "Set its user name and password."),
+        "enable": ("pipecd.pipectl.projects:enable_static_admin", "Enable it: it can sign in."),
+        "disable": ("pipecd.pipectl.projects:disable_static_admin", "Disable it. Its sessions end."),
+    },
+)
+sso = _group(
+    "sso",
+    "Set or remove the provider of single sign-on.",
+    {
+        "set": ("pipecd.pipectl.projects:set_sso", "Set the provider of single sign-on."),
+        "remove": ("pipecd.pipectl.projects:remove_sso", "Remove it. Its users' sessions end."),
+    },
+)
+project = _group(
+    "project",
+    "Show and change the settings of the project.",
+    {
+        "get": ("pipecd.pipectl.projects:get", "Show the settings of the project."),
+        "update": ("pipecd.pipectl.projects:update", "Change the description, or who may sign in."),
+        "static-admin": (
+            "pipecd.pipectl.root:static_admin",
+            "Set, enable or disable the user who signs in with a password.",
+        ),
+        "sso": ("pipecd.pipectl.root:sso", "Set or remove the provider of single sign-on."),
+    },
+)
+role = _group(
+    "role",
+    "List and change the roles of the project.",
+    {
+        "list": ("pipecd.pipectl.roles:list_command", "List the roles and their policies."),
+        "add": ("pipecd.pipectl.roles:add", "Add a role."),
+        "update": ("pipecd.pipectl.roles:update", "Replace the policies of a role."),
+        "delete": ("pipecd.pipectl.roles:delete", "Delete a role that no user group has."),
+    },
+)
+user_group = _group(
+    "user-group",
+    "List and change which groups of the sign-in provider have roles.",
+    {
+        "list": ("pipecd.pipectl.roles:list_groups", "List the user groups and their roles."),
+        "add": ("pipecd.pipectl.roles:add_group", "Give a role to the members of a group."),
+        "delete": ("pipecd.pipectl.roles:delete_group", "Take its role from a group."),
+    },
+)
+api_key = _group(
+    "api-key",
+    "List, create and disable API keys.",
+    {
+        "list": ("pipecd.pipectl.api_keys:list_command", "List the API keys: role, last use, expiry."),
+        "create": ("pipecd.pipectl.api_keys:create", "Create an API key. It is printed once."),
+        "disable": ("pipecd.pipectl.api_keys:disable", "Disable an API key, for good and at once."),
+    },
+)
+session = _group(
+    "session",
+    "List and end the sessions of the console.",
+    {
+        "list": ("pipecd.pipectl.sessions:list_command", "List the sessions of the console."),
+        "end": ("pipecd.pipectl.sessions:end", "End sessions: users have to sign in again."),
+    },
+)
+
+
 transfer_restore = _group(
     "restore",
     "Register the agents and the applications of a backup.",
@@ -174,6 +242,14 @@ migrate = _group(
         ),
         "insights": ("pipecd.pipectl.insights:insights", "Show the delivery figures of the project."),
         "audit": ("pipecd.pipectl.root:audit", "Read and verify the audit log of the project."),
+        "project": ("pipecd.pipectl.root:project", "Show and change the settings of the project."),
+        "role": ("pipecd.pipectl.root:role", "List and change the roles of the project."),
+        "user-group": (
+            "pipecd.pipectl.root:user_group",
+            "List and change which groups of the sign-in provider have roles.",
+        ),
+        "api-key": ("pipecd.pipectl.root:api_key", "List, create and disable API keys."),
+        "session": ("pipecd.pipectl.root:session", "List and end the sessions of the console."),
         "encrypt": ("pipecd.pipectl.secrets:encrypt", "Encrypt a secret for an agent."),
         "plan-preview": ("pipecd.pipectl.previews:plan_preview", "Show what a pull request would change."),
         "transfer": (

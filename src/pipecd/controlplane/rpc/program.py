@@ -7,7 +7,7 @@ from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.records import applications, pipeds
 from pipecd.controlplane.rpc import audit, console, insights, receivers, sessions
 from pipecd.controlplane.rpc.method import Handler
-from pipecd.controlplane.rpc.web import deployments
+from pipecd.controlplane.rpc.web import api_keys, deployments, project
 from pipecd.controlplane.rpc.web import records as web_records
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
@@ -88,4 +88,6 @@ HANDLERS: Mapping[str, Handler] = {
     "RejectStage": console.reject_stage,
     **audit.HANDLERS,
     **sessions.HANDLERS,
+    **project.ADMINISTRATION,
+    **api_keys.HANDLERS,
 }

@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from pipecd.controlplane.rpc import agent, api, console, piped, program, web
 from pipecd.controlplane.rpc.method import ApiKey, Handler, Member, Method, Needs, PipedKey, Right
+from pipecd.controlplane.rpc.web import api_keys, project
 from pipecd.model.access import Action, Resource
 from pipecd.schema.agent import service_pb2 as piped_pb2
 from pipecd.schema.api import service_pb2 as api_pb2
@@ -61,7 +62,16 @@ READS = frozenset(
 )
 
 #: RPCs for which an API key needs the role ADMIN.
-ADMINISTRATION = frozenset({"ListAudit", "VerifyAudit", "ListSessions", "EndSessions"})
+ADMINISTRATION = frozenset(
+    {
+        "ListAudit",
+        "VerifyAudit",
+        "ListSessions",
+        "EndSessions",
+        *project.ADMINISTRATION,
+        *api_keys.HANDLERS,
+    }
+)
 
 #: RPCs without a `model.rbac` option in the schema; PipeCD rejects them for every caller.
 UNNAMED_RIGHTS: Mapping[str, Right] = {

@@ -1,9 +1,9 @@
-"""WebService: API keys. The key itself is returned only once, on creation."""
+"""WebService and ProgramService: API keys. The key itself is returned only once, on creation."""
 
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth import keys
-from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
@@ -21,7 +21,7 @@ from pipecd.schema.web.api_keys_pb2 import (
 
 
 async def generate(
-    services: Services, person: Person, request: GenerateAPIKeyRequest
+    services: Services, caller: Caller, request: GenerateAPIKeyRequest
 ) -> GenerateAPIKeyResponse:
     key_id, key = keys.new_api_key()
     now = services.now()
@@ -29,27 +29,27 @@ async def generate(
         id=key_id,
         name=request.name,
         key_hash=keys.hash_key(key),
-        project_id=person.project_id,
+        project_id=caller.project_id,
         role=request.role,
-        creator=person.username,
+        creator=caller.actor.name,
         created_at=now,
         updated_at=now,
         expires_at=keys.expires_at(now, request.key_lifetime, services.key_lifetimes.api_key),
     )
-    await services.store.create(api_key, by=person.actor)
+    await services.store.create(api_key, by=caller.actor)
     return GenerateAPIKeyResponse(key=key)
 
 
-async def disable(services: Services, person: Person, request: DisableAPIKeyRequest) -> DisableAPIKeyResponse:
+async def disable(services: Services, caller: Caller, request: DisableAPIKeyRequest) -> DisableAPIKeyResponse:
     def alter(record: APIKey) -> None:
         record.disabled = True
 
-    await ownership.change(services, person, APIKey, request.id, alter)
+    await ownership.change(services, caller, APIKey, request.id, alter)
     return DisableAPIKeyResponse()
 
 
-async def list_keys(services: Services, person: Person, request: ListAPIKeysRequest) -> ListAPIKeysResponse:
-    api_keys = await lists.api_keys(services.store, person.project_id)
+async def list_keys(services: Services, caller: Caller, request: ListAPIKeysRequest) -> ListAPIKeysResponse:
+    api_keys = await lists.api_keys(services.store, caller.project_id)
     if request.options.HasField("enabled"):
         api_keys = [key for key in api_keys if key.disabled != request.options.enabled.value]
     return ListAPIKeysResponse(keys=[redact(key) for key in api_keys])

@@ -9,7 +9,7 @@ import structlog
 from google.protobuf.message import Message
 
 from pipecd.controlplane.auth import passwords
-from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.auth.caller import Caller, Person
 from pipecd.controlplane.auth.projects import legacy_groups
 from pipecd.controlplane.auth.sso.flow import CALLBACK
 from pipecd.controlplane.rpc.method import Handler
@@ -83,11 +83,11 @@ async def get_me(services: Services, person: Person, _: GetMeRequest) -> GetMeRe
 
 
 def _change(response: type[Message], alter: Callable[[Project, Any], None]) -> Handler:
-    """A handler that changes the person's project; `alter` takes the project and the request."""
+    """A handler that changes the caller's project; `alter` takes the project and the request."""
 
-    async def handle(services: Services, person: Person, request: Any) -> Message:
+    async def handle(services: Services, caller: Caller, request: Any) -> Message:
         await services.projects.change(
-            person.project_id, lambda project: alter(project, request), by=person.actor
+            caller.project_id, lambda project: alter(project, request), by=caller.actor
         )
         return response()
 
@@ -95,7 +95,7 @@ def _change(response: type[Message], alter: Callable[[Project, Any], None]) -> H
 
 
 async def update_static_admin(
-    services: Services, person: Person, request: UpdateProjectStaticAdminRequest
+    services: Services, caller: Caller, request: UpdateProjectStaticAdminRequest
 ) -> UpdateProjectStaticAdminResponse:
     password_hash = await asyncio.to_thread(passwords.hash_password, request.password)
 
@@ -103,7 +103,7 @@ async def update_static_admin(
         project.static_admin.username = request.username
         project.static_admin.password_hash = password_hash
 
-    await services.projects.change(person.project_id, alter, by=person.actor)
+    await services.projects.change(caller.project_id, alter, by=caller.actor)
     return UpdateProjectStaticAdminResponse()
 
 
@@ -116,30 +116,30 @@ def disable_static_admin(project: Project, _: DisableStaticAdminRequest) -> None
 
 
 async def update_sso(
-    services: Services, person: Person, request: UpdateProjectSSOConfigRequest
+    services: Services, caller: Caller, request: UpdateProjectSSOConfigRequest
 ) -> UpdateProjectSSOConfigResponse:
-    await services.projects.set_provider(person.project_id, request.sso, by=person.actor)
+    await services.projects.set_provider(caller.project_id, request.sso, by=caller.actor)
     return UpdateProjectSSOConfigResponse()
 
 
-async def see(services: Services, person: Person, _: SeeProjectRequest) -> SeeProjectResponse:
-    project = await services.projects.get(person.project_id)
+async def see(services: Services, caller: Caller, _: SeeProjectRequest) -> SeeProjectResponse:
+    project = await services.projects.get(caller.project_id)
     try:
-        provider = await services.sso.provider(person.project_id)
+        provider = await services.sso.provider(caller.project_id)
     except ConfigError as error:
-        log.warning("provider_unavailable", project=person.project_id, error=str(error))
+        log.warning("provider_unavailable", project=caller.project_id, error=str(error))
         provider = None
     return SeeProjectResponse(
         project=redact(project),
-        read_only=services.projects.is_configured(person.project_id),
+        read_only=services.projects.is_configured(caller.project_id),
         sso_title=provider.settings.title if provider else "",
         sso_callback_url=services.address + CALLBACK if services.address else "",
     )
 
 
-async def verify_sso(services: Services, person: Person, request: VerifySSORequest) -> VerifySSOResponse:
+async def verify_sso(services: Services, caller: Caller, request: VerifySSORequest) -> VerifySSOResponse:
     try:
-        provider = await services.projects.build_provider(person.project_id, request.sso)
+        provider = await services.projects.build_provider(caller.project_id, request.sso)
         await services.sso.check(provider)
     except (ConfigError, Refused, Temporary) as error:
         return VerifySSOResponse(problem=printable(str(error)))
@@ -244,4 +244,14 @@ CONSOLE_HANDLERS: Mapping[str, Handler] = {
     "VerifySSO": verify_sso,
     "RemoveSSO": _change(RemoveSSOResponse, remove_sso),
     "SeeRights": see_rights,
+}
+
+#: Of ProgramService, for API keys with the role ADMIN.
+ADMINISTRATION: Mapping[str, Handler] = {
+    **{name: handler for name, handler in CONSOLE_HANDLERS.items() if name != "SeeRights"},
+    **{
+        name: handler
+        for name, handler in HANDLERS.items()
+        if name not in ("GetProject", "GetMe", "UpdateProjectRBACConfig")
+    },
 }
