@@ -46,12 +46,12 @@ SUMMARY_COLOURS = """() => Object.fromEntries(
   }))"""
 
 
-async def seed_deployments(w: World, agent: Client) -> tuple[str, str]:
-    """Ids of a deployment that waits for approval, and of a later one of the same application."""
+async def seed_deployments(w: World, agent: Client, *, age: int = 60) -> tuple[str, str]:
+    """Ids of a deployment, created `age` seconds ago, that waits for approval, and of a later one."""
     await report_repository(agent)
     application_id = await w.register("shop", kind=1)
     now = int(time.time())
-    first = build_deployment(w, application_id, "shop", at=now - 60)
+    first = build_deployment(w, application_id, "shop", at=now - age)
     first.versions.add(
         kind=ArtifactVersion.GIT_SOURCE, name="https://git.example/shop/functions.git", version="v1.2.0"
     )

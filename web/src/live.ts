@@ -94,6 +94,7 @@ export class LiveUpdates {
   #stale = new Map<string, QueryKey>();
   #refetching = false;
   #controller: AbortController | null = null;
+  #staysConnected = false;
 
   constructor(private readonly client: QueryClient) {}
 
@@ -112,6 +113,11 @@ export class LiveUpdates {
     return () => this.#stageLogListeners.delete(listener);
   }
 
+  /** Whether the stream stays open while the tab is hidden: not by default, as browsers limit connections to one host. */
+  stayConnected(value: boolean): void {
+    this.#staysConnected = value;
+  }
+
   /** Follows the project's changes until the returned function is called. */
   start(): () => void {
     const controller = new AbortController();
@@ -125,7 +131,7 @@ export class LiveUpdates {
       if (this.#connection !== "live" && !document.hidden) this.#invalidateAll();
     }, POLL_INTERVAL_MS);
     for (let attempt = 0; !signal.aborted; attempt += 1) {
-      await waitUntilVisible(signal);
+      if (!this.#staysConnected) await waitUntilVisible(signal);
       if (await this.#readStream(signal)) attempt = 0;
       if (signal.aborted || this.#controller?.signal !== signal) break;
       if (this.#connection !== "lost") this.#setConnection("polling");
@@ -139,7 +145,9 @@ export class LiveUpdates {
     const stream = new AbortController();
     const close = () => stream.abort();
     signal.addEventListener("abort", close);
-    const stopWatchingVisibility = closeWhenHidden(close);
+    const stopWatchingVisibility = closeWhenHidden(() => {
+      if (!this.#staysConnected) close();
+    });
     // An open stream does not notice by itself that the network is gone.
     window.addEventListener("offline", close);
     let idleTimeout = setTimeout(close, STREAM_IDLE_TIMEOUT_MS);

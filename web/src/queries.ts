@@ -172,6 +172,12 @@ export const runningDeploymentsQuery = queryOptions({
   },
 });
 
+/** The newest deployments of the project in any state, among them those that have just ended. */
+export const recentDeploymentsQuery = queryOptions({
+  queryKey: [...key.deployments, "recent"],
+  queryFn: async ({ signal }) => (await consoleClient.pageDeployments({ pageSize: 100 }, { signal })).deployments,
+});
+
 /** At most so many applications whose last deployment may have failed are asked for. */
 const MAX_FAILED = 30;
 

@@ -21,6 +21,7 @@ import { Link, Navigate, Outlet, useLocation } from "react-router";
 
 import { awaitsApprovalOf } from "../attention";
 import { Commands } from "../features/commands/commands";
+import { useNotices } from "../features/notifications/use-notices";
 import { useStartLiveUpdates } from "../live";
 import { meQuery, runningDeploymentsQuery } from "../queries";
 import { Action, Resource, useMay } from "../rights";
@@ -76,6 +77,7 @@ function Loading() {
 
 function SignedInLayout({ me }: { me: GetMeResponse }) {
   useStartLiveUpdates();
+  useNotices(me);
   const [opened, navigation] = useDisclosure(false);
   const main = useFocusOnNavigation(navigation.close);
   const { pathname } = useLocation();

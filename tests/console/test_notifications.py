@@ -1,0 +1,74 @@
+"""Notifications of the browser: asked for by a click, once over several tabs, also in the background."""
+
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from pipecd.client import Client
+from pipecd.schema.agent.deployments_pb2 import ReportDeploymentCompletedRequest
+from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from tests.console.browser import BrowserUser
+from tests.console.test_states import seed_deployments
+from tests.eventually import eventually
+from tests.world import World
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+#: Stands for the browser's part, which a browser without a window denies: permission, and showing a notification.
+BROWSER = """
+  window.Notification = class extends EventTarget {
+    constructor(title, { tag }) { super(); record({ title, tag }); }
+    static get permission() { return localStorage.getItem("permission") ?? "default"; }
+    static async requestPermission() {
+      record({ title: "asked" });
+      localStorage.setItem("permission", "granted");
+      return "granted";
+    }
+  };
+"""
+
+
+async def test_approvals_and_ends_are_notified_once_over_several_tabs(
+    user: BrowserUser, w: World, agent: Client
+) -> None:
+    page = user.page
+    shown: list[Any] = []
+    await page.context.expose_binding("record", lambda _, notice: shown.append(notice))
+    await page.context.add_init_script(BROWSER)
+    await page.reload()
+    other = await page.context.new_page()
+    await other.goto(f"{user.base}/deployments")
+
+    await page.get_by_role("button", name="Signed in as").click()
+    assert shown == []
+    await page.get_by_role("menuitem", name="Browser notifications…").click()
+    dialog = page.get_by_role("dialog", name="Browser notifications")
+    await dialog.get_by_role("switch", name="Notify me in this browser").check()
+    await expect(dialog.get_by_role("checkbox", name="Approvals")).to_be_checked()
+    assert [notice["title"] for notice in shown] == ["asked"]
+    await dialog.get_by_role("button", name="Close").click()
+
+    waiting, _ = await seed_deployments(w, agent, age=-60)
+    await expect(other.get_by_role("link", name="shop").first).to_be_visible()
+
+    async def titles_are(*titles: str) -> bool:
+        assert [notice["title"] for notice in shown[1:]] == list(titles)
+        return True
+
+    approval = "shop waits for your approval"
+    await eventually(lambda: titles_are(approval))
+    await page.get_by_role("link", name="shop").first.click()
+    await page.get_by_role("button", name="Favourite shop").click()
+
+    # The other tab takes over.
+    await page.close()
+    await agent.call(
+        agent.piped.ReportDeploymentCompleted,
+        ReportDeploymentCompletedRequest(
+            deployment_id=waiting,
+            status=DeploymentStatus.DEPLOYMENT_FAILURE,
+            status_reason="stage failed",
+            completed_at=2_000_000_000,
+        ),
+    )
+    await eventually(lambda: titles_are(approval, "Deployment of shop failed"))

@@ -1,0 +1,57 @@
+// Notifies the user of the browser while any tab of the console is open, also in the background.
+
+import { useLocalStorage } from "@mantine/hooks";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { useNavigate } from "react-router";
+
+import { useLiveUpdates } from "../../live";
+import { deploymentQuery, recentDeploymentsQuery, runningDeploymentsQuery } from "../../queries";
+import type { GetMeResponse } from "../../schema/web/project_pb";
+import { useFavourites } from "../favourites/favourites";
+import { showNotice, useIsLeader, usePermission } from "./browser";
+import { type Audience, type NoticeSettings, NoticeTracker, parseSettings } from "./notices";
+
+/** The user's settings in this browser and project; null if notifications are off. */
+export function useNoticeSettings(projectId: string) {
+  return useLocalStorage<NoticeSettings | null>({
+    key: `pipecd:${projectId}:notifications`,
+    defaultValue: null,
+    getInitialValueInEffect: false,
+    deserialize: parseSettings,
+  });
+}
+
+export function useNotices({ projectId, subject: user }: GetMeResponse): void {
+  const [settings] = useNoticeSettings(projectId);
+  const granted = usePermission() === "granted";
+  const enabled = settings !== null && granted;
+  const leads = useIsLeader(`pipecd:${projectId}:notifications`, enabled);
+  const liveUpdates = useLiveUpdates();
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const { favourites } = useFavourites();
+  const [tracker] = useState(() => new NoticeTracker(Math.floor(Date.now() / 1000)));
+  const recent = useQuery({ ...recentDeploymentsQuery, enabled }).data;
+  const running = useQuery({ ...runningDeploymentsQuery, enabled }).data;
+
+  // Only this tab needs the change feed while it is hidden: browsers limit the connections to one host.
+  useEffect(() => liveUpdates.stayConnected(leads), [liveUpdates, leads]);
+
+  useEffect(() => {
+    if (!recent || !running) return;
+    const ids = new Set(recent.map(({ id }) => id));
+    const deployments = [...recent, ...running.filter(({ id }) => !ids.has(id))];
+    const favouriteIds = new Set(favourites.map(({ id }) => id));
+    const audience: Audience | null = leads && settings ? { settings, user, favouriteIds } : null;
+    const notify = (changed: typeof deployments) => {
+      for (const notice of tracker.update(changed, user, audience)) showNotice(notice, (to) => void navigate(to));
+    };
+    const missing = tracker.missing(deployments);
+    notify(deployments);
+    for (const id of missing) {
+      const load = client.fetchQuery({ ...deploymentQuery(id), staleTime: 0 });
+      void load.then((found) => (found ? notify([found]) : tracker.forget(id)), () => tracker.forget(id));
+    }
+  }, [recent, running, leads, settings, user, favourites, tracker, client, navigate]);
+}
