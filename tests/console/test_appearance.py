@@ -3,9 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,6 +16,7 @@ from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.state import State
 from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.kind_pb2 import TERRAFORM
+from tests.console.axe import COLOUR_RULES, expect_no_findings
 from tests.console.browser import BrowserUser, open_console
 from tests.console.test_live_state import report_live_state, report_sync_state
 from tests.console.test_states import seed_deployments
@@ -41,13 +40,6 @@ PAGES = (
     "/audit-log",
 )
 REMOTE = "http://127.0.0.1:8081/demo.git"
-AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
-#: What axe-core finds on the page, given its options: the rule, and the first element
-#: that breaks it.
-AXE_FINDINGS = """async (options) => (await axe.run(document, { resultTypes: ["violations"], ...options }))
-  .violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`)"""
-#: axe-core's rules that depend on colours.
-COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 #: The lightness of the page background, 0–255.
 LIGHTNESS = "() => Number(getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/)[0])"
 
@@ -140,15 +132,8 @@ async def test_axe_finds_nothing_on_any_page(user: BrowserUser, w: World, agent:
     Dark pages consist of the same elements as light ones, so only the rules about colours are checked again.
     """
     page = user.page
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed: run `make install`")
     await w.console.call("UpdatePipedDesiredVersion", version="v9.9.9", piped_ids=[w.piped_id])
     application_id, waiting = await seed_pages(w, agent)
-
-    async def axe_finds_nothing(**options: Any) -> bool:
-        """Retried, since elements that fade in have too little contrast for a moment."""
-        assert await page.evaluate(AXE_FINDINGS, options) == [], page.url
-        return True
 
     comparison = f"/compare?from={waiting}&to=later-deployment"
     for path in (*PAGES, f"/applications/{application_id}", f"/deployments/{waiting}", comparison):
@@ -158,12 +143,11 @@ async def test_axe_finds_nothing_on_any_page(user: BrowserUser, w: World, agent:
         await expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
         if application_id in path:
             await expect(page.get_by_role("button", name="12 × Pod, 12 healthy")).to_be_visible()
-        await page.evaluate(AXE.read_text())
         await expect_light(page)
-        await eventually(axe_finds_nothing)
+        await expect_no_findings(page)
         await page.emulate_media(color_scheme="dark")
         await expect_dark(page)
-        await eventually(partial(axe_finds_nothing, runOnly=COLOUR_RULES))
+        await expect_no_findings(page, COLOUR_RULES)
     user.errors[:] = [error for error in user.errors if "SeeResource" not in error]
 
 

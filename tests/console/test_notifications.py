@@ -8,13 +8,14 @@ from playwright.async_api import expect
 from pipecd.client import Client
 from pipecd.schema.agent.deployments_pb2 import ReportDeploymentCompletedRequest
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from tests.console.axe import expect_no_findings
 from tests.console.browser import BrowserUser
 from tests.console.test_states import seed_deployments
 from tests.eventually import eventually
 from tests.world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
-#: Stands for the browser's part, which a browser without a window denies: permission, and showing a notification.
+#: Stands for the browser's part, which a browser without a window denies: the permission, and what it shows.
 BROWSER = """
   window.Notification = class extends EventTarget {
     constructor(title, { tag }) { super(); record({ title, tag }); }
@@ -46,6 +47,7 @@ async def test_approvals_and_ends_are_notified_once_over_several_tabs(
     await dialog.get_by_role("switch", name="Notify me in this browser").check()
     await expect(dialog.get_by_role("checkbox", name="Approvals")).to_be_checked()
     assert [notice["title"] for notice in shown] == ["asked"]
+    await expect_no_findings(page)
     await dialog.get_by_role("button", name="Close").click()
 
     waiting, _ = await seed_deployments(w, agent, age=-60)

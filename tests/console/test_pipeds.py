@@ -15,6 +15,7 @@ from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, AgentWatchRequest, BeatRequest
 from pipecd.schema.pipecd.v1.notifications_pb2 import ReceiverStatus, ReportReceiversRequest
 from tests.actors import TESTER
+from tests.console.axe import expect_no_findings
 from tests.console.browser import BrowserUser, open_console
 from tests.controlplane.server_fixture import PROJECT
 from tests.world import World, world
@@ -169,6 +170,7 @@ async def test_receivers_of_notifications_show_their_last_results(user: BrowserU
     await expect(items.nth(1)).to_contain_text("2 messages wait")
     await expect(items.nth(1)).to_contain_text("answered 535: authentication failed")
     await expect(items.nth(2)).to_contain_text("Not used yet")
+    await expect_no_findings(page)
     await items.nth(2).get_by_role("button", name="Send test message to audit").click()
     await expect(items.nth(2).get_by_role("status")).to_contain_text("the agent is not connected")
     # The browser reports the refused call.

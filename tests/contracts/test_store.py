@@ -184,6 +184,26 @@ async def test_lists_are_complete_for_every_page_size(url: str) -> None:
     await store.close()
 
 
+async def test_only_the_last_deployment_of_an_application_is_listed(store: Store) -> None:
+    failed, succeeded = DeploymentStatus.DEPLOYMENT_FAILURE, DeploymentStatus.DEPLOYMENT_SUCCESS
+    for number, deleted in ((1, False), (2, False), (3, True)):
+        await store.create(application(number, deleted=deleted), by=TESTER)
+    for id, app, status in (
+        ("a1", "app-001", failed),
+        ("a2", "app-001", succeeded),
+        ("b1", "app-002", succeeded),
+        ("b2", "app-002", failed),
+        ("g1", "app-003", failed),
+        ("x1", "unknown", failed),
+    ):
+        await store.create(deployment(id, app, status), by=TESTER)
+    last = await lists.deployments(store, "shop", DeploymentFilter(only_last=True), Paging())
+    assert [record.id for record in last.records] == ["b2", "a2"]
+    filters = DeploymentFilter(only_last=True, statuses=[failed])
+    last_failed = await lists.deployments(store, "shop", filters, Paging())
+    assert [record.id for record in last_failed.records] == ["b2"]
+
+
 async def test_consecutive_pages_have_no_gap_or_overlap(store: Store) -> None:
     for number in range(5):
         await store.create(deployment(f"d{number}", "app", DeploymentStatus.DEPLOYMENT_SUCCESS), by=TESTER)

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { awaitsApprovalOf, isLastDeployment, lastDeploymentFailed, newestPerApplication } from "./attention";
+import { awaitsApprovalOf, lastDeploymentFailed } from "./attention";
 import { ApplicationSchema } from "./schema/model/application_pb";
 import { DeploymentSchema } from "./schema/model/deployment_pb";
 import { PipelineStageSchema, StageStatus } from "./schema/model/stage_pb";
@@ -35,15 +35,4 @@ test.each([
   ["there is none", create(ApplicationSchema), false],
 ])("the last deployment failed if %s", (_, record, expected) => {
   expect(lastDeploymentFailed(record)).toBe(expected);
-});
-
-test("only the failure of an application's last deployment matters", () => {
-  const deployments = [
-    create(DeploymentSchema, { id: "old", applicationId: "x", createdAt: 1n }),
-    create(DeploymentSchema, { id: "b", applicationId: "x", createdAt: 20n }),
-    create(DeploymentSchema, { id: "c", applicationId: "y", createdAt: 2n }),
-  ];
-  expect(newestPerApplication(deployments).map(({ id }) => id)).toEqual(["b", "c"]);
-  expect(deployments.map((deployment) => isLastDeployment(deployment, application("b", "a")))).toEqual([false, true, false]);
-  expect(isLastDeployment(create(DeploymentSchema, { id: "b" }), null)).toBe(false);
 });

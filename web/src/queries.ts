@@ -3,7 +3,6 @@
 import { type QueryClient, queryOptions } from "@tanstack/react-query";
 
 import { consoleClient, isUnauthenticated, webClient } from "./api";
-import { isLastDeployment, newestPerApplication } from "./attention";
 import { type InsightFilter, insightRange } from "./insights";
 import type { ApplicationSyncStatus } from "./schema/model/application_pb";
 import { DeploymentStatus } from "./schema/model/deployment_pb";
@@ -178,22 +177,12 @@ export const recentDeploymentsQuery = queryOptions({
   queryFn: async ({ signal }) => (await consoleClient.pageDeployments({ pageSize: 100 }, { signal })).deployments,
 });
 
-/** At most so many applications whose last deployment may have failed are asked for. */
-const MAX_FAILED = 30;
-
 /** The deployments that failed and are the last one of their application, newest first. */
 export const lastFailedDeploymentsQuery = queryOptions({
   queryKey: [...key.deployments, "last-failed"],
-  queryFn: async ({ client, signal }) => {
-    const request = { statuses: [DeploymentStatus.DEPLOYMENT_FAILURE], pageSize: 100 };
-    const { deployments } = await consoleClient.pageDeployments(request, { signal });
-    const newest = newestPerApplication(deployments).slice(0, MAX_FAILED);
-    const isLast = await Promise.all(
-      newest.map(async (deployment) =>
-        isLastDeployment(deployment, await client.fetchQuery(applicationQuery(deployment.applicationId))),
-      ),
-    );
-    return newest.filter((_, index) => isLast[index]);
+  queryFn: async ({ signal }) => {
+    const request = { statuses: [DeploymentStatus.DEPLOYMENT_FAILURE], onlyLast: true, pageSize: 100 };
+    return (await consoleClient.pageDeployments(request, { signal })).deployments;
   },
 });
 

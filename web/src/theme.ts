@@ -1,6 +1,6 @@
 // Mantine theme: colours, fonts and component defaults.
 
-import { createTheme, type MantineColorsTuple } from "@mantine/core";
+import { createTheme, DrawerHeader, type MantineColorsTuple, Modal, ModalHeader } from "@mantine/core";
 
 const cobalt: MantineColorsTuple = [
   "#edf3fe",
@@ -40,4 +40,10 @@ export const theme = createTheme({
   cursorType: "pointer",
   autoContrast: true,
   respectReducedMotion: true,
+  components: {
+    Modal: Modal.extend({ styles: { title: { fontWeight: 600 } } }),
+    // Their element is `header`, which would be a second banner of the page.
+    ModalHeader: ModalHeader.extend({ defaultProps: { role: "none" } }),
+    DrawerHeader: DrawerHeader.extend({ defaultProps: { role: "none" } }),
+  },
 });

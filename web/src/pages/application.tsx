@@ -5,7 +5,6 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearchParams } from "react-router";
 
 import { isNotFound } from "../api";
-import { newestPerApplication } from "../attention";
 import { ApplicationActions } from "../components/application-actions";
 import { displayedSyncStatus } from "../components/application-table";
 import { CommitLine } from "../components/commit";
@@ -130,8 +129,7 @@ const firstDeployments = (application: Application) =>
 
 /** The failure of the last deployment, until another one succeeds. */
 function LastFailure({ application }: { application: Application }) {
-  const deployments = useQuery(firstDeployments(application)).data?.deployments ?? [];
-  const last = newestPerApplication(deployments)[0];
+  const last = useQuery(firstDeployments(application)).data?.deployments[0];
   if (last?.status !== DeploymentStatus.DEPLOYMENT_FAILURE) return null;
   return (
     <Alert className="toned" data-tone="bad" title="The last deployment failed">

@@ -66,6 +66,7 @@ async def page_deployments(
         search=request.search,
         labels=request.labels,
         included=person.conditions(Resource.DEPLOYMENT),
+        only_last=request.only_last,
     )
     paging = Paging(size=request.page_size, cursor=request.cursor)
     page = await lists.deployments(services.store, person.project_id, criteria, paging)

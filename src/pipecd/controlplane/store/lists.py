@@ -96,6 +96,8 @@ class DeploymentFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: Commit of the source code that caused the deployment, if reported by an event.
     trace_commit: str = ""
+    #: Only the most recently changed one of each application that is not deleted.
+    only_last: bool = False
     #: The labels that a record must have by the user's roles, as alternatives; None includes every record.
     included: Sequence[Labels] | None = None
 
@@ -149,8 +151,23 @@ async def deployments(
         *(column.words.contains(word, autoescape=True) for word in filters.search.lower().split()),
         *_label_conditions(column.labels, filters.labels),
         *_included(column.labels, filters.included),
+        *(_last_of_application() if filters.only_last else ()),
     ]
     return await _load_page(store, Deployment, where, paging)
+
+
+def _last_of_application() -> Where:
+    deployment, application = KINDS[Deployment].table, KINDS[Application].table
+    other = deployment.alias("other")
+    same_application = sa.and_(
+        other.c.project_id == deployment.c.project_id, other.c.application_id == deployment.c.application_id
+    )
+    is_later = sa.or_(
+        other.c.touched > deployment.c.touched,
+        sa.and_(other.c.touched == deployment.c.touched, other.c.id > deployment.c.id),
+    )
+    exists = sa.exists().where(application.c.id == deployment.c.application_id, application.c.deleted == 0)
+    return [exists, ~sa.exists().where(same_application, is_later)]
 
 
 async def unfinished_deployments(store: Store, project_id: str, piped_id: str) -> Sequence[Deployment]:

@@ -2,7 +2,7 @@
 // same kind, and which are hidden by the filter. The picture and the list of resources both show its result. Pure.
 
 import { groupBy } from "../../group-by";
-import { buildTree, type Resource, type ResourceNode } from "./live-state";
+import { buildTree, type HealthCounts, type HealthName, healthName, type Resource, type ResourceNode } from "./live-state";
 
 /** More siblings of one kind than this are shown as one group. */
 export const MAX_SIBLINGS = 8;
@@ -17,17 +17,11 @@ export const VISIBLE_AT_MOST = 2_000;
 /** `auto`: as many levels as fit into a picture; `all` and `none`: after "Expand all" and "Collapse all". */
 export type ExpandMode = "auto" | "all" | "none";
 
-export interface HealthCounts {
-  healthy: number;
-  unhealthy: number;
-  unknown: number;
-}
-
 export interface TreeFilter {
   /** Words that must all occur in a resource's kind, name or namespace. Upper and lower case are equal. */
   search: string;
   /** Health to show; empty means all. */
-  health: ReadonlySet<keyof HealthCounts>;
+  health: ReadonlySet<HealthName>;
 }
 
 export interface TreeState {
@@ -72,11 +66,6 @@ interface Branch {
 }
 
 export const isFiltering = (filter: TreeFilter): boolean => filter.search.trim() !== "" || filter.health.size > 0;
-
-export function healthName(health: number): keyof HealthCounts {
-  if (health === 1) return "healthy";
-  return health === 0 ? "unknown" : "unhealthy";
-}
 
 export function countHealth(resources: readonly Resource[]): HealthCounts {
   const counts = noCounts();

@@ -19,13 +19,12 @@ import {
   countHealth,
   type ExpandMode,
   type Graph,
-  type HealthCounts,
   isFiltering,
   pathTo,
   type TreeFilter,
   VISIBLE_AT_MOST,
 } from "./graph";
-import { healthDisplay, listResources, type Resource } from "./live-state";
+import { HEALTH, healthDisplay, type HealthName, listResources, type Resource } from "./live-state";
 import { ResourceDrawer } from "./resource-drawer";
 import { ResourceList } from "./resource-list";
 import classes from "./resource-tree.module.css";
@@ -169,11 +168,7 @@ function useOpenNodes(resources: readonly Resource[], selectedId: string | null)
   return { state, toggle, setMode };
 }
 
-const HEALTH: readonly [keyof HealthCounts, number][] = [
-  ["unhealthy", 2],
-  ["unknown", 0],
-  ["healthy", 1],
-];
+const WORST_FIRST: readonly HealthName[] = ["unhealthy", "unknown", "healthy"];
 
 interface HealthFilterProps {
   resources: readonly Resource[];
@@ -186,8 +181,8 @@ function HealthFilter({ resources, selected, onChange }: HealthFilterProps) {
   const counts = useMemo(() => countHealth(resources), [resources]);
   return (
     <div className={classes.counts} role="group" aria-label="Resources by health">
-      {HEALTH.filter(([name]) => counts[name] > 0 || selected.has(name)).map(([name, health]) => {
-        const display = healthDisplay(health);
+      {WORST_FIRST.filter((name) => counts[name] > 0 || selected.has(name)).map((name) => {
+        const display = HEALTH[name];
         const pressed = selected.has(name);
         return (
           <button

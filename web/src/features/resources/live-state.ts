@@ -28,15 +28,31 @@ export interface ResourceNode {
   children: ResourceNode[];
 }
 
-const HEALTH_STATUSES: Record<Status, StatusDisplay> = {
-  [Status.UNKNOWN]: { text: "Unknown", tone: "quiet" },
-  [Status.HEALTHY]: { text: "Healthy", tone: "good" },
-  [Status.OTHER]: { text: "Unhealthy", tone: "bad" },
-  [Status.UNHEALTHY]: { text: "Unhealthy", tone: "bad" },
+export type HealthName = "healthy" | "unhealthy" | "unknown";
+export type HealthCounts = Record<HealthName, number>;
+
+export const HEALTH: Record<HealthName, StatusDisplay> = {
+  healthy: { text: "Healthy", tone: "good" },
+  unhealthy: { text: "Unhealthy", tone: "bad" },
+  unknown: { text: "Unknown", tone: "quiet" },
 };
 
-export function healthDisplay(health: number): StatusDisplay {
-  return HEALTH_STATUSES[health as Status] ?? HEALTH_STATUSES[Status.UNKNOWN];
+const HEALTH_NAMES: Record<Status, HealthName> = {
+  [Status.UNKNOWN]: "unknown",
+  [Status.HEALTHY]: "healthy",
+  [Status.OTHER]: "unhealthy",
+  [Status.UNHEALTHY]: "unhealthy",
+};
+
+/** The health that a number of the schema means; a number that this console does not know is unknown. */
+export const healthName = (health: number): HealthName => HEALTH_NAMES[health as Status] ?? "unknown";
+
+export const healthDisplay = (health: number): StatusDisplay => HEALTH[healthName(health)];
+
+/** The worst health that was counted: one unhealthy resource makes a group unhealthy. */
+export function worstHealth(counts: HealthCounts): StatusDisplay {
+  if (counts.unhealthy > 0) return HEALTH.unhealthy;
+  return counts.unknown > 0 ? HEALTH.unknown : HEALTH.healthy;
 }
 
 export function listResources(snapshot: ApplicationLiveStateSnapshot): Resource[] {

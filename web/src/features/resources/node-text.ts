@@ -1,6 +1,14 @@
-// Texts of the nodes of the resource tree.
+// Texts and status of the nodes of the resource tree.
 
-import type { GraphNode, HealthCounts } from "./graph";
+import type { StatusDisplay } from "../../display-names";
+import type { GraphNode } from "./graph";
+import { type HealthCounts, healthDisplay, worstHealth } from "./live-state";
+
+/** `rootStatus` is the health of the application. */
+export function nodeStatus(node: GraphNode, rootStatus: StatusDisplay): StatusDisplay {
+  if (node.parentId === null) return rootStatus;
+  return node.resource ? healthDisplay(node.resource.health) : worstHealth(node.below);
+}
 
 /** `200 × Pod` for a group. */
 export const nameOf = (node: GraphNode): string => (node.members > 0 ? `${node.members} × ${node.label}` : node.label);

@@ -5,7 +5,7 @@ import { Anchor, Group, Stack, Text } from "@mantine/core";
 import { StatusIcon } from "../../components/status";
 import { RelativeTime } from "../../components/time";
 import type { GraphNode } from "./graph";
-import { healthDisplay } from "./live-state";
+import { healthDisplay, worstHealth } from "./live-state";
 import { countsText, nameOf } from "./node-text";
 import classes from "./resource-tree.module.css";
 
@@ -44,7 +44,7 @@ export function ResourceList({ nodes, name, onSelect, onToggle }: ResourceListPr
 function GroupLine({ node }: { node: GraphNode }) {
   return (
     <div className={classes.line}>
-      <StatusIcon status={healthDisplay(node.below.unhealthy > 0 ? 2 : node.below.unknown > 0 ? 0 : 1)} />
+      <StatusIcon status={worstHealth(node.below)} />
       <Group gap="xs">
         <Text size="sm" fw={550}>
           {nameOf(node)}

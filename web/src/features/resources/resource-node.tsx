@@ -7,10 +7,10 @@ import { StatusIcon } from "../../components/status";
 import { Age, useAge } from "../../components/time";
 import { type StatusDisplay } from "../../display-names";
 import { IconChevronRight } from "../../icons";
-import type { GraphNode, HealthCounts } from "./graph";
+import type { GraphNode } from "./graph";
 import { APPLICATION, categoryOf, KindIcon } from "./kind-icon";
-import { healthDisplay } from "./live-state";
-import { countsText, nameOf } from "./node-text";
+import type { HealthCounts } from "./live-state";
+import { countsText, nameOf, nodeStatus } from "./node-text";
 import classes from "./resource-tree.module.css";
 import { useTree } from "./tree-context";
 
@@ -30,7 +30,7 @@ export function ResourceNodeView({ data }: { data: NodeData }) {
     if (isCurrent && focusRequest > 0) button.current?.focus({ preventScroll: true });
   }, [isCurrent, focusRequest]);
   const age = useAge(node.resource?.createdAt ?? 0);
-  const status = node.resource ? healthDisplay(node.resource.health) : groupStatus(node, data.rootStatus);
+  const status = nodeStatus(node, data.rootStatus);
   const open = () => (node.members > 0 ? tree.toggle(node.id, !node.expanded) : tree.select(node.id));
   return (
     <div
@@ -130,10 +130,3 @@ const toggleLabel = (node: GraphNode): string =>
   node.expanded ? `Collapse ${nameOf(node)}` : `Expand ${nameOf(node)}, ${total(node.below)} below`;
 
 const total = (counts: HealthCounts): number => counts.healthy + counts.unhealthy + counts.unknown;
-
-/** The worst health in a group, as everywhere: one unhealthy resource makes it unhealthy. */
-function groupStatus(node: GraphNode, rootStatus: StatusDisplay): StatusDisplay {
-  if (node.parentId === null) return rootStatus;
-  if (node.below.unhealthy > 0) return healthDisplay(2);
-  return healthDisplay(node.below.unknown > 0 ? 0 : 1);
-}

@@ -16,7 +16,8 @@ import {
 import { type KeyboardEvent, useCallback, useLayoutEffect, useMemo, useRef, useState } from "react";
 
 import type { StatusDisplay } from "../../display-names";
-import { type Graph, type GraphNode, nodeId, ROOT_ID } from "./graph";
+import { type Graph, nodeId, ROOT_ID } from "./graph";
+import { nodeStatus } from "./node-text";
 import { type NodeData, ResourceNodeView } from "./resource-node";
 import classes from "./resource-tree.module.css";
 import { NODE_SIZE, type Position, type TreeLayout } from "./tree-layout";
@@ -121,21 +122,13 @@ function Picture({
               pannable
               zoomable
               ariaLabel="Map of all resources"
-              nodeClassName={(node) => classes[`map-${toneOf((node.data as NodeData).node, rootStatus)}`] ?? ""}
+              nodeClassName={(node) => classes[`map-${nodeStatus((node.data as NodeData).node, rootStatus).tone}`] ?? ""}
             />
           )}
         </ReactFlow>
       </div>
     </TreeContext>
   );
-}
-
-function toneOf(node: GraphNode, rootStatus: StatusDisplay): string {
-  if (node.parentId === null) return rootStatus.tone;
-  const unhealthy = node.resource ? node.resource.health >= 2 : node.below.unhealthy > 0;
-  if (unhealthy) return "bad";
-  const healthy = node.resource ? node.resource.health === 1 : node.below.unknown === 0;
-  return healthy ? "good" : "quiet";
 }
 
 const ORIGIN: Position = { x: 0, y: 0 };
