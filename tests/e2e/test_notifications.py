@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,14 +11,17 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
+from pipecd.controlplane.notifications.presence import Presence
 from pipecd.controlplane.store import tables
+from pipecd.controlplane.store.kinds import PRESENCE
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.stage_pb2 import StageStatus
-from tests.controlplane.server_fixture import CallFailed
+from tests.controlplane.server_fixture import PASSWORD_HASH, PROJECT, USER, CallFailed
 from tests.eventually import eventually
 from tests.pipectl.pipectl_process import Pipectl
 from tests.piped.receiver_server import ReceiverServer
+from tests.skippable_clock import SkippableClock
 from tests.world import World, pipeline, world
 
 Entries = list[Any]
@@ -264,3 +268,39 @@ async def check_receivers_of_an_agent(w: World, server: ReceiverServer, folder: 
         sa.select(tables.audit.c.after).where(tables.audit.c.action.like("%TestReceiver"))
     )
     assert [row.after for row in rows if "hook" in row.after] == ['{"test message to":"hook"}']
+
+
+async def test_the_control_plane_reports_an_agent_that_is_gone_and_that_it_is_back(tmp_path: Path) -> None:
+    clock = SkippableClock()
+    with ReceiverServer() as server:
+        receivers = [{"name": "hook", "webhook": {"url": server.url, "format": "cloudevents"}}]
+        admin = {"username": USER, "passwordHash": PASSWORD_HASH}
+        projects = [{"id": PROJECT, "staticAdmin": admin, "notifications": {"receivers": receivers}}]
+        async with world(tmp_path, clock=clock, projects=projects) as w:
+
+            async def is_checked_after(at: float) -> bool:
+                stored = await w.plane.server.services.store.get_metadata(PRESENCE, PROJECT)
+                known = Presence.from_json(stored[0]) if stored else Presence()
+                return known.checked_at > at and w.piped_id in known.agents
+
+            async def let_time_pass_until(messages: int) -> None:
+                """With checks at their interval, which is shorter than the lease of the agent's stream."""
+                async with asyncio.timeout(120):
+                    while len(server.requests) < messages:
+                        at = clock.now()
+                        clock.skip(11.0)
+                        await eventually(partial(is_checked_after, at))
+
+            async def is_known() -> bool:
+                clock.skip(11.0)
+                return await is_checked_after(0.0)
+
+            async with w.agent():
+                await eventually(is_known)
+            assert server.requests == []
+            await let_time_pass_until(1)
+            async with w.agent():
+                await let_time_pass_until(2)
+        offline, online = (request.json for request in server.requests)
+        assert offline["type"] == "dev.pipecd.piped.offline" and online["type"] == "dev.pipecd.piped.online"
+        assert offline["data"]["pipedName"] == online["data"]["pipedName"] == "home"
