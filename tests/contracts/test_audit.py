@@ -265,6 +265,7 @@ SECRET_WORDS = re.compile(r"passw|secret|token|hash|(^|_)keys?($|_)|credential|p
 HARMLESS = re.compile(
     r"""
     .*commit_hash(es)? | model\.Commit\.hash            # of Git
+    | pipecd\.v1\.WebhookReceiver\.signature_key   # the name of a header
     | .*_claim_key | .*\.token_endpoint | .*\.event_key
     | .*\.secret_encryption | .*\.public_key
     | .*(Object|Metadata)Request\.key              # the name of an object

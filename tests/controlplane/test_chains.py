@@ -421,6 +421,10 @@ async def test_a_deadlock_is_ended_by_a_command(plane: ControlPlane, agent: Agen
     listed = await agent.call("ListUnhandledCommands", commands_pb2.ListUnhandledCommandsRequest())
     (cancel,) = [command for command in listed.commands if command.type == Command.CANCEL_DEPLOYMENT]
     assert cancel.deployment_id in ("1xx", "1yy")
+    log = await plane.console.call("ListAudit", page_size=10)
+    sentences = [entry.summary for entry in log.entries]
+    name = cancel.deployment_id[1:]
+    assert f"requested to cancel deployment {name}, because of its deployment chain" in sentences
     assert cancel.cancel_deployment.comment.startswith(
         "the deployment chains of xx and yy wait for each other"
     )

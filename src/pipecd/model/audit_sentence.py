@@ -101,6 +101,7 @@ SENTENCES: Mapping[str, str] = {
     "PutLatestAnalysisResult": "stored the {it}",
     "PutApplicationSharedObject": "stored {it}",
     "update-chains": "updated {it}",
+    "cancel-in-chain": "requested to cancel {it}, because of its deployment chain",
     "expire-commands": "timed out {it}",
     "delete-command-outputs": "deleted old {it}",
     "delete-old-audit-rows": "deleted old rows of the audit log",

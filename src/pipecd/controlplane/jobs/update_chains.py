@@ -5,6 +5,7 @@ it could not derive again, so a run that was killed is completed by the next one
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipecd.controlplane.records import chain_cancels, chains
 from pipecd.controlplane.services import Services
@@ -15,6 +16,9 @@ from pipecd.schema.model.chain_pb2 import DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment as WireDeployment
 from pipecd.wire import deployment_from
+
+#: What the audit log calls it.
+CANCEL = "cancel-in-chain"
 
 
 async def run(services: Services, by: Actor) -> None:
@@ -31,7 +35,7 @@ async def run(services: Services, by: Actor) -> None:
     cancels = [
         chain_cancels.build_cancel(deployments[each], reason, now) for each, reason in cancelled.items()
     ]
-    await _send(services, cancels, by)
+    await _send(services, cancels, replace(by, action=CANCEL))
 
 
 async def _update(
