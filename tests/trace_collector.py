@@ -10,7 +10,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
+from pipecd import tracing
+from pipecd.clock import SYSTEM_CLOCK
+from pipecd.trace_export import exporting
 from pipecd.trace_export.collector import EXPORT_PATH
+from pipecd.trace_export.queue import ExportQueue
 from tests.piped.receiver_server import ReceiverServer
 
 
@@ -53,6 +57,21 @@ def _span(resource: ResourceSpans, span: WireSpan) -> Span:
         failure=span.status.message if span.status.code == span.status.STATUS_CODE_ERROR else "",
         wire=span,
     )
+
+
+@asynccontextmanager
+async def recorded() -> AsyncIterator[list[Span]]:
+    """The spans of the block, once it has ended; the block is the span `test`."""
+    spans: list[Span] = []
+    requests: list[bytes] = []
+
+    async def send(data: bytes) -> None:
+        requests.append(data)
+
+    async with exporting("test", {}, ExportQueue(SYSTEM_CLOCK), send):
+        with tracing.span("test"):
+            yield spans
+    spans += read_spans(requests)
 
 
 @contextmanager

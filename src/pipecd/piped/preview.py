@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from pipecd import proto_json
+from pipecd import proto_json, tracing
 from pipecd.clock import Clock, timeout
 from pipecd.config.piped import PlanPreview
 from pipecd.errors import NotFound, PipecdError, UserError
@@ -128,6 +128,10 @@ class PlanPreviewLoop:
         self._wake()
 
     async def _handle(self, command: BuildPlanPreview) -> None:
+        with tracing.span("plan preview", parent=command.trace_parent, attributes={"command-id": command.id}):
+            await self._answer(command)
+
+    async def _answer(self, command: BuildPlanPreview) -> None:
         clock = self._services.clock
         started = clock.monotonic()
         log.info("plan_preview_started", command=command.id, head=command.head_commit[:12])

@@ -17,6 +17,7 @@ from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import AwsRunner, assert_succeeded
 from tests.platforms.cloudrun.conftest import JOB, SERVICE, job, service
 from tests.platforms.make_preview import make_preview
+from tests.trace_collector import recorded
 
 Checkout = Callable[..., Path]
 KEY = f"serving.knative.dev/v1:Service::{SERVICE}"
@@ -32,6 +33,13 @@ async def drift(runner: AwsRunner, *ignored: str) -> Drift:
     return await platform.compares.detect(
         await observation_request(platform, runner.provider, runner.target, *ignored)
     )
+
+
+async def test_requests_are_spans_of_the_trace(runner: AwsRunner) -> None:
+    async with recorded() as spans:
+        await resources(runner)
+    *requests, test = spans
+    assert requests and {(span.name, span.parent) for span in requests} == {("cloudrun GET", test.id)}
 
 
 async def test_the_service_and_its_revisions_with_traffic_or_tags_are_shown(

@@ -31,6 +31,7 @@ from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.quickstart.simulated_cluster.certificates import Authority
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.widgets import define_widgets
+from tests.trace_collector import recorded
 from tests.virtual_clock import VirtualClock
 
 CONFIG_MAPS = ResourceType(group="", version="v1", kind="ConfigMap", plural="configmaps", namespaced=True)
@@ -68,6 +69,15 @@ async def test_an_object_is_applied_changed_and_deleted(client: ApiClient, names
     await client.delete(CONFIG_MAPS, namespace, "a", uid=uid)
     with pytest.raises(NotFound, match='configmaps "a" not found'):
         await client.get(CONFIG_MAPS, namespace, "a")
+
+
+async def test_requests_are_spans_of_the_trace(client: ApiClient, namespace: str) -> None:
+    async with recorded() as spans:
+        with pytest.raises(NotFound):
+            await client.get(CONFIG_MAPS, namespace, "missing")
+    request, test = spans
+    assert (request.name, request.parent) == ("kubernetes GET", test.id)
+    assert request.attributes["url.path"].endswith(f"/namespaces/{namespace}/configmaps/missing")
 
 
 async def test_metadata_is_read_without_the_content(client: ApiClient, namespace: str) -> None:
