@@ -22,7 +22,7 @@ from tests.ports import free_ports
 ROOT = Path(__file__).parents[1]
 CONSOLE = Path("src/pipecd/console")
 PYTHONS = ("3.11", "3.12", "3.13")
-EXTRAS = "quickstart,aws,gcp,kubernetes,postgres"
+EXTRAS = "quickstart,aws,gcp,kubernetes,postgres,otel"
 
 
 def copy_tracked_files(folder: Path) -> None:

@@ -6,7 +6,6 @@ history stays at the old control plane; `pipecd import` moves it too, with acces
 
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,8 +108,7 @@ async def restore_piped(client: Client, *, input_file: Path, output_file: Path |
             echo(f"Registered {printable(piped.name)} as {registered.id}", err=True)
     finally:
         if output_file is None and mappings:
-            json.dump({"piped_mappings": mappings}, sys.stdout, indent=2)
-            sys.stdout.write("\n")
+            echo(json.dumps({"piped_mappings": mappings}, indent=2))
 
 
 @click.command()
