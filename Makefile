@@ -12,7 +12,8 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedch
 COLLECT = $(BIN)/python -m pytest --collect-only --quiet
 COMPILE = @ls tests/__pycache__/conftest.*-pytest-*.pyc >/dev/null 2>&1 || { \
 	$(COLLECT) $(wildcard tests/[a-l]*/) >/dev/null & $(COLLECT) $(wildcard tests/[m-z]*/ tests/test_*.py) >/dev/null; wait; }
-FAST_TESTS := tests/config tests/model tests/stages tests/templates tests/units tests/wire $(wildcard tests/test_*.py)
+FAST_TESTS := tests/config tests/model tests/stages tests/templates tests/units tests/wire \
+	$(filter-out tests/test_packages.py,$(wildcard tests/test_*.py))
 STATE_DIR ?= pipecd-quickstart
 KUBERNETES_STATE_DIR = $(STATE_DIR)-kubernetes
 GCP_STATE_DIR = $(STATE_DIR)-gcp
@@ -74,6 +75,8 @@ test: $(VENV)/.dev src/pipecd/console/index.html cluster ## Run all tests: unit,
 	$(COMPILE)
 	$(PYTEST) tests $(ARGS)
 
+# These compute.
+test-fast: JOBS = 4
 test-fast: $(VENV)/.dev ## Run the quick tests: units and tables, without servers and browsers
 	$(PYTEST) $(FAST_TESTS) $(ARGS)
 
