@@ -1,6 +1,7 @@
 """Receivers of projects: they are notified when an agent is offline, and when it is back."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -250,6 +251,18 @@ async def test_another_replica_goes_on_when_one_stops(tmp_path: Path) -> None:
             async with w.sending("two"):
                 await eventually(lambda: is_waiting(w, {}))
             assert len(server.requests) == 2
+            # One that ends before the receiver has answered: it may have got the message, and gets it again.
+            gate = threading.Event()
+            server.answer = lambda _: (204 if gate.wait(60) else 500, {}, "")
+            await outbox.add(store, PROJECT, ["hook"], "third", body, w.clock.now())
+            async with w.sending("one"):
+                await eventually(lambda: arrived(server, 3))
+            gate.set()
+            async with w.sending("two"):
+                await eventually(lambda: is_waiting(w, {}))
+            assert len(server.requests) == 4
+            assert server.requests[2].body == server.requests[3].body
+            assert server.requests[2].headers["webhook-id"] == server.requests[3].headers["webhook-id"]
 
 
 async def some_body(w: Watched) -> str:

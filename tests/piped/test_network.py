@@ -11,6 +11,7 @@ from pipecd.errors import Refused, Temporary
 from pipecd.notify.network import Network
 from pipecd.notify.sinks import http
 from pipecd.quickstart.simulated_cluster.certificates import Authority
+from tests.piped.receiver_server import ReceiverServer
 
 PRIVATE = [
     "127.0.0.1",
@@ -65,6 +66,8 @@ async def test_a_name_is_resolved_once_and_its_certificate_is_checked(
         return trusting
 
     monkeypatch.setattr(http, "tls_context", context)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
     hosts: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,8 +90,24 @@ async def test_a_name_is_resolved_once_and_its_certificate_is_checked(
             await http.post(f"https://127.0.0.1:{port}/hook", b"", {}, network)
 
 
-async def _resolved(self: Network, host: str, port: int | None) -> str:
+async def _resolved(self: Network, host: str, port: int | None, *, has_proxy: bool = False) -> str:
     return "127.0.0.1"
+
+
+async def test_a_proxy_gets_the_name_and_no_name_of_the_operators_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with ReceiverServer() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "direct.invalid")
+        assert (await http.post("http://hook.invalid/path", b"", {}, Network())).status == 204
+        assert proxy.requests[0].path == "http://hook.invalid/path"
+        assert proxy.requests[0].headers["host"] == "hook.invalid"
+        with pytest.raises(Refused, match="does not call"):
+            await http.post("http://localhost/path", b"", {}, Network())
+        with pytest.raises(Temporary, match="cannot be resolved"):
+            await http.post("http://direct.invalid/path", b"", {}, Network())
+        assert len(proxy.requests) == 1
 
 
 async def test_a_name_without_an_address_is_a_temporary_error() -> None:

@@ -29,12 +29,17 @@ class Network:
             return True
         return found.is_global and not found.is_multicast and not found.is_reserved
 
-    async def resolve(self, host: str, port: int | None) -> str:
-        """An address of `host`. Raises Temporary if it has none, Refused if it has one not to be called."""
+    async def resolve(self, host: str, port: int | None, *, has_proxy: bool = False) -> str:
+        """An address of `host`. Raises Temporary if it has none, Refused if it has one not to be called.
+
+        With a proxy, which resolves the name itself, a name without an address is no error.
+        """
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
+            if has_proxy:
+                return ""
             raise Temporary(f"{host} cannot be resolved") from error
         addresses = [str(address[0]) for *_, address in found]
         for address in addresses:

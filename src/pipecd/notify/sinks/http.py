@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipecd.certificates import tls_context
 from pipecd.errors import Refused, Temporary
@@ -40,14 +40,18 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], network: Netwo
 
     context = await tls_context()
     try:
-        target, sent, extensions = httpx.URL(url), dict(headers), dict[str, str]()
+        target, sent, options, extensions = httpx.URL(url), dict(headers), dict[str, Any](), dict[str, str]()
         if network:
-            # The address that was checked is the one that is called: that of a name may change at any time.
-            sent["Host"] = target.netloc.decode()
-            extensions = {"sni_hostname": target.raw_host.decode()}
-            target = target.copy_with(host=await network.resolve(target.host, target.port))
+            proxy = _proxy_for(target)
+            options = {"proxy": proxy, "trust_env": False}
+            address = await network.resolve(target.host, target.port, has_proxy=bool(proxy))
+            if not proxy:
+                # The address that was checked is the one that is called: a name can change its address.
+                sent["Host"] = target.netloc.decode()
+                extensions = {"sni_hostname": target.raw_host.decode()}
+                target = target.copy_with(host=address)
         async with (
-            httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, verify=context) as client,
+            httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, verify=context, **options) as client,
             client.stream("POST", target, content=body, headers=sent, extensions=extensions) as response,
         ):
             received = bytearray()
@@ -58,6 +62,16 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], network: Netwo
             return Answer(response.status_code, bytes(received[:_MAX_ANSWER]), _retry_after(response))
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError) as error:
         raise Temporary(f"{_host(url)} does not answer: {type(error).__name__}") from error
+
+
+def _proxy_for(url: "httpx.URL") -> str | None:
+    """That of the environment, such as `HTTPS_PROXY`."""
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    proxies = getproxies_environment()
+    if proxy_bypass(url.host):
+        return None
+    return proxies.get(url.scheme) or proxies.get("all")
 
 
 def raise_for(url: str, answer: Answer) -> None:
