@@ -15,6 +15,7 @@ from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
 from pipecd.model.access import ADMIN
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
 from pipecd.schema.model.application_pb2 import Application, ApplicationInfo
+from pipecd.schema.model.chain_pb2 import ChainApplicationRef, ChainDeploymentRef, DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.event_pb2 import Event
@@ -27,11 +28,12 @@ from pipecd.schema.pipecd.v1.agent_pb2 import InvalidFile
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
 from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
 from tests.actors import TESTER
-from tests.controlplane.server_fixture import Console, ControlPlane, control_plane
+from tests.controlplane.server_fixture import CallFailed, Console, ControlPlane, control_plane
 
 PROJECT, SECRET = "team", "HIDDEN-NAME"
 REPOSITORY = ApplicationGitRepository(id="demo", remote="https://git.example/demo.git", branch="main")
 GIT_PATH = ApplicationGitPath(repo=REPOSITORY, path="shop")
+FAILURE = DeploymentStatus.DEPLOYMENT_FAILURE
 ALL, ANY = ProjectRBACResource.ALL, ProjectRBACPolicy.ALL
 #: The labels of records that the role does not include, and of those that it does.
 OUTSIDE: dict[str, dict[str, str]] = {
@@ -297,3 +299,40 @@ async def test_a_command_is_read_by_members_without_conditions(
     for roles in ([ADMIN], []):
         status, _ = await call(channel, "GetCommand", "prod", await cookie(plane, *roles))
         assert status == "OK"
+
+
+async def test_chains_and_agents_hide_what_the_role_does_not_include(plane: ControlPlane) -> None:
+    store = plane.server.services.store
+    for id, keys in (("mixed", ("in", "prod")), ("hidden", ("prod", "none"))):
+        chain = DeploymentChain(id=id, project_id=PROJECT, created_at=1, updated_at=1)
+        for key in keys:
+            node = chain.blocks.add().nodes.add()
+            node.application_ref.application_id = f"app-{key}"
+            node.application_ref.application_name = "visible" if key == "in" else SECRET
+            node.deployment_ref.deployment_id, node.deployment_ref.status = f"deployment-{key}", FAILURE
+            node.deployment_ref.status_reason = f"{SECRET} failed" if key != "in" else "failed"
+        await store.create(chain, by=TESTER)
+    await store.update(Piped, "home", lambda piped: setattr(piped, "config", f"for {SECRET}"), by=TESTER)
+    console = Console(plane.url)
+    async with console.http:
+        console.http.headers["cookie"] = (await cookie(plane, "developer"))[0][1]
+        (chain,) = (await console.call("ListDeploymentChains")).deployment_chains
+        assert (
+            chain == (await console.call("GetDeploymentChain", deployment_chain_id="mixed")).deployment_chain
+        )
+        shown, hidden = (block.nodes[0] for block in chain.blocks)
+        assert (shown.application_ref.application_name, shown.deployment_ref.status_reason) == (
+            "visible",
+            "failed",
+        )
+        assert hidden.application_ref == ChainApplicationRef(application_name="(hidden)")
+        assert hidden.deployment_ref == ChainDeploymentRef(status=FAILURE)
+        with pytest.raises(CallFailed, match="include no application of chain hidden"):
+            await console.call("GetDeploymentChain", deployment_chain_id="hidden")
+        assert (await console.call("GetPiped", piped_id="home")).piped.config == ""
+        for with_status in (True, False):
+            (piped,) = (await console.call("ListPipeds", with_status=with_status)).pipeds
+            assert piped.config == ""
+        console.http.headers["cookie"] = (await cookie(plane, ADMIN))[0][1]
+        assert len((await console.call("ListDeploymentChains")).deployment_chains) == 2
+        assert SECRET in (await console.call("GetPiped", piped_id="home")).piped.config

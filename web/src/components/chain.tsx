@@ -43,8 +43,8 @@ export function ChainColumns({ chain }: { chain: DeploymentChain }) {
             <StatusBadge status={chainBlockStatusDisplay(block.status)} size={13} />
           </div>
           <ul className={classes.nodes}>
-            {block.nodes.map((node) => (
-              <Node key={node.applicationRef?.applicationId} node={node} />
+            {block.nodes.map((node, position) => (
+              <Node key={node.applicationRef?.applicationId || position} node={node} />
             ))}
           </ul>
         </li>
@@ -58,9 +58,13 @@ function Node({ node }: { node: ChainNode }) {
   const status = statusOf(node);
   return (
     <li className={classes.node} data-tone={status.tone}>
-      <Link to={`/applications/${applicationRef?.applicationId ?? ""}`} className={classes.name}>
-        {nameOf(node)}
-      </Link>
+      {applicationRef?.applicationId ? (
+        <Link to={`/applications/${applicationRef.applicationId}`} className={classes.name}>
+          {nameOf(node)}
+        </Link>
+      ) : (
+        <span className="faint">{nameOf(node)}</span>
+      )}
       {deploymentRef?.deploymentId ? (
         <Link to={`/deployments/${deploymentRef.deploymentId}`} className="link" aria-label={`${status.text}: deployment of ${nameOf(node)}`}>
           <StatusBadge status={status} size={13} />

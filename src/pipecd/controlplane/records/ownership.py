@@ -5,21 +5,26 @@ Of a user whose roles have conditions on labels, also access to records without 
 Called by all RPCs for users and API clients. For RPCs of agents see `rpc.piped.ownership`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from pipecd.controlplane.auth.caller import Caller, Person, Program
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.store import lists
 from pipecd.errors import NotFound, PermissionDenied, PipecdError, Refused
 from pipecd.model.access import Resource
 from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.chain_pb2 import ChainApplicationRef, ChainDeploymentRef, DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.event_pb2 import Event
+from pipecd.schema.model.piped_pb2 import Piped
 
 M = TypeVar("M", bound=Message)
+#: Stands for the name of an application that the roles of the user do not include.
+HIDDEN = "(hidden)"
 _RESOURCES: Mapping[type[Message], Resource] = {
     Application: Resource.APPLICATION,
     Deployment: Resource.DEPLOYMENT,
@@ -94,3 +99,44 @@ async def includes_command(services: Services, caller: Caller, command: Command)
     except NotFound:
         return False
     return any(caller.may(resource, application.labels) for resource in _WITH_LABELS_OF_APPLICATION)
+
+
+async def hide_in_chains(
+    services: Services, caller: Caller, chains: Iterable[DeploymentChain]
+) -> Sequence[DeploymentChain]:
+    """Copies of the chains that have an application that the roles of the caller include.
+
+    Of other applications, they have the status of the deployment only.
+    """
+    if not isinstance(caller, Person) or caller.conditions(Resource.APPLICATION) is None:
+        return list(chains)
+    copies = []
+    for chain in chains:
+        copy = DeploymentChain()
+        copy.CopyFrom(chain)
+        copies.append(copy)
+    nodes = [node for chain in copies for block in chain.blocks for node in block.nodes]
+    ids = [node.application_ref.application_id for node in nodes]
+    applications = await lists.by_ids(services.store, Application, ids)
+    included = {application.id for application in applications if includes(caller, application)}
+    for node in nodes:
+        if node.application_ref.application_id not in included:
+            node.application_ref.CopyFrom(ChainApplicationRef(application_name=HIDDEN))
+            if node.HasField("deployment_ref"):
+                node.deployment_ref.CopyFrom(ChainDeploymentRef(status=node.deployment_ref.status))
+    return [chain for chain in copies if any(_applications_of(chain))]
+
+
+def _applications_of(chain: DeploymentChain) -> Iterable[str]:
+    """Ids; empty for what is hidden."""
+    return (node.application_ref.application_id for block in chain.blocks for node in block.nodes)
+
+
+def hide_in_piped(caller: Caller, piped: Piped) -> Piped:
+    """`piped` without its configuration, if the roles of the caller include only some applications.
+
+    The configuration names applications, as in routes of notifications. `piped` is changed.
+    """
+    if isinstance(caller, Person) and caller.conditions(Resource.APPLICATION) is not None:
+        piped.ClearField("config")
+    return piped

@@ -81,7 +81,7 @@ async def get_command(services: Services, caller: Caller, request: Any) -> Field
 async def get_piped(services: Services, caller: Caller, request: Any) -> Fields:
     piped = await ownership.get(services, caller, Piped, request.piped_id)
     (with_status,) = await pipeds.with_status(services, caller.project_id, [piped])
-    return {"piped": with_status}
+    return {"piped": ownership.hide_in_piped(caller, with_status)}
 
 
 async def register_piped(services: Services, caller: Caller, request: Any) -> Fields:

@@ -54,8 +54,10 @@ async def list_pipeds(services: Services, person: Person, request: ListPipedsReq
     enabled = request.options.enabled.value if request.options.HasField("enabled") else None
     records = await lists.pipeds(services.store, person.project_id, enabled)
     if request.with_status:
-        return ListPipedsResponse(pipeds=await pipeds.with_status(services, person.project_id, records))
-    return ListPipedsResponse(pipeds=[redact(piped) for piped in records])
+        copies = await pipeds.with_status(services, person.project_id, records)
+    else:
+        copies = [redact(piped) for piped in records]
+    return ListPipedsResponse(pipeds=[ownership.hide_in_piped(person, piped) for piped in copies])
 
 
 async def update_desired_version(

@@ -8,6 +8,7 @@ from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.controlplane.store.lists import DeploymentFilter, EventFilter, Paging
+from pipecd.errors import PermissionDenied
 from pipecd.model.access import Resource
 from pipecd.schema.model.chain_pb2 import DeploymentChain
 from pipecd.schema.web.chains_pb2 import (
@@ -62,14 +63,21 @@ async def list_chains(
 ) -> ListDeploymentChainsResponse:
     paging = Paging(size=request.page_size, cursor=request.cursor, since=request.page_min_updated_at)
     page = await lists.chains(services.store, caller.project_id, paging)
-    return ListDeploymentChainsResponse(deployment_chains=page.records, cursor=page.cursor)
+    chains = await ownership.hide_in_chains(services, caller, page.records)
+    return ListDeploymentChainsResponse(deployment_chains=chains, cursor=page.cursor)
 
 
 async def get_chain(
     services: Services, caller: Person | Program, request: GetDeploymentChainRequest
 ) -> GetDeploymentChainResponse:
     chain = await ownership.get(services, caller, DeploymentChain, request.deployment_chain_id)
-    return GetDeploymentChainResponse(deployment_chain=chain)
+    visible = await ownership.hide_in_chains(services, caller, [chain])
+    if not visible:
+        raise PermissionDenied(
+            f"the roles of {caller.name} include no application of chain {chain.id};"
+            " ask an administrator for a role whose labels match"
+        )
+    return GetDeploymentChainResponse(deployment_chain=visible[0])
 
 
 HANDLERS: Mapping[str, Handler] = {
