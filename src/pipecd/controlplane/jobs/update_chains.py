@@ -11,7 +11,7 @@ from pipecd.controlplane.records import chain_cancels, chains
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
 from pipecd.model.actor import Actor
-from pipecd.model.deployment import Deployment
+from pipecd.model.status import DeploymentStatus
 from pipecd.schema.model.chain_pb2 import DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment as WireDeployment
@@ -23,18 +23,24 @@ CANCEL = "cancel-in-chain"
 
 async def run(services: Services, by: Actor) -> None:
     unfinished = await lists.unfinished_chains(services.store)
-    deployments: dict[str, Deployment] = {}
+    overlapping = chain_cancels.find_overlapping(unfinished)
+    unended: dict[str, WireDeployment] = {}
     cancelled: dict[str, str] = {}
     for chain in unfinished:
         members = await _load_deployments(services, chain)
         await _update(services, chain, members, by)
-        deployments |= {member.id: deployment_from(member) for member in members}
-        cancelled |= chain_cancels.find_cancelled_siblings(chain)
-    cancelled |= chain_cancels.find_deadlock(unfinished, deployments.values())
+        siblings = chain_cancels.find_cancelled_siblings(chain)
+        cancelled |= siblings
+        unended |= {
+            member.id: member
+            for member in members
+            if member.id in siblings
+            or (chain.id in overlapping and not DeploymentStatus(member.status).final)
+        }
+    queued = [deployment_from(each) for each in unended.values() if each.deployment_chain_id in overlapping]
+    cancelled |= chain_cancels.find_deadlock(unfinished, queued)
     now = services.now()
-    cancels = [
-        chain_cancels.build_cancel(deployments[each], reason, now) for each, reason in cancelled.items()
-    ]
+    cancels = [chain_cancels.build_cancel(unended[each], reason, now) for each, reason in cancelled.items()]
     await _send(services, cancels, replace(by, action=CANCEL))
 
 

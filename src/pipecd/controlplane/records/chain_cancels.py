@@ -17,6 +17,7 @@ from pipecd.model.queue import order_queue
 from pipecd.model.status import DeploymentStatus
 from pipecd.schema.model.chain_pb2 import ChainFailurePolicy, ChainNode, DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
+from pipecd.schema.model.deployment_pb2 import Deployment as WireDeployment
 
 #: Who cancels, as the deployment's reason says it.
 CANCELLED_BY = "the deployment chain"
@@ -51,6 +52,16 @@ def _failed(nodes: Iterable[ChainNode]) -> str:
         key=lambda name: ended.index(statuses[name]),
         default="a deployment",
     )
+
+
+def find_overlapping(chains: Iterable[DeploymentChain]) -> frozenset[str]:
+    """The chains that have applications in common with others: only these can wait for each other."""
+    by_application: defaultdict[str, set[str]] = defaultdict(set)
+    for chain in chains:
+        for block in chain.blocks:
+            for node in block.nodes:
+                by_application[node.application_ref.application_id].add(chain.id)
+    return frozenset(id for ids in by_application.values() if len(ids) > 1 for id in ids)
 
 
 def find_deadlock(chains: Sequence[DeploymentChain], deployments: Iterable[Deployment]) -> Mapping[str, str]:
@@ -107,12 +118,12 @@ def _waits_in_queues(deployments: Iterable[Deployment]) -> defaultdict[_Waiting,
     return waits
 
 
-def build_cancel(deployment: Deployment, reason: str, now: int) -> Command:
+def build_cancel(deployment: WireDeployment, reason: str, now: int) -> Command:
     """Its id is derived from the deployment, so that a repetition is recognized."""
     payload = Command.CancelDeployment(deployment_id=deployment.id, comment=reason[:1000])
     command = commands.build(
         deployment.project_id, deployment.piped_id, CANCELLED_BY, now, cancel_deployment=payload
     )
-    command.id = str(uuid.uuid5(NAMESPACE, f"cancel/{deployment.chain_id}/{deployment.id}"))
+    command.id = str(uuid.uuid5(NAMESPACE, f"cancel/{deployment.deployment_chain_id}/{deployment.id}"))
     command.application_id = deployment.application_id
     return command
