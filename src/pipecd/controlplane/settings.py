@@ -85,7 +85,8 @@ class ConnectionSettings:
     read_timeout: float = 60.0
     #: Size of the headers of a request (bytes).
     max_head_size: int = 64 * 1024
-    #: Calls of one connection of gRPC at the same time; a client waits before it sends further ones.
+    #: Calls of one connection of gRPC at the same time; a client waits before it sends further ones, and a
+    #: proxy with the calls of many clients opens another connection.
     grpc_max_streams: int = 1000
     #: How long a client of gRPC may take to set up its connection (seconds).
     grpc_handshake_timeout: float = 10.0
