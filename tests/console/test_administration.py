@@ -1,24 +1,17 @@
 """Actions on applications, agents and keys in the console."""
 
 import re
-from functools import partial
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from pipecd.schema.model.project_pb2 import Project, ProjectStaticUser
 from pipecd.schema.model.strategy_pb2 import PIPELINE, QUICK_SYNC
 from tests.actors import TESTER
+from tests.console.axe import expect_no_findings
 from tests.console.browser import BrowserUser, open_console
-from tests.console.test_appearance import AXE, AXE_FINDINGS
 from tests.controlplane.server_fixture import PASSWORD_HASH, USER
-from tests.eventually import eventually
 from tests.world import World, pipeline
-
-#: The component library's dialogs have a `<header>`, which axe takes for that of the page.
-DIALOG_FINDINGS = AXE_FINDINGS.replace("document,", "'[role=dialog]',").replace(
-    "{ resultTypes:", "{ rules: { 'landmark-no-duplicate-banner': { enabled: false } }, resultTypes:"
-)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
@@ -136,9 +129,8 @@ async def test_receivers_of_a_project_are_added_changed_and_tested(browser: Brow
         for type_ in ("Slack", "E-mail", "Webhook"):
             await dialog.get_by_text(type_, exact=True).click()
             await expect(dialog.get_by_role("radio", name=type_)).to_be_checked()
-            if AXE.is_file():
-                await page.evaluate(AXE.read_text())
-                await eventually(partial(axe_finds_nothing_in_the_dialog, page))
+            # The component library's dialogs have a `<header>`, which axe takes for that of the page.
+            await expect_no_findings(page, within="[role=dialog]", ignored=["landmark-no-duplicate-banner"])
         await dialog.get_by_label("URL").fill("http://127.0.0.1:1/secret-path")
         await add.click()
         item = section.get_by_role("listitem").filter(has_text="on-call")
@@ -160,9 +152,3 @@ async def test_receivers_of_a_project_are_added_changed_and_tested(browser: Brow
         await expect(section).to_contain_text("The project has no receivers")
         # The browser reports the refused call.
         user.errors[:] = [error for error in user.errors if "TestProjectReceiver" not in error]
-
-
-async def axe_finds_nothing_in_the_dialog(page: Page) -> bool:
-    """Retried, since elements that fade in have too little contrast for a moment."""
-    assert await page.evaluate(DIALOG_FINDINGS) == []
-    return True

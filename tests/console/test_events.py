@@ -5,8 +5,8 @@ from playwright.async_api import expect
 
 from pipecd.schema.model.event_pb2 import Event, EventResult, EventStatus
 from tests.actors import TESTER
+from tests.console.axe import expect_no_findings
 from tests.console.browser import BrowserUser
-from tests.console.test_appearance import AXE, AXE_FINDINGS
 from tests.controlplane.server_fixture import PROJECT
 from tests.world import World
 
@@ -87,8 +87,7 @@ async def test_events_show_what_each_watcher_did(user: BrowserUser, w: World) ->
     await page.get_by_role("button", name="Show all 7 results").click()
     shown = page.get_by_role("list", name="Results of image-6")
     await expect(shown.get_by_role("listitem")).to_have_count(7)
-    await page.evaluate(AXE.read_text())
-    assert await page.evaluate(AXE_FINDINGS.replace("document", '"main"')) == []
+    await expect_no_findings(page, within="main")
 
     await page.get_by_label("Search by name").fill("IMAGE-2")
     await expect(page.get_by_role("link", name="image-1", exact=True)).to_have_count(0)

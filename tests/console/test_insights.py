@@ -12,8 +12,8 @@ from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.kind_pb2 import ApplicationKind
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from tests.actors import TESTER
+from tests.console.axe import expect_no_findings
 from tests.console.browser import BrowserUser
-from tests.console.test_appearance import AXE, AXE_FINDINGS
 from tests.controlplane.server_fixture import PROJECT
 from tests.world import World
 
@@ -67,8 +67,7 @@ async def test_the_figures_are_shown_filtered_and_downloaded(user: BrowserUser, 
         await page.get_by_role("button", name="Download CSV").click()
     lines = (await (await download.value).path()).read_text().splitlines()
     assert len(lines) == 31 and lines[0].startswith("start,deployments,succeeded")
-    await page.evaluate(AXE.read_text())
-    assert await page.evaluate(AXE_FINDINGS) == []
+    await expect_no_findings(page)
 
     await page.get_by_role("combobox", name="Application").fill("sho")
     await page.get_by_role("option", name="shop").click()
