@@ -240,6 +240,7 @@ MEANINGS: Mapping[str, str] = {
     "suggestions_omitted": "A repository has more unregistered applications than are reported.",
     "traces_exported": "Traces are exported to this address.",
     "traces_not_exported": "Spans could not be sent and are dropped. Logged at most every five minutes.",
+    "traces_unavailable": "The environment names a collector, but the extra `otel` is not installed.",
     "trigger_delayed": "An application could not be checked for a trigger yet.",
     "trigger_failed": "A deployment could not be triggered.",
     "unhandled_error": "An internal error. Report it with the traceback.",

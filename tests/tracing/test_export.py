@@ -8,6 +8,7 @@ import pytest
 
 from pipecd import trace_export, tracing
 from pipecd.clock import SYSTEM_CLOCK
+from pipecd.config.tracing import Tracing
 from pipecd.errors import ConfigError, Refused, Temporary
 from pipecd.telemetry import redactor
 from pipecd.trace_export import collector, exporting, queue
@@ -215,3 +216,15 @@ def test_without_tracing_nothing_is_recorded_or_imported() -> None:
         assert span is child is None
         assert tracing.begin("d") is None
         assert tracing.current() == ""
+
+
+def test_variables_without_the_extra_are_a_warning_and_a_configured_endpoint_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(BASE, "http://c")
+    assert Tracing().collector() == Collector(endpoint="http://c/v1/traces")
+    monkeypatch.setattr(collector, "find_spec", lambda name: None)
+    assert Tracing().collector() is None
+    assert Tracing(endpoint="http://d").collector() == Collector(endpoint="http://d")
+    with pytest.raises(ConfigError, match="OpenTelemetry is not installed"):
+        collector.check_installed()

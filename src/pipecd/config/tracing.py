@@ -3,10 +3,14 @@
 import os
 from typing import Literal
 
+import structlog
+
 from pipecd.config.decode import StrictModel
 from pipecd.config.named_file import read_named_file
 from pipecd.trace_export import collector
 from pipecd.trace_export.collector import Collector
+
+log = structlog.get_logger()
 
 
 class Tracing(StrictModel):
@@ -23,7 +27,12 @@ class Tracing(StrictModel):
     def collector(self) -> Collector | None:
         """The collector, of the file or of the environment; None if there is none. Raises ConfigError."""
         if not self.endpoint:
-            return collector.from_environment(os.environ)
+            found = collector.from_environment(os.environ)
+            if found and not collector.is_installed():
+                # The variables may be set for all programs of a machine or a cluster.
+                log.warning("traces_unavailable", remedy="pip install 'pipecd[otel]'")
+                return None
+            return found
         headers = read_named_file(self.headers_file, "spec.tracing.headersFile") if self.headers_file else ""
         return collector.create(self.endpoint, self.protocol, headers=headers, cert_file=self.cert_file)
 

@@ -20,7 +20,7 @@ from pipecd.config.flags import switch
 from pipecd.errors import ConfigError
 from pipecd.pipectl.profiles import Settings, combine, configuration_file, load_profile
 from pipecd.trace_export import exporting
-from pipecd.trace_export.collector import check_installed, connected, from_environment
+from pipecd.trace_export.collector import connected, from_environment, is_installed
 from pipecd.trace_export.queue import ExportQueue
 
 #: Size limit of a response, in bytes; the logs of all stages of a deployment are one response.
@@ -130,10 +130,10 @@ def find_settings(context: click.Context, given: Mapping[str, Any], profile_name
 async def command_traces(command: str) -> AsyncIterator[None]:
     """A span for the command, if the environment names a collector (`OTEL_EXPORTER_OTLP_ENDPOINT`)."""
     collector = from_environment(os.environ)
-    if collector is None:
+    # The variables may be set for all programs of a machine.
+    if collector is None or not is_installed():
         yield
         return
-    check_installed()
     async with connected(collector) as send, exporting("pipectl", {}, ExportQueue(SYSTEM_CLOCK), send):
         with tracing.span(command):
             yield

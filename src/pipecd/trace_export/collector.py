@@ -49,9 +49,14 @@ class Collector:
     compress: bool = False
 
 
+def is_installed() -> bool:
+    """Whether the extra `otel` is installed."""
+    return find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
+
+
 def check_installed() -> None:
     """Raises ConfigError if the extra `otel` is not installed."""
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+    if not is_installed():
         raise ConfigError(
             "traces are configured, but OpenTelemetry is not installed", remedy="pip install 'pipecd[otel]'"
         )
