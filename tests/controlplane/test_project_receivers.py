@@ -190,7 +190,11 @@ async def check_statuses(w: Watched) -> None:
     assert response.read_only and "secret-path" not in str(response)
     assert statuses["hook"].succeeded_at > 0 and "503" in statuses["hook"].error
     assert statuses["hook"].destination == "127.0.0.1" and statuses["hook"].waiting == 0
-    assert statuses["hangs"].waiting == 2
+    assert statuses["hangs"].waiting == 2 and not response.settings
+    # The audit log says which receivers the file has.
+    rows = await w.services.store.database.rows(sa.select(tables.audit.c.after, tables.audit.c.record_kind))
+    (configured,) = [row.after for row in rows if row.record_kind == "configured_project"]
+    assert '"hook"' in configured and "secret-path" not in str(rows)
 
 
 async def test_disabled_agents_and_restarts_of_the_control_plane_are_not_reported(tmp_path: Path) -> None:

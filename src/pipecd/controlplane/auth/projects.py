@@ -36,6 +36,7 @@ from pipecd.schema.model.access_pb2 import (
     ProjectUserGroup,
 )
 from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig, ProjectStaticUser
+from pipecd.schema.pipecd.v1.notifications_pb2 import ProjectReceiver
 
 
 class Projects:
@@ -233,6 +234,10 @@ def _to_record(project: ConfiguredProject) -> Project:
     record.allow_stray_as_viewer = project.allow_stray_as_viewer
     record.user_groups.extend(
         ProjectUserGroup(sso_group=group.sso_group, role=group.role) for group in project.user_groups
+    )
+    # Only so that the audit log shows them: their settings stay in the file.
+    record.receivers.extend(
+        ProjectReceiver(name=receiver.name) for receiver in project.notifications.receivers
     )
     return record
 

@@ -76,6 +76,7 @@ async def list_project_receivers(
     receivers = await services.receivers.of(project_id)
     results = await outbox.results(services.store, project_id, list(receivers))
     waiting = await outbox.waiting(services.store)
+    read_only = services.projects.is_configured(project_id)
     project = await services.projects.get(project_id)
     statuses = [
         ReceiverStatus(
@@ -91,8 +92,8 @@ async def list_project_receivers(
     ]
     return ListProjectReceiversResponse(
         receivers=statuses,
-        settings=redact(project).receivers,
-        read_only=services.projects.is_configured(project_id),
+        settings=() if read_only else redact(project).receivers,
+        read_only=read_only,
     )
 
 
