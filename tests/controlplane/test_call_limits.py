@@ -12,6 +12,7 @@ from pipecd.controlplane.auth.call_limits import CallLimits
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.method import ApiKey, Method
+from pipecd.controlplane.rpc.table import methods
 from pipecd.controlplane.settings import CallSettings
 from pipecd.errors import Temporary
 from pipecd.model.actor import Actor, ActorKind
@@ -28,9 +29,9 @@ class Server:
         self.running = 0
         self.may_end = asyncio.Event()
 
-    def call(self, key_id: str, project_id: str = "shop") -> "asyncio.Task[Any]":
+    def call(self, key_id: str, project_id: str = "shop", name: str = "Call") -> "asyncio.Task[Any]":
         request = GetApplicationRequest(application_id="a")
-        method = _method(self._handle, streams=False)
+        method = _method(self._handle, streams=False, name=name)
         return asyncio.create_task(guard.serve(self.services, method, _program(key_id, project_id), request))
 
     def stream(self, key_id: str) -> AsyncGenerator[Any]:
@@ -48,10 +49,10 @@ class Server:
             yield GetApplicationResponse()
 
 
-def _method(handler: Any, *, streams: bool) -> Method:
+def _method(handler: Any, *, streams: bool, name: str = "Call") -> Method:
     return Method(
         service="s",
-        name="Call",
+        name=name,
         request=GetApplicationRequest,
         response=GetApplicationResponse,
         needs=ApiKey(writes=False),
@@ -111,3 +112,16 @@ async def test_streams_of_a_caller_are_limited() -> None:
         await anext(server.stream("other"))
     async with aclosing(server.stream("busy")) as third:
         await anext(third)
+
+
+async def test_no_call_waits_for_those_that_wait_for_an_agent() -> None:
+    assert {method.name for method in methods().values() if not method.streams} >= guard.WAITING
+    server = Server()
+    waiting = [server.call("busy", name=name) for name in ("SeeResource", "TestReceiver")]
+    calls = [server.call("busy") for _ in range(2)]
+    await settle()
+    assert server.running == 4
+    with pytest.raises(Temporary, match="busy has 2 streams"):
+        await server.call("busy", name="SeeResource")
+    server.may_end.set()
+    await asyncio.gather(*waiting, *calls)

@@ -6,7 +6,7 @@ transports use these functions only.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 from google.protobuf.message import Message
@@ -20,6 +20,9 @@ from pipecd.controlplane.rpc.validation import validate_request
 from pipecd.controlplane.services import Services
 from pipecd.errors import PermissionDenied
 from pipecd.model.access import allows
+
+#: Calls that wait for an agent or a receiver. They count as streams, so that no other call waits for them.
+WAITING = frozenset({"SeeResource", "TestReceiver", "TestProjectReceiver"})
 
 
 async def authorize(services: Services, method: Method, call: CallMetadata) -> Caller:
@@ -44,11 +47,21 @@ async def authorize(services: Services, method: Method, call: CallMetadata) -> C
 
 async def serve(services: Services, method: Method, caller: Caller, request: Message) -> Message:
     """Serve an authorized unary call."""
-    async with services.call_limits.running(caller):
+    async with _limit(services, method, caller):
         await _check_request(services, method, caller, request)
         with services.refusals.recording(caller.actor):
             response: Message = await method.handler(services, caller, request)
     return response
+
+
+@asynccontextmanager
+async def _limit(services: Services, method: Method, caller: Caller) -> AsyncGenerator[None]:
+    if method.name in WAITING:
+        with services.call_limits.streaming(caller):
+            yield
+    else:
+        async with services.call_limits.running(caller):
+            yield
 
 
 async def stream(
