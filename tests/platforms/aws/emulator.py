@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 from botocore.session import Session
 
 from tests.aws import REGION as REGION
-from tests.aws import Application, emulated_account, sdk_client
+from tests.aws import Application, emulated_account, few_authorities, sdk_client
 
 _OBSERVER = "observer"
 _READING = ("Describe", "List", "Get", "AssumeRole")
@@ -103,6 +103,7 @@ class Emulator:
             "AWS_SECRET_ACCESS_KEY": "tester",
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_MAX_ATTEMPTS": "1",
+            "AWS_CA_BUNDLE": few_authorities(),
         }
 
     def fail(self, name: str, status: int, code: str, message: str = "no") -> None:
