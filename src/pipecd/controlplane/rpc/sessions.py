@@ -50,7 +50,8 @@ async def end_own(services: Services, person: Person, request: EndOwnSessionsReq
 async def _own(services: Services, person: Person) -> Sequence[StoredSession]:
     """The person's sessions. A user of single sign-on may have the name of the static admin."""
     stored = await services.sessions.list_stored(person.project_id, person.username)
-    return [one for one in stored if one.session.credential == person.session.credential]
+    credential = person.session.credential
+    return [candidate for candidate in stored if candidate.session.credential == credential]
 
 
 async def _present(
@@ -58,12 +59,12 @@ async def _present(
 ) -> Sequence[UserSession]:
     """Those whose credential and groups still give access."""
     presented = []
-    for one in stored:
+    for row in stored:
+        session = row.session
         try:
-            roles = await services.projects.current_roles(one.session)
+            roles = await services.projects.current_roles(session)
         except Unauthenticated:
             continue
-        session = one.session
         presented.append(
             UserSession(
                 id=session.id,
@@ -71,13 +72,13 @@ async def _present(
                 source=session.source,
                 roles=roles,
                 groups=session.groups,
-                started_at=one.started_at,
-                last_seen_at=one.last_seen_at,
+                started_at=row.started_at,
+                last_seen_at=row.last_seen_at,
                 expires_at=int(session.expires_at),
-                address=one.address,
-                last_address=one.last_address,
-                browser=describe_browser(one.user_agent),
-                user_agent=one.user_agent,
+                address=row.address,
+                last_address=row.last_address,
+                browser=describe_browser(row.user_agent),
+                user_agent=row.user_agent,
                 current=session.id == _current(caller),
             )
         )
