@@ -9,6 +9,29 @@ from pipecd.clock import SystemClock, set_within, timeout
 from tests.virtual_clock import VirtualClock, settle
 
 
+async def test_in_a_run_of_its_own_no_time_passes_while_it_waits_for_something_else() -> None:
+    clock = VirtualClock()
+
+    async def poll() -> None:
+        while True:
+            await clock.sleep(1)
+
+    async def read_and_sleep() -> float:
+        # Stands for real I/O.
+        await asyncio.sleep(0.05)
+        read_at = clock.monotonic()
+        async with timeout(clock, 60):
+            await clock.sleep(5)
+        return read_at
+
+    polling = asyncio.create_task(poll())
+    assert await clock.run(read_and_sleep(), own=True) == 0
+    assert clock.monotonic() == 5
+    await clock.run(asyncio.sleep(0.05))
+    assert clock.monotonic() > 5
+    polling.cancel()
+
+
 async def test_sleepers_wake_in_the_order_of_their_due_times() -> None:
     clock, woken = VirtualClock(), []
 
