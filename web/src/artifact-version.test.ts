@@ -1,6 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 
-import { displayedName, displayedVersion } from "./artifact-version";
+import { displayedName, displayedVersion, knownVersions } from "./artifact-version";
+import { ArtifactVersionSchema } from "./schema/model/artifact_pb";
 
 test.each([
   ["", "Source"],
@@ -16,4 +18,9 @@ test.each([
   ["https://example.com/releases/v1.2.0?download=1", "releases/v1.2.0"],
 ])("the version %s is displayed as %s", (version, expected) => {
   expect(displayedVersion(version)).toBe(expected);
+});
+
+test("versions that an agent did not find are left out", () => {
+  const versions = ["v1.2.0", "N/A", ""].map((version) => create(ArtifactVersionSchema, { version }));
+  expect(knownVersions(versions).map(({ version }) => version)).toEqual(["v1.2.0"]);
 });

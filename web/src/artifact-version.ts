@@ -1,6 +1,11 @@
 // Names and versions of what a deployment deploys, shortened for display. They may be URLs of any length.
 
+import type { ArtifactVersion } from "./schema/model/artifact_pb";
 import { isWebUrl } from "./web-url";
+
+/** The versions that are known. Agents report a version `N/A` if they find none. */
+export const knownVersions = (versions: readonly ArtifactVersion[]): ArtifactVersion[] =>
+  versions.filter(({ version }) => version !== "" && version !== "N/A");
 
 /** The name, or the path of a repository or module whose name is its address. */
 export function displayedName(name: string): string {

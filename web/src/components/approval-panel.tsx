@@ -19,7 +19,7 @@ import { ConfirmDialog, useDialog } from "./confirm-dialog";
 import { DetailList } from "./detail-list";
 import { StatusIcon } from "./status";
 import { RelativeTime } from "./time";
-import { VersionLine } from "./version-line";
+import { versionLines } from "./version-line";
 import { WebLink } from "./web-link";
 
 const PlanInLog = lazy(async () => ({ default: (await import("../features/drift/plan-text")).PlanInLog }));
@@ -46,14 +46,12 @@ function Change({ deployment }: { deployment: Deployment }) {
   const running = application?.mostRecentlySuccessfulDeployment;
   const commit = deployment.trigger?.commit;
   const comparison = compareUrl(commit?.url ?? "", deployment.runningCommitHash, commit?.hash ?? "");
-  const lines = (versions: Deployment["versions"]) =>
-    versions.length > 0 && versions.map((version) => <VersionLine key={`${version.name}@${version.version}`} version={version} />);
   return (
     <DetailList
       items={[
         ["New commit", commit && <CommitLine key="commit" commit={commit} />],
-        ["New versions", lines(deployment.versions)],
-        ["Running versions", running && lines(running.versions)],
+        ["New versions", versionLines(deployment.versions)],
+        ["Running versions", running && versionLines(running.versions)],
         ["Changes", comparison && <WebLink key="changes" url={comparison}>Compare the commits</WebLink>],
       ]}
     />

@@ -24,7 +24,7 @@ import { StatusBadge } from "../components/status";
 import { SyncButton } from "../components/sync-button";
 import { SyncState } from "../components/sync-state";
 import { RelativeTime } from "../components/time";
-import { VersionLine } from "../components/version-line";
+import { versionLines } from "../components/version-line";
 import { WebLink } from "../components/web-link";
 import { syncStatusDisplay } from "../display-names";
 import { describeFailure } from "../failure";
@@ -183,13 +183,7 @@ function RunningVersion({ application }: { application: Application }) {
           items={[
             ["Commit", <CommitLine key="commit" commit={running.trigger?.commit} />],
             ["Deployed", <DeployedTime key="deployed" application={application} />],
-            [
-              "Versions",
-              running.versions.length > 0 &&
-                running.versions.map((version) => (
-                  <VersionLine key={`${version.name}@${version.version}`} version={version} />
-                )),
-            ],
+            ["Versions", versionLines(running.versions)],
             ["Summary", running.summary],
           ]}
         />

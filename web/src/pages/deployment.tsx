@@ -21,7 +21,7 @@ import { Section } from "../components/section";
 import { StatusBadge } from "../components/status";
 import { Duration, RelativeTime } from "../components/time";
 import { VariantFigures } from "../components/variant-figures";
-import { VersionLine } from "../components/version-line";
+import { versionLines } from "../components/version-line";
 import { WebLink } from "../components/web-link";
 import { deploymentDisplay, isDeploymentCompleted, stageDisplay } from "../display-names";
 import { LogView } from "../features/log/log-view";
@@ -182,6 +182,9 @@ function NotPlanned({ deployment }: { deployment: Deployment }) {
 
 function StageSection({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
   const candidateUrl = stage.metadata["candidate-url"];
+  const status = stageDisplay(stage);
+  // The status is shown beside the name.
+  const note = stageNote(stage) === status.text ? "" : stageNote(stage);
   return (
     <Section
       title={stage.name}
@@ -190,15 +193,15 @@ function StageSection({ deployment, stage }: { deployment: Deployment; stage: Pi
       aside={
         <Group gap="sm">
           <SkipButton deployment={deployment} stage={stage} />
-          <StatusBadge status={stageDisplay(stage)} />
+          <StatusBadge status={status} />
         </Group>
       }
     >
       <Stack gap={2} px="md" pb="xs">
         {stage.desc && <Text size="sm">{stage.desc}</Text>}
-        {stageNote(stage) && (
+        {note && (
           <Text size="sm" className="faint">
-            {stageNote(stage)}
+            {note}
           </Text>
         )}
         {candidateUrl && (
@@ -289,13 +292,7 @@ function Details({ deployment }: { deployment: Deployment }) {
             "Previous commit",
             deployment.runningCommitHash && <span className="mono">{deployment.runningCommitHash.slice(0, 7)}</span>,
           ],
-          [
-            "Versions",
-            deployment.versions.length > 0 &&
-              deployment.versions.map((version) => (
-                <VersionLine key={`${version.name}@${version.version}`} version={version} />
-              )),
-          ],
+          ["Versions", versionLines(deployment.versions)],
           [
             "Status reason",
             deployment.status === DeploymentStatus.DEPLOYMENT_SUCCESS && deployment.statusReason,

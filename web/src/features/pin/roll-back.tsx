@@ -9,7 +9,7 @@ import { deploymentLink, useSendCommand } from "../../commands";
 import { CommitLine } from "../../components/commit";
 import { DetailList } from "../../components/detail-list";
 import { RelativeTime } from "../../components/time";
-import { VersionLine } from "../../components/version-line";
+import { versionLines } from "../../components/version-line";
 import { WebLink } from "../../components/web-link";
 import { compareUrl } from "../../failure";
 import { IconRestore } from "../../icons";
@@ -100,13 +100,7 @@ function RollBackDialog({ deployment, close }: { deployment: Deployment; close: 
           <DetailList
             items={[
               ["Deploys", commit && <CommitLine key="commit" commit={commit} />],
-              [
-                "Versions",
-                deployment.versions.length > 0 &&
-                  deployment.versions.map((version) => (
-                    <VersionLine key={`${version.name}@${version.version}`} version={version} />
-                  )),
-              ],
+              ["Versions", versionLines(deployment.versions)],
               ["First deployed", <RelativeTime key="at" at={deployment.completedAt} />],
               ["Instead of", running && <CommitLine key="running" commit={running} />],
               ["Undoes", comparison && <WebLink key="undoes" url={comparison}>Compare the commits</WebLink>],
