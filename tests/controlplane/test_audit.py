@@ -140,7 +140,7 @@ async def open_team(plane: ControlPlane, channel: aio.Channel) -> Team:
 
 async def add_session(services: Services, id: str) -> None:
     """A session of the user with a known id."""
-    claims = json.dumps({"roles": [ADMIN], "groups": [], "credential": ""})
+    claims = json.dumps({"roles": [ADMIN], "groups": [], "credential": "", "mac": services.sessions.mac(id)})
     now = services.now()
     row = {"id": id, "project_id": TEAM, "username": "ann", "source": "PASSWORD", "claims": claims}
     row |= {"started_at": now, "last_seen_at": now, "expires_at": now + 1000}

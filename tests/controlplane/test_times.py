@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,17 @@ async def test_a_user_has_a_limited_number_of_sessions(services: Services, clock
     assert len(await sessions.list_stored("shop", "ann")) == 3
 
 
+async def test_a_new_encryption_key_ends_every_session(services: Services, clock: VirtualClock) -> None:
+    token = await services.sessions.start(
+        Session(project_id="shop", username="ann", roles=("Admin",)), by=TESTER
+    )
+    other = Sessions(ENCRYPTION_KEY[::-1], services.store, clock, AuthSettings())
+    with pytest.raises(Unauthenticated, match="invalid"):
+        other.read(token)
+    assert await other.list_stored("shop") == []
+    assert len(await services.sessions.list_stored("shop")) == 1
+
+
 async def test_sessions_of_another_project_cannot_be_ended(services: Services) -> None:
     session = await start(services.sessions)
     assert await services.sessions.end_all("other", [session.id], by=TESTER) == 0
@@ -363,14 +375,19 @@ async def test_a_change_runs_a_job_that_waits_for_it(services: Services, clock: 
 
     job = Job(name="count", interval=600.0, run=run, wake_on=frozenset({"deployment"}))
     tasks = [asyncio.create_task(services.store.feed.run()), asyncio.create_task(jobs.run(services, [job]))]
-    await clock.until_sleeping(2)
-    await clock.advance(1.0)
-    for kind, expected in (("application", 1), ("deployment", 2)):
-        await services.store.announce(kind, project_id="p", id="1")
-        for _ in range(20):
-            await clock.until_sleeping(2)
-            await clock.advance(0.1)
-        assert len(runs) == expected, kind
+
+    async def has_run(times: int) -> bool:
+        await clock.advance(0.1)
+        return len(runs) == times
+
+    await eventually(partial(has_run, 1))
+    await services.store.announce("application", project_id="p", id="1")
+    for _ in range(20):
+        await clock.until_sleeping(2)
+        await clock.advance(0.1)
+    assert len(runs) == 1
+    await services.store.announce("deployment", project_id="p", id="1")
+    await eventually(partial(has_run, 2))
     for task in tasks:
         await cancel(task)
 

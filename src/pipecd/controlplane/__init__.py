@@ -181,7 +181,7 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
             tasks.create_task(services.sessions.run(), name="ended sessions"),
         ]
         if options.with_jobs:
-            background.append(tasks.create_task(jobs.run(services), name="jobs"))
+            background.append(tasks.create_task(jobs.run_all(services), name="jobs"))
         stack.callback(_cancel, background)
         grpc = grpc_server.create_server(services, {**methods(), **otlp.METHODS})
         grpc_ports = tuple(
@@ -252,7 +252,7 @@ async def run_jobs(spec: ControlPlaneSpec, options: Options) -> None:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [
             tasks.create_task(services.store.feed.run(), name="change feed"),
-            tasks.create_task(jobs.run(services), name="jobs"),
+            tasks.create_task(jobs.run_all(services), name="jobs"),
         ]
         stack.callback(_cancel, background)
         admin_socket = open_port(options.host, options.admin_port, "the admin port (--admin-port)")

@@ -6,9 +6,10 @@ ends it, and when the credential that it was started with no longer is the user'
 another provider of single sign-on, ends the sessions that were started before.
 """
 
+import hmac
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,7 +149,7 @@ class Sessions:
         issued, id = int(now), secrets.token_urlsafe(24)
         expires_at = issued + (session.lifetime or self.lifetime)
         roles, groups = list(session.roles), list(session.groups)
-        stored = {"roles": roles, "groups": groups, "credential": session.credential}
+        stored = {"roles": roles, "groups": groups, "credential": session.credential, "mac": self.mac(id)}
         row = {
             "id": id,
             "project_id": session.project_id,
@@ -240,18 +241,29 @@ class Sessions:
     async def list_stored(self, project_id: str, username: str = "") -> Sequence[StoredSession]:
         """The sessions of the project, or of one user, that have not expired; the last used ones first.
 
-        At most `store.sessions.MAX_LISTED`. The credential of some may have changed since.
+        At most `store.sessions.MAX_LISTED`, without those of an earlier key. The credential of some may have
+        changed since.
         """
         now, idle = self._clock.now(), self._lifetimes.idle
         rows = await sessions.page(self._store.database, project_id, username)
         used_after = now - idle if idle else 0
-        return [_from_row(row) for row in rows if now < row.expires_at and row.last_seen_at > used_after]
+        valid = [row for row in rows if now < row.expires_at and row.last_seen_at > used_after]
+        decoded = [(row, json.loads(row.claims)) for row in valid]
+        return [
+            _from_row(row, claims)
+            for row, claims in decoded
+            if hmac.compare_digest(claims.get("mac", ""), self.mac(row.id))
+        ]
 
     async def prune(self) -> None:
         """Delete the rows of sessions that have expired."""
         now, idle = int(self._clock.now()), self._lifetimes.idle
         used_after = now - idle if idle else 0
         await sessions.prune(self._store.database, now=now, used_after=used_after)
+
+    def mac(self, id: str) -> str:
+        """Says whether a row was written with the present key: tokens of other keys are invalid."""
+        return hmac.digest(self._key, b"session " + id.encode(), "sha256").hex()
 
     async def _load(self, session: Session) -> _Known:
         """Raises Unauthenticated if the session was ended."""
@@ -267,8 +279,7 @@ class Sessions:
         return known
 
 
-def _from_row(row: Any) -> StoredSession:
-    claims = json.loads(row.claims)
+def _from_row(row: Any, claims: Mapping[str, Any]) -> StoredSession:
     return StoredSession(
         session=Session(
             project_id=row.project_id,

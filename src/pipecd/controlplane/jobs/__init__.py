@@ -68,13 +68,19 @@ JOBS: Sequence[Job] = (
 )
 
 
-async def run(services: Services, jobs: Sequence[Job] = JOBS) -> None:
-    """Run every job at its interval, and send notifications, until cancelled."""
+async def run_all(services: Services) -> None:
+    """Run every job, and send notifications, until cancelled."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run(services, JOBS), name="periodic jobs")
+        tasks.create_task(Sender(services, str(uuid4())).run(), name="notifications")
+
+
+async def run(services: Services, jobs: Sequence[Job]) -> None:
+    """Run every job at its interval, until cancelled."""
     holder = str(uuid4())
     async with asyncio.TaskGroup() as tasks:
         for job in jobs:
             tasks.create_task(_run_periodically(services, job, holder), name=f"job {job.name}")
-        tasks.create_task(Sender(services, holder).run(), name="notifications")
 
 
 async def _run_periodically(services: Services, job: Job, holder: str) -> None:
