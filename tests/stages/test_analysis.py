@@ -82,6 +82,15 @@ async def test_every_check_covers_its_interval_and_the_last_is_at_the_end(tmp_pa
     ]
 
 
+async def test_a_delay_comes_before_the_first_interval(tmp_path: Path) -> None:
+    provider = Provider({"errors": [1, 2]})
+    async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
+        runner.analysis, begin = provider, runner.now
+        outcome = await runner.run("ANALYSIS", analyse, options(metrics=[metric(initialDelay="2m30s")]))
+    assert isinstance(outcome, Done) and outcome.note == "2 checks passed"
+    assert [(start - begin, end - begin) for _, start, end in provider.asked] == [(150, 210), (210, 270)]
+
+
 async def test_a_value_outside_fails_the_stage_at_once(tmp_path: Path) -> None:
     shown: list[float | None] = []
 
@@ -198,6 +207,14 @@ async def test_a_canary_is_compared_with_the_primary(
         assert "from primary" in outcome.reason or "than primary" in outcome.reason
 
 
+@pytest.mark.parametrize(("alpha", "succeeds"), [(0.05, False), (0.001, True)])
+async def test_the_level_of_a_comparison_can_be_set(tmp_path: Path, alpha: float, succeeds: bool) -> None:
+    provider = Provider({"e canary": [11, 12, 13, 14, 15, 16], "e primary": [1, 2, 3, 4, 5, 7]})
+    entry = metric(strategy="CANARY_PRIMARY", expected=None, query="e {{ .Variant.Name }}", alpha=alpha)
+    outcome, _ = await outcome_of(tmp_path, provider, metrics=[entry])
+    assert isinstance(outcome, Done) is succeeds
+
+
 async def test_too_few_values_to_compare_are_inconclusive(tmp_path: Path) -> None:
     provider = Provider({"e canary": [9], "e baseline": [1]})
     entry = metric(strategy="CANARY_BASELINE", expected=None, query="e {{ .Variant.Name }}")
@@ -298,6 +315,7 @@ async def test_templates_logs_and_urls(tmp_path: Path) -> None:
     [
         ({"duration": "0s"}, "duration must be given"),
         ({"metrics": [metric(interval="10m")]}, "an interval of 600 s is longer than the duration of 300 s"),
+        ({"metrics": [metric(initialDelay="5m")]}, "an interval of 60 s after 300 s is longer"),
         ({"metrics": [metric(expected=None)]}, "expected must be given"),
         ({"metrics": [metric(expected={})]}, "one of min and max must be given"),
         ({"metrics": [metric(expected={"min": 3, "max": 1})]}, "min 3 is greater than max 1"),

@@ -51,6 +51,8 @@ class AnalysisEntry(StrictModel):
     """Use an entry of the analysis template. Keys that are written here replace its keys."""
     interval: Duration = timedelta()
     """Time between two checks; a query covers the same time. The first check is after one interval."""
+    initial_delay: Duration = timedelta()
+    """Time before the first interval begins, for a version that has to warm up. Not in PipeCD."""
     failure_limit: int = Field(0, ge=0)
     """Number of failed checks that are tolerated."""
     skip_on_no_data: bool = False
@@ -86,6 +88,8 @@ class MetricsEntry(AnalysisEntry):
     """Values of each variant that a comparison needs; with fewer it is inconclusive. Not in PipeCD."""
     min_difference: float = Field(0.0, ge=0, le=10)
     """Relative difference of the medians below which nothing deviates. Not in PipeCD."""
+    alpha: float = Field(0.05, gt=0, lt=1)
+    """Level of significance of a comparison: a smaller one finds fewer deviations. Not in PipeCD."""
 
 
 class LogEntry(AnalysisEntry):
@@ -182,9 +186,10 @@ class AnalysisOptions(LenientModel):
 
 def check_interval(entry: AnalysisEntry, duration: timedelta) -> None:
     """Raises ValueError if the entry would never be checked."""
-    if entry.interval > duration:
+    if entry.initial_delay + entry.interval > duration:
+        after = f" after {entry.initial_delay.total_seconds():g} s" if entry.initial_delay else ""
         raise ValueError(
-            f"an interval of {entry.interval.total_seconds():g} s is longer than the duration of"
+            f"an interval of {entry.interval.total_seconds():g} s{after} is longer than the duration of"
             f" {duration.total_seconds():g} s: nothing would be checked"
         )
 

@@ -90,6 +90,10 @@ class Entry:
         return self.config.interval.total_seconds()
 
     @property
+    def initial_delay(self) -> float:
+        return self.config.initial_delay.total_seconds()
+
+    @property
     def limits(self) -> Limits:
         return Limits(
             failures=self.config.failure_limit,
@@ -152,11 +156,7 @@ async def _analyse(work: Work[AnalysisOptions]) -> Outcome:
                 return Failed(reason=why, remedy=_REMEDY, saved=_saved(work, entries, state))
     if ended:
         return await _end(work, entries, state)
-    upcoming = [
-        at
-        for entry in entries
-        if (at := next_check_at(state.started, entry.interval, duration, work.now, state.last_check(entry)))
-    ]
+    upcoming = [at for entry in entries if (at := _next_check_at(entry, state, duration, work.now))]
     end = state.started + duration
     after = max(min([*upcoming, end]) - work.now, 0.0)
     return Again(after=after, saved=_saved(work, entries, state), note=_note(entries, state, end - work.now))
@@ -173,7 +173,7 @@ async def _start(work: Work[AnalysisOptions], entries: Sequence[Entry], duration
     _remove_values(work.application.name)
     previous = await _previous_start(work)
     state = State(started=work.now, previous_start=previous, tallies={}, checks={}, queries={})
-    after = min([duration, *(entry.interval for entry in entries)])
+    after = min([duration, *(entry.initial_delay + entry.interval for entry in entries)])
     return Again(after=after, saved=_saved(work, entries, state), note=_note(entries, state, duration))
 
 
@@ -212,8 +212,15 @@ def _passes_unseen(entry: Entry, state: State) -> bool:
     )
 
 
+def _next_check_at(entry: Entry, state: State, duration: float, now: float) -> float | None:
+    delay = entry.initial_delay
+    return next_check_at(
+        state.started + delay, entry.interval, duration - delay, now, state.last_check(entry)
+    )
+
+
 def _is_due(entry: Entry, state: State, duration: float, now: float) -> bool:
-    at = next_check_at(state.started, entry.interval, duration, now, state.last_check(entry))
+    at = _next_check_at(entry, state, duration, now)
     return at is not None and at <= now
 
 
@@ -291,6 +298,7 @@ async def _check_metrics(
         at=work.now,
         what=entry.what,
         other=other,
+        alpha=config.alpha,
         min_points=config.min_points,
         min_difference=config.min_difference,
     )
