@@ -261,10 +261,13 @@ async def stop(task: "asyncio.Task[None]") -> None:
 
 
 async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
-    """Including writes of another replica."""
+    """Including writes of another replica; one that wants only some is not woken by others."""
     other = await Store.open(url)
     reading = asyncio.create_task(store.feed.run())
-    with store.feed.subscribe() as changes:
+    with (
+        store.feed.subscribe() as changes,
+        store.feed.subscribe(lambda change: change.kind == "application") as applications,
+    ):
         # The reader starts at the newest row, so it must have read once before the write under test.
         await other.announce("hello", project_id="shop", id="1")
         async with asyncio.timeout(60):
@@ -282,6 +285,7 @@ async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
             await other.create(application(1), by=TESTER)
             while (change := await changes.get()).kind != "application":
                 pass
+        assert applications.get_nowait() == change and applications.empty()
     assert (change.id, change.piped_id) == ("app-001", "home")
     await stop(reading)
     await other.close()

@@ -129,7 +129,7 @@ async def watch_agent(
     responding = True
     async with AsyncExitStack() as stack:
         stack.enter_context(WATCHERS.labels("agent").track_inprogress())
-        changes = stack.enter_context(services.store.feed.subscribe())
+        changes = stack.enter_context(services.store.feed.subscribe(partial(_concerns_agent, caller)))
         requests = await stack.enter_async_context(
             services.agent_requests.connect(caller.piped_id, partial(_wake, changes))
         )
@@ -161,7 +161,7 @@ async def watch_agent(
                 async for change in _changes_within(services.clock, changes, interval):
                     for notification in (*requests.take(), *_agent_notifications(change, caller)):
                         yield notification
-                    if change.kind == "piped" and change.id == caller.piped_id:
+                    if _is_own_record(caller, change):
                         break
                 for notification in requests.take():
                     yield notification
@@ -236,6 +236,14 @@ async def _changes_within(
         else:
             change = changes.get_nowait()
         yield change
+
+
+def _concerns_agent(caller: Agent, change: Change) -> bool:
+    return _is_own_record(caller, change) or bool(_agent_notifications(change, caller))
+
+
+def _is_own_record(caller: Agent, change: Change) -> bool:
+    return change.kind == "piped" and change.id == caller.piped_id
 
 
 def _agent_notifications(change: Change, caller: Agent) -> Sequence[AgentChange]:

@@ -71,7 +71,8 @@ class Feed:
         self._woken_at: float | None = None
         #: Set by a write of this process until the other replicas are notified.
         self._written = asyncio.Event()
-        self._queues: set[asyncio.Queue[Change]] = set()
+        #: Each with what it wants; None wants everything.
+        self._queues: dict[asyncio.Queue[Change], Callable[[Change], bool] | None] = {}
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None] = lambda: None) -> T:
         """Like `Database.write`, for a transaction that adds changes: wakes the reader when it has ended."""
@@ -160,14 +161,17 @@ class Feed:
                 await self._clock.sleep(remaining)
 
     @contextmanager
-    def subscribe(self) -> Iterator[asyncio.Queue[Change]]:
-        """A queue of every change from now on; RESYNC replaces changes that a slow subscriber missed."""
+    def subscribe(self, wanted: Callable[[Change], bool] | None = None) -> Iterator[asyncio.Queue[Change]]:
+        """A queue of every change from now on; RESYNC replaces changes that a slow subscriber missed.
+
+        One of many subscribers gives `wanted`, so that it is not woken by changes that it ignores.
+        """
         queue: asyncio.Queue[Change] = asyncio.Queue(self._settings.max_unread)
-        self._queues.add(queue)
+        self._queues[queue] = wanted
         try:
             yield queue
         finally:
-            self._queues.discard(queue)
+            del self._queues[queue]
 
     async def prune(self) -> None:
         """Delete rows that every reader has read."""
@@ -176,7 +180,9 @@ class Feed:
         await self._database.write(lambda connection: connection.execute(statement))
 
     def _publish(self, change: Change) -> None:
-        for queue in self._queues:
+        for queue, wanted in self._queues.items():
+            if wanted is not None and not wanted(change):
+                continue
             if queue.full():
                 while not queue.empty():
                     queue.get_nowait()
