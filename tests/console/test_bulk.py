@@ -9,6 +9,7 @@ from pipecd.client import Client
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.kind_pb2 import TERRAFORM
 from tests.actors import TESTER
+from tests.console.axe import expect_no_findings
 from tests.console.browser import BrowserUser
 from tests.console.seeds import build_deployment, report_repository
 from tests.world import World
@@ -42,6 +43,15 @@ async def test_several_applications_are_disabled_and_a_sync_says_why_each_failed
     await expect(results.filter(has_text="cart is disabled and cannot be synced")).to_have_count(1)
     await expect(results.filter(has_text="Failed")).to_have_count(2)
     await dialog.get_by_role("button", name="Close").last.click()
+    await actions.get_by_role("button", name="Labels").click()
+    dialog = page.get_by_role("dialog", name="Labels of 2 applications")
+    await dialog.get_by_placeholder("key:value").fill("team:shop")
+    await page.keyboard.press("Enter")
+    commands = dialog.get_by_role("region", name="Commands")
+    await expect(commands).to_contain_text('.spec.labels["team"] = "shop"')
+    await expect(commands).to_contain_text("git push")
+    await expect_no_findings(page, within="[role=dialog]")
+    await dialog.get_by_role("button", name="Close").click()
     await actions.get_by_role("button", name="Clear selection").click()
     await expect(actions).to_have_count(0)
     user.errors[:] = [error for error in user.errors if "SyncApplication" not in error]

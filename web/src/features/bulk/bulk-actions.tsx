@@ -8,11 +8,12 @@ import { errorMessage, webClient } from "../../api";
 import { deploymentLink, failureMessage, waitForResult } from "../../commands";
 import { StatusIcon } from "../../components/status";
 import type { StatusDisplay } from "../../display-names";
-import { IconPlayerPause, IconPlayerPlay, IconRefresh } from "../../icons";
+import { IconPlayerPause, IconPlayerPlay, IconRefresh, IconTag } from "../../icons";
 import { key } from "../../queries";
 import type { Application } from "../../schema/model/application_pb";
 import { CommandStatus } from "../../schema/model/command_pb";
 import classes from "./bulk-actions.module.css";
+import { LabelsDialog } from "./labels-dialog";
 import { runAll } from "./run-all";
 
 type Verb = "Sync" | "Enable" | "Disable";
@@ -39,6 +40,7 @@ interface BulkActionsProps {
 
 export function BulkActions({ selected, clear }: BulkActionsProps) {
   const [verb, setVerb] = useState<Verb | null>(null);
+  const [labelling, setLabelling] = useState(false);
   return (
     <>
       <Group gap="xs" className={classes.bar} role="group" aria-label="Actions on the selected applications">
@@ -54,11 +56,15 @@ export function BulkActions({ selected, clear }: BulkActionsProps) {
         <Button size="compact-sm" variant="default" leftSection={<IconPlayerPause size={14} aria-hidden />} onClick={() => setVerb("Disable")}>
           Disable
         </Button>
+        <Button size="compact-sm" variant="default" leftSection={<IconTag size={14} aria-hidden />} onClick={() => setLabelling(true)}>
+          Labels
+        </Button>
         <Button size="compact-sm" variant="subtle" onClick={clear}>
           Clear selection
         </Button>
       </Group>
       {verb && <BulkDialog verb={verb} applications={selected} close={() => setVerb(null)} />}
+      {labelling && <LabelsDialog applications={selected} close={() => setLabelling(false)} />}
     </>
   );
 }
