@@ -16,9 +16,10 @@ from pipecd.schema.model.stage_pb2 import StageStatus
 from tests.analysis.prometheus_server import Prometheus, prometheus_server
 from tests.e2e.test_events import event_watch, handled, pulled, register
 from tests.eventually import eventually
-from tests.piped.receiver_server import TOKEN, ReceiverServer, Slack
+from tests.piped.receiver_server import ReceiverServer, Slack
 from tests.platforms.aws.emulator import REGION, Emulator
 from tests.platforms.ecs.cloud import ALL_TO_PRIMARY, Cloud, files
+from tests.slack_thread import CHANNEL, check_thread, slack_notifications, titles_of_bad_canary
 from tests.world import World, world
 
 PROVIDERS = [{"name": "ecs", "type": "ECS", "config": {"region": REGION}}]
@@ -43,46 +44,23 @@ WATCH = event_watch(
     commitMessage="Deploy {{ .Value }}",
 )
 REASON = "metrics-0: 7 is above 2"
-#: What Slack is told of a bad canary.
-TITLES = [
-    "Triggered a deployment of shop",
-    "Planned the deployment of shop",
-    "Started deploying shop",
-    "Stage ECS_CANARY_ROLLOUT of shop started",
-    "Stage ECS_CANARY_ROLLOUT of shop succeeded",
-    "Stage ECS_TRAFFIC_ROUTING of shop started",
-    "Stage ECS_TRAFFIC_ROUTING of shop succeeded",
-    "Stage ANALYSIS of shop started",
-    "Stage ANALYSIS of shop failed",
-    "Rolling back shop",
-    "Stage ROLLBACK of shop started",
-    "Stage ROLLBACK of shop succeeded",
-    "The deployment of shop failed",
-]
+ROLLED_BACK = "The previous version is running again"
+TITLES = titles_of_bad_canary("ECS_CANARY_ROLLOUT", "ECS_TRAFFIC_ROUTING")
 SHIFTED = [{"primary": 80, "canary": 20}] * 3
 
 
 async def test_a_canary_is_judged_and_loses_its_traffic_when_cancelled_or_bad(
     aws: Emulator, cloud: Cloud, tmp_path: Path
 ) -> None:
-    (tmp_path / "token").write_text(TOKEN)
-    slack = Slack("C1")
+    slack = Slack(CHANNEL)
     async with prometheus_server(tmp_path, {ERRORS: 1.0}) as prometheus:
         with ReceiverServer(slack) as slack_server:
-            access = {
-                "oauthTokenFile": str(tmp_path / "token"),
-                "channelID": "C1",
-                "apiURL": f"{slack_server.url}/api",
-            }
             configuration = {
                 "platformProviders": PROVIDERS,
                 "analysisProviders": [
                     {"name": "prometheus", "type": "PROMETHEUS", "config": {"address": prometheus.address}}
                 ],
-                "notifications": {
-                    "routes": [{"receiver": "team", "groups": ["DEPLOYMENT", "STAGE"]}],
-                    "receivers": [{"name": "team", "slack": access}],
-                },
+                "notifications": slack_notifications(tmp_path, slack_server.url),
             }
             async with world(tmp_path / "world") as w, w.agent(**configuration):
                 app = await deploy_first_version(w, cloud)
@@ -91,7 +69,7 @@ async def test_a_canary_is_judged_and_loses_its_traffic_when_cancelled_or_bad(
                 # Slack limits the rate of messages once.
                 slack_server.replies = [(429, {"Retry-After": "1"}, "")]
                 bad = await check_bad_canary(w, cloud, app, prometheus)
-                await check_thread(slack, bad)
+                await check_thread(slack, bad, TITLES, reason=REASON, rolled_back=ROLLED_BACK)
 
 
 def commit(cloud: Cloud, name: str) -> Mapping[str, str]:
@@ -158,30 +136,3 @@ async def check_bad_canary(w: World, cloud: Cloud, app: str, prometheus: Prometh
     assert trace.trace.commit_hash == "c0ffee"
     assert [deployment.id for deployment in trace.deployments] == [bad.id]
     return bad
-
-
-async def check_thread(slack: Slack, deployment: Any) -> None:
-    """All messages about the deployment are one thread, in order, with the reason and without repetitions."""
-
-    async def thread() -> list[Any]:
-        beginnings = [
-            message["ts"]
-            for message in slack.messages
-            if "thread_ts" not in message and deployment.id[:8] in json.dumps(message)
-        ]
-        assert len(beginnings) == 1
-        messages = [
-            message["attachments"][0]
-            for message in slack.messages
-            if beginnings[0] in (message["ts"], message.get("thread_ts"))
-        ]
-        assert messages[-1]["title"] == "The deployment of shop failed"
-        return messages
-
-    messages = await eventually(thread)
-    assert [message["title"] for message in messages] == TITLES
-    texts = {message["title"]: message["text"] for message in messages}
-    assert texts["Stage ANALYSIS of shop failed"].startswith(REASON)
-    assert texts[TITLES[-1]].startswith(f"Stage ANALYSIS failed: {REASON}")
-    assert texts["Stage ROLLBACK of shop succeeded"] == "The previous version is running again"
-    assert all(deployment.id[:8] in json.dumps(message["fields"]) for message in messages)

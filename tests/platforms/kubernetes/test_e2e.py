@@ -11,16 +11,20 @@ from grpc import aio
 
 from pipecd.controlplane.records.live_state import CHANGE_KIND
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
+from pipecd.schema.model.event_pb2 import EventStatus
 from pipecd.schema.model.kind_pb2 import KUBERNETES
 from pipecd.schema.model.live_state_pb2 import ApplicationLiveStateSnapshot
 from pipecd.schema.pipecd.v1.console_pb2 import FollowContainerLogRequest
 from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
 from tests.analysis.prometheus_server import Prometheus, prometheus_server
 from tests.cluster.control_plane import Cluster
+from tests.e2e.test_events import event_watch, handled, pulled, register
 from tests.eventually import eventually
+from tests.piped.receiver_server import ReceiverServer, Slack
 from tests.platforms.kubernetes.node import running_node
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
 from tests.platforms.kubernetes.test_progressive import primary_service, web
+from tests.slack_thread import CHANNEL, check_thread, slack_notifications, titles_of_bad_canary
 from tests.world import World, world
 
 METRIC = {"provider": "prometheus", "query": "errors", "expected": {"max": 2}, "interval": "1s"}
@@ -92,7 +96,13 @@ async def test_a_canary_gets_traffic_and_is_cleaned_also_by_a_rollback(
         {"name": "K8S_TRAFFIC_ROUTING", "with": {"all": "primary"}},
         {"name": "K8S_CANARY_CLEAN"},
     ]
-    spec = {"pipeline": {"stages": stages}, "trafficRouting": {"settle": "100ms"}}
+    watch = event_watch({"file": "web.yaml", "regex": '"image": "(web:[^"]*)"'})
+    spec = {
+        "pipeline": {"stages": stages},
+        "trafficRouting": {"settle": "100ms"},
+        "eventWatcher": [watch],
+    }
+    slack = Slack(CHANNEL)
 
     def manifests(image: str) -> dict[str, str | None]:
         body = web(image)
@@ -106,35 +116,54 @@ async def test_a_canary_gets_traffic_and_is_cleaned_also_by_a_rollback(
         images = [item["spec"]["template"]["spec"]["containers"][0]["image"] for item in found]
         return images, service["spec"]["selector"]["pipecd.dev/variant"]
 
-    async with (
-        prometheus_server(tmp_path, {"errors": 1.0}) as prometheus,
-        world(tmp_path / "world") as w,
-        w.agent(platformProviders=providers, analysisProviders=[analysis_provider(prometheus)]),
-    ):
-        await w.push("Begin", manifests("web:1"))
-        app = await w.register("shop", kind=KUBERNETES, provider="test")
-        first = await w.wait_for_deployment(app)
-        assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
-        await prometheus.wait_for("errors")
-        second = await w.wait_for_deployment(app, await w.push("Next", manifests("web:2")))
-        assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS, second.status_reason
-        assert second.summary == ("Sync with the pipeline, because the image of web changed: web from 1 to 2")
-        shown = [stage.metadata.get("canary-percentage", "") for stage in second.stages]
-        assert shown[:6] == ["", "100", "", "", "0", ""]
-        assert live() == (["web:2"], "primary")
-        third = await w.wait_for_deployment(app, await w.push("Worse", manifests("web:nopull")))
-        assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
-        assert "Deployment web-canary in" in third.status_reason
-        assert live() == (["web:2"], "primary")
+    with ReceiverServer(slack) as slack_server:
+        async with (
+            prometheus_server(tmp_path, {"errors": 1.0}) as prometheus,
+            world(tmp_path / "world") as w,
+            w.agent(
+                platformProviders=providers,
+                analysisProviders=[analysis_provider(prometheus)],
+                notifications=slack_notifications(tmp_path, slack_server.url),
+            ),
+        ):
+            await w.push("Begin", manifests("web:1"))
+            app = await w.register("shop", kind=KUBERNETES, provider="test")
+            first = await w.wait_for_deployment(app)
+            assert first.status == DeploymentStatus.DEPLOYMENT_SUCCESS, first.status_reason
+            await prometheus.wait_for("errors")
+            second = await w.wait_for_deployment(app, await w.push("Next", manifests("web:2")))
+            assert second.status == DeploymentStatus.DEPLOYMENT_SUCCESS, second.status_reason
+            assert second.summary == (
+                "Sync with the pipeline, because the image of web changed: web from 1 to 2"
+            )
+            shown = [stage.metadata.get("canary-percentage", "") for stage in second.stages]
+            assert shown[:6] == ["", "100", "", "", "0", ""]
+            assert live() == (["web:2"], "primary")
+            third = await w.wait_for_deployment(app, await w.push("Worse", manifests("web:nopull")))
+            assert third.status == DeploymentStatus.DEPLOYMENT_FAILURE
+            assert "Deployment web-canary in" in third.status_reason
+            assert live() == (["web:2"], "primary")
 
-        # The canary starts, but its metric is bad.
-        prometheus.values["errors"] = 7.0
-        await prometheus.wait_for("errors > 6")
-        fourth = await w.wait_for_deployment(app, await w.push("Bad", manifests("web:3")))
-        assert fourth.status == DeploymentStatus.DEPLOYMENT_FAILURE
-        assert fourth.status_reason.startswith("Stage ANALYSIS failed: metrics-0: 7 is above 2")
-        assert [stage.metadata.get("canary-percentage", "") for stage in fourth.stages][1] == "100"
-        assert live() == (["web:2"], "primary")
+            # An event becomes a commit, whose canary starts, but its metric is bad.
+            prometheus.values["errors"] = 7.0
+            await prometheus.wait_for("errors > 6")
+            event = await handled(w, await register(w, "web:3"))
+            assert event.status == EventStatus.EVENT_SUCCESS, event.status_description
+            assert '"image": "web:3"' in await asyncio.to_thread(pulled, w, "shop/web.yaml")
+            fourth = await w.wait_for_deployment(app, w.clone.git("rev-parse", "HEAD"))
+            assert fourth.status == DeploymentStatus.DEPLOYMENT_FAILURE
+            assert fourth.status_reason.startswith("Stage ANALYSIS failed: metrics-0: 7 is above 2")
+            assert [stage.metadata.get("canary-percentage", "") for stage in fourth.stages][1] == "100"
+            assert live() == (["web:2"], "primary")
+            titles = titles_of_bad_canary("K8S_CANARY_ROLLOUT", "K8S_TRAFFIC_ROUTING")
+            running = w.clone.git("log", "-1", "--format=%h", "--abbrev=7", "--grep=^Next$")
+            await check_thread(
+                slack,
+                fourth,
+                titles,
+                reason="metrics-0: 7 is above 2",
+                rolled_back=f"2 objects are at commit {running} again",
+            )
 
 
 async def test_the_live_tree_follows_the_cluster(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
