@@ -7,7 +7,7 @@ which never changes, so that a record written in between is neither skipped nor 
 import base64
 import itertools
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -133,8 +133,11 @@ async def all_applications(
     return await _load_all(store, Application, _application_conditions(project_id, filters))
 
 
-async def enabled_applications(store: Store, project_id: str, piped_id: str) -> Sequence[Application]:
-    return await _load_complete(store, _ENABLED_APPLICATIONS, project_id=project_id, piped_id=piped_id)
+async def enabled_applications(
+    store: Store, project_id: str, piped_id: str, new: Callable[[], Application] | None = None
+) -> Sequence[Application]:
+    """`new` makes the messages that are filled. Those of a response (`add` of its field) are not copied."""
+    return await _load_complete(store, _ENABLED_APPLICATIONS, new, project_id=project_id, piped_id=piped_id)
 
 
 async def deployments(
@@ -170,8 +173,11 @@ def _last_of_application() -> Where:
     return [exists, ~sa.exists().where(same_application, is_later)]
 
 
-async def unfinished_deployments(store: Store, project_id: str, piped_id: str) -> Sequence[Deployment]:
-    return await _load_complete(store, _UNFINISHED_DEPLOYMENTS, project_id=project_id, piped_id=piped_id)
+async def unfinished_deployments(
+    store: Store, project_id: str, piped_id: str, new: Callable[[], Deployment] | None = None
+) -> Sequence[Deployment]:
+    """`new` as of `enabled_applications`."""
+    return await _load_complete(store, _UNFINISHED_DEPLOYMENTS, new, project_id=project_id, piped_id=piped_id)
 
 
 async def unhandled_commands(store: Store, project_id: str, piped_id: str) -> Sequence[Command]:
@@ -411,7 +417,9 @@ def _complete(kind: type[M], *where: sa.ColumnElement[bool]) -> _Complete[M]:
     return _Complete(kind, query.order_by(column.id).limit(sa.bindparam("size", 0)))
 
 
-async def _load_complete(store: Store, complete: _Complete[M], **parameters: object) -> Sequence[M]:
+async def _load_complete(
+    store: Store, complete: _Complete[M], new: Callable[[], M] | None = None, **parameters: object
+) -> Sequence[M]:
     size = store.settings.list_batch_size
 
     def load(connection: Connection) -> Sequence[M]:
@@ -419,7 +427,10 @@ async def _load_complete(store: Store, complete: _Complete[M], **parameters: obj
         after = ""
         while True:
             rows = connection.execute(complete.query, {**parameters, "after": after, "size": size}).all()
-            records.extend(complete.kind.FromString(row.data) for row in rows)
+            for row in rows:
+                record = new() if new else complete.kind()
+                record.MergeFromString(row.data)
+                records.append(record)
             if len(rows) < size:
                 return records
             after = rows[-1].id

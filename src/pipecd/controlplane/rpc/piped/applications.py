@@ -33,8 +33,11 @@ from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 async def list_applications(
     services: Services, agent: Agent, _: ListApplicationsRequest
 ) -> ListApplicationsResponse:
-    applications = await lists.enabled_applications(services.store, agent.project_id, agent.piped_id)
-    return ListApplicationsResponse(applications=applications)
+    response = ListApplicationsResponse()
+    await lists.enabled_applications(
+        services.store, agent.project_id, agent.piped_id, response.applications.add
+    )
+    return response
 
 
 async def report_sync_state(

@@ -43,8 +43,11 @@ async def get_deployment(
 async def list_not_completed(
     services: Services, agent: Agent, request: ListNotCompletedDeploymentsRequest
 ) -> ListNotCompletedDeploymentsResponse:
-    unfinished = await lists.unfinished_deployments(services.store, agent.project_id, agent.piped_id)
-    return ListNotCompletedDeploymentsResponse(deployments=unfinished)
+    response = ListNotCompletedDeploymentsResponse()
+    await lists.unfinished_deployments(
+        services.store, agent.project_id, agent.piped_id, response.deployments.add
+    )
+    return response
 
 
 async def create_deployment(
