@@ -121,10 +121,14 @@ def test_who_changed_what_a_sync_would_change() -> None:
     without_a = entry("kubectl-edit", {"f:spec": {"f:b": {}}})
     status = entry("kubelet", {"f:status": {}}, subresource="status")
     before, after = live(OURS, person, status), live(OURS, without_a, status)
-    assert [owner.manager for owner in field_owners.takes_from(before, after)] == ["kubectl-edit"]
+    assert [owner.manager for owner in field_owners.takes_from(before, after, differ=True)] == [
+        "kubectl-edit"
+    ]
     # Of a removed field, the last one who changed the object.
-    assert [owner.manager for owner in field_owners.takes_from(before, before)] == ["kubectl-edit"]
-    assert not field_owners.takes_from(live(OURS), live(OURS))
+    last = field_owners.takes_from(before, before, differ=True)
+    assert [owner.manager for owner in last] == ["kubectl-edit"]
+    assert not field_owners.takes_from(before, before, differ=False), "nothing would be changed"
+    assert not field_owners.takes_from(live(OURS), live(OURS), differ=True)
 
 
 SPEC = {"replicas": 2, "list": [{"name": "a", "v": 1}, {"name": "b", "v": 1}], "args": ["x", "y"]}

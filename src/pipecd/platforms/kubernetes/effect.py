@@ -74,11 +74,13 @@ async def determine_effect(
         return Effect(live=None, wanted=remove_paths(comparable(answer), paths))
     added = _additions(placed, answer, rules)
     wanted = field_owners.without(answer, [field for field, _ in added]) if rules.strict else answer
+    before, applied = (remove_paths(comparable(body), paths) for body in (live, answer))
+    owners = field_owners.takes_from(live, answer, differ=before != applied)
     return Effect(
-        live=remove_paths(comparable(live), paths),
+        live=before,
         wanted=remove_paths(comparable(wanted), paths),
         additions=additions_of(placed, answer, rules),
-        changed_by=[*field_owners.takes_from(live, answer), *(owner for _, owner in added if rules.strict)],
+        changed_by=[*owners, *(owner for _, owner in added if rules.strict)],
     )
 
 

@@ -99,8 +99,8 @@ def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return {**one, **other, **both}
 
 
-def takes_from(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> Sequence[Owner]:
-    """Who set the fields that applying `wanted` changes; else who else changed the object last.
+def takes_from(live: Mapping[str, Any], wanted: Mapping[str, Any], *, differ: bool) -> Sequence[Owner]:
+    """Who set the fields that applying `wanted` changes; else, if they `differ`, who changed the object last.
 
     `wanted` is the answer of a dry run: its managers have lost the fields that were taken from them.
     """
@@ -111,7 +111,7 @@ def takes_from(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> Sequence[O
         entry for entry in _entries(live) if not _is_ours(entry) and entry.get("subresource") != "status"
     ]
     taken = [entry for entry in others if fields_of(entry) - remaining.get(_identity(entry), frozenset())]
-    if not taken:
+    if not taken and differ:
         # A field was removed, which has no owner any more.
         taken = sorted(others, key=lambda entry: str(entry.get("time", "")))[-1:]
     return [_owner(entry) for entry in taken]
