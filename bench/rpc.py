@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import sqlalchemy as sa
 from grpc import aio
 
 from bench import callers
@@ -128,6 +129,9 @@ async def prepare(folder: Path, datastore: Mapping[str, Any] | None, finished: i
     piped_key, (key_id, api_key) = keys.new_piped_key(), keys.new_api_key()
     store = await Store.open(config.database_url(config.load(file.read_text(), file.name)))
     await _insert_records(store, piped_key, key_id, api_key, finished)
+    if not store.database.sqlite:
+        # Otherwise PostgreSQL does it by itself, beside the first calls.
+        await store.database.read(lambda connection: connection.execute(sa.text("VACUUM (ANALYZE)"), {}))
     await store.close()
     credentials = [f"PIPED-TOKEN {PROJECT},p{n},{piped_key}" for n in range(AGENTS)]
     return Prepared(credentials=credentials, api_key=api_key)
