@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
-# Most tests wait for other programs: fewer workers than this leave two cores idle for a third of the time.
-JOBS ?= 10
+# Most tests wait for other programs: with one worker per core, both would be idle for most of the time.
+JOBS ?= 6
 # One queue for all workers, in the order of tests/conftest.py: the longest tests first.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 --durations 25
 # Without this, each worker would compile all tests and what they import in a new clone: a minute of CPU time.

@@ -258,6 +258,18 @@ async def test_a_restart_continues_with_the_same_counts_and_times(tmp_path: Path
     assert [end - begin for _, _, end in provider.asked] == pytest.approx([60, 120, 210], abs=1)
 
 
+async def test_the_only_check_is_made_late_after_a_restart(tmp_path: Path) -> None:
+    provider = Provider({"errors": [1]})
+    given = options(duration="1m", metrics=[metric()])
+    async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
+        runner.analysis = provider
+        async with runner.calls("ANALYSIS", analyse, given) as call:
+            assert isinstance(await call(), Again)
+        runner.now += 3600
+        outcome = await runner.run("ANALYSIS", analyse, given)
+    assert isinstance(outcome, Done) and outcome.note == "1 checks passed"
+
+
 async def test_it_can_be_skipped(tmp_path: Path) -> None:
     async with open_runner(tmp_path, {"app.pipecd.yaml": app_file()}) as runner:
         runner.analysis = Provider({"errors": [9]})

@@ -180,10 +180,11 @@ def conclude(tally: Tally, limits: Limits, what: str) -> str:
 def next_check_at(started: float, interval: float, duration: float, now: float, last: float) -> float | None:
     """The time of the next check; None if there is none before the end. `last` is that of the previous one.
 
-    Checks are at `started` + k × `interval`. Those missed, for example during a restart, are left out.
+    Checks are at `started` + k × `interval`. Those missed, for example during a restart, are left out, except
+    the last one, which is made late.
     """
     number = max(math.floor((last - started) / interval) + 1, 1)
-    latest = math.floor((now - started) / interval)
+    latest = math.floor((min(now, started + duration) - started) / interval)
     due = started + max(number, latest) * interval
     return due if due <= started + duration else None
 
