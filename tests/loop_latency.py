@@ -16,9 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-#: Seconds, as those after which the watchdog reports a blocked loop. Anything that grows faster than its
-#: input takes many times as long with the inputs of the tests.
-LIMIT = 1.0
+#: Seconds. Anything that grows faster than its input takes many times as long with the inputs of the tests.
+LIMIT = 0.5
 #: Between two measurements, in seconds.
 _INTERVAL = 0.005
 #: Other programs may delay the loop for this long without counting (seconds of real time).
