@@ -250,6 +250,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "another subject in the user info": (set_field("user_info", {"sub": "u2"}), "another user"),
     "too many groups": (forge(_claim_names={"groups": "src1"}), "more groups than"),
     "error of the token endpoint": (replace("/token", JSONResponse({"error": "x"}, 400)), "refused"),
+    "error that is no text": (replace("/token", JSONResponse({"error": [{}]}, 400)), "refused"),
     "wrong secret": (replace("/token", JSONResponse({"error": "invalid_client"}, 401)), "id and secret"),
     "token endpoint down": (replace("/token", PlainTextResponse("", 503)), "HTTP 503"),
     "not JSON": (replace("/token", PlainTextResponse("<html>")), "not JSON"),

@@ -97,20 +97,17 @@ async def open_requests(name: str, proxy_url: str, clock: Clock, seconds: float)
 
 
 #: Errors of a token endpoint that say that the client is wrong, and those that say it of the code alone.
-_WRONG_CLIENT = frozenset({"invalid_client", "unauthorized_client", "incorrect_client_credentials"})
-_WRONG_CODE = frozenset({"invalid_grant", "bad_verification_code"})
+_WRONG_CLIENT = ("invalid_client", "unauthorized_client", "incorrect_client_credentials")
+_WRONG_CODE = ("invalid_grant", "bad_verification_code")
 
 
 async def exchange_code(
     requests: Requests, url: str, form: Mapping[str, str], **options: Any
 ) -> dict[str, Any]:
     """The response of a token endpoint. Raises Temporary or ConfigError."""
-    response = await requests.send("POST", url, data=dict(form), **options)
-    body = response.body if isinstance(response.body, dict) else {}
+    response, body = await _request_token(requests, url, form, **options)
     if problem := body.get("error"):
         description = str(body.get("error_description") or "")[:200]
-        if problem in _WRONG_CLIENT:
-            raise ConfigError(f"{requests.name} does not accept the client's id and secret: {problem}")
         raise Temporary(f"{requests.name} refused the sign-in: {str(problem)[:100]} {description}".strip())
     return requests.expect_object(response)
 
@@ -120,12 +117,20 @@ async def check_client(requests: Requests, url: str, form: Mapping[str, str], **
 
     Raises Temporary or ConfigError.
     """
-    response = await requests.send("POST", url, data=dict(form), **options)
-    body = response.body if isinstance(response.body, dict) else {}
+    response, body = await _request_token(requests, url, form, **options)
     problem = body.get("error")
-    if problem in _WRONG_CLIENT:
-        raise ConfigError(f"{requests.name} does not accept the client's id and secret: {problem}")
     if problem not in _WRONG_CODE:
         description = str(body.get("error_description") or f"HTTP {response.status}")[:200]
         reason = f"{str(problem)[:100]} ({description})"
         raise ConfigError(f"{requests.name} refused a request for a token: {reason}")
+
+
+async def _request_token(
+    requests: Requests, url: str, form: Mapping[str, str], **options: Any
+) -> tuple[Response, dict[str, Any]]:
+    """The response, and its object or an empty one. Raises Temporary, or ConfigError for a wrong client."""
+    response = await requests.send("POST", url, data=dict(form), **options)
+    body = response.body if isinstance(response.body, dict) else {}
+    if (problem := body.get("error")) in _WRONG_CLIENT:
+        raise ConfigError(f"{requests.name} does not accept the client's id and secret: {problem}")
+    return response, body
