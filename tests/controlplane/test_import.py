@@ -18,6 +18,8 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from pipecd import proto_json
+from pipecd.config.controlplane import KIND
+from pipecd.config.document import parse_kind
 from pipecd.controlplane.moving import mysql
 from pipecd.controlplane.moving.cli import command
 from pipecd.errors import ConfigError, Temporary
@@ -232,6 +234,12 @@ spec:
 """
 
 
+def read_address(type_: str, url: str) -> mysql.Address:
+    return mysql.read_address(
+        parse_kind(CONFIG.format(type=type_, url=url), "pipecd.yaml", KIND, program="PipeCD's control plane")
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -243,15 +251,15 @@ spec:
     ],
 )
 def test_addresses_are_those_of_gos_driver(url: str, expected: tuple[Any, ...]) -> None:
-    address = mysql.read_address(CONFIG.format(type="MYSQL", url=url), "pipecd.yaml")
+    address = read_address("MYSQL", url)
     assert (address.host, address.port, address.socket, address.user, address.password) == expected
 
 
 def test_wrong_sources_are_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not from FIRESTORE"):
-        mysql.read_address(CONFIG.format(type="FIRESTORE", url="x"), "pipecd.yaml")
+        read_address("FIRESTORE", "x")
     with pytest.raises(ConfigError, match="none of MySQL") as raised:
-        mysql.read_address(CONFIG.format(type="MYSQL", url="https://user:secret@db"), "pipecd.yaml")
+        read_address("MYSQL", "https://user:secret@db")
     assert "secret" not in str(raised.value)
     address = mysql.Address(socket=str(tmp_path / "none"), database="pipecd", password="secret")
     with pytest.raises(Temporary, match="does not accept the connection") as failed, mysql.connected(address):

@@ -8,6 +8,7 @@ import click
 
 from pipecd.config import controlplane as config
 from pipecd.config.controlplane import database_url
+from pipecd.config.document import parse_kind
 from pipecd.config.named_file import read_named_file
 from pipecd.controlplane.moving import files, mysql, records
 from pipecd.controlplane.store import Store, deliveries
@@ -35,8 +36,8 @@ def command(config_file: Path, from_config_file: Path, yes: bool) -> None:
     """
     spec = config.load(read_named_file(str(config_file), "--config-file"), str(config_file))
     text = read_named_file(str(from_config_file), "--from-config-file")
-    address = mysql.read_address(text, str(from_config_file))
-    objects = files.read_filestore(text, str(from_config_file))
+    theirs = parse_kind(text, str(from_config_file), config.KIND, program="PipeCD's control plane")
+    address, objects = mysql.read_address(theirs), files.read_filestore(theirs)
     with mysql.connected(address) as source:
         conditions = list(records.label_conditions(source))
         if conditions and not yes:

@@ -5,15 +5,15 @@ Paths and contents are the same on both sides, so that with the same bucket noth
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
-from pipecd.config.controlplane import FILESTORES, KIND, Filestore, filestore_config
+from pipecd.config.controlplane import FILESTORES, Filestore, filestore_config
 from pipecd.config.decode import decode
-from pipecd.config.document import parse_kind
+from pipecd.config.document import Document
 from pipecd.controlplane.moving.records import Result
 from pipecd.controlplane.store.object_stores import open_store
 from pipecd.errors import Temporary
@@ -26,9 +26,8 @@ FOLDERS = ("log/", "latest-analysis-result/", "application-shared-objects/")
 _CONCURRENCY = 8
 
 
-def read_filestore(text: str, file: str) -> Filestore | None:
-    """The object store in PipeCD's configuration file, whose content is `text`. Raises ConfigError."""
-    document = parse_kind(text, file, KIND, program="PipeCD's control plane")
+def read_filestore(document: Document) -> Filestore | None:
+    """The object store in PipeCD's configuration file. Raises ConfigError."""
     content = document.spec.get("filestore") if isinstance(document.spec, Mapping) else None
     if content is None:
         return None
@@ -53,10 +52,16 @@ def _location(filestore: Filestore) -> tuple[object, ...]:
     return (type(config), *(getattr(config, name, "") for name in names))
 
 
-async def _paths(store: ObjectStore, folder: str) -> AsyncIterator[str]:
-    async for page in obstore.list(store, folder):
-        for item in page:
-            yield item["path"]
+async def _list(store: ObjectStore, folder: str, name: str) -> list[str]:
+    """The paths of the objects in a folder. `name` is the store in errors."""
+    try:
+        return [item["path"] async for page in obstore.list(store, folder) for item in page]
+    except (BaseError, OSError) as error:
+        # The original error may contain an address with a signature.
+        raise Temporary(
+            f"the objects in {folder} of {name} cannot be listed; check its bucket, credentials and rights in"
+            " spec.filestore"
+        ) from error
 
 
 class _Copying:
@@ -65,11 +70,8 @@ class _Copying:
 
     async def run(self) -> None:
         for folder in FOLDERS:
-            try:
-                existing = {path async for path in _paths(self._target, folder)}
-                found = [path async for path in _paths(self._source, folder)]
-            except (BaseError, OSError) as error:
-                raise Temporary(f"the objects in {folder} of a file store cannot be listed") from error
+            existing = set(await _list(self._target, folder, "the new file store"))
+            found = await _list(self._source, folder, "PipeCD's file store")
             self._result.existing[NAME] += len(existing.intersection(found))
             missing = iter([path for path in found if path not in existing])
             await asyncio.gather(*(self._copy_each(missing) for _ in range(_CONCURRENCY)))
@@ -82,4 +84,4 @@ class _Copying:
                 self._result.imported[NAME] += 1
             except (BaseError, OSError):
                 # The original error may contain an address with a signature.
-                self._result.add_problem(NAME, f"{path} cannot be read or not be written")
+                self._result.add_problem(NAME, f"{path} could not be copied")

@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipecd.config.controlplane import KIND, Datastore, SqlServerConfig
+from pipecd.config.controlplane import Datastore, SqlServerConfig
 from pipecd.config.decode import decode
-from pipecd.config.document import parse_kind
+from pipecd.config.document import Document
 from pipecd.config.named_file import read_named_file
 from pipecd.errors import ConfigError, PipecdError, Temporary
 
@@ -37,9 +37,8 @@ class Address:
     database: str
 
 
-def read_address(text: str, file: str) -> Address:
-    """The database in PipeCD's configuration file, whose content is `text`. Raises ConfigError."""
-    document = parse_kind(text, file, KIND, program="PipeCD's control plane")
+def read_address(document: Document) -> Address:
+    """The database in PipeCD's configuration file. Raises ConfigError."""
     stores = document.spec.get("datastore") if isinstance(document.spec, Mapping) else None
     datastore = decode(Datastore, stores or {}, document, ("spec", "datastore"))
     if datastore.type != "MYSQL":
