@@ -75,7 +75,7 @@ async def list_project_receivers(
     project_id = caller.project_id
     receivers = await services.receivers.of(project_id)
     results = await outbox.results(services.store, project_id, list(receivers))
-    waiting = await outbox.waiting(services.store)
+    waiting = await outbox.waiting_in(services.store, project_id)
     read_only = services.projects.is_configured(project_id)
     project = await services.projects.get(project_id)
     statuses = [
@@ -86,7 +86,7 @@ async def list_project_receivers(
             succeeded_at=results[name].succeeded_at,
             failed_at=results[name].failed_at,
             error=results[name].error,
-            waiting=waiting.get((project_id, name), 0),
+            waiting=waiting.get(name, 0),
         )
         for name, receiver in receivers.items()
     ]

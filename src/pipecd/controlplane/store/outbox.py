@@ -54,6 +54,7 @@ _COUNTS = (
     .where(_WAITS)
     .group_by(_COLUMN.project_id, _COLUMN.receiver)
 )
+_COUNTS_IN_PROJECT = _COUNTS.where(_COLUMN.project_id == sa.bindparam("of_project"))
 _PRUNE = sa.delete(_TABLE).where(_COLUMN.body.is_(None), _COLUMN.created_at < sa.bindparam("before"))
 _FORGET = sa.delete(_TABLE).where(*_OF_RECEIVER)
 
@@ -95,6 +96,12 @@ async def add(
                 connection.execute(_FINISH, {"of_seq": old.seq})
 
     await store.database.write(add)
+
+
+async def waiting_in(store: Store, project_id: str) -> Mapping[str, int]:
+    """Receiver of the project → how many messages wait."""
+    rows = await store.database.rows(_COUNTS_IN_PROJECT, {"of_project": project_id})
+    return {row.receiver: row.waiting for row in rows}
 
 
 async def waiting(store: Store) -> Mapping[tuple[str, str], int]:
