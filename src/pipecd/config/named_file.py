@@ -5,10 +5,13 @@ from pathlib import Path
 from pipecd.errors import ConfigError
 
 
-def read_named_file(path: str, key: str) -> str:
-    """The file's content without surrounding whitespace. Raises ConfigError, which names `key`."""
+def read_named_file(path: str | Path, key: str, *, strip: str | None = None) -> str:
+    """The file's content without surrounding whitespace, or without the characters in `strip` around it.
+
+    Raises ConfigError, which names `key`.
+    """
     try:
-        return Path(path).read_text().strip()
+        return Path(path).read_text(encoding="utf-8").strip(strip)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(

@@ -9,7 +9,7 @@ from pipecd.client import Client
 from pipecd.config.values import duration
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
-from pipecd.pipectl.settings_errors import of_settings
+from pipecd.pipectl.unsupported import of_settings
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.web.api_keys_pb2 import (
     DisableAPIKeyRequest,

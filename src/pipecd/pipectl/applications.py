@@ -11,7 +11,7 @@ import click
 
 from pipecd.client import Client
 from pipecd.config.flags import Duration, switch
-from pipecd.errors import Conflict, Unsupported
+from pipecd.errors import Conflict
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.console_url import console_url
 from pipecd.pipectl.name_completion import complete_applications, complete_pipeds
@@ -23,9 +23,11 @@ from pipecd.pipectl.output import (
     fields,
     format_age,
     list_view,
+    page_options,
     show,
     view_options,
 )
+from pipecd.pipectl.unsupported import unsupported_means
 from pipecd.pipectl.values import (
     FINAL_STATUSES,
     complete_kinds,
@@ -123,15 +125,13 @@ async def add_application(
     """Register an application of any kind."""
     if has_number(kind):
         return await client.call(client.api.AddApplication, request)
-    try:
+    with unsupported_means(
+        f"this control plane cannot add {kind} applications for an API key; add it in its console,"
+        " as an application with plugins"
+    ):
         return await client.call(
             client.program.AddApplication, AddApplicationRequest(application=request, kind=kind)
         )
-    except Unsupported:
-        raise Unsupported(
-            f"this control plane cannot add {kind} applications for an API key; add it in its console,"
-            " as an application with plugins"
-        ) from None
 
 
 @click.command()
@@ -184,8 +184,7 @@ def _details(application: Application, url: str) -> View:
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only applications with this label."
 )
-@click.option("--cursor", default="", help="Continue after the previous page.")
-@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
+@page_options(10)
 @view_options
 @with_client
 async def list_command(

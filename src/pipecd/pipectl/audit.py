@@ -11,7 +11,7 @@ from pipecd.client import Client
 from pipecd.config.flags import switch
 from pipecd.errors import PipecdError, Refused
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.output import Output, View, echo, list_view, show, view_options
+from pipecd.pipectl.output import Output, View, echo, list_view, page_options, show, view_options
 from pipecd.pipectl.values import parse_list
 from pipecd.schema.pipecd.v1.audit_pb2 import (
     AuditEntry,
@@ -77,8 +77,7 @@ def _seconds(time: datetime | None) -> int:
 
 @click.command("list")
 @_filters
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200), help="Entries per page.")
-@click.option("--cursor", default="", help="Continue after the previous page.")
+@page_options(50)
 @view_options
 @with_client
 async def list_command(client: Client, *, limit: int, cursor: str, output: Output, **filters: Any) -> None:

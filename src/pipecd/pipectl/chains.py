@@ -1,12 +1,24 @@
 """`pipectl chain …`: deployment chains and what their deployments wait for."""
 
+from functools import partial
+
 import click
 
 from pipecd.client import Client
-from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.names import find_chain
-from pipecd.pipectl.output import Output, View, fields, format_age, list_view, show, table, view_options
+from pipecd.pipectl.output import (
+    Output,
+    View,
+    fields,
+    format_age,
+    list_view,
+    page_options,
+    show,
+    table,
+    view_options,
+)
+from pipecd.pipectl.unsupported import unsupported_means
 from pipecd.pipectl.values import status_name
 from pipecd.schema.model.chain_pb2 import (
     ChainBlock,
@@ -24,12 +36,13 @@ from pipecd.schema.web.chains_pb2 import (
 
 #: Applications of a block that the list names.
 _MAX_NAMES = 3
-_OLD_SERVER = "this control plane cannot show chains for an API key; use its console"
+_supported = partial(
+    unsupported_means, "this control plane cannot show chains for an API key; use its console"
+)
 
 
 @click.command("list")
-@click.option("--cursor", default="", help="Continue after the previous page.")
-@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
+@page_options()
 @view_options
 @with_client
 async def list_command(client: Client, *, cursor: str, limit: int, output: Output) -> None:
@@ -37,10 +50,8 @@ async def list_command(client: Client, *, cursor: str, limit: int, output: Outpu
     request = ListDeploymentChainsRequest(page_size=limit, cursor=cursor)
 
     async def fetch() -> ListDeploymentChainsResponse:
-        try:
+        with _supported():
             return await client.call(client.program.ListDeploymentChains, request)
-        except Unsupported:
-            raise Unsupported(_OLD_SERVER) from None
 
     await show(client.clock, fetch, lambda response: _list_view(response, output), output)
 
@@ -76,11 +87,9 @@ async def get(client: Client, *, chain_id: str, output: Output) -> None:
     async def fetch() -> DeploymentChain:
         return (await client.call(client.program.GetDeploymentChain, request)).deployment_chain
 
-    try:
+    with _supported():
         request = GetDeploymentChainRequest(deployment_chain_id=await find_chain(client, chain_id))
         await show(client.clock, fetch, lambda chain: _details(chain, output), output)
-    except Unsupported:
-        raise Unsupported(_OLD_SERVER) from None
 
 
 def _details(chain: DeploymentChain, output: Output) -> View:

@@ -13,7 +13,18 @@ from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.console_url import console_url
 from pipecd.pipectl.name_completion import complete_applications
 from pipecd.pipectl.names import find_applications, find_deployment
-from pipecd.pipectl.output import Output, View, echo, fields, format_age, list_view, show, table, view_options
+from pipecd.pipectl.output import (
+    Output,
+    View,
+    echo,
+    fields,
+    format_age,
+    list_view,
+    page_options,
+    show,
+    table,
+    view_options,
+)
 from pipecd.pipectl.values import (
     FINAL_STATUSES,
     complete_statuses,
@@ -65,8 +76,7 @@ def deployment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only deployments with this label."
 )
-@click.option("--cursor", default="", help="Continue after the previous page.")
-@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
+@page_options()
 @view_options
 @with_client
 async def list_command(

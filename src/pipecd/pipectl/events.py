@@ -3,9 +3,9 @@
 import click
 
 from pipecd.client import Client
-from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
-from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
+from pipecd.pipectl.output import Output, View, echo, format_age, list_view, page_options, show, view_options
+from pipecd.pipectl.unsupported import unsupported_means
 from pipecd.pipectl.values import parse_list, parse_pairs
 from pipecd.schema.api.events_pb2 import RegisterEventRequest
 from pipecd.schema.model.event_pb2 import Event, EventStatus
@@ -45,8 +45,7 @@ async def register(
 @click.option("--name", default="", help="Only events with this text in their names.")
 @click.option("--status", multiple=True, help="Status: NOT_HANDLED, SUCCESS, FAILURE or OUTDATED.")
 @click.option("--label", "labels", multiple=True, metavar="KEY:VALUE", help="Only events with this label.")
-@click.option("--cursor", default="", help="Continue after the previous page.")
-@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
+@page_options()
 @view_options
 @with_client
 async def list_command(
@@ -66,12 +65,8 @@ async def list_command(
     request = ListEventsRequest(options=options, page_size=limit, cursor=cursor)
 
     async def fetch() -> ListEventsResponse:
-        try:
+        with unsupported_means("this control plane cannot list events for an API key; use its console"):
             return await client.call(client.program.ListEvents, request)
-        except Unsupported:
-            raise Unsupported(
-                "this control plane cannot list events for an API key; use its console"
-            ) from None
 
     await show(client.clock, fetch, lambda response: _list_view(response, output), output)
 

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from pipecd.client import Client
-from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.name_completion import complete_applications
 from pipecd.pipectl.names import find_application
 from pipecd.pipectl.output import Output, View, echo, list_view, print_json, print_view
+from pipecd.pipectl.unsupported import unsupported_means
 from pipecd.pipectl.values import kinds_option, parse_kinds, parse_pairs
 from pipecd.schema.pipecd.v1.insights_pb2 import (
     GetInsightsRequest,
@@ -93,10 +93,8 @@ async def insights(
         kinds=parse_kinds(kinds, "--app-kind"),
         labels=parse_pairs(labels, ":", "--label"),
     )
-    try:
+    with unsupported_means("this control plane has no insights; it runs an older version"):
         response = await client.call(client.program.GetInsights, request)
-    except Unsupported:
-        raise Unsupported("this control plane has no insights; it runs an older version") from None
     if output == "json":
         print_json(response, Output(format="json"))
     elif output == "csv":

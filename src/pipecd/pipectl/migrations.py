@@ -16,6 +16,7 @@ from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.name_completion import complete_applications
 from pipecd.pipectl.names import find_application
 from pipecd.pipectl.output import echo
+from pipecd.pipectl.values import parse_list
 from pipecd.printable import printable
 from pipecd.schema.api.applications_pb2 import GetApplicationRequest, UpdateApplicationDeployTargetsRequest
 from pipecd.schema.model.artifact_pb2 import DeployTargets
@@ -56,7 +57,7 @@ async def database(client: Client, *, applications: tuple[str, ...]) -> None:
     The platform provider becomes the deploy target of the plugin of the application's kind. An application
     that has deploy targets is left as it is.
     """
-    for name in _split(applications):
+    for name in parse_list(applications):
         application_id = await find_application(client, name)
         request = GetApplicationRequest(application_id=application_id)
         application = (await client.call(client.api.GetApplication, request)).application
@@ -87,8 +88,8 @@ def application_config(config_files: tuple[str, ...], dirs: tuple[str, ...]) -> 
     Comments and order are kept. The earlier file stays beside the new one, with the ending `.old`. Agents of
     PipeCD v0 and v1, and ours, read the result.
     """
-    files = [Path(name) for name in _split(config_files)]
-    for directory in _split(dirs):
+    files = [Path(name) for name in parse_list(config_files)]
+    for directory in parse_list(dirs):
         if not Path(directory).is_dir():
             raise click.UsageError(f"--dirs: {directory} is not a directory")
         files += sorted(Path(directory).rglob("*.pipecd.yaml"))
@@ -106,10 +107,6 @@ def application_config(config_files: tuple[str, ...], dirs: tuple[str, ...]) -> 
         file.rename(f"{file}.old")
         file.write_text(converted)
         echo(f"Converted {file}")
-
-
-def _split(values: Sequence[str]) -> Sequence[str]:
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
 def convert(text: str, file: str) -> str | None:

@@ -164,7 +164,7 @@ async def _deployments(client: Client) -> AsyncIterator[Deployment]:
 async def _pages(
     client: Client, method: aio.UnaryUnaryMultiCallable[Request, Page], request: Request
 ) -> AsyncIterator[Page]:
-    """The pages of a list, up to `MAX_SEARCHED` records."""
+    """The pages of a list, up to `MAX_SEARCHED` records in pages of `_PAGE`."""
     for _ in range(MAX_SEARCHED // _PAGE):
         page = await client.call(method, request)
         yield page

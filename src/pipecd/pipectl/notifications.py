@@ -1,15 +1,16 @@
 """`pipectl notification …`: receivers of notifications, of an agent or of the project, and test messages."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
 from pipecd.client import Client
-from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.name_completion import complete_pipeds
 from pipecd.pipectl.names import find_piped
 from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
+from pipecd.pipectl.unsupported import unsupported_means
 from pipecd.schema.pipecd.v1.notifications_pb2 import (
     ListProjectReceiversRequest,
     ListProjectReceiversResponse,
@@ -25,7 +26,7 @@ _ID = click.option(
     shell_complete=complete_pipeds,
     help="Agent id or name. Without it, the receivers of the project are meant.",
 )
-_UNSUPPORTED = "this control plane does not know receivers of notifications"
+_supported = partial(unsupported_means, "this control plane does not know receivers of notifications")
 
 
 @click.command("list")
@@ -38,14 +39,12 @@ async def list_command(client: Client, *, piped_id: str | None, output: Output) 
         piped_id = await find_piped(client, piped_id)
 
     async def fetch() -> ListReceiversResponse | ListProjectReceiversResponse:
-        try:
+        with _supported():
             if piped_id:
                 return await client.call(
                     client.program.ListReceivers, ListReceiversRequest(piped_id=piped_id)
                 )
             return await client.call(client.program.ListProjectReceivers, ListProjectReceiversRequest())
-        except Unsupported:
-            raise Unsupported(_UNSUPPORTED) from None
 
     await show(client.clock, fetch, _list_view, output)
 
@@ -89,7 +88,7 @@ async def test(client: Client, *, piped_id: str | None, receiver: str) -> None:
 
     Fails if the receiver does not accept the message.
     """
-    try:
+    with _supported():
         if piped_id:
             piped_id = await find_piped(client, piped_id)
             request = TestReceiverRequest(piped_id=piped_id, receiver=receiver)
@@ -97,6 +96,4 @@ async def test(client: Client, *, piped_id: str | None, receiver: str) -> None:
         else:
             of_project = TestProjectReceiverRequest(name=receiver)
             await client.call(client.program.TestProjectReceiver, of_project)
-    except Unsupported:
-        raise Unsupported(_UNSUPPORTED) from None
     echo(f"The receiver {receiver} accepted a test message.")

@@ -98,6 +98,20 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def page_options(limit: int = 30) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add `--cursor` and `--limit`, whose default is `limit`, to a command that shows a page of a list."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        cursor = click.option("--cursor", default="", help="Continue after the previous page.")
+        size = click.IntRange(1, 200)
+        length = click.option(
+            "--limit", default=limit, show_default=True, type=size, help="Length of a page."
+        )
+        return cursor(length(command))
+
+    return add
+
+
 def view_options(run: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options `-o` and `--watch`, which the command receives as `output: Output`."""
 

@@ -7,11 +7,11 @@ import click
 
 from pipecd.client import Client
 from pipecd.config.flags import switch
-from pipecd.errors import Unsupported
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.name_completion import complete_pipeds
 from pipecd.pipectl.names import find_piped
 from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
+from pipecd.pipectl.unsupported import unsupported_means
 from pipecd.schema.api.pipeds_pb2 import DisablePipedRequest, EnablePipedRequest
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
@@ -27,12 +27,8 @@ async def list_command(client: Client, *, all: bool, output: Output) -> None:
     """List the project's agents."""
 
     async def fetch() -> ListPipedsResponse:
-        try:
+        with unsupported_means("this control plane cannot list agents for an API key; use its console"):
             return await client.call(client.program.ListPipeds, ListPipedsRequest(with_disabled=all))
-        except Unsupported:
-            raise Unsupported(
-                "this control plane cannot list agents for an API key; use its console"
-            ) from None
 
     await show(client.clock, fetch, lambda response: _list_view(response, output), output)
 

@@ -22,6 +22,7 @@ import httpx
 from pipecd.config.flags import switch
 from pipecd.errors import ConfigError, Refused, Temporary
 from pipecd.pipectl.output import echo
+from pipecd.pipectl.values import parse_list
 
 MEDIA_TYPE = "application/vnd.pipecd.piped.plugin"
 ARTIFACT_TYPE = "application/vnd.pipecd.piped.plugin+type"
@@ -63,7 +64,7 @@ def push(files: tuple[str, ...], tag: str, registry: str, repository: str, insec
 
 def _parse_files(values: tuple[str, ...]) -> Mapping[tuple[str, str], Path]:
     programs: dict[tuple[str, str], Path] = {}
-    for value in (part for each in values for part in each.split(",") if part):
+    for value in parse_list(values):
         platform, separator, name = value.partition("=")
         found = _PLATFORM.fullmatch(platform)
         if not separator or not found:
@@ -133,8 +134,9 @@ class Registry:
             http,
             "PUT",
             str(location.copy_merge_params({"digest": digest})),
-            headers={"content-type": "application/octet-stream", "content-length": str(size), **headers},
+            headers={"content-type": "application/octet-stream", **headers},
             content=content,
+            size=size,
         )
 
     async def put_manifest(

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from pipecd.client import Client
+from pipecd.config.named_file import read_named_file
 from pipecd.errors import ConfigError
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import Output, View, echo, fields, show, view_options
-from pipecd.pipectl.settings_errors import of_settings
+from pipecd.pipectl.unsupported import of_settings
 from pipecd.pipectl.values import parse_list
 from pipecd.schema.model.project_pb2 import ProjectSSOConfig
 from pipecd.schema.pipecd.v1.console_pb2 import (
@@ -191,10 +192,7 @@ async def remove_sso(client: Client) -> None:
 
 def _read(file: Path, flag: str) -> str:
     """The content of a file, without line breaks at its ends. Raises ConfigError."""
-    try:
-        text = file.read_text(encoding="utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{flag}: {file} cannot be read: {error}") from None
+    text = read_named_file(file, flag, strip="\r\n")
     if not text:
         raise ConfigError(f"{flag}: {file} is empty")
     return text

@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from pipecd.client import Client
-from pipecd.errors import ConfigError
+from pipecd.config.named_file import read_named_file
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import Output, View, echo, list_view, show, view_options
 from pipecd.pipectl.policy_text import format_policy, parse_policies
 from pipecd.pipectl.projects import see
-from pipecd.pipectl.settings_errors import of_settings
+from pipecd.pipectl.unsupported import of_settings
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy
 from pipecd.schema.pipecd.v1.console_pb2 import SeeProjectResponse
 from pipecd.schema.web.project_pb2 import (
@@ -127,10 +127,7 @@ def _parse(policies: tuple[str, ...], file: Path | None) -> list[ProjectRBACPoli
     """Raises ConfigError or UsageError."""
     texts = list(policies)
     if file is not None:
-        try:
-            texts.append(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"--policies-file: {file} cannot be read: {error}") from None
+        texts.append(read_named_file(file, "--policies-file"))
     parsed = list(parse_policies(texts))
     if not parsed:
         raise click.UsageError("a role needs a policy: use --policy or --policies-file")

@@ -5,7 +5,7 @@ import click
 from pipecd.client import Client
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
-from pipecd.pipectl.settings_errors import of_settings
+from pipecd.pipectl.unsupported import of_settings
 from pipecd.schema.pipecd.v1.sessions_pb2 import (
     EndSessionsRequest,
     ListSessionsRequest,

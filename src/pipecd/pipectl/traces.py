@@ -2,27 +2,40 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 
 from pipecd.client import Client
-from pipecd.errors import NotFound, Unsupported
+from pipecd.errors import NotFound
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.names import find_trace
-from pipecd.pipectl.output import Output, View, fields, format_age, list_view, show, table, view_options
+from pipecd.pipectl.output import (
+    Output,
+    View,
+    fields,
+    format_age,
+    list_view,
+    page_options,
+    show,
+    table,
+    view_options,
+)
+from pipecd.pipectl.unsupported import unsupported_means
 from pipecd.pipectl.values import FINAL_STATUSES, status_name
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.web.events_pb2 import ListDeploymentTracesRequest, ListDeploymentTracesResponse
 
 #: Deployments that a line of the list names.
 _MAX_NAMES = 4
-_OLD_SERVER = "this control plane cannot show traces for an API key; use its console"
+_supported = partial(
+    unsupported_means, "this control plane cannot show traces for an API key; use its console"
+)
 _Trace = ListDeploymentTracesResponse.DeploymentTraceRes
 
 
 @click.command("list")
-@click.option("--cursor", default="", help="Continue after the previous page.")
-@click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 200), help="Length of a page.")
+@page_options()
 @view_options
 @with_client
 async def list_command(client: Client, *, cursor: str, limit: int, output: Output) -> None:
@@ -30,10 +43,8 @@ async def list_command(client: Client, *, cursor: str, limit: int, output: Outpu
     request = ListDeploymentTracesRequest(page_size=limit, cursor=cursor)
 
     async def fetch() -> ListDeploymentTracesResponse:
-        try:
+        with _supported():
             return await client.call(client.program.ListDeploymentTraces, request)
-        except Unsupported:
-            raise Unsupported(_OLD_SERVER) from None
 
     await show(client.clock, fetch, lambda response: _list_view(response, output), output)
 
@@ -77,11 +88,9 @@ async def get(client: Client, *, commit: str, output: Output) -> None:
             raise NotFound(f"no event has named the commit {commit}")
         return traces[0]
 
-    try:
+    with _supported():
         whole_hash = await find_trace(client, commit)
         await show(client.clock, fetch, lambda found: _details(found, output), output)
-    except Unsupported:
-        raise Unsupported(_OLD_SERVER) from None
 
 
 def _details(found: _Trace, output: Output) -> View:
