@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 OFFLINE_AFTER = 120.0
 #: If the last check is longer ago than this (seconds), the control plane was not watching.
 MAX_GAP = 40.0
-#: What is known from earlier than this (seconds) is out of date: nobody was to be notified meanwhile.
+#: What is known from earlier than this (seconds) is out of date: the project had no receivers meanwhile.
 MAX_AGE = 24 * 3600.0
 
 

@@ -101,7 +101,7 @@ export function SsoSection({ settings, project }: SsoSectionProps) {
         close={dialog.close}
       >
         Users of {ssoTitle || "the provider"} can no longer sign in, and their sessions end at once, this one too if it is theirs.
-        {project.staticAdminDisabled && " The static admin is disabled: nobody could sign in any more."}
+        {project.staticAdminDisabled && " The static admin is disabled: no user could sign in any more."}
       </ConfirmDialog>
     </Section>
   );
