@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import structlog
@@ -21,15 +22,19 @@ PATIENT = WatchdogSettings(threshold=1.0, interval=0.01)
 
 @pytest.fixture
 async def patient_watchdog() -> AsyncIterator[Watchdog]:
-    watchdog = Watchdog(PATIENT)
-    async with watchdog.watching():
-        await asyncio.sleep(0)
+    async with watching(PATIENT) as watchdog:
         yield watchdog
 
 
 @pytest.fixture
 async def watchdog() -> AsyncIterator[Watchdog]:
-    watchdog = Watchdog(QUICK)
+    async with watching(QUICK) as watchdog:
+        yield watchdog
+
+
+@asynccontextmanager
+async def watching(settings: WatchdogSettings) -> AsyncIterator[Watchdog]:
+    watchdog = Watchdog(settings)
     async with watchdog.watching():
         await asyncio.sleep(0)
         yield watchdog

@@ -117,6 +117,5 @@ class Workers:
             log.exception("unhandled_error", deployment=listed.id)
             return RunResult.INTERRUPTED
         else:
-            if waiting:
-                return RunResult.WAITING
+            return RunResult.WAITING if waiting else RunResult.ENDED
         return RunResult.ENDED

@@ -93,9 +93,9 @@ class TriggerLoop:
         self._refused: dict[str, str] = {}
         #: Applications that this process rolled back: their cached record may still lack the pin.
         self._rolled_back: set[str] = set()
-        #: By application: the pin's deployment and the head whose held commits were reported.
         #: Source commits of recent pushes, by repository, former and new head.
         self._traces = BoundedDict[tuple[str, str, str], Sequence[str]](MAX_PUSHES)
+        #: By application: the pin's deployment and the head whose held commits were reported.
         self._reported_held: dict[str, tuple[str, str]] = {}
         self._locations: frozenset[tuple[str, str, str]] = frozenset()
         self._active = False
