@@ -1,5 +1,6 @@
 """A flood of refused calls leaves few rows in the audit log, and their number."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -43,4 +44,18 @@ async def test_a_flood_of_refusals_leaves_few_rows_and_their_number(tmp_path: Pa
     rows = (await recorded())[10:]
     assert rows[0] == ("ann", 1000), "the number since the first row, with this one"
     assert len(rows) == 10
+    await store.close()
+
+
+async def test_what_waits_at_the_end_of_the_program_is_written(tmp_path: Path) -> None:
+    store = await Store.open(f"sqlite:///{tmp_path / 'db'}")
+    refusals = Refusals(store, VirtualClock(), AuthSettings())
+    task = asyncio.create_task(refusals.run())
+    await asyncio.sleep(0)
+    for name in ("ann", "bob", "eve"):
+        refusals.add(caller(name), "may not")
+    task.cancel()
+    await asyncio.wait([task])
+    rows = await store.database.rows(sa.select(tables.audit.c.actor_id).order_by(tables.audit.c.seq))
+    assert [row.actor_id for row in rows] == ["ann", "bob", "eve"]
     await store.close()

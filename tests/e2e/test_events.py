@@ -127,12 +127,16 @@ async def test_failures_are_reported_and_do_not_stop_other_watches(tmp_path: Pat
         "main.tf": 'locals {\n  tag = "a"\n}\n',
     }
     async with world(tmp_path) as w:
-        await w.push("Watch", {".pipe/events.yaml": yaml.safe_dump(shared), ".pipe/broken.yaml": "kind: ["})
+        in_repository = {".pipe/events.yaml": yaml.safe_dump(shared), ".pipe/broken.yaml": "kind: ["}
+        in_application = {f"shop/{path}": text for path, text in files.items()}
+        await w.push("Watch", {**in_repository, **in_application})
         names = ("first", "bad", "second", "own", "module", "proposed")
         old = await register(w, "web:1.1", name="first")
         ids = {name: await register(w, f"{name}:2", name=name) for name in names}
         async with w.agent():
-            await w.add_application("shop", files)
+            # The watches of the application are known when it is registered.
+            await handled(w, ids["module"])
+            await w.add_application("shop")
             events = {name: await handled(w, event_id) for name, event_id in ids.items()}
             assert events["bad"].status == EventStatus.EVENT_FAILURE
             assert events["bad"].status_description == (
@@ -146,7 +150,6 @@ async def test_failures_are_reported_and_do_not_stop_other_watches(tmp_path: Pat
         assert (w.clone.path / "shop/config.json").read_text() == '{"tag": "own:2"}'
         assert 'tag = "module:2"' in (w.clone.path / "shop/main.tf").read_text()
         subjects = w.clone.git("log", "--author=piped", "--format=%s").splitlines()
-        # The files in .pipe are known before the application is.
         assert sorted(subjects) == ["Set module to module:2", "Set values of 2 events", "Tag own:2"]
         (branch,) = [line for line in w.clone.git("ls-remote", "origin").splitlines() if "pipecd/" in line]
         assert branch.split("/", 2)[2].startswith("pipecd/shop/proposed-")

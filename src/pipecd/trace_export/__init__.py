@@ -14,7 +14,7 @@ from pipecd.clock import SYSTEM_CLOCK, Clock, timeout
 from pipecd.trace_export.queue import ExportQueue, Send
 
 #: How long the export may go on after the program has ended its work (seconds).
-FLUSH_TIMEOUT = 3.0
+FLUSH_TIMEOUT = 5.0
 
 
 @asynccontextmanager
@@ -41,14 +41,15 @@ async def sending(queue: ExportQueue, send: Send, clock: Clock) -> AsyncIterator
         try:
             yield
         finally:
-            task.cancel()
+            queue.close()
             # Not cancelled with the block: it is bounded.
-            await asyncio.shield(_flush(queue, send, clock))
+            await asyncio.shield(_end(task, queue, clock))
 
 
-async def _flush(queue: ExportQueue, send: Send, clock: Clock) -> None:
+async def _end(task: asyncio.Task[None], queue: ExportQueue, clock: Clock) -> None:
     try:
         async with timeout(clock, FLUSH_TIMEOUT):
-            await queue.flush(send)
+            await asyncio.wait([task])
     except TimeoutError:
+        task.cancel()
         queue.drop_all()

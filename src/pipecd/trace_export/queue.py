@@ -50,6 +50,7 @@ class ExportQueue:
         self._requests: deque[bytes] = deque()
         self._requests_size = 0
         self._logged_at: float | None = None
+        self._closed = False
 
     def add_span(self, span: Any) -> None:
         """Add a finished span of the SDK."""
@@ -70,17 +71,24 @@ class ExportQueue:
         self._wake.set()
 
     async def run(self, send: Send) -> None:
-        """Send until cancelled."""
-        while True:
+        """Send until `close`, and then what is left."""
+        closed = False
+        while not closed:
             await set_within(self._clock, self._wake, INTERVAL)
             self._wake.clear()
+            closed = self._closed
             try:
-                await self.flush(send)
+                await self._flush(send)
             except Exception:
                 REQUESTS.labels("failed").inc()
                 log.exception("unhandled_error", loop="traces")
 
-    async def flush(self, send: Send) -> None:
+    def close(self) -> None:
+        """Nothing is added any more: `run` ends when all is sent."""
+        self._closed = True
+        self._wake.set()
+
+    async def _flush(self, send: Send) -> None:
         """Send all that is queued."""
         while self._requests or self._spans:
             if self._requests:

@@ -6,14 +6,15 @@ time. Requests whose project is unknown, such as those without a credential, are
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 
 from pipecd.bounded_dict import BoundedDict
-from pipecd.clock import Clock, set_within
+from pipecd.clock import Clock, set_within, timeout
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.audit import MAX_VALUE_LENGTH, Subject
@@ -29,6 +30,8 @@ OPERATION = "refuse"
 _MAX_COUNTED = 10_000
 #: Interval at which rows about further refusals are written (seconds).
 _FLUSH_INTERVAL = 60.0
+#: Of the rows that wait when the program ends (seconds).
+_LAST_FLUSH_TIMEOUT = 5.0
 
 
 @dataclass(kw_only=True)
@@ -47,7 +50,7 @@ class Refusals:
         self._counts: BoundedDict[tuple[str, ...], _Count] = BoundedDict(_MAX_COUNTED)
         #: Rows of each project since the beginning of the window.
         self._rows: BoundedDict[str, tuple[float, int]] = BoundedDict(_MAX_COUNTED)
-        self._waiting: list[tuple[Actor, str, int]] = []
+        self._waiting: deque[tuple[Actor, str, int]] = deque()
         self._wakeup = asyncio.Event()
 
     @contextmanager
@@ -79,18 +82,22 @@ class Refusals:
             self._counts[key] = _Count(actor=actor, reason=reason, since=now, unrecorded=repeated + 1)
 
     async def run(self) -> None:
-        """Write the rows, until cancelled."""
-        while True:
-            self._wakeup.clear()
-            await self.flush()
-            await set_within(self._clock, self._wakeup, _FLUSH_INTERVAL)
+        """Write the rows, until cancelled; then those that wait."""
+        try:
+            while True:
+                self._wakeup.clear()
+                await self.flush()
+                await set_within(self._clock, self._wakeup, _FLUSH_INTERVAL)
+        finally:
+            with suppress(TimeoutError):
+                async with timeout(self._clock, _LAST_FLUSH_TIMEOUT):
+                    await self.flush()
 
     async def flush(self) -> None:
         """Write the rows that wait, and those about repeated refusals whose window has ended."""
         self._collect_old()
-        waiting, self._waiting = self._waiting, []
-        for actor, reason, count in waiting:
-            await self._write(actor, reason, count)
+        while self._waiting:
+            await self._write(*self._waiting.popleft())
 
     def _collect_old(self) -> None:
         """Rows about repeated refusals whose window has ended."""
