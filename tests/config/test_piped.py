@@ -20,12 +20,12 @@ def test_the_case_of_keys_does_not_matter() -> None:
     spec = piped.load(
         HEAD
         + "  projectId: shop\n  PIPEDID: p1\n  pipedKeyData: eA==\n  apiaddress: a:1\n"
-        + "  notifications: {receivers: [{name: n, slack: {hookUrl: u, channelId: c}}]}\n",
+        + "  notifications: {receivers: [{name: n, slack: {hookUrl: 'http://u', channelId: c}}]}\n",
         "piped.yaml",
     )
     assert (spec.project_id, spec.piped_id, spec.api_address) == ("shop", "p1", "a:1")
     (receiver,) = spec.notifications.receivers
-    assert receiver.slack and (receiver.slack.hook_url, receiver.slack.channel_id) == ("u", "c")
+    assert receiver.slack and (receiver.slack.hook_url, receiver.slack.channel_id) == ("http://u", "c")
 
 
 GIT_HOSTS = HEAD + "  projectID: shop\n  pipedID: p1\n  pipedKeyData: eA==\n  apiAddress: a:1\n  gitHosts: "
@@ -54,7 +54,7 @@ def test_the_api_of_a_well_known_git_host_is_known() -> None:
         ("[{host: github.com}]", "exactly one of tokenFile and tokenData"),
         ("[{host: https://github.com, tokenFile: t}]", "is not the name of a host"),
         ("[{host: github.com, tokenFile: t, username: ada}]", "only be given with type BITBUCKET"),
-        ("[{host: github.com, tokenFile: t, apiURL: file:///x}]", "apiURL must begin with"),
+        ("[{host: github.com, tokenFile: t, apiURL: file:///x}]", "apiURL: must be a URL that begins with"),
         (
             "[{host: github.com, tokenFile: t}, {host: GITHUB.com, tokenFile: t}]",
             "each host can be given once",

@@ -364,8 +364,8 @@ async def check_secrets(plane: ControlPlane, team: Console) -> None:
 REFUSED = [
     (ProjectReceiver(name="r"), "exactly one of slack, webhook, email and apprise"),
     (ProjectReceiver(name="r", slack=SlackReceiver(oauth_token="xoxb-1")), "channelID is required"),
-    (ProjectReceiver(name="r", slack=SlackReceiver(hook_url="file:///etc/passwd")), "must begin with https"),
-    (ProjectReceiver(name="r", webhook=WebhookReceiver(url="ftp://a")), "must begin with https"),
+    (ProjectReceiver(name="r", slack=SlackReceiver(hook_url="file:///etc/passwd")), "begins? with https"),
+    (ProjectReceiver(name="r", webhook=WebhookReceiver(url="ftp://a")), "begins with https"),
     (
         ProjectReceiver(name="r", webhook=WebhookReceiver(url="https://a", signing_key="whsec_secret")),
         "signingKey is not base64",

@@ -460,6 +460,7 @@ async def test_a_provider_is_verified_before_it_is_stored(
         assert "does not accept the client's id and secret" in await verify(client_secret="wrong")
         assert "unreachable" in await verify(issuer="http://127.0.0.1:1")
         assert "must be a URL that begins with https" in await verify(issuer="http://example.com")
+        assert "proxy_url must be a URL that begins with https" in await verify(proxy_url="socks5://p:1")
         provider.replaced["/.well-known/openid-configuration"] = PlainTextResponse("<html>")
         assert "not JSON" in await verify()
         provider.reset()

@@ -87,12 +87,14 @@ def test_keys_move_with_their_comments() -> None:
         ("- a\n", None),
         ("kind: ECSApp\nspec:\n  a: [\n", None),
         ("", None),
+        ("kind: LambdaApp\nspec:\n  a: b\n---\nkind: LambdaApp\n", None),
     ],
 )
 def test_other_forms_are_converted_or_refused(text: str, expected: object) -> None:
     if expected is None:
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError) as error:
             convert(text, "f")
+        assert "f" in str(error.value) and "unicode string" not in str(error.value)
     else:
         converted = convert(text, "f")
         assert converted and yaml.safe_load(converted)["spec"] == expected

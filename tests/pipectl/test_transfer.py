@@ -112,7 +112,9 @@ async def test_agents_and_applications_are_moved_to_another_control_plane(
 def test_other_files_are_refused(content: str, tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_text(content)
-    with pytest.raises(transfers.ConfigError):
+    with pytest.raises(transfers.ConfigError, match="--input-file") as error:
         transfers._read_records(file, "pipeds", Piped)
-    with pytest.raises(transfers.ConfigError):
-        transfers._read_mappings(file)
+    assert error.value.remedy
+    with pytest.raises(transfers.ConfigError, match="--output-file") as error:
+        transfers._read_mappings(file, "--output-file")
+    assert error.value.remedy

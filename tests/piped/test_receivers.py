@@ -156,8 +156,13 @@ ERRORS = [
     ("routes: [{receiver: other}]", "there is no receiver 'other'"),
     ("routes: []", "", "{name: r}", "exactly one of slack, webhook, email and apprise"),
     ("routes: []", "", "{name: r, slack: {oauthTokenFile: f}}", "channelID is required"),
-    ("routes: []", "", "{name: r, slack: {hookURL: u, oauthToken: t}}", "exactly one of hookURL"),
-    ("routes: []", "", "{name: r, webhook: {url: 'ftp://a'}}", "url must begin with https://"),
+    ("routes: []", "", "{name: r, slack: {hookURL: 'https://u', oauthToken: t}}", "exactly one of hookURL"),
+    (
+        "routes: []",
+        "",
+        "{name: r, webhook: {url: 'ftp://a'}}",
+        "url: must be a URL that begins with https://",
+    ),
     (
         "routes: []",
         "",
@@ -597,7 +602,11 @@ async def test_bot_of_slack_has_one_thread_per_deployment(outbox: Outbox, tmp_pa
 
 async def test_hook_of_slack_mentions_people_and_escapes_everything_else() -> None:
     config = SlackConfig.model_validate(
-        {"hookURL": "PLACE", "mentionedAccounts": ["@U1", "U2"], "mentionedGroups": ["<!subteam^S1>", "S2"]}
+        {
+            "hookURL": "https://hook.example.com",
+            "mentionedAccounts": ["@U1", "U2"],
+            "mentionedGroups": ["<!subteam^S1>", "S2"],
+        }
     )
     event = DeploymentFailed(at=1, deployment=deployment(), reason="<!channel> a & b")
     with ReceiverServer(answer=lambda _: (200, {}, "ok")) as server:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pipecd.config.decode import LenientModel, StrictModel, decode
 from pipecd.config.document import Document
 from pipecd.config.stages import SkipOn
-from pipecd.config.values import Duration, Text
+from pipecd.config.values import Duration, HttpUrl, Text
 from pipecd.errors import ConfigError
 from pipecd.model.analysis import Strategy
 from pipecd.model.mannwhitney import Alternative
@@ -229,7 +229,7 @@ def merge_template(entry: Entry, templates: Mapping[str, Entry]) -> Entry:
 
 
 class PrometheusConfig(LenientModel):
-    address: str = Field(min_length=1)
+    address: HttpUrl = Field(min_length=1)
     """URL of the Prometheus server, or of one with the same API."""
     username_file: str = ""
     """Path of a file that contains the user name for basic authentication."""
@@ -267,9 +267,9 @@ class CloudMonitoringConfig(LenientModel):
     """Path of a credentials file. Empty: the application default credentials."""
     project: str = ""
     """Id of the Google Cloud project. Not in PipeCD, which cannot query Cloud Monitoring."""
-    endpoint: str = ""
+    endpoint: HttpUrl = ""
     """URL of the API, for private access. Default: https://monitoring.googleapis.com."""
-    logging_endpoint: str = ""
+    logging_endpoint: HttpUrl = ""
     """URL of the API of Cloud Logging, for `logs`. Default: https://logging.googleapis.com."""
 
 
@@ -289,7 +289,7 @@ class CloudWatchConfig(LenientModel):
 
 
 class LokiConfig(PrometheusConfig):
-    address: str = Field(min_length=1)
+    address: HttpUrl = Field(min_length=1)
     """URL of the Loki server."""
 
 

@@ -26,7 +26,7 @@ from pipecd.config.named_file import read_named_file
 from pipecd.config.notifications import Receiver
 from pipecd.config.sso import MAX_SESSION_HOURS, SSO, SharedSSO, UserGroup
 from pipecd.config.tracing import Tracing
-from pipecd.config.values import Duration
+from pipecd.config.values import Duration, HttpUrl
 from pipecd.errors import ConfigError, Place
 
 KIND = "ControlPlane"
@@ -76,7 +76,7 @@ class S3Config(LenientModel):
     """Name of the bucket."""
     region: str = ""
     """AWS region of the bucket."""
-    endpoint: str = ""
+    endpoint: HttpUrl = ""
     """URL of an S3-compatible server. Not in PipeCD, where `MINIO` is the type for MinIO."""
     access_key_file: str = ""
     """Path of a file that contains the access key id."""
@@ -242,7 +242,7 @@ class Sessions(StrictModel):
 
 
 class ControlPlaneSpec(StrictModel):
-    address: str = ""
+    address: HttpUrl = ""
     """Public URL of the console."""
     state_key: Annotated[str, Unused("sessions are protected with --encryption-key-file")] = ""
     """Not used: sessions are signed with `--encryption-key-file`. Accepted for compatibility with PipeCD."""

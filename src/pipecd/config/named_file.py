@@ -4,19 +4,30 @@ from pathlib import Path
 
 from pipecd.errors import ConfigError
 
+#: In characters.
+MAX_LENGTH = 8 * 1024 * 1024
 
-def read_named_file(path: str | Path, key: str, *, strip: str | None = None) -> str:
+
+def read_named_file(
+    path: str | Path, key: str, *, strip: str | None = None, max_length: int = MAX_LENGTH
+) -> str:
     """The file's content without surrounding whitespace, or without the characters in `strip` around it.
 
-    Raises ConfigError, which names `key`.
+    `max_length` is in characters. Raises ConfigError, which names `key`.
     """
     try:
-        return Path(path).read_text(encoding="utf-8").strip(strip)
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(max_length + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(
             f"{key}: {path} cannot be read: {reason}", remedy="specify a file that this program can read"
         ) from error
+    if len(text) > max_length:
+        raise ConfigError(
+            f"{key}: {path} has more than {max_length} characters", remedy="specify the right file"
+        )
+    return text.strip(strip)
 
 
 def text_or_file(text: str, path: str, key: str) -> str:

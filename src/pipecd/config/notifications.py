@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, cast
 from pydantic import Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel
-from pipecd.config.values import Text
+from pipecd.config.values import HttpUrl, Text
 from pipecd.model.notification import CONTROL_PLANE_EVENTS, EVENT_TYPES, EventGroup
 
 
@@ -69,7 +69,7 @@ def _known(names: Sequence[str], known: Collection[str], what: str) -> Sequence[
 
 
 class Slack(LenientModel):
-    hook_url: str = Field("", alias="hookURL")
+    hook_url: HttpUrl = Field("", alias="hookURL")
     """URL of an incoming webhook of Slack. Cannot be combined with an OAuth token."""
     oauth_token: str = ""
     """OAuth token of a Slack app. Deprecated: use `oauthTokenFile` or `oauthTokenData`."""
@@ -79,7 +79,7 @@ class Slack(LenientModel):
     """Path of a file that contains the OAuth token of a Slack app."""
     channel_id: str = Field("", alias="channelID")
     """Id of the channel that gets the messages; required with an OAuth token."""
-    api_url: str = Field("https://slack.com/api", alias="apiURL", pattern=r"^https?://")
+    api_url: HttpUrl = Field("https://slack.com/api", alias="apiURL", min_length=1)
     """Address of Slack's API for an OAuth token; that of GovSlack differs. Not in PipeCD."""
     mentioned_accounts: Sequence[str] = ()
     """Member ids of Slack accounts that every message mentions."""
@@ -97,7 +97,7 @@ class Slack(LenientModel):
 
 
 class Webhook(LenientModel):
-    url: str = Field(min_length=1)
+    url: HttpUrl = Field(min_length=1)
     """URL that gets each event as an HTTP POST request."""
     signature_key: str = "PipeCD-Signature"
     """Name of the HTTP header that carries the signature value."""
@@ -114,8 +114,6 @@ class Webhook(LenientModel):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError("url must begin with https:// or http://")
         if self.signature_value and self.signature_value_file:
             raise ValueError("only one of signatureValue and signatureValueFile can be given")
         if self.signing_key and self.signing_key_file:

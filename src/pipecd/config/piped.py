@@ -16,7 +16,7 @@ from pipecd.config.document import Document, parse, parse_kind
 from pipecd.config.notifications import Notifications
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.config.tracing import AgentTracing
-from pipecd.config.values import Duration, Interval, KindName, Text
+from pipecd.config.values import Duration, HttpUrl, Interval, KindName, Text
 from pipecd.errors import ConfigError, Place
 
 KIND = "Piped"
@@ -75,7 +75,7 @@ class GitHost(LenientModel):
     """Email address of the Atlassian account, if the token is an API token of Bitbucket Cloud. Empty for an
     access token of a repository, a project or a workspace.
     """
-    api_url: str = Field("", alias="apiURL")
+    api_url: HttpUrl = Field("", alias="apiURL")
     """URL of the API. Default: the usual one of the type on this host; of GitHub Enterprise Server, for
     example, `https://HOST/api/v3`.
     """
@@ -95,8 +95,6 @@ class GitHost(LenientModel):
             raise ValueError("exactly one of tokenFile and tokenData must be given")
         if self.username and self.forge != "BITBUCKET":
             raise ValueError("username can only be given with type BITBUCKET")
-        if self.api_url and not self.api_url.startswith(("https://", "http://")):
-            raise ValueError("apiURL must begin with https:// or http://")
         return self
 
     @property
@@ -128,7 +126,7 @@ class ChartRepository(LenientModel):
     """How the charts are served: by a Helm repository over HTTP, or from a Git repository."""
     name: str = ""
     """Name by which applications refer to the repository; required for `HTTP`."""
-    address: str = ""
+    address: HttpUrl = ""
     """URL of the Helm repository; required for `HTTP`."""
     username: str = ""
     """User name for the Helm repository."""
@@ -147,8 +145,6 @@ class ChartRepository(LenientModel):
             raise ValueError("name and address must be given")
         if self.type == "HTTP" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ValueError(f"the name {self.name!r} is not one of letters, digits, dots and dashes")
-        if self.type == "HTTP" and not self.address.startswith(("http://", "https://")):
-            raise ValueError("address is not an http or https URL")
         if self.type == "GIT" and not self.git_remote:
             raise ValueError("gitRemote must be given")
         return self
@@ -280,7 +276,7 @@ class Access(LenientModel):
 class PipedSpec(Access):
     name: Annotated[str, Unused("the control plane has the agent's name")] = ""
     """Not used: the control plane has the agent's name. Accepted for compatibility with PipeCD."""
-    web_address: str = ""
+    web_address: HttpUrl = ""
     """URL of the console, for links. Default: the address that the control plane reports."""
     sync_interval: Interval = timedelta(minutes=1)
     """Polling interval of Git branches, in addition to webhooks."""

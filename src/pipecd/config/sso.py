@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from pipecd.config.decode import LenientModel, Unused
 from pipecd.config.named_file import read_named_file
+from pipecd.config.values import HttpUrl
 
 #: The longest lifetime of a session, in hours.
 MAX_SESSION_HOURS = 30 * 24
@@ -28,7 +29,7 @@ class _Client(LenientModel):
     """Secret of the OAuth client."""
     client_secret_file: str = ""
     """Path of a file that contains the secret of the OAuth client. Not in PipeCD."""
-    proxy_url: str = ""
+    proxy_url: HttpUrl = ""
     """URL of an HTTP proxy for calls to the provider."""
 
     @model_validator(mode="after")
@@ -57,7 +58,7 @@ class GitHubSSO(_Client):
 class OIDCSSO(_Client):
     issuer: str = Field(min_length=1)
     """URL of the provider, below which `/.well-known/openid-configuration` is found."""
-    redirect_uri: str = ""
+    redirect_uri: HttpUrl = ""
     """URL of `/auth/callback` as registered at the provider; by default below the console's `address`."""
     authorization_endpoint: str = ""
     """Overrides the endpoint that the provider publishes."""

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -138,6 +139,18 @@ def _kind_name(value: str) -> str:
     return value
 
 
+def http_url(value: str) -> str:
+    """`value`, if it is empty or an HTTP URL. Raises ValueError, which does not contain it."""
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if value and not valid:
+        raise ValueError("must be a URL that begins with https:// or http://")
+    return value
+
+
 def _interval(value: timedelta) -> timedelta:
     return max(value, SHORTEST_INTERVAL)
 
@@ -153,6 +166,8 @@ Pattern = Annotated[Regex | None, BeforeValidator(_regex)]
 GroupPattern = Annotated[Regex | None, BeforeValidator(_regex), AfterValidator(_with_group)]
 FieldPath = Annotated[ValuePath | None, BeforeValidator(ValuePath.parse)]
 InsideApplication = Annotated[str, AfterValidator(_inside_application)]
+#: May be empty. Not shown in errors: it can be a secret.
+HttpUrl = Annotated[str, AfterValidator(http_url)]
 Text = Annotated[str, BeforeValidator(_text)]
 #: A name or label of an application, which the control plane stores.
 Shown = Annotated[str, AfterValidator(_shown)]

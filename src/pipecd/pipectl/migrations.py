@@ -11,6 +11,8 @@ import click
 import yaml
 
 from pipecd.client import Client
+from pipecd.config.document import read, syntax_error
+from pipecd.config.named_file import read_named_file
 from pipecd.errors import ConfigError, Place
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.name_completion import complete_applications
@@ -38,7 +40,6 @@ COMMON = frozenset(
     }
 )
 NEW_KIND = "Application"
-_MAX_FILE = 1024 * 1024
 
 
 @click.command()
@@ -88,7 +89,8 @@ def application_config(config_files: tuple[str, ...], dirs: tuple[str, ...]) -> 
     Comments and order are kept. The earlier file stays beside the new one, with the ending `.old`. Agents of
     PipeCD v0 and v1, and ours, read the result.
     """
-    files = [Path(name) for name in parse_list(config_files)]
+    named = parse_list(config_files)
+    files = [Path(name) for name in named]
     for directory in parse_list(dirs):
         if not Path(directory).is_dir():
             raise click.UsageError(f"--dirs: {directory} is not a directory")
@@ -96,11 +98,8 @@ def application_config(config_files: tuple[str, ...], dirs: tuple[str, ...]) -> 
     if not files:
         raise click.UsageError("name files with --config-files, or directories with --dirs that contain some")
     for file in files:
-        try:
-            text = file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file} cannot be read: {error}") from error
-        converted = convert(text, str(file))
+        option = "--config-files" if str(file) in named else "--dirs"
+        converted = convert(read_named_file(file, option, strip=""), str(file))
         if converted is None:
             echo(f"{file} needs no conversion")
             continue
@@ -114,8 +113,6 @@ def convert(text: str, file: str) -> str | None:
 
     Lines are moved and indented, so comments stay. The result is compared with the meaning of the original.
     """
-    if len(text) > _MAX_FILE:
-        raise ConfigError(f"{file} is larger than {_MAX_FILE >> 20} MiB")
     root = _compose(text, file)
     keys = {key.value: (key, value) for key, value in root.value}
     kind = keys["kind"][1].value if "kind" in keys else ""
@@ -164,12 +161,14 @@ def convert(text: str, file: str) -> str | None:
 
 
 def _compose(text: str, file: str) -> yaml.MappingNode:
+    """The nodes of a file that can be read as an application file. Raises ConfigError."""
+    read(text, file)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"not valid YAML: {error}", place=Place(file=file)) from error
-    if not isinstance(root, yaml.MappingNode):
-        raise ConfigError("not an application file", place=Place(file=file))
+    except yaml.YAMLError as error:
+        # The file has more documents than the first.
+        raise syntax_error(error, file) from error
+    assert isinstance(root, yaml.MappingNode)
     return root
 
 

@@ -15,6 +15,7 @@ import click
 
 from pipecd import proto_json
 from pipecd.client import Client
+from pipecd.config.named_file import read_named_file
 from pipecd.errors import ConfigError, Conflict, PipecdError, Unsupported
 from pipecd.pipectl.applications import add_application
 from pipecd.pipectl.connection import with_client
@@ -31,8 +32,8 @@ from pipecd.wire import kind_from, kind_number, provider_from
 _FORMAT = "1"
 #: Of a page of applications; control planes allow no more.
 _PAGE = 200
-#: Of a backup, in bytes.
-_MAX_FILE = 512 * 1024 * 1024
+#: Of a backup, in characters.
+_MAX_LENGTH = 512 * 1024 * 1024
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _INPUT = click.option(
     "--input-file", type=_FILE, required=True, help="File that `pipectl transfer backup` wrote."
@@ -85,7 +86,7 @@ async def restore_piped(client: Client, *, input_file: Path, output_file: Path |
     control plane learns the repositories from the agents.
     """
     pipeds = _read_records(input_file, "pipeds", Piped)
-    mappings = _read_mappings(output_file) if output_file and output_file.exists() else []
+    mappings = _read_mappings(output_file, "--output-file") if output_file and output_file.exists() else []
     known = {mapping["old_piped_id"] for mapping in mappings}
     try:
         for piped in pipeds:
@@ -129,7 +130,7 @@ async def restore_application(
     One that is registered already, with the same name, agent and place in Git, is left as it is. Disabled
     applications are disabled again. An application that is refused stops no other.
     """
-    mappings = _read_mappings(piped_id_mapping_file)
+    mappings = _read_mappings(piped_id_mapping_file, "--piped-id-mapping-file")
     new_ids = {mapping["old_piped_id"]: mapping["new_piped_id"] for mapping in mappings}
     wanted = parse_pairs(labels, "=", "--labels")
     existing = {
@@ -228,34 +229,37 @@ def _write(file: Path, document: Mapping[str, Any]) -> None:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
 
 
-def _read(file: Path) -> Mapping[str, Any]:
+def _read(file: Path, option: str) -> Mapping[str, Any]:
+    """The content of a file of `pipectl transfer`, which `option` named. Raises ConfigError."""
+    text = read_named_file(file, option, max_length=_MAX_LENGTH)
     try:
-        if file.stat().st_size > _MAX_FILE:
-            raise ConfigError(f"{file} is larger than {_MAX_FILE >> 20} MiB")
-        document = json.loads(file.read_text())
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} is not a JSON file") from error
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
     if not isinstance(document, dict):
-        raise ConfigError(f"{file} is not a file of `pipectl transfer`")
+        raise ConfigError(
+            f"{option}: {file} contains no JSON object", remedy="specify a file that `pipectl transfer` wrote"
+        )
     return document
 
 
 def _read_records(file: Path, key: str, kind: type[Any]) -> Sequence[Any]:
-    document = _read(file)
+    document = _read(file, "--input-file")
     if document.get("version") != _FORMAT or not isinstance(document.get(key), list):
         raise ConfigError(
-            f"{file} is not a backup of this format", remedy="write it with `pipectl transfer backup`"
+            f"--input-file: {file} is no backup with {key}", remedy="write it with `pipectl transfer backup`"
         )
     try:
         return [proto_json.loads(kind, json.dumps(record)) for record in document[key]]
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{file}: {key} contains an invalid record: {error}") from error
+        raise ConfigError(
+            f"--input-file: {key} of {file} contains an invalid record: {error}",
+            remedy="write it again with `pipectl transfer backup`",
+        ) from error
 
 
-def _read_mappings(file: Path) -> list[Mapping[str, str]]:
-    mappings = _read(file).get("piped_mappings")
+def _read_mappings(file: Path, option: str) -> list[Mapping[str, str]]:
+    mappings = _read(file, option).get("piped_mappings")
     if not isinstance(mappings, list) or not all(
         isinstance(mapping, dict)
         and isinstance(mapping.get("old_piped_id"), str)
@@ -263,6 +267,7 @@ def _read_mappings(file: Path) -> list[Mapping[str, str]]:
         for mapping in mappings
     ):
         raise ConfigError(
-            f"{file} contains no ids of agents", remedy="write it with `pipectl transfer restore piped`"
+            f"{option}: {file} contains no ids of agents",
+            remedy="write it with `pipectl transfer restore piped`",
         )
     return mappings

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipecd.config.application import ApplicationSpec
 from pipecd.config.decode import LenientModel, StrictModel
-from pipecd.config.values import InsideApplication, Percentage
+from pipecd.config.values import HttpUrl, InsideApplication, Percentage
 
 
 class Input(StrictModel):
@@ -68,7 +68,7 @@ class CloudRunProvider(BaseModel):
     """The content of such a file, encoded with base64, for an agent that has no files of its own, such as one
     on App Runner or Fargate.
     """
-    endpoint: str = ""
+    endpoint: HttpUrl = ""
     """Address of the Cloud Run API. Default: `https://<region>-run.googleapis.com`."""
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipecd.config.sso import MAX_SESSION_HOURS, SSO, check_https
+from pipecd.config.values import http_url
 from pipecd.errors import ConfigError, Refused
 from pipecd.schema.model.project_pb2 import ProjectSSOConfig
 
@@ -119,6 +120,7 @@ def from_record(record: ProjectSSOConfig, key: bytes) -> Provider:
     try:
         if record.provider == ProjectSSOConfig.GITHUB:
             check_https(record.github.base_url, "base_url")
+            _check_proxy(record.github.proxy_url)
             github = GitHub(
                 client_id=decrypt(record.github.client_id, key),
                 client_secret=decrypt(record.github.client_secret, key),
@@ -131,6 +133,7 @@ def from_record(record: ProjectSSOConfig, key: bytes) -> Provider:
         stored = record.oidc
         for name in ("issuer", "authorization_endpoint", "token_endpoint", "user_info_endpoint"):
             check_https(getattr(stored, name), name)
+        _check_proxy(stored.proxy_url)
     except ValueError as error:
         raise ConfigError(f"single sign-on of the project: {error}") from None
     oidc = OIDC(
@@ -191,3 +194,11 @@ def decrypt(text: str, key: bytes) -> str:
             "the client of the project's single sign-on was encrypted with another key",
             remedy="start the control plane with its earlier encryption key, or set up single sign-on anew",
         ) from None
+
+
+def _check_proxy(url: str) -> None:
+    """Raises ValueError."""
+    try:
+        http_url(url)
+    except ValueError as error:
+        raise ValueError(f"proxy_url {error}") from None
