@@ -41,10 +41,12 @@ from pipecd.model.deployment import (
     Version,
     VersionKind,
 )
+from pipecd.model.policy_text import WrittenPolicy
 from pipecd.model.resource import Resource, aggregate_health
 from pipecd.model.status import DeploymentStatus, StageStatus, SyncStatus
 from pipecd.schema.agent.live_state_pb2 import ReportApplicationLiveStateEventsRequest
 from pipecd.schema.model import (
+    access_pb2,
     application_pb2,
     artifact_pb2,
     command_pb2,
@@ -487,6 +489,25 @@ def _rollback_from(message: command_pb2.Command.CancelDeployment) -> bool | None
 
 #: Of a live state: seconds since the epoch, and a number for those of one second.
 LiveStateVersion = tuple[int, int]
+
+
+def policy_from(message: access_pb2.ProjectRBACPolicy) -> WrittenPolicy:
+    return WrittenPolicy(
+        resources=[(resource.type, dict(resource.labels)) for resource in message.resources],
+        actions=list(message.actions),
+    )
+
+
+def policy_to(value: WrittenPolicy) -> access_pb2.ProjectRBACPolicy:
+    return access_pb2.ProjectRBACPolicy(
+        resources=[
+            access_pb2.ProjectRBACResource(
+                type=access_pb2.ProjectRBACResource.ResourceType.ValueType(resource), labels=labels
+            )
+            for resource, labels in value.resources
+        ],
+        actions=[access_pb2.ProjectRBACPolicy.Action.ValueType(action) for action in value.actions],
+    )
 
 
 def snapshot_to(

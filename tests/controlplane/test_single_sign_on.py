@@ -22,8 +22,11 @@ from pipecd.controlplane.settings import AuthSettings, Settings
 from pipecd.controlplane.store.secret_fields import REDACTED
 from pipecd.errors import ConfigError, Refused, Temporary
 from pipecd.model.access import ADMIN, VIEWER, Action, Resource
+from pipecd.model.policy_text import format_policy
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
+from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig
+from pipecd.wire import policy_from
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import (
     ENCRYPTION_KEY,
@@ -64,7 +67,19 @@ async def plane(tmp_path: Path, provider: SignInProvider) -> AsyncIterator[Contr
         {
             "id": FILE,
             "sharedSSOName": "company",
-            "userGroups": [{"ssoGroup": "operators", "role": "Editor"}],
+            "userGroups": [
+                {"ssoGroup": "operators", "role": "Editor"},
+                {"ssoGroup": "developers", "role": "Developer"},
+            ],
+            "roles": [
+                {
+                    "name": "Developer",
+                    "policies": [
+                        "resources=application{env:dev};actions=list",
+                        "resources=project;actions=get\n\nresources=piped;actions=list",
+                    ],
+                }
+            ],
         },
         {
             "id": GITHUB,
@@ -157,6 +172,30 @@ async def test_openid_connect_gives_the_roles_of_groups(
         provider.claims["roles"] = "Admin"
         assert await sign_in(console, FILE) == "", "a built-in role as the value of the claim"
         assert await may(console, "ListAPIKeys")
+
+
+async def test_a_project_of_the_file_has_custom_roles(plane: ControlPlane, provider: SignInProvider) -> None:
+    store = plane.server.services.store
+    for name in ("dev", "prod"):
+        application = Application(id=name, name=name, project_id=FILE, labels={"env": name})
+        await store.create(application, by=TESTER)
+    provider.user_info = {"groups": ["developers"]}
+    async with browser(plane) as console:
+        assert await sign_in(console, FILE) == ""
+        listed = await console.call("ListApplications")
+        assert [application.name for application in listed.applications] == ["dev"]
+        assert await may(console, "ListPipeds") and not await may(console, "ListDeployments")
+        seen = await console.call("SeeProject")
+        assert seen.read_only
+        (role,) = (role for role in seen.project.rbac_roles if not role.is_builtin)
+        assert [format_policy(policy_from(policy)) for policy in role.policies] == [
+            "resources=application{env:dev};actions=list",
+            "resources=project;actions=get",
+            "resources=piped;actions=list",
+        ]
+        provider.user_info = {"groups": ["operators"]}
+        assert await sign_in(console, FILE) == ""
+        assert len((await console.call("ListApplications")).applications) == 2
 
 
 async def test_a_stored_project_has_its_own_provider_and_custom_roles(
@@ -418,6 +457,24 @@ def test_the_store_accepts_only_complete_providers() -> None:
         ("sharedSSOConfigs: [{name: a, provider: GOOGLE}]", "accounts.google.com"),
         ("sharedSSOConfigs: [{name: a, provider: GITHUB, github: {clientId: x}}]", "clientSecretFile"),
         ("projects: [{id: p, sharedSSOName: a}]", "contains no a"),
+        ("projects: [{id: p, userGroups: [{ssoGroup: a, role: Dev}]}]", "unknown role Dev; use one of Admin"),
+        (
+            "projects: [{id: p, userGroups: [{ssoGroup: a, role: Admin}, {ssoGroup: a, role: Viewer}]}]",
+            "twice",
+        ),
+        ("projects: [{id: p, roles: [{name: Admin, policies: [a]}]}]", "built-in role"),
+        ("projects: [{id: p, roles: [{name: a b, policies: [a]}]}]", "'a b' is not a role's name"),
+        ("projects: [{id: p, roles: [{name: dev}]}]", "policies"),
+        ("projects: [{id: p, roles: [{name: dev, policies: ['  ']}]}]", "a policy is empty"),
+        (
+            "projects: [{id: p, roles: [{name: dev, policies: ['resources=pod;actions=get']}]}]",
+            "'pod' is not a resource",
+        ),
+        (
+            "projects: [{id: p, roles: [{name: dev, policies: &p ['resources=*;actions=*']},"
+            " {name: dev, policies: *p}]}]",
+            "dev is given twice",
+        ),
     ],
 )
 def test_the_configuration_is_checked(spec: str, expected: str) -> None:

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from pipecd.controlplane.auth.keys import hash_key, new_api_key
 from pipecd.controlplane.auth.sessions import Session
 from pipecd.errors import ConfigError
-from pipecd.pipectl.policy_text import format_policy, parse_policies
+from pipecd.model.policy_text import format_policy, parse_policies
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.project_pb2 import Project
+from pipecd.wire import policy_from, policy_to
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import PASSWORD_HASH, USER, ControlPlane
 from tests.controlplane.sign_in_provider import CLIENT_ID, CLIENT_SECRET, sign_in_provider
@@ -107,8 +108,14 @@ async def test_what_may_not_be_changed_is_refused(plane: ControlPlane, pipectl: 
     pipectl.key_file.write_text(response.key)
     shown = await pipectl("project", "get")
     assert "configuration file defines the project" in shown.err
-    refused = await pipectl("project", "update", "--description=other")
-    assert refused.code == 1 and "change it there" in refused.err
+    policy = "--policy=resources=*;actions=get"
+    for change in (
+        ("project", "update", "--description=other"),
+        ("role", "add", "--name=reader", policy),
+        ("user-group", "add", "--group=readers", "--role=Viewer"),
+    ):
+        refused = await pipectl(*change)
+        assert refused.code == 1 and "change it there" in refused.err
 
 
 _NAMES = st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=5)
@@ -130,7 +137,8 @@ def test_a_policy_is_read_as_it_is_written(
         resources=[ProjectRBACResource(type=type_, labels=labels) for type_, labels in resources],
         actions=actions,
     )
-    assert parse_policies([format_policy(policy)]) == [policy]
+    (parsed,) = parse_policies([format_policy(policy_from(policy))])
+    assert policy_to(parsed) == policy
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ from pipecd.config.sso import MAX_SESSION_HOURS, SSO, SharedSSO, UserGroup
 from pipecd.config.tracing import Tracing
 from pipecd.config.values import Duration, HttpUrl
 from pipecd.errors import ConfigError, Place
+from pipecd.model.access import BUILT_IN, is_role_name
+from pipecd.model.policy_text import WrittenPolicy, parse_policies
 
 KIND = "ControlPlane"
 
@@ -154,6 +156,39 @@ class ProjectNotifications(StrictModel):
         return self
 
 
+class Role(StrictModel):
+    """A role besides `Admin`, `Editor` and `Viewer`."""
+
+    name: str
+    """Name of the role: up to 63 letters, digits, `-` and `_`, a letter first."""
+    policies: Sequence[str] = Field(min_length=1, max_length=100)
+    """What it allows, in PipeCD's format, such as `resources=application{env:dev};actions=get,list`."""
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        if self.name in BUILT_IN:
+            raise ValueError(f"{self.name} is a built-in role, which cannot be changed")
+        if not is_role_name(self.name):
+            raise ValueError(f"{self.name!r} is not a role's name: use letters, digits, - and _")
+        for text in self.policies:
+            self._parse(text)
+        return self
+
+    @property
+    def written_policies(self) -> Sequence[WrittenPolicy]:
+        return [policy for text in self.policies for policy in self._parse(text)]
+
+    @staticmethod
+    def _parse(text: str) -> Sequence[WrittenPolicy]:
+        try:
+            parsed = parse_policies([text])
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        if not parsed:
+            raise ValueError("a policy is empty")
+        return parsed
+
+
 class Project(StrictModel):
     id: str = Field(min_length=1)
     """Unique id of the project."""
@@ -167,6 +202,8 @@ class Project(StrictModel):
     """The provider that authenticates the users of this project alone. Not in PipeCD."""
     user_groups: Sequence[UserGroup] = ()
     """The roles of groups of the provider. Not in PipeCD."""
+    roles: Sequence[Role] = Field(default=(), max_length=100)
+    """Roles of the project besides the built-in ones. Not in PipeCD."""
     allow_stray_as_viewer: bool = False
     """Whether users that are in none of the groups may sign in as Viewer. Not in PipeCD."""
     notifications: ProjectNotifications = ProjectNotifications()
@@ -176,6 +213,23 @@ class Project(StrictModel):
     def _one_provider(self) -> Self:
         if self.sso and self.shared_sso_name:
             raise ValueError("only one of sso and sharedSSOName can be given")
+        return self
+
+    @model_validator(mode="after")
+    def _known_roles(self) -> Self:
+        names = [role.name for role in self.roles]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"roles: {', '.join(repeated)} is given twice")
+        known = [*BUILT_IN, *names]
+        for group in self.user_groups:
+            if group.role not in known:
+                raise ValueError(
+                    f"userGroups: {group.sso_group} has the unknown role {group.role}; use one of"
+                    f" {', '.join(known)}"
+                )
+        groups = [group.sso_group for group in self.user_groups]
+        if repeated := sorted({group for group in groups if groups.count(group) > 1}):
+            raise ValueError(f"userGroups: {', '.join(repeated)} is given twice")
         return self
 
 

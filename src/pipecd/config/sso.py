@@ -115,5 +115,5 @@ class SharedSSO(SSO):
 class UserGroup(LenientModel):
     sso_group: str = Field(min_length=1)
     """A team of GitHub (`organization/team`, or `organization/*`), or a value of the roles claim."""
-    role: Literal["Admin", "Editor", "Viewer"]
-    """The role that its members have."""
+    role: str = Field(min_length=1)
+    """The role that its members have: `Admin`, `Editor`, `Viewer`, or one of `roles`."""

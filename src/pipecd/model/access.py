@@ -8,6 +8,7 @@ for other kinds its labels mean nothing. Which records that are is checked where
 (`controlplane.records.ownership`), and as a condition of every list.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -86,6 +87,14 @@ BUILT_IN: Mapping[str, Sequence[Policy]] = {
     ),
     VIEWER: (_policy(_DEPLOYMENT_RESOURCES, _READ), *_COMMON),
 }
+
+
+_ROLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+
+
+def is_role_name(text: str) -> bool:
+    """Whether a custom role may have the name."""
+    return text not in BUILT_IN and _ROLE_NAME.fullmatch(text) is not None
 
 
 def allows(policies: Iterable[Policy], resource: Resource, action: Action) -> bool:

@@ -6,9 +6,9 @@ import click
 
 from pipecd.client import Client
 from pipecd.config.named_file import read_named_file
+from pipecd.model.policy_text import format_policy, parse_policies
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import Output, View, echo, list_view, show, view_options
-from pipecd.pipectl.policy_text import format_policy, parse_policies
 from pipecd.pipectl.projects import see
 from pipecd.pipectl.unsupported import of_settings
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy
@@ -20,6 +20,7 @@ from pipecd.schema.web.project_pb2 import (
     DeleteProjectUserGroupRequest,
     UpdateProjectRBACRoleRequest,
 )
+from pipecd.wire import policy_from, policy_to
 
 _NAME = click.option("--name", required=True, help="Name of the role.")
 _POLICY = click.option(
@@ -44,7 +45,7 @@ async def list_command(client: Client, *, output: Output) -> None:
 def _list_view(response: SeeProjectResponse) -> View:
     rows = []
     for role in response.project.rbac_roles:
-        texts = [format_policy(policy) for policy in role.policies] or [""]
+        texts = [format_policy(policy_from(policy)) for policy in role.policies] or [""]
         kind = "built-in" if role.is_builtin else "custom"
         rows.append([role.name, kind, texts[0]])
         rows.extend(["", "", text] for text in texts[1:])
@@ -128,7 +129,7 @@ def _parse(policies: tuple[str, ...], file: Path | None) -> list[ProjectRBACPoli
     texts = list(policies)
     if file is not None:
         texts.append(read_named_file(file, "--policies-file"))
-    parsed = list(parse_policies(texts))
+    parsed = [policy_to(policy) for policy in parse_policies(texts)]
     if not parsed:
         raise click.UsageError("a role needs a policy: use --policy or --policies-file")
     return parsed

@@ -37,6 +37,7 @@ from pipecd.schema.model.access_pb2 import (
 )
 from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig, ProjectStaticUser
 from pipecd.schema.pipecd.v1.notifications_pb2 import ProjectReceiver
+from pipecd.wire import policy_to
 
 
 class Projects:
@@ -234,6 +235,10 @@ def _to_record(project: ConfiguredProject) -> Project:
     record.allow_stray_as_viewer = project.allow_stray_as_viewer
     record.user_groups.extend(
         ProjectUserGroup(sso_group=group.sso_group, role=group.role) for group in project.user_groups
+    )
+    record.rbac_roles.extend(
+        ProjectRBACRole(name=role.name, policies=[policy_to(policy) for policy in role.written_policies])
+        for role in project.roles
     )
     # Only so that the audit log shows them: their settings stay in the file.
     record.receivers.extend(

@@ -1,7 +1,6 @@
 """WebService: the project, its roles and user groups, and the current user."""
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store.secret_fields import redact
 from pipecd.errors import AlreadyExists, ConfigError, NotFound, Refused, Temporary
-from pipecd.model.access import BUILT_IN, Action, Resource, allows
+from pipecd.model.access import BUILT_IN, Action, Resource, allows, is_role_name
 from pipecd.printable import printable
 from pipecd.schema.model.access_pb2 import (
     ProjectRBACPolicy,
@@ -68,7 +67,6 @@ log = structlog.get_logger()
 
 #: The roles that `UpdateProjectRBACConfig` gives to groups.
 _LEGACY_ROLES: Sequence[Literal["admin", "editor", "viewer"]] = ("admin", "editor", "viewer")
-_ROLE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
 async def get(services: Services, person: Person, _: GetProjectRequest) -> GetProjectResponse:
@@ -174,10 +172,10 @@ def update_rbac(project: Project, request: UpdateProjectRBACConfigRequest) -> No
 
 
 def add_role(project: Project, request: AddProjectRBACRoleRequest) -> None:
-    if not _ROLE_NAME.fullmatch(request.name):
-        raise Refused(f"{request.name!r} is not a valid role name; use letters, digits, - and _")
     if request.name in BUILT_IN or any(role.name == request.name for role in project.rbac_roles):
         raise AlreadyExists(f"role {request.name} already exists")
+    if not is_role_name(request.name):
+        raise Refused(f"{request.name!r} is not a valid role name; use letters, digits, - and _")
     project.rbac_roles.append(ProjectRBACRole(name=request.name, policies=request.policies))
 
 

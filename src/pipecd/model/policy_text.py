@@ -8,30 +8,26 @@ An empty line separates policies, and white space is ignored. The console has th
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pipecd.errors import ConfigError
-from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource
+from pipecd.model.access import Action, Labels, Resource
 
-_RESOURCES: Mapping[str, ProjectRBACResource.ResourceType.ValueType] = {
-    "*": ProjectRBACResource.ALL,
-    "application": ProjectRBACResource.APPLICATION,
-    "deployment": ProjectRBACResource.DEPLOYMENT,
-    "event": ProjectRBACResource.EVENT,
-    "piped": ProjectRBACResource.PIPED,
-    "deploymentChain": ProjectRBACResource.DEPLOYMENT_CHAIN,
-    "project": ProjectRBACResource.PROJECT,
-    "apiKey": ProjectRBACResource.API_KEY,
-    "insight": ProjectRBACResource.INSIGHT,
-    "containerLog": ProjectRBACResource.CONTAINER_LOG,
-    "auditLog": ProjectRBACResource.AUDIT_LOG,
+_RESOURCES: Mapping[str, Resource] = {
+    "*": Resource.ALL,
+    "application": Resource.APPLICATION,
+    "deployment": Resource.DEPLOYMENT,
+    "event": Resource.EVENT,
+    "piped": Resource.PIPED,
+    "deploymentChain": Resource.DEPLOYMENT_CHAIN,
+    "project": Resource.PROJECT,
+    "apiKey": Resource.API_KEY,
+    "insight": Resource.INSIGHT,
+    "containerLog": Resource.CONTAINER_LOG,
+    "auditLog": Resource.AUDIT_LOG,
 }
-_ACTIONS: Mapping[str, ProjectRBACPolicy.Action.ValueType] = {
-    "*": ProjectRBACPolicy.ALL,
-    "get": ProjectRBACPolicy.GET,
-    "list": ProjectRBACPolicy.LIST,
-    "create": ProjectRBACPolicy.CREATE,
-    "update": ProjectRBACPolicy.UPDATE,
-    "delete": ProjectRBACPolicy.DELETE,
+_ACTIONS: Mapping[str, Action] = {"*": Action.ALL} | {
+    action.name.lower(): action for action in Action if action is not Action.ALL
 }
 _POLICY = re.compile(r"resources=([^;]+);actions=([^;]+);?")
 _RESOURCE = re.compile(r"([^{}]+)(?:\{([^{}]*)\})?")
@@ -39,17 +35,25 @@ _RESOURCE = re.compile(r"([^{}]+)(?:\{([^{}]*)\})?")
 _ITEM = re.compile(r"(?:[^,{}]|\{[^{}]*\})+|[{}]")
 
 
-def parse_policies(texts: Iterable[str]) -> Sequence[ProjectRBACPolicy]:
+@dataclass(frozen=True, kw_only=True)
+class WrittenPolicy:
+    """A policy as it is written: each resource has labels of its own. Numbers may be unknown ones."""
+
+    resources: Sequence[tuple[int, Labels]]
+    actions: Sequence[int]
+
+
+def parse_policies(texts: Iterable[str]) -> Sequence[WrittenPolicy]:
     """Raises ConfigError that says which policy is wrong, and why: PipeCD leaves such a policy out."""
     blocks = [block for text in texts for block in re.split(r"\n[ \t]*\n", text)]
     return [_parse_policy(compact) for block in blocks if (compact := re.sub(r"\s+", "", block))]
 
 
-def format_policy(policy: ProjectRBACPolicy) -> str:
+def format_policy(policy: WrittenPolicy) -> str:
     resources = []
-    for resource in policy.resources:
-        labels = ",".join(f"{key}:{value}" for key, value in sorted(resource.labels.items()))
-        resources.append(_name(_RESOURCES, resource.type) + (f"{{{labels}}}" if labels else ""))
+    for resource, labels in policy.resources:
+        pairs = ",".join(f"{key}:{value}" for key, value in sorted(labels.items()))
+        resources.append(_name(_RESOURCES, resource) + (f"{{{pairs}}}" if pairs else ""))
     actions = ",".join(_name(_ACTIONS, action) for action in policy.actions)
     return f"resources={','.join(resources)};actions={actions}"
 
@@ -58,30 +62,28 @@ def _name(names: Mapping[str, int], value: int) -> str:
     return next((name for name, number in names.items() if number == value), str(value))
 
 
-def _parse_policy(text: str) -> ProjectRBACPolicy:
+def _parse_policy(text: str) -> WrittenPolicy:
     match = _POLICY.fullmatch(text)
     if not match:
         raise ConfigError(f"policy {text!r} is not written as resources=…;actions=…")
-    policy = ProjectRBACPolicy()
-    for item in _ITEM.findall(match[1]):
-        policy.resources.append(_parse_resource(item))
-    if not policy.resources:
+    resources = [_parse_resource(item) for item in _ITEM.findall(match[1])]
+    if not resources:
         raise ConfigError(f"policy {text!r} has no resource")
-    for name in match[2].split(","):
+    names = match[2].split(",")
+    for name in names:
         if name not in _ACTIONS:
             raise ConfigError(f"{name!r} is not an action; use some of {', '.join(_ACTIONS)}")
-        policy.actions.append(_ACTIONS[name])
-    return policy
+    return WrittenPolicy(resources=resources, actions=[_ACTIONS[name] for name in names])
 
 
-def _parse_resource(text: str) -> ProjectRBACResource:
+def _parse_resource(text: str) -> tuple[Resource, Labels]:
     match = _RESOURCE.fullmatch(text)
     if not match or match[1] not in _RESOURCES:
         raise ConfigError(f"{text!r} is not a resource; use one of {', '.join(_RESOURCES)}")
-    resource = ProjectRBACResource(type=_RESOURCES[match[1]])
+    labels = {}
     for pair in () if match[2] is None else match[2].split(","):
         key, colon, value = pair.partition(":")
         if not key or not colon or not value:
             raise ConfigError(f"{pair!r} is not a label such as env:dev")
-        resource.labels[key] = value
-    return resource
+        labels[key] = value
+    return _RESOURCES[match[1]], labels
