@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 import structlog
 
 from pipecd.controlplane.notifications.presence import Presence
-from pipecd.controlplane.store import tables
+from pipecd.controlplane.store import outbox, tables
 from pipecd.controlplane.store.kinds import PRESENCE
 from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
@@ -277,30 +276,39 @@ async def test_the_control_plane_reports_an_agent_that_is_gone_and_that_it_is_ba
         admin = {"username": USER, "passwordHash": PASSWORD_HASH}
         projects = [{"id": PROJECT, "staticAdmin": admin, "notifications": {"receivers": receivers}}]
         async with world(tmp_path, clock=clock, projects=projects) as w:
+            store = w.plane.server.services.store
 
-            async def is_checked_after(at: float) -> bool:
-                stored = await w.plane.server.services.store.get_metadata(PRESENCE, PROJECT)
-                known = Presence.from_json(stored[0]) if stored else Presence()
-                return known.checked_at > at and w.piped_id in known.agents
-
-            async def let_time_pass_until(messages: int) -> None:
-                """With checks at their interval, which is shorter than the lease of the agent's stream."""
-                async with asyncio.timeout(120):
-                    while len(server.requests) < messages:
-                        at = clock.now()
-                        clock.skip(11.0)
-                        await eventually(partial(is_checked_after, at))
-
-            async def is_known() -> bool:
+            async def check() -> Presence:
+                """Lets the interval of the checks pass, which is shorter than the lease of the agent."""
+                at = clock.now()
                 clock.skip(11.0)
-                return await is_checked_after(0.0)
+
+                async def checked() -> Presence | None:
+                    stored = await store.get_metadata(PRESENCE, PROJECT)
+                    known = Presence.from_json(stored[0]) if stored else Presence()
+                    return known if known.checked_at > at else None
+
+                known = await eventually(checked)
+                assert known
+                return known
+
+            async def let_time_pass_until(*, online: bool) -> None:
+                """No time is skipped after that: it would count as the duration of what is being sent."""
+                async with asyncio.timeout(240):
+                    while (since := (await check()).agents.get(w.piped_id)) is None or bool(since) is online:
+                        pass
+
+            async def nothing_waits() -> bool:
+                return not await outbox.waiting(store)
 
             async with w.agent():
-                await eventually(is_known)
+                await let_time_pass_until(online=True)
             assert server.requests == []
-            await let_time_pass_until(1)
+            await let_time_pass_until(online=False)
+            await eventually(nothing_waits)
             async with w.agent():
-                await let_time_pass_until(2)
+                await let_time_pass_until(online=True)
+                await eventually(nothing_waits)
         offline, online = (request.json for request in server.requests)
         assert offline["type"] == "dev.pipecd.piped.offline" and online["type"] == "dev.pipecd.piped.online"
         assert offline["data"]["pipedName"] == online["data"]["pipedName"] == "home"
