@@ -16,6 +16,7 @@ from pipecd.trace_export import exporting
 from pipecd.trace_export.collector import EXPORT_PATH
 from pipecd.trace_export.queue import ExportQueue
 from tests.piped.receiver_server import ReceiverServer
+from tests.virtual_clock import VirtualClock
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ async def recorded() -> AsyncIterator[list[Span]]:
     async def send(data: bytes) -> None:
         requests.append(data)
 
-    async with exporting("test", {}, ExportQueue(SYSTEM_CLOCK), send):
+    async with exporting("test", {}, ExportQueue(SYSTEM_CLOCK), send, VirtualClock()):
         with tracing.span("test"):
             yield spans
     spans += read_spans(requests)

@@ -15,6 +15,7 @@ from pipecd.trace_export import exporting
 from pipecd.trace_export.queue import ExportQueue
 from tests.model.samples import deployment
 from tests.trace_collector import Span, read_spans
+from tests.virtual_clock import VirtualClock
 
 CLICK = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOW = 1_700_000_100.0
@@ -41,7 +42,7 @@ async def recorded(act: Callable[[], None]) -> list[Span]:
     async def send(data: bytes) -> None:
         sent.append(data)
 
-    async with exporting("piped", {}, ExportQueue(SYSTEM_CLOCK), send):
+    async with exporting("piped", {}, ExportQueue(SYSTEM_CLOCK), send, VirtualClock()):
         act()
     return read_spans(sent)
 
