@@ -160,8 +160,13 @@ async def test_a_cancel_and_an_invalid_file_are_notified(tmp_path: Path, logs: E
         failure = await eventually(trigger_failed)
         assert (failure["application"], failure["commit"]) == ("shop", commit)
         assert failure["reason"].startswith("shop/app.pipecd.yaml:")
-        cancelled = next(e for e in notifications(logs) if e["event_name"] == "DEPLOYMENT_CANCELLED")
-        assert cancelled["commander"] == "hello"
+
+        async def cancelled() -> Mapping[str, str]:
+            # Notified after it was reported.
+            entries = notifications(logs)
+            return next((e for e in entries if e["event_name"] == "DEPLOYMENT_CANCELLED"), {})
+
+        assert (await eventually(cancelled))["commander"] == "hello"
         assert "STAGE_CANCELLED stage-0" in names(logs, deployment_id)
 
 

@@ -200,7 +200,7 @@ async def test_a_log_is_followed_until_nobody_waits(monkeypatch: pytest.MonkeyPa
                     log.lines.put_nowait(None)
                     assert [line.text for line in (await agent.parts.get()).lines] == ["four"]
                     assert (await agent.parts.get()).done
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await log.closed.wait()
         assert (log.requests[0].container, log.requests[0].since, log.requests[0].tail_lines) == (
             "web",

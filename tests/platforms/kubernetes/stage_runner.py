@@ -23,7 +23,7 @@ from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import AwsRunner, load_source
 
 #: How long the cluster may take for what it does by itself (seconds).
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 #: The field manager of `kubectl apply`, which PipeCD's agent runs.
 KUBECTL = "kubectl-client-side-apply"
 #: Prefixes of the annotations of hooks.

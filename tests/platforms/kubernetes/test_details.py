@@ -137,7 +137,7 @@ def stamped(second: int, text: str) -> str:
 
 async def read(lines: AsyncIterator[Any], count: int) -> list[LogLine]:
     found: list[LogLine] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while len(found) < count:
             found += await anext(lines)
     return found
@@ -156,7 +156,7 @@ async def test_a_log_is_followed_and_continued(shop: Shop, node: Node) -> None:
             (third,) = await read(lines, 1)
             assert (third.text, third.time) == ("three", "2026-11-27T12:00:03.5Z")
         # Whoever closes the drawer ends the request at the node.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             # The node notices when it writes.
             while node.abandoned.empty():
                 node.following.put(stamped(4, "four"))

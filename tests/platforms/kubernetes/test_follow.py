@@ -22,7 +22,7 @@ from tests.eventually import eventually
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
 
 DEPLOYMENTS, CONFIG_MAPS = ("apps", "Deployment"), ("", "ConfigMap")
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 
 
 class Following:

@@ -52,7 +52,7 @@ class Live:
         return list(await load_live_state(replace(request, application=application)))
 
     async def until(self, check: Any) -> list[Resource]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 self._changed.clear()
                 if check(resources := await self.load()):

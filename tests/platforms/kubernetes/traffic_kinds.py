@@ -17,7 +17,7 @@ _KINDS = {
     GATEWAY: {"Gateway": "gateways", "HTTPRoute": "httproutes"},
     ISTIO: {"VirtualService": "virtualservices", "DestinationRule": "destinationrules"},
 }
-_TIMEOUT = 30.0
+_TIMEOUT = 120.0
 
 
 def define_traffic_kinds(cluster: Cluster, path: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.cluster.control_plane import Cluster
 
-TIMEOUT = 30.0
+TIMEOUT = 120.0
 
 
 def define_widgets(cluster: Cluster, group: str, *, kind: str = "Widget", schema: Any = None) -> None:
