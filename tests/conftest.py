@@ -1,4 +1,4 @@
-"""Settings for all tests: their order, plain tracebacks in logs, and Hypothesis without time limits.
+"""Settings for all tests: order, plain tracebacks in logs, and the same examples of Hypothesis in each run.
 
 Workers take tests from one queue, the longest first: a long test at the end would leave the other workers
 without work. Long tests mostly wait for other programs, and short ones mostly compute, so both begin at once.
@@ -17,8 +17,12 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 # By default an example that takes 200 ms, or slow generation of examples, counts as a failure.
-settings.register_profile("no_deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("no_deadline")
+_NO_LIMITS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples in each run: a failure is due to a change, and does not come and go.
+settings.register_profile("repeatable", _NO_LIMITS, derandomize=True)
+# To search for faults: `--hypothesis-profile=random`.
+settings.register_profile("random", _NO_LIMITS)
+settings.load_profile("repeatable")
 
 # structlog's default renders the variables of each frame of a traceback, which takes up to a second.
 structlog.configure(
