@@ -277,8 +277,9 @@ class _Reader:
 
 def _string(text: str, start: int, end: int, line: int) -> _Token:
     inside = text[start + 1 : end - 1]
-    plain = re.fullmatch(r'(?:[^\\$%]|\\["\\]|[$%](?!\{))*', inside)
-    value = re.sub(r'\\(["\\])', r"\1", inside)
+    # `$${` and `%%{` are a `${` and a `%{` that begin no template.
+    plain = re.fullmatch(r'(?:[^\\$%]|\\["\\]|([$%])\1\{|[$%](?!\{))*', inside)
+    value = re.sub(r'\\(["\\])|([$%])\2(?=\{)', lambda found: found[1] or found[2], inside)
     return _Token("string" if plain else "template", value, line, start, end)
 
 

@@ -162,6 +162,13 @@ def test_a_value_in_hcl_is_set(path: str, value: str, old: str, new: str) -> Non
     assert edit(set_hcl, HCL, path, value) == Edit(text=HCL.replace(old, new), count=1)
 
 
+@pytest.mark.parametrize("old", ["${x}", "%{", "$${x} %%{ y"])
+def test_a_value_in_hcl_that_looks_like_a_template_is_set_again(old: str) -> None:
+    text = edit(set_hcl, 'tag = "v1"\n', "tag", old).text
+    assert edit(set_hcl, text, "tag", old).text == text
+    assert edit(set_hcl, text, "tag", "v2").text == 'tag = "v2"\n'
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
