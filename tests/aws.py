@@ -21,14 +21,16 @@ from urllib.request import Request, urlopen
 
 import certifi
 import pytest
+from botocore.config import Config
 from botocore.session import Session
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.server import ThreadedMotoServer
 from werkzeug.serving import make_server
 
 REGION = "eu-central-1"
-#: Timeout of a request to the emulator's control API, and of requests that run after a test's end (seconds).
-REQUEST_TIMEOUT = 120.0
+#: Timeout of a request to the emulator, and of requests that run after a test (seconds). The first request
+#: to a service imports it, which takes a busy machine a minute.
+REQUEST_TIMEOUT = 300.0
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -85,6 +87,7 @@ def sdk_client(service: str, url: str, access_key: str) -> Any:
         endpoint_url=url,
         aws_access_key_id=access_key,
         aws_secret_access_key="tester",
+        config=Config(connect_timeout=REQUEST_TIMEOUT, read_timeout=REQUEST_TIMEOUT),
     )
 
 
