@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 #: Messages that are shown.
 MAX_MESSAGES = 200
 _MAX_BODY = 256 * 1024
+#: Of larger bodies, up to this size is read.
+_MAX_READ = 16 * _MAX_BODY
 #: How old a signature may be (seconds). Each attempt to send a message is signed anew.
 _TOLERANCE = 300
 
@@ -132,11 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._respond(200, "text/html; charset=utf-8", self.server.owner.render())
 
     def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _MAX_BODY:
+        text = self.headers.get("Content-Length", "")
+        length = int(text) if text.isdecimal() and len(text) < 10 else _MAX_READ + 1
+        # Read, if it is not far too large: a client whose body is not read may not get the answer.
+        body = self.rfile.read(length) if length <= _MAX_READ else b""
+        if length > _MAX_BODY:
             self._respond(413, "text/plain", "too large")
             return
-        body = self.rfile.read(int(length))
         if not self.server.owner.is_signed({k.lower(): v for k, v in self.headers.items()}, body):
             self._respond(401, "text/plain", "the signature is missing or wrong")
             return
