@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sqlite3
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,21 @@ from pipecd.schema.model.chain_pb2 import ChainFailurePolicy as Policy
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from tests.actors import TESTER
-from tests.controlplane.server_fixture import PROJECT, ControlPlane
-from tests.controlplane.test_agents import Agent, agent, application, completion_report, deployment, plane
+from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
+from tests.controlplane.test_agents import Agent, agent, application, completion_report, deployment
 from tests.piped.test_order import at, pending_deployment
 
-__all__ = ["agent", "plane"]
+__all__ = ["agent"]
 
 Matcher = chains_pb2.CreateDeploymentChainRequest.ApplicationMatcher
 Node, Block = DeploymentStatus, ChainBlockStatus
+
+
+@pytest.fixture
+async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+    """Without jobs: the tests run `update_chains` themselves, when nothing else changes."""
+    async with control_plane(tmp_path, with_jobs=False) as running:
+        yield running
 
 
 def chain_request(first: Deployment, *matchers: Matcher) -> chains_pb2.CreateDeploymentChainRequest:
@@ -127,19 +135,20 @@ async def test_agents_whose_turn_it_may_be_are_notified(plane: ControlPlane, age
     store = plane.server.services.store
     with store.feed.subscribe() as changes:
 
-        async def turns(until: str) -> list[str]:
+        async def turns() -> list[str]:
+            await store.announce("end", project_id=PROJECT, id="end")
             found: list[str] = []
             async with asyncio.timeout(60):
-                while (change := await changes.get()).kind != until:
+                while (change := await changes.get()).kind != "end":
                     found += [change.piped_id] if change.kind == chains.TURN else []
             return found
 
         await chain.complete("d0", Node.DEPLOYMENT_SUCCESS)
-        assert await turns(until=chains.TURN) == []
+        assert (await chain.updated()).blocks[0].completed_at
+        assert await turns() == [agent.id]
         await chain.complete("d1", Node.DEPLOYMENT_SUCCESS)
         assert (await chain.updated()).blocks[1].completed_at
-        await store.announce("end", project_id=PROJECT, id="end")
-        assert await turns(until="end") == [], "nothing of this agent waits"
+        assert await turns() == [], "nothing of this agent waits"
 
 
 async def test_a_refused_command_ends_the_chain(plane: ControlPlane, agent: Agent) -> None:
@@ -310,8 +319,9 @@ async def test_a_failure_cancels_the_deployments_of_its_block_if_configured(
     await chain.updated()
     assert not [each for each in await chain.commands() if each.type == Command.CANCEL_DEPLOYMENT]
     await chain.complete("failing", Node.DEPLOYMENT_FAILURE)
-    for _ in range(2):
-        assert (await chain.updated()).status == ChainStatus.DEPLOYMENT_CHAIN_RUNNING
+    # At two replicas, as after a lease has expired.
+    for updated in await asyncio.gather(chain.updated(), chain.updated()):
+        assert updated.status == ChainStatus.DEPLOYMENT_CHAIN_RUNNING
     cancels = [each for each in await chain.commands() if each.type == Command.CANCEL_DEPLOYMENT]
     if policy == Policy.CHAIN_FAILURE_FINISH:
         assert not cancels

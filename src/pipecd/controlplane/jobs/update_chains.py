@@ -5,11 +5,13 @@ it could not derive again, so a run that was killed is completed by the next one
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from pipecd.controlplane.records import chain_cancels, chains
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
+from pipecd.errors import AlreadyExists
 from pipecd.model.actor import Actor
 from pipecd.model.status import DeploymentStatus
 from pipecd.schema.model.chain_pb2 import DeploymentChain
@@ -67,11 +69,12 @@ async def _update(
 
 
 async def _send(services: Services, commands: Sequence[Command], by: Actor) -> None:
-    """Store the commands that were not stored by an earlier run."""
+    """Store the commands that were not stored by another run."""
     known = {each.id for each in await lists.by_ids(services.store, Command, [each.id for each in commands])}
     for command in commands:
         if command.id not in known:
-            await services.store.create(command, by=by)
+            with suppress(AlreadyExists):
+                await services.store.create(command, by=by)
 
 
 async def _load_deployments(services: Services, chain: DeploymentChain) -> list[WireDeployment]:
