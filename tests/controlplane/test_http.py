@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pipecd.clock import SystemClock
 from pipecd.controlplane.auth.known_browsers import LIFETIME, KnownBrowsers
 from pipecd.controlplane.http.throttle import Attempt, Throttle
 from pipecd.controlplane.settings import AuthSettings, Settings
@@ -158,9 +159,18 @@ async def test_guesses_at_the_same_time_are_throttled(tmp_path: Path) -> None:
         assert not [response for response in responses if "token" in response.cookies]
 
 
+class StoppedClock(SystemClock):
+    """No time passes between two requests, however slow the machine is; sleeping takes its time."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
 async def test_an_attack_from_many_addresses_does_not_lock_the_owner_out(tmp_path: Path) -> None:
     settings = Settings(auth=AuthSettings(max_failures_of_account=5))
-    async with control_plane(tmp_path, settings=settings, trustedProxies=["127.0.0.0/8"]) as plane:
+    async with control_plane(
+        tmp_path, settings=settings, clock=StoppedClock(), trustedProxies=["127.0.0.0/8"]
+    ) as plane:
         http, owner = plane.console.http, httpx.AsyncClient(base_url=plane.url, timeout=60, verify=False)
 
         async def sign_in(client: httpx.AsyncClient, password: str, address: str) -> bool:

@@ -88,7 +88,8 @@ def records(key: str, name: str, labels: dict[str, str]) -> list[Any]:
 
 @pytest.fixture
 async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
-    async with control_plane(tmp_path) as running:
+    # Without jobs, which would change the records: nothing else belongs to them.
+    async with control_plane(tmp_path, with_jobs=False) as running:
         store = running.server.services.store
         project = Project(id=PROJECT, static_admin_disabled=True, created_at=1, updated_at=1)
         project.rbac_roles.append(role("developer", {"env": "dev"}))

@@ -15,7 +15,7 @@ from pipecd.controlplane.rpc.validation import MAX_REQUEST_SIZE
 from pipecd.trace_export.collector import EXPORT_PATH
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
-from tests.trace_collector import http_collector, read_spans
+from tests.trace_collector import Span, http_collector, read_spans
 
 
 def request(**resource: str) -> ExportTraceServiceRequest:
@@ -46,12 +46,12 @@ async def test_spans_of_an_agent_are_forwarded_with_the_name_of_the_agent(tmp_pa
             answer = await export(plane, f"Bearer shop,{piped_id},{key}", sent.SerializeToString())
             assert ExportTraceServiceResponse.FromString(answer) == ExportTraceServiceResponse()
 
-            async def forwarded() -> bool:
-                return bool(collector.requests)
+            async def forwarded() -> list[Span]:
+                """Without waiting for the interval, after which the control plane sends its own spans."""
+                spans = read_spans(request.body for request in collector.requests)
+                return [span for span in spans if span.resource.get("service-name") == "piped"]
 
-            # Without waiting for the interval.
-            await eventually(forwarded)
-            (span,) = read_spans([collector.requests[0].body])
+            (span,) = await eventually(forwarded)
             assert span.resource == {"service-name": "piped", "project-id": "shop", "piped-id": piped_id}
             with pytest.raises(aio.AioRpcError) as caught:
                 await export(plane, f"Bearer shop,{piped_id},{key}", b"\x0a\xff")
