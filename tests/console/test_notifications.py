@@ -27,6 +27,11 @@ BROWSER = """
     }
   };
 """
+#: Whether so many tabs hold the lock of the one that notifies, and wait for it.
+LOCKS = """async ([held, pending]) => {
+  const locks = await navigator.locks.query();
+  return locks.held.length === held && locks.pending.length === pending;
+}"""
 
 
 async def test_approvals_and_ends_are_notified_once_over_several_tabs(
@@ -46,9 +51,11 @@ async def test_approvals_and_ends_are_notified_once_over_several_tabs(
     dialog = page.get_by_role("dialog", name="Browser notifications")
     await dialog.get_by_role("switch", name="Notify me in this browser").check()
     await expect(dialog.get_by_role("checkbox", name="Approvals")).to_be_checked()
-    assert [notice["title"] for notice in shown] == ["asked"]
     await expect_no_findings(page)
     await dialog.get_by_role("button", name="Close").click()
+    # One of the tabs notifies, and the other one waits to take over.
+    await other.wait_for_function(LOCKS, arg=[1, 1], polling=50)
+    assert [notice["title"] for notice in shown] == ["asked"]
 
     waiting, _ = await seed_deployments(w, agent, age=-60)
     await expect(other.get_by_role("link", name="shop").first).to_be_visible()
@@ -62,8 +69,9 @@ async def test_approvals_and_ends_are_notified_once_over_several_tabs(
     await page.get_by_role("link", name="shop").first.click()
     await page.get_by_role("button", name="Favourite shop").click()
 
-    # The other tab takes over.
     await page.close()
+    # The other tab takes over.
+    await other.wait_for_function(LOCKS, arg=[1, 0], polling=50)
     await agent.call(
         agent.piped.ReportDeploymentCompleted,
         ReportDeploymentCompletedRequest(
