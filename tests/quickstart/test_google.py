@@ -34,7 +34,7 @@ async def test_cloud_run_on_an_emulated_google_cloud(quickstart: Quickstart) -> 
     async def images(service: str) -> set[str]:
         """Of the revisions that answer users."""
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{quickstart.port + 9}") as http:
-            texts = [(await http.get(f"/{service}")).text for _ in range(80)]
+            texts = [(await http.get(f"/{service}")).text for _ in range(150)]
         return {text.split()[-1] for text in texts}
 
     async def edited() -> bool:
@@ -46,6 +46,22 @@ async def test_cloud_run_on_an_emulated_google_cloud(quickstart: Quickstart) -> 
 
     async with quickstart.start("--google-emulator") as console:
         assert set(await applications_by_name(console)) == {"web", "catalog", "payment", "report"}
+
+        async def promoted() -> dict[str, Any] | None:
+            """While the deployment waits, for 20 seconds; the others are examined afterwards."""
+            deployments = (await list_deployments(console, "web"))[1:]
+            stages = deployments[0].get("stages", []) if deployments else []
+            waits = any(
+                stage["name"] == "WAIT" and stage.get("status") == "STAGE_RUNNING" for stage in stages
+            )
+            return deployments[0] if waits else None
+
+        promotion = await eventually(promoted, 300)
+        assert promotion
+        assert await images("web") == {"web:v1", "web:v2"}
+        first = promotion["stages"][0]["metadata"]
+        assert first["candidate-url"].startswith(f"http://127.0.0.1:{quickstart.port + 9}/pipecd-")
+
         job = await wait_for_deployment(console, "report", 1)
         assert job["stages"][0]["statusReason"].endswith("2 of 2 tasks succeeded")
 
@@ -54,22 +70,8 @@ async def test_cloud_run_on_an_emulated_google_cloud(quickstart: Quickstart) -> 
         assert "container failed to start" in failed["statusReason"]
         assert await images("payment") == {"payment:v1"}, "rolled back"
 
-        async def promoted() -> dict[str, Any] | None:
-            deployments = (await list_deployments(console, "web"))[1:]
-            stages = deployments[0].get("stages", []) if deployments else []
-            waits = any(
-                stage["name"] == "WAIT" and stage.get("status") == "STAGE_RUNNING" for stage in stages
-            )
-            return deployments[0] if waits else None
-
-        promotion = await eventually(promoted, 60)
-        assert promotion
-        assert await images("web") == {"web:v1", "web:v2"}
-        first = promotion["stages"][0]["metadata"]
-        assert first["candidate-url"].startswith(f"http://127.0.0.1:{quickstart.port + 9}/pipecd-")
-
         # The agent finds it within 20 seconds.
-        await eventually(edited, 60)
+        await eventually(edited, 300)
         guide = json.loads((quickstart.folder / "newcomer.json").read_text())
         assert "nothing is sent to Google" in guide["note"]
         assert "Google Cloud is emulated" in quickstart.output.read_text()

@@ -139,16 +139,21 @@ async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quicksta
         getting_started = json.loads((quickstart.folder / "newcomer.json").read_text())
         async with httpx.AsyncClient(timeout=60) as http:
             response = await http.get(f"http://127.0.0.1:{quickstart.port}/quickstart.json")
-            inbox = (await http.get(getting_started["inbox"])).text
+
+            async def inbox_is_complete() -> bool:
+                """The bell: the deployments so far, with links to the console. The agent sends them later."""
+                inbox = (await http.get(getting_started["inbox"])).text
+                for title in ("Deployed network", "The deployment of limits failed", "waits for approval"):
+                    assert title in inbox
+                return f"http://localhost:{quickstart.port}/deployments/{failed['id']}" in inbox
+
+            await eventually(inbox_is_complete)
         assert response.json() == getting_started
-        # The bell: the deployments so far, with links to the console.
-        for title in ("Deployed network", "The deployment of limits failed", "waits for approval"):
-            assert title in inbox
-        assert f"http://localhost:{quickstart.port}/deployments/{failed['id']}" in inbox
         clone = Clone(quickstart.folder.parent / "clone", getting_started["remote"])
         clone.git("pull", "--quiet", "origin", "main")
         pushed_at = time.monotonic()
-        clone.commit_and_push("Another subnet", {"network/terraform.tfvars": 'subnets = ["10.0.9.0/24"]\n'})
+        clone.commit("Another subnet", {"network/terraform.tfvars": 'subnets = ["10.0.9.0/24"]\n'})
+        await push_beside_the_quickstart(clone)
 
         async def running() -> bool:
             deployments = await list_deployments(console, "network")
@@ -168,6 +173,17 @@ async def test_the_demo_and_a_push_are_deployed_and_a_restart_continues(quicksta
         await _kill_programs_and_push(quickstart, console, clone)
     assert "Removed" in quickstart.run("--clean").stdout
     assert not quickstart.folder.exists()
+
+
+async def push_beside_the_quickstart(clone: Clone) -> None:
+    """Repeated, since the quickstart pushes new versions to the same branch."""
+
+    async def is_pushed() -> bool:
+        clone.git("pull", "--quiet", "--rebase", "origin", "main")
+        clone.push()
+        return True
+
+    await eventually(is_pushed)
 
 
 async def _check_aws_deployments(console: Console) -> None:
@@ -202,14 +218,7 @@ async def _kill_programs_and_push(quickstart: Quickstart, console: Console, clon
 
     await eventually(is_back)
     clone.commit("A third subnet", {"network/terraform.tfvars": 'subnets = ["10.0.8.0/24"]\n'})
-
-    async def is_pushed() -> bool:
-        """Repeated, since the quickstart pushes what it deploys to the empty AWS."""
-        clone.git("pull", "--quiet", "--rebase", "origin", "main")
-        clone.push()
-        return True
-
-    await eventually(is_pushed)
+    await push_beside_the_quickstart(clone)
     assert (await wait_for_deployment(console, "network", 3))["status"] == "DEPLOYMENT_SUCCESS"
 
 
