@@ -1,5 +1,6 @@
 """The table of sessions, on every database."""
 
+import asyncio
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,9 @@ def row(id: str, username: str = "ann", *, at: int = 100, **values: Any) -> dict
         "address": "203.0.113.1",
         "last_address": "203.0.113.1",
         "user_agent": "Firefox",
+        "provider_grant": "",
+        "confirmed_at": at,
+        "next_check_at": 0,
         **values,
     }
 
@@ -36,6 +40,11 @@ async def ids(store: Store, username: str = "") -> list[str]:
     return [found.id for found in await sessions.page(store.database, "shop", username)]
 
 
+async def last_seen(store: Store, id: str) -> int | None:
+    state = await sessions.state(store.database, id)
+    return None if state is None else int(state.last_seen_at)
+
+
 async def test_sessions_are_created_listed_used_and_ended(store: Store) -> None:
     await create(store, row("a"), row("b", "bob", at=200), row("c", at=300))
     await create(store, row("other", project_id="elsewhere"))
@@ -43,13 +52,13 @@ async def test_sessions_are_created_listed_used_and_ended(store: Store) -> None:
     assert await ids(store, "ann") == ["c", "a"]
     await sessions.touch(store.database, "a", 400, "203.0.113.2")
     await sessions.touch(store.database, "a", 350, "203.0.113.3")
-    assert await sessions.last_seen(store.database, "a") == 400, "an earlier use does not replace a later one"
+    assert await last_seen(store, "a") == 400, "an earlier use does not replace a later one"
     assert await ids(store) == ["a", "c", "b"]
     assert (await sessions.page(store.database, "shop"))[0].last_address == "203.0.113.2"
 
     assert await sessions.end(store, "shop", ["a", "a", "other", "unknown"], 500.0, by=TESTER) == 1
-    assert await sessions.last_seen(store.database, "a") is None
-    assert await sessions.last_seen(store.database, "other") == 100, "of another project"
+    assert await last_seen(store, "a") is None
+    assert await last_seen(store, "other") == 100, "of another project"
     await sessions.touch(store.database, "a", 600, "203.0.113.2")
     assert await ids(store) == ["c", "b"], "a use that was late does not start it again"
     announced = await store.database.rows(
@@ -78,3 +87,37 @@ async def test_expired_and_unused_sessions_are_deleted(store: Store) -> None:
     assert await ids(store) == ["b", "a"]
     await sessions.prune(store.database, now=401, used_after=100)
     assert await ids(store) == ["b"]
+
+
+async def test_one_process_at_a_time_asks_a_provider(store: Store) -> None:
+    await create(store, row("a", provider_grant="secret"))
+
+    async def claim(confirmed_at: int, now: int) -> Any:
+        return await sessions.claim_check(
+            store.database, "a", confirmed_at=confirmed_at, now=now, until=now + 60
+        )
+
+    claims = await asyncio.gather(*(claim(100, 1000) for _ in range(5)))
+    (claimed,) = (found for found in claims if found)
+    assert claimed.provider_grant == "secret"
+    assert await claim(100, 1059) is None and await claim(100, 1060), "the process that asked has died"
+    await sessions.update(store.database, "a", {"provider_grant": "renewed"})
+
+    async def confirm(at: int, after: str) -> None:
+        values = {"claims": "{}", "provider_grant": "renewed", "confirmed_at": at, "next_check_at": 0}
+        subject = {"project_id": "shop", "id": "a", "username": "ann"}
+        groups = ["dev", after]
+        await sessions.confirm(store, **subject, values=values, groups=groups, now=float(at), by=TESTER)
+
+    await confirm(2000, "dev")
+    assert await claim(100, 3000) is None, "it was confirmed meanwhile"
+    assert (await claim(2000, 3000)).provider_grant == "renewed"
+    await confirm(3000, "ops")
+    state = await sessions.state(store.database, "a")
+    assert state is not None
+    assert (state.confirmed_at, state.next_check_at, bool(state.has_grant)) == (3000, 0, True)
+    await sessions.end(store, "shop", ["a"], 4000.0, by=TESTER)
+    await confirm(5000, "dev")
+    query = sa.select(audit.c.operation).where(audit.c.record_id == "a").order_by(audit.c.seq)
+    operations = [entry.operation for entry in await store.database.rows(query)]
+    assert operations == ["create", "update", "delete"], "neither an unchanged group nor a late answer is one"

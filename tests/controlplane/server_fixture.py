@@ -124,6 +124,7 @@ async def control_plane(
     clock: Clock = SYSTEM_CLOCK,
     settings: Settings = DEFAULT_SETTINGS,
     with_jobs: bool = True,
+    sign_in: bool = True,
     **more: Any,
 ) -> AsyncIterator[ControlPlane]:
     """Run a control plane, with a signed-in console. `ports` are gRPC and HTTP; `more` goes to `spec`."""
@@ -143,5 +144,6 @@ async def control_plane(
     async with controlplane.serving(spec(folder, **more), options) as server:
         console = Console(f"http://127.0.0.1:{server.ports.http}")
         async with console.http:
-            await console.sign_in()
+            if sign_in:
+                await console.sign_in()
             yield ControlPlane(server, console)

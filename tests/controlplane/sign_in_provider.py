@@ -4,9 +4,10 @@ import asyncio
 import base64
 import hashlib
 import json
+import math
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -50,9 +51,21 @@ class SignInProvider:
     organizations: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    now: Callable[[], float] = time.time
+    #: Lifetime of access tokens in seconds; None means that clients are not told, and they do not expire.
+    expires_in: int | None = None
+    #: Whether a sign-in gives a refresh token. Each is valid once, and is replaced then.
+    refreshes: bool = False
+    #: Whether a refreshed sign-in has an ID token.
+    refreshes_id_token: bool = True
+    #: The tokens that are valid, and when access tokens expire. Empty: the provider has ended all sign-ins.
+    access_tokens: dict[str, float] = field(default_factory=dict)
+    refresh_tokens: set[str] = field(default_factory=set)
+    user_id: int = 1
+    _issued: int = 0
 
     def reset(self) -> None:
-        fresh = SignInProvider(url=self.url)
+        fresh = SignInProvider(url=self.url, now=self.now)
         self.__dict__.update(fresh.__dict__)
 
     async def respond(self, request: Request) -> Response:
@@ -76,13 +89,15 @@ class SignInProvider:
                 return RedirectResponse(f"{parameters['redirect_uri']}?{query}", status_code=302)
             case "/token" | "/login/oauth/access_token":
                 return await self.exchange(request)
-        if request.headers.get("authorization") != "Bearer access":
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.access_tokens.get(token, 0.0) <= self.now():
             return JSONResponse({"message": "Bad credentials"}, status_code=401)
         match path:
             case "/userinfo":
                 return JSONResponse({"sub": self.claims.get("sub"), **self.user_info})
             case "/api/v3/user":
-                return JSONResponse({"login": "ada", "avatar_url": "https://example.com/ada.png"})
+                user = {"login": "ada", "id": self.user_id, "avatar_url": "https://example.com/ada.png"}
+                return JSONResponse(user)
             case "/api/v3/user/teams":
                 items = [
                     {"slug": team.split("/")[1], "organization": {"login": team.split("/")[0]}}
@@ -108,6 +123,11 @@ class SignInProvider:
         in_form = (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
         if request.headers.get("authorization") != f"Basic {expected}" and not in_form:
             return JSONResponse({"error": "invalid_client"}, status_code=401)
+        if form.get("grant_type") == "refresh_token":
+            if form["refresh_token"] not in self.refresh_tokens:
+                return JSONResponse({"error": "invalid_grant"}, 400)
+            self.refresh_tokens.remove(form["refresh_token"])
+            return self.tokens({}, with_id_token=self.refreshes_id_token)
         started = self.codes.pop(form["code"], None)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
         if (
@@ -116,18 +136,30 @@ class SignInProvider:
             or started["redirect_uri"] != form["redirect_uri"]
         ):
             return JSONResponse({"error": "invalid_grant", "error_description": "code is invalid"}, 400)
-        claims = {
-            "iss": self.url,
-            "aud": CLIENT_ID,
-            "iat": int(time.time()),
-            "exp": int(time.time()) + 300,
-            "nonce": started.get("nonce", ""),
-            **self.claims,
-            **self.forged,
-        }
-        key = None if self.algorithm == "none" else self.key
-        token = jwt.encode(claims, key, algorithm=self.algorithm, headers={"kid": "k1"})
-        return JSONResponse({"access_token": "access", "token_type": "Bearer", "id_token": token})
+        return self.tokens({"nonce": started.get("nonce", "")}, with_id_token=True)
+
+    def tokens(self, claims: dict[str, Any], *, with_id_token: bool) -> Response:
+        now = int(self.now())
+        self._issued += 1
+        access, refresh = f"access{self._issued}", f"refresh{self._issued}"
+        self.access_tokens[access] = math.inf if self.expires_in is None else now + self.expires_in
+        body: dict[str, Any] = {"access_token": access, "token_type": "Bearer"}
+        if self.expires_in is not None:
+            body["expires_in"] = self.expires_in
+        if self.refreshes:
+            self.refresh_tokens.add(refresh)
+            body["refresh_token"] = refresh
+        if with_id_token:
+            claims = {"iss": self.url, "aud": CLIENT_ID, "iat": now, "exp": now + 300, **claims}
+            key = None if self.algorithm == "none" else self.key
+            body["id_token"] = jwt.encode(
+                {**claims, **self.claims, **self.forged}, key, algorithm=self.algorithm, headers={"kid": "k1"}
+            )
+        return JSONResponse(body)
+
+    def end_sign_ins(self) -> None:
+        self.access_tokens.clear()
+        self.refresh_tokens.clear()
 
     def page(self, request: Request, items: list[Any]) -> Response:
         number = int(request.query_params.get("page", "1"))

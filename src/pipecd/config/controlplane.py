@@ -17,6 +17,7 @@ from pipecd.config.decode import (
     LenientModel,
     StrictModel,
     Unused,
+    ZeroCounts,
     decode,
     keys_without_effect,
     normalize_keys,
@@ -283,8 +284,20 @@ class Audit(StrictModel):
 class Sessions(StrictModel):
     lifetime: Duration = Field(default=timedelta(days=7), gt=timedelta(0))
     """The longest a session of the console lasts, up to `720h`. `sessionTtl` of a provider overrides it."""
-    idle_timeout: Duration = Field(default=timedelta(hours=24), ge=timedelta(0))
+    idle_timeout: Annotated[Duration, ZeroCounts] = Field(default=timedelta(hours=24), ge=timedelta(0))
     """A session that was not used for so long ends, at least `15m`; `0s` ends none. An open tab uses it."""
+    groups_check_interval: Annotated[Duration, ZeroCounts] = Field(
+        default=timedelta(minutes=15), ge=timedelta(0)
+    )
+    """How often the provider of single sign-on is asked for the groups of a signed-in user, at least `1m`.
+
+    `0s`: only when the user signs in; then the control plane stores no tokens of the provider.
+    """
+    groups_max_age: Annotated[Duration, ZeroCounts] = Field(default=timedelta(hours=24), ge=timedelta(0))
+    """A session ends if the provider has not confirmed its user's groups for so long, at least `15m`.
+
+    It limits sessions whose provider cannot be asked again, or does not answer. `0s` sets no limit.
+    """
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -292,6 +305,10 @@ class Sessions(StrictModel):
             raise ValueError(f"lifetime is longer than {MAX_SESSION_HOURS}h")
         if timedelta(0) < self.idle_timeout < timedelta(minutes=15):
             raise ValueError("idleTimeout is shorter than 15m: write 0s to end no session for not being used")
+        if timedelta(0) < self.groups_check_interval < timedelta(minutes=1):
+            raise ValueError("groupsCheckInterval is shorter than 1m: write 0s to ask at the sign-in only")
+        if timedelta(0) < self.groups_max_age < max(timedelta(minutes=15), self.groups_check_interval):
+            raise ValueError("groupsMaxAge is shorter than 15m, or than groupsCheckInterval")
         return self
 
 

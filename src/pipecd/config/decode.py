@@ -52,6 +52,10 @@ class Unused:
     reason: str
 
 
+class ZeroCounts:
+    """Marks a key whose zero is a value of its own, although its default is another one."""
+
+
 def decode(model: type[Model], data: Any, document: Document, path: Sequence[str | int]) -> Model:
     """Decode `data`, located at `path` of `document`, as `model`. Raises ConfigError with all errors."""
     if data is None:
@@ -108,6 +112,8 @@ def _means_default(info: FieldInfo, value: Any) -> bool:
     if value is None:
         return True
     default = info.default
+    if ZeroCounts in info.metadata:
+        return False
     if isinstance(value, bool | SpelledBool) or isinstance(default, bool) or not default:
         return False
     if isinstance(default, timedelta):

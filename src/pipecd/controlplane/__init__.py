@@ -21,6 +21,7 @@ from pipecd.controlplane.agent_requests import AgentRequests
 from pipecd.controlplane.auth.call_limits import CallLimits
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
+from pipecd.controlplane.auth.group_checks import GroupChecks
 from pipecd.controlplane.auth.keys import KeyLifetimes
 from pipecd.controlplane.auth.known_browsers import KnownBrowsers
 from pipecd.controlplane.auth.projects import Projects
@@ -120,23 +121,28 @@ async def open_services(
         )
         await projects.record_configured(by=STARTING)
         address = spec.address.rstrip("/")
+        sessions = Sessions(
+            options.encryption_key,
+            store,
+            clock,
+            settings.auth,
+            Lifetimes(
+                absolute=int(spec.sessions.lifetime.total_seconds()),
+                idle=int(spec.sessions.idle_timeout.total_seconds()),
+                groups_check=int(spec.sessions.groups_check_interval.total_seconds()),
+                groups_max_age=int(spec.sessions.groups_max_age.total_seconds()),
+            ),
+        )
+        sso = SingleSignOn(projects, options.encryption_key, clock, settings.auth, address=address)
         relay = None if store.database.sqlite else Relay(store, clock, settings.relay)
         yield Services(
             store=store,
             blobs=blobs,
             logs=StageLogs(store, blobs, settings.stage_logs),
             projects=projects,
-            sessions=Sessions(
-                options.encryption_key,
-                store,
-                clock,
-                settings.auth,
-                Lifetimes(
-                    absolute=int(spec.sessions.lifetime.total_seconds()),
-                    idle=int(spec.sessions.idle_timeout.total_seconds()),
-                ),
-            ),
-            sso=SingleSignOn(projects, options.encryption_key, clock, settings.auth, address=address),
+            sessions=sessions,
+            sso=sso,
+            group_checks=GroupChecks(sessions, sso, clock, settings.auth),
             credentials=credentials,
             clock=clock,
             settings=settings,
@@ -179,6 +185,7 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
             tasks.create_task(services.agent_requests.run(), name="messages of replicas"),
             tasks.create_task(services.refusals.run(), name="refusals"),
             tasks.create_task(services.sessions.run(), name="ended sessions"),
+            tasks.create_task(services.group_checks.run(), name="group checks"),
         ]
         if options.with_jobs:
             background.append(tasks.create_task(jobs.run_all(services), name="jobs"))

@@ -8,6 +8,7 @@ from pipecd.controlplane.agent_requests import AgentRequests
 from pipecd.controlplane.auth.call_limits import CallLimits
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
+from pipecd.controlplane.auth.group_checks import GroupChecks
 from pipecd.controlplane.auth.keys import KeyLifetimes, Keys
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
@@ -30,6 +31,7 @@ class Services:
     projects: Projects
     sessions: Sessions
     sso: SingleSignOn
+    group_checks: GroupChecks
     credentials: CredentialCache
     clock: Clock
     settings: Settings

@@ -112,6 +112,12 @@ class AuthSettings:
     max_sessions: int = 100
     #: How long the requests of one sign-in to the provider of single sign-on may take (seconds).
     provider_timeout: float = 15.0
+    #: Providers are asked for the groups of so many users at the same time.
+    max_group_checks: int = 64
+    #: How long a call waits for a provider that is asked for its user's groups (seconds).
+    group_check_wait: float = 5.0
+    #: After a provider did not answer, it is asked again for a user's groups after this time (seconds).
+    group_check_retry_interval: float = 60.0
     #: How long the metadata and the keys of an OpenID Connect provider are cached (seconds).
     provider_max_age: float = 3600.0
     #: Failed sign-ins of one address, or of a browser that has signed in before, as one user before further

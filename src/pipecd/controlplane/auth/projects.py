@@ -14,7 +14,6 @@ from pipecd.controlplane.auth import passwords
 from pipecd.controlplane.auth.credential_cache import CredentialCache
 from pipecd.controlplane.auth.sessions import Session
 from pipecd.controlplane.auth.sso.providers import (
-    CREDENTIAL,
     Provider,
     decrypt,
     encrypt_client,
@@ -147,7 +146,7 @@ class Projects:
 
         Raises Unauthenticated if what the session was started with has changed, or gives no role any more.
         """
-        if not session.credential.startswith(CREDENTIAL):
+        if not session.from_provider:
             if session.credential:
                 await self.check_credential(session.project_id, session.credential)
             return session.roles

@@ -6,15 +6,20 @@ ends it, and when the credential that it was started with no longer is the user'
 another provider of single sign-on, ends the sessions that were started before.
 """
 
+import base64
 import hmac
 import json
+import math
+import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jwt
 import structlog
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
@@ -28,6 +33,8 @@ from pipecd.printable import printable
 log = structlog.get_logger()
 
 COOKIE = "token"
+#: Start of the `credential` of sessions that a provider authenticated.
+CREDENTIAL = "sso:"
 #: How a user signed in.
 PASSWORD, GITHUB, OIDC = "PASSWORD", "GITHUB", "OIDC"
 _ISSUER = "PipeCD"
@@ -54,6 +61,9 @@ class Session:
     single sign-on. `groups`: the user's groups that have a role. `lifetime` in seconds; 0 means the default.
     `source` says how the user signed in; it is not in the token. `id` and `expires_at` (epoch seconds) are
     set by `Sessions`.
+
+    `grant` is what the provider can be asked with for the user's groups; it is only in the database.
+    `Sessions.check` sets when the provider confirmed them, and when it is to be asked again (epoch seconds).
     """
 
     project_id: str
@@ -66,14 +76,28 @@ class Session:
     source: str = PASSWORD
     id: str = ""
     expires_at: float = 0.0
+    grant: str = field(default="", repr=False)
+    confirmed_at: int = 0
+    next_check_at: float = math.inf
+
+    @property
+    def from_provider(self) -> bool:
+        """Whether a provider of single sign-on authenticated the user."""
+        return self.credential.startswith(CREDENTIAL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lifetimes:
-    """In seconds: how long a session lasts, and how long it may be unused; 0 means any time."""
+    """In seconds; 0 means any time for the limits, and never for `groups_check`.
+
+    How long a session lasts, how long it may be unused, how often a provider is asked for the groups of a
+    user, and how long a session lasts after a provider has confirmed them.
+    """
 
     absolute: int = 7 * 24 * 3600
     idle: int = 24 * 3600
+    groups_check: int = 15 * 60
+    groups_max_age: int = 24 * 3600
 
 
 DEFAULT_LIFETIMES = Lifetimes()
@@ -101,6 +125,10 @@ class _Known:
 
     checked_at: float
     last_seen_at: int
+    roles: Sequence[str]
+    groups: Sequence[str]
+    confirmed_at: int
+    next_check_at: float
 
 
 def check_key(key: bytes) -> None:
@@ -125,13 +153,14 @@ class Sessions:
     ) -> None:
         check_key(key)
         self._key, self._store, self._clock, self._settings = key, store, clock, settings
-        self._lifetimes = lifetimes
+        self.lifetimes = lifetimes
+        self._cipher = AESGCM(hmac.digest(key, b"pipecd grants of single sign-on", "sha256"))
         self._known: BoundedDict[str, _Known] = BoundedDict(settings.max_credentials)
 
     @property
     def lifetime(self) -> int:
         """In seconds."""
-        return self._lifetimes.absolute
+        return self.lifetimes.absolute
 
     async def run(self) -> None:
         """Forget sessions as soon as another replica ends them, until cancelled."""
@@ -147,21 +176,26 @@ class Sessions:
         """Start a session, with a row in the audit log. Returns its token."""
         now = self._clock.now()
         issued, id = int(now), secrets.token_urlsafe(24)
+        grant = session.grant if self.lifetimes.groups_check else ""
         expires_at = issued + (session.lifetime or self.lifetime)
+        if session.from_provider and not grant and self.lifetimes.groups_max_age:
+            expires_at = min(expires_at, issued + self.lifetimes.groups_max_age)
         roles, groups = list(session.roles), list(session.groups)
-        stored = {"roles": roles, "groups": groups, "credential": session.credential, "mac": self.mac(id)}
         row = {
             "id": id,
             "project_id": session.project_id,
             "username": session.username,
             "source": session.source,
-            "claims": json.dumps(stored),
+            "claims": self._claims(session, id),
             "started_at": issued,
             "last_seen_at": issued,
             "expires_at": expires_at,
             "address": address,
             "last_address": address,
             "user_agent": printable(user_agent[:_MAX_USER_AGENT]),
+            "provider_grant": self._encrypt(grant, id),
+            "confirmed_at": issued,
+            "next_check_at": 0,
         }
         audited = {"username": session.username, "roles": ", ".join(roles), "source": session.source}
         limit = self._settings.max_sessions
@@ -202,10 +236,11 @@ class Sessions:
         except (jwt.InvalidTokenError, KeyError, TypeError, AttributeError, ValueError, OverflowError):
             raise Unauthenticated("the session is invalid or has expired; sign in again") from None
 
-    async def check(self, session: Session, address: str = "") -> None:
-        """Raises Unauthenticated if the session has expired, was not used for too long, or was ended.
+    async def check(self, session: Session, address: str = "") -> Session:
+        """`session` with the roles and groups that were confirmed last.
 
-        It is used from `address`. Another replica may have ended it up to `credential_max_age` seconds ago;
+        Raises Unauthenticated if it has expired, was not used for too long, or was ended. It is used from
+        `address`. Another replica may have ended it up to `credential_max_age` seconds ago;
         usually the change feed says so at once.
         """
         now = self._clock.now()
@@ -215,7 +250,7 @@ class Sessions:
         if known is None or self._clock.monotonic() - known.checked_at >= self._settings.credential_max_age:
             known = await self._load(session)
         unused = now - known.last_seen_at
-        if 0 < self._lifetimes.idle <= unused:
+        if 0 < self.lifetimes.idle <= unused:
             raise Unauthenticated("the session has ended, because it was not used; sign in again")
         if unused >= self._settings.session_seen_interval:
             # Set before writing, so that calls at the same time write once.
@@ -225,6 +260,50 @@ class Sessions:
             except Temporary as error:
                 known.last_seen_at = previous
                 log.warning("session_use_not_stored", error=str(error))
+        return replace(
+            session,
+            roles=known.roles,
+            groups=known.groups,
+            confirmed_at=known.confirmed_at,
+            next_check_at=known.next_check_at,
+        )
+
+    async def claim_check(self, session: Session, until: float) -> Session | None:
+        """`session` with its grant if this process is to ask its provider, until `until`."""
+        now, known = int(self._clock.now()), session.confirmed_at
+        row = await sessions.claim_check(
+            self._store.database, session.id, confirmed_at=known, now=now, until=int(until)
+        )
+        self._known.pop(session.id, None)
+        return replace(session, grant=self._decrypt(row.provider_grant, row.id)) if row else None
+
+    async def set_grant(self, session: Session, grant: str) -> None:
+        """Store the tokens of the provider that are valid now; none if it cannot be asked again."""
+        await sessions.update(
+            self._store.database, session.id, {"provider_grant": self._encrypt(grant, session.id)}
+        )
+
+    async def confirm(self, before: Session, after: Session, *, by: Actor) -> None:
+        """Store the groups, roles and grant that the provider has confirmed."""
+        now = int(self._clock.now())
+        values = {
+            "claims": self._claims(after, after.id),
+            "provider_grant": self._encrypt(after.grant, after.id),
+            "confirmed_at": now,
+            "next_check_at": 0,
+        }
+        groups = [", ".join(session.groups) for session in (before, after)]
+        await sessions.confirm(
+            self._store,
+            project_id=after.project_id,
+            id=after.id,
+            username=after.username,
+            values=values,
+            groups=groups,
+            now=now,
+            by=by,
+        )
+        self._known.pop(after.id, None)
 
     async def end(self, session: Session, *, by: Actor) -> None:
         """End the session for good. Its open streams end too."""
@@ -244,10 +323,17 @@ class Sessions:
         At most `store.sessions.MAX_LISTED`, without those of an earlier key. The credential of some may have
         changed since.
         """
-        now, idle = self._clock.now(), self._lifetimes.idle
+        now, idle, max_age = self._clock.now(), self.lifetimes.idle, self.lifetimes.groups_max_age
         rows = await sessions.page(self._store.database, project_id, username)
         used_after = now - idle if idle else 0
-        valid = [row for row in rows if now < row.expires_at and row.last_seen_at > used_after]
+        confirmed_after = now - max_age if max_age else 0
+        valid = [
+            row
+            for row in rows
+            if now < row.expires_at
+            and row.last_seen_at > used_after
+            and (row.source == PASSWORD or row.provider_grant or row.confirmed_at > confirmed_after)
+        ]
         decoded = [(row, json.loads(row.claims)) for row in valid]
         return [
             _from_row(row, claims)
@@ -257,7 +343,7 @@ class Sessions:
 
     async def prune(self) -> None:
         """Delete the rows of sessions that have expired."""
-        now, idle = int(self._clock.now()), self._lifetimes.idle
+        now, idle = int(self._clock.now()), self.lifetimes.idle
         used_after = now - idle if idle else 0
         await sessions.prune(self._store.database, now=now, used_after=used_after)
 
@@ -268,15 +354,45 @@ class Sessions:
     async def _load(self, session: Session) -> _Known:
         """Raises Unauthenticated if the session was ended."""
         checked_at = self._clock.monotonic()
-        last_seen_at = await sessions.last_seen(self._store.database, session.id)
-        if last_seen_at is None:
+        row = await sessions.state(self._store.database, session.id)
+        if row is None:
             self._known.pop(session.id, None)
             raise Unauthenticated(_ENDED)
+        claims, interval = json.loads(row.claims), self.lifetimes.groups_check
+        known = _Known(
+            checked_at=checked_at,
+            last_seen_at=row.last_seen_at,
+            roles=tuple(claims["roles"]),
+            groups=tuple(claims["groups"]),
+            confirmed_at=row.confirmed_at,
+            next_check_at=max(row.next_check_at, row.confirmed_at + interval)
+            if interval and row.has_grant
+            else math.inf,
+        )
         # Calls at the same time share the entry, so that one of them stores the use.
-        known = self._known.get(session.id) or _Known(checked_at=checked_at, last_seen_at=last_seen_at)
-        known.checked_at, known.last_seen_at = checked_at, max(known.last_seen_at, last_seen_at)
-        self._known[session.id] = known
-        return known
+        shared = self._known.get(session.id, known)
+        known.last_seen_at = max(known.last_seen_at, shared.last_seen_at)
+        shared.__dict__.update(known.__dict__)
+        self._known[session.id] = shared
+        return shared
+
+    def _claims(self, session: Session, id: str) -> str:
+        stored = {"roles": list(session.roles), "groups": list(session.groups)}
+        return json.dumps({**stored, "credential": session.credential, "mac": self.mac(id)})
+
+    def _encrypt(self, grant: str, id: str) -> str:
+        if not grant:
+            return ""
+        nonce = os.urandom(12)
+        return base64.b64encode(nonce + self._cipher.encrypt(nonce, grant.encode(), id.encode())).decode()
+
+    def _decrypt(self, text: str, id: str) -> str:
+        """Empty if it was encrypted with another key."""
+        data = base64.b64decode(text)
+        try:
+            return self._cipher.decrypt(data[:12], data[12:], id.encode()).decode() if data else ""
+        except InvalidTag:
+            return ""
 
 
 def _from_row(row: Any, claims: Mapping[str, Any]) -> StoredSession:

@@ -114,8 +114,8 @@ def read_session(services: Services, cookies: str) -> Session:
 
 async def refresh_person(services: Services, person: Person) -> Person:
     """`person` with its current policies. Raises Unauthenticated if its session has ended."""
-    session = person.session
-    await services.sessions.check(session, person.actor.address)
+    session = await services.sessions.check(person.session, person.actor.address)
+    session = await services.group_checks.confirm(session)
     if not await services.projects.exists(session.project_id):
         raise Unauthenticated(f"project {session.project_id} no longer exists; sign in to another project")
     roles = await services.projects.current_roles(session)
@@ -123,7 +123,7 @@ async def refresh_person(services: Services, person: Person) -> Person:
         policies = await services.projects.policies(session.project_id, roles)
     except NotFound:
         policies = ()
-    return replace(person, policies=policies)
+    return replace(person, session=session, policies=policies)
 
 
 def _actor(

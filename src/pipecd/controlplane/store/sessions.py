@@ -26,10 +26,20 @@ _THIS = _COLUMN.id == sa.bindparam("session_id")
 _IN_PROJECT = _COLUMN.project_id == sa.bindparam("of_project")
 _OF_USER = sa.and_(_IN_PROJECT, _COLUMN.username == sa.bindparam("of_user"))
 _LATEST_FIRST = (_COLUMN.last_seen_at.desc(), _COLUMN.id)
-_LAST_SEEN = sa.select(_COLUMN.last_seen_at).where(_THIS)
+_STATE = sa.select(
+    _COLUMN.last_seen_at,
+    _COLUMN.claims,
+    _COLUMN.confirmed_at,
+    _COLUMN.next_check_at,
+    (_COLUMN.provider_grant != "").label("has_grant"),
+).where(_THIS)
 _BY_ID = sa.select(tables.sessions).where(_THIS)
 _INSERT = sa.insert(tables.sessions).inline()
 _TOUCH = sa.update(tables.sessions).where(_THIS, _COLUMN.last_seen_at < sa.bindparam("earlier_than"))
+_CLAIM_CHECK = sa.update(tables.sessions).where(
+    _THIS, _COLUMN.next_check_at <= sa.bindparam("at"), _COLUMN.confirmed_at == sa.bindparam("known")
+)
+_UPDATE = sa.update(tables.sessions).where(_THIS)
 _DELETE = sa.delete(tables.sessions).where(_THIS, _IN_PROJECT)
 _IDS_OF_USER = sa.select(_COLUMN.id).where(_OF_USER).order_by(*_LATEST_FIRST)
 _EXPIRED = sa.delete(tables.sessions).where(_COLUMN.expires_at <= sa.bindparam("at"))
@@ -64,10 +74,56 @@ async def create(
     await store.feed.write(create)
 
 
-async def last_seen(database: Database, id: str) -> int | None:
-    """When the session was last used, in epoch seconds; None if it has ended."""
-    rows = await database.rows(_LAST_SEEN, {"session_id": id})
-    return rows[0].last_seen_at if rows else None
+async def state(database: Database, id: str) -> Any | None:
+    """What determines whether the session is valid, and what it allows; None if it has ended."""
+    rows = await database.rows(_STATE, {"session_id": id})
+    return rows[0] if rows else None
+
+
+async def claim_check(database: Database, id: str, *, confirmed_at: int, now: int, until: int) -> Any | None:
+    """The session, if this process is the one to ask its provider, until `until`; else None.
+
+    `confirmed_at` as it was read: another replica may have asked meanwhile.
+    """
+
+    def claim(connection: Connection) -> Any | None:
+        parameters = {"session_id": id, "at": now, "known": confirmed_at, "next_check_at": until}
+        if not connection.execute(_CLAIM_CHECK, parameters).rowcount:
+            return None
+        return connection.execute(_BY_ID, {"session_id": id}).one_or_none()
+
+    return await database.write(claim)
+
+
+async def update(database: Database, id: str, values: Mapping[str, Any]) -> None:
+    """Set columns of a session that has not ended."""
+    await database.write(lambda connection: connection.execute(_UPDATE, {"session_id": id, **values}))
+
+
+async def confirm(
+    store: Store,
+    *,
+    project_id: str,
+    id: str,
+    username: str,
+    values: Mapping[str, Any],
+    groups: Sequence[str],
+    now: float,
+    by: Actor,
+) -> None:
+    """Set columns after the provider was asked, with a row in the audit log if the groups changed.
+
+    `groups`: those before and after.
+    """
+
+    def confirm(connection: Connection) -> None:
+        updated = connection.execute(_UPDATE, {"session_id": id, **values}).rowcount
+        before, after = ({"username": username, "groups": each} for each in groups)
+        if updated and before != after:
+            at, subject = _microseconds(now), _subject(id, project_id)
+            audit_chain.append(connection, [audit.describe(by, at, "update", subject, before, after)])
+
+    await store.feed.write(confirm)
 
 
 async def touch(database: Database, id: str, now: int, address: str) -> None:

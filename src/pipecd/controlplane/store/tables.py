@@ -174,6 +174,12 @@ sessions = sa.Table(
     sa.Column("last_address", sa.Text, nullable=False),
     #: The header `User-Agent` of the sign-in.
     sa.Column("user_agent", sa.Text, nullable=False),
+    #: Encrypted tokens of the provider of single sign-on; empty if it cannot be asked again.
+    sa.Column("provider_grant", sa.Text, nullable=False, server_default=""),
+    #: When the provider last confirmed the user's groups: at the sign-in, or later.
+    sa.Column("confirmed_at", sa.BigInteger, nullable=False, server_default="0"),
+    #: No replica asks the provider before: one of them is asking, or it did not answer.
+    sa.Column("next_check_at", sa.BigInteger, nullable=False, server_default="0"),
 )
 sa.Index("ix_sessions_project_id_username", sessions.c.project_id, sessions.c.username)
 sa.Index("ix_sessions_expires_at", sessions.c.expires_at)

@@ -2,7 +2,7 @@
 
 `begin` sends the browser to the provider, with a state that is bound to the browser: an encrypted cookie
 holds the state, the nonce, the PKCE verifier and the project. `complete` verifies what the browser brings
-back.
+back. `ask_again` asks the provider of a session for the groups that its user has now.
 """
 
 import base64
@@ -12,8 +12,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,8 +22,9 @@ from pipecd.clock import Clock
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import GITHUB, OIDC, Session
 from pipecd.controlplane.auth.sso import github
+from pipecd.controlplane.auth.sso.grants import Grant, GrantEnded
 from pipecd.controlplane.auth.sso.oidc import OIDCClient
-from pipecd.controlplane.auth.sso.providers import GitHub, Provider
+from pipecd.controlplane.auth.sso.providers import GitHub, Identity, Provider
 from pipecd.controlplane.auth.sso.roles import matching_groups, refuse, roles_of
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.errors import ConfigError, NotFound, PermissionDenied, Unauthenticated
@@ -118,23 +119,49 @@ class SingleSignOn:
             identity = await github.identify(
                 settings, code, redirect_uri, fields["verifier"], self._clock, self._timeout
             )
-            hint = "GitHub shows these teams and organizations (an organization may have to approve the app)"
         else:
             identity = await self._oidc.identify(
                 settings, code, redirect_uri, fields["verifier"], fields["nonce"]
             )
-            hint = f"{settings.title} sent these groups"
-        project = await self._projects.get(fields["project"])
+        return await self._session(fields["project"], provider, identity), fields["next"]
+
+    async def ask_again(
+        self, session: Session, grant: Grant, store: Callable[[Grant], Awaitable[None]]
+    ) -> Session:
+        """`session` with the groups, roles and grant that its user has now.
+
+        `store` gets renewed tokens at once: an earlier refresh token may be invalid then. Raises GrantEnded,
+        CannotAsk, PermissionDenied, Temporary or ConfigError.
+        """
+        provider = await self._require(session.project_id)
+        settings = provider.settings
+        if not hmac.compare_digest(provider.credential, session.credential):
+            # Its tokens are another provider's.
+            raise GrantEnded("the single sign-on of the project was changed")
+        if isinstance(settings, GitHub):
+            identity = await github.identify_again(settings, grant, self._clock, self._timeout, store)
+        else:
+            identity = await self._oidc.identify_again(settings, grant, store)
+        now = await self._session(session.project_id, provider, replace(identity, username=session.username))
+        return replace(session, groups=now.groups, roles=now.roles, grant=now.grant)
+
+    async def _session(self, project_id: str, provider: Provider, identity: Identity) -> Session:
+        """Raises NoRole if none of the user's groups has a role."""
+        settings, is_github = provider.settings, isinstance(provider.settings, GitHub)
+        project = await self._projects.get(project_id)
         roles_by_group = {group.sso_group: group.role for group in project.user_groups}
-        is_github = isinstance(settings, GitHub)
         matched = matching_groups(
             identity.groups, roles_by_group, ignore_case=is_github, built_in=not is_github
         )
         roles = roles_of(matched, roles_by_group, stray_as_viewer=project.allow_stray_as_viewer)
         if not roles:
+            hint = f"{settings.title} sent these groups"
+            if is_github:
+                hint = "GitHub shows these teams and organizations"
+                hint += " (an organization may have to approve the app)"
             raise refuse(project.id, identity.username, identity.groups, hint)
-        session = Session(
-            project_id=fields["project"],
+        return Session(
+            project_id=project_id,
             username=identity.username,
             roles=tuple(roles),
             avatar_url=identity.avatar_url,
@@ -142,8 +169,8 @@ class SingleSignOn:
             groups=_bound(matched, roles_by_group),
             lifetime=provider.session_lifetime,
             source=GITHUB if is_github else OIDC,
+            grant=identity.grant.to_json(),
         )
-        return session, fields["next"]
 
     async def _require(self, project_id: str) -> Provider:
         provider = await self.provider(project_id)

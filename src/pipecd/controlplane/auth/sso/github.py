@@ -1,14 +1,24 @@
 """Sign-in by GitHub or GitHub Enterprise Server. The groups are `organization/team` and `organization/*`."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from pipecd.clock import Clock
+from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded
 from pipecd.controlplane.auth.sso.providers import GitHub, Identity
-from pipecd.controlplane.auth.sso.requests import Requests, check_client, exchange_code, open_requests
+from pipecd.controlplane.auth.sso.requests import (
+    Requests,
+    check_client,
+    exchange_code,
+    get_as_user,
+    open_requests,
+    refresh,
+)
 from pipecd.errors import Temporary
 
+Store = Callable[[Grant], Awaitable[None]]
 #: Pages of 100 teams or organizations.
 _MAX_PAGES = 20
 
@@ -51,16 +61,50 @@ async def identify(
             "code_verifier": verifier,
         }
         token = await exchange_code(requests, f"{settings.web}/login/oauth/access_token", form)
-        access_token = token.get("access_token")
-        if not isinstance(access_token, str) or not access_token:
+        grant = Grant(subject="").renewed(token, clock.now())
+        if not grant.access_token:
             raise Temporary(f"{settings.title} sent no access token")
-        headers = {"authorization": f"Bearer {access_token}", "accept": "application/vnd.github+json"}
-        user = await requests.get(f"{settings.api}/user", headers)
-        username = user.get("login")
-        if not isinstance(username, str) or not username:
-            raise Temporary(f"{settings.title} sent no user name")
-        teams = await _read_pages(requests, f"{settings.api}/user/teams?per_page=100", headers)
-        organizations = await _read_pages(requests, f"{settings.api}/user/orgs?per_page=100", headers)
+        try:
+            return await _read_user(settings, requests, grant)
+        except GrantEnded as error:
+            raise Temporary(str(error)) from None
+
+
+async def identify_again(
+    settings: GitHub, grant: Grant, clock: Clock, timeout: float, store: Store
+) -> Identity:
+    """The user of `grant` as it is now, within `timeout` seconds. `store` gets renewed tokens at once.
+
+    Raises GrantEnded, CannotAsk, Temporary or ConfigError.
+    """
+    async with open_requests(settings.title, settings.proxy_url, clock, timeout) as requests:
+        if not grant.access_is_valid(clock.now()):
+            if not grant.refresh_token:
+                raise CannotAsk
+            form = {
+                "client_id": settings.client_id,
+                "client_secret": settings.client_secret,
+                "grant_type": "refresh_token",
+                "refresh_token": grant.refresh_token,
+            }
+            tokens = await refresh(requests, f"{settings.web}/login/oauth/access_token", form)
+            grant = grant.renewed(tokens, clock.now())
+            await store(grant)
+        identity = await _read_user(settings, requests, grant)
+    if identity.grant.subject != grant.subject:
+        raise GrantEnded(f"{settings.title} sent another user")
+    return identity
+
+
+async def _read_user(settings: GitHub, requests: Requests, grant: Grant) -> Identity:
+    """Raises GrantEnded or Temporary."""
+    headers = {"authorization": f"Bearer {grant.access_token}", "accept": "application/vnd.github+json"}
+    user = await get_as_user(requests, f"{settings.api}/user", headers)
+    username = user.get("login")
+    if not isinstance(username, str) or not username:
+        raise Temporary(f"{settings.title} sent no user name")
+    teams = await _read_pages(requests, f"{settings.api}/user/teams?per_page=100", headers)
+    organizations = await _read_pages(requests, f"{settings.api}/user/orgs?per_page=100", headers)
     groups = [f"{team['organization']['login']}/{team['slug']}" for team in teams if _is_team(team)]
     groups += [f"{item['login']}/*" for item in organizations if isinstance(item.get("login"), str)]
     avatar = user.get("avatar_url")
@@ -68,6 +112,7 @@ async def identify(
         username=username[:256],
         avatar_url=avatar if isinstance(avatar, str) and len(avatar) <= 500 else "",
         groups=tuple(groups),
+        grant=replace(grant, subject=str(user.get("id"))),
     )
 
 

@@ -7,7 +7,8 @@ keys are read again if a token was signed with an unknown one.
 import asyncio
 import hmac
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -15,8 +16,16 @@ import jwt
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
+from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded
 from pipecd.controlplane.auth.sso.providers import OIDC, Identity
-from pipecd.controlplane.auth.sso.requests import Requests, check_client, exchange_code, open_requests
+from pipecd.controlplane.auth.sso.requests import (
+    Requests,
+    check_client,
+    exchange_code,
+    get_as_user,
+    open_requests,
+    refresh,
+)
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.errors import ConfigError, PipecdError, Temporary
 
@@ -84,14 +93,63 @@ class OIDCClient:
             auth, client = _authenticate(settings, metadata)
             token = await exchange_code(requests, endpoint, form | client, auth=auth)
             claims = await self._verify(settings, metadata, requests, str(token.get("id_token") or ""), nonce)
-            user_info = settings.user_info_endpoint or metadata.get("userinfo_endpoint")
-            if user_info and isinstance(user_info, str) and token.get("access_token"):
-                headers = {"authorization": f"Bearer {token['access_token']}"}
-                more = await requests.get(user_info, headers)
-                if more.get("sub") != claims["sub"]:
-                    raise Temporary(f"{settings.title} sent information about another user")
-                claims = {**claims, **more}
-        return identity_of(settings, claims)
+            grant = Grant(subject=str(claims["sub"])).renewed(token, self._clock.now())
+            try:
+                more = await self._user_info(settings, metadata, requests, grant)
+            except GrantEnded as error:
+                raise Temporary(str(error)) from None
+            if more and more.get("sub") != grant.subject:
+                raise Temporary(f"{settings.title} sent information about another user")
+        grant = replace(grant, groups_in=groups_in(settings, claims, more))
+        return replace(identity_of(settings, {**claims, **more}), grant=grant)
+
+    async def identify_again(
+        self, settings: OIDC, grant: Grant, store: Callable[[Grant], Awaitable[None]]
+    ) -> Identity:
+        """The user of `grant` as it is now. `store` gets renewed tokens at once.
+
+        Raises GrantEnded, CannotAsk, Temporary or ConfigError.
+        """
+        async with open_requests(
+            settings.title, settings.proxy_url, self._clock, self._limits.provider_timeout
+        ) as requests:
+            if not grant.refresh_token and not grant.access_is_valid(self._clock.now()):
+                raise CannotAsk
+            metadata = await self._metadata(settings, requests)
+            claims: dict[str, Any] = {}
+            if grant.refresh_token:
+                form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
+                endpoint = settings.token_endpoint or _endpoint(settings, metadata, "token_endpoint")
+                auth, client = _authenticate(settings, metadata)
+                tokens = await refresh(requests, endpoint, form | client, auth=auth)
+                grant = grant.renewed(tokens, self._clock.now())
+                # The provider may have invalidated the earlier token.
+                await store(grant)
+                if id_token := tokens.get("id_token"):
+                    claims = await self._verify(settings, metadata, requests, str(id_token), None)
+            try:
+                more = await self._user_info(settings, metadata, requests, grant)
+            except GrantEnded:
+                if not grant.refresh_token and not grant.expires_at:
+                    # It may have expired.
+                    raise CannotAsk from None
+                raise
+        if any(document.get("sub") != grant.subject for document in (claims, more) if document):
+            raise GrantEnded(f"{settings.title} sent another user")
+        if not {"id_token": claims, "user_info": more, "": {"sub"}}[grant.groups_in]:
+            # The documents that it sent never have the groups.
+            raise CannotAsk
+        return replace(identity_of(settings, {**claims, **more}, named=False), grant=grant)
+
+    async def _user_info(
+        self, settings: OIDC, metadata: Mapping[str, Any], requests: Requests, grant: Grant
+    ) -> dict[str, Any]:
+        """Empty if the provider has no such endpoint. Raises GrantEnded or Temporary."""
+        endpoint = settings.user_info_endpoint or metadata.get("userinfo_endpoint")
+        if not endpoint or not isinstance(endpoint, str) or not grant.access_token:
+            return {}
+        headers = {"authorization": f"Bearer {grant.access_token}"}
+        return await get_as_user(requests, endpoint, headers)
 
     async def check(self, settings: OIDC, redirect_uri: str) -> None:
         """Verify what the provider publishes, and the client. Raises Temporary or ConfigError."""
@@ -135,9 +193,9 @@ class OIDCClient:
         return document
 
     async def _verify(
-        self, settings: OIDC, metadata: Mapping[str, Any], requests: Requests, token: str, nonce: str
+        self, settings: OIDC, metadata: Mapping[str, Any], requests: Requests, token: str, nonce: str | None
     ) -> dict[str, Any]:
-        """The claims of the ID token. Raises Temporary."""
+        """The claims of the ID token; without `nonce` for that of a refreshed sign-in. Raises Temporary."""
         try:
             header = jwt.get_unverified_header(token)
             if header.get("alg") not in _ALGORITHMS:
@@ -161,7 +219,8 @@ class OIDCClient:
             self._check_times(settings, claims)
         except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError) as error:
             raise Temporary(f"{settings.title} sent an invalid ID token: {str(error)[:200]}") from None
-        if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+        sent = str(claims.get("nonce", ""))
+        if nonce is not None and not hmac.compare_digest(sent.encode(), nonce.encode()):
             raise Temporary(f"{settings.title} sent an ID token of another sign-in; sign in again")
         if claims.get("azp", settings.client_id) != settings.client_id:
             raise Temporary(f"{settings.title} sent an ID token for another client")
@@ -198,11 +257,11 @@ class OIDCClient:
         raise Temporary(f"{settings.title} signed with a key that it does not publish")
 
 
-def identity_of(settings: OIDC, claims: Mapping[str, Any]) -> Identity:
-    """The user that `claims` describe. Raises Temporary if they name none."""
+def identity_of(settings: OIDC, claims: Mapping[str, Any], *, named: bool = True) -> Identity:
+    """The user that `claims` describe. Raises Temporary if they name none, and must be `named`."""
     names = (settings.username_claim_key,) if settings.username_claim_key else _USERNAME_CLAIMS
     username = _first_text(claims, names)
-    if not username:
+    if named and not username:
         raise Temporary(f"{settings.title} sent no user name in {', '.join(names)}")
     avatars = (settings.avatar_url_claim_key,) if settings.avatar_url_claim_key else _AVATAR_CLAIMS
     avatar = _first_text(claims, avatars, 500)
@@ -213,9 +272,22 @@ def identity_of(settings: OIDC, claims: Mapping[str, Any]) -> Identity:
     )
 
 
+def groups_in(settings: OIDC, id_token: Mapping[str, Any], user_info: Mapping[str, Any]) -> str:
+    """Which document has the roles claim that counts: `id_token`, `user_info`, or none."""
+    merged = {**id_token, **user_info}
+    for key in _roles_claims(settings):
+        if find_claim(merged, key) is not None:
+            return "id_token" if find_claim(user_info, key) is None else "user_info"
+    return ""
+
+
+def _roles_claims(settings: OIDC) -> Sequence[str]:
+    return (settings.roles_claim_key,) if settings.roles_claim_key else _ROLES_CLAIMS
+
+
 def _groups(settings: OIDC, claims: Mapping[str, Any]) -> Sequence[str]:
     """The values of the first roles claim that the token has."""
-    keys = (settings.roles_claim_key,) if settings.roles_claim_key else _ROLES_CLAIMS
+    keys = _roles_claims(settings)
     for key in keys:
         value = find_claim(claims, key)
         if value is not None:

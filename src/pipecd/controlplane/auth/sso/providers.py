@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidTag
@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipecd.config.sso import MAX_SESSION_HOURS, SSO, check_https
 from pipecd.config.values import http_url
+from pipecd.controlplane.auth.sessions import CREDENTIAL
+from pipecd.controlplane.auth.sso.grants import Grant
 from pipecd.errors import ConfigError, Refused
 from pipecd.schema.model.project_pb2 import ProjectSSOConfig
 
-#: Start of the `credential` of sessions that a provider authenticated; see `Session`.
-CREDENTIAL = "sso:"
 _GITHUB = "https://github.com"
 _NONCE_BYTES = 12
 
@@ -93,6 +93,7 @@ class Identity:
     username: str
     avatar_url: str = ""
     groups: Sequence[str] = ()
+    grant: Grant = field(default_factory=lambda: Grant(subject=""))
 
 
 def from_config(config: SSO) -> Provider:

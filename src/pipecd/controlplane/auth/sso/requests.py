@@ -13,6 +13,7 @@ import httpx
 
 from pipecd.clock import Clock, timeout
 from pipecd.config.sso import check_https
+from pipecd.controlplane.auth.sso.grants import GrantEnded
 from pipecd.errors import ConfigError, Temporary
 
 #: Size of a response, in bytes.
@@ -99,6 +100,7 @@ async def open_requests(name: str, proxy_url: str, clock: Clock, seconds: float)
 #: Errors of a token endpoint that say that the client is wrong, and those that say it of the code alone.
 _WRONG_CLIENT = ("invalid_client", "unauthorized_client", "incorrect_client_credentials")
 _WRONG_CODE = ("invalid_grant", "bad_verification_code")
+_WRONG_REFRESH_TOKEN = ("invalid_grant", "bad_refresh_token")
 
 
 async def exchange_code(
@@ -109,6 +111,28 @@ async def exchange_code(
     if problem := body.get("error"):
         description = str(body.get("error_description") or "")[:200]
         raise Temporary(f"{requests.name} refused the sign-in: {str(problem)[:100]} {description}".strip())
+    return requests.expect_object(response)
+
+
+async def refresh(requests: Requests, url: str, form: Mapping[str, str], **options: Any) -> dict[str, Any]:
+    """The response of a token endpoint to a refresh token.
+
+    Raises GrantEnded if it does not accept it, Temporary or ConfigError.
+    """
+    response, body = await _request_token(requests, url, form, **options)
+    problem = body.get("error")
+    if problem in _WRONG_REFRESH_TOKEN:
+        raise GrantEnded(f"{requests.name} does not accept the refresh token: {problem}")
+    if problem:
+        raise Temporary(f"{requests.name} refused to refresh the sign-in: {str(problem)[:100]}")
+    return requests.expect_object(response)
+
+
+async def get_as_user(requests: Requests, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON object at `url`. Raises GrantEnded if the access token is not accepted, or Temporary."""
+    response = await requests.send("GET", url, headers=dict(headers))
+    if response.status == 401:
+        raise GrantEnded(f"{requests.name} does not accept the access token")
     return requests.expect_object(response)
 
 
