@@ -27,6 +27,7 @@ BENCHMARKS = (
     "cloudrun",
     "container",
     "idle",
+    "console",
     "details",
     "insights",
     "kubernetes",

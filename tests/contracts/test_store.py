@@ -16,7 +16,7 @@ from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, EventFilter, Paging
 from pipecd.controlplane.store.migrate import run_in_transaction
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused
-from pipecd.schema.model.application_pb2 import Application
+from pipecd.schema.model.application_pb2 import Application, ApplicationSyncStatus
 from pipecd.schema.model.artifact_pb2 import DeployTargets
 from pipecd.schema.model.command_pb2 import Command, CommandStatus
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
@@ -181,6 +181,10 @@ async def test_lists_are_complete_for_every_page_size(url: str) -> None:
             break
     assert listed == [f"app-{number:03}" for number in range(6, -1, -1)]
     assert await lists.count_applications(store, "shop", everything) == 7
+    synced = ApplicationFilter(sync_statuses=[ApplicationSyncStatus.SYNCED])
+    assert await lists.count_applications_by_status(store, "shop", synced) == {
+        ApplicationSyncStatus.UNKNOWN: 7
+    }
     await store.close()
 
 

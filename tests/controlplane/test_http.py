@@ -1,6 +1,7 @@
 """The HTTP port: sign-in, pages, headers and webhooks."""
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import json
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from pipecd.clock import SystemClock
 from pipecd.controlplane.auth.known_browsers import LIFETIME, KnownBrowsers
+from pipecd.controlplane.http.console import Assets
 from pipecd.controlplane.http.throttle import Attempt, Throttle
 from pipecd.controlplane.settings import AuthSettings, Settings
 from pipecd.schema.model.git_path_pb2 import ApplicationGitRepository
@@ -59,6 +63,32 @@ async def test_a_failed_sign_in_creates_no_session(http: httpx.AsyncClient, form
     assert response.status_code == 303
     assert "token" not in response.cookies
     assert "error" in response.cookies
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted", "encoding"),
+    [("a.js", "gzip, br", "gzip"), ("a.js", "br", None), ("a.js", "", None), ("plain.woff2", "gzip", None)],
+)
+async def test_scripts_are_sent_gzipped_to_browsers_that_accept_it(
+    tmp_path: Path, name: str, accepted: str, encoding: str | None
+) -> None:
+    script = b"const answer = 42;" * 100
+    for file in ("a.js", "plain.woff2"):
+        (tmp_path / file).write_bytes(script)
+    (tmp_path / "a.js.gz").write_bytes(gzip.compress(script))
+    transport = httpx.ASGITransport(app=Starlette(routes=[Mount("/assets", app=Assets(directory=tmp_path))]))
+    async with httpx.AsyncClient(transport=transport, base_url="http://console/assets") as client:
+        response = await client.get(f"/{name}", headers={"accept-encoding": accepted})
+        again = await client.get(
+            f"/{name}", headers={"accept-encoding": accepted, "if-none-match": response.headers["etag"]}
+        )
+        missing = await client.get("/b.js", headers={"accept-encoding": accepted})
+    assert response.content == script
+    assert response.headers.get("content-encoding") == encoding
+    assert response.headers["vary"] == "accept-encoding"
+    assert "immutable" in response.headers["cache-control"]
+    assert ("javascript" in response.headers["content-type"]) is (name == "a.js")
+    assert (again.status_code, missing.status_code) == (304, 404)
 
 
 async def test_the_session_cookie_is_inaccessible_to_scripts(http: httpx.AsyncClient) -> None:

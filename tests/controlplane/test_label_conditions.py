@@ -15,6 +15,7 @@ from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
 from pipecd.model.access import ADMIN
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource, ProjectRBACRole
 from pipecd.schema.model.application_pb2 import Application, ApplicationInfo
+from pipecd.schema.model.application_pb2 import ApplicationSyncStatus as Status
 from pipecd.schema.model.chain_pb2 import ChainApplicationRef, ChainDeploymentRef, DeploymentChain
 from pipecd.schema.model.command_pb2 import Command
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
@@ -243,7 +244,9 @@ async def test_lists_contain_what_the_roles_include(
             assert len(getattr(await console.call(method), field)) == count, method
         found = await console.call("ListSuggestions")
         assert len(found.invalid_files) == (ADMIN in roles), "the labels of an invalid file are unknown"
-        assert (await console.call("PageApplications")).total == count
+        for statuses, total in (([], count), ([Status.SYNCED], 0), ([Status.UNKNOWN, Status.SYNCED], count)):
+            page = await console.call("PageApplications", sync_statuses=statuses)
+            assert (page.total, dict(page.status_counts)) == (total, {Status.UNKNOWN: count})
         (trace,) = (await console.call("ListDeploymentTraces")).traces
         assert len(trace.deployments) == count
 

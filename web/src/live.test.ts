@@ -1,7 +1,8 @@
 import { QueryClient, QueryObserver } from "@tanstack/react-query";
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 
-import { refetchQueries } from "./live";
+import { LiveUpdates, refetchQueries } from "./live";
+import { ConsoleChange_Kind as Kind } from "./schema/pipecd/v1/console_pb";
 
 const KEY = ["deployment", "deployment-1"];
 
@@ -51,4 +52,64 @@ test("a query with data is refetched once per change", async () => {
   expect(await refetch).toEqual([]);
   expect(server.requests).toBe(1);
   unsubscribe();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+/** Starts updates whose stream sends one message for each call of `send`. */
+function startUpdates(client: QueryClient) {
+  vi.useFakeTimers();
+  vi.stubGlobal("window", new EventTarget());
+  vi.stubGlobal("document", Object.assign(new EventTarget(), { hidden: false }));
+  const sent = new EventTarget();
+  const updates = new LiveUpdates(client, async function* () {
+    for (;;) {
+      await new Promise((resolve) => {
+        sent.addEventListener("message", resolve, { once: true });
+      });
+      yield { kind: Kind.HEARTBEAT, id: "", stageId: "" };
+    }
+  });
+  const stop = updates.start();
+  const send = async () => {
+    sent.dispatchEvent(new Event("message"));
+    await vi.advanceTimersByTimeAsync(0);
+  };
+  return { updates, stop, send };
+}
+
+test("what is requested after the stream is open is requested once, and what was requested before it, twice", async () => {
+  const client = new QueryClient();
+  const early = createServer();
+  const late = createServer();
+  const { updates, stop, send } = startUpdates(client);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(updates.connection).toBe("connecting");
+  const subscribe = (queryKey: string[], queryFn: () => Promise<string>) =>
+    new QueryObserver(client, { queryKey, queryFn }).subscribe(() => undefined);
+  const unsubscribe = [subscribe(["early"], early.respond)];
+  await send();
+  expect(updates.connection).toBe("live");
+  unsubscribe.push(subscribe(["late"], late.respond));
+  for (const { pending } of [early.server, late.server]) pending.shift()?.();
+  await vi.advanceTimersByTimeAsync(1_000);
+  early.server.pending.shift()?.();
+  await send();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([early.server.requests, late.server.requests]).toEqual([2, 1]);
+  for (const end of unsubscribe) end();
+  stop();
+  expect(updates.connection).toBe("connecting");
+});
+
+test("without a message of the stream, the page polls after a second", async () => {
+  const { updates, stop } = startUpdates(new QueryClient());
+  await vi.advanceTimersByTimeAsync(999);
+  expect(updates.connection).toBe("connecting");
+  await vi.advanceTimersByTimeAsync(1);
+  expect(updates.connection).toBe("polling");
+  stop();
 });

@@ -2,6 +2,7 @@
 // queries on screen are refetched. While the stream is down, all queries on screen are polled; if none of them is
 // answered, the connection is lost and what is on screen is out of date.
 
+import type { CallOptions } from "@connectrpc/connect";
 import type { QueryClient, QueryKey } from "@tanstack/react-query";
 import { createContext, useContext, useEffect, useSyncExternalStore } from "react";
 
@@ -15,6 +16,8 @@ type Change = Pick<ConsoleChange, "kind" | "id" | "stageId">;
 type StageLogListener = (deploymentId: string, stageId: string) => void;
 
 const POLL_INTERVAL_MS = 5_000;
+/** A first stream without a message for this long does not delay the page any longer. */
+const CONNECT_TIMEOUT_MS = 1_000;
 /** Pause between two rounds of refetching. */
 const REFETCH_PAUSE_MS = 250;
 /** A slower query does not delay the next round any longer. */
@@ -28,7 +31,7 @@ const RETRY_DELAY_MS = { initial: 500, max: 15_000 };
 export function affectedQueries(change: Change): readonly QueryKey[] | null {
   switch (change.kind) {
     case Kind.APPLICATION:
-      return [key.applications, key.statusCounts, key.application(change.id)];
+      return [key.applications, key.application(change.id)];
     case Kind.DEPLOYMENT:
       return [key.deployments, key.deployment(change.id), key.traces];
     case Kind.DEPLOYMENT_CHAIN:
@@ -96,7 +99,10 @@ export class LiveUpdates {
   #controller: AbortController | null = null;
   #staysConnected = false;
 
-  constructor(private readonly client: QueryClient) {}
+  constructor(
+    private readonly client: QueryClient,
+    private readonly watch: (options: CallOptions) => AsyncIterable<Change> = (options) => consoleClient.watch({}, options),
+  ) {}
 
   get connection(): Connection {
     return this.#connection;
@@ -123,13 +129,19 @@ export class LiveUpdates {
     const controller = new AbortController();
     this.#controller = controller;
     void this.#run(controller.signal);
-    return () => controller.abort();
+    return () => {
+      controller.abort();
+      this.#setConnection("connecting");
+    };
   }
 
   async #run(signal: AbortSignal): Promise<void> {
     const poll = setInterval(() => {
       if (this.#connection !== "live" && !document.hidden) this.#invalidateAll();
     }, POLL_INTERVAL_MS);
+    const connecting = setTimeout(() => {
+      if (this.#connection === "connecting") this.#setConnection("polling");
+    }, CONNECT_TIMEOUT_MS);
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       if (!this.#staysConnected) await waitUntilVisible(signal);
       if (await this.#readStream(signal)) attempt = 0;
@@ -138,6 +150,7 @@ export class LiveUpdates {
       await sleep(retryDelay(attempt, Math.random()), signal);
     }
     clearInterval(poll);
+    clearTimeout(connecting);
   }
 
   /** Reads one stream to its end. Returns whether it delivered any message. */
@@ -153,14 +166,14 @@ export class LiveUpdates {
     let idleTimeout = setTimeout(close, STREAM_IDLE_TIMEOUT_MS);
     let connected = false;
     try {
-      for await (const change of consoleClient.watch({}, { signal: stream.signal, timeoutMs: 0 })) {
+      for await (const change of this.watch({ signal: stream.signal, timeoutMs: 0 })) {
         clearTimeout(idleTimeout);
         idleTimeout = setTimeout(close, STREAM_IDLE_TIMEOUT_MS);
         if (!connected) {
           connected = true;
-          this.#setConnection("live");
           // Changes made while no stream was open were not reported.
           this.#invalidateAll();
+          this.#setConnection("live");
         }
         this.#handleChange(change);
       }
@@ -200,7 +213,7 @@ export class LiveUpdates {
       const keys = this.#stale.has("*") ? [[]] : [...this.#stale.values()];
       this.#stale.clear();
       const remaining = await refetchQueries(this.client, keys);
-      if (this.#connection !== "live") this.#setConnection(isCutOff(this.client) ? "lost" : "polling");
+      if (this.#connection === "polling" || this.#connection === "lost") this.#setConnection(isCutOff(this.client) ? "lost" : "polling");
       for (const queryKey of remaining) this.#stale.set(JSON.stringify(queryKey), queryKey);
       await sleep(REFETCH_PAUSE_MS);
     }
@@ -268,8 +281,12 @@ export function useConnection(): Connection {
   return useSyncExternalStore(liveUpdates.onConnectionChange, () => liveUpdates.connection);
 }
 
-/** Follows the project's changes while the calling component is mounted. */
-export function useStartLiveUpdates(): void {
+/**
+ * Follows the project's changes while the calling component is mounted. Returns whether the page may request data:
+ * what is requested before the stream is open has to be requested again, because it may miss a change.
+ */
+export function useStartLiveUpdates(): boolean {
   const liveUpdates = useLiveUpdates();
   useEffect(() => liveUpdates.start(), [liveUpdates]);
+  return useConnection() !== "connecting";
 }

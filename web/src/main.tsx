@@ -16,7 +16,7 @@ import { RouterProvider } from "react-router/dom";
 import { isRetryable, isUnauthenticated } from "./api";
 import { LiveUpdates, LiveUpdatesContext } from "./live";
 import { clearUser } from "./queries";
-import { router } from "./routes";
+import { createRouter } from "./routes";
 import { theme } from "./theme";
 
 const MAX_RETRIES = 3;
@@ -36,6 +36,8 @@ const client: QueryClient = new QueryClient({
     },
   },
 });
+
+const router = createRouter(client);
 
 const root = document.getElementById("root");
 if (!root) throw new Error("index.html has no element #root");

@@ -40,7 +40,6 @@ export const key = {
   rights: ["rights"] as const,
   sessions: ["sessions"] as const,
   applications: ["applications"] as const,
-  statusCounts: ["status-counts"] as const,
   application: (id: string) => ["application", id] as const,
   liveState: (id: string) => ["live-state", id] as const,
   resources: (applicationId: string) => ["resources", applicationId] as const,
@@ -95,21 +94,6 @@ export const applicationsQuery = (filter: ApplicationFilter, cursor: string) =>
         { ...filterFields(filter), syncStatuses: filter.syncStatuses, pageSize: APPLICATIONS_PER_PAGE, cursor },
         { signal },
       ),
-    placeholderData: (previous) => previous,
-  });
-
-/** The number of applications in total and in each of `statuses`, ignoring the filter's own statuses. */
-export const statusCountsQuery = (filter: ApplicationFilter, statuses: readonly ApplicationSyncStatus[]) =>
-  queryOptions({
-    queryKey: [...key.statusCounts, { ...filter, syncStatuses: [] }],
-    queryFn: async ({ signal }) => {
-      const count = async (syncStatuses: ApplicationSyncStatus[]) => {
-        const request = { ...filterFields(filter), syncStatuses, pageSize: 1 };
-        return Number((await consoleClient.pageApplications(request, { signal })).total);
-      };
-      const [total, ...byStatus] = await Promise.all([count([]), ...statuses.map((status) => count([status]))]);
-      return { total: total ?? 0, byStatus };
-    },
     placeholderData: (previous) => previous,
   });
 

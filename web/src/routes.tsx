@@ -1,17 +1,25 @@
 // Maps URL paths to pages. Each page is loaded on its first visit.
 
+import type { QueryClient } from "@tanstack/react-query";
 import { createBrowserRouter, redirect } from "react-router";
 
 import { Layout } from "./components/layout";
 import { ErrorPage } from "./pages/error";
+import { meQuery } from "./queries";
 
-export const router = createBrowserRouter([
+export const createRouter = (client: QueryClient) => createBrowserRouter([
   {
     errorElement: <ErrorPage />,
     children: [
       { path: "/login", lazy: async () => ({ Component: (await import("./pages/login")).LoginPage }) },
       {
         element: <Layout />,
+        // While the code of the page is loaded.
+        loader: () => {
+          void client.prefetchQuery(meQuery);
+          return null;
+        },
+        shouldRevalidate: () => false,
         children: [
           { path: "/", loader: () => redirect("/applications") },
           {

@@ -52,7 +52,7 @@ const NAVIGATION = [
 export function Layout() {
   const me = useQuery(meQuery);
   const { pathname, search } = useLocation();
-  if (me.data) return <SignedInLayout me={me.data} />;
+  if (me.data) return <Connected me={me.data} />;
   if (me.data === null) {
     const next = pathname === "/" ? "" : `?next=${encodeURIComponent(pathname + search)}`;
     return <Navigate to={`/login${next}`} replace />;
@@ -75,8 +75,11 @@ function Loading() {
   );
 }
 
+function Connected({ me }: { me: GetMeResponse }) {
+  return useStartLiveUpdates() ? <SignedInLayout me={me} /> : <Loading />;
+}
+
 function SignedInLayout({ me }: { me: GetMeResponse }) {
-  useStartLiveUpdates();
   useNotices(me);
   const [opened, navigation] = useDisclosure(false);
   const main = useFocusOnNavigation(navigation.close);

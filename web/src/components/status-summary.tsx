@@ -7,7 +7,7 @@ import { Link, useSearchParams } from "react-router";
 import { awaitsApproval } from "../attention";
 import { syncStatusDisplay, WAITING_FOR_APPROVAL } from "../display-names";
 import { applicationFilter, slug, withParam } from "../filters";
-import { runningDeploymentsQuery, statusCountsQuery } from "../queries";
+import { applicationsQuery, runningDeploymentsQuery } from "../queries";
 import { ApplicationSyncStatus as Status } from "../schema/model/application_pb";
 import classes from "./status-summary.module.css";
 
@@ -22,7 +22,9 @@ const STATUSES: readonly Status[] = [
 export function StatusSummary() {
   const [params, setParams] = useSearchParams();
   const filter = applicationFilter(params);
-  const counts = useQuery(statusCountsQuery(filter, STATUSES));
+  // The list's own query.
+  const counts = useQuery(applicationsQuery(filter, params.get("after") ?? "")).data?.statusCounts;
+  const total = counts && Object.values(counts).reduce((sum, count) => sum + Number(count), 0);
   const waiting = useQuery(runningDeploymentsQuery).data?.filter(awaitsApproval).length ?? 0;
   const setStatuses = (values: string[]) => setParams(withParam(params, "status", values), { replace: true });
   return (
@@ -32,11 +34,11 @@ export function StatusSummary() {
         aria-pressed={filter.syncStatuses.length === 0}
         onClick={() => setStatuses([])}
       >
-        <span className={classes.count}>{counts.data?.total ?? "–"}</span>
+        <span className={classes.count}>{total ?? "–"}</span>
         <span className={classes.label}>All</span>
       </UnstyledButton>
-      {STATUSES.map((status, index) => {
-        const count = counts.data?.byStatus[index];
+      {STATUSES.map((status) => {
+        const count = counts && Number(counts[status] ?? 0);
         const display = syncStatusDisplay(status);
         const pressed = filter.syncStatuses.includes(status);
         return (

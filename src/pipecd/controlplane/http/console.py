@@ -3,8 +3,10 @@
 The files come from the package (`pipecd/console`, created by the build) or from `--static-dir`.
 """
 
+import asyncio
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -21,12 +23,22 @@ _NOT_BUILT = """<!doctype html>
 
 
 class Assets(StaticFiles):
-    """Files whose names contain a hash of their contents, so that they can be cached indefinitely."""
+    """Files whose names contain a hash of their contents, so that they can be cached indefinitely.
+
+    The build writes a gzipped copy (`….gz`) of each script and style sheet, which is sent to browsers.
+    """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
+        compressed = False
+        if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+            _, copy = await asyncio.to_thread(self.lookup_path, f"{path}.gz")
+            compressed = copy is not None
+        response = await super().get_response(f"{path}.gz" if compressed else path, scope)
         if response.status_code == 200:
             response.headers["cache-control"] = "public, max-age=31536000, immutable"
+            response.headers["vary"] = "accept-encoding"
+            if compressed:
+                response.headers["content-encoding"] = "gzip"
         return response
 
 

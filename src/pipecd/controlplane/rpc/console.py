@@ -52,8 +52,14 @@ async def page_applications(
     )
     paging = Paging(size=request.page_size, cursor=request.cursor)
     page = await lists.applications(services.store, person.project_id, criteria, paging)
-    total = await lists.count_applications(services.store, person.project_id, criteria)
-    return PageApplicationsResponse(applications=page.records, next_cursor=page.cursor, total=total)
+    counts = await lists.count_applications_by_status(services.store, person.project_id, criteria)
+    statuses = request.sync_statuses or counts
+    return PageApplicationsResponse(
+        applications=page.records,
+        next_cursor=page.cursor,
+        total=sum(counts.get(status, 0) for status in set(statuses)),
+        status_counts=counts,
+    )
 
 
 async def page_deployments(

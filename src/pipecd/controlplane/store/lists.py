@@ -8,7 +8,7 @@ import base64
 import itertools
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -125,6 +125,16 @@ async def count_applications(store: Store, project_id: str, filters: Application
     query = sa.select(sa.func.count()).select_from(table).where(*_application_conditions(project_id, filters))
     ((count,),) = await store.database.rows(query)
     return int(count)
+
+
+async def count_applications_by_status(
+    store: Store, project_id: str, filters: ApplicationFilter
+) -> Mapping[int, int]:
+    """By sync status, of the applications that match everything but `sync_statuses`."""
+    status = KINDS[Application].table.c.sync_status
+    where = _application_conditions(project_id, replace(filters, sync_statuses=()))
+    query = sa.select(status, sa.func.count()).where(*where).group_by(status)
+    return {int(value): int(count) for value, count in await store.database.rows(query)}
 
 
 async def all_applications(
