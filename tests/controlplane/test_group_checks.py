@@ -236,6 +236,25 @@ async def test_a_slow_provider_does_not_delay_calls_for_long(tmp_path: Path) -> 
             assert await outcome(console) == VIEWER and await outcome(console) == VIEWER
 
 
+async def test_an_internal_error_of_a_check_ends_nothing_else(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fault(*_: Any) -> Session:
+        raise RuntimeError("a bug")
+
+    company.provider.refreshes = True
+    in_user_info(company.provider, ["acme/readers"])
+    async with signed_in(company) as console:
+        with monkeypatch.context() as patched:
+            patched.setattr(company.plane.server.services.sso, "ask_again", fault)
+            company.clock.skip(INTERVAL)
+            assert await outcome(console) == VIEWER
+        assert company.asked("/token") == 1
+        company.clock.skip(INTERVAL)
+        assert await outcome(console) == VIEWER
+        assert company.asked("/token") == 2
+
+
 async def test_a_provider_that_cannot_be_asked_limits_the_session(company: Company) -> None:
     provider, clock = company.provider, company.clock
     provider.expires_in = 300

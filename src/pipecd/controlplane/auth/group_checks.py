@@ -15,6 +15,7 @@ from pipecd.clock import Clock, timeout
 from pipecd.controlplane.auth.sessions import Session, Sessions
 from pipecd.controlplane.auth.sso.flow import SingleSignOn
 from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded
+from pipecd.controlplane.faults import contained
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.errors import PermissionDenied, PipecdError, Unauthenticated
 from pipecd.model.actor import Actor, ActorKind
@@ -81,12 +82,11 @@ class GroupChecks:
 
     async def _check(self, known: Session, done: asyncio.Event) -> None:
         try:
-            until = self._clock.now() + self._settings.group_check_retry_interval
-            session = await self._sessions.claim_check(known, until)
-            if session is None:
-                # Another replica asks.
-                return
-            CHECKS.labels(await self._ask(session)).inc()
+            with contained("check-groups"):
+                until = self._clock.now() + self._settings.group_check_retry_interval
+                # None: another replica asks.
+                if session := await self._sessions.claim_check(known, until):
+                    CHECKS.labels(await self._ask(session)).inc()
         except PipecdError as error:
             CHECKS.labels("failed").inc()
             log.warning(

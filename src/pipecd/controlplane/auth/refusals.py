@@ -15,6 +15,7 @@ import structlog
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock, set_within, timeout
+from pipecd.controlplane.faults import contained
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store
 from pipecd.controlplane.store.audit import MAX_VALUE_LENGTH, Subject
@@ -123,6 +124,7 @@ class Refusals:
         record = Subject(kind=KIND, id=actor.id[:MAX_VALUE_LENGTH], project_id=actor.project_id)
         after = {"reason": reason, **({"times": count} if count > 1 else {})}
         try:
-            await self._store.record_action(OPERATION, record, after, by=actor)
+            with contained("record-refusals"):
+                await self._store.record_action(OPERATION, record, after, by=actor)
         except PipecdError as error:
             log.warning("refusal_not_recorded", error=str(error), reason=reason)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
-from prometheus_client import Counter
 
 from pipecd.clock import Clock, timeout
+from pipecd.controlplane.faults import contained
 from pipecd.controlplane.jobs import (
     delete_command_outputs,
     delete_old_audit_rows,
@@ -34,7 +34,6 @@ from pipecd.model.actor import Actor, ActorKind
 log = structlog.get_logger()
 #: Least time from the end of a run to the next one that a change causes (seconds).
 MIN_PAUSE = 0.2
-INTERNAL_ERRORS = Counter("pipecd_job_faults_total", "Job runs that ended with an internal error.", ["job"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +86,11 @@ async def _run_periodically(services: Services, job: Job, holder: str) -> None:
     with services.store.feed.subscribe() if job.wake_on else nullcontext() as changes:
         while True:
             try:
-                if await services.store.leases.acquire(f"job/{job.name}", holder, job.interval * 2 + 30):
-                    await job.run(services, job.actor)
+                with contained(job.name):
+                    if await services.store.leases.acquire(f"job/{job.name}", holder, job.interval * 2 + 30):
+                        await job.run(services, job.actor)
             except PipecdError as error:
                 log.warning("job_failed", job=job.name, error=str(error))
-            except Exception:
-                INTERNAL_ERRORS.labels(job.name).inc()
-                log.exception("job_internal_error", job=job.name)
             await _wait(services.clock, job, changes)
 
 

@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import Counter
 
 from pipecd.clock import timeout
+from pipecd.controlplane.faults import contained
 from pipecd.controlplane.notifications.receivers import OpenReceiver
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import outbox
@@ -70,11 +71,12 @@ class Sender:
     async def _send_due(self, project_id: str, name: str) -> None:
         """Send until nothing is due."""
         try:
-            receiver = await self._find(project_id, name)
-            while message := await outbox.next_message(self._services.store, project_id, name):
-                if message.due_at > self._services.clock.now():
-                    return
-                await self._send(project_id, name, receiver, message)
+            with contained(ACTOR.id):
+                receiver = await self._find(project_id, name)
+                while message := await outbox.next_message(self._services.store, project_id, name):
+                    if message.due_at > self._services.clock.now():
+                        return
+                    await self._send(project_id, name, receiver, message)
         except PipecdError as error:
             log.warning("notifications_not_sent", receiver=name, project=project_id, error=str(error))
 

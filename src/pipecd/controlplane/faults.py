@@ -1,0 +1,25 @@
+"""Internal errors of background work: they are logged and counted, and end nothing else."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from prometheus_client import Counter
+
+from pipecd.errors import PipecdError
+
+log = structlog.get_logger()
+
+INTERNAL_ERRORS = Counter("pipecd_job_faults_total", "Job runs that ended with an internal error.", ["job"])
+
+
+@contextmanager
+def contained(job: str) -> Iterator[None]:
+    """Log and count an exception of the block that is no PipecdError."""
+    try:
+        yield
+    except PipecdError:
+        raise
+    except Exception:
+        INTERNAL_ERRORS.labels(job).inc()
+        log.exception("job_internal_error", job=job)
