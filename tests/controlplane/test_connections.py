@@ -2,18 +2,23 @@
 
 import asyncio
 import resource
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from grpc import aio
 from starlette.responses import PlainTextResponse
 
+from pipecd.clock import SYSTEM_CLOCK
 from pipecd.controlplane.http import connections
 from pipecd.controlplane.http.server import open_port, serving
-from pipecd.controlplane.settings import ConnectionSettings, Settings
+from pipecd.controlplane.rpc import grpc_connections
+from pipecd.controlplane.settings import CallSettings, ConnectionSettings, Settings
 from tests.controlplane.server_fixture import ControlPlane, control_plane
 from tests.eventually import eventually
 
@@ -130,6 +135,112 @@ async def test_silent_connections_to_grpc_are_closed_while_others_are_served(tmp
             assert all(await asyncio.gather(*(is_closed(reader) for reader, _ in silent)))
         for _, writer in silent:
             writer.close()
+
+
+async def test_one_address_has_a_limit_of_connections_of_grpc(tmp_path: Path) -> None:
+    """What one client does, here with another address of this machine, does not end the calls of others."""
+    settings = replace(FEW, grpc_handshake_timeout=3600.0, grpc_check_interval=0.02)
+    before = grpc_connections.CLOSED.labels(connections.CROWDED)._value.get()
+    async with running(tmp_path, settings) as plane, aio.insecure_channel(plane.address) as channel:
+        call = channel.unary_unary("/grpc.service.webservice.WebService/GetMe")
+        port, excess = plane.server.ports.grpc[0], 50 - FEW.max_per_address
+        for _ in range(2):
+            many = [await connect(port, "127.0.0.2") for _ in range(50)]
+            closing = [asyncio.create_task(is_closed(reader)) for reader, _ in many]
+            for number, closed in enumerate(asyncio.as_completed(closing), 1):
+                await closed
+                if number == excess:
+                    break
+            with pytest.raises(aio.AioRpcError, match="UNAUTHENTICATED"):
+                await call(b"", timeout=60)  # type: ignore[arg-type]
+            for _, writer in many:
+                writer.close()
+            await asyncio.wait(closing)
+
+        async def counted() -> bool:
+            return grpc_connections.CLOSED.labels(connections.CROWDED)._value.get() - before >= 2 * excess
+
+        assert await eventually(counted)
+
+
+async def test_the_oldest_connections_of_grpc_stay_and_those_of_proxies(tmp_path: Path) -> None:
+    settings = replace(FEW, grpc_handshake_timeout=3600.0, grpc_check_interval=3600.0)
+    async with running(tmp_path, settings) as plane:
+        port = plane.server.ports.grpc[0]
+        limit, unlimited = (
+            grpc_connections.ConnectionLimit([port], FEW, lambda _, shared=shared: shared, SYSTEM_CLOCK)
+            for shared in (False, True)
+        )
+        old = [await connect(port) for _ in range(FEW.max_per_address)]
+        while len(limit._known) < len(old):
+            assert not await asyncio.to_thread(limit._check)
+        new = [await connect(port) for _ in range(20)]
+        closed = set[int]()
+        # The server accepts them one after the other.
+        while len(closed) < 20:
+            assert not await asyncio.to_thread(unlimited._check)
+            closed |= {peer.port for peer in await asyncio.to_thread(limit._check)}
+        assert closed == {local_port(writer) for _, writer in new}
+        for _, writer in (*old, *new):
+            writer.close()
+
+
+async def connect(port: int, address: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        return await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    except OSError:
+        if address == "127.0.0.1" or sys.platform == "linux":
+            raise
+        pytest.skip(f"this machine has no address {address}")
+
+
+def local_port(writer: asyncio.StreamWriter) -> int:
+    return int(writer.get_extra_info("sockname")[1])
+
+
+def test_addresses_of_one_network_count_together() -> None:
+    addresses = ["192.0.2.1", "2001:db8::1", "2001:db8::2", "::ffff:192.0.2.1", "2001:db8::3", "192.0.2.9"]
+    peers = [grpc_connections.Peer(address, port) for port, address in enumerate(addresses)]
+    excess = grpc_connections.find_excess(peers, 1, lambda address: False)
+    assert [peer.port for peer in excess] == [2, 3, 4]
+    assert not grpc_connections.find_excess(peers, 1, lambda address: True)
+
+
+async def test_the_server_waits_for_requests_of_authenticated_callers_only(tmp_path: Path) -> None:
+    settings = ConnectionSettings(body_timeout=0.2)
+    async with running(tmp_path, settings) as plane, aio.insecure_channel(plane.address) as channel:
+        piped_id, key = await plane.register_piped()
+        metadata = (("authorization", f"PIPED-TOKEN shop,{piped_id},{key}"),)
+        for method in ("PipedService/ReportStat", "WebService/GetMe"):
+            # A client that never sends its request.
+            call = channel.stream_unary(f"/grpc.service.{method.split('/')[0].lower()}.{method}")
+            with pytest.raises(aio.AioRpcError, match="UNAUTHENTICATED"):
+                await call(timeout=60)
+        call = channel.stream_unary("/grpc.service.pipedservice.PipedService/ReportStat")
+        with pytest.raises(aio.AioRpcError, match="the request did not arrive"):
+            await call(metadata=metadata, timeout=60)
+        with pytest.raises(aio.AioRpcError, match="the call has no request"):
+            await call(iter(()), metadata=metadata, timeout=60)
+
+
+async def test_requests_that_do_not_arrive_are_limited_for_each_caller(tmp_path: Path) -> None:
+    settings = Settings(calls=CallSettings(max_waiting=3))
+    async with control_plane(tmp_path, settings=settings) as plane:
+        piped_id, key = await plane.register_piped()
+        metadata = (("authorization", f"PIPED-TOKEN shop,{piped_id},{key}"),)
+        async with aio.insecure_channel(plane.address) as channel:
+            method = channel.stream_unary("/grpc.service.pipedservice.PipedService/ReportStat")
+            calls = [method(metadata=metadata) for _ in range(4)]
+            codes = [asyncio.create_task(_code(call)) for call in calls]
+            refused, _ = await asyncio.wait(codes, return_when=asyncio.FIRST_COMPLETED)
+            assert [await code for code in refused] == ["UNAVAILABLE"]
+            for call in calls:
+                call.cancel()
+            await asyncio.wait(codes)
+
+
+async def _code(call: Any) -> str:
+    return str((await call.code()).name)
 
 
 def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:

@@ -41,7 +41,7 @@ from pipecd.controlplane.notifications.receivers import ProjectReceivers
 from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.records.metrics import Metrics
 from pipecd.controlplane.relay import Relay
-from pipecd.controlplane.rpc import grpc_server, otlp
+from pipecd.controlplane.rpc import grpc_connections, grpc_server, otlp
 from pipecd.controlplane.rpc.connect_server import ConsoleApplication
 from pipecd.controlplane.rpc.grpc_server import Tls
 from pipecd.controlplane.rpc.table import CONSOLE, WEB, methods
@@ -209,6 +209,10 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
         await stack.enter_async_context(
             http_serving(_http_application(spec, options, services), http_socket, _connections(services))
         )
+        limit = grpc_connections.ConnectionLimit(
+            grpc_ports, services.settings.connections, services.proxies.is_proxy, options.clock
+        )
+        background.append(tasks.create_task(limit.run(), name="connections of gRPC"))
         await grpc.start()
         stack.push_async_callback(grpc.stop, options.grace_period)
         yield RunningServer(

@@ -74,8 +74,8 @@ class ConnectionSettings:
 
     #: Connections of all clients; fewer if the limit of open files is low. A browser tab has up to six.
     max_connections: int = 4000
-    #: Connections of one address. An office with a common address has one for some hundred people. Trusted
-    #: proxies have no limit of their own.
+    #: Connections of one address, or network of 64 bits of IPv6. An office with a common address has one for
+    #: some hundred people. Trusted proxies have no limit of their own.
     max_per_address: int = 1000
     #: How long a client may take to send the headers of a request, or to begin the first one (seconds).
     head_timeout: float = 10.0
@@ -92,6 +92,10 @@ class ConnectionSettings:
     grpc_handshake_timeout: float = 10.0
     #: How long a connection of gRPC may have no call (seconds). Agents have a stream, or poll.
     grpc_idle_timeout: float = 300.0
+    #: Interval at which the connections of gRPC of each address are counted (seconds), and while an address
+    #: has too many. Until then, it may have as many as there are for all clients.
+    grpc_check_interval: float = 1.0
+    grpc_crowded_check_interval: float = 0.05
     #: Interval at which gRPC checks that the other side of a silent connection exists (seconds).
     grpc_keepalive_interval: float = 60.0
 

@@ -1,6 +1,7 @@
 """Limits of the calls and streams of each credential, so that one caller cannot take the time of others.
 
-`rpc.guard` enters `running` for each call and `streaming` for each stream, after the credential is checked. A
+`rpc.guard` enters `running` for each call and `streaming` for each stream, after the credential is checked;
+`rpc.grpc_server` enters `receiving` before. A
 caller with many calls waits for its own; those of others are not behind them.
 """
 
@@ -32,6 +33,7 @@ class CallLimits:
         self._settings = settings
         self._calls: dict[_Key, _Calls] = {}
         self._streams: Counter[_Key] = Counter()
+        self._receiving: Counter[_Key] = Counter()
 
     @asynccontextmanager
     async def running(self, caller: Caller) -> AsyncIterator[None]:
@@ -52,6 +54,20 @@ class CallLimits:
             calls.count -= 1
             if not calls.count:
                 del self._calls[key]
+
+    @contextmanager
+    def receiving(self, caller: Caller) -> Iterator[None]:
+        """While the request of a call is received. Raises Temporary if too many of the caller's are."""
+        key = _key(caller)
+        if self._receiving[key] >= self._settings.max_waiting:
+            raise Temporary(f"{caller.name} has {self._receiving[key]} calls whose requests have not arrived")
+        self._receiving[key] += 1
+        try:
+            yield
+        finally:
+            self._receiving[key] -= 1
+            if not self._receiving[key]:
+                del self._receiving[key]
 
     @contextmanager
     def streaming(self, caller: Caller) -> Iterator[None]:

@@ -6,7 +6,7 @@ anyone can write the header, and the address is recorded in the audit log and li
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote
 
 Address = IPv4Address | IPv6Address
@@ -43,6 +43,19 @@ class TrustedProxies:
 
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
+
+
+def client_network(address: str) -> str:
+    """What one client can choose its address from: an address of IPv4, a network of 64 bits of IPv6."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return str(parsed)
+    if mapped := parsed.ipv4_mapped:
+        return str(mapped)
+    return str(ip_network((parsed, 64), strict=False))
 
 
 def _from_last(forwarded_for: str) -> Iterator[str]:

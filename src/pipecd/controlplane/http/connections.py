@@ -15,6 +15,7 @@ from prometheus_client import Counter as Metric
 from prometheus_client import Gauge
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from pipecd.controlplane.auth.client_address import client_network
 from pipecd.controlplane.settings import ConnectionSettings
 
 log = structlog.get_logger()
@@ -23,6 +24,8 @@ OPEN = Gauge("pipecd_http_connections", "Open HTTP connections.")
 CLOSED = Metric(
     "pipecd_http_connections_closed_total", "HTTP connections closed because of a limit.", ["reason"]
 )
+#: Why a connection is closed: its address has too many.
+CROWDED = "too many connections of its address"
 #: Soft limit of open files that a server asks for; the hard limit may be lower.
 WANTED_FILES = 65_536
 #: Least interval between two log lines of the same reason, in seconds: an attack must not fill the log.
@@ -55,6 +58,24 @@ class Connection(Protocol):
     def end(self, reason: str) -> None: ...
 
 
+class Reports:
+    """Counts closed connections in `metric`, and logs those of the same reason together."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._unreported: Counter[str] = Counter()
+        self._reported_at: dict[str, float] = {}
+
+    def add(self, reason: str, address: str, count: int = 1) -> None:
+        self._metric.labels(reason).inc(count)
+        self._unreported[reason] += count
+        now = asyncio.get_running_loop().time()
+        if now - self._reported_at.get(reason, -_LOG_INTERVAL) >= _LOG_INTERVAL:
+            total = self._unreported.pop(reason)
+            self._reported_at[reason] = now
+            log.warning("connections_closed", reason=reason, count=total, latest_peer=address)
+
+
 class Connections:
     """The open connections of one port. `shared` tells addresses that stand for many clients: proxies."""
 
@@ -63,21 +84,21 @@ class Connections:
         self._max = max_connections(settings.max_connections)
         #: In the order in which they were opened.
         self._open: dict[Connection, None] = {}
-        self._by_address: Counter[str] = Counter()
-        self._unreported: Counter[str] = Counter()
-        self._reported_at: dict[str, float] = {}
+        self._by_network: Counter[str] = Counter()
+        self.report = Reports(CLOSED).add
 
     def admit(self, connection: Connection) -> bool:
         """Whether a new connection may stay. If there are too many, the oldest idle one is closed."""
         address = connection.address
-        if self._by_address[address] >= self.settings.max_per_address and not self._shared(address):
-            self.report("too many connections of its address", address)
+        network = client_network(address)
+        if self._by_network[network] >= self.settings.max_per_address and not self._shared(address):
+            self.report(CROWDED, address)
             return False
         if len(self._open) >= self._max and not self._end_oldest_idle():
             self.report("too many connections", address)
             return False
         self._open[connection] = None
-        self._by_address[address] += 1
+        self._by_network[network] += 1
         OPEN.inc()
         return True
 
@@ -85,20 +106,11 @@ class Connections:
         if connection not in self._open:
             return
         del self._open[connection]
-        self._by_address[connection.address] -= 1
-        if not self._by_address[connection.address]:
-            del self._by_address[connection.address]
+        network = client_network(connection.address)
+        self._by_network[network] -= 1
+        if not self._by_network[network]:
+            del self._by_network[network]
         OPEN.dec()
-
-    def report(self, reason: str, address: str) -> None:
-        """Count a closed connection, and log it with others of the same reason."""
-        CLOSED.labels(reason).inc()
-        self._unreported[reason] += 1
-        now = asyncio.get_running_loop().time()
-        if now - self._reported_at.get(reason, -_LOG_INTERVAL) >= _LOG_INTERVAL:
-            count = self._unreported.pop(reason)
-            self._reported_at[reason] = now
-            log.warning("connections_closed", reason=reason, count=count, latest_peer=address)
 
     def _end_oldest_idle(self) -> bool:
         oldest = next((connection for connection in self._open if connection.idle), None)

@@ -11,11 +11,11 @@ An attempt counts as failed from its beginning until it succeeds, so that many a
   user, and failures are forgotten one by one.
 """
 
-import ipaddress
 from dataclasses import dataclass
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
+from pipecd.controlplane.auth.client_address import client_network
 from pipecd.controlplane.settings import AuthSettings
 
 
@@ -89,7 +89,7 @@ class Throttle:
         settings = self._settings
         return {
             _client(attempt): settings.max_failures,
-            ("address", network(attempt.address)): settings.max_failures_of_address,
+            ("address", client_network(attempt.address)): settings.max_failures_of_address,
         }
 
     def _count(self, key: tuple[str, ...], now: float) -> _Failures:
@@ -116,23 +116,14 @@ class Throttle:
         return min(float(2 ** min(beyond, 32)), self._settings.max_account_delay)
 
 
-def network(address: str) -> str:
-    """What one client can choose its address from: an address of IPv4, a network of 64 bits of IPv6."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return str(parsed)
-    if mapped := parsed.ipv4_mapped:
-        return str(mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
-
-
 def _account(attempt: Attempt) -> tuple[str, str]:
     return attempt.project_id, attempt.username
 
 
 def _client(attempt: Attempt) -> tuple[str, ...]:
-    who = ("browser", attempt.known_browser) if attempt.known_browser else ("at", network(attempt.address))
+    who = (
+        ("browser", attempt.known_browser)
+        if attempt.known_browser
+        else ("at", client_network(attempt.address))
+    )
     return (*who, *_account(attempt))

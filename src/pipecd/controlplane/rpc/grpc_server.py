@@ -1,6 +1,7 @@
 """The gRPC server: serves every service of the method table through one generic handler.
 
-Requests arrive as bytes and are parsed after the credential is checked. Started and stopped by
+Requests are received and parsed after the credential is checked: a call whose request does not arrive costs
+memory, which only callers with a credential may take, for a limited time. Started and stopped by
 `controlplane.serving`.
 """
 
@@ -15,6 +16,8 @@ from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
 from pipecd import tracing
+from pipecd.clock import timeout
+from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.http.connections import max_connections
 from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.call_metrics import record_call
@@ -96,19 +99,20 @@ class _MethodHandlers(grpc.GenericRpcHandler):
 
 
 def _handler(services: Services, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
-    # Without (de)serializers, gRPC passes requests and responses as bytes.
+    # Without (de)serializers, gRPC passes requests and responses as bytes. Requests are streams for it: it
+    # would call the handler of a single request only after that has arrived.
     if method.streams:
-        return grpc.unary_stream_rpc_method_handler(_streaming(services, method))
-    return grpc.unary_unary_rpc_method_handler(_unary(services, method))
+        return grpc.stream_stream_rpc_method_handler(_streaming(services, method))
+    return grpc.stream_unary_rpc_method_handler(_unary(services, method))
 
 
-def _unary(services: Services, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    async def handle(data: bytes, context: Context) -> bytes:
+def _unary(services: Services, method: Method) -> Callable[[object, Context], Awaitable[bytes]]:
+    async def handle(_: object, context: Context) -> bytes:
         try:
             traceparent = _traceparent(context) if tracing.enabled() else ""
             async with record_call(services.clock, method, context.peer(), traceparent):
                 caller = await guard.authorize(services, method, _call_metadata(context, method))
-                request = await _parse(method, data)
+                request = await _receive(services, method, caller, context)
                 return (await guard.serve(services, method, caller, request)).SerializeToString()
         except Exception as error:  # noqa: BLE001 RPC boundary: every error becomes a status
             return await _abort(context, method, error)
@@ -116,12 +120,12 @@ def _unary(services: Services, method: Method) -> Callable[[bytes, Context], Awa
     return handle
 
 
-def _streaming(services: Services, method: Method) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
-    async def handle(data: bytes, context: Context) -> AsyncIterator[bytes]:
+def _streaming(services: Services, method: Method) -> Callable[[object, Context], AsyncIterator[bytes]]:
+    async def handle(_: object, context: Context) -> AsyncIterator[bytes]:
         try:
             async with record_call(services.clock, method, context.peer()):
                 caller = await guard.authorize(services, method, _call_metadata(context, method))
-                request = await _parse(method, data)
+                request = await _receive(services, method, caller, context)
                 async with aclosing(guard.stream(services, method, caller, request)) as messages:
                     async for message in messages:
                         yield message.SerializeToString()
@@ -137,7 +141,17 @@ async def _abort(context: Context, method: Method, error: Exception) -> bytes:
     raise AssertionError("abort always raises")
 
 
-async def _parse(method: Method, data: bytes) -> Message:
+async def _receive(services: Services, method: Method, caller: Caller, context: Context) -> Message:
+    """The request of an authorized call. Raises Refused if it is missing or not valid, or Temporary."""
+    limit = services.settings.connections.body_timeout
+    with services.call_limits.receiving(caller):
+        try:
+            async with timeout(services.clock, limit):
+                data = await context.read()
+        except TimeoutError:
+            raise Refused(f"the request did not arrive within {limit:g} s") from None
+    if not isinstance(data, bytes):
+        raise Refused("the call has no request")
     try:
         if len(data) > MAX_SIZE_ON_LOOP:
             return await asyncio.to_thread(method.request.FromString, data)
