@@ -22,10 +22,8 @@ from hypothesis import strategies as st
 
 from pipecd.controlplane.auth.sessions import COOKIE
 from tests.controlplane.server_fixture import PROJECT, ControlPlane, control_plane
-from tests.loop_latency import loop_latency
+from tests.loop_latency import LIMIT, loop_latency
 
-#: Seconds of CPU time: no request may delay others by more.
-LIMIT = 0.05
 EXAMPLES = settings(
     max_examples=12 * int(os.environ.get("FUZZ_ROUNDS", "6")),
     deadline=None,
