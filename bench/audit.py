@@ -61,17 +61,20 @@ async def _measure_cost(name: str, folder: Path, datastore: Mapping[str, Any] | 
     ):
         for method in _METHODS:
             make, first = audited.make(method), 0
-            rates, cpu, slowest = defaultdict(list), defaultdict(list), defaultdict(list)
+            rates, slowest = defaultdict(list), defaultdict(list)
+            cpu, database_cpu = defaultdict(list), defaultdict(list)
             for turn in range(TURNS + 1):
                 for server in (audited, unaudited) if turn % 2 else (unaudited, audited):
-                    before = server.cpu_seconds()
+                    before = server.cpu_seconds(), rpc.database_cpu_seconds(datastore)
                     results = await server.repeat(make, CALLERS, DURATION, first)
                     count = len(results.durations)
                     first += count
                     await asyncio.sleep(_PAUSE)
                     if turn:
                         rates[server].append(count / results.seconds)
-                        cpu[server].append((server.cpu_seconds() - before) / count * 1000)
+                        cpu[server].append((server.cpu_seconds() - before[0]) / count * 1000)
+                        of_database = rpc.database_cpu_seconds(datastore) - before[1]
+                        database_cpu[server].append(of_database / count * 1000)
                         slowest[server].append(percentile_99(results.durations))
             for server, log in ((audited, "with the log"), (unaudited, "without the log")):
                 what = f"{name}: {method} {log} ({CALLERS} at a time)"
@@ -80,6 +83,9 @@ async def _measure_cost(name: str, folder: Path, datastore: Mapping[str, Any] | 
                 report_value(
                     "… CPU of the control plane for each", statistics.median(cpu[server]), "ms", digits=3
                 )
+                if datastore is not None:
+                    of_database = statistics.median(database_cpu[server])
+                    report_value("… CPU of the database for each", of_database, "ms", digits=3)
             cost = 1 - statistics.median(rates[audited]) / statistics.median(rates[unaudited])
             report_value(f"{name}: {method}, cost of the log", cost * 100, "%", maximum=MAX_COST)
 

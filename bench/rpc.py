@@ -123,6 +123,14 @@ def databases(folder: Path) -> Iterator[Mapping[str, Mapping[str, Any] | None]]:
         yield {"SQLite": None, "PostgreSQL": {"type": "POSTGRESQL", "config": options}}
 
 
+def database_cpu_seconds(datastore: Mapping[str, Any] | None) -> float:
+    """CPU time of PostgreSQL; that of SQLite is the control plane's."""
+    if datastore is None:
+        return 0.0
+    sockets = Path(datastore["config"]["database"].rpartition("host=")[2])
+    return postgres.cpu_seconds(sockets.parent)
+
+
 async def prepare(folder: Path, datastore: Mapping[str, Any] | None, finished: int = FINISHED) -> Prepared:
     """Insert the records, and write the control plane's configuration."""
     file = write_configuration(folder, "http://127.0.0.1", datastore)

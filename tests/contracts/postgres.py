@@ -41,9 +41,17 @@ def restart(folder: Path) -> None:
     _run(_user(folder), binary("pg_ctl"), *start)
 
 
+def cpu_seconds(folder: Path) -> float:
+    """CPU time that the cluster in `folder` has used, with its background processes."""
+    server = _server(folder)
+    ended = server.cpu_times()
+    running = [process.cpu_times() for process in (server, *server.children())]
+    return sum(times.user + times.system for times in running) + ended.children_user + ended.children_system
+
+
 def crash(folder: Path) -> None:
     """Kill the cluster, as in a power failure."""
-    server = psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
+    server = _server(folder)
     # Suspend it, so that it cannot start a child before the kill; that child would keep the shared memory.
     server.suspend()
     processes = [server, *server.children()]
@@ -51,6 +59,10 @@ def crash(folder: Path) -> None:
         process.kill()
     _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive
+
+
+def _server(folder: Path) -> psutil.Process:
+    return psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
 
 
 def _user(folder: Path) -> str | None:

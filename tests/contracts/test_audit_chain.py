@@ -3,15 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from random import Random
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from pipecd.controlplane.store import Store, audit_chain, tables
 from pipecd.controlplane.store.audit import Subject
 from pipecd.controlplane.store.audit_chain import Verification, seal, verify
 from pipecd.controlplane.store.audit_log import MAX_SCANNED, AuditFilter, AuditPage, page
+from pipecd.controlplane.store.engine import Database
 from pipecd.errors import Conflict, Refused
 from pipecd.model.actor import Actor, ActorKind
 from pipecd.schema.model.application_pb2 import Application
@@ -27,8 +30,11 @@ ANN = Actor(
 )
 JOB = Actor(kind=ActorKind.JOB, id="delete-old-audit-rows", name="job", action="delete-old-audit-rows")
 TRIGGERS = {
-    "sqlite": ("DROP TRIGGER audit_is_append_only", "DROP TRIGGER audit_is_sealed_once"),
-    "postgresql": ("ALTER TABLE audit DISABLE TRIGGER USER",),
+    "sqlite": ("DROP TRIGGER audit_is_append_only", "DROP TRIGGER audit_links_are_append_only"),
+    "postgresql": (
+        "ALTER TABLE audit DISABLE TRIGGER USER",
+        "ALTER TABLE audit_links DISABLE TRIGGER USER",
+    ),
 }
 
 
@@ -43,11 +49,23 @@ async def disable_trigger(store: Store) -> None:
 
 
 async def rows(store: Store, project_id: str = "shop") -> Sequence[Any]:
-    """The rows of the project, all of them in the chain."""
+    """The rows of the project with their places in the chain, in which all of them are."""
     await seal(store.database)
-    table = tables.audit
-    query = sa.select(table).where(table.c.project_id == project_id).order_by(table.c.position)
+    table, links = tables.audit, tables.audit_links
+    query = (
+        sa.select(table, links.c.position, links.c.hash)
+        .outerjoin_from(table, links, links.c.seq == table.c.seq)
+        .where(table.c.project_id == project_id)
+        .order_by(links.c.position)
+    )
     return await store.database.rows(query)
+
+
+def at(project_id: str, position: int) -> sa.ColumnElement[bool]:
+    """The row of the log with this place in the chain of the project."""
+    links = tables.audit_links.c
+    seqs = sa.select(links.seq).where(links.project_id == project_id, links.position == position)
+    return tables.audit.c.seq.in_(seqs)
 
 
 async def add(store: Store, count: int, project_id: str = "shop", by: Actor = ANN) -> None:
@@ -100,29 +118,128 @@ async def test_concurrent_writers_add_to_one_chain_without_gaps(store: Store) ->
         assert len({row.hash for row in stored}) == expected
 
 
-@pytest.mark.parametrize("column", ["actor_name", "address", "after", "action", "hash"])
-async def test_a_changed_row_is_named(store: Store, column: str) -> None:
-    await add(store, 6)
+async def test_a_changed_row_is_named(store: Store) -> None:
+    """In each project another column."""
+    columns = ("actor_name", "address", "after", "action", "hash")
+    for column in columns:
+        await add(store, 6, project_id=column)
     await seal(store.database)
     await disable_trigger(store)
-    value = b"0" * 32 if column == "hash" else "{}"
-    changed = sa.update(tables.audit).where(tables.audit.c.position == 4).values({column: value})
-    await execute(store, changed)
-    result = await verify_all(store)
-    assert result.broken and (result.broken.position, result.broken.row.position) == (4, 4)
-    assert "was changed" in result.broken.reason
+    links = tables.audit_links
+    for column in columns[:-1]:
+        await execute(store, sa.update(tables.audit).where(at(column, 4)).values({column: "{}"}))
+    changed = sa.update(links).where(links.c.project_id == "hash", links.c.position == 4)
+    await execute(store, changed.values(hash=b"0" * 32))
+    for column in columns:
+        result = await verify_all(store, column)
+        assert result.broken and (result.broken.position, result.broken.row.position) == (4, 4), column
+        assert "was changed" in result.broken.reason
     assert (await verify_all(store, "other")).broken is None
 
 
-@pytest.mark.parametrize(("position", "expected"), [(1, 1), (4, 4), (6, 6)])
-async def test_a_deleted_row_is_named(store: Store, position: int, expected: int) -> None:
-    """The first, one in between, and the last."""
-    await add(store, 6)
+async def test_a_deleted_row_is_named(store: Store) -> None:
+    """The first, one in between, and the last: the row, its place in the chain, or both."""
+    cases = [(what, position) for what in ("row", "place", "both") for position in (1, 4, 6)]
+    for what, position in cases:
+        await add(store, 6, project_id=f"{what} {position}")
     await seal(store.database)
-    await execute(store, sa.delete(tables.audit).where(tables.audit.c.position == position))
+    links = tables.audit_links
+    for what, position in cases:
+        project_id = f"{what} {position}"
+        if what != "place":
+            await execute(store, sa.delete(tables.audit).where(at(project_id, position)))
+        if what != "row":
+            of_project = links.c.project_id == project_id
+            await execute(store, sa.delete(links).where(of_project, links.c.position == position))
+        result = await verify_all(store, project_id)
+        assert result.broken and result.broken.position == position, project_id
+        assert "deleted" in result.broken.reason
+
+
+async def test_a_row_that_the_server_did_not_add_is_named(store: Store) -> None:
+    """With a number that no transaction can use any more, so that it is never added to the chain."""
+    await add(store, 3)
+    assert (await verify_all(store)).broken is None
+    content = {name: getattr((await rows(store))[0], name) for name in audit_chain.CONTENT}
+    await execute(store, sa.insert(tables.audit).values(seq=0, **content | {"actor_name": "eve"}))
     result = await verify_all(store)
-    assert result.broken and result.broken.position == expected
-    assert "deleted" in result.broken.reason
+    assert result.broken and (result.broken.position, result.broken.row.actor_name) == (4, "eve")
+    assert "in no chain" in result.broken.reason
+    assert (await verify_all(store, "other")).broken is None
+
+
+async def unread_rows(store: Store) -> int:
+    """Rows that the next run reads, although they may be in the chain."""
+    newest = sa.select(sa.func.max(tables.audit.c.seq)).scalar_subquery()
+    ((newest_seq, settled),) = await store.database.rows(sa.select(newest, tables.audit_sealing.c.settled))
+    return int(newest_seq - settled)
+
+
+async def test_rows_of_transactions_that_commit_late_are_added_once(empty_postgres_url: str) -> None:
+    """In any order of writing, committing, undoing and sealing, by two servers."""
+    store = await Store.open(empty_postgres_url)
+    other = Store(Database(empty_postgres_url), store._clock, store.settings)
+    engine = create_async_engine(empty_postgres_url)
+    for seed in range(4):
+        await commit_late(Random(seed), f"shop-{seed}", (store, other), engine)
+    await add(store, 1)
+    await seal(store.database)
+    assert await unread_rows(store) == 0, "rows that are settled are not read again"
+    await engine.dispose()
+    await other.close()
+    await store.close()
+
+
+async def commit_late(random: Random, project_id: str, stores: Sequence[Store], engine: AsyncEngine) -> None:
+    await add(stores[0], 1, project_id)
+    content = {name: getattr((await rows(stores[0], project_id))[0], name) for name in audit_chain.CONTENT}
+    transactions: list[tuple[AsyncConnection, str]] = []
+    committed = ["s0"]
+    for step in range(60):
+        match random.choice(("begin", "begin", "end", "seal", "seal", "add")):
+            case "begin" if len(transactions) < 4:
+                connection = await engine.connect()
+                values = content | {"record_id": f"t{step}"}
+                await connection.execute(sa.insert(tables.audit).values(values))
+                transactions.append((connection, f"t{step}"))
+            case "end" if transactions:
+                connection, id = transactions.pop(random.randrange(len(transactions)))
+                if random.random() < 0.7:
+                    await connection.commit()
+                    committed.append(id)
+                await connection.close()
+            case "seal":
+                await seal(random.choice(stores).database)
+            case "add":
+                record = Subject(kind="session", id=f"a{step}", project_id=project_id)
+                await random.choice(stores).record_action("create", record, {}, by=ANN)
+                committed.append(record.id)
+    for connection, _ in transactions:
+        await connection.close()
+    stored = await rows(stores[0], project_id)
+    assert sorted(row.record_id for row in stored) == sorted(committed)
+    assert [row.position for row in stored] == list(range(1, len(committed) + 1))
+    result = await verify_all(stores[0], project_id)
+    assert (result.broken, result.head.position) == (None, len(committed))
+
+
+async def test_a_transaction_that_takes_long_delays_no_other_row(empty_postgres_url: str) -> None:
+    store = await Store.open(empty_postgres_url)
+    await add(store, 1)
+    content = {name: getattr((await rows(store))[0], name) for name in audit_chain.CONTENT}
+    engine = create_async_engine(empty_postgres_url)
+    async with engine.connect() as connection:
+        await connection.execute(sa.insert(tables.audit).values(content))
+        for count in (1, 2, 3):
+            await add(store, 1)
+            assert await seal(store.database) == 1
+            # Its row has the lowest number of these.
+            assert await unread_rows(store) == count + 1
+        await connection.commit()
+    await engine.dispose()
+    assert await seal(store.database) == 1
+    assert (await verify_all(store)).head.position == 5
+    await store.close()
 
 
 async def test_a_replaced_end_and_a_forged_anchor_are_found(store: Store) -> None:
@@ -136,7 +253,8 @@ async def test_a_replaced_end_and_a_forged_anchor_are_found(store: Store) -> Non
     kept = (await rows(store))[2]
     await execute(
         store,
-        sa.delete(tables.audit).where(tables.audit.c.position <= 3),
+        sa.delete(tables.audit_links).where(tables.audit_links.c.position <= 3),
+        sa.delete(tables.audit).where(tables.audit.c.seq < (await rows(store))[3].seq),
         sa.update(heads).values(anchor_position=3, anchor_hash=kept.hash),
     )
     result = await verify_all(store)
@@ -178,7 +296,7 @@ async def test_rows_from_before_the_chain_are_added_to_it_once(store: Store) -> 
     assert await seal(store.database) == 0
     for values in ({"position": 5000}, {"position": None}, {"hash": b"0"}):
         with pytest.raises(Exception, match="cannot be changed"):
-            await execute(store, sa.update(tables.audit).values(values))
+            await execute(store, sa.update(tables.audit_links).values(values))
 
 
 async def test_a_row_that_is_added_during_verification_is_no_error(store: Store) -> None:

@@ -1,9 +1,11 @@
 """Migrations keep the records of a database that an older version wrote."""
 
+from hashlib import sha256
+
 import pytest
 import sqlalchemy as sa
 
-from pipecd.controlplane.store import Store, lists
+from pipecd.controlplane.store import Store, audit_chain, lists, tables
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
 from pipecd.controlplane.store.migrate import migrate_database, run_in_transaction
 from pipecd.controlplane.store.migrations.versions import v0003_kind_names
@@ -47,5 +49,41 @@ async def test_stored_numbers_of_kinds_become_names(url: str, monkeypatch: pytes
             assert [application.id for application in listed] == [expected], kind
         page = await lists.deployments(store, "shop", DeploymentFilter(kinds=["DIRECTORY"]), Paging())
         assert [listed.id for listed in page.records] == ["d1"]
+    finally:
+        await store.close()
+
+
+async def test_rows_that_are_in_a_chain_stay_in_it(url: str) -> None:
+    await migrate_database(url, "0011")
+    content = {
+        "at": 1,
+        "project_id": "shop",
+        **dict.fromkeys(("actor_id", "actor_name", "actor_project_id", "address", "action"), "x"),
+        **dict.fromkeys(("actor_kind", "operation", "record_kind", "record_id"), "x"),
+        "before": "{}",
+        "after": "{}",
+    }
+    previous = audit_chain.START_HASH
+
+    def insert(connection: sa.Connection) -> None:
+        nonlocal previous
+        names = (*content, "position", "hash")
+        table = sa.table("audit", *map(sa.column, names))
+        for position in (1, 2, 3, None):
+            row = content | {"record_id": f"r{position}"}
+            previous = sha256(previous + audit_chain.content_digest(row)).digest()
+            sealed = {"position": position, "hash": previous if position else None}
+            connection.execute(table.insert().values(row | sealed))
+            if position == 3:
+                head = {"project_id": "shop", "position": 3, "hash": previous}
+                anchor = {"anchor_position": 0, "anchor_hash": audit_chain.START_HASH}
+                connection.execute(tables.audit_heads.insert().values(head | anchor))
+
+    await run_in_transaction(sa.make_url(url), insert)
+    store = await Store.open(url)
+    try:
+        result = await audit_chain.verify(store.database, "shop")
+        assert (result.broken, result.verified) == (None, result.head)
+        assert (result.head.position, result.head.hash) == (4, previous)
     finally:
         await store.close()

@@ -1,12 +1,13 @@
 """The hash chain of the audit log: one for each project, so that a row that was changed or deleted is found.
 
 The hash of a row is SHA-256(hash of the previous row ‖ SHA-256(content)), where the content is canonical JSON
-of the row's columns. `append` adds rows in the transaction of the change; `seal` gives them their positions
-and hashes, within about a second; `verify` reads the chain; `delete_old` shortens it at its beginning and
-records where it begins now.
+of the row's columns. `append` adds rows in the transaction of the change; `seal` adds their positions and
+hashes to a table of their own, within about a second; `verify` reads the chain; `delete_old` shortens it at
+its beginning and records where it begins now.
 
 Rows are not sealed in the transaction of the change: all writers of a project would wait for one another
-until each has committed, which makes PostgreSQL several times slower.
+until each has committed, which makes PostgreSQL several times slower. And a row is not written again to seal
+it, which would cost as much as the first time.
 """
 
 import asyncio
@@ -21,13 +22,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from pipecd.controlplane.store import audit
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.statements import Connection, Write
 from pipecd.controlplane.store.tables import audit as rows_table
 from pipecd.controlplane.store.tables import audit_heads as heads
+from pipecd.controlplane.store.tables import audit_links as links
+from pipecd.controlplane.store.tables import audit_sealing as sealing
 from pipecd.model.actor import Actor
 
 #: Columns that are part of a row's content, as `audit.describe` returns them.
@@ -57,44 +59,60 @@ _SEAL_BATCH = 250
 #: Rows that are deleted in one transaction: bounds how long it locks the head.
 _DELETE_BATCH = 2_000
 
+_INSERT = sa.insert(rows_table).inline()
 _HEAD = sa.select(heads).where(heads.c.project_id == sa.bindparam("of_project"))
 _LOCKED_HEAD = _HEAD.with_for_update()
+_NEW_HEAD = sa.insert(heads).inline()
 _ADVANCE = (
     sa.update(heads)
     .where(heads.c.project_id == sa.bindparam("of_project"))
     .values(position=sa.bindparam("new_position"), hash=sa.bindparam("new_hash"))
 )
-_INSERT = sa.insert(rows_table).inline()
-_UNSEALED_PROJECTS = sa.select(rows_table.c.project_id).where(rows_table.c.position.is_(None)).distinct()
+_NEWEST = sa.select(sa.func.max(rows_table.c.seq).label("newest"))
+_SEALING = sa.select(sealing)
+_LOCKED_SEALING = _SEALING.with_for_update()
+_SET_CANDIDATE = sa.update(sealing).values(
+    candidate=sa.bindparam("new_candidate"), writers=sa.bindparam("new_writers")
+)
+_SETTLE = (
+    sa.update(sealing).where(sealing.c.settled < sa.bindparam("up_to")).values(settled=sa.bindparam("up_to"))
+)
+#: Also bounded in `links`, so that no plan of the database reads all of them.
 _UNSEALED = (
     sa.select(rows_table)
-    .where(rows_table.c.project_id == sa.bindparam("of_project"), rows_table.c.position.is_(None))
+    .where(
+        rows_table.c.seq > sa.bindparam("after"),
+        ~sa.exists().where(links.c.seq == rows_table.c.seq, links.c.seq > sa.bindparam("after")),
+    )
     .order_by(rows_table.c.seq)
     .limit(_SEAL_BATCH)
 )
-_SEAL = (
-    sa.update(rows_table)
-    .where(rows_table.c.seq == sa.bindparam("of_seq"))
-    .values(position=sa.bindparam("new_position"), hash=sa.bindparam("new_hash"))
+_LINK = sa.insert(links).inline()
+#: Transactions of PostgreSQL that write to the log. Each locks the table before it takes a `seq`.
+_WRITERS = (
+    sa.select(sa.column("virtualtransaction"))
+    .select_from(sa.table("pg_locks"))
+    .where(
+        sa.literal_column("database = (SELECT oid FROM pg_database WHERE datname = current_database())"),
+        sa.literal_column("relation = CAST('audit' AS regclass)"),
+        sa.literal_column("mode = 'RowExclusiveLock'"),
+    )
 )
 
 
-def _seal_in_one_statement() -> sa.Update:
+def _link_in_one_statement() -> sa.Insert:
     """For PostgreSQL, where each statement costs a round trip. Its parameters are lists."""
-    links = (
-        sa.func.unnest(
-            sa.bindparam("seqs", type_=postgresql.ARRAY(sa.BigInteger)),
-            sa.bindparam("positions", type_=postgresql.ARRAY(sa.BigInteger)),
-            sa.bindparam("hashes", type_=postgresql.ARRAY(sa.LargeBinary)),
-        )
-        .table_valued(sa.column("seq"), sa.column("position"), sa.column("hash"), name="links")
-        .render_derived()
-    )
-    sealed = {"position": links.c.position, "hash": links.c.hash}
-    return sa.update(rows_table).where(rows_table.c.seq == links.c.seq).values(sealed)
+    lists = {
+        "seq": sa.bindparam("seqs", type_=postgresql.ARRAY(sa.BigInteger)),
+        "project_id": sa.bindparam("projects", type_=postgresql.ARRAY(sa.Text)),
+        "position": sa.bindparam("positions", type_=postgresql.ARRAY(sa.BigInteger)),
+        "hash": sa.bindparam("hashes", type_=postgresql.ARRAY(sa.LargeBinary)),
+    }
+    rows = sa.func.unnest(*lists.values()).table_valued(*map(sa.column, lists), name="rows").render_derived()
+    return sa.insert(links).from_select(list(lists), sa.select(*(rows.c[name] for name in lists)))
 
 
-_SEAL_IN_ONE_STATEMENT = _seal_in_one_statement()
+_LINK_IN_ONE_STATEMENT = _link_in_one_statement()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,45 +169,97 @@ def append(connection: Connection, rows: Sequence[audit.Row]) -> None:
         connection.execute(_INSERT, row)
 
 
-async def seal(database: Database, project_id: str | None = None, *, max_rows: int = 1_000_000) -> int:
-    """Add the rows of a project, or of all, that are in no chain yet to the chain; returns how many."""
-    sealed = 0
-    project_ids = [project_id]
-    if project_id is None:
-        project_ids = [row.project_id for row in await database.rows(_UNSEALED_PROJECTS)]
-    for sealed_project in project_ids:
-        count = _SEAL_BATCH
-        while count == _SEAL_BATCH and sealed < max_rows:
-            count = await database.write(partial(_seal_batch, str(sealed_project)))
-            sealed += count
+async def seal(database: Database, *, max_rows: int = 1_000_000) -> int:
+    """Add the rows that are in no chain yet to the chains of their projects; returns how many, all if fewer.
+
+    Rows that were read before are not read again: they are `settled`. A transaction may commit after others
+    whose rows have higher numbers, so that the rows up to a number are settled only when every transaction
+    has ended that was writing when it was the newest one.
+    """
+    ((newest, settled),) = await database.rows(_PROGRESS)
+    if (newest or 0) <= settled:
+        return 0
+    start, settles = await database.write(_begin)
+    sealed, after = 0, start
+    while sealed < max_rows:
+        count, after = await database.write(partial(_seal_batch, after))
+        sealed += count
+        if count < _SEAL_BATCH:
+            if settles > start:
+                await database.write(lambda connection: connection.execute(_SETTLE, {"up_to": settles}))
+            break
     return sealed
 
 
-def _seal_batch(project_id: str, connection: Connection) -> int:
-    of_project = {"of_project": project_id}
-    # Another replica that seals waits for the head, and then sees what this one has sealed.
-    head = connection.execute(_lock(connection), of_project).one_or_none()
-    if head is None:
-        connection.execute(_new_head(connection), _empty_head(project_id))
-        head = connection.execute(_lock(connection), of_project).one_or_none()
-    position, hash_ = head.position, head.hash
-    seqs, positions, hashes = [], [], []
-    for row in connection.execute(_UNSEALED, of_project).all():
-        position, hash_ = position + 1, _next_hash(hash_, row)
-        seqs.append(row.seq)
-        positions.append(position)
-        hashes.append(hash_)
-    if not seqs:
-        return 0
+_PROGRESS = sa.select(_NEWEST.scalar_subquery(), sealing.c.settled)
+
+
+def _begin(connection: Connection) -> tuple[int, int]:
+    """The number after which rows may be in no chain, and that up to which all are when they were read."""
+    progress = _lock_sealing(connection)
+    # In this order: a transaction whose row has a lower number is a writer, or has ended.
+    newest = connection.execute(_NEWEST).one_or_none().newest or 0
+    writers = _load_writers(connection)
+    if not writers:
+        return progress.settled, newest
+    if writers & set(progress.writers.split()):
+        return progress.settled, progress.settled
+    candidate = {"new_candidate": newest, "new_writers": " ".join(sorted(writers))}
+    connection.execute(_SET_CANDIDATE, candidate)
+    return progress.settled, progress.candidate
+
+
+def _load_writers(connection: Connection) -> set[str]:
+    """SQLite has one writer at a time, which is this one."""
     if connection.sqlite:
-        for seq, new_position, new_hash in zip(seqs, positions, hashes, strict=True):
-            values = {"of_seq": seq, "new_position": new_position, "new_hash": new_hash}
-            connection.execute(_SEAL, values)
+        return set()
+    return {row.virtualtransaction for row in connection.execute(_WRITERS).all()}
+
+
+def _lock_sealing(connection: Connection) -> Any:
+    """Another replica that seals waits here, and then sees what this one has sealed."""
+    return connection.execute(_SEALING if connection.sqlite else _LOCKED_SEALING).one_or_none()
+
+
+def _seal_batch(after: int, connection: Connection) -> tuple[int, int]:
+    """Seal some rows with numbers above `after`; returns how many, and the highest number."""
+    _lock_sealing(connection)
+    rows = connection.execute(_UNSEALED, {"after": after}).all()
+    if not rows:
+        return 0, after
+    ends: dict[str, tuple[int, bytes]] = {}
+    new_links = []
+    for row in rows:
+        if row.project_id not in ends:
+            ends[row.project_id] = _end_of_chain(connection, row.project_id)
+        position, hash_ = ends[row.project_id]
+        end = position + 1, _next_hash(hash_, row)
+        ends[row.project_id] = end
+        new_links.append((row.seq, row.project_id, *end))
+    _insert_links(connection, new_links)
+    for project_id, (position, hash_) in ends.items():
+        advanced = {"of_project": project_id, "new_position": position, "new_hash": hash_}
+        connection.execute(_ADVANCE, advanced)
+    return len(rows), rows[-1].seq
+
+
+def _end_of_chain(connection: Connection, project_id: str) -> tuple[int, bytes]:
+    """Position and hash of the newest row of the chain, which begins if there is none."""
+    head = connection.execute(_HEAD, {"of_project": project_id}).one_or_none()
+    if head is None:
+        connection.execute(_NEW_HEAD, _empty_head(project_id))
+        return 0, START_HASH
+    return head.position, head.hash
+
+
+def _insert_links(connection: Connection, new_links: Sequence[tuple[int, str, int, bytes]]) -> None:
+    if connection.sqlite:
+        for link in new_links:
+            connection.execute(_LINK, dict(zip(("seq", "project_id", "position", "hash"), link, strict=True)))
     else:
-        lists = {"seqs": seqs, "positions": positions, "hashes": hashes}
-        connection.execute(_SEAL_IN_ONE_STATEMENT, lists)
-    connection.execute(_ADVANCE, {**of_project, "new_position": position, "new_hash": hash_})
-    return len(seqs)
+        columns = [list(column) for column in zip(*new_links, strict=True)]
+        names = ("seqs", "projects", "positions", "hashes")
+        connection.execute(_LINK_IN_ONE_STATEMENT, dict(zip(names, columns, strict=True)))
 
 
 def _next_hash(previous: bytes, row: Any) -> bytes:
@@ -200,15 +270,9 @@ def _next_hash(previous: bytes, row: Any) -> bytes:
 _content = attrgetter(*CONTENT)
 
 
-def _lock(connection: Connection) -> Any:
-    return _HEAD if connection.sqlite else _LOCKED_HEAD
-
-
-def _new_head(connection: Connection) -> sa.Insert:
-    """Another replica may have added it meanwhile."""
-    insert: Any = sqlite_dialect.insert if connection.sqlite else postgresql.insert
-    statement: sa.Insert = insert(heads).inline().on_conflict_do_nothing()
-    return statement
+def _lock_head(connection: Connection, project_id: str) -> Any:
+    query = _HEAD if connection.sqlite else _LOCKED_HEAD
+    return connection.execute(query, {"of_project": project_id}).one_or_none()
 
 
 def _empty_head(project_id: str) -> dict[str, object]:
@@ -222,14 +286,24 @@ def _empty_head(project_id: str) -> dict[str, object]:
 
 
 _BATCH = (
+    sa.select(links.c.position, links.c.hash, rows_table)
+    .outerjoin_from(links, rows_table, rows_table.c.seq == links.c.seq)
+    .where(
+        links.c.project_id == sa.bindparam("of_project"),
+        links.c.position > sa.bindparam("after"),
+        links.c.position <= sa.bindparam("up_to"),
+    )
+    .order_by(links.c.position)
+    .limit(_BATCH_SIZE)
+)
+_OUTSIDE = (
     sa.select(rows_table)
     .where(
         rows_table.c.project_id == sa.bindparam("of_project"),
-        rows_table.c.position > sa.bindparam("after"),
-        rows_table.c.position <= sa.bindparam("up_to"),
+        rows_table.c.seq <= sa.select(sealing.c.settled).scalar_subquery(),
+        ~sa.exists().where(links.c.seq == rows_table.c.seq),
     )
-    .order_by(rows_table.c.position)
-    .limit(_BATCH_SIZE)
+    .limit(1)
 )
 _LAST_DELETION = (
     sa.select(rows_table.c.after)
@@ -250,7 +324,7 @@ async def verify(
 
     None begins with the oldest row.
     """
-    pending = await seal(database, project_id, max_rows=max_rows) >= max_rows
+    pending = await seal(database, max_rows=max_rows) >= max_rows
     head = await _load_head(database, project_id)
     anchor = Link(position=head.anchor_position, hash=head.anchor_hash)
     if after is None and (broken := await _check_anchor(database, project_id, anchor)):
@@ -277,13 +351,24 @@ async def verify(
         broken = Broken(
             position=end.position, reason="its hash is not the one that the head of the chain has"
         )
+    if broken is None and verified.position == end.position and not pending:
+        broken = await _find_outside(database, project_id, end)
     return Verification(verified=verified, head=end, anchor=anchor, broken=broken, pending=pending)
+
+
+async def _find_outside(database: Database, project_id: str, end: Link) -> Broken | None:
+    """A row that was added to the log, but not by the server, which adds all of its rows to the chain."""
+    rows = await database.rows(_OUTSIDE, {"of_project": project_id})
+    if not rows:
+        return None
+    reason = "a row of the log is in no chain: it was added, or its place in the chain was deleted"
+    return Broken(position=end.position + 1, reason=reason, row=rows[0])
 
 
 def _verify_rows(verified: Link, batch: Sequence[Any]) -> tuple[Link, Broken | None]:
     for row in batch:
         position = verified.position + 1
-        if row.position != position:
+        if row.position != position or row.seq is None:
             return verified, _missing(position)
         hash_ = _next_hash(verified.hash, row)
         if hash_ != row.hash:
@@ -315,8 +400,7 @@ async def _check_anchor(database: Database, project_id: str, anchor: Link) -> Br
 
 async def hash_at(database: Database, project_id: str, position: int) -> bytes | None:
     """The stored hash of the row at `position`, or None if there is no such row."""
-    column = rows_table.c
-    query = sa.select(column.hash).where(column.project_id == project_id, column.position == position)
+    query = sa.select(links.c.hash).where(links.c.project_id == project_id, links.c.position == position)
     rows = await database.rows(query)
     return rows[0].hash if rows else None
 
@@ -337,23 +421,28 @@ async def delete_old(database: Database, before: int, at: int, by: Actor) -> int
 
 
 def _deleting(project_id: str, before: int, at: int, by: Actor) -> Callable[[Connection], int]:
-    column = rows_table.c
-    of_project = column.project_id == project_id
-
     def delete(connection: Connection) -> int:
-        head = connection.execute(_lock(connection), {"of_project": project_id}).one_or_none()
+        head = _lock_head(connection, project_id)
         oldest = connection.execute(
-            sa.select(column.position, column.hash, column.at)
+            sa.select(links.c.position, links.c.hash, rows_table.c.at)
+            .join_from(links, rows_table, rows_table.c.seq == links.c.seq)
             # The newest row stays, so that a chain is never empty.
-            .where(of_project, column.position > head.anchor_position, column.position < head.position)
-            .order_by(column.position)
+            .where(
+                links.c.project_id == project_id,
+                links.c.position > head.anchor_position,
+                links.c.position < head.position,
+            )
+            .order_by(links.c.position)
             .limit(_DELETE_BATCH)
         ).all()
         expired = list(takewhile(lambda row: row.at < before, oldest))
         if not expired:
             return 0
         anchor = expired[-1]
-        connection.execute(sa.delete(rows_table).where(of_project, column.position <= anchor.position))
+        deleted = sa.and_(links.c.project_id == project_id, links.c.position <= anchor.position)
+        seqs = sa.select(links.c.seq).where(deleted)
+        connection.execute(sa.delete(rows_table).where(rows_table.c.seq.in_(seqs)))
+        connection.execute(sa.delete(links).where(deleted))
         connection.execute(
             sa.update(heads)
             .where(heads.c.project_id == project_id)

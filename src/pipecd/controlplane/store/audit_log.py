@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.statements import Connection
-from pipecd.controlplane.store.tables import audit
+from pipecd.controlplane.store.tables import audit, audit_links
 from pipecd.errors import Refused
 
 #: Rows that one page may compare with filters that no index answers; takes some 50 ms.
@@ -65,7 +65,7 @@ async def page(
     compared = _compared_conditions(filters)
 
     def load(connection: Connection) -> AuditPage:
-        query = sa.select(audit).where(*indexed)
+        query = _ENTRIES.where(*indexed)
         limit = (
             connection.execute(_nth_row(indexed, MAX_SCANNED, oldest_first)).one_or_none()
             if compared
@@ -81,6 +81,12 @@ async def page(
         return AuditPage(rows, _encode_cursor(limit) if limit is not None else "")
 
     return await database.read(load)
+
+
+#: With their places in the hash chain, which the newest rows do not have yet.
+_ENTRIES = sa.select(audit, audit_links.c.position, audit_links.c.hash).outerjoin_from(
+    audit, audit_links, audit_links.c.seq == audit.c.seq
+)
 
 
 def _order(oldest_first: bool) -> Sequence[sa.ColumnElement[Any]]:

@@ -259,26 +259,40 @@ audit = sa.Table(
     #: Canonical JSON: path of a changed field → value.
     sa.Column("before", sa.Text, nullable=False),
     sa.Column("after", sa.Text, nullable=False),
-    #: Number of the row in its project's hash chain, from 1 and without gaps. Null until it is in the chain.
-    sa.Column("position", sa.BigInteger, nullable=True),
-    #: SHA-256 of the previous row's hash and this row's content; see `store.audit_chain`.
-    sa.Column("hash", sa.LargeBinary, nullable=True),
     sqlite_autoincrement=True,
 )
 sa.Index("ix_audit_project_id_at_seq", audit.c.project_id, audit.c.at, audit.c.seq)
-sa.Index("ix_audit_project_id_position", audit.c.project_id, audit.c.position, unique=True)
-sa.Index(
-    "ix_audit_unsealed",
-    audit.c.project_id,
-    audit.c.seq,
-    sqlite_where=audit.c.position.is_(None),
-    postgresql_where=audit.c.position.is_(None),
-)
 sa.Index(
     "ix_audit_project_id_record_id_at_seq", *(audit.c[n] for n in ("project_id", "record_id", "at", "seq"))
 )
 
-#: The newest row of each project's hash chain. A process that adds rows to the chain locks it.
+#: Position and hash of each row that is in its project's hash chain; see `store.audit_chain`. Never changed.
+audit_links = sa.Table(
+    "audit_links",
+    metadata,
+    #: Of the row of the audit log.
+    sa.Column("seq", _BIG, primary_key=True, autoincrement=False),
+    sa.Column("project_id", sa.Text, nullable=False),
+    #: From 1 and without gaps.
+    sa.Column("position", sa.BigInteger, nullable=False),
+    #: SHA-256 of the previous row's hash and this row's content.
+    sa.Column("hash", sa.LargeBinary, nullable=False),
+)
+sa.Index("ix_audit_links_project_id_position", audit_links.c.project_id, audit_links.c.position, unique=True)
+
+#: One row, which a process locks that adds rows to the chains; see `store.audit_chain.seal`.
+audit_sealing = sa.Table(
+    "audit_sealing",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    #: Every row of the log up to this `seq`, and each that may still be committed, is in a chain.
+    sa.Column("settled", sa.BigInteger, nullable=False),
+    #: The newest `seq` at some time, and the transactions that wrote to the log then, separated by spaces.
+    sa.Column("candidate", sa.BigInteger, nullable=False),
+    sa.Column("writers", sa.Text, nullable=False),
+)
+
+#: The newest row of each project's hash chain.
 audit_heads = sa.Table(
     "audit_heads",
     metadata,
