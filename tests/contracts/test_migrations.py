@@ -54,7 +54,7 @@ async def test_stored_numbers_of_kinds_become_names(url: str, monkeypatch: pytes
 
 
 async def test_rows_that_are_in_a_chain_stay_in_it(url: str) -> None:
-    await migrate_database(url, "0011")
+    await migrate_database(url, "0012")
     content = {
         "at": 1,
         "project_id": "shop",

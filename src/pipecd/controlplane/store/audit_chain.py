@@ -89,7 +89,7 @@ _UNSEALED = (
 )
 _LINK = sa.insert(links).inline()
 #: Transactions of PostgreSQL that write to the log. Each locks the table before it takes a `seq`.
-_WRITERS = (
+_WRITERS: sa.Select[Any] = (
     sa.select(sa.column("virtualtransaction"))
     .select_from(sa.table("pg_locks"))
     .where(

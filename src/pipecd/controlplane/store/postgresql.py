@@ -9,8 +9,9 @@ first write, because reads before it see the same without it, and the last write
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -59,6 +60,7 @@ _OUTAGES = frozenset({"08", "40", "53", "57", "58"})
 class Backend:
     def __init__(self, url: sa.URL) -> None:
         self._url, self._compile = url, compiler(_DIALECT)
+        self._combine = _combiner(self._compile)
         self._opening = asyncio.Lock()
         self._pool: Any = None
         self._running: set[asyncio.Task[Any]] = set()
@@ -70,7 +72,7 @@ class Backend:
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None]) -> T:
         async def run(driver: Any) -> T:
-            transaction = _Transaction(driver, self._compile)
+            transaction = _Transaction(driver, self._compile, self._combine)
             try:
                 result: T = await greenlet_spawn(function, transaction)
             except BaseException:
@@ -187,6 +189,10 @@ class _Transaction(_Connection):
     _begun: Any = None
     _finished = False
 
+    def __init__(self, driver: Any, compile: Compile, combine: "_Combine") -> None:
+        super().__init__(driver, compile)
+        self._combine = combine
+
     async def commit(self) -> None:
         if self._begun is not None:
             await self._begun.commit()
@@ -198,14 +204,10 @@ class _Transaction(_Connection):
     def finish(self, first: Write, rest: Sequence[Write] = ()) -> bool:
         if len(rest) >= MAX_COMBINED:
             return super().finish(first, rest)
-        shapes = tuple((write.statement, tuple(write.values)) for write in (first, *rest))
-        command = self._compile(_combined(shapes), None)
-        values = {
-            _parameter(number, write.statement, name): value
-            for number, write in enumerate((first, *rest))
-            for name, value in write.values.items()
-        }
-        result = super()._run(command, command.values(values))
+        writes = (first, *rest)
+        combined = self._combine(tuple([(write.statement, tuple(write.values)) for write in writes]))
+        values = combined.values([write.values for write in writes])
+        result = super()._run(combined.command, values)
         self._finished = True
         return bool(result.rows[0].count)
 
@@ -218,8 +220,46 @@ class _Transaction(_Connection):
         return super()._run(command, values)
 
 
-@lru_cache(MAX_COMPILED)
-def _combined(shapes: Sequence[tuple[Any, Sequence[str]]]) -> "sa.Select[Any]":
+#: Statements of several writes, and the names of their parameters.
+_Shapes = tuple[tuple[Any, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Combined:
+    """The command for several writes. `sources`: for each of its values, the write that has it, and the name.
+
+    A write of -1 stands for the constants of the command.
+    """
+
+    command: Command
+    sources: Sequence[tuple[int, str]]
+
+    def values(self, of_writes: Sequence[Mapping[str, object]]) -> list[object]:
+        """In the order in which the driver needs them, given the values of each write."""
+        mappings = (*of_writes, self.command.constants)
+        return [mappings[number][name] for number, name in self.sources]
+
+
+_Combine = Callable[[_Shapes], _Combined]
+
+
+def _combiner(compile: Compile) -> _Combine:
+    """A function that keeps its results: a process has some ten combinations of writes."""
+
+    @lru_cache(MAX_COMPILED)
+    def combine(shapes: _Shapes) -> _Combined:
+        command = compile(_combined(shapes), None)
+        sources = {
+            _parameter(number, statement, name): (number, name)
+            for number, (statement, names) in enumerate(shapes)
+            for name in names
+        }
+        return _Combined(command, [sources.get(name, (-1, name)) for name in command.names])
+
+    return combine
+
+
+def _combined(shapes: _Shapes) -> "sa.Select[Any]":
     """One statement for several writes, given their statements and the names of their parameters.
 
     The parameters are named by `_parameter`. Its row has the number of rows of the first write.

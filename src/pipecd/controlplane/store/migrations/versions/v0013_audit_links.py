@@ -8,8 +8,8 @@ name columns that are gone.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 
 _SQLITE = """
 CREATE TRIGGER audit_links_are_append_only BEFORE UPDATE ON audit_links
