@@ -350,6 +350,39 @@ async def test_a_lease_belongs_to_the_latest_stream_of_its_holder(store: Store) 
     assert not await leases.is_replaced("x", "a", stream="new"), "another holder is no later stream"
 
 
+async def test_many_leases_are_renewed_by_one_transaction(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each renewal has its own result. One that was cancelled does not take those of others with it."""
+    leases, writes = store.leases, 0
+    for number in range(20):
+        assert await leases.acquire(f"l{number}", "a", 0.001, stream="new")
+    write = store.database.write
+
+    async def count(*arguments: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        return await write(*arguments)
+
+    monkeypatch.setattr(store.database, "write", count)
+    # As if each of 20 agents had an earlier stream, and another process had tried to be it.
+    tried = [
+        (f"l{number}", holder, stream)
+        for number in range(20)
+        for holder, stream in (("a", "old"), ("a", "new"), ("b", "new"))
+    ]
+    cancelled = asyncio.create_task(leases.renew("l0", "a", 60, stream="new"))
+    renewals = [
+        asyncio.create_task(leases.renew(name, holder, 60, stream=stream)) for name, holder, stream in tried
+    ]
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    results = await asyncio.gather(*renewals)
+    assert results == [(holder, stream) == ("a", "new") for _, holder, stream in tried]
+    assert writes == 1
+    assert await leases.find_held([f"l{number}" for number in range(30)]) == {f"l{n}" for n in range(20)}
+
+
 async def test_old_changes_and_leases_are_deleted(url: str) -> None:
     clock = VirtualClock()
     store = await Store.open(url, clock, StoreSettings(feed=FeedSettings(retention=600)))

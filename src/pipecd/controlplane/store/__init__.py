@@ -68,7 +68,7 @@ class Store:
     def __init__(self, database: Database, clock: Clock, settings: StoreSettings) -> None:
         self.database = database
         self.feed = Feed(database, clock, settings.feed)
-        self.leases = Leases(database, clock)
+        self.leases = Leases(database, clock, settings.renewal_window)
         self.settings = settings
         self._clock = clock
         #: Writes of this process per kind; cached records of a kind are valid while its count is unchanged.

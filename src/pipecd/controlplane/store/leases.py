@@ -1,10 +1,17 @@
-"""Leases: a name has at most one holder at a time, across all replicas."""
+"""Leases: a name has at most one holder at a time, across all replicas.
 
-from collections.abc import Collection
+Thousands of streams renew their leases every few seconds; those of one process are renewed together.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from pipecd.clock import Clock
+from pipecd.controlplane.store.batches import Batches
 from pipecd.controlplane.store.engine import Database
 from pipecd.controlplane.store.statements import Connection, ConstraintViolated
 from pipecd.controlplane.store.tables import leases
@@ -21,6 +28,25 @@ _ACQUIRE = sa.update(leases).where(
 )
 _INSERT = sa.insert(leases)
 _RENEW = sa.update(leases).where(_BY_STREAM)
+#: Leases that are renewed by one statement: bounds how long it takes.
+_MAX_RENEWALS = 500
+
+
+def _renew_in_one_statement() -> "sa.Select[Any]":
+    """For PostgreSQL: its parameters are lists, and its rows the leases that were renewed."""
+    lists = {
+        name: sa.bindparam(f"of_{name}", type_=postgresql.ARRAY(leases.c[name].type))
+        for name in ("name", "holder", "stream", "expires_at")
+    }
+    rows = sa.func.unnest(*lists.values()).table_valued(*map(sa.column, lists), name="rows").render_derived()
+    keys = ("name", "holder", "stream")
+    same = (leases.c[key] == rows.c[key] for key in keys)
+    renewed = sa.update(leases).where(*same).values(expires_at=rows.c.expires_at)
+    cte = renewed.returning(*(leases.c[key] for key in keys)).cte("renewed")
+    return sa.select(*(cte.c[key] for key in keys))
+
+
+_RENEW_IN_ONE_STATEMENT = _renew_in_one_statement()
 _IS_REPLACED = sa.select(leases.c.name).where(
     _NAME,
     leases.c.holder == sa.bindparam("by"),
@@ -36,9 +62,20 @@ def piped_lease_name(piped_id: str) -> str:
     return f"piped/{piped_id}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Renewal:
+    """The columns of a lease that is renewed."""
+
+    name: str
+    holder: str
+    stream: str
+    expires_at: float
+
+
 class Leases:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, renewal_window: float) -> None:
         self._database, self._clock = database, clock
+        self._renewals = Batches(self._renew, clock, window=renewal_window, max_size=_MAX_RENEWALS)
 
     async def acquire(self, name: str, holder: str, seconds: float, *, stream: str = "") -> bool:
         """Acquire or renew the lease for `seconds`. False while another holder has it.
@@ -64,10 +101,11 @@ class Leases:
     async def renew(self, name: str, holder: str, seconds: float, *, stream: str) -> bool:
         """Renew the lease for `seconds`. False if `holder` no longer has it by `stream`."""
         expires_at = self._clock.now() + seconds
-        parameters = {"lease": name, "by": holder, "by_stream": stream, "expires_at": expires_at}
-        return await self._database.write(
-            lambda connection: bool(connection.execute(_RENEW, parameters).rowcount)
-        )
+        renewal = _Renewal(name=name, holder=holder, stream=stream, expires_at=expires_at)
+        return await self._renewals.add(renewal)
+
+    async def _renew(self, renewals: Sequence[_Renewal]) -> Sequence[bool]:
+        return await self._database.write(lambda connection: _renew_all(connection, renewals))
 
     async def is_replaced(self, name: str, holder: str, *, stream: str) -> bool:
         """Whether a later stream of the same holder has the lease."""
@@ -96,3 +134,21 @@ class Leases:
         """Delete leases that expired more than an hour ago."""
         parameters = {"at": self._clock.now() - 3600}
         await self._database.write(lambda connection: connection.execute(_PRUNE, parameters))
+
+
+def _renew_all(connection: Connection, renewals: Sequence[_Renewal]) -> Sequence[bool]:
+    """Whether each lease is still held by the stream, and so was renewed."""
+    if connection.sqlite:
+        return [bool(connection.execute(_RENEW, _renewed(renewal)).rowcount) for renewal in renewals]
+    lists = {
+        f"of_{field.name}": [getattr(renewal, field.name) for renewal in renewals]
+        for field in fields(_Renewal)
+    }
+    rows = connection.execute(_RENEW_IN_ONE_STATEMENT, lists).all()
+    renewed = {(row.name, row.holder, row.stream) for row in rows}
+    return [(renewal.name, renewal.holder, renewal.stream) in renewed for renewal in renewals]
+
+
+def _renewed(renewal: _Renewal) -> dict[str, object]:
+    of_lease = {"lease": renewal.name, "by": renewal.holder, "by_stream": renewal.stream}
+    return {**of_lease, "expires_at": renewal.expires_at}
