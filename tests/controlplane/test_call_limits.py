@@ -11,7 +11,7 @@ import pytest
 from pipecd.controlplane.auth.call_limits import CallLimits
 from pipecd.controlplane.auth.caller import Program
 from pipecd.controlplane.rpc import guard
-from pipecd.controlplane.rpc.method import ApiKey, Method
+from pipecd.controlplane.rpc.method import ApiKey, Method, PipedKey
 from pipecd.controlplane.rpc.table import methods
 from pipecd.controlplane.settings import CallSettings
 from pipecd.errors import Temporary
@@ -27,6 +27,8 @@ class Server:
         refusals = SimpleNamespace(recording=lambda _: nullcontext())
         self.services: Any = SimpleNamespace(call_limits=limits, refusals=refusals)
         self.running = 0
+        #: Keys of the calls that ended, in their order.
+        self.served: list[str] = []
         self.may_end = asyncio.Event()
 
     def call(self, key_id: str, project_id: str = "shop", name: str = "Call") -> "asyncio.Task[Any]":
@@ -38,10 +40,11 @@ class Server:
         request = GetApplicationRequest(application_id="a")
         return guard.stream(self.services, _method(self._stream, streams=True), _program(key_id), request)
 
-    async def _handle(self, *_: object) -> GetApplicationResponse:
+    async def _handle(self, _: object, caller: Program, *__: object) -> GetApplicationResponse:
         self.running += 1
         await self.may_end.wait()
         self.running -= 1
+        self.served.append(caller.key_id)
         return GetApplicationResponse()
 
     async def _stream(self, *_: object) -> AsyncGenerator[GetApplicationResponse]:
@@ -125,3 +128,34 @@ async def test_no_call_waits_for_those_that_wait_for_an_agent() -> None:
         await server.call("busy", name="SeeResource")
     server.may_end.set()
     await asyncio.gather(*waiting, *calls)
+
+
+async def test_a_caller_with_many_searches_keeps_nothing_else_waiting() -> None:
+    """Neither its own other calls, nor those of others, whose searches take turns with its own."""
+    server = Server()
+    flood = [server.call("busy", name="PageApplications") for _ in range(4)]
+    await settle()
+    assert server.running == 1
+    calls = [server.call("busy"), server.call("other")]
+    await settle()
+    assert server.running == 3
+    searches = [server.call(caller, name="PageDeployments") for caller in ("second", "third", "fourth")]
+    await settle()
+    # Two of all callers.
+    assert server.running == 4
+    server.may_end.set()
+    await asyncio.gather(*flood, *calls, *searches)
+    assert server.served[:2] == ["busy", "busy"]
+    assert server.served[2:] == ["other", "second", "third", "fourth", "busy", "busy", "busy"]
+
+
+def test_every_list_with_filters_takes_turns() -> None:
+    lists = {
+        method.name
+        for method in methods().values()
+        if method.name.startswith(("List", "Page")) and not isinstance(method.needs, PipedKey)
+        if {"search", "labels", "options"} & {field.name for field in method.request.DESCRIPTOR.fields}
+    }
+    # Short lists, and one that is read by an index.
+    assert lists - guard.SCANS == {"ListAPIKeys", "ListDeploymentChains", "ListPipeds"}
+    assert {method.name for method in methods().values()} >= guard.SCANS

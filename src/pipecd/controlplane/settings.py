@@ -200,6 +200,9 @@ class CallSettings:
     #: has six connections.
     max_running_of_agent: int = 16
     max_running: int = 6
+    #: Calls of all callers at the same time that may read all records of a project, such as a search. Each
+    #: caller has one of them. The database can execute more, so that other calls do not wait.
+    max_scanning: int = 2
     #: Calls that wait. Further ones are refused, and may be repeated.
     max_waiting: int = 500
     #: Streams: browser tabs and followed logs of a person, processes of an agent, programs with the same key.

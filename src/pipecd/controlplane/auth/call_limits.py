@@ -1,8 +1,8 @@
 """Limits of the calls and streams of each credential, so that one caller cannot take the time of others.
 
-`rpc.guard` enters `running` for each call and `streaming` for each stream, after the credential is checked;
-`rpc.grpc_server` enters `receiving` before. A
-caller with many calls waits for its own; those of others are not behind them.
+`rpc.grpc_server` enters `receiving` before the request is read. After the credential is checked, `rpc.guard`
+enters `running` for each call, `scanning` for one that may read all records of a project, and `streaming` for
+each stream. A caller with many calls waits for its own; those of others are not behind them.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ class _Calls:
     """`count` includes the calls that wait."""
 
     running: asyncio.Semaphore
+    scanning: asyncio.Semaphore
     maximum: int
     count: int = 0
 
@@ -31,6 +32,7 @@ class _Calls:
 class CallLimits:
     def __init__(self, settings: CallSettings) -> None:
         self._settings = settings
+        self._scanning = asyncio.Semaphore(settings.max_scanning)
         self._calls: dict[_Key, _Calls] = {}
         self._streams: Counter[_Key] = Counter()
         self._receiving: Counter[_Key] = Counter()
@@ -38,18 +40,35 @@ class CallLimits:
     @asynccontextmanager
     async def running(self, caller: Caller) -> AsyncIterator[None]:
         """Waits until the caller may run another call. Raises Temporary if too many of its calls wait."""
+        with self._counting(caller) as calls:
+            async with calls.running:
+                yield
+
+    @asynccontextmanager
+    async def scanning(self, caller: Caller) -> AsyncIterator[None]:
+        """As `running`, for a call that may read all records of a project, and keeps no other call waiting.
+
+        A few of all callers run at the same time, in turns, so that the database has time for other calls.
+        """
+        with self._counting(caller) as calls:
+            async with calls.scanning, self._scanning:
+                yield
+
+    @contextmanager
+    def _counting(self, caller: Caller) -> Iterator[_Calls]:
         key, settings = _key(caller), self._settings
         calls = self._calls.get(key)
         if calls is None:
             is_agent = isinstance(caller, Agent)
             running = settings.max_running_of_agent if is_agent else settings.max_running
-            calls = self._calls[key] = _Calls(asyncio.Semaphore(running), running + settings.max_waiting)
+            calls = self._calls[key] = _Calls(
+                asyncio.Semaphore(running), asyncio.Semaphore(1), running + settings.max_waiting
+            )
         if calls.count >= calls.maximum:
             raise Temporary(f"{caller.name} has {calls.count} calls at the same time; wait for their answers")
         calls.count += 1
         try:
-            async with calls.running:
-                yield
+            yield calls
         finally:
             calls.count -= 1
             if not calls.count:

@@ -24,6 +24,20 @@ from pipecd.model.access import allows
 #: Calls that wait for an agent or a receiver. They count as streams, so that no other call waits for them.
 WAITING = frozenset({"SeeResource", "TestReceiver", "TestProjectReceiver"})
 
+#: Calls of people and programs that may read all records of a project: their filters have no index.
+SCANS = frozenset(
+    {
+        "ListApplications",
+        "ListAudit",
+        "ListDeployments",
+        "ListDeploymentTraces",
+        "ListEvents",
+        "PageApplications",
+        "PageDeployments",
+        "VerifyAudit",
+    }
+)
+
 
 async def authorize(services: Services, method: Method, call: CallMetadata) -> Caller:
     """Authenticate the caller and check its permission. Raises Unauthenticated or PermissionDenied."""
@@ -58,6 +72,9 @@ async def serve(services: Services, method: Method, caller: Caller, request: Mes
 async def _limit(services: Services, method: Method, caller: Caller) -> AsyncGenerator[None]:
     if method.name in WAITING:
         with services.call_limits.streaming(caller):
+            yield
+    elif method.name in SCANS and not isinstance(caller, Agent):
+        async with services.call_limits.scanning(caller):
             yield
     else:
         async with services.call_limits.running(caller):

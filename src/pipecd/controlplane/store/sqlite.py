@@ -1,4 +1,4 @@
-"""SQLite: reads in two threads, writes in one, each with its own connection. Used by `Database`.
+"""SQLite: reads in three threads, writes in one, each with its own connection. Used by `Database`.
 
 A thread executes a whole transaction, so that a call costs one change of thread, and a caller that is
 cancelled leaves no transaction open: one that has begun is completed without it.
@@ -40,8 +40,8 @@ T = TypeVar("T")
 
 #: How long SQLite waits for a lock of another process, in seconds; also the longest an operation may take.
 BUSY_TIMEOUT = 20
-#: Threads that read. Statements of two calls run at the same time, also while one waits for the disk.
-READERS = 2
+#: Threads that read: one more than the calls that may read all records of a project (`CallSettings`).
+READERS = 3
 PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=NORMAL",
