@@ -3,6 +3,7 @@
     agent = start_program(["piped", "piped", "--config-file=piped.yaml"], output=tmp_path / "agent.log")
     agent.kill()                               # SIGKILL
     result = run_program(["launcher", "version"], tmp_path)
+    other = start_function(function_of_a_module, 1, output=tmp_path / "other.log")
 
 Each process is forked from one that has already imported the package, because starting an interpreter and
 importing everything takes a second of CPU time or more. Otherwise it is an independent process, with its own
@@ -15,7 +16,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -117,6 +118,13 @@ def start_program(
     return Program(process)
 
 
+def start_function(function: Callable[..., None], *arguments: Any, output: Path) -> Program:
+    """Run a function of a test's module in a process of its own; its output is appended to `output`."""
+    process = _context.Process(target=_call, args=(function, arguments, output))
+    process.start()
+    return Program(process)
+
+
 def run_program(
     argv: Sequence[str],
     folder: Path,
@@ -149,6 +157,24 @@ def _run(
     """Runs in the forked process."""
     from pipecd import __main__ as programs
 
+    _detach(stdin, output, errors)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = argv
+    if steps:
+        asyncio.set_event_loop_policy(_KillingPolicy(steps))
+    getattr(programs, _ENTRY_POINTS[argv[0]])()
+
+
+def _call(function: Callable[..., None], arguments: Sequence[Any], output: Path) -> None:
+    """Runs in the forked process."""
+    _detach(Path(os.devnull), output, output)
+    function(*arguments)
+
+
+def _detach(stdin: Path, output: Path, errors: Path) -> None:
+    """Make this process independent of the test's."""
     # The modules exist until the end, so that the collector need not search them.
     gc.freeze()
     os.setsid()
@@ -160,13 +186,6 @@ def _run(
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    sys.argv = argv
-    if steps:
-        asyncio.set_event_loop_policy(_KillingPolicy(steps))
-    getattr(programs, _ENTRY_POINTS[argv[0]])()
 
 
 class _KillingPolicy(asyncio.DefaultEventLoopPolicy):
