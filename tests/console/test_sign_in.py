@@ -1,9 +1,7 @@
 """Single sign-on is set up, used and ended in a real browser, with a real provider of OpenID Connect."""
 
 import re
-import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -11,23 +9,13 @@ from playwright.async_api import Browser, expect
 from pipecd.schema.model.project_pb2 import Project
 from tests.actors import TESTER
 from tests.console.browser import open_console
+from tests.controlplane.independent_provider import start_provider
 from tests.controlplane.server_fixture import PASSWORD, PASSWORD_HASH, USER, control_plane
 from tests.ports import free_ports
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 TEAM = "team"
-
-
-def start_provider() -> Any:
-    """A context manager of a server with the user `ada`, who is in the group `operators`."""
-    with warnings.catch_warnings():
-        # It uses what its own dependencies have deprecated.
-        warnings.simplefilter("ignore")
-        import oidc_provider_mock
-    claims: dict[str, object] = {"preferred_username": "ada", "groups": ["operators"]}
-    user = oidc_provider_mock.User(sub="ada", claims=claims)
-    return oidc_provider_mock.run_server_in_thread(require_nonce=True, user_claims=[user])
 
 
 async def test_single_sign_on_in_a_browser(browser: Browser, tmp_path: Path) -> None:
@@ -88,7 +76,7 @@ async def test_single_sign_on_in_a_browser(browser: Browser, tmp_path: Path) -> 
             await page.get_by_label("Project").fill(TEAM)
             await page.get_by_role("link", name="Continue with").click()
             await page.get_by_role("textbox").fill("ada")
-            await page.get_by_role("button", name="Authorize").click()
+            await page.get_by_role("button", name="Authorize", exact=True).click()
             await expect(page).to_have_url(f"{address}/events")
             navigation = page.get_by_role("navigation", name="Main")
             await expect(navigation.get_by_role("link", name="Settings")).to_be_visible()

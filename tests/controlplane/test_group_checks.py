@@ -23,6 +23,7 @@ from pipecd.errors import ConfigError
 from pipecd.model.access import EDITOR, VIEWER
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
 from pipecd.schema.pipecd.v1.console_pb2_grpc import ConsoleServiceStub
+from tests.controlplane.independent_provider import start_provider
 from tests.controlplane.server_fixture import CallFailed, Console, ControlPlane, control_plane
 from tests.controlplane.sign_in_provider import CLIENT_ID, CLIENT_SECRET, SignInProvider, sign_in_provider
 from tests.skippable_clock import SkippableClock
@@ -327,6 +328,47 @@ async def test_nothing_is_stored_without_checks(tmp_path: Path) -> None:
             requests = len(company.provider.requests)
             company.clock.skip(6 * 24 * 3600)
             assert await outcome(console) == VIEWER and len(company.provider.requests) == requests
+
+
+async def test_an_independent_provider_is_asked_again(tmp_path: Path) -> None:
+    """By refresh tokens; the check of our own provider could have the same faults as our client."""
+    clock = SkippableClock()
+    with start_provider() as provider:
+        issuer = f"http://127.0.0.1:{provider.server_port}"
+        groups = [{"ssoGroup": "operators", "role": EDITOR}, {"ssoGroup": "readers", "role": VIEWER}]
+        client = {"clientId": "console", "clientSecret": "the secret", "issuer": issuer}
+        sso = {"provider": "OIDC", "oidc": client}
+        projects = [{"id": OIDC_PROJECT, "sso": sso, "userGroups": groups}]
+        async with control_plane(
+            tmp_path, settings=Settings(auth=PATIENT), clock=clock, sign_in=False, projects=projects
+        ) as plane:
+            console = plane.console
+
+            async def sign_in() -> None:
+                begun = await console.http.get(f"{console.base}/auth/login", params={"project": OIDC_PROJECT})
+                form = {"sub": "ada"}
+                arrived = await console.http.post(begun.headers["location"], data=form)
+                back = arrived.headers["location"].replace("http://console.example", console.base)
+                assert (await console.http.get(back)).headers["location"] == "/"
+
+            async def set_groups(*names: str) -> None:
+                claims = {"preferred_username": "ada", "groups": [*names]}
+                assert (await console.http.put(f"{issuer}/users/ada", json=claims)).status_code == 204
+
+            await sign_in()
+            assert await outcome(console) == EDITOR
+            await set_groups("readers")
+            clock.skip(INTERVAL)
+            assert await outcome(console) == VIEWER
+            clock.skip(INTERVAL)
+            assert await outcome(console) == VIEWER, "with the refresh token that the first check got"
+            await console.http.post(f"{issuer}/users/ada/revoke-tokens")
+            clock.skip(INTERVAL)
+            assert await outcome(console) == "unauthenticated"
+            await sign_in()
+            await set_groups()
+            clock.skip(INTERVAL)
+            assert await outcome(console) == "unauthenticated"
 
 
 @pytest.mark.parametrize(

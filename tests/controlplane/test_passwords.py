@@ -8,6 +8,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
 from pipecd.controlplane.auth.passwords import DUMMY_HASH, hash_password, verify_password
+from pipecd.errors import Refused
 
 PASSWORD = "a long enough password"
 HASHES: Mapping[str, Callable[[], str]] = {
@@ -22,6 +23,12 @@ async def test_only_the_hashed_password_is_accepted(create: Callable[[], str]) -
     assert await verify_password(PASSWORD, stored)
     assert not await verify_password(PASSWORD + "!", stored)
     assert not await verify_password("", stored)
+
+
+def test_a_new_password_has_a_minimum_length() -> None:
+    assert hash_password("12345678")
+    with pytest.raises(Refused, match="fewer than 8 characters"):
+        hash_password("1234567")
 
 
 def test_new_hashes_cost_an_attacker_time_and_memory() -> None:

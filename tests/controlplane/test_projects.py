@@ -96,9 +96,13 @@ async def test_a_project_is_added_while_the_server_runs_and_changed_in_the_conso
 async def change_settings(plane: ControlPlane, boss: Console) -> None:
     """Every setting of the project, and what the answers show of it."""
     await boss.call("UpdateProject", description="The A team")
+    with pytest.raises(CallFailed, match="fewer than 8 characters"):
+        await boss.call("UpdateProjectStaticAdmin", username="boss", password="1234567")
     policy = ProjectRBACPolicy(
         resources=[ProjectRBACResource(type=ProjectRBACResource.AUDIT_LOG)], actions=[ProjectRBACPolicy.LIST]
     )
+    with pytest.raises(CallFailed, match="up to 63 letters"):
+        await boss.call("AddProjectRBACRole", name="x" * 64, policies=[policy])
     await boss.call("AddProjectRBACRole", name="Auditor", policies=[policy])
     await boss.call("AddProjectUserGroup", sso_group="org/audit", role="Auditor")
     with pytest.raises(CallFailed, match="assigned to a user group"):

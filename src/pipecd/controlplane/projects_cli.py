@@ -139,7 +139,4 @@ def _operator(action: str) -> Actor:
 def _read_password(file: Path | None) -> str:
     if file is None:
         return "".join(secrets.choice(_ALPHABET) for _ in range(_PASSWORD_LENGTH))
-    password = file.read_text().strip()
-    if not password:
-        raise Refused(f"{file} is empty")
-    return password
+    return file.read_text().strip()

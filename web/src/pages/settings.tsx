@@ -172,7 +172,7 @@ function PasswordDialog({ username, opened, close }: DialogProps & { username: s
         type="password"
         required
         autoComplete="new-password"
-        description="Sessions that were started with the old password end."
+        description="At least 8 characters. Sessions that were started with the old password end."
         value={password}
         onChange={(event) => setPassword(event.currentTarget.value)}
       />
@@ -308,7 +308,7 @@ function RoleDialog({ role, opened, close }: DialogProps & { role?: ProjectRBACR
         <TextInput
           label="Name"
           required
-          description="Letters, digits, - and _"
+          description="Up to 63 letters, digits, - and _, a letter first"
           value={name}
           onChange={(event) => setName(event.currentTarget.value)}
           data-autofocus

@@ -8,8 +8,12 @@ import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from pipecd.errors import Refused
+
 _hasher = PasswordHasher()
 _BCRYPT_BYTES = 72
+#: Of new passwords, in characters. Sign-ins are limited, so that longer ones cannot be guessed.
+MIN_LENGTH = 8
 
 
 def _random_hash() -> str:
@@ -27,6 +31,9 @@ DUMMY_HASH = _random_hash()
 
 
 def hash_password(password: str) -> str:
+    """The hash of a new password. Raises Refused if it is too short."""
+    if len(password) < MIN_LENGTH:
+        raise Refused(f"the password has fewer than {MIN_LENGTH} characters")
     return _hasher.hash(password)
 
 

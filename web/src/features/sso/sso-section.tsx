@@ -65,7 +65,9 @@ export function SsoSection({ settings, project }: SsoSectionProps) {
         <Text size="sm">
           {ssoTitle || project.sso || shared
             ? "Users sign in at the provider. Their groups there give them roles."
-            : "Users can sign in with an account of GitHub, GitHub Enterprise Server or an OpenID Connect provider."}
+            : readOnly
+              ? "No provider is configured: only the static admin can sign in."
+              : "Users can sign in with an account of GitHub, GitHub Enterprise Server or an OpenID Connect provider."}
         </Text>
         <DetailList
           items={[

@@ -175,7 +175,7 @@ def add_role(project: Project, request: AddProjectRBACRoleRequest) -> None:
     if request.name in BUILT_IN or any(role.name == request.name for role in project.rbac_roles):
         raise AlreadyExists(f"role {request.name} already exists")
     if not is_role_name(request.name):
-        raise Refused(f"{request.name!r} is not a valid role name; use letters, digits, - and _")
+        raise Refused(f"{request.name!r} is not a valid role name; use up to 63 letters, digits, - and _")
     project.rbac_roles.append(ProjectRBACRole(name=request.name, policies=request.policies))
 
 
