@@ -1,6 +1,7 @@
 """Of two replicas on PostgreSQL, one sends notifications; when it is killed, the other one goes on."""
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -35,7 +36,8 @@ async def add_message(store: Store, number: int) -> None:
     message = message_of(
         event, piped=event.piped_id, project=PROJECT, web_address="", pipecd=pipecd_json(event)
     )
-    await outbox.add(store, PROJECT, [RECEIVER], event.key, message.to_json(), float(number))
+    # An old message would be given up if a slow replica took longer than an attempt may take.
+    await outbox.add(store, PROJECT, [RECEIVER], event.key, message.to_json(), time.time())
 
 
 def until(gate: threading.Event) -> Callable[[object], Reply]:
