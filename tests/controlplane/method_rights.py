@@ -10,10 +10,10 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
     "API key ADMIN": {
         "ProgramService": (
             "AddProjectRBACRole AddProjectUserGroup DeleteProjectRBACRole "
-            "DeleteProjectUserGroup DisableAPIKey DisableStaticAdmin EnableStaticAdmin "
-            "EndSessions GenerateAPIKey ListAPIKeys ListAudit ListSessions RemoveSSO "
-            "SeeProject UpdateProject UpdateProjectRBACRole UpdateProjectSSOConfig "
-            "UpdateProjectStaticAdmin VerifyAudit VerifySSO"
+            "DeleteOldPipedKeys DeleteProjectUserGroup DisableAPIKey DisableStaticAdmin EnableStaticAdmin "
+            "EndSessions GenerateAPIKey ListAPIKeys ListAudit ListSessions RecreatePipedKey RemoveSSO "
+            "RestartPiped SeeProject UpdatePipedDesiredVersion UpdateProject UpdateProjectRBACRole "
+            "UpdateProjectSSOConfig UpdateProjectStaticAdmin VerifyAudit VerifySSO"
         ),
     },
     "API key READ_ONLY": {

@@ -326,6 +326,12 @@ WRITES = {
     "ProgramService/DeleteProjectUserGroup": write("project", TEAM, sso_group="auditors"),
     "ProgramService/DeleteProjectRBACRole": write("project", TEAM, name="Auditor"),
     "ProgramService/GenerateAPIKey": write("api_key", name="newest", role=APIKey.READ_ONLY),
+    "ProgramService/RecreatePipedKey": write("piped", "spare", id="spare"),
+    "ProgramService/DeleteOldPipedKeys": write("piped", "spare", piped_id="spare"),
+    "ProgramService/UpdatePipedDesiredVersion": write(
+        "piped", "spare", piped_ids=["spare"], version="v1.2.4"
+    ),
+    "ProgramService/RestartPiped": write("command", piped_id="home"),
     "ProgramService/DisableAPIKey": write("api_key", "older-key", id="older-key"),
     "ConsoleService/EndOwnSessions": write("session", "ann-0", ids=["ann-0"]),
     "ConsoleService/EndSessions": write("session", "ann-1", ids=["ann-1"]),

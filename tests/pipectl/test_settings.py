@@ -1,4 +1,4 @@
-"""`pipectl project`, `role`, `user-group`, `api-key` and `session`, for a project of the database."""
+"""Commands of `pipectl` that change a project of the database: settings, roles, keys, sessions, agents."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pipecd.errors import ConfigError
 from pipecd.model.policy_text import format_policy, parse_policies
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource
 from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.model.piped_pb2 import Piped
 from pipecd.schema.model.project_pb2 import Project
 from pipecd.wire import policy_from, policy_to
 from tests.actors import TESTER
@@ -101,7 +102,47 @@ async def test_the_project_its_sign_in_and_its_sessions_are_managed(
     assert project.static_admin_disabled and project.allow_stray_as_viewer and not project.HasField("sso")
 
 
+async def test_agents_are_registered_changed_and_get_another_key(
+    administrator: Pipectl, plane: ControlPlane
+) -> None:
+    run, store = administrator, plane.server.services.store
+    registered = await run(
+        "piped", "register", "--name=home", "--description=In the cellar", "--valid-for=24h"
+    )
+    assert registered.code == 0, registered.err
+    piped_id, key = registered.out.split()
+
+    async def stored() -> Piped:
+        return (await store.get(Piped, piped_id)).message
+
+    piped = await stored()
+    assert (piped.name, piped.desc, piped.project_id) == ("home", "In the cellar", TEAM)
+    assert piped.keys[0].expires_at - piped.created_at == 24 * 3600 and key not in str(piped)
+    assert "cannot be shown again" in registered.err
+    assert (await run("piped", "update", "--piped-id=home", "--name=garage")).code == 0
+    assert ((await stored()).name, (await stored()).desc) == ("garage", "In the cellar")
+    added = await run("piped", "add-key", "--piped-id=garage")
+    assert added.code == 0 and added.out.strip() != key and len((await stored()).keys) == 2
+    assert (await run("piped", "delete-old-keys", "--piped-id=garage")).code == 0
+    (left,) = (await stored()).keys
+    assert left.hash != piped.keys[0].hash
+    assert (await run("piped", "upgrade", "--piped-id=garage", "--version=v9.9.9")).code == 0
+    assert (await stored()).desired_version == "v9.9.9"
+    assert (await run("piped", "restart", "--piped-id=garage")).code == 0
+    for arguments, problem in (
+        (("update", "--piped-id=garage"), "nothing to change"),
+        (("register", "--name= "), "must not be empty"),
+        (("register", "--name=x", "--valid-for=soon"), "is not a duration"),
+        (("upgrade", "--piped-id=garage", "--version=latest"), "version does not start with"),
+        (("add-key", "--piped-id=nobody"), "nobody"),
+    ):
+        refused = await run("piped", *arguments)
+        assert refused.code != 0 and problem in refused.err, refused.err
+
+
 async def test_what_may_not_be_changed_is_refused(plane: ControlPlane, pipectl: Pipectl) -> None:
+    refused = await pipectl("piped", "restart", "--piped-id=home")
+    assert refused.code == 1
     refused = await pipectl("role", "list")
     assert refused.code == 1 and "needs the role ADMIN" in refused.err
     response = await plane.console.call("GenerateAPIKey", name="admin", role=APIKey.ADMIN)

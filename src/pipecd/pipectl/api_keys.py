@@ -6,8 +6,8 @@ from datetime import timedelta
 import click
 
 from pipecd.client import Client
-from pipecd.config.values import duration
 from pipecd.pipectl.connection import with_client
+from pipecd.pipectl.durations import parse_duration
 from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
 from pipecd.pipectl.unsupported import of_settings
 from pipecd.schema.model.api_key_pb2 import APIKey
@@ -20,13 +20,6 @@ from pipecd.schema.web.api_keys_pb2 import (
 
 _ROLES = {"read-only": APIKey.READ_ONLY, "read-write": APIKey.READ_WRITE, "admin": APIKey.ADMIN}
 _DAY = 24 * 3600
-
-
-def _parse_duration(_: click.Context, __: click.Parameter, text: str) -> timedelta:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 @click.command("list")
@@ -84,7 +77,7 @@ def _expiry(at: int, now: int) -> str:
     "--valid-for",
     default="8760h",
     show_default=True,
-    callback=_parse_duration,
+    callback=parse_duration,
     help="How long it is valid, such as 2160h; 0s: as long as the control plane allows.",
 )
 @with_client

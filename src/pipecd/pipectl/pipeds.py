@@ -1,22 +1,47 @@
-"""`pipectl piped …`: list, enable and disable agents."""
+"""`pipectl piped …`: agents, their keys and versions."""
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import click
 
 from pipecd.client import Client
 from pipecd.config.flags import switch
 from pipecd.pipectl.connection import with_client
+from pipecd.pipectl.durations import parse_duration
 from pipecd.pipectl.name_completion import complete_pipeds
 from pipecd.pipectl.names import find_piped
 from pipecd.pipectl.output import Output, View, echo, format_age, list_view, show, view_options
 from pipecd.pipectl.unsupported import unsupported_means
-from pipecd.schema.api.pipeds_pb2 import DisablePipedRequest, EnablePipedRequest
+from pipecd.schema.api.pipeds_pb2 import (
+    DisablePipedRequest,
+    EnablePipedRequest,
+    GetPipedRequest,
+    RegisterPipedRequest,
+    UpdatePipedRequest,
+)
 from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.pipecd.v1.program_pb2 import ListPipedsRequest, ListPipedsResponse
+from pipecd.schema.web.pipeds_pb2 import (
+    DeleteOldPipedKeysRequest,
+    RecreatePipedKeyRequest,
+    RestartPipedRequest,
+    UpdatePipedDesiredVersionRequest,
+)
 
 _ID = click.option("--piped-id", required=True, shell_complete=complete_pipeds, help="Agent id or name.")
+_DESCRIPTION = click.option("--description", help="What it is for.")
+_VALID_FOR = click.option(
+    "--valid-for",
+    default="0s",
+    show_default=True,
+    callback=parse_duration,
+    help="How long the key is valid, such as 8760h; 0s: as long as the control plane allows.",
+)
+_of_agents = partial(
+    unsupported_means, "this control plane does not change agents for API keys; use its console"
+)
 
 
 @click.command("list")
@@ -71,6 +96,100 @@ async def disable(client: Client, *, piped_id: str) -> None:
     piped_id = await find_piped(client, piped_id)
     await client.call(client.api.DisablePiped, DisablePipedRequest(piped_id=piped_id))
     echo(f"Successfully disabled piped id = {piped_id}")
+
+
+@click.command()
+@click.option("--name", required=True, help="Name of the agent.")
+@_DESCRIPTION
+@_VALID_FOR
+@with_client
+async def register(client: Client, *, name: str, description: str | None, valid_for: timedelta) -> None:
+    """Register an agent. Its id and its key are printed to standard output, one a line."""
+    lifetime = int(valid_for.total_seconds())
+    request = RegisterPipedRequest(name=name, desc=description or "", key_lifetime=lifetime)
+    response = await client.call(client.api.RegisterPiped, request)
+    echo(response.id)
+    echo(response.key)
+    echo(f"Registered the agent {name}. Store its key now: it cannot be shown again.", err=True)
+
+
+@click.command()
+@_ID
+@click.option("--name", help="New name.")
+@_DESCRIPTION
+@with_client
+async def update(client: Client, *, piped_id: str, name: str | None, description: str | None) -> None:
+    """Change the name or the description of an agent."""
+    if name is None and description is None:
+        raise click.UsageError("nothing to change: use --name or --description")
+    piped_id = await find_piped(client, piped_id)
+    piped = (await client.call(client.api.GetPiped, GetPipedRequest(piped_id=piped_id))).piped
+    request = UpdatePipedRequest(
+        piped_id=piped_id,
+        name=piped.name if name is None else name,
+        desc=piped.desc if description is None else description,
+    )
+    await client.call(client.api.UpdatePiped, request)
+    echo(f"Changed the agent {request.name}.")
+
+
+@click.command("add-key")
+@_ID
+@_VALID_FOR
+@with_client
+async def add_key(client: Client, *, piped_id: str, valid_for: timedelta) -> None:
+    """Add a second key, which is printed to standard output. The first one stays valid."""
+    piped_id = await find_piped(client, piped_id)
+    request = RecreatePipedKeyRequest(id=piped_id, key_lifetime=int(valid_for.total_seconds()))
+    with _of_agents():
+        response = await client.call(client.program.RecreatePipedKey, request)
+    echo(response.key)
+    echo("Added a key. Store it now; when the agent uses it, delete the old one: delete-old-keys.", err=True)
+
+
+@click.command("delete-old-keys")
+@_ID
+@with_client
+async def delete_old_keys(client: Client, *, piped_id: str) -> None:
+    """Delete all keys of an agent but the newest one. What uses them loses access at once."""
+    piped_id = await find_piped(client, piped_id)
+    with _of_agents():
+        await client.call(client.program.DeleteOldPipedKeys, DeleteOldPipedKeysRequest(piped_id=piped_id))
+    echo(f"Deleted the old keys of {piped_id}.")
+
+
+@click.command()
+@_ID
+@with_client
+async def restart(client: Client, *, piped_id: str) -> None:
+    """Restart an agent, which its launcher then starts again."""
+    piped_id = await find_piped(client, piped_id)
+    with _of_agents():
+        await client.call(client.program.RestartPiped, RestartPipedRequest(piped_id=piped_id))
+    echo(f"Requested a restart of {piped_id}.")
+
+
+@click.command()
+@click.option(
+    "--piped-id",
+    "piped_ids",
+    required=True,
+    multiple=True,
+    shell_complete=complete_pipeds,
+    help="Agent id or name; can be repeated.",
+)
+@click.option("--version", required=True, help="Version that their launchers shall run, such as v0.2.0.")
+@switch("--allow-downgrade", "Allow a version that is older than the running one.")
+@with_client
+async def upgrade(client: Client, *, piped_ids: tuple[str, ...], version: str, allow_downgrade: bool) -> None:
+    """Set the version of agents that are run by launchers."""
+    ids = [await find_piped(client, piped_id) for piped_id in piped_ids]
+    request = UpdatePipedDesiredVersionRequest(
+        piped_ids=ids, version=version, allow_downgrade=allow_downgrade
+    )
+    with _of_agents():
+        await client.call(client.program.UpdatePipedDesiredVersion, request)
+    echo(f"Requested version {version} of {', '.join(ids)}.")
 
 
 def _format_expiry(keys: Iterable[PipedKey]) -> str:

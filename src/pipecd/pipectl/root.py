@@ -62,8 +62,14 @@ piped = _group(
     "List, enable and disable agents.",
     {
         "list": ("pipecd.pipectl.pipeds:list_command", "List the project's agents."),
+        "register": ("pipecd.pipectl.pipeds:register", "Register an agent: prints its id and key."),
+        "update": ("pipecd.pipectl.pipeds:update", "Change its name or description."),
         "enable": ("pipecd.pipectl.pipeds:enable", "Enable an agent."),
         "disable": ("pipecd.pipectl.pipeds:disable", "Disable an agent; it stops immediately."),
+        "add-key": ("pipecd.pipectl.pipeds:add_key", "Add a second key, for a rotation."),
+        "delete-old-keys": ("pipecd.pipectl.pipeds:delete_old_keys", "Delete all keys but the newest one."),
+        "restart": ("pipecd.pipectl.pipeds:restart", "Restart an agent."),
+        "upgrade": ("pipecd.pipectl.pipeds:upgrade", "Set the version of agents."),
     },
 )
 notification = _group(

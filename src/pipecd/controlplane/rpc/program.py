@@ -8,6 +8,7 @@ from pipecd.controlplane.records import applications, pipeds
 from pipecd.controlplane.rpc import audit, console, insights, receivers, sessions
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.web import api_keys, deployments, project
+from pipecd.controlplane.rpc.web import pipeds as web_pipeds
 from pipecd.controlplane.rpc.web import records as web_records
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists
@@ -90,4 +91,5 @@ HANDLERS: Mapping[str, Handler] = {
     **sessions.HANDLERS,
     **project.ADMINISTRATION,
     **api_keys.HANDLERS,
+    **web_pipeds.ADMINISTRATION,
 }

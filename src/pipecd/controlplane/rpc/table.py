@@ -14,6 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from pipecd.controlplane.rpc import agent, api, console, piped, program, web
 from pipecd.controlplane.rpc.method import ApiKey, Handler, Member, Method, Needs, PipedKey, Right
 from pipecd.controlplane.rpc.web import api_keys, project
+from pipecd.controlplane.rpc.web import pipeds as web_pipeds
 from pipecd.model.access import Action, Resource
 from pipecd.schema.agent import service_pb2 as piped_pb2
 from pipecd.schema.api import service_pb2 as api_pb2
@@ -70,6 +71,7 @@ ADMINISTRATION = frozenset(
         "EndSessions",
         *project.ADMINISTRATION,
         *api_keys.HANDLERS,
+        *web_pipeds.ADMINISTRATION,
     }
 )
 

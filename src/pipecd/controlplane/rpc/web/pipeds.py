@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from pipecd import __version__
-from pipecd.controlplane.auth.caller import Person
+from pipecd.controlplane.auth.caller import Caller, Person
 from pipecd.controlplane.records import commands, ownership, pipeds
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
@@ -37,16 +37,16 @@ _VERSION = re.compile(r"v\d[0-9A-Za-z.+_-]{0,63}")
 
 
 async def recreate_key(
-    services: Services, person: Person, request: RecreatePipedKeyRequest
+    services: Services, caller: Caller, request: RecreatePipedKeyRequest
 ) -> RecreatePipedKeyResponse:
-    key = await pipeds.add_key(services, person, request.id, person.username, request.key_lifetime)
+    key = await pipeds.add_key(services, caller, request.id, caller.actor.name, request.key_lifetime)
     return RecreatePipedKeyResponse(key=key)
 
 
 async def delete_old_keys(
-    services: Services, person: Person, request: DeleteOldPipedKeysRequest
+    services: Services, caller: Caller, request: DeleteOldPipedKeysRequest
 ) -> DeleteOldPipedKeysResponse:
-    await pipeds.delete_old_keys(services, person, request.piped_id)
+    await pipeds.delete_old_keys(services, caller, request.piped_id)
     return DeleteOldPipedKeysResponse()
 
 
@@ -61,19 +61,19 @@ async def list_pipeds(services: Services, person: Person, request: ListPipedsReq
 
 
 async def update_desired_version(
-    services: Services, person: Person, request: UpdatePipedDesiredVersionRequest
+    services: Services, caller: Caller, request: UpdatePipedDesiredVersionRequest
 ) -> UpdatePipedDesiredVersionResponse:
     if not _VERSION.fullmatch(request.version):
         raise Refused(f"{request.version!r} is not a version", remedy="use a version such as v0.2.0")
     for piped_id in request.piped_ids:
-        piped = await ownership.get(services, person, Piped, piped_id)
+        piped = await ownership.get(services, caller, Piped, piped_id)
         _check_version(piped, request.version, allow_downgrade=request.allow_downgrade)
 
     def alter(record: Piped) -> None:
         record.desired_version, record.allow_downgrade = request.version, request.allow_downgrade
 
     for piped_id in request.piped_ids:
-        await pipeds.change(services, person, piped_id, alter)
+        await pipeds.change(services, caller, piped_id, alter)
     return UpdatePipedDesiredVersionResponse()
 
 
@@ -91,11 +91,11 @@ def _check_version(piped: Piped, wanted: str, *, allow_downgrade: bool) -> None:
         )
 
 
-async def restart(services: Services, person: Person, request: RestartPipedRequest) -> RestartPipedResponse:
-    piped = await ownership.get(services, person, Piped, request.piped_id)
+async def restart(services: Services, caller: Caller, request: RestartPipedRequest) -> RestartPipedResponse:
+    piped = await ownership.get(services, caller, Piped, request.piped_id)
     payload = Command.RestartPiped(piped_id=piped.id)
     return RestartPipedResponse(
-        command_id=await commands.create(services, person, piped.id, restart_piped=payload)
+        command_id=await commands.create(services, caller, piped.id, restart_piped=payload)
     )
 
 
@@ -119,12 +119,17 @@ async def list_deprecated_notes(
     return ListDeprecatedNotesResponse()
 
 
-HANDLERS: Mapping[str, Handler] = {
+#: Also of ProgramService, for API keys with the role ADMIN.
+ADMINISTRATION: Mapping[str, Handler] = {
     "RecreatePipedKey": recreate_key,
     "DeleteOldPipedKeys": delete_old_keys,
-    "ListPipeds": list_pipeds,
     "UpdatePipedDesiredVersion": update_desired_version,
     "RestartPiped": restart,
+}
+
+HANDLERS: Mapping[str, Handler] = {
+    **ADMINISTRATION,
+    "ListPipeds": list_pipeds,
     "ListReleasedVersions": list_released_versions,
     "ListDeprecatedNotes": list_deprecated_notes,
 }
