@@ -18,7 +18,7 @@ from pipecd.controlplane.auth.sso.grants import MAX_SIZE, Grant
 from pipecd.controlplane.auth.sso.oidc import groups_in
 from pipecd.controlplane.auth.sso.providers import OIDC
 from pipecd.controlplane.settings import AuthSettings, Settings
-from pipecd.controlplane.store import tables
+from pipecd.controlplane.store import sessions, tables
 from pipecd.errors import ConfigError
 from pipecd.model.access import EDITOR, VIEWER
 from pipecd.schema.pipecd.v1.console_pb2 import ConsoleChange, ConsoleWatchRequest
@@ -50,7 +50,7 @@ class Company:
 
 
 @asynccontextmanager
-async def running(folder: Path, auth: AuthSettings = PATIENT, **sessions: str) -> AsyncIterator[Company]:
+async def running(folder: Path, auth: AuthSettings = PATIENT, **times: str) -> AsyncIterator[Company]:
     async with sign_in_provider() as provider:
         clock = SkippableClock()
         provider.now = clock.now
@@ -73,7 +73,7 @@ async def running(folder: Path, auth: AuthSettings = PATIENT, **sessions: str) -
             sign_in=False,
             projects=projects,
             sharedSSOConfigs=shared,
-            sessions=sessions,
+            sessions=times,
         ) as plane:
             yield Company(plane=plane, provider=provider, clock=clock)
 
@@ -277,6 +277,21 @@ async def test_a_provider_that_cannot_be_asked_limits_the_session(company: Compa
         assert (await company.rows(tables.sessions))[-1].provider_grant == ""
 
 
+async def test_a_session_that_an_earlier_version_started_is_valid(company: Company) -> None:
+    """Two versions run side by side during an upgrade."""
+    in_user_info(company.provider, ["acme/readers"])
+    async with signed_in(company) as console:
+        (row,) = await company.rows(tables.sessions)
+        database = company.plane.server.services.store.database
+        await sessions.update(database, row.id, {"provider_grant": "", "confirmed_at": 0})
+        company.clock.skip(INTERVAL)
+        assert await outcome(console) == VIEWER
+        listed = await company.plane.server.services.sessions.list_stored(OIDC_PROJECT)
+        assert [stored.session.id for stored in listed] == [row.id]
+        company.clock.skip(MAX_AGE)
+        assert await outcome(console) == "unauthenticated"
+
+
 async def test_calls_at_the_same_time_use_a_refresh_token_once(company: Company) -> None:
     """Providers that replace refresh tokens end the sign-in when one is used twice."""
     provider, clock, services = company.provider, company.clock, company.plane.server.services
@@ -372,25 +387,25 @@ async def test_an_independent_provider_is_asked_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sessions", "problem"),
+    ("times", "problem"),
     [
         ("{groupsCheckInterval: 30s}", "shorter than 1m"),
         ("{groupsMaxAge: 10m}", "shorter than 15m"),
         ("{groupsCheckInterval: 2h, groupsMaxAge: 1h}", "groupsCheckInterval"),
     ],
 )
-def test_wrong_times_are_refused(sessions: str, problem: str) -> None:
+def test_wrong_times_are_refused(times: str, problem: str) -> None:
     head = "apiVersion: pipecd.dev/v1beta1\nkind: ControlPlane\nspec:\n"
     with pytest.raises(ConfigError, match=problem):
-        config.load(f"{head}  sessions: {sessions}\n", "control-plane.yaml")
+        config.load(f"{head}  sessions: {times}\n", "control-plane.yaml")
 
 
 def test_a_zero_that_has_a_meaning_is_not_the_default() -> None:
     text = "{idleTimeout: 0s, groupsCheckInterval: 0, groupsMaxAge: 0s, lifetime: 0s}"
     head = "apiVersion: pipecd.dev/v1beta1\nkind: ControlPlane\nspec:\n"
-    sessions = config.load(f"{head}  sessions: {text}\n", "control-plane.yaml").sessions
-    times = (sessions.idle_timeout, sessions.groups_check_interval, sessions.groups_max_age)
-    assert not any(times) and sessions.lifetime.days == 7
+    read = config.load(f"{head}  sessions: {text}\n", "control-plane.yaml").sessions
+    times = (read.idle_timeout, read.groups_check_interval, read.groups_max_age)
+    assert not any(times) and read.lifetime.days == 7
 
 
 @pytest.mark.parametrize(

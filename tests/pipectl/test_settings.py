@@ -149,6 +149,8 @@ async def test_what_may_not_be_changed_is_refused(plane: ControlPlane, pipectl: 
     pipectl.key_file.write_text(response.key)
     shown = await pipectl("project", "get")
     assert "configuration file defines the project" in shown.err
+    for shown in (await pipectl("role", "list"), await pipectl("user-group", "list")):
+        assert shown.code == 0 and "configuration file defines the project" in shown.err
     policy = "--policy=resources=*;actions=get"
     for change in (
         ("project", "update", "--description=other"),

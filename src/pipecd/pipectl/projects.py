@@ -1,5 +1,6 @@
 """`pipectl project …`: description, static admin and single sign-on of the project."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -58,8 +59,13 @@ def _view(response: SeeProjectResponse) -> View:
         ("Roles", ", ".join(role.name for role in project.rbac_roles)),
         ("User groups", str(len(project.user_groups))),
     ]
+    return View(parts=[fields(pairs)], notes=notes_of(response))
+
+
+def notes_of(response: SeeProjectResponse) -> Sequence[str]:
+    """What a view of the project's settings says below them."""
     read_only = "The control plane's configuration file defines the project: change it there."
-    return View(parts=[fields(pairs)], notes=[read_only] if response.read_only else [])
+    return [read_only] if response.read_only else []
 
 
 @click.command()

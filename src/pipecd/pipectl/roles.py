@@ -1,5 +1,6 @@
 """`pipectl role …` and `pipectl user-group …`: who may do what in the project."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from pipecd.config.named_file import read_named_file
 from pipecd.model.policy_text import format_policy, parse_policies
 from pipecd.pipectl.connection import with_client
 from pipecd.pipectl.output import Output, View, echo, list_view, show, view_options
-from pipecd.pipectl.projects import see
+from pipecd.pipectl.projects import notes_of, see
 from pipecd.pipectl.unsupported import of_settings
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy
 from pipecd.schema.pipecd.v1.console_pb2 import SeeProjectResponse
@@ -49,7 +50,8 @@ def _list_view(response: SeeProjectResponse) -> View:
         kind = "built-in" if role.is_builtin else "custom"
         rows.append([role.name, kind, texts[0]])
         rows.extend(["", "", text] for text in texts[1:])
-    return list_view(["NAME", "KIND", "POLICIES"], rows, empty="The project has no roles.")
+    view = list_view(["NAME", "KIND", "POLICIES"], rows, empty="The project has no roles.")
+    return replace(view, notes=[*view.notes, *notes_of(response)])
 
 
 @click.command()
@@ -98,7 +100,8 @@ async def list_groups(client: Client, *, output: Output) -> None:
 
 def _groups_view(response: SeeProjectResponse) -> View:
     rows = [[group.sso_group, group.role] for group in response.project.user_groups]
-    return list_view(["GROUP", "ROLE"], rows, empty="The project has no user groups.")
+    view = list_view(["GROUP", "ROLE"], rows, empty="The project has no user groups.")
+    return replace(view, notes=[*view.notes, *notes_of(response)])
 
 
 @click.command("add")

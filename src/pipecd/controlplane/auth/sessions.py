@@ -332,7 +332,7 @@ class Sessions:
             for row in rows
             if now < row.expires_at
             and row.last_seen_at > used_after
-            and (row.source == PASSWORD or row.provider_grant or row.confirmed_at > confirmed_after)
+            and (row.source == PASSWORD or row.provider_grant or _confirmed_at(row) > confirmed_after)
         ]
         decoded = [(row, json.loads(row.claims)) for row in valid]
         return [
@@ -364,7 +364,7 @@ class Sessions:
             last_seen_at=row.last_seen_at,
             roles=tuple(claims["roles"]),
             groups=tuple(claims["groups"]),
-            confirmed_at=row.confirmed_at,
+            confirmed_at=_confirmed_at(row),
             next_check_at=max(row.next_check_at, row.confirmed_at + interval)
             if interval and row.has_grant
             else math.inf,
@@ -393,6 +393,11 @@ class Sessions:
             return self._cipher.decrypt(data[:12], data[12:], id.encode()).decode() if data else ""
         except InvalidTag:
             return ""
+
+
+def _confirmed_at(row: Any) -> int:
+    """A server of an earlier version, during an upgrade, does not set it."""
+    return int(row.confirmed_at or row.started_at)
 
 
 def _from_row(row: Any, claims: Mapping[str, Any]) -> StoredSession:

@@ -29,6 +29,7 @@ _LATEST_FIRST = (_COLUMN.last_seen_at.desc(), _COLUMN.id)
 _STATE = sa.select(
     _COLUMN.last_seen_at,
     _COLUMN.claims,
+    _COLUMN.started_at,
     _COLUMN.confirmed_at,
     _COLUMN.next_check_at,
     (_COLUMN.provider_grant != "").label("has_grant"),
