@@ -802,7 +802,7 @@ async def test_the_audit_log_is_listed_exported_and_verified(
     store = plane.server.services.store
     for statement in (
         "DROP TRIGGER audit_is_append_only",
-        "UPDATE audit SET address = 'x' WHERE position = 2",
+        "UPDATE audit SET address = 'x' WHERE seq = (SELECT seq FROM audit_links WHERE position = 2)",
     ):
         await store.database.write(lambda connection, text=statement: connection.execute(sa.text(text)))
     broken = await pipectl("audit", "verify")
