@@ -1,6 +1,7 @@
 """Connections that send nothing, or slowly, are closed, and never keep others out."""
 
 import asyncio
+import errno
 import resource
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from grpc import aio
 from starlette.responses import PlainTextResponse
 
 from pipecd.clock import SYSTEM_CLOCK
+from pipecd.controlplane.faults import INTERNAL_ERRORS
 from pipecd.controlplane.http import connections
 from pipecd.controlplane.http.server import open_port, serving
 from pipecd.controlplane.rpc import grpc_connections
@@ -196,6 +198,29 @@ async def connect(port: int, address: str = "127.0.0.1") -> tuple[asyncio.Stream
 
 def local_port(writer: asyncio.StreamWriter) -> int:
     return int(writer.get_extra_info("sockname")[1])
+
+
+async def test_a_failed_count_of_connections_ends_nothing(tmp_path: Path) -> None:
+    settings = replace(FEW, grpc_handshake_timeout=3600.0, grpc_check_interval=0.02)
+    failures = INTERNAL_ERRORS.labels("limit-connections")._value
+
+    def fail(address: str) -> bool:
+        raise OSError(errno.EMFILE, address)
+
+    async def has_failed_again() -> bool:
+        return failures.get() >= before + 2
+
+    async with running(tmp_path, replace(settings, grpc_check_interval=3600.0)) as plane:
+        port, before = plane.server.ports.grpc[0], failures.get()
+        many = [await connect(port) for _ in range(20)]
+        limit = grpc_connections.ConnectionLimit([port], settings, fail, SYSTEM_CLOCK)
+        counting = asyncio.create_task(limit.run())
+        assert await eventually(has_failed_again)
+        assert not counting.done()
+        counting.cancel()
+        await asyncio.wait([counting])
+        for _, writer in many:
+            writer.close()
 
 
 def test_addresses_of_one_network_count_together() -> None:

@@ -17,6 +17,7 @@ from prometheus_client import Counter as Metric
 
 from pipecd.clock import Clock
 from pipecd.controlplane.auth.client_address import client_network
+from pipecd.controlplane.faults import contained
 from pipecd.controlplane.http.connections import CROWDED, Reports
 from pipecd.controlplane.settings import ConnectionSettings
 
@@ -52,7 +53,10 @@ class ConnectionLimit:
         """Runs until cancelled. While an address exceeds its limit, it looks more often."""
         settings = self._settings
         while True:
-            closed = await asyncio.to_thread(self._check)
+            closed: Sequence[Peer] = ()
+            # Such as when the process has no descriptor left.
+            with contained("limit-connections"):
+                closed = await asyncio.to_thread(self._check)
             if closed:
                 self._report(CROWDED, closed[-1].address, len(closed))
             await self._clock.sleep(
