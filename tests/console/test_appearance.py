@@ -18,6 +18,7 @@ from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
 from pipecd.schema.model.kind_pb2 import TERRAFORM
 from tests.console.axe import COLOUR_RULES, expect_no_findings
 from tests.console.browser import BrowserUser, open_console
+from tests.console.layout import expect_sound_layout, find_faults
 from tests.console.test_live_state import report_live_state, report_sync_state
 from tests.console.test_states import seed_deployments
 from tests.eventually import eventually
@@ -39,6 +40,8 @@ PAGES = (
     "/sessions",
     "/audit-log",
 )
+#: Of the window, in CSS pixels: a desktop, a tablet and a phone.
+WIDTHS, HEIGHT = (1440, 768, 390), 860
 REMOTE = "http://127.0.0.1:8081/demo.git"
 #: The lightness of the page background, 0–255.
 LIGHTNESS = "() => Number(getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/)[0])"
@@ -126,8 +129,10 @@ async def test_the_colour_scheme_is_selectable_stored_and_follows_the_system_by_
     await expect_dark(page)
 
 
-async def test_axe_finds_nothing_on_any_page(user: BrowserUser, w: World, agent: Client) -> None:
-    """Neither too little contrast, nor controls without a name, nor wrong roles.
+async def test_axe_finds_nothing_on_any_page_and_its_layout_is_sound(
+    user: BrowserUser, w: World, agent: Client
+) -> None:
+    """Neither too little contrast, nor controls without a name, nor wrong roles, nor parts that overlap.
 
     Dark pages consist of the same elements as light ones, so only the rules about colours are checked again.
     """
@@ -137,6 +142,7 @@ async def test_axe_finds_nothing_on_any_page(user: BrowserUser, w: World, agent:
 
     comparison = f"/compare?from={waiting}&to=later-deployment"
     for path in (*PAGES, f"/applications/{application_id}", f"/deployments/{waiting}", comparison):
+        await page.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
         await page.emulate_media(color_scheme="light")
         await user.go(path)
         await expect(page.get_by_role("heading", level=1)).to_be_visible()
@@ -148,11 +154,52 @@ async def test_axe_finds_nothing_on_any_page(user: BrowserUser, w: World, agent:
         await page.emulate_media(color_scheme="dark")
         await expect_dark(page)
         await expect_no_findings(page, COLOUR_RULES)
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": HEIGHT})
+            await expect_sound_layout(page)
     user.errors[:] = [error for error in user.errors if "SeeResource" not in error]
+
+
+LAYOUTS = (
+    ("<p>first</p><p>second</p><a href='/'>a link</a>", []),
+    ("<div style='width: 2000px'>wide</div>", ["the page is 2008 px wide"]),
+    (
+        "<div style='overflow: hidden'><button style='margin-left: 1200px; width: 300px'>Save</button></div>",
+        ['button "Save" is off screen'],
+    ),
+    ("<div style='overflow: auto'><button style='margin-left: 1200px; width: 300px'>Save</button></div>", []),
+    (
+        "<button>Save</button><button aria-label='Cancel' style='margin-left: -20px; padding: 10px'>",
+        ['button "Save" and button "Cancel" overlap'],
+    ),
+    ("<p>first</p><p style='margin-top: -30px'>second</p>", ['the texts p "first" and p "second" overlap']),
+    (
+        "<p style='width: 40px; overflow: hidden; white-space: nowrap'>a long name</p>",
+        ['p "a long name" is cut off'],
+    ),
+    (
+        "<p style='width: 40px; overflow: hidden; white-space: nowrap; text-overflow: ellipsis'>a name</p>",
+        [],
+    ),
+    ("<p style='height: 12px; overflow: hidden'>half</p>", ['p "half" is cut off below']),
+)
+
+
+async def test_each_rule_of_the_layout_finds_its_fault(browser: Browser) -> None:
+    """A page without a font of its own breaks the last rule."""
+    page = await browser.new_page(viewport={"width": 1280, "height": 720})
+    try:
+        for body, faults in LAYOUTS:
+            await page.set_content(f"<body style='margin: 8px'>{body}")
+            *found, font = await find_faults(page)
+            assert (found, font.split(" is ")[-1]) == (faults, "not loaded"), body
+    finally:
+        await page.close()
 
 
 async def seed_pages(w: World, agent: Client) -> tuple[str, str]:
     """Ids of an application with resources and drift, and of a deployment that waits for approval."""
+    await w.console.call("GenerateAPIKey", name="deploy-from-ci", role=1)
     waiting, _ = await seed_deployments(w, agent)
     drifted = await w.register("drifted", kind=TERRAFORM)
     pods = [

@@ -3,11 +3,13 @@
 import re
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
 from pipecd.client import Client
+from pipecd.schema.agent.logs_pb2 import ReportStageLogsRequest
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
 from pipecd.schema.model.kind_pb2 import TERRAFORM
 from pipecd.schema.model.stage_log_pb2 import ERROR, INFO, LogBlock
@@ -15,6 +17,8 @@ from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
 from tests.actors import TESTER
 from tests.console.browser import BrowserUser
 from tests.console.seeds import build_deployment, report_repository
+from tests.console.test_states import seed_deployments
+from tests.eventually import eventually
 from tests.world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
@@ -146,7 +150,64 @@ async def test_the_log_of_all_stages_has_a_foldable_step_for_each(
     await expect(check).to_be_in_viewport()
     await page.get_by_label("Pipeline stages").get_by_role("button", name="ROLLBACK").click()
     await expect(log.get_by_text("restored", exact=True)).to_be_in_viewport()
+    await check_copies(page)
     await check_full_screen(page)
+
+
+async def check_copies(page: Page) -> None:
+    """What is copied has no colour codes; what is downloaded also has the times."""
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.get_by_role("button", name="Copy log").click()
+
+    async def is_copied() -> bool:
+        copied = str(await page.evaluate("navigator.clipboard.readText()"))
+        assert copied.startswith("=== BUILD ===\nplain words\nred words\n\n=== CHECK ===\nrequest 1\n")
+        assert copied.endswith("request 3000\n\n=== ROLLBACK ===\nrestored")
+        return True
+
+    await eventually(is_copied)
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Download log").click()
+    file = await download.value
+    assert file.suggested_filename == "deployment-of-shop.log"
+    text = Path(await file.path()).read_text()
+    assert "\n1970-01-01T00:00:01.000Z red words\n" in text
+    assert text.endswith("=== ROLLBACK ===\n1970-01-01T00:00:01.000Z restored\n")
+
+
+async def test_a_running_log_is_followed_until_a_user_scrolls_up(
+    user: BrowserUser, w: World, agent: Client
+) -> None:
+    page = user.page
+    waiting, _ = await seed_deployments(w, agent)
+
+    async def write(first: int, last: int) -> None:
+        lines = [
+            LogBlock(index=number, log=f"line {number}", created_at=1) for number in range(first, last + 1)
+        ]
+        request = ReportStageLogsRequest(deployment_id=waiting, stage_id="WAIT_APPROVAL", blocks=lines)
+        await agent.call(agent.piped.ReportStageLogs, request)
+
+    await write(1, 100)
+    await user.go(f"/deployments/{waiting}")
+    log, follow = page.get_by_role("log"), page.get_by_role("button", name="Follow")
+    await log.scroll_into_view_if_needed()
+    await expect(log.get_by_text("line 100", exact=True)).to_be_in_viewport()
+    await expect(follow).to_have_attribute("aria-pressed", "true")
+    await write(101, 200)
+    await expect(log.get_by_text("line 200", exact=True)).to_be_in_viewport()
+
+    await log.hover()
+    await page.mouse.wheel(0, -2000)
+    await expect(follow).to_have_attribute("aria-pressed", "false")
+    await write(201, 300)
+    await expect(page.get_by_text("300 lines", exact=True)).to_be_visible()
+    await expect(log.get_by_text("line 300", exact=True)).to_have_count(0)
+    await follow.click()
+    await expect(log.get_by_text("line 300", exact=True)).to_be_in_viewport()
+    await expect(follow).to_have_attribute("aria-pressed", "true")
+    await follow.click()
+    await expect(follow).to_have_attribute("aria-pressed", "false")
 
 
 async def check_full_screen(page: Page) -> None:

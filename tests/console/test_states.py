@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import expect
 
 from pipecd.client import Client
 from pipecd.schema.agent.deployments_pb2 import (
@@ -16,23 +16,13 @@ from pipecd.schema.agent.pipeds_pb2 import ReportStatRequest
 from pipecd.schema.model.artifact_pb2 import ArtifactVersion
 from pipecd.schema.model.deployment_pb2 import DeploymentStatus
 from pipecd.schema.model.stage_pb2 import PipelineStage, StageStatus
-from tests.console.browser import BrowserUser, open_console
+from tests.console.browser import BrowserUser
 from tests.console.seeds import build_deployment, report_repository
-from tests.eventually import eventually
 from tests.world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 #: The longest names of stages, PipeCD's plugins included.
 STAGE_NAMES = ("KUBERNETES_CANARY_ROLLOUT", "LAMBDA_CANARY_ROLLOUT", "K8S_TRAFFIC_ROUTING", "WAIT_APPROVAL")
-#: The texts of visible buttons and links that are not wholly within the width of the window.
-OFF_SCREEN_CONTROLS = """() => [...document.querySelectorAll("main button, main a, header button")]
-  .filter((element) => element.checkVisibility({ visibilityProperty: true }))
-  .filter((element) => !element.closest("[role=group][aria-label='Pipeline stages']"))
-  .filter((element) => {
-    const { left, right } = element.getBoundingClientRect();
-    return left < 0 || right > window.innerWidth + 1;
-  })
-  .map((element) => element.textContent.trim() || element.getAttribute("aria-label"))"""
 #: The texts of elements below the argument whose content does not fit into them.
 CUT_TEXTS = """(group) => [...group.querySelectorAll("[class*=name]")]
   .filter(({ scrollWidth, clientWidth, scrollHeight, clientHeight }) =>
@@ -162,33 +152,6 @@ async def test_a_lost_connection_is_shown_with_the_age_of_the_page(
     await expect(alert).to_have_count(0)
     await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
     user.errors.clear()
-
-
-async def test_every_control_is_on_a_narrow_screen(browser: Browser, w: World, agent: Client) -> None:
-    waiting, _ = await seed_deployments(w, agent)
-    await w.console.call("GenerateAPIKey", name="deploy-from-ci", role=1)
-    async with open_console(browser, w.plane.url, width=390) as user:
-        page = user.page
-        await user.go("/")
-        await user.sign_in()
-        await expect(page.get_by_role("heading", name="Applications", level=1)).to_be_visible()
-
-        async def every_control_is_visible() -> bool:
-            assert await page.evaluate(OFF_SCREEN_CONTROLS) == [], page.url
-            return True
-
-        paths = ["/applications", "/deployments", f"/deployments/{waiting}", "/pipeds", "/api-keys"]
-        for path in [*paths, await application_path(page)]:
-            await user.go(path)
-            await expect(page.get_by_role("heading", level=1)).to_be_visible()
-            await expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
-            await eventually(every_control_is_visible)
-
-
-async def application_path(page: Page) -> str:
-    path = await page.get_by_role("link", name="shop").get_attribute("href")
-    assert path
-    return path
 
 
 async def test_a_copy_button_is_beside_its_text(user: BrowserUser, w: World) -> None:

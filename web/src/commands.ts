@@ -2,12 +2,13 @@
 // A notification, visible on every page, follows each command until it is handled.
 
 import { notifications } from "@mantine/notifications";
-import { type QueryClient, QueryObserver, useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, QueryObserver, useMutation, useQueryClient } from "@tanstack/react-query";
 import { createElement, type ReactNode, useCallback } from "react";
 
-import { errorMessage } from "./api";
+import { errorMessage, webClient } from "./api";
 import { commandQuery } from "./queries";
 import { type Command, CommandStatus } from "./schema/model/command_pb";
+import type { SyncStrategy } from "./schema/model/strategy_pb";
 
 const POLL_INTERVAL_MS = 3_000;
 /** After this time the notification says that the piped has not responded. */
@@ -51,6 +52,21 @@ export function useSendCommand(): (request: CommandRequest) => Promise<void> {
     },
     [client],
   );
+}
+
+/** A mutation that sends the command that `request` returns. It is pending until the control plane has accepted it. */
+export function useCommand<Value = void>(request: (value: Value) => CommandRequest, onSuccess?: () => void) {
+  const sendCommand = useSendCommand();
+  return useMutation({ mutationFn: (value: Value) => sendCommand(request(value)), onSuccess });
+}
+
+/** Deploys the head commit of an application with a strategy. `name` says what is done, such as "Quick sync". */
+export function useSync(applicationId: string, name: (strategy: SyncStrategy) => string) {
+  return useCommand((syncStrategy: SyncStrategy) => ({
+    send: () => webClient.syncApplication({ applicationId, syncStrategy }),
+    title: name(syncStrategy),
+    successMessage: deploymentLink,
+  }));
 }
 
 function resultNotification(command: Command | null, successMessage: CommandRequest["successMessage"]) {

@@ -1,11 +1,11 @@
 // What an approval decides about, beside its buttons: the changes of the plan, the versions, and the commits.
 
 import { Button, Group, Skeleton, Stack, Text, Textarea } from "@mantine/core";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 
 import { consoleClient, webClient } from "../api";
-import { useSendCommand } from "../commands";
+import { useCommand } from "../commands";
 import { isDeploymentCompleted, type StatusDisplay } from "../display-names";
 import { compareUrl } from "../failure";
 import { IconCheck, IconX } from "../icons";
@@ -126,7 +126,6 @@ function CommentField({ comment, onChange }: { comment: string; onChange: (comme
 }
 
 function Buttons({ deployment, stage }: ApprovalProps) {
-  const sendCommand = useSendCommand();
   const me = useQuery(meQuery);
   const dialog = useDialog<"approve" | "reject">();
   const [comment, setComment] = useState("");
@@ -134,22 +133,16 @@ function Buttons({ deployment, stage }: ApprovalProps) {
   const names = approvers(stage);
   const allowed = names.length === 0 || names.includes(me.data?.subject ?? "");
   const title = allowed ? undefined : `Only ${names.join(", ")} can approve this stage`;
-  const approve = useMutation({
-    mutationFn: () =>
-      sendCommand({
-        send: () => webClient.approveStage(request),
-        title: `Approve ${stage.name} of ${deployment.applicationName}`,
-        successMessage: () => "Approved.",
-      }),
-  });
-  const reject = useMutation({
-    mutationFn: () =>
-      sendCommand({
-        send: () => consoleClient.rejectStage(request),
-        title: `Reject the deployment of ${deployment.applicationName}`,
-        successMessage: () => "Rejected: the deployment was cancelled.",
-      }),
-  });
+  const approve = useCommand(() => ({
+    send: () => webClient.approveStage(request),
+    title: `Approve ${stage.name} of ${deployment.applicationName}`,
+    successMessage: () => "Approved.",
+  }));
+  const reject = useCommand(() => ({
+    send: () => consoleClient.rejectStage(request),
+    title: `Reject the deployment of ${deployment.applicationName}`,
+    successMessage: () => "Rejected: the deployment was cancelled.",
+  }));
   if (isDeploymentCompleted(deployment.status) || stage.status !== StageStatus.STAGE_RUNNING) return null;
   return (
     <Group gap="xs">

@@ -2,10 +2,9 @@
 
 import { Button } from "@mantine/core";
 import { IconPlayerSkipForward, IconX } from "../icons";
-import { useMutation } from "@tanstack/react-query";
 
 import { webClient } from "../api";
-import { useSendCommand } from "../commands";
+import { useCommand, useSendCommand } from "../commands";
 import type { Deployment } from "../schema/model/deployment_pb";
 import type { PipelineStage } from "../schema/model/stage_pb";
 import { canSkip } from "../stages";
@@ -81,15 +80,11 @@ export function CancelButton({ deployment }: { deployment: Deployment }) {
 }
 
 export function SkipButton({ deployment, stage }: { deployment: Deployment; stage: PipelineStage }) {
-  const sendCommand = useSendCommand();
-  const skip = useMutation({
-    mutationFn: () =>
-      sendCommand({
-        send: () => webClient.skipStage({ deploymentId: deployment.id, stageId: stage.id }),
-        title: `Skip ${stage.name} of ${deployment.applicationName}`,
-        successMessage: () => "Skipped.",
-      }),
-  });
+  const skip = useCommand(() => ({
+    send: () => webClient.skipStage({ deploymentId: deployment.id, stageId: stage.id }),
+    title: `Skip ${stage.name} of ${deployment.applicationName}`,
+    successMessage: () => "Skipped.",
+  }));
   if (!canSkip(stage)) return null;
   return (
     <Button

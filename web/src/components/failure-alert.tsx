@@ -1,11 +1,10 @@
 // After a failure: what happened in one sentence, what runs now, and the next steps.
 
 import { Alert, Anchor, Button, Group, Stack, Text } from "@mantine/core";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
 
-import { webClient } from "../api";
-import { deploymentLink, useSendCommand } from "../commands";
+import { useSync } from "../commands";
 import { isDeploymentCompleted } from "../display-names";
 import { compareTo, compareUrl, describeFailure } from "../failure";
 import { IconRefresh } from "../icons";
@@ -70,16 +69,7 @@ function NextSteps({ deployment, stageId }: { deployment: Deployment; stageId: s
 }
 
 function RetryButton({ deployment, disabled }: { deployment: Deployment; disabled: boolean }) {
-  const sendCommand = useSendCommand();
-  const { applicationId, applicationName } = deployment;
-  const retry = useMutation({
-    mutationFn: () =>
-      sendCommand({
-        send: () => webClient.syncApplication({ applicationId, syncStrategy: SyncStrategy.AUTO }),
-        title: `Retry of ${applicationName}`,
-        successMessage: deploymentLink,
-      }),
-  });
+  const retry = useSync(deployment.applicationId, () => `Retry of ${deployment.applicationName}`);
   return (
     <Button
       size="compact-sm"
@@ -88,7 +78,7 @@ function RetryButton({ deployment, disabled }: { deployment: Deployment; disable
       loading={retry.isPending}
       disabled={disabled}
       title="Deploys the newest commit of the branch again"
-      onClick={() => retry.mutate()}
+      onClick={() => retry.mutate(SyncStrategy.AUTO)}
     >
       Retry
     </Button>

@@ -1,10 +1,8 @@
 // Asks the piped to deploy the head commit of an application with the selected strategy.
 
 import { IconRefresh } from "../icons";
-import { useMutation } from "@tanstack/react-query";
 
-import { webClient } from "../api";
-import { deploymentLink, useSendCommand } from "../commands";
+import { useSync } from "../commands";
 import { strategyName } from "../display-names";
 import type { Application } from "../schema/model/application_pb";
 import { SyncStrategy } from "../schema/model/strategy_pb";
@@ -19,15 +17,7 @@ const HINTS: Record<SyncStrategy, string> = {
 };
 
 export function SyncButton({ application }: { application: Application }) {
-  const sendCommand = useSendCommand();
-  const syncing = useMutation({
-    mutationFn: (strategy: SyncStrategy) =>
-      sendCommand({
-        send: () => webClient.syncApplication({ applicationId: application.id, syncStrategy: strategy }),
-        title: `${strategyName(strategy)} of ${application.name}`,
-        successMessage: deploymentLink,
-      }),
-  });
+  const syncing = useSync(application.id, (strategy) => `${strategyName(strategy)} of ${application.name}`);
   const pinned = activePin(application, useNow()) !== null;
   const option = (strategy: SyncStrategy) => ({
     text: strategyName(strategy),

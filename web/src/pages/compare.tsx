@@ -85,7 +85,7 @@ function Rows({ rows, before, after, header = false }: RowsProps) {
         <Table.Tbody>
           {rows.map((row) => (
             <Table.Tr key={row.name} data-changed={row.before !== row.after || undefined}>
-              <Table.Td className="faint">{row.name}</Table.Td>
+              <Table.Td className={classes.name}>{row.name}</Table.Td>
               <Table.Td className={classes.value}>{row.before || "–"}</Table.Td>
               <Table.Td className={classes.value}>{row.after || "–"}</Table.Td>
             </Table.Tr>

@@ -34,13 +34,15 @@ interface LogToolsProps extends SearchProps {
   /** Undefined if there is no error. */
   showFirstError: (() => void) | undefined;
   scrollToEnd: () => void;
+  /** Whether new lines are followed; null if none will come. */
+  follow: Setting | null;
   times: Setting;
   wrap: Setting;
   full: Setting;
 }
 
 export function LogTools({ scope, title, steps, file, grouped, anyUnfolded, toggleAll, ...props }: LogToolsProps) {
-  const { showFirstError, scrollToEnd, times, wrap } = props;
+  const { showFirstError, scrollToEnd, follow, times, wrap } = props;
   const [isFull, setFull] = props.full;
   const count = steps.reduce((sum, { log }) => sum + log.lines.length, 0);
   return (
@@ -74,9 +76,13 @@ export function LogTools({ scope, title, steps, file, grouped, anyUnfolded, togg
             {anyUnfolded ? "Fold all" : "Unfold all"}
           </Button>
         )}
-        <Button size="compact-xs" variant="default" onClick={scrollToEnd}>
-          Jump to end
-        </Button>
+        {follow ? (
+          <Toggle setting={follow}>Follow</Toggle>
+        ) : (
+          <Button size="compact-xs" variant="default" onClick={scrollToEnd}>
+            Jump to end
+          </Button>
+        )}
         <Toggle setting={times}>Times</Toggle>
         <Toggle setting={wrap}>Wrap</Toggle>
         <Group gap={2} wrap="nowrap">

@@ -108,12 +108,11 @@ function Log({ steps, selected, active, grouped, title, file, scope }: LogProps)
     const row = grouped ? layout.at(index) : undefined;
     return row ? layout.indexOf({ step: row.step, line: -1 }) : -1;
   };
-  const { scrollElement, rows, stickyIndex, scrollTo, scrollToEnd, onScroll } = useLogRows(layout.count, layout, {
-    active,
-    follow: active && !params.has("line"),
-    rowHeight,
-    headingOf,
-  });
+  const { scrollElement, rows, stickyIndex, isFollowing, setFollowing, scrollTo, scrollToEnd, onScroll } = useLogRows(
+    layout.count,
+    layout,
+    { active, follow: active && !params.has("line"), rowHeight, headingOf },
+  );
   // The heights of the rows are stored by index.
   useEffect(() => rows.measure(), [rows, wrap, grouped, folding]);
   useWindowEvent("keydown", (event) => {
@@ -188,6 +187,7 @@ function Log({ steps, selected, active, grouped, title, file, scope }: LogProps)
           stepMatch={stepMatch}
           showFirstError={firstError ? () => show(firstError) : undefined}
           scrollToEnd={scrollToEnd}
+          follow={active ? [isFollowing, setFollowing] : null}
           times={[showTimes, setShowTimes]}
           wrap={[wrap, setWrap]}
           full={[full, setFull]}

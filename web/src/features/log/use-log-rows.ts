@@ -1,7 +1,7 @@
 // The rows of a log: only those on screen exist, and the view follows new lines until a user scrolls up.
 
 import { defaultRangeExtractor, useVirtualizer } from "@tanstack/react-virtual";
-import { type UIEvent, useEffect, useRef } from "react";
+import { type UIEvent, useEffect, useRef, useState } from "react";
 
 /** In CSS pixels. */
 export const LINE_HEIGHT = 20;
@@ -19,6 +19,18 @@ interface LogRowsOptions {
   headingOf?: (index: number) => number;
 }
 
+type ScrollPosition = Pick<HTMLElement, "scrollTop" | "scrollHeight" | "clientHeight">;
+
+/**
+ * Whether the view follows new lines after it was scrolled: scrolling up stops it, reaching the end starts it. New
+ * lines alone also increase the distance from the end.
+ */
+export function followsAfterScroll(following: boolean, previousTop: number, position: ScrollPosition): boolean {
+  const { scrollTop, scrollHeight, clientHeight } = position;
+  if (scrollHeight - scrollTop - clientHeight < FOLLOW_DISTANCE) return following || scrollTop > previousTop;
+  return following && scrollTop >= previousTop;
+}
+
 const lineHeight = () => LINE_HEIGHT;
 const noHeading = () => -1;
 
@@ -26,7 +38,8 @@ const noHeading = () => -1;
 export function useLogRows(count: number, changed: unknown, options: LogRowsOptions) {
   const { active, follow, rowHeight = lineHeight, headingOf = noHeading } = options;
   const scrollElement = useRef<HTMLDivElement>(null);
-  const following = useRef(follow);
+  const [isFollowing, setFollowing] = useState(follow);
+  const previousTop = useRef(0);
   const rows = useVirtualizer({
     count,
     getScrollElement: () => scrollElement.current,
@@ -39,19 +52,21 @@ export function useLogRows(count: number, changed: unknown, options: LogRowsOpti
     },
   });
   useEffect(() => {
-    if (following.current) rows.scrollToIndex(count - 1, { align: "end" });
-  }, [changed, count, rows]);
+    if (isFollowing) rows.scrollToIndex(count - 1, { align: "end" });
+  }, [changed, count, rows, isFollowing]);
   const scrollTo = (index: number) => {
-    following.current = false;
+    setFollowing(false);
     rows.scrollToIndex(index, { align: "center" });
   };
   const scrollToEnd = () => {
     rows.scrollToIndex(count - 1, { align: "end" });
-    following.current = active;
+    setFollowing(active);
   };
   const onScroll = ({ currentTarget: box }: UIEvent<HTMLElement>) => {
-    following.current = active && box.scrollHeight - box.scrollTop - box.clientHeight < FOLLOW_DISTANCE;
+    // The last lines of a log that has just ended are followed, but a log that is loaded is not.
+    setFollowing((active || isFollowing) && followsAfterScroll(isFollowing, previousTop.current, box));
+    previousTop.current = box.scrollTop;
   };
   const stickyIndex = headingOf(rows.range?.startIndex ?? 0);
-  return { scrollElement, rows, stickyIndex, scrollTo, scrollToEnd, onScroll };
+  return { scrollElement, rows, stickyIndex, isFollowing, setFollowing, scrollTo, scrollToEnd, onScroll };
 }

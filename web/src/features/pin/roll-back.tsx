@@ -1,11 +1,11 @@
 // Rolls an application back to an earlier deployment and pins it there.
 
 import { ActionIcon, Alert, Button, Group, Modal, Select, Stack, Text, Textarea } from "@mantine/core";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 
 import { consoleClient } from "../../api";
-import { deploymentLink, useSendCommand } from "../../commands";
+import { deploymentLink, useCommand } from "../../commands";
 import { CommitLine } from "../../components/commit";
 import { DetailList } from "../../components/detail-list";
 import { RelativeTime } from "../../components/time";
@@ -58,30 +58,28 @@ function RollBackDialog({ deployment, close }: { deployment: Deployment; close: 
   const [reason, setReason] = useState("");
   const [lifetime, setLifetime] = useState("0");
   const [strategy, setStrategy] = useState(String(SyncStrategy.AUTO));
-  const sendCommand = useSendCommand();
   const application = useQuery(applicationQuery(deployment.applicationId)).data;
   const pipeds = useQuery(pipedsQuery).data;
   const piped = pipeds?.find((candidate) => candidate.id === application?.pipedId);
   const supported = canRollBack(piped);
   const commit = deployment.trigger?.commit;
   const running = application?.mostRecentlySuccessfulDeployment?.trigger?.commit;
-  const rollBack = useMutation({
-    mutationFn: () =>
-      sendCommand({
-        send: () => {
-          const seconds = Number(lifetime);
-          return consoleClient.rollBackTo({
-            deploymentId: deployment.id,
-            reason,
-            until: seconds > 0 ? BigInt(Math.floor(Date.now() / 1000) + seconds) : 0n,
-            syncStrategy: Number(strategy),
-          });
-        },
-        title: `Rollback of ${deployment.applicationName}`,
-        successMessage: deploymentLink,
-      }),
-    onSuccess: close,
-  });
+  const rollBack = useCommand(
+    () => ({
+      send: () => {
+        const seconds = Number(lifetime);
+        return consoleClient.rollBackTo({
+          deploymentId: deployment.id,
+          reason,
+          until: seconds > 0 ? BigInt(Math.floor(Date.now() / 1000) + seconds) : 0n,
+          syncStrategy: Number(strategy),
+        });
+      },
+      title: `Rollback of ${deployment.applicationName}`,
+      successMessage: deploymentLink,
+    }),
+    close,
+  );
   const submit = (event: FormEvent) => {
     event.preventDefault();
     rollBack.mutate();
