@@ -43,6 +43,8 @@ SEARCH_PAUSE = 250.0
 FRAME = 50.0
 #: For requests that follow the first ones (seconds).
 _SETTLE = 1.5
+#: After which the benchmark fails (seconds).
+_LIMIT = 120.0
 
 _OBSERVE = """() => {
   window.measured = { input: undefined, shift: 0 };
@@ -121,7 +123,8 @@ class _Visit:
             {begun} !== undefined && {condition} ? () => resolve(performance.now() - {begun}) : check);
           check();
         }})"""
-        return float(await self.page.evaluate(function))
+        async with asyncio.timeout(_LIMIT):
+            return float(await self.page.evaluate(function))
 
     async def busy(self) -> float:
         """Milliseconds of CPU time of the page's own thread, since the navigation."""
