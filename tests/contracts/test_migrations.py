@@ -87,3 +87,50 @@ async def test_rows_that_are_in_a_chain_stay_in_it(url: str) -> None:
         assert (result.head.position, result.head.hash) == (4, previous)
     finally:
         await store.close()
+
+
+async def test_labels_of_stored_records_are_indexed(url: str) -> None:
+    """Those that were stored before, and those that a server of the version before writes afterwards."""
+    await migrate_database(url, "0013")
+    odd = "\nenv:a\\nb\nquote:\"'\nteam:\u00e4\n"
+    names = ("id", "project_id", "data", "version", "touched", "labels")
+
+    def insert(connection: sa.Connection) -> None:
+        for table in ("applications", "deployments", "events"):
+            for id, labels in (("1", odd), ("2", "")):
+                row = dict(zip(names, (id, "shop", b"", 1, 1, labels), strict=True))
+                connection.execute(sa.table(table, *map(sa.column, names)).insert().values(row))
+
+    async def indexed() -> set[tuple[str, ...]]:
+        return {tuple(row) for row in await store.database.rows(sa.select(tables.labels))}
+
+    await run_in_transaction(sa.make_url(url), insert)
+    store = await Store.open(url)
+    try:
+        kinds = {"application": "applications", "deployment": "deployments", "event": "events"}
+        expected = {
+            ("shop", kind, label, "1")
+            for kind in kinds
+            for label in ("env:a\\nb", "quote:\"'", "team:\u00e4")
+        }
+        assert await indexed() == expected
+        for name in kinds.values():
+            table = tables.metadata.tables[name]
+            changes = (
+                sa.update(table)
+                .where(table.c.id == "1")
+                .values(labels="\nteam:\u00e4\nlong:" + "x" * 500 + "\n"),
+                sa.delete(table).where(table.c.id == "2"),
+            )
+            for change in changes:
+                await store.database.write(lambda connection, change=change: connection.execute(change))
+        long = "long:" + "x" * (tables.MAX_INDEXED_LABEL - 5)
+        assert await indexed() == {
+            ("shop", kind, label, "1") for kind in kinds for label in ("team:\u00e4", long)
+        }
+        for name in kinds.values():
+            delete = sa.delete(tables.metadata.tables[name])
+            await store.database.write(lambda connection, change=delete: connection.execute(change))
+        assert await indexed() == set()
+    finally:
+        await store.close()

@@ -36,6 +36,10 @@ class StoreSettings:
     renewal_window: float = 0.05
     #: Rows per query when a complete list is read: bounds the memory of one result.
     list_batch_size: int = 500
+    #: Records with a label that are found by it and sorted for a page; with more, the newest records are read
+    #: until the page is full. And those of a complete list or a count, which would read all records instead.
+    max_labelled_of_page: int = 1_000
+    max_labelled_of_list: int = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 from google.protobuf.message import Message
 
-from pipecd.controlplane.store import Store
+from pipecd.controlplane.store import Store, tables
 from pipecd.controlplane.store.kinds import KINDS
 from pipecd.controlplane.store.statements import Connection
 from pipecd.errors import Refused
@@ -30,6 +30,7 @@ from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.model.trace_pb2 import DeploymentTrace
 
 M = TypeVar("M", bound=Message)
+R = TypeVar("R", bound=tuple[Any, ...])
 Where = Sequence[sa.ColumnElement[bool]]
 
 #: Records per page: the default and the maximum.
@@ -37,6 +38,8 @@ DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
 #: Size of the records of a page, in bytes; a page with larger records is shorter. A client of gRPC accepts
 #: messages up to 4 MiB.
 MAX_PAGE_BYTES = 2 * 1024 * 1024
+#: Alternatives of labels that are compared by the number of their records.
+_MAX_COVERS = 4
 #: Epoch microseconds: the largest number that databases store.
 _MAX_TOUCHED = 2**63 - 1
 
@@ -117,7 +120,8 @@ class EventFilter:
 async def applications(
     store: Store, project_id: str, filters: ApplicationFilter, paging: Paging
 ) -> Page[Application]:
-    return await _load_page(store, Application, _application_conditions(project_id, filters), paging)
+    where, covers = _application_conditions(project_id, filters), _covers(filters)
+    return await _load_page(store, Application, where, paging, project_id, covers)
 
 
 async def count_applications(store: Store, project_id: str, filters: ApplicationFilter) -> int:
@@ -134,13 +138,25 @@ async def count_applications_by_status(
     status = KINDS[Application].table.c.sync_status
     where = _application_conditions(project_id, replace(filters, sync_statuses=()))
     query = sa.select(status, sa.func.count()).where(*where).group_by(status)
-    return {int(value): int(count) for value, count in await store.database.rows(query)}
+
+    def count(connection: Connection) -> Mapping[int, int]:
+        limit = store.settings.max_labelled_of_list
+        restricted = _by_label(connection, Application, project_id, _covers(filters), query, limit)
+        return {int(value): int(count) for value, count in connection.execute(restricted).all()}
+
+    return await store.database.read(count)
 
 
 async def all_applications(
     store: Store, project_id: str, filters: ApplicationFilter
 ) -> Sequence[Application]:
-    return await _load_all(store, Application, _application_conditions(project_id, filters))
+    complete = _complete(Application, *_application_conditions(project_id, filters))
+
+    def restrict(connection: Connection) -> sa.Select[tuple[str, bytes]]:
+        limit = store.settings.max_labelled_of_list
+        return _by_label(connection, Application, project_id, _covers(filters), complete.query, limit)
+
+    return await _load_complete(store, replace(complete, restrict=restrict))
 
 
 async def enabled_applications(
@@ -166,7 +182,7 @@ async def deployments(
         *_included(column.labels, filters.included),
         *(_last_of_application() if filters.only_last else ()),
     ]
-    return await _load_page(store, Deployment, where, paging)
+    return await _load_page(store, Deployment, where, paging, project_id, _covers(filters))
 
 
 def _last_of_application() -> Where:
@@ -246,7 +262,7 @@ async def events(store: Store, project_id: str, filters: EventFilter, paging: Pa
         *_label_conditions(column.labels, filters.labels),
         *_included(column.labels, filters.included),
     ]
-    return await _load_page(store, Event, where, paging)
+    return await _load_page(store, Event, where, paging, project_id, _covers(filters))
 
 
 def _contains(column: sa.ColumnElement[str], text: str) -> sa.ColumnElement[bool]:
@@ -383,7 +399,64 @@ def _included(column: sa.Column[Any], included: Sequence[Labels] | None) -> Wher
     ]
 
 
-async def _load_page(store: Store, kind: type[M], where: Where, paging: Paging) -> Page[M]:
+#: Indexed labels of which every record of a list has at least one.
+_Cover = Sequence[str]
+
+
+def _covers(filters: ApplicationFilter | DeploymentFilter | EventFilter) -> Sequence[_Cover]:
+    """The records of the list can be found by the labels of any of these."""
+    covers = [[_indexed(key, value)] for key, value in filters.labels.items()]
+    if filters.included:
+        covers.append([_indexed(*next(iter(labels.items()), ("", ""))) for labels in filters.included])
+    return [cover for cover in covers if all(cover)][:_MAX_COVERS]
+
+
+def _indexed(key: str, value: str) -> str:
+    """How the table `labels` has it; empty if it is not there. Only its first line is looked for."""
+    first_line = f"{key}:{value}".partition("\n")[0] if key else ""
+    return first_line[: tables.MAX_INDEXED_LABEL]
+
+
+def _by_label(
+    connection: Connection,
+    kind: type[Message],
+    project_id: str,
+    covers: Sequence[_Cover],
+    query: "sa.Select[R]",
+    limit: int,
+) -> "sa.Select[R]":
+    """The same query, by the index of labels if there are at most `limit` records with one of the labels.
+
+    With more, an index in the order of the list finds the records of a page sooner.
+    """
+    column = tables.labels.c
+    table = KINDS[kind].table
+    fewest, chosen = limit + 1, None
+    for cover in covers:
+        labelled: sa.Select[tuple[str]] = sa.select(column.id).where(
+            column.project_id == project_id,
+            column.kind == KINDS[kind].name,
+            sa.or_(*(column.label == label for label in cover)),
+        )
+        counted = labelled.limit(fewest).subquery()
+        count = connection.execute(sa.select(sa.func.count().label("n")).select_from(counted)).one_or_none().n
+        if count < fewest:
+            fewest, chosen = count, labelled
+    if chosen is None:
+        return query
+    # SQLite knows nothing of the number of records, and would begin with another index.
+    hint = f"INDEXED BY sqlite_autoindex_{table.name}_1"
+    return query.where(table.c.id.in_(chosen)).with_hint(table, hint, "sqlite")
+
+
+async def _load_page(
+    store: Store,
+    kind: type[M],
+    where: Where,
+    paging: Paging,
+    project_id: str = "",
+    covers: Sequence[_Cover] = (),
+) -> Page[M]:
     if paging.size < 0 or paging.size > MAX_PAGE_SIZE:
         raise Refused(f"the page size must be between 1 and {MAX_PAGE_SIZE}, not {paging.size}")
     size = paging.size or DEFAULT_PAGE_SIZE
@@ -395,12 +468,24 @@ async def _load_page(store: Store, kind: type[M], where: Where, paging: Paging) 
         touched, last_id = _decode_cursor(paging.cursor)
         older = column.touched < touched
         query = query.where(sa.or_(older, sa.and_(column.touched == touched, column.id < last_id)))
-    query = query.order_by(column.touched.desc(), column.id.desc()).limit(size + 1)
-    rows = await store.database.rows(query)
+
+    def load(connection: Connection) -> Sequence[Any]:
+        limit = store.settings.max_labelled_of_page
+        labelled: sa.Select[Any] = _by_label(connection, kind, project_id, covers, query, limit)
+        # Not in the order of an index, which would be read from its end.
+        touched = column.touched if labelled is query else _without_index(column.touched)
+        ordered = labelled.order_by(touched.desc(), column.id.desc()).limit(size + 1)
+        return connection.execute(ordered).all()
+
+    rows = await store.database.read(load)
     page_rows = rows[: _count_fitting([len(row.data) for row in rows[:size]])]
     more = len(rows) > len(page_rows)
     cursor = _encode_cursor(page_rows[-1].touched, page_rows[-1].id) if more else ""
     return Page([kind.FromString(row.data) for row in page_rows], cursor)
+
+
+def _without_index(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    return sa.UnaryExpression(column, operator=sa.sql.operators.custom_op("+"))
 
 
 def _count_fitting(sizes: Sequence[int]) -> int:
@@ -419,6 +504,8 @@ class _Complete(Generic[M]):
 
     kind: type[M]
     query: sa.Select[tuple[str, bytes]]
+    #: Replaces the query before the first batch.
+    restrict: Callable[[Connection], sa.Select[tuple[str, bytes]]] | None = None
 
 
 def _complete(kind: type[M], *where: sa.ColumnElement[bool]) -> _Complete[M]:
@@ -434,9 +521,10 @@ async def _load_complete(
 
     def load(connection: Connection) -> Sequence[M]:
         records: list[M] = []
+        query = complete.restrict(connection) if complete.restrict else complete.query
         after = ""
         while True:
-            rows = connection.execute(complete.query, {**parameters, "after": after, "size": size}).all()
+            rows = connection.execute(query, {**parameters, "after": after, "size": size}).all()
             for row in rows:
                 record = new() if new else complete.kind()
                 record.MergeFromString(row.data)

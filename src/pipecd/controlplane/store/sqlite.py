@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from pipecd.clock import Clock
 from pipecd.controlplane.store.statements import (
@@ -56,9 +57,20 @@ _UNUSABLE = frozenset({3, 8, 11, 14, 23, 26})
 MAX_BATCH = 64
 
 
+class _Compiler(SQLiteCompiler):
+    """Writes hints, such as `INDEXED BY`, after the name of the table, where SQLite expects them."""
+
+    def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:
+        return text
+
+
+class _Dialect(SQLiteDialect_pysqlite):
+    statement_compiler = _Compiler
+
+
 class Backend:
     def __init__(self, url: sa.URL) -> None:
-        self._url, self._compile = url, compiler(dialect())
+        self._url, self._compile = url, compiler(_Dialect())
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-reader")
         #: The connection of each thread that reads, and all of them.
         self._open = threading.local()

@@ -58,6 +58,7 @@ applications = _record(
     indexes=(
         ("project_id", "deleted", "touched", "id"),
         ("project_id", "deleted", "disabled", "touched", "id"),
+        ("project_id", "deleted", "disabled", "sync_status"),
         ("piped_id", "deleted", "disabled", "id"),
     ),
 )
@@ -112,6 +113,21 @@ events = _record(
 api_keys = _record("api_keys", _text("name"), indexes=(("project_id", "touched", "id"),))
 chains = _record("chains", _number("status"), indexes=(("project_id", "touched", "id"), ("status", "id")))
 traces = _record("traces", _key("commit_hash"), indexes=(("project_id", "touched", "id"),))
+
+#: An index of the labels of records, which triggers write when the column `labels` of a record changes.
+labels = sa.Table(
+    "labels",
+    metadata,
+    sa.Column("project_id", sa.String(64), primary_key=True),
+    #: Of the record, as in the change feed.
+    sa.Column("kind", sa.String(32), primary_key=True),
+    #: The first `MAX_INDEXED_LABEL` characters of `<key>:<value>`.
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sqlite_with_rowid=False,
+)
+#: An entry of an index of PostgreSQL has at most 2,700 bytes.
+MAX_INDEXED_LABEL = 200
 
 #: One row for each deployment that ended, written with it; see `store.deliveries`. Rows are never changed.
 deliveries = sa.Table(
