@@ -89,7 +89,8 @@ def build_components(
         for repository in spec.repositories
     }
     view, leadership, reporter = View(client, clock), Leadership(), Reporter(client, redactor, clock)
-    heads, sources = Heads(mirrors, repositories), Sources(mirrors, repositories, renderer, downloads)
+    heads = Heads(mirrors, repositories, clock)
+    sources = Sources(mirrors, repositories, renderer, downloads)
     restart = asyncio.Event()
     notifier = Notifier({"log": write_to_log}, redactor.text, clock, settings.notifier, receivers)
     receiver_reports = ReceiverReports(client, spec, web_address, receivers, leadership, redactor.text, clock)

@@ -1,16 +1,19 @@
 """The head of each repository: its commit and the application files in it.
 
-Called by `trigger` and `discovery`. An unchanged head costs one `ls-remote`; only a new head is fetched, and
-only files whose content changed are read and decoded. Only the needed fields of each file are cached, never
-the decoded tree, because an agent may manage thousands of applications.
+Called by `trigger`, `discovery` and others. An unchanged head costs one `ls-remote`, which calls at the same
+time share; only a new head is fetched, and only files whose content changed are read and decoded. Only the
+needed fields of each file are cached, never the decoded tree, because an agent may manage thousands of
+applications.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
+from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.config.application import Chain, Mention, Triggers
 from pipecd.config.event_watcher import EventWatch
 from pipecd.errors import ConfigError, NotFound, PipecdError, Place, Temporary
@@ -60,11 +63,15 @@ class Head:
 
 
 class Heads:
-    def __init__(self, mirrors: Mirrors, repositories: Repositories) -> None:
-        self.mirrors, self.repositories = mirrors, repositories
+    def __init__(self, mirrors: Mirrors, repositories: Repositories, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.mirrors, self.repositories, self._clock = mirrors, repositories, clock
         self._heads: dict[str, Head] = {}
         self._decoded: dict[str, dict[tuple[str, str], AppFile | ConfigError]] = {}
         self._locks = {repo_id: asyncio.Lock() for repo_id in repositories}
+        #: The number of calls of `load_head` so far, by repository.
+        self._calls: Counter[str] = Counter()
+        #: The last result of `ls-remote`, and how many calls had begun before it.
+        self._on_remote: dict[str, tuple[int, str]] = {}
 
     async def load_head(self, repo_id: str, also: Iterable[str] = ()) -> Head:
         """The repository's current head. `also` names application files without the usual suffix.
@@ -73,8 +80,10 @@ class Heads:
         """
         repository = self.repositories[repo_id]
         extra_paths = frozenset(also)
+        self._calls[repo_id] += 1
+        call = self._calls[repo_id]
         async with self._locks[repo_id]:
-            commit_hash = await self.mirrors.head(repository.remote, repository.branch)
+            commit_hash = await self._find_on_remote(repository, call)
             cached = self._heads.get(repo_id)
             if cached and cached.commit.hash == commit_hash and extra_paths <= cached.files.keys():
                 return cached
@@ -91,6 +100,20 @@ class Heads:
             )
             self._heads[repo_id] = head
             return head
+
+    async def _find_on_remote(self, repository: Repository, call: int) -> str:
+        """The head's hash, as it was on the remote after the `call`-th call of `load_head` had begun.
+
+        A push wakes several loops at once. All that wait when `ls-remote` begins get its result.
+        """
+        calls, commit_hash = self._on_remote.get(repository.id, (0, ""))
+        if calls < call:
+            # Loops that were woken together call one after another.
+            await self._clock.sleep(0)
+            calls = self._calls[repository.id]
+            commit_hash = await self.mirrors.head(repository.remote, repository.branch)
+            self._on_remote[repository.id] = (calls, commit_hash)
+        return commit_hash
 
     async def _load_commit(self, repository: Repository, commit_hash: str) -> Commit:
         for _ in range(2):
