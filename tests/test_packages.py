@@ -1,5 +1,7 @@
 """Wheel and source distribution: they contain the console, and work in a clean environment of each Python."""
 
+import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -7,6 +9,9 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -15,6 +20,7 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 from uv import find_uv_bin
 
+from tests.cluster.build import user_cache
 from tests.eventually import eventually
 from tests.once import build_once
 from tests.ports import free_ports
@@ -89,6 +95,7 @@ def test_a_wheel_of_the_source_distribution_is_the_same(packages: Path, tmp_path
     assert files_of_wheel(tmp_path / "dist") == files_of_wheel(packages)
 
 
+@cache
 def find_python(version: str) -> str:
     """Path of an interpreter of this version; empty if the machine has none that works."""
     if sys.version_info[:2] == tuple(map(int, version.split("."))):
@@ -99,6 +106,59 @@ def find_python(version: str) -> str:
         if subprocess.run(check, capture_output=True, timeout=60, check=False).returncode == 0:
             return str(candidate)
     return ""
+
+
+def stored_environment(version: str) -> Path:
+    """Where an environment with our dependencies is stored for the user's next run, by what it consists of.
+
+    Most of the time to install and check the wheel would be spent on compiling the dependencies.
+    """
+    digest = hashlib.sha256("\0".join((str(Path(find_python(version)).resolve()), EXTRAS)).encode())
+    for file in ("pyproject.toml", "requirements/run.txt"):
+        digest.update((ROOT / file).read_bytes())
+    return user_cache() / "installed" / f"{version}-{digest.hexdigest()[:16]}"
+
+
+@contextmanager
+def stored_environments_locked() -> Iterator[None]:
+    """Other runs of the tests use the same directories."""
+    (user_cache() / "installed").mkdir(parents=True, exist_ok=True)
+    with (user_cache() / "installed" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def copy_stored_environment(version: str, folder: Path) -> bool:
+    """Create `folder` with the dependencies that an earlier run stored. False if there are none."""
+    with stored_environments_locked():
+        if not (stored := stored_environment(version)).exists():
+            return False
+        shutil.copytree(stored, folder, symlinks=True, copy_function=link_or_copy)
+        return True
+
+
+def store_environment(version: str, folder: Path) -> None:
+    """Store the dependencies of an environment that works, in place of older ones, unless they are stored."""
+    with stored_environments_locked():
+        if (stored := stored_environment(version)).exists():
+            return
+        for older in stored.parent.glob(f"{version}-*"):
+            shutil.rmtree(older)
+        unfinished = stored.with_name(f"{version}-unfinished")
+        shutil.copytree(folder, unfinished, symlinks=True, copy_function=link_or_copy)
+        python = unfinished / "bin" / "python"
+        remove = [find_uv_bin(), "--quiet", "pip", "uninstall", "--python", str(python), "pipecd"]
+        subprocess.run(remove, check=True, timeout=120)
+        for bytecode in unfinished.glob("lib/python*/site-packages/pipecd"):
+            shutil.rmtree(bytecode)
+        unfinished.rename(stored)
+
+
+def link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def install(packages: Path, version: str, factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -113,9 +173,10 @@ def install(packages: Path, version: str, factory: pytest.TempPathFactory) -> di
     def build(folder: Path) -> None:
         (wheel,) = packages.glob("*.whl")
         uv = [find_uv_bin(), "--quiet"]
-        # The directory is renamed afterwards.
-        created = [*uv, "venv", "--relocatable", "--python", python, str(folder / "env")]
-        subprocess.run(created, check=True, timeout=120)
+        if not copy_stored_environment(version, folder / "env"):
+            # The directory is renamed afterwards.
+            created = [*uv, "venv", "--relocatable", "--python", python, str(folder / "env")]
+            subprocess.run(created, check=True, timeout=120)
         into = ["--python", str(folder / "env" / "bin" / "python")]
         constraints = ["--constraints", str(ROOT / "requirements" / "run.txt")]
         command = [*uv, "pip", "install", *into, *constraints, f"{wheel}[{EXTRAS}]"]
@@ -133,6 +194,7 @@ def test_the_wheel_can_be_installed_with_each_python(
     command = [str(ROOT / ".ci" / "check-install")]
     checked = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False)
     assert checked.returncode == 0, checked.stderr
+    store_environment(version, Path(variables["PATH"].partition(os.pathsep)[0]).parent)
 
 
 async def test_the_quickstart_runs_from_the_wheel(
