@@ -11,7 +11,6 @@ session. Tests of the start of an interpreter use `sys.executable` instead.
 """
 
 import asyncio
-import gc
 import multiprocessing
 import os
 import signal
@@ -22,29 +21,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-#: Imported before the fork: the programs, and modules that they import on first use.
-_PRELOADED = (
-    "pipecd.controlplane.cli",
-    "pipecd.launcher.cli",
-    "pipecd.piped.cli",
-    "pipecd.pipectl",
-    "pipecd.quickstart.cli",
-    "pipecd.pipectl.logs",
-    "pipecd.pipectl.pipeds",
-    "pipecd.pipectl.previews",
-    "pipecd.pipectl.secrets",
-    "pipecd.platforms.awslambda",
-    "pipecd.platforms.ecs",
-    "pipecd.platforms.kubernetes",
-    "pipecd.platforms.terraform",
-    "aiobotocore.session",
-    "uvicorn.protocols.http.httptools_impl",
-    __name__,
-)
 #: Name → function in `pipecd.__main__`, as in pyproject.toml.
 _ENTRY_POINTS = {"pipecd": "main", "piped": "piped", "pipectl": "pipectl", "launcher": "launcher"}
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(list(_PRELOADED))
+_context.set_forkserver_preload(["tests.preloaded_modules"])
 
 
 @dataclass(frozen=True)
@@ -175,8 +155,6 @@ def _call(function: Callable[..., None], arguments: Sequence[Any], output: Path)
 
 def _detach(stdin: Path, output: Path, errors: Path) -> None:
     """Make this process independent of the test's."""
-    # The modules exist until the end, so that the collector need not search them.
-    gc.freeze()
     os.setsid()
     # Tests that a shell starts in the background inherit that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)

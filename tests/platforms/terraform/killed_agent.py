@@ -1,11 +1,10 @@
-"""An agent that plans and applies, to be killed by a test. Run as a module with a directory as argument.
+"""An agent that plans and applies, to be killed by a test.
 
 The state of the control plane after each call is stored in `memory` in that directory.
 """
 
 import asyncio
 import pickle
-import sys
 from pathlib import Path
 
 from pipecd.model.stage import Again
@@ -28,7 +27,11 @@ def load_memory(folder: Path, runner: StageRunner) -> None:
         runner.deployment, runner.stored = pickle.loads((folder / "memory").read_bytes())
 
 
-async def main(folder: Path) -> None:
+def main(folder: Path) -> None:
+    asyncio.run(_plan_and_apply(folder))
+
+
+async def _plan_and_apply(folder: Path) -> None:
     async with shop_runner(folder, "") as runner:
         load_memory(folder, runner)
         ended = {stage.name for stage in runner.deployment.stages if stage.status.final}
@@ -39,7 +42,3 @@ async def main(folder: Path) -> None:
                 while isinstance(await call(), Again):
                     save_memory(folder, runner)
             save_memory(folder, runner)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))

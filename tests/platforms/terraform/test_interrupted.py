@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -18,9 +17,13 @@ from pipecd.model.status import StageStatus
 from pipecd.platforms.terraform.config import PlanOptions
 from pipecd.platforms.terraform.stages import apply, plan, sync
 from tests.eventually import eventually
+from tests.platforms.terraform import killed_agent
 from tests.platforms.terraform.killed_agent import load_memory, save_memory
 from tests.platforms.terraform.shop import EMBEDDED, app_file, data, shop_runner, values
+from tests.programs import start_function
 from tests.stages.stage_runner import StageRunner
+
+KILLS = 5
 
 
 def slow(folder: Path, value: str = "1") -> str:
@@ -47,23 +50,17 @@ async def exists(path: Path) -> bool:
     return path.exists()
 
 
-async def start_agent(folder: Path) -> asyncio.subprocess.Process:
-    argv = [sys.executable, "-m", "tests.platforms.terraform.killed_agent", str(folder)]
-    return await asyncio.create_subprocess_exec(*argv)
-
-
 @asynccontextmanager
 async def killed_while_applying(folder: Path) -> AsyncIterator[StageRunner]:
     """The runner of the next process, after one that created `a` and was killed while creating `b`."""
     async with shop_runner(folder, slow(folder)) as runner:
         await runner.run("TERRAFORM_PLAN", plan, PlanOptions())
         save_memory(folder, runner)
-    child = await start_agent(folder)
+    agent = start_function(killed_agent.main, folder, output=folder / "agent.log")
     try:
         await eventually(lambda: exists(folder / "begun"))
     finally:
-        child.kill()
-        await asyncio.wait_for(child.wait(), 60)
+        agent.kill()
     assert values(folder / "state") == {"a": "1"}
     async with shop_runner(folder, "") as runner:
         load_memory(folder, runner)
@@ -164,17 +161,28 @@ async def test_a_locked_state_error_names_the_holder_and_how_to_unlock(tmp_path:
             await asyncio.wait([running], timeout=300)
 
 
+def count_created(folder: Path) -> int:
+    made = folder / "made"
+    return len(made.read_text().split()) if made.exists() else 0
+
+
 @pytest.mark.kill
 @pytest.mark.parametrize("seed", range(2))
 async def test_repeatedly_killed_the_apply_completes_the_shown_plan(tmp_path: Path, seed: int) -> None:
-    """Each resource depends on the previous one, so that a kill interrupts at most one."""
+    """The agent is killed soon after its start, and then at random times, each after a creation.
+
+    Each resource depends on the previous one, so that a kill interrupts at most one. The last one is not
+    created before the kills are over.
+    """
     random, names = Random(seed), "abcdef"
+    pause = dict.fromkeys(names, "sleep 0.4")
+    pause["f"] = f"until [ -e {tmp_path}/finish ]; do sleep 0.1; done"
     chain = "".join(
         f'''
 resource "terraform_data" "{name}" {{
   input = "{f"${{terraform_data.{before}.output}}{name}" if before else name}"
   provisioner "local-exec" {{
-    command = "sleep 0.4; echo {name} >> {tmp_path}/made"
+    command = "{pause[name]}; echo {name} >> {tmp_path}/made"
   }}
 }}
 '''
@@ -182,21 +190,29 @@ resource "terraform_data" "{name}" {{
     )
     async with shop_runner(tmp_path, chain):
         pass
-    kills = 0
-    async with asyncio.timeout(500):
-        while (child := await start_agent(tmp_path)) and kills < 8:
-            try:
-                await asyncio.wait_for(child.wait(), random.uniform(0.5, 3.5))
-                break
-            except TimeoutError:
-                child.kill()
-                await child.wait()
-                kills += 1
-        assert await child.wait() == 0
-    created = (tmp_path / "made").read_text().split()
-    assert kills
-    assert set(created) == set(names)
-    assert len(created) <= len(names) + kills
+    log = tmp_path / "agent.log"
+    for number in range(KILLS):
+        agent, created = start_function(killed_agent.main, tmp_path, output=log), count_created(tmp_path)
+
+        async def has_created_one(before: int = created) -> bool:
+            return count_created(tmp_path) > min(before, len(names) - 2)
+
+        try:
+            if number:
+                await eventually(has_created_one)
+            await asyncio.sleep(random.uniform(0.0, 0.4))
+            assert agent.poll() is None
+        finally:
+            agent.kill()
+    (tmp_path / "finish").touch()
+    agent = start_function(killed_agent.main, tmp_path, output=log)
+    try:
+        assert await asyncio.to_thread(agent.wait, 300) == 0, log.read_text()
+    finally:
+        agent.kill()
+    created_names = (tmp_path / "made").read_text().split()
+    assert set(created_names) == set(names)
+    assert len(created_names) <= len(names) + KILLS
     assert values(tmp_path / "state")["f"] == names
     async with shop_runner(tmp_path, "") as runner:
         load_memory(tmp_path, runner)
