@@ -66,8 +66,12 @@ def console_errors(message: ConsoleMessage) -> list[str]:
 
 
 @asynccontextmanager
-async def open_console(browser: Browser, base: str, width: int = 1280) -> AsyncIterator[BrowserUser]:
-    context = await browser.new_context(viewport={"width": width, "height": 860})
+async def open_console(
+    browser: Browser, base: str, width: int = 1280, *, reduced_motion: bool = False
+) -> AsyncIterator[BrowserUser]:
+    context = await browser.new_context(
+        viewport={"width": width, "height": 860}, reduced_motion="reduce" if reduced_motion else None
+    )
     context.set_default_timeout(TIMEOUT_MS)
     page = await context.new_page()
     user = BrowserUser(page, base)

@@ -38,7 +38,8 @@ export function UserMenu({ me }: { me: GetMeResponse }) {
             Sessions
           </Menu.Item>
           <form method="post" action="/auth/logout">
-            <Menu.Item type="submit" leftSection={<IconLogout size={16} aria-hidden />}>
+            {/* Without transitions, closing would remove the form before it is submitted. */}
+            <Menu.Item type="submit" closeMenuOnClick={false} leftSection={<IconLogout size={16} aria-hidden />}>
               Log out
             </Menu.Item>
           </form>
