@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         result = subprocess.run(
-            ["git", "-c", "http.receivepack=true", "http-backend"],
+            [_http_backend()],
             input=body,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -153,6 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_LENGTH": str(length),
             "REMOTE_USER": user,
             "REMOTE_ADDR": str(self.client_address[0]),
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "http.receivepack",
+            "GIT_CONFIG_VALUE_0": "true",
         }
         for header, variable in (
             ("Content-Encoding", "HTTP_CONTENT_ENCODING"),
@@ -185,6 +188,14 @@ def _authenticate(authorization: str, users: Mapping[str, str] | None) -> str | 
         return None
     expected = users.get(name, "")
     return name if expected and hmac.compare_digest(expected.encode(), password.encode()) else None
+
+
+@cache
+def _http_backend() -> str:
+    """The path of the program that `git http-backend` starts."""
+    command = ["git", "--exec-path"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, env=_git_environment())
+    return f"{found.stdout.strip()}/git-http-backend"
 
 
 def _git_environment() -> dict[str, str]:

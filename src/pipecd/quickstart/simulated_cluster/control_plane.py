@@ -114,12 +114,21 @@ class ControlPlane:
     """Starts the processes of a cluster in `directory`, and ends them."""
 
     def __init__(
-        self, binary: Path, directory: Path, ports: Sequence[int], *, api_server_flags: Sequence[str] = ()
+        self,
+        binary: Path,
+        directory: Path,
+        ports: Sequence[int],
+        *,
+        api_server_flags: Sequence[str] = (),
+        heap_growth: int = 50,
     ) -> None:
-        """`ports` are those of the API server and of the database, which needs two."""
+        """`ports` are those of the API server and of the database, which needs two.
+
+        `heap_growth`: by how many percent the programs' memory grows before they collect garbage.
+        """
         self._binary, self._directory = binary.resolve(), directory.resolve()
         self._port, self._etcd_port, self._peer_port = ports
-        self._api_server_flags = api_server_flags
+        self._api_server_flags, self._heap_growth = api_server_flags, heap_growth
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.cluster = Cluster(
             url=f"https://127.0.0.1:{self._port}", directory=self._directory, tokens=self._load_tokens()
@@ -262,7 +271,7 @@ class ControlPlane:
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(self._directory),
             "GOMAXPROCS": "2",
-            "GOGC": "50",
+            "GOGC": str(self._heap_growth),
         }
         with (self._directory / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
