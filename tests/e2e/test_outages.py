@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from pipecd.admin_port import http_get
 from pipecd.piped.settings import PollingSettings
 from pipecd.quickstart.git_server import GitServer
@@ -43,7 +45,16 @@ async def test_sync_during_a_git_outage_is_carried_out_afterwards(tmp_path: Path
             return bool((await w.sync_state(app)).status == ApplicationSyncStatus.SYNCED)
 
         await eventually(synced)
-        await asyncio.to_thread(w.git.stop)
+        with structlog.testing.capture_logs() as logs:
+            await asyncio.to_thread(w.git.stop)
+
+            async def is_noticed() -> bool:
+                """A check that knew the head before would still carry out the command."""
+                return any(
+                    entry["event"] == "loop_paused" and entry["loop"] == "trigger shop" for entry in logs
+                )
+
+            await eventually(is_noticed)
         async with broken_server(port) as attempts:
             response = await w.console.call("SyncApplication", application_id=app)
             before = len(attempts)
