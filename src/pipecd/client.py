@@ -47,7 +47,8 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.keepalive_timeout_ms", 20_000),
     # After an outage, reconnect within seconds of the control plane's restart.
     ("grpc.initial_reconnect_backoff_ms", 300),
-    ("grpc.min_reconnect_backoff_ms", 300),
+    # The timeout of one attempt, despite its name. The other two are the delays between attempts.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
     # Retries follow the `policy` of `Client.call`, not gRPC's.
     ("grpc.enable_retries", 0),

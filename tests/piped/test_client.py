@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -88,6 +89,27 @@ async def test_a_refused_connection_fails_at_once_if_requested() -> None:
             Temporary, match=f"nothing listens at {address}; check that the control plane runs"
         ):
             await connect(address, TOKEN, Transport(insecure=True), fail_fast=True, clock=VirtualClock())
+
+
+async def test_a_server_that_answers_slowly_is_connected_to(recorder: Recorder) -> None:
+    """As over a network with a high latency, or by a busy machine."""
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+        writer.close()
+
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.6)
+        host, port = recorder.client().address.rsplit(":", 1)
+        server_reader, server_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(forward(reader, server_writer), forward(server_reader, writer))
+
+    async with await asyncio.start_server(answer_late, "127.0.0.1", 0) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = await connect(address, TOKEN, Transport(insecure=True), fail_fast=True)
+        await client.close()
 
 
 @pytest.fixture
