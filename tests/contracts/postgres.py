@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -44,9 +44,14 @@ def restart(folder: Path) -> None:
 def cpu_seconds(folder: Path) -> float:
     """CPU time that the cluster in `folder` has used, with its background processes."""
     server = _server(folder)
-    ended = server.cpu_times()
-    running = [process.cpu_times() for process in (server, *server.children())]
-    return sum(times.user + times.system for times in running) + ended.children_user + ended.children_system
+    of_server = server.cpu_times()
+    seconds = of_server.user + of_server.system + of_server.children_user + of_server.children_system
+    for child in server.children():
+        # One that has ended meanwhile is in the next answer, as a child of the server.
+        with suppress(psutil.NoSuchProcess):
+            times = child.cpu_times()
+            seconds += times.user + times.system
+    return seconds
 
 
 def crash(folder: Path) -> None:
