@@ -133,7 +133,7 @@ async def test_failures_are_reported_and_do_not_stop_other_watches(tmp_path: Pat
         names = ("first", "bad", "second", "own", "module", "proposed")
         old = await register(w, "web:1.1", name="first")
         ids = {name: await register(w, f"{name}:2", name=name) for name in names}
-        async with w.agent():
+        async with w.agent(eventWatcher={"checkInterval": "1h"}):
             # The watches of the application are known when it is registered.
             await handled(w, ids["module"])
             await w.add_application("shop")

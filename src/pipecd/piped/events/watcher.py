@@ -94,6 +94,19 @@ class EventWatcher:
                     feeds=(self._leadership.feed,),
                 )
                 tasks.create_task(loop, name=f"events {repo_id}")
+            tasks.create_task(self._notice_applications(), name="applications with event watchers")
+
+    async def _notice_applications(self) -> None:
+        """Checks a repository as soon as an application in it is registered, which may watch events."""
+        with self._view.applications_feed.subscribe(Wake()) as refreshed:
+            await self._view.wait_until_loaded()
+            known = self._application_paths()
+            while True:
+                await refreshed.wait()
+                paths = self._application_paths()
+                for repo_id in {repo_id for repo_id, _ in paths - known} & self._wakes.keys():
+                    self._wakes[repo_id]()
+                known = paths
 
     async def _check(self, repo_id: str) -> None:
         await self._view.wait_until_loaded()
@@ -143,13 +156,15 @@ class EventWatcher:
         return head
 
     def _application_files(self, repo_id: str) -> frozenset[str]:
-        applications = self._view.applications.values()
-        paths = (
-            config_path(application)
-            for application in applications
-            if application.git_path.repo_id == repo_id and not application.disabled
+        return frozenset(path for repository, path in self._application_paths() if repository == repo_id)
+
+    def _application_paths(self) -> frozenset[tuple[str, str]]:
+        """Repository and path of the file of each enabled application."""
+        return frozenset(
+            (application.git_path.repo_id, path)
+            for application in self._view.applications.values()
+            if not application.disabled and (path := config_path(application))
         )
-        return frozenset(filter(None, paths))
 
     def _tasks(self, repo_id: str, events: Sequence[Event]) -> Sequence[Task]:
         """What is to be written; the results of outdated events are recorded."""
