@@ -77,30 +77,30 @@ class CallLimits:
     @contextmanager
     def receiving(self, caller: Caller) -> Iterator[None]:
         """While the request of a call is received. Raises Temporary if too many of the caller's are."""
-        key = _key(caller)
-        if self._receiving[key] >= self._settings.max_waiting:
-            raise Temporary(f"{caller.name} has {self._receiving[key]} calls whose requests have not arrived")
-        self._receiving[key] += 1
-        try:
+        what = "calls whose requests have not arrived"
+        with _counted(self._receiving, caller, self._settings.max_waiting, what):
             yield
-        finally:
-            self._receiving[key] -= 1
-            if not self._receiving[key]:
-                del self._receiving[key]
 
     @contextmanager
     def streaming(self, caller: Caller) -> Iterator[None]:
         """Raises Temporary if the caller has too many streams."""
-        key = _key(caller)
-        if self._streams[key] >= self._settings.max_streams:
-            raise Temporary(f"{caller.name} has {self._streams[key]} streams; close some of them")
-        self._streams[key] += 1
-        try:
+        with _counted(self._streams, caller, self._settings.max_streams, "streams; close some of them"):
             yield
-        finally:
-            self._streams[key] -= 1
-            if not self._streams[key]:
-                del self._streams[key]
+
+
+@contextmanager
+def _counted(counts: Counter[_Key], caller: Caller, maximum: int, what: str) -> Iterator[None]:
+    """Counts the block for the caller. Raises Temporary, which says `what` there are too many of."""
+    key = _key(caller)
+    if counts[key] >= maximum:
+        raise Temporary(f"{caller.name} has {counts[key]} {what}")
+    counts[key] += 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
 
 
 def _key(caller: Caller) -> _Key:

@@ -6,11 +6,9 @@ ends it, and when the credential that it was started with no longer is the user'
 another provider of single sign-on, ends the sessions that were started before.
 """
 
-import base64
 import hmac
 import json
 import math
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +16,10 @@ from typing import Any
 
 import jwt
 import structlog
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
+from pipecd.controlplane.auth.derived_cipher import DerivedCipher
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store, sessions
 from pipecd.controlplane.store.feed import RESYNC
@@ -154,7 +151,7 @@ class Sessions:
         check_key(key)
         self._key, self._store, self._clock, self._settings = key, store, clock, settings
         self.lifetimes = lifetimes
-        self._cipher = AESGCM(hmac.digest(key, b"pipecd grants of single sign-on", "sha256"))
+        self._cipher = DerivedCipher(key, b"pipecd grants of single sign-on")
         self._known: BoundedDict[str, _Known] = BoundedDict(settings.max_credentials)
 
     @property
@@ -381,18 +378,11 @@ class Sessions:
         return json.dumps({**stored, "credential": session.credential, "mac": self.mac(id)})
 
     def _encrypt(self, grant: str, id: str) -> str:
-        if not grant:
-            return ""
-        nonce = os.urandom(12)
-        return base64.b64encode(nonce + self._cipher.encrypt(nonce, grant.encode(), id.encode())).decode()
+        return self._cipher.encrypt(grant, bound_to=id) if grant else ""
 
     def _decrypt(self, text: str, id: str) -> str:
         """Empty if it was encrypted with another key."""
-        data = base64.b64decode(text)
-        try:
-            return self._cipher.decrypt(data[:12], data[12:], id.encode()).decode() if data else ""
-        except InvalidTag:
-            return ""
+        return self._cipher.decrypt(text, bound_to=id) or ""
 
 
 def _confirmed_at(row: Any) -> int:

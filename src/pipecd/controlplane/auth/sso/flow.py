@@ -9,20 +9,17 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from pipecd.clock import Clock
+from pipecd.controlplane.auth.derived_cipher import DerivedCipher
 from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.sessions import GITHUB, OIDC, Session
 from pipecd.controlplane.auth.sso import github
-from pipecd.controlplane.auth.sso.grants import Grant, GrantEnded
+from pipecd.controlplane.auth.sso.grants import Grant, GrantEnded, StoreGrant
 from pipecd.controlplane.auth.sso.oidc import OIDCClient
 from pipecd.controlplane.auth.sso.providers import GitHub, Identity, Provider
 from pipecd.controlplane.auth.sso.roles import matching_groups, refuse, roles_of
@@ -56,7 +53,7 @@ class SingleSignOn:
     ) -> None:
         self._projects, self._clock, self._address = projects, clock, address
         self._timeout = limits.provider_timeout
-        self._cipher = AESGCM(hmac.digest(key, b"pipecd single sign-on state", "sha256"))
+        self._cipher = DerivedCipher(key, b"pipecd single sign-on state")
         self._oidc = OIDCClient(clock, limits)
 
     async def provider(self, project_id: str) -> Provider | None:
@@ -92,7 +89,7 @@ class SingleSignOn:
             "next": return_path if _PATH.fullmatch(return_path) else "/",
             "expires": int(self._clock.now()) + LIFETIME,
         }
-        return Started(url=url, cookie=self._encrypt(json.dumps(fields)))
+        return Started(url=url, cookie=self._cipher.encrypt(json.dumps(fields)))
 
     async def complete(self, cookie: str, parameters: Mapping[str, str]) -> tuple[Session, str]:
         """The session of the user, and the path to return to.
@@ -125,9 +122,7 @@ class SingleSignOn:
             )
         return await self._session(fields["project"], provider, identity), fields["next"]
 
-    async def ask_again(
-        self, session: Session, grant: Grant, store: Callable[[Grant], Awaitable[None]]
-    ) -> Session:
+    async def ask_again(self, session: Session, grant: Grant, store: StoreGrant) -> Session:
         """`session` with the groups, roles and grant that its user has now.
 
         `store` gets renewed tokens at once: an earlier refresh token may be invalid then. Raises GrantEnded,
@@ -187,18 +182,13 @@ class SingleSignOn:
             )
         return configured or self._address + CALLBACK
 
-    def _encrypt(self, text: str) -> str:
-        nonce = os.urandom(12)
-        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, text.encode(), None)).decode()
-
     def _decrypt(self, cookie: str) -> dict[str, str]:
-        try:
-            data = base64.urlsafe_b64decode(cookie[:_MAX_LENGTH].encode())
-            fields: dict[str, str] = json.loads(self._cipher.decrypt(data[:12], data[12:], None))
-        except (ValueError, InvalidTag):
+        text = self._cipher.decrypt(cookie[:_MAX_LENGTH])
+        if text is None:
             raise Unauthenticated(
                 "the sign-in was not started by this browser, or it blocks cookies; sign in again"
-            ) from None
+            )
+        fields: dict[str, str] = json.loads(text)
         if int(fields["expires"]) < self._clock.now():
             raise Unauthenticated(f"the sign-in took longer than {LIFETIME // 60} min; sign in again")
         return fields

@@ -1,12 +1,12 @@
 """Sign-in by GitHub or GitHub Enterprise Server. The groups are `organization/team` and `organization/*`."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from pipecd.clock import Clock
-from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded
+from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded, StoreGrant
 from pipecd.controlplane.auth.sso.providers import GitHub, Identity
 from pipecd.controlplane.auth.sso.requests import (
     Requests,
@@ -18,7 +18,6 @@ from pipecd.controlplane.auth.sso.requests import (
 )
 from pipecd.errors import Temporary
 
-Store = Callable[[Grant], Awaitable[None]]
 #: Pages of 100 teams or organizations.
 _MAX_PAGES = 20
 
@@ -71,7 +70,7 @@ async def identify(
 
 
 async def identify_again(
-    settings: GitHub, grant: Grant, clock: Clock, timeout: float, store: Store
+    settings: GitHub, grant: Grant, clock: Clock, timeout: float, store: StoreGrant
 ) -> Identity:
     """The user of `grant` as it is now, within `timeout` seconds. `store` gets renewed tokens at once.
 

@@ -1,7 +1,7 @@
 """What a provider gives with a sign-in, so that it can be asked about the user again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -48,6 +48,10 @@ class Grant:
     @classmethod
     def from_json(cls, text: str) -> "Grant":
         return cls(**json.loads(text))
+
+
+#: Stores renewed tokens at once: the provider may have invalidated the earlier ones.
+StoreGrant = Callable[[Grant], Awaitable[None]]
 
 
 class GrantEnded(Exception):

@@ -7,7 +7,7 @@ keys are read again if a token was signed with an unknown one.
 import asyncio
 import hmac
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -16,7 +16,7 @@ import jwt
 
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
-from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded
+from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded, StoreGrant
 from pipecd.controlplane.auth.sso.providers import OIDC, Identity
 from pipecd.controlplane.auth.sso.requests import (
     Requests,
@@ -103,9 +103,7 @@ class OIDCClient:
         grant = replace(grant, groups_in=groups_in(settings, claims, more))
         return replace(identity_of(settings, {**claims, **more}), grant=grant)
 
-    async def identify_again(
-        self, settings: OIDC, grant: Grant, store: Callable[[Grant], Awaitable[None]]
-    ) -> Identity:
+    async def identify_again(self, settings: OIDC, grant: Grant, store: StoreGrant) -> Identity:
         """The user of `grant` as it is now. `store` gets renewed tokens at once.
 
         Raises GrantEnded, CannotAsk, Temporary or ConfigError.
