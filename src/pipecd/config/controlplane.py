@@ -27,7 +27,7 @@ from pipecd.config.named_file import read_named_file
 from pipecd.config.notifications import Receiver
 from pipecd.config.sso import MAX_SESSION_HOURS, SSO, SharedSSO, UserGroup
 from pipecd.config.tracing import Tracing
-from pipecd.config.values import Duration, HttpUrl
+from pipecd.config.values import Duration, HttpUrl, check_unique
 from pipecd.errors import ConfigError, Place
 from pipecd.model.access import BUILT_IN, is_role_name
 from pipecd.model.policy_text import WrittenPolicy, parse_policies
@@ -219,8 +219,7 @@ class Project(StrictModel):
     @model_validator(mode="after")
     def _known_roles(self) -> Self:
         names = [role.name for role in self.roles]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"roles: {', '.join(repeated)} is given twice")
+        check_unique(names, "roles:")
         known = [*BUILT_IN, *names]
         for group in self.user_groups:
             if group.role not in known:
@@ -228,9 +227,7 @@ class Project(StrictModel):
                     f"userGroups: {group.sso_group} has the unknown role {group.role}; use one of"
                     f" {', '.join(known)}"
                 )
-        groups = [group.sso_group for group in self.user_groups]
-        if repeated := sorted({group for group in groups if groups.count(group) > 1}):
-            raise ValueError(f"userGroups: {', '.join(repeated)} is given twice")
+        check_unique([group.sso_group for group in self.user_groups], "userGroups:")
         return self
 
 
@@ -352,13 +349,9 @@ class ControlPlaneSpec(StrictModel):
 
     @model_validator(mode="after")
     def _unique_project_ids(self) -> Self:
-        ids = [project.id for project in self.projects]
-        duplicates = sorted({name for name in ids if ids.count(name) > 1})
-        if duplicates:
-            raise ValueError(f"projects: id {', '.join(duplicates)} is given twice")
+        check_unique([project.id for project in self.projects], "projects: id")
         names = [shared.name for shared in self.shared_sso_configs]
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"sharedSSOConfigs: name {', '.join(repeated)} is given twice")
+        check_unique(names, "sharedSSOConfigs: name")
         for project in self.projects:
             if project.shared_sso_name and project.shared_sso_name not in names:
                 raise ValueError(

@@ -16,7 +16,7 @@ from pipecd.config.document import Document, parse, parse_kind
 from pipecd.config.notifications import Notifications
 from pipecd.config.spelling import SpelledBool, SpelledFloat, SpelledInt
 from pipecd.config.tracing import AgentTracing
-from pipecd.config.values import Duration, HttpUrl, Interval, KindName, Text
+from pipecd.config.values import Duration, HttpUrl, Interval, KindName, Text, check_unique
 from pipecd.errors import ConfigError, Place
 
 KIND = "Piped"
@@ -313,10 +313,7 @@ class PipedSpec(Access):
 
     @model_validator(mode="after")
     def _unique_repository_ids(self) -> Self:
-        ids = [repository.repo_id for repository in self.repositories]
-        duplicates = sorted({name for name in ids if ids.count(name) > 1})
-        if duplicates:
-            raise ValueError(f"repositories: repoId {', '.join(duplicates)} is given twice")
+        check_unique([repository.repo_id for repository in self.repositories], "repositories: repoId")
         return self
 
     @model_validator(mode="after")

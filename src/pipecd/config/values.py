@@ -1,6 +1,8 @@
 """Annotated types for scalars in PipeCD's files: durations, percentages, replicas, patterns, paths."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -149,6 +151,12 @@ def http_url(value: str) -> str:
     if value and not valid:
         raise ValueError("must be a URL that begins with https:// or http://")
     return value
+
+
+def check_unique(names: Iterable[str], what: str) -> None:
+    """Raises ValueError, which says `what` is given more than once."""
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise ValueError(f"{what} {', '.join(repeated)} is given twice")
 
 
 def _interval(value: timedelta) -> timedelta:

@@ -16,6 +16,7 @@ import click
 
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
+from pipecd.config.named_file import read_named_file
 from pipecd.controlplane.auth.passwords import hash_password
 from pipecd.controlplane.cli import load_spec
 from pipecd.controlplane.store import Store, lists
@@ -139,4 +140,4 @@ def _operator(action: str) -> Actor:
 def _read_password(file: Path | None) -> str:
     if file is None:
         return "".join(secrets.choice(_ALPHABET) for _ in range(_PASSWORD_LENGTH))
-    return file.read_text().strip()
+    return read_named_file(file, "--password-file")

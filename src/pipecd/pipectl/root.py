@@ -59,7 +59,7 @@ deployment = _group(
 )
 piped = _group(
     "piped",
-    "List, enable and disable agents.",
+    "Register, list, change, upgrade and restart agents, and renew their keys.",
     {
         "list": ("pipecd.pipectl.pipeds:list_command", "List the project's agents."),
         "register": ("pipecd.pipectl.pipeds:register", "Register an agent: prints its id and key."),
@@ -235,7 +235,10 @@ migrate = _group(
             "pipecd.pipectl.root:deployment",
             "Show deployments and their logs, wait for one, or approve one.",
         ),
-        "piped": ("pipecd.pipectl.root:piped", "List, enable and disable agents."),
+        "piped": (
+            "pipecd.pipectl.root:piped",
+            "Register, list, change, upgrade and restart agents, and renew their keys.",
+        ),
         "notification": (
             "pipecd.pipectl.root:notification",
             "List receivers of notifications, or test one.",
