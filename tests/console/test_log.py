@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -191,11 +192,17 @@ async def test_a_running_log_is_followed_until_a_user_scrolls_up(
     await write(1, 100)
     await user.go(f"/deployments/{waiting}")
     log, follow = page.get_by_role("log"), page.get_by_role("button", name="Follow")
-    await log.scroll_into_view_if_needed()
-    await expect(log.get_by_text("line 100", exact=True)).to_be_in_viewport()
+
+    async def shows(text: str) -> bool:
+        # What loads later, such as the plan that waits for approval, moves the log down the page.
+        await log.scroll_into_view_if_needed()
+        await expect(log.get_by_text(text, exact=True)).to_be_in_viewport(timeout=1_000)
+        return True
+
+    await eventually(partial(shows, "line 100"))
     await expect(follow).to_have_attribute("aria-pressed", "true")
     await write(101, 200)
-    await expect(log.get_by_text("line 200", exact=True)).to_be_in_viewport()
+    await eventually(partial(shows, "line 200"))
 
     await log.hover()
     await page.mouse.wheel(0, -2000)
@@ -204,7 +211,7 @@ async def test_a_running_log_is_followed_until_a_user_scrolls_up(
     await expect(page.get_by_text("300 lines", exact=True)).to_be_visible()
     await expect(log.get_by_text("line 300", exact=True)).to_have_count(0)
     await follow.click()
-    await expect(log.get_by_text("line 300", exact=True)).to_be_in_viewport()
+    await eventually(partial(shows, "line 300"))
     await expect(follow).to_have_attribute("aria-pressed", "true")
     await follow.click()
     await expect(follow).to_have_attribute("aria-pressed", "false")
