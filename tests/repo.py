@@ -4,6 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from pipecd.quickstart.git_server import GitServer
+
 
 class Clone:
     def __init__(self, path: Path, remote: str, branch: str = "main") -> None:
@@ -55,3 +57,16 @@ class Clone:
         commit = self.commit(message, files)
         self.push()
         return commit
+
+
+def served_clone(server: GitServer, folder: Path, name: str = "shop") -> Clone:
+    """A clone of a new repository of the server."""
+    server.create(name)
+    return Clone(folder / name, server.url(name))
+
+
+def local_clone(folder: Path, name: str = "shop") -> Clone:
+    """A clone of a new repository beside it, whose URL is a path."""
+    remotes = folder / "git"
+    remotes.mkdir(exist_ok=True)
+    return Clone(folder / "clone", str(GitServer(remotes).create(name)))

@@ -1,29 +1,19 @@
 """Merging in a mirror, with real Git; no branch is changed."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from pipecd.errors import Refused
-from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
-from pipecd.quickstart.git_server import GitServer
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    (tmp_path / "git").mkdir()
-    clone = Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("shop")))
+    clone = local_clone(tmp_path)
     clone.commit_and_push("Begin", {"a": "1\n", "b": "1\n"})
     return clone
-
-
-@pytest.fixture
-async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
-    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
-        yield mirrors
 
 
 def branch(clone: Clone, name: str, files: dict[str, str | None], *, start: tuple[str, ...] = ()) -> str:

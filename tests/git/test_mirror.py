@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,19 +16,12 @@ from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
 from pipecd.quickstart.git_server import GitServer
 from tests.eventually import eventually
-from tests.repo import Clone
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[GitServer]:
-    with GitServer(tmp_path / "remote") as server:
-        server.create("demo")
-        yield server
+from tests.repo import Clone, served_clone
 
 
 @pytest.fixture
 def clone(server: GitServer, tmp_path: Path) -> Clone:
-    clone = Clone(tmp_path / "clone", server.url("demo"))
+    clone = served_clone(server, tmp_path, "demo")
     clone.commit_and_push("First", {"a/app.yaml": "one", "b/ü 1.txt": "x", "b/new\nline": "y"})
     return clone
 
@@ -116,12 +109,6 @@ async def test_a_branch_may_become_a_directory_of_branches(mirrors: Mirrors, clo
     new = clone.commit_and_push("Second")
     await mirrors.fetch(clone.remote)
     assert (await mirrors.commit(clone.remote, new, "main")).hash == new
-
-
-@pytest.fixture
-async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
-    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
-        yield mirrors
 
 
 async def test_the_head_is_read_without_fetching(mirrors: Mirrors, clone: Clone) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,14 @@ from pipecd.git.other_repositories import OtherRepositories
 from pipecd.git.tree import Trees
 from pipecd.quickstart.git_server import GitServer
 from tests.lfs_server import lfs_server
-from tests.repo import Clone
+from tests.repo import Clone, served_clone
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Iterator[Clone]:
-    with GitServer(tmp_path / "remote") as server:
-        server.create("code")
-        clone = Clone(tmp_path / "clone", server.url("code"))
-        clone.commit_and_push("First", {"src/app.py": "one"})
-        yield clone
+def clone(server: GitServer, tmp_path: Path) -> Clone:
+    clone = served_clone(server, tmp_path, "code")
+    clone.commit_and_push("First", {"src/app.py": "one"})
+    return clone
 
 
 def other_repositories(home: Path, *trusted: str, password: str = "") -> OtherRepositories:

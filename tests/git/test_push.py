@@ -8,14 +8,12 @@ import pytest
 from pipecd.errors import Conflict, NotFound, PipecdError, Refused
 from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import Mirrors
-from pipecd.quickstart.git_server import GitServer
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    (tmp_path / "git").mkdir()
-    clone = Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("shop")))
+    clone = local_clone(tmp_path)
     clone.commit_and_push("Begin", {"a": "1\r\n", "dir/b": "1\n", "run.sh": "x\n"})
     (clone.path / "run.sh").chmod(0o755)
     clone.commit_and_push("Make it executable")

@@ -16,38 +16,21 @@ from pipecd.git.mirror import Mirrors
 from pipecd.quickstart.git_server import GitServer
 from tests.eventually import eventually
 from tests.lfs_server import LfsServer, lfs_server
-from tests.repo import Clone
+from tests.repo import Clone, served_clone
 
 NO_CREDENTIALS = Credentials()
 LFS = "*.bin filter=lfs diff=lfs merge=lfs -text\n"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[GitServer]:
-    with GitServer(tmp_path / "remote") as server:
-        yield server
-
-
-@pytest.fixture
 def shop(server: GitServer, tmp_path: Path) -> Clone:
-    return new_clone(server, tmp_path, "shop")
-
-
-@pytest.fixture
-async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
-    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
-        yield mirrors
+    return served_clone(server, tmp_path, "shop")
 
 
 @pytest.fixture
 def lfs() -> Iterator[LfsServer]:
     with lfs_server() as server:
         yield server
-
-
-def new_clone(server: GitServer, folder: Path, name: str) -> Clone:
-    server.create(name)
-    return Clone(folder / name, server.url(name))
 
 
 def add_submodule(clone: Clone, path: str, url: str, commit: str, more: str = "") -> None:
@@ -140,7 +123,7 @@ async def test_attributes_and_filters_of_the_machine_have_no_effect(
 async def test_submodules_are_checked_out_also_nested_ones(
     mirrors: Mirrors, server: GitServer, shop: Clone, tmp_path: Path
 ) -> None:
-    inner, outer = new_clone(server, tmp_path, "inner"), new_clone(server, tmp_path, "outer")
+    inner, outer = served_clone(server, tmp_path, "inner"), served_clone(server, tmp_path, "outer")
     deep = inner.commit_and_push("Inner", {"deep.tf": "inner\n", ".gitattributes": "*.tf eol=crlf\n"})
     outer.write({"outer.tf": "outer\n"})
     add_submodule(outer, "nested", "../inner.git", deep)
@@ -163,7 +146,7 @@ async def test_submodules_are_checked_out_also_nested_ones(
 async def test_what_a_killed_process_left_is_removed_at_the_start(
     shop: Clone, server: GitServer, tmp_path: Path
 ) -> None:
-    lib = new_clone(server, tmp_path, "lib")
+    lib = served_clone(server, tmp_path, "lib")
     add_submodule(shop, "lib", "../lib.git", lib.commit_and_push("One", {"a": "1"}))
     first = push(shop)
     add_submodule(shop, "lib", "../lib.git", lib.commit_and_push("Two", {"a": "2"}))
@@ -185,7 +168,7 @@ async def test_what_a_killed_process_left_is_removed_at_the_start(
 async def test_a_submodule_that_no_branch_has_any_more_is_checked_out(
     mirrors: Mirrors, server: GitServer, shop: Clone, tmp_path: Path
 ) -> None:
-    lib = new_clone(server, tmp_path, "lib")
+    lib = served_clone(server, tmp_path, "lib")
     lib.commit_and_push("One", {"a": "1"})
     old = lib.commit_and_push("Two", {"a": "2"})
     lib.git("reset", "--hard", "--quiet", "HEAD~1")
@@ -225,7 +208,7 @@ async def test_a_submodule_on_a_host_of_the_configuration_gets_the_agents_passwo
         private.create("lib")
         login = private.url("lib").replace("http://", "http://ada:correct-horse@")
         commit = Clone(tmp_path / "lib", login).commit_and_push("One", {"a": "1"})
-        shop = new_clone(open_server, tmp_path, "shop")
+        shop = served_clone(open_server, tmp_path, "shop")
         add_submodule(shop, "lib", private.url("lib"), commit)
         head = push(shop)
         remotes = [shop.remote, private.url("other")]
@@ -245,7 +228,7 @@ async def test_a_submodule_without_url_or_commit_is_refused_with_its_path(
     error = await refusal(mirrors, shop, push(shop))
     assert "app/stray has no URL" in str(error) and "git rm --cached app/stray" in str(error)
     shop.git("update-index", "--force-remove", "app/stray")
-    new_clone(server, tmp_path, "lib").commit_and_push("One", {"a": "1"})
+    served_clone(server, tmp_path, "lib").commit_and_push("One", {"a": "1"})
     add_submodule(shop, "lib", "../lib.git", "1" * 40)
     error = await refusal(mirrors, shop, push(shop))
     assert isinstance(error, ConfigError) and "the submodule lib needs commit 111111111111" in str(error)
@@ -297,7 +280,7 @@ async def test_of_a_few_directories_all_files_are_written_and_none_of_others(
     lfs: LfsServer, server: GitServer, shop: Clone, tmp_path: Path
 ) -> None:
     """With the settings above them, their submodules, and their LFS files; others are not downloaded."""
-    module = new_clone(server, tmp_path, "module")
+    module = served_clone(server, tmp_path, "module")
     module_commit = module.commit_and_push("Add", {"main.tf": "module"})
     async with lfs_mirrors(tmp_path, shop, lfs) as mirrors:
         shop.write(
@@ -446,7 +429,7 @@ async def test_excluded_lfs_files_are_absent_and_refused_where_they_are_needed(
 async def test_an_lfs_file_of_a_submodule_comes_from_the_submodules_server(
     shop: Clone, lfs: LfsServer, server: GitServer, tmp_path: Path
 ) -> None:
-    lib = new_clone(server, tmp_path, "lib")
+    lib = served_clone(server, tmp_path, "lib")
     async with lfs_mirrors(tmp_path, lib, lfs) as mirrors:
         commit = lib.commit_and_push("LFS", {"model.bin": lfs.add(b"content")})
         add_submodule(shop, "vendor/lib", "../lib.git", commit)

@@ -1,7 +1,10 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from pipecd.git.credentials import Credentials, User
+from pipecd.git.mirror import Mirrors
 from tests.piped.recorder import Recorder
 
 
@@ -11,3 +14,9 @@ async def recorder() -> AsyncIterator[Recorder]:
     await recorder.start()
     yield recorder
     await recorder.stop()
+
+
+@pytest.fixture
+async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
+    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
+        yield mirrors

@@ -24,12 +24,11 @@ from pipecd.piped.source.read_paths import find_read_paths
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms import in_thread
-from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import Redactor
 from tests.model.samples import deployment
 from tests.piped.test_observe import NoProviders
 from tests.platforms.altered import alter_platform
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 from tests.stages.stage_runner import application
 from tests.world import app_file
 
@@ -77,8 +76,7 @@ def app_at(name: str, path: str) -> Application:
 
 @pytest.fixture
 async def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reading]:
-    (tmp_path / "git").mkdir()
-    clone = Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("r")))
+    clone = local_clone(tmp_path, "r")
     async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
         repositories = {"r": Repository(id="r", remote=clone.remote, branch="main")}
         requests = ObservationRequests(

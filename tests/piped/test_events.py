@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from pipecd.piped.source.repository import Repository
 from pipecd.quickstart.git_server import GitServer
 from pipecd.retry import Retry
 from tests.model.samples import application
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 
 SETTINGS = EventSettings(conflict_retry=Retry(base=0.01, cap=0.02, tries=100))
 
@@ -89,20 +89,13 @@ def watches(**files: str) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    (tmp_path / "git").mkdir()
-    clone = Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("shop")))
+    clone = local_clone(tmp_path)
     files: dict[str, str | None] = {
         ".pipe/events.yaml": watches(a="values.yaml", b="values.yaml", c="missing.yaml"),
         "values.yaml": "a: 0\nb: 0\n",
     }
     clone.commit_and_push("Begin", files)
     return clone
-
-
-@pytest.fixture
-async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
-    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
-        yield mirrors
 
 
 @dataclass

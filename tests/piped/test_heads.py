@@ -12,7 +12,7 @@ from pipecd.git.mirror import Mirrors
 from pipecd.piped.source.heads import Heads
 from pipecd.piped.source.repository import Repository
 from pipecd.quickstart.git_server import GitServer
-from tests.repo import Clone
+from tests.repo import Clone, served_clone
 
 
 class CountingMirrors(Mirrors):
@@ -35,13 +35,12 @@ class CountingMirrors(Mirrors):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[GitServer]:
     with GitServer(tmp_path / "remote") as server:
-        server.create("demo")
         yield server
 
 
 @pytest.fixture
 def clone(server: GitServer, tmp_path: Path) -> Clone:
-    clone = Clone(tmp_path / "clone", server.url("demo"))
+    clone = served_clone(server, tmp_path, "demo")
     clone.commit_and_push("First", {"a/note": "one"})
     return clone
 

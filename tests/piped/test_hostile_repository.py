@@ -1,13 +1,11 @@
 """Nothing in a repository blocks the agent's event loop, or fails another application of the repository."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from pipecd.config.document import MAX_VALUES
 from pipecd.errors import ConfigError, NotFound
-from pipecd.git.credentials import Credentials, User
 from pipecd.git.mirror import MAX_FILE_SIZE, MAX_MESSAGE_LENGTH, Mirrors
 from pipecd.model.application import GitPath
 from pipecd.model.trigger import on_commit
@@ -15,23 +13,15 @@ from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.heads import AppFile, Heads
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
-from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import Redactor
 from tests.loop_latency import LIMIT, loop_latency
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 from tests.world import app_file
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    (tmp_path / "git").mkdir()
-    return Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("shop")))
-
-
-@pytest.fixture
-async def mirrors(tmp_path: Path) -> AsyncIterator[Mirrors]:
-    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
-        yield mirrors
+    return local_clone(tmp_path)
 
 
 def heads(mirrors: Mirrors, clone: Clone) -> Heads:

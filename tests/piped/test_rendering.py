@@ -20,11 +20,10 @@ from pipecd.piped.key_pair import KeyPair, load_key_pair
 from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
-from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import MASK, Redactor
 from pipecd.templates import FUNCTIONS
 from tests import keys
-from tests.repo import Clone
+from tests.repo import local_clone
 from tests.world import agent_spec, app_file
 
 SECRET = "hunter2-and-more"
@@ -47,8 +46,7 @@ class AppRepository:
     """A repository with one application, and an agent with a key pair."""
 
     def __init__(self, folder: Path, pair: KeyPair, mirrors: Mirrors) -> None:
-        (folder / "git").mkdir()
-        self.clone = Clone(folder / "clone", str(GitServer(folder / "git").create("shop")))
+        self.clone = local_clone(folder)
         self.pair, self.redactor, self._mirrors = pair, Redactor(), mirrors
         self.decryptor = pair.decryptor
 

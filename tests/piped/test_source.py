@@ -20,19 +20,16 @@ from pipecd.piped.source.checkout import Sources, decode_config
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms.registry import load_platform
-from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import Redactor
 from tests.model.samples import deployment
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 from tests.stages.stage_runner import application
 from tests.world import app_file
 
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    (tmp_path / "git").mkdir()
-    bare = GitServer(tmp_path / "git").create("shop")
-    return Clone(tmp_path / "clone", str(bare))
+    return local_clone(tmp_path)
 
 
 @pytest.fixture

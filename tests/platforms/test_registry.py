@@ -18,9 +18,8 @@ from pipecd.piped.source.heads import AppFile, Heads
 from pipecd.piped.source.repository import Repository
 from pipecd.platforms import registry
 from pipecd.platforms.registry import installed_platforms, load_platform
-from pipecd.quickstart.git_server import GitServer
 from tests.platforms.packages import installed_package
-from tests.repo import Clone
+from tests.repo import local_clone
 from tests.world import app_file
 
 
@@ -53,8 +52,7 @@ def test_a_platform_without_its_extra_names_what_to_install(without_aws: None) -
 async def test_an_unusable_platform_fails_its_own_applications_alone(
     without_aws: None, tmp_path: Path
 ) -> None:
-    (tmp_path / "git").mkdir()
-    clone = Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("shop")))
+    clone = local_clone(tmp_path)
     broken = app_file("function").replace("TerraformApp", "LambdaApp")
     raising = app_file("raising").replace("TerraformApp", "RaisingApp")
     clone.commit_and_push(
@@ -99,8 +97,7 @@ class Odd(ApplicationSpec):
 
 platform = replace(terraform, config_kind="OddApp", spec=Odd)
 """
-    (tmp_path / "git").mkdir()
-    clone = Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("shop")))
+    clone = local_clone(tmp_path)
     odd = app_file("odd").replace("TerraformApp", "OddApp")
     clone.commit_and_push("Add", {"a/app.pipecd.yaml": odd, "b/app.pipecd.yaml": app_file("shop")})
     with installed_package(

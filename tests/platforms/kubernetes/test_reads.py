@@ -17,12 +17,11 @@ from pipecd.piped.source.checkout import Sources
 from pipecd.piped.source.heads import Heads
 from pipecd.piped.source.rendering import Renderer
 from pipecd.piped.source.repository import Repository
-from pipecd.quickstart.git_server import GitServer
 from pipecd.secrets import Redactor
 from tests.model.samples import deployment
 from tests.piped.test_desired_state import Providers
 from tests.platforms.altered import alter_platform
-from tests.repo import Clone
+from tests.repo import Clone, local_clone
 from tests.stages.stage_runner import application
 
 CONFIG = "{{apiVersion: pipecd.dev/v1beta1, kind: KubernetesApp, spec: {{name: {name}, input: {input}}}}}\n"
@@ -78,8 +77,7 @@ def _application(name: str) -> Application:
 
 @pytest.fixture
 async def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rendered]:
-    (tmp_path / "git").mkdir()
-    clone = Clone(tmp_path / "clone", str(GitServer(tmp_path / "git").create("r")))
+    clone = local_clone(tmp_path, "r")
     async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
         repositories = {"r": Repository(id="r", remote=clone.remote, branch="main")}
         requests = ObservationRequests(
