@@ -212,6 +212,18 @@ async def test_a_missing_branch_is_reported_with_a_remedy(mirrors: Mirrors, clon
         await mirrors.head(clone.remote, "nope")
 
 
+async def test_a_mirror_that_cannot_be_removed_is_completed(
+    mirrors: Mirrors, clone: Clone, tmp_path: Path
+) -> None:
+    """Such as a mount point, or a directory that another process still writes to."""
+    elsewhere, mirror = tmp_path / "elsewhere", mirrors.path(clone.remote)
+    elsewhere.mkdir()
+    mirror.parent.mkdir()
+    mirror.symlink_to(elsewhere)
+    await mirrors.fetch(clone.remote)
+    assert mirror.is_symlink() and (elsewhere / "complete").exists()
+
+
 async def test_a_missing_repository_is_a_configuration_error(mirrors: Mirrors, server: GitServer) -> None:
     with pytest.raises(ConfigError):
         await mirrors.fetch(server.url("nope"))

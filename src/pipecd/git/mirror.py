@@ -347,7 +347,8 @@ class Mirrors:
         mirror = self.path(remote)
         if not (mirror / "complete").exists():
             await asyncio.to_thread(shutil.rmtree, mirror, ignore_errors=True)
-            mirror.mkdir(parents=True)
+            # It exists if something in it could not be removed.
+            mirror.mkdir(parents=True, exist_ok=True)
             await self._git("init", "--quiet", "--bare", str(mirror))
         first = not (mirror / "complete").exists()
         await asyncio.to_thread(remove_locks, mirror)
