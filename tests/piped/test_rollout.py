@@ -105,6 +105,23 @@ async def test_turns_in_a_chain_are_checked_every_three_seconds(tmp_path: Path, 
     assert len(agent.planner.at) == 21
 
 
+async def test_a_turn_in_a_chain_that_comes_while_it_is_asked_for_is_taken_at_once(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    async def plan(deployment: Deployment, application: Application) -> Finish | None:
+        if len(agent.planner.at) > 1:
+            return Finish(status=DeploymentStatus.SUCCESS, reason="planned")
+        # The control plane has answered, and says that a block has ended before the answer arrives.
+        agent.view.deployments_feed()
+        return None
+
+    agent = memory_agent(tmp_path, clock, WAITS, planned=False, plan=plan)
+    async with agent.running() as task:
+        await clock.advance(0.1)
+        assert task.done()
+    assert agent.deployment.reason == "planned"
+
+
 async def test_delays_between_rejected_reports_grow(tmp_path: Path, clock: VirtualClock) -> None:
     """Also if the deployment has timed out, and must stop."""
     agent = memory_agent(tmp_path, clock, WAITS, shared={"pipecd/started-at": "1", "pipecd/timeout": "60"})

@@ -155,6 +155,11 @@ class Rollout:
         return True
 
     async def _plan(self) -> None:
+        # Changes while it is planned count too: the plan may be based on what was before.
+        with self._services.view.deployments_feed.subscribe(self._wake):
+            await self._try_to_plan()
+
+    async def _try_to_plan(self) -> None:
         deployment = self.deployment
         try:
             await self._services.reporter.report_deploying(deployment.application_id, deploying=True)
@@ -178,9 +183,8 @@ class Rollout:
 
     async def _wait_for_chain(self) -> None:
         """Until a block of the chain may have ended: the control plane says so, unless it is PipeCD's."""
-        with self._services.view.deployments_feed.subscribe(self._wake):
-            interval = min(self._services.settings.chain_poll_interval, self._remaining_seconds())
-            await self._wake.wait_within(self._services.clock, interval)
+        interval = min(self._services.settings.chain_poll_interval, self._remaining_seconds())
+        await self._wake.wait_within(self._services.clock, interval)
 
     async def _call(self, stage: Stage) -> None:
         stage_run = await self._open_stage_run(stage)
