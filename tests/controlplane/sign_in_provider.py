@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -66,7 +66,8 @@ class SignInProvider:
 
     def reset(self) -> None:
         fresh = SignInProvider(url=self.url, now=self.now)
-        self.__dict__.update(fresh.__dict__)
+        for each in fields(self):
+            setattr(self, each.name, getattr(fresh, each.name))
 
     async def respond(self, request: Request) -> Response:
         path = request.url.path

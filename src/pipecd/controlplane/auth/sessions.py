@@ -116,16 +116,23 @@ class StoredSession:
     last_address: str
 
 
-@dataclass(kw_only=True)
-class _Known:
-    """A session that had not ended at `checked_at` (monotonic seconds)."""
+@dataclass(frozen=True, kw_only=True)
+class _Access:
+    """What the provider confirmed last."""
 
-    checked_at: float
-    last_seen_at: int
     roles: Sequence[str]
     groups: Sequence[str]
     confirmed_at: int
     next_check_at: float
+
+
+@dataclass(kw_only=True)
+class _Known:
+    """A session that had not ended at `checked_at` (monotonic seconds). Calls at the same time share it."""
+
+    checked_at: float
+    last_seen_at: int
+    access: _Access
 
 
 def check_key(key: bytes) -> None:
@@ -257,12 +264,13 @@ class Sessions:
             except Temporary as error:
                 known.last_seen_at = previous
                 log.warning("session_use_not_stored", error=str(error))
+        access = known.access
         return replace(
             session,
-            roles=known.roles,
-            groups=known.groups,
-            confirmed_at=known.confirmed_at,
-            next_check_at=known.next_check_at,
+            roles=access.roles,
+            groups=access.groups,
+            confirmed_at=access.confirmed_at,
+            next_check_at=access.next_check_at,
         )
 
     async def claim_check(self, session: Session, until: float) -> Session | None:
@@ -356,9 +364,7 @@ class Sessions:
             self._known.pop(session.id, None)
             raise Unauthenticated(_ENDED)
         claims, interval = json.loads(row.claims), self.lifetimes.groups_check
-        known = _Known(
-            checked_at=checked_at,
-            last_seen_at=row.last_seen_at,
+        access = _Access(
             roles=tuple(claims["roles"]),
             groups=tuple(claims["groups"]),
             confirmed_at=_confirmed_at(row),
@@ -366,12 +372,15 @@ class Sessions:
             if interval and row.has_grant
             else math.inf,
         )
-        # Calls at the same time share the entry, so that one of them stores the use.
-        shared = self._known.get(session.id, known)
-        known.last_seen_at = max(known.last_seen_at, shared.last_seen_at)
-        shared.__dict__.update(known.__dict__)
-        self._known[session.id] = shared
-        return shared
+        known = self._known.get(session.id)
+        if known is None:
+            known = _Known(checked_at=checked_at, last_seen_at=row.last_seen_at, access=access)
+        else:
+            # The entry stays the same, so that one of the calls stores the use.
+            known.checked_at, known.access = checked_at, access
+            known.last_seen_at = max(known.last_seen_at, row.last_seen_at)
+        self._known[session.id] = known
+        return known
 
     def _claims(self, session: Session, id: str) -> str:
         stored = {"roles": list(session.roles), "groups": list(session.groups)}
