@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from pipecd.clock import SYSTEM_CLOCK, Clock, timeout
 from pipecd.config.controlplane import ControlPlaneSpec, database_url
 from pipecd.controlplane import jobs
-from pipecd.controlplane.agent_requests import AgentRequests
+from pipecd.controlplane.agent_requests import AgentRequests, Replicas
 from pipecd.controlplane.auth.call_limits import CallLimits
 from pipecd.controlplane.auth.client_address import TrustedProxies
 from pipecd.controlplane.auth.credential_cache import CredentialCache
@@ -134,7 +134,9 @@ async def open_services(
             ),
         )
         sso = SingleSignOn(projects, options.encryption_key, clock, settings.auth, address=address)
-        relay = None if store.database.sqlite else Relay(store, clock, settings.relay)
+        replicas = None
+        if not store.database.sqlite:
+            replicas = Replicas(relay=Relay(store, clock, settings.relay), store=store)
         yield Services(
             store=store,
             blobs=blobs,
@@ -146,7 +148,7 @@ async def open_services(
             credentials=credentials,
             clock=clock,
             settings=settings,
-            agent_requests=AgentRequests(clock, settings.agent_requests, store, relay),
+            agent_requests=AgentRequests(clock, settings.agent_requests, replicas),
             insights=Insights(store),
             call_limits=CallLimits(settings.calls),
             traces=traces,

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
@@ -82,16 +83,33 @@ class OpenRequest:
             self.parts.get_nowait()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Replicas:
+    """The messages between replicas, and the store that says which of them has an agent's stream."""
+
+    relay: Relay
+    store: Store
+
+    async def record_own(self, piped_id: str) -> None:
+        """Store that this replica has the agent's stream."""
+        await self.store.put_metadata(REQUEST_REPLICA, piped_id, "", self.relay.id.encode(), by=ACTOR)
+
+    async def find_other(self, piped_id: str) -> str:
+        """The other replica that has the agent's stream; empty if none has it."""
+        stored = await self.store.get_metadata(REQUEST_REPLICA, piped_id)
+        replica = stored[0].decode() if stored else ""
+        # The latest one may have been this one, or may have been killed.
+        is_other = replica not in ("", self.relay.id) and await self.relay.is_alive(replica)
+        return replica if is_other else ""
+
+
 class AgentRequests:
     def __init__(
-        self,
-        clock: Clock,
-        settings: AgentRequestSettings,
-        store: Store | None = None,
-        relay: Relay | None = None,
+        self, clock: Clock, settings: AgentRequestSettings, replicas: Replicas | None = None
     ) -> None:
-        """Without `relay`, which needs `store`, there is no other replica."""
-        self._clock, self._settings, self._store, self._relay = clock, settings, store, relay
+        """Without `replicas`, there is no other one."""
+        self._clock, self._settings, self._replicas = clock, settings, replicas
+        self._relay = replicas.relay if replicas else None
         #: Piped id → the stream of the process that has the lease and answers requests.
         self._connections: dict[str, Connection] = {}
         self._open: dict[str, OpenRequest] = {}
@@ -116,7 +134,8 @@ class AgentRequests:
         """Whether requests are passed to this connection; at first they are not."""
         if available:
             self._connections[piped_id] = connection
-            await self._record_replica(piped_id)
+            if self._replicas is not None:
+                await self._replicas.record_own(piped_id)
             return
         if self._connections.get(piped_id) is connection:
             del self._connections[piped_id]
@@ -224,20 +243,8 @@ class AgentRequests:
                     opened.abort()
         return False
 
-    async def _record_replica(self, piped_id: str) -> None:
-        if self._relay is not None and self._store is not None:
-            data = self._relay.id.encode()
-            await self._store.put_metadata(REQUEST_REPLICA, piped_id, "", data, by=ACTOR)
-
     async def _find_replica(self, piped_id: str) -> str:
-        """The other replica that has the agent's stream; empty if none has it."""
-        if self._relay is None or self._store is None:
-            return ""
-        stored = await self._store.get_metadata(REQUEST_REPLICA, piped_id)
-        replica = stored[0].decode() if stored else ""
-        # The latest one may have been this one, or may have been killed.
-        is_other = replica not in ("", self._relay.id) and await self._relay.is_alive(replica)
-        return replica if is_other else ""
+        return await self._replicas.find_other(piped_id) if self._replicas else ""
 
     def _check_limits(self, project_id: str, piped_id: str) -> None:
         of_piped = sum(opened.piped_id == piped_id for opened in self._open.values())
