@@ -471,6 +471,11 @@ def test_the_store_accepts_only_complete_providers() -> None:
             "'pod' is not a resource",
         ),
         (
+            "projects: [{id: p, roles: [{name: dev, policies: ['  ']}],"
+            " userGroups: [{ssoGroup: a, role: dev}, {ssoGroup: b, role: Ops}]}]",
+            r"(?s)roles\[0\]: a policy is empty.*userGroups\[1\]\.role: unknown role Ops; use one of .*dev$",
+        ),
+        (
             "projects: [{id: p, roles: [{name: dev, policies: &p ['resources=*;actions=*']},"
             " {name: dev, policies: *p}]}]",
             "dev is given twice",

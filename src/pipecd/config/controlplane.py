@@ -5,13 +5,14 @@ Contains PipeCD's fields, and additional ones: the embedded datastore (`SQLITE`,
 supported raise a ConfigError at startup.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
-from pydantic import Field, IPvAnyNetwork, model_validator
+from pydantic import Field, IPvAnyNetwork, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from pipecd.config.decode import (
     LenientModel,
@@ -216,19 +217,50 @@ class Project(StrictModel):
             raise ValueError("only one of sso and sharedSSOName can be given")
         return self
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _known_roles(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Reported together with errors of roles: a role that has errors is not unknown."""
+        problems = list(_unknown_roles(data))
+        try:
+            project = handler(data)
+        except ValidationError as error:
+            problems = [*map(_raised_again, error.errors()), *problems]
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems)
+        return project
+
     @model_validator(mode="after")
-    def _known_roles(self) -> Self:
-        names = [role.name for role in self.roles]
-        check_unique(names, "roles:")
-        known = [*BUILT_IN, *names]
-        for group in self.user_groups:
-            if group.role not in known:
-                raise ValueError(
-                    f"userGroups: {group.sso_group} has the unknown role {group.role}; use one of"
-                    f" {', '.join(known)}"
-                )
+    def _unique_groups_and_roles(self) -> Self:
+        check_unique([role.name for role in self.roles], "roles:")
         check_unique([group.sso_group for group in self.user_groups], "userGroups:")
         return self
+
+
+def _unknown_roles(project: Any) -> Iterator[InitErrorDetails]:
+    """Of user groups of a project that is not decoded yet."""
+    known = [*BUILT_IN, *(role.get("name") for _, role in _mappings(project, "roles"))]
+    for index, group in _mappings(project, "userGroups"):
+        role = group.get("role")
+        if isinstance(role, str) and role not in known:
+            names = ", ".join(str(name) for name in known if name)
+            problem = ValueError(f"unknown role {role}; use one of {names}")
+            location = ("userGroups", index, "role")
+            yield InitErrorDetails(type="value_error", loc=location, input=role, ctx={"error": problem})
+
+
+def _mappings(data: Any, key: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The items of the list `key` that are mappings, with their index."""
+    items = data.get(key) if isinstance(data, Mapping) else None
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(item, Mapping):
+            yield index, item
+
+
+def _raised_again(detail: ErrorDetails) -> InitErrorDetails:
+    return InitErrorDetails(
+        type=detail["type"], loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {})
+    )
 
 
 class NotificationSettings(StrictModel):
