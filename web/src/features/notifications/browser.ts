@@ -1,6 +1,6 @@
 // The browser's side of notifications: permission, showing one, and choosing the one tab that shows them.
 
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useCallback, useEffect, useEffectEvent, useRef, useState, useSyncExternalStore } from "react";
 
 import type { Notice } from "./notices";
 
@@ -48,6 +48,25 @@ export function showNotice(notice: Notice, open: (to: string) => void): void {
   } catch {
     // Chrome on Android has the constructor, but it throws: it shows notifications of service workers only.
   }
+}
+
+/** Calls `onShown` with the IDs of notices that other tabs announce by the function that is returned. */
+export function useShownElsewhere(name: string, enabled: boolean, onShown: (id: string) => void): (id: string) => void {
+  const channel = useRef<BroadcastChannel | null>(null);
+  const handle = useEffectEvent(onShown);
+  useEffect(() => {
+    if (!enabled) return undefined;
+    const opened = new BroadcastChannel(name);
+    channel.current = opened;
+    opened.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
+      if (typeof data === "string") handle(data);
+    });
+    return () => {
+      channel.current = null;
+      opened.close();
+    };
+  }, [name, enabled]);
+  return useCallback((id) => channel.current?.postMessage(id), []);
 }
 
 /** Whether this tab holds the lock `name`, which one tab of the browser holds at a time while it is open. */

@@ -8,7 +8,7 @@ import { ALL_NOTICES, type Audience, isOwn, NoticeTracker, parseSettings } from 
 const SINCE = 1000;
 const everything: Audience = { settings: ALL_NOTICES, user: "ada", favouriteIds: new Set(["app"]) };
 
-interface Facts {
+interface Properties {
   id?: string;
   createdAt?: number;
   status?: DeploymentStatus;
@@ -19,7 +19,7 @@ interface Facts {
   applicationId?: string;
 }
 
-function deployment({ id = "d", createdAt = SINCE, status, waits, approvers = "", ...rest }: Facts = {}) {
+function deployment({ id = "d", createdAt = SINCE, status, waits, approvers = "", ...rest }: Properties = {}) {
   const stage = create(PipelineStageSchema, {
     id: "stage-1",
     name: "WAIT_APPROVAL",
@@ -37,11 +37,17 @@ function deployment({ id = "d", createdAt = SINCE, status, waits, approvers = ""
   });
 }
 
+/** The notices of one more state of a deployment, in the tab that shows them. */
+function found(tracker: NoticeTracker, properties: Properties, audience: Audience | null = everything) {
+  tracker.update([deployment(properties)], "ada", audience);
+  return tracker.take();
+}
+
 const ENDED = { status: DeploymentStatus.DEPLOYMENT_SUCCESS };
 
 test("an approval and an end are notified once, with what happened and where", () => {
   const tracker = new NoticeTracker(SINCE);
-  const see = (facts: Facts) => tracker.update([deployment(facts)], "ada", everything);
+  const see = (properties: Properties) => found(tracker, properties);
   expect(see({})).toEqual([]);
   expect(see({ waits: true })).toEqual([
     {
@@ -61,17 +67,36 @@ test("an approval and an end are notified once, with what happened and where", (
 test("what was so before is not news, but changes later are", () => {
   const tracker = new NoticeTracker(SINCE);
   const old = { createdAt: SINCE - 1 };
-  expect(tracker.update([deployment({ ...old, waits: true })], "ada", everything)).toEqual([]);
-  expect(tracker.update([deployment({ ...old, ...ENDED })], "ada", everything)).toHaveLength(1);
+  expect(found(tracker, { ...old, waits: true })).toEqual([]);
+  expect(found(tracker, { ...old, ...ENDED })).toHaveLength(1);
 });
 
 test("without an audience, changes are remembered and not notified later", () => {
   const tracker = new NoticeTracker(SINCE);
-  expect(tracker.update([deployment({ waits: true })], "ada", null)).toEqual([]);
-  expect(tracker.update([deployment({ waits: true })], "ada", everything)).toEqual([]);
+  expect(found(tracker, { waits: true }, null)).toEqual([]);
+  expect(found(tracker, { waits: true })).toEqual([]);
 });
 
-test.each<[string, Facts, Partial<Audience>, number]>([
+test("a tab that takes over shows what the other one has not shown", () => {
+  const [first, second] = [new NoticeTracker(SINCE), new NoticeTracker(SINCE)];
+  const both = (properties: Properties) => {
+    for (const tracker of [first, second]) tracker.update([deployment(properties)], "ada", everything);
+  };
+  both({ id: "a", ...ENDED });
+  for (const { id } of first.take()) second.shownElsewhere(id);
+  // The other tab may say so before this one has seen the change.
+  first.update([deployment({ id: "b", ...ENDED })], "ada", everything);
+  for (const { id } of first.take()) second.shownElsewhere(id);
+  second.update([deployment({ id: "b", ...ENDED })], "ada", everything);
+  // Not shown by the first one, which is closed: one is still true, one was approved meanwhile.
+  both({ id: "c", ...ENDED });
+  both({ id: "d", waits: true });
+  both({ id: "d" });
+  expect(second.take().map(({ to }) => to)).toEqual(["/deployments/c"]);
+  expect(second.take()).toEqual([]);
+});
+
+test.each<[string, Properties, Partial<Audience>, number]>([
   ["an approval by another user", { waits: true, approvers: "bob" }, {}, 0],
   ["an approval, if approvals are off", { waits: true }, { settings: { ...ALL_NOTICES, approvals: false } }, 0],
   ["a favourite's end", ENDED, {}, 1],
@@ -80,8 +105,8 @@ test.each<[string, Facts, Partial<Audience>, number]>([
   ["an end of the user's sync", { ...ENDED, applicationId: "b", commander: "ada" }, {}, 1],
   ["an end of the user's commit", { ...ENDED, applicationId: "b", author: "Ada L <ada>" }, {}, 1],
   ["an end of the user's commit, if own ones are off", { ...ENDED, applicationId: "b", author: "ada" }, { settings: { ...ALL_NOTICES, own: false } }, 0],
-])("%s", (_, facts, audience, count) => {
-  expect(new NoticeTracker(SINCE).update([deployment(facts)], "ada", { ...everything, ...audience })).toHaveLength(count);
+])("%s", (_, properties, audience, count) => {
+  expect(found(new NoticeTracker(SINCE), properties, { ...everything, ...audience })).toHaveLength(count);
 });
 
 test("a command of another user on the user's commit is not the user's", () => {

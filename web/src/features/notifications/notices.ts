@@ -83,23 +83,59 @@ function describe(deployment: Deployment, state: string): Notice {
 /** More states than this are reduced to those of deployments that are listed or have not ended. */
 const MAX_STATES = 5_000;
 
-/** Remembers the states of deployments, and finds what changed. */
+/** More notices than this of other tabs are not remembered. */
+const MAX_SHOWN = 1_000;
+
+/**
+ * Remembers the states of deployments, finds what changed, and which notices of it no tab has shown.
+ *
+ * Every tab has one, since the tab that shows notices may be closed before it has shown one.
+ */
 export class NoticeTracker {
   readonly #states = new Map<string, string>();
+  /** By the ID of the deployment. */
+  readonly #pending = new Map<string, Notice>();
+  /** The IDs of notices that another tab has shown, which this one may find later. */
+  readonly #shown = new Set<string>();
 
   /** `since` is when it began to watch, in seconds since 1970: what was so before is not news. */
   constructor(private readonly since: number) {}
 
-  /** The notices for an audience about what has changed since the last call. Without an audience, only remembers. */
-  update(deployments: readonly Deployment[], user: string, audience: Audience | null): Notice[] {
-    return deployments.flatMap((deployment) => {
+  /** Finds what has changed since the last call, for an audience. Without an audience, only remembers the states. */
+  update(deployments: readonly Deployment[], user: string, audience: Audience | null): void {
+    for (const deployment of deployments) {
+      const { id } = deployment;
       const state = noticeState(deployment, user);
       const isNew = Number(deployment.createdAt) >= this.since;
-      const before = this.#states.get(deployment.id) ?? (isNew ? "" : state);
-      this.#states.set(deployment.id, state);
-      const changed = state !== "" && state !== before;
-      return changed && audience && concerns(deployment, audience) ? [describe(deployment, state)] : [];
-    });
+      const before = this.#states.get(id) ?? (isNew ? "" : state);
+      this.#states.set(id, state);
+      if (state === before) continue;
+      // A notice about an earlier state is out of date.
+      this.#pending.delete(id);
+      if (!state || !audience || !concerns(deployment, audience)) continue;
+      const notice = describe(deployment, state);
+      if (!this.#shown.delete(notice.id)) this.#pending.set(id, notice);
+    }
+  }
+
+  /** The notices that no tab has shown. They are not returned again. */
+  take(): Notice[] {
+    const notices = [...this.#pending.values()];
+    this.#pending.clear();
+    return notices;
+  }
+
+  /** Another tab has shown the notice with this ID. */
+  shownElsewhere(noticeId: string): void {
+    for (const [id, notice] of this.#pending) {
+      if (notice.id === noticeId) {
+        this.#pending.delete(id);
+        return;
+      }
+    }
+    this.#shown.add(noticeId);
+    const [oldest] = this.#shown;
+    if (oldest !== undefined && this.#shown.size > MAX_SHOWN) this.#shown.delete(oldest);
   }
 
   /** The IDs of deployments that had not ended and are not among `deployments`: they must be loaded one by one. */
@@ -113,5 +149,6 @@ export class NoticeTracker {
 
   forget(id: string): void {
     this.#states.delete(id);
+    this.#pending.delete(id);
   }
 }

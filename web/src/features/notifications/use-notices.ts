@@ -9,7 +9,7 @@ import { useLiveUpdates } from "../../live";
 import { deploymentQuery, recentDeploymentsQuery, runningDeploymentsQuery } from "../../queries";
 import type { GetMeResponse } from "../../schema/web/project_pb";
 import { useFavourites } from "../favourites/favourites";
-import { showNotice, useIsLeader, usePermission } from "./browser";
+import { showNotice, useIsLeader, usePermission, useShownElsewhere } from "./browser";
 import { type Audience, type NoticeSettings, NoticeTracker, parseSettings } from "./notices";
 
 /** The user's settings in this browser and project; null if notifications are off. */
@@ -26,12 +26,16 @@ export function useNotices({ projectId, subject: user }: GetMeResponse): void {
   const [settings] = useNoticeSettings(projectId);
   const granted = usePermission() === "granted";
   const enabled = settings !== null && granted;
-  const leads = useIsLeader(`pipecd:${projectId}:notifications`, enabled);
+  const name = `pipecd:${projectId}:notifications`;
+  const leads = useIsLeader(name, enabled);
   const liveUpdates = useLiveUpdates();
   const client = useQueryClient();
   const navigate = useNavigate();
   const { favourites } = useFavourites();
   const [tracker] = useState(() => new NoticeTracker(Math.floor(Date.now() / 1000)));
+  const announce = useShownElsewhere(name, enabled, (id) => {
+    tracker.shownElsewhere(id);
+  });
   const recent = useQuery({ ...recentDeploymentsQuery, enabled }).data;
   const running = useQuery({ ...runningDeploymentsQuery, enabled }).data;
 
@@ -43,9 +47,13 @@ export function useNotices({ projectId, subject: user }: GetMeResponse): void {
     const ids = new Set(recent.map(({ id }) => id));
     const deployments = [...recent, ...running.filter(({ id }) => !ids.has(id))];
     const favouriteIds = new Set(favourites.map(({ id }) => id));
-    const audience: Audience | null = leads && settings ? { settings, user, favouriteIds } : null;
+    const audience: Audience | null = settings && { settings, user, favouriteIds };
     const notify = (changed: typeof deployments) => {
-      for (const notice of tracker.update(changed, user, audience)) showNotice(notice, (to) => void navigate(to));
+      tracker.update(changed, user, audience);
+      for (const notice of leads ? tracker.take() : []) {
+        showNotice(notice, (to) => void navigate(to));
+        announce(notice.id);
+      }
     };
     const missing = tracker.missing(deployments);
     notify(deployments);
@@ -53,5 +61,5 @@ export function useNotices({ projectId, subject: user }: GetMeResponse): void {
       const load = client.fetchQuery({ ...deploymentQuery(id), staleTime: 0 });
       void load.then((found) => (found ? notify([found]) : tracker.forget(id)), () => tracker.forget(id));
     }
-  }, [recent, running, leads, settings, user, favourites, tracker, client, navigate]);
+  }, [recent, running, leads, settings, user, favourites, tracker, announce, client, navigate]);
 }
