@@ -1,4 +1,4 @@
-"""Cloud Run on the emulated API: push → traffic shifted, and calls with 100 applications at rest.
+"""Cloud Run on the emulated API: push → traffic shifted, and calls with 100 idle applications.
 
 The agent runs as a process of its own. A change takes effect in the emulator after it was read twice, so the
 times are those of the agent; Google adds its own.
@@ -34,7 +34,7 @@ SERVICES, JOBS = 90, 10
 MEASURED, RUNS = 4, 8
 #: Of the 95th percentile of push → traffic shifted (seconds).
 SHIFT_TARGET = 2.0
-#: How long an agent at rest is measured, after a time for its first checks (seconds).
+#: How long an idle agent is measured, after a time for its first checks (seconds).
 REST, SETTLE = 300.0, 90.0
 #: Google allows 3,000 reads and 180 writes a minute in a region; agents may share a project.
 MAX_CALLS, MAX_DRY_RUNS = 300, 20
@@ -118,13 +118,13 @@ async def _measure_rest(w: World, cloud: CloudRun, agent: psutil.Process) -> Non
     await asyncio.sleep(REST)
     minutes = (time.monotonic() - started) / 60
     calls = Counter(call.name for call in cloud.calls[before:])
-    rest = f"{SERVICES + JOBS} applications at rest"
-    report_value(f"{rest}: calls to Google", calls.total() / minutes, "/min", maximum=MAX_CALLS)
+    idle = f"{SERVICES + JOBS} idle applications"
+    report_value(f"{idle}: calls to Google", calls.total() / minutes, "/min", maximum=MAX_CALLS)
     for name, count in calls.most_common():
         maximum = MAX_DRY_RUNS if name.startswith("Dry") else None
         report_value(f"… {name}", count / minutes, "/min", maximum=maximum)
-    report_value(f"{rest}: CPU of the agent", (cpu_seconds(processes) - cpu) / minutes, "s/min")
-    report_value(f"{rest}: memory of the agent", agent.memory_info().rss / 2**20, "MB")
+    report_value(f"{idle}: CPU of the agent", (cpu_seconds(processes) - cpu) / minutes, "s/min")
+    report_value(f"{idle}: memory of the agent", agent.memory_info().rss / 2**20, "MB")
 
 
 def _files(name: str, tag: str, stages: Sequence[Any]) -> dict[str, str]:

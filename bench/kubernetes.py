@@ -37,7 +37,7 @@ NAMESPACES = 10
 PUSHES, EDITS, RESTART_EDITS = 20, 5, 20
 #: Applications whose live state is measured: number, and the first one.
 LIVE_EDITS, LIVE_FIRST = 40, 60
-#: Seconds: how long an agent at rest is measured, after a time for its first checks.
+#: Seconds: how long an idle agent is measured, after a time for its first checks.
 REST, SETTLE = 120.0, 60.0
 #: `apiQPS` and `apiBurst` of the provider.
 RATE, BURST = 500, 1000
@@ -108,14 +108,14 @@ async def _measure_rest(what: str, process: psutil.Process, requests: "Requests"
     minutes = (time.monotonic() - started) / 60
     counted = requests.count() - before
     kinds = len({resource for verb, resource in requests.count() if verb == "watch"})
-    report_value(f"{what}, at rest: watched kinds", kinds, "")
+    report_value(f"{what}, idle: watched kinds", kinds, "")
     total = counted.total() / minutes
     maximum = MAX_REQUESTS * max(kinds, OBJECTS)
-    report_value(f"{what}, at rest: requests to the cluster", total, "/min", maximum=maximum)
+    report_value(f"{what}, idle: requests to the cluster", total, "/min", maximum=maximum)
     for (verb, resource), count in counted.most_common(8):
         report_value(f"… {verb} {resource}", count / minutes, "/min")
-    report_value(f"{what}, at rest: CPU of the agent", (_cpu(process) - cpu) / minutes, "s/min")
-    _report_memory("at rest", process)
+    report_value(f"{what}, idle: CPU of the agent", (_cpu(process) - cpu) / minutes, "s/min")
+    _report_memory("idle", process)
 
 
 async def _measure_pushes(w: World, cluster: Cluster, records: "Records") -> None:

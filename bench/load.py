@@ -146,7 +146,7 @@ async def _measure(name: str, server: rpc.Server, piped_key: str, tokens: Sequen
     report_value(f"{title}: calls of agents", calls / seconds, "/s")
     report_value(f"{title}: CPU of the control plane", cpu / seconds * 100, "%")
     report_value(f"{title}: memory of the control plane", memory.largest, "MB", maximum=MEMORY)
-    report(f"{title}: sync requested → agent knows", load.notices, "ms", target=NOTICE)
+    report(f"{title}: sync requested → agent has the command", load.notices, "ms", target=NOTICE)
     for page, times in pages.items():
         report(f"{title}: first page of {page}, with a role limited by a label", times, "ms", target=PAGE)
     for page, times in slowed.items():

@@ -203,7 +203,7 @@ class _RequestHandler(MotoRequestHandler):
         except ConnectionError:
             # The client is gone, or a test simulates a broken connection.
             self.close_connection = True
-        except Exception:  # noqa: BLE001 (as any server, it goes on)
+        except Exception:  # noqa: BLE001 (as any server, it continues)
             traceback.print_exc()
             self.close_connection = True
             self._send(f"{HTTPStatus.INTERNAL_SERVER_ERROR.value} Failed", [("Connection", "close")], b"")

@@ -1,4 +1,4 @@
-"""A control plane like PipeCD's 0.50 to 0.52: a proxy that forwards only the calls which that one knows.
+"""A control plane like PipeCD's 0.50 to 0.52: a proxy that forwards only the calls which that one has.
 
 Without our streams and leases, and without the identity of the agent's process.
 """

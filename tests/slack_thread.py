@@ -26,7 +26,7 @@ def slack_notifications(folder: Path, server_url: str) -> dict[str, Any]:
 
 
 def titles_of_bad_canary(*stages: str) -> Sequence[str]:
-    """What Slack is told of a deployment of `shop` that its ANALYSIS stage, after `stages`, rolls back."""
+    """What Slack gets about a deployment of `shop` that its ANALYSIS stage, after `stages`, rolls back."""
     before = [f"Stage {stage} of shop {what}" for stage in stages for what in ("started", "succeeded")]
     return [
         "Triggered a deployment of shop",

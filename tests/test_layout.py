@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,7 @@ import pytest
 
 import pipecd
 
+ROOT = Path(__file__).parents[1]
 STAGE_MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(pipecd.__path__, "pipecd.")
@@ -67,3 +69,26 @@ def test_no_stage_keeps_state_in_its_module(name: str) -> None:
     """Such state is lost when the agent is killed: `Again.saved` and `Work.interrupted` replace it."""
     values = vars(importlib.import_module(name)).items()
     assert [key for key, value in values if isinstance(value, dict | list | set) and not value] == []
+
+
+#: Words for which there is a plainer one, or the word of the architecture page.
+AVOIDED = re.compile(
+    r"\b(somebody|nobody|anybody|whoever|for ?ever|mends?|wish(es|ed)?|strangers?|anew|acquaintance|in peace"
+    r"|orderly|at rest|goes on|pace)\b",
+    re.IGNORECASE,
+)
+TEXTS = {".md", ".py", ".ts", ".tsx", ".proto", ".tf"}
+
+
+def test_texts_are_in_plain_words() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = [ROOT / name for name in listed.splitlines()]
+    avoided = [
+        f"{file.relative_to(ROOT)}:{number}: {match[0]}"
+        for file in files
+        # A released migration does not change.
+        if file.suffix in TEXTS and file.is_file() and "versions" not in file.parts and file != Path(__file__)
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if (match := AVOIDED.search(line))
+    ]
+    assert not avoided, "\n".join(avoided)

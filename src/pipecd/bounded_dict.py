@@ -8,7 +8,7 @@ _Value = TypeVar("_Value")
 
 
 class BoundedDict(OrderedDict[_Key, _Value]):
-    """Keeps the `max_entries` entries that were set last; setting an entry anew makes it the newest.
+    """Keeps the `max_entries` entries that were set last; setting an entry again makes it the newest.
 
     Reading does not change the order: call `move_to_end` to keep what is used.
     """

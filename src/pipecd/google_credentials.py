@@ -172,7 +172,7 @@ def _default_file() -> str:
 
 
 def _federation_of_default() -> str:
-    """The file of the default credentials if it is a federation with AWS, which `AwsRole` knows better."""
+    """The file of the default credentials if it is a federation with AWS, which `AwsRole` supports better."""
     path = _default_file()
     try:
         return path if path and _is_aws_federation(_read(path)) else ""
@@ -183,7 +183,7 @@ def _federation_of_default() -> str:
 class AwsRole:
     """The AWS credentials of this process, as AWS's own tools find them. A supplier of Google's library.
 
-    Google's library itself knows variables and EC2 instances, but not containers (Fargate, App Runner).
+    Google's library itself supports variables and EC2 instances, but not containers (Fargate, App Runner).
     """
 
     def __init__(self, session: "Session", credentials: "AwsCredentials") -> None:

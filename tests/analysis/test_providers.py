@@ -217,7 +217,7 @@ async def test_lines_of_cloud_logging(tmp_path: Path, monkeypatch: pytest.Monkey
         settings = {"project": "shop", "loggingEndpoint": address}
         found = providers(tmp_path, {"name": "g", "type": "STACKDRIVER", "config": settings})
         pages[:] = [
-            # Not finished in time: the next page goes on.
+            # Not finished in time: continued with the next page.
             {"nextPageToken": "2"},
             {
                 "entries": [{"textPayload": "panic: a\n"}, {"jsonPayload": {"message": "b"}}],

@@ -103,7 +103,7 @@ def _compile(binary: Path) -> None:
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
     with tempfile.TemporaryDirectory(prefix="kubebox-") as directory:
         if not own:
-            # Nothing else uses this Go, so its caches of 4 GB are not kept. Module files are read-only.
+            # Only this build uses this Go, so its caches of 4 GB are not kept. Module files are read-only.
             environment |= {
                 "GOCACHE": f"{directory}/build",
                 "GOMODCACHE": f"{directory}/modules",

@@ -1,7 +1,7 @@
 """The cluster that all tests of one run share. Tests separate their objects by namespaces.
 
 The first worker of pytest-xdist that needs the cluster starts a process that starts and owns it. Each worker
-that uses the cluster holds a lock until it ends, so the process knows when the last one has ended, even by
+that uses the cluster holds a lock until it ends, so the process learns when the last one has ended, even by
 SIGKILL, and ends the cluster.
 """
 
@@ -84,7 +84,7 @@ class Outage:
         self._directory = cluster.directory.parent
 
     def begin(self, *, forget_versions: bool = False) -> None:
-        """Kills the API server. With `forget_versions`, watches cannot go on from where they were."""
+        """Kills the API server. With `forget_versions`, watches cannot continue from where they were."""
         self._request("forget" if forget_versions else "kill")
 
     def end(self) -> None:

@@ -219,7 +219,7 @@ async def test_an_analysis_is_charted_and_skipped(user: BrowserUser, w: World, a
 
 
 async def test_a_rollback_pins_until_the_pin_is_removed(user: BrowserUser, w: World, agent: Client) -> None:
-    """The application's page says who pinned it, why and until when, and which commits are held."""
+    """The application's page shows who pinned it, why and until when, and which commits are held."""
     page = user.page
     await report_repository(agent)
     app = await w.register("shop", kind=TERRAFORM)

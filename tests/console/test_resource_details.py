@@ -193,7 +193,7 @@ async def test_the_drawer_shows_details_and_follows_a_log(
             first = await scripted.logs.get()
             await scripted.write(first, "again", second=44)
 
-    # The agent restarts: the log goes on after its last line, and the agent learns when the drawer is closed.
+    # The agent restarts: the log continues after its last line, and ends when the drawer is closed.
     user.errors[:] = [error for error in user.errors if "SeeResource" not in error and "Log" not in error]
     async with scripted.connected():
         continued = await scripted.logs.get()

@@ -94,7 +94,7 @@ async def test_a_write_that_is_rolled_back_leaves_no_row(store: Store) -> None:
     with pytest.raises(AlreadyExists):
         await store.create(Piped(id="p", project_id="shop", name="again"), by=CI)
     with pytest.raises(NotFound):
-        await store.update(Piped, "nobody", lambda record: None, by=CI)
+        await store.update(Piped, "missing", lambda record: None, by=CI)
     assert await count(store) == 1
 
 

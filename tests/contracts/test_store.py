@@ -56,7 +56,7 @@ async def test_a_record_is_read_as_it_was_written(store: Store) -> None:
     record = await store.get(Application, written.id)
     assert (record.message, record.version) == (written, 1)
     with pytest.raises(NotFound):
-        await store.get(Application, "nobody")
+        await store.get(Application, "missing")
     with pytest.raises(AlreadyExists):
         await store.create(written, by=TESTER)
 
@@ -144,7 +144,7 @@ async def test_records_are_found_by_their_ids(url: str) -> None:
     for number in range(5):
         await store.create(application(number), by=TESTER)
     ids = [f"app-{number:03}" for number in (4, 0, 2, 0)]
-    found = await lists.by_ids(store, Application, [*ids, "nobody"])
+    found = await lists.by_ids(store, Application, [*ids, "missing"])
     assert {record.id for record in found} == set(ids)
     assert len(found) == 3
     await store.close()
@@ -420,7 +420,7 @@ async def test_metadata_is_replaced_as_a_whole(store: Store) -> None:
     stored = await store.get_metadata(STATISTICS, "p1")
     assert stored is not None and stored[0] == b"two"
     assert list(await store.list_metadata(STATISTICS, "shop")) == ["p1"]
-    assert await store.get_metadata(STATISTICS, "nobody") is None
+    assert await store.get_metadata(STATISTICS, "missing") is None
 
 
 async def test_overdue_commands_are_found(store: Store) -> None:

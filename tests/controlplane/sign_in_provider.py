@@ -52,7 +52,7 @@ class SignInProvider:
     requests: list[str] = field(default_factory=list)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     now: Callable[[], float] = time.time
-    #: Lifetime of access tokens in seconds; None means that clients are not told, and they do not expire.
+    #: Lifetime of access tokens in seconds; None means that they are not sent, and tokens do not expire.
     expires_in: int | None = None
     #: Whether a sign-in gives a refresh token. Each is valid once, and is replaced then.
     refreshes: bool = False

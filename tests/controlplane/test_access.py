@@ -77,7 +77,7 @@ async def test_an_agent_needs_its_own_key(plane: ControlPlane, channel: aio.Chan
         f"PIPED-TOKEN {PROJECT},{other_id},{key}",
         f"PIPED-TOKEN other,{piped_id},{key}",
         f"PIPED-TOKEN nowhere,{piped_id},{key}",
-        f"PIPED-TOKEN {PROJECT},nobody,{key}",
+        f"PIPED-TOKEN {PROJECT},missing,{key}",
         f"API-KEY {key}",
         f"piped-token {PROJECT},{piped_id},{key}",
     ]

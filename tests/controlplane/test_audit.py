@@ -213,7 +213,7 @@ async def test_a_refused_call_leaves_no_row(team: Team) -> None:
             "stage_id": "stage",
             "completed_at": 1,
         },
-        "APIService/DeleteApplication": {"application_id": "nobody"},
+        "APIService/DeleteApplication": {"application_id": "missing"},
     }.items():
         with pytest.raises(aio.AioRpcError):
             await team.call(METHODS[key], fields)

@@ -40,7 +40,7 @@ Node, Block = DeploymentStatus, ChainBlockStatus
 
 @pytest.fixture
 async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
-    """Without jobs: the tests run `update_chains` themselves, when nothing else changes."""
+    """Without jobs: the tests run `update_chains` themselves, when no other write happens."""
     async with control_plane(tmp_path, with_jobs=False) as running:
         yield running
 

@@ -30,7 +30,7 @@ from tests.controlplane.writing_calls import deployment
 from tests.loop_latency import LIMIT, loop_latency
 
 SEED, ROUNDS = int(os.environ.get("FUZZ_SEED", "1")), int(os.environ.get("FUZZ_ROUNDS", "6"))
-#: What a caller may be told about its own request. UNAVAILABLE would make it try again.
+#: What a caller may learn about its own request. UNAVAILABLE would make it try again.
 ANSWERS = {
     "OK",
     "INVALID_ARGUMENT",

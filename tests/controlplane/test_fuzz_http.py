@@ -148,7 +148,7 @@ async def test_states_and_codes_of_sign_ins_are_never_an_internal_error(plane: C
                 client.post("/auth/login", data={"project": project, **query}, headers=headers),
             ):
                 assert response.status_code < 500, response.text
-                assert COOKIE not in response.cookies, "nobody is signed in"
+                assert COOKIE not in response.cookies, "no user is signed in"
                 location = response.headers.get("location", "/")
                 assert location.startswith("/") and not location.startswith("//"), location
 

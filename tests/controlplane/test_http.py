@@ -52,7 +52,7 @@ async def http(plane: ControlPlane) -> AsyncIterator[httpx.AsyncClient]:
     "form",
     [
         {"project": PROJECT, "username": USER, "password": "wrong"},
-        {"project": PROJECT, "username": "nobody", "password": PASSWORD},
+        {"project": PROJECT, "username": "missing", "password": PASSWORD},
         {"project": "nowhere", "username": USER, "password": PASSWORD},
         {"project": PROJECT, "username": USER, "password": "x" * 5000},
         {},
@@ -214,9 +214,9 @@ async def test_an_attack_from_many_addresses_does_not_lock_the_owner_out(tmp_pat
             http.cookies.clear()
             guesses = [sign_in(http, PASSWORD + "?", f"198.51.100.{number}") for number in range(40)]
             assert not any(await asyncio.gather(*guesses))
-            stranger = httpx.AsyncClient(timeout=60, verify=False)
-            async with stranger:
-                assert not await sign_in(stranger, PASSWORD, "198.51.100.99"), "it is delayed"
+            unknown_browser = httpx.AsyncClient(timeout=60, verify=False)
+            async with unknown_browser:
+                assert not await sign_in(unknown_browser, PASSWORD, "198.51.100.99"), "it is delayed"
             assert await sign_in(owner, PASSWORD, "203.0.113.2"), "its browser is known"
 
 

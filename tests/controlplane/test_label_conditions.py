@@ -89,7 +89,7 @@ def records(key: str, name: str, labels: dict[str, str]) -> list[Any]:
 
 @pytest.fixture
 async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
-    # Without jobs, which would change the records: nothing else belongs to them.
+    # Without jobs, which would change the records.
     async with control_plane(tmp_path, with_jobs=False) as running:
         store = running.server.services.store
         project = Project(id=PROJECT, static_admin_disabled=True, created_at=1, updated_at=1)

@@ -331,7 +331,7 @@ async def test_receivers_are_configured_in_the_console_and_tested(tmp_path: Path
             await check_pipectl(plane, team, tmp_path)
             await team.call("DeleteProjectReceiver", name="ops")
             assert not (await team.call("ListProjectReceivers")).receivers
-            # Another receiver of that name begins anew.
+            # Another receiver of that name begins from the start.
             await team.call("AddProjectReceiver", receiver=hook)
             (status,) = (await team.call("ListProjectReceivers")).receivers
             assert status.succeeded_at == status.failed_at == 0

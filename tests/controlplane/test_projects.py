@@ -72,7 +72,7 @@ async def test_a_project_is_added_while_the_server_runs_and_changed_in_the_conso
             (("add", "--id=team-a"), "already exists"),
             (("add", f"--id={PROJECT}"), "is defined in"),
             (("add", "--id=../x"), "not a project id"),
-            (("reset-password", "--id=nobody"), "does not exist"),
+            (("reset-password", "--id=missing"), "does not exist"),
         ):
             with pytest.raises(PipecdError, match=message):
                 await projects(*arguments)

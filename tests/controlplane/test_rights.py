@@ -39,7 +39,7 @@ from tests.controlplane.method_rights import NEEDS, ROLES, needs_by_method
 from tests.controlplane.server_fixture import ENCRYPTION_KEY, spec
 from tests.controlplane.writing_calls import NOT_AUDITED, TEAM, WRITES, records
 
-STRANGER = "stranger"
+OUTSIDER = "outside"
 #: Names of records with labels, and of others.
 SECRET, FOREIGN = "HIDDEN-NAME", "FOREIGN-NAME"
 METHODS: Mapping[str, Method] = {
@@ -68,7 +68,7 @@ class World:
     #: Of the project TEAM.
     credentials: Mapping[str, Credential]
     #: Of another project, where they may do everything.
-    strangers: Mapping[str, Credential]
+    outside_credentials: Mapping[str, Credential]
     #: May do everything with records of TEAM that have a label, which none has.
     labelled: Credential
 
@@ -133,7 +133,7 @@ async def populate(services: Services) -> World:
     node = chain.blocks.add().nodes.add()
     node.application_ref.application_id, node.application_ref.application_name = "app", SECRET
     await store.create(chain, by=TESTER)
-    await store.create(Project(id=STRANGER, created_at=1, updated_at=1), by=TESTER)
+    await store.create(Project(id=OUTSIDER, created_at=1, updated_at=1), by=TESTER)
     credentials = {"none": Credential(invalid=True)}
     credentials["malformed"] = Credential(authorization="x", cookie="token=x.y.z", invalid=True)
     for role in ROLE_NAMES:
@@ -146,15 +146,15 @@ async def populate(services: Services) -> World:
     ended = await services.sessions.start(Session(project_id=TEAM, username="x", roles=(ADMIN,)), by=TESTER)
     await services.sessions.end(services.sessions.read(ended), by=TESTER)
     credentials["ended session"] = Credential(cookie=f"token={ended}", invalid=True)
-    strangers = {
-        "session": await session(services, STRANGER, ADMIN),
-        "API key": await api_key(services, STRANGER, "ADMIN"),
-        "piped": await piped_key(services, STRANGER, "theirs"),
+    outside_credentials = {
+        "session": await session(services, OUTSIDER, ADMIN),
+        "API key": await api_key(services, OUTSIDER, "ADMIN"),
+        "piped": await piped_key(services, OUTSIDER, "theirs"),
     }
     return World(
         services=services,
         credentials=credentials,
-        strangers=strangers,
+        outside_credentials=outside_credentials,
         labelled=await session(services, TEAM, "labelled"),
     )
 
@@ -230,17 +230,17 @@ def expected(method: Method, needs: str, credential: Credential) -> str:
 
 
 async def test_no_call_reaches_another_project(world: World) -> None:
-    """Invariant 14: a stranger who may do everything in its own project makes every call about this one."""
+    """Invariant 14: a caller who may do everything in its own project makes every call about this one."""
     before, answered = await world.records(TEAM), 0
     for key, method in METHODS.items():
-        credential = world.strangers[kind_of(method)]
+        credential = world.outside_credentials[kind_of(method)]
         for fields in requests(key, method):
             response = await world.call(key, credential, fields)
             assert SECRET.encode() not in response and FOREIGN.encode() not in response, key
             answered += 1
     assert answered > 150
     assert await world.records(TEAM) == before
-    query = sa.select(audit.c.action).where(audit.c.project_id == TEAM, audit.c.actor_project_id == STRANGER)
+    query = sa.select(audit.c.action).where(audit.c.project_id == TEAM, audit.c.actor_project_id == OUTSIDER)
     assert await world.services.store.database.rows(query) == []
 
 

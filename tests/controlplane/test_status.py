@@ -1,4 +1,4 @@
-"""What callers are told about an error."""
+"""What callers learn about an error."""
 
 import pytest
 

@@ -116,7 +116,9 @@ async def test_the_end_of_an_old_stream_leaves_the_lease_to_the_new_one(
         await new.aclose()
         assert await services.store.leases.holder(lease) == ""
         assert await services.store.get_metadata(DISCONNECTED, "home")
-        await services.store.database.write(lambda connection: connection.execute(tables.facts.delete()))
+        await services.store.database.write(
+            lambda connection: connection.execute(tables.metadata_rows.delete())
+        )
 
 
 async def test_an_open_stream_keeps_its_lease_for_days(

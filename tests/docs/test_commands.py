@@ -1,7 +1,7 @@
 """The commands of the guides, followed as far as a machine without a cloud can follow them.
 
 Commands of this project, `make` targets, build targets and arguments of Terraform modules exist. Commands of
-AWS have operations and parameters that AWS's API knows. Commands of openssl are run.
+AWS have operations and parameters that AWS's API has. Commands of openssl are run.
 """
 
 import re

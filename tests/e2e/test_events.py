@@ -78,7 +78,7 @@ async def test_an_event_becomes_a_commit_that_is_deployed(tmp_path: Path) -> Non
             "Pipecd-Dev-Trace-Trigger-Commit-Hash: c0ffee",
             f"Pipecd-Event: {event_id}",
         ]
-        # Without a webhook: the agent knows of its own push.
+        # Without a webhook: the agent notices its own push.
         deployment = await w.wait_for_deployment(app, commit)
         assert deployment.deployment_trace_commit_hash == "c0ffee"
         await check_traces_of_a_push(w, app)

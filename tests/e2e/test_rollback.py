@@ -157,7 +157,7 @@ async def test_failed_chain_cancels_its_later_blocks(tmp_path: Path) -> None:
 
 
 async def add_chain(w: World, first_script: str, second_script: str) -> tuple[str, str]:
-    """Adds two applications; a deployment of the first triggers one of the second, and nothing else does."""
+    """Adds two applications; a deployment of the first is the only one that triggers one of the second."""
     only_in_chain = {"onCommit": {"disabled": True}, "onChain": {"disabled": False}}
     second = await w.add_application(
         "second", {"app.pipecd.yaml": pipeline(second_script, name="second", trigger=only_in_chain)}

@@ -1,4 +1,4 @@
-"""Of two replicas on PostgreSQL, one sends notifications; when it is killed, the other one goes on."""
+"""Of two replicas on PostgreSQL, one sends notifications; when it is killed, the other one continues."""
 
 import threading
 import time

@@ -55,7 +55,7 @@ async def test_a_branch_that_moved_is_a_conflict(mirrors: Mirrors, clone: Clone)
     for _ in range(2):
         with pytest.raises(Conflict, match=r"main of .* moved"):
             await mirrors.push(clone.remote, new, "main")
-        # Git's words differ once the mirror knows the new head.
+        # Git's words differ once the mirror has the new head.
         await mirrors.fetch(clone.remote)
 
 

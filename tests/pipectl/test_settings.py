@@ -134,7 +134,7 @@ async def test_agents_are_registered_changed_and_get_another_key(
         (("register", "--name= "), "must not be empty"),
         (("register", "--name=x", "--valid-for=soon"), "is not a duration"),
         (("upgrade", "--piped-id=garage", "--version=latest"), "version does not start with"),
-        (("add-key", "--piped-id=nobody"), "nobody"),
+        (("add-key", "--piped-id=missing"), "missing"),
     ):
         refused = await run("piped", *arguments)
         assert refused.code != 0 and problem in refused.err, refused.err

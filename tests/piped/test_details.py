@@ -36,7 +36,7 @@ class Observations:
 
 @dataclass
 class Agent:
-    """Collects the parts of answers. Of the requests in `left`, nobody waits for more."""
+    """Collects the parts of answers. Of the requests in `left`, no more is wanted."""
 
     clock: VirtualClock
     parts: "asyncio.Queue[AnswerResourceRequestRequest]" = field(default_factory=asyncio.Queue)

@@ -248,7 +248,7 @@ def start_agent(records: FileRecords, clone: Clone, home: Path) -> int:
 
 
 def test_agents_that_are_killed_write_every_value_once(tmp_path: Path, clone: Clone) -> None:
-    """Invariant 19: by SIGKILL at any moment. Each agent goes on with what it left in its directory."""
+    """Invariant 19: by SIGKILL at any moment. Each agent continues with what it left in its directory."""
     events = Records()
     records = FileRecords(tmp_path / "results", events.events)
     homes = [tmp_path / "first", tmp_path / "second"]

@@ -197,7 +197,7 @@ def json_url(server: ReceiverServer) -> str:
 
 
 WRONG = [
-    ("apprise: {urls: ['nope://secret']}", "apprise knows no service 'nope'"),
+    ("apprise: {urls: ['nope://secret']}", "apprise has no service 'nope'"),
     ("apprise: {urls: ['json://127.0.0.1/', 'discord://secret']}", "the discord:// address is incomplete"),
     ("apprise: {}", "exactly one of urls and urlsFile"),
     ("email: {host: h, from: a@example.com, to: [ada]}", "'ada' is not an e-mail address"),
@@ -230,7 +230,7 @@ def test_a_wrong_address_in_a_file_is_named_by_its_line(tmp_path: Path) -> None:
     file = tmp_path / "urls"
     file.write_text("json://127.0.0.1/\nnope://x\n")
     for content, error in (
-        ("json://127.0.0.1/\nnope://x\n", f"{file}:2: apprise knows no service 'nope'"),
+        ("json://127.0.0.1/\nnope://x\n", f"{file}:2: apprise has no service 'nope'"),
         ("\n# Nothing\n", "the file is empty"),
         ("json://127.0.0.1/\n" * 21, "20 are allowed"),
         ("#" * 70_000, "too large"),

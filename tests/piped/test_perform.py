@@ -1,4 +1,4 @@
-"""Calling one stage: timeouts, errors as outcomes, and what a stage is told about its attempt."""
+"""Calling one stage: timeouts, errors as outcomes, and what a stage learns about its attempt."""
 
 import asyncio
 import json

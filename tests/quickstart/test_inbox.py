@@ -1,4 +1,4 @@
-"""The inbox of the quickstart: shows what was sent to it, and nothing else."""
+"""The inbox of the quickstart: shows only what was sent to it."""
 
 import json
 from pathlib import Path

@@ -12,7 +12,7 @@ const waiting = (approvers: string, status = StageStatus.STAGE_RUNNING) => {
 };
 
 test.each([
-  ["of anybody", waiting(""), true],
+  ["of any user", waiting(""), true],
   ["of a list with the user", waiting("bob, ada"), true],
   ["of others", waiting("bob"), false],
   ["that was given", waiting("", StageStatus.STAGE_SUCCESS), false],

@@ -68,7 +68,7 @@ class GitHost(LenientModel):
     `BITBUCKET` is Bitbucket Cloud, `BITBUCKET_SERVER` Bitbucket Data Center; `GITEA` is also Forgejo.
     """
     token_file: str = ""
-    """Path of a file that contains the access token. It is read anew for each pull request."""
+    """Path of a file that contains the access token. It is read for each pull request."""
     token_data: str = ""
     """The access token in base64, instead of `tokenFile`."""
     username: str = ""

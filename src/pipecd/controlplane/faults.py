@@ -1,4 +1,4 @@
-"""Internal errors of background work: they are logged and counted, and end nothing else."""
+"""Internal errors of background work: they are logged and counted, and do not end other work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

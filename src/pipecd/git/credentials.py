@@ -50,7 +50,7 @@ class Credentials:
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-#: Environment variables that Git and SSH may need; no others are passed on. curl knows `http_proxy` in lower
+#: Environment variables that Git and SSH may need; no others are passed on. curl reads `http_proxy` in lower
 #: case only.
 _INHERITED = (
     "PATH",

@@ -1,7 +1,7 @@
 """Commits file contents on top of a commit and pushes the result, inside a mirror without a working tree.
 
 Called by `Mirrors`. A push is refused by the remote either because the branch moved, in which case the change
-is computed anew on the new head, or by a rule of the remote, which is reported to a person.
+is computed again on the new head, or by a rule of the remote, which is reported to a person.
 """
 
 from collections.abc import Mapping

@@ -58,7 +58,7 @@ class Commit:
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """The cause of a deployment. `commander` is empty if nobody requested it; times are epoch seconds."""
+    """The cause of a deployment. `commander` is empty if no user requested it; times are epoch seconds."""
 
     commit: Commit
     timestamp: int

@@ -1,7 +1,7 @@
 """Compares the live state with Git and formats the difference as a diff. Pure.
 
 Platforms pass pairs of normalised trees; `piped.observe.drift` reports the result. Fields that are only in
-the live resource are ignored, because platforms fill in defaults. A platform that knows who added such a
+the live resource are ignored, because platforms fill in defaults. A platform that records who added such a
 field passes it as an `Addition`, which is listed apart from drift.
 """
 
@@ -85,7 +85,7 @@ class Drift:
     summary: str
     details: str = ""
     in_sync: bool = False
-    #: Who changed what differs, as far as the platform knows.
+    #: Who changed what differs, as far as the platform records it.
     changed_by: Sequence[str] = ()
     #: Equal for two comparisons in which the same fields of the same resources differ. Empty if in sync.
     fingerprint: str = ""

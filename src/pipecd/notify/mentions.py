@@ -40,7 +40,7 @@ def mentions_metadata(mentions: Sequence[Mention], application: str) -> Mapping[
 
 
 def mentioned(event: NotificationEvent) -> tuple[Sequence[str], Sequence[str]]:
-    """Slack users and groups. Events of stages and of the agent mention nobody, as in PipeCD."""
+    """Slack users and groups. Events of stages and of the agent mention no user, as in PipeCD."""
     if not isinstance(event, DeploymentEvent):
         return (), ()
     # PipeCD's agent may have created the deployment.

@@ -82,7 +82,7 @@ async def _print_json(client: Client, deployment_id: str, output: Output) -> Non
 
 @dataclass
 class LogReader:
-    """Reads logs page by page, each line once. Remembers by stage where to go on, and which logs ended."""
+    """Reads logs page by page, each line once. Remembers by stage where to continue, and which logs ended."""
 
     client: Client
     offsets: dict[str, int] = field(default_factory=dict)

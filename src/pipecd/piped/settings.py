@@ -192,7 +192,7 @@ class ResourceRequestSettings:
 class EventSettings:
     """The event watcher (`events.watcher`)."""
 
-    #: Delays before a change is computed anew, because the branch moved: two minutes in all.
+    #: Delays before a change is computed again, because the branch moved: two minutes in all.
     conflict_retry: Retry = Retry(base=0.1, cap=5.0, tries=50)
 
 

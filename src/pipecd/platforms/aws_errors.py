@@ -143,7 +143,7 @@ CODES: Mapping[str, Meaning] = {
     ),
 }
 
-#: Part of a message → meaning. AWS uses the same code for many causes; these are told apart.
+#: Part of a message → meaning. AWS uses the same code for many causes; these are distinguished.
 MESSAGES: Sequence[tuple[str, str, Meaning]] = (
     # ECS has no separate error code for a missing task definition.
     (

@@ -68,7 +68,7 @@ class CloudRun:
 
     #: Additional checks of a body, called with the name of its kind; raises ApiError.
     check_body: Callable[[str, Object], None] = lambda kind, body: None
-    #: Whether the API knows `dryRun`. [guess] that it does what the reference says.
+    #: Whether the API supports `dryRun`. [guess] that it does what the reference says.
     dry_runs: bool = True
     #: The addresses of services are below this one, where `serve` answers for them; empty for addresses that
     #: look like those of Google.
@@ -212,7 +212,7 @@ class CloudRun:
     def _list(self, plural: str, query: Mapping[str, str]) -> Object:
         selectors = [part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part]
         if any(len(part) != 2 or part[0].endswith("!") for part in selectors):
-            raise _invalid("labelSelector: the emulator knows only '='")
+            raise _invalid("labelSelector: the emulator supports only '='")
         # [ref] sorted by creation time, descending
         found = list(reversed(self.objects[plural].values()))
         for item in found:

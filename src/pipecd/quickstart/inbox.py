@@ -24,7 +24,7 @@ MAX_MESSAGES = 200
 _MAX_BODY = 256 * 1024
 #: Of larger bodies, up to this size is read.
 _MAX_READ = 16 * _MAX_BODY
-#: How old a signature may be (seconds). Each attempt to send a message is signed anew.
+#: How old a signature may be (seconds). Each attempt to send a message is signed again.
 _TOLERANCE = 300
 
 

@@ -1,6 +1,6 @@
 """SCRIPT_RUN and its rollback: a command from Git, run by the shell in the application's directory.
 
-Only the author of a script knows whether it can be repeated. If the agent is killed while it runs, it is run
+Whether a script can be repeated depends on the script. If the agent is killed while it runs, it is run
 again with SR_ATTEMPT incremented; the first attempt is 1.
 """
 

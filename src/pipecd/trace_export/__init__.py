@@ -13,7 +13,7 @@ from pipecd import tracing
 from pipecd.clock import SYSTEM_CLOCK, Clock, timeout
 from pipecd.trace_export.queue import ExportQueue, Send
 
-#: How long the export may go on after the program has ended its work (seconds).
+#: How long the export may continue after the program has ended its work (seconds).
 FLUSH_TIMEOUT = 5.0
 
 

@@ -1,7 +1,7 @@
 """A cluster in memory, for tests that need thousands of calls: objects, their pods, and no API server.
 
 It has what the stages of a pipeline ask for. Pods of a Deployment become ready after some reads of it, unless
-its image begins with `web:nopull`; then those of the version before go on to serve. `check` is called after
+its image begins with `web:nopull`; then those of the version before keep serving. `check` is called after
 every change.
 """
 

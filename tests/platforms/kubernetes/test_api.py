@@ -47,7 +47,7 @@ def write_config(cluster: Cluster, file: Path, user: dict[str, Any]) -> Access:
 
 
 async def user_of(access: Access) -> str:
-    """The name that the API server knows the client by."""
+    """The name of the client at the API server."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     async with open_client(access) as client:
         path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

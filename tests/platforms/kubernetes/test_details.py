@@ -155,7 +155,7 @@ async def test_a_log_is_followed_and_continued(shop: Shop, node: Node) -> None:
             node.following.put(stamped(3, "three"))
             (third,) = await read(lines, 1)
             assert (third.text, third.time) == ("three", "2026-11-27T12:00:03.5Z")
-        # Whoever closes the drawer ends the request at the node.
+        # Closing the drawer ends the request at the node.
         async with asyncio.timeout(120):
             # The node notices when it writes.
             while node.abandoned.empty():

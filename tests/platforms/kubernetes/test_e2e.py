@@ -275,7 +275,7 @@ async def test_the_console_sees_a_pod_and_its_log(cluster: Cluster, namespace: s
                 assert await _next_line(stream) == "GET /"
                 stream.cancel()
                 async with asyncio.timeout(120):
-                    # The node notices when it writes that nobody reads any more.
+                    # The node notices when it writes that the reader has left.
                     while node.abandoned.empty():
                         node.following.put("2026-11-27T12:00:03Z GET /\n")
                         await asyncio.to_thread(node.wrote.acquire, timeout=1)

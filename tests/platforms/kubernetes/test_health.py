@@ -247,7 +247,7 @@ CASES = {
         settling("no endpoints"),
     ),
     "gateway": (workload("Gateway", **accepted()), Ready("is programmed")),
-    "gateway that nobody has read": (
+    "gateway that no controller has read": (
         workload("Gateway", **accepted(generation=1)),
         Waiting("its controller has not read it yet"),
     ),

@@ -40,7 +40,7 @@ from tests.virtual_clock import VirtualClock
 
 
 class Follower:
-    """What a caller knows of the objects, by the events so far."""
+    """What a caller has of the objects, by the events so far."""
 
     def __init__(self, events: AsyncIterator[Event]) -> None:
         self._events, self.listings = events, 0

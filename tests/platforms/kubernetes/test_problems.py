@@ -1,4 +1,4 @@
-"""What a failed deployment says of its pods: on a real cluster, with a kubelet that knows logs only."""
+"""What a failed deployment says of its pods: on a real cluster, with a kubelet that serves logs only."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Invariant 6: traffic never points at something that is gone, also if the agent is killed at any request.
 
 After every change that the agent makes, each variant that gets traffic has a ready pod. Deployments end with
-all traffic at the primary variant, and nothing else is left.
+all traffic at the primary variant, and no other is left.
 """
 
 from pathlib import Path

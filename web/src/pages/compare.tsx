@@ -1,4 +1,4 @@
-// Two deployments of an application side by side: facts, durations of stages, and the logs of a stage as a difference.
+// Two deployments of an application side by side: properties, durations of stages, and the logs of a stage as a difference.
 
 import { Anchor, Group, Select, Skeleton, Stack, Table, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
@@ -54,7 +54,7 @@ function Comparison({ before, after }: ComparisonProps) {
         parent={{ text: after.applicationName, to: `/applications/${after.applicationId}` }}
         actions={comparison && <WebLink url={comparison}>Compare the commits</WebLink>}
       />
-      <Section title="Facts" flush>
+      <Section title="Properties" flush>
         <Rows rows={compareFacts(before, after)} before={before} after={after} header />
       </Section>
       <Section title="Stages" flush>
@@ -74,7 +74,7 @@ interface RowsProps extends ComparisonProps {
 function Rows({ rows, before, after, header = false }: RowsProps) {
   return (
     <div className={classes.scroll}>
-      <Table verticalSpacing={6} aria-label={header ? "Facts" : "Durations of stages"} layout="fixed" className={classes.table}>
+      <Table verticalSpacing={6} aria-label={header ? "Properties" : "Durations of stages"} layout="fixed" className={classes.table}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th w="22%">{header ? "Deployment" : "Stage"}</Table.Th>

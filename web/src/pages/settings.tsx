@@ -133,7 +133,7 @@ function StaticAdminSection({ project, readOnly }: SectionProps) {
         opened={dialog.isOpen("disable")}
         close={dialog.close}
       >
-        Its sessions end at once, this one too if it is yours. Whoever operates the control plane can enable it again with{" "}
+        Its sessions end at once, this one too if it is yours. An operator of the control plane can enable it again with{" "}
         <Code>pipecd projects reset-password</Code>.
       </ConfirmDialog>
       <PasswordDialog username={username} opened={dialog.isOpen("change")} close={dialog.close} />

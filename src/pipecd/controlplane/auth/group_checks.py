@@ -77,7 +77,7 @@ class GroupChecks:
             async with timeout(self._clock, self._settings.group_check_wait):
                 await done.wait()
         except TimeoutError:
-            # The check goes on; meanwhile, what the provider confirmed last is valid.
+            # The check continues; meanwhile, what the provider confirmed last is valid.
             log.warning("group_check_is_slow", project=session.project_id, username=session.username)
 
     async def _check(self, known: Session, done: asyncio.Event) -> None:

@@ -1,7 +1,7 @@
 """A signed cookie that says that a browser has signed in as a user with the right password before.
 
 `http.login` sets it after a successful sign-in, and `http.throttle` counts the failures of such a browser
-apart from those of strangers. It gives no access.
+apart from those of other browsers. It gives no access.
 """
 
 import hashlib

@@ -7,7 +7,7 @@ An attempt counts as failed from its beginning until it succeeds, so that many a
   an address;
 - one for each address, over all accounts;
 - one for each account, over all addresses. Beyond some failures it lets one attempt pass after a delay that
-  doubles up to a minute. Known browsers are not counted and not delayed, so that strangers cannot lock out a
+  doubles up to a minute. Known browsers are not counted and not delayed, so that others cannot lock out a
   user, and failures are forgotten one by one.
 """
 

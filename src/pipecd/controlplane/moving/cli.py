@@ -31,8 +31,8 @@ ACTOR = Actor(kind=ActorKind.OPERATOR, id="operator", name="operator", action="i
 def command(config_file: Path, from_config_file: Path, yes: bool) -> None:
     """Import projects, agents, keys, applications, deployments, events and logs of PipeCD's control plane.
 
-    Stop PipeCD's control plane first. Agents and keys go on working at this one. The command can be repeated:
-    records that exist are not changed.
+    Stop PipeCD's control plane first. Agents and keys keep working with this one. The command can be
+    repeated: records that exist are not changed.
     """
     spec = config.load(read_named_file(str(config_file), "--config-file"), str(config_file))
     text = read_named_file(str(from_config_file), "--from-config-file")

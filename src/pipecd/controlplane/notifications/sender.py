@@ -1,6 +1,6 @@
 """Sends the messages of the outbox, at least once and in order.
 
-One replica does it at a time. Each receiver has its own task: one that hangs or is away delays no other.
+One replica does it at a time. Each receiver has its own task: an unavailable one delays no other.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Results of events: each event watcher has its own, and together they are the status of the event.
 
-PipeCD knows one status per event, so that agents that watch the same event hide it from each other. Here an
+PipeCD has one status per event, so that agents that watch the same event hide it from each other. Here an
 event stays unhandled until every event watcher that agents reported has a result.
 """
 

@@ -134,7 +134,7 @@ def find_zone(name: str) -> tzinfo:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise Refused(
-            f"{name!r} is not a time zone that this machine knows", remedy="use a name such as Europe/Berlin"
+            f"{name!r} is not a time zone of this machine", remedy="use a name such as Europe/Berlin"
         ) from None
 
 

@@ -149,7 +149,7 @@ def _text(value: object) -> str:
 
 
 def _target(row: Any, after: Mapping[str, str]) -> tuple[str, str]:
-    """Kind and id of the record that a reader knows: a command is about an application or an agent."""
+    """Kind and id of the record as a reader names it: a command is about an application or an agent."""
     if row.record_kind == "command":
         for kind, (_, reference) in _NAMED.items():
             if reference and after.get(reference):

@@ -1,6 +1,6 @@
 """Limits the connections of gRPC of one address, so that one client cannot take all of them.
 
-The library owns the sockets, and limits only how many there are. So this looks regularly at the sockets of
+The library owns the sockets, and limits only how many there are. So this checks regularly the sockets of
 the process that belong to the ports of gRPC, and shuts down those that one address has beyond its limit; the
 library notices it as a connection that its client has closed. The oldest connections stay.
 """
@@ -50,7 +50,7 @@ class ConnectionLimit:
         self._report = Reports(CLOSED).add
 
     async def run(self) -> None:
-        """Runs until cancelled. While an address exceeds its limit, it looks more often."""
+        """Runs until cancelled. While an address exceeds its limit, it checks more often."""
         settings = self._settings
         while True:
             closed: Sequence[Peer] = ()

@@ -88,7 +88,7 @@ _NOTIFIED = LABELLED - {Resource.CONTAINER_LOG}
 
 
 class RepositoryNotifier:
-    """Used by webhooks: notifies agents that a repository changed. Webhooks can do nothing else."""
+    """Used by webhooks: notifies agents that a repository changed. Webhooks have no other effect."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

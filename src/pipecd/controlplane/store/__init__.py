@@ -42,17 +42,17 @@ DEFAULT_SETTINGS = StoreSettings()
 #: In bytes. Larger records could not be returned by one call; an agent that adds metadata reaches it.
 MAX_RECORD_SIZE = 4 * 1024 * 1024
 
-_FACTS = tables.facts.c
-_OF_RECORD = (_FACTS.kind == sa.bindparam("of_kind"), _FACTS.id == sa.bindparam("of_id"))
-_METADATA = sa.select(_FACTS.data, _FACTS.touched).where(*_OF_RECORD)
-_UPDATE_METADATA = sa.update(tables.facts).where(*_OF_RECORD)
-_DELETE_METADATA = sa.delete(tables.facts).where(*_OF_RECORD)
-_INSERT_METADATA = sa.insert(tables.facts)
-_RECENT_METADATA = sa.select(_FACTS.id, _FACTS.project_id, _FACTS.data).where(
-    _FACTS.kind == sa.bindparam("kind"), _FACTS.touched >= sa.bindparam("since")
+_METADATA_COLUMN = tables.metadata_rows.c
+_OF_RECORD = (_METADATA_COLUMN.kind == sa.bindparam("of_kind"), _METADATA_COLUMN.id == sa.bindparam("of_id"))
+_METADATA = sa.select(_METADATA_COLUMN.data, _METADATA_COLUMN.touched).where(*_OF_RECORD)
+_UPDATE_METADATA = sa.update(tables.metadata_rows).where(*_OF_RECORD)
+_DELETE_METADATA = sa.delete(tables.metadata_rows).where(*_OF_RECORD)
+_INSERT_METADATA = sa.insert(tables.metadata_rows)
+_RECENT_METADATA = sa.select(_METADATA_COLUMN.id, _METADATA_COLUMN.project_id, _METADATA_COLUMN.data).where(
+    _METADATA_COLUMN.kind == sa.bindparam("kind"), _METADATA_COLUMN.touched >= sa.bindparam("since")
 )
-_METADATA_OF_PROJECT = sa.select(_FACTS.id, _FACTS.data, _FACTS.touched).where(
-    _FACTS.kind == sa.bindparam("kind"), _FACTS.project_id == sa.bindparam("project_id")
+_METADATA_OF_PROJECT = sa.select(_METADATA_COLUMN.id, _METADATA_COLUMN.data, _METADATA_COLUMN.touched).where(
+    _METADATA_COLUMN.kind == sa.bindparam("kind"), _METADATA_COLUMN.project_id == sa.bindparam("project_id")
 )
 
 
@@ -131,7 +131,7 @@ class Store:
     ) -> Record[M]:
         """Apply `change` and return the new record. Raises NotFound, Conflict, and any error of `change`.
 
-        `change` changes the record and nothing else: it may run in another thread, and more than once.
+        `change` changes only the record: it may run in another thread, and more than once.
         `detail` is stored with the change in the change feed. The records `creating` are created in the same
         transaction; errors as for `create`.
         """
@@ -195,7 +195,7 @@ class Store:
 
     async def prune_metadata(self, kind: MetadataKind, before: float) -> None:
         """Delete the metadata of a kind that was last written before `before` (epoch seconds)."""
-        table = tables.facts
+        table = tables.metadata_rows
         old = (table.c.kind == kind.name) & (table.c.touched < int(before * 1_000_000))
         await self.database.write(lambda connection: connection.execute(sa.delete(table).where(old)))
 

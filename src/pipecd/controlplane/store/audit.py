@@ -1,7 +1,7 @@
 """The audit log: one row for each write of a record, in the transaction of the write (invariant 18).
 
-A row says who did what, when and from where, and lists the fields that changed, before and after. Credentials
-are masked by the schema (`store.secret_fields`), not by the callers. Rows are never changed.
+A row shows who did what, when and from where, and lists the fields that changed, before and after.
+Credentials are masked by the schema (`store.secret_fields`), not by the callers. Rows are never changed.
 `store.audit_chain` stores them, `store.audit_log` reads them.
 """
 

@@ -444,7 +444,7 @@ def _by_label(
             fewest, chosen = count, labelled
     if chosen is None:
         return query
-    # SQLite knows nothing of the number of records, and would begin with another index.
+    # SQLite does not know the number of records, and would begin with another index.
     hint = f"INDEXED BY sqlite_autoindex_{table.name}_1"
     return query.where(table.c.id.in_(chosen)).with_hint(table, hint, "sqlite")
 
@@ -549,7 +549,7 @@ def _of_piped(kind: type[M], *where: sa.ColumnElement[bool]) -> _Complete[M]:
 def _constant(column: sa.ColumnElement[int], *values: int) -> sa.ColumnElement[bool]:
     """That the column has one of the values, which are part of the statement's text.
 
-    If they were parameters, PostgreSQL would plan the statement anew for each call, as it expects less of
+    If they were parameters, PostgreSQL would plan the statement for each call, as it expects less of
     a plan for unknown values. Planning takes four times as long as executing.
     """
     return column.in_(sa.bindparam(None, list(values), expanding=True, literal_execute=True))

@@ -327,7 +327,7 @@ def translate_error(error: BaseException, _: sa.URL) -> PipecdError | None:
         if state in _VALUES:
             log.info("value_rejected_by_database", error=str(error))
             return Refused("the database cannot store a value of the request: it is too long or malformed")
-        # The schema was migrated by another replica: the statement is prepared anew at the next attempt.
+        # The schema was migrated by another replica: the statement is prepared again at the next attempt.
         # And after a failover, a server answers that still is, or has become, a read-only standby.
         passing = isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.ReadOnlySQLTransactionError)
         if state not in _OUTAGES and not passing:

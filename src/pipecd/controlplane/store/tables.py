@@ -160,7 +160,8 @@ sa.Index("ix_deliveries_project_id_seq", deliveries.c.project_id, deliveries.c.s
 sa.Index("ix_deliveries_application_id_seq", deliveries.c.application_id, deliveries.c.seq)
 
 #: Metadata of records: small values that are replaced as a whole, such as the last report of an agent.
-facts = sa.Table(
+#: Its name in the database is that of the first version.
+metadata_rows = sa.Table(
     "facts",
     metadata,
     sa.Column("kind", sa.String(32), primary_key=True),
@@ -169,7 +170,7 @@ facts = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
     sa.Column("touched", sa.BigInteger, nullable=False),
 )
-sa.Index("ix_facts_kind_project_id_id", facts.c.kind, facts.c.project_id, facts.c.id)
+sa.Index("ix_facts_kind_project_id_id", metadata_rows.c.kind, metadata_rows.c.project_id, metadata_rows.c.id)
 
 #: Sessions of the console that have not ended; see `store.sessions`. Times in epoch seconds.
 sessions = sa.Table(

@@ -19,7 +19,7 @@ class ForgeType(Enum):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ForgeHost:
-    """A Git host and how to authenticate there. `token` reads it anew: it may be rotated."""
+    """A Git host and how to authenticate there. `token` reads it each time: it may be rotated."""
 
     #: As in the remotes of repositories, in lower case.
     host: str

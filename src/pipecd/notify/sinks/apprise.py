@@ -111,7 +111,7 @@ def open_service(url: str, place: Place) -> Any:
         raise ConfigError(
             f"the {_scheme(url)}:// address is incomplete or wrong"
             if known
-            else f"apprise knows no service {_scheme(url)!r}",
+            else f"apprise has no service {_scheme(url)!r}",
             remedy="write it as https://appriseit.com/services/ describes",
             place=place,
         )

@@ -123,12 +123,12 @@ def render(message: Message, accounts: Sequence[str], groups: Sequence[str]) -> 
     }
     if message.link:
         attachment["title_link"] = message.link
-    # A mention in an attachment notifies nobody.
+    # A mention in an attachment notifies no user.
     return {"text": " ".join(mentions), "attachments": [attachment]}
 
 
 def escape(text: str) -> str:
-    """As Slack requires. A commit's title cannot mention anybody."""
+    """As Slack requires. A commit's title cannot mention a user."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

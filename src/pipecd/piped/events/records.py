@@ -66,7 +66,7 @@ class EventRecords:
         await self._client.call(self._client.agent.ReportEventResults, request)
 
     async def list_pending(self, max_age: float) -> Sequence[Event]:
-        """Events that nobody handled yet, of the last 2 × `max_age` seconds: the older half is outdated."""
+        """Events that were not handled yet, of the last 2 × `max_age` seconds: the older half is outdated."""
         request = ListEventsRequest(
             **{"from": int(self._clock.now() - 2 * max_age)},
             order=ListOrder.ASC,

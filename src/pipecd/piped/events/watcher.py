@@ -1,7 +1,7 @@
 """Writes the data of registered events into files in Git. One loop per repository; one commit per branch.
 
 Several agents, and people, may push to the same branch. The head of the branch is read before the events, so
-that a push that replaces a newer value is refused by the remote; then everything is read and computed anew.
+that a push that replaces a newer value is refused by the remote; then everything is read and computed again.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class EventWatcher:
         self._watches: dict[str, Sequence[Watch]] = {}
         self._results: dict[ResultKey, EventResult] = {}
         self._reported = BoundedDict[ResultKey, None](MAX_REPORTED)
-        #: By repository, the watches that the control plane knows.
+        #: By repository, the watches that the control plane has.
         self._registered: dict[str, Sequence[Watch]] = {}
 
     def check_soon(self, remote: str = "") -> None:

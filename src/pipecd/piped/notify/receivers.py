@@ -1,6 +1,6 @@
 """Sends messages to the receivers of the agent's file, at least once and in order.
 
-Each receiver has its own task: one that hangs or is away delays no other. A message that was not accepted is
+Each receiver has its own task: an unavailable one delays no other. A message that was not accepted is
 sent again, with a delay that grows, or that the receiver requested (Retry-After). After a day it is given up.
 What a receiver refuses for good is given up at once, is logged, and does not block what follows.
 """
@@ -74,7 +74,7 @@ class Receivers:
                 OUTBOX_PENDING.labels(name).set(self._outbox.count(name))
             self.changed()
         except (sqlite3.Error, ValueError):
-            # A full disk, for example. The work that emitted the event goes on.
+            # A full disk, for example. The work that emitted the event continues.
             INTERNAL_ERRORS.labels(loop="notifier").inc()
             log.exception("notification_not_stored", key=event.key)
 

@@ -172,7 +172,7 @@ class ResourceRequests:
             await self._send(part)
 
     async def _send(self, part: AnswerResourceRequestRequest) -> bool:
-        """Returns whether nobody waits for further parts."""
+        """Returns whether further parts are not needed."""
         response = await self._client.call(self._client.agent.AnswerResourceRequest, part)
         return response.cancelled
 

@@ -33,7 +33,7 @@ class ChangeHandlers:
     repository: Callable[[str], None]
     #: Begins to answer a request.
     resource_request: Callable[[ResourceRequest], None]
-    #: Nobody waits any more for the answer to the request with this id; empty means for any answer.
+    #: The answer to the request with this id is no longer needed; empty means any answer.
     request_cancelled: Callable[[str], None]
 
     def notify_all(self) -> None:

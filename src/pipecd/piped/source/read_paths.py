@@ -18,8 +18,8 @@ MAX_SEARCHED_FILES = 20_000
 def find_read_paths(path: str, source: Source, others: Collection[Path] | None) -> Sequence[str] | None:
     """The directories, relative to the repository's root, of what was read: the application's, and `others`.
 
-    `path` is the application's path in the repository. None if the directories cannot be told: `others` is
-    None, a path is outside the repository, or there are links. Runs in a thread.
+    `path` is the application's path in the repository. None if the directories cannot be determined: `others`
+    is None, a path is outside the repository, or there are links. Runs in a thread.
     """
     if others is None:
         return None

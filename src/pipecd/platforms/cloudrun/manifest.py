@@ -204,8 +204,8 @@ def revision_name(manifest: Manifest, commit: str, attempt: int = 1) -> str:
         tag = f"{algorithm[:3]}-{digest[:8]}"
     tag = re.sub(r"[^a-z0-9-]", "-", tag.replace(".", "").lower()).strip("-")
     ending = f"-{commit[:7].lower().strip('-')}" + (f"-{attempt}" if attempt > 1 else "")
-    room = MAX_NAME - len(manifest.name) - len(ending) - 1
-    middle = tag[: max(room, 0)].strip("-")
+    available = MAX_NAME - len(manifest.name) - len(ending) - 1
+    middle = tag[: max(available, 0)].strip("-")
     return f"{manifest.name}-{middle}{ending}" if middle else f"{manifest.name}{ending}"
 
 

@@ -100,7 +100,7 @@ def _meaning(listed: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int], dict[
 
 
 def tag_of(service: str, commit: str) -> str:
-    """The tag of a commit's revision; empty if the service's name leaves no room for it."""
+    """The tag of a commit's revision; empty if the service's name is too long for one."""
     tag = f"{TAG_PREFIX}{commit[:7].lower().strip('-')}"
     return tag if len(service) + len(tag) <= MAX_TAG_AND_NAME else ""
 

@@ -20,7 +20,7 @@ from pipecd.model.drift import Redact, diff_trees, mask_values
 from pipecd.platforms.kubernetes.apply import Placed, place
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
-from pipecd.platforms.kubernetes.cluster.pace import Priority, requests_with
+from pipecd.platforms.kubernetes.cluster.rate_limit import Priority, requests_with
 from pipecd.platforms.kubernetes.cluster.seen import SeenObject
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.drift import compare_object

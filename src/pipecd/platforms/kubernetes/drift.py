@@ -19,7 +19,7 @@ from pipecd.platforms.kubernetes.apply import Placed, find_live, place
 from pipecd.platforms.kubernetes.cluster.api import Object
 from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
-from pipecd.platforms.kubernetes.cluster.pace import Priority, requests_with
+from pipecd.platforms.kubernetes.cluster.rate_limit import Priority, requests_with
 from pipecd.platforms.kubernetes.cluster.seen import Identity, Kind, SeenObject
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.compared import Compared, comparisons, digest_of

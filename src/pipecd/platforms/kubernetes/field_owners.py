@@ -47,7 +47,7 @@ class Owner:
 def is_interactive(entry: Mapping[str, Any]) -> bool:
     """Whether a person changed the object by hand, judged by the name of the program.
 
-    Controllers write by themselves; so does what applies objects, which therefore knows its own fields.
+    Controllers write by themselves; so does what applies objects, which therefore has fields of its own.
     """
     manager = str(entry.get("manager", "")).lower()
     if manager.startswith("kubectl"):
@@ -118,7 +118,7 @@ def takes_from(live: Mapping[str, Any], wanted: Mapping[str, Any], *, differ: bo
 
 
 def without(tree: Any, fields: Sequence[Field]) -> Any:
-    """`tree` without `fields`, and without the mappings and lists that contained nothing else."""
+    """`tree` without `fields`, and without the mappings and lists that contained only those."""
     for field in fields:
         tree = _without(tree, field)
     return {} if tree is _NOTHING else tree

@@ -77,7 +77,7 @@ def _find(path: ValuePath, root: Any, manifest: Manifest) -> list[Location]:
 
 
 def _replace_in_text(text: str, operation: PatchOperation, manifest: Manifest) -> str:
-    """Replaces the characters of each value, and checks that nothing else has changed."""
+    """Replaces the characters of each value, and checks that no other part has changed."""
     documents = list(read_documents(text, f"{manifest.place.file} ({manifest})"))
     if len(documents) != 1:
         raise ConfigError(

@@ -17,7 +17,7 @@ from pipecd.platforms.file_preview import NO_CHANGES
 from pipecd.platforms.kubernetes.apply import asks_to_recreate, find_live, place
 from pipecd.platforms.kubernetes.cluster.connection import Cluster, connect
 from pipecd.platforms.kubernetes.cluster.discovery import UnknownKind
-from pipecd.platforms.kubernetes.cluster.pace import Priority, requests_with
+from pipecd.platforms.kubernetes.cluster.rate_limit import Priority, requests_with
 from pipecd.platforms.kubernetes.config import KubernetesApp
 from pipecd.platforms.kubernetes.effect import Effect, comparable, determine_effect
 from pipecd.platforms.kubernetes.field_rules import FieldRules

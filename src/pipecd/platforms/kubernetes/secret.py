@@ -9,7 +9,7 @@ from typing import Any
 
 from pipecd.platforms.kubernetes.cluster.types import split_api_version
 
-#: Values are compared by a digest with a key that no other process knows.
+#: Values are compared by a digest with a key that no other process has.
 _DIGEST_KEY = secrets.token_bytes(32)
 
 

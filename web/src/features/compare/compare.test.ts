@@ -24,7 +24,7 @@ const after = create(DeploymentSchema, {
 });
 
 describe("comparing two deployments", () => {
-  it("lists the facts that one of them has", () => {
+  it("lists the properties that one of them has", () => {
     expect(compareFacts(before, after)).toEqual([
       { name: "Commit", before: "aaaaaaa", after: "bbbbbbb" },
       { name: "Message", before: "One", after: "Two" },

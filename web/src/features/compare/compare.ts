@@ -21,9 +21,9 @@ const labels = ({ labels }: Deployment): string =>
 const duration = ({ createdAt, completedAt }: Deployment): string =>
   completedAt > 0n ? formatDuration(Number(completedAt - createdAt)) : "";
 
-/** Facts of both deployments. */
+/** Properties of both deployments. */
 export function compareFacts(before: Deployment, after: Deployment): Row[] {
-  const facts: [string, (deployment: Deployment) => string][] = [
+  const properties: [string, (deployment: Deployment) => string][] = [
     ["Commit", ({ trigger }) => trigger?.commit?.hash.slice(0, 7) ?? ""],
     ["Message", ({ trigger }) => trigger?.commit?.message.split("\n")[0] ?? ""],
     ["Author", ({ trigger }) => trigger?.commit?.author.replace(/ <.*/, "") ?? ""],
@@ -37,7 +37,7 @@ export function compareFacts(before: Deployment, after: Deployment): Row[] {
     ["Result", ({ statusReason }) => statusReason],
     ["Duration", duration],
   ];
-  return facts
+  return properties
     .map(([name, read]) => ({ name, before: read(before), after: read(after) }))
     .filter((row) => row.before || row.after);
 }

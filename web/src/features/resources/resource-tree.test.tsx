@@ -82,7 +82,7 @@ test("the arrow keys move, open and close, and Enter opens the details", async (
   await press("{ArrowDown}{ArrowDown}", "web-1-0 Pod, Unhealthy");
   await press("{ArrowDown}", "11 × Pod, 11 healthy");
   await userEvent.keyboard("{Enter}");
-  // The tree is arranged anew before its nodes can be reached.
+  // The tree is arranged again before its nodes can be reached.
   await screen.findByRole("button", { name: /web-1-5/ });
   await press("{ArrowRight}", "web-1-1 Pod, Healthy");
   await userEvent.keyboard("{Enter}");

@@ -193,7 +193,7 @@ def decrypt(text: str, key: bytes) -> str:
     except (ValueError, InvalidTag):
         raise ConfigError(
             "the client of the project's single sign-on was encrypted with another key",
-            remedy="start the control plane with its earlier encryption key, or set up single sign-on anew",
+            remedy="start the control plane with its earlier encryption key, or set up single sign-on again",
         ) from None
 
 

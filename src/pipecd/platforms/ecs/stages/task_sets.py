@@ -13,7 +13,7 @@ from pipecd.platforms.ecs.stages.traffic import canary_groups_with_traffic, rout
 #: Stage metadata: when the wait started, and the task definitions of deleted task sets, to deregister.
 _WAIT_STARTED, _TO_DEREGISTER = "pipecd/steady-since", "pipecd/retiring"
 #: Stage metadata: when the wait for the deletion of old task sets started.
-_ROOM, _DRAINING = "pipecd/room-since", "Waiting for the tasks of old task sets to stop"
+_FREE_SINCE, _DRAINING = "pipecd/room-since", "Waiting for the tasks of old task sets to stop"
 #: AWS's limit of task sets of a service, including those whose tasks are still being stopped.
 MAX_TASK_SETS = 5
 
@@ -84,14 +84,16 @@ async def _make_room(job: Job, keep: Collection[str]) -> Step:
             f"the service {job.service.name} has {len(existing)} task sets, and AWS allows {MAX_TASK_SETS}",
             remedy="delete task sets that are no longer used, then sync again",
         )
-    if _ROOM not in job.work.saved:
-        return Again(after=job.poll_delay(_ROOM), saved={_ROOM: str(job.work.now)}, note=_DRAINING)
-    if job.wait_timed_out(_ROOM):
+    if _FREE_SINCE not in job.work.saved:
+        return Again(
+            after=job.poll_delay(_FREE_SINCE), saved={_FREE_SINCE: str(job.work.now)}, note=_DRAINING
+        )
+    if job.wait_timed_out(_FREE_SINCE):
         return Failed(
             reason="old task sets were not deleted within 10 minutes",
             remedy="check the service's events and the tasks that do not stop",
         )
-    return Again(after=job.poll_delay(_ROOM), note=_DRAINING)
+    return Again(after=job.poll_delay(_FREE_SINCE), note=_DRAINING)
 
 
 def _fields(job: Job, revision: str, scale: float, balancers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

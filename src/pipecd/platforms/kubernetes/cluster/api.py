@@ -25,8 +25,8 @@ from pipecd.platforms.kubernetes.cluster.credentials import Credentials, Login
 from pipecd.platforms.kubernetes.cluster.errors import Expired, Rejected, error_of, read_status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access
 from pipecd.platforms.kubernetes.cluster.outage import Outage
-from pipecd.platforms.kubernetes.cluster.pace import Pace
 from pipecd.platforms.kubernetes.cluster.proxy import find_proxy
+from pipecd.platforms.kubernetes.cluster.rate_limit import RateLimit
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.metrics import REQUESTS
 
@@ -75,12 +75,12 @@ class Response:
 
 
 class ApiClient:
-    """Created by `open_client`. Requests wait for their turn in the cluster's `Pace`."""
+    """Created by `open_client`. Requests wait for their turn in the cluster's `RateLimit`."""
 
     def __init__(
-        self, credentials: Credentials, session: aiohttp.ClientSession, clock: Clock, *, pace: Pace
+        self, credentials: Credentials, session: aiohttp.ClientSession, clock: Clock, *, rate_limit: RateLimit
     ) -> None:
-        self._session, self._pace = session, pace
+        self._session, self._rate_limit = session, rate_limit
         self._credentials = credentials
         self._outage = Outage(clock)
         self.clock = clock
@@ -346,7 +346,7 @@ class ApiClient:
         answered, sent_at = False, self.clock.monotonic()
         try:
             with self._outage.attempt(self.name):
-                await self._pace.wait()
+                await self._rate_limit.wait()
                 sent_at = self.clock.monotonic()
                 async with self._session.request(
                     method,
@@ -385,7 +385,7 @@ class ApiClient:
         status = read_status(response.code, response.body, response.headers.get("Retry-After"))
         error = error_of(status, self.name, self.access.origin)
         if response.code == 429 and isinstance(error, Temporary):
-            self._pace.pause(error.after or 0.0)
+            self._rate_limit.pause(error.after or 0.0)
         return error
 
     def _is_busy(self, response: Response) -> bool:
@@ -421,8 +421,8 @@ async def open_client(
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         credentials = Credentials(access, clock, load)
-        pace = Pace(clock, per_second=per_second, burst=burst)
-        yield ApiClient(credentials, session, clock, pace=pace)
+        rate_limit = RateLimit(clock, per_second=per_second, burst=burst)
+        yield ApiClient(credentials, session, clock, rate_limit=rate_limit)
 
 
 def _open_socket(address: AddrInfoType) -> socket.socket:

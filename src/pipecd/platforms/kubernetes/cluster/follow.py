@@ -291,7 +291,7 @@ class Follower:
         followed = self._followed.pop(kind)
         if followed.task is not None:
             followed.task.cancel()
-        # Nobody waits longer for what will not be listed.
+        # What will not be listed is not waited for.
         followed.decided.set()
         self.unlabelled = {key: uid for key, uid in self.unlabelled.items() if key[:2] != kind}
         self._hold(lambda: self.objects.retain(kind, ()))

@@ -1,4 +1,4 @@
-"""Fails requests at once while the API server of a cluster is away.
+"""Fails requests at once while the API server of a cluster is unavailable.
 
 Without that, each request would wait for its timeout, and the applications of one cluster would occupy the
 agent's loops, which also check those of others. One request at a time tries whether the server is back.
@@ -27,7 +27,7 @@ class Outage:
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[None]:
-        """Around a request. Raises Temporary if the server is away, and it is not time to try again.
+        """Around a request. Raises Temporary if the server is unavailable, and it is not time to try again.
 
         `name` is that of the server, for messages.
         """

@@ -1,4 +1,4 @@
-"""What discovery knows about a kind, and the paths of its objects."""
+"""What discovery provides about a kind, and the paths of its objects."""
 
 from collections.abc import Set
 from dataclasses import dataclass

@@ -65,7 +65,7 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class Resumed:
-    """The watch goes on where it was interrupted; the changes since then follow."""
+    """The watch continues where it was interrupted; the changes since then follow."""
 
 
 Event = Listing | Synced | Seen | Deleted | Interrupted | Resumed
@@ -81,7 +81,7 @@ async def watch(
 ) -> AsyncGenerator[Event, None]:
     """Runs until it is closed. Raises errors that would occur again, such as a missing permission.
 
-    An outage of the server is not an error: the watch goes on afterwards.
+    An outage of the server is not an error: the watch continues afterwards.
     """
     follower = _Follower(client, resource, namespace, label_selector, metadata_only)
     backoff = Backoff(_RETRY)
@@ -116,7 +116,7 @@ class _Follower:
     ) -> None:
         self._client, self._resource, self._namespace = client, resource, namespace
         self._label_selector, self._metadata_only = label_selector, metadata_only
-        #: Where to go on from; empty before all existing objects were sent.
+        #: Where to continue from; empty before all existing objects were sent.
         self._resource_version = ""
         self._can_stream_list = True
         self.interrupted = False
@@ -142,7 +142,7 @@ class _Follower:
             except Rejected as error:
                 if error.status.code not in (400, 422):
                     raise
-                # An older server knows no initial events.
+                # An older server has no initial events.
                 self._can_stream_list = False
         async with aclosing(self._list()) as events:
             async for event in events:

@@ -165,7 +165,7 @@ async def _update_dependencies(source: Source, chart: LocalChart, helm: Tool, co
         if {address.rstrip("/") for address in chart.repositories}
         & {repository.address.rstrip("/"), f"@{repository.name}", f"alias:{repository.name}"}
     ]
-    # Helm reads the indexes of all repositories that it knows.
+    # Helm reads the indexes of all repositories that it has.
     with helm_home(replace(source.downloads, chart_repositories=repositories)) as environment:
         argv: list[str | Path] = [helm.path, "dependency", "update", str(copy)]
         await run(argv, source, environment, "helm dependency update", downloads=True)

@@ -70,7 +70,7 @@ class Deadline:
         return self._loop.time() >= self._at
 
     async def poll(self) -> None:
-        """Waits before the next look at the cluster."""
+        """Waits before the next check of the cluster."""
         await asyncio.sleep(min(self._delay, max(0.0, self._at - self._loop.time())))
         self._delay = min(2 * self._delay, _LAST_POLL)
 

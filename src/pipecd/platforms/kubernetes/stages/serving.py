@@ -32,7 +32,7 @@ async def why_not_serving(job: Job, routing: Routing, variant: str) -> str:
 async def why_primary_cannot_carry(job: Job, routing: Routing) -> str:
     """Why the primary variant cannot take over all traffic; empty if it can.
 
-    A Deployment can if it is available, which it also is while a rolling update goes on.
+    A Deployment can if it is available, which it also is during a rolling update.
     """
     if reason := await why_not_serving(job, routing, PRIMARY):
         return reason

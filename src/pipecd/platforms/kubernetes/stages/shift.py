@@ -1,7 +1,7 @@
 """Steps that move traffic between variants. Called by traffic routing, and by stages that delete a variant.
 
 A variant gets traffic only when it has ready pods. That traffic was moved is stored before it is moved, so a
-rollback knows it after a kill.
+rollback has it after a kill.
 """
 
 from collections.abc import Mapping

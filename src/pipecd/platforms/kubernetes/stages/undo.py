@@ -51,7 +51,7 @@ class Undo:
     async def clean_up(self, work: Work[Any]) -> Step:
         """Delete the variants of a first deployment, after which there is nothing to go back to.
 
-        Those that get traffic stay: nothing else serves.
+        Those that get traffic stay: no others serve.
         """
         if self.source is None:
             return None

@@ -118,7 +118,7 @@ async def delete_variant(job: Job, variant: Variant) -> Step:
             if job.work.now - since <= DELETE_TIMEOUT:
                 note = f"Waiting until the pods of {items[0]} are gone"
                 return Again(after=_POLL, saved={_DELETING: str(since)}, note=note)
-            job.work.log.error(f"{items[0]} is still being deleted after {DELETE_TIMEOUT:g} s; going on")
+            job.work.log.error(f"{items[0]} is still being deleted after {DELETE_TIMEOUT:g} s; continuing")
     return None
 
 

@@ -46,7 +46,7 @@ class _Ticket:
     left: bool = field(default=False, compare=False)
 
 
-class Pace:
+class RateLimit:
     """A token bucket. Requests that wait are sent by priority, then in the order in which they came."""
 
     def __init__(self, clock: Clock, *, per_second: float, burst: int) -> None:

@@ -4,21 +4,21 @@ import asyncio
 
 import pytest
 
-from pipecd.platforms.kubernetes.cluster.pace import MAX_PAUSE, Pace, Priority, requests_with
+from pipecd.platforms.kubernetes.cluster.rate_limit import MAX_PAUSE, Priority, RateLimit, requests_with
 from tests.virtual_clock import VirtualClock
 
 
 class Requests:
     """Requests that wait for their turn, and when each was sent."""
 
-    def __init__(self, clock: VirtualClock, pace: Pace) -> None:
-        self._clock, self._pace = clock, pace
+    def __init__(self, clock: VirtualClock, rate_limit: RateLimit) -> None:
+        self._clock, self._rate_limit = clock, rate_limit
         self.sent: list[tuple[str, float]] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     def send(self, name: str, priority: Priority = Priority.STAGE) -> None:
         async def wait() -> None:
-            await self._pace.wait()
+            await self._rate_limit.wait()
             self.sent.append((name, round(self._clock.monotonic(), 3)))
 
         with requests_with(priority):
@@ -35,7 +35,7 @@ def clock() -> VirtualClock:
 
 
 async def test_requests_are_limited_per_second(clock: VirtualClock) -> None:
-    requests = Requests(clock, Pace(clock, per_second=2.0, burst=3))
+    requests = Requests(clock, RateLimit(clock, per_second=2.0, burst=3))
     for name in "abcdefg":
         requests.send(name)
     await clock.advance(1.9)
@@ -45,7 +45,7 @@ async def test_requests_are_limited_per_second(clock: VirtualClock) -> None:
 
 
 async def test_stages_come_before_live_states_and_these_before_drift(clock: VirtualClock) -> None:
-    requests = Requests(clock, Pace(clock, per_second=1.0, burst=1))
+    requests = Requests(clock, RateLimit(clock, per_second=1.0, burst=1))
     for name, priority in {
         "burst": Priority.DRIFT,
         "drift 1": Priority.DRIFT,
@@ -68,7 +68,7 @@ async def test_stages_come_before_live_states_and_these_before_drift(clock: Virt
 
 
 async def test_a_cancelled_request_gives_its_turn_away(clock: VirtualClock) -> None:
-    requests = Requests(clock, Pace(clock, per_second=1.0, burst=1))
+    requests = Requests(clock, RateLimit(clock, per_second=1.0, burst=1))
     for name in "abcd":
         requests.send(name)
     await clock.advance(0.1)
@@ -79,24 +79,24 @@ async def test_a_cancelled_request_gives_its_turn_away(clock: VirtualClock) -> N
 
 
 async def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(clock: VirtualClock) -> None:
-    pace = Pace(clock, per_second=10.0, burst=100)
-    requests = Requests(clock, pace)
+    rate_limit = RateLimit(clock, per_second=10.0, burst=100)
+    requests = Requests(clock, rate_limit)
     requests.send("a")
     await clock.advance(0)
-    pace.pause(3.0)
+    rate_limit.pause(3.0)
     for name in "bcd":
         requests.send(name)
     await clock.advance(1.0)
-    pace.pause(1.0)
+    rate_limit.pause(1.0)
     await clock.advance(10)
     # Without a burst, which would make the server busy again.
     assert requests.sent == [("a", 0.0), ("b", 3.1), ("c", 3.2), ("d", 3.3)]
 
 
 async def test_a_server_cannot_stop_the_agent_indefinitely(clock: VirtualClock) -> None:
-    pace = Pace(clock, per_second=1.0, burst=1)
-    requests = Requests(clock, pace)
-    pace.pause(float("inf"))
+    rate_limit = RateLimit(clock, per_second=1.0, burst=1)
+    requests = Requests(clock, rate_limit)
+    rate_limit.pause(float("inf"))
     requests.send("a")
     await clock.advance(MAX_PAUSE + 1)
     assert requests.order == ["a"]
