@@ -71,6 +71,25 @@ def test_no_stage_keeps_state_in_its_module(name: str) -> None:
     assert [key for key, value in values if isinstance(value, dict | list | set) and not value] == []
 
 
+@pytest.mark.parametrize("folder", ["src/pipecd", "src/pipecd/piped", "src/pipecd/controlplane"])
+def test_the_architecture_page_names_every_package_and_module(folder: str) -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    modules = {path.stem for path in (ROOT / folder).iterdir() if path.is_dir() or path.suffix == ".py"}
+    # The pages of the console are built there.
+    modules -= {"console"}
+    missing = [name for name in modules if name[0] != "_" and not re.search(rf"`{name}(/|\.py)?`", page)]
+    assert sorted(missing) == [], "name it in the table, with what it contains"
+
+
+def test_the_architecture_page_names_only_what_exists() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    names = [name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    folders = [ROOT, *(ROOT / "src/pipecd" / folder for folder in ("", "piped", "controlplane"))]
+    for name in names:
+        assert any((path / name).exists() or (path / f"{name}.py").exists() for path in folders), name
+
+
 #: Words for which there is a plainer one, or the word of the architecture page.
 AVOIDED = re.compile(
     r"\b(somebody|nobody|anybody|whoever|for ?ever|mends?|wish(es|ed)?|strangers?|anew|acquaintance|in peace"
