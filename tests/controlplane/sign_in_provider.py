@@ -43,6 +43,16 @@ class SignInProvider:
     forged: dict[str, Any] = field(default_factory=dict)
     algorithm: str = "RS256"
     key: Any = field(default_factory=signing_key)
+    key_id: str | None = "k1"
+    #: The path of the issuer, and what is changed in the provider's metadata.
+    path: str = ""
+    metadata_changes: dict[str, Any] = field(default_factory=dict)
+    #: How the client's secret is accepted: `basic`, `form`, or both.
+    accepts: frozenset[str] = frozenset(("basic", "form"))
+    #: Whether the issuer is sent with the code.
+    sends_issuer: bool = False
+    #: Changes of the claims of a signed user info; None: it is not signed.
+    signed_user_info: dict[str, Any] | None = None
     #: Replaces the response of a path.
     replaced: dict[str, Response] = field(default_factory=dict)
     #: Paths that do not respond.
@@ -70,7 +80,7 @@ class SignInProvider:
             setattr(self, each.name, getattr(fresh, each.name))
 
     async def respond(self, request: Request) -> Response:
-        path = request.url.path
+        path = request.url.path.removeprefix(self.path)
         self.requests.append(path)
         if path in self.silent:
             await asyncio.sleep(3600)
@@ -86,7 +96,8 @@ class SignInProvider:
                 parameters = dict(request.query_params)
                 code = f"code{len(self.codes)}"
                 self.codes[code] = parameters
-                query = urlencode({"code": code, "state": parameters["state"]})
+                issuer = {"iss": self.metadata()["issuer"]} if self.sends_issuer else {}
+                query = urlencode({"code": code, "state": parameters["state"], **issuer})
                 return RedirectResponse(f"{parameters['redirect_uri']}?{query}", status_code=302)
             case "/token" | "/login/oauth/access_token":
                 return await self.exchange(request)
@@ -95,7 +106,11 @@ class SignInProvider:
             return JSONResponse({"message": "Bad credentials"}, status_code=401)
         match path:
             case "/userinfo":
-                return JSONResponse({"sub": self.claims.get("sub"), **self.user_info})
+                info = {"sub": self.claims.get("sub"), **self.user_info}
+                if self.signed_user_info is None:
+                    return JSONResponse(info)
+                info |= {"iss": self.metadata()["issuer"], "aud": CLIENT_ID, **self.signed_user_info}
+                return Response(self.sign(info), media_type="application/jwt")
             case "/api/v3/user":
                 user = {"login": "ada", "id": self.user_id, "avatar_url": "https://example.com/ada.png"}
                 return JSONResponse(user)
@@ -110,19 +125,27 @@ class SignInProvider:
         return PlainTextResponse("not found", status_code=404)
 
     def metadata(self) -> dict[str, Any]:
+        base = self.url + self.path
         return {
-            "issuer": self.url,
-            "authorization_endpoint": f"{self.url}/authorize",
-            "token_endpoint": f"{self.url}/token",
-            "userinfo_endpoint": f"{self.url}/userinfo",
-            "jwks_uri": f"{self.url}/keys",
+            "issuer": base,
+            "authorization_endpoint": f"{base}/authorize",
+            "token_endpoint": f"{base}/token",
+            "userinfo_endpoint": f"{base}/userinfo",
+            "jwks_uri": f"{base}/keys",
+            **self.metadata_changes,
         }
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        key = None if self.algorithm == "none" else self.key
+        headers = {"kid": self.key_id} if self.key_id else {}
+        return jwt.encode(claims, key, algorithm=self.algorithm, headers=headers)
 
     async def exchange(self, request: Request) -> Response:
         form = {name: str(value) for name, value in (await request.form()).items()}
         expected = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET.replace(' ', '%20')}".encode()).decode()
         in_form = (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
-        if request.headers.get("authorization") != f"Basic {expected}" and not in_form:
+        in_header = request.headers.get("authorization") == f"Basic {expected}"
+        if not (in_header and "basic" in self.accepts) and not (in_form and "form" in self.accepts):
             return JSONResponse({"error": "invalid_client"}, status_code=401)
         if form.get("grant_type") == "refresh_token":
             if form["refresh_token"] not in self.refresh_tokens:
@@ -151,11 +174,9 @@ class SignInProvider:
             self.refresh_tokens.add(refresh)
             body["refresh_token"] = refresh
         if with_id_token:
-            claims = {"iss": self.url, "aud": CLIENT_ID, "iat": now, "exp": now + 300, **claims}
-            key = None if self.algorithm == "none" else self.key
-            body["id_token"] = jwt.encode(
-                {**claims, **self.claims, **self.forged}, key, algorithm=self.algorithm, headers={"kid": "k1"}
-            )
+            issuer = self.metadata()["issuer"]
+            claims = {"iss": issuer, "aud": CLIENT_ID, "iat": now, "exp": now + 300, **claims}
+            body["id_token"] = self.sign({**claims, **self.claims, **self.forged})
         return JSONResponse(body)
 
     def end_sign_ins(self) -> None:

@@ -285,7 +285,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "no subject": (forge(sub=None), "invalid ID token"),
     "no name": (lambda provider: provider.claims.pop("preferred_username"), "u1 is in none"),
     "unsigned": (set_field("algorithm", "none"), "not safe"),
-    "signed by another key": (sign_with_another_key, "invalid ID token"),
+    "signed by another key": (sign_with_another_key, "does not publish"),
     "another subject in the user info": (set_field("user_info", {"sub": "u2"}), "another user"),
     "too many groups": (forge(_claim_names={"groups": "src1"}), "more groups than"),
     "error of the token endpoint": (replace("/token", JSONResponse({"error": "x"}, 400)), "refused"),
@@ -298,6 +298,10 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "no token": (replace("/token", JSONResponse({})), "invalid ID token"),
     "huge response": (replace("/token", PlainTextResponse("x" * 2_000_000)), "more than"),
     "redirect": (replace("/token", RedirectResponse("https://evil.example")), "not JSON"),
+    "no issuer beside the code": (
+        set_field("metadata_changes", {"authorization_response_iss_parameter_supported": True}),
+        "did not send its name",
+    ),
     "no keys": (replace("/keys", JSONResponse({"keys": []})), "invalid ID token"),
     "malformed keys": (replace("/keys", JSONResponse({"keys": [{"kty": 1}]})), "invalid ID token"),
 }
@@ -323,6 +327,8 @@ async def test_faults_of_a_provider_have_a_sentence(plane: ControlPlane, provide
             assert "token" not in console.http.cookies, name
         provider.reset()
         provider.claims["groups"] = ["operators"]
+        provider.metadata_changes["authorization_response_iss_parameter_supported"] = True
+        provider.sends_issuer = True
         assert await sign_in(console, FILE) == "", "none of the faults lasts"
 
 

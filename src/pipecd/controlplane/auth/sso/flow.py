@@ -118,7 +118,7 @@ class SingleSignOn:
             )
         else:
             identity = await self._oidc.identify(
-                settings, code, redirect_uri, fields["verifier"], fields["nonce"]
+                settings, code, redirect_uri, fields["verifier"], fields["nonce"], parameters.get("iss")
             )
         return await self._session(fields["project"], provider, identity), fields["next"]
 

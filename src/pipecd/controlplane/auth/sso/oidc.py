@@ -1,15 +1,15 @@
 """Sign-in by an OpenID Connect provider: discovery, authorization code with PKCE, ID token, user info.
 
-PyJWT verifies the ID token. What the provider publishes (its metadata and keys) is cached for an hour; its
-keys are read again if a token was signed with an unknown one.
+PyJWT verifies the ID token, and the user info if it is signed. What the provider publishes (its metadata and
+keys) is cached for an hour; its keys are read again if a token was signed with an unknown one.
 """
 
 import asyncio
 import hmac
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import jwt
@@ -20,14 +20,15 @@ from pipecd.controlplane.auth.sso.grants import CannotAsk, Grant, GrantEnded, St
 from pipecd.controlplane.auth.sso.providers import OIDC, Identity
 from pipecd.controlplane.auth.sso.requests import (
     Requests,
+    WrongClient,
     check_client,
     exchange_code,
-    get_as_user,
     open_requests,
     refresh,
+    send_as_user,
 )
 from pipecd.controlplane.settings import AuthSettings
-from pipecd.errors import ConfigError, PipecdError, Temporary
+from pipecd.errors import ConfigError, PipecdError, Temporary, Unauthenticated
 
 _USERNAME_CLAIMS = ("username", "preferred_username", "name", "cognito:username", "email", "sub")
 _ROLES_CLAIMS = ("groups", "roles", "cognito:groups", "custom:roles", "custom:groups")
@@ -42,6 +43,9 @@ _KEYS_INTERVAL = 10.0
 _LEEWAY = 60
 _MAX_GROUPS = 2000
 _MAX_LENGTH = 256
+#: How a request is authenticated: HTTP Basic, fields of the form.
+_Authentication = tuple[tuple[str, str] | None, dict[str, str]]
+_Result = TypeVar("_Result")
 
 
 class OIDCClient:
@@ -51,6 +55,8 @@ class OIDCClient:
         self._clock, self._limits = clock, limits
         #: URL and proxy → when it was read (monotonic), the document or why there is none.
         self._documents = BoundedDict[tuple[str, str], tuple[float, dict[str, Any] | PipecdError]](100)
+        #: Issuer and id of each client whose secret is accepted as a field of the form only.
+        self._in_form = BoundedDict[tuple[str, str], bool](100)
         self._lock = asyncio.Lock()
 
     async def authorization_url(
@@ -76,13 +82,17 @@ class OIDCClient:
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
     async def identify(
-        self, settings: OIDC, code: str, redirect_uri: str, verifier: str, nonce: str
+        self, settings: OIDC, code: str, redirect_uri: str, verifier: str, nonce: str, issuer: str | None
     ) -> Identity:
-        """The user that `code` stands for. Raises Temporary or ConfigError."""
+        """The user that `code` stands for. `issuer`: the one that was sent with it, if any.
+
+        Raises Unauthenticated, Temporary or ConfigError.
+        """
         async with open_requests(
             settings.title, settings.proxy_url, self._clock, self._limits.provider_timeout
         ) as requests:
             metadata = await self._metadata(settings, requests)
+            _check_issuer(settings, metadata, issuer)
             form = {
                 "grant_type": "authorization_code",
                 "code": code,
@@ -90,8 +100,11 @@ class OIDCClient:
                 "code_verifier": verifier,
             }
             endpoint = settings.token_endpoint or _endpoint(settings, metadata, "token_endpoint")
-            auth, client = _authenticate(settings, metadata)
-            token = await exchange_code(requests, endpoint, form | client, auth=auth)
+            token = await self._as_client(
+                settings,
+                metadata,
+                lambda auth, client: exchange_code(requests, endpoint, form | client, auth=auth),
+            )
             claims = await self._verify(settings, metadata, requests, str(token.get("id_token") or ""), nonce)
             grant = Grant(subject=str(claims["sub"])).renewed(token, self._clock.now())
             try:
@@ -118,8 +131,11 @@ class OIDCClient:
             if grant.refresh_token:
                 form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
                 endpoint = settings.token_endpoint or _endpoint(settings, metadata, "token_endpoint")
-                auth, client = _authenticate(settings, metadata)
-                tokens = await refresh(requests, endpoint, form | client, auth=auth)
+                tokens = await self._as_client(
+                    settings,
+                    metadata,
+                    lambda auth, client: refresh(requests, endpoint, form | client, auth=auth),
+                )
                 grant = grant.renewed(tokens, self._clock.now())
                 # The provider may have invalidated the earlier token.
                 await store(grant)
@@ -147,7 +163,16 @@ class OIDCClient:
         if not endpoint or not isinstance(endpoint, str) or not grant.access_token:
             return {}
         headers = {"authorization": f"Bearer {grant.access_token}"}
-        return await get_as_user(requests, endpoint, headers)
+        response = await send_as_user(requests, endpoint, headers)
+        if response.status != 200 or not isinstance(response.body, str):
+            return requests.expect_object(response)
+        claims = await self._decode(
+            settings, metadata, requests, response.body, "user info", ("sub",), verify_aud=False
+        )
+        audience = claims.get("aud", settings.client_id)
+        if settings.client_id not in (audience if isinstance(audience, list) else [audience]):
+            raise Temporary(f"{settings.title} sent user info for another client")
+        return claims
 
     async def check(self, settings: OIDC, redirect_uri: str) -> None:
         """Verify what the provider publishes, and the client. Raises Temporary or ConfigError."""
@@ -159,9 +184,12 @@ class OIDCClient:
             if not settings.authorization_endpoint:
                 _endpoint(settings, metadata, "authorization_endpoint")
             endpoint = settings.token_endpoint or _endpoint(settings, metadata, "token_endpoint")
-            auth, client = _authenticate(settings, metadata)
             form = {"grant_type": "authorization_code", "code": "check", "redirect_uri": redirect_uri}
-            await check_client(requests, endpoint, form | client, auth=auth)
+            await self._as_client(
+                settings,
+                metadata,
+                lambda auth, client: check_client(requests, endpoint, form | client, auth=auth),
+            )
 
     async def _metadata(self, settings: OIDC, requests: Requests) -> dict[str, Any]:
         issuer = settings.issuer.rstrip("/")
@@ -190,32 +218,43 @@ class OIDCClient:
         self._documents[url, proxy] = self._clock.monotonic(), document
         return document
 
+    async def _as_client(
+        self,
+        settings: OIDC,
+        metadata: Mapping[str, Any],
+        send: Callable[[tuple[str, str] | None, dict[str, str]], Awaitable[_Result]],
+    ) -> _Result:
+        """Send a request with the client's id and secret, in the way that the provider accepts them.
+
+        What a provider publishes says what it can do, not which way is registered for this client.
+        """
+        client = settings.issuer, settings.client_id
+        ways = _authentications(settings, metadata)
+        if len(ways) > 1 and client in self._in_form:
+            ways.reverse()
+        for way in ways[:-1]:
+            try:
+                return await send(*way)
+            except WrongClient:
+                continue
+        auth, fields = ways[-1]
+        result = await send(auth, fields)
+        if len(ways) > 1:
+            if auth is None:
+                self._in_form[client] = True
+            else:
+                self._in_form.pop(client, None)
+        return result
+
     async def _verify(
         self, settings: OIDC, metadata: Mapping[str, Any], requests: Requests, token: str, nonce: str | None
     ) -> dict[str, Any]:
         """The claims of the ID token; without `nonce` for that of a refreshed sign-in. Raises Temporary."""
+        required = ("exp", "iat", "sub", "aud", "iss")
+        claims = await self._decode(settings, metadata, requests, token, "ID token", required)
         try:
-            header = jwt.get_unverified_header(token)
-            if header.get("alg") not in _ALGORITHMS:
-                raise Temporary(
-                    f"{settings.title} signs with {str(header.get('alg'))[:20]}, which is not safe"
-                )
-            key = await self._key(settings, metadata, requests, header)
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                key,
-                algorithms=[str(header["alg"])],
-                audience=settings.client_id,
-                issuer=str(metadata["issuer"]),
-                options={
-                    "require": ["exp", "iat", "sub", "aud", "iss"],
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_nbf": False,
-                },
-            )
             self._check_times(settings, claims)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise Temporary(f"{settings.title} sent an invalid ID token: {str(error)[:200]}") from None
         sent = str(claims.get("nonce", ""))
         if nonce is not None and not hmac.compare_digest(sent.encode(), nonce.encode()):
@@ -223,6 +262,50 @@ class OIDCClient:
         if claims.get("azp", settings.client_id) != settings.client_id:
             raise Temporary(f"{settings.title} sent an ID token for another client")
         return claims
+
+    async def _decode(
+        self,
+        settings: OIDC,
+        metadata: Mapping[str, Any],
+        requests: Requests,
+        token: str,
+        what: str,
+        required: Sequence[str],
+        *,
+        verify_aud: bool = True,
+    ) -> dict[str, Any]:
+        """The claims of a token that the provider signed. Does not check times. Raises Temporary."""
+        longest = self._limits.provider_max_age
+        try:
+            header = jwt.get_unverified_header(token)
+            if header.get("alg") not in _ALGORITHMS:
+                raise Temporary(
+                    f"{settings.title} signs with {str(header.get('alg'))[:20]}, which is not safe"
+                )
+            # The second time for a key that was replaced, perhaps by one of the same name.
+            for max_age in (longest, min(_KEYS_INTERVAL, longest)):
+                for key in await self._keys(settings, metadata, requests, header, max_age):
+                    try:
+                        claims: dict[str, Any] = jwt.decode(
+                            token,
+                            key,
+                            algorithms=[str(header["alg"])],
+                            audience=settings.client_id if verify_aud else None,
+                            issuer=str(metadata["issuer"]),
+                            options={
+                                "require": list(required),
+                                "verify_exp": False,
+                                "verify_iat": False,
+                                "verify_nbf": False,
+                                "verify_aud": verify_aud,
+                            },
+                        )
+                    except jwt.InvalidSignatureError:
+                        continue
+                    return claims
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise Temporary(f"{settings.title} sent an invalid {what}: {str(error)[:200]}") from None
+        raise Temporary(f"{settings.title} signed with a key that it does not publish")
 
     def _check_times(self, settings: OIDC, claims: Mapping[str, Any]) -> None:
         now = self._clock.now()
@@ -239,20 +322,25 @@ class OIDCClient:
                 " check the clocks of both machines"
             )
 
-    async def _key(
-        self, settings: OIDC, metadata: Mapping[str, Any], requests: Requests, header: Mapping[str, Any]
-    ) -> Any:
+    async def _keys(
+        self,
+        settings: OIDC,
+        metadata: Mapping[str, Any],
+        requests: Requests,
+        header: Mapping[str, Any],
+        max_age: float,
+    ) -> Sequence[Any]:
+        """The published keys that can have signed a token with `header`."""
         url = _endpoint(settings, metadata, "jwks_uri")
-        longest = self._limits.provider_max_age
-        for max_age in (longest, min(_KEYS_INTERVAL, longest)):
-            document = await self._read(url, settings.proxy_url, requests, max_age)
-            for key in jwt.PyJWKSet.from_dict(document).keys:
-                usable = key.public_key_use in (None, "sig") and header.get("kid") in (None, key.key_id)
-                if usable and key.algorithm_name == header["alg"]:
-                    return key.key
-                if usable and key.key_type == "RSA" and str(header["alg"])[:2] in ("RS", "PS"):
-                    return key.key
-        raise Temporary(f"{settings.title} signed with a key that it does not publish")
+        algorithm = str(header["alg"])
+        document = await self._read(url, settings.proxy_url, requests, max_age)
+        return [
+            key.key
+            for key in jwt.PyJWKSet.from_dict(document).keys
+            if key.public_key_use in (None, "sig")
+            and header.get("kid") in (None, key.key_id)
+            and (key.algorithm_name == algorithm or (key.key_type == "RSA" and algorithm[:2] in ("RS", "PS")))
+        ]
 
 
 def identity_of(settings: OIDC, claims: Mapping[str, Any], *, named: bool = True) -> Identity:
@@ -325,14 +413,22 @@ def _time(value: Any) -> float:
     return float(value)
 
 
-def _authenticate(
-    settings: OIDC, metadata: Mapping[str, Any]
-) -> tuple[tuple[str, str] | None, dict[str, str]]:
-    """How the token endpoint wants the client's id and secret: as HTTP Basic, or as fields of the form."""
+def _authentications(settings: OIDC, metadata: Mapping[str, Any]) -> list[_Authentication]:
+    """The ways to send the client's id and secret to the token endpoint; the preferred one first."""
+    basic = (quote(settings.client_id, safe=""), quote(settings.client_secret, safe="")), dict[str, str]()
+    form = None, {"client_id": settings.client_id, "client_secret": settings.client_secret}
     methods = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-    if "client_secret_basic" in methods:
-        return (quote(settings.client_id, safe=""), quote(settings.client_secret, safe="")), {}
-    return None, {"client_id": settings.client_id, "client_secret": settings.client_secret}
+    if "client_secret_basic" not in methods:
+        return [form]
+    return [basic, form] if "client_secret_post" in methods else [basic]
+
+
+def _check_issuer(settings: OIDC, metadata: Mapping[str, Any], issuer: str | None) -> None:
+    """Verify that the provider that was asked has sent the code (RFC 9207). Raises Unauthenticated."""
+    if issuer is None and metadata.get("authorization_response_iss_parameter_supported") is True:
+        raise Unauthenticated(f"{settings.title} did not send its name with the code; sign in again")
+    if issuer is not None and issuer != metadata["issuer"]:
+        raise Unauthenticated(f"another provider than {settings.title} sent the code; sign in again")
 
 
 def _endpoint(settings: OIDC, metadata: Mapping[str, Any], name: str) -> str:

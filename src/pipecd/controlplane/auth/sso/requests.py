@@ -27,7 +27,7 @@ def _tls_context() -> ssl.SSLContext:
 
 @dataclass(frozen=True)
 class Response:
-    """`body` is the decoded JSON. `next` is the URL of the next page, or empty."""
+    """`body` is the decoded JSON, or the text of a JSON Web Token. `next`: URL of the next page, or empty."""
 
     status: int
     body: Any
@@ -55,13 +55,14 @@ class Requests:
                         raise Temporary(f"{self.name} sent a response of more than {MAX_SIZE} bytes")
                 next_page = str(response.links.get("next", {}).get("url", ""))
                 status = response.status_code
+                is_token = response.headers.get("content-type", "").partition(";")[0] == "application/jwt"
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             reason = str(error) or type(error).__name__
             raise Temporary(f"{self.name} is unreachable: {reason}; try again in a moment") from None
         if status >= 500 or status == 429:
             raise Temporary(f"{self.name} cannot process sign-ins now (HTTP {status}); try again in a moment")
         try:
-            body = json.loads(data)
+            body = data.decode("ascii") if is_token else json.loads(data)
         except (ValueError, RecursionError):
             raise Temporary(f"{self.name} sent a response that is not JSON (HTTP {status})") from None
         return Response(status, body, next_page)
@@ -97,6 +98,10 @@ async def open_requests(name: str, proxy_url: str, clock: Clock, seconds: float)
         raise Temporary(f"{name} did not respond within {seconds:g} s; try again in a moment") from None
 
 
+class WrongClient(ConfigError):
+    """The provider does not accept the client's id and secret, or how they were sent."""
+
+
 #: Errors of a token endpoint that say that the client is wrong, and those that say it of the code alone.
 _WRONG_CLIENT = ("invalid_client", "unauthorized_client", "incorrect_client_credentials")
 _WRONG_CODE = ("invalid_grant", "bad_verification_code")
@@ -130,10 +135,15 @@ async def refresh(requests: Requests, url: str, form: Mapping[str, str], **optio
 
 async def get_as_user(requests: Requests, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     """The JSON object at `url`. Raises GrantEnded if the access token is not accepted, or Temporary."""
+    return requests.expect_object(await send_as_user(requests, url, headers))
+
+
+async def send_as_user(requests: Requests, url: str, headers: Mapping[str, str]) -> Response:
+    """Raises GrantEnded if the access token is not accepted, or Temporary."""
     response = await requests.send("GET", url, headers=dict(headers))
     if response.status == 401:
         raise GrantEnded(f"{requests.name} does not accept the access token")
-    return requests.expect_object(response)
+    return response
 
 
 async def check_client(requests: Requests, url: str, form: Mapping[str, str], **options: Any) -> None:
@@ -152,9 +162,13 @@ async def check_client(requests: Requests, url: str, form: Mapping[str, str], **
 async def _request_token(
     requests: Requests, url: str, form: Mapping[str, str], **options: Any
 ) -> tuple[Response, dict[str, Any]]:
-    """The response, and its object or an empty one. Raises Temporary, or ConfigError for a wrong client."""
+    """The response, and its object or an empty one. Raises Temporary or WrongClient."""
     response = await requests.send("POST", url, data=dict(form), **options)
     body = response.body if isinstance(response.body, dict) else {}
-    if (problem := body.get("error")) in _WRONG_CLIENT:
-        raise ConfigError(f"{requests.name} does not accept the client's id and secret: {problem}")
+    problem = body.get("error")
+    refused = response.status == 401 and problem not in _WRONG_CODE + _WRONG_REFRESH_TOKEN
+    if refused or problem in _WRONG_CLIENT:
+        raise WrongClient(
+            f"{requests.name} does not accept the client's id and secret: {str(problem or 'HTTP 401')[:100]}"
+        )
     return response, body
