@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,12 @@ def app_at(name: str, path: str) -> Application:
     )
 
 
-@pytest.fixture
-async def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reading]:
-    clone = local_clone(tmp_path, "r")
-    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
+@asynccontextmanager
+async def open_requests(folder: Path, clone: Clone) -> AsyncIterator[ObservationRequests]:
+    """Those of an agent with the repository `r`."""
+    async with Mirrors(folder / "home", Credentials(), User()) as mirrors:
         repositories = {"r": Repository(id="r", remote=clone.remote, branch="main")}
-        requests = ObservationRequests(
+        yield ObservationRequests(
             Heads(mirrors, repositories),
             Sources(mirrors, repositories, Renderer(None, Redactor().add)),
             Providers(),  # type: ignore[arg-type]
@@ -87,6 +88,12 @@ async def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             SYSTEM_CLOCK,
             DesiredStateSettings(),
         )
+
+
+@pytest.fixture
+async def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reading]:
+    clone = local_clone(tmp_path, "r")
+    async with open_requests(tmp_path, clone) as requests:
         result = Reading(requests, clone)
         alter_platform(
             monkeypatch, "TERRAFORM", load_desired_state=in_thread(lambda source: result.load(source))

@@ -7,19 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipecd.clock import SYSTEM_CLOCK
-from pipecd.git.credentials import Credentials, User
-from pipecd.git.mirror import Mirrors
 from pipecd.model.application import Application, GitPath
 from pipecd.piped.observe.desired_state import ObservationRequests
-from pipecd.piped.settings import DesiredStateSettings
-from pipecd.piped.source.checkout import Sources
-from pipecd.piped.source.heads import Heads
-from pipecd.piped.source.rendering import Renderer
-from pipecd.piped.source.repository import Repository
-from pipecd.secrets import Redactor
 from tests.model.samples import deployment
-from tests.piped.test_desired_state import Providers
+from tests.piped.test_desired_state import open_requests
 from tests.platforms.altered import alter_platform
 from tests.repo import Clone, local_clone
 from tests.stages.stage_runner import application
@@ -78,16 +69,7 @@ def _application(name: str) -> Application:
 @pytest.fixture
 async def rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rendered]:
     clone = local_clone(tmp_path, "r")
-    async with Mirrors(tmp_path / "home", Credentials(), User()) as mirrors:
-        repositories = {"r": Repository(id="r", remote=clone.remote, branch="main")}
-        requests = ObservationRequests(
-            Heads(mirrors, repositories),
-            Sources(mirrors, repositories, Renderer(None, Redactor().add)),
-            Providers(),  # type: ignore[arg-type]
-            lambda text: text,
-            SYSTEM_CLOCK,
-            DesiredStateSettings(),
-        )
+    async with open_requests(tmp_path, clone) as requests:
         result = Rendered(requests, clone)
         alter_platform(monkeypatch, "KUBERNETES", load_desired_state=result.load)
         yield result
