@@ -3,9 +3,9 @@
 import { CloseButton, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { IconSearch } from "../icons";
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 
-const DEBOUNCE_MS = 250;
+export const DEBOUNCE_MS = 250;
 
 interface SearchFieldProps {
   label: string;
@@ -14,21 +14,7 @@ interface SearchFieldProps {
 }
 
 export function SearchField({ label, value, onSearch }: SearchFieldProps) {
-  const [typed, setTyped] = useState(value);
-  const [appliedValue, setAppliedValue] = useState(value);
-  if (appliedValue !== value) {
-    // The URL was changed elsewhere: back, forward, "Clear filters".
-    setAppliedValue(value);
-    setTyped(value);
-  }
-  const search = useDebouncedCallback((text: string) => {
-    setAppliedValue(text);
-    onSearch(text);
-  }, DEBOUNCE_MS);
-  const change = (text: string) => {
-    setTyped(text);
-    search(text);
-  };
+  const [typed, change] = useTypedText(value, onSearch);
   return (
     <TextInput
       type="search"
@@ -41,4 +27,41 @@ export function SearchField({ label, value, onSearch }: SearchFieldProps) {
       style={{ flex: "1 1 220px" }}
     />
   );
+}
+
+/**
+ * The text of the field, and how to change it. `value` follows what was reported with a delay: the URL changes in a
+ * transition, and several reports may be on their way. Only a value that was not reported replaces the text, such as
+ * that of another entry of the history, or none after "Clear filters".
+ */
+function useTypedText(value: string, onSearch: (text: string) => void): [string, (text: string) => void] {
+  const [typed, setTyped] = useState(value);
+  /** Reported texts that `value` has not had yet, oldest first. */
+  const reported = useRef<string[]>([]);
+  const report = useDebouncedCallback((text: string) => {
+    if (text === (reported.current.at(-1) ?? value)) return;
+    reported.current.push(text);
+    onSearch(text);
+  }, DEBOUNCE_MS);
+  const isFirst = useRef(true);
+  useEffect(() => {
+    if (isFirst.current) {
+      isFirst.current = false;
+      return;
+    }
+    const index = reported.current.lastIndexOf(value);
+    if (index >= 0) {
+      // A report that follows another one closely may replace it before it is a value.
+      reported.current = reported.current.slice(index + 1);
+      return;
+    }
+    reported.current = [];
+    report.cancel();
+    setTyped(value);
+  }, [value, report]);
+  const change = (text: string) => {
+    setTyped(text);
+    report(text);
+  };
+  return [typed, change];
 }
