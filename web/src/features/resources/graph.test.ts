@@ -1,9 +1,8 @@
 import { expect, test } from "vitest";
 
 import { buildGraph, type ExpandMode, type Graph, type GraphNode, pathTo, type TreeFilter, VISIBLE_AT_MOST } from "./graph";
-import { placeNodes } from "./layout";
 import type { Resource } from "./live-state";
-import { NODE_SIZE } from "./tree-layout";
+import { NODE_SIZE, placeTree } from "./tree-layout";
 
 const resource = (kind: string, name: string, parent = "", health = 1): Resource => ({
   id: `${kind}/${name}`,
@@ -101,8 +100,8 @@ test("a chain of resources of any depth, and a cycle, are shown", () => {
 });
 
 test("the layout puts children to the right of their parent, in order and apart", () => {
-  const { nodes } = build([...WEB, ...pods(8), resource("Service", "__proto__")]);
-  const { positions, width } = placeNodes(nodes);
+  const { root, nodes } = build([...WEB, ...pods(8), resource("Service", "__proto__")]);
+  const { positions, width, height } = placeTree(root);
   for (const { id, parentId } of nodes) {
     const [position, parent] = [positions.get(id), positions.get(parentId ?? "")];
     if (parent) expect(position?.x).toBeGreaterThanOrEqual(parent.x + NODE_SIZE.width);
@@ -110,4 +109,7 @@ test("the layout puts children to the right of their parent, in order and apart"
   const column = nodes.filter(({ label }) => label.startsWith("web-")).map(({ id }) => positions.get(id)?.y ?? 0);
   column.slice(1).forEach((y, index) => expect(y - (column[index] ?? 0)).toBeGreaterThanOrEqual(NODE_SIZE.height));
   expect(width).toBeGreaterThan(4 * NODE_SIZE.width);
+  const places = [...positions.values()];
+  expect(Math.min(...places.map(({ y }) => y))).toBe(0);
+  expect(Math.max(...places.map(({ y }) => y)) + NODE_SIZE.height).toBe(height);
 });

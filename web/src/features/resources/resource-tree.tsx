@@ -1,4 +1,4 @@
-// The resources of an application as a picture: React Flow draws what `graph.ts` selects where `layout.ts` places it.
+// The resources of an application as a picture: React Flow draws what `graph.ts` selects where `tree-layout.ts` places it.
 // Loaded when it is shown, together with its libraries.
 
 import "@xyflow/react/dist/base.css";
@@ -9,6 +9,8 @@ import {
   type Edge,
   MiniMap,
   type Node,
+  type NodeHandle,
+  Position as Side,
   ReactFlow,
   ReactFlowProvider,
   useReactFlow,
@@ -20,9 +22,8 @@ import { type Graph, nodeId, ROOT_ID } from "./graph";
 import { nodeStatus } from "./node-text";
 import { type NodeData, ResourceNodeView } from "./resource-node";
 import classes from "./resource-tree.module.css";
-import { NODE_SIZE, type Position, type TreeLayout } from "./tree-layout";
+import { NODE_SIZE, placeTree, type Position, type TreeLayout } from "./tree-layout";
 import { type TreeActions, TreeContext } from "./tree-context";
-import { type PlacedGraph, useLayout } from "./use-layout";
 
 interface ResourceTreeProps {
   graph: Graph;
@@ -46,26 +47,15 @@ const MARGIN = 28;
 const NODES_FOR_MAP = 24;
 
 export default function ResourceTree(props: ResourceTreeProps) {
-  const placed = useLayout(props.graph, props.part);
-  if (!placed) {
-    return <div className={classes.frame} style={{ height: HEIGHT.min }} role="status" aria-label="Loading the tree" />;
-  }
   return (
     <ReactFlowProvider>
-      <Picture {...props} placed={placed} />
+      <Picture {...props} />
     </ReactFlowProvider>
   );
 }
 
-function Picture({
-  placed,
-  rootStatus,
-  selectedId,
-  onSelect,
-  onToggle,
-  fill,
-}: ResourceTreeProps & { placed: PlacedGraph }) {
-  const { graph, layout, part } = placed;
+function Picture({ graph, rootStatus, selectedId, onSelect, onToggle, part, fill }: ResourceTreeProps) {
+  const layout = useMemo(() => placeTree(graph.root), [graph]);
   const { frame, show, keepInPlace } = useViewport(layout, `${part} ${String(fill)}`);
   const toggle = useCallback(
     (id: string, open: boolean) => {
@@ -81,7 +71,7 @@ function Picture({
     },
     [graph, onSelect],
   );
-  const { currentId, focusRequest, onKeyDown } = useKeyboard(placed, frame, toggle, select);
+  const { currentId, focusRequest, onKeyDown } = useKeyboard(graph, layout, frame, toggle, select);
   const selected = selectedId === null ? null : nodeId(selectedId);
   const actions = useMemo<TreeActions>(
     () => ({ currentId, focusRequest, selectedId: selected, select, toggle }),
@@ -132,6 +122,11 @@ function Picture({
 }
 
 const ORIGIN: Position = { x: 0, y: 0 };
+/** Where edges begin and end. */
+const HANDLES: NodeHandle[] = [
+  { type: "target", position: Side.Left, x: 0, y: NODE_SIZE.height / 2 },
+  { type: "source", position: Side.Right, x: NODE_SIZE.width, y: NODE_SIZE.height / 2 },
+];
 
 function flowNodes(graph: Graph, layout: TreeLayout, rootStatus: StatusDisplay): Node<NodeData>[] {
   return graph.nodes.map((node) => ({
@@ -141,6 +136,8 @@ function flowNodes(graph: Graph, layout: TreeLayout, rootStatus: StatusDisplay):
     data: { node, rootStatus },
     // React Flow ignores the pointer on nodes that it cannot drag or select.
     style: { pointerEvents: "all" },
+    // Without them, React Flow renders every node once to measure them, also those out of view.
+    handles: HANDLES,
     ...NODE_SIZE,
   }));
 }
@@ -211,7 +208,8 @@ function firstViewport(layout: TreeLayout, width: number, height: number) {
 
 /** Arrow keys as in every tree: up and down through the visible nodes, right opens, left closes or goes up. */
 function useKeyboard(
-  { graph, layout }: PlacedGraph,
+  graph: Graph,
+  layout: TreeLayout,
   frame: React.RefObject<HTMLDivElement | null>,
   toggle: (id: string, open: boolean) => void,
   select: (id: string) => void,
