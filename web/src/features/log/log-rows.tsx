@@ -1,7 +1,7 @@
 // The rows of a log: the heading of a step, a line, and a note in place of lines.
 
 import { Text } from "@mantine/core";
-import type { CSSProperties } from "react";
+import { type CSSProperties, memo } from "react";
 import { Link, useSearchParams } from "react-router";
 
 import { StatusIcon } from "../../components/status";
@@ -77,10 +77,13 @@ interface LineRowProps {
   search: string;
   showTime: boolean;
   current: boolean;
-  style: CSSProperties;
+  /** Distance from the begin of the log, in CSS pixels. */
+  top: number;
 }
 
-export function LineRow({ line, number, stageId, index, measure, search, showTime, current, style }: LineRowProps) {
+/** Rendered again only if it changes: while the log is scrolled, most lines on screen stay the same. */
+export const LineRow = memo(function LineRow(props: LineRowProps) {
+  const { line, number, stageId, index, measure, search, showTime, current, top } = props;
   const [params] = useSearchParams();
   const link = withParam(withParam(params, "stage", [stageId]), "line", [String(number)]);
   return (
@@ -90,7 +93,7 @@ export function LineRow({ line, number, stageId, index, measure, search, showTim
       data-index={index}
       data-severity={SEVERITIES[line.severity]}
       data-current={current || undefined}
-      style={{ ...style, height: measure ? undefined : LINE_HEIGHT }}
+      style={{ transform: `translateY(${top}px)`, height: measure ? undefined : LINE_HEIGHT }}
     >
       <Link
         className={classes.number}
@@ -115,4 +118,4 @@ export function LineRow({ line, number, stageId, index, measure, search, showTim
       </span>
     </div>
   );
-}
+});

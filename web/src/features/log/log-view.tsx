@@ -237,7 +237,7 @@ function Log({ steps, selected, active, grouped, title, file, scope }: LogProps)
                   search={search}
                   showTime={showTimes}
                   current={isSame(row, currentMatch) || isSame(row, link.row)}
-                  style={style}
+                  top={item.start}
                 />
               );
             })}

@@ -27,6 +27,14 @@ test("a search ignores colour codes and case", () => {
   expect(matches.map((span) => [span.text, span.classes])).toEqual([["alert", "ansi-red"]]);
 });
 
+test("each search of a log finds all matches, whatever was searched before", () => {
+  const { lines } = appendBlocks(EMPTY_LOG, [block(1, "request 1"), block(2, "REQUEST 12"), block(3, "quest"), block(4, "none")], false);
+  const found = ["q", "quest", "request", "request 1", "request 12", "quest", "none", ""].map((query) => findMatches(lines, query));
+  expect(found).toEqual([[0, 1, 2], [0, 1, 2], [0, 1], [0, 1], [1], [0, 1, 2], [3], []]);
+  const longer = appendBlocks({ lines, next: 5n, completed: false }, [block(5, "none again")], true).lines;
+  expect(findMatches(longer, "none")).toEqual([3, 4]);
+});
+
 test("the index of the first error is found, or -1", () => {
   const log = appendBlocks(EMPTY_LOG, [block(1, "a"), block(2, "b", LogSeverity.ERROR)], false);
   expect(findFirstError(log.lines)).toBe(1);

@@ -63,11 +63,27 @@ export function findFirstError(lines: readonly LogLine[]): number {
   return lines.findIndex((line) => line.severity === LogSeverity.ERROR);
 }
 
+interface Search {
+  query: string;
+  matches: readonly number[];
+}
+
+/** The last search of each log: the next one usually has another letter, and is in the same lines. */
+const lastSearches = new WeakMap<readonly LogLine[], Search>();
+
 /** The indexes of the lines that contain `query`, ignoring case. */
-export function findMatches(lines: readonly LogLine[], query: string): number[] {
+export function findMatches(lines: readonly LogLine[], query: string): readonly number[] {
   const lowerQuery = query.toLowerCase();
   if (!lowerQuery) return [];
-  return lines.flatMap((line, index) => (line.plain.toLowerCase().includes(lowerQuery) ? [index] : []));
+  const last = lastSearches.get(lines);
+  if (last?.query === lowerQuery) return last.matches;
+  const candidates = last && lowerQuery.includes(last.query) ? last.matches : lines.keys();
+  const matches: number[] = [];
+  for (const index of candidates) {
+    if (lines[index]?.plain.toLowerCase().includes(lowerQuery)) matches.push(index);
+  }
+  lastSearches.set(lines, { query: lowerQuery, matches });
+  return matches;
 }
 
 export interface StyledSpan {

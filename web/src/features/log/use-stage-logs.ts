@@ -3,11 +3,13 @@
 import { useEffect, useRef, useState } from "react";
 
 import { consoleClient, errorMessage } from "../../api";
-import { useLiveUpdates } from "../../live";
+import { sleep, useLiveUpdates } from "../../live";
 import { appendBlocks, INITIAL_STATE, type StageLogState } from "./stage-log";
 
 /** Covers lost change notifications. */
 const POLL_INTERVAL_MS = 5_000;
+/** Between two requests for new lines, and between two changes of the page while a long log is loaded. */
+const PAUSE_MS = 250;
 
 /** Follows the log of one stage until it is stopped. */
 class LogLoader {
@@ -25,7 +27,7 @@ class LogLoader {
     this.#controller.abort();
   }
 
-  /** Fetches the lines that are not loaded. During a fetch, another one follows it. */
+  /** Fetches the lines that are not loaded. During a fetch, another one follows it after a pause. */
   async fetch(): Promise<void> {
     if (this.#state.loading) {
       this.#fetchAgain = true;
@@ -35,24 +37,40 @@ class LogLoader {
     do {
       this.#fetchAgain = false;
       try {
-        await this.#fetchPage();
+        await this.#fetchAll();
       } catch (error) {
-        if (this.#controller.signal.aborted) return;
+        if (this.#signal.aborted) return;
         this.#state = { ...this.#state, loaded: true, error: errorMessage(error) };
       }
       this.#state = { ...this.#state, loading: this.#fetchAgain };
       this.onChange(this.#state);
-    } while (this.#fetchAgain);
+      // A log to which a stage writes all the time.
+      if (this.#fetchAgain) await sleep(PAUSE_MS, this.#signal);
+    } while (this.#fetchAgain && !this.#signal.aborted);
   }
 
-  async #fetchPage(): Promise<void> {
+  /** Fetches pages to the end of the log. */
+  async #fetchAll(): Promise<void> {
+    let shownAt = 0;
+    while (await this.#fetchPage()) {
+      if (performance.now() - shownAt < PAUSE_MS) continue;
+      this.onChange(this.#state);
+      shownAt = performance.now();
+    }
+  }
+
+  /** Returns whether another page may follow: the last one is empty or complete. */
+  async #fetchPage(): Promise<boolean> {
     const { deploymentId, stageId } = this;
     const { log } = this.#state;
     const request = { deploymentId, stageId, offsetIndex: log.next };
-    const { blocks, completed } = await consoleClient.seeStageLog(request, { signal: this.#controller.signal });
+    const { blocks, completed } = await consoleClient.seeStageLog(request, { signal: this.#signal });
     this.#state = { ...this.#state, log: appendBlocks(log, blocks, completed), loaded: true, error: "" };
-    // A response has one page; the last one is empty or complete.
-    if (blocks.length > 0 && !completed) this.#fetchAgain = true;
+    return blocks.length > 0 && !completed;
+  }
+
+  get #signal(): AbortSignal {
+    return this.#controller.signal;
   }
 }
 
