@@ -2,6 +2,7 @@ import { QueryClient, QueryObserver } from "@tanstack/react-query";
 import { afterEach, expect, test, vi } from "vitest";
 
 import { LiveUpdates, refetchQueries } from "./live";
+import { key } from "./queries";
 import { ConsoleChange_Kind as Kind } from "./schema/pipecd/v1/console_pb";
 
 const KEY = ["deployment", "deployment-1"];
@@ -59,8 +60,8 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** Starts updates whose stream sends one message for each call of `send`. */
-function startUpdates(client: QueryClient) {
+/** Starts updates whose stream sends one change of `kind` for each call of `send`. */
+function startUpdates(client: QueryClient, kind = Kind.HEARTBEAT) {
   vi.useFakeTimers();
   vi.stubGlobal("window", new EventTarget());
   vi.stubGlobal("document", Object.assign(new EventTarget(), { hidden: false }));
@@ -70,7 +71,7 @@ function startUpdates(client: QueryClient) {
       await new Promise((resolve) => {
         sent.addEventListener("message", resolve, { once: true });
       });
-      yield { kind: Kind.HEARTBEAT, id: "", stageId: "" };
+      yield { kind, id: "", stageId: "" };
     }
   });
   const stop = updates.start();
@@ -111,5 +112,30 @@ test("without a message of the stream, the page polls after a second", async () 
   expect(updates.connection).toBe("connecting");
   await vi.advanceTimersByTimeAsync(1);
   expect(updates.connection).toBe("polling");
+  stop();
+});
+
+test("a list that changes all the time is refetched about once a second, and a single change is shown at once", async () => {
+  const client = new QueryClient();
+  let requests = 0;
+  const respond = () => Promise.resolve((requests += 1));
+  const { stop, send } = startUpdates(client, Kind.APPLICATION);
+  const unsubscribe = new QueryObserver(client, { queryKey: key.applications, queryFn: respond }).subscribe(() => undefined);
+  await vi.advanceTimersByTimeAsync(0);
+  await send();
+  await vi.advanceTimersByTimeAsync(5_000);
+  const before = requests;
+  await send();
+  await vi.advanceTimersByTimeAsync(100);
+  expect(requests).toBe(before + 1);
+  await vi.advanceTimersByTimeAsync(5_000);
+  for (let changes = 0; changes < 20 * 20; changes += 1) {
+    await send();
+    await vi.advanceTimersByTimeAsync(50);
+  }
+  const perSecond = (requests - before - 1) / 20;
+  expect(perSecond).toBeGreaterThan(0.8);
+  expect(perSecond).toBeLessThan(1.3);
+  unsubscribe();
   stop();
 });

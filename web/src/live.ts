@@ -18,8 +18,8 @@ type StageLogListener = (deploymentId: string, stageId: string) => void;
 const POLL_INTERVAL_MS = 5_000;
 /** A first stream without a message for this long does not delay the page any longer. */
 const CONNECT_TIMEOUT_MS = 1_000;
-/** Pause between two rounds of refetching. */
-const REFETCH_PAUSE_MS = 250;
+/** Pause between two rounds of refetching: it doubles while changes keep arriving, as of a project that always deploys. */
+const REFETCH_PAUSE_MS = { initial: 250, max: 1_000 };
 /** A slower query does not delay the next round any longer. */
 const REFETCH_TIMEOUT_MS = 5_000;
 /** A stream without a message for this long is closed and reopened. */
@@ -209,13 +209,13 @@ export class LiveUpdates {
   async #refetchStale(): Promise<void> {
     if (this.#refetching) return;
     this.#refetching = true;
-    while (this.#stale.size > 0) {
+    for (let pause = REFETCH_PAUSE_MS.initial; this.#stale.size > 0; pause = Math.min(2 * pause, REFETCH_PAUSE_MS.max)) {
       const keys = this.#stale.has("*") ? [[]] : [...this.#stale.values()];
       this.#stale.clear();
       const remaining = await refetchQueries(this.client, keys);
       if (this.#connection === "polling" || this.#connection === "lost") this.#setConnection(isCutOff(this.client) ? "lost" : "polling");
       for (const queryKey of remaining) this.#stale.set(JSON.stringify(queryKey), queryKey);
-      await sleep(REFETCH_PAUSE_MS);
+      await sleep(pause);
     }
     this.#refetching = false;
   }
