@@ -14,7 +14,7 @@ from pipecd.controlplane.auth.sso.providers import decrypt
 from pipecd.controlplane.settings import AuthSettings, Settings
 from pipecd.controlplane.store import tables
 from pipecd.controlplane.store.secret_fields import REDACTED
-from pipecd.errors import PipecdError
+from pipecd.errors import NotFound, PipecdError
 from pipecd.model.access import ADMIN
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource
 from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig
@@ -26,6 +26,7 @@ from tests.controlplane.server_fixture import (
     ControlPlane,
     control_plane,
 )
+from tests.controlplane.writing_calls import WRITES
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -149,3 +150,20 @@ async def change_settings(plane: ControlPlane, boss: Console) -> None:
     assert (await configured.call("SeeProject")).read_only
     with pytest.raises(CallFailed, match="configuration file"):
         await configured.call("UpdateProject", description="no")
+
+
+async def test_no_call_changes_a_project_of_the_configuration_file(tmp_path: Path) -> None:
+    calls = {
+        call.partition("/")[2]: write.fields
+        for call, write in WRITES.items()
+        if write.kind == "project" and call.startswith(("WebService/", "ConsoleService/"))
+    }
+    assert len(calls) >= 15
+    async with control_plane(tmp_path, with_jobs=False) as plane:
+        before = (await plane.console.call("SeeProject")).project
+        for name, fields in calls.items():
+            with pytest.raises(CallFailed, match="configuration file"):
+                await plane.console.call(name, **fields)
+        assert (await plane.console.call("SeeProject")).project == before
+        with pytest.raises(NotFound):
+            await plane.server.services.store.get(Project, before.id)
