@@ -9,7 +9,8 @@ import { buildGraph } from "./graph";
 import type { Resource } from "./live-state";
 import ResourceTree from "./resource-tree";
 
-// The module that arranges the tree is loaded by the first test.
+// Many nodes take long on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 configure({ asyncUtilTimeout: 10_000 });
 
 const resource = (kind: string, name: string, parent = "", health = 1): Resource => ({
