@@ -1,4 +1,4 @@
-"""The console in Chromium: 10,000 applications, a tree of 1,500 resources, and a log of 200,000 lines.
+"""The console in Chromium: 10,000 applications, a tree of 1,500 resources, a log of 200,000 lines, and changes.
 
 Times are measured in the page: from the begin of the navigation, or from the input, until the frame in which
 the result is there. Control plane, browser and benchmark share the machine: with other work on it, only the
@@ -17,6 +17,14 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession, Locator, Page, Response
 
+from bench.console_changes import (
+    CHANGES,
+    LINES_PER_SECOND,
+    RUNNING_DEPLOYMENT,
+    RUNNING_STAGE,
+    changing_applications,
+    growing_log,
+)
 from bench.console_records import (
     APPLICATIONS,
     FIRST_ERROR,
@@ -29,6 +37,7 @@ from bench.console_records import (
     insert_project,
 )
 from bench.figures import report, report_value
+from pipecd.client import PipedToken
 from tests.console.browser import launch_browser
 from tests.controlplane.server_fixture import Console, ControlPlane, control_plane
 
@@ -39,8 +48,12 @@ FIRST_PAINT, CONTENT, INPUT, SHIFT = 1_800.0, 2_500.0, 200.0, 0.1
 JAVASCRIPT = 390.0
 #: The search waits so long for another key (ms).
 SEARCH_PAUSE = 250.0
+#: How often a list that changes all the time is read (per second).
+LIST_READS = 1.3
 #: Between frames while scrolling (ms): 20 frames a second.
 FRAME = 50.0
+#: While the project changes all the time (seconds).
+_WATCHED = 10
 #: For requests that follow the first ones (seconds).
 _SETTLE = 1.5
 #: After which the benchmark fails (seconds).
@@ -71,6 +84,18 @@ _SCROLL = """(seconds) => new Promise((resolve) => {
     frames.push(now - last);
     last = now;
     log.scrollTop += 500;
+    if (now < end) requestAnimationFrame(step); else resolve(frames.slice(2));
+  };
+  requestAnimationFrame(step);
+})"""
+#: The time between frames, without any input.
+_FRAMES = """(seconds) => new Promise((resolve) => {
+  const frames = [];
+  let last = performance.now();
+  const end = last + seconds * 1000;
+  const step = (now) => {
+    frames.push(now - last);
+    last = now;
     if (now < end) requestAnimationFrame(step); else resolve(frames.slice(2));
   };
   requestAnimationFrame(step);
@@ -134,7 +159,7 @@ class _Visit:
 
 async def run(folder: Path) -> None:
     async with control_plane(folder) as plane:
-        await insert_project(plane)
+        token = await insert_project(plane)
         session = await _sign_in(plane)
         async with launch_browser() as browser:
             await _measure_first_page(browser, plane, session)
@@ -142,6 +167,8 @@ async def run(folder: Path) -> None:
                 await _measure_lists(visit)
                 await _measure_tree(visit)
                 await _measure_log(visit)
+                await _measure_changes(visit, plane, token)
+                await _measure_growing_log(visit, plane, token)
 
 
 async def _sign_in(plane: ControlPlane) -> list[Any]:
@@ -255,7 +282,7 @@ async def _measure_tree(visit: _Visit) -> None:
     report("… CPU time of the page's thread", busy, "ms")
     report(f"{name}: expand all", expanded, "ms")
     report("… CPU time of the page's thread", expanding, "ms")
-    report(f"{name}: last key of a search → result", found, "ms", target=INPUT)
+    report(f"{name}: last key of a search → result", found, "ms", target=SEARCH_PAUSE + INPUT)
 
 
 async def _measure_log(visit: _Visit) -> None:
@@ -280,3 +307,34 @@ async def _measure_log(visit: _Visit) -> None:
     report(f"{name}: jump to the first error", errors, "ms", target=INPUT)
     report(f"{name}: last key of a search → found line", searches, "ms", target=INPUT)
     report(f"{name}: between frames while scrolling", frames, "ms", target=FRAME)
+
+
+async def _measure_changes(visit: _Visit, plane: ControlPlane, token: PipedToken) -> None:
+    await visit.go("/applications", _FIRST_PAGE)
+    await asyncio.sleep(_SETTLE)
+    async with changing_applications(plane, token):
+        await asyncio.sleep(_SETTLE)
+        visit.calls.clear()
+        before = await visit.busy()
+        await asyncio.sleep(_WATCHED)
+        busy, calls = await visit.busy() - before, visit.calls.copy()
+    name = f"{APPLICATIONS:,} applications, {CHANGES} changes a second"
+    report_value(
+        f"{name}: list read", calls["PageApplications"] / _WATCHED, "/s", maximum=LIST_READS, digits=2
+    )
+    report_value("… all calls", calls.total() / _WATCHED, "/s", digits=2)
+    report_value("… CPU time of the page's thread", busy / _WATCHED, "ms/s")
+
+
+async def _measure_growing_log(visit: _Visit, plane: ControlPlane, token: PipedToken) -> None:
+    async with growing_log(plane, token):
+        log = f"/deployments/{RUNNING_DEPLOYMENT}?stage={RUNNING_STAGE}"
+        await visit.go(log, _has(_LINE, "of the canary"))
+        await asyncio.sleep(_SETTLE)
+        visit.calls.clear()
+        before = await visit.busy()
+        frames = await visit.page.evaluate(_FRAMES, _WATCHED)
+        busy, calls = await visit.busy() - before, visit.calls.copy()
+    report(f"log with {LINES_PER_SECOND} new lines a second: between frames", frames, "ms", target=FRAME)
+    report_value("… log read", calls["SeeStageLog"] / _WATCHED, "/s", digits=2)
+    report_value("… CPU time of the page's thread", busy / _WATCHED, "ms/s")

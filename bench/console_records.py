@@ -59,8 +59,8 @@ def application_name(number: int) -> str:
     return f"{_SERVICES[number % len(_SERVICES)]}-{number}"
 
 
-async def insert_project(plane: ControlPlane) -> None:
-    """Must be called before the console is opened: nothing is announced."""
+async def insert_project(plane: ControlPlane) -> PipedToken:
+    """Must be called before the console is opened: nothing is announced. Returns the agent's credentials."""
     store = plane.server.services.store
     piped_id, key = await plane.register_piped("production")
     now = int(time.time())
@@ -75,6 +75,7 @@ async def insert_project(plane: ControlPlane) -> None:
         await agent.call(agent.piped.ReportApplicationLiveState, _live_state(piped_id, now))
     finally:
         await agent.close()
+    return token
 
 
 def _application(number: int, piped_id: str, now: int) -> Application:
