@@ -1,4 +1,4 @@
-"""The console in Chromium: 10,000 applications, a tree of 1,500 resources, a log of 200,000 lines, and changes.
+"""The console in Chromium: 10,000 applications, a tree of 1,500 resources, a log of 200,000 lines, changes.
 
 Times are measured in the page: from the begin of the navigation, or from the input, until the frame in which
 the result is there. Control plane, browser and benchmark share the machine: with other work on it, only the
