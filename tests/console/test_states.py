@@ -167,3 +167,43 @@ async def test_a_copy_button_is_beside_its_text(user: BrowserUser, w: World) -> 
         text = await block.bounding_box()
         button = await block.locator("xpath=..").get_by_role("button").bounding_box()
         assert text and button and button["x"] >= text["x"] + text["width"]
+
+
+async def test_pages_and_dialogs_outlast_an_outage(user: BrowserUser, w: World, agent: Client) -> None:
+    """A page keeps what it shows, a dialog what was typed, and a page that was not loaded is loaded afterwards."""
+    page = user.page
+    waiting, later = await seed_deployments(w, agent)
+    await user.go(f"/compare?from={waiting}&to={later}")
+    facts = page.get_by_role("table", name="Facts")
+    await expect(facts).to_be_visible()
+    # An error that is not tried again.
+    await page.route("**/GetDeployment", lambda route: route.fulfill(status=400))
+    async with page.expect_response("**/GetDeployment"):
+        await page.context.set_offline(True)
+        await page.context.set_offline(False)
+    await page.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
+    await expect(facts).to_be_visible()
+
+    await page.unroute_all()
+    await page.get_by_role("link", name="Pipeds", exact=True).click()
+    await page.get_by_role("button", name="Register piped").click()
+    dialog = page.get_by_role("dialog", name="Register piped")
+    await dialog.get_by_role("textbox", name="Name").fill("second")
+    await dialog.get_by_role("textbox", name="Description").fill("typed by hand")
+    await page.route("**/*", lambda route: route.abort())
+    await page.context.set_offline(True)
+    await expect(page.get_by_role("status").filter(has_text="Disconnected")).to_be_visible()
+    await dialog.get_by_role("button", name="Register").click()
+    await expect(dialog.get_by_role("alert")).to_have_text("The control plane does not answer.")
+    await expect(dialog.get_by_role("textbox", name="Name")).to_have_value("second")
+    await expect(dialog.get_by_role("textbox", name="Description")).to_have_value("typed by hand")
+    await dialog.get_by_role("button", name="Close").click()
+    await page.get_by_role("link", name="Chains", exact=True).click()
+    await expect(page.get_by_role("heading", name="This page could not be loaded")).to_be_visible()
+
+    await page.unroute_all()
+    await page.context.set_offline(False)
+    await expect(page.get_by_role("heading", name="Chains", level=1)).to_be_visible()
+    user.errors.clear()

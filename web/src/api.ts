@@ -25,6 +25,8 @@ export function isNotFound(error: unknown): boolean {
   return ConnectError.from(error).code === Code.NotFound;
 }
 
+const NO_ANSWER = "The control plane does not answer.";
+
 const RETRYABLE_CODES: ReadonlySet<Code> = new Set([
   Code.Unavailable,
   Code.DeadlineExceeded,
@@ -38,19 +40,26 @@ export function isRetryable(error: unknown): boolean {
   return RETRYABLE_CODES.has(ConnectError.from(error).code);
 }
 
+/** A response of a proxy, instead of the control plane's. */
+const HTTP_STATUS = /^HTTP \d+$/;
+
 /** A message for the user: what failed and, where known, how to fix it. */
 export function errorMessage(error: unknown): string {
-  const connectError = ConnectError.from(error);
-  switch (connectError.code) {
+  const { code, rawMessage } = ConnectError.from(error);
+  switch (code) {
     case Code.PermissionDenied:
-      return connectError.rawMessage || "Your role does not allow this. Ask a project administrator.";
+      return rawMessage ? asSentence(`Your role does not allow this: ${rawMessage}`) : "Your role does not allow this. Ask a project administrator.";
     case Code.Unavailable:
+      // Of the control plane or an agent, such as "the agent home is not connected".
+      return rawMessage && !HTTP_STATUS.test(rawMessage) ? asSentence(rawMessage) : NO_ANSWER;
     case Code.DeadlineExceeded:
     case Code.Unknown:
-      return "The control plane is unreachable. This page keeps retrying.";
+      return NO_ANSWER;
     case Code.Internal:
       return "The control plane returned an internal error. See its log for details.";
     default:
-      return connectError.rawMessage || "The control plane rejected the request without giving a reason.";
+      return rawMessage ? asSentence(rawMessage) : "The control plane rejected the request without giving a reason.";
   }
 }
+
+const asSentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");

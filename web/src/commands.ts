@@ -26,18 +26,15 @@ interface CommandRequest {
   successMessage: (command: Command) => ReactNode;
 }
 
-/** Returns a function that sends a command and resolves once the control plane has accepted it. */
+/**
+ * Returns a function that sends a command and resolves once the control plane has accepted it. If that fails, the caller
+ * shows the error.
+ */
 export function useSendCommand(): (request: CommandRequest) => Promise<void> {
   const client = useQueryClient();
   return useCallback(
     async ({ send, title, successMessage }: CommandRequest) => {
-      let commandId: string;
-      try {
-        ({ commandId } = await send());
-      } catch (error) {
-        notifications.show({ title, message: errorMessage(error), color: "red", autoClose: false });
-        throw error;
-      }
+      const { commandId } = await send();
       const notification = { id: commandId, title };
       const message = "Sent to the piped. Waiting for a response…";
       notifications.show({ ...notification, message, loading: true, autoClose: false });
@@ -54,10 +51,19 @@ export function useSendCommand(): (request: CommandRequest) => Promise<void> {
   );
 }
 
-/** A mutation that sends the command that `request` returns. It is pending until the control plane has accepted it. */
+/**
+ * A mutation that sends the command that `request` returns. It is pending until the control plane has accepted it; a
+ * notification shows the error if it does not.
+ */
 export function useCommand<Value = void>(request: (value: Value) => CommandRequest, onSuccess?: () => void) {
   const sendCommand = useSendCommand();
-  return useMutation({ mutationFn: (value: Value) => sendCommand(request(value)), onSuccess });
+  return useMutation({
+    mutationFn: (value: Value) => sendCommand(request(value)),
+    onSuccess,
+    onError: (error, value) => {
+      notifications.show({ title: request(value).title, message: errorMessage(error), color: "red", autoClose: false });
+    },
+  });
 }
 
 /** Deploys the head commit of an application with a strategy. `name` says what is done, such as "Quick sync". */

@@ -29,6 +29,8 @@ const client: QueryClient = new QueryClient({
   queryCache: new QueryCache({ onError: clearUserIfUnauthenticated }),
   mutationCache: new MutationCache({ onError: clearUserIfUnauthenticated }),
   defaultOptions: {
+    // Without a network a change fails at once. By default it would be made when the network is back, unexpectedly.
+    mutations: { networkMode: "always" },
     queries: {
       staleTime: 10_000,
       refetchOnWindowFocus: false,

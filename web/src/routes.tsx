@@ -4,7 +4,7 @@ import type { QueryClient } from "@tanstack/react-query";
 import { createBrowserRouter, redirect } from "react-router";
 
 import { Layout } from "./components/layout";
-import { ErrorPage } from "./pages/error";
+import { ErrorPage, PageError } from "./pages/error";
 import { meQuery } from "./queries";
 
 export const createRouter = (client: QueryClient) => createBrowserRouter([
@@ -21,51 +21,57 @@ export const createRouter = (client: QueryClient) => createBrowserRouter([
         },
         shouldRevalidate: () => false,
         children: [
-          { path: "/", loader: () => redirect("/applications") },
           {
-            path: "/applications",
-            lazy: async () => ({ Component: (await import("./pages/applications")).ApplicationsPage }),
+            // Below the layout, so that it stays, and says whether the control plane answers.
+            errorElement: <PageError />,
+            children: [
+              { path: "/", loader: () => redirect("/applications") },
+              {
+                path: "/applications",
+                lazy: async () => ({ Component: (await import("./pages/applications")).ApplicationsPage }),
+              },
+              {
+                path: "/applications/add",
+                lazy: async () => ({ Component: (await import("./pages/add-application")).AddApplicationPage }),
+              },
+              {
+                path: "/applications/:id",
+                lazy: async () => ({ Component: (await import("./pages/application")).ApplicationPage }),
+              },
+              {
+                path: "/deployments",
+                lazy: async () => ({ Component: (await import("./pages/deployments")).DeploymentsPage }),
+              },
+              {
+                path: "/deployments/:id",
+                lazy: async () => ({ Component: (await import("./pages/deployment")).DeploymentPage }),
+              },
+              {
+                path: "/compare",
+                lazy: async () => ({ Component: (await import("./pages/compare")).ComparePage }),
+              },
+              { path: "/chains", lazy: async () => ({ Component: (await import("./pages/chains")).ChainsPage }) },
+              { path: "/chains/:id", lazy: async () => ({ Component: (await import("./pages/chain")).ChainPage }) },
+              { path: "/traces", lazy: async () => ({ Component: (await import("./pages/traces")).TracesPage }) },
+              {
+                path: "/attention",
+                lazy: async () => ({ Component: (await import("./pages/attention")).AttentionPage }),
+              },
+              {
+                path: "/insights",
+                lazy: async () => ({ Component: (await import("./pages/insights")).InsightsPage }),
+              },
+              { path: "/events", lazy: async () => ({ Component: (await import("./pages/events")).EventsPage }) },
+              { path: "/pipeds", lazy: async () => ({ Component: (await import("./pages/pipeds")).PipedsPage }) },
+              { path: "/settings/piped", loader: () => redirect("/pipeds") },
+              { path: "/api-keys", lazy: async () => ({ Component: (await import("./pages/api-keys")).ApiKeysPage }) },
+              { path: "/settings", lazy: async () => ({ Component: (await import("./pages/settings")).SettingsPage }) },
+              { path: "/audit-log", lazy: async () => ({ Component: (await import("./pages/audit-log")).AuditLogPage }) },
+              { path: "/sessions", lazy: async () => ({ Component: (await import("./pages/sessions")).SessionsPage }) },
+              { path: "/settings/api-key", loader: () => redirect("/api-keys") },
+              { path: "*", lazy: async () => ({ Component: (await import("./pages/not-found")).NotFoundPage }) },
+            ],
           },
-          {
-            path: "/applications/add",
-            lazy: async () => ({ Component: (await import("./pages/add-application")).AddApplicationPage }),
-          },
-          {
-            path: "/applications/:id",
-            lazy: async () => ({ Component: (await import("./pages/application")).ApplicationPage }),
-          },
-          {
-            path: "/deployments",
-            lazy: async () => ({ Component: (await import("./pages/deployments")).DeploymentsPage }),
-          },
-          {
-            path: "/deployments/:id",
-            lazy: async () => ({ Component: (await import("./pages/deployment")).DeploymentPage }),
-          },
-          {
-            path: "/compare",
-            lazy: async () => ({ Component: (await import("./pages/compare")).ComparePage }),
-          },
-          { path: "/chains", lazy: async () => ({ Component: (await import("./pages/chains")).ChainsPage }) },
-          { path: "/chains/:id", lazy: async () => ({ Component: (await import("./pages/chain")).ChainPage }) },
-          { path: "/traces", lazy: async () => ({ Component: (await import("./pages/traces")).TracesPage }) },
-          {
-            path: "/attention",
-            lazy: async () => ({ Component: (await import("./pages/attention")).AttentionPage }),
-          },
-          {
-            path: "/insights",
-            lazy: async () => ({ Component: (await import("./pages/insights")).InsightsPage }),
-          },
-          { path: "/events", lazy: async () => ({ Component: (await import("./pages/events")).EventsPage }) },
-          { path: "/pipeds", lazy: async () => ({ Component: (await import("./pages/pipeds")).PipedsPage }) },
-          { path: "/settings/piped", loader: () => redirect("/pipeds") },
-          { path: "/api-keys", lazy: async () => ({ Component: (await import("./pages/api-keys")).ApiKeysPage }) },
-          { path: "/settings", lazy: async () => ({ Component: (await import("./pages/settings")).SettingsPage }) },
-          { path: "/audit-log", lazy: async () => ({ Component: (await import("./pages/audit-log")).AuditLogPage }) },
-          { path: "/sessions", lazy: async () => ({ Component: (await import("./pages/sessions")).SessionsPage }) },
-          { path: "/settings/api-key", loader: () => redirect("/api-keys") },
-          { path: "*", lazy: async () => ({ Component: (await import("./pages/not-found")).NotFoundPage }) },
         ],
       },
     ],

@@ -20,7 +20,7 @@ export async function signIn(credentials: Credentials): Promise<string> {
       redirect: "manual",
     });
   } catch {
-    return "The control plane is unreachable. Check that it is running.";
+    return "The control plane does not answer. Check that it is running.";
   }
   const error = consumeErrorCookie();
   if (error) return error;

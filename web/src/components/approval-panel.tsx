@@ -5,7 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useState } from "react";
 
 import { consoleClient, webClient } from "../api";
-import { useCommand } from "../commands";
+import { useSendCommand } from "../commands";
 import { isDeploymentCompleted, type StatusDisplay } from "../display-names";
 import { compareUrl } from "../failure";
 import { IconCheck, IconX } from "../icons";
@@ -133,16 +133,19 @@ function Buttons({ deployment, stage }: ApprovalProps) {
   const names = approvers(stage);
   const allowed = names.length === 0 || names.includes(me.data?.subject ?? "");
   const title = allowed ? undefined : `Only ${names.join(", ")} can approve this stage`;
-  const approve = useCommand(() => ({
-    send: () => webClient.approveStage(request),
-    title: `Approve ${stage.name} of ${deployment.applicationName}`,
-    successMessage: () => "Approved.",
-  }));
-  const reject = useCommand(() => ({
-    send: () => consoleClient.rejectStage(request),
-    title: `Reject the deployment of ${deployment.applicationName}`,
-    successMessage: () => "Rejected: the deployment was cancelled.",
-  }));
+  const sendCommand = useSendCommand();
+  const approve = () =>
+    sendCommand({
+      send: () => webClient.approveStage(request),
+      title: `Approve ${stage.name} of ${deployment.applicationName}`,
+      successMessage: () => "Approved.",
+    });
+  const reject = () =>
+    sendCommand({
+      send: () => consoleClient.rejectStage(request),
+      title: `Reject the deployment of ${deployment.applicationName}`,
+      successMessage: () => "Rejected: the deployment was cancelled.",
+    });
   if (isDeploymentCompleted(deployment.status) || stage.status !== StageStatus.STAGE_RUNNING) return null;
   return (
     <Group gap="xs">
@@ -152,7 +155,6 @@ function Buttons({ deployment, stage }: ApprovalProps) {
         leftSection={<IconCheck size={16} aria-hidden />}
         disabled={!allowed}
         title={title}
-        loading={approve.isPending}
         onClick={() => dialog.open("approve")}
       >
         Approve
@@ -163,7 +165,6 @@ function Buttons({ deployment, stage }: ApprovalProps) {
         leftSection={<IconX size={16} aria-hidden />}
         disabled={!allowed}
         title={title}
-        loading={reject.isPending}
         onClick={() => dialog.open("reject")}
       >
         Reject
@@ -176,7 +177,7 @@ function Buttons({ deployment, stage }: ApprovalProps) {
         verb="Approve deployment"
         opened={dialog.isOpen("approve")}
         close={dialog.close}
-        run={() => approve.mutateAsync()}
+        run={approve}
       >
         The stages after {stage.name} run. Your name is recorded.
         <CommentField comment={comment} onChange={setComment} />
@@ -187,7 +188,7 @@ function Buttons({ deployment, stage }: ApprovalProps) {
         dangerous
         opened={dialog.isOpen("reject")}
         close={dialog.close}
-        run={() => reject.mutateAsync()}
+        run={reject}
       >
         The deployment is cancelled. It is rolled back if the application enables automatic rollback.
         <CommentField comment={comment} onChange={setComment} />

@@ -5,6 +5,7 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
 import { Link, useSearchParams } from "react-router";
 
+import { isNotFound } from "../api";
 import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
 import { PageHeader } from "../components/page-header";
@@ -25,18 +26,19 @@ export function ComparePage() {
   const [params] = useSearchParams();
   const before = useQuery(deploymentQuery(params.get("from") ?? ""));
   const after = useQuery(deploymentQuery(params.get("to") ?? ""));
-  const error = before.error ?? after.error;
-  if (error) return <ErrorAlert title="The deployments could not be loaded" error={error} />;
+  if (before.data && after.data) return <Comparison before={before.data} after={after.data} />;
   if (before.isPending || after.isPending) return <Skeleton height={320} role="status" aria-label="Loading deployments" />;
-  if (!before.data || !after.data) {
-    return (
-      <>
-        <PageHeader title="Compare deployments" parent={{ text: "Deployments", to: "/deployments" }} />
-        <EmptyState title="One of the deployments does not exist">Open a deployment and select Compare.</EmptyState>
-      </>
-    );
+  const error = [before, after].map((query) => (query.data === undefined ? query.error : null)).find(Boolean);
+  if (error && !isNotFound(error)) {
+    const retry = () => Promise.all([before.refetch(), after.refetch()]);
+    return <ErrorAlert title="The deployments could not be loaded" error={error} retry={retry} />;
   }
-  return <Comparison before={before.data} after={after.data} />;
+  return (
+    <>
+      <PageHeader title="Compare deployments" parent={{ text: "Deployments", to: "/deployments" }} />
+      <EmptyState title="One of the deployments does not exist">Open a deployment and select Compare.</EmptyState>
+    </>
+  );
 }
 
 interface ComparisonProps {
@@ -77,7 +79,7 @@ function Rows({ rows, before, after, header = false }: RowsProps) {
       <Table verticalSpacing={6} aria-label={header ? "Properties" : "Durations of stages"} layout="fixed" className={classes.table}>
         <Table.Thead>
           <Table.Tr>
-            <Table.Th w="22%">{header ? "Deployment" : "Stage"}</Table.Th>
+            <Table.Th>{header ? "Deployment" : "Stage"}</Table.Th>
             <Table.Th>{header ? <Choice side="from" selected={before} /> : <Name deployment={before} />}</Table.Th>
             <Table.Th>{header ? <Choice side="to" selected={after} /> : <Name deployment={after} />}</Table.Th>
           </Table.Tr>

@@ -105,7 +105,7 @@ function List() {
 function WaitingList() {
   const running = useQuery(runningDeploymentsQuery);
   if (running.isPending) return <Skeleton height={320} role="status" aria-label="Loading deployments" />;
-  if (running.isError) {
+  if (running.isError && !running.data) {
     return <ErrorAlert title="The deployments could not be loaded" error={running.error} retry={() => running.refetch()} />;
   }
   const waiting = running.data.filter(awaitsApproval);

@@ -33,7 +33,7 @@ export function ProjectReceivers() {
         The control plane notifies these receivers when a piped is offline for two minutes, and when it is back. Everything
         else is sent by the piped, to the receivers of its own file.
       </Text>
-      {receivers.isError && (
+      {receivers.isError && !receivers.data && (
         <ErrorAlert title="The receivers could not be loaded" error={receivers.error} retry={receivers.refetch} />
       )}
       {receivers.data && receivers.data.receivers.length === 0 && (

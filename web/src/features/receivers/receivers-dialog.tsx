@@ -32,7 +32,9 @@ export function ReceiversDialog({ piped, opened, close }: ReceiversDialogProps) 
 
 function Receivers({ pipedId }: { pipedId: string }) {
   const receivers = useQuery(receiversQuery(pipedId));
-  if (receivers.isError) return <ErrorAlert title="The receivers could not be loaded" error={receivers.error} retry={receivers.refetch} />;
+  if (receivers.isError && !receivers.data) {
+    return <ErrorAlert title="The receivers could not be loaded" error={receivers.error} retry={receivers.refetch} />;
+  }
   if (receivers.isPending) return <Text className="faint">Loading…</Text>;
   if (receivers.data.length === 0) {
     return (

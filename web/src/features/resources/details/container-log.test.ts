@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 
-import { appendLines, detailsError, isFinal, lastTime, lineTime, MAX_LINES } from "./container-log";
+import { appendLines, isFinal, lastTime, lineTime, MAX_LINES } from "./container-log";
 
 const line = (time: string, text = "x") => ({ time, text });
 
@@ -23,18 +23,6 @@ test("a missing right is final, a lost agent is not", () => {
   expect(isFinal(new ConnectError("no", Code.Unimplemented))).toBe(true);
   expect(isFinal(new ConnectError("the agent disconnected", Code.Unavailable))).toBe(false);
   expect(isFinal(new TypeError("Failed to fetch"))).toBe(false);
-});
-
-test("a missing right is named as such", () => {
-  const error = new ConnectError("guest may not GET CONTAINER_LOG", Code.PermissionDenied);
-  expect(detailsError(error)).toBe("Your role does not allow this: guest may not GET CONTAINER_LOG.");
-});
-
-test("the agent's sentence is shown, an error of the network is not", () => {
-  const offline = new ConnectError("the agent home is not connected", Code.Unavailable);
-  expect(detailsError(offline)).toBe("The agent home is not connected.");
-  for (const error of [new TypeError("Failed to fetch"), new ConnectError("HTTP 503", Code.Unavailable)])
-    expect(detailsError(error)).toBe("The control plane is unreachable.");
 });
 
 test("a line without a valid time has none", () => {

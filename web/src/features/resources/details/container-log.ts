@@ -38,15 +38,6 @@ export function isFinal(error: unknown): boolean {
   return FINAL_CODES.has(ConnectError.from(error).code);
 }
 
-/** What the agent or the control plane says about a request for details. */
-export function detailsError(error: unknown): string {
-  const { code, rawMessage } = ConnectError.from(error);
-  const isOfServer = code !== Code.Unknown && code !== Code.Internal && !/^(HTTP \d|Failed to fetch|network|$)/i.test(rawMessage);
-  if (!isOfServer) return "The control plane is unreachable.";
-  if (code === Code.PermissionDenied) return `Your role does not allow this: ${rawMessage}.`;
-  return rawMessage.charAt(0).toUpperCase() + rawMessage.slice(1) + (rawMessage.endsWith(".") ? "" : ".");
-}
-
 /** `12:30:05.123` in the user's time zone. */
 export function lineTime(time: string): string {
   const at = new Date(time);

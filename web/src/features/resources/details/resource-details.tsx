@@ -4,12 +4,12 @@
 import { Alert, Badge, List, Skeleton, Stack, Tabs, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 
+import { errorMessage } from "../../../api";
 import { CopyIcon } from "../../../components/copy";
 import { Diff } from "../../../components/diff";
 import { RelativeTime } from "../../../components/time";
 import { resourceQuery } from "../../../queries";
 import type { ResourceDetails as Details, ResourceEvent } from "../../../schema/pipecd/v1/details_pb";
-import { detailsError } from "./container-log";
 import { ContainerLogView } from "./container-log-view";
 import classes from "./details.module.css";
 
@@ -24,7 +24,7 @@ export function ResourceDetails({ applicationId, resourceId }: ResourceDetailsPr
   if (!data && error) {
     return (
       <Alert color="gray" variant="light" title="No details" role="alert">
-        {detailsError(error)}
+        {errorMessage(error)}
       </Alert>
     );
   }
@@ -33,7 +33,7 @@ export function ResourceDetails({ applicationId, resourceId }: ResourceDetailsPr
     <Stack gap="sm">
       {error && (
         <Alert color="yellow" variant="light" role="alert">
-          {detailsError(error)} What is shown may be out of date.
+          {errorMessage(error)} What is shown may be out of date.
         </Alert>
       )}
       <Notes notes={data.notes} />

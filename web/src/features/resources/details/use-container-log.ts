@@ -3,9 +3,9 @@
 
 import { useEffect, useReducer } from "react";
 
-import { consoleClient } from "../../../api";
+import { consoleClient, errorMessage } from "../../../api";
 import { sleep } from "../../../live";
-import { appendLines, type ContainerLogLine, detailsError, isFinal, lastTime } from "./container-log";
+import { appendLines, type ContainerLogLine, isFinal, lastTime } from "./container-log";
 
 export interface ContainerLog {
   lines: readonly ContainerLogLine[];
@@ -74,7 +74,7 @@ export function useContainerLog(
           if (previous) return;
         } catch (error) {
           if (closed.signal.aborted) return;
-          dispatch({ kind: isFinal(error) ? "failed" : "interrupted", error: detailsError(error) });
+          dispatch({ kind: isFinal(error) ? "failed" : "interrupted", error: errorMessage(error) });
           if (isFinal(error)) return;
         } finally {
           clearTimeout(idleTimeout);
