@@ -100,6 +100,21 @@
     }
   });
 
+  // No ordinary word is broken into two lines, as `overflow-wrap: anywhere` does with a part that is too narrow.
+  const words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (words.nextNode()) {
+    const node = words.currentNode;
+    if (!node.data.trim() || !isVisible(node.parentElement)) continue;
+    for (const { 0: token, index } of node.data.matchAll(/\S+/g)) {
+      if (!/^[(“"]?\p{L}{2,13}[).,:;!?”"]*$/u.test(token)) continue;
+      const range = document.createRange();
+      range.setStart(node, index);
+      range.setEnd(node, index + token.length);
+      const lines = new Set([...range.getClientRects()].filter(({ width }) => width > 0).map(({ top }) => Math.round(top)));
+      if (lines.size > 1) faults.push(`the word "${token}" is broken`);
+    }
+  }
+
   // The fonts that the console ships are used.
   const family = getComputedStyle(document.body).fontFamily.split(",")[0].replaceAll('"', "");
   if (![...document.fonts].some((font) => font.family.replaceAll('"', "") === family && font.status === "loaded")) {

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -10,36 +11,18 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from pipecd.client import Client
-from pipecd.model.resource import Health, Resource
 from pipecd.quickstart.guide import describe_demo
 from pipecd.quickstart.ports import Ports
 from pipecd.quickstart.state import State
-from pipecd.schema.model.application_pb2 import ApplicationSyncStatus
-from pipecd.schema.model.kind_pb2 import TERRAFORM
 from tests.console.axe import COLOUR_RULES, expect_no_findings
 from tests.console.browser import BrowserUser, open_console
+from tests.console.extremes import Pages, seed_pages
 from tests.console.layout import expect_sound_layout, find_faults
-from tests.console.test_live_state import report_live_state, report_sync_state
-from tests.console.test_states import seed_deployments
 from tests.eventually import eventually
 from tests.world import World, world
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
-PAGES = (
-    "/applications",
-    "/applications/add",
-    "/deployments",
-    "/attention",
-    "/chains",
-    "/traces",
-    "/events",
-    "/insights",
-    "/pipeds",
-    "/api-keys",
-    "/settings",
-    "/sessions",
-    "/audit-log",
-)
+ROUTES = Path(__file__).parents[2] / "web/src/routes.tsx"
 #: Of the window, in CSS pixels: a desktop, a tablet and a phone.
 WIDTHS, HEIGHT = (1440, 768, 390), 860
 REMOTE = "http://127.0.0.1:8081/demo.git"
@@ -129,25 +112,48 @@ async def test_the_colour_scheme_is_selectable_stored_and_follows_the_system_by_
     await expect_dark(page)
 
 
+def addresses_by_route(seeded: Pages) -> Mapping[str, Sequence[str]]:
+    """Of each page of `routes.tsx`, the addresses that are checked."""
+    alone = (
+        "/applications /applications/add /deployments /attention /chains /traces /events /insights /pipeds "
+        "/api-keys /settings /sessions /audit-log"
+    )
+    return {
+        **{route: [route] for route in alone.split()},
+        "/applications/:id": [f"/applications/{seeded.application}"],
+        "/deployments/:id": [f"/deployments/{seeded.waiting}", f"/deployments/{seeded.failed}?stage=stage-1"],
+        "/chains/:id": [f"/chains/{seeded.chain}"],
+        "/compare": [f"/compare?from={seeded.failed}&to=first-of-chain"],
+        "/login": ["/login"],
+        "*": ["/no-such-page"],
+    }
+
+
+def test_every_page_of_the_console_is_checked() -> None:
+    """A new page is added to `addresses_by_route`."""
+    routes = re.findall(r'path: "([^"]+)",\s+lazy:', ROUTES.read_text())
+    checked = addresses_by_route(Pages(application="a", waiting="w", failed="f", chain="c"))
+    assert sorted(routes) == sorted(checked)
+
+
 async def test_axe_finds_nothing_on_any_page_and_its_layout_is_sound(
     user: BrowserUser, w: World, agent: Client
 ) -> None:
     """Neither too little contrast, nor controls without a name, nor wrong roles, nor parts that overlap.
 
-    Dark pages consist of the same elements as light ones, so only the rules about colours are checked again.
+    The pages have the content of `extremes.py` beside ordinary content. Dark pages consist of the same elements
+    as light ones, so only the rules about colours are checked again.
     """
     page = user.page
     await w.console.call("UpdatePipedDesiredVersion", version="v9.9.9", piped_ids=[w.piped_id])
-    application_id, waiting = await seed_pages(w, agent)
-
-    comparison = f"/compare?from={waiting}&to=later-deployment"
-    for path in (*PAGES, f"/applications/{application_id}", f"/deployments/{waiting}", comparison):
+    seeded = await seed_pages(w, agent)
+    for path in chain.from_iterable(addresses_by_route(seeded).values()):
         await page.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
         await page.emulate_media(color_scheme="light")
         await user.go(path)
         await expect(page.get_by_role("heading", level=1)).to_be_visible()
         await expect(page.get_by_role("status", name=re.compile("^Loading"))).to_have_count(0)
-        if application_id in path:
+        if seeded.application in path:
             await expect(page.get_by_role("button", name="12 × Pod, 12 healthy")).to_be_visible()
         await expect_light(page)
         await expect_no_findings(page)
@@ -182,6 +188,10 @@ LAYOUTS = (
         [],
     ),
     ("<p style='height: 12px; overflow: hidden'>half</p>", ['p "half" is cut off below']),
+    (
+        "<p style='width: 40px; overflow-wrap: anywhere'>configuration</p>",
+        ['the word "configuration" is broken'],
+    ),
 )
 
 
@@ -195,19 +205,3 @@ async def test_each_rule_of_the_layout_finds_its_fault(browser: Browser) -> None
             assert (found, font.split(" is ")[-1]) == (faults, "not loaded"), body
     finally:
         await page.close()
-
-
-async def seed_pages(w: World, agent: Client) -> tuple[str, str]:
-    """Ids of an application with resources and drift, and of a deployment that waits for approval."""
-    await w.console.call("GenerateAPIKey", name="deploy-from-ci", role=1)
-    waiting, _ = await seed_deployments(w, agent)
-    drifted = await w.register("drifted", kind=TERRAFORM)
-    pods = [
-        Resource(id=f"p{number}", kind="Pod", name=f"web-{number}", parents=("s",), health=Health.HEALTHY)
-        for number in range(12)
-    ]
-    service = Resource(id="s", kind="Service", name="web", health=Health.UNHEALTHY, created_at=1)
-    await report_live_state(w, agent, drifted, [service, *pods])
-    diff = "1 changed\n\n--- Running\n+++ Git\n# Service web\n@@ -1 +1 @@\n-port: 80\n+port: 81"
-    await report_sync_state(agent, drifted, ApplicationSyncStatus.OUT_OF_SYNC, "1 changed", diff)
-    return drifted, waiting

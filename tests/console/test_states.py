@@ -28,6 +28,8 @@ CUT_TEXTS = """(group) => [...group.querySelectorAll("[class*=name]")]
   .filter(({ scrollWidth, clientWidth, scrollHeight, clientHeight }) =>
     scrollWidth > clientWidth || scrollHeight > clientHeight + 1)
   .map((element) => element.textContent)"""
+#: Until what has arrived is drawn.
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 #: The colour of each number in the status summary, by label.
 SUMMARY_COLOURS = """() => Object.fromEntries(
   [...document.querySelectorAll("[role=group][aria-label$='sync status'] button")].map((card) => {
@@ -170,21 +172,19 @@ async def test_a_copy_button_is_beside_its_text(user: BrowserUser, w: World) -> 
 
 
 async def test_pages_and_dialogs_outlast_an_outage(user: BrowserUser, w: World, agent: Client) -> None:
-    """A page keeps what it shows, a dialog what was typed, and a page that was not loaded is loaded afterwards."""
+    """A page keeps what it shows, a dialog what was typed; a page that was not loaded is loaded later."""
     page = user.page
     waiting, later = await seed_deployments(w, agent)
     await user.go(f"/compare?from={waiting}&to={later}")
-    facts = page.get_by_role("table", name="Facts")
-    await expect(facts).to_be_visible()
+    properties = page.get_by_role("table", name="Properties")
+    await expect(properties).to_be_visible()
     # An error that is not tried again.
     await page.route("**/GetDeployment", lambda route: route.fulfill(status=400))
     async with page.expect_response("**/GetDeployment"):
         await page.context.set_offline(True)
         await page.context.set_offline(False)
-    await page.evaluate(
-        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    )
-    await expect(facts).to_be_visible()
+    await page.evaluate(TWO_FRAMES)
+    await expect(properties).to_be_visible()
 
     await page.unroute_all()
     await page.get_by_role("link", name="Pipeds", exact=True).click()

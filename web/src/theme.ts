@@ -1,6 +1,6 @@
 // Mantine theme: colours, fonts and component defaults.
 
-import { createTheme, DrawerHeader, type MantineColorsTuple, Modal, ModalHeader } from "@mantine/core";
+import { Badge, createTheme, DrawerHeader, type MantineColorsTuple, Modal, ModalHeader } from "@mantine/core";
 
 const cobalt: MantineColorsTuple = [
   "#edf3fe",
@@ -41,6 +41,8 @@ export const theme = createTheme({
   autoContrast: true,
   respectReducedMotion: true,
   components: {
+    // In upper case by default.
+    Badge: Badge.extend({ styles: { root: { textTransform: "none" } } }),
     Modal: Modal.extend({ styles: { title: { fontWeight: 600 } } }),
     // Their element is `header`, which would be a second banner of the page.
     ModalHeader: ModalHeader.extend({ defaultProps: { role: "none" } }),

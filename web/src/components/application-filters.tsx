@@ -37,7 +37,7 @@ export function ApplicationFilters() {
         value={params.get("piped")}
         onChange={setValue("piped")}
         clearable
-        w={150}
+        style={{ flex: "1 1 140px" }}
       />
       <Select
         aria-label="Enabled or disabled"
@@ -46,7 +46,7 @@ export function ApplicationFilters() {
         value={params.get("state")}
         onChange={setValue("state")}
         clearable
-        w={130}
+        style={{ flex: "1 1 130px" }}
       />
       <LabelFilter selected={params.getAll("label")} onChange={setValues("label")} />
       {isFiltered(params) && (

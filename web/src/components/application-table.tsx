@@ -44,7 +44,7 @@ export function ApplicationTable({ applications, waiting, pipedName, selected, o
     onSelect(next);
   };
   return (
-    <Table className={classes.table} verticalSpacing="sm" highlightOnHover aria-label="Applications">
+    <Table className={`${classes.table} ${classes.rows}`} verticalSpacing="sm" highlightOnHover aria-label="Applications">
       <Table.Thead>
         <Table.Tr>
           <Table.Th w={40}>
@@ -61,7 +61,7 @@ export function ApplicationTable({ applications, waiting, pipedName, selected, o
           <Table.Th visibleFrom="md">Kind</Table.Th>
           <Table.Th visibleFrom="sm">Running commit</Table.Th>
           <Table.Th visibleFrom="lg">Piped</Table.Th>
-          <Table.Th visibleFrom="sm">Last deployment</Table.Th>
+          <Table.Th>Last deployment</Table.Th>
         </Table.Tr>
       </Table.Thead>
       <Table.Tbody>
@@ -121,7 +121,7 @@ function Row({ application, waiting, piped, selected, toggle }: RowProps) {
         {running ? <CommitLine commit={running.trigger?.commit} /> : <span className="faint">Never deployed</span>}
       </Table.Td>
       <Table.Td visibleFrom="lg">{piped}</Table.Td>
-      <Table.Td visibleFrom="sm" className={classes.time}>
+      <Table.Td className={classes.time}>
         <LastDeployment application={application} waiting={waiting} />
       </Table.Td>
     </Table.Tr>

@@ -22,7 +22,7 @@ export function FilterSelect({ label, options, selected, onChange }: FilterSelec
       clearable
       hidePickedOptions
       clearButtonProps={{ "aria-label": `Clear ${label.toLowerCase()}` }}
-      style={{ flex: "1 1 170px", maxWidth: 320 }}
+      style={{ flex: "1 1 160px" }}
     />
   );
 }
@@ -40,7 +40,7 @@ export function LabelFilter({ selected, onChange }: LabelFilterProps) {
       value={selected}
       onChange={(values) => onChange(values.filter(isLabel))}
       clearable
-      style={{ flex: "1 1 170px", maxWidth: 320 }}
+      style={{ flex: "1 1 160px" }}
     />
   );
 }

@@ -21,6 +21,7 @@ export function Labels({ labels, list = "/applications" }: LabelsProps) {
           key={name}
           to={`${list}?label=${encodeURIComponent(`${name}:${value}`)}`}
           className={classes.label}
+          title={`${name}:${value}`}
           aria-label={`Filter by label ${name}:${value}`}
         >
           {name}:{value}

@@ -24,7 +24,7 @@ export function SearchField({ label, value, onSearch }: SearchFieldProps) {
       onChange={(event) => change(event.currentTarget.value)}
       leftSection={<IconSearch size={16} aria-hidden />}
       rightSection={typed && <CloseButton size="sm" aria-label="Clear search" onClick={() => change("")} />}
-      style={{ flex: "1 1 220px" }}
+      style={{ flex: "3 1 220px" }}
     />
   );
 }

@@ -19,7 +19,7 @@ export function Section({ title, id: anchor, aside, children, flush = false }: S
   return (
     <section id={anchor} className="panel" aria-labelledby={id} style={{ minWidth: 0 }}>
       <Group justify="space-between" px="md" pt="sm" pb={flush ? "xs" : 0}>
-        <Title order={2} size="h5" id={id}>
+        <Title order={2} size="h5" id={id} miw={0} style={{ overflowWrap: "anywhere" }}>
           {title}
         </Title>
         {aside}

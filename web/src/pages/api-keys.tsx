@@ -71,17 +71,21 @@ function Row({ apiKey }: { apiKey: APIKey }) {
   return (
     <Table.Tr data-disabled={apiKey.disabled || undefined}>
       <Table.Td>
-        <Text fw={600}>{apiKey.name}</Text>
+        <Text fw={600} className={tableClasses.long}>
+          {apiKey.name}
+        </Text>
       </Table.Td>
       <Table.Td data-label="Role">{roleName(apiKey.role)}</Table.Td>
-      <Table.Td data-label="Created by">{apiKey.creator}</Table.Td>
+      <Table.Td data-label="Created by" className={tableClasses.long}>
+        {apiKey.creator}
+      </Table.Td>
       <Table.Td className={tableClasses.time} data-label="Created">
         <RelativeTime at={apiKey.createdAt} />
       </Table.Td>
       <Table.Td className={tableClasses.time} data-label="Last used">
         <RelativeTime at={apiKey.lastUsedAt} />
       </Table.Td>
-      <Table.Td className={tableClasses.time}>
+      <Table.Td className={tableClasses.time} data-label="Expires">
         <KeyExpiry at={apiKey.expiresAt} />
       </Table.Td>
       <Table.Td>

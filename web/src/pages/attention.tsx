@@ -161,7 +161,7 @@ function Row({ item }: { item: Item }): ReactNode {
   return (
     <li className={classes.row}>
       <StatusIcon status={item.status} />
-      <Link to={item.to} className={classes.name}>
+      <Link to={item.to} className={classes.name} title={item.name}>
         {item.name}
       </Link>
       <Text size="sm" className={`faint ${classes.reason ?? ""}`} title={item.reason}>

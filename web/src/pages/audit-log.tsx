@@ -76,7 +76,7 @@ function Filters() {
       leftSectionWidth={56}
       value={params.get(name) ?? ""}
       onChange={(event) => setValues(name)([event.currentTarget.value])}
-      style={{ flex: "0 1 195px" }}
+      style={{ flex: "1 1 160px" }}
     />
   );
   return (

@@ -48,7 +48,7 @@ function ChainList() {
             <Stack gap="xs">
               <ChainPath chain={chain} />
               <Text size="sm" className="faint">
-                <Anchor component={Link} to={`/chains/${chain.id}`} inherit aria-label={`Open the chain of ${first}`}>
+                <Anchor component={Link} to={`/chains/${chain.id}`} inherit underline="always" aria-label={`Open the chain of ${first}`}>
                   Open
                 </Anchor>{" "}
                 · created <RelativeTime at={chain.createdAt} />

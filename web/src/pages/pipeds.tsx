@@ -97,9 +97,11 @@ function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
         <StatusBadge status={piped.disabled ? DISABLED : connected} />
       </Table.Td>
       <Table.Td>
-        <Text fw={600}>{piped.name}</Text>
+        <Text fw={600} className={tableClasses.long}>
+          {piped.name}
+        </Text>
         {piped.desc && (
-          <Text size="sm" className="faint">
+          <Text size="sm" className={`faint ${tableClasses.long ?? ""}`} lineClamp={3} title={piped.desc}>
             {piped.desc}
           </Text>
         )}
@@ -124,7 +126,7 @@ function Row({ piped, onKeyCreated, onUpgrade }: PipedActionsProps) {
         <div>
           {piped.repositories.length > 0
             ? piped.repositories.map((repository) => (
-                <div key={repository.id} className="mono">
+                <div key={repository.id} className={`mono ${tableClasses.long ?? ""}`}>
                   {repository.id} · {repository.branch}
                 </div>
               ))

@@ -204,11 +204,11 @@ function SlackFields({ form, stored }: FieldsProps) {
           placeholder={stored && form.values.channel ? STORED : "xoxb-…"}
           {...form.input("token")}
         />
-        <TextInput label="Id of the channel" placeholder="C0123456789" {...form.input("channel")} />
+        <TextInput label="Channel ID" placeholder="C0123456789" {...form.input("channel")} />
       </Group>
       <Group grow align="flex-start">
-        <TextInput label="Mentioned members" description="Their ids" placeholder="U0123456789" {...form.input("users")} />
-        <TextInput label="Mentioned groups" description="Their ids" placeholder="S0123456789" {...form.input("groups")} />
+        <TextInput label="Mentioned members" description="Their IDs" placeholder="U0123456789" {...form.input("users")} />
+        <TextInput label="Mentioned groups" description="Their IDs" placeholder="S0123456789" {...form.input("groups")} />
       </Group>
     </>
   );

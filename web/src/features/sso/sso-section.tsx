@@ -178,7 +178,7 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
         />
       )}
       <TextInput
-        label="Client id"
+        label="Client ID"
         required={!keeps}
         autoComplete="off"
         placeholder={keeps ? "Stored; leave empty to keep it" : undefined}
