@@ -141,8 +141,8 @@ async def test_axe_finds_nothing_on_any_page_and_its_layout_is_sound(
 ) -> None:
     """Neither too little contrast, nor controls without a name, nor wrong roles, nor parts that overlap.
 
-    The pages have the content of `extremes.py` beside ordinary content. Dark pages consist of the same elements
-    as light ones, so only the rules about colours are checked again.
+    The pages have the content of `extremes.py` beside ordinary content. Dark pages have the same elements as
+    light ones, so only the rules about colours are checked again.
     """
     page = user.page
     await w.console.call("UpdatePipedDesiredVersion", version="v9.9.9", piped_ids=[w.piped_id])
