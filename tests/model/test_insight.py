@@ -6,19 +6,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pipecd.model.insight import Bucket, Deliveries, Durations, Filter, Report, Row, Subject, boundaries
+from pipecd.model.delivery_columns import Deliveries
+from pipecd.model.insight import Bucket, Durations, Filter, Report, Row, boundaries
 from pipecd.model.status import DeploymentStatus
 
 DAY = 86_400
 START = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp())  # a Monday
-SHOP = Subject("shop", "ECS", frozenset({"env:prod", "team:a"}))
-CART = Subject("cart", "LAMBDA", frozenset({"env:dev", "team:a"}))
+SHOP = ("shop", "ECS", "\nenv:prod\nteam:a\n")
+CART = ("cart", "LAMBDA", "\nenv:dev\nteam:a\n")
 
 
-def row(day: float, status: str = "SUCCESS", subject: Subject = SHOP, **fields: int) -> Row:
+def row(day: float, status: str = "SUCCESS", subject: tuple[str, str, str] = SHOP, **fields: int) -> Row:
     failed = status == "FAILURE"
     return Row(
-        subject=subject,
+        *subject,
         completed_at=START + int(day * DAY),
         status=DeploymentStatus[status],
         failed=failed,
@@ -108,7 +109,7 @@ def test_the_figures_are_those_of_counting_one_by_one(seed: int) -> None:
     generator = random.Random(seed)
     rows = [
         Row(
-            subject=generator.choice((SHOP, CART)),
+            *generator.choice((SHOP, CART)),
             completed_at=START + generator.randrange(3 * DAY),
             status=generator.choice([status for status in DeploymentStatus if status.final]),
             lead=generator.choice((None, generator.randrange(100_000))),
@@ -121,7 +122,9 @@ def test_the_figures_are_those_of_counting_one_by_one(seed: int) -> None:
     points = deliveries.calculate(Filter(kinds=["ECS"]), range(START, START + 4 * DAY, DAY)).points
     for point in points:
         expected = [
-            row for row in rows if row.subject is SHOP and point.start <= row.completed_at < point.end
+            row
+            for row in rows
+            if row.application_id == "shop" and point.start <= row.completed_at < point.end
         ]
         leads = sorted(row.lead for row in expected if row.lead is not None)
         assert point.deployments == len(expected)

@@ -79,7 +79,6 @@ _ENDED = (
 )
 _AFTER = (
     sa.select(
-        _COLUMN.seq,
         _COLUMN.application_id,
         _COLUMN.kind_name,
         _COLUMN.labels,
@@ -90,6 +89,7 @@ _AFTER = (
         _COLUMN.restore,
         _COLUMN.undone_at,
         _COLUMN.failing_since,
+        _COLUMN.seq,
     )
     .where(
         _COLUMN.project_id == sa.bindparam("project_id"),
@@ -180,7 +180,7 @@ def row_of(
 
 
 async def load_after(database: Database, project_id: str, seq: int) -> Sequence[Any]:
-    """At most `BATCH_SIZE` rows of the project after `seq`, in ascending order."""
+    """At most `BATCH_SIZE` rows of the project after `seq`, in ascending order, as `model.insight.Row`."""
     return await database.rows(_AFTER, {"project_id": project_id, "after": seq})
 
 
