@@ -1,9 +1,9 @@
 """The control plane under the load of many agents: CPU time, memory, notices, and first pages of users.
 
-Every agent has a stream, reads its lists and reports a sync state every minute, and deploys every five
-minutes. A user whose role is limited by a label reads first pages, also while another user sends 32 searches
-at a time. Variables of the environment choose the size: BENCH_AGENTS (200), BENCH_APPLICATIONS (10,000) and
-BENCH_SECONDS (60).
+Every agent has a stream, sends heartbeats, reads its lists and reports a sync state every minute, and deploys
+every five minutes. A user whose role is limited by a label reads first pages, also while another user sends
+32 searches at a time. Variables of the environment choose the size: BENCH_AGENTS (200), BENCH_APPLICATIONS
+(10,000) and BENCH_SECONDS (60).
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from pipecd.controlplane.auth import keys
 from pipecd.controlplane.auth.sessions import Session, Sessions
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store
+from pipecd.piped.session import heartbeat
 from pipecd.schema.agent.applications_pb2 import ListApplicationsRequest, ReportApplicationSyncStateRequest
 from pipecd.schema.agent.commands_pb2 import ListUnhandledCommandsRequest, ReportCommandHandledRequest
 from pipecd.schema.agent.deployments_pb2 import (
@@ -48,7 +49,7 @@ from pipecd.schema.model.piped_pb2 import Piped, PipedKey
 from pipecd.schema.model.project_pb2 import Project
 from pipecd.schema.model.stage_log_pb2 import LogBlock
 from pipecd.schema.model.stage_pb2 import StageStatus
-from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange
+from pipecd.schema.pipecd.v1.agent_pb2 import AgentChange, BeatRequest
 from tests.actors import TESTER
 from tests.controlplane.server_fixture import ENCRYPTION_KEY, PROJECT, CallFailed, Console
 from tests.controlplane.test_agents import Agent
@@ -187,6 +188,9 @@ async def _run_agent(load: _Load, agent: Agent, number: int) -> None:
         await call("ListNotCompletedDeployments", ListNotCompletedDeploymentsRequest())
         await call("ListApplications", ListApplicationsRequest())
 
+    async def beat() -> None:
+        await call("Beat", BeatRequest(instance="one"))
+
     async def report_sync_state() -> None:
         status = random.choice((ApplicationSyncStatus.SYNCED, ApplicationSyncStatus.OUT_OF_SYNC))
         state = ApplicationSyncState(status=status, timestamp=int(time.time()))
@@ -199,6 +203,7 @@ async def _run_agent(load: _Load, agent: Agent, number: int) -> None:
         tasks.create_task(_watch(load, agent, call, granted))
         await granted.wait()
         tasks.create_task(every(LIST_INTERVAL, list_all))
+        tasks.create_task(every(heartbeat.INTERVAL, beat))
         tasks.create_task(every(SYNC_STATE_INTERVAL, report_sync_state))
         tasks.create_task(every(DEPLOY_INTERVAL, lambda: _deploy(load, agent, call, number)))
 

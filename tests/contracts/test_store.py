@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 
 from pipecd.controlplane.settings import FeedSettings, StoreSettings
 from pipecd.controlplane.store import Store, lists, outbox, tables
+from pipecd.controlplane.store.feed import of_agent, of_project, of_record
 from pipecd.controlplane.store.kinds import STATISTICS
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, EventFilter, Paging
 from pipecd.controlplane.store.migrate import run_in_transaction
@@ -265,12 +266,16 @@ async def stop(task: "asyncio.Task[None]") -> None:
 
 
 async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
-    """Including writes of another replica; one that wants only some is not woken by others."""
+    """Including writes of another replica. One of topics is not woken by other changes, nor twice by one."""
     other = await Store.open(url)
     reading = asyncio.create_task(store.feed.run())
     with (
         store.feed.subscribe() as changes,
-        store.feed.subscribe(lambda change: change.kind == "application") as applications,
+        store.feed.subscribe_to(
+            [of_agent("home"), of_record("application", "app-001"), of_project("event", "shop")],
+            lambda change: change.kind == "application",
+        ) as applications,
+        store.feed.subscribe_to([of_agent("elsewhere")], lambda _: True) as others,
     ):
         # The reader starts at the newest row, so it must have read once before the write under test.
         await other.announce("hello", project_id="shop", id="1")
@@ -289,7 +294,7 @@ async def test_subscribers_receive_every_write(store: Store, url: str) -> None:
             await other.create(application(1), by=TESTER)
             while (change := await changes.get()).kind != "application":
                 pass
-        assert applications.get_nowait() == change and applications.empty()
+        assert applications.get_nowait() == change and applications.empty() and others.empty()
     assert (change.id, change.piped_id) == ("app-001", "home")
     await stop(reading)
     await other.close()

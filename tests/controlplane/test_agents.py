@@ -42,9 +42,11 @@ class Agent:
         if instance:
             self.metadata.append(("pipecd-instance", instance))
         self.stub = service_pb2_grpc.PipedServiceStub(channel)  # type: ignore[no-untyped-call]
+        self.agent_stub = agent_pb2_grpc.AgentServiceStub(channel)  # type: ignore[no-untyped-call]
 
     async def call(self, name: str, request: Any) -> Any:
-        return await getattr(self.stub, name)(request, metadata=self.metadata, timeout=60)
+        stub = self.stub if hasattr(self.stub, name) else self.agent_stub
+        return await getattr(stub, name)(request, metadata=self.metadata, timeout=60)
 
     async def code(self, name: str, request: Any) -> str:
         try:
@@ -54,8 +56,7 @@ class Agent:
         return "OK"
 
     def watch(self, instance: str) -> Any:
-        stub = agent_pb2_grpc.AgentServiceStub(self.channel)  # type: ignore[no-untyped-call]
-        return stub.Watch(agent_pb2.AgentWatchRequest(instance=instance), metadata=self.metadata)
+        return self.agent_stub.Watch(agent_pb2.AgentWatchRequest(instance=instance), metadata=self.metadata)
 
 
 @pytest.fixture

@@ -71,6 +71,9 @@ class WatchSettings:
     #: An agent with a stream is not responding after this time without a heartbeat (seconds): three times
     #: the interval at which it sends them.
     response_timeout: float = 45.0
+    #: Interval at which the record of an agent with a stream is read again (seconds), though its changes are
+    #: announced.
+    credential_interval: float = 60.0
     #: Interval of heartbeats on a browser's stream (seconds): proxies end silent connections.
     heartbeat_interval: float = 10.0
 
@@ -95,6 +98,10 @@ class ConnectionSettings:
     #: Calls of one connection of gRPC at the same time; a client waits before it sends further ones, and a
     #: proxy with the calls of many clients opens another connection.
     grpc_max_streams: int = 1000
+    #: Calls that gRPC has received and the event loop has not begun to serve, before some of further ones are
+    #: cancelled, and before all are. After a restart, all agents call at the same time.
+    grpc_max_pending: int = 5000
+    grpc_max_pending_limit: int = 10_000
     #: How long a client of gRPC may take to set up its connection (seconds).
     grpc_handshake_timeout: float = 10.0
     #: How long a connection of gRPC may have no call (seconds). Agents have a stream, or poll.

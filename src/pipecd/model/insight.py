@@ -43,7 +43,7 @@ class Subject:
 
 
 class Row(NamedTuple):
-    """A stored delivery; see `model.delivery`. The fields are the columns of `store.deliveries.load_after`."""
+    """A stored delivery, with the columns of `store.deliveries.load_after`; see `model.delivery`."""
 
     application_id: str
     kind: str

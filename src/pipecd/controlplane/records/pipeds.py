@@ -139,14 +139,21 @@ async def record_heartbeat(services: Services, agent: Agent, instance: str) -> N
         await services.store.put_metadata(HEARTBEAT, agent.piped_id, agent.project_id, b"", by=agent.actor)
 
 
-async def is_responding(services: Services, piped_id: str) -> bool:
-    """Whether a connected agent has sent a heartbeat recently, or sends none because it is older."""
+async def responds_until(services: Services, piped_id: str) -> float:
+    """Epoch seconds until which a connected agent counts as responding, without further heartbeats.
+
+    0 if it does not respond. An agent that has sent none since it was connected may be an older one, which
+    sends none: it responds.
+    """
+    now, valid = services.clock.now(), services.settings.watch.response_timeout
     beat = await services.store.get_metadata(HEARTBEAT, piped_id)
-    if beat is None or _responds(services, beat[1], 0):
-        # Only after an old heartbeat it matters whether the agent has been disconnected since.
-        return True
+    if beat is None:
+        return now + valid
+    if _responds(services, beat[1], 0):
+        return beat[1] / 1_000_000 + valid
+    # Only after an old heartbeat it matters whether the agent has been disconnected since.
     left = await services.store.get_metadata(DISCONNECTED, piped_id)
-    return _responds(services, beat[1], left[1] if left else 0)
+    return now + valid if _responds(services, beat[1], left[1] if left else 0) else 0.0
 
 
 async def find_not_responding(services: Services, project_id: str, pipeds: Iterable[Piped]) -> list[str]:

@@ -5,7 +5,8 @@ its process holds the piped's lease; a second process gets LEASE_HELD and waits.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import math
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from uuid import uuid4
@@ -23,7 +24,7 @@ from pipecd.controlplane.rpc.identity import refresh_person
 from pipecd.controlplane.rpc.method import Right
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import Store, lists, sessions, stage_logs
-from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change
+from pipecd.controlplane.store.feed import BY_AGENT, RESYNC, Change, of_agent, of_project, of_record
 from pipecd.controlplane.store.kinds import DISCONNECTED, SUGGESTIONS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.errors import NotFound, PipecdError, Refused, Unauthenticated
@@ -126,18 +127,24 @@ async def watch_agent(
         raise Refused("the instance in the metadata differs from the instance in the request")
     leases, stream = services.store.leases, str(uuid4())
     held: bool | None = None
+    #: Epoch seconds before which the agent's record, and whether it responds, need not be read again.
+    valid_until = responds_until = 0.0
     responding = True
     async with AsyncExitStack() as stack:
         stack.enter_context(WATCHERS.labels("agent").track_inprogress())
-        changes = stack.enter_context(services.store.feed.subscribe(partial(_concerns_agent, caller)))
+        changes = stack.enter_context(
+            services.store.feed.subscribe_to(_topics(caller), partial(_concerns_agent, caller))
+        )
         requests = await stack.enter_async_context(
             services.agent_requests.connect(caller.piped_id, partial(_wake, changes))
         )
         try:
             while True:
-                if await _revoked(services, caller):
-                    yield AgentChange(kind=AgentChange.REVOKED)
-                    return
+                if services.clock.now() >= valid_until:
+                    valid_until = await _valid_until(services, caller)
+                    if not valid_until:
+                        yield AgentChange(kind=AgentChange.REVOKED)
+                        return
                 granted = held and await leases.renew(lease, instance, times.lease_duration, stream=stream)
                 if held and not granted and await leases.is_replaced(lease, instance, stream=stream):
                     log.info("agent_stream_replaced", piped=caller.piped_id, instance=instance)
@@ -152,16 +159,22 @@ async def watch_agent(
                     yield AgentChange(kind=AgentChange.LEASE_GRANTED if held else AgentChange.LEASE_HELD)
                     log.info("agent_lease", piped=caller.piped_id, instance=instance, granted=held)
                     await _publish_presence(services, caller)
-                if held and responding is not await pipeds.is_responding(services, caller.piped_id):
-                    responding = not responding
-                    level = log.info if responding else log.warning
-                    level("agent_responding" if responding else "agent_not_responding", piped=caller.piped_id)
-                    await _publish_presence(services, caller)
+                if held and services.clock.now() >= responds_until:
+                    responds_until = await pipeds.responds_until(services, caller.piped_id)
+                    if responding is not bool(responds_until):
+                        responding = not responding
+                        level = log.info if responding else log.warning
+                        level(
+                            "agent_responding" if responding else "agent_not_responding",
+                            piped=caller.piped_id,
+                        )
+                        await _publish_presence(services, caller)
                 interval = times.lease_renew_interval if held else times.lease_retry_interval
                 async for change in _changes_within(services.clock, changes, interval):
                     for notification in (*requests.take(), *_agent_notifications(change, caller)):
                         yield notification
-                    if _is_own_record(caller, change):
+                    if change is RESYNC or _is_own_record(caller, change):
+                        valid_until = 0.0
                         break
                 for notification in requests.take():
                     yield notification
@@ -238,6 +251,16 @@ async def _changes_within(
         yield change
 
 
+def _topics(caller: Agent) -> Collection[str]:
+    """The topics of all changes that concern an agent."""
+    return (
+        of_record("piped", caller.piped_id),
+        of_agent(caller.piped_id),
+        # Events belong to a project, not to an agent.
+        of_project("event", caller.project_id),
+    )
+
+
 def _concerns_agent(caller: Agent, change: Change) -> bool:
     return _is_own_record(caller, change) or bool(_agent_notifications(change, caller))
 
@@ -250,7 +273,6 @@ def _agent_notifications(change: Change, caller: Agent) -> Sequence[AgentChange]
     if change is RESYNC:
         return [AgentChange(kind=kind) for kind in (*_AGENT_KINDS.values(), AgentChange.EVENTS)]
     if change.kind == "event":
-        # Events belong to a project, not to an agent.
         in_project = change.project_id == caller.project_id
         return [AgentChange(kind=AgentChange.EVENTS, id=change.id)] if in_project else []
     kind = _AGENT_KINDS.get(change.kind)
@@ -267,14 +289,21 @@ def _wake(changes: asyncio.Queue[Change]) -> None:
         changes.put_nowait(_WAKE)
 
 
-async def _revoked(services: Services, caller: Agent) -> bool:
+async def _valid_until(services: Services, caller: Agent) -> float:
+    """Epoch seconds until which the agent and its key are valid if no change is announced; 0 if they are not.
+
+    Changes of the record are announced by the change feed. It is read again now and then all the same.
+    """
     try:
-        piped = await services.credentials.get(Piped, caller.piped_id)
+        piped: Piped = (await services.store.get(Piped, caller.piped_id)).message
     except NotFound:
-        return True
-    now = services.now()
-    valid = any(key.hash == caller.key_hash and not is_expired(key, now) for key in piped.keys)
-    return piped.disabled or not valid
+        return 0.0
+    now = services.clock.now()
+    keys = [key for key in piped.keys if key.hash == caller.key_hash and not is_expired(key, services.now())]
+    if piped.disabled or not keys:
+        return 0.0
+    expiry = min((key.expires_at for key in keys if key.expires_at), default=math.inf)
+    return min(now + services.settings.watch.credential_interval, expiry)
 
 
 async def _publish_presence(services: Services, caller: Agent) -> None:

@@ -8,7 +8,8 @@ last numbers and skips known rows.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -47,6 +48,21 @@ class Change:
     detail: str = ""
 
 
+def of_record(kind: str, id: str) -> str:
+    """The topic of changes of this record."""
+    return f"{kind}/{id}"
+
+
+def of_agent(piped_id: str) -> str:
+    """The topic of changes of records that belong to this agent."""
+    return f"agent/{piped_id}"
+
+
+def of_project(kind: str, project_id: str) -> str:
+    """The topic of changes of this kind in the project."""
+    return f"{project_id}/*/{kind}"
+
+
 _INSERT = sa.insert(changes).inline()
 _LAST_SEQ = sa.select(sa.func.max(changes.c.seq))
 _AFTER = sa.select(changes).where(changes.c.seq > sa.bindparam("last")).order_by(changes.c.seq).limit(5000)
@@ -71,8 +87,11 @@ class Feed:
         self._woken_at: float | None = None
         #: Set by a write of this process until the other replicas are notified.
         self._written = asyncio.Event()
-        #: Each with what it wants; None wants everything.
-        self._queues: dict[asyncio.Queue[Change], Callable[[Change], bool] | None] = {}
+        #: Those that get every change.
+        self._queues: set[asyncio.Queue[Change]] = set()
+        #: Topic → those that subscribed to it, each with what it wants.
+        self._of_topics: defaultdict[str, dict[asyncio.Queue[Change], Callable[[Change], bool]]]
+        self._of_topics = defaultdict(dict)
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None] = lambda: None) -> T:
         """Like `Database.write`, for a transaction that adds changes: wakes the reader when it has ended."""
@@ -161,17 +180,34 @@ class Feed:
                 await self._clock.sleep(remaining)
 
     @contextmanager
-    def subscribe(self, wanted: Callable[[Change], bool] | None = None) -> Iterator[asyncio.Queue[Change]]:
-        """A queue of every change from now on; RESYNC replaces changes that a slow subscriber missed.
-
-        One of many subscribers gives `wanted`, so that it is not woken by changes that it ignores.
-        """
+    def subscribe(self) -> Iterator[asyncio.Queue[Change]]:
+        """A queue of every change from now on; RESYNC replaces changes that a slow subscriber missed."""
         queue: asyncio.Queue[Change] = asyncio.Queue(self._settings.max_unread)
-        self._queues[queue] = wanted
+        self._queues.add(queue)
         try:
             yield queue
         finally:
-            del self._queues[queue]
+            self._queues.remove(queue)
+
+    @contextmanager
+    def subscribe_to(
+        self, topics: Collection[str], wanted: Callable[[Change], bool]
+    ) -> Iterator[asyncio.Queue[Change]]:
+        """As `subscribe`, for one of thousands of subscribers: only changes of its topics that it wants.
+
+        A change costs the same however many others there are.
+        """
+        queue: asyncio.Queue[Change] = asyncio.Queue(self._settings.max_unread)
+        for topic in topics:
+            self._of_topics[topic][queue] = wanted
+        try:
+            yield queue
+        finally:
+            for topic in topics:
+                subscribers = self._of_topics[topic]
+                del subscribers[queue]
+                if not subscribers:
+                    del self._of_topics[topic]
 
     async def prune(self) -> None:
         """Delete rows that every reader has read."""
@@ -180,9 +216,13 @@ class Feed:
         await self._database.write(lambda connection: connection.execute(statement))
 
     def _publish(self, change: Change) -> None:
-        for queue, wanted in self._queues.items():
-            if wanted is not None and not wanted(change):
-                continue
+        of_topics = {
+            queue
+            for topic in _topics(change)
+            for queue, wanted in self._of_topics.get(topic, {}).items()
+            if wanted(change)
+        }
+        for queue in self._queues | of_topics if of_topics else self._queues:
             if queue.full():
                 while not queue.empty():
                     queue.get_nowait()
@@ -202,3 +242,8 @@ def _change(row: Any) -> Change:
     return Change(
         kind=row.kind, project_id=row.project_id, piped_id=row.piped_id, id=row.id, detail=row.detail
     )
+
+
+def _topics(change: Change) -> Sequence[str]:
+    topics = of_record(change.kind, change.id), of_project(change.kind, change.project_id)
+    return (*topics, of_agent(change.piped_id)) if change.piped_id else topics
