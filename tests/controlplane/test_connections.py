@@ -4,12 +4,14 @@ import asyncio
 import errno
 import resource
 import sys
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from grpc import aio
@@ -267,6 +269,24 @@ async def test_requests_that_do_not_arrive_are_limited_for_each_caller(tmp_path:
 
 async def _code(call: Any) -> str:
     return str((await call.code()).name)
+
+
+async def test_calls_that_come_at_once_wait_for_their_turn(tmp_path: Path) -> None:
+    """As those of all agents after a restart. gRPC cancels some if 1,000 wait, unless it is configured."""
+    async with running(tmp_path, ConnectionSettings()) as plane, AsyncExitStack() as stack:
+        own = (("grpc.use_local_subchannel_pool", 1),)
+        channels = [
+            await stack.enter_async_context(aio.insecure_channel(plane.address, own)) for _ in range(4)
+        ]
+        calls = [
+            channel.unary_unary("/grpc.service.webservice.WebService/GetMe")(b"")
+            for channel in channels
+            for _ in range(800)
+        ]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        time.sleep(0.5)  # noqa: ASYNC251 they arrive while the event loop is blocked
+        assert {await call.code() for call in calls} == {grpc.StatusCode.UNAUTHENTICATED}
 
 
 def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:

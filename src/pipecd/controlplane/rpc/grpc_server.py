@@ -81,6 +81,8 @@ def _connection_options(settings: ConnectionSettings) -> Sequence[tuple[str, int
     return (
         ("grpc.max_allowed_incoming_connections", max_connections(settings.max_connections)),
         ("grpc.max_concurrent_streams", settings.grpc_max_streams),
+        ("grpc.server.max_pending_requests", settings.grpc_max_pending),
+        ("grpc.server.max_pending_requests_hard_limit", settings.grpc_max_pending_limit),
         ("grpc.server_handshake_timeout_ms", int(settings.grpc_handshake_timeout * 1000)),
         ("grpc.max_connection_idle_ms", int(settings.grpc_idle_timeout * 1000)),
         ("grpc.keepalive_time_ms", int(settings.grpc_keepalive_interval * 1000)),
