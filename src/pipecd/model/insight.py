@@ -1,6 +1,7 @@
 """Delivery figures over time: frequency, change failure rate, lead time and time to restore.
 
-`model.delivery_columns` calculates them. Times are seconds since the epoch, durations are seconds.
+`controlplane.records.delivery_columns` calculates them. Times are seconds since the epoch, durations are
+seconds.
 
 Definitions, over the deployments that ended in a period:
 

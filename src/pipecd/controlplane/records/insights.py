@@ -20,7 +20,7 @@ from pipecd.model.access import Labels, Resource
 from pipecd.model.insight import MAX_DAYS, Bucket, Filter, Report, boundaries
 
 if TYPE_CHECKING:
-    from pipecd.model.delivery_columns import Deliveries
+    from pipecd.controlplane.records.delivery_columns import Deliveries
 
 #: Deliveries that are kept in memory, and projects. Those of the project that was read last are always kept.
 MAX_DELIVERIES, MAX_PROJECTS = 5_000_000, 1_000
@@ -146,6 +146,6 @@ def find_zone(name: str) -> tzinfo:
 
 def _no_deliveries() -> "Deliveries":
     # Loads NumPy, which takes 26 MB: only once insights are read.
-    from pipecd.model.delivery_columns import Deliveries
+    from pipecd.controlplane.records.delivery_columns import Deliveries
 
     return Deliveries()

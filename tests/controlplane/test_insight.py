@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pipecd.model.delivery_columns import Deliveries
+from pipecd.controlplane.records.delivery_columns import Deliveries
 from pipecd.model.insight import Bucket, Durations, Filter, Report, Row, boundaries
 from pipecd.model.status import DeploymentStatus
 

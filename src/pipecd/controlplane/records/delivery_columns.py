@@ -1,6 +1,6 @@
 """The deliveries of a project as columns of numbers, and the figures that are calculated from them.
 
-`controlplane.records.insights` builds `Deliveries` from stored rows; definitions and results are those of
+`records.insights` builds `Deliveries` from stored rows; definitions and results are those of
 `model.insight`. A million deliveries take 27 MB, and their figures some ten milliseconds. NumPy takes another
 26 MB, so only a process whose insights are read imports this module.
 
@@ -43,9 +43,10 @@ class _Events:
         self, times: NDArray[np.int64], subjects: NDArray[np.uint32], values: NDArray[Any]
     ) -> "_Events":
         """With events in any order. `values` fit into 16 bits."""
-        added = (times, subjects, values.astype(np.uint16))
-        columns = [
-            np.concatenate(pair) for pair in zip((self.times, self.subjects, self.values), added, strict=True)
+        columns: list[NDArray[Any]] = [
+            np.concatenate((self.times, times)),
+            np.concatenate((self.subjects, subjects)),
+            np.concatenate((self.values, values.astype(np.uint16))),
         ]
         # The clocks of agents differ. The events before are sorted.
         if (np.diff(columns[0][max(len(self.times) - 1, 0) :]) < 0).any():
