@@ -8,7 +8,10 @@ import re
 import pytest
 from playwright.async_api import Browser, expect
 
+from pipecd.client import PipedToken, Transport, connect
+from pipecd.config.piped import decode_spec, piped_key, read_document
 from pipecd.schema.model.api_key_pb2 import APIKey
+from pipecd.schema.pipecd.v1.agent_pb2 import AgentWatchRequest
 from tests.console.browser import BrowserUser, open_console
 from tests.eventually import eventually
 from tests.world import World, pipeline, terraform
@@ -165,13 +168,29 @@ async def test_filters_are_stored_in_the_url(user: BrowserUser, w: World) -> Non
 
 
 async def test_an_agent_is_registered_and_its_key_shown_once(user: BrowserUser, w: World) -> None:
+    """The configuration that is shown connects an agent, and the dialog shows that it has."""
     page = user.page
     await page.get_by_role("link", name="Pipeds").click()
     await page.get_by_role("button", name="Register piped").first.click()
     await page.get_by_label("Name").fill("production")
     await page.get_by_role("dialog").get_by_role("button", name="Register").click()
     key_dialog = page.get_by_role("dialog", name="Key for production")
-    await expect(key_dialog).to_contain_text("pipedKeyData:")
+    await key_dialog.get_by_label("Platform").select_option("ECS")
+    await key_dialog.get_by_label("Git repository").fill("git@example.com:shop/config.git")
+    configuration = key_dialog.get_by_role("region", name="Piped configuration")
+    await expect(configuration).to_contain_text("remote: git@example.com:shop/config.git")
+    commands = key_dialog.get_by_role("region", name="Commands for Shell")
+    await expect(commands).to_contain_text("--config-file=piped.yaml --insecure")
+    await expect(key_dialog.get_by_role("status")).to_contain_text("Not connected yet")
+    shown = decode_spec(read_document(await configuration.inner_text(), "piped.yaml"))
+    token = PipedToken(project_id=shown.project_id, piped_id=shown.piped_id, key=piped_key(shown))
+    assert shown.api_address.startswith("console.example:"), "the host of the configured address"
+    agent = await connect(w.plane.address, token, Transport(insecure=True))
+    stream = agent.stream(agent.agent.Watch, AgentWatchRequest(instance="production"))
+    await anext(stream)
+    await expect(key_dialog.get_by_role("status")).to_contain_text("Online")
+    await stream.aclose()
+    await agent.close()
     await key_dialog.get_by_role("button", name="I have copied the key").click()
     await expect(key_dialog).to_have_count(0)
     row = page.get_by_role("row").filter(has_text="production")

@@ -152,7 +152,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         ),
     },
     "session": {
-        "ConsoleService": "EndOwnSessions ListOwnSessions SeeRights",
+        "ConsoleService": "EndOwnSessions ListOwnSessions SeeEndpoint SeeRights",
         "WebService": "GetCommand",
     },
 }

@@ -1,7 +1,12 @@
 """The commands with which the console starts an agent name what is in the repository."""
 
 import re
+import tomllib
 from pathlib import Path
+
+import yaml
+
+from pipecd.piped.cli import command as piped_command
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (ROOT / "web/src/features/first-steps/start-commands.ts").read_text()
@@ -19,5 +24,18 @@ def test_every_required_variable_of_a_module_is_set() -> None:
 
 
 def test_the_chart_is_in_the_repository() -> None:
-    (chart,) = re.findall(r"helm upgrade --install \w+ (\S+)", COMMANDS)
+    (chart,) = re.findall(r"helm upgrade --install \w+ ([\w/]+)", COMMANDS)
     assert (ROOT / chart / "Chart.yaml").is_file()
+    values = yaml.safe_load((ROOT / chart / "values.yaml").read_text())
+    keys = re.findall(r"--set(?:-file)? (\w+)\.(\w+)=", COMMANDS)
+    assert len(keys) == 3
+    assert [(group, name) for group, name in keys if name not in values[group]] == []
+
+
+def test_the_extras_and_options_of_the_shell_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.findall(r'extra: "(\w+)"', COMMANDS)
+    assert len(named) == 5
+    assert {*named} <= {*extras}
+    flags = {flag for option in piped_command.params for flag in option.opts}
+    assert {*re.findall(r'"(--[a-z-]+)[="]', COMMANDS)} <= flags

@@ -280,6 +280,23 @@ export const apiKeysQuery = queryOptions({
   queryFn: async ({ signal }) => (await webClient.listAPIKeys({}, { signal })).keys,
 });
 
+/** Where agents, pipectl and CI reach the control plane. */
+export interface Endpoint {
+  host: string;
+  port: number;
+  /** Without TLS. */
+  plaintext: boolean;
+}
+
+export const endpointQuery = queryOptions({
+  queryKey: ["endpoint"],
+  queryFn: async ({ signal }): Promise<Endpoint> => {
+    const { host, port, plaintext } = await consoleClient.seeEndpoint({}, { signal });
+    return { host: host || window.location.hostname, port, plaintext };
+  },
+  staleTime: Infinity,
+});
+
 /** The applications found in Git that are not registered. */
 export const suggestionsQuery = queryOptions({
   queryKey: key.suggestions,

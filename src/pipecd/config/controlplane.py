@@ -9,9 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, IPvAnyNetwork, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    IPvAnyNetwork,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails
 
 from pipecd.config.decode import (
@@ -341,9 +348,23 @@ class Sessions(StrictModel):
         return self
 
 
+def _without_path(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("has more than a host and a port: gRPC has paths of its own")
+    return url
+
+
 class ControlPlaneSpec(StrictModel):
     address: HttpUrl = ""
     """Public URL of the console."""
+    api_url: Annotated[HttpUrl, AfterValidator(_without_path)] = Field("", alias="apiURL")
+    """Where agents, `pipectl` and CI reach gRPC, such as `https://pipecd.example.com:443`. Not in PipeCD.
+
+    `http` means without TLS. The console shows it in commands. By default, it is the host of `address`: on
+    port 443 if that URL is HTTPS and the server is started without `--tls`, because a proxy has the
+    certificate then, otherwise on the server's own port.
+    """
     state_key: Annotated[str, Unused("sessions are protected with --encryption-key-file")] = ""
     """Not used: sessions are signed with `--encryption-key-file`. Accepted for compatibility with PipeCD."""
     datastore: Datastore = Datastore()

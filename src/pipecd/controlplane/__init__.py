@@ -28,6 +28,7 @@ from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import Lifetimes, Sessions, check_key
 from pipecd.controlplane.auth.sso.flow import SingleSignOn
+from pipecd.controlplane.endpoint import determine_endpoint
 from pipecd.controlplane.http import admin
 from pipecd.controlplane.http.app import application
 from pipecd.controlplane.http.connections import Connections, raise_file_limit
@@ -168,6 +169,7 @@ async def open_services(
             ),
             audit_retention=spec.audit.retention.total_seconds(),
             address=address,
+            endpoint=determine_endpoint(spec, options.grpc_ports[0], tls=options.tls is not None),
         )
     finally:
         await store.close()

@@ -14,6 +14,7 @@ from pipecd.controlplane.auth.projects import Projects
 from pipecd.controlplane.auth.refusals import Refusals
 from pipecd.controlplane.auth.sessions import Sessions
 from pipecd.controlplane.auth.sso.flow import SingleSignOn
+from pipecd.controlplane.endpoint import Endpoint
 from pipecd.controlplane.notifications.receivers import ProjectReceivers
 from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.settings import Settings
@@ -51,6 +52,8 @@ class Services:
     outbox_changed: asyncio.Event = field(default_factory=asyncio.Event)
     #: Base URL of the console, without a trailing slash; used in links.
     address: str = ""
+    #: Where programs reach gRPC; shown in commands.
+    endpoint: Endpoint = field(default_factory=Endpoint)
 
     def now(self) -> int:
         """The current time in epoch seconds."""

@@ -3,7 +3,7 @@
 import { Alert, Button, Group, Modal, Stack, Text } from "@mantine/core";
 import type { ReactNode } from "react";
 
-import { CopyBlock, CopyText } from "./copy";
+import { CopyText } from "./copy";
 
 export interface OneTimeKey {
   title: string;
@@ -11,19 +11,12 @@ export interface OneTimeKey {
   replacement: string;
   /** Label and text of each value to copy. */
   values: readonly (readonly [label: string, text: string])[];
-  example: {
-    /** How to use the example, as a sentence. */
-    caption: ReactNode;
-    /** Accessible name of the block. */
-    label: string;
-    text: string;
-  };
-  /** What to do next, below the example. */
-  after?: ReactNode;
+  /** How to use the key. */
+  next: ReactNode;
 }
 
 export function OneTimeKeyDialog({ oneTimeKey, close }: { oneTimeKey: OneTimeKey; close: () => void }) {
-  const { title, replacement, values, example, after } = oneTimeKey;
+  const { title, replacement, values, next } = oneTimeKey;
   return (
     <Modal
       opened
@@ -46,13 +39,7 @@ export function OneTimeKeyDialog({ oneTimeKey, close }: { oneTimeKey: OneTimeKey
             <CopyText text={text} label={label} />
           </div>
         ))}
-        <div>
-          <Text size="sm" mb={4}>
-            {example.caption}
-          </Text>
-          <CopyBlock text={example.text} label={example.label} />
-        </div>
-        {after}
+        {next}
         <Group justify="flex-end">
           <Button onClick={close}>I have copied the key</Button>
         </Group>

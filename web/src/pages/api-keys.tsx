@@ -13,6 +13,7 @@ import { KeyOwnerPage } from "../components/key-owner-page";
 import type { OneTimeKey } from "../components/one-time-key-dialog";
 import tableClasses from "../components/table.module.css";
 import { RelativeTime } from "../components/time";
+import { PipectlCommand } from "../features/first-steps/pipectl-command";
 import { apiKeysQuery, key } from "../queries";
 import { type APIKey, APIKey_Role as Role } from "../schema/model/api_key_pb";
 
@@ -53,11 +54,14 @@ function oneTimeKey(text: string): OneTimeKey {
     title: "New API key",
     replacement: "If you lose it, create another key.",
     values: [["Key", text]],
-    example: {
-      caption: "Example, with the key stored in key.txt:",
-      label: "Command",
-      text: `pipectl application list --address=${window.location.hostname}:9080 --api-key-file=key.txt`,
-    },
+    next: (
+      <div>
+        <Text size="sm" mb={4}>
+          Example, with the key stored in key.txt:
+        </Text>
+        <PipectlCommand command="application list" options="--api-key-file=key.txt" label="Command" />
+      </div>
+    ),
   };
 }
 

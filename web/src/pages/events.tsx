@@ -19,6 +19,7 @@ import { RelativeTime } from "../components/time";
 import { WebLink } from "../components/web-link";
 import { eventStatusDisplay } from "../display-names";
 import { eventFilter, isFiltered, slug, withoutFilters, withParam } from "../filters";
+import { PipectlCommand } from "../features/first-steps/pipectl-command";
 import { groupBy } from "../group-by";
 import { IconBolt, IconFilterOff } from "../icons";
 import { eventsQuery, pipedsQuery } from "../queries";
@@ -204,8 +205,7 @@ function Result({ result }: { result: EventResult }) {
   );
 }
 
-const REGISTER = (address: string) =>
-  `pipectl event register --address=${address} --api-key-file=key.txt \\
+const REGISTER = `--api-key-file=key.txt \\
   --name=image-built --labels=app=shop --data=registry.example.com/shop:v1.2.0`;
 const WATCH = `spec:
   eventWatcher:
@@ -243,7 +243,7 @@ function Empty() {
       action={
         <Stack ta="left" maw={720} w="100%" mt="sm" gap="xs">
           <Text size="sm">CI registers an event, with an API key:</Text>
-          <CopyBlock text={REGISTER(`${window.location.hostname}:9080`)} label="Command: Register an event" />
+          <PipectlCommand command="event register" options={REGISTER} label="Command: Register an event" />
           <Text size="sm">The application's configuration file says where the value belongs:</Text>
           <CopyBlock text={WATCH} label="Configuration: Watch the event" />
         </Stack>

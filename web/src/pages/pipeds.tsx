@@ -1,12 +1,12 @@
 // The pipeds of the project: their status, versions and keys.
 
-import { Button, Code, Table, Text, Textarea } from "@mantine/core";
+import { Button, Table, Text, Textarea } from "@mantine/core";
 import { IconArrowUp, IconServer } from "../icons";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { webClient } from "../api";
-import { CopyText } from "../components/copy";
+import { CopyBlock, CopyText } from "../components/copy";
 import { CreateDialog } from "../components/create-dialog";
 import { KeyExpiry, KeyLifetimeField, lifetimeSeconds } from "../components/key-lifetime";
 import { KeyOwnerPage } from "../components/key-owner-page";
@@ -19,8 +19,8 @@ import { RelativeTime } from "../components/time";
 import { UpgradeDialog } from "../components/upgrade-dialog";
 import { connectionStatusDisplay, type StatusDisplay } from "../display-names";
 import { kindName, kindsOf, providersWithoutPlatform } from "../kinds";
-import { pipedConfiguration } from "../features/first-steps/start-commands";
-import { StartCommands } from "../features/first-steps/start-commands-view";
+import { keyData } from "../features/first-steps/start-commands";
+import { StartPiped } from "../features/first-steps/start-piped";
 import { key, meQuery, pipedsQuery, presenceQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
 
@@ -54,7 +54,7 @@ export function PipedsPage() {
           <Row
             key={piped.id}
             piped={piped}
-            onKeyCreated={(text) => showKey(oneTimeKey({ pipedId: piped.id, name: piped.name, text }, projectId))}
+            onKeyCreated={(text) => showKey(additionalKey({ pipedId: piped.id, name: piped.name, text }))}
             onUpgrade={() => setUpgrading([piped.id])}
           />
         )}
@@ -68,7 +68,7 @@ export function PipedsPage() {
           <RegisterDialog
             opened={opened}
             close={close}
-            onRegistered={(pipedKey) => showKey(oneTimeKey(pipedKey, projectId))}
+            onRegistered={(pipedKey) => showKey(firstKey(pipedKey, projectId))}
           />
         )}
         actions={
@@ -220,7 +220,8 @@ function RegisterDialog({ opened, close, onRegistered }: RegisterDialogProps) {
   );
 }
 
-function oneTimeKey({ pipedId, name, text }: PipedKey, projectId: string): OneTimeKey {
+/** The key of a piped that was registered just now. */
+function firstKey({ pipedId, name, text }: PipedKey, projectId: string): OneTimeKey {
   return {
     title: `Key for ${name}`,
     replacement: "If you lose it, add a new key.",
@@ -228,15 +229,23 @@ function oneTimeKey({ pipedId, name, text }: PipedKey, projectId: string): OneTi
       ["Piped ID", pipedId],
       ["Key", text],
     ],
-    example: {
-      caption: (
-        <>
-          1. Store this as <Code>piped.yaml</Code>, with your repository and your platform.
-        </>
-      ),
-      label: "Piped configuration",
-      text: pipedConfiguration({ pipedId, key: text, projectId, host: window.location.hostname }),
-    },
-    after: <StartCommands />,
+    next: <StartPiped pipedId={pipedId} pipedKey={text} projectId={projectId} />,
+  };
+}
+
+/** The second key of a piped that has a configuration already. */
+function additionalKey({ pipedId, name, text }: PipedKey): OneTimeKey {
+  return {
+    title: `Key for ${name}`,
+    replacement: "If you lose it, delete the old key and add another one.",
+    values: [["Key", text]],
+    next: (
+      <div>
+        <Text size="sm" mb={4}>
+          Replace the key in the configuration of the piped and restart it. Once it is online, delete the old key.
+        </Text>
+        <CopyBlock text={`pipedID: ${pipedId}\n${keyData(text)}`} label="Piped configuration" />
+      </div>
+    ),
   };
 }

@@ -25,6 +25,8 @@ from pipecd.schema.pipecd.v1.console_pb2 import (
     RejectStageResponse,
     RollBackToRequest,
     RollBackToResponse,
+    SeeEndpointRequest,
+    SeeEndpointResponse,
     SeeLiveStateRequest,
     SeeLiveStateResponse,
     SeePipedsRequest,
@@ -86,6 +88,11 @@ async def list_suggestions(
     return ListSuggestionsResponse(suggestions=found.suggestions, invalid_files=found.invalid_files)
 
 
+async def see_endpoint(services: Services, _: Person, __: SeeEndpointRequest) -> SeeEndpointResponse:
+    endpoint = services.endpoint
+    return SeeEndpointResponse(host=endpoint.host, port=endpoint.port, plaintext=endpoint.plaintext)
+
+
 async def see_pipeds(services: Services, person: Person, _: SeePipedsRequest) -> SeePipedsResponse:
     records = await lists.pipeds(services.store, person.project_id)
     return SeePipedsResponse(
@@ -145,6 +152,7 @@ HANDLERS: Mapping[str, Handler] = {
     "ListSuggestions": list_suggestions,
     "PageApplications": page_applications,
     "PageDeployments": page_deployments,
+    "SeeEndpoint": see_endpoint,
     "SeePipeds": see_pipeds,
     "SeeStageLog": see_stage_log,
     "SeeLiveState": see_live_state,
