@@ -259,11 +259,17 @@ def _root_certificates(cert_file: str) -> bytes | None:
     """Return the PEM bundle to trust, or None to use gRPC's own if the system has none."""
     if cert_file:
         try:
-            return Path(cert_file).read_bytes()
+            certificates = Path(cert_file).read_bytes()
         except OSError as error:
             raise ConfigError(
                 f"cannot read the certificate file {cert_file}: {error.strerror}",
                 remedy="point --cert-file at a readable PEM file",
             ) from error
+        if b"-----BEGIN CERTIFICATE-----" not in certificates:
+            raise ConfigError(
+                f"the certificate file {cert_file} contains no certificate",
+                remedy="point --cert-file at the PEM file of the CA's certificate",
+            )
+        return certificates
     system_file = ssl.get_default_verify_paths().cafile
     return Path(system_file).read_bytes() if system_file and Path(system_file).is_file() else None

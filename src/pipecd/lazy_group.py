@@ -1,5 +1,6 @@
 """A click group that imports a command's module only when the command is called, so `--help` stays fast."""
 
+import difflib
 import gc
 import importlib
 import sys
@@ -27,6 +28,14 @@ class LazyGroup(click.Group):
         module, _, attribute = self._lazy_commands[cmd_name][0].partition(":")
         command: click.Command = getattr(_import_without_collections(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], self._lazy_commands, 1)
+        if args[0] not in self._lazy_commands and near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Completes the names of commands, and the group's own options."""

@@ -24,6 +24,10 @@ AGENT_METRICS = CollectorRegistry()
 redactor = Redactor()
 
 
+#: Those of PipeCD too: all above errors are errors here.
+_LEVELS = {**logging.getLevelNamesMapping(), "DPANIC": logging.ERROR, "PANIC": logging.ERROR}
+
+
 def configure_logging(encoding: Encoding = "humanize", level: str = "info") -> None:
     """Configure logging to stderr, as JSON objects or human-readable lines."""
     renderer: Any = structlog.processors.JSONRenderer()
@@ -36,7 +40,7 @@ def configure_logging(encoding: Encoding = "humanize", level: str = "info") -> N
         structlog.processors.format_exc_info,
         redactor,
     ]
-    level_number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    level_number = min(_LEVELS.get(level.upper(), logging.INFO), logging.ERROR)
     structlog.configure(
         processors=[redactor, *chain, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level_number),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipecd.config import piped
+from pipecd.config.document import Document, parse
 from pipecd.config.piped import PipedSpec, PlatformProvider
 from pipecd.errors import ConfigError
 from pipecd.git.credentials import Credentials, User
@@ -170,17 +171,26 @@ def spec(*providers: tuple[str, str]) -> PipedSpec:
     )
 
 
+def document(*providers: tuple[str, str]) -> Document:
+    lines = [f"    - {{name: {name}, type: {kind}}}\n" for name, kind in providers]
+    head = "apiVersion: pipecd.dev/v1beta1\nkind: Piped\nspec:\n  platformProviders:\n"
+    return parse(head + "".join(lines), "piped.yaml")
+
+
 def test_a_misspelled_provider_type_is_refused_at_startup() -> None:
     with pytest.raises(ConfigError) as raised:
-        check_provider_types(spec(("tf", "TERRAFORM"), ("aws", "LAMDBA")))
+        providers = [("tf", "TERRAFORM"), ("aws", "LAMDBA")]
+        check_provider_types(spec(*providers), document(*providers))
     assert str(raised.value) == (
-        "spec.platformProviders[1].type: this agent has no platform LAMDBA; did you mean LAMBDA?"
+        "piped.yaml:6: spec.platformProviders[1].type: this agent has no platform LAMDBA;"
+        " did you mean LAMBDA?"
     )
 
 
 def test_a_provider_of_a_missing_platform_is_no_reason_not_to_start(without_aws: None) -> None:
-    agent = spec(("tf", "TERRAFORM"), ("aws", "LAMBDA"), ("run", "CLOUDRUN"))
-    check_provider_types(agent)
+    providers = [("tf", "TERRAFORM"), ("aws", "LAMBDA"), ("run", "CLOUDRUN")]
+    agent = spec(*providers)
+    check_provider_types(agent, document(*providers))
     reported = [(plugin.name, list(plugin.deploy_targets)) for plugin in reported_platforms(agent)]
     assert reported == [("cloudrun", ["run"]), ("kubernetes", []), ("terraform", ["tf"])]
 

@@ -10,7 +10,20 @@ from pipecd.config.sources import PIPED_SOURCES
 from pipecd.config.values import duration
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-LOG_LEVEL_HELP = "Lowest level that is logged: debug, info, warning or error."
+
+
+class Port(click.IntRange):
+    name = "port"
+
+
+#: 0 selects a free port, or none, as the option says.
+PORT = Port(0, 65535)
+#: Also those of PipeCD, which log errors.
+LOG_LEVELS = click.Choice(
+    ["debug", "info", "warn", "warning", "error", "critical", "dpanic", "panic", "fatal"],
+    case_sensitive=False,
+)
+LOG_LEVEL_HELP = "Lowest level that is logged."
 
 
 class Duration(click.ParamType[float]):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipecd.config.decode import LenientModel, Unused, decode
 from pipecd.config.document import Document, parse, parse_kind
@@ -252,6 +252,13 @@ class PlanPreview(LenientModel):
     """Timeout of a plan preview that does not specify one itself."""
 
 
+def _host_and_port(address: str) -> str:
+    scheme, separator, rest = address.partition("://")
+    if separator and scheme in ("http", "https"):
+        raise ValueError(f"is a URL: write host:port, such as {rest.rstrip('/')}")
+    return address
+
+
 class Access(LenientModel):
     """The fields needed to connect to the control plane as an agent; the only ones the launcher reads."""
 
@@ -263,7 +270,7 @@ class Access(LenientModel):
     """Path of a file that contains the agent's key."""
     piped_key_data: str = ""
     """The agent's key in base64, instead of `pipedKeyFile`."""
-    api_address: str = Field(min_length=1)
+    api_address: Annotated[str, AfterValidator(_host_and_port)] = Field(min_length=1)
     """Address of the control plane's gRPC port, as `host:port`."""
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ import structlog
 from pipecd import controlplane
 from pipecd.config import controlplane as config
 from pipecd.config.controlplane import ControlPlaneSpec
-from pipecd.config.flags import LOG_LEVEL_HELP
+from pipecd.config.flags import LOG_LEVEL_HELP, LOG_LEVELS, PORT
 from pipecd.config.named_file import read_named_file
 from pipecd.controlplane import Options
 from pipecd.controlplane.auth.passwords import hash_password
@@ -32,11 +33,17 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Key that signs sessions; create one with `openssl rand -base64 64`.",
 )
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")
-@click.option("--piped-api-port", default=9080, show_default=True, help="gRPC port; serves all services.")
-@click.option("--web-api-port", type=int, help="Additional gRPC port; serves all services.")
-@click.option("--api-port", type=int, help="Additional gRPC port; serves all services.")
-@click.option("--http-port", default=9082, show_default=True, help="Console, sign-in and webhooks.")
-@click.option("--admin-port", default=9085, show_default=True, help="/healthz, /metrics, /version.")
+@click.option(
+    "--piped-api-port", type=PORT, default=9080, show_default=True, help="gRPC port; serves all services."
+)
+@click.option("--web-api-port", type=PORT, help="Additional gRPC port; serves all services.")
+@click.option("--api-port", type=PORT, help="Additional gRPC port; serves all services.")
+@click.option(
+    "--http-port", type=PORT, default=9082, show_default=True, help="Console, sign-in and webhooks."
+)
+@click.option(
+    "--admin-port", type=PORT, default=9085, show_default=True, help="/healthz, /metrics, /version."
+)
 @click.option(
     "--static-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -60,7 +67,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="Log format.",
 )
-@click.option("--log-level", default="info", show_default=True, help=LOG_LEVEL_HELP)
+@click.option("--log-level", type=LOG_LEVELS, default="info", show_default=True, help=LOG_LEVEL_HELP)
 @click.option("--newcomer-file", type=_FILE, hidden=True, help="JSON for the first page in the quickstart.")
 @click.option("--cache-address", default="", hidden=True, help="Ignored: there is no cache.")
 @click.option("--envoy-authz-port", type=int, hidden=True, help="Ignored: there is no Envoy.")
@@ -89,6 +96,15 @@ def server(
 ) -> None:
     """Run the control plane."""
     configure_logging(log_encoding, log_level)  # type: ignore[arg-type]
+    if not tls and (cert_file or key_file):
+        log.warning(
+            "flag_without_effect", flag="--cert-file, --key-file", reason="gRPC is plaintext without --tls"
+        )
+    if static_dir and not (static_dir / "index.html").is_file():
+        raise ConfigError(
+            f"--static-dir: {static_dir} contains no index.html",
+            remedy="name the directory of the built console",
+        )
     extra_ports = [port for port in (web_api_port, api_port) if port is not None and port != piped_api_port]
     options = Options(
         encryption_key=_read_key(encryption_key_file),
@@ -110,7 +126,9 @@ def server(
 @click.option("--config-file", type=_FILE, required=True, help="Configuration file (kind: ControlPlane).")
 @click.option("--encryption-key-file", type=_FILE, required=True, help="The key file of the servers.")
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")
-@click.option("--admin-port", default=9085, show_default=True, help="/healthz, /metrics, /version.")
+@click.option(
+    "--admin-port", type=PORT, default=9085, show_default=True, help="/healthz, /metrics, /version."
+)
 @click.option(
     "--log-encoding",
     type=click.Choice(["humanize", "console", "json"]),
@@ -118,7 +136,7 @@ def server(
     show_default=True,
     help="Log format.",
 )
-@click.option("--log-level", default="info", show_default=True, help=LOG_LEVEL_HELP)
+@click.option("--log-level", type=LOG_LEVELS, default="info", show_default=True, help=LOG_LEVEL_HELP)
 def ops(
     config_file: Path,
     encryption_key_file: Path,
@@ -163,7 +181,24 @@ def _read_key(path: Path) -> bytes:
 def _read_tls(cert: Path | None, key: Path | None) -> Tls:
     if cert is None or key is None:
         raise ConfigError("--tls needs a certificate", remedy="give --cert-file and --key-file")
+    pair = Tls(certificate=_read(cert, "--cert-file"), key=_read(key, "--key-file"))
     try:
-        return Tls(certificate=cert.read_bytes(), key=key.read_bytes())
+        # gRPC's library would not say what is wrong. Without a password, OpenSSL would ask for it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or "unknown format"
+        raise ConfigError(
+            f"--cert-file {cert} and --key-file {key} are no certificate with its key: {reason}",
+            remedy="give the PEM files of a certificate and of its key, which is not encrypted",
+        ) from error
+    return pair
+
+
+def _read(path: Path, flag: str) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"{flag}: {path} cannot be read: {error.strerror}",
+            remedy="specify a file that this program can read",
+        ) from error

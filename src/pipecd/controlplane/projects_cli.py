@@ -62,8 +62,10 @@ def add(config_file: Path, project_id: str, desc: str, username: str, password_f
             f"{project_id!r} is not a project id",
             remedy="use up to 63 letters, digits and -, beginning with a letter or a digit",
         )
+    if not username.strip():
+        raise Refused("--username is empty", remedy="give the static admin a name to sign in with")
     spec = load_spec(config_file)
-    if any(project.id == project_id for project in spec.projects):
+    if _is_configured(spec, project_id):
         raise AlreadyExists(f"project {project_id} is defined in {config_file}")
     password = _read_password(password_file)
     now = int(SYSTEM_CLOCK.now())
@@ -86,6 +88,12 @@ def add(config_file: Path, project_id: str, desc: str, username: str, password_f
 @_PASSWORD_FILE
 def reset_password(config_file: Path, project_id: str, password_file: Path | None) -> None:
     """Give the static admin another password, and enable it. Ends the sessions with the old one."""
+    spec = load_spec(config_file)
+    if _is_configured(spec, project_id):
+        raise Refused(
+            f"project {project_id} is defined in {config_file}",
+            remedy="change its staticAdmin.passwordHash there, to the output of `pipecd hash-password`",
+        )
     password = _read_password(password_file)
     password_hash = hash_password(password)
 
@@ -95,7 +103,6 @@ def reset_password(config_file: Path, project_id: str, password_file: Path | Non
         project.updated_at = int(SYSTEM_CLOCK.now())
 
     by = _operator("reset-password")
-    spec = load_spec(config_file)
     record = _run(spec, lambda store: store.update(Project, project_id, change, by=by))
     click.echo(f"Changed the password of {record.message.static_admin.username}.")
     if password_file is None:
@@ -113,6 +120,10 @@ def list_command(config_file: Path) -> None:
     rows += [(project.id, "database", project.desc) for project in stored if project.id not in configured]
     for id, place, desc in sorted(rows):
         click.echo(f"{id}\t{place}\t{desc}".rstrip())
+
+
+def _is_configured(spec: ControlPlaneSpec, project_id: str) -> bool:
+    return any(project.id == project_id for project in spec.projects)
 
 
 def _run(spec: ControlPlaneSpec, function: Callable[[Store], Awaitable[Result]]) -> Result:

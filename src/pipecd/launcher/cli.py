@@ -16,7 +16,15 @@ import structlog
 from click.core import ParameterSource
 
 from pipecd.client import Transport
-from pipecd.config.flags import LOG_LEVEL_HELP, Duration, admin_host_option, parameter_name, switch
+from pipecd.config.flags import (
+    LOG_LEVEL_HELP,
+    LOG_LEVELS,
+    PORT,
+    Duration,
+    admin_host_option,
+    parameter_name,
+    switch,
+)
 from pipecd.config.sources import PIPED_SOURCES, Source, SourceType, choose_source
 from pipecd.errors import ConfigError
 from pipecd.launcher import run
@@ -96,12 +104,14 @@ _LOCAL_SOURCES = {flag: PIPED_SOURCES[flag] for flag in ("--config-file", "--con
 @admin_host_option
 @click.option(
     "--admin-port",
+    type=PORT,
     default=9085,
     show_default=True,
     help="/healthz, /metrics, /version of launcher and agent.",
 )
 @click.option(
     "--launcher-admin-port",
+    type=PORT,
     default=0,
     show_default=True,
     help="A second port with the same endpoints; 0 disables it.",
@@ -122,7 +132,7 @@ _LOCAL_SOURCES = {flag: PIPED_SOURCES[flag] for flag in ("--config-file", "--con
     show_default=True,
     help="Log format.",
 )
-@click.option("--log-level", default="info", show_default=True, help=LOG_LEVEL_HELP)
+@click.option("--log-level", type=LOG_LEVELS, default="info", show_default=True, help=LOG_LEVEL_HELP)
 @click.pass_context
 def command(context: click.Context, /, **flags: Any) -> None:
     """Run the agent in the version the control plane specifies, with the current configuration."""

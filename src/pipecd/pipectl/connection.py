@@ -167,13 +167,16 @@ def _read_key(settings: Settings) -> str:
     )
 
 
+_REMEDY = "name a readable file that contains the API key and nothing else"
+
+
 def _read_key_file(file: Path) -> str:
     try:
         key = file.read_text().strip()
     except OSError as error:
-        raise ConfigError(f"API key file {file}: {error.strerror}") from error
+        raise ConfigError(f"API key file {file}: {error.strerror}", remedy=_REMEDY) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"API key file {file} is not text") from error
+        raise ConfigError(f"API key file {file} is not text", remedy=_REMEDY) from error
     if not key:
         raise ConfigError(f"API key file {file} is empty", remedy="write the API key to it")
     return key

@@ -34,7 +34,7 @@ from pipecd.piped.notify.notifier import Notifier
 from pipecd.piped.observe import memory
 from pipecd.piped.observe.memory import PlatformMemories
 from pipecd.piped.options import Options
-from pipecd.piped.platform_availability import check_provider_types, log_platforms
+from pipecd.piped.platform_availability import log_platforms
 from pipecd.piped.provider_check import check_providers
 from pipecd.piped.providers import Providers
 from pipecd.piped.session import heartbeat, stats
@@ -63,7 +63,6 @@ async def run(spec: PipedSpec, options: Options | None = None) -> None:
     Temporary if the control plane cannot be reached at startup.
     """
     options = options or Options()
-    check_provider_types(spec)
     check_tables(load_platforms({provider.type for provider in spec.providers}))
     key = piped_key(spec)
     credentials = git_credentials(spec)

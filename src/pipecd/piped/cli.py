@@ -19,6 +19,8 @@ from pipecd.client import Transport
 from pipecd.config import piped as config
 from pipecd.config.flags import (
     LOG_LEVEL_HELP,
+    LOG_LEVELS,
+    PORT,
     Duration,
     admin_host_option,
     config_flags,
@@ -30,7 +32,7 @@ from pipecd.piped import run
 from pipecd.piped.default_provider import with_default_provider
 from pipecd.piped.notify.configured import check_receivers
 from pipecd.piped.options import Options
-from pipecd.piped.platform_availability import check_provider_configs
+from pipecd.piped.platform_availability import check_provider_configs, check_provider_types
 from pipecd.piped.unsupported_config import log_keys_without_effect
 from pipecd.telemetry import configure_logging
 
@@ -50,7 +52,11 @@ _WITHOUT_EFFECT = {
 @switch("--insecure", "Connect to the control plane without TLS.")
 @click.option("--cert-file", default="", help="PEM file of trusted CA certificates. Default: the system's.")
 @click.option(
-    "--admin-port", default=9085, show_default=True, help="Port of /healthz, /metrics and /version."
+    "--admin-port",
+    type=PORT,
+    default=9085,
+    show_default=True,
+    help="Port of /healthz, /metrics and /version.",
 )
 @admin_host_option
 @click.option(
@@ -81,7 +87,7 @@ _WITHOUT_EFFECT = {
     show_default=True,
     help="Log format.",
 )
-@click.option("--log-level", default="info", show_default=True, help=LOG_LEVEL_HELP)
+@click.option("--log-level", type=LOG_LEVELS, default="info", show_default=True, help=LOG_LEVEL_HELP)
 @switch("--metrics", "No effect: metrics are always served.", default=True, hidden=True)
 @switch("--profile", "No effect.", hidden=True)
 @switch("--profile-debug-logging", "No effect.", hidden=True)
@@ -103,6 +109,7 @@ def load(flags: dict[str, Any]) -> tuple[config.PipedSpec, Options]:
     source = asyncio.run(read(config_flags(flags)))
     document = config.read_document(source.text, source.name)
     spec = config.decode_spec(document)
+    check_provider_types(spec, document)
     spec = with_default_provider(spec, flags["enable_default_kubernetes_cloud_provider"])
     check_provider_configs(spec, document)
     check_receivers(spec, document)

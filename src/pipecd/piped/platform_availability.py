@@ -22,19 +22,27 @@ from pipecd.wire import has_number
 log = structlog.get_logger()
 
 
-def check_provider_types(spec: PipedSpec) -> None:
-    """Raises ConfigError for a type that is neither installed nor known to PipeCD: a spelling mistake."""
+def check_provider_types(spec: PipedSpec, document: Document) -> None:
+    """Raises ConfigError for a type that is neither installed nor known to PipeCD: a spelling mistake.
+
+    `spec` was decoded from `document`.
+    """
     installed = installed_platforms()
-    for index, provider in enumerate(spec.providers):
-        if provider.type in installed or has_number(provider.type):
-            continue
-        near = difflib.get_close_matches(provider.type, installed, 1)
-        raise ConfigError(
-            f"spec.platformProviders[{index}].type: this agent has no platform {provider.type}",
-            remedy=f"did you mean {near[0]}?"
-            if near
-            else f"install the package that provides it; installed: {', '.join(installed)}",
-        )
+    for key, providers in (
+        ("platformProviders", spec.platform_providers),
+        ("cloudProviders", spec.cloud_providers),
+    ):
+        for index, provider in enumerate(providers):
+            if provider.type in installed or has_number(provider.type):
+                continue
+            near = difflib.get_close_matches(provider.type, installed, 1)
+            raise ConfigError(
+                f"this agent has no platform {provider.type}",
+                remedy=f"did you mean {near[0]}?"
+                if near
+                else f"install the package that provides it; installed: {', '.join(installed)}",
+                place=document.place(("spec", key, index, "type")),
+            )
 
 
 def check_provider_configs(spec: PipedSpec, document: Document) -> None:

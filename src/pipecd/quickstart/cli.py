@@ -29,6 +29,7 @@ _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 )
 @click.option(
     "--port",
+    type=click.IntRange(1, 65535 - 10),
     default=DEFAULT_PORT,
     show_default=True,
     help="Port of the console; the following ports are used too.",

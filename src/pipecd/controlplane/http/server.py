@@ -37,7 +37,8 @@ def open_port(host: str, port: int, purpose: str) -> socket.socket:
         sock.close()
         raise ConfigError(
             f"cannot listen on {host}:{port} for {purpose}: {error.strerror}",
-            remedy="stop the process that uses the port, or choose another port",
+            remedy="stop the process that uses the port, or choose another port;"
+            " --host must be an address of this machine",
         ) from error
     sock.listen(2048)
     sock.setblocking(False)

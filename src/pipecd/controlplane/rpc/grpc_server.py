@@ -73,7 +73,8 @@ def listen(server: aio.Server, address: str, tls: Tls | None) -> int:
     except RuntimeError as error:
         raise ConfigError(
             f"cannot listen on {address} for gRPC",
-            remedy="stop the process that uses the port, or choose another port",
+            remedy="stop the process that uses the port, or choose another port (--piped-api-port);"
+            " --host must be an address of this machine",
         ) from error
 
 
