@@ -243,7 +243,7 @@ async def test_logs_need_their_own_right(plane: Plane) -> None:
         for role in (VIEWER, "ProdLogReader"):
             code, text = await failure((await plane.follow(role)).read())
             assert code == "PERMISSION_DENIED", role
-            assert "ask an administrator for a role" in text, role
+            assert "ask an administrator" in text, role
         assert received.empty()
         for role in (ADMIN, EDITOR, "LogReader", "DevLogReader"):
             reading = asyncio.create_task((await plane.follow(role)).read())

@@ -340,3 +340,23 @@ async def test_chains_and_agents_hide_what_the_role_does_not_include(plane: Cont
         console.http.headers["cookie"] = (await cookie(plane, ADMIN))[0][1]
         assert len((await console.call("ListDeploymentChains")).deployment_chains) == 2
         assert SECRET in (await console.call("GetPiped", piped_id="home")).piped.config
+
+
+async def test_rights_name_the_labels_of_the_records_on_which_they_hold(plane: ControlPlane) -> None:
+    async def conditions(
+        role: str, resource: ProjectRBACResource.ResourceType.ValueType
+    ) -> list[dict[str, str]]:
+        session = Session(project_id=PROJECT, username="ann", roles=(role,))
+        console = Console(plane.url)
+        async with console.http:
+            console.http.cookies.set("token", await plane.server.services.sessions.start(session, by=TESTER))
+            (right,) = [
+                right
+                for right in (await console.call("SeeRights")).rights
+                if (right.resource, right.action) == (resource, ProjectRBACPolicy.UPDATE)
+            ]
+            return [dict(alternative.labels) for alternative in right.conditions]
+
+    assert await conditions("either", ProjectRBACResource.APPLICATION) == [{"env": "prod"}, {"env": "dev"}]
+    assert await conditions("developer", ProjectRBACResource.PIPED) == []
+    assert await conditions(ADMIN, ProjectRBACResource.APPLICATION) == []

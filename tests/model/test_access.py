@@ -2,7 +2,16 @@
 
 import pytest
 
-from pipecd.model.access import Action, Labels, Policy, Resource, allows, allows_record, conditions
+from pipecd.model.access import (
+    Action,
+    Labels,
+    Policy,
+    Resource,
+    allows,
+    allows_record,
+    conditions,
+    describe,
+)
 
 
 def policy(resource: Resource, action: Action, **labels: str) -> Policy:
@@ -61,3 +70,16 @@ def test_a_policy_with_labels_does_not_give_the_audit_log() -> None:
     for resource in (Resource.ALL, Resource.AUDIT_LOG):
         assert allows([policy(resource, Action.LIST)], Resource.AUDIT_LOG, Action.LIST)
         assert not allows([policy(resource, Action.LIST, env="dev")], Resource.AUDIT_LOG, Action.LIST)
+
+
+@pytest.mark.parametrize("resource", Resource)
+@pytest.mark.parametrize("action", Action)
+def test_a_right_is_described_in_words(resource: Resource, action: Action) -> None:
+    words = describe(resource, action).replace("API keys", "keys")
+    assert words == words.lower() and "_" not in words and len(words.split()) >= 2
+
+
+def test_a_description_names_what_the_right_is_for() -> None:
+    assert describe(Resource.AUDIT_LOG, Action.LIST) == "view the audit log"
+    assert describe(Resource.APPLICATION, Action.DELETE) == "delete applications"
+    assert describe(Resource.DEPLOYMENT, Action.UPDATE) == "approve, skip or cancel deployments"

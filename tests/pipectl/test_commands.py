@@ -782,7 +782,7 @@ async def test_the_audit_log_is_listed_exported_and_verified(
     plane: ControlPlane, pipectl: Pipectl, piped_id: str
 ) -> None:
     refused = await pipectl("audit", "list")
-    assert refused.code == 1 and "needs the role ADMIN" in refused.err
+    assert refused.code == 1 and "needs the role ADMIN to view the audit log; ask an admin" in refused.err
     response = await plane.console.call("GenerateAPIKey", name="auditor", role=APIKey.ADMIN)
     pipectl.key_file.write_text(response.key)
     listed = await pipectl("audit", "list", "--people", "--action=RegisterPiped")

@@ -144,7 +144,7 @@ async def test_what_may_not_be_changed_is_refused(plane: ControlPlane, pipectl: 
     refused = await pipectl("piped", "restart", "--piped-id=home")
     assert refused.code == 1
     refused = await pipectl("role", "list")
-    assert refused.code == 1 and "needs the role ADMIN" in refused.err
+    assert refused.code == 1 and "needs the role ADMIN to view the project; ask an admin" in refused.err
     response = await plane.console.call("GenerateAPIKey", name="admin", role=APIKey.ADMIN)
     pipectl.key_file.write_text(response.key)
     shown = await pipectl("project", "get")

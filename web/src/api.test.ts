@@ -3,9 +3,9 @@ import { expect, test } from "vitest";
 
 import { errorMessage, isRetryable } from "./api";
 
-test("a missing right is named as such", () => {
-  const error = new ConnectError("guest may not GET CONTAINER_LOG", Code.PermissionDenied);
-  expect(errorMessage(error)).toBe("Your role does not allow this: guest may not GET CONTAINER_LOG.");
+test("a missing right is named by the control plane's sentence", () => {
+  const refused = "your roles do not allow you to view container logs; ask an administrator of project shop";
+  expect(errorMessage(new ConnectError(refused, Code.PermissionDenied))).toBe(`Y${refused.slice(1)}.`);
 });
 
 test("the sentence of the control plane or of an agent is shown, an error of the network or of a proxy is not", () => {

@@ -48,7 +48,7 @@ export function errorMessage(error: unknown): string {
   const { code, rawMessage } = ConnectError.from(error);
   switch (code) {
     case Code.PermissionDenied:
-      return rawMessage ? asSentence(`Your role does not allow this: ${rawMessage}`) : "Your role does not allow this. Ask a project administrator.";
+      return rawMessage ? asSentence(rawMessage) : "Your roles do not allow this. Ask an administrator of the project.";
     case Code.Unavailable:
       // Of the control plane or an agent, such as "the agent home is not connected".
       return rawMessage && !HTTP_STATUS.test(rawMessage) ? asSentence(rawMessage) : NO_ANSWER;

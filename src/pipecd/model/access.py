@@ -61,6 +61,46 @@ class Policy:
         return resource_matches and not self.actions.isdisjoint((action, Action.ALL))
 
 
+#: What a right allows, after "may", for rights whose verb is not that of the action.
+_DESCRIPTIONS: Mapping[tuple[Resource, Action], str] = {
+    (Resource.APPLICATION, Action.CREATE): "add applications",
+    (Resource.APPLICATION, Action.UPDATE): "sync or change applications",
+    (Resource.DEPLOYMENT, Action.UPDATE): "approve, skip or cancel deployments",
+    (Resource.PIPED, Action.CREATE): "register pipeds",
+    (Resource.PIPED, Action.UPDATE): "change, upgrade or restart pipeds",
+    (Resource.API_KEY, Action.CREATE): "create API keys",
+    (Resource.API_KEY, Action.UPDATE): "disable API keys",
+    (Resource.PROJECT, Action.GET): "view the project",
+    (Resource.PROJECT, Action.UPDATE): "administer the project",
+}
+_NOUNS: Mapping[Resource, str] = {
+    Resource.ALL: "everything",
+    Resource.APPLICATION: "applications",
+    Resource.DEPLOYMENT: "deployments",
+    Resource.EVENT: "events",
+    Resource.PIPED: "pipeds",
+    Resource.DEPLOYMENT_CHAIN: "deployment chains",
+    Resource.PROJECT: "the project",
+    Resource.API_KEY: "API keys",
+    Resource.INSIGHT: "insights",
+    Resource.CONTAINER_LOG: "container logs",
+    Resource.AUDIT_LOG: "the audit log",
+}
+_VERBS: Mapping[Action, str] = {
+    Action.ALL: "view and change",
+    Action.GET: "view",
+    Action.LIST: "view",
+    Action.CREATE: "create",
+    Action.UPDATE: "change",
+    Action.DELETE: "delete",
+}
+
+
+def describe(resource: Resource, action: Action) -> str:
+    """What the right allows, such as `view the audit log`."""
+    return _DESCRIPTIONS.get((resource, action)) or f"{_VERBS[action]} {_NOUNS[resource]}"
+
+
 ADMIN, EDITOR, VIEWER = "Admin", "Editor", "Viewer"
 
 

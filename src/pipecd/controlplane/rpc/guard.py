@@ -19,7 +19,7 @@ from pipecd.controlplane.rpc.method import ApiKey, Member, Method, PipedKey, Rig
 from pipecd.controlplane.rpc.validation import validate_request
 from pipecd.controlplane.services import Services
 from pipecd.errors import PermissionDenied
-from pipecd.model.access import allows
+from pipecd.model.access import allows, describe
 
 #: Calls that wait for an agent or a receiver. They count as streams, so that no other call waits for them.
 WAITING = frozenset({"SeeResource", "TestReceiver", "TestProjectReceiver"})
@@ -99,16 +99,23 @@ async def _check_request(services: Services, method: Method, caller: Caller, req
 
 
 def _check_role(program: Program, needs: ApiKey) -> None:
+    purpose = describe(needs.right.resource, needs.right.action) if needs.right else "change anything"
     if needs.administers and not program.may_administer:
-        raise PermissionDenied(f"API key {program.key_name} needs the role ADMIN for this")
+        raise PermissionDenied(
+            f"API key {program.key_name} needs the role ADMIN to {purpose};"
+            f" ask an administrator of project {program.project_id} for such a key"
+        )
     if needs.writes and not program.may_write:
-        raise PermissionDenied(f"API key {program.key_name} is read-only; use a key with the role READ_WRITE")
+        raise PermissionDenied(
+            f"API key {program.key_name} is read-only and cannot {purpose};"
+            " use a key with the role READ_WRITE"
+        )
 
 
 def check_right(person: Person, right: Right) -> None:
     """Raises PermissionDenied unless the person's roles allow it."""
     if not allows(person.policies, right.resource, right.action):
         raise PermissionDenied(
-            f"{person.username} may not {right.action.name} {right.resource.name} in project"
-            f" {person.project_id}; ask an administrator for a role that allows it"
+            f"your roles do not allow you to {describe(right.resource, right.action)};"
+            f" ask an administrator of project {person.project_id}"
         )

@@ -23,19 +23,21 @@ class PipedKey:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ApiKey:
-    """Requires an API key; if `writes`, one with the role READ_WRITE or ADMIN, if `administers`, ADMIN."""
-
-    writes: bool
-    administers: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Right:
     """Requires a session whose roles allow `action` on `resource`."""
 
     resource: Resource
     action: Action
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """Requires an API key; if `writes`, one with the role READ_WRITE or ADMIN, if `administers`, ADMIN."""
+
+    writes: bool
+    administers: bool = False
+    #: What the call of a session with the same name requires: errors name the call's purpose by it.
+    right: Right | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,10 +119,27 @@ def _needs(service: ServiceDescriptor, method: MethodDescriptor) -> Needs:
         return PipedKey()
     if service in (API, PROGRAM):
         administers = service is PROGRAM and method.name in ADMINISTRATION
-        return ApiKey(writes=method.name not in READS, administers=administers)
-    if method.GetOptions().HasExtension(access_pb2.rbac):
-        option = method.GetOptions().Extensions[access_pb2.rbac]
-        if option.ignored:
-            return Member()
-        return Right(resource=Resource(option.resource), action=Action(option.action))
-    return UNNAMED_RIGHTS[method.name]
+        return ApiKey(
+            writes=method.name not in READS, administers=administers, right=_right_of_console(method.name)
+        )
+    return _option(method) or UNNAMED_RIGHTS[method.name]
+
+
+def _option(method: MethodDescriptor) -> Right | Member | None:
+    if not method.GetOptions().HasExtension(access_pb2.rbac):
+        return None
+    option = method.GetOptions().Extensions[access_pb2.rbac]
+    return (
+        Member()
+        if option.ignored
+        else Right(resource=Resource(option.resource), action=Action(option.action))
+    )
+
+
+def _right_of_console(name: str) -> Right | None:
+    """What the call `name` of the console requires; None if there is none, or every member may make it."""
+    for service in (WEB, CONSOLE):
+        if name in service.methods_by_name:
+            needs = _option(service.methods_by_name[name]) or UNNAMED_RIGHTS.get(name)
+            return needs if isinstance(needs, Right) else None
+    return None

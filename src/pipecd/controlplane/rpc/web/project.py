@@ -15,7 +15,7 @@ from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store.secret_fields import redact
 from pipecd.errors import AlreadyExists, ConfigError, NotFound, Refused, Temporary
-from pipecd.model.access import BUILT_IN, Action, Resource, allows, is_role_name
+from pipecd.model.access import BUILT_IN, Action, Resource, allows, conditions, is_role_name
 from pipecd.printable import printable
 from pipecd.schema.model.access_pb2 import (
     ProjectRBACPolicy,
@@ -154,10 +154,12 @@ async def see_rights(services: Services, person: Person, _: SeeRightsRequest) ->
         for action in Action:
             named = Action.ALL is not action and Resource.ALL is not resource
             if named and allows(person.policies, resource, action):
-                response.rights.add(
+                right = response.rights.add(
                     resource=ProjectRBACResource.ResourceType.ValueType(resource),
                     action=ProjectRBACPolicy.Action.ValueType(action),
                 )
+                for labels in conditions(person.policies, resource, action) or ():
+                    right.conditions.add(labels=labels)
     return response
 
 
