@@ -219,7 +219,9 @@ async def test_a_viewer_gets_a_sentence_instead_of_a_log(
         drawer = guest.page.get_by_role("dialog")
         await expect(drawer.get_by_label("live manifest", exact=True)).to_contain_text("phase: Running")
         await drawer.get_by_role("tab", name="Logs").click()
-        await expect(drawer.get_by_role("tabpanel")).to_contain_text("Your roles do not allow you to view container logs; ask an administrator")
+        await expect(drawer.get_by_role("tabpanel")).to_contain_text(
+            "Your roles do not allow you to view container logs; ask an administrator"
+        )
         await picture(guest, "viewer")
         assert scripted.logs.empty()
         guest.errors[:] = [error for error in guest.errors if "FollowContainerLog" not in error]
