@@ -27,7 +27,7 @@ kind: Piped
 spec:
   projectID: shop
   pipedID: a
-  pipedKeyData: c2VjcmV0
+  pipedKeyData: aDdLcTJtWnhWOVR3
   apiAddress: 127.0.0.1:1
 """
 FILES = {
@@ -41,7 +41,7 @@ FILES = {
     ),
     "piped.yaml": PIPED,
     "url.yaml": PIPED.replace("127.0.0.1:1", "https://cd.example.com:443/"),
-    "no-key.yaml": PIPED.replace("pipedKeyData: c2VjcmV0", "pipedKeyFile: nowhere"),
+    "no-key.yaml": PIPED.replace("pipedKeyData: aDdLcTJtWnhWOVR3", "pipedKeyFile: nowhere"),
     "ssh.yaml": PIPED + "  git: {sshKeyFile: nowhere}\n",
     "type.yaml": PIPED + "  platformProviders:\n    - {name: tf, type: TERRAFROM}\n",
     "region.yaml": PIPED + "  platformProviders:\n    - {name: ecs, type: ECS}\n",
@@ -133,9 +133,12 @@ CASES = [
         "API key file nowhere: No such file or directory; name a readable file",
     ),
     (f"{PIPECTL} --api-key-file=binary", "API key file binary is not text; name a readable file"),
-    (f"{PIPECTL} --api-key=a --cert-file=key", "the certificate file key contains no certificate; "),
     (
-        f"{PIPECTL} --api-key=a --insecure",
+        f"{PIPECTL} --api-key=h7Kq2mZxV9Tw --cert-file=key",
+        "the certificate file key contains no certificate; ",
+    ),
+    (
+        f"{PIPECTL} --api-key=h7Kq2mZxV9Tw --insecure",
         "nothing listens at 127.0.0.1:1; check that the control plane runs",
     ),
     (
