@@ -73,33 +73,23 @@ _PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0].startT
 _JAVASCRIPT = """() => performance.getEntriesByType("resource")
   .filter(({ name }) => name.endsWith(".js"))
   .reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0)"""
-#: The time between frames while a log is scrolled down by 25 lines a frame.
-_SCROLL = """(seconds) => new Promise((resolve) => {
+#: The time between frames, while a log is scrolled down from its beginning by `pixels` a frame, or by none.
+_FRAMES = """([seconds, pixels]) => new Promise((resolve) => {
   const log = document.querySelector("[role=log]");
-  log.scrollTop = 0;
+  if (pixels) log.scrollTop = 0;
   const frames = [];
   let last = performance.now();
   const end = last + seconds * 1000;
   const step = (now) => {
     frames.push(now - last);
     last = now;
-    log.scrollTop += 500;
+    if (pixels) log.scrollTop += pixels;
     if (now < end) requestAnimationFrame(step); else resolve(frames.slice(2));
   };
   requestAnimationFrame(step);
 })"""
-#: The time between frames, without any input.
-_FRAMES = """(seconds) => new Promise((resolve) => {
-  const frames = [];
-  let last = performance.now();
-  const end = last + seconds * 1000;
-  const step = (now) => {
-    frames.push(now - last);
-    last = now;
-    if (now < end) requestAnimationFrame(step); else resolve(frames.slice(2));
-  };
-  requestAnimationFrame(step);
-})"""
+#: 25 lines of a log.
+_PIXELS = 500
 _ROWS = "table[aria-label=Applications] tbody tr"
 _LINE = "[role=log] [data-index]"
 
@@ -299,7 +289,7 @@ async def _measure_log(visit: _Visit) -> None:
         wanted = f"request {77_777 + number}"
         searches.append(await _search(visit, page.get_by_label("Search log"), wanted, _has(_LINE, wanted)))
         await page.get_by_label("Search log").fill("")
-        frames += await page.evaluate(_SCROLL, 2)
+        frames += await page.evaluate(_FRAMES, [2, _PIXELS])
     name = f"log of {lines}"
     report(f"{name}: opened → complete", complete, "ms")
     report("… CPU time of the page's thread", busy, "ms")
@@ -333,7 +323,7 @@ async def _measure_growing_log(visit: _Visit, plane: ControlPlane, token: PipedT
         await asyncio.sleep(_SETTLE)
         visit.calls.clear()
         before = await visit.busy()
-        frames = await visit.page.evaluate(_FRAMES, _WATCHED)
+        frames = await visit.page.evaluate(_FRAMES, [_WATCHED, 0])
         busy, calls = await visit.busy() - before, visit.calls.copy()
     report(f"log with {LINES_PER_SECOND} new lines a second: between frames", frames, "ms", target=FRAME)
     report_value("… log read", calls["SeeStageLog"] / _WATCHED, "/s", digits=2)
