@@ -319,7 +319,14 @@ async def log(store: Store) -> AsyncIterator[Store]:
     yield store
 
 
-async def load(store: Store, size: int = 2, *, oldest_first: bool = False, **filters: Any) -> list[int]:
+async def load(
+    store: Store,
+    size: int = 2,
+    *,
+    oldest_first: bool = False,
+    max_scanned: int = MAX_SCANNED,
+    **filters: Any,
+) -> list[int]:
     """The positions of all entries, read in pages."""
     positions: list[int] = []
     cursor = ""
@@ -331,6 +338,7 @@ async def load(store: Store, size: int = 2, *, oldest_first: bool = False, **fil
             size=size,
             cursor=cursor,
             oldest_first=oldest_first,
+            max_scanned=max_scanned,
         )
         assert len(result.rows) <= size
         positions += [row.position for row in result.rows]
@@ -366,18 +374,21 @@ async def test_the_log_is_read_in_pages_with_filters(log: Store) -> None:
         await page(log.database, "shop", AuditFilter(), size=201, cursor="", oldest_first=False)
 
 
-async def test_a_search_looks_at_a_bounded_number_of_rows_at_a_time(
-    log: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_search_looks_at_a_bounded_number_of_rows_at_a_time(log: Store) -> None:
     assert MAX_SCANNED <= 20_000
-    monkeypatch.setattr("pipecd.controlplane.store.audit_log.MAX_SCANNED", 2)
     first = await page(
-        log.database, "shop", AuditFilter(record_kind="application"), size=2, cursor="", oldest_first=False
+        log.database,
+        "shop",
+        AuditFilter(record_kind="application"),
+        size=2,
+        cursor="",
+        oldest_first=False,
+        max_scanned=2,
     )
     assert [row.position for row in first.rows] == [3] and first.cursor
-    assert await load(log, record_kind="application") == [3]
-    assert await load(log, search="number") == [4, 2, 1]
-    assert await load(log, oldest_first=True, search="number") == [1, 2, 4]
+    assert await load(log, max_scanned=2, record_kind="application") == [3]
+    assert await load(log, max_scanned=2, search="number") == [4, 2, 1]
+    assert await load(log, oldest_first=True, max_scanned=2, search="number") == [1, 2, 4]
 
 
 async def test_a_refused_change_leaves_the_chain_as_it_was(store: Store) -> None:

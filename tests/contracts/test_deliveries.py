@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pipecd.controlplane.records.insights import Insights
 from pipecd.controlplane.store import Store, deliveries, tables
 from pipecd.controlplane.store.migrate import migrate_database, run_in_transaction
-from pipecd.controlplane.store.migrations.versions import v0007_deliveries
+from pipecd.controlplane.store.migrations.versions.v0007_deliveries import BATCH_SIZE
 from pipecd.errors import Conflict
 from pipecd.model.insight import Bucket, Filter, boundaries
 from pipecd.schema.model.deployment_pb2 import Deployment, DeploymentStatus
@@ -92,12 +92,11 @@ async def test_a_time_in_the_future_is_the_time_of_the_report(store: Store) -> N
     assert row.completed_at < 2**33
 
 
-async def test_the_migration_adds_the_deployments_of_the_past(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(v0007_deliveries, "BATCH_SIZE", 1)
+async def test_the_migration_adds_the_deployments_of_the_past(url: str) -> None:
     await migrate_database(url, "0006")
-    records = [deployment(*each) for each in ENDED]
+    # A batch ends after the first deployment of the application a.
+    records = [deployment(f"{n:04}", "0", SUCCESS, START) for n in range(BATCH_SIZE - 1)]
+    records += [deployment(*each) for each in ENDED]
     records.append(deployment("d5", "a", DeploymentStatus.DEPLOYMENT_RUNNING, 0))
 
     def insert(connection: sa.Connection) -> None:
@@ -121,7 +120,7 @@ async def test_the_migration_adds_the_deployments_of_the_past(
     await run_in_transaction(sa.make_url(url), insert)
     store = await Store.open(url)
     try:
-        rows = await stored(store)
+        rows = [row for row in await stored(store) if row.application_id != "0"]
         assert {row.deployment_id: (row.lead, row.restore, row.failed) for row in rows} == MEASURED
         # The next one of the application continues its history.
         await store.create(deployment("d6", "a", SUCCESS, START + 5000), by=TESTER)
@@ -141,14 +140,13 @@ async def test_figures_include_what_ended_since_they_were_last_read(store: Store
 
 
 async def test_imported_deployments_are_added_in_the_order_in_which_they_ended(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store,
 ) -> None:
-    monkeypatch.setattr(deliveries, "_FILL_BATCH", 2)
     records = [deployment(*each) for each in reversed(ENDED)]
     records.append(deployment("d5", "a", DeploymentStatus.DEPLOYMENT_RUNNING, 0))
     await store.create(*records, TRACE, by=TESTER, touched=lambda record: getattr(record, "completed_at", 0))
     assert await stored(store) == []
-    assert await deliveries.fill(store.database) == len(ENDED)
+    assert await deliveries.fill(store.database, batch_size=2) == len(ENDED)
     rows = await stored(store)
     assert {row.deployment_id: (row.lead, row.restore, row.failed) for row in rows} == MEASURED
     assert await deliveries.fill(store.database) == 0

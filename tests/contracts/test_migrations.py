@@ -2,13 +2,12 @@
 
 from hashlib import sha256
 
-import pytest
 import sqlalchemy as sa
 
 from pipecd.controlplane.store import Store, audit_chain, lists, tables
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
 from pipecd.controlplane.store.migrate import migrate_database, run_in_transaction
-from pipecd.controlplane.store.migrations.versions import v0003_kind_names
+from pipecd.controlplane.store.migrations.versions.v0003_kind_names import BATCH_SIZE
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.artifact_pb2 import DeployTargets
 from pipecd.schema.model.deployment_pb2 import Deployment
@@ -17,8 +16,7 @@ from pipecd.schema.model.kind_pb2 import ECS
 COLUMNS = ("id", "project_id", "data", "version", "touched", "kind")
 
 
-async def test_stored_numbers_of_kinds_become_names(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v0003_kind_names, "BATCH_SIZE", 1)
+async def test_stored_numbers_of_kinds_become_names(url: str) -> None:
     await migrate_database(url, "0002")
     plugin = {"directory": DeployTargets()}
     applications = [
@@ -26,14 +24,16 @@ async def test_stored_numbers_of_kinds_become_names(url: str, monkeypatch: pytes
         Application(id="a2", project_id="shop", deploy_targets_by_plugin=plugin),
         Application(id="a3", project_id="shop"),
     ]
+    # The last ones are in a second batch.
+    before = [Application(id=f"{n:04}", project_id="other", kind=ECS) for n in range(BATCH_SIZE - 1)]
     deployment = Deployment(id="d1", project_id="shop", deploy_targets_by_plugin=plugin)
 
     def insert(connection: sa.Connection) -> None:
-        for table, records in (("applications", applications), ("deployments", [deployment])):
+        for table, records in (("applications", [*before, *applications]), ("deployments", [deployment])):
             for record in records:
                 row = {
                     "id": record.id,
-                    "project_id": "shop",
+                    "project_id": record.project_id,
                     "data": record.SerializeToString(),
                     "version": 1,
                     "touched": 1,

@@ -12,6 +12,7 @@ import pytest
 
 from pipecd.controlplane.jobs import update_chains
 from pipecd.controlplane.records import chain_cancels, chains
+from pipecd.controlplane.settings import RecordSettings, Settings
 from pipecd.controlplane.store import Store, lists
 from pipecd.model.status import DeploymentStatus as DeploymentState
 from pipecd.schema.agent import chains_pb2, commands_pb2, deployments_pb2
@@ -39,9 +40,10 @@ Node, Block = DeploymentStatus, ChainBlockStatus
 
 
 @pytest.fixture
-async def plane(tmp_path: Path) -> AsyncIterator[ControlPlane]:
+async def plane(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[ControlPlane]:
     """Without jobs: the tests run `update_chains` themselves, when no other write happens."""
-    async with control_plane(tmp_path, with_jobs=False) as running:
+    settings = getattr(request, "param", Settings())
+    async with control_plane(tmp_path, with_jobs=False, settings=settings) as running:
         yield running
 
 
@@ -288,10 +290,10 @@ async def test_a_matcher_that_matches_nothing_is_refused(
     assert await agent.code("CreateDeploymentChain", again) == "INVALID_ARGUMENT", "a disabled application"
 
 
-async def test_a_chain_has_a_limit(
-    plane: ControlPlane, agent: Agent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chains, "MAX_NODES", 1)
+@pytest.mark.parametrize(
+    "plane", [Settings(records=RecordSettings(max_chain_applications=1))], indirect=True, ids=["limit 1"]
+)
+async def test_a_chain_has_a_limit(plane: ControlPlane, agent: Agent) -> None:
     first = await application(plane, agent, "first")
     await application(plane, agent, "second")
     request = chain_request(deployment(agent, first, "d0"), Matcher(kind="TERRAFORM"))

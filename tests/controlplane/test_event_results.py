@@ -1,6 +1,7 @@
 """Each event watcher has its own result; the event is handled when all have one."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pytest
 from pipecd import controlplane
 from pipecd.controlplane.auth.caller import Agent
 from pipecd.controlplane.jobs import settle_events
-from pipecd.controlplane.records import events
 from pipecd.controlplane.records.events import LIFETIME
 from pipecd.controlplane.rpc.agent import report_event_results, report_event_watchers
 from pipecd.controlplane.rpc.piped.events import list_events, report_statuses
 from pipecd.controlplane.services import Services
+from pipecd.controlplane.settings import RecordSettings
 from pipecd.controlplane.store import Store
 from pipecd.errors import NotFound, PermissionDenied, Temporary
 from pipecd.schema.agent.events_pb2 import ListEventsRequest, ReportEventStatusesRequest
@@ -159,7 +160,8 @@ async def test_events_that_cannot_be_settled_or_are_not_handled_delay_no_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is changed by others all the time, one that is deleted, and more than fit in a batch."""
-    monkeypatch.setattr(events, "BATCH", 2)
+    settings = replace(world.services.settings, records=RecordSettings(event_batch_size=2))
+    world = World(replace(world.services, settings=settings), world.clock)
     agent = await world.agent("first", "a")
     await world.watch(agent, "a", "x#0", "gone#1")
     names = [f"a{number}" for number in range(5)]

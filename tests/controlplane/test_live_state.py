@@ -1,11 +1,11 @@
 """Events of an agent change the stored live state, its health and its version."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from pipecd.controlplane.records import live_state
-from pipecd.controlplane.records.live_state import apply_events
 from pipecd.schema.model.live_state_pb2 import (
     ApplicationLiveStateSnapshot,
     KubernetesResourceState,
@@ -40,6 +40,12 @@ def event(uid: str, health: int = HEALTHY, *, version: tuple[int, int] = (101, 0
 
 def deleted(uid: str) -> Any:
     return event(uid, type=KubernetesResourceStateEvent.DELETED)
+
+
+def apply_events(
+    before: ApplicationLiveStateSnapshot, events: Sequence[Any], *, max_resources: int = 100
+) -> tuple[bool, Sequence[str]]:
+    return live_state.apply_events(before, events, max_resources=max_resources)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +88,8 @@ def test_an_event_that_is_repeated_changes_nothing() -> None:
     assert apply_events(before, [deleted("unknown")]) == (False, [])
 
 
-def test_too_many_resources_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_state, "MAX_RESOURCES", 2)
+def test_too_many_resources_are_refused() -> None:
     before = snapshot(HEALTHY, HEALTHY)
-    assert apply_events(before, [event("new"), event("0", OTHER), deleted("1"), event("newer")]) == (
-        True,
-        ["event-new"],
-    )
+    events = [event("new"), event("0", OTHER), deleted("1"), event("newer")]
+    assert apply_events(before, events, max_resources=2) == (True, ["event-new"])
     assert [resource.id for resource in before.kubernetes.resources] == ["0", "newer"]

@@ -40,6 +40,25 @@ class StoreSettings:
     #: until the page is full. And those of a complete list or a count, which would read all records instead.
     max_labelled_of_page: int = 1_000
     max_labelled_of_list: int = 20_000
+    #: Labels of a filter that are compared by the number of their records, each with a query; by the rarest
+    #: one, records are found.
+    max_compared_labels: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSettings:
+    """Operations on records (`records`)."""
+
+    #: Applications in the later blocks of one deployment chain; each costs a command.
+    max_chain_applications: int = 1_000
+    #: Resources of one application's live state, which is one object; events of more are refused.
+    max_resources: int = 20_000
+    #: Unhandled events that are read by one query: bounds the memory of one result.
+    event_batch_size: int = 500
+    #: Such queries in one run of the job: bounds its time.
+    max_event_batches: int = 100
+    #: Events that could not be written in one run, after which the database is considered overloaded.
+    max_event_failures: int = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +242,7 @@ class CallSettings:
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     store: StoreSettings = StoreSettings()
+    records: RecordSettings = RecordSettings()
     stage_logs: StageLogSettings = StageLogSettings()
     watch: WatchSettings = WatchSettings()
     auth: AuthSettings = AuthSettings()

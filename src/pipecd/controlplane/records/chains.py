@@ -30,8 +30,6 @@ from pipecd.wire import kind_from
 
 Matcher = CreateDeploymentChainRequest.ApplicationMatcher
 
-#: Applications in the later blocks of one chain; each costs a command.
-MAX_NODES = 1_000
 #: Applications that the sentence about a waiting block names.
 _MAX_DESCRIBED = 3
 #: Must never change: another version of the control plane must derive the same ids.
@@ -69,18 +67,18 @@ _WORST = (
 
 
 def match_blocks(
-    matchers: Sequence[Matcher], applications: Iterable[Application]
+    matchers: Sequence[Matcher], applications: Iterable[Application], *, limit: int
 ) -> Sequence[Sequence[Application]]:
     """The applications of each later block.
 
-    Raises Refused for an unknown kind, for a matcher that matches no application, and if there are too many
-    applications.
+    Raises Refused for an unknown kind, for a matcher that matches no application, and if there are more than
+    `limit` applications.
     """
     applications = list(applications)
     blocks = [_match_applications(number, matcher, applications) for number, matcher in enumerate(matchers)]
-    if (count := sum(map(len, blocks))) > MAX_NODES:
+    if (count := sum(map(len, blocks))) > limit:
         raise Refused(
-            f"the deployment chain has {count} applications; at most {MAX_NODES} are allowed",
+            f"the deployment chain has {count} applications; at most {limit} are allowed",
             remedy="use narrower matchers in postSync.chain.applications",
         )
     return blocks

@@ -136,15 +136,17 @@ async def settle_all(services: Services, by: Actor) -> None:
                 # It is tried again in the next run, and delays no other event.
                 failures += 1
                 log.warning("event_not_settled", event_id=event.id, error=str(error))
-                if failures == MAX_FAILURES:
+                if failures == services.settings.records.max_event_failures:
                     raise
 
 
 async def _unhandled_events(services: Services, *, until: int) -> AsyncIterator[Sequence[Event]]:
     """In batches: events that no agent handles stay for days, and must not hide later ones."""
-    after = (0, "")
-    for _ in range(MAX_BATCHES):
-        events = await lists.unhandled_events(services.store, until=until, limit=BATCH, after=after)
+    after, settings = (0, ""), services.settings.records
+    for _ in range(settings.max_event_batches):
+        events = await lists.unhandled_events(
+            services.store, until=until, limit=settings.event_batch_size, after=after
+        )
         if not events:
             return
         yield events
@@ -165,5 +167,3 @@ def _end(event: Event, *, now: int) -> None:
 #: An event without a final status ends at this age; it is examined for missing event watchers from the other
 #: age on (seconds).
 LIFETIME, SETTLED_AFTER = 7 * 86_400, 60
-#: Of one run; failures are those after which the database is considered overloaded.
-BATCH, MAX_BATCHES, MAX_FAILURES = 500, 100, 10

@@ -11,17 +11,18 @@ from pipecd.schema.model.live_state_pb2 import (
 
 #: Kind of a snapshot's change in the change feed; its `id` is the application's.
 CHANGE_KIND = "live_state"
-#: Of one application. Events of more are refused.
-MAX_RESOURCES = 20_000
 
 
 def apply_events(
-    snapshot: ApplicationLiveStateSnapshot, events: Sequence[KubernetesResourceStateEvent]
+    snapshot: ApplicationLiveStateSnapshot,
+    events: Sequence[KubernetesResourceStateEvent],
+    *,
+    max_resources: int,
 ) -> tuple[bool, Sequence[str]]:
     """Apply `events` to `snapshot`, in their order, with the application's health.
 
-    Returns whether something changed, and the ids of events that were not applied because there are too many
-    resources. Events that are older than the snapshot are ignored: they are contained in it.
+    Returns whether something changed, and the ids of events that were not applied because there are
+    `max_resources` already. Events that are older than the snapshot are ignored: they are contained in it.
     """
     counts_unknown = _counts_unknown(snapshot)
     resources = {resource.id: resource for resource in snapshot.kubernetes.resources}
@@ -32,7 +33,7 @@ def apply_events(
         known = resources.get(event.state.id)
         if event.type == KubernetesResourceStateEvent.DELETED:
             changed |= resources.pop(event.state.id, None) is not None
-        elif known is None and len(resources) >= MAX_RESOURCES:
+        elif known is None and len(resources) >= max_resources:
             refused.append(event.id)
             continue
         elif known != event.state:

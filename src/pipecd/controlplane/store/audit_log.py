@@ -53,7 +53,14 @@ class AuditPage:
 
 
 async def page(
-    database: Database, project_id: str, filters: AuditFilter, *, size: int, cursor: str, oldest_first: bool
+    database: Database,
+    project_id: str,
+    filters: AuditFilter,
+    *,
+    size: int,
+    cursor: str,
+    oldest_first: bool,
+    max_scanned: int = MAX_SCANNED,
 ) -> AuditPage:
     """Raises Refused for an invalid size or cursor."""
     if not 0 <= size <= MAX_PAGE_SIZE:
@@ -67,7 +74,7 @@ async def page(
     def load(connection: Connection) -> AuditPage:
         query = _ENTRIES.where(*indexed)
         limit = (
-            connection.execute(_nth_row(indexed, MAX_SCANNED, oldest_first)).one_or_none()
+            connection.execute(_nth_row(indexed, max_scanned, oldest_first)).one_or_none()
             if compared
             else None
         )

@@ -112,24 +112,25 @@ def additions(connection: Connection, before: Message, after: Message, now: int)
     return (Write(_INSERT, values),)
 
 
-async def fill(database: Database) -> int:
+async def fill(database: Database, *, batch_size: int = _FILL_BATCH) -> int:
     """Add the rows of the ended deployments of applications that have no rows; returns how many.
 
-    In the order of the last writes of the deployments: that is how they ended.
+    In the order of the last writes of the deployments: that is how they ended. `batch_size` are read at a
+    time.
     """
     added = 0
     for project_id, application_id in await database.rows(_WITHOUT_ROWS):
-        added += await database.write(partial(_fill_application, project_id, application_id))
+        added += await database.write(partial(_fill_application, project_id, application_id, batch_size))
     return added
 
 
-def _fill_application(project_id: str, application_id: str, connection: Connection) -> int:
+def _fill_application(project_id: str, application_id: str, batch_size: int, connection: Connection) -> int:
     of_application = {"project_id": project_id, "application_id": application_id}
     if connection.execute(_HISTORY, {"application_id": application_id}).one_or_none():
         return 0
     history, added, touched, id = History(), 0, 0, ""
     while True:
-        parameters = {**of_application, "after": touched, "after_id": id, "size": _FILL_BATCH}
+        parameters = {**of_application, "after": touched, "after_id": id, "size": batch_size}
         rows = connection.execute(_ENDED, parameters).all()
         for row in rows:
             deployment = Deployment.FromString(row.data)
@@ -137,7 +138,7 @@ def _fill_application(project_id: str, application_id: str, connection: Connecti
             values, history = row_of(history, deployment, source_at, now=row.touched // 1_000_000)
             connection.execute(_INSERT, values)
         added += len(rows)
-        if len(rows) < _FILL_BATCH:
+        if len(rows) < batch_size:
             return added
         touched, id = rows[-1].touched, rows[-1].id
 

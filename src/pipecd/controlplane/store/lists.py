@@ -38,8 +38,6 @@ DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 200
 #: Size of the records of a page, in bytes; a page with larger records is shorter. A client of gRPC accepts
 #: messages up to 4 MiB.
 MAX_PAGE_BYTES = 2 * 1024 * 1024
-#: Alternatives of labels that are compared by the number of their records.
-_MAX_COVERS = 4
 #: Epoch microseconds: the largest number that databases store.
 _MAX_TOUCHED = 2**63 - 1
 
@@ -120,7 +118,7 @@ class EventFilter:
 async def applications(
     store: Store, project_id: str, filters: ApplicationFilter, paging: Paging
 ) -> Page[Application]:
-    where, covers = _application_conditions(project_id, filters), _covers(filters)
+    where, covers = _application_conditions(project_id, filters), _covers(store, filters)
     return await _load_page(store, Application, where, paging, project_id, covers)
 
 
@@ -141,7 +139,7 @@ async def count_applications_by_status(
 
     def count(connection: Connection) -> Mapping[int, int]:
         limit = store.settings.max_labelled_of_list
-        restricted = _by_label(connection, Application, project_id, _covers(filters), query, limit)
+        restricted = _by_label(connection, Application, project_id, _covers(store, filters), query, limit)
         return {int(value): int(count) for value, count in connection.execute(restricted).all()}
 
     return await store.database.read(count)
@@ -154,7 +152,7 @@ async def all_applications(
 
     def restrict(connection: Connection) -> sa.Select[tuple[str, bytes]]:
         limit = store.settings.max_labelled_of_list
-        return _by_label(connection, Application, project_id, _covers(filters), complete.query, limit)
+        return _by_label(connection, Application, project_id, _covers(store, filters), complete.query, limit)
 
     return await _load_complete(store, replace(complete, restrict=restrict))
 
@@ -182,7 +180,7 @@ async def deployments(
         *_included(column.labels, filters.included),
         *(_last_of_application() if filters.only_last else ()),
     ]
-    return await _load_page(store, Deployment, where, paging, project_id, _covers(filters))
+    return await _load_page(store, Deployment, where, paging, project_id, _covers(store, filters))
 
 
 def _last_of_application() -> Where:
@@ -262,7 +260,7 @@ async def events(store: Store, project_id: str, filters: EventFilter, paging: Pa
         *_label_conditions(column.labels, filters.labels),
         *_included(column.labels, filters.included),
     ]
-    return await _load_page(store, Event, where, paging, project_id, _covers(filters))
+    return await _load_page(store, Event, where, paging, project_id, _covers(store, filters))
 
 
 def _contains(column: sa.ColumnElement[str], text: str) -> sa.ColumnElement[bool]:
@@ -403,12 +401,12 @@ def _included(column: sa.Column[Any], included: Sequence[Labels] | None) -> Wher
 _Cover = Sequence[str]
 
 
-def _covers(filters: ApplicationFilter | DeploymentFilter | EventFilter) -> Sequence[_Cover]:
+def _covers(store: Store, filters: ApplicationFilter | DeploymentFilter | EventFilter) -> Sequence[_Cover]:
     """The records of the list can be found by the labels of any of these."""
     covers = [[_indexed(key, value)] for key, value in filters.labels.items()]
     if filters.included:
         covers.append([_indexed(*next(iter(labels.items()), ("", ""))) for labels in filters.included])
-    return [cover for cover in covers if all(cover)][:_MAX_COVERS]
+    return [cover for cover in covers if all(cover)][: store.settings.max_compared_labels]
 
 
 def _indexed(key: str, value: str) -> str:

@@ -32,7 +32,8 @@ async def create_chain(
     first = await build_deployment(services, agent, request.first_deployment)
     application = await ownership.get_application(services, agent, first.application_id)
     enabled = await lists.all_applications(services.store, agent.project_id, ApplicationFilter(enabled=True))
-    later_blocks = chains.match_blocks(request.matchers, enabled)
+    limit = services.settings.records.max_chain_applications
+    later_blocks = chains.match_blocks(request.matchers, enabled, limit=limit)
     now = services.now()
     chain_id = chains.chain_id(first)
     chain = DeploymentChain(

@@ -48,7 +48,8 @@ async def report_events(
         except NotFound:
             failed += [event.id for event in events]
             continue
-        changed, refused = apply_events(snapshot, events)
+        limit = services.settings.records.max_resources
+        changed, refused = apply_events(snapshot, events, max_resources=limit)
         failed += refused
         if changed:
             await services.blobs.put_live_state(snapshot)
