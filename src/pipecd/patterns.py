@@ -151,19 +151,19 @@ class PathPattern:
     def __str__(self) -> str:
         return self.text
 
-    def find_matches(self, paths: Sequence[str]) -> Iterator[str]:
+    def find_matches(self, paths: Sequence[str], *, max_time: float = MAX_MATCHING_TIME) -> Iterator[str]:
         """Those of `paths` that match, or whose parent directory at the pattern's depth does.
 
-        Raises ConfigError if that takes more than `MAX_MATCHING_TIME`.
+        Raises ConfigError if that takes more than `max_time` seconds of CPU time.
         """
         compiled = re2.compile(self.expression, _OPTIONS)
         started = time.thread_time()
         for number, path in enumerate(paths, start=1):
             if self._matches(compiled, _encode(path)):
                 yield path
-            if number % PATHS_AT_ONCE == 0 and time.thread_time() - started > MAX_MATCHING_TIME:
+            if number % PATHS_AT_ONCE == 0 and time.thread_time() - started > max_time:
                 raise ConfigError(
-                    f"the path pattern {self.text!r} takes more than {MAX_MATCHING_TIME:g} s"
+                    f"the path pattern {self.text!r} takes more than {max_time:g} s"
                     f" for the {len(paths)} changed files",
                     remedy="simplify it, for example with fewer repetitions",
                 )

@@ -199,8 +199,15 @@ class _GuardedProcess:
     """A program started with its guard. Leaving the block kills every remaining member of its group."""
 
     def __init__(
-        self, argv: Sequence[str | Path], *, cwd: Path | None, env: Mapping[str, str] | None, merge: bool
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: Path | None,
+        env: Mapping[str, str] | None,
+        merge: bool,
+        guard: str = _GUARD,
     ) -> None:
+        self._guard = guard
         self._argv, self._cwd, self._env, self._merge = [str(part) for part in argv], cwd, env, merge
         self._write_end = -1
         self._span: tracing.Span | None = None
@@ -224,7 +231,7 @@ class _GuardedProcess:
                     lambda: _Protocol(loop),
                     "/bin/sh",
                     "-c",
-                    _GUARD.format(pipe=read_end, ready=starting_end),
+                    self._guard.format(pipe=read_end, ready=starting_end),
                     "guard",
                     *self._argv,
                     cwd=self._cwd,

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 import pytest
 from aiohttp import web
 
-from pipecd.analysis import Providers, cloudwatch_logs
+from pipecd.analysis import Providers
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped as config
 from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
@@ -24,11 +24,11 @@ from tests.aws import REGION, emulated_aws
 from tests.world import agent_spec
 
 
-def providers(folder: Path, *entries: Mapping[str, Any]) -> Providers:
+def providers(folder: Path, *entries: Mapping[str, Any], **settings: float) -> Providers:
     key = folder / "key"
     key.write_text("key")
     document = agent_spec("localhost:1", "p", key, {}, analysisProviders=list(entries))
-    return Providers(config.load(json.dumps(document), "piped.yaml"))
+    return Providers(config.load(json.dumps(document), "piped.yaml"), **settings)
 
 
 @asynccontextmanager
@@ -157,7 +157,6 @@ async def test_a_query_of_cloudwatch_logs_is_waited_for_or_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Answers of the documented states; an account may run 30 queries, so none may be left behind."""
-    monkeypatch.setattr(cloudwatch_logs, "POLL_INTERVAL", 0.001)
     calls: list[str] = []
     states: list[str] = []
     running = asyncio.Event()
@@ -182,7 +181,8 @@ async def test_a_query_of_cloudwatch_logs_is_waited_for_or_ended(
     settings = {"region": REGION, "logGroups": ["/shop"]}
     async with server(handle) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-        found = providers(tmp_path, {"name": "c", "type": "CLOUDWATCH", "config": settings})
+        provider = {"name": "c", "type": "CLOUDWATCH", "config": settings}
+        found = providers(tmp_path, provider, poll_interval=0.001)
         async with connection_pool(SYSTEM_CLOCK):
             states[:] = ["Scheduled", "Running", "Complete"]
             assert await found.log_lines("c", "stats count(*) as n by level", 0, 60) == ["level: error, n: 3"]

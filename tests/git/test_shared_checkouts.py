@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipecd.errors import Refused
-from pipecd.git import shared_checkouts
-from pipecd.git.shared_checkouts import Checkout, SharedCheckouts
+from pipecd.git.shared_checkouts import MAX_PARTS, Checkout, CheckoutSettings, SharedCheckouts
 from tests.eventually import eventually
 
 
@@ -68,7 +67,7 @@ async def test_few_directories_of_a_commit_get_checkouts_of_their_own(writer: Wr
         async with shared.open("r", "a", [f"apps/{number}", "base"]) as checkout:
             return checkout.directories
 
-    parts = [await directories(number) for number in range(shared_checkouts.MAX_PARTS)]
+    parts = [await directories(number) for number in range(MAX_PARTS)]
     assert parts[3] == ("apps/3", "base")
     made = len(writer.made)
     assert await directories(0) == ("apps/0", "base")
@@ -93,11 +92,8 @@ async def test_few_unused_checkouts_are_kept_and_a_used_one_is_never_removed(wri
     await remaining(writer)
 
 
-async def test_an_unused_checkout_is_removed_after_a_while(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shared_checkouts, "UNUSED_SECONDS", 0.0)
-    shared = SharedCheckouts(writer)
+async def test_an_unused_checkout_is_removed_after_a_while(writer: Writer) -> None:
+    shared = SharedCheckouts(writer, CheckoutSettings(unused_duration=0.0))
     async with shared.open("r", "a"):
         pass
     await remaining(writer)
@@ -111,15 +107,18 @@ async def open_and_fail(shared: SharedCheckouts, error: type[Exception]) -> Exce
     return caught.value
 
 
-async def test_a_checkout_that_cannot_be_made_is_not_tried_for_each_reader(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_checkout_that_cannot_be_made_is_not_tried_for_each_reader(writer: Writer) -> None:
     shared = SharedCheckouts(writer)
     writer.error = Refused("the submodule x has no URL", remedy="add it")
     errors = [await open_and_fail(shared, Refused) for _ in range(100)]
     assert {str(error) for error in errors} == {"the submodule x has no URL; add it"}
     assert writer.attempts == 1 and len(set(map(id, errors))) == 100
-    monkeypatch.setattr(shared_checkouts, "FAILED_SECONDS", 0.0)
+    await shared.close()
+
+
+async def test_a_checkout_that_could_not_be_made_is_tried_again_after_a_while(writer: Writer) -> None:
+    shared = SharedCheckouts(writer, CheckoutSettings(failed_duration=0.0))
+    writer.error = Refused("the submodule x has no URL", remedy="add it")
     await open_and_fail(shared, Refused)
     writer.error = None
 

@@ -22,7 +22,7 @@ from pipecd.model.application import Application, GitPath
 from pipecd.model.deployment import Commit, Deployment, Stage, Trigger
 from pipecd.model.plan import pipeline_stages
 from pipecd.model.progress import STAGE_STARTED_AT, STAGE_TIMEOUT
-from pipecd.model.stage import Again, Done, Failed, Outcome, Work
+from pipecd.model.stage import Again, Done, Failed, Outcome, StageFunction, Work
 from pipecd.model.status import StageStatus
 from pipecd.piped.deploy.call_slots import CallSlots
 from pipecd.piped.deploy.checkouts import StageCheckouts
@@ -38,13 +38,13 @@ from pipecd.platforms import Platform
 from pipecd.platforms.registry import load_platform
 from pipecd.retry import Retry
 from pipecd.secrets import Redactor
-from pipecd.stages import STAGES
 from tests.piped.recorder import Recorder
 from tests.ports import free_ports
 from tests.repo import Clone
 from tests.world import agent_spec, pipeline
 
 SETTINGS = StageSettings()
+NO_STAGES: Mapping[str, StageFunction] = {}
 
 
 @dataclass
@@ -86,7 +86,14 @@ async def agent(
     remote: str,
     commit: str,
     settings: StageSettings = SETTINGS,
+    stages: Mapping[str, StageFunction] = NO_STAGES,
 ) -> AsyncIterator[Agent]:
+    """`stages` are added to those of the platform."""
+
+    def extended_platform(kind: str) -> Platform[Any]:
+        platform = load_platform(kind)
+        return replace(platform, stages={**platform.stages, **stages})
+
     user = User(name="piped", email="piped@example.com")
     spec = config.load(json.dumps(agent_spec("x", "p", folder, {"shop": remote})), "piped.yaml")
     client = recorder.client()
@@ -106,6 +113,7 @@ async def agent(
             clock=SYSTEM_CLOCK,
             settings=settings,
             notify=lambda event: None,
+            load_platform=extended_platform,
         )
         deployment = Deployment(
             id="d",
@@ -248,14 +256,13 @@ INTERRUPTED: dict[str, tuple[bool, list[Outcome | Exception], list[bool]]] = {
 async def test_a_stage_is_told_whether_an_earlier_call_may_have_been_cut_short(
     tmp_path: Path,
     recorder: Recorder,
-    monkeypatch: pytest.MonkeyPatch,
     case: tuple[bool, list[Outcome | Exception], list[bool]],
 ) -> None:
     interrupted, results, expected = case
     probe = Probe(list(results))
-    monkeypatch.setitem(cast(dict[str, Any], STAGES), "PROBE", probe)
     stage = started(Stage(id="s", name="PROBE", index=0, predefined=True), time.time())
-    async with agent(tmp_path, recorder, remote="unused", commit="c" * 40) as process:
+    stages = {"PROBE": probe}
+    async with agent(tmp_path, recorder, remote="unused", commit="c" * 40, stages=stages) as process:
         deployment = replace(process.deployment, stages=(stage,))
         async with process.open(deployment, stage, interrupted=interrupted) as run:
             for _ in results:

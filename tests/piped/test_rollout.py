@@ -2,12 +2,11 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
 
-from pipecd import stages
 from pipecd.errors import Refused, Temporary
 from pipecd.model.application import Application
 from pipecd.model.approval import DECISIONS
@@ -264,10 +263,9 @@ async def test_an_outage_that_requests_no_delay_does_not_make_the_stage_spin(
 
 
 async def test_a_stage_whose_result_could_not_be_stored_is_told_so(
-    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: VirtualClock
 ) -> None:
     """Its effect exists, but the control plane does not know of it."""
-    agent = memory_agent(tmp_path, clock, WAITS)
     interrupted: list[bool] = []
 
     async def stage(work: Work[Any]) -> Outcome:
@@ -280,7 +278,7 @@ async def test_a_stage_whose_result_could_not_be_stored_is_told_so(
         agent.calls.refuse.clear()
         return GetDeploymentResponse(deployment=deployment_to(agent.deployment, now=1))
 
-    monkeypatch.setitem(cast(dict[str, Any], stages.STAGES), "WAIT", stage)
+    agent = memory_agent(tmp_path, clock, WAITS, stages={"WAIT": stage})
     agent.calls.answers["GetDeployment"] = get_deployment
     async with agent.running() as task:
         await clock.advance(60)

@@ -166,10 +166,10 @@ def ignores_stop_signal(group: int) -> bool:
     return len(ignoring) == 2
 
 
-async def test_the_guard_survives_a_signal_that_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_guard_survives_a_signal_that_is_sent_at_once() -> None:
     """Otherwise what the program started would outlive a killed agent. Here setting a trap takes a while."""
-    monkeypatch.setattr(process, "_GUARD", f"alias trap='sleep 0.1; trap'{process._GUARD}")
-    async with process._GuardedProcess(["sleep", "1000"], cwd=None, env=None, merge=False) as child:
+    slow, argv = f"alias trap='sleep 0.1; trap'{process._GUARD}", ["sleep", "1000"]
+    async with process._GuardedProcess(argv, cwd=None, env=None, merge=False, guard=slow) as child:
         group = child.process.pid
         os.killpg(group, signal.SIGTERM)
         await asyncio.wait_for(child.process.wait(), 60)

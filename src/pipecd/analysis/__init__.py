@@ -39,8 +39,12 @@ MAX_LINES = 100
 class Providers:
     """Implements `model.analysis.AnalysisProviders`."""
 
-    def __init__(self, spec: PipedSpec) -> None:
-        """Raises ConfigError for an invalid provider or `linkTemplate`."""
+    def __init__(self, spec: PipedSpec, *, poll_interval: float = cloudwatch_logs.POLL_INTERVAL) -> None:
+        """Raises ConfigError for an invalid provider or `linkTemplate`.
+
+        `poll_interval`: between two requests for the result of a query that runs in the background (seconds).
+        """
+        self._poll_interval = poll_interval
         document = Document(file="the agent's configuration", kind="Piped", spec={}, lines={})
         self._configs: Mapping[str, Any] = {
             provider.name: decode_provider(provider.type, provider.config, document, index)
@@ -74,7 +78,9 @@ class Providers:
             case LokiConfig():
                 return await loki.query_range(config, query, start, end, limit=MAX_LINES)
             case CloudWatchConfig():
-                return await cloudwatch_logs.query(config, query, start, end, limit=MAX_LINES)
+                return await cloudwatch_logs.query(
+                    config, query, start, end, limit=MAX_LINES, poll_interval=self._poll_interval
+                )
             case CloudMonitoringConfig():
                 return await cloud_logging.list_entries(
                     config, self._google[provider], query, start, end, limit=MAX_LINES

@@ -21,7 +21,13 @@ _UNFINISHED = frozenset({"Scheduled", "Running", "Unknown"})
 
 
 async def query(
-    config: CloudWatchConfig, query: str, start: float, end: float, *, limit: int
+    config: CloudWatchConfig,
+    query: str,
+    start: float,
+    end: float,
+    *,
+    limit: int,
+    poll_interval: float = POLL_INTERVAL,
 ) -> Sequence[str]:
     """The log events that a query finds, at most `limit`: their messages, or the fields that it selects."""
     if not config.log_groups:
@@ -40,11 +46,11 @@ async def query(
             )
         except sdk.exceptions.LimitExceededException as error:
             raise Temporary("CloudWatch Logs runs as many queries as the account may run") from error
-        rows = await _wait(sdk, response["queryId"])
+        rows = await _wait(sdk, response["queryId"], poll_interval)
     return [_line(row) for row in rows[:limit]]
 
 
-async def _wait(sdk: Any, query_id: str) -> Sequence[Sequence[Mapping[str, str]]]:
+async def _wait(sdk: Any, query_id: str, poll_interval: float) -> Sequence[Sequence[Mapping[str, str]]]:
     """The rows of the finished query. It is ended if it is not waited for: an account may run 30."""
     status = "Scheduled"
     try:
@@ -55,7 +61,7 @@ async def _wait(sdk: Any, query_id: str) -> Sequence[Sequence[Mapping[str, str]]
                 return list(response.get("results", ()))
             if status not in _UNFINISHED:
                 raise Temporary(f"CloudWatch Logs ended the query: {status}")
-            await asyncio.sleep(POLL_INTERVAL)
+            await asyncio.sleep(poll_interval)
     finally:
         if status in _UNFINISHED:
             # The query ends by itself otherwise.

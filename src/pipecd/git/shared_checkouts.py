@@ -18,17 +18,23 @@ from pathlib import Path
 from pipecd.bounded_dict import BoundedDict
 from pipecd.errors import PipecdError
 
-#: How many unused checkouts are kept, and for how many seconds: another application is read soon.
-MAX_UNUSED, UNUSED_SECONDS = 2, 60.0
-#: The same, of checkouts that contain a few directories.
-MAX_UNUSED_PARTS = 20
+#: How many unused checkouts are kept, and how many that contain a few directories.
+MAX_UNUSED, MAX_UNUSED_PARTS = 2, 20
 #: Parts of a commit that get checkouts of their own, before one is made of the whole commit.
 MAX_PARTS = 8
 #: Commits whose parts are counted.
 MAX_COUNTED_COMMITS = 1000
-#: How long a checkout that cannot be made, for example because of a submodule, is not tried again (seconds):
-#: the other applications of the repository need it too.
-FAILED_SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckoutSettings:
+    """Times in seconds. Only tests change the defaults."""
+
+    #: How long an unused checkout is kept: another application is read soon.
+    unused_duration: float = 60.0
+    #: How long a checkout that cannot be made, for example because of a submodule, is not tried again: the
+    #: other applications of the repository need it too.
+    failed_duration: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,9 @@ class _Shared:
 
 
 class SharedCheckouts:
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, settings: CheckoutSettings = CheckoutSettings()) -> None:
         """`write` makes the checkout of a remote, a commit and directories; none for all."""
-        self._write = write
+        self._write, self._settings = write, settings
         #: The last used at the end.
         self._shared: OrderedDict[Key, _Shared] = OrderedDict()
         #: By remote and commit: the parts that got checkouts of their own.
@@ -130,8 +136,9 @@ class SharedCheckouts:
             self._drop(key, shared)
             return
         self._shared.move_to_end(key)
-        seconds = FAILED_SECONDS if shared.failed else UNUSED_SECONDS
-        shared.removal = asyncio.get_running_loop().call_later(seconds, self._drop, key, shared)
+        settings = self._settings
+        delay = settings.failed_duration if shared.failed else settings.unused_duration
+        shared.removal = asyncio.get_running_loop().call_later(delay, self._drop, key, shared)
         unused = [
             other
             for other, shared in self._shared.items()

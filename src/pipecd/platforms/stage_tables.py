@@ -39,9 +39,11 @@ def stage_function(platform: Platform[Any], name: str) -> StageFunction:
     return function
 
 
-def check_tables(platforms: Mapping[str, Platform[Any]]) -> None:
+def check_tables(
+    platforms: Mapping[str, Platform[Any]], common: Mapping[str, StageFunction] = stages.STAGES
+) -> None:
     """Raises ConfigError if option types and functions do not agree. The keys are the names of the kinds."""
-    faults = {"pipecd.stages": _disagreements(stages.OPTIONS, stages.STAGES, without_options=ROLLBACK_NAMES)}
+    faults = {"pipecd.stages": _disagreements(stages.OPTIONS, common, without_options=ROLLBACK_NAMES)}
     faults |= {f"the platform {kind}": _platform_faults(platform) for kind, platform in platforms.items()}
     for name, found in faults.items():
         if found:

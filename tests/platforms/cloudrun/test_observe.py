@@ -11,6 +11,7 @@ from pipecd.errors import Refused
 from pipecd.model.drift import Drift
 from pipecd.model.resource import Health, Resource
 from pipecd.platforms.cloudrun import platform
+from pipecd.platforms.cloudrun.client import open_client
 from pipecd.platforms.connections import connection_pool
 from pipecd.quickstart.cloud_run import CloudRun
 from tests.platforms.aws.observation import observation_request
@@ -117,14 +118,12 @@ async def test_lists_are_read_to_their_last_page(
     assert [item.kind for item in await resources(runner)] == ["Job", *["Execution"] * 3]
 
 
-async def test_a_list_without_end_is_refused(
-    cloud: CloudRun, runner: AwsRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipecd.platforms.cloudrun.client._MAX_LISTED", 3)
+async def test_a_list_without_end_is_refused(cloud: CloudRun, runner: AwsRunner) -> None:
     cloud.max_page_size = 0
     assert_succeeded(await runner.run("CLOUDRUN_SYNC"))
-    with pytest.raises(Refused, match="Cloud Run lists more than 3 services"):
-        await resources(runner)
+    async with open_client(runner.provider, max_listed=3) as client:
+        with pytest.raises(Refused, match="Cloud Run lists more than 3 services"):
+            await client.list("services", "")
 
 
 @pytest.mark.parametrize("dry_runs", [True, False])

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 SERVING, RUN = "serving.knative.dev/v1", "run.googleapis.com/v1"
 SERVICE_LABEL, JOB_LABEL = "serving.knative.dev/service", "run.googleapis.com/job"
-#: Of a request (seconds), of an answer (bytes), of a list (objects, in pages of `_PAGE_SIZE`). Cloud Run has
-#: at most some thousand objects in a region.
-_TIMEOUT, _MAX_ANSWER, _PAGE_SIZE, _MAX_LISTED = 60.0, 16 * 1024 * 1024, 100, 50_000
+#: Of a request (seconds), of an answer (bytes), of a page of a list (objects).
+_TIMEOUT, _MAX_ANSWER, _PAGE_SIZE = 60.0, 16 * 1024 * 1024, 100
+#: Objects of a list. Cloud Run has at most some thousand in a region.
+MAX_LISTED = 50_000
 #: Files with credentials are rotated.
 _MAX_AGE = 600.0
 #: How long an observation may use what another one has read (seconds): all objects of an agent, and the
@@ -44,15 +45,20 @@ _API: Mapping[Plural, str] = {"services": SERVING, "revisions": SERVING, "jobs":
 @asynccontextmanager
 async def connect(provider: CloudRunProvider) -> AsyncIterator["CloudRunClient"]:
     """A client, shared with all other users of the same provider."""
-    open_client = partial(_open_client, provider)
     async with shared_connection(
-        ("cloudrun", provider.model_dump_json()), open_client, max_age=_MAX_AGE, survives_errors=True
+        ("cloudrun", provider.model_dump_json()),
+        partial(open_client, provider),
+        max_age=_MAX_AGE,
+        survives_errors=True,
     ) as client:
         yield client
 
 
 @asynccontextmanager
-async def _open_client(provider: CloudRunProvider) -> AsyncIterator["CloudRunClient"]:
+async def open_client(
+    provider: CloudRunProvider, *, max_listed: int = MAX_LISTED
+) -> AsyncIterator["CloudRunClient"]:
+    """A client of its own."""
     import httpx
 
     data = provider.credentials_data
@@ -62,15 +68,21 @@ async def _open_client(provider: CloudRunProvider) -> AsyncIterator["CloudRunCli
         decode_base64(data, "credentialsData") if data else "",
     )
     async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
-        yield CloudRunClient(http, provider, credentials)
+        yield CloudRunClient(http, provider, credentials, max_listed=max_listed)
 
 
 class CloudRunClient:
     """Raises Refused with Google's message and a remedy, Conflict for an outdated resourceVersion."""
 
     def __init__(
-        self, http: "httpx.AsyncClient", provider: CloudRunProvider, credentials: GoogleCredentials
+        self,
+        http: "httpx.AsyncClient",
+        provider: CloudRunProvider,
+        credentials: GoogleCredentials,
+        *,
+        max_listed: int,
     ) -> None:
+        self._max_listed = max_listed
         self._http, self._provider, self._credentials = http, provider, credentials
         self._listed: dict[Plural, tuple[float, Mapping[str, Object]]] = {}
         self._locks: defaultdict[Plural, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -121,20 +133,20 @@ class CloudRunClient:
         return await self._call("PUT", self._path(plural, name), what, body=body, query=_dry(dry_run))
 
     async def list(self, plural: Plural, selector: str, *, limit: int = 0) -> Sequence[Object]:
-        """The newest first. `limit` 0: all of them. Raises Refused if there are more than `_MAX_LISTED`."""
+        """The newest first. `limit` 0: all of them. Raises Refused if there are too many."""
         found: list[Object] = []
         query = {"labelSelector": selector, "limit": str(limit or _PAGE_SIZE)}
         # A page may be empty, but not all of them.
-        for _ in range(_MAX_LISTED):
+        for _ in range(self._max_listed):
             page = await self._call("GET", self._path(plural), f"the list of {plural}", query=query)
             found += page.get("items") or ()
             following = (page.get("metadata") or {}).get("continue")
             if not following or (limit and len(found) >= limit):
                 return sorted(found, key=_created, reverse=True)[: limit or None]
-            if len(found) > _MAX_LISTED:
+            if len(found) > self._max_listed:
                 break
             query["continue"] = str(following)
-        raise Refused(f"Cloud Run lists more than {_MAX_LISTED} {plural} for {selector}")
+        raise Refused(f"Cloud Run lists more than {self._max_listed} {plural} for {selector}")
 
     async def delete_revision(self, name: str) -> None:
         await self._call("DELETE", self._path("revisions", name), f"revision {name}")
