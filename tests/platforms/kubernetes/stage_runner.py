@@ -16,9 +16,12 @@ from pipecd.errors import ConfigError, NotFound
 from pipecd.model.deployment import Stage
 from pipecd.model.provider import NamedProvider
 from pipecd.model.stage import Failed, Outcome, Work
+from pipecd.platforms import Platform
 from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config import Provider
+from pipecd.platforms.kubernetes.settings import StageSettings
+from pipecd.platforms.kubernetes.stages import make_stages, make_stops
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import AwsRunner, load_source
 
@@ -29,6 +32,8 @@ KUBECTL = "kubectl-client-side-apply"
 #: Prefixes of the annotations of hooks.
 ARGO, HELM = "argocd.argoproj.io/", "helm.sh/"
 HOOKS = {"input": {"hooks": True}}
+#: Calls are short, so that stages are called more than once.
+SETTINGS = StageSettings(call_duration=1.0)
 
 
 @dataclass
@@ -111,6 +116,11 @@ class KubernetesRunner(AwsRunner):
         return [NamedProvider(name=found, config=self.others[found]) for found in names]
 
 
+def with_settings(settings: StageSettings) -> Platform[Any]:
+    """The platform, as if these were the defaults."""
+    return replace(platform, stages=make_stages(settings), stop=make_stops(settings))
+
+
 def provider_of(cluster: Cluster) -> Provider:
     return Provider.model_validate(
         {"kubeConfigPath": str(cluster.kubeconfig), "apiQPS": 1000, "apiBurst": 1000}
@@ -120,8 +130,11 @@ def provider_of(cluster: Cluster) -> Provider:
 class Shop:
     """An application in a namespace: its commits, and what the cluster has of it."""
 
-    def __init__(self, cluster: Cluster, namespace: str, directory: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, directory: Path, settings: StageSettings = SETTINGS
+    ) -> None:
         self.cluster, self.namespace, self._directory = cluster, namespace, directory
+        self.settings = settings
         self.application = f"app-{uuid.uuid4().hex[:8]}"
         self._commits = 0
         #: Platform providers for `resourceRoutes`, by name.
@@ -149,7 +162,7 @@ class Shop:
 
     def runner(self, target: Path, running: Path | None = None) -> KubernetesRunner:
         return KubernetesRunner(
-            platform=platform,
+            platform=with_settings(self.settings),
             provider=self.provider,
             others=self.others,
             target=target,

@@ -15,12 +15,12 @@ import yaml
 
 from pipecd.errors import ConfigError, Temporary, Unauthenticated
 from pipecd.platforms.connections import connection_pool
-from pipecd.platforms.kubernetes.cluster import credentials
 from pipecd.platforms.kubernetes.cluster.api import _open_socket, open_client
 from pipecd.platforms.kubernetes.cluster.connection import connect
-from pipecd.platforms.kubernetes.cluster.credentials import Credentials
+from pipecd.platforms.kubernetes.cluster.credentials import FAILURE_MAX_AGE, Credentials
 from pipecd.platforms.kubernetes.cluster.errors import read_status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, load_access
+from pipecd.platforms.kubernetes.settings import ClientSettings
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.conftest import Install
 from tests.platforms.kubernetes.stage_runner import provider_of
@@ -184,19 +184,18 @@ def exec_access(tmp_path: Path, script: str) -> Access:
     return load_access(path=str(tmp_path / "config"), environ={})
 
 
-async def test_a_plugin_is_bounded_in_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_plugin_is_bounded_in_size_and_time(tmp_path: Path) -> None:
     endless = Credentials(exec_access(tmp_path, "yes"), VirtualClock())
     with pytest.raises(ConfigError, match="login printed more than 1 MiB"):
         await endless.login()
-    monkeypatch.setattr(credentials, "EXEC_TIMEOUT", 0.2)
-    clock = VirtualClock()
-    hanging = Credentials(exec_access(tmp_path, "echo x >> runs; exec sleep 60"), clock)
+    clock, hangs = VirtualClock(), exec_access(tmp_path, "echo x >> runs; exec sleep 60")
+    hanging = Credentials(hangs, clock, settings=ClientSettings(exec_timeout=0.2))
     with contextlib.chdir(tmp_path):
         for _ in range(3):
             with pytest.raises(Temporary, match="did not print credentials within"):
                 await hanging.login()
         assert len((tmp_path / "runs").read_text().splitlines()) == 1, "all who wait get the same error"
-        await clock.advance(credentials.FAILURE_MAX_AGE)
+        await clock.advance(FAILURE_MAX_AGE)
         with pytest.raises(Temporary):
             await hanging.login()
         assert len((tmp_path / "runs").read_text().splitlines()) == 2

@@ -21,13 +21,13 @@ from pipecd.errors import (
     Temporary,
     Unauthenticated,
 )
-from pipecd.platforms.kubernetes.cluster import api
 from pipecd.platforms.kubernetes.cluster.api import ApiClient, open_client
 from pipecd.platforms.kubernetes.cluster.credentials import Credentials
 from pipecd.platforms.kubernetes.cluster.discovery import Discovery, UnknownKind
 from pipecd.platforms.kubernetes.cluster.errors import Rejected
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, load_access
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
+from pipecd.platforms.kubernetes.settings import ClientSettings
 from pipecd.quickstart.simulated_cluster.certificates import Authority
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.widgets import define_widgets
@@ -147,25 +147,25 @@ async def test_warnings_of_the_server_are_returned(
     assert any("hides previous definition" in warning for warning in answer.warnings)
 
 
-async def test_a_list_is_read_to_its_last_page(
-    client: ApiClient, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api, "PAGE_SIZE", 1)
-    for name in "abc":
-        await client.create(CONFIG_MAPS, namespace, config_map(name, x="1"), manager="one")
-    found = await client.list(CONFIG_MAPS, namespace)
-    assert [(item["kind"], item["metadata"]["name"], item["data"]) for item in found] == [
-        ("ConfigMap", name, {"x": "1"}) for name in "abc"
-    ]
-    assert await client.list(CONFIG_MAPS, namespace, label_selector="none=such") == []
-    metadata = await client.list(CONFIG_MAPS, namespace, metadata_only=True)
-    assert [item.get("data") for item in metadata] == [None, None, None]
+async def test_a_list_is_read_to_its_last_page(cluster: Cluster, namespace: str) -> None:
+    access = load_access(path=str(cluster.kubeconfig))
+    async with open_client(access, settings=ClientSettings(page_size=1)) as client:
+        for name in "abc":
+            await client.create(CONFIG_MAPS, namespace, config_map(name, x="1"), manager="one")
+        found = await client.list(CONFIG_MAPS, namespace)
+        assert [(item["kind"], item["metadata"]["name"], item["data"]) for item in found] == [
+            ("ConfigMap", name, {"x": "1"}) for name in "abc"
+        ]
+        assert await client.list(CONFIG_MAPS, namespace, label_selector="none=such") == []
+        metadata = await client.list(CONFIG_MAPS, namespace, metadata_only=True)
+        assert [item.get("data") for item in metadata] == [None, None, None]
 
 
-async def test_an_answer_is_limited_in_size(client: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "MAX_RESPONSE_SIZE", 100_000)
-    with pytest.raises(Temporary, match="is larger than 0 MiB"):
-        await client.get_json("/openapi/v2")
+async def test_an_answer_is_limited_in_size(cluster: Cluster) -> None:
+    access = load_access(path=str(cluster.kubeconfig))
+    async with open_client(access, settings=ClientSettings(max_response_size=100_000)) as client:
+        with pytest.raises(Temporary, match="is larger than 0 MiB"):
+            await client.get_json("/openapi/v2")
 
 
 # Kinds

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.stage_runner import KUBECTL, Shop, apply_as_piped, config_map, deployment
@@ -18,8 +17,7 @@ QUICK = {"input": {"waitForReady": False}}
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 

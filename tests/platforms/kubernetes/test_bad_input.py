@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from pipecd.model.stage import Again
-from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.cluster.https import https_server
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
@@ -17,8 +16,7 @@ NO_WAITING = {"input": {"waitForReady": False}}
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 

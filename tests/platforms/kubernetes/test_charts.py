@@ -22,8 +22,9 @@ from pipecd.model.downloads import ChartRegistry, ChartRepository, Downloads
 from pipecd.model.stage import Source
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.config import Provider
-from pipecd.platforms.kubernetes.render import capabilities, pull, value_files
+from pipecd.platforms.kubernetes.render import capabilities
 from pipecd.platforms.kubernetes.render.homes import helm_home
+from pipecd.platforms.kubernetes.render.pull import pull_chart
 from pipecd.platforms.kubernetes.render.value_files import download, is_allowed
 from pipecd.platforms.kubernetes.source import DesiredState
 from pipecd.quickstart.git_server import GitServer
@@ -186,12 +187,12 @@ async def test_a_name_cannot_be_a_flag_or_a_path(
 
 
 async def test_the_archives_that_were_not_used_for_longest_are_removed(
-    server: ChartServer, application: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ChartServer, application: Any, helm: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(pull, "MAX_ARCHIVES", 1)
     for version in ("1.0.0", "1.1.0"):
         chart = {"repository": "ours", "name": "web", "version": version}
-        await data(replace(application({"helmChart": chart}), downloads=downloads(server, tmp_path)))
+        source = replace(application({"helmChart": chart}), downloads=downloads(server, tmp_path))
+        await pull_chart(source, source.config.spec.input.helm_chart, helm / "helm", tmp_path, max_archives=1)
     assert len(list((tmp_path / "cache" / "charts").glob("*.tgz"))) == 1
 
 
@@ -394,9 +395,7 @@ async def test_value_files_of_the_machine_are_refused(application: Any, url: str
     assert "is an address of the agent's machine; put the file into the repository" in message
 
 
-async def test_a_value_file_is_downloaded(
-    server: ChartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_value_file_is_downloaded(server: ChartServer, tmp_path: Path) -> None:
     server.user = ""
     target, url = tmp_path / "values.yaml", f"{server.url}/index.yaml"
     await download(url, target, [f"https://{server.host}"])
@@ -405,9 +404,8 @@ async def test_a_value_file_is_downloaded(
         await download(url, target, ["https://elsewhere.example.com"])
     with pytest.raises(ConfigError, match="HTTP 404; correct the URL"):
         await download(f"{server.url}/none", target, [f"https://{server.host}"])
-    monkeypatch.setattr(value_files, "MAX_BYTES", 10)
     with pytest.raises(ConfigError, match="has more than"):
-        await download(url, target, [f"https://{server.host}"])
+        await download(url, target, [f"https://{server.host}"], max_size=10)
 
 
 # Capabilities of the cluster

@@ -12,7 +12,7 @@ from pipecd.model.drift import Drift
 from pipecd.model.stage import Failed
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.drift import detect_drift
-from pipecd.platforms.kubernetes.stages import job
+from pipecd.platforms.kubernetes.settings import StageSettings
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
@@ -27,9 +27,8 @@ BOTH = {"provider": {"labels": {"all": "yes"}}}
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     """`west` is the application's own cluster."""
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
     shop = Shop(cluster, namespace, tmp_path)
     shop.others = {"west": provider_of(cluster)}
     return shop
@@ -141,10 +140,8 @@ async def test_a_preview_names_the_cluster_that_would_refuse(shop: Shop, east: S
     assert "cannot be reached or used (east): " in preview.details
 
 
-async def test_what_a_call_stores_is_that_of_its_cluster(
-    shop: Shop, east: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job, "CALL_SECONDS", 0.0)
+async def test_what_a_call_stores_is_that_of_its_cluster(shop: Shop, east: Shop) -> None:
+    shop.settings = StageSettings(call_duration=0.0)
     target = shop.commit(deployment("web"), config_map("a", order="1"), resourceRoutes=[BOTH], **PRUNE)
     runner = shop.runner(target)
     assert_succeeded(await runner.run("K8S_SYNC"))

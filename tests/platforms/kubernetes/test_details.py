@@ -18,7 +18,6 @@ from pipecd.model.resource import Resource
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.details import load_details, presentable
 from pipecd.platforms.kubernetes.logs import _instant, _split, follow_log
-from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import assert_succeeded
@@ -43,8 +42,7 @@ def node(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Node]:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 

@@ -22,7 +22,6 @@ from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
 from pipecd.platforms.kubernetes.compared import comparisons
 from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.drift import detect_drift
-from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import assert_succeeded
@@ -40,8 +39,7 @@ SERVICE = {
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 

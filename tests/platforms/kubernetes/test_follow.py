@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pipecd.errors import Temporary
-from pipecd.platforms.kubernetes.cluster import seen
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
 from pipecd.platforms.kubernetes.cluster.discovery import Discovery
 from pipecd.platforms.kubernetes.cluster.follow import Follower, Scope
@@ -18,6 +17,7 @@ from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.metrics import EVENTS, REQUESTS
 from pipecd.platforms.kubernetes.reduce import Reducer
+from pipecd.platforms.kubernetes.settings import FollowSettings
 from tests.eventually import eventually
 from tests.platforms.kubernetes.stage_runner import config_map, deployment
 
@@ -28,11 +28,17 @@ TIMEOUT = 120.0
 class Following:
     """A follower of one namespace, and the applications that it reported."""
 
-    def __init__(self, client: ApiClient, discovery: Discovery, namespace: str, **scope: Any) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        discovery: Discovery,
+        namespace: str,
+        settings: FollowSettings = FollowSettings(),
+        **scope: Any,
+    ) -> None:
         self.client, self.discovery, self.namespace = client, discovery, namespace
-        self.follower = Follower(
-            client, discovery, Reducer(HealthRules()), Scope(namespace=namespace, **scope)
-        )
+        followed = Scope(namespace=namespace, **scope)
+        self.follower = Follower(client, discovery, Reducer(HealthRules()), followed, settings)
         self.application = namespace
         self._changed = asyncio.Event()
         self.changes = 0
@@ -108,11 +114,11 @@ async def test_objects_that_exist_and_that_appear_are_known_with_what_they_creat
 
 
 async def test_objects_are_found_that_existed_before_their_owner_was_marked(
-    following: Following, monkeypatch: pytest.MonkeyPatch
+    client: ApiClient, discovery: Discovery, namespace: str
 ) -> None:
     """What kubectl applied is taken over, and its pods were dropped as those of others."""
-    monkeypatch.setattr(seen, "MAX_UNCLAIMED", 0)
-    monkeypatch.setattr("pipecd.platforms.kubernetes.cluster.follow._NEW", 0.0)
+    settings = FollowSettings(max_unclaimed=0, new_age=0.0)
+    following = Following(client, discovery, namespace, settings)
     kind = await following.discovery.find("apps/v1", "Deployment")
     await following.client.create(kind, following.namespace, deployment("web"), manager="other")
     async with following.running(DEPLOYMENTS):

@@ -15,7 +15,7 @@ from pipecd.platforms.kubernetes.health import cel, custom
 from pipecd.platforms.kubernetes.health.custom import CustomRule, library
 from pipecd.platforms.kubernetes.health.rules import HealthRules
 from pipecd.platforms.kubernetes.health.states import Ready, State, Waiting
-from pipecd.platforms.kubernetes.stages import converge, job
+from pipecd.platforms.kubernetes.settings import StageSettings
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.stage_runner import Shop
@@ -179,11 +179,10 @@ def test_an_agent_without_the_engine_says_so(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_stage_waits_for_an_object_with_a_rule(
-    cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(job, "CALL_SECONDS", 0.0)
-    monkeypatch.setattr(converge, "PROBLEM_TIMEOUT", -1.0)
-    group, shop = f"{namespace}.example.com", Shop(cluster, namespace, tmp_path)
+    settings = StageSettings(call_duration=0.0, problem_timeout=-1.0)
+    group, shop = f"{namespace}.example.com", Shop(cluster, namespace, tmp_path, settings)
     define_widgets(cluster, group)
     rule = {"apiVersion": f"{group}/v1", "kind": "Widget", "failed": "spec.broken", "current": "!spec.broken"}
     shop.provider = Provider.model_validate(

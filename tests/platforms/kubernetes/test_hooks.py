@@ -12,7 +12,7 @@ from pipecd.platforms.kubernetes import hooks, platform
 from pipecd.platforms.kubernetes.config import Input
 from pipecd.platforms.kubernetes.hooks import Ended, Moment, Policy
 from pipecd.platforms.kubernetes.manifest import Manifest, ManifestReader
-from pipecd.platforms.kubernetes.stages import job
+from pipecd.platforms.kubernetes.settings import StageSettings
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.killer import Killer
@@ -128,9 +128,8 @@ def test_a_hook_may_have_a_generated_name() -> None:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 0.5)
-    return Shop(cluster, namespace, tmp_path)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
+    return Shop(cluster, namespace, tmp_path, StageSettings(call_duration=0.5))
 
 
 def jobs(shop: Shop) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipecd.model.stage import Done, Failed, Outcome, Work
-from pipecd.platforms.kubernetes.stages import job
+from pipecd.platforms.kubernetes.settings import StageSettings
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
@@ -85,9 +85,8 @@ class _Observed:
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 0.5)
-    return Shop(cluster, namespace, tmp_path)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
+    return Shop(cluster, namespace, tmp_path, StageSettings(call_duration=0.5))
 
 
 def state(shop: Shop) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from pipecd.model.resource import Resource
 from pipecd.platforms.connections import connection_pool
 from pipecd.platforms.kubernetes import platform
 from pipecd.platforms.kubernetes.live import load_live_state, watch_cluster
-from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.observation import observation_request
 from tests.platforms.aws.stage_runner import assert_succeeded
@@ -30,8 +29,7 @@ SERVICE = {
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 

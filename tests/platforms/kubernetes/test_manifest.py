@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from pipecd.errors import ConfigError, Place
-from pipecd.platforms.kubernetes import manifest as manifests
 from pipecd.platforms.kubernetes.manifest import Manifest, ManifestReader, digest
 from pipecd.platforms.kubernetes.order import groups, sort
 from pipecd.platforms.kubernetes.prepare import prepare
@@ -139,13 +138,12 @@ def test_an_error_names_the_template_of_a_chart() -> None:
     assert message == "app.yaml:3: document 1, from shop/templates/web.yaml: metadata.name is missing; add it"
 
 
-def test_the_number_and_size_of_manifests_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifests, "MAX_MANIFESTS", 2)
+def test_the_number_and_size_of_manifests_are_limited() -> None:
     three = "\n---\n".join(f"{{apiVersion: v1, kind: A, metadata: {{name: a{n}}}}}" for n in range(3))
-    assert "the application has more than 2 objects; split it" in refusal(three)
-    monkeypatch.setattr(manifests, "MAX_BYTES", 1000)
+    with pytest.raises(ConfigError, match="the application has more than 2 objects; split it"):
+        ManifestReader(max_manifests=2).read(three, "app.yaml")
     with pytest.raises(ConfigError, match="larger than 0 MiB; split the application"):
-        ManifestReader().read("#" * 1001, "app.yaml")
+        ManifestReader(max_bytes=1000).read("#" * 1001, "app.yaml")
 
 
 def test_the_digest_depends_on_contents_alone() -> None:

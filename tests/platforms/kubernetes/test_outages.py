@@ -27,7 +27,7 @@ from pipecd.platforms.kubernetes.cluster.watch import (
     watch,
 )
 from pipecd.platforms.kubernetes.drift import detect_drift
-from pipecd.platforms.kubernetes.stages import job
+from pipecd.platforms.kubernetes.settings import StageSettings
 from tests.cluster import shared
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.observation import observation_request
@@ -87,16 +87,15 @@ async def test_an_outage_pauses_only_its_cluster_and_loses_nothing(
     stoppable_cluster: Cluster,
     namespace: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(job, "CALL_SECONDS", 0.0)
+    settings = StageSettings(call_duration=0.0)
     create_namespace(stoppable_cluster, namespace)
     outage = shared.Outage(stoppable_cluster)
     (tmp_path / "away").mkdir()
     (tmp_path / "here").mkdir()
     away, here = (
-        Shop(stoppable_cluster, namespace, tmp_path / "away"),
-        Shop(cluster, namespace, tmp_path / "here"),
+        Shop(stoppable_cluster, namespace, tmp_path / "away", settings),
+        Shop(cluster, namespace, tmp_path / "here", settings),
     )
     here.others = {"away": provider_of(stoppable_cluster)}
     target = away.commit(deployment("web"), config_map("settings"))
@@ -198,9 +197,8 @@ async def test_a_silent_server_does_not_delay_other_requests(unused_tcp_port: in
 
 
 async def test_a_broken_api_service_concerns_only_its_kinds(
-    other_cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    other_cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
     create_namespace(other_cluster, namespace)
     group = f"{namespace}.example.com"
     service = {

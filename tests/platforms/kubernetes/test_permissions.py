@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pipecd.clock import SYSTEM_CLOCK
 from pipecd.config import piped
 from pipecd.model.drift import Drift
@@ -14,7 +12,6 @@ from pipecd.piped.provider_check import check_providers
 from pipecd.piped.providers import Providers
 from pipecd.platforms.kubernetes.config import Provider
 from pipecd.platforms.kubernetes.permissions import check_access
-from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.conftest import Install
@@ -34,9 +31,8 @@ def provider_with(cluster: Cluster, token: str, file: Path, namespace: str = "")
 
 
 async def test_a_role_of_one_namespace_is_enough(
-    cluster: Cluster, namespace: str, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, namespace: str, install: Install, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
     token = install("namespace")
     shop = Shop(cluster, namespace, tmp_path)
     shop.provider = provider_with(cluster, token, tmp_path / "kubeconfig", namespace)

@@ -9,7 +9,6 @@ import pytest
 
 from pipecd.model.stage import Done, Outcome, Work
 from pipecd.platforms.kubernetes.config import AppStateInformer
-from pipecd.platforms.kubernetes.stages import job, shift
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.stage_runner import (
@@ -27,8 +26,7 @@ VARIANT = "pipecd.dev/variant"
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 
@@ -157,10 +155,8 @@ async def test_a_rollback_after_any_stage_leaves_the_primary_variant_alone(shop:
     assert runner.running is not None and (await drift(shop, runner.running)).details == ""
 
 
-async def test_traffic_stays_where_it_is_until_pods_are_ready(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shift, "SERVING_TIMEOUT", 10.0)
+async def test_traffic_stays_where_it_is_until_pods_are_ready(shop: Shop) -> None:
+    shop.settings = replace(shop.settings, serving_timeout=10.0)
     stages = (*BY_SELECTOR[:2], BY_SELECTOR[-1])
     spec = pipeline(*stages, input={"waitForReady": False})
     runner = await deployed(shop, web("web:1"), primary_service(), **spec)
@@ -319,11 +315,9 @@ async def test_a_route_shifts_traffic_in_steps(shop: Shop) -> None:
     assert names(shop) == {"deployments/web", "services/web"}
 
 
-async def test_a_route_that_no_gateway_accepts_fails_and_is_rolled_back(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_route_that_no_gateway_accepts_fails_and_is_rolled_back(shop: Shop) -> None:
     define_traffic_kinds(shop.cluster, GATEWAY)
-    monkeypatch.setattr(shift, "ACCEPTED_TIMEOUT", 10.0)
+    shop.settings = replace(shop.settings, accepted_timeout=10.0)
     spec = pipeline(
         stage("K8S_CANARY_ROLLOUT", createService=True),
         stage("K8S_TRAFFIC_ROUTING", canary=20),

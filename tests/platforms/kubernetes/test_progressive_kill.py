@@ -11,7 +11,7 @@ import pytest
 
 from pipecd.model.stage import Failed, Outcome, Work
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
-from pipecd.platforms.kubernetes.stages import job
+from pipecd.platforms.kubernetes.settings import StageSettings
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded
 from tests.platforms.kubernetes.killer import Killer
@@ -105,8 +105,7 @@ async def test_traffic_never_points_at_something_that_is_gone(
     strategy: str,
     count: int | None,
 ) -> None:
-    monkeypatch.setattr(job, "CALL_SECONDS", 0.5)
-    shop = Shop(cluster, namespace, tmp_path)
+    shop = Shop(cluster, namespace, tmp_path, StageSettings(call_duration=0.5))
     routing = stage("K8S_TRAFFIC_ROUTING", **({"canary": 30} if by_route else {"all": "canary"}))
     spec = pipeline(
         stage("K8S_CANARY_ROLLOUT", createService=True, patches=WORKING),

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pipecd.model.stage import Done, Failed, Outcome, Source, Work
 from pipecd.platforms.kubernetes import platform
-from pipecd.platforms.kubernetes.stages import clusters, job
+from pipecd.platforms.kubernetes.settings import StageSettings
+from pipecd.platforms.kubernetes.stages import clusters
 from tests.platforms.aws import stage_runner as aws_stage_runner
 from tests.platforms.aws.stage_runner import assert_succeeded, load_source
 from tests.platforms.kubernetes import stage_runner
@@ -70,8 +71,8 @@ class Shops:
 
     def runner(self, method: str, image: str) -> KubernetesRunner:
         target = self.commit(method, image)
-        shop = Shop(SimpleNamespace(kubeconfig=target), "shop", target)  # type: ignore[arg-type]
-        return shop.runner(target)
+        cluster: Any = SimpleNamespace(kubeconfig=target)
+        return Shop(cluster, "shop", target, StageSettings(call_duration=0.0)).runner(target)
 
 
 def _manifests(method: str, image: str) -> list[Any]:
@@ -187,7 +188,6 @@ async def _deployed(
     for module in (aws_stage_runner, stage_runner):
         monkeypatch.setattr(module, "load_source", _load_source)
     monkeypatch.setattr(clusters, "connect", cluster.connect)
-    monkeypatch.setattr(job, "CALL_SECONDS", 0.0)
     runner = shops.runner(method, "web:1")
     assert_succeeded(await runner.run("K8S_SYNC"))
     runner = runner.next_deployment(shops.commit(method, image))  # type: ignore[assignment]

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from pipecd.model.stage import Again, Failed
 from pipecd.platforms.kubernetes.cluster.api import ApiClient
-from pipecd.platforms.kubernetes.stages import job, prune
+from pipecd.platforms.kubernetes.stages import prune
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.stage_runner import Shop, apply_as_piped, config_map, deployment
@@ -20,8 +21,7 @@ PRUNE = {"quickSync": {"prune": True}}
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 
@@ -191,8 +191,8 @@ def test_a_confirmation_is_the_time_of_the_last_day(value: str, *, approved: boo
     assert prune.is_approved({prune.ARGO_APPROVED: value}, now) is approved
 
 
-async def test_what_does_not_end_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prune, "GONE_TIMEOUT", 2.0)
+async def test_what_does_not_end_is_named(shop: Shop) -> None:
+    shop.settings = replace(shop.settings, gone_timeout=2.0)
     held = config_map("held")
     held["metadata"]["finalizers"] = ["example.com/hangs"]
     first = shop.commit(held, config_map("a"))

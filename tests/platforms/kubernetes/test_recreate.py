@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from pipecd.model.stage import Again, Failed
-from pipecd.platforms.kubernetes.stages import job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
@@ -15,8 +14,7 @@ RECREATE = {"pipecd.dev/on-immutable": "recreate"}
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 

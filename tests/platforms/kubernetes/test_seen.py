@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from pipecd.model.resource import Health
-from pipecd.platforms.kubernetes.cluster import seen
 from pipecd.platforms.kubernetes.cluster.seen import SeenObject, SeenObjects, Selector
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.health.rules import HealthRules
@@ -128,8 +127,8 @@ def test_a_list_removes_what_it_does_not_contain(objects: SeenObjects, changes: 
     assert len(objects) == 0
 
 
-def test_objects_of_others_are_dropped(objects: SeenObjects, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen, "MAX_UNCLAIMED", 2)
+def test_objects_of_others_are_dropped() -> None:
+    objects = SeenObjects(max_unclaimed=2)
     for number in range(3):
         objects.put(record(f"pod-{number}", "web"))
     assert objects.dropped_unclaimed

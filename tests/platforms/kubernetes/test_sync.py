@@ -1,19 +1,18 @@
 """K8S_SYNC and ROLLBACK on a real cluster."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipecd.model.stage import Failed
-from pipecd.platforms.kubernetes.stages import converge, job
 from tests.cluster.control_plane import Cluster
 from tests.platforms.aws.stage_runner import assert_succeeded, failure_text
 from tests.platforms.kubernetes.stage_runner import Shop, config_map, deployment
 
 
 @pytest.fixture
-def shop(cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    monkeypatch.setattr(job, "CALL_SECONDS", 1.0)
+def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
     return Shop(cluster, namespace, tmp_path)
 
 
@@ -124,10 +123,8 @@ async def test_a_rollout_that_fails_says_what_its_pods_say(shop: Shop, image: st
     assert problem in message
 
 
-async def test_pods_with_a_problem_fail_the_stage_before_the_deadline(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(converge, "PROBLEM_TIMEOUT", -1.0)
+async def test_pods_with_a_problem_fail_the_stage_before_the_deadline(shop: Shop) -> None:
+    shop.settings = replace(shop.settings, problem_timeout=-1.0)
     runner = shop.runner(shop.commit(deployment("web", "web:nopull")))
     message = failure_text(await runner.run("K8S_SYNC"))
     assert "0 of 1 updated replicas are available; pod web-" in message

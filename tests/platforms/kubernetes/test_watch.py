@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from pipecd.errors import PermissionDenied
-from pipecd.platforms.kubernetes.cluster import api
 from pipecd.platforms.kubernetes.cluster.api import ApiClient, open_client
 from pipecd.platforms.kubernetes.cluster.errors import Rejected, Status
 from pipecd.platforms.kubernetes.cluster.kubeconfig import load_access
 from pipecd.platforms.kubernetes.cluster.watch import Deleted, Event, Listing, Seen, Synced, watch
+from pipecd.platforms.kubernetes.settings import ClientSettings
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.test_api import CONFIG_MAPS, config_map
 
@@ -63,20 +63,21 @@ async def delete(client: ApiClient, namespace: str, name: str) -> None:
 
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_existing_objects_are_followed_by_changes(
-    client: ApiClient, namespace: str, streamed: bool, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, namespace: str, streamed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without streamed lists, as before Kubernetes 1.32, the objects are listed in pages."""
-    if not streamed:
-        refuse_streamed_lists(client, monkeypatch)
-        monkeypatch.setattr(api, "PAGE_SIZE", 1)
-    for name in "ab":
-        await apply(client, namespace, name, "1")
-    async with watching(client, namespace) as events:
-        first = await until(events, "Synced")
-        assert (first[0], sorted(first[1:-1])) == ("Listing", ["seen a 1", "seen b 1"])
-        await apply(client, namespace, "a", "2")
-        await delete(client, namespace, "b")
-        assert await until(events, "deleted b") == ["seen a 2", "deleted b"]
+    access, settings = load_access(path=str(cluster.kubeconfig)), ClientSettings(page_size=1)
+    async with open_client(access, settings=settings) as client:
+        if not streamed:
+            refuse_streamed_lists(client, monkeypatch)
+        for name in "ab":
+            await apply(client, namespace, name, "1")
+        async with watching(client, namespace) as events:
+            first = await until(events, "Synced")
+            assert (first[0], sorted(first[1:-1])) == ("Listing", ["seen a 1", "seen b 1"])
+            await apply(client, namespace, "a", "2")
+            await delete(client, namespace, "b")
+            assert await until(events, "deleted b") == ["seen a 2", "deleted b"]
 
 
 async def test_labels_select_objects_and_an_object_that_loses_them_is_deleted(

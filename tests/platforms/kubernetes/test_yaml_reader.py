@@ -6,7 +6,6 @@ import pytest
 
 from pipecd.config.document import Limits
 from pipecd.errors import ConfigError
-from pipecd.platforms.kubernetes import yaml_reader
 from pipecd.platforms.kubernetes.yaml_reader import LIMITS, Warned, read_documents
 from tests.cluster.control_plane import Cluster
 from tests.platforms.kubernetes.widgets import define_widgets
@@ -155,14 +154,14 @@ def test_nesting_counts_through_aliases() -> None:
         list(read_documents("\n".join(lines), "file.yaml"))
 
 
-def test_a_document_is_measured_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yaml_reader, "LIMITS", Limits(depth=10, values=10))
+def test_a_document_is_measured_before_it_is_built() -> None:
+    limits = Limits(depth=10, values=10)
     with pytest.raises(ConfigError, match="more than 10 values"):
-        list(read_documents("[a, b, c, d, e, f, g, h, i, j]\n] not YAML", "file.yaml"))
+        list(read_documents("[a, b, c, d, e, f, g, h, i, j]\n] not YAML", "file.yaml", limits=limits))
 
 
-def test_limits_apply_to_each_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yaml_reader, "LIMITS", Limits(depth=3, values=5))
-    assert len(list(read_documents("---\na: [b]\n" * 10, "file.yaml"))) == 10
+def test_limits_apply_to_each_document() -> None:
+    limits = Limits(depth=3, values=5)
+    assert len(list(read_documents("---\na: [b]\n" * 10, "file.yaml", limits=limits))) == 10
     with pytest.raises(ConfigError, match=r"file\.yaml:4: the file has more than 5 values"):
-        list(read_documents("---\na: [b]\n---\na: [b, c, d]\n", "file.yaml"))
+        list(read_documents("---\na: [b]\n---\na: [b, c, d]\n", "file.yaml", limits=limits))

@@ -15,8 +15,9 @@ from pipecd.platforms.kubernetes.logs import follow_log
 from pipecd.platforms.kubernetes.permissions import check_access
 from pipecd.platforms.kubernetes.preview import plan_preview
 from pipecd.platforms.kubernetes.render import reads, writes_files
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.source import check_providers, load_desired_state, versions
-from pipecd.platforms.kubernetes.stages import STAGES, STOP
+from pipecd.platforms.kubernetes.stages import make_stages, make_stops
 from pipecd.platforms.kubernetes.strategy import choose_strategy
 
 platform = Platform(
@@ -26,8 +27,8 @@ platform = Platform(
     quick_sync=Predefined(id="K8sSync", name="K8S_SYNC", desc="Apply all manifests and wait until they work"),
     options=pipeline.OPTIONS,
     check=pipeline.check,
-    stages=STAGES,
-    stop=STOP,
+    stages=make_stages(StageSettings()),
+    stop=make_stops(StageSettings()),
     stages_share_checkouts=True,
     load_desired_state=load_desired_state,
     reads=reads,

@@ -122,7 +122,10 @@ def digest(manifests: Sequence[Manifest]) -> str:
 class ManifestReader:
     """Collects the manifests of an application from its files or from the output of a renderer."""
 
-    def __init__(self, *, runs_hooks: bool = False) -> None:
+    def __init__(
+        self, *, runs_hooks: bool = False, max_manifests: int = MAX_MANIFESTS, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self._max_manifests, self._max_bytes = max_manifests, max_bytes
         #: Whether hooks may have a `generateName` instead of a name, and are not left out.
         self._runs_hooks = runs_hooks
         self.manifests: list[Manifest] = []
@@ -139,9 +142,9 @@ class ManifestReader:
         Of Helm's output, the template that a document comes from is shown with it.
         """
         self._bytes += len(text)
-        if self._bytes > MAX_BYTES:
+        if self._bytes > self._max_bytes:
             raise ConfigError(
-                f"the manifests are larger than {MAX_BYTES >> 20} MiB",
+                f"the manifests are larger than {self._max_bytes >> 20} MiB",
                 remedy="split the application",
                 place=Place(file),
             )
@@ -177,9 +180,11 @@ class ManifestReader:
             )
         self._places[manifest.key] = place
         self.manifests.append(manifest)
-        if len(self.manifests) > MAX_MANIFESTS:
+        if len(self.manifests) > self._max_manifests:
             raise ConfigError(
-                f"the application has more than {MAX_MANIFESTS} objects", remedy="split it", place=place
+                f"the application has more than {self._max_manifests} objects",
+                remedy="split it",
+                place=place,
             )
 
 

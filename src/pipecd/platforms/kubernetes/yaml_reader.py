@@ -183,14 +183,16 @@ class Warned:
         return f"{self.place}: {self.text}"
 
 
-def read_documents(text: str, file: str, warnings: list[Warned] | None = None) -> Iterator[Document]:
+def read_documents(
+    text: str, file: str, warnings: list[Warned] | None = None, *, limits: Limits = LIMITS
+) -> Iterator[Document]:
     """The documents of a YAML or JSON stream that are not empty. Raises ConfigError with file and line.
 
     Adds to `warnings`. Takes time in proportion to the length of `text`: call it in a thread. Every document
     is checked before the first one is built, and one is in memory at a time if the caller keeps none.
     """
     try:
-        for _ in measured_documents(text, file, LIMITS):
+        for _ in measured_documents(text, file, limits):
             pass
         loader = _Loader(text)
         try:

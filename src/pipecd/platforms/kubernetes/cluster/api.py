@@ -29,17 +29,10 @@ from pipecd.platforms.kubernetes.cluster.proxy import find_proxy
 from pipecd.platforms.kubernetes.cluster.rate_limit import RateLimit
 from pipecd.platforms.kubernetes.cluster.types import ResourceType
 from pipecd.platforms.kubernetes.metrics import REQUESTS
+from pipecd.platforms.kubernetes.settings import ClientSettings
 
-#: Of one answer, decompressed, in bytes. A page of 500 objects of the largest size etcd stores is 750 MB, but
-#: a usual one is below 10 MB.
-MAX_RESPONSE_SIZE = 128 * 1024 * 1024
 #: Larger answers are decoded outside the event loop (bytes).
 _DECODE_IN_THREAD = 256 * 1024
-#: Objects in a page of a list.
-PAGE_SIZE = 500
-#: Seconds.
-REQUEST_TIMEOUT = 60.0
-CONNECT_TIMEOUT = 10.0
 #: How often a list is started again because its pages expired.
 _LIST_ATTEMPTS = 3
 #: How often a request is sent that a busy server refuses, if it asks for a short delay only (seconds).
@@ -78,9 +71,15 @@ class ApiClient:
     """Created by `open_client`. Requests wait for their turn in the cluster's `RateLimit`."""
 
     def __init__(
-        self, credentials: Credentials, session: aiohttp.ClientSession, clock: Clock, *, rate_limit: RateLimit
+        self,
+        credentials: Credentials,
+        session: aiohttp.ClientSession,
+        clock: Clock,
+        settings: ClientSettings,
+        *,
+        rate_limit: RateLimit,
     ) -> None:
-        self._session, self._rate_limit = session, rate_limit
+        self._session, self._rate_limit, self._settings = session, rate_limit, settings
         self._credentials = credentials
         self._outage = Outage(clock)
         self.clock = clock
@@ -143,7 +142,7 @@ class ApiClient:
         metadata_only: bool = False,
     ) -> AsyncGenerator[tuple[str, Sequence[Object]], None]:
         """Pairs of the list's resource version and the objects of one page. Raises Expired between pages."""
-        params = {"limit": str(PAGE_SIZE)}
+        params = {"limit": str(self._settings.page_size)}
         if label_selector:
             params["labelSelector"] = label_selector
         headers = {"Accept": accept_metadata("PartialObjectMetadataList")} if metadata_only else None
@@ -275,11 +274,11 @@ class ApiClient:
             login = await self._credentials.login()
             with tracing.child(f"kubernetes {method}", attributes={"url.path": path}) as span:
                 async with self._open(
-                    method, path, login, params, headers, body, content_type, REQUEST_TIMEOUT
+                    method, path, login, params, headers, body, content_type, self._settings.request_timeout
                 ) as response:
                     answer = Response(
                         code=response.status,
-                        body=await _read_body(response),
+                        body=await self._read_body(response),
                         headers=response.headers,
                         warnings=_warnings(response.headers.getall("Warning", [])),
                     )
@@ -314,7 +313,7 @@ class ApiClient:
                 if response.status == 401 and attempt == 1 and await self._credentials.reject(login):
                     continue
                 if response.status > 299:
-                    body = await _read_body(response)
+                    body = await self._read_body(response)
                     raise self._error(
                         Response(code=response.status, body=body, headers=response.headers, warnings=())
                     )
@@ -341,7 +340,7 @@ class ApiClient:
             all_headers["Content-Type"] = content_type
             data = json.dumps(body, separators=(",", ":")).encode()
         timeout = aiohttp.ClientTimeout(
-            total=total, connect=None, sock_connect=CONNECT_TIMEOUT, sock_read=silence
+            total=total, connect=None, sock_connect=self._settings.connect_timeout, sock_read=silence
         )
         answered, sent_at = False, self.clock.monotonic()
         try:
@@ -402,6 +401,14 @@ class ApiClient:
         except ValueError as error:
             raise Temporary(f"{self.name} did not answer with JSON: is it an API server?") from error
 
+    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
+        body, limit = bytearray(), self._settings.max_response_size
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise Temporary(f"an answer of {response.url.host} is larger than {limit >> 20} MiB")
+        return bytes(body)
+
 
 @asynccontextmanager
 async def open_client(
@@ -411,6 +418,7 @@ async def open_client(
     per_second: float = 50.0,
     burst: int = 100,
     load: Callable[[], Access] | None = None,
+    settings: ClientSettings = ClientSettings(),
 ) -> AsyncIterator[ApiClient]:
     """A client of the cluster, with its connections. `load` reads `access` again when its files change."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, socket_factory=_open_socket)
@@ -420,9 +428,9 @@ async def open_client(
         # Cookies would be kept between requests of different users.
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        credentials = Credentials(access, clock, load)
+        credentials = Credentials(access, clock, load, settings=settings)
         rate_limit = RateLimit(clock, per_second=per_second, burst=burst)
-        yield ApiClient(credentials, session, clock, rate_limit=rate_limit)
+        yield ApiClient(credentials, session, clock, settings, rate_limit=rate_limit)
 
 
 def _open_socket(address: AddrInfoType) -> socket.socket:
@@ -440,15 +448,6 @@ def _open_socket(address: AddrInfoType) -> socket.socket:
 def accept_metadata(kind: str) -> str:
     """The Accept header for answers without specs and statuses."""
     return f"application/json;{_METADATA.format(kind)},application/json"
-
-
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_RESPONSE_SIZE:
-            raise Temporary(f"an answer of {response.url.host} is larger than {MAX_RESPONSE_SIZE >> 20} MiB")
-    return bytes(body)
 
 
 def _warnings(headers: Sequence[str]) -> Sequence[str]:

@@ -19,6 +19,7 @@ from pipecd import process
 from pipecd.clock import Clock
 from pipecd.errors import ConfigError, PipecdError, Temporary, Unauthenticated
 from pipecd.platforms.kubernetes.cluster.kubeconfig import Access, ExecConfig
+from pipecd.platforms.kubernetes.settings import ClientSettings
 from pipecd.printable import printable
 
 log = structlog.get_logger()
@@ -26,8 +27,6 @@ log = structlog.get_logger()
 #: Files with tokens and certificates are read again after this time (seconds). Kubelet rotates a token when
 #: 80 % of its lifetime is over.
 FILE_MAX_AGE = 60.0
-#: An exec program may ask a cloud for a token (seconds).
-EXEC_TIMEOUT = 60.0
 #: Credentials are renewed this long before they expire (seconds).
 EXPIRY_MARGIN = 30.0
 #: An exec program is not run more often, also if what it prints is expired or refused (seconds).
@@ -54,8 +53,15 @@ class Credentials:
     minute and when the API server refuses the credentials.
     """
 
-    def __init__(self, access: Access, clock: Clock, load: Callable[[], Access] | None = None) -> None:
-        self.access, self._clock, self._load = access, clock, load
+    def __init__(
+        self,
+        access: Access,
+        clock: Clock,
+        load: Callable[[], Access] | None = None,
+        *,
+        settings: ClientSettings = ClientSettings(),
+    ) -> None:
+        self.access, self._clock, self._load, self._settings = access, clock, load, settings
         self._lock = asyncio.Lock()
         self._login: Login | None = None
         #: The contents that the TLS settings were made of.
@@ -182,7 +188,7 @@ class Credentials:
         )
 
     async def _exec_output(self, config: ExecConfig) -> bytes:
-        access = self.access
+        access, timeout = self.access, self._settings.exec_timeout
         info: dict[str, Any] = {
             "apiVersion": config.api_version,
             "kind": "ExecCredential",
@@ -202,7 +208,7 @@ class Credentials:
             output = await process.capture(
                 [command, *(config.args or ())],
                 env=environment,
-                timeout=EXEC_TIMEOUT,
+                timeout=timeout,
                 max_output=MAX_EXEC_OUTPUT,
             )
         except ConfigError as error:
@@ -210,7 +216,7 @@ class Credentials:
                 f"{access.origin}: {error.what}", remedy=config.install_hint.strip() or error.remedy
             ) from error
         except TimeoutError:
-            raise Temporary(f"{config.command} did not print credentials within {EXEC_TIMEOUT:g} s") from None
+            raise Temporary(f"{config.command} did not print credentials within {timeout:g} s") from None
         if output.code:
             lines = output.stderr[-2000:].decode(errors="replace").strip().splitlines()
             reason = printable(lines[-1]) if lines else "no message"

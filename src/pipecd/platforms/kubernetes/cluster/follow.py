@@ -32,6 +32,7 @@ from pipecd.platforms.kubernetes.cluster.watch import (
 )
 from pipecd.platforms.kubernetes.mark import APPLICATION
 from pipecd.platforms.kubernetes.metrics import EVENTS
+from pipecd.platforms.kubernetes.settings import FollowSettings
 
 log = structlog.get_logger()
 
@@ -48,8 +49,6 @@ _MAX_DELETED = 2_000
 #: An object without labels is read at most this often (seconds).
 LOOK_UP_INTERVAL = 30.0
 _MAX_LOOKED_UP = 20_000
-#: An object that is older when it gets its marks may have created others before (seconds).
-_NEW = 5.0
 
 OnChange = Callable[[str], None]
 
@@ -105,9 +104,17 @@ class _Followed:
 class Follower:
     """Created with the connection to a cluster. Follows while `run` runs."""
 
-    def __init__(self, api: ApiClient, kinds: Discovery, reduce: Reduce, scope: Scope) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        kinds: Discovery,
+        reduce: Reduce,
+        scope: Scope,
+        settings: FollowSettings = FollowSettings(),
+    ) -> None:
         self._api, self._kinds, self._reduce, self._scope = api, kinds, reduce, scope
-        self.objects = SeenObjects(self._on_change)
+        self._settings = settings
+        self.objects = SeenObjects(self._on_change, max_unclaimed=settings.max_unclaimed)
         self._followed: dict[Kind, _Followed] = {}
         #: Kinds by application, and when it was last asked about (monotonic seconds).
         self._wanted: dict[str, tuple[float, frozenset[Kind]]] = {}
@@ -390,7 +397,8 @@ class Follower:
 
     def _on_marked(self, record: SeenObject) -> None:
         """An object that existed before may have created others, which were dropped as those of others."""
-        is_new = record.created_at and self._api.clock.now() - record.created_at < _NEW
+        age = self._api.clock.now() - record.created_at
+        is_new = record.created_at and age < self._settings.new_age
         if self.objects.dropped_unclaimed and record.namespace and not is_new:
             self._to_list.add(record.namespace)
 

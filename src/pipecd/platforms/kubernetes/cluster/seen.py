@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 
 from pipecd.model.resource import Health
+from pipecd.platforms.kubernetes.settings import FollowSettings
 
-#: Objects without a known owner that are kept, because the owner may be reported later.
-MAX_UNCLAIMED = 5_000
 #: Chains of owners are followed so far.
 _MAX_DEPTH = 16
 
@@ -117,8 +116,13 @@ class SeenObject:
 class SeenObjects:
     """The records of one cluster. `on_change` is called with the id of each application that changed."""
 
-    def __init__(self, on_change: Callable[[str], None] = lambda application: None) -> None:
-        self._on_change = on_change
+    def __init__(
+        self,
+        on_change: Callable[[str], None] = lambda application: None,
+        *,
+        max_unclaimed: int = FollowSettings.max_unclaimed,
+    ) -> None:
+        self._on_change, self._max_unclaimed = on_change, max_unclaimed
         self._objects: dict[str, SeenObject] = {}
         self._by_application: dict[str, set[str]] = {}
         self._children: dict[str, set[str]] = {}
@@ -244,7 +248,7 @@ class SeenObjects:
         self._unclaimed[item.uid] = item
         for owner in item.owners:
             self._waiting.setdefault(owner, set()).add(item.uid)
-        if len(self._unclaimed) > MAX_UNCLAIMED:
+        if len(self._unclaimed) > self._max_unclaimed:
             self._forget_unclaimed(next(iter(self._unclaimed)))
             self.dropped_unclaimed = True
 

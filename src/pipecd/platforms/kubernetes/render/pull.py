@@ -39,8 +39,13 @@ def is_pinned(chart: HelmChart) -> bool:
     return is_exact(chart.version)
 
 
-async def pull_chart(source: Source, chart: HelmChart, helm: Path, directory: Path) -> Path:
-    """The chart's archive, in `directory`. Raises ConfigError if there is no such chart, or Temporary."""
+async def pull_chart(
+    source: Source, chart: HelmChart, helm: Path, directory: Path, *, max_archives: int = MAX_ARCHIVES
+) -> Path:
+    """The chart's archive, in `directory`. Raises ConfigError if there is no such chart, or Temporary.
+
+    At most `max_archives` are kept.
+    """
     repository = _repository(source, chart)
     if not _NAME.fullmatch(chart.name):
         raise _error(source, f"{chart.name!r} is not the name of a chart", "correct helmChart.name", "name")
@@ -56,7 +61,7 @@ async def pull_chart(source: Source, chart: HelmChart, helm: Path, directory: Pa
             try:
                 await asyncio.to_thread(shutil.copyfile, pulled, used)
                 if is_pinned(chart):
-                    await asyncio.to_thread(_put, pulled, archive)
+                    await asyncio.to_thread(_put, pulled, archive, max_archives)
             finally:
                 pulled.unlink(missing_ok=True)
         return used
@@ -164,7 +169,7 @@ def _take(archive: Path, target: Path) -> bool:
     return True
 
 
-def _put(pulled: Path, archive: Path) -> None:
+def _put(pulled: Path, archive: Path, max_archives: int) -> None:
     """Keep an archive, and remove those that were not used for longest if there are too many."""
     pulled.replace(archive)
     _remove_leftovers(archive.parent)
@@ -175,7 +180,7 @@ def _put(pulled: Path, archive: Path) -> None:
     size = 0
     for number, (_, length, path) in enumerate(archives, start=1):
         size += length
-        if size > MAX_CACHE or number > MAX_ARCHIVES:
+        if size > MAX_CACHE or number > max_archives:
             path.unlink(missing_ok=True)
 
 

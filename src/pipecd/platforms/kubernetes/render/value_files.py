@@ -85,10 +85,12 @@ class _Resolver(AbstractResolver):
         await self._resolver.close()
 
 
-async def download(url: str, target: Path, origins: Collection[str] = ()) -> None:
+async def download(
+    url: str, target: Path, origins: Collection[str] = (), *, max_size: int = MAX_BYTES
+) -> None:
     """Write the file at `url` to `target`. Raises ConfigError without a place, or Temporary.
 
-    `origins` are servers that may be on the agent's machine.
+    `origins` are servers that may be on the agent's machine; `max_size` is in bytes.
     """
     # Reads the certificates of all authorities.
     context = await asyncio.to_thread(ssl.create_default_context)
@@ -97,7 +99,7 @@ async def download(url: str, target: Path, origins: Collection[str] = ()) -> Non
     shown = strip_credentials(url)[:200]
     try:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True) as session:
-            target.write_bytes(await _read(session, url, origins, shown))
+            target.write_bytes(await _read(session, url, origins, shown, max_size))
     except _Refused:
         raise _refused(shown) from None
     except aiohttp.ClientConnectorError as error:
@@ -112,7 +114,7 @@ async def download(url: str, target: Path, origins: Collection[str] = ()) -> Non
         raise ConfigError(f"{shown} is not a URL: {error}") from error
 
 
-async def _read(session: Any, url: str, origins: Collection[str], shown: str) -> bytes:
+async def _read(session: Any, url: str, origins: Collection[str], shown: str, max_size: int) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https"):
@@ -130,11 +132,11 @@ async def _read(session: Any, url: str, origins: Collection[str], shown: str) ->
                 raise ConfigError(
                     f"{shown} cannot be downloaded: HTTP {response.status}", remedy="correct the URL"
                 )
-            content: bytes = await response.content.read(MAX_BYTES + 1)
-            while len(content) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES)):
+            content: bytes = await response.content.read(max_size + 1)
+            while len(content) <= max_size and (more := await response.content.read(max_size)):
                 content += more
-            if len(content) > MAX_BYTES:
-                raise ConfigError(f"{shown} has more than {MAX_BYTES >> 20} MiB")
+            if len(content) > max_size:
+                raise ConfigError(f"{shown} has more than {max_size >> 20} MiB")
             return content
     raise ConfigError(f"{shown} redirects more than {MAX_REDIRECTS} times")
 

@@ -20,6 +20,7 @@ from pipecd.platforms.kubernetes.config import StageTargets
 from pipecd.platforms.kubernetes.hooks import split, sync_waves
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.order import wave
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages import prune
 from pipecd.platforms.kubernetes.stages.converge import converge
 from pipecd.platforms.kubernetes.stages.job import Job, Step
@@ -37,6 +38,7 @@ _PHASE, _ENDED, _FAILED = "pipecd/phase", "pipecd/phase-ended", "pipecd/failed"
 @asynccontextmanager
 async def open_jobs(
     work: Work[Any],
+    settings: StageSettings,
     source: Source,
     manifests: Sequence[Manifest],
     *,
@@ -65,6 +67,7 @@ async def open_jobs(
             job = Job(
                 work=_work_of(work, item.target, own) if len(assignments) + len(others) > 1 else work,
                 cluster=cluster,
+                settings=settings,
                 source=source,
                 declared=declared,
                 hooks=hooks,

@@ -28,21 +28,13 @@ from pipecd.platforms.kubernetes.health.states import Broken, Ready, State, Wait
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import MANAGER
 from pipecd.platforms.kubernetes.owned import identity_of, list_live
-from pipecd.platforms.kubernetes.stages import job as settings
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages import recreate
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.problems import explain, find_problem
 
 #: Objects of one group that are applied at the same time.
 CONCURRENT = 8
-#: How long a kind may be unknown that another object of the application may define (seconds).
-UNKNOWN_KIND_TIMEOUT = 120.0
-#: How long an object may be deleted before another one of its name is created (seconds).
-DELETION_TIMEOUT = 300.0
-#: How long pods may have the same problem before the stage fails (seconds).
-PROBLEM_TIMEOUT = 60.0
-#: For kinds without a deadline of their own (seconds).
-READY_TIMEOUT = 600.0
 #: So many objects of one kind and namespace are read by one request instead of one each.
 LISTED_FROM = 4
 #: Polling intervals while waiting (seconds).
@@ -60,9 +52,9 @@ _UNKNOWN_SINCE, _WAITING_SINCE, _PROBLEM_SINCE, _DELETING_SINCE = (
 class Deadline:
     """When this call of the stage should return, to store its progress."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: StageSettings) -> None:
         self._loop = asyncio.get_running_loop()
-        self._at = self._loop.time() + settings.CALL_SECONDS
+        self._at = self._loop.time() + settings.call_duration
         self._delay = _FIRST_POLL
 
     @property
@@ -77,7 +69,7 @@ class Deadline:
 
 async def converge(job: Job, manifests: Sequence[Manifest]) -> Step:
     """One call's worth of applying `manifests`, in their order, and waiting. None when all work."""
-    deadline, applied = Deadline(), int(job.work.saved.get(APPLIED, "0"))
+    deadline, applied = Deadline(job.settings), int(job.work.saved.get(APPLIED, "0"))
     try:
         if applied == 0:
             await create_namespace(job)
@@ -160,7 +152,7 @@ async def _apply_all(
 
 async def apply_one(job: Job, manifest: Manifest) -> None:
     """Apply one object. Raises as `converge`."""
-    await _apply_one(job, manifest, {}, Deadline())
+    await _apply_one(job, manifest, {}, Deadline(job.settings))
 
 
 async def _apply_one(
@@ -244,7 +236,7 @@ async def _wait_before(job: Job, manifests: Sequence[Manifest], applied: int, de
 def _wait_for_kind(job: Job, error: UnknownKind, applied: int) -> Step:
     """A controller of this application may define the kind. Raises `error` after a while."""
     since = float(job.work.saved.get(_UNKNOWN_SINCE, job.work.now))
-    if job.work.now - since > UNKNOWN_KIND_TIMEOUT:
+    if job.work.now - since > job.settings.unknown_kind_timeout:
         raise error
     if _UNKNOWN_SINCE not in job.work.saved:
         job.work.log.info(f"Waiting for a kind to be defined: {error.what}")
@@ -256,7 +248,7 @@ def _wait_for_deletion(job: Job, error: BeingDeleted, applied: int) -> Step:
     """Finalizers may take a while. Raises `error` if they take too long."""
     before, _, key = job.work.saved.get(_DELETING_SINCE, "").partition(" ")
     since = float(before) if key == error.key else job.work.now
-    if job.work.now - since > DELETION_TIMEOUT:
+    if job.work.now - since > job.settings.deletion_timeout:
         raise error
     if key != error.key:
         job.work.log.info(f"Waiting: {error.what}")
@@ -319,8 +311,9 @@ async def _still_waiting(
     if _WAITING_SINCE not in job.work.saved:
         job.work.log.info(f"Waiting: {note}")
     has_deadline = first.manifest.kind == "Deployment" and notes.get(str(first)) != OUTDATED
-    if job.work.now - since > READY_TIMEOUT and not has_deadline:
-        return await _failed(job, first, f"not ready after {READY_TIMEOUT / 60:g} minutes: {note}")
+    timeout = job.settings.ready_timeout
+    if job.work.now - since > timeout and not has_deadline:
+        return await _failed(job, first, f"not ready after {timeout / 60:g} minutes: {note}")
     of_pods = [problem for placed in pending if (problem := await find_problem(job, placed))]
     shown = [*of_pods, *(f"{name}: {problem}" for name, problem in problems.items())]
     if not shown:
@@ -328,7 +321,7 @@ async def _still_waiting(
     problem_since = float(job.work.saved.get(_PROBLEM_SINCE) or job.work.now)
     if not job.work.saved.get(_PROBLEM_SINCE):
         job.work.log.error(shown[0])
-    if job.work.now - problem_since > PROBLEM_TIMEOUT:
+    if job.work.now - problem_since > job.settings.problem_timeout:
         broken = next((placed for placed in pending if str(placed) in problems and not of_pods), first)
         return await _failed(job, broken, notes.get(str(broken), ""))
     return Again(saved={**saved, _PROBLEM_SINCE: str(problem_since)}, note=shown[0])

@@ -41,6 +41,7 @@ from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import MANAGER, belongs_to
 from pipecd.platforms.kubernetes.normal import normalize
 from pipecd.platforms.kubernetes.refusal import refused
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages.clusters import (
     Phase,
     open_jobs,
@@ -48,12 +49,7 @@ from pipecd.platforms.kubernetes.stages.clusters import (
     run_phases,
     waves,
 )
-from pipecd.platforms.kubernetes.stages.converge import (
-    PROBLEM_TIMEOUT,
-    Deadline,
-    apply_one,
-    create_namespace,
-)
+from pipecd.platforms.kubernetes.stages.converge import Deadline, apply_one, create_namespace
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.problems import find_problem, write_logs
 from pipecd.platforms.kubernetes.stages.rendering import running_manifests, target_manifests
@@ -71,8 +67,7 @@ _FAILURE, _REMEDY = "pipecd/failure", "pipecd/failure-remedy"
 #: Deployment metadata: the stage that runs the hooks of a failure.
 SYNC_FAIL_BY = "pipecd/hooks-sync-fail-by"
 _DONE = "done"
-#: How long hooks of a failure and of a rollback may take, because a rollback must end (seconds).
-FAILURE_TIMEOUT = 600.0
+#: Hooks of these moments may take `StageSettings.failure_hook_timeout`.
 _LIMITED = frozenset({Moment.SYNC_FAIL, Moment.PRE_ROLLBACK, Moment.POST_ROLLBACK})
 
 
@@ -133,7 +128,7 @@ def _run(job: Job) -> Run:
 
 async def _follow(job: Job, hook: Manifest, moment: Moment, ended: dict[str, str]) -> Step:
     """`ended` is what is stored when it has succeeded."""
-    run, saved, deadline = _run(job), job.work.saved, Deadline()
+    run, saved, deadline = _run(job), job.work.saved, Deadline(job.settings)
     placed = await place(job.cluster, run.instance(hook), job.namespace)
     live, uid = await find_live(job.cluster, placed), saved.get(_CURRENT, "")
     if live is None and not uid:
@@ -153,9 +148,10 @@ async def _follow(job: Job, hook: Manifest, moment: Moment, ended: dict[str, str
         await deadline.poll()
         live = await find_live(job.cluster, placed)
     since = float(saved.get(_SINCE) or job.work.now)
-    if moment in _LIMITED and job.work.now - since > FAILURE_TIMEOUT:
+    timeout = job.settings.failure_hook_timeout
+    if moment in _LIMITED and job.work.now - since > timeout:
         await write_logs(job, placed)
-        return _failed(hook, f"it has not ended after {FAILURE_TIMEOUT / 60:g} minutes")
+        return _failed(hook, f"it has not ended after {timeout / 60:g} minutes")
     return await _still_running(job, hook, placed)
 
 
@@ -164,7 +160,7 @@ async def _still_running(job: Job, hook: Manifest, placed: Placed) -> Step:
     problem, since = await find_problem(job, placed), job.work.saved.get(_PROBLEM_SINCE, "")
     if not problem:
         return Again(saved={_PROBLEM_SINCE: ""}, note=f"Waiting until {placed} ends")
-    if since and job.work.now - float(since) > PROBLEM_TIMEOUT:
+    if since and job.work.now - float(since) > job.settings.problem_timeout:
         await write_logs(job, placed)
         return _failed(hook, problem)
     return Again(saved={_PROBLEM_SINCE: since or str(job.work.now)}, note=problem)
@@ -249,14 +245,14 @@ async def _delete_selected(job: Job, selector: str, *, running: bool = False) ->
                 await _delete_one(job, placed, live)
 
 
-async def stop_hooks(work: Work[Any]) -> None:
+async def stop_hooks(work: Work[Any], settings: StageSettings) -> None:
     """Ends what the hooks of a stage still run, when it is cancelled or times out."""
     target = await work.checkouts.target()
     declared = [(target, (await target_manifests(work, target))[0])]
     if work.stage.name == "ROLLBACK" and work.deployment.running_commit:
         declared.append(await running_manifests(work))
     for source, manifests in declared:
-        async with open_jobs(work, source, manifests) as jobs:
+        async with open_jobs(work, settings, source, manifests) as jobs:
             for job in jobs:
                 selector = f"{HOOK_OF}={job.application},{RUN}={job.run}"
                 await _delete_selected(job, selector, running=True)

@@ -14,11 +14,9 @@ from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.mark import Marks
 from pipecd.platforms.kubernetes.order import sort
 from pipecd.platforms.kubernetes.prepare import prepare
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.targets import Target
 from pipecd.platforms.kubernetes.variants import Variant
-
-#: A call of a stage returns after about this time, so that its progress is stored (seconds).
-CALL_SECONDS = 10.0
 
 #: Result of a step. None if there was nothing to do.
 Step = Again | Failed | None
@@ -32,6 +30,7 @@ class Job:
 
     work: Work[Any]
     cluster: Cluster
+    settings: StageSettings
     source: Source
     #: The objects of this cluster as declared, in the order of the files.
     declared: Sequence[Manifest]

@@ -11,6 +11,7 @@ from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.checks import check_manifests
 from pipecd.platforms.kubernetes.config import KubernetesApp, PrimaryRolloutOptions
 from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
     converge_wave,
@@ -25,7 +26,7 @@ from pipecd.platforms.kubernetes.traffic import ROUTING_STAGES
 from pipecd.platforms.kubernetes.variants import PRIMARY, make_services, variant_of
 
 
-async def primary_rollout(work: Work[PrimaryRolloutOptions]) -> Outcome:
+async def primary_rollout(work: Work[PrimaryRolloutOptions], settings: StageSettings) -> Outcome:
     source = await work.checkouts.target()
     manifests, shared = await target_manifests(work, source)
     if shared:
@@ -47,7 +48,7 @@ async def primary_rollout(work: Work[PrimaryRolloutOptions]) -> Outcome:
         routing = find_route(job)
         return await route_to_primary(job, routing) if routing else None
 
-    async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
+    async with open_jobs(work, settings, source, manifests, prune=options.prune) as jobs:
         phases = with_hooks(jobs, lambda last: partial(apply, last_wave=last))
         if not _traffic_follows(work):
             phases.append(route)

@@ -59,8 +59,6 @@ _CLOCK_SKEW = 300.0
 ALWAYS_ALLOWED = 5
 #: Kinds that are listed at the same time.
 _CONCURRENT = 8
-#: How long the stage waits for what it deleted to be gone (seconds).
-GONE_TIMEOUT = 60.0
 _GONE_POLL = 0.5
 #: Stage metadata: since when it waits for that.
 _GONE_SINCE = "pipecd/prune-waiting-since"
@@ -123,7 +121,7 @@ async def _wait_until_gone(job: Job, obsolete: Sequence[Obsolete]) -> Step:
 
     remaining = [text for text in await asyncio.gather(*map(read, obsolete)) if text]
     since = float(job.work.saved.get(_GONE_SINCE, job.work.now))
-    if remaining and job.work.now - since < GONE_TIMEOUT:
+    if remaining and job.work.now - since < job.settings.gone_timeout:
         return Again(after=_GONE_POLL, saved={_GONE_SINCE: str(since)}, note=remaining[0])
     for text in remaining:
         job.work.log.error(text)

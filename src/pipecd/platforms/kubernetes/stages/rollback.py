@@ -6,6 +6,7 @@ from typing import Any
 
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.hooks import Moment
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages import added
 from pipecd.platforms.kubernetes.stages.clusters import (
     Phase,
@@ -23,12 +24,12 @@ from pipecd.platforms.kubernetes.stages.undo import undo_variants
 _SYNC_FAIL_DONE = "pipecd/hooks-sync-fail-done"
 
 
-async def k8s_rollback(work: Work[Any]) -> Outcome:
+async def k8s_rollback(work: Work[Any], settings: StageSettings) -> Outcome:
     """Uses the stored rendering of the running commit, so it needs no chart repository."""
-    if step := await _sync_fail(work):
+    if step := await _sync_fail(work, settings):
         return step
     undo = await undo_variants(work)
-    if not work.deployment.running_commit and (step := await undo.clean_up(work)):
+    if not work.deployment.running_commit and (step := await undo.clean_up(work, settings)):
         return step
     source, manifests = await running_manifests(work)
 
@@ -37,7 +38,7 @@ async def k8s_rollback(work: Work[Any]) -> Outcome:
         ordered = job.ordered(job.declared, add_variant_label=add_label)
         return converge_wave(job, undo.without_route(job, ordered), last_wave)
 
-    async with open_jobs(work, source, manifests, also=added.was_recorded) as jobs:
+    async with open_jobs(work, settings, source, manifests, also=added.was_recorded) as jobs:
         applying: list[Phase] = [partial(apply, last_wave=last) for last in waves(jobs)]
         before: Phase = partial(run_hooks, moment=Moment.PRE_ROLLBACK)
         after: Phase = partial(run_hooks, moment=Moment.POST_ROLLBACK)
@@ -48,12 +49,12 @@ async def k8s_rollback(work: Work[Any]) -> Outcome:
     return Done(note=f"{len(manifests)} objects are at commit {source.commit[:7]} again")
 
 
-async def _sync_fail(work: Work[Any]) -> Step:
+async def _sync_fail(work: Work[Any], settings: StageSettings) -> Step:
     """Run the hooks of the failed commit for a failure, unless the stage that failed has."""
     is_done = work.saved.get(_SYNC_FAIL_DONE) or work.shared.get(SYNC_FAIL_BY)
     if HAS_SYNC_FAIL not in work.shared or is_done:
         return None
     source = await work.checkouts.target()
     manifests, _ = await target_manifests(work, source)
-    async with open_jobs(work, source, manifests) as jobs:
+    async with open_jobs(work, settings, source, manifests) as jobs:
         return await run_sync_fail(work, jobs) or Again(saved={_SYNC_FAIL_DONE: "true", **forget_hooks(jobs)})

@@ -17,6 +17,7 @@ from pipecd.platforms.kubernetes.config import BaselineRolloutOptions, CanaryRol
 from pipecd.platforms.kubernetes.hooks import Moment
 from pipecd.platforms.kubernetes.manifest import Manifest
 from pipecd.platforms.kubernetes.patches import patch
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages.clusters import open_jobs, run_phases
 from pipecd.platforms.kubernetes.stages.hooks import run_hooks, with_sync_fail
 from pipecd.platforms.kubernetes.stages.job import Job, Step
@@ -43,7 +44,7 @@ from pipecd.platforms.kubernetes.variants import (
 _Make = Callable[[Sequence[Manifest], Callable[[Manifest], int]], Copies]
 
 
-async def canary_rollout(work: Work[CanaryRolloutOptions]) -> Outcome:
+async def canary_rollout(work: Work[CanaryRolloutOptions], settings: StageSettings) -> Outcome:
     source = await work.checkouts.target()
     manifests, shared = await target_manifests(work, source)
     if shared:
@@ -58,10 +59,10 @@ async def canary_rollout(work: Work[CanaryRolloutOptions]) -> Outcome:
             spec, declared, variant, create_service=work.options.create_service, replicas=replicas
         )
 
-    return await _roll_out(work, source, patched, variant, make)
+    return await _roll_out(work, settings, source, patched, variant, make)
 
 
-async def baseline_rollout(work: Work[BaselineRolloutOptions]) -> Outcome:
+async def baseline_rollout(work: Work[BaselineRolloutOptions], settings: StageSettings) -> Outcome:
     """Of the running commit, by its own file."""
     target = await work.checkouts.target()
     manifests, shared = await target_manifests(work, target)
@@ -80,11 +81,16 @@ async def baseline_rollout(work: Work[BaselineRolloutOptions]) -> Outcome:
             replicas=replicas,
         )
 
-    return await _roll_out(work, source, running, variant, make)
+    return await _roll_out(work, settings, source, running, variant, make)
 
 
 async def _roll_out(
-    work: Work[Any], source: Source, manifests: Sequence[Manifest], variant: Variant, make: _Make
+    work: Work[Any],
+    settings: StageSettings,
+    source: Source,
+    manifests: Sequence[Manifest],
+    variant: Variant,
+    make: _Make,
 ) -> Outcome:
     spec: KubernetesApp = source.config.spec
     # Of all clusters, so that at least one has some.
@@ -99,7 +105,7 @@ async def _roll_out(
         copies = make(job.declared, lambda manifest: counts[str(manifest)])
         return await apply_variant(job, variant, copies, counts)
 
-    async with open_jobs(work, source, manifests) as jobs:
+    async with open_jobs(work, settings, source, manifests) as jobs:
         # A baseline runs what is deployed already.
         before = [partial(run_hooks, moment=Moment.PRE_SYNC)] if variant.name == CANARY else []
 
@@ -121,7 +127,7 @@ async def _counts(job: Job, workloads: Sequence[Manifest], asked: str) -> Mappin
     return {name: count_replicas(asked, current) for name, current in live.items()}
 
 
-async def clean(name: str, work: Work[BaseModel]) -> Outcome:
+async def clean(name: str, work: Work[BaseModel], settings: StageSettings) -> Outcome:
     """Deletes the variant `name`, after its traffic was moved to the primary variant."""
     source = await work.checkouts.target()
     manifests, shared = await target_manifests(work, source)
@@ -138,7 +144,7 @@ async def clean(name: str, work: Work[BaseModel]) -> Outcome:
     async def delete(job: Job) -> Step:
         return await delete_variant(job, variant)
 
-    async with open_jobs(work, source, manifests) as jobs:
+    async with open_jobs(work, settings, source, manifests) as jobs:
         if step := await run_phases(work, jobs, [route, delete]):
             return step
     return Done(note=f"The {name} was deleted")

@@ -4,6 +4,7 @@ from pipecd.errors import ConfigError
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.checks import check_manifests
 from pipecd.platforms.kubernetes.config import KubernetesApp, TrafficRoutingOptions
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages.clusters import open_jobs, run_phases
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import target_manifests
@@ -16,7 +17,7 @@ from pipecd.platforms.kubernetes.traffic.routed import Shares
 _STEP, _EFFECTIVE_SINCE = "pipecd/step", "pipecd/step-since"
 
 
-async def traffic_routing(work: Work[TrafficRoutingOptions]) -> Outcome:
+async def traffic_routing(work: Work[TrafficRoutingOptions], settings: StageSettings) -> Outcome:
     source = await work.checkouts.target()
     manifests, shared = await target_manifests(work, source)
     if shared:
@@ -36,7 +37,7 @@ async def traffic_routing(work: Work[TrafficRoutingOptions]) -> Outcome:
             await _check_subsets(job, routing, shares)
         return await set_traffic(job, routing, shares, headers, name=f"{work.stage.id}/{number}")
 
-    async with open_jobs(work, source, manifests) as jobs:
+    async with open_jobs(work, settings, source, manifests) as jobs:
         # Each step is a phase, which begins when the one before has ended in all clusters.
         if step := await run_phases(work, jobs, [*[_ended] * number, route]):
             return step

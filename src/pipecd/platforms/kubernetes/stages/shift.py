@@ -21,8 +21,6 @@ from pipecd.platforms.kubernetes.variants import BASELINE, CANARY, PRIMARY
 MOVED = "pipecd/traffic-moved"
 #: Stage metadata: which traffic was applied, and since when the stage waits for ready pods or for a Gateway.
 _APPLIED, _SINCE = "pipecd/traffic-applied", "pipecd/traffic-since"
-#: How long to wait for ready pods, and for Gateways to accept a route (seconds).
-SERVING_TIMEOUT, ACCEPTED_TIMEOUT = 120.0, 60.0
 _POLL = 1.0
 
 
@@ -48,7 +46,7 @@ async def set_traffic(
     key = f"{name}:{sorted(shares.items())}:{sorted((headers or {}).items())}"
     if job.work.saved.get(_APPLIED) != key:
         if reason := await _why_not_ready(job, routing, placed, shares, headers):
-            return _wait(job, reason, SERVING_TIMEOUT, "fix its pods; their logs show more")
+            return _wait(job, reason, job.settings.serving_timeout, "fix its pods; their logs show more")
         if MOVED not in job.work.shared:
             return Again(shared={MOVED: str(job.work.now)})
         await _apply(job, placed)
@@ -62,7 +60,7 @@ async def set_traffic(
         return _wait(
             job,
             f"{placed} is not effective: {reason}",
-            ACCEPTED_TIMEOUT,
+            job.settings.accepted_timeout,
             "check the route and its Gateway; the status of the route shows more",
         )
     return None

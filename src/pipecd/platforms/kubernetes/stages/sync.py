@@ -4,6 +4,7 @@ from functools import partial
 
 from pipecd.model.stage import Again, Done, Outcome, Work
 from pipecd.platforms.kubernetes.config import KubernetesApp, SyncOptions
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages import added, prune
 from pipecd.platforms.kubernetes.stages.clusters import (
     converge_wave,
@@ -15,7 +16,7 @@ from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import target_manifests
 
 
-async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
+async def k8s_sync(work: Work[SyncOptions], settings: StageSettings) -> Outcome:
     source = await work.checkouts.target()
     manifests, shared = await target_manifests(work, source)
     if shared:
@@ -30,7 +31,7 @@ async def k8s_sync(work: Work[SyncOptions]) -> Outcome:
         ordered = job.ordered(job.declared, add_variant_label=options.add_variant_label_to_selector)
         return await converge_wave(job, ordered, last_wave)
 
-    async with open_jobs(work, source, manifests, prune=options.prune) as jobs:
+    async with open_jobs(work, settings, source, manifests, prune=options.prune) as jobs:
         phases = with_hooks(jobs, lambda last: partial(apply, last_wave=last))
 
         async def sync() -> Step:

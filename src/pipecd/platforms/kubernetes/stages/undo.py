@@ -12,6 +12,7 @@ from pipecd.errors import ConfigError, Refused
 from pipecd.model.stage import Source, Work
 from pipecd.platforms.kubernetes.config import KubernetesApp
 from pipecd.platforms.kubernetes.manifest import Manifest
+from pipecd.platforms.kubernetes.settings import StageSettings
 from pipecd.platforms.kubernetes.stages.clusters import Phase, open_jobs, run_phases
 from pipecd.platforms.kubernetes.stages.job import Job, Step
 from pipecd.platforms.kubernetes.stages.rendering import target_manifests
@@ -48,14 +49,14 @@ class Undo:
         """After the running commit works."""
         return [self._route, *(self._deleting(name) for name in RESOURCES)] if self.spec else []
 
-    async def clean_up(self, work: Work[Any]) -> Step:
+    async def clean_up(self, work: Work[Any], settings: StageSettings) -> Step:
         """Delete the variants of a first deployment, after which there is nothing to go back to.
 
         Those that get traffic stay: no others serve.
         """
         if self.source is None:
             return None
-        async with open_jobs(work, self.source, self.manifests) as jobs:
+        async with open_jobs(work, settings, self.source, self.manifests) as jobs:
             phases = [self._deleting(name, even_with_traffic=False) for name in RESOURCES]
             return await run_phases(work, jobs, phases)
 

@@ -24,9 +24,6 @@ from pipecd.platforms.kubernetes.variants import RESOURCES, Copies, Variant, rep
 
 #: Stage metadata: the number of pods of each workload; since when the stage waits for deleted workloads.
 REPLICAS, _DELETING = "pipecd/replicas", "pipecd/deleting-since"
-#: How long to wait until the pods of deleted workloads are gone, before their configuration is deleted
-#: (seconds).
-DELETE_TIMEOUT = 300.0
 _POLL = 1.0
 #: The kinds of which a variant has objects.
 _KINDS = (
@@ -115,10 +112,11 @@ async def delete_variant(job: Job, variant: Variant) -> Step:
             return Again(note=f"Deleted {', '.join(map(str, remaining[:5]))}")
         if items and phase == 1:
             since = float(job.work.saved.get(_DELETING) or job.work.now)
-            if job.work.now - since <= DELETE_TIMEOUT:
+            timeout = job.settings.variant_deletion_timeout
+            if job.work.now - since <= timeout:
                 note = f"Waiting until the pods of {items[0]} are gone"
                 return Again(after=_POLL, saved={_DELETING: str(since)}, note=note)
-            job.work.log.error(f"{items[0]} is still being deleted after {DELETE_TIMEOUT:g} s; continuing")
+            job.work.log.error(f"{items[0]} is still being deleted after {timeout:g} s; continuing")
     return None
 
 
