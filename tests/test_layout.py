@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -62,6 +63,109 @@ def test_time_is_read_from_a_clock() -> None:
                 case ast.ImportFrom(module=str(module), names=names):
                     imported = {alias.name for alias in names} & REAL_TIME.get(module, set())
                     assert not imported, f"{file}:{node.lineno}: {module}.{imported}"
+
+
+CONSTANT = re.compile(r"_*[A-Z][A-Z0-9_]*")
+
+
+def _is_constant(node: ast.expr, imported: dict[str, str]) -> bool:
+    """Whether `node` is a constant of a module of pipecd, such as `module.LIMIT` or an imported `LIMIT`."""
+    parts = ast.unparse(node).split(".")
+    names = [*imported.get(parts[0], "").split("."), *parts[1:]]
+    return names[0] == "pipecd" and any(map(CONSTANT.fullmatch, names))
+
+
+def _imported_names(tree: ast.Module) -> dict[str, str]:
+    """Name in the file → what it is."""
+    imported: dict[str, str] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    root = alias.name.partition(".")[0]
+                    imported |= {alias.asname: alias.name} if alias.asname else {root: root}
+            case ast.ImportFrom(module=str(module), names=names):
+                imported |= {alias.asname or alias.name: f"{module}.{alias.name}" for alias in names}
+    return imported
+
+
+def _patched(node: ast.AST) -> Iterator[ast.expr]:
+    """What a statement or a call replaces, or changes the content of."""
+    match node:
+        case ast.Assign(targets=targets):
+            yield from (found for found in targets if isinstance(found, ast.Attribute | ast.Subscript))
+        case ast.AugAssign(target=ast.Attribute() | ast.Subscript() as target):
+            yield target
+        case ast.Call(
+            func=ast.Attribute(attr="setattr" | "delattr" | "patch"), args=[ast.Constant(value=str(path)), *_]
+        ):
+            if re.fullmatch(r"[\w.]+", path):
+                yield ast.parse(path, mode="eval").body
+        case ast.Call(
+            func=ast.Attribute(attr="setattr" | "delattr" | "object"),
+            args=[owner, ast.Constant(value=str(name)), *_],
+        ):
+            yield ast.Attribute(value=owner, attr=name)
+        case ast.Call(func=ast.Attribute(attr="setitem" | "delitem" | "dict"), args=[owner, *_]):
+            # cast(dict[str, int], TABLE) is still the table.
+            is_cast = isinstance(owner, ast.Call) and len(owner.args) == 2
+            yield owner.args[1] if is_cast else owner
+
+
+def patched_constants(tree: ast.Module) -> list[int]:
+    """The lines at which a test replaces a constant of pipecd, or something in one."""
+    # A path that is written as text needs no import.
+    imported = {"pipecd": "pipecd", **_imported_names(tree)}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        for target in _patched(node)
+        if _is_constant(target.value if isinstance(target, ast.Subscript) else target, imported)
+    ]
+
+
+def test_no_test_patches_a_constant() -> None:
+    """A time or a limit that a test needs to be different is a setting, with unit, default and reason.
+
+    See `piped.settings` and `controlplane.settings`. Constants of other packages, and of tests, may be
+    patched.
+    """
+    found = [
+        f"{file.relative_to(ROOT)}:{line}"
+        for file in sorted((ROOT / "tests").rglob("*.py"))
+        for line in patched_constants(ast.parse(file.read_text()))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("code", "is_found"),
+    [
+        ("monkeypatch.setattr(module, 'LIMIT', 1)", True),
+        ("monkeypatch.setattr(module, '_LIMIT', 1)", True),
+        ("monkeypatch.setattr(pipecd.package.module, 'LIMIT', 1)", True),
+        ("monkeypatch.setattr('pipecd.package.module.LIMIT', 1)", True),
+        ("monkeypatch.setitem(cast(dict[str, int], module.TABLE), 'key', 1)", True),
+        ("monkeypatch.delitem(TABLE, 'key')", True),
+        ("mock.patch.object(module, 'LIMIT', 1)", True),
+        ("mock.patch('pipecd.package.module.LIMIT', 1)", True),
+        ("mock.patch.dict(TABLE, {'key': 1})", True),
+        ("module.LIMIT = 1", True),
+        ("module.LIMIT += 1", True),
+        ("TABLE['key'] = 1", True),
+        ("monkeypatch.setattr(module, 'function', f)", False),
+        ("monkeypatch.setattr(other, 'LIMIT', 1)", False),
+        ("monkeypatch.setenv('LIMIT', '1')", False),
+        ("module.settings(LIMIT)", False),
+    ],
+)
+def test_a_patched_constant_is_found(code: str, is_found: bool) -> None:
+    imports = [
+        "import other, pipecd.package.module",
+        "from pipecd.package import module",
+        "from pipecd.package.module import TABLE",
+    ]
+    assert bool(patched_constants(ast.parse("\n".join([*imports, code])))) is is_found
 
 
 @pytest.mark.parametrize("name", STAGE_MODULES)
