@@ -340,7 +340,7 @@ WRITES = {
     "WebService/DisableAPIKey": write("api_key", "old-key", id="old-key"),
 }
 
-#: Calls that store something that is not audited; see docs/decisions/0012-audit-log.md.
+#: Calls that store something that is not audited; see docs/decisions/0014-audit-log-with-every-write.md.
 NOT_AUDITED = {
     "PipedService/ReportStat": {"piped_stats": b"up 1\n"},
     "AgentService/Beat": {"instance": "process"},
