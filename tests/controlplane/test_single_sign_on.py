@@ -317,6 +317,25 @@ EARLY_FAULTS: dict[str, tuple[Fault, str]] = {
 }
 
 
+@pytest.mark.parametrize("project", [FILE, GITHUB])
+async def test_users_of_the_same_name_see_their_own_sessions(
+    plane: ControlPlane, provider: SignInProvider, project: str
+) -> None:
+    provider.user_info, provider.teams = {"groups": ["operators"]}, ["Acme/platform"]
+    async with browser(plane) as first, browser(plane) as second, browser(plane) as namesake:
+        assert await sign_in(first, project) == ""
+        assert await sign_in(second, project) == ""
+        provider.claims["sub"], provider.user_id = "u2", 2
+        assert await sign_in(namesake, project) == ""
+        own = (await first.call("ListOwnSessions")).sessions
+        assert len(own) == 2
+        (others,) = (await namesake.call("ListOwnSessions")).sessions
+        assert others.id not in {session.id for session in own}
+        assert (await first.call("EndOwnSessions", ids=[others.id])).ended == 0
+        assert (await first.call("EndOwnSessions", all_others=True)).ended == 1
+        assert (await namesake.call("GetMe")).subject == "ada"
+
+
 async def test_faults_of_a_provider_have_a_sentence(plane: ControlPlane, provider: SignInProvider) -> None:
     async with browser(plane) as console:
         for name, (fault, expected) in {**FAULTS, **EARLY_FAULTS}.items():

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import structlog
+from google.protobuf.message import Message
 
 from pipecd import controlplane
 from pipecd.controlplane import jobs
@@ -23,8 +25,9 @@ from pipecd.controlplane.rpc.identity import CallMetadata, authenticate_agent, a
 from pipecd.controlplane.rpc.watch import watch_agent
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.settings import AuthSettings
-from pipecd.controlplane.store import tables
-from pipecd.controlplane.store.kinds import DISCONNECTED
+from pipecd.controlplane.store import Record, Store, tables
+from pipecd.controlplane.store.feed import Change
+from pipecd.controlplane.store.kinds import DISCONNECTED, KINDS
 from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.controlplane.store.sessions import page
 from pipecd.errors import Conflict, Refused, Unauthenticated
@@ -36,6 +39,8 @@ from tests.actors import TESTER
 from tests.controlplane.server_fixture import ENCRYPTION_KEY, CallFailed, control_plane, spec
 from tests.eventually import eventually
 from tests.virtual_clock import VirtualClock
+
+M = TypeVar("M", bound=Message)
 
 
 @pytest.fixture
@@ -269,7 +274,7 @@ async def test_the_change_feed_ends_a_session_at_other_replicas(
     there = Sessions(ENCRYPTION_KEY, services.store, clock, settings, Lifetimes(absolute=10**7, idle=0))
     session = await start(services.sessions)
     async with asyncio.TaskGroup() as tasks:
-        background = [tasks.create_task(services.store.feed.run()), tasks.create_task(there.run())]
+        reader = tasks.create_task(services.store.feed.run())
         with services.store.feed.subscribe() as changes:
 
             async def is_reading() -> bool:
@@ -290,8 +295,7 @@ async def test_the_change_feed_ends_a_session_at_other_replicas(
             return False
 
         await eventually(is_refused)
-        for task in background:
-            task.cancel()
+        reader.cancel()
 
 
 async def test_a_user_has_a_limited_number_of_sessions(services: Services, clock: VirtualClock) -> None:
@@ -307,6 +311,23 @@ async def test_a_user_has_a_limited_number_of_sessions(services: Services, clock
     for session in (first, other):
         await sessions.check(session)
     assert len(await sessions.list_stored("shop", "ann")) == 3
+
+
+async def test_users_of_the_same_name_have_sessions_of_their_own(
+    services: Services, clock: VirtualClock
+) -> None:
+    sessions = Sessions(ENCRYPTION_KEY, services.store, clock, AuthSettings(max_sessions=2))
+
+    async def sign_in(subject: str) -> Session:
+        user = Session(project_id="shop", username="ann", roles=("Admin",), subject=subject)
+        return await sessions.check(sessions.read(await sessions.start(user, by=TESTER)))
+
+    first, _, other = await sign_in("1"), await sign_in("1"), await sign_in("2")
+    assert first.is_of_user(await sessions.check(first)), "the other one has ended none of them"
+    await sessions.confirm(first, replace(first, groups=("developers",)), by=TESTER)
+    stored = [listed.session for listed in await sessions.list_stored("shop", "ann")]
+    assert [session.is_of_user(first) for session in stored].count(True) == 2
+    assert [session.is_of_user(other) for session in stored].count(True) == 1
 
 
 async def test_a_new_encryption_key_ends_every_session(services: Services, clock: VirtualClock) -> None:
@@ -344,6 +365,26 @@ async def test_a_credential_that_another_replica_changes_is_cached_for_a_second(
     assert (await cache.get(Piped, "p")).name == "cached"
     await clock.advance(0.2)
     assert (await cache.get(Piped, "p")).name == "newer"
+
+
+class OldReads(Store):
+    """Returns a record only after a change of it was reported that the read does not include."""
+
+    async def get(self, kind: type[M], id: str) -> Record[M]:
+        record = await super().get(kind, id)
+        self.feed._publish(Change(kind=KINDS[kind].name, project_id="shop", id=id))
+        return record
+
+
+async def test_a_record_that_changes_while_it_is_read_is_not_cached(
+    services: Services, clock: VirtualClock
+) -> None:
+    await services.store.create(Piped(id="p", project_id="shop", name="old"), by=TESTER)
+    store = OldReads(services.store.database, clock, services.store.settings)
+    cache = CredentialCache(store, clock, AuthSettings(credential_max_age=3600.0))
+    assert (await cache.get(Piped, "p")).name == "old"
+    await services.store.update(Piped, "p", lambda piped: setattr(piped, "name", "new"), by=TESTER)
+    assert (await cache.get(Piped, "p")).name == "new"
 
 
 async def test_a_job_runs_at_its_interval_and_survives_its_errors(

@@ -188,7 +188,6 @@ async def serving(spec: ControlPlaneSpec, options: Options) -> AsyncGenerator[Ru
             tasks.create_task(services.store.feed.run(), name="change feed"),
             tasks.create_task(services.agent_requests.run(), name="messages of replicas"),
             tasks.create_task(services.refusals.run(), name="refusals"),
-            tasks.create_task(services.sessions.run(), name="ended sessions"),
             tasks.create_task(services.group_checks.run(), name="group checks"),
         ]
         if options.with_jobs:

@@ -137,7 +137,8 @@ class ConnectionSettings:
 class AuthSettings:
     """Credentials and sessions (`auth`, `http.login`)."""
 
-    #: Maximum age of a cached credential (seconds): how long a key that another replica revoked still works.
+    #: Maximum age of a cached credential (seconds): how long a key that another replica revoked still works
+    #: if the change feed does not report it.
     credential_max_age: float = 1.0
     #: Credentials that are cached; bounds memory.
     max_credentials: int = 10_000

@@ -1,7 +1,7 @@
 """Short-lived cache of the records that credentials are checked against.
 
 Avoids one database query per RPC. A write by this process invalidates the cache at once; a write by another
-replica takes effect when the cached record is too old.
+replica does when the change feed reports it, or when the cached record is too old.
 """
 
 from typing import TypeVar
@@ -12,11 +12,14 @@ from prometheus_client import Counter
 from pipecd.clock import Clock
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store
+from pipecd.controlplane.store.feed import Change
+from pipecd.controlplane.store.kinds import KINDS
 
 #: PipeCD's name and labels.
 CACHE = Counter("cache_get_operation_total", "Reads of cached credentials.", ["status", "source"])
 
 M = TypeVar("M", bound=Message)
+_KINDS = {kind.name: message for message, kind in KINDS.items()}
 
 
 class CredentialCache:
@@ -24,6 +27,10 @@ class CredentialCache:
         self._store, self._clock, self._settings = store, clock, settings
         #: (kind, id) → monotonic time of the read, the kind's write count before the read, the record.
         self._cached: dict[tuple[type[Message], str], tuple[float, int, Message]] = {}
+        #: The reads that are in progress; each record's latest one. A change removes it: what is read may be
+        #: the record before the change, and is not cached.
+        self._reads: dict[tuple[type[Message], str], object] = {}
+        store.feed.call_first(self._forget)
 
     async def get(self, kind: type[M], id: str) -> M:
         """The record; callers must not modify it. Raises NotFound."""
@@ -34,8 +41,20 @@ class CredentialCache:
             CACHE.labels("hit", "inmemory").inc()
             return cached[2]  # type: ignore[return-value]
         CACHE.labels("miss", "inmemory").inc()
-        record = (await self._store.get(kind, id)).message
-        if len(self._cached) >= self._settings.max_credentials:
-            self._cached.clear()
-        self._cached[kind, id] = (self._clock.monotonic(), writes, record)
+        self._reads[kind, id] = this_read = object()
+        try:
+            record = (await self._store.get(kind, id)).message
+        finally:
+            is_current = self._reads.get((kind, id)) is this_read
+            if is_current:
+                del self._reads[kind, id]
+        if is_current:
+            if len(self._cached) >= self._settings.max_credentials:
+                self._cached.clear()
+            self._cached[kind, id] = (self._clock.monotonic(), writes, record)
         return record
+
+    def _forget(self, change: Change) -> None:
+        if kind := _KINDS.get(change.kind):
+            self._reads.pop((kind, change.id), None)
+            self._cached.pop((kind, change.id), None)

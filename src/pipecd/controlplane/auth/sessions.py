@@ -22,7 +22,7 @@ from pipecd.clock import Clock
 from pipecd.controlplane.auth.derived_cipher import DerivedCipher
 from pipecd.controlplane.settings import AuthSettings
 from pipecd.controlplane.store import Store, sessions
-from pipecd.controlplane.store.feed import RESYNC
+from pipecd.controlplane.store.feed import Change
 from pipecd.errors import ConfigError, Temporary, Unauthenticated
 from pipecd.model.actor import Actor
 from pipecd.printable import printable
@@ -55,9 +55,10 @@ class Session:
     """The claims of a token: the user, the project and the names of the user's roles.
 
     `credential` identifies what the session was started with: the static admin's password, or the provider of
-    single sign-on. `groups`: the user's groups that have a role. `lifetime` in seconds; 0 means the default.
-    `source` says how the user signed in; it is not in the token. `id` and `expires_at` (epoch seconds) are
-    set by `Sessions`.
+    single sign-on. `subject` identifies the user at the provider, where several may have the same name; it is
+    empty for the static admin, only in the database, and set by `Sessions.check`. `groups`: the user's groups
+    that have a role. `lifetime` in seconds; 0 means the default. `source` says how the user signed in; it is
+    not in the token. `id` and `expires_at` (epoch seconds) are set by `Sessions`.
 
     `grant` is what the provider can be asked with for the user's groups; it is only in the database.
     `Sessions.check` sets when the provider confirmed them, and when it is to be asked again (epoch seconds).
@@ -68,6 +69,7 @@ class Session:
     roles: Sequence[str]
     avatar_url: str = ""
     credential: str = ""
+    subject: str = ""
     groups: Sequence[str] = ()
     lifetime: int = 0
     source: str = PASSWORD
@@ -81,6 +83,14 @@ class Session:
     def from_provider(self) -> bool:
         """Whether a provider of single sign-on authenticated the user."""
         return self.credential.startswith(CREDENTIAL)
+
+    def is_of_user(self, other: "Session") -> bool:
+        """Whether the user of `other` has started this session, too."""
+        mine, others = (
+            (session.project_id, session.username, session.credential, session.subject)
+            for session in (self, other)
+        )
+        return mine == others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +132,7 @@ class _Access:
 
     roles: Sequence[str]
     groups: Sequence[str]
+    subject: str
     confirmed_at: int
     next_check_at: float
 
@@ -160,21 +171,14 @@ class Sessions:
         self.lifetimes = lifetimes
         self._cipher = DerivedCipher(key, b"pipecd grants of single sign-on")
         self._known: BoundedDict[str, _Known] = BoundedDict(settings.max_credentials)
+        #: Sessions that the change feed reported as ended, which a read at the same time may not know.
+        self._ended: BoundedDict[str, None] = BoundedDict(settings.max_credentials)
+        store.feed.call_first(self._forget)
 
     @property
     def lifetime(self) -> int:
         """In seconds."""
         return self.lifetimes.absolute
-
-    async def run(self) -> None:
-        """Forget sessions as soon as another replica ends them, until cancelled."""
-        with self._store.feed.subscribe() as changes:
-            while True:
-                change = await changes.get()
-                if change is RESYNC:
-                    self._known.clear()
-                elif change.kind == sessions.CHANGE_KIND:
-                    self._known.pop(change.id, None)
 
     async def start(self, session: Session, *, by: Actor, address: str = "", user_agent: str = "") -> str:
         """Start a session, with a row in the audit log. Returns its token."""
@@ -269,6 +273,7 @@ class Sessions:
             session,
             roles=access.roles,
             groups=access.groups,
+            subject=access.subject,
             confirmed_at=access.confirmed_at,
             next_check_at=access.next_check_at,
         )
@@ -360,13 +365,14 @@ class Sessions:
         """Raises Unauthenticated if the session was ended."""
         checked_at = self._clock.monotonic()
         row = await sessions.state(self._store.database, session.id)
-        if row is None:
+        if row is None or session.id in self._ended:
             self._known.pop(session.id, None)
             raise Unauthenticated(_ENDED)
         claims, interval = json.loads(row.claims), self.lifetimes.groups_check
         access = _Access(
             roles=tuple(claims["roles"]),
             groups=tuple(claims["groups"]),
+            subject=sessions.subject_of(claims),
             confirmed_at=_confirmed_at(row),
             next_check_at=max(row.next_check_at, row.confirmed_at + interval)
             if interval and row.has_grant
@@ -382,9 +388,15 @@ class Sessions:
         self._known[session.id] = known
         return known
 
+    def _forget(self, change: Change) -> None:
+        if change.kind == sessions.CHANGE_KIND:
+            self._ended[change.id] = None
+            self._known.pop(change.id, None)
+
     def _claims(self, session: Session, id: str) -> str:
-        stored = {"roles": list(session.roles), "groups": list(session.groups)}
-        return json.dumps({**stored, "credential": session.credential, "mac": self.mac(id)})
+        stored: dict[str, object] = {"roles": list(session.roles), "groups": list(session.groups)}
+        stored |= {"credential": session.credential, "subject": session.subject}
+        return json.dumps({**stored, "mac": self.mac(id)})
 
     def _encrypt(self, grant: str, id: str) -> str:
         return self._cipher.encrypt(grant, bound_to=id) if grant else ""
@@ -407,6 +419,7 @@ def _from_row(row: Any, claims: Mapping[str, Any]) -> StoredSession:
             roles=tuple(claims["roles"]),
             groups=tuple(claims["groups"]),
             credential=claims["credential"],
+            subject=sessions.subject_of(claims),
             source=row.source,
             id=row.id,
             expires_at=row.expires_at,

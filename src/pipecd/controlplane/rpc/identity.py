@@ -1,7 +1,7 @@
 """Authentication: turns a credential into a caller. The caller's project scopes everything that follows.
 
-Called by `guard` for every call. A disabled agent or a revoked key is rejected on its next call, or within
-one second if another replica disabled it.
+Called by `guard` for every call. A disabled agent or a revoked key is rejected on its next call; if another
+replica disabled it, when the change feed reports that.
 """
 
 from dataclasses import dataclass, replace

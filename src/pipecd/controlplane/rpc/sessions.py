@@ -48,10 +48,9 @@ async def end_own(services: Services, person: Person, request: EndOwnSessionsReq
 
 
 async def _own(services: Services, person: Person) -> Sequence[StoredSession]:
-    """The person's sessions. A user of single sign-on may have the name of the static admin."""
+    """The person's sessions. Another user of single sign-on, or the static admin, may have the same name."""
     stored = await services.sessions.list_stored(person.project_id, person.username)
-    credential = person.session.credential
-    return [candidate for candidate in stored if candidate.session.credential == credential]
+    return [candidate for candidate in stored if candidate.session.is_of_user(person.session)]
 
 
 async def _present(

@@ -87,11 +87,16 @@ class Feed:
         self._woken_at: float | None = None
         #: Set by a write of this process until the other replicas are notified.
         self._written = asyncio.Event()
+        self._forget: list[Callable[[Change], None]] = []
         #: Those that get every change.
         self._queues: set[asyncio.Queue[Change]] = set()
         #: Topic → those that subscribed to it, each with what it wants.
         self._of_topics: defaultdict[str, dict[asyncio.Queue[Change], Callable[[Change], bool]]]
         self._of_topics = defaultdict(dict)
+
+    def call_first(self, forget: Callable[[Change], None]) -> None:
+        """Call `forget` with every change before subscribers get it: for caches that subscribers read."""
+        self._forget.append(forget)
 
     async def write(self, function: Callable[[Connection], T], after: Callable[[], None] = lambda: None) -> T:
         """Like `Database.write`, for a transaction that adds changes: wakes the reader when it has ended."""
@@ -216,6 +221,8 @@ class Feed:
         await self._database.write(lambda connection: connection.execute(statement))
 
     def _publish(self, change: Change) -> None:
+        for forget in self._forget:
+            forget(change)
         of_topics = {
             queue
             for topic in _topics(change)

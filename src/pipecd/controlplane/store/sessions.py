@@ -5,6 +5,7 @@ adds a row to the audit log in the same transaction; ending one also adds a chan
 to the change feed, which ends its streams and removes it from the caches of all replicas.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,9 +43,14 @@ _CLAIM_CHECK = sa.update(tables.sessions).where(
 )
 _UPDATE = sa.update(tables.sessions).where(_THIS)
 _DELETE = sa.delete(tables.sessions).where(_THIS, _IN_PROJECT)
-_IDS_OF_USER = sa.select(_COLUMN.id).where(_OF_USER).order_by(*_LATEST_FIRST)
+_OF_SAME_NAME = sa.select(_COLUMN.id, _COLUMN.claims).where(_OF_USER).order_by(*_LATEST_FIRST)
 _EXPIRED = sa.delete(tables.sessions).where(_COLUMN.expires_at <= sa.bindparam("at"))
 _UNUSED = sa.delete(tables.sessions).where(_COLUMN.last_seen_at <= sa.bindparam("at"))
+
+
+def subject_of(claims: Mapping[str, Any]) -> str:
+    """What identifies the user among those of the same name. Servers of an earlier version do not set it."""
+    return str(claims.get("subject", ""))
 
 
 async def create(
@@ -66,8 +72,10 @@ async def create(
         record = _subject(row["id"], row["project_id"])
         rows = [audit.describe(by, _microseconds(now), "create", record, {}, audited)]
         user = {"of_project": row["project_id"], "of_user": row["username"]}
-        ids = [found.id for found in connection.execute(_IDS_OF_USER, user).all()]
-        others = [id for id in ids if id != row["id"]]
+        namesakes = connection.execute(_OF_SAME_NAME, user).all()
+        subject = subject_of(json.loads(row["claims"]))
+        own = [found.id for found in namesakes if subject_of(json.loads(found.claims)) == subject]
+        others = [id for id in own if id != row["id"]]
         for id in others[max_sessions - 1 :]:
             rows.extend(_end(store, connection, row["project_id"], id, now, by))
         audit_chain.append(connection, rows)

@@ -161,6 +161,8 @@ class SingleSignOn:
             roles=tuple(roles),
             avatar_url=identity.avatar_url,
             credential=provider.credential,
+            # A provider's id may have any length.
+            subject=hashlib.sha256(identity.grant.subject.encode()).hexdigest(),
             groups=_bound(matched, roles_by_group),
             lifetime=provider.session_lifetime,
             source=GITHUB if is_github else OIDC,
