@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
+import yaml
 
 from tests.eventually import eventually
 from tests.ports import free_ports
@@ -82,14 +84,16 @@ def _snappy(content: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def prometheus_server(folder: Path, values: Mapping[str, float]) -> AsyncIterator[Prometheus]:
-    """Has the series of `values`, which the test may change."""
+async def prometheus_server(
+    folder: Path, values: Mapping[str, float], configuration: Mapping[str, object] = MappingProxyType({})
+) -> AsyncIterator[Prometheus]:
+    """Has the series of `values`, which the test may change, and what its `configuration` adds."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("install prometheus, for example Debian's package")
     (port,) = free_ports(1)
     config = folder / "prometheus.yml"
-    config.write_text("global: {}\n")
+    config.write_text(yaml.safe_dump({"global": {}, **configuration}))
     process = await asyncio.create_subprocess_exec(
         program,
         f"--config.file={config}",

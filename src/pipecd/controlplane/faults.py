@@ -10,16 +10,19 @@ from pipecd.errors import PipecdError
 
 log = structlog.get_logger()
 
-INTERNAL_ERRORS = Counter("pipecd_job_faults_total", "Job runs that ended with an internal error.", ["job"])
+#: The label is not `job`: that is Prometheus' own label of a target.
+INTERNAL_ERRORS = Counter("pipecd_job_faults_total", "Job runs that ended with an internal error.", ["name"])
 
 
 @contextmanager
 def contained(job: str) -> Iterator[None]:
     """Log and count an exception of the block that is no PipecdError."""
+    # The series exists from the first run on: one that appears with a fault has no increase by it.
+    errors = INTERNAL_ERRORS.labels(job)
     try:
         yield
     except PipecdError:
         raise
     except Exception:
-        INTERNAL_ERRORS.labels(job).inc()
+        errors.inc()
         log.exception("job_internal_error", job=job)

@@ -93,6 +93,7 @@ async def _repeat(
     name: str, tick: Callable[[], Awaitable[None]], clock: Clock, interval: float, wake: Wake
 ) -> None:
     failing = False
+    internal_errors = INTERNAL_ERRORS.labels(loop=name)
     async for _ in every(clock, interval, wake):
         try:
             await tick()
@@ -104,7 +105,7 @@ async def _repeat(
             log.error("loop_failed", loop=name, error=str(error))
             failing = True
         except Exception:
-            INTERNAL_ERRORS.labels(loop=name).inc()
+            internal_errors.inc()
             log.exception("unhandled_error", loop=name)
         else:
             if failing:

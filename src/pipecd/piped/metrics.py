@@ -12,6 +12,20 @@ REGISTRY = AGENT_METRICS
 for shared in (BLOCKED_SECONDS, REQUESTS, SPANS_DROPPED):
     REGISTRY.register(shared)
 INTERNAL_ERRORS = Counter("piped_faults_total", "Internal errors of the agent", ["loop"], registry=REGISTRY)
+# What counts internal errors besides the loops of `loop`. All series exist from the start: one that appears
+# with a value has no increase by it.
+for name in (
+    "notifier",
+    "perform",
+    "plan preview",
+    "planner",
+    "platform watches",
+    "provider check",
+    "resource requests",
+    "trigger",
+    "worker",
+):
+    INTERNAL_ERRORS.labels(loop=name)
 DEPLOYMENT_STATUS = Gauge(
     "deployment_status",
     "1 for the status a deployment is in, 0 for the others",
@@ -42,9 +56,17 @@ NOTIFICATIONS = Counter(
     ["sink", "outcome"],
     registry=REGISTRY,
 )
+#: `outcome` of NOTIFICATIONS.
+OUTCOMES = ("delivered", "failed", "lost")
 OUTBOX_PENDING = Gauge(
     "pipecd_outbox_pending", "Messages that wait for a receiver.", ["receiver"], registry=REGISTRY
 )
+
+
+def start_counting_notifications(sink: str) -> None:
+    """Create the series: one that appears with a value, such as the first lost message, has no increase."""
+    for outcome in OUTCOMES:
+        NOTIFICATIONS.labels(sink, outcome)
 
 
 def set_deployment_status(deployment: Deployment) -> None:

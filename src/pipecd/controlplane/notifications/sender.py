@@ -29,6 +29,9 @@ ACTOR = Actor(
 NOTIFICATIONS = Counter(
     "pipecd_notifications_total", "Messages to receivers of projects, by outcome of the attempt.", ["outcome"]
 )
+# All series exist from the start: one that appears with a value has no increase by it.
+for outcome in ("delivered", "failed"):
+    NOTIFICATIONS.labels(outcome)
 
 
 class Sender:

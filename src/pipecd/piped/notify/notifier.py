@@ -16,7 +16,7 @@ from pipecd.clock import Clock, timeout
 from pipecd.errors import PipecdError
 from pipecd.model.notification import NotificationEvent
 from pipecd.piped.loop import Wake
-from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS
+from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS, start_counting_notifications
 from pipecd.piped.notify.receivers import Receivers
 from pipecd.piped.notify.redaction import redact_event
 from pipecd.piped.settings import NotifierSettings
@@ -84,6 +84,7 @@ class _SinkQueue:
         #: The event that is being delivered, or whose delivery the shutdown cancelled.
         self._current: NotificationEvent | None = None
         self._wake = Wake()
+        start_counting_notifications(name)
 
     def __len__(self) -> int:
         return len(self._events) + (self._current is not None)

@@ -20,7 +20,12 @@ from pipecd.notify.delivery import LAST_DELAY, TEST_TIMEOUT, Outcome, Send, atte
 from pipecd.notify.message import Message
 from pipecd.notify.routing import receivers_of
 from pipecd.piped.loop import Feed, Wake
-from pipecd.piped.metrics import INTERNAL_ERRORS, NOTIFICATIONS, OUTBOX_PENDING
+from pipecd.piped.metrics import (
+    INTERNAL_ERRORS,
+    NOTIFICATIONS,
+    OUTBOX_PENDING,
+    start_counting_notifications,
+)
 from pipecd.piped.notify.outbox import Outbox, Result, Waiting
 from pipecd.piped.settings import NotifierSettings
 
@@ -54,6 +59,8 @@ class Receivers:
         self._sinks, self._routes, self._outbox, self._to_message = sinks, routes, outbox, to_message
         self._clock, self._settings = clock, settings
         self._wakes = {name: Wake() for name in sinks}
+        for name in sinks:
+            start_counting_notifications(name)
         #: Signals that a result, or the number of waiting messages, changed.
         self.changed = Feed()
         #: What is being sent. A shutdown does not interrupt it: the receiver may have got it already.

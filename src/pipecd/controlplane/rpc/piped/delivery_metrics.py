@@ -10,6 +10,10 @@ MAX_SECONDS = 30 * 86400
 
 CREATED = Counter("grpcapi_create_deployment_total", "Deployments created by agents.", ["project"])
 ENDED = Counter("pipecd_deployments_total", "Deployments that ended, by their status.", ["status"])
+# All series exist from the start: one that appears with a value has no increase by it.
+for status in DeploymentStatus:
+    if status.final:
+        ENDED.labels(status.name)
 SECONDS = Histogram(
     "pipecd_deployment_seconds",
     "From the creation of a deployment to its end.",
