@@ -43,6 +43,17 @@ async def test_the_store_recovers_from_a_postgresql_crash(postgres_url: str) -> 
         await store.close()
 
 
+async def test_a_login_that_fails_at_the_start_has_its_reason(empty_postgres_url: str) -> None:
+    url = sa.make_url(empty_postgres_url)
+    for wrong, reason in (
+        (url.set(database="nowhere"), 'database "nowhere" does not exist'),
+        (url.set(username="nobody"), 'role "nobody" does not exist'),
+    ):
+        with pytest.raises(Temporary, match="PostgreSQL server") as failed:
+            await Store.open(wrong.render_as_string(hide_password=False))
+        assert reason in str(failed.value)
+
+
 async def test_a_read_only_standby_is_waited_for(empty_postgres_url: str) -> None:
     """As after a failover: the server answers, and refuses to write."""
     store = await Store.open(empty_postgres_url)

@@ -76,6 +76,17 @@ def test_a_configuration_error_is_reported_with_its_location(
     assert "Traceback" not in completed.stderr
 
 
+def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    server = f"url: postgresql://postgres:secret@127.0.0.1:{port}, database: deliveries"
+    postgresql = VALID_CONFIG.replace("SQLITE", "POSTGRESQL").replace("path: DB", server)
+    away = start(tmp_path, postgresql)
+    assert away.returncode == 1 and "Traceback" not in away.stderr
+    assert f"the database deliveries of the PostgreSQL server 127.0.0.1:{port} cannot be used" in away.stderr
+    assert "spec.datastore.config" in away.stderr and "Connect call failed" in away.stderr
+    assert "secret" not in away.stderr
+
+
 def test_a_short_key_a_missing_key_and_a_port_in_use_are_reported(tmp_path: Path) -> None:
     short = start(tmp_path, VALID_CONFIG, key=b"short")
     assert short.returncode == 1 and "openssl rand" in short.stderr

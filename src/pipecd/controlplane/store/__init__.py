@@ -27,7 +27,7 @@ from google.protobuf.message import Message
 from pipecd.clock import SYSTEM_CLOCK, Clock
 from pipecd.controlplane.settings import StoreSettings
 from pipecd.controlplane.store import audit, audit_chain, deliveries, tables
-from pipecd.controlplane.store.engine import Database
+from pipecd.controlplane.store.engine import Database, describe_server
 from pipecd.controlplane.store.feed import Change, Feed
 from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
 from pipecd.controlplane.store.leases import Leases
@@ -78,8 +78,14 @@ class Store:
     async def open(
         cls, url: str, clock: Clock = SYSTEM_CLOCK, settings: StoreSettings = DEFAULT_SETTINGS
     ) -> Self:
-        """Migrate the schema, then connect. Raises ConfigError or Temporary."""
-        await migrate_database(url)
+        """Migrate the schema, then connect. Raises ConfigError or Temporary, which name the database."""
+        try:
+            await migrate_database(url)
+        except Temporary as error:
+            reason = str(error.__cause__) or "it does not answer"
+            raise Temporary(
+                f"spec.datastore.config: {describe_server(sa.make_url(url))} cannot be used: {reason}"
+            ) from error
         return cls(Database(url), clock, settings)
 
     async def close(self) -> None:

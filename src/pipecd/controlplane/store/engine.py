@@ -94,7 +94,15 @@ def translate_errors(url: sa.URL) -> Iterator[None]:
         translated = _backend_module(url).translate_error(cause, url)
         if translated is None:
             raise
-        raise translated from error
+        raise translated from cause
+
+
+def describe_server(url: sa.URL) -> str:
+    """Which database it is, without its credentials, for an operator."""
+    if url.get_backend_name() == "sqlite":
+        return f"the database {url.database}"
+    host = url.host or url.query.get("host") or "localhost"
+    return f"the database {url.database} of the PostgreSQL server {host}:{url.port or 5432}"
 
 
 def _backend_module(url: sa.URL) -> ModuleType:

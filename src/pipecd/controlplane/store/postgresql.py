@@ -53,8 +53,17 @@ MAX_COMBINED = 8
 #: Classes of SQLSTATE. Data exception, and program limit exceeded: a value cannot be stored.
 _VALUES = frozenset({"22", "54"})
 _NOTIFY = "SELECT pg_notify($1, $2)"
-#: Connection, transaction rollback (deadlock), resources, operator intervention (shutdown), system error.
-_OUTAGES = frozenset({"08", "40", "53", "57", "58"})
+#: Connection, login, database, transaction rollback (deadlock), resources, operator intervention (shutdown),
+#: system error.
+_OUTAGES = frozenset({"08", "28", "3D", "40", "53", "57", "58"})
+#: Errors of other classes that end without a change of this program. The schema was migrated by another
+#: replica: the statement is prepared again at the next attempt. After a failover, a server answers that still
+#: is, or has become, a read-only standby. The user of the database has no right to its tables.
+_PASSING = (
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InsufficientPrivilegeError,
+)
 
 
 class Backend:
@@ -327,10 +336,7 @@ def translate_error(error: BaseException, _: sa.URL) -> PipecdError | None:
         if state in _VALUES:
             log.info("value_rejected_by_database", error=str(error))
             return Refused("the database cannot store a value of the request: it is too long or malformed")
-        # The schema was migrated by another replica: the statement is prepared again at the next attempt.
-        # And after a failover, a server answers that still is, or has become, a read-only standby.
-        passing = isinstance(error, asyncpg.InvalidCachedStatementError | asyncpg.ReadOnlySQLTransactionError)
-        if state not in _OUTAGES and not passing:
+        if state not in _OUTAGES and not isinstance(error, _PASSING):
             return None
     elif not isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return None
