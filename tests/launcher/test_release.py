@@ -164,6 +164,8 @@ def test_invalid_locations_and_keys_raise_config_errors(tmp_path: Path) -> None:
         open_releases("gopher://releases", "")
     with pytest.raises(ConfigError, match="releases in a package index are not signed"):
         open_releases("index", "key.pem")
+    with pytest.raises(ConfigError, match="no source of them; give --releases, or drop --release-key-file"):
+        open_releases("", "nowhere.pem")
     (tmp_path / "key.pem").write_text("not a key")
     with pytest.raises(ConfigError, match="is not an Ed25519 public key"):
         open_releases(str(tmp_path), str(tmp_path / "key.pem"))

@@ -351,7 +351,10 @@ class Sessions(StrictModel):
 def _without_path(url: str) -> str:
     parts = urlsplit(url)
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("has more than a host and a port: gRPC has paths of its own")
+        host = parts.netloc.rpartition("@")[2]
+        raise ValueError(
+            f"has more than a host and a port: gRPC has paths of its own; write {parts.scheme}://{host}"
+        )
     return url
 
 

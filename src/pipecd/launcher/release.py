@@ -167,6 +167,11 @@ def _parse_sums(sums: bytes, location: str) -> dict[str, str]:
 def open_releases(location: str, key_file: str) -> Releases:
     """The source of releases specified by `--releases`. Raises ConfigError."""
     if not location:
+        if key_file:
+            raise ConfigError(
+                "--release-key-file checks releases, and there is no source of them",
+                remedy="give --releases, or drop --release-key-file",
+            )
         return NoReleases()
     if location == "index":
         if key_file:
