@@ -2,21 +2,26 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
+from google.protobuf.message_factory import GetMessageClass
+from grpc import aio
 
 from pipecd.controlplane import projects_cli
 from pipecd.controlplane.auth.sso.providers import decrypt
+from pipecd.controlplane.rpc.table import PROGRAM
 from pipecd.controlplane.settings import AuthSettings, Settings
 from pipecd.controlplane.store import tables
 from pipecd.controlplane.store.secret_fields import REDACTED
 from pipecd.errors import NotFound, PipecdError
 from pipecd.model.access import ADMIN
 from pipecd.schema.model.access_pb2 import ProjectRBACPolicy, ProjectRBACResource
+from pipecd.schema.model.api_key_pb2 import APIKey
 from pipecd.schema.model.project_pb2 import Project, ProjectSSOConfig
 from tests.controlplane.server_fixture import (
     ENCRYPTION_KEY,
@@ -153,17 +158,31 @@ async def change_settings(plane: ControlPlane, boss: Console) -> None:
 
 
 async def test_no_call_changes_a_project_of_the_configuration_file(tmp_path: Path) -> None:
-    calls = {
-        call.partition("/")[2]: write.fields
+    calls = [
+        (*call.split("/"), write.fields)
         for call, write in WRITES.items()
-        if write.kind == "project" and call.startswith(("WebService/", "ConsoleService/"))
-    }
-    assert len(calls) >= 15
+        if write.kind == "project" and call.startswith(("WebService/", "ConsoleService/", "ProgramService/"))
+    ]
+    assert len(calls) >= 15 + 11
+    refused = f"project {PROJECT} is defined in the control plane's configuration file; change it there"
     async with control_plane(tmp_path, with_jobs=False) as plane:
         before = (await plane.console.call("SeeProject")).project
-        for name, fields in calls.items():
-            with pytest.raises(CallFailed, match="configuration file"):
-                await plane.console.call(name, **fields)
+        key = (await plane.console.call("GenerateAPIKey", name="admin", role=APIKey.ADMIN)).key
+        async with aio.insecure_channel(plane.address) as channel:
+
+            async def call(service: str, name: str, fields: Mapping[str, Any]) -> None:
+                if service != PROGRAM.name:
+                    await plane.console.call(name, **fields)
+                    return
+                request = GetMessageClass(PROGRAM.methods_by_name[name].input_type)(**fields)
+                metadata = (("authorization", f"API-KEY {key}"),)
+                path = f"/{PROGRAM.full_name}/{name}"
+                await channel.unary_unary(path)(request.SerializeToString(), metadata=metadata)
+
+            for service, name, fields in calls:
+                with pytest.raises((CallFailed, aio.AioRpcError)) as failed:
+                    await call(service, name, fields)
+                assert refused in str(failed.value), (service, name)
         assert (await plane.console.call("SeeProject")).project == before
         with pytest.raises(NotFound):
             await plane.server.services.store.get(Project, before.id)
