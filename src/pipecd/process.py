@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from pipecd import tracing
 from pipecd.errors import ConfigError
@@ -110,13 +111,17 @@ async def capture(
     timeout: float | None = None,
     grace: float = 5.0,
     max_output: int = MAX_OUTPUT,
+    span: str = "",
+    attributes: Mapping[str, str] = MappingProxyType({}),
 ) -> CapturedOutput:
     """Run `argv` and return its output. Of the errors it prints, at most the last `MAX_ERRORS` bytes.
 
+    `span` is the name of its span in a trace, instead of that of the program; `attributes` are added to it.
     `timeout` and `grace` are in seconds. Raises TimeoutError, after the process group has ended, and
     ConfigError if the program cannot be started or prints more than `max_output` bytes.
     """
-    async with _GuardedProcess(argv, cwd=cwd, env=env, merge=False) as child:
+    guarded = _GuardedProcess(argv, cwd=cwd, env=env, merge=False, span=span, attributes=attributes)
+    async with guarded as child:
         process = child.process
         assert process.stdin and process.stdout and process.stderr
         output, errors = _Output(max_output), _Output(MAX_ERRORS)
@@ -206,9 +211,15 @@ class _GuardedProcess:
         env: Mapping[str, str] | None,
         merge: bool,
         guard: str = _GUARD,
+        span: str = "",
+        attributes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._guard = guard
         self._argv, self._cwd, self._env, self._merge = [str(part) for part in argv], cwd, env, merge
+        # Not with its arguments, which may be secrets.
+        name = Path(argv[0]).name
+        self._span_name = span or f"run {name}"
+        self._attributes = {"process.executable.name": name, **attributes}
         self._write_end = -1
         self._span: tracing.Span | None = None
         self._ended: asyncio.Event
@@ -258,9 +269,7 @@ class _GuardedProcess:
                 raise
             on_failure.pop_all()
         self._write_end = write_end
-        # Not with its arguments, which may be secrets.
-        name = Path(self._argv[0]).name
-        self._span = tracing.begin(f"run {name}", attributes={"process.executable.name": name})
+        self._span = tracing.begin(self._span_name, attributes=self._attributes)
         return self
 
     def _end_span(self) -> None:

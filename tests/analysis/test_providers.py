@@ -21,6 +21,7 @@ from pipecd.errors import ConfigError, PipecdError, Refused, Temporary
 from pipecd.google_credentials import GoogleCredentials
 from pipecd.platforms.connections import connection_pool
 from tests.aws import REGION, emulated_aws
+from tests.trace_collector import recorded
 from tests.world import agent_spec
 
 
@@ -74,6 +75,31 @@ async def test_credentials_and_headers_of_prometheus(tmp_path: Path) -> None:
     basic = base64.b64encode(b"ada:secret").decode()
     assert all(headers["Authorization"] == f"Basic {basic}" for _, headers in seen)
     assert all(headers["X-Scope-OrgID"] == "shop" for _, headers in seen)
+
+
+async def test_queries_are_spans_with_their_provider_and_status(tmp_path: Path) -> None:
+    async def handle(request: web.Request) -> Any:
+        if "bad" in await request.text():
+            return web.Response(status=400)
+        return {"status": "success", "data": {"result": []}}
+
+    async with server(handle) as address, recorded() as spans:
+        found = providers(tmp_path, {"name": "p", "type": "PROMETHEUS", "config": {"address": address}})
+        await found.points("p", "up", 0, 60)
+        with pytest.raises(Refused):
+            await found.points("p", 'bad{token="secret"}', 0, 60)
+    by_id = {span.id: span for span in spans}
+    calls = [span for span in spans if span.name == "analysis POST"]
+    assert [(span.attributes["http.response.status_code"], span.failure) for span in calls] == [
+        ("200", ""),
+        ("400", "400"),
+    ]
+    assert {span.attributes["server.address"] for span in calls} == {"127.0.0.1"}
+    queries = [by_id[span.parent] for span in calls]
+    assert {(span.name, span.attributes["provider"]) for span in queries} == {("analysis query", "p")}
+    assert [bool(span.failure) for span in queries] == [False, True]
+    assert [by_id[span.parent].name for span in queries] == ["test", "test"]
+    assert "secret" not in str(spans)
 
 
 async def test_values_of_datadog(tmp_path: Path) -> None:

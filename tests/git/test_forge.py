@@ -12,6 +12,7 @@ from pipecd.git.forge.api import MAX_SIZE, Answer, rate_limit_delay
 from pipecd.git.forge.pull_request import ForgeHost, ForgeType, Proposal
 from pipecd.remotes import repository_path
 from tests.git.forge_server import TOKEN, ForgeServer, forge_server
+from tests.trace_collector import recorded
 from tests.virtual_clock import VirtualClock
 
 PROPOSAL = Proposal(
@@ -170,3 +171,20 @@ def test_delays_that_hosts_request(
 )
 def test_the_path_of_a_repository_is_as_written(remote: str, path: str) -> None:
     assert repository_path(remote) == path
+
+
+async def test_requests_are_spans_with_their_status() -> None:
+    async with forge_server(ForgeType.GITHUB) as server, recorded() as spans:
+        await forges(server).ensure_pull_request(PROPOSAL)
+        server.fail = [web.json_response({"message": "no"}, status=500)]
+        with pytest.raises(Temporary):
+            await forges(server).ensure_pull_request(PROPOSAL)
+    calls = [span for span in spans if span.name.startswith("git host")]
+    assert [(span.name, span.attributes["http.response.status_code"]) for span in calls] == [
+        ("git host GET", "200"),
+        ("git host POST", "201"),
+        ("git host GET", "500"),
+    ]
+    assert [span.failure for span in calls] == ["", "", "500"]
+    assert {span.attributes["server.address"] for span in calls} == {"git.example.com"}
+    assert TOKEN not in str(spans)

@@ -17,6 +17,7 @@ from pipecd.git.mirror import Mirrors
 from pipecd.quickstart.git_server import GitServer
 from tests.eventually import eventually
 from tests.repo import Clone, served_clone
+from tests.trace_collector import recorded
 
 
 @pytest.fixture
@@ -237,6 +238,19 @@ async def test_an_unreachable_remote_is_a_temporary_error(mirrors: Mirrors) -> N
 async def test_commands_are_rejected_as_remotes(mirrors: Mirrors) -> None:
     with pytest.raises(ConfigError):
         await mirrors.head("ext::sh -c true", "main")
+
+
+async def test_commands_that_talk_to_the_remote_are_spans_with_its_host(
+    mirrors: Mirrors, clone: Clone
+) -> None:
+    async with recorded() as spans:
+        await mirrors.head(clone.remote, "main")
+        await mirrors.fetch(clone.remote)
+    hosts = {span.name: span.attributes.get("server.address") for span in spans}
+    assert hosts["git ls-remote"] == hosts["git fetch"] == "127.0.0.1"
+    assert hosts["git init"] is None
+    (test,) = (span for span in spans if span.name == "test")
+    assert {span.parent for span in spans} == {test.id, ""}, "also the fetch, which others may share"
 
 
 async def test_a_password_is_never_in_an_argument_or_an_error(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from pipecd.quickstart.git_server import GitServer
 from pipecd.retry import Retry
 from tests.model.samples import application
 from tests.repo import Clone, local_clone
+from tests.trace_collector import recorded
 
 SETTINGS = EventSettings(conflict_retry=Retry(base=0.01, cap=0.02, tries=100))
 
@@ -457,8 +458,12 @@ async def test_another_branch_gets_the_value_by_a_push_or_by_a_pull_request(
     commit = clone.commit_and_push("Watch", {"web/app.pipecd.yaml": yaml.safe_dump(spec)})
     records, forges = Records(), MemoryForges()
     event_id = records.register("a", "1")
-    await check(watcher(records, mirrors, clone, forges, web=web))
+    async with recorded() as spans:
+        await check(watcher(records, mirrors, clone, forges, web=web))
     assert records.results[event_id].outcome is EventOutcome.SUCCESS
+    written = {span.id: span.attributes["branch"] for span in spans if span.name == "event watcher"}
+    pushed_to = [written[span.parent] for span in spans if span.name == "git push"]
+    assert pushed_to == list(written.values()) and pushed_to[0] == "staging"
     clone.git("fetch", "--quiet", "origin")
     assert clone.git("show", "origin/staging:web/values.yaml") == "a: 1"
     [(branch, proposal)] = forges.pull_requests.items()

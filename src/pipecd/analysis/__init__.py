@@ -5,9 +5,11 @@ finds the provider of the agent's configuration by its name.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import quote
 
+from pipecd import tracing
 from pipecd.analysis import (
     cloud_logging,
     cloud_monitoring,
@@ -60,6 +62,10 @@ class Providers:
         }
 
     async def points(self, provider: str, query: str, start: float, end: float) -> Sequence[Point]:
+        with _span_of_query(provider):
+            return await self._query_points(provider, query, start, end)
+
+    async def _query_points(self, provider: str, query: str, start: float, end: float) -> Sequence[Point]:
         match config := self._find(provider):
             case LokiConfig():
                 raise Refused(f"the analysis provider {provider} has logs, but no metrics")
@@ -74,6 +80,10 @@ class Providers:
         raise AssertionError(config)
 
     async def log_lines(self, provider: str, query: str, start: float, end: float) -> Sequence[str]:
+        with _span_of_query(provider):
+            return await self._query_lines(provider, query, start, end)
+
+    async def _query_lines(self, provider: str, query: str, start: float, end: float) -> Sequence[str]:
         match config := self._find(provider):
             case LokiConfig():
                 return await loki.query_range(config, query, start, end, limit=MAX_LINES)
@@ -114,3 +124,8 @@ class Providers:
                 remedy="add it to spec.analysisProviders of the agent, or correct the name",
             )
         return self._configs[name]
+
+
+def _span_of_query(provider: str) -> AbstractContextManager[object]:
+    """Without the query, which may contain what the reader of a trace must not see."""
+    return tracing.child("analysis query", attributes={"provider": provider})

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipecd import tracing
 from pipecd.certificates import tls_context
 from pipecd.errors import Refused, Temporary
 from pipecd.secrets import strip_credentials
@@ -39,21 +40,27 @@ async def request(
     if not url.startswith(("http://", "https://")):
         raise Refused(f"{url[:200]!r} is not an http or https URL", remedy="correct the URL")
     context = await tls_context()
+    client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, max_redirects=10, verify=context)
     try:
-        async with (
-            httpx.AsyncClient(
-                timeout=_TIMEOUT, follow_redirects=True, max_redirects=10, verify=context
-            ) as client,
-            client.stream(
-                method, url, headers=headers, params=params, data=data, json=json_body, auth=auth
-            ) as response,
-        ):
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_SIZE:
-                    raise Temporary(f"{_host(url)} sent more than {MAX_SIZE >> 20} MiB")
-            return Answer(response.status_code, bytes(body))
+        # Without the path and the query, in which a service may expect its credential.
+        attributes = {"server.address": httpx.URL(url).host}
+        with tracing.child(f"analysis {method}", attributes=attributes) as span:
+            async with (
+                client,
+                client.stream(
+                    method, url, headers=headers, params=params, data=data, json=json_body, auth=auth
+                ) as response,
+            ):
+                body = bytearray()
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_SIZE:
+                        raise Temporary(f"{_host(url)} sent more than {MAX_SIZE >> 20} MiB")
+            if span:
+                span.set_attribute("http.response.status_code", response.status_code)
+                if response.status_code > 399:
+                    span.fail(str(response.status_code))
+        return Answer(response.status_code, bytes(body))
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise Temporary(f"{_host(url)} does not answer: {error or type(error).__name__}") from error
 

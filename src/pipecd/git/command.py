@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipecd import process
 from pipecd.errors import ConfigError, NotFound, PipecdError, Refused, Temporary
+from pipecd.remotes import host_name
 from pipecd.secrets import strip_credentials
 
 #: Phrases in the output of git and ssh, with the error type and remedy. The first match decides.
@@ -73,6 +74,8 @@ _ERRORS: Sequence[tuple[tuple[str, ...], type[PipecdError], str]] = (
     (("couldn't find remote ref", "unadvertised object", "not our ref"), NotFound, ""),
     (("transport", "is not allowed"), ConfigError, "use an https or ssh remote"),
 )
+#: Commands that talk to the remote, which is their first argument after `--`.
+_NETWORK = frozenset({"fetch", "ls-remote", "push"})
 SOURCE_REMEDY = "correct the source of the module"
 #: Lines that say nothing about the cause.
 _NOISE = re.compile(
@@ -99,13 +102,36 @@ async def git(
 
     Raises ConfigError, NotFound or Temporary; a timeout is Temporary.
     """
-    try:
-        result = await process.capture(["git", *arguments], cwd=cwd, env=env, stdin=stdin, timeout=timeout)
-    except TimeoutError as error:
-        raise Temporary(f"git {_subcommand(arguments)} took longer than {timeout:g} s") from error
+    result = await run_git(*arguments, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
     if result.code != 0:
         raise error_from_output(_subcommand(arguments), result.stderr.decode(errors="replace"))
     return result.stdout
+
+
+async def run_git(
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+    timeout: float = 60.0,
+) -> process.CapturedOutput:
+    """As `git`, for a caller that interprets the exit code. Raises Temporary for a timeout."""
+    subcommand = _subcommand(arguments)
+    attributes = {}
+    if subcommand in _NETWORK and "--" in arguments:
+        attributes["server.address"] = host_name(arguments[arguments.index("--") + 1])
+    try:
+        return await process.capture(
+            ["git", *arguments],
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            timeout=timeout,
+            span=f"git {subcommand}",
+            attributes=attributes,
+        )
+    except TimeoutError as error:
+        raise Temporary(f"git {subcommand} took longer than {timeout:g} s") from error
 
 
 def _subcommand(arguments: Sequence[str]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipecd import process
-from pipecd.errors import ConfigError, Refused, Temporary
-from pipecd.git.command import error_from_output
+from pipecd.errors import ConfigError, Refused
+from pipecd.git.command import error_from_output, run_git
 
 _TIMEOUT = 120.0  # seconds
 #: Fixed dates make the merge commit's hash reproducible.
@@ -48,8 +48,4 @@ async def merge_commits(mirror: Path, base: str, head: str, env: Mapping[str, st
 
 
 async def _git(mirror: Path, *arguments: str, env: Mapping[str, str]) -> process.CapturedOutput:
-    argv = ["git", "--git-dir", str(mirror), *arguments]
-    try:
-        return await process.capture(argv, env=env, timeout=_TIMEOUT)
-    except TimeoutError:
-        raise Temporary(f"git {arguments[0]} took longer than {_TIMEOUT:g} s") from None
+    return await run_git("--git-dir", str(mirror), *arguments, env=env, timeout=_TIMEOUT)

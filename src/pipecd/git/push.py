@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipecd import process
-from pipecd.errors import Conflict, Refused, Temporary
-from pipecd.git.command import error_from_output, git
+from pipecd.errors import Conflict, Refused
+from pipecd.git.command import error_from_output, git, run_git
 from pipecd.secrets import strip_credentials
 
 _TIMEOUT = 120.0  # seconds
@@ -62,14 +61,12 @@ async def push_commit(
     """
     reference = f"refs/heads/{branch}"
     lease = () if expected is None else (f"--force-with-lease={reference}:{expected}",)
-    argv = [
-        *("git", "--git-dir", str(mirror), "push", "--porcelain", "--no-verify", *lease, "--"),
+    result = await run_git(
+        *("--git-dir", str(mirror), "push", "--porcelain", "--no-verify", *lease, "--"),
         *(remote, f"{commit}:{reference}"),
-    ]
-    try:
-        result = await process.capture(argv, env=env, timeout=_TIMEOUT)
-    except TimeoutError:
-        raise Temporary(f"git push took longer than {_TIMEOUT:g} s") from None
+        env=env,
+        timeout=_TIMEOUT,
+    )
     if result.code == 0:
         return
     stderr = result.stderr.decode(errors="replace")

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from pipecd import tracing
 from pipecd.certificates import tls_context
 from pipecd.errors import AlreadyExists, PipecdError, Refused, Temporary
 
@@ -71,14 +72,19 @@ class Api:
         """
         import httpx
 
-        url = f"{self._address}{path}"
+        url, attributes = f"{self._address}{path}", {"server.address": self._name, "url.path": path}
         try:
-            async with self._client.stream(method, url, params=params, json=body) as response:
-                received = bytearray()
-                async for chunk in response.aiter_bytes():
-                    received += chunk
-                    if len(received) > MAX_SIZE:
-                        raise Temporary(f"{self._name} sent more than {MAX_SIZE >> 20} MiB")
+            with tracing.child(f"git host {method}", attributes=attributes) as span:
+                async with self._client.stream(method, url, params=params, json=body) as response:
+                    received = bytearray()
+                    async for chunk in response.aiter_bytes():
+                        received += chunk
+                        if len(received) > MAX_SIZE:
+                            raise Temporary(f"{self._name} sent more than {MAX_SIZE >> 20} MiB")
+                if span:
+                    span.set_attribute("http.response.status_code", response.status_code)
+                    if response.status_code > 399:
+                        span.fail(str(response.status_code))
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise Temporary(f"{self._name} does not answer: {type(error).__name__}") from error
         answer = Answer(response.status_code, _parse(bytes(received)), dict(response.headers))

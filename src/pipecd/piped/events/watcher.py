@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from pipecd import tracing
 from pipecd.bounded_dict import BoundedDict
 from pipecd.clock import Clock
 from pipecd.config.piped import EventWatcher as EventWatcherSpec
@@ -200,10 +201,12 @@ class EventWatcher:
             branches.setdefault((base, own), []).append(task)
         errors: list[PipecdError] = []
         for (base, own), group in branches.items():
+            attributes = {"repository": head.repository.id, "branch": own or base}
             try:
-                written = await (
-                    self._write_own(head, base, own, group) if own else self._write(head, base, group)
-                )
+                with tracing.span("event watcher", attributes=attributes):
+                    written = await (
+                        self._write_own(head, base, own, group) if own else self._write(head, base, group)
+                    )
             except (Conflict, Temporary) as error:
                 errors.append(error)
             except PipecdError as error:
