@@ -47,7 +47,7 @@ async def test_a_login_that_fails_at_the_start_has_its_reason(empty_postgres_url
     url = sa.make_url(empty_postgres_url)
     for wrong, reason in (
         (url.set(database="nowhere"), 'database "nowhere" does not exist'),
-        (url.set(username="nobody"), 'role "nobody" does not exist'),
+        (url.set(username="unknown"), 'role "unknown" does not exist'),
     ):
         with pytest.raises(Temporary, match="PostgreSQL server") as failed:
             await Store.open(wrong.render_as_string(hide_password=False))
