@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import pkgutil
 import re
 import subprocess
@@ -166,6 +167,18 @@ def test_a_patched_constant_is_found(code: str, is_found: bool) -> None:
         "from pipecd.package.module import TABLE",
     ]
     assert bool(patched_constants(ast.parse("\n".join([*imports, code])))) is is_found
+
+
+def test_recorded_durations_are_of_tests_that_exist() -> None:
+    """A long test that was renamed would begin last, and leave the other workers without work."""
+    recorded = json.loads((ROOT / "tests/durations.json").read_text())
+    for file, names in recorded.items():
+        defined = {
+            node.name
+            for node in ast.walk(ast.parse((ROOT / "tests" / file).read_text()))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        assert names.keys() <= defined, f"rename or remove them in tests/durations.json, of {file}"
 
 
 @pytest.mark.parametrize("name", STAGE_MODULES)
