@@ -1,4 +1,4 @@
-"""Backups as docs/guide/high-availability.md describes them, taken while records are written."""
+"""Backups as docs/guide/operating.md describes them, taken while records are written."""
 
 import asyncio
 import sqlite3

@@ -131,10 +131,16 @@ async def start_processes(folder: Path, **spec: Any) -> AsyncIterator[Processes]
         yield processes
 
 
-def write_configuration(folder: Path, address: str, datastore: Mapping[str, Any] | None = None) -> Path:
+def write_configuration(
+    folder: Path,
+    address: str,
+    datastore: Mapping[str, Any] | None = None,
+    filestore: Mapping[str, Any] | None = None,
+) -> Path:
     """Writes the control plane's configuration file and encryption key; returns the former.
 
-    `address` is the URL of the console. Without `datastore`, the database is a file of SQLite.
+    `address` is the URL of the console. By default, the database is a file of SQLite in `folder`, and the
+    objects are in a directory of it.
     """
     sqlite = {"type": "SQLITE", "config": {"path": str(folder / "pipecd.db")}}
     document = {
@@ -143,7 +149,7 @@ def write_configuration(folder: Path, address: str, datastore: Mapping[str, Any]
         "spec": {
             "address": address,
             "datastore": datastore or sqlite,
-            "filestore": {"type": "LOCAL", "config": {"path": str(folder / "objects")}},
+            "filestore": filestore or {"type": "LOCAL", "config": {"path": str(folder / "objects")}},
             "projects": [
                 {
                     "id": PROJECT,
