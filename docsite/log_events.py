@@ -145,6 +145,7 @@ MEANINGS: Mapping[str, str] = {
     "control_plane_unreachable": "The agent cannot connect to the control plane and tries again.",
     "created_objects_not_listed": "Objects that a cluster created for an application could not be listed.",
     "database_notifications_unavailable": "PostgreSQL sends no notifications; changes are polled.",
+    "database_schema_is_newer": "A newer version has migrated the database. The server works with it.",
     "database_unavailable": "The database does not answer; calls fail with UNAVAILABLE.",
     "deployment_already_exists": "A deployment was created before, by this agent or an earlier process.",
     "deployment_not_accessible": "A deployment cannot be read or changed; the agent leaves it.",

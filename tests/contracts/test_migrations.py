@@ -1,17 +1,22 @@
 """Migrations keep the records of a database that an older version wrote."""
 
 from hashlib import sha256
+from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
+import structlog
 
 from pipecd.controlplane.store import Store, audit_chain, lists, tables
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, Paging
 from pipecd.controlplane.store.migrate import migrate_database, run_in_transaction
+from pipecd.controlplane.store.migrations import versions
 from pipecd.controlplane.store.migrations.versions.v0003_kind_names import BATCH_SIZE
 from pipecd.schema.model.application_pb2 import Application
 from pipecd.schema.model.artifact_pb2 import DeployTargets
 from pipecd.schema.model.deployment_pb2 import Deployment
 from pipecd.schema.model.kind_pb2 import ECS
+from tests.actors import TESTER
 
 COLUMNS = ("id", "project_id", "data", "version", "touched", "kind")
 
@@ -134,3 +139,105 @@ async def test_labels_of_stored_records_are_indexed(url: str) -> None:
         assert await indexed() == set()
     finally:
         await store.close()
+
+
+def what_breaks_the_version_before(before: sa.MetaData, after: sa.MetaData) -> list[str]:
+    """What a server that knows the tables of `before` cannot do with those of `after`."""
+    found = []
+    for name, table in before.tables.items():
+        new = after.tables.get(name)
+        if new is None:
+            found.append(f"{name} is dropped")
+            continue
+        for column in table.columns:
+            kept = new.columns.get(column.name)
+            if kept is None:
+                found.append(f"{name}.{column.name} is dropped")
+            elif str(kept.type) != str(column.type):
+                found.append(f"{name}.{column.name} has another type")
+            elif column.nullable and not kept.nullable:
+                found.append(f"{name}.{column.name} is required")
+        found += [
+            f"{name}.{column.name} is required, without a default"
+            for column in new.columns
+            if column.name not in table.columns and not column.nullable and column.server_default is None
+        ]
+        found += [f"{name} must be unique in {columns}" for columns in unique(new) - unique(table)]
+        if len(new.constraints) > len(table.constraints):
+            found.append(f"{name} has another constraint")
+    return found
+
+
+def unique(table: sa.Table) -> set[tuple[str, ...]]:
+    return {tuple(column.name for column in index.columns) for index in table.indexes if index.unique}
+
+
+#: Migrations that the version before does not work with. There was no release then; no more may be added.
+BEFORE_THE_FIRST_RELEASE = {"0003", "0008", "0013"}
+
+
+async def test_migrations_only_add(url: str) -> None:
+    """So that servers of the version before work while, and after, the schema is migrated."""
+
+    async def reflect() -> sa.MetaData:
+        metadata = sa.MetaData()
+        await run_in_transaction(sa.make_url(url), metadata.reflect)
+        return metadata
+
+    files = [file.stem for file in sorted(Path(next(iter(versions.__path__))).glob("v*.py"))]
+    breaking = {}
+    before = sa.MetaData()
+    for file in files:
+        revision = file[1:5]
+        await migrate_database(url, revision)
+        after = await reflect()
+        if problems := what_breaks_the_version_before(before, after):
+            breaking[revision] = problems
+        before = after
+    assert breaking.keys() == BEFORE_THE_FIRST_RELEASE, breaking
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("DROP TABLE b", "b is dropped"),
+        ("ALTER TABLE a DROP COLUMN x", "a.x is dropped"),
+        ("ALTER TABLE a RENAME COLUMN x TO y", "a.x is dropped"),
+        ("ALTER TABLE a ADD COLUMN y TEXT NOT NULL DEFAULT ''", ""),
+        ("ALTER TABLE a ADD COLUMN y TEXT", ""),
+        ("CREATE TABLE c (id TEXT NOT NULL)", ""),
+        ("CREATE INDEX i ON a (x)", ""),
+        ("CREATE UNIQUE INDEX i ON a (x)", "a must be unique in ('x',)"),
+        (
+            "DROP TABLE b; CREATE TABLE b (id TEXT NOT NULL, y TEXT NOT NULL)",
+            "b.y is required, without a default",
+        ),
+        ("DROP TABLE b; CREATE TABLE b (id INTEGER)", "b.id has another type"),
+    ],
+)
+def test_a_migration_that_breaks_the_version_before_is_found(change: str, expected: str) -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        for statement in ("CREATE TABLE a (id TEXT, x TEXT)", "CREATE TABLE b (id TEXT NOT NULL)"):
+            connection.exec_driver_sql(statement)
+        before, after = sa.MetaData(), sa.MetaData()
+        before.reflect(connection)
+        for statement in change.split("; "):
+            connection.exec_driver_sql(statement)
+        after.reflect(connection)
+    assert what_breaks_the_version_before(before, after) == ([expected] if expected else [])
+
+
+async def test_a_server_starts_on_the_schema_of_a_newer_version(url: str) -> None:
+    """As one that is started again during an upgrade, or after the new version was taken back."""
+    await migrate_database(url)
+    newer = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    await run_in_transaction(sa.make_url(url), lambda connection: connection.execute(newer))
+    with structlog.testing.capture_logs() as logs:
+        store = await Store.open(url)
+    try:
+        await store.create(Application(id="a", project_id="shop"), by=TESTER)
+        assert (await store.get(Application, "a")).version == 1
+    finally:
+        await store.close()
+    assert [entry["schema"] for entry in logs if entry["event"] == "database_schema_is_newer"] == ["9999"]
