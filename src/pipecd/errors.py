@@ -23,6 +23,9 @@ from dataclasses import dataclass
 class PipecdError(Exception):
     """Base class of all errors that PipeCD raises deliberately."""
 
+    #: Path of the field of the request that is wrong, such as `receiver.webhook.url`; empty if it is not one.
+    field = ""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -40,8 +43,8 @@ class Place:
 class UserError(PipecdError):
     """An error the user can fix. `str(error)` is `place: what is wrong; remedy`, ready to display."""
 
-    def __init__(self, what: str, *, remedy: str = "", place: Place | None = None) -> None:
-        self.what, self.remedy, self.place = what, remedy, place
+    def __init__(self, what: str, *, remedy: str = "", place: Place | None = None, field: str = "") -> None:
+        self.what, self.remedy, self.place, self.field = what, remedy, place, field
         super().__init__(what)
 
     def __str__(self) -> str:
@@ -60,9 +63,17 @@ class Refused(UserError):
 class NotFound(PipecdError):
     """The requested object does not exist."""
 
+    def __init__(self, what: str, *, field: str = "") -> None:
+        self.field = field
+        super().__init__(what)
+
 
 class AlreadyExists(PipecdError):
     """The object to create already exists."""
+
+    def __init__(self, what: str, *, field: str = "") -> None:
+        self.field = field
+        super().__init__(what)
 
 
 class Conflict(PipecdError):

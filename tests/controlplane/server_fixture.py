@@ -33,8 +33,8 @@ _METHODS = {method.name: (service, method) for service in (WEB, CONSOLE) for met
 
 
 class CallFailed(Exception):
-    def __init__(self, code: str, text: str) -> None:
-        self.code, self.text = code, text
+    def __init__(self, code: str, text: str, details: Sequence[Mapping[str, str]] = ()) -> None:
+        self.code, self.text, self.details = code, text, details
         super().__init__(f"{code}: {text}")
 
 
@@ -68,7 +68,8 @@ class Console:
                 body = {"message": response.text}
                 if response.status_code in (502, 503, 504):
                     body["code"] = "unavailable"
-            raise CallFailed(body.get("code", str(response.status_code)), body.get("message", ""))
+            code = body.get("code", str(response.status_code))
+            raise CallFailed(code, body.get("message", ""), body.get("details", ()))
         return GetMessageClass(descriptor.output_type).FromString(response.content)
 
 

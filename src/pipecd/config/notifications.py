@@ -147,9 +147,14 @@ class Email(LenientModel):
             raise ValueError("username and passwordFile must be given together")
         if self.username and self.security == "none":
             raise ValueError("security: none would send the password unencrypted")
-        for text in (self.from_, *self.to):
-            _email_address(text)
         return self
+
+    @field_validator("from_", "to")
+    @classmethod
+    def _addresses(cls, value: str | Sequence[str]) -> str | Sequence[str]:
+        for text in [value] if isinstance(value, str) else value:
+            _email_address(text)
+        return value
 
     @property
     def port_number(self) -> int:

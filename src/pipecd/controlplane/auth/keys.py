@@ -57,6 +57,7 @@ def expires_at(now: int, lifetime: int, longest: int) -> int:
         raise Refused(
             f"the key would be valid for {lifetime} s; at most {longest} s are allowed",
             remedy="choose a shorter lifetime, or raise the limit under spec.keys of the control plane",
+            field="key_lifetime",
         )
     return now + (lifetime or longest) if lifetime or longest else 0
 

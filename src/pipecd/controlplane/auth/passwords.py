@@ -33,7 +33,11 @@ DUMMY_HASH = _random_hash()
 def hash_password(password: str) -> str:
     """The hash of a new password. Raises Refused if it is too short."""
     if len(password) < MIN_LENGTH:
-        raise Refused(f"the password has fewer than {MIN_LENGTH} characters")
+        raise Refused(
+            f"the password has fewer than {MIN_LENGTH} characters",
+            remedy="choose a longer one",
+            field="password",
+        )
     return _hasher.hash(password)
 
 

@@ -4,6 +4,7 @@ Receivers of the file may have any address. Those of the store, which users conf
 addresses of the internet and of `spec.notifications.allowedNetworks`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,7 +108,9 @@ class ProjectReceivers:
 
         def alter(project: Project) -> None:
             if any(other.name == receiver.name for other in project.receivers):
-                raise AlreadyExists(f"receiver {receiver.name} already exists")
+                raise AlreadyExists(
+                    f"receiver {receiver.name} already exists; choose another name", field="receiver.name"
+                )
             if len(project.receivers) >= MAX_RECEIVERS:
                 raise Refused(f"a project can have {MAX_RECEIVERS} receivers")
             project.receivers.append(self._encrypted(receiver, ProjectReceiver()))
@@ -147,7 +150,7 @@ class ProjectReceivers:
         try:
             _open(_to_config(copy), self._clock, self._network)
         except ConfigError as error:
-            raise Refused(str(error)) from error
+            raise Refused(str(error), field=f"receiver.{error.field}" if error.field else "") from error
         for part, _, name in _secrets(copy, copy):
             if value := getattr(part, name):
                 setattr(part, name, encrypt(value, self._key))
@@ -237,7 +240,13 @@ def _to_config(receiver: ProjectReceiver) -> Receiver:
     if receiver.HasField("slack"):
         slack = receiver.slack
         if slack.hook_url and not slack.hook_url.startswith("https://"):
-            raise Refused("the URL of the hook must begin with https://")
+            raise Refused("the URL of the hook must begin with https://", field="receiver.slack.hook_url")
+        if slack.hook_url and slack.oauth_token:
+            raise Refused(
+                "a hook's URL and a bot token cannot be combined",
+                remedy="leave one of them empty",
+                field="receiver.slack.oauth_token",
+            )
         members["slack"] = {
             "hookURL": slack.hook_url,
             "oauthToken": slack.oauth_token,
@@ -269,8 +278,19 @@ def _to_config(receiver: ProjectReceiver) -> Receiver:
         return Receiver.model_validate(members)
     except ValidationError as error:
         # Without the values, which contain secrets.
-        reasons = "; ".join(_reason(each["loc"], each["msg"]) for each in error.errors(include_input=False))
-        raise Refused(f"receiver {receiver.name}: {reasons}") from None
+        errors = error.errors(include_input=False)
+        reasons = "; ".join(_reason(each["loc"], each["msg"]) for each in errors)
+        field = _field(errors[0]["loc"]) if len(errors) == 1 else ""
+        raise Refused(f"receiver {receiver.name}: {reasons}", field=field) from None
+
+
+def _field(location: Sequence[object]) -> str:
+    """The field of the request for a key of the configuration: `hookURL` is `hook_url`."""
+    if len(location) < 2:
+        return ""
+    part, key = location[:2]
+    name = re.sub(r"(?<=[a-z])[A-Z]+", lambda found: f"_{found[0].lower()}", str(key))
+    return f"receiver.{part}.{name}"
 
 
 def _reason(location: Sequence[object], message: str) -> str:

@@ -83,7 +83,10 @@ def _resolve_git_path(piped: Piped, git_path: ApplicationGitPath) -> Application
                 url=url,
             )
     reported = ", ".join(repository.id for repository in piped.repositories) or "none yet"
-    raise NotFound(f"piped {piped.name} has no repository {git_path.repo.id}; it reported {reported}")
+    raise NotFound(
+        f"piped {piped.name} has no repository {git_path.repo.id}; it reported {reported}",
+        field="git_path.repo.id",
+    )
 
 
 async def change(

@@ -29,7 +29,7 @@ async def register(
 ) -> tuple[str, str]:
     """Register a piped and return its ID and its key. The key is not shown again."""
     if not name.strip():
-        raise Refused("the name of the piped must not be empty")
+        raise Refused("the name of the piped must not be empty", field="name")
     key = keys.new_piped_key()
     now = services.now()
     piped = Piped(

@@ -4,18 +4,19 @@ Supports JSON and binary encoding, unary calls and server streams. The session i
 body is read.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from contextvars import ContextVar
 from typing import Any
 
 from connectrpc.code import Code
 from connectrpc.compat import google_protobuf_codecs
-from connectrpc.errors import ConnectError
+from connectrpc.errors import ConnectError, ErrorDetail
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from google.protobuf.message import Message
+from protobuf.wkt import Any as Any_
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -25,8 +26,9 @@ from pipecd.controlplane.rpc import guard
 from pipecd.controlplane.rpc.call_metrics import record_call
 from pipecd.controlplane.rpc.identity import CallMetadata
 from pipecd.controlplane.rpc.method import Method
-from pipecd.controlplane.rpc.status import to_status
+from pipecd.controlplane.rpc.status import Status, to_status
 from pipecd.controlplane.services import Services
+from pipecd.schema.pipecd.v1.errors_pb2 import FieldViolation
 
 Context = RequestContext[Any, Any]
 
@@ -136,7 +138,16 @@ def _streaming(services: Services, method: Method) -> Callable[[Message, Context
 
 def _connect_error(error: Exception, method: Method) -> ConnectError:
     status = to_status(error, method.path)
-    return ConnectError(Code[status.code], status.message)
+    return ConnectError(Code[status.code], status.message, _details(status))
+
+
+def _details(status: Status) -> Sequence[ErrorDetail]:
+    """The field that is wrong, for the form that sent it."""
+    if not status.field:
+        return ()
+    violation = FieldViolation(field=status.field)
+    type_url = f"type.googleapis.com/{FieldViolation.DESCRIPTOR.full_name}"
+    return [ErrorDetail(Any_(type_url=type_url, value=violation.SerializeToString()))]
 
 
 def _call_metadata(ctx: Context, method: Method) -> CallMetadata:

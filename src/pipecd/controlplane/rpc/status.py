@@ -31,8 +31,11 @@ MAX_MESSAGE_BYTES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
+    """`field` is the path of the request's field that is wrong; empty if it is not one field."""
+
     code: str
     message: str
+    field: str = ""
 
 
 CODES: Mapping[type[PipecdError], str] = {
@@ -64,7 +67,7 @@ def to_status(error: Exception, method: str) -> Status:
         log.error("rpc_configuration_error", method=method, error=str(error))
         return Status(code=code, message="the control plane is misconfigured; see its log")
     if isinstance(error, PipecdError):
-        return Status(code=code, message=_shorten(str(error)))
+        return Status(code=code, message=_shorten(str(error)), field=_shorten(error.field))
     log.error("rpc_internal_error", method=method, exc_info=error)
     if isinstance(error, TimeoutError):
         return Status(code=code, message="the control plane is busy; try again")

@@ -58,7 +58,9 @@ def validate(message: Message) -> None:
     try:
         _check_message(message)
     except _Violation as violation:
-        raise Refused(f"{violation.path}{violation.text}") from None
+        raise Refused(
+            f"{violation.path}{violation.text}", field=violation.path.partition(": key")[0]
+        ) from None
 
 
 class _Violation(Exception):

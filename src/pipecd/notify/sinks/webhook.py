@@ -69,11 +69,15 @@ def _decode_key(text: str) -> bytes:
         key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
     except binascii.Error as error:
         raise ConfigError(
-            "signingKey is not base64", remedy="use whsec_ and 24 to 64 bytes in base64"
+            "signingKey is not base64",
+            remedy="use whsec_ and 24 to 64 bytes in base64",
+            field="webhook.signing_key",
         ) from error
     if not 24 <= len(key) <= 64:
         raise ConfigError(
-            f"signingKey has {len(key)} bytes", remedy="use whsec_ and 24 to 64 bytes in base64"
+            f"signingKey has {len(key)} bytes",
+            remedy="use whsec_ and 24 to 64 bytes in base64",
+            field="webhook.signing_key",
         )
     return key
 

@@ -20,6 +20,11 @@ from pipecd.schema.model.project_pb2 import ProjectSSOConfig
 
 _GITHUB = "https://github.com"
 _NONCE_BYTES = 12
+#: The addresses of a provider, which must be encrypted.
+_URLS = {
+    "github": ("base_url",),
+    "oidc": ("issuer", "authorization_endpoint", "token_endpoint", "user_info_endpoint"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +125,7 @@ def from_record(record: ProjectSSOConfig, key: bytes) -> Provider:
     lifetime = min(max(record.session_ttl, 0), MAX_SESSION_HOURS) * 3600
     try:
         if record.provider == ProjectSSOConfig.GITHUB:
-            check_https(record.github.base_url, "base_url")
-            _check_proxy(record.github.proxy_url)
+            _check_urls(record)
             github = GitHub(
                 client_id=decrypt(record.github.client_id, key),
                 client_secret=decrypt(record.github.client_secret, key),
@@ -131,12 +135,10 @@ def from_record(record: ProjectSSOConfig, key: bytes) -> Provider:
             return Provider(settings=github, session_lifetime=lifetime)
         if record.provider != ProjectSSOConfig.OIDC:
             raise ConfigError("the project's provider for single sign-on is not supported")
-        stored = record.oidc
-        for name in ("issuer", "authorization_endpoint", "token_endpoint", "user_info_endpoint"):
-            check_https(getattr(stored, name), name)
-        _check_proxy(stored.proxy_url)
-    except ValueError as error:
+        _check_urls(record)
+    except Refused as error:
         raise ConfigError(f"single sign-on of the project: {error}") from None
+    stored = record.oidc
     oidc = OIDC(
         client_id=decrypt(stored.client_id, key),
         client_secret=decrypt(stored.client_secret, key),
@@ -163,19 +165,18 @@ def encrypt_client(record: ProjectSSOConfig, key: bytes) -> ProjectSSOConfig:
     copy.CopyFrom(record)
     if copy.provider not in (ProjectSSOConfig.GITHUB, ProjectSSOConfig.OIDC):
         raise Refused("this provider is not supported", remedy="use GitHub or OpenID Connect")
+    part = "github" if copy.provider == ProjectSSOConfig.GITHUB else "oidc"
     client = copy.github if copy.provider == ProjectSSOConfig.GITHUB else copy.oidc
-    if not client.client_id or not client.client_secret:
-        raise Refused("the client's id and secret are required")
+    for name in ("client_id", "client_secret"):
+        if not getattr(client, name):
+            raise Refused("the client's id and secret are required", field=f"sso.{part}.{name}")
     if copy.provider == ProjectSSOConfig.OIDC and not copy.oidc.issuer:
-        raise Refused("the issuer is required")
+        raise Refused("the issuer is required", field="sso.oidc.issuer")
+    _check_urls(copy)
     client.client_id, client.client_secret = (
         encrypt(client.client_id, key),
         encrypt(client.client_secret, key),
     )
-    try:
-        from_record(copy, key)
-    except ConfigError as error:
-        raise Refused(str(error)) from None
     return copy
 
 
@@ -197,9 +198,16 @@ def decrypt(text: str, key: bytes) -> str:
         ) from None
 
 
-def _check_proxy(url: str) -> None:
-    """Raises ValueError."""
+def _check_urls(record: ProjectSSOConfig) -> None:
+    """Raises Refused with the field of the first URL that is not valid."""
+    part = "github" if record.provider == ProjectSSOConfig.GITHUB else "oidc"
+    client = getattr(record, part)
+    for name in _URLS[part]:
+        try:
+            check_https(getattr(client, name), name)
+        except ValueError as error:
+            raise Refused(str(error), field=f"sso.{part}.{name}") from None
     try:
-        http_url(url)
+        http_url(client.proxy_url)
     except ValueError as error:
-        raise ValueError(f"proxy_url {error}") from None
+        raise Refused(f"proxy_url {error}", field=f"sso.{part}.proxy_url") from None

@@ -64,7 +64,9 @@ async def update_desired_version(
     services: Services, caller: Caller, request: UpdatePipedDesiredVersionRequest
 ) -> UpdatePipedDesiredVersionResponse:
     if not _VERSION.fullmatch(request.version):
-        raise Refused(f"{request.version!r} is not a version", remedy="use a version such as v0.2.0")
+        raise Refused(
+            f"{request.version!r} is not a version", remedy="use a version such as v0.2.0", field="version"
+        )
     for piped_id in request.piped_ids:
         piped = await ownership.get(services, caller, Piped, piped_id)
         _check_version(piped, request.version, allow_downgrade=request.allow_downgrade)
@@ -83,11 +85,13 @@ def _check_version(piped: Piped, wanted: str, *, allow_downgrade: bool) -> None:
         raise Refused(
             f"piped {piped.name} is an agent of PipeCD, which has no version {wanted} of this project",
             remedy="enter a version of PipeCD, or start this project's agent with the key of the piped",
+            field="version",
         )
     if is_older(wanted, piped.version) and not allow_downgrade:
         raise Refused(
             f"{wanted} is older than {piped.version}, which piped {piped.name} runs",
             remedy="confirm the downgrade, or choose another version",
+            field="version",
         )
 
 

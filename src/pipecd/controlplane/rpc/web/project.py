@@ -175,9 +175,13 @@ def update_rbac(project: Project, request: UpdateProjectRBACConfigRequest) -> No
 
 def add_role(project: Project, request: AddProjectRBACRoleRequest) -> None:
     if request.name in BUILT_IN or any(role.name == request.name for role in project.rbac_roles):
-        raise AlreadyExists(f"role {request.name} already exists")
+        raise AlreadyExists(f"role {request.name} already exists; choose another name", field="name")
     if not is_role_name(request.name):
-        raise Refused(f"{request.name!r} is not a valid role name; use up to 63 letters, digits, - and _")
+        raise Refused(
+            f"{request.name!r} is not a valid role name",
+            remedy="use up to 63 letters, digits, - and _, a letter first",
+            field="name",
+        )
     project.rbac_roles.append(ProjectRBACRole(name=request.name, policies=request.policies))
 
 
@@ -196,9 +200,11 @@ def delete_role(project: Project, request: DeleteProjectRBACRoleRequest) -> None
 def add_group(project: Project, request: AddProjectUserGroupRequest) -> None:
     groups = (*legacy_groups(project.rbac), *project.user_groups)
     if any(group.sso_group == request.sso_group for group in groups):
-        raise AlreadyExists(f"group {request.sso_group} already has a role")
-    if request.role not in BUILT_IN:
-        _role(project, request.role)
+        raise AlreadyExists(
+            f"group {request.sso_group} already has a role; delete it first", field="sso_group"
+        )
+    if request.role not in BUILT_IN and all(role.name != request.role for role in project.rbac_roles):
+        raise NotFound(f"role {request.role} does not exist; choose another one", field="role")
     project.user_groups.append(ProjectUserGroup(sso_group=request.sso_group, role=request.role))
 
 
