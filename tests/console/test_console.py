@@ -3,18 +3,23 @@
 Pages are never reloaded: they must update on their own.
 """
 
+import asyncio
+import os
 import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
 
-from pipecd.client import PipedToken, Transport, connect
-from pipecd.config.piped import decode_spec, piped_key, read_document
 from pipecd.schema.model.api_key_pb2 import APIKey
-from pipecd.schema.pipecd.v1.agent_pb2 import AgentWatchRequest
 from tests.console.browser import BrowserUser, open_console
 from tests.eventually import eventually
-from tests.world import World, pipeline, terraform
+from tests.ports import free_ports
+from tests.world import REPOSITORY, World, pipeline, terraform, world
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
@@ -167,38 +172,83 @@ async def test_filters_are_stored_in_the_url(user: BrowserUser, w: World) -> Non
         await expect(page.get_by_role("button", name="Clear filters").first).to_be_visible()
 
 
-async def test_an_agent_is_registered_and_its_key_shown_once(user: BrowserUser, w: World) -> None:
-    """The configuration that is shown connects an agent, and the dialog shows that it has."""
-    page = user.page
-    await page.get_by_role("link", name="Pipeds").click()
-    await page.get_by_role("button", name="Register piped").first.click()
-    await page.get_by_label("Name").fill("production")
-    await page.get_by_role("dialog").get_by_role("button", name="Register").click()
-    key_dialog = page.get_by_role("dialog", name="Key for production")
-    await key_dialog.get_by_label("Platform").select_option("ECS")
-    await key_dialog.get_by_label("Git repository").fill("git@example.com:shop/config.git")
-    configuration = key_dialog.get_by_role("region", name="Piped configuration")
-    await expect(configuration).to_contain_text("remote: git@example.com:shop/config.git")
-    commands = key_dialog.get_by_role("region", name="Commands for Shell")
-    await expect(commands).to_contain_text("--config-file=piped.yaml --insecure")
-    await expect(key_dialog.get_by_role("status")).to_contain_text("Not connected yet")
-    shown = decode_spec(read_document(await configuration.inner_text(), "piped.yaml"))
-    token = PipedToken(project_id=shown.project_id, piped_id=shown.piped_id, key=piped_key(shown))
-    assert shown.api_address.startswith("console.example:"), "the host of the configured address"
-    agent = await connect(w.plane.address, token, Transport(insecure=True))
-    stream = agent.stream(agent.agent.Watch, AgentWatchRequest(instance="production"))
-    await anext(stream)
-    await expect(key_dialog.get_by_role("status")).to_contain_text("Online")
-    await stream.aclose()
-    await agent.close()
-    await key_dialog.get_by_role("button", name="I have copied the key").click()
-    await expect(key_dialog).to_have_count(0)
-    row = page.get_by_role("row").filter(has_text="production")
-    await expect(row).to_contain_text("Offline")
-    await page.get_by_role("button", name="Actions for production").click()
-    await page.get_by_role("menuitem", name="Disable").click()
-    await page.get_by_role("dialog").get_by_role("button", name="Disable").click()
-    await expect(row).to_contain_text("Disabled")
+async def test_the_shown_commands_start_an_agent_whose_application_is_added_with_two_clicks(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """As a new user does it: the key is shown once, and what the dialog shows is pasted into a shell."""
+    (port,) = free_ports(1)
+    async with (
+        world(tmp_path, address="http://127.0.0.1", ports=(port, 0)) as w,
+        open_console(browser, w.plane.url) as user,
+    ):
+        files = {"shop/app.pipecd.yaml": pipeline("true"), "shop/main.tf": ""}
+        await asyncio.to_thread(w.clone.commit_and_push, "Add an application", files)
+        page = user.page
+        await user.go("/pipeds?register")
+        await user.sign_in()
+        await page.get_by_label("Name").fill("production")
+        await page.get_by_role("dialog").get_by_role("button", name="Register").click()
+        dialog = page.get_by_role("dialog", name="Key for production")
+        await dialog.get_by_label("Platform").select_option("TERRAFORM")
+        await dialog.get_by_label("Git repository").fill(w.git.url(REPOSITORY))
+        configuration = dialog.get_by_role("region", name="Piped configuration")
+        await expect(configuration).to_contain_text(w.git.url(REPOSITORY))
+        folder = pretended_clone(tmp_path)
+        (folder / "piped.yaml").write_text(await configuration.inner_text())
+        commands = await dialog.get_by_role("region", name="Commands for Shell").inner_text()
+        await expect(dialog.get_by_role("status")).to_contain_text("Not connected yet")
+        async with shell(commands, folder):
+            await expect(dialog.get_by_role("status")).to_contain_text("Online")
+            await expect(dialog.get_by_role("status")).to_contain_text("1 application found in Git")
+            await dialog.get_by_role("link", name="Add application").click()
+            await page.get_by_role("button", name="Add shop").click()
+            await expect(page.get_by_role("heading", name="shop", level=1)).to_be_visible()
+            await expect(page).to_have_url(re.compile("/applications/[0-9a-f-]+$"))
+        await user.go("/pipeds")
+        row = page.get_by_role("row").filter(has_text="production")
+        await expect(row).to_contain_text("Offline")
+        await page.get_by_role("button", name="Actions for production").click()
+        await page.get_by_role("menuitem", name="Disable").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Disable").click()
+        await expect(row).to_contain_text("Disabled")
+
+
+def pretended_clone(folder: Path) -> Path:
+    """A directory whose programs only pretend to build and install the package; test_packages does both."""
+    clone = folder / "pipecd"
+    programs = {
+        "programs/make": '[ "$*" = package ] && mkdir dist && touch dist/pipecd-0.1.0-py3-none-any.whl',
+        "programs/python3": '[ "$*" = "-m venv piped-venv" ]',
+        "piped-venv/bin/pip": '[ "$*" = "install dist/pipecd-0.1.0-py3-none-any.whl[terraform]" ]',
+        "piped-venv/bin/piped": f'exec {Path(sys.executable).parent}/piped "$@"',
+    }
+    for name, command in programs.items():
+        (clone / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone / name).write_text(f"#!/bin/sh\n{command}\n")
+        (clone / name).chmod(0o755)
+    return clone
+
+
+@asynccontextmanager
+async def shell(commands: str, folder: Path) -> AsyncIterator[None]:
+    """A shell that runs `commands` in `folder`, until the block ends. Fails if one of them does."""
+    (admin_port,) = free_ports(1)
+    environment = {**os.environ, "HOME": str(folder), "PATH": f"{folder}/programs:{os.environ['PATH']}"}
+    process = await asyncio.create_subprocess_exec(
+        # Another program of the machine may have the port of the admin page.
+        *("sh", "-ec", commands.replace("--admin-port=9086", f"--admin-port={admin_port}")),
+        cwd=folder,
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+        assert process.returncode is None, "the agent still runs"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        await process.wait()
 
 
 async def test_changes_by_other_users_appear_without_a_reload(user: BrowserUser, w: World) -> None:
