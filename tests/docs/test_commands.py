@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from botocore.session import Session
@@ -60,6 +61,7 @@ def split_commands(text: str) -> Iterator[Sequence[str]]:
     lexer = shlex.shlex(text, posix=True, punctuation_chars=OPERATORS)
     lexer.whitespace = " \t"
     lexer.commenters = ""
+    lexer.wordchars += ":@,+%"
     words: list[str] = []
     for word in lexer:
         if word in KEYWORDS or set(word) <= set(OPERATORS):
@@ -107,6 +109,26 @@ def test_commands_are_found_in_the_guides() -> None:
     assert len(commands_of(*PROGRAMS)) >= 12
     assert len(commands_of("aws")) >= 6
     assert len(commands_of("make")) >= 5
+
+
+def test_commands_of_this_project_are_accepted_by_their_parsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options have values that they may have, and what is required is there."""
+    monkeypatch.setattr(click.Option, "prompt_for_value", lambda option, context: "entered")
+    commands = {command.name: command.command for each in programs().values() for command in each}
+    problems = []
+    for page, words in commands_of(*PROGRAMS):
+        name = next((n for count in (4, 3, 2) if (n := " ".join(words[:count])) in commands), None)
+        if name is None or name == "launcher launcher":
+            # The launcher takes the options of the agent too; the next test has both.
+            continue
+        arguments = list(words[len(name.split()) :])
+        if ">" in arguments:
+            arguments = arguments[: arguments.index(">")]
+        try:
+            commands[name].make_context(name, arguments)
+        except click.UsageError as error:
+            problems.append(f"{page}: {' '.join(words)}: {error.format_message()}")
+    assert problems == []
 
 
 def test_commands_of_this_project_exist_with_their_options() -> None:
