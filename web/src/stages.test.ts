@@ -21,6 +21,14 @@ test("the latest share and replicas of each variant are shown", () => {
   ]);
 });
 
+test.each([
+  ["10", [["previous", 90], ["promote", 10]]],
+  ["100", [["previous", 0], ["promote", 100]]],
+])("while a version has %s %% of the traffic, the versions before have the rest", (percentage, shares) => {
+  const promoting = [stage(0, "CLOUDRUN_PROMOTE", S.STAGE_RUNNING, { "promote-percentage": percentage })];
+  expect(variantFigures(promoting).map(({ name, share }) => [name, share])).toEqual(shares);
+});
+
 test("a figure that is no number is left out, and a share stays within its bounds", () => {
   const odd = [stage(0, "X", S.STAGE_RUNNING, { "canary-percentage": "4000", "primary-percentage": "many" })];
   expect(variantFigures(odd).map(({ name, share }) => [name, share])).toEqual([["canary", 100]]);

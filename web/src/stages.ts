@@ -95,7 +95,7 @@ export function planStageBefore(stages: readonly PipelineStage[], approval: Pipe
 
 /** A variant of the application during a deployment. */
 export interface VariantFigure {
-  /** `primary`, `canary`, `baseline`, or `promote` for a version that receives traffic. */
+  /** `primary`, `canary`, `baseline`; or `promote` for a version that receives traffic, and `previous` for the ones before. */
   name: string;
   /** Percentage of the traffic; `hasShare` is false if no stage moves traffic. */
   share: number;
@@ -117,7 +117,7 @@ export function variantFigures(stages: readonly PipelineStage[]): VariantFigure[
     const value = Number(text);
     return text && Number.isFinite(value) ? value : null;
   };
-  return VARIANTS.map((name): VariantFigure => {
+  const figures = VARIANTS.map((name): VariantFigure => {
     const share = latest(`${name}-percentage`);
     return {
       name,
@@ -127,6 +127,10 @@ export function variantFigures(stages: readonly PipelineStage[]): VariantFigure[
       ready: latest(`${name}-ready-replicas`),
     };
   }).filter(({ hasShare, replicas }) => hasShare || replicas !== null);
+  const [only] = figures;
+  if (figures.length !== 1 || only?.name !== "promote" || !only.hasShare) return figures;
+  // Only its own share is reported; the versions before have the rest.
+  return [{ ...only, name: "previous", share: 100 - only.share, replicas: null, ready: null }, only];
 }
 
 /** How many of the pipeline's own stages have ended. */

@@ -11,7 +11,7 @@ export function VariantFigures({ figures }: { figures: readonly VariantFigure[] 
       {shares.length > 0 && (
         <div className={classes.bar} aria-hidden>
           {shares.map(({ name, share }) => (
-            <span key={name} data-variant={name} style={{ flexGrow: share }} />
+            <span key={name} data-variant={name} style={{ flexBasis: `${share}%` }} />
           ))}
         </div>
       )}
@@ -26,7 +26,9 @@ export function VariantFigures({ figures }: { figures: readonly VariantFigure[] 
   );
 }
 
+const NAMES: Record<string, string> = { promote: "new version", previous: "previous version" };
+
 function describe({ name, share, hasShare, replicas, ready }: VariantFigure): string {
   const parts = [hasShare && `${share} % of the traffic`, replicas !== null && `${ready ?? 0} of ${replicas} replicas ready`];
-  return `${name}: ${parts.filter(Boolean).join(", ")}`;
+  return `${NAMES[name] ?? name}: ${parts.filter(Boolean).join(", ")}`;
 }
