@@ -106,7 +106,7 @@ export function trend(
   format: (value: number) => string,
 ): Trend {
   if (current === null) return { tone: null, direction: null, text: "" };
-  if (previous === null) return { tone: null, direction: null, text: "Nothing to compare in the period before" };
+  if (previous === null) return { tone: null, direction: null, text: "None in the period before" };
   const before = `from ${format(previous)}`;
   const size = Math.max(Math.abs(current), Math.abs(previous));
   if (size === 0 || Math.abs(current - previous) / size < 0.02) {

@@ -144,7 +144,7 @@ function ApplicationFilter({ id, onChange }: { id: string; onChange: (id: string
       onSearchChange={setSearch}
       nothingFoundMessage="No application matches"
       clearable
-      style={{ flex: "1 1 170px", maxWidth: 260 }}
+      style={{ flex: "1 1 160px", minWidth: 0 }}
     />
   );
 }
@@ -207,49 +207,62 @@ function Summary({ total, previous, now }: SummaryProps) {
   const lead = median(total.leadTime);
   const restore = median(total.timeToRestore);
   const others = total.deployments - total.succeeded;
+  // Otherwise each figure would say that there is nothing.
+  const comparable = previous.deployments > 0n;
+  const compare = (current: number | null, before: number | null, better: "higher" | "lower", format: (value: number) => string) =>
+    comparable ? trend(current, before, better, format) : NO_TREND;
   return (
-    <SimpleGrid cols={{ base: 1, xs: 2, lg: 4 }} spacing="md">
-      <Figure
-        name="Deployment frequency"
-        value={frequency === null ? null : formatFrequency(frequency)}
-        trend={trend(frequency, frequencyBefore, "higher", formatFrequency)}
-      >
-        {frequency === null
-          ? "No deployment ended."
-          : `${count(total.succeeded, "deployment")} succeeded${others > 0n ? `, ${others} did not` : ""}.`}
-      </Figure>
-      <Figure
-        name="Change failure rate"
-        value={rate === null ? null : formatRate(rate)}
-        trend={trend(rate, failureRate(previous), "lower", formatRate)}
-      >
-        {rate === null
-          ? "No change was deployed."
-          : total.failures === 0n
-            ? `None of ${count(total.changes, "change")} failed.`
-            : `${total.failures} of ${count(total.changes, "change")} failed or ${total.failures === 1n ? "was" : "were"} rolled back.`}
-      </Figure>
-      <Figure
-        name="Lead time for changes"
-        value={lead === null ? null : formatMedian(lead)}
-        trend={trend(lead, median(previous.leadTime), "lower", formatMedian)}
-      >
-        {lead === null
-          ? "No newer commit was deployed."
-          : `Median of ${count(total.leadTime?.count ?? 0n, "change")}; 9 of 10 within ${formatMedian(total.leadTime?.p90 ?? 0)}.`}
-      </Figure>
-      <Figure
-        name="Time to restore"
-        value={restore === null ? null : formatMedian(restore)}
-        trend={trend(restore, median(previous.timeToRestore), "lower", formatMedian)}
-      >
-        {restore === null
-          ? "No failure ended."
-          : `Median of ${count(total.timeToRestore?.count ?? 0n, "failure")}; 9 of 10 within ${formatMedian(total.timeToRestore?.p90 ?? 0)}.`}
-      </Figure>
-    </SimpleGrid>
+    <Stack gap="xs">
+      <SimpleGrid cols={{ base: 1, xs: 2, lg: 4 }} spacing="md">
+        <Figure
+          name="Deployment frequency"
+          value={frequency === null ? null : formatFrequency(frequency)}
+          trend={compare(frequency, frequencyBefore, "higher", formatFrequency)}
+        >
+          {frequency === null
+            ? "No deployment ended."
+            : `${count(total.succeeded, "deployment")} succeeded${others > 0n ? `, ${others} did not` : ""}.`}
+        </Figure>
+        <Figure
+          name="Change failure rate"
+          value={rate === null ? null : formatRate(rate)}
+          trend={compare(rate, failureRate(previous), "lower", formatRate)}
+        >
+          {rate === null
+            ? "No change was deployed."
+            : total.failures === 0n
+              ? `None of ${count(total.changes, "change")} failed.`
+              : `${total.failures} of ${count(total.changes, "change")} failed or ${total.failures === 1n ? "was" : "were"} rolled back.`}
+        </Figure>
+        <Figure
+          name="Lead time for changes"
+          value={lead === null ? null : formatMedian(lead)}
+          trend={compare(lead, median(previous.leadTime), "lower", formatMedian)}
+        >
+          {lead === null
+            ? "No newer commit was deployed."
+            : `Median of ${count(total.leadTime?.count ?? 0n, "change")}; 9 of 10 within ${formatMedian(total.leadTime?.p90 ?? 0)}.`}
+        </Figure>
+        <Figure
+          name="Time to restore"
+          value={restore === null ? null : formatMedian(restore)}
+          trend={compare(restore, median(previous.timeToRestore), "lower", formatMedian)}
+        >
+          {restore === null
+            ? "No failure ended."
+            : `Median of ${count(total.timeToRestore?.count ?? 0n, "failure")}; 9 of 10 within ${formatMedian(total.timeToRestore?.p90 ?? 0)}.`}
+        </Figure>
+      </SimpleGrid>
+      {!comparable && (
+        <Text size="sm" className="faint">
+          No deployment ended in the period before, to compare with.
+        </Text>
+      )}
+    </Stack>
   );
 }
+
+const NO_TREND: Trend = { tone: null, direction: null, text: "" };
 
 const count = (number: bigint, noun: string): string => `${number} ${noun}${number === 1n ? "" : "s"}`;
 

@@ -105,7 +105,7 @@ function Picture({ graph, rootStatus, selectedId, onSelect, onToggle, part, fill
           zoomOnDoubleClick={false}
           onKeyDown={onKeyDown}
         >
-          <Controls showInteractive={false} position="bottom-left" aria-label="Zoom" />
+          <Controls showInteractive={false} orientation="horizontal" position="bottom-left" aria-label="Zoom" />
           {graph.nodes.length > NODES_FOR_MAP && (
             <MiniMap
               className={classes.map}
