@@ -4,6 +4,7 @@
 //
 // An empty line separates policies. White space is ignored.
 
+import { InvalidField } from "./field-errors";
 import { ProjectRBACPolicy_Action as Action, ProjectRBACResource_ResourceType as Resource } from "./schema/model/access_pb";
 
 export interface PolicyText {
@@ -51,15 +52,16 @@ export function formatPolicy({ resources, actions }: PolicyText): string {
   return `resources=${texts.join(",")};actions=${actions.map((action) => nameOf(ACTIONS, action)).join(",")}`;
 }
 
-/** Throws an Error that says which policy is wrong, and why: unlike in PipeCD, none is left out silently. */
+/** Throws an InvalidField that says which policy is wrong, and why: unlike in PipeCD, none is left out silently. */
 export function parsePolicies(text: string): PolicyText[] {
   const blocks = text.split(/\n[ \t]*\n/).map((block) => block.replaceAll(/\s+/g, "")).filter(Boolean);
-  if (blocks.length === 0) throw new SyntaxError("Write at least one policy.");
+  if (blocks.length === 0) throw new InvalidField("policies", "Write at least one policy.");
   return blocks.map((block, index) => {
     try {
       return parsePolicy(block);
     } catch (error) {
-      throw new SyntaxError(blocks.length > 1 ? `Policy ${index + 1}: ${(error as Error).message}` : (error as Error).message);
+      const { message } = error as Error;
+      throw new InvalidField("policies", blocks.length > 1 ? `Policy ${index + 1}: ${message}` : message);
     }
   });
 }

@@ -8,6 +8,7 @@ import { consoleClient, webClient } from "../api";
 import { useSendCommand } from "../commands";
 import { isDeploymentCompleted, type StatusDisplay } from "../display-names";
 import { compareUrl } from "../failure";
+import { tooLong } from "../field-errors";
 import { IconCheck, IconX } from "../icons";
 import { applicationQuery, meQuery } from "../queries";
 import type { Deployment } from "../schema/model/deployment_pb";
@@ -114,7 +115,7 @@ function CommentField({ comment, onChange }: { comment: string; onChange: (comme
     <Textarea
       label="Comment"
       description="Shown on this page and in the audit log."
-      maxLength={MAX_COMMENT}
+      error={tooLong(comment, MAX_COMMENT)}
       autosize
       minRows={2}
       maxRows={8}

@@ -4,10 +4,12 @@ import { Alert, Button, Checkbox, Group, Modal, Stack, Text, Textarea, TextInput
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 
-import { errorMessage, webClient } from "../api";
+import { webClient } from "../api";
+import { fieldErrors, useFocusOnError } from "../field-errors";
 import { pipedsQuery } from "../queries";
 import type { Application } from "../schema/model/application_pb";
 import { CopyBlock } from "./copy";
+import { Problem } from "./form-dialog";
 
 interface EncryptSecretDialogProps {
   application: Application;
@@ -53,13 +55,15 @@ function Form({ application, pipedName, close }: { application: Application; pip
     onSuccess: () => setSecret(""),
     gcTime: 0,
   });
+  const errors = fieldErrors(mutation.error, { secret: "data" });
+  const form = useFocusOnError(mutation.error);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     mutation.mutate();
   };
   const encrypted = mutation.data?.data;
   return (
-    <form onSubmit={submit} autoComplete="off">
+    <form ref={form} onSubmit={submit} autoComplete="off">
       <Stack gap="md">
         <Text size="sm">
           Only {pipedName} can decrypt the result. It is not stored: copy it to the application’s configuration file.
@@ -76,6 +80,7 @@ function Form({ application, pipedName, close }: { application: Application; pip
         <Textarea
           label="Secret"
           value={secret}
+          error={errors.at.secret}
           onChange={(event) => setSecret(event.currentTarget.value)}
           autosize
           minRows={2}
@@ -90,11 +95,7 @@ function Form({ application, pipedName, close }: { application: Application; pip
           checked={encode}
           onChange={(event) => setEncode(event.currentTarget.checked)}
         />
-        {mutation.isError && (
-          <Alert color="red" role="alert">
-            {errorMessage(mutation.error)}
-          </Alert>
-        )}
+        <Problem error={errors.other} />
         {encrypted && <CopyBlock label="Encrypted secret" text={configSnippet(name, encrypted)} />}
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={close}>

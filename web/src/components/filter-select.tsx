@@ -1,8 +1,8 @@
 // Filters with several selectable values.
 
-import { MultiSelect, TagsInput } from "@mantine/core";
+import { MultiSelect } from "@mantine/core";
 
-import { isLabel } from "../filters";
+import { LabelsInput } from "./labels-input";
 
 interface FilterSelectProps {
   label: string;
@@ -22,7 +22,7 @@ export function FilterSelect({ label, options, selected, onChange }: FilterSelec
       clearable
       hidePickedOptions
       clearButtonProps={{ "aria-label": `Clear ${label.toLowerCase()}` }}
-      style={{ flex: "1 1 160px" }}
+      style={{ flex: "1 1 160px", minWidth: 0 }}
     />
   );
 }
@@ -34,13 +34,13 @@ interface LabelFilterProps {
 
 export function LabelFilter({ selected, onChange }: LabelFilterProps) {
   return (
-    <TagsInput
+    <LabelsInput
       aria-label="Labels (key:value)"
       placeholder={selected.length > 0 ? undefined : "Labels (key:value)"}
       value={selected}
-      onChange={(values) => onChange(values.filter(isLabel))}
+      onChange={onChange}
       clearable
-      style={{ flex: "1 1 160px" }}
+      style={{ flex: "1 1 160px", minWidth: 0 }}
     />
   );
 }

@@ -3,7 +3,7 @@
 import { Alert, Button, Group, Modal, Stack } from "@mantine/core";
 import type { FormEvent, ReactNode } from "react";
 
-import { errorMessage } from "../api";
+import { formErrorMessage, useFocusOnError } from "../field-errors";
 
 export interface DialogProps {
   opened: boolean;
@@ -16,11 +16,24 @@ interface FormDialogProps extends DialogProps {
   verb: string;
   disabled?: boolean;
   change: { mutate: () => void; isPending: boolean; error: unknown; reset: () => void };
+  /** The error that no field shows; by default the one of `change`. */
+  error?: unknown;
   size?: string;
   children: ReactNode;
 }
 
-export function FormDialog({ title, verb, disabled = false, change, size = "lg", opened, close, children }: FormDialogProps) {
+export function FormDialog({
+  title,
+  verb,
+  disabled = false,
+  change,
+  error = change.error,
+  size = "lg",
+  opened,
+  close,
+  children,
+}: FormDialogProps) {
+  const form = useFocusOnError(change.error);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     change.mutate();
@@ -34,10 +47,10 @@ export function FormDialog({ title, verb, disabled = false, change, size = "lg",
       onExitTransitionEnd={change.reset}
       closeButtonProps={{ "aria-label": "Close" }}
     >
-      <form onSubmit={submit}>
+      <form ref={form} onSubmit={submit}>
         <Stack gap="md">
           {children}
-          <Problem error={change.error} />
+          <Problem error={error} />
           <Group justify="flex-end">
             <Button type="submit" loading={change.isPending} disabled={disabled}>
               {verb}
@@ -54,7 +67,7 @@ export function Problem({ error }: { error: unknown }) {
   if (!error) return null;
   return (
     <Alert color="red" role="alert">
-      {error instanceof SyntaxError ? error.message : errorMessage(error)}
+      {formErrorMessage(error)}
     </Alert>
   );
 }

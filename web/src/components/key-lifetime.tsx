@@ -16,13 +16,20 @@ export const DEFAULT_LIFETIME = "365";
 
 export const lifetimeSeconds = (days: string): bigint => BigInt(Number(days) * DAY_SECONDS);
 
-export function KeyLifetimeField({ value, onChange }: { value: string; onChange: (value: string) => void }) {
+interface KeyLifetimeFieldProps {
+  value: string;
+  onChange: (value: string) => void;
+  error?: string | undefined;
+}
+
+export function KeyLifetimeField({ value, onChange, error }: KeyLifetimeFieldProps) {
   return (
     <NativeSelect
       label="Valid for"
       description="Without a limit in the control plane’s configuration, the last choice never expires."
       data={LIFETIMES}
       value={value}
+      error={error}
       onChange={(event) => onChange(event.currentTarget.value)}
     />
   );

@@ -1,12 +1,14 @@
 // Sets the desired version of pipeds. Their launchers poll it, install that version and restart the piped with it.
 
-import { Alert, Autocomplete, Button, Checkbox, Group, Modal, Stack, Text } from "@mantine/core";
+import { Autocomplete, Button, Checkbox, Group, Modal, Stack, Text } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 
-import { errorMessage, webClient } from "../api";
+import { webClient } from "../api";
+import { fieldErrors, useFocusOnError } from "../field-errors";
 import { key, releasesQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
+import { Problem } from "./form-dialog";
 import { isOlder, isOurs, normalizeVersion, versionOptions } from "../versions";
 
 interface UpgradeDialogProps {
@@ -52,12 +54,14 @@ function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: stri
       await client.invalidateQueries({ queryKey: key.pipeds });
     },
   });
+  const errors = fieldErrors(mutation.error, { version: "version", pipeds: "piped_ids" });
+  const form = useFocusOnError(mutation.error);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     mutation.mutate();
   };
   return (
-    <form onSubmit={submit}>
+    <form ref={form} onSubmit={submit}>
       <Stack gap="md">
         <Autocomplete
           label="Version"
@@ -68,9 +72,10 @@ function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: stri
           data={versionOptions(released, selected.length > 0 ? selected : pipeds)}
           value={typedVersion ?? version}
           onChange={setTypedVersion}
+          error={errors.at.version}
           data-autofocus
         />
-        <Checkbox.Group label="Pipeds" value={pipedIds} onChange={setPipedIds}>
+        <Checkbox.Group label="Pipeds" value={pipedIds} onChange={setPipedIds} error={errors.at.pipeds}>
           <Stack gap="xs" mt="xs">
             {pipeds.map((piped) => (
               <Checkbox key={piped.id} value={piped.id} label={piped.name} description={describeVersion(piped)} />
@@ -89,11 +94,7 @@ function Form({ pipeds, initialIds, close }: { pipeds: Piped[]; initialIds: stri
             onChange={(event) => setAllowDowngrade(event.currentTarget.checked)}
           />
         )}
-        {mutation.isError && (
-          <Alert color="red" role="alert">
-            {errorMessage(mutation.error)}
-          </Alert>
-        )}
+        <Problem error={errors.other} />
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={close}>
             Cancel

@@ -1,6 +1,6 @@
 // Registers an application: one that a piped found in Git, or one entered manually.
 
-import { Alert, Button, Group, Select, Skeleton, Stack, TagsInput, Text, TextInput } from "@mantine/core";
+import { Alert, Button, Group, Select, Skeleton, Stack, Text, TextInput } from "@mantine/core";
 import { IconFolderSearch } from "../icons";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
@@ -9,10 +9,14 @@ import { useNavigate } from "react-router";
 import { errorMessage, webClient } from "../api";
 import { EmptyState } from "../components/empty-state";
 import { ErrorAlert } from "../components/error-alert";
+import { Problem } from "../components/form-dialog";
 import { Labels } from "../components/labels";
+import { LabelsInput } from "../components/labels-input";
 import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
+import { fieldErrors, useFocusOnError } from "../field-errors";
 import { parseLabels } from "../filters";
+import { wirePath } from "../git-path";
 import { kindFields, kindName, kindsOf, providersFor } from "../kinds";
 import { key, pipedsQuery, suggestionsQuery } from "../queries";
 import type { Piped } from "../schema/model/piped_pb";
@@ -91,7 +95,7 @@ function addRequest(values: FormValues) {
     ...kindFields(values.kind, values.platformProvider),
     gitPath: {
       repo: { id: values.repoId },
-      path: values.path.trim().replace(/^\.?\//, "").replace(/\/$/, ""),
+      path: wirePath(values.path),
       configFilename: values.configFilename.trim(),
     },
     labels: values.labels,
@@ -224,6 +228,18 @@ function SuggestionRow({ suggestion, pipeds, onSelect }: SuggestionRowProps) {
   );
 }
 
+/** The fields of AddApplicationRequest. */
+const FIELDS = {
+  name: "name",
+  piped: "piped_id",
+  kind: "kind",
+  provider: "platform_provider",
+  repository: "git_path.repo",
+  path: "git_path.path",
+  file: "git_path.config_filename",
+  labels: "labels",
+};
+
 interface FormProps {
   values: FormValues;
   onChange: (changes: Partial<FormValues>) => void;
@@ -234,18 +250,21 @@ function Form({ values, onChange, pipeds }: FormProps) {
   const piped = pipeds.find((candidate) => candidate.id === values.pipedId);
   const providers = providersFor(piped, values.kind);
   const mutation = useAddApplication();
+  const { at: errors, other } = fieldErrors(mutation.error, FIELDS);
+  const form = useFocusOnError(mutation.error);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     mutation.mutate(values);
   };
   return (
     <Section title="Add manually">
-      <form onSubmit={submit}>
+      <form ref={form} onSubmit={submit}>
         <Stack gap="md" maw={620}>
           <TextInput
             label="Name"
             required
             value={values.name}
+            error={errors.name}
             onChange={(event) => onChange({ name: event.currentTarget.value })}
           />
           <Select
@@ -261,6 +280,7 @@ function Form({ values, onChange, pipeds }: FormProps) {
               .filter((candidate) => !candidate.disabled)
               .map((candidate) => ({ value: candidate.id, label: candidate.name }))}
             value={values.pipedId || null}
+            error={errors.piped}
             onChange={(value) => onChange({ pipedId: value ?? "", repoId: "", platformProvider: "" })}
           />
           <Select
@@ -269,6 +289,7 @@ function Form({ values, onChange, pipeds }: FormProps) {
             allowDeselect={false}
             data={kindsOf(piped ? [piped] : pipeds).map((kind) => ({ value: kind, label: kindName(kind) }))}
             value={values.kind}
+            error={errors.kind}
             onChange={(value) => onChange({ kind: value ?? "", platformProvider: "" })}
           />
           <Select
@@ -282,6 +303,7 @@ function Form({ values, onChange, pipeds }: FormProps) {
             allowDeselect={false}
             data={providers}
             value={values.platformProvider || null}
+            error={errors.provider}
             onChange={(value) => onChange({ platformProvider: value ?? "" })}
           />
           <Select
@@ -298,6 +320,7 @@ function Form({ values, onChange, pipeds }: FormProps) {
               label: `${repository.id} · ${repository.branch}`,
             }))}
             value={values.repoId || null}
+            error={errors.repository}
             onChange={(value) => onChange({ repoId: value ?? "" })}
           />
           <TextInput
@@ -306,25 +329,24 @@ function Form({ values, onChange, pipeds }: FormProps) {
             placeholder="apps/checkout"
             required
             value={values.path}
+            error={errors.path}
             onChange={(event) => onChange({ path: event.currentTarget.value })}
           />
           <TextInput
             label="Configuration file"
             required
             value={values.configFilename}
+            error={errors.file}
             onChange={(event) => onChange({ configFilename: event.currentTarget.value })}
           />
-          <TagsInput
+          <LabelsInput
             label="Labels"
             description="In the form key:value. The labels in the configuration file replace them once it is read."
             value={Object.entries(values.labels).map(([name, value]) => `${name}:${value}`)}
             onChange={(labels) => onChange({ labels: parseLabels(labels) })}
+            error={errors.labels}
           />
-          {mutation.isError && (
-            <Alert color="red" role="alert">
-              {errorMessage(mutation.error)}
-            </Alert>
-          )}
+          <Problem error={other} />
           <Group justify="flex-end">
             <Button type="submit" loading={mutation.isPending} disabled={!isComplete(values)}>
               Add

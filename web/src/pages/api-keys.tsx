@@ -1,6 +1,6 @@
 // The API keys of the project: for pipectl, CI and Terraform.
 
-import { Badge, Button, SegmentedControl, Table, Text } from "@mantine/core";
+import { Badge, Button, Input, SegmentedControl, Table, Text } from "@mantine/core";
 import { IconKey } from "../icons";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
@@ -19,7 +19,7 @@ import { type APIKey, APIKey_Role as Role } from "../schema/model/api_key_pb";
 
 const READ_ONLY = "Read-only";
 const READ_WRITE = "Read and write";
-const ADMIN = "Administrator";
+const ADMIN = "Admin";
 const ROLE_OPTIONS = [
   { value: String(Role.READ_ONLY), label: READ_ONLY },
   { value: String(Role.READ_WRITE), label: READ_WRITE },
@@ -143,8 +143,14 @@ function CreateApiKeyDialog({ opened, close, onCreated }: CreateApiKeyDialogProp
       opened={opened}
       close={close}
     >
-      <SegmentedControl aria-label="Role" data={ROLE_OPTIONS} value={role} onChange={setRole} />
-      <KeyLifetimeField value={lifetime} onChange={setLifetime} />
+      {(errors) => (
+        <>
+          <Input.Wrapper label="Role" labelElement="div" error={errors.role}>
+            <SegmentedControl fullWidth aria-label="Role" data={ROLE_OPTIONS} value={role} onChange={setRole} />
+          </Input.Wrapper>
+          <KeyLifetimeField value={lifetime} onChange={setLifetime} error={errors.lifetime} />
+        </>
+      )}
     </CreateDialog>
   );
 }

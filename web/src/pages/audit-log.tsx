@@ -64,7 +64,8 @@ function Filters() {
   const [params, setParams] = useSearchParams();
   const setValues = (name: string) => (values: string[]) =>
     setParams((current) => withParam(current, name, values), { replace: true });
-  const date = (name: string, label: string) => (
+  const [from, to] = [params.get("from") ?? "", params.get("to") ?? ""];
+  const date = (name: string, label: string, error?: string) => (
     <TextInput
       type="date"
       aria-label={`${label} this day`}
@@ -75,6 +76,7 @@ function Filters() {
       }
       leftSectionWidth={56}
       value={params.get(name) ?? ""}
+      error={error}
       onChange={(event) => setValues(name)([event.currentTarget.value])}
       style={{ flex: "1 1 160px" }}
     />
@@ -96,7 +98,7 @@ function Filters() {
         onChange={setValues("change")}
       />
       {date("from", "From")}
-      {date("to", "To")}
+      {date("to", "To", from && to && to < from ? "Before the first day: choose a later one." : undefined)}
       {isFiltered(params) && (
         <Button
           variant="subtle"

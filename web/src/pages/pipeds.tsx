@@ -208,14 +208,19 @@ function RegisterDialog({ opened, close, onRegistered }: RegisterDialogProps) {
       opened={opened}
       close={close}
     >
-      <Textarea
-        label="Description"
-        autosize
-        minRows={2}
-        value={desc}
-        onChange={(event) => setDesc(event.currentTarget.value)}
-      />
-      <KeyLifetimeField value={lifetime} onChange={setLifetime} />
+      {(errors) => (
+        <>
+          <Textarea
+            label="Description"
+            autosize
+            minRows={2}
+            value={desc}
+            onChange={(event) => setDesc(event.currentTarget.value)}
+            error={errors.desc}
+          />
+          <KeyLifetimeField value={lifetime} onChange={setLifetime} error={errors.lifetime} />
+        </>
+      )}
     </CreateDialog>
   );
 }

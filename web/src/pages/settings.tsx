@@ -8,6 +8,7 @@ import { type FormEvent, useState } from "react";
 import { consoleClient, webClient } from "../api";
 import { ConfirmDialog, useDialog } from "../components/confirm-dialog";
 import { ErrorAlert } from "../components/error-alert";
+import { fieldErrors, tooLong } from "../field-errors";
 import { type DialogProps, FormDialog, Problem } from "../components/form-dialog";
 import { PageHeader } from "../components/page-header";
 import { Section } from "../components/section";
@@ -62,6 +63,9 @@ function Sections({ settings, project }: { settings: SeeProjectResponse; project
   );
 }
 
+/** What the control plane accepts. */
+const MAX_DESCRIPTION = 1000;
+
 function ProjectSection({ project, readOnly }: SectionProps) {
   const [description, setDescription] = useState(project.desc);
   const save = useProjectChange(() => consoleClient.updateProject({ description }));
@@ -78,13 +82,13 @@ function ProjectSection({ project, readOnly }: SectionProps) {
             label="Description"
             value={description}
             readOnly={readOnly}
-            maxLength={1000}
+            error={tooLong(description, MAX_DESCRIPTION)}
             onChange={(event) => setDescription(event.currentTarget.value)}
           />
           <Problem error={save.error} />
           {!readOnly && (
             <Group>
-              <Button type="submit" variant="default" loading={save.isPending} disabled={description === project.desc}>
+              <Button type="submit" variant="default" loading={save.isPending} disabled={description === project.desc || description.length > MAX_DESCRIPTION}>
                 Save description
               </Button>
             </Group>
@@ -151,12 +155,14 @@ function PasswordDialog({ username, opened, close }: DialogProps & { username: s
       close();
     },
   );
+  const errors = fieldErrors(change.error, { name: "username", password: "password" });
   return (
     <FormDialog
       title="User name and password of the static admin"
       verb="Change"
       disabled={!name.trim() || !password}
       change={change}
+      error={errors.other}
       opened={opened}
       close={close}
     >
@@ -165,6 +171,7 @@ function PasswordDialog({ username, opened, close }: DialogProps & { username: s
         required
         autoComplete="username"
         value={name}
+        error={errors.at.name}
         onChange={(event) => setName(event.currentTarget.value)}
       />
       <TextInput
@@ -174,6 +181,7 @@ function PasswordDialog({ username, opened, close }: DialogProps & { username: s
         autoComplete="new-password"
         description="At least 8 characters. Sessions that were started with the old password end."
         value={password}
+        error={errors.at.password}
         onChange={(event) => setPassword(event.currentTarget.value)}
       />
     </FormDialog>
@@ -295,12 +303,14 @@ function RoleDialog({ role, opened, close }: DialogProps & { role?: ProjectRBACR
       close();
     },
   );
+  const errors = fieldErrors(change.error, { name: "name", policies: "policies" });
   return (
     <FormDialog
       title={role ? `Edit role ${role.name}` : "Add role"}
       verb={role ? "Save" : "Add"}
       disabled={!name.trim() || !text.trim()}
       change={change}
+      error={errors.other}
       opened={opened}
       close={close}
     >
@@ -311,6 +321,7 @@ function RoleDialog({ role, opened, close }: DialogProps & { role?: ProjectRBACR
           description="Up to 63 letters, digits, - and _, a letter first"
           value={name}
           onChange={(event) => setName(event.currentTarget.value)}
+          error={errors.at.name}
           data-autofocus
         />
       )}
@@ -328,6 +339,7 @@ function RoleDialog({ role, opened, close }: DialogProps & { role?: ProjectRBACR
         placeholder={"resources=application{env:dev},deployment{env:dev};actions=get,list"}
         classNames={{ input: "mono" }}
         value={text}
+        error={errors.at.policies}
         onChange={(event) => setText(event.currentTarget.value)}
       />
     </FormDialog>
@@ -429,12 +441,14 @@ function GroupDialog({ roles, opened, close }: DialogProps & { roles: string[] }
       close();
     },
   );
+  const errors = fieldErrors(change.error, { group: "sso_group", role: "role" });
   return (
     <FormDialog
       title="Add user group"
       verb="Add"
       disabled={!ssoGroup.trim() || !role}
       change={change}
+      error={errors.other}
       opened={opened}
       close={close}
     >
@@ -443,10 +457,11 @@ function GroupDialog({ roles, opened, close }: DialogProps & { roles: string[] }
         required
         description="As the sign-in provider names it, such as org/team"
         value={ssoGroup}
+        error={errors.at.group}
         onChange={(event) => setSsoGroup(event.currentTarget.value)}
         data-autofocus
       />
-      <Select label="Role" required data={roles} value={role} onChange={setRole} />
+      <Select label="Role" required data={roles} value={role} onChange={setRole} error={errors.at.role} />
     </FormDialog>
   );
 }

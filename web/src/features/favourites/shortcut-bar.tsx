@@ -5,6 +5,7 @@ import { type FormEvent, useState } from "react";
 import { Link, useLocation, useSearchParams } from "react-router";
 
 import { IconFilter, IconStar } from "../../icons";
+import { tooLong } from "../../field-errors";
 import { isFiltered, withParam } from "../../filters";
 import { useFavourites, useSavedFilters } from "./favourites";
 import classes from "./shortcut-bar.module.css";
@@ -36,12 +37,14 @@ export function ShortcutBar({ favourites: showsFavourites = false }: { favourite
   );
 }
 
+const MAX_NAME = 60;
+
 function SaveFilter({ save }: { save: (name: string) => void }) {
   const [opened, setOpened] = useState(false);
   const [name, setName] = useState("");
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (!name.trim()) return;
+    if (!name.trim() || name.length > MAX_NAME) return;
     save(name.trim());
     setName("");
     setOpened(false);
@@ -59,12 +62,12 @@ function SaveFilter({ save }: { save: (name: string) => void }) {
             <TextInput
               label="Name"
               description="Stored in this browser."
-              maxLength={60}
+              error={tooLong(name, MAX_NAME)}
               value={name}
               onChange={(event) => setName(event.currentTarget.value)}
               data-autofocus
             />
-            <Button type="submit" size="compact-sm" disabled={!name.trim()}>
+            <Button type="submit" size="compact-sm" disabled={!name.trim() || name.length > MAX_NAME}>
               Save
             </Button>
           </Stack>

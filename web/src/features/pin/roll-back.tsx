@@ -12,6 +12,7 @@ import { RelativeTime } from "../../components/time";
 import { versionLines } from "../../components/version-line";
 import { WebLink } from "../../components/web-link";
 import { compareUrl } from "../../failure";
+import { tooLong } from "../../field-errors";
 import { IconRestore } from "../../icons";
 import { applicationQuery, pipedsQuery } from "../../queries";
 import type { Deployment } from "../../schema/model/deployment_pb";
@@ -20,9 +21,9 @@ import { SyncStrategy } from "../../schema/model/strategy_pb";
 import { canRollBack, PIN_LIFETIMES } from "./pin";
 
 const STRATEGIES = [
-  { value: String(SyncStrategy.AUTO), label: "As for a commit: the planner selects quick sync or the pipeline" },
-  { value: String(SyncStrategy.QUICK_SYNC), label: "Quick sync: all changes at once, without stages" },
-  { value: String(SyncStrategy.PIPELINE), label: "Pipeline: every stage" },
+  { value: String(SyncStrategy.AUTO), label: "As for a commit", meaning: "The planner selects quick sync or the pipeline." },
+  { value: String(SyncStrategy.QUICK_SYNC), label: "Quick sync", meaning: "All changes at once, without stages." },
+  { value: String(SyncStrategy.PIPELINE), label: "Pipeline", meaning: "Every stage." },
 ];
 const MAX_REASON = 1000;
 
@@ -100,7 +101,7 @@ function RollBackDialog({ deployment, close }: { deployment: Deployment; close: 
               ["Deploys", commit && <CommitLine key="commit" commit={commit} />],
               ["Versions", versionLines(deployment.versions)],
               ["First deployed", <RelativeTime key="at" at={deployment.completedAt} />],
-              ["Instead of", running && <CommitLine key="running" commit={running} />],
+              ["Instead of", running && running.hash !== commit?.hash && <CommitLine key="running" commit={running} />],
               ["Undoes", comparison && <WebLink key="undoes" url={comparison}>Compare the commits</WebLink>],
             ]}
           />
@@ -113,7 +114,7 @@ function RollBackDialog({ deployment, close }: { deployment: Deployment; close: 
           <Textarea
             label="Reason"
             description="Shown on the application's page while it is pinned, and in the audit log."
-            maxLength={MAX_REASON}
+            error={tooLong(reason, MAX_REASON)}
             autosize
             minRows={2}
             maxRows={6}
@@ -131,6 +132,7 @@ function RollBackDialog({ deployment, close }: { deployment: Deployment; close: 
           />
           <Select
             label="How"
+            description={STRATEGIES.find(({ value }) => value === strategy)?.meaning}
             allowDeselect={false}
             data={STRATEGIES}
             value={strategy}
@@ -143,7 +145,7 @@ function RollBackDialog({ deployment, close }: { deployment: Deployment; close: 
             <Button variant="default" onClick={close}>
               Cancel
             </Button>
-            <Button type="submit" disabled={!supported} loading={rollBack.isPending}>
+            <Button type="submit" disabled={!supported || reason.length > MAX_REASON} loading={rollBack.isPending}>
               Roll back
             </Button>
           </Group>

@@ -7,6 +7,7 @@ import { useState } from "react";
 
 import { consoleClient } from "../../api";
 import { FormDialog } from "../../components/form-dialog";
+import { fieldErrors, InvalidField } from "../../field-errors";
 import { projectReceiversQuery } from "../../queries";
 import {
   EmailReceiverSchema,
@@ -28,10 +29,10 @@ export function ReceiverForm({ receiver, close }: ReceiverFormProps) {
   const client = useQueryClient();
   const [type, setType] = useState<Type>(receiver?.email ? "email" : receiver?.webhook ? "webhook" : "slack");
   const [name, setName] = useState(receiver?.name ?? "");
-  const form = useFields(receiver);
+  const fields = useFields(receiver);
   const change = useMutation({
     mutationFn: async (): Promise<unknown> => {
-      const changed = toReceiver(name, type, form.values);
+      const changed = toReceiver(name, type, fields.values);
       return receiver
         ? consoleClient.updateProjectReceiver({ receiver: changed })
         : consoleClient.addProjectReceiver({ receiver: changed });
@@ -42,12 +43,18 @@ export function ReceiverForm({ receiver, close }: ReceiverFormProps) {
     },
   });
   const stored = receiver !== undefined && Boolean(receiver[type]);
+  const errors = fieldErrors<string>(change.error, { name: "receiver.name", ...PATHS[type] });
+  const form: Form = {
+    values: fields.values,
+    input: (field) => ({ ...fields.input(field), error: errors.at[field] }),
+  };
   return (
     <FormDialog
       title={receiver ? `Receiver ${receiver.name}` : "Add receiver"}
       verb={receiver ? "Save" : "Add"}
       disabled={!name.trim() || !isComplete(type, form.values, stored)}
       change={change}
+      error={errors.other}
       opened
       close={close}
     >
@@ -55,8 +62,8 @@ export function ReceiverForm({ receiver, close }: ReceiverFormProps) {
         label="Name"
         required
         readOnly={receiver !== undefined}
-        maxLength={100}
         value={name}
+        error={errors.at["name"]}
         onChange={(event) => setName(event.currentTarget.value)}
         data-autofocus={receiver === undefined || undefined}
       />
@@ -102,13 +109,43 @@ type Fields = typeof EMPTY;
 /** Header and value of PipeCD's signature: the form does not have them, and leaves them as they are. */
 type Values = Fields & { signatureKey: string };
 
+/** Where the schema has the fields of each type. */
+const PATHS: Record<Type, Record<string, string>> = {
+  slack: {
+    hookUrl: "receiver.slack.hook_url",
+    token: "receiver.slack.oauth_token",
+    channel: "receiver.slack.channel_id",
+    users: "receiver.slack.mentioned_accounts",
+    groups: "receiver.slack.mentioned_groups",
+  },
+  webhook: {
+    url: "receiver.webhook.url",
+    signingKey: "receiver.webhook.signing_key",
+    format: "receiver.webhook.format",
+  },
+  email: {
+    host: "receiver.email.host",
+    port: "receiver.email.port",
+    security: "receiver.email.security",
+    username: "receiver.email.username",
+    password: "receiver.email.password",
+    from: "receiver.email.from",
+    to: "receiver.email.to",
+  },
+};
+
+interface Input {
+  value: string;
+  onChange: (event: { currentTarget: { value: string } }) => void;
+}
+
 interface Form {
   values: Values;
   /** The properties of the input of a field. */
-  input: (name: keyof Fields) => { value: string; onChange: (event: { currentTarget: { value: string } }) => void };
+  input: (name: keyof Fields) => Input & { error: string | undefined };
 }
 
-function useFields(receiver: ProjectReceiver | undefined): Form {
+function useFields(receiver: ProjectReceiver | undefined): { values: Values; input: (name: keyof Fields) => Input } {
   const [values, setValues] = useState<Values>(() => ({
     ...EMPTY,
     signatureKey: receiver?.webhook?.signatureKey ?? "",
@@ -162,7 +199,7 @@ function toReceiver(name: string, type: Type, values: Values): ProjectReceiver {
   } else {
     receiver.email = create(EmailReceiverSchema, {
       host: values.host.trim(),
-      port: Number(values.port) || 0,
+      port: portNumber(values.port.trim()),
       security: values.security,
       username: values.username.trim(),
       password: values.password,
@@ -171,6 +208,12 @@ function toReceiver(name: string, type: Type, values: Values): ProjectReceiver {
     });
   }
   return receiver;
+}
+
+/** 0 stands for the usual port. */
+function portNumber(text: string): number {
+  if (!/^\d{0,9}$/.test(text)) throw new InvalidField("receiver.email.port", "Not a number. Write one from 1 to 65535, or nothing.");
+  return Number(text);
 }
 
 function split(text: string): string[] {

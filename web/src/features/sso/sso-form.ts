@@ -27,6 +27,21 @@ export interface SsoFields {
 /** What the control plane sends instead of a credential, and understands as "leave it as it is". */
 export const STORED = "redacted";
 
+/** Where the schema has the fields of the form. */
+export function pathsOf(kind: ProviderKind): Record<Exclude<keyof SsoFields, "kind">, string> {
+  const client = kind === "oidc" ? "sso.oidc" : "sso.github";
+  return {
+    clientId: `${client}.client_id`,
+    clientSecret: `${client}.client_secret`,
+    url: kind === "oidc" ? `${client}.issuer` : `${client}.base_url`,
+    sessionHours: "sso.session_ttl",
+    rolesClaim: `${client}.roles_claim_key`,
+    usernameClaim: `${client}.username_claim_key`,
+    scopes: `${client}.scopes`,
+    proxyUrl: `${client}.proxy_url`,
+  };
+}
+
 export function fieldsOf(sso: ProjectSSOConfig | undefined): SsoFields {
   const github = sso?.provider === Provider.GITHUB ? sso.github : undefined;
   const oidc = sso?.provider === Provider.OIDC ? sso.oidc : undefined;

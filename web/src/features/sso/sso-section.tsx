@@ -22,11 +22,12 @@ import { CopyBlock } from "../../components/copy";
 import { DetailList } from "../../components/detail-list";
 import { type DialogProps, FormDialog, Problem } from "../../components/form-dialog";
 import { Section } from "../../components/section";
+import { fieldErrors } from "../../field-errors";
 import { key } from "../../queries";
 import type { Project } from "../../schema/model/project_pb";
 import type { SeeProjectResponse } from "../../schema/pipecd/v1/console_pb";
 import { useProjectChange } from "../../use-project-change";
-import { configOf, fieldsOf, isComplete, keepsClient, type ProviderKind, type SsoFields } from "./sso-form";
+import { configOf, fieldsOf, isComplete, keepsClient, pathsOf, type ProviderKind, type SsoFields } from "./sso-form";
 
 interface SsoSectionProps {
   settings: SeeProjectResponse;
@@ -134,8 +135,10 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
   );
   const keeps = keepsClient(fields, stored);
   const complete = isComplete(fields, stored);
+  const errors = fieldErrors(save.error ?? verify.error, pathsOf(fields.kind));
   const text = (name: keyof SsoFields & ("clientId" | "url" | "rolesClaim" | "usernameClaim" | "scopes" | "proxyUrl")) => ({
     value: fields[name],
+    error: errors.at[name],
     onChange: (event: { currentTarget: { value: string } }) => set({ [name]: event.currentTarget.value }),
   });
   return (
@@ -144,6 +147,7 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
       verb="Save"
       disabled={!complete}
       change={save}
+      error={errors.other}
       opened={opened}
       close={close}
     >
@@ -192,6 +196,7 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
         placeholder={keeps ? "Stored; leave empty to keep it" : undefined}
         visibilityToggleButtonProps={{ "aria-label": "Show the secret" }}
         value={fields.clientSecret}
+        error={errors.at.clientSecret}
         onChange={(event) => set({ clientSecret: event.currentTarget.value })}
       />
       <div>
@@ -226,6 +231,7 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
               max={720}
               allowDecimal={false}
               value={fields.sessionHours}
+              error={errors.at.sessionHours}
               onChange={(value) => set({ sessionHours: typeof value === "number" ? value : "" })}
             />
             <TextInput label="URL of an HTTP proxy" {...text("proxyUrl")} />
@@ -247,7 +253,6 @@ function SsoDialog({ settings, project, opened, close }: SsoSectionProps & Dialo
             : "The provider responds and accepts the client. Users still need a group that has a role."}
         </Alert>
       )}
-      <Problem error={verify.error} />
     </FormDialog>
   );
 }
