@@ -313,6 +313,25 @@ async def test_a_user_has_a_limited_number_of_sessions(services: Services, clock
     assert len(await sessions.list_stored("shop", "ann")) == 3
 
 
+async def test_a_use_at_one_server_keeps_the_session_at_the_others(
+    services: Services, clock: VirtualClock
+) -> None:
+    settings, lifetimes = AuthSettings(session_seen_interval=300), Lifetimes(idle=1000)
+    here, there = (
+        Sessions(ENCRYPTION_KEY, services.store, clock, settings, lifetimes) for _ in ("here", "there")
+    )
+    session = await start(here)
+    await there.check(session)
+    for _ in range(4):
+        await clock.advance(400)
+        await here.check(session)
+    await there.check(session)
+    await clock.advance(1001)
+    for server in (here, there):
+        with pytest.raises(Unauthenticated, match="was not used"):
+            await server.check(session)
+
+
 async def test_users_of_the_same_name_have_sessions_of_their_own(
     services: Services, clock: VirtualClock
 ) -> None:

@@ -43,6 +43,29 @@ def test_every_metric_of_a_query_is_exposed() -> None:
         assert used and used <= names, f"{title}: {sorted(used - names)}"
 
 
+def labels_of(query: str) -> set[str]:
+    """Those that it selects or groups by."""
+    grouped = {name for text in re.findall(r"\bby \(([^)]*)\)", query) for name in re.split(r",\s*", text)}
+    return grouped | set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", query))
+
+
+def test_every_label_of_a_query_is_one_of_its_metrics() -> None:
+    labels: dict[str, set[str]] = {}
+    for registry in registries():
+        for collector in collectors(registry):
+            (metric,) = collector.describe()
+            labels.setdefault(metric.name, set()).update(collector._labelnames)
+    checked = 0
+    for title, query in queries():
+        names = {_SUFFIX.sub("", name) for name in re.findall(r"\b[a-z]+_[a-z_]+\b", query)}
+        names |= {name.removesuffix("_total") for name in names}
+        known = {"instance", "le"}.union(*(labels.get(name, set()) for name in names))
+        used = labels_of(query)
+        assert used <= known, f"{title}: {sorted(used - known)}"
+        checked += bool(used)
+    assert checked > 30
+
+
 async def test_prometheus_runs_every_query(tmp_path: Path) -> None:
     async with prometheus_server(tmp_path, {}) as server, httpx.AsyncClient() as client:
 
