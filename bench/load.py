@@ -11,7 +11,7 @@ import json
 import os
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -80,6 +80,8 @@ class _Load:
     #: Application → when a sync of it was requested.
     requested: dict[str, float] = field(default_factory=dict)
     notices: list[float] = field(default_factory=list)
+    #: Method → how long its calls took, in ms.
+    durations: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     deployed: int = 0
     #: Agents that had a stream with the lease.
     streams: int = 0
@@ -134,6 +136,7 @@ async def _measure(name: str, server: rpc.Server, piped_key: str, tokens: Sequen
         set_up = time.monotonic() - started
         memory = _Memory(server.process)
         agents.append(tasks.create_task(memory.observe()))
+        load.durations.clear()
         cpu, started, before = server.cpu_seconds(), time.monotonic(), load.calls.total()
         pages = await _read_pages(restricted, SECONDS - FLOOD)
         seconds = time.monotonic() - started
@@ -147,6 +150,8 @@ async def _measure(name: str, server: rpc.Server, piped_key: str, tokens: Sequen
     report_value(f"{title}: calls of agents", calls / seconds, "/s")
     report_value(f"{title}: CPU of the control plane", cpu / seconds * 100, "%")
     report_value(f"{title}: memory of the control plane", memory.largest, "MB", maximum=MEMORY)
+    for method, durations in sorted(load.durations.items()):
+        report(f"… duration of {method}", durations, "ms")
     report(f"{title}: sync requested → agent has the command", load.notices, "ms", target=NOTICE)
     for page, times in pages.items():
         report(f"{title}: first page of {page}, with a role limited by a label", times, "ms", target=PAGE)
@@ -171,8 +176,11 @@ class _Memory:
 async def _run_agent(load: _Load, agent: Agent, number: int) -> None:
     async def call(method: str, request: Any) -> Any:
         load.calls[method] += 1
+        started = time.monotonic()
         try:
-            return await agent.call(method, request)
+            response = await agent.call(method, request)
+            load.durations[method].append((time.monotonic() - started) * 1000)
+            return response
         except aio.AioRpcError as error:
             load.failed[f"{method} {error.code().name}"] += 1
             return None

@@ -1,7 +1,8 @@
 """Contract of the record store, for SQLite and PostgreSQL."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from alembic.migration import MigrationContext
 from pipecd.controlplane.settings import FeedSettings, StoreSettings
 from pipecd.controlplane.store import Store, lists, outbox, tables
 from pipecd.controlplane.store.feed import of_agent, of_project, of_record
-from pipecd.controlplane.store.kinds import STATISTICS
+from pipecd.controlplane.store.kinds import HEARTBEAT, STATISTICS
+from pipecd.controlplane.store.leases import piped_lease_name
 from pipecd.controlplane.store.lists import ApplicationFilter, DeploymentFilter, EventFilter, Paging
 from pipecd.controlplane.store.migrate import run_in_transaction
 from pipecd.errors import AlreadyExists, Conflict, NotFound, Refused
@@ -355,21 +357,26 @@ async def test_a_lease_belongs_to_the_latest_stream_of_its_holder(store: Store) 
     assert not await leases.is_replaced("x", "a", stream="new"), "another holder is no later stream"
 
 
-async def test_many_leases_are_renewed_by_one_transaction(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each renewal has its own result. One that was cancelled does not take those of others with it."""
-    leases, writes = store.leases, 0
-    for number in range(20):
-        assert await leases.acquire(f"l{number}", "a", 0.001, stream="new")
+@contextmanager
+def count_writes(store: Store) -> Iterator[list[object]]:
+    """An entry for each transaction that writes."""
+    writes: list[object] = []
     write = store.database.write
 
     async def count(*arguments: Any) -> Any:
-        nonlocal writes
-        writes += 1
+        writes.append(arguments)
         return await write(*arguments)
 
-    monkeypatch.setattr(store.database, "write", count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store.database, "write", count)
+        yield writes
+
+
+async def test_many_leases_are_renewed_by_one_transaction(store: Store) -> None:
+    """Each renewal has its own result. One that was cancelled does not take those of others with it."""
+    leases = store.leases
+    for number in range(20):
+        assert await leases.acquire(f"l{number}", "a", 0.001, stream="new")
     # As if each of 20 agents had an earlier stream, and another process had tried to be it.
     tried = [
         (f"l{number}", holder, stream)
@@ -382,10 +389,45 @@ async def test_many_leases_are_renewed_by_one_transaction(
     ]
     await asyncio.sleep(0)
     cancelled.cancel()
-    results = await asyncio.gather(*renewals)
+    with count_writes(store) as writes:
+        results = await asyncio.gather(*renewals)
     assert results == [(holder, stream) == ("a", "new") for _, holder, stream in tried]
-    assert writes == 1
+    assert len(writes) == 1
     assert await leases.find_held([f"l{number}" for number in range(30)]) == {f"l{n}" for n in range(20)}
+
+
+async def test_the_heartbeats_of_many_agents_are_written_by_one_transaction(url: str) -> None:
+    """Those of processes without the lease are left out, also beside one of the same piped that has it."""
+    clock = VirtualClock()
+    store = await Store.open(url, clock)
+    for number in range(10):
+        assert await store.leases.acquire(piped_lease_name(f"p{number}"), "a", 60)
+
+    async def record(instance: str) -> None:
+        tasks = [
+            asyncio.create_task(store.heartbeats.record(f"p{number}", "shop", process))
+            for number in range(12)
+            for process in ("old", instance, instance)
+        ]
+        with count_writes(store) as writes:
+            await clock.run(asyncio.gather(*tasks))
+        assert len(writes) == 1
+
+    async def recorded() -> dict[str, int]:
+        return {id: at for id, (_, at) in (await store.list_metadata(HEARTBEAT, "shop")).items()}
+
+    await record("b")
+    assert await recorded() == {}
+    for _ in range(2):
+        await clock.advance(5)
+        await record("a")
+        beats = await recorded()
+        assert set(beats) == {f"p{number}" for number in range(10)}
+        assert all(clock.now() - at / 1_000_000 < 1 for at in beats.values())
+    await clock.advance(60)
+    await record("a")
+    assert await recorded() == beats, "the leases have expired"
+    await store.close()
 
 
 async def test_old_changes_and_leases_are_deleted(url: str) -> None:

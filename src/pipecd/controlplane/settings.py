@@ -31,9 +31,9 @@ class StoreSettings:
     feed: FeedSettings = FeedSettings()
     #: Attempts of an update while other writers change the same record. Each waits up to 128 ms longer.
     update_tries: int = 30
-    #: Renewals of leases are collected for so long (seconds), and executed as one statement. Meanwhile,
-    #: nothing is sent to an agent whose stream renews its lease, which happens every few seconds.
-    renewal_window: float = 0.05
+    #: Renewals of leases, and heartbeats, are collected for so long (seconds), and written by one statement.
+    #: Meanwhile, nothing is sent to an agent whose stream renews its lease, which happens every few seconds.
+    collecting_window: float = 0.05
     #: Rows per query when a complete list is read: bounds the memory of one result.
     list_batch_size: int = 500
     #: Records with a label that are found by it and sorted for a page; with more, the newest records are read

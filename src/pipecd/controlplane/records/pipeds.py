@@ -133,12 +133,6 @@ async def last_contacts(services: Services, project_id: str) -> dict[str, float]
     return contacts
 
 
-async def record_heartbeat(services: Services, agent: Agent, instance: str) -> None:
-    """Record that the event loop of an agent runs, if this process has the lease of its piped."""
-    if await services.store.leases.holder(piped_lease_name(agent.piped_id)) == instance:
-        await services.store.put_metadata(HEARTBEAT, agent.piped_id, agent.project_id, b"", by=agent.actor)
-
-
 async def responds_until(services: Services, piped_id: str) -> float:
     """Epoch seconds until which a connected agent counts as responding, without further heartbeats.
 

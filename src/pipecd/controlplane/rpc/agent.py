@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pipecd.controlplane.auth.caller import Agent
-from pipecd.controlplane.records import events, pipeds, suggestions
+from pipecd.controlplane.records import events, suggestions
 from pipecd.controlplane.rpc import receivers, watch
 from pipecd.controlplane.rpc.method import Handler
 from pipecd.controlplane.rpc.piped import ownership
@@ -61,7 +61,7 @@ async def report_held_commits(
 
 
 async def beat(services: Services, agent: Agent, request: BeatRequest) -> BeatResponse:
-    await pipeds.record_heartbeat(services, agent, request.instance)
+    await services.store.heartbeats.record(agent.piped_id, agent.project_id, request.instance)
     return BeatResponse()
 
 

@@ -30,6 +30,7 @@ from pipecd.controlplane.store import audit, audit_chain, deliveries, tables
 from pipecd.controlplane.store.engine import Database, describe_server
 from pipecd.controlplane.store.feed import Change, Feed
 from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
+from pipecd.controlplane.store.heartbeats import Heartbeats
 from pipecd.controlplane.store.leases import Leases
 from pipecd.controlplane.store.migrate import migrate_database
 from pipecd.controlplane.store.statements import Connection, ConstraintViolated, Write
@@ -68,7 +69,8 @@ class Store:
     def __init__(self, database: Database, clock: Clock, settings: StoreSettings) -> None:
         self.database = database
         self.feed = Feed(database, clock, settings.feed)
-        self.leases = Leases(database, clock, settings.renewal_window)
+        self.leases = Leases(database, clock, settings.collecting_window)
+        self.heartbeats = Heartbeats(database, clock, settings.collecting_window)
         self.settings = settings
         self._clock = clock
         #: Writes of this process per kind; cached records of a kind are valid while its count is unchanged.

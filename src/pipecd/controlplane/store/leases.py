@@ -73,9 +73,9 @@ class _Renewal:
 
 
 class Leases:
-    def __init__(self, database: Database, clock: Clock, renewal_window: float) -> None:
+    def __init__(self, database: Database, clock: Clock, window: float) -> None:
         self._database, self._clock = database, clock
-        self._renewals = Batches(self._renew, clock, window=renewal_window, max_size=_MAX_RENEWALS)
+        self._renewals = Batches(self._renew, clock, window=window, max_size=_MAX_RENEWALS)
 
     async def acquire(self, name: str, holder: str, seconds: float, *, stream: str = "") -> bool:
         """Acquire or renew the lease for `seconds`. False while another holder has it.
