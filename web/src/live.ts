@@ -18,7 +18,10 @@ type StageLogListener = (deploymentId: string, stageId: string) => void;
 const POLL_INTERVAL_MS = 5_000;
 /** A first stream without a message for this long does not delay the page any longer. */
 const CONNECT_TIMEOUT_MS = 1_000;
-/** Pause between two rounds of refetching: it doubles while changes keep arriving, as of a project that always deploys. */
+/**
+ * Pause between two rounds of refetching: it doubles while changes keep arriving, as of a project that always deploys,
+ * and is the initial one again when none arrived for the longest one.
+ */
 const REFETCH_PAUSE_MS = { initial: 250, max: 1_000 };
 /** A slower query does not delay the next round any longer. */
 const REFETCH_TIMEOUT_MS = 5_000;
@@ -96,6 +99,8 @@ export class LiveUpdates {
   #stageLogListeners = new Set<StageLogListener>();
   #stale = new Map<string, QueryKey>();
   #refetching = false;
+  #pause = REFETCH_PAUSE_MS.initial;
+  #refetchedAt = 0;
   #controller: AbortController | null = null;
   #staysConnected = false;
 
@@ -209,14 +214,17 @@ export class LiveUpdates {
   async #refetchStale(): Promise<void> {
     if (this.#refetching) return;
     this.#refetching = true;
-    for (let pause = REFETCH_PAUSE_MS.initial; this.#stale.size > 0; pause = Math.min(2 * pause, REFETCH_PAUSE_MS.max)) {
+    if (Date.now() - this.#refetchedAt > REFETCH_PAUSE_MS.max) this.#pause = REFETCH_PAUSE_MS.initial;
+    while (this.#stale.size > 0) {
       const keys = this.#stale.has("*") ? [[]] : [...this.#stale.values()];
       this.#stale.clear();
       const remaining = await refetchQueries(this.client, keys);
       if (this.#connection === "polling" || this.#connection === "lost") this.#setConnection(isCutOff(this.client) ? "lost" : "polling");
       for (const queryKey of remaining) this.#stale.set(JSON.stringify(queryKey), queryKey);
-      await sleep(pause);
+      await sleep(this.#pause);
+      this.#pause = Math.min(2 * this.#pause, REFETCH_PAUSE_MS.max);
     }
+    this.#refetchedAt = Date.now();
     this.#refetching = false;
   }
 
