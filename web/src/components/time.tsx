@@ -38,12 +38,13 @@ interface RelativeTimeProps {
 }
 
 export function RelativeTime({ at }: RelativeTimeProps) {
-  const now = useNow();
   const seconds = toSeconds(at);
-  if (!seconds) return <span>never</span>;
+  // Changes only with the text: a page may show hundreds.
+  const text = useSyncExternalStore(subscribe, () => (seconds ? formatRelative(seconds, now) : "never"));
+  if (!seconds) return <span>{text}</span>;
   return (
     <time dateTime={new Date(seconds * 1000).toISOString()} title={formatDateTime(seconds)}>
-      {formatRelative(seconds, now)}
+      {text}
     </time>
   );
 }
