@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from uuid import uuid4
 
 from pipecd.controlplane.auth import keys
-from pipecd.controlplane.auth.caller import Agent, Caller
+from pipecd.controlplane.auth.caller import Caller
 from pipecd.controlplane.records import ownership
 from pipecd.controlplane.services import Services
 from pipecd.controlplane.store import lists

@@ -29,8 +29,8 @@ from pipecd.controlplane.settings import StoreSettings
 from pipecd.controlplane.store import audit, audit_chain, deliveries, tables
 from pipecd.controlplane.store.engine import Database, describe_server
 from pipecd.controlplane.store.feed import Change, Feed
-from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
 from pipecd.controlplane.store.heartbeats import Heartbeats
+from pipecd.controlplane.store.kinds import KINDS, Kind, MetadataKind
 from pipecd.controlplane.store.leases import Leases
 from pipecd.controlplane.store.migrate import migrate_database
 from pipecd.controlplane.store.statements import Connection, ConstraintViolated, Write
